@@ -1,0 +1,124 @@
+// Chooses the next token of one row from its logits. Pure arithmetic on one Float32Array; the row's history is the
+// caller's. Filters look only at as much of the vocabulary as they need, because sorting 49,000 logits for every token
+// would cost more than a small model's step.
+import type { Sampling, TokenLogprob } from './inference.ts';
+
+export type Shaping = Pick<
+  Sampling,
+  'temperature' | 'topP' | 'topK' | 'minP' | 'frequencyPenalty' | 'presencePenalty' | 'logitBias'
+>;
+
+/**
+ * logits [V] → a token id. `counts` says how often each token was generated so far, `uniform` gives a number in [0, 1).
+ * The logits are changed in place.
+ */
+export function sampleToken(
+  logits: Float32Array,
+  shaping: Shaping,
+  counts: ReadonlyMap<number, number>,
+  uniform: () => number,
+): number {
+  shapeLogits(logits, shaping, counts);
+  const best = findLargest(logits);
+  if (shaping.temperature === 0) return best;
+
+  const peak = logits[best]!;
+  // A bias of +100 and a temperature of 0.01 must not overflow: weights are relative to the largest, which is 1.
+  const weigh = (token: number) => Math.exp((logits[token]! - peak) / shaping.temperature);
+  const isFiltered = shaping.topP < 1 || shaping.minP > 0 || (shaping.topK > 0 && shaping.topK < logits.length);
+  if (!isFiltered) return drawFromAll(logits.length, weigh, uniform());
+  return draw(filterTokens(logits, weigh, shaping), uniform());
+}
+
+/** The `count` likeliest tokens under softmax(logits), likeliest first. */
+export function rankTokens(logits: Float32Array, logNormalizer: number, count: number): TokenLogprob[] {
+  const ranked: TokenLogprob[] = [];
+  if (count === 0) return ranked;
+  for (let token = 0; token < logits.length; token++) {
+    const logprob = logits[token]! - logNormalizer;
+    if (ranked.length === count && logprob <= ranked[count - 1]!.logprob) continue;
+    let place = ranked.length;
+    while (place > 0 && ranked[place - 1]!.logprob < logprob) place--;
+    ranked.splice(place, 0, { tokenId: token, logprob });
+    if (ranked.length > count) ranked.pop();
+  }
+  return ranked;
+}
+
+function shapeLogits(logits: Float32Array, shaping: Shaping, counts: ReadonlyMap<number, number>): void {
+  for (const token in shaping.logitBias) {
+    const id = Number(token);
+    if (id < logits.length) logits[id]! += shaping.logitBias[id]!;
+  }
+  const { frequencyPenalty, presencePenalty } = shaping;
+  if (frequencyPenalty === 0 && presencePenalty === 0) return;
+  for (const [token, count] of counts) logits[token]! -= count * frequencyPenalty + presencePenalty;
+}
+
+function findLargest(logits: Float32Array): number {
+  let best = 0;
+  for (let token = 1; token < logits.length; token++) if (logits[token]! > logits[best]!) best = token;
+  return best;
+}
+
+function drawFromAll(size: number, weigh: (token: number) => number, uniform: number): number {
+  const weights = new Float64Array(size);
+  let total = 0;
+  for (let token = 0; token < size; token++) total += weights[token] = weigh(token);
+  let rest = uniform * total;
+  for (let token = 0; token < size; token++) {
+    rest -= weights[token]!;
+    if (rest < 0) return token;
+  }
+  // Rounding can leave a crumb behind the last token; it belongs to the last one that has any weight.
+  return weights.findLastIndex((weight) => weight > 0);
+}
+
+type Candidate = { token: number; weight: number };
+
+function draw(candidates: Candidate[], uniform: number): number {
+  let rest = uniform * candidates.reduce((sum, { weight }) => sum + weight, 0);
+  for (const { token, weight } of candidates) {
+    rest -= weight;
+    if (rest < 0) return token;
+  }
+  return candidates.findLast(({ weight }) => weight > 0)!.token;
+}
+
+/** topK, then topP of what remains, then minP relative to the likeliest; likeliest first. */
+function filterTokens(logits: Float32Array, weigh: (token: number) => number, shaping: Shaping): Candidate[] {
+  const size = logits.length;
+  const keep = shaping.topK > 0 ? Math.min(shaping.topK, size) : size;
+  let total = 0;
+  const weights = new Float64Array(size);
+  for (let token = 0; token < size; token++) total += weights[token] = weigh(token);
+
+  let candidates: Candidate[] = [];
+  for (const threshold of [1e-2, 1e-4, 0]) {
+    candidates = [];
+    let mass = 0;
+    for (let token = 0; token < size; token++) {
+      const weight = weights[token]!;
+      if (weight < threshold) continue;
+      candidates.push({ token, weight });
+      mass += weight;
+    }
+    if (candidates.length >= keep) break;
+    if (shaping.topP < 1 ? keep === size && mass >= shaping.topP * total : shaping.minP >= threshold) break;
+  }
+  candidates.sort((a, b) => b.weight - a.weight || a.token - b.token);
+  candidates = cutToMass(candidates.slice(0, keep), keep < size ? null : total, shaping.topP);
+  return candidates.filter(({ weight }) => weight >= shaping.minP);
+}
+
+/** The fewest leading candidates whose weights reach `share` of the total; at least one. */
+function cutToMass(candidates: Candidate[], total: number | null, share: number): Candidate[] {
+  if (share >= 1) return candidates;
+  const goal = share * (total ?? candidates.reduce((sum, { weight }) => sum + weight, 0));
+  let mass = 0;
+  for (let i = 0; i < candidates.length; i++) {
+    mass += candidates[i]!.weight;
+    if (mass >= goal) return candidates.slice(0, i + 1);
+  }
+  return candidates;
+}

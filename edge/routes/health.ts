@@ -1,0 +1,46 @@
+// Whether it is alive (/status) and whether it can serve (/health); open to everybody, since load balancers ask.
+
+import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { sql } from 'drizzle-orm';
+import { addOperation } from '../endpoint.ts';
+import type { Ports } from '../ports.ts';
+
+const health = z.object({
+  status: z.enum(['ok', 'unavailable']),
+  postgres: z.enum(['ok', 'unreachable']),
+  policy: z.string().nullable(),
+});
+
+export function addHealth(app: OpenAPIHono, { db, inference }: Ports): void {
+  addOperation(
+    app,
+    {
+      method: 'get',
+      path: '/status',
+      tag: 'Health',
+      summary: 'Alive',
+      response: z.object({ status: z.literal('ok') }),
+    },
+    async () => ({ status: 'ok' }),
+  );
+
+  addOperation(
+    app,
+    {
+      method: 'get',
+      path: '/health',
+      tag: 'Health',
+      summary: 'Whether it can serve; 503 while it cannot',
+      response: health,
+    },
+    async ({ context }) => {
+      const postgres = await db.execute(sql`select 1`).then(
+        () => 'ok' as const,
+        () => 'unreachable' as const,
+      );
+      const policy = inference.active()?.id ?? null;
+      const able = postgres === 'ok' && policy !== null;
+      return context.json({ status: able ? 'ok' : 'unavailable', postgres, policy }, able ? 200 : 503);
+    },
+  );
+}

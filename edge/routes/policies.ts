@@ -1,0 +1,106 @@
+// Policies with their manifests, and the two moves that change which one answers: promote and rollback.
+
+import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { and, asc, desc, gt, lt } from 'drizzle-orm';
+import { policies } from '../../shared/database/schema.ts';
+import {
+  activatePolicy,
+  activePolicyId,
+  findPolicy,
+  type PolicyRow,
+  rollbackPolicy,
+} from '../../shared/policy/registry.ts';
+import { addOperation } from '../endpoint.ts';
+import { listOf, listQuery, toPage } from '../list.ts';
+import type { Ports } from '../ports.ts';
+
+const policy = z
+  .object({
+    id: z.string(),
+    object: z.literal('policy'),
+    created: z.number(),
+    name: z.string(),
+    active: z.boolean(),
+    parent: z.string().nullable(),
+    reference: z.string().nullable(),
+    round: z.string().nullable(),
+    manifest: z.record(z.string(), z.unknown()),
+  })
+  .openapi('Policy');
+
+const show = (row: PolicyRow, activeId: string | null): z.output<typeof policy> => ({
+  id: row.id,
+  object: 'policy',
+  created: Math.floor(row.created_at.getTime() / 1000),
+  name: row.name,
+  active: row.id === activeId,
+  parent: row.parent_id,
+  reference: row.reference_id,
+  round: row.round_id,
+  manifest: row.manifest,
+});
+
+export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
+  addOperation(
+    app,
+    {
+      method: 'get',
+      path: '/v1/policies',
+      tag: 'Policies',
+      summary: 'Lists policies',
+      query: listQuery,
+      response: listOf(policy),
+    },
+    async ({ query: { after, limit, order } }) => {
+      const rows = await db
+        .select()
+        .from(policies)
+        .where(and(after ? (order === 'asc' ? gt : lt)(policies.id, after) : undefined))
+        .orderBy((order === 'asc' ? asc : desc)(policies.id))
+        .limit(limit + 1);
+      const activeId = await activePolicyId(db);
+      return toPage(rows, limit, (row) => show(row, activeId));
+    },
+  );
+
+  addOperation(
+    app,
+    { method: 'get', path: '/v1/policies/{id}', tag: 'Policies', summary: 'One policy', response: policy },
+    async ({ param }) => show(await findPolicy(db, param('id')), await activePolicyId(db)),
+  );
+
+  addOperation(
+    app,
+    {
+      method: 'post',
+      path: '/v1/policies/{id}/promote',
+      tag: 'Policies',
+      summary: 'Makes a policy the active one',
+      response: policy,
+    },
+    async ({ param }) => {
+      const row = await findPolicy(db, param('id'));
+      // Loaded and warmed here first: a package that cannot serve never becomes the active one.
+      await inference.policy(row.id);
+      await activatePolicy(db, row.id, 'promoted');
+      await inference.activate(row.id);
+      return show(row, row.id);
+    },
+  );
+
+  addOperation(
+    app,
+    {
+      method: 'post',
+      path: '/v1/policies/rollback',
+      tag: 'Policies',
+      summary: 'Makes the previous policy the active one',
+      response: policy,
+    },
+    async () => {
+      const id = await rollbackPolicy(db);
+      await inference.activate(id);
+      return show(await findPolicy(db, id), id);
+    },
+  );
+}

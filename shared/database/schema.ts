@@ -1,0 +1,221 @@
+// The tables, as edge and trainer must agree on them. drizzle-kit makes migrations/ from this file
+// (`npm run migrations`). Rows of generations, preferences and policies are written once and never changed.
+
+import { sql } from 'drizzle-orm';
+import {
+  bigint,
+  bigserial,
+  boolean,
+  check,
+  customType,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+} from 'drizzle-orm/pg-core';
+
+const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
+
+/** One float32 per token as real[]. Without type fetching (in a Worker) the driver hands arrays over as text. */
+const reals = customType<{ data: number[]; driverData: string | number[] }>({
+  dataType: () => 'real[]',
+  toDriver: (values) => `{${values.map((value) => Math.fround(value)).join(',')}}`,
+  fromDriver: (value) =>
+    typeof value === 'string' ? value.slice(1, -1).split(',').filter(Boolean).map(Number) : value.map(Number),
+});
+
+export type ChatMessage = { role: string; content: string };
+/** A prompt as it was asked: a text, or the messages of a chat. */
+export type Prompt = string | ChatMessage[];
+
+export const policies = pgTable('policies', {
+  id: text().primaryKey(),
+  name: text().notNull(),
+  parent_id: text(),
+  reference_id: text(),
+  round_id: text(),
+  manifest: jsonb().$type<Record<string, unknown>>().notNull(),
+  created_at: createdAt(),
+});
+
+/** The log of which policy was made active, and why; the newest row is the active one. */
+export const activations = pgTable('activations', {
+  id: bigserial({ mode: 'number' }).primaryKey(),
+  policy_id: text()
+    .notNull()
+    .references(() => policies.id),
+  reason: text().notNull(),
+  created_at: createdAt(),
+});
+
+export const generations = pgTable(
+  'generations',
+  {
+    id: text().primaryKey(),
+    /** The completion it belongs to: the id of its first choice. */
+    completion_id: text().notNull(),
+    choice: integer().notNull(),
+    kind: text().$type<'chat' | 'text'>().notNull(),
+    policy_id: text().notNull(),
+    prompt: jsonb().$type<Prompt>().notNull(),
+    prompt_token_ids: integer().array().notNull(),
+    text: text().notNull(),
+    token_ids: integer().array().notNull(),
+    /** log-probability of each token under the untempered distribution of policy_id */
+    logps: reals().notNull(),
+    /** the end-of-text token that stopped it, which is not in token_ids */
+    stop_token: integer(),
+    sampling: jsonb().$type<Record<string, unknown>>().notNull(),
+    seed: bigint({ mode: 'number' }).notNull(),
+    finish_reason: text().notNull(),
+    user: text(),
+    metadata: jsonb().$type<Record<string, string>>(),
+    created_at: createdAt(),
+  },
+  (table) => [index('generations_completion').on(table.completion_id, table.choice)],
+);
+
+export const comparisons = pgTable('comparisons', {
+  id: text().primaryKey(),
+  prompt: jsonb().$type<Prompt>().notNull(),
+  a_generation_id: text()
+    .notNull()
+    .references(() => generations.id),
+  b_generation_id: text()
+    .notNull()
+    .references(() => generations.id),
+  /** whether the generation made first is shown as b */
+  swapped: boolean().notNull(),
+  metadata: jsonb().$type<Record<string, string>>(),
+  created_at: createdAt(),
+});
+
+export type Choice = 'a' | 'b' | 'tie' | 'both_bad' | 'skip';
+
+export const preferences = pgTable(
+  'preferences',
+  {
+    id: text().primaryKey(),
+    source: text().$type<'comparison' | 'generations' | 'raw' | 'import'>().notNull(),
+    comparison_id: text().references(() => comparisons.id),
+    choice: text().$type<Choice>().notNull(),
+    rater: text().notNull(),
+    prompt: jsonb().$type<Prompt>().notNull(),
+    /** the preferred side; of a tie or worse, side a */
+    chosen: text().notNull(),
+    rejected: text().notNull(),
+    chosen_generation_id: text().references(() => generations.id),
+    rejected_generation_id: text().references(() => generations.id),
+    /** sha256 of what was said, so that an import repeated adds nothing */
+    content_hash: text().notNull(),
+    metadata: jsonb().$type<Record<string, unknown>>(),
+    created_at: createdAt(),
+  },
+  (table) => [
+    uniqueIndex('preferences_one_vote').on(table.comparison_id, table.rater),
+    uniqueIndex('preferences_import_once').on(table.content_hash).where(sql`source = 'import'`),
+    check('preferences_choice', sql`choice in ('a', 'b', 'tie', 'both_bad', 'skip')`),
+  ],
+);
+
+/** What was answered under an Idempotency-Key or a body id, for as long as the row stands. */
+export const idempotency_keys = pgTable('idempotency_keys', {
+  key: text().primaryKey(),
+  request_hash: text().notNull(),
+  response: jsonb().$type<unknown>().notNull(),
+  created_at: createdAt(),
+});
+
+/** The reference's log-probability of each response token of a pair, under a fingerprint of all that it depends on. */
+export const reference_logps = pgTable('reference_logps', {
+  fingerprint: text().primaryKey(),
+  reference_id: text().notNull(),
+  chosen_logps: reals().notNull(),
+  rejected_logps: reals().notNull(),
+  created_at: createdAt(),
+});
+
+export type RoundStatus = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+
+export const rounds = pgTable(
+  'rounds',
+  {
+    id: text().primaryKey(),
+    status: text().$type<RoundStatus>().notNull().default('queued'),
+    /** where it is or where it ended; the stages are listed in trainer/round.ts */
+    stage: text().notNull().default('queued'),
+    trigger: text().$type<'schedule' | 'api' | 'command'>().notNull(),
+    settings: jsonb().$type<Record<string, unknown>>().notNull(),
+    reference_id: text(),
+    parent_id: text(),
+    /** the published policy; null while there is none or when the gate refused it */
+    policy_id: text(),
+    pairs: jsonb().$type<Record<string, unknown>>(),
+    metrics: jsonb().$type<Record<string, number>>(),
+    /** why it failed or why the gate refused */
+    reason: text(),
+    created_at: createdAt(),
+    started_at: timestamp({ withTimezone: true, mode: 'date' }),
+    finished_at: timestamp({ withTimezone: true, mode: 'date' }),
+  },
+  (table) => [
+    // One round at a time, whatever else goes wrong.
+    uniqueIndex('rounds_one_running').on(table.status).where(sql`status = 'running'`),
+    check('rounds_status', sql`status in ('queued', 'running', 'succeeded', 'failed', 'cancelled')`),
+  ],
+);
+
+/** Which pairs a round used and how; a pair that a finished round used is no longer new. */
+export const round_pairs = pgTable(
+  'round_pairs',
+  {
+    round_id: text()
+      .notNull()
+      .references(() => rounds.id),
+    preference_id: text()
+      .notNull()
+      .references(() => preferences.id),
+    split: text().$type<'train' | 'held_out'>().notNull(),
+    replay: boolean().notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.round_id, table.preference_id] }),
+    index('round_pairs_preference').on(table.preference_id),
+  ],
+);
+
+export const round_events = pgTable(
+  'round_events',
+  {
+    id: bigserial({ mode: 'number' }).primaryKey(),
+    round_id: text()
+      .notNull()
+      .references(() => rounds.id),
+    level: text().$type<'info' | 'warn' | 'error'>().notNull(),
+    type: text().$type<'message' | 'metrics' | 'stage'>().notNull(),
+    message: text().notNull(),
+    data: jsonb().$type<Record<string, unknown>>(),
+    created_at: createdAt(),
+  },
+  (table) => [index('round_events_round').on(table.round_id, table.id)],
+);
+
+export const round_metrics = pgTable(
+  'round_metrics',
+  {
+    round_id: text()
+      .notNull()
+      .references(() => rounds.id),
+    step: integer().notNull(),
+    split: text().$type<'train' | 'held_out'>().notNull(),
+    values: jsonb().$type<Record<string, number>>().notNull(),
+    /** per pair, for the distributions: [chosen log-probability, rejected log-probability], mean per token */
+    logps: jsonb().$type<{ chosen: number[]; rejected: number[] }>(),
+    created_at: createdAt(),
+  },
+  (table) => [primaryKey({ columns: [table.round_id, table.step, table.split] })],
+);

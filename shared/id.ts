@@ -1,0 +1,10 @@
+// Ids sort by time (UUIDv7) and say what they are: `pol_0192…`. An id is made once and never reused.
+
+import { v7 } from 'uuid';
+
+export type IdPrefix = 'chatcmpl-' | 'cmpl-' | 'cmp_' | 'pref_' | 'pol_' | 'round_' | 'req_';
+
+/** A new id with its prefix, for example `pref_0192f0c1d2e37abc9def012345678901`. */
+export function newId(prefix: IdPrefix): string {
+  return prefix + v7().replaceAll('-', '');
+}

@@ -1,0 +1,110 @@
+// The graph that other people's clients run, with the inputs and outputs that transformers.js and Optimum agree on.
+// Plain ONNX operators only, so that any runtime can take it; nothing here is tuned, the serving graph is.
+import type { OnnxGraph, ValueInfo } from '../onnx/model.ts';
+import type { Architecture } from './architecture.ts';
+import { GraphBuilder } from './graph-builder.ts';
+import type { Precision } from './graph-precision.ts';
+import type { WeightFile } from './graph-weights.ts';
+
+/** Finite, so that a query which sees nothing (left padding) is a uniform softmax and not NaN. */
+const HIDDEN = -1e30;
+
+/**
+ * input_ids, position_ids [B, S], attention_mask [B, P + S], past_key_values.N.key, .value [B, KV, P, hd] →
+ * logits [B, S, V], present.N.key, present.N.value [B, KV, P + S, hd]
+ */
+export function buildModelGraph(a: Architecture, stored: WeightFile['initializers'], precision: Precision): OnnxGraph {
+  const g = new GraphBuilder(stored);
+  const queries = a.heads * a.headDim;
+  const keys = a.kvHeads * a.headDim;
+  const group = a.heads / a.kvHeads;
+
+  const total = g.extent('attention_mask', 1);
+  const fresh = g.extent('input_ids', 1);
+  const range = (start: string, end: string) => g.add('Range', [start, end, g.int(1)]);
+  const keyAt = g.add('Unsqueeze', [range(g.int(0), total), g.ints([0])]); // [1, T]
+  const queryAt = g.add('Unsqueeze', [range(g.add('Sub', [total, fresh]), total), g.ints([1])]); // [S, 1]
+  const attended = g.add('Unsqueeze', ['attention_mask', g.ints([1, 2, 3])]); // [B, 1, 1, 1, T]
+  const visible = g.add('And', [
+    g.add('LessOrEqual', [keyAt, queryAt]), // [S, T]
+    g.add('Greater', [attended, g.int(0)]),
+  ]);
+  const bias = g.add('Where', [visible, g.float(0), g.float(HIDDEN)]); // [B, 1, 1, S, T]
+
+  /** A row of the table per position, for both halves of a head: [B, S, 1, hd] */
+  function angles(table: string): string {
+    const half = g.add('Gather', [g.weight(table), 'position_ids']);
+    return g.add('Unsqueeze', [g.add('Concat', [half, half], { attributes: { axis: -1 } }), g.ints([2])]);
+  }
+  const cos = angles('rotary.cos');
+  const sin = angles('rotary.sin');
+
+  /** x [B, S, heads · hd] → rotated [B, S, heads, hd] */
+  function rotate(x: string, heads: number): string {
+    const split = g.reshape(x, [0, 0, heads, a.headDim]);
+    const [first, second] = g.split(split, [a.headDim / 2, a.headDim / 2], -1) as [string, string];
+    const turned = g.add('Concat', [g.add('Neg', [second]), first], { attributes: { axis: -1 } });
+    return g.add('Add', [g.add('Mul', [split, cos]), g.add('Mul', [turned, sin])]);
+  }
+
+  function norm(x: string, weight: string): string {
+    const power = g.add('ReduceMean', [g.add('Mul', [x, x]), g.ints([-1])]);
+    const root = g.add('Sqrt', [g.add('Add', [power, g.float(a.normEpsilon)])]);
+    return g.add('Mul', [g.add('Div', [x, root]), g.weight(weight)]);
+  }
+
+  function attend(layer: number, normed: string): string {
+    const qkv = precision.linear(g, normed, `layers.${layer}.qkv`);
+    const [q, k, v] = g.split(qkv, [queries, keys, keys], -1) as [string, string, string];
+    /** [B, S, KV, hd] → [B, KV, P + S, hd] */
+    const extend = (kind: string, x: string) =>
+      g.add('Concat', [`past_key_values.${layer}.${kind}`, g.transpose(x, [0, 2, 1, 3])], {
+        attributes: { axis: 2 },
+        outputs: [`present.${layer}.${kind}`],
+      });
+    const allKeys = extend('key', rotate(k, a.kvHeads));
+    const allValues = extend('value', g.reshape(v, [0, 0, a.kvHeads, a.headDim]));
+    // [B, S, H, hd] → [B, KV, group, S, hd]; keys and values broadcast over their group.
+    const grouped = g.reshape(rotate(q, a.heads), [0, 0, a.kvHeads, group, a.headDim]);
+    const query = g.transpose(grouped, [0, 2, 3, 1, 4]);
+    const key = g.transpose(g.add('Unsqueeze', [allKeys, g.ints([2])]), [0, 1, 2, 4, 3]); // [B, KV, 1, hd, T]
+    const scores = g.add('Mul', [g.add('MatMul', [query, key]), g.float(a.headDim ** -0.5)]);
+    const shares = g.add('Softmax', [g.add('Add', [scores, bias])], { attributes: { axis: -1 } });
+    const mixed = g.add('MatMul', [shares, g.add('Unsqueeze', [allValues, g.ints([2])])]);
+    const joined = g.reshape(g.transpose(mixed, [0, 3, 1, 2, 4]), [0, 0, queries]);
+    return precision.linear(g, joined, `layers.${layer}.o`);
+  }
+
+  function feedForward(layer: number, normed: string): string {
+    const gate = precision.linear(g, normed, `layers.${layer}.gate`);
+    const up = precision.linear(g, normed, `layers.${layer}.up`);
+    const silu = g.add('Mul', [gate, g.add('Sigmoid', [gate])]);
+    return precision.linear(g, g.add('Mul', [silu, up]), `layers.${layer}.down`);
+  }
+
+  let x = precision.embed(g, 'input_ids', 'embed');
+  for (let layer = 0; layer < a.layers; layer++) {
+    x = g.add('Add', [x, attend(layer, norm(x, `layers.${layer}.attention_norm`))]);
+    x = g.add('Add', [x, feedForward(layer, norm(x, `layers.${layer}.mlp_norm`))]);
+  }
+  const flat = precision.head(g, g.reshape(norm(x, 'norm'), [-1, a.hiddenSize]), a.tied ? 'embed' : 'head');
+  const shape = g.add('Concat', [g.add('Shape', ['input_ids']), g.ints([a.vocabSize])], { attributes: { axis: 0 } });
+  g.add('Reshape', [flat, shape], { outputs: ['logits'] });
+
+  const step = ['batch_size', 'sequence_length'];
+  const inputs: ValueInfo[] = [
+    { name: 'input_ids', type: 'int64', dims: step },
+    { name: 'attention_mask', type: 'int64', dims: ['batch_size', 'total_sequence_length'] },
+    { name: 'position_ids', type: 'int64', dims: step },
+  ];
+  const outputs: ValueInfo[] = [{ name: 'logits', type: 'float32', dims: [...step, a.vocabSize] }];
+  const cache = (length: string) => ['batch_size', a.kvHeads, length, a.headDim];
+  for (let layer = 0; layer < a.layers; layer++) {
+    for (const kind of ['key', 'value']) {
+      const past = `past_key_values.${layer}.${kind}`;
+      inputs.push({ name: past, type: 'float32', dims: cache('past_sequence_length') });
+      outputs.push({ name: `present.${layer}.${kind}`, type: 'float32', dims: cache('total_sequence_length') });
+    }
+  }
+  return g.finish(inputs, outputs);
+}

@@ -1,0 +1,120 @@
+// policy.json: what a policy package is, where it comes from, and the digest of every file in it. A package never
+// changes once published, so a file that does not match its digest is damage, and the package is refused.
+import { readdir, stat } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+import { z } from 'zod';
+import { AttuneError } from '../error.ts';
+import { readJson, writeJson } from './checkpoint.ts';
+import { hashFile } from './digest.ts';
+
+export const MANIFEST_FILE = 'policy.json';
+
+const count = z.int().nonnegative();
+const digest = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 in hex');
+
+const architectureSchema = z.object({
+  hiddenSize: count,
+  intermediateSize: count,
+  layers: count,
+  heads: count,
+  kvHeads: count,
+  headDim: count,
+  vocabSize: count,
+  contextLength: count,
+  normEpsilon: z.number(),
+  ropeTheta: z.number(),
+  tied: z.boolean(),
+  bos: count.nullable(),
+  eos: z.array(count),
+});
+
+/** Paths come from packages that may come from elsewhere: none may lead out of the package's folder. */
+const path = z
+  .string()
+  .refine((p) => !/^\/|\\|:|\0/.test(p) && p.split('/').every((part) => part !== '' && part !== '..' && part !== '.'), {
+    error: 'expected a path inside the package',
+  });
+
+export const manifestSchema = z.object({
+  format: z.literal(1),
+  id: z.string().min(1),
+  /** The policy that training started from; null for one that was imported. */
+  parent: z.string().nullable(),
+  /** The frozen policy that the round compared against. */
+  reference: z.string().nullable(),
+  name: z.string(),
+  objective: z.looseObject({ type: z.string() }).nullable(),
+  /** The preference pairs of the round: how many, and a digest of their ids and texts. */
+  pairs: z.object({ count, digest: z.string() }).nullable(),
+  metrics: z.record(z.string(), z.number()),
+  architecture: architectureSchema,
+  tokenizer_hash: digest,
+  /** Every file but policy.json itself, by its path with forward slashes. */
+  files: z.record(path, z.object({ sha256: digest, bytes: count })),
+  created_at: z.iso.datetime(),
+  /** Where it came from, for people: `hf.co/OWNER/NAME@commit`, `round_…`. */
+  source: z.string(),
+  license: z.string().optional(),
+});
+
+export type Manifest = z.infer<typeof manifestSchema>;
+
+export async function readManifest(folder: string): Promise<Manifest> {
+  const json = await readJson(join(folder, MANIFEST_FILE), MANIFEST_FILE);
+  if (json === undefined) throw invalid(`${MANIFEST_FILE} is missing; this folder is no policy package`);
+  const parsed = manifestSchema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'it'}: ${message}`);
+  throw invalid(`${MANIFEST_FILE} is wrong: ${problems.join('; ')}; a newer version of Attune may have written it`);
+}
+
+/** Written last: a package with a policy.json is a whole one. */
+export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  const parsed = manifestSchema.safeParse(manifest);
+  if (!parsed.success) throw new Error(`internal: manifest ${manifest.id} is wrong: ${z.prettifyError(parsed.error)}`);
+  await writeJson(join(folder, MANIFEST_FILE), parsed.data);
+}
+
+/** Digests of all files below the folder, sorted by path. */
+export async function hashFiles(folder: string): Promise<Manifest['files']> {
+  const files: Manifest['files'] = {};
+  for (const name of await listFiles(folder)) files[name] = await hashFile(join(folder, ...name.split('/')));
+  return files;
+}
+
+/** Throws at the first file that is missing, has another size or another content than the manifest says. */
+export async function verifyFiles(folder: string, manifest: Manifest): Promise<void> {
+  const where = `policy ${manifest.id}`;
+  const remedy = 'fetch or publish the policy again';
+  const onDisk = (name: string) => join(folder, ...name.split('/'));
+  const expected = Object.entries(manifest.files);
+  // Sizes first: they cost nothing and find most damage.
+  for (const [name, { bytes }] of expected) {
+    const found = await stat(onDisk(name)).catch(() => undefined);
+    if (!found?.isFile()) throw damaged(`${where}: file ${name} is missing; ${remedy}`);
+    if (found.size !== bytes) throw damaged(`${where}: file ${name} has ${found.size} bytes, not ${bytes}; ${remedy}`);
+  }
+  for (const [name, { sha256 }] of expected) {
+    const found = await hashFile(onDisk(name));
+    if (found.sha256 !== sha256) {
+      throw damaged(`${where}: file ${name} has SHA-256 ${found.sha256}, not ${sha256}; ${remedy}`);
+    }
+  }
+}
+
+async function listFiles(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(join(folder, sep).length).replaceAll(sep, '/'))
+    .filter((name) => name !== MANIFEST_FILE && !name.endsWith('.partial'))
+    .sort();
+}
+
+function invalid(problem: string): AttuneError {
+  return new AttuneError(`policy package: ${problem}`, { code: 'invalid_policy' });
+}
+
+function damaged(message: string): AttuneError {
+  return new AttuneError(message, { status: 500, code: 'damaged_policy', retry: false });
+}

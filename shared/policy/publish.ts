@@ -1,0 +1,90 @@
+// Makes a policy package out of weights and a tokenizer, checks it, and publishes it: files first, then its row.
+// Until the row is there nobody can ask for it, and until the folder is renamed nobody can see it.
+
+import { existsSync } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Database } from '../database/connect.ts';
+import { AttuneError } from '../error.ts';
+import { newId } from '../id.ts';
+import { type Architecture } from './architecture.ts';
+import { readCheckpoint } from './checkpoint.ts';
+import { writePolicyGraphs } from './graph.ts';
+import { hashFiles, type Manifest, writeManifest } from './manifest.ts';
+import { registerPolicy } from './registry.ts';
+import { type Weights, writeSafetensors } from './safetensors.ts';
+import type { PolicyStore } from './store.ts';
+import { Tokenizer } from './tokenizer.ts';
+
+/** What goes into a package unchanged from the checkpoint or policy that it comes from. */
+const KEPT = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja', 'special_tokens_map.json'];
+
+export type Publication = {
+  store: PolicyStore;
+  db: Database;
+  name: string;
+  /** folder with config.json and the tokenizer's files */
+  from: string;
+  architecture: Architecture;
+  weights: Weights;
+  about: Pick<Manifest, 'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'source'>;
+  roundId?: string;
+  /** Looks at the finished draft and throws where it must not be offered. */
+  check?(folder: string): Promise<void>;
+};
+
+/** Publishes and returns the new policy's id. Nothing of it stays where anything fails. */
+export async function publishPolicy(publication: Publication): Promise<string> {
+  const { store, db, name, from, architecture, weights, about } = publication;
+  const id = newId('pol_');
+  const draft = await store.draft();
+  try {
+    for (const file of KEPT) if (existsSync(path.join(from, file))) await copyFile(path.join(from, file), path.join(draft, file));
+    await writeSafetensors(path.join(draft, 'model.safetensors'), weights);
+    await writePolicyGraphs(draft, architecture, weights);
+    await publication.check?.(draft);
+    const manifest: Manifest = {
+      format: 1,
+      id,
+      name,
+      ...about,
+      architecture,
+      tokenizer_hash: (await Tokenizer.open(draft)).hash,
+      files: await hashFiles(draft),
+      created_at: new Date().toISOString(),
+    };
+    await writeManifest(draft, manifest);
+    await store.publish(draft, id);
+    await registerPolicy(db, {
+      id,
+      name,
+      parent_id: about.parent,
+      reference_id: about.reference,
+      round_id: publication.roundId ?? null,
+      manifest,
+    });
+    return id;
+  } catch (error) {
+    await store.discard(draft);
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC')
+      throw new AttuneError('policies: the disk is full; nothing was published. Free some space and try again', {
+        status: 507,
+        code: 'disk_full',
+      });
+    throw error;
+  }
+}
+
+/** Imports a checkpoint in Hugging Face layout. */
+export async function importPolicy(db: Database, store: PolicyStore, folder: string, name: string): Promise<string> {
+  const { architecture, weights } = await readCheckpoint(folder);
+  return publishPolicy({
+    store,
+    db,
+    name,
+    from: folder,
+    architecture,
+    weights,
+    about: { parent: null, reference: null, objective: null, pairs: null, metrics: {}, source: `imported: ${name}` },
+  });
+}

@@ -1,0 +1,292 @@
+// Reads and writes safetensors files (https://huggingface.co/docs/safetensors): eight bytes of header length, a JSON
+// header, then raw tensors. Weights are float32 in memory whatever the file holds; F16 and BF16 widen exactly.
+// A file that does not add up (cut short, holes, overlaps) is refused whole: half a checkpoint is never served.
+import { type FileHandle, open, readFile, rename, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { z } from 'zod';
+import { AttuneError } from '../error.ts';
+
+export type Tensor = { shape: number[]; data: Float32Array };
+
+/** Tensors by their Hugging Face name. */
+export type Weights = Map<string, Tensor>;
+
+type Entry = { name: string; dtype: string; shape: number[]; begin: number; end: number };
+
+const BYTES: Record<string, number> = { F32: 4, F16: 2, BF16: 2 };
+/** What the reference implementation allows; a larger length is never a real header. */
+const MAX_HEADER_BYTES = 100_000_000;
+/** Node reads and writes at most 2 GiB at a time, and half-precision tensors need scratch space of this size. */
+const CHUNK_BYTES = 1 << 24;
+
+const index = z.int().nonnegative();
+const headerSchema = z.record(
+  z.string(),
+  z.object({ dtype: z.string(), shape: z.array(index), data_offsets: z.tuple([index, index]) }),
+);
+const shardIndexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
+
+/** Reads the tensors of one file, or only those in `names`, as float32. */
+export async function readSafetensors(path: string, options: { names?: Iterable<string> } = {}): Promise<Weights> {
+  const where = basename(path);
+  const file = await openForReading(path);
+  try {
+    const { entries, dataStart } = await readHeader(file, where);
+    const weights: Weights = new Map();
+    for (const entry of chooseEntries(entries, options.names, where)) {
+      weights.set(entry.name, { shape: entry.shape, data: await readTensor(file, dataStart, entry, where) });
+    }
+    return weights;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Reads all tensors of a checkpoint folder: `model.safetensors`, or the shards that its index names. */
+export async function readCheckpointWeights(folder: string, options: { names?: Iterable<string> } = {}) {
+  const single = join(folder, 'model.safetensors');
+  if (await exists(single)) return readSafetensors(single, options);
+
+  const indexPath = join(folder, 'model.safetensors.index.json');
+  if (!(await exists(indexPath))) {
+    throw new AttuneError(
+      'checkpoint: it has neither model.safetensors nor model.safetensors.index.json; export it in the safetensors format',
+      { code: 'invalid_checkpoint' },
+    );
+  }
+  const shards = groupByShard(await readShardIndex(indexPath), options.names);
+  const weights: Weights = new Map();
+  for (const [shard, names] of shards) {
+    for (const [name, tensor] of await readSafetensors(join(folder, shard), { names })) weights.set(name, tensor);
+  }
+  return weights;
+}
+
+/** Writes the tensors as F32 in the map's order. The file appears under its name only once it is whole and on disk. */
+export async function writeSafetensors(
+  path: string,
+  weights: Weights,
+  metadata: Record<string, string> = {},
+): Promise<void> {
+  const partial = `${path}.partial`;
+  const file = await open(partial, 'w');
+  try {
+    await file.write(buildHeader(weights, { format: 'pt', ...metadata }));
+    for (const { data } of weights.values()) {
+      await writeFully(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(partial, path);
+}
+
+function buildHeader(weights: Weights, metadata: Record<string, string>): Uint8Array {
+  const header: Record<string, unknown> = { __metadata__: metadata };
+  let offset = 0;
+  for (const [name, { shape, data }] of weights) {
+    if (sizeOf(shape) !== data.length) {
+      throw new Error(`internal: tensor ${name} has shape [${shape.join(', ')}] but ${data.length} values`);
+    }
+    header[name] = { dtype: 'F32', shape, data_offsets: [offset, offset + data.byteLength] };
+    offset += data.byteLength;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  // Padding with spaces to 8 bytes lets readers map the tensors without copying them.
+  const length = Math.ceil(json.length / 8) * 8;
+  const bytes = new Uint8Array(8 + length).fill(0x20);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
+  bytes.set(json, 8);
+  return bytes;
+}
+
+async function readHeader(file: FileHandle, where: string): Promise<{ entries: Entry[]; dataStart: number }> {
+  const { size } = await file.stat();
+  if (size < 8) throw damaged(where, `it has ${size} bytes, too few for a safetensors file`);
+  const prefix = new Uint8Array(8);
+  await readFully(file, prefix, 0, where);
+  const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
+  if (length > MAX_HEADER_BYTES) throw damaged(where, `its header claims ${length} bytes; it is no safetensors file`);
+  if (8 + length > size) throw damaged(where, `it ends inside its header (${size} of ${8 + length} bytes)`);
+
+  const json = new Uint8Array(length);
+  await readFully(file, json, 8, where);
+  const entries = parseEntries(json, where);
+  checkLayout(entries, size - 8 - length, where);
+  return { entries, dataStart: 8 + length };
+}
+
+function parseEntries(json: Uint8Array, where: string): Entry[] {
+  let header: unknown;
+  try {
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json));
+  } catch {
+    throw damaged(where, 'its header is not JSON');
+  }
+  if (typeof header !== 'object' || header === null) throw damaged(where, 'its header is no JSON object');
+  const { __metadata__: _, ...tensors } = header as Record<string, unknown>;
+  const parsed = headerSchema.safeParse(tensors);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    throw damaged(where, `its header entry ${issue.path.join('.')} is wrong: ${issue.message}`);
+  }
+  return Object.entries(parsed.data).map(([name, { dtype, shape, data_offsets }]) => ({
+    name,
+    dtype,
+    shape,
+    begin: data_offsets[0],
+    end: data_offsets[1],
+  }));
+}
+
+/** The format allows neither gaps nor overlaps: sorted by offset, the tensors must tile the data exactly. */
+function checkLayout(entries: Entry[], dataBytes: number, where: string): void {
+  let position = 0;
+  for (const { name, dtype, shape, begin, end } of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
+    if (begin !== position || end < begin) {
+      const problem =
+        begin < position ? 'overlaps another tensor' : end < begin ? 'ends before it begins' : 'leaves a gap';
+      throw damaged(where, `tensor ${name} at bytes ${begin} to ${end} ${problem}`);
+    }
+    const width = BYTES[dtype];
+    if (width !== undefined && end - begin !== sizeOf(shape) * width) {
+      throw damaged(where, `tensor ${name} has shape [${shape.join(', ')}] in ${dtype} but ${end - begin} bytes`);
+    }
+    if (end > dataBytes) {
+      throw damaged(where, `tensor ${name} ends at byte ${end} of ${dataBytes}; the file is cut short`);
+    }
+    position = end;
+  }
+  if (position !== dataBytes) throw damaged(where, `${dataBytes - position} bytes at its end belong to no tensor`);
+}
+
+function chooseEntries(entries: Entry[], names: Iterable<string> | undefined, where: string): Entry[] {
+  if (names === undefined) return entries;
+  const byName = new Map(entries.map((entry) => [entry.name, entry]));
+  return Array.from(names, (name) => {
+    const entry = byName.get(name);
+    if (entry === undefined) throw damaged(where, `it has no tensor ${name}`);
+    return entry;
+  });
+}
+
+async function readTensor(file: FileHandle, dataStart: number, entry: Entry, where: string): Promise<Float32Array> {
+  const width = BYTES[entry.dtype];
+  if (width === undefined) {
+    throw new AttuneError(
+      `${where}: tensor ${entry.name} is ${entry.dtype}; Attune reads F32, F16 and BF16, so convert the checkpoint first`,
+      { code: 'unsupported_dtype' },
+    );
+  }
+  const data = new Float32Array(sizeOf(entry.shape));
+  const start = dataStart + entry.begin;
+  if (entry.dtype === 'F32') {
+    await readFully(file, new Uint8Array(data.buffer), start, where);
+    return data;
+  }
+  const widen = entry.dtype === 'F16' ? widenHalves : widenBrains;
+  const scratch = new Uint16Array(Math.min(data.length, CHUNK_BYTES / 2));
+  for (let done = 0; done < data.length; ) {
+    const halves = scratch.subarray(0, Math.min(scratch.length, data.length - done));
+    await readFully(file, new Uint8Array(halves.buffer, 0, halves.byteLength), start + done * 2, where);
+    widen(halves, data.subarray(done, done + halves.length));
+    done += halves.length;
+  }
+  return data;
+}
+
+/** A bfloat16 is the upper half of a float32. */
+function widenBrains(source: Uint16Array, target: Float32Array): void {
+  const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
+  for (let i = 0; i < source.length; i++) bits[i] = source[i]! << 16;
+}
+
+let halfTable: Float32Array | undefined;
+
+/** All 65,536 half floats fit a 256 KiB table, which beats taking exponents apart for every weight. */
+function widenHalves(source: Uint16Array, target: Float32Array): void {
+  halfTable ??= Float32Array.from({ length: 65536 }, (_, bits) => halfToFloat(bits));
+  for (let i = 0; i < source.length; i++) target[i] = halfTable[source[i]!]!;
+}
+
+function halfToFloat(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 0x3ff;
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+async function readShardIndex(path: string): Promise<Map<string, string>> {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(path, 'utf8'));
+  } catch {
+    throw damaged(basename(path), 'it is not JSON');
+  }
+  const parsed = shardIndexSchema.safeParse(json);
+  if (!parsed.success) throw damaged(basename(path), 'it has no weight_map from tensor names to files');
+  for (const [name, shard] of Object.entries(parsed.data.weight_map)) {
+    // A checkpoint from elsewhere must not make us read outside its own folder.
+    if (!/^[\w.-]+\.safetensors$/.test(shard)) {
+      throw damaged(basename(path), `tensor ${name} is in ${JSON.stringify(shard)}, not a safetensors file beside it`);
+    }
+  }
+  return new Map(Object.entries(parsed.data.weight_map));
+}
+
+function groupByShard(shardOf: Map<string, string>, names: Iterable<string> | undefined): Map<string, string[]> {
+  const groups = new Map<string, string[]>();
+  for (const name of names ?? shardOf.keys()) {
+    const shard = shardOf.get(name);
+    if (shard === undefined) throw damaged('model.safetensors.index.json', `it has no tensor ${name}`);
+    const group = groups.get(shard);
+    if (group) group.push(name);
+    else groups.set(shard, [name]);
+  }
+  return groups;
+}
+
+async function openForReading(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new AttuneError(`${basename(path)}: there is no such file; the checkpoint is incomplete`, {
+      code: 'invalid_checkpoint',
+    });
+  }
+}
+
+async function readFully(file: FileHandle, target: Uint8Array, position: number, where: string): Promise<void> {
+  for (let done = 0; done < target.length; ) {
+    const length = Math.min(CHUNK_BYTES, target.length - done);
+    const { bytesRead } = await file.read(target, done, length, position + done);
+    if (bytesRead === 0) throw damaged(where, 'it ended while it was being read');
+    done += bytesRead;
+  }
+}
+
+async function writeFully(file: FileHandle, source: Uint8Array): Promise<void> {
+  for (let done = 0; done < source.length; ) {
+    done += (await file.write(source, done, Math.min(CHUNK_BYTES, source.length - done))).bytesWritten;
+  }
+}
+
+function sizeOf(shape: number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function damaged(where: string, problem: string): AttuneError {
+  return new AttuneError(`${where}: ${problem}; download or export the checkpoint again`, {
+    code: 'invalid_checkpoint',
+  });
+}

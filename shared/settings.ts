@@ -1,0 +1,65 @@
+// What can be set, read once from the environment into a frozen object. Every default is safe on one laptop with
+// nothing else installed. Nothing else in the project reads process.env for its behaviour.
+
+import { z } from 'zod';
+import { AttuneError } from './error.ts';
+
+const whole = (least: number) => z.coerce.number().int().min(least);
+const share = z.coerce.number().min(0).max(1);
+
+const environment = z.object({
+  HOST: z.string().default('127.0.0.1').describe('address to listen on; any other than the loopback needs API_KEY'),
+  PORT: whole(0).max(65535).default(8787).describe('port of the API; 0 takes a free one'),
+  API_KEY: z.string().min(8).optional().describe('bearer key that every /v1 request must carry'),
+  ATTUNE_HOME: z.string().default('.attune').describe('folder for the embedded Postgres and the policies'),
+  DATABASE_URL: z.string().optional().describe('Postgres to use instead of the embedded one'),
+  MAX_BODY_BYTES: whole(1024).default(1_048_576).describe('largest request body; imports stream and are not limited'),
+  SERVE_THREADS: whole(1).default(1).describe('ONNX Runtime threads of the serving policy'),
+  MAX_ROWS: whole(1).default(16).describe('generations decoded together in one batch'),
+  MAX_QUEUE: whole(1).default(256).describe('generations that may wait; one more is answered 429'),
+  TRAIN_SCHEDULE: z.string().default('*/15 * * * *').describe('cron (UTC) at which a round is considered'),
+  TRAIN_MIN_PAIRS: whole(1).default(64).describe('new pairs that make a scheduled round worth running'),
+  TRAIN_MAX_PAIRS: whole(1).default(4096).describe('most pairs in one round, newest first, replay included'),
+  TRAIN_REPLAY: share.default(0.5).describe('share of pairs of earlier rounds added to the new ones'),
+  TRAIN_HELD_OUT: share.default(0.2).describe('share of prompts whose pairs are only evaluated on'),
+  TRAIN_THREADS: whole(1).default(2).describe('ONNX Runtime threads of the trainer'),
+  OBJECTIVE: z.enum(['lsif', 'ukl', 'bce', 'dpo', 'sft']).default('lsif').describe('loss of the DIL family'),
+  REDUCTION: z.enum(['mean', 'sum']).default('mean').describe('how token log-ratios make one of a response'),
+  NEGATIVES: z.enum(['rejected', 'both']).default('rejected').describe('whose responses stand for the reference'),
+  BETA: z.coerce.number().positive().default(0.1).describe('β of dpo'),
+  LEARNING_RATE: z.coerce.number().positive().default(1e-4).describe('peak of the cosine schedule'),
+  BATCH_PAIRS: whole(1).default(16).describe('pairs per optimizer step'),
+  EPOCHS: whole(1).default(2).describe('passes over the pairs of a round'),
+  SEED: whole(0).default(0).describe('seed of the order in which pairs are seen'),
+});
+
+export type Settings = Readonly<z.infer<typeof environment>>;
+
+const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
+
+/** Reads and checks the settings. Throws AttuneError that names the variable. */
+export function readSettings(env: Record<string, string | undefined>): Settings {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
+  const parsed = environment.safeParse(given);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    throw new AttuneError(`settings: ${issue.path.join('.')}: ${issue.message}`, { code: 'invalid_settings' });
+  }
+  const settings = parsed.data;
+  if (!LOOPBACK.has(settings.HOST) && !settings.API_KEY)
+    throw new AttuneError(
+      `settings: HOST is ${settings.HOST}, which others can reach; set API_KEY (8 characters or more), or leave HOST unset`,
+      { code: 'invalid_settings' },
+    );
+  return Object.freeze(settings);
+}
+
+/** Each setting's name, default and meaning, for --help and the docs. */
+export function describeSettings(): { name: string; default: string; meaning: string }[] {
+  const defaults: Record<string, unknown> = environment.parse({});
+  return Object.entries(environment.shape).map(([name, schema]) => ({
+    name,
+    default: String(defaults[name] ?? ''),
+    meaning: schema.description ?? '',
+  }));
+}
