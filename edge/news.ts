@@ -27,7 +27,9 @@ export async function followPolicies({ db, sql }: Connection, inference: Inferen
       console.log(`policy: serving ${id}`);
     } catch (error) {
       refused = id;
-      console.error(`policy: ${id} was refused, ${inference.active()?.id ?? 'no policy'} goes on: ${(error as Error).message}`);
+      console.error(
+        `policy: ${id} was refused, ${inference.active()?.id ?? 'no policy'} goes on: ${(error as Error).message}`,
+      );
     }
   };
   const look = () => {

@@ -71,7 +71,9 @@ function listen(fetch: (request: Request) => Response | Promise<Response>, setti
     const server = serve({ fetch, hostname: settings.HOST, port: settings.PORT }, () => resolve(server)) as Server;
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EADDRINUSE') return reject(error);
-      reject(new AttuneError(`PORT: ${settings.PORT} is in use on ${settings.HOST}; stop what listens there, or set PORT`));
+      reject(
+        new AttuneError(`PORT: ${settings.PORT} is in use on ${settings.HOST}; stop what listens there, or set PORT`),
+      );
     });
   });
 }

@@ -29,7 +29,12 @@ export type Trainer = { close(): Promise<void> };
 export async function startTrainer(settings: Settings, databaseUrl: string, watch: Watch): Promise<Trainer> {
   const connection = connect(databaseUrl, { name: 'attune trainer', max: 5 });
   const workshop = await openWorkshop(settings);
-  const boss = new PgBoss({ connectionString: databaseUrl, application_name: 'attune schedule', max: 2, schema: 'pgboss' });
+  const boss = new PgBoss({
+    connectionString: databaseUrl,
+    application_name: 'attune schedule',
+    max: 2,
+    schema: 'pgboss',
+  });
   boss.on('error', (error) => {
     if (!isUnreachable(error)) console.error('trainer: the schedule reports:', error.message);
   });
@@ -142,5 +147,7 @@ async function buryDeadRounds({ db }: Pick<Connection, 'db'>): Promise<void> {
     .where(eq(rounds.status, 'running'))
     .returning();
   for (const { id, reason } of dead)
-    await db.insert(round_events).values({ round_id: id, level: 'error', type: 'stage', message: reason ?? '', data: { status: 'failed' } });
+    await db
+      .insert(round_events)
+      .values({ round_id: id, level: 'error', type: 'stage', message: reason ?? '', data: { status: 'failed' } });
 }

@@ -37,8 +37,15 @@ export class RoundRecord {
     if (held.length === 0) throw new Error(`internal: ${this.roundId} is no longer running; another trainer ended it`);
   }
 
-  async say(type: 'stage' | 'message' | 'metrics', message: string, data: object = {}, level: 'info' | 'warn' | 'error' = 'info') {
-    await this.db.insert(round_events).values({ round_id: this.roundId, level, type, message, data: data as { [key: string]: unknown } });
+  async say(
+    type: 'stage' | 'message' | 'metrics',
+    message: string,
+    data: object = {},
+    level: 'info' | 'warn' | 'error' = 'info',
+  ) {
+    await this.db
+      .insert(round_events)
+      .values({ round_id: this.roundId, level, type, message, data: data as { [key: string]: unknown } });
     await this.db.execute(sql`select pg_notify(${NEWS}, ${this.roundId})`);
   }
 
@@ -51,7 +58,10 @@ export class RoundRecord {
     await this.db
       .insert(round_metrics)
       .values({ round_id: this.roundId, step, split, values: finite(values), logps })
-      .onConflictDoUpdate({ target: [round_metrics.round_id, round_metrics.step, round_metrics.split], set: { values: finite(values), logps } });
+      .onConflictDoUpdate({
+        target: [round_metrics.round_id, round_metrics.step, round_metrics.split],
+        set: { values: finite(values), logps },
+      });
   }
 
   progress(stage: string, done: number, total: number, note: string): void {

@@ -28,7 +28,9 @@ export async function scoreReference(
       .where(inArray(reference_logps.fingerprint, fingerprints.slice(at, at + 1000)));
     for (const row of rows) known.set(row.fingerprint, { chosen: row.chosen_logps, rejected: row.rejected_logps });
   }
-  const missing = pairs.map((pair, at) => ({ pair, fingerprint: fingerprints[at]! })).filter((item) => !known.has(item.fingerprint));
+  const missing = pairs
+    .map((pair, at) => ({ pair, fingerprint: fingerprints[at]! }))
+    .filter((item) => !known.has(item.fingerprint));
   if (missing.length > 0) {
     const engine = await reference.open();
     try {

@@ -1,14 +1,14 @@
 // One round from top to bottom (Direct Imitation Learning, arXiv 2503.05079, over the pairs at hand): select, score by
 // the frozen reference, train from the parent, evaluate on held-out pairs, gate, export, check, publish, activate.
 
+import { AttuneError } from '../shared/error.ts';
 import { sha256 } from '../shared/hash.ts';
+import { readCheckpoint } from '../shared/policy/checkpoint.ts';
 import { readManifest } from '../shared/policy/manifest.ts';
 import { publishPolicy } from '../shared/policy/publish.ts';
 import { activatePolicy, activePolicyId, findPolicy } from '../shared/policy/registry.ts';
-import { readCheckpoint } from '../shared/policy/checkpoint.ts';
 import type { PolicyStore } from '../shared/policy/store.ts';
 import { Tokenizer } from '../shared/policy/tokenizer.ts';
-import { AttuneError } from '../shared/error.ts';
 import { completeRoundSettings, type RoundRequest, type RoundSettings } from '../shared/round.ts';
 import type { Settings } from '../shared/settings.ts';
 import { recordPairs, type Selected, selectPairs } from './data/pairs.ts';
@@ -44,14 +44,26 @@ export async function runRound({ settings, store }: Workshop, row: RoundRow, rec
     if (tokens) selected.push({ pair, tokens });
     else tooLong++;
   }
-  if (tooLong > 0) await record.say('message', `${tooLong} pairs have a prompt that fills the context; left out`, {}, 'warn');
+  if (tooLong > 0)
+    await record.say('message', `${tooLong} pairs have a prompt that fills the context; left out`, {}, 'warn');
   const counts = countPairs(selected.map(({ pair }) => pair));
-  const digest = await sha256(selected.map(({ pair }) => pair.id).sort().join('\n'));
+  const digest = await sha256(
+    selected
+      .map(({ pair }) => pair.id)
+      .sort()
+      .join('\n'),
+  );
   await record.change({ reference_id: referenceId, parent_id: parentId, pairs: { ...counts, digest } });
   if (counts.new === 0) throw new AttuneError('there are no new pairs to train on; collect some preferences first');
   if (counts.held_out === 0)
-    throw new AttuneError(`none of the prompts is held out (TRAIN_HELD_OUT is ${settings.TRAIN_HELD_OUT}); collect pairs on more prompts`);
-  await recordPairs(db, row.id, selected.map(({ pair }) => pair));
+    throw new AttuneError(
+      `none of the prompts is held out (TRAIN_HELD_OUT is ${settings.TRAIN_HELD_OUT}); collect pairs on more prompts`,
+    );
+  await recordPairs(
+    db,
+    row.id,
+    selected.map(({ pair }) => pair),
+  );
 
   await record.enter('scoring', `scoring ${selected.length} pairs by the reference ${referenceId}`);
   const openEngine = async (id: string): Promise<Engine> => {
@@ -79,7 +91,9 @@ export async function runRound({ settings, store }: Workshop, row: RoundRow, rec
     const after = await evaluatePolicy(engine, heldOut);
     await record.measure(steps, 'held_out', after.metrics, after.logps);
     const metrics = { ...prefix('parent/', before.metrics), ...after.metrics };
-    await record.change({ metrics: Object.fromEntries(Object.entries(metrics).filter(([, value]) => Number.isFinite(value))) });
+    await record.change({
+      metrics: Object.fromEntries(Object.entries(metrics).filter(([, value]) => Number.isFinite(value))),
+    });
     const verdict = judge(before, after);
     await record.say('message', verdict.reason, { pass: verdict.pass }, verdict.pass ? 'info' : 'warn');
     if (!verdict.pass) return record.finish('succeeded', 'refused', { reason: verdict.reason });
@@ -115,7 +129,12 @@ export async function runRound({ settings, store }: Workshop, row: RoundRow, rec
 }
 
 /** Every epoch in a new order; returns the number of steps. */
-async function trainPolicy(engine: Engine, pairs: TrainPair[], how: RoundSettings, record: RoundRecord): Promise<number> {
+async function trainPolicy(
+  engine: Engine,
+  pairs: TrainPair[],
+  how: RoundSettings,
+  record: RoundRecord,
+): Promise<number> {
   const perEpoch = Math.ceil(pairs.length / how.batch_pairs);
   const steps = perEpoch * how.epochs;
   const started = performance.now();
@@ -127,12 +146,23 @@ async function trainPolicy(engine: Engine, pairs: TrainPair[], how: RoundSetting
     const report = await engine.step(batch, learningRateAt(step, steps, how.learning_rate));
     tokens += report.tokens;
     const rate = Math.round(tokens / ((performance.now() - started) / 1000));
-    await record.measure(step + 1, 'train', { loss: report.loss, grad_norm: report.gradNorm, tokens_per_second: rate, ...report.metrics });
+    await record.measure(step + 1, 'train', {
+      loss: report.loss,
+      grad_norm: report.gradNorm,
+      tokens_per_second: rate,
+      ...report.metrics,
+    });
     record.progress('training', step + 1, steps, `loss ${report.loss.toFixed(4)}, ${rate} tokens/s`);
     if (!Number.isFinite(report.loss))
-      throw new AttuneError(`the loss is ${report.loss} at step ${step + 1}; lower LEARNING_RATE or use reduction mean`);
+      throw new AttuneError(
+        `the loss is ${report.loss} at step ${step + 1}; lower LEARNING_RATE or use reduction mean`,
+      );
   }
-  await record.say('metrics', `trained ${steps} steps`, { steps, tokens, seconds: (performance.now() - started) / 1000 });
+  await record.say('metrics', `trained ${steps} steps`, {
+    steps,
+    tokens,
+    seconds: (performance.now() - started) / 1000,
+  });
   return steps;
 }
 

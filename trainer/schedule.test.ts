@@ -17,5 +17,8 @@ test('a round of one step has a learning rate', () => {
 test('a shuffle holds every index once, and the same seed gives the same order', () => {
   assert.deepEqual(shuffle(50, 7), shuffle(50, 7));
   assert.notDeepEqual(shuffle(50, 7), shuffle(50, 8));
-  assert.deepEqual(shuffle(50, 7).sort((a, b) => a - b), Array.from({ length: 50 }, (_, at) => at));
+  assert.deepEqual(
+    shuffle(50, 7).sort((a, b) => a - b),
+    Array.from({ length: 50 }, (_, at) => at),
+  );
 });

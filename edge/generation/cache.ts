@@ -45,9 +45,10 @@ export class KvCache {
     return row;
   }
 
-  /** Removes a row; the last row moves into its place. */
-  removeRow(row: number): void {
+  /** Removes a row; the last row moves into its place. A row that held NaN must be wiped: 0 · NaN is NaN to the next. */
+  removeRow(row: number, { wipe = false } = {}): void {
     const last = this.lengths.length - 1;
+    if (wipe) for (const array of this.arrays) array.fill(0, row * this.stride, (row + 1) * this.stride);
     if (row !== last) {
       this.lengths[row] = this.lengths[last]!;
       for (const array of this.arrays) this.copyRow(array, this.allocated, last, array, row);
@@ -96,7 +97,8 @@ export class KvCache {
     this.arrays = Array.from({ length: 2 * this.layers }, (_, i) => {
       const array = new Float32Array(capacity * this.stride);
       const source = old.arrays[i];
-      if (source) for (let row = 0; row < this.lengths.length; row++) this.copyRow(source, old.allocated, row, array, row);
+      if (source)
+        for (let row = 0; row < this.lengths.length; row++) this.copyRow(source, old.allocated, row, array, row);
       return array;
     });
   }

@@ -26,7 +26,8 @@ export class Decoder {
   async run(cache: KvCache, tokens: number[][]): Promise<DecoderOutput> {
     const rows = tokens.length;
     const steps = tokens[0]!.length;
-    if (rows !== cache.lengths.length) throw new Error(`internal: ${rows} rows of tokens, ${cache.lengths.length} rows`);
+    if (rows !== cache.lengths.length)
+      throw new Error(`internal: ${rows} rows of tokens, ${cache.lengths.length} rows`);
     const { Tensor } = this;
     const ids = BigInt64Array.from(tokens.flat(), BigInt);
     const positions = cache.lengths.flatMap((length) => Array.from({ length: steps }, (_, step) => length + step));

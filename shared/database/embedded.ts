@@ -110,7 +110,8 @@ async function startServer(premises: Premises, password: string, port: number): 
   // A server that dies under us (killed, out of memory) comes back on the same port; the pool reconnects to it.
   const revive = async (): Promise<void> => {
     while (!leaving) {
-      if (child.exitCode === null && child.signalCode === null) await new Promise((resolve) => child.once('exit', resolve));
+      if (child.exitCode === null && child.signalCode === null)
+        await new Promise((resolve) => child.once('exit', resolve));
       await sleep(300, undefined, { ref: false });
       if (!leaving && !(await runningPort(premises, password))) await launch();
     }

@@ -139,10 +139,11 @@ function explain(error: unknown, name: string, hubUrl: string): Error {
     }
     return failed(`${hubUrl} answered ${error.statusCode} for ${name}`, 'try again later', 502);
   }
-  const cause = (error as { cause?: { code?: string } }).cause?.code ?? (error as { code?: string }).code;
-  if (error instanceof TypeError || cause !== undefined) {
+  // fetch reports every failure of the network as a TypeError with the reason as its cause.
+  if (error instanceof TypeError && error.cause !== undefined) {
+    const reason = (error.cause as { code?: string }).code ?? error.message;
     const remedy = 'check the network, set HF_ENDPOINT to a mirror, or import a local folder';
-    return failed(`${hubUrl} cannot be reached${cause ? ` (${cause})` : ''}`, remedy, 502);
+    return failed(`${hubUrl} cannot be reached (${reason})`, remedy, 502);
   }
   return error instanceof Error ? error : new Error(`internal: ${error}`);
 }

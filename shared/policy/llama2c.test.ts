@@ -25,7 +25,7 @@ test('stories15M has its known architecture and shapes', () => {
   assert.deepEqual([hiddenSize, layers, heads, vocabSize, contextLength], [288, 6, 6, 32000, 256]);
   assert(tied);
   assert.deepEqual(eos, [1, 2]);
-  const parameters = stories.weights.values().reduce((sum, { data }) => sum + data.length, 0);
+  const parameters = [...stories.weights.values()].reduce((sum, { data }) => sum + data.length, 0);
   assert.equal(parameters, 15_191_712);
 });
 

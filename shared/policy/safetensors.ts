@@ -1,7 +1,7 @@
 // Reads and writes safetensors files (https://huggingface.co/docs/safetensors): eight bytes of header length, a JSON
 // header, then raw tensors. Weights are float32 in memory whatever the file holds; F16 and BF16 widen exactly.
 // A file that does not add up (cut short, holes, overlaps) is refused whole: half a checkpoint is never served.
-import { type FileHandle, open, readFile, rename, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
@@ -71,15 +71,18 @@ export async function writeSafetensors(
   const partial = `${path}.partial`;
   const file = await open(partial, 'w');
   try {
-    await file.write(buildHeader(weights, { format: 'pt', ...metadata }));
+    await writeFully(file, buildHeader(weights, { format: 'pt', ...metadata }));
     for (const { data } of weights.values()) {
       await writeFully(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     }
     await file.sync();
+    await rename(partial, path);
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw error;
   } finally {
     await file.close();
   }
-  await rename(partial, path);
 }
 
 function buildHeader(weights: Weights, metadata: Record<string, string>): Uint8Array {

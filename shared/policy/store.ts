@@ -26,7 +26,11 @@ export async function openFolderStore(root: string): Promise<PolicyStore> {
     async folderOf(id) {
       const folder = path.join(root, path.basename(id));
       if (!existsSync(folder))
-        throw new AttuneError(`policy ${id}: its package is not in ${root}`, { status: 404, param: 'model', code: 'model_not_found' });
+        throw new AttuneError(`policy ${id}: its package is not in ${root}`, {
+          status: 404,
+          param: 'model',
+          code: 'model_not_found',
+        });
       if (!verified.has(id)) {
         await verifyFiles(folder, await readManifest(folder));
         verified.add(id);

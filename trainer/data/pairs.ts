@@ -63,7 +63,10 @@ async function findCandidates(db: Database, settings: Settings): Promise<(Candid
   );
   const sampled = new Map<string, typeof generations.$inferSelect>();
   for (let at = 0; at < ids.length; at += 1000) {
-    const found = await db.select().from(generations).where(inArray(generations.id, ids.slice(at, at + 1000)));
+    const found = await db
+      .select()
+      .from(generations)
+      .where(inArray(generations.id, ids.slice(at, at + 1000)));
     for (const row of found) sampled.set(row.id, row);
   }
   return rows
@@ -98,7 +101,12 @@ export async function isHeldOut(prompt: Prompt, share: number): Promise<boolean>
 
 /** Records what a round uses, in one statement per thousand. */
 export async function recordPairs(db: Database, roundId: string, pairs: Selected[]): Promise<void> {
-  const rows = pairs.map((pair) => ({ round_id: roundId, preference_id: pair.id, split: pair.split, replay: pair.replay }));
+  const rows = pairs.map((pair) => ({
+    round_id: roundId,
+    preference_id: pair.id,
+    split: pair.split,
+    replay: pair.replay,
+  }));
   await db.delete(round_pairs).where(eq(round_pairs.round_id, roundId));
   for (let at = 0; at < rows.length; at += 1000) await db.insert(round_pairs).values(rows.slice(at, at + 1000));
 }

@@ -1,0 +1,44 @@
+#!/usr/bin/env node
+// The `attune` command: composes edge and trainer. Nothing imports it. Errors that people can mend are one line.
+
+import { Command } from 'commander';
+import { addDemo } from './cli/demo.ts';
+import { addDoctor } from './cli/doctor.ts';
+import { addPolicies } from './cli/policies.ts';
+import { addPreferences } from './cli/preferences.ts';
+import { addServe } from './cli/serve.ts';
+import { addStart } from './cli/start.ts';
+import { addTrain } from './cli/train.ts';
+import { isUnreachable } from './shared/database/connect.ts';
+import { AttuneError } from './shared/error.ts';
+import { describeSettings } from './shared/settings.ts';
+
+const program = new Command('attune')
+  .description('Serves a small language model, takes preferences, and learns from them while it serves.')
+  .version('0.1.0')
+  .showHelpAfterError('(add --help for what is understood)')
+  .addHelpText(
+    'after',
+    () => `
+Examples:
+  $ npx attune start                              everything on this machine, on port 8787
+  $ npx attune preferences import votes.jsonl     take preferences from a file
+  $ npx attune train                              one round now
+
+Settings are environment variables:
+${describeSettings()
+  .map((setting) => `  ${setting.name.padEnd(17)} ${setting.meaning}${setting.default ? ` (${setting.default})` : ''}`)
+  .join('\n')}
+`,
+  );
+
+for (const add of [addStart, addServe, addTrain, addPolicies, addPreferences, addDemo, addDoctor]) add(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof AttuneError) console.error(`attune: ${error.message}`);
+  else if (isUnreachable(error)) console.error('attune: Postgres cannot be reached; see `attune doctor`');
+  else console.error('attune: internal:', error);
+  process.exit(1);
+}

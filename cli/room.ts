@@ -1,0 +1,56 @@
+// What every command needs first: the settings, and a Postgres whose tables are of this version.
+
+import path from 'node:path';
+import { type Connection, connect } from '../shared/database/connect.ts';
+import { openPostgres } from '../shared/database/embedded.ts';
+import { migrateDatabase } from '../shared/database/migrate.ts';
+import { openFolderStore, type PolicyStore } from '../shared/policy/store.ts';
+import { readSettings, type Settings } from '../shared/settings.ts';
+
+export type Room = { settings: Settings; databaseUrl: string; leave(): Promise<void> };
+
+/** Starts or joins the embedded Postgres unless DATABASE_URL names another, and migrates it. */
+export async function openRoom(say: (line: string) => void = () => {}, env = process.env): Promise<Room> {
+  const settings = readSettings(env);
+  let databaseUrl = settings.DATABASE_URL;
+  let leave = async () => {};
+  if (!databaseUrl) {
+    say(`postgres: starting the embedded server in ${path.join(settings.ATTUNE_HOME, 'postgres')}`);
+    const server = await openPostgres(settings.ATTUNE_HOME);
+    databaseUrl = server.url;
+    leave = server.leave;
+  }
+  try {
+    await migrateDatabase(databaseUrl);
+  } catch (error) {
+    await leave();
+    throw error;
+  }
+  return { settings, databaseUrl, leave };
+}
+
+/** Runs one command's work with a connection and the policy store, and puts everything away after. */
+export async function inRoom<T>(
+  work: (connection: Connection, store: PolicyStore, room: Room) => Promise<T>,
+): Promise<T> {
+  const room = await openRoom();
+  const connection = connect(room.databaseUrl, { name: 'attune command', max: 3 });
+  try {
+    return await work(connection, await openFolderStore(path.join(room.settings.ATTUNE_HOME, 'policies')), room);
+  } finally {
+    await connection.close();
+    await room.leave();
+  }
+}
+
+/** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */
+export function untilStopped(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        process.on(signal, () => process.exit(130));
+        resolve(signal);
+      });
+    }
+  });
+}

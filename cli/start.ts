@@ -1,0 +1,125 @@
+// attune start: Postgres, migrations, the default policy, the API and the trainer, from one command.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { startEdge } from '../edge/node.ts';
+import { type Connection, connect } from '../shared/database/connect.ts';
+import { AttuneError } from '../shared/error.ts';
+import { ensurePolicy } from '../shared/policy/default.ts';
+import { openFolderStore } from '../shared/policy/store.ts';
+import { openRoom, untilStopped } from './room.ts';
+
+const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
+
+export function addStart(program: Command): void {
+  program
+    .command('start')
+    .description('run everything on this machine: Postgres, API, scheduled trainer')
+    .addHelpText('after', '\nExamples:\n  $ npx attune start\n  $ PORT=9000 TRAIN_MIN_PAIRS=32 npx attune start\n')
+    .action(start);
+}
+
+const say = (line: string) => console.log(`attune: ${line}`);
+
+async function start(): Promise<void> {
+  const stopped = untilStopped();
+  const everything = await startEverything(process.env, say);
+  greet(everything.url, everything.needsKey);
+  say(`stopping (${await stopped})`);
+  await everything.stop();
+  say('stopped');
+  process.exit(0);
+}
+
+export type Everything = { url: string; needsKey: boolean; stop(): Promise<void> };
+
+/** Postgres, migrations, the default policy, the API in this process and the trainer in one of its own. */
+export async function startEverything(env: NodeJS.ProcessEnv, say: (line: string) => void): Promise<Everything> {
+  const room = await openRoom(say, env);
+  const { settings, databaseUrl } = room;
+  const connection = connect(databaseUrl, { name: 'attune start', max: 2 });
+  const leave = async () => {
+    await connection.close();
+    await room.leave();
+  };
+  try {
+    await claimFolder(connection, settings.ATTUNE_HOME);
+    const store = await openFolderStore(path.join(settings.ATTUNE_HOME, 'policies'));
+    const policy = await ensurePolicy(connection, store, () =>
+      say('policy: converting the default policy, stories15M (15 million parameters); a few seconds, once'),
+    );
+    say(`policy: ${policy} is active`);
+    const edge = await startEdge(settings, databaseUrl);
+    const trainer = keepTrainer({ ...env, DATABASE_URL: databaseUrl });
+    say(
+      `trainer: a round is considered at "${settings.TRAIN_SCHEDULE}" (UTC) once there are ${settings.TRAIN_MIN_PAIRS} new pairs`,
+    );
+    return {
+      url: edge.url,
+      needsKey: settings.API_KEY !== undefined,
+      async stop() {
+        await trainer.stop();
+        await edge.close();
+        await leave();
+      },
+    };
+  } catch (error) {
+    await leave();
+    throw error;
+  }
+}
+
+/** One start for a folder: a lock in its Postgres that dies with its holder. */
+async function claimFolder({ sql }: Connection, home: string): Promise<void> {
+  const lock = await sql.reserve();
+  const [row] = await lock`select pg_try_advisory_lock(hashtext(${`attune start ${path.resolve(home)}`})) as held`;
+  if (!row?.held)
+    throw new AttuneError(
+      `Attune already runs on ${path.resolve(home)}; stop it first, or set ATTUNE_HOME and PORT for a second one`,
+    );
+}
+
+function greet(url: string, needsKey: boolean): void {
+  const key = needsKey ? ` -H "authorization: Bearer $API_KEY"` : '';
+  console.log(`
+Attune is ready at ${url}   (API: ${url}/docs)
+
+Try:
+  curl ${url}/v1/completions${key} -H 'content-type: application/json' \\
+    -d '{"prompt": "Once upon a time", "max_tokens": 60}'
+`);
+}
+
+/** The trainer as a process of its own: training never delays an answer, and a trainer that dies comes back. */
+function keepTrainer(env: NodeJS.ProcessEnv): { stop(): Promise<void> } {
+  let stopping = false;
+  let child: ChildProcess;
+  const launch = () => {
+    child = spawn(process.execPath, [CLI, 'train', '--schedule'], {
+      env,
+      // A channel, so that the trainer ends by itself when we are killed; a group of its own, so that Ctrl-C reaches it
+      // through us, in order.
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      detached: true,
+    });
+    child.once('exit', (code, signal) => {
+      if (stopping) return;
+      console.error(`attune: trainer: ended (${signal ?? code}); starting it again in 2 s`);
+      setTimeout(() => !stopping && launch(), 2000);
+    });
+  };
+  launch();
+  return {
+    async stop() {
+      stopping = true;
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGTERM');
+      const impatience = setTimeout(() => child.kill('SIGKILL'), 5000);
+      await ended;
+      clearTimeout(impatience);
+    },
+  };
+}

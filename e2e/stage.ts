@@ -1,0 +1,78 @@
+// A whole Attune for a test: a real embedded Postgres in a temporary folder, a tiny random policy, the API on a free
+// port. Everything goes away with the test.
+
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after } from 'node:test';
+import { type Edge, startEdge } from '../edge/node.ts';
+import { type Connection, connect } from '../shared/database/connect.ts';
+import { openPostgres } from '../shared/database/embedded.ts';
+import { migrateDatabase } from '../shared/database/migrate.ts';
+import { importPolicy } from '../shared/policy/publish.ts';
+import { activatePolicy } from '../shared/policy/registry.ts';
+import { openFolderStore, type PolicyStore } from '../shared/policy/store.ts';
+import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
+import { readSettings, type Settings } from '../shared/settings.ts';
+
+export type Stage = {
+  home: string;
+  settings: Settings;
+  databaseUrl: string;
+  connection: Connection;
+  store: PolicyStore;
+  policyId: string;
+  edge: Edge;
+  /** Imports another tiny policy, with other random weights. */
+  importTiny(seed: number): Promise<string>;
+  request(path: string, init?: RequestInit & { json?: unknown }): Promise<{ status: number; headers: Headers; body: Json }>;
+};
+
+// biome-ignore lint/suspicious/noExplicitAny: what an answer holds is what the tests are about
+export type Json = any;
+
+export async function setStage(env: Record<string, string> = {}): Promise<Stage> {
+  const home = await mkdtemp(path.join(tmpdir(), 'attune-e2e-'));
+  await chmod(home, 0o755);
+  const settings = readSettings({ ATTUNE_HOME: home, PORT: '0', ...env });
+  const server = await openPostgres(home);
+  await migrateDatabase(server.url);
+  const connection = connect(server.url, { name: 'attune test', max: 3 });
+  const store = await openFolderStore(path.join(home, 'policies'));
+  const importTiny = async (seed: number) => {
+    const folder = await store.draft();
+    await writeTinyCheckpoint(folder, { seed });
+    const id = await importPolicy(connection.db, store, folder, `tiny ${seed}`);
+    await store.discard(folder);
+    return id;
+  };
+  const policyId = await importTiny(1);
+  await activatePolicy(connection.db, policyId, 'test');
+  const edge = await startEdge(settings, server.url);
+  after(async () => {
+    await edge.close();
+    await connection.close();
+    await server.leave();
+    await rm(home, { recursive: true, force: true });
+  });
+  return {
+    home,
+    settings,
+    databaseUrl: server.url,
+    connection,
+    store,
+    policyId,
+    edge,
+    importTiny,
+    async request(target, { json, ...init } = {}) {
+      const response = await fetch(edge.url + target, {
+        ...(json === undefined ? {} : { method: 'POST', body: JSON.stringify(json) }),
+        ...init,
+        headers: { 'content-type': 'application/json', ...init.headers },
+      });
+      const text = await response.text();
+      const isJson = response.headers.get('content-type')?.includes('json') && !response.headers.get('content-type')?.includes('jsonl');
+      return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+    },
+  };
+}

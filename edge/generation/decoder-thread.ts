@@ -1,0 +1,82 @@
+// The inside of a policy's thread: loads its serving graph, checks that it computes, then decodes until told to close.
+// ONNX Runtime blocks the thread that loads or runs a model; here that is nobody else's.
+import { join } from 'node:path';
+import { parentPort, workerData } from 'node:worker_threads';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { Decoder } from './decoder.ts';
+import type { FromThread, ThreadOptions, ToThread } from './messages.ts';
+import { Scheduler } from './scheduler.ts';
+
+const port = parentPort!;
+const options = workerData as ThreadOptions;
+const post = (message: FromThread) => port.postMessage(message);
+
+try {
+  serve(await openDecoder());
+  post({ type: 'ready' });
+} catch (error) {
+  post({ type: 'unusable', reason: error instanceof Error ? error.message : String(error) });
+  port.close();
+}
+
+async function openDecoder(): Promise<Decoder> {
+  const session = await InferenceSession.create(join(options.folder, 'onnx', 'serve.onnx'), {
+    intraOpNumThreads: options.threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    // Shapes change with every row that joins, and a pattern per shape is memory that is never used again.
+    enableMemPattern: false,
+    // Spinning threads would take the processor from the other policy during a swap, and from the API always.
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
+  });
+  const decoder = new Decoder(session, Tensor, options.architecture);
+  try {
+    await warmUp(decoder);
+  } catch (error) {
+    await decoder.release();
+    throw error;
+  }
+  return decoder;
+}
+
+/** A prefill and a step, as in service: a damaged model can load and only then compute NaN. */
+async function warmUp(decoder: Decoder): Promise<void> {
+  const { vocabSize, bos } = decoder.architecture;
+  const cache = decoder.createCache();
+  cache.addRow();
+  for (const tokens of [[bos ?? 0, 0], [vocabSize - 1]]) {
+    const { logits, logNormalizers } = await decoder.run(cache, [tokens]);
+    if (logits.length !== vocabSize) throw new Error(`it has ${logits.length} logits, config.json says ${vocabSize}`);
+    if (!Number.isFinite(logNormalizers[0]) || !logits.every(Number.isFinite)) {
+      throw new Error('its logits are not finite');
+    }
+  }
+}
+
+function serve(decoder: Decoder): void {
+  const scheduler = new Scheduler(decoder, options.maxRows);
+  let isRunning = false;
+  let isClosing = false;
+
+  async function work(): Promise<void> {
+    if (isRunning) return;
+    isRunning = true;
+    // Messages come in while a step awaits the runtime, which lets the event loop turn before each run.
+    while (!scheduler.isIdle) {
+      const events = await scheduler.step();
+      if (events.length > 0) post({ type: 'events', events });
+    }
+    isRunning = false;
+    if (!isClosing) return;
+    await decoder.release();
+    port.close();
+  }
+
+  port.on('message', (message: ToThread) => {
+    if (message.type === 'submit') scheduler.submit(message.job);
+    else if (message.type === 'cancel') scheduler.cancel(message.id, message.index);
+    else if (message.type === 'close') isClosing = true;
+    else throw new Error(`internal: decoder thread: unknown message ${JSON.stringify(message)}`);
+    void work();
+  });
+}

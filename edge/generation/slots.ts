@@ -1,0 +1,144 @@
+// Which policies are loaded and which of them is active. A swap loads the new policy beside the old one, checks it, routes
+// new generations to it and lets the old one drain; a generation stays on the policy it began with. If the new one fails
+// to load, nothing has changed.
+import { availableParallelism } from 'node:os';
+import { AttuneError } from '../../shared/error.ts';
+import { readArchitecture } from '../../shared/policy/checkpoint.ts';
+import { Tokenizer } from '../../shared/policy/tokenizer.ts';
+import type { Inference, LoadedPolicy } from './inference.ts';
+import { PolicySlot, type SlotOptions } from './policy-slot.ts';
+
+export type InferenceOptions = {
+  /** The folder of a policy's package; throws for an id that there is none of. */
+  folderOf(id: string): Promise<string>;
+  /** Threads inside one operator; all of the machine's unless told. */
+  threads?: number;
+  /** How many generations of a policy decode together. */
+  maxRows?: number;
+  /** How many more may wait. */
+  maxQueue?: number;
+};
+
+/** The name under which the active policy can be asked for. */
+const ALIAS = 'attune';
+/** Policies besides the active one that stay loaded. */
+const SPARE = 2;
+
+/** Policies that run on ONNX Runtime's native engine, each in its own thread. */
+export function openInference(options: InferenceOptions): Inference {
+  return new PolicySlots(options.folderOf, {
+    threads: options.threads ?? availableParallelism(),
+    maxRows: options.maxRows ?? 16,
+    maxQueue: options.maxQueue ?? 64,
+  });
+}
+
+class PolicySlots implements Inference {
+  private current: PolicySlot | null = null;
+  /** Loaded or loading, the least recently used first; the active one is not among them. */
+  private readonly spares = new Map<string, Promise<PolicySlot>>();
+  private readonly retiring = new Set<Promise<void>>();
+  private swap: Promise<void> = Promise.resolve();
+  private isClosed = false;
+  private readonly folderOf: (id: string) => Promise<string>;
+  private readonly options: SlotOptions;
+
+  constructor(folderOf: (id: string) => Promise<string>, options: SlotOptions) {
+    this.folderOf = folderOf;
+    this.options = options;
+  }
+
+  active(): LoadedPolicy | null {
+    return this.current;
+  }
+
+  async policy(id: string = ALIAS): Promise<LoadedPolicy> {
+    if (id === this.current?.id) return this.current;
+    if (id !== ALIAS) return this.spare(id);
+    if (this.current) return this.current;
+    throw new AttuneError('policy: none is active yet; try again when /health says so', {
+      status: 503,
+      param: 'model',
+      code: 'policy_not_loaded',
+    });
+  }
+
+  activate(id: string): Promise<void> {
+    // One at a time, so that the last to be asked for is the last to become active.
+    const swap = this.swap.then(() => this.swapTo(id));
+    this.swap = swap.catch(() => {});
+    return swap;
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    await this.swap;
+    const slots = await Promise.allSettled(this.spares.values());
+    const loaded = slots.flatMap((slot) => (slot.status === 'fulfilled' ? [slot.value] : []));
+    if (this.current) loaded.push(this.current);
+    this.current = null;
+    this.spares.clear();
+    for (const slot of loaded) {
+      slot.cancelAll();
+      this.retire(slot);
+    }
+    await Promise.all(this.retiring);
+  }
+
+  private async swapTo(id: string): Promise<void> {
+    if (id === this.current?.id) return;
+    const slot = await this.spare(id);
+    this.spares.delete(id);
+    const old = this.current;
+    this.current = slot;
+    if (old) this.retire(old);
+  }
+
+  /** A loaded policy that is not the active one. */
+  private spare(id: string): Promise<PolicySlot> {
+    if (this.isClosed) throw new AttuneError('generation: the server is closing', { status: 503, code: 'closing' });
+    const slot = this.spares.get(id) ?? this.load(id);
+    this.spares.delete(id);
+    this.spares.set(id, slot);
+    slot.catch(() => {
+      if (this.spares.get(id) === slot) this.spares.delete(id);
+    });
+    if (this.spares.size > SPARE) {
+      const [oldest, evicted] = this.spares.entries().next().value!;
+      this.spares.delete(oldest);
+      evicted.then(
+        (unused) => this.retire(unused),
+        () => {},
+      );
+    }
+    return slot;
+  }
+
+  private async load(id: string): Promise<PolicySlot> {
+    const folder = await this.find(id);
+    const [architecture, tokenizer] = await Promise.all([readArchitecture(folder), Tokenizer.open(folder)]);
+    const slot = new PolicySlot(id, { folder, architecture, tokenizer }, this.options);
+    await slot.warm();
+    return slot;
+  }
+
+  private async find(id: string): Promise<string> {
+    try {
+      return await this.folderOf(id);
+    } catch (error) {
+      const isMissing =
+        error instanceof AttuneError ? error.status === 404 : (error as NodeJS.ErrnoException).code === 'ENOENT';
+      if (!isMissing) throw error;
+      throw new AttuneError(`model: there is no policy ${id}; GET /v1/models lists those there are`, {
+        status: 404,
+        param: 'model',
+        code: 'model_not_found',
+      });
+    }
+  }
+
+  private retire(slot: PolicySlot): void {
+    const gone = slot.retire().finally(() => this.retiring.delete(gone));
+    this.retiring.add(gone);
+  }
+}
