@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import { desc } from 'drizzle-orm';
 import { policies } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
-import { fetchCheckpoint } from '../shared/policy/hub.ts';
+import { type FetchProgress, fetchCheckpoint } from '../shared/policy/hub.ts';
 import { importPolicy } from '../shared/policy/publish.ts';
 import { activatePolicy, activePolicyId, findPolicy, rollbackPolicy } from '../shared/policy/registry.ts';
 import { inRoom } from './room.ts';
@@ -50,12 +50,14 @@ export function addPolicies(program: Command): void {
       inRoom(async ({ db }, store) => {
         const hub = source.startsWith('hf:') ? source.slice(3) : null;
         const folder = hub ? await mkdtemp(path.join(tmpdir(), 'attune-import-')) : path.resolve(source);
+        let origin: { source: string; license?: string } | undefined;
         try {
           if (hub) {
             console.log(`fetching ${hub}`);
-            await fetchCheckpoint(hub, folder);
+            const { source, license } = await fetchCheckpoint(hub, folder, { onProgress: showFetch() });
+            origin = { source, license };
           }
-          const id = await importPolicy(db, store, folder, options.name ?? hub ?? path.basename(folder));
+          const id = await importPolicy(db, store, folder, options.name ?? hub ?? path.basename(folder), origin);
           if (options.promote) await activatePolicy(db, id, 'imported');
           console.log(`${id}${options.promote ? ' is active' : ''}`);
         } finally {
@@ -106,4 +108,14 @@ export function addPolicies(program: Command): void {
         console.log(folder);
       }),
     );
+}
+
+/** A line every second while a checkpoint comes in. */
+function showFetch(): (progress: FetchProgress) => void {
+  let told = 0;
+  return ({ file, loadedBytes, totalBytes }) => {
+    if (Date.now() - told < 1000 && loadedBytes < totalBytes) return;
+    told = Date.now();
+    console.log(`${file}: ${Math.round((100 * loadedBytes) / totalBytes)}% of ${(totalBytes / 2 ** 20).toFixed(1)} MiB in all`);
+  };
 }

@@ -22,12 +22,9 @@ export function sampleToken(
   const best = findLargest(logits);
   if (shaping.temperature === 0) return best;
 
-  const peak = logits[best]!;
-  // A bias of +100 and a temperature of 0.01 must not overflow: weights are relative to the largest, which is 1.
-  const weigh = (token: number) => Math.exp((logits[token]! - peak) / shaping.temperature);
+  const weights = weighTokens(logits, logits[best]!, shaping.temperature);
   const isFiltered = shaping.topP < 1 || shaping.minP > 0 || (shaping.topK > 0 && shaping.topK < logits.length);
-  if (!isFiltered) return drawFromAll(logits.length, weigh, uniform());
-  return draw(filterTokens(logits, weigh, shaping), uniform());
+  return isFiltered ? draw(filterTokens(weights, shaping), uniform()) : drawFromAll(weights, uniform());
 }
 
 /** The `count` likeliest tokens under softmax(logits), likeliest first. */
@@ -61,12 +58,42 @@ function findLargest(logits: Float32Array): number {
   return best;
 }
 
-function drawFromAll(size: number, weigh: (token: number) => number, uniform: number): number {
-  const weights = new Float64Array(size);
+let scratch = new Float64Array(0);
+
+/**
+ * exp((logit − peak) / temperature) of each token, in a buffer that the next call reuses. Relative to the largest, which
+ * is 1, because a bias of 100 and a temperature of 0.01 must not overflow.
+ */
+function weighTokens(logits: Float32Array, peak: number, temperature: number): Float64Array {
+  if (scratch.length !== logits.length) scratch = new Float64Array(logits.length);
+  const weights = scratch;
+  for (let token = 0; token < weights.length; token++) {
+    // Math.exp is a call per token of the vocabulary and took most of a sampled step. A table of 2^(i/1024) and the
+    // first terms of the series for the rest are within 1e-10 of it.
+    const steps = ((logits[token]! - peak) / temperature) * (1024 / Math.LN2);
+    if (!(steps > -1_000_000)) {
+      weights[token] = 0;
+      continue;
+    }
+    const whole = Math.floor(steps);
+    const rest = (steps - whole) * (Math.LN2 / 1024);
+    weights[token] = POWERS[(whole >> 10) + 1023]! * FRACTIONS[whole & 1023]! * (1 + rest * (1 + rest * 0.5));
+  }
+  return weights;
+}
+
+const FRACTIONS = Float64Array.from({ length: 1024 }, (_, i) => 2 ** (i / 1024));
+const POWERS = Float64Array.from({ length: 1024 }, (_, i) => 2 ** (i - 1023));
+
+function sum(weights: Float64Array): number {
   let total = 0;
-  for (let token = 0; token < size; token++) total += weights[token] = weigh(token);
-  let rest = uniform * total;
-  for (let token = 0; token < size; token++) {
+  for (let token = 0; token < weights.length; token++) total += weights[token]!;
+  return total;
+}
+
+function drawFromAll(weights: Float64Array, uniform: number): number {
+  let rest = uniform * sum(weights);
+  for (let token = 0; token < weights.length; token++) {
     rest -= weights[token]!;
     if (rest < 0) return token;
   }
@@ -86,13 +113,10 @@ function draw(candidates: Candidate[], uniform: number): number {
 }
 
 /** topK, then topP of what remains, then minP relative to the likeliest; likeliest first. */
-function filterTokens(logits: Float32Array, weigh: (token: number) => number, shaping: Shaping): Candidate[] {
-  const size = logits.length;
+function filterTokens(weights: Float64Array, shaping: Shaping): Candidate[] {
+  const size = weights.length;
   const keep = shaping.topK > 0 ? Math.min(shaping.topK, size) : size;
-  let total = 0;
-  const weights = new Float64Array(size);
-  for (let token = 0; token < size; token++) total += weights[token] = weigh(token);
-
+  const total = sum(weights);
   let candidates: Candidate[] = [];
   for (const threshold of [1e-2, 1e-4, 0]) {
     candidates = [];

