@@ -1,0 +1,211 @@
+// An ONNX graph under construction. Kernels append nodes and get symbols back: tensors that have a shape but no values.
+// Equal nodes are made once, constants are kept by content, and a tensor of one repeated number stays a number as long
+// as it can, because tfjs's gradients are full of ones and zeros.
+import { createHash } from 'node:crypto';
+import { type Attribute, type OnnxNode, type OnnxType, writeOnnxModel } from '../../../shared/onnx/model.ts';
+
+export type ElementType = Extract<OnnxType, 'float32' | 'int32' | 'int64' | 'bool'>;
+export type Values = Float32Array | Int32Array | BigInt64Array | Uint8Array;
+
+export type Symbol = {
+  shape: number[];
+  type: ElementType;
+  /** In the graph; a symbol without a name gets one when a node needs it. */
+  name?: string;
+  /** Every element is this number. */
+  splat?: number;
+  /** The elements of a constant. */
+  values?: Values;
+  /** A sum of rows, which an addition may put right into its other operand. */
+  rows?: { indices: Symbol; updates: Symbol };
+};
+
+export type Program = { bytes: Uint8Array; inputs: string[]; outputs: string[]; nodeCount: number };
+
+type Node = OnnxNode & { shape: number[] };
+type Constant = { name: string; type: ElementType; dims: number[]; data: Values };
+
+/** A splat of up to this many elements is written out; a larger one is expanded when the graph runs. */
+const WRITTEN_OUT = 4096;
+
+export class Graph {
+  private readonly nodes: Node[] = [];
+  private readonly made = new Map<string, Symbol>();
+  private readonly makers = new Map<string, Node>();
+  private readonly constants = new Map<string, Constant>();
+  private readonly inputs: Symbol[] = [];
+
+  input(name: string, shape: number[], type: ElementType): Symbol {
+    const symbol = { name, shape, type };
+    this.inputs.push(symbol);
+    return symbol;
+  }
+
+  /** Appends a node with one output, unless an equal one is there already. */
+  emit(
+    op: string,
+    inputs: (Symbol | string)[],
+    shape: number[],
+    type: ElementType,
+    attributes: Record<string, Attribute> = {},
+    domain = '',
+  ): Symbol {
+    const names = inputs.map((input) => (typeof input === 'string' ? input : this.nameOf(input)));
+    const key = `${op}|${names.join(',')}|${JSON.stringify(attributes)}`;
+    const known = this.made.get(key);
+    if (known) return { ...known, shape };
+    const symbol: Symbol = { name: `t${this.nodes.length}`, shape, type };
+    const node: Node = { op, inputs: names, outputs: [symbol.name!], attributes, domain, shape };
+    this.nodes.push(node);
+    this.makers.set(symbol.name!, node);
+    this.made.set(key, symbol);
+    return symbol;
+  }
+
+  /** The node that makes a symbol, for rewriting; none for inputs and constants. */
+  makerOf(name: string): Node | undefined {
+    return this.makers.get(name);
+  }
+
+  constant(type: ElementType, dims: number[], data: Values): string {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const key = createHash('sha1').update(`${type} ${dims}`).update(bytes).digest('hex');
+    const known = this.constants.get(key);
+    if (known) return known.name;
+    const name = `c${this.constants.size}`;
+    this.constants.set(key, { name, type, dims, data });
+    return name;
+  }
+
+  /** A list of int64, as ONNX wants shapes and axes. */
+  list(numbers: number[]): string {
+    return this.constant('int64', [numbers.length], BigInt64Array.from(numbers, BigInt));
+  }
+
+  /** The operand of a broadcasting node: there one number stands for any shape. */
+  broadcast(symbol: Symbol): string {
+    if (symbol.splat === undefined || symbol.name) return this.nameOf(symbol);
+    return this.constant(symbol.type, [], valuesOf(symbol.type, 1, symbol.splat));
+  }
+
+  nameOf(symbol: Symbol): string {
+    symbol.name ??= this.place(symbol);
+    return symbol.name;
+  }
+
+  /** dense [N, …] + the rows that `updates` adds at `indices`. ScatterND would race on indices that come twice. */
+  addRows(dense: Symbol, { indices, updates }: NonNullable<Symbol['rows']>): Symbol {
+    const count = sizeOf(indices.shape);
+    const width = sizeOf(dense.shape.slice(1));
+    const rows = this.reshape(this.cast(indices, 'int64'), [count, 1]);
+    const everywhere = this.emit('Expand', [rows, this.list([count, width])], [count, width], 'int64');
+    const flat = this.reshape(dense, [dense.shape[0]!, width]);
+    const sum = this.emit(
+      'ScatterElements',
+      [flat, everywhere, this.reshape(updates, [count, width])],
+      flat.shape,
+      dense.type,
+      { axis: 0, reduction: 'add' },
+    );
+    return this.reshape(sum, dense.shape);
+  }
+
+  reshape(symbol: Symbol, shape: number[]): Symbol {
+    if (sameShape(symbol.shape, shape)) return symbol;
+    if (!symbol.name && symbol.splat !== undefined) return { shape, type: symbol.type, splat: symbol.splat };
+    if (!symbol.name && symbol.values) return { shape, type: symbol.type, values: symbol.values };
+    let source = this.nameOf(symbol);
+    const maker = this.makers.get(source);
+    if (maker?.op === 'Reshape') {
+      source = maker.inputs[0]!;
+      if (sameShape(this.makers.get(source)?.shape ?? [], shape)) return { name: source, shape, type: symbol.type };
+    }
+    return this.emit('Reshape', [source, this.list(shape)], shape, symbol.type);
+  }
+
+  cast(symbol: Symbol, type: ElementType): Symbol {
+    if (symbol.type === type) return symbol;
+    if (!symbol.name && symbol.splat !== undefined) return { shape: symbol.shape, type, splat: Number(symbol.splat) };
+    return this.emit('Cast', [symbol], symbol.shape, type, { to: { float32: 1, int32: 6, int64: 7, bool: 9 }[type] });
+  }
+
+  /** The model with these outputs and only the nodes, constants and inputs that they need. */
+  build(outputs: Map<string, Symbol>): Program {
+    const renamed = new Map<string, string>();
+    const copies: OnnxNode[] = [];
+    for (const [name, symbol] of outputs) {
+      const source = this.nameOf(symbol);
+      const maker = this.makers.get(source);
+      // A reshaped symbol may go by the name of its source; an output must have its own shape.
+      if (maker && sameShape(maker.shape, symbol.shape) && !renamed.has(source)) renamed.set(source, name);
+      else copies.push(this.copy(source, symbol, name, renamed));
+    }
+    const live = this.needed([...outputs.values()].map((symbol) => this.nameOf(symbol)));
+    const rename = (name: string) => renamed.get(name) ?? name;
+    const nodes: OnnxNode[] = this.nodes
+      .filter((node) => live.has(node))
+      .map((node) => ({ ...node, inputs: node.inputs.map(rename), outputs: node.outputs.map(rename) }));
+    nodes.push(...copies);
+
+    const used = new Set(nodes.flatMap((node) => node.inputs));
+    const inputs = this.inputs.filter((input) => used.has(input.name!));
+    const bytes = writeOnnxModel({
+      nodes,
+      inputs: inputs.map(({ name, type, shape }) => ({ name: name!, type, dims: shape })),
+      outputs: Array.from(outputs, ([name, { type, shape }]) => ({ name, type, dims: shape })),
+      initializers: [...this.constants.values()].filter(({ name }) => used.has(name)),
+    });
+    return {
+      bytes,
+      inputs: inputs.map(({ name }) => name!),
+      outputs: [...outputs.keys()],
+      nodeCount: nodes.length,
+    };
+  }
+
+  private copy(source: string, symbol: Symbol, name: string, renamed: Map<string, string>): OnnxNode {
+    const from = renamed.get(source) ?? source;
+    return { op: 'Reshape', inputs: [from, this.list(symbol.shape)], outputs: [name] };
+  }
+
+  private needed(names: string[]): Set<Node> {
+    const live = new Set<Node>();
+    const open = [...names];
+    while (open.length > 0) {
+      const node = this.makers.get(open.pop()!);
+      if (!node || live.has(node)) continue;
+      live.add(node);
+      open.push(...node.inputs);
+    }
+    return live;
+  }
+
+  private place(symbol: Symbol): string {
+    const { shape, type, splat, values, rows } = symbol;
+    if (rows) return this.nameOf(this.addRows({ shape, type, splat: 0 }, rows));
+    if (splat === undefined) {
+      if (!values) throw new Error(`internal: graph: a symbol of shape [${shape}] with neither name nor values`);
+      return this.constant(type, shape, values);
+    }
+    const size = sizeOf(shape);
+    if (size <= WRITTEN_OUT) return this.constant(type, shape, valuesOf(type, size, splat));
+    const one = this.constant(type, [1], valuesOf(type, 1, splat));
+    return this.nameOf(this.emit('Expand', [one, this.list(shape)], shape, type));
+  }
+}
+
+export function sizeOf(shape: number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
+export function sameShape(a: number[], b: number[]): boolean {
+  return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
+}
+
+/** Numbers as the typed array of an element type. */
+export function valuesOf(type: ElementType, length: number, fill: number): Values {
+  if (type === 'float32') return new Float32Array(length).fill(fill);
+  if (type === 'int32') return new Int32Array(length).fill(fill);
+  if (type === 'bool') return new Uint8Array(length).fill(fill);
+  return new BigInt64Array(length).fill(BigInt(fill));
+}

@@ -1,0 +1,38 @@
+// Kernels that reduce along axes, and the two softmaxes.
+import { util } from '@tensorflow/tfjs-core';
+import { sizeOf } from './graph.ts';
+import { input, type Kernel, type KernelCall, type Kernels } from './kernel.ts';
+
+type ReduceAttributes = { axis?: number | number[]; reductionIndices?: number | number[]; keepDims?: boolean };
+
+function reduction(op: string, fold: (value: number, count: number) => number): Kernel {
+  return ({ graph, inputs, attributes }: KernelCall<ReduceAttributes>) => {
+    const x = input(inputs, 'x');
+    const all = x.shape.map((_, axis) => axis);
+    const axes = util.parseAxisParam(attributes.axis ?? attributes.reductionIndices ?? all, x.shape);
+    const shape = attributes.keepDims
+      ? x.shape.map((extent, axis) => (axes.includes(axis) ? 1 : extent))
+      : x.shape.filter((_, axis) => !axes.includes(axis));
+    const count = sizeOf(axes.map((axis) => x.shape[axis]!));
+    if (x.splat !== undefined) return { shape, type: x.type, splat: fold(x.splat, count) };
+    if (count === 1) return graph.reshape(x, shape);
+    return graph.emit(op, [x, graph.list(axes)], shape, x.type, { keepdims: attributes.keepDims ? 1 : 0 });
+  };
+}
+
+function softmax(op: string): Kernel {
+  return ({ graph, inputs, attributes }: KernelCall<{ dim?: number; axis?: number }>) => {
+    const x = input(inputs, 'logits');
+    const axis = util.parseAxisParam(attributes.dim ?? attributes.axis ?? -1, x.shape)[0]!;
+    return graph.emit(op, [x], x.shape, x.type, { axis });
+  };
+}
+
+export const reduceKernels: Kernels = {
+  Sum: reduction('ReduceSum', (value, count) => value * count),
+  Mean: reduction('ReduceMean', (value) => value),
+  Max: reduction('ReduceMax', (value) => value),
+  Min: reduction('ReduceMin', (value) => value),
+  Softmax: softmax('Softmax'),
+  LogSoftmax: softmax('LogSoftmax'),
+};
