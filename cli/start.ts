@@ -39,7 +39,8 @@ export type Everything = { url: string; needsKey: boolean; stop(): Promise<void>
 export async function startEverything(env: NodeJS.ProcessEnv, say: (line: string) => void): Promise<Everything> {
   const room = await openRoom(say, env);
   const { settings, databaseUrl } = room;
-  const connection = connect(databaseUrl, { name: 'attune start', max: 2 });
+  // One connection for each of the two locks, and one to work with.
+  const connection = connect(databaseUrl, { name: 'attune start', max: 3 });
   const leave = async () => {
     await connection.close();
     await room.leave();

@@ -72,15 +72,22 @@ test('a body id makes a comparison once', async () => {
 });
 
 test('two generations of one prompt make a preference; of two prompts, or one generation twice, they do not', async () => {
-  const generate = async (prompt: string) => (await request('/v1/completions', { json: { prompt, n: 2, max_tokens: 4 } })).body.choices;
+  const generate = async (prompt: string) =>
+    (await request('/v1/completions', { json: { prompt, n: 2, max_tokens: 4 } })).body.choices;
   const [first, second] = await generate('Once');
-  const good = await request('/v1/preferences', { json: { chosen: first.generation_id, rejected: second.generation_id } });
+  const good = await request('/v1/preferences', {
+    json: { chosen: first.generation_id, rejected: second.generation_id },
+  });
   assert.equal(good.status, 200, JSON.stringify(good.body));
   assert.equal(good.body.prompt, 'Once');
   const [other] = await generate('Then');
-  const mixed = await request('/v1/preferences', { json: { chosen: first.generation_id, rejected: other.generation_id } });
+  const mixed = await request('/v1/preferences', {
+    json: { chosen: first.generation_id, rejected: other.generation_id },
+  });
   assert.equal(mixed.body.error.code, 'different_prompts');
-  const same = await request('/v1/preferences', { json: { chosen: first.generation_id, rejected: first.generation_id } });
+  const same = await request('/v1/preferences', {
+    json: { chosen: first.generation_id, rejected: first.generation_id },
+  });
   assert.equal(same.status, 400);
   assert.equal(same.body.error.param, 'rejected');
 });
@@ -130,13 +137,21 @@ test('an import reports each row that it refuses, and repeating it adds nothing'
   const body = [
     JSON.stringify({ prompt: 'Say hi', chosen: 'hi', rejected: 'no' }),
     '{"prompt": broken',
-    JSON.stringify({ input: { messages: [{ role: 'user', content: 'Q' }] }, preferred_output: [{ role: 'assistant', content: 'A' }], non_preferred_output: [{ role: 'assistant', content: 'B' }] }),
+    JSON.stringify({
+      input: { messages: [{ role: 'user', content: 'Q' }] },
+      preferred_output: [{ role: 'assistant', content: 'A' }],
+      non_preferred_output: [{ role: 'assistant', content: 'B' }],
+    }),
     JSON.stringify({ prompt: 'Say hi', chosen: '', rejected: 'no' }),
   ].join('\n');
-  const send = () => request('/v1/preferences/import', { method: 'POST', body, headers: { 'content-type': 'application/jsonl' } });
+  const send = () =>
+    request('/v1/preferences/import', { method: 'POST', body, headers: { 'content-type': 'application/jsonl' } });
   const first = (await send()).body;
   assert.deepEqual([first.imported, first.refused, first.duplicates], [2, 2, 0], JSON.stringify(first));
-  assert.deepEqual(first.errors.map((error: { row: number }) => error.row), [2, 4]);
+  assert.deepEqual(
+    first.errors.map((error: { row: number }) => error.row),
+    [2, 4],
+  );
   const second = (await send()).body;
   assert.deepEqual([second.imported, second.duplicates], [0, 2]);
 });

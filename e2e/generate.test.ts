@@ -60,7 +60,14 @@ test('n choices differ, each with a generation id of its own, the first being th
 });
 
 test('logprobs come with each token and its most likely alternatives', async () => {
-  const answer = await client.chat.completions.create({ model: 'attune', messages, max_tokens: 4, temperature: 0, logprobs: true, top_logprobs: 3 });
+  const answer = await client.chat.completions.create({
+    model: 'attune',
+    messages,
+    max_tokens: 4,
+    temperature: 0,
+    logprobs: true,
+    top_logprobs: 3,
+  });
   const content = answer.choices[0]!.logprobs!.content!;
   assert.equal(content.length, answer.usage?.completion_tokens);
   for (const token of content) {
@@ -74,7 +81,10 @@ test('a text completion continues a text, several texts, and token ids', async (
   const answer = await client.completions.create({ model: 'attune', prompt: 'Once', max_tokens: 4, seed: 3 });
   assert.equal(answer.object, 'text_completion');
   const both = await client.completions.create({ model: 'attune', prompt: ['Once', 'Then'], n: 2, max_tokens: 4 });
-  assert.deepEqual(both.choices.map((choice) => choice.index), [0, 1, 2, 3]);
+  assert.deepEqual(
+    both.choices.map((choice) => choice.index),
+    [0, 1, 2, 3],
+  );
   const ids = await client.completions.create({ model: 'attune', prompt: [1, 5, 6], max_tokens: 4 });
   assert.equal(ids.usage?.prompt_tokens, 3);
 });
@@ -83,7 +93,13 @@ test('a stop string ends the text before it', async () => {
   const whole = await client.completions.create({ model: 'attune', prompt: 'Once', max_tokens: 30, temperature: 0 });
   const text = whole.choices[0]!.text;
   const stop = text.slice(5, 8);
-  const cut = await client.completions.create({ model: 'attune', prompt: 'Once', max_tokens: 30, temperature: 0, stop });
+  const cut = await client.completions.create({
+    model: 'attune',
+    prompt: 'Once',
+    max_tokens: 30,
+    temperature: 0,
+    stop,
+  });
   assert.equal(cut.choices[0]!.text, text.slice(0, text.indexOf(stop)));
   assert.equal(cut.choices[0]!.finish_reason, 'stop');
 });
@@ -121,7 +137,10 @@ test('the models are the policies and attune, and an id asks for that very polic
   assert.deepEqual(new Set(ids), new Set(['attune', stage.policyId, other]));
   const answer = await client.completions.create({ model: other, prompt: 'Once', max_tokens: 2 });
   assert.equal(answer.model, other);
-  assert.equal((await client.completions.create({ model: 'attune', prompt: 'Once', max_tokens: 2 })).model, stage.policyId);
+  assert.equal(
+    (await client.completions.create({ model: 'attune', prompt: 'Once', max_tokens: 2 })).model,
+    stage.policyId,
+  );
 });
 
 test('health, the OpenAPI document and its page are there for everybody', async () => {
@@ -129,7 +148,9 @@ test('health, the OpenAPI document and its page are there for everybody', async 
   assert.deepEqual((await stage.request('/health')).body, { status: 'ok', postgres: 'ok', policy: stage.policyId });
   const document = (await stage.request('/openapi.json')).body;
   assert.equal(document.openapi, '3.1.0');
-  assert.ok(document.paths['/v1/chat/completions'].post.requestBody.content['application/json'].schema.properties.messages);
+  assert.ok(
+    document.paths['/v1/chat/completions'].post.requestBody.content['application/json'].schema.properties.messages,
+  );
   assert.ok(document.paths['/v1/comparisons/{id}'].get);
   assert.match((await stage.request('/docs')).body, /swagger-ui/);
   assert.equal((await stage.request('/docs/swagger-ui-bundle.js')).status, 200);
@@ -138,13 +159,34 @@ test('health, the OpenAPI document and its page are there for everybody', async 
 const refusals: [string, string, unknown, number, string | null, RegExp][] = [
   ['messages of the wrong type', '/v1/chat/completions', { messages: 'hello' }, 400, 'messages', /array/],
   ['empty messages', '/v1/chat/completions', { messages: [] }, 400, 'messages', /at least one message/],
-  ['messages without content', '/v1/chat/completions', { messages: [{ role: 'user', content: ' ' }] }, 400, 'messages', /empty/],
+  [
+    'messages without content',
+    '/v1/chat/completions',
+    { messages: [{ role: 'user', content: ' ' }] },
+    400,
+    'messages',
+    /empty/,
+  ],
   ['an unknown field', '/v1/chat/completions', { messages, temprature: 1 }, 400, 'temprature', /not known/],
   ['an impossible temperature', '/v1/chat/completions', { messages, temperature: -1 }, 400, 'temperature', /0/],
   ['a thousand choices', '/v1/chat/completions', { messages, n: 1000 }, 400, 'n', /16/],
-  ['an image', '/v1/chat/completions', { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }, 400, 'messages.0.content', /text parts/],
+  [
+    'an image',
+    '/v1/chat/completions',
+    { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] },
+    400,
+    'messages.0.content',
+    /text parts/,
+  ],
   ['an unknown policy', '/v1/chat/completions', { messages, model: 'pol_unknown' }, 404, 'model', /pol_unknown/],
-  ['a prompt longer than the context', '/v1/chat/completions', { messages: [{ role: 'user', content: 'word '.repeat(2000) }] }, 400, 'messages', /context/],
+  [
+    'a prompt longer than the context',
+    '/v1/chat/completions',
+    { messages: [{ role: 'user', content: 'word '.repeat(2000) }] },
+    400,
+    'messages',
+    /context/,
+  ],
   ['an empty prompt', '/v1/completions', { prompt: '' }, 400, 'prompt', /empty/],
   ['a token outside the vocabulary', '/v1/completions', { prompt: [999999] }, 400, 'prompt', /vocabulary/],
 ];

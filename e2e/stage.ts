@@ -25,7 +25,10 @@ export type Stage = {
   edge: Edge;
   /** Imports another tiny policy, with other random weights. */
   importTiny(seed: number): Promise<string>;
-  request(path: string, init?: RequestInit & { json?: unknown }): Promise<{ status: number; headers: Headers; body: Json }>;
+  request(
+    path: string,
+    init?: RequestInit & { json?: unknown },
+  ): Promise<{ status: number; headers: Headers; body: Json }>;
 };
 
 // biome-ignore lint/suspicious/noExplicitAny: what an answer holds is what the tests are about
@@ -71,7 +74,9 @@ export async function setStage(env: Record<string, string> = {}): Promise<Stage>
         headers: { 'content-type': 'application/json', ...init.headers },
       });
       const text = await response.text();
-      const isJson = response.headers.get('content-type')?.includes('json') && !response.headers.get('content-type')?.includes('jsonl');
+      const isJson =
+        response.headers.get('content-type')?.includes('json') &&
+        !response.headers.get('content-type')?.includes('jsonl');
       return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
     },
   };

@@ -68,7 +68,10 @@ export function encodePrompt(policy: LoadedPolicy, prompt: Prompt): number[] {
   return policy.tokenizer.encode(policy.tokenizer.renderChat(prompt, { addGenerationPrompt: true }));
 }
 
-/** Decodes every choice. A cancelled request returns what was produced until then. */
+/**
+ * Decodes every choice. A cancelled request returns what was produced until then. Postgres cannot hold NUL in a text, so
+ * what is shown and what is stored both have U+FFFD in its place; the token ids tell.
+ */
 export async function runCompletion(
   draft: Draft,
   request: CompletionRequest,
@@ -79,10 +82,11 @@ export async function runCompletion(
   const tokens: TokenEvent[][] = draft.ids.map(() => []);
   const input = { promptIds: draft.promptIds, sampling: draft.sampling, n: request.n };
   for await (const event of draft.policy.generate(input, signal)) {
-    if (event.type === 'finish') finished.set(event.index, event);
+    const visible = { ...event, text: event.text.replaceAll('\0', '\uFFFD') };
+    if (visible.type === 'finish') finished.set(visible.index, visible);
     else {
-      tokens[event.index]!.push(event);
-      onToken(event);
+      tokens[visible.index]!.push(visible);
+      onToken(visible);
     }
   }
   const rows = draft.ids.map((id, choice): GenerationRow => {

@@ -92,6 +92,10 @@ const errorJson = {
 
 async function readJson(context: Context): Promise<unknown> {
   const text = await context.req.text();
+  if (/(?<!\\)(\\\\)*\\u0000/.test(text))
+    throw new AttuneError('the body holds a NUL character (\\u0000), which cannot be stored; leave it out', {
+      code: 'invalid_json',
+    });
   try {
     return JSON.parse(text);
   } catch (error) {

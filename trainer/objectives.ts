@@ -5,7 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { AttuneError } from '../shared/error.ts';
 
-const objectiveSettings = z.strictObject({
+const objectiveSettings = z.object({
   objective: z.enum(['lsif', 'ukl', 'bce', 'dpo', 'sft']).default('lsif'),
   /** How per-token log-ratios become one of a response. `sum` is the density ratio of whole responses. */
   reduction: z.enum(['mean', 'sum']).default('mean'),

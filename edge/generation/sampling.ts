@@ -3,6 +3,9 @@
 // would cost more than a small model's step.
 import type { Sampling, TokenLogprob } from './inference.ts';
 
+/** Below this a temperature is as good as zero, and dividing by it is not. */
+const COLD = 1e-5;
+
 export type Shaping = Pick<
   Sampling,
   'temperature' | 'topP' | 'topK' | 'minP' | 'frequencyPenalty' | 'presencePenalty' | 'logitBias'
@@ -20,7 +23,7 @@ export function sampleToken(
 ): number {
   shapeLogits(logits, shaping, counts);
   const best = findLargest(logits);
-  if (shaping.temperature === 0) return best;
+  if (shaping.temperature < COLD) return best;
 
   const weights = weighTokens(logits, logits[best]!, shaping.temperature);
   const isFiltered = shaping.topP < 1 || shaping.minP > 0 || (shaping.topK > 0 && shaping.topK < logits.length);

@@ -21,9 +21,16 @@ const tokenIds = z.array(z.number().int().min(0)).min(1);
 const completionBody = z.strictObject({
   model: z.string().optional(),
   prompt: z
-    .union([z.string().min(1), tokenIds, z.array(z.string().min(1)).min(1).max(MOST_CHOICES)], {
-      error: 'give a text, an array of texts, or an array of token ids, none of them empty',
-    })
+    .union(
+      [
+        z.string().min(1, 'the prompt is empty; give it some text'),
+        tokenIds,
+        z.array(z.string().min(1)).min(1).max(MOST_CHOICES),
+      ],
+      {
+        error: 'give a text, an array of texts, or an array of token ids, none of them empty',
+      },
+    )
     .openapi({ description: 'a text, several texts, or token ids' }),
   n: z.number().int().min(1).max(MOST_CHOICES).nullish(),
   ...samplingFields,

@@ -104,9 +104,11 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
 
   const last = g.add('GatherND', [norm('norm'), 'last_index'], { attributes: { batch_dims: 1 } }); // [B, d]
   precision.head(g, last, a.tied ? 'embed' : 'head', ['logits']);
-  const peak = g.add('ReduceMax', ['logits', one]); // [B, 1]
-  const mass = g.add('ReduceSum', [g.add('Exp', [g.add('Sub', ['logits', peak])]), one]);
-  g.add('Squeeze', [g.add('Add', [g.add('Log', [mass]), peak]), one], { outputs: ['log_normalizer'] });
+  // What LogSoftmax took off any one logit. Its kernel sums each row the same way wherever it lies in memory; ReduceSum,
+  // by alignment, does not.
+  const logprobs = g.add('LogSoftmax', ['logits'], { attributes: { axis: -1 } });
+  const firstOf = (x: string) => g.add('Gather', [x, g.int(0)], { attributes: { axis: 1 } }); // [B, V] → [B]
+  g.add('Sub', [firstOf('logits'), firstOf(logprobs)], { outputs: ['log_normalizer'] });
   g.add('Concat', newKeysAndValues, { attributes: { axis: -1 }, outputs: ['new_kv'] });
 
   const inputs: ValueInfo[] = [

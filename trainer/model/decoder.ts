@@ -55,8 +55,7 @@ function residuals(a: Architecture, parameters: Parameters, constants: Constants
     const name = (part: string) => `model.layers.${layer}.${part}.weight`;
     const linear = (input: tf.Tensor2D, part: string): tf.Tensor2D =>
       tf.matMul(input, weight2d(parameters, name(part)), false, true);
-    const norm = (input: tf.Tensor2D, part: string) =>
-      rmsNorm(input, weight1d(parameters, name(part)), a.normEpsilon);
+    const norm = (input: tf.Tensor2D, part: string) => rmsNorm(input, weight1d(parameters, name(part)), a.normEpsilon);
 
     const attended = norm(x, 'input_layernorm');
     const split = (part: string, heads: number): tf.Tensor4D =>

@@ -2,11 +2,12 @@
 // differentiates by calling kernels too, the backward pass is traced like the forward one.
 // It cannot give values back: code that branches on a tensor's content is not traceable, and is told so.
 import {
+  type BackendValues,
   type DataId,
   type DataType,
-  type KernelConfig,
   engine,
   KernelBackend,
+  type KernelConfig,
   registerBackend,
   registerKernel,
   type Tensor,
@@ -41,7 +42,7 @@ class TraceBackend extends KernelBackend {
     return sameShape(symbol.shape, tensor.shape) ? symbol : { ...symbol, shape: tensor.shape };
   }
 
-  override write(values: Values | number[] | null, shape: number[], dtype: DataType): DataId {
+  override write(values: BackendValues | number[] | null, shape: number[], dtype: DataType): DataId {
     if (!values) throw new Error('internal: trace: a constant without values');
     const type = dtype as ElementType;
     const typed = toTyped(values, type);
@@ -80,10 +81,11 @@ class TraceBackend extends KernelBackend {
   override dispose(): void {}
 }
 
-function toTyped(values: Values | number[], type: ElementType): Values {
-  if (!Array.isArray(values)) return values;
-  if (type === 'float32') return Float32Array.from(values);
-  return type === 'int32' ? Int32Array.from(values) : Uint8Array.from(values, Number);
+function toTyped(values: BackendValues | number[], type: ElementType): Values {
+  if (!Array.isArray(values)) return values as Values;
+  const numbers = values as number[];
+  if (type === 'float32') return Float32Array.from(numbers);
+  return type === 'int32' ? Int32Array.from(numbers) : Uint8Array.from(numbers, Number);
 }
 
 function toKernelConfig(kernelName: string, kernel: Kernel): KernelConfig {
@@ -93,7 +95,11 @@ function toKernelConfig(kernelName: string, kernel: Kernel): KernelConfig {
     kernelFunc: ({ inputs, attrs }) => {
       if (!backend.graph) throw new Error(`internal: trace: ${kernelName} outside of a trace`);
       const symbols = Object.entries(inputs).map(([name, tensor]) => [name, backend.symbolOf(tensor as TensorInfo)]);
-      const made = kernel({ graph: backend.graph, inputs: Object.fromEntries(symbols), attributes: (attrs ?? {}) as never });
+      const made = kernel({
+        graph: backend.graph,
+        inputs: Object.fromEntries(symbols),
+        attributes: (attrs ?? {}) as never,
+      });
       return Array.isArray(made) ? made.map((symbol) => backend.register(symbol)) : backend.register(made);
     },
   };

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { seedRandom } from './random.ts';
+import { rankTokens, type Shaping, sampleToken } from './sampling.ts';
+
+const OFF: Shaping = {
+  temperature: 1,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  logitBias: {},
+};
+const LOGITS = [2, 1, 0.5, 0, -1, -3, 1.5, 0.2];
+
+/** How often each token is drawn. */
+function count(logits: number[], shaping: Partial<Shaping>, draws: number, counts = new Map<number, number>()) {
+  const random = seedRandom(11, 0);
+  const seen = new Array<number>(logits.length).fill(0);
+  for (let i = 0; i < draws; i++) {
+    seen[sampleToken(Float32Array.from(logits), { ...OFF, ...shaping }, counts, random)]!++;
+  }
+  return seen;
+}
+
+function softmax(logits: number[]): number[] {
+  const weights = logits.map(Math.exp);
+  const total = weights.reduce((a, b) => a + b);
+  return weights.map((weight) => weight / total);
+}
+
+/** Draws must follow the expected probabilities: chi-square below its 0.999 quantile, and nothing where they are 0. */
+function assertFollows(seen: number[], expected: number[]) {
+  const quantile: Record<number, number> = { 1: 10.8, 2: 13.8, 3: 16.3, 7: 24.3 };
+  const draws = seen.reduce((a, b) => a + b);
+  let chiSquare = 0;
+  for (const [token, p] of expected.entries()) {
+    if (p === 0) assert.equal(seen[token], 0, `token ${token} has probability 0`);
+    else chiSquare += (seen[token]! - p * draws) ** 2 / (p * draws);
+  }
+  const freedom = expected.filter((p) => p > 0).length - 1;
+  assert.ok(chiSquare < quantile[freedom]!, `chi-square ${chiSquare} with ${freedom} degrees of freedom`);
+}
+
+const renormalize = (probabilities: number[], keep: number[]) => {
+  const mass = keep.reduce((sum, token) => sum + probabilities[token]!, 0);
+  return probabilities.map((p, token) => (keep.includes(token) ? p / mass : 0));
+};
+
+test('draws follow the softmax of the logits', () => {
+  assertFollows(count(LOGITS, {}, 50_000), softmax(LOGITS));
+});
+
+test('temperature divides the logits', () => {
+  for (const temperature of [0.5, 2]) {
+    assertFollows(count(LOGITS, { temperature }, 50_000), softmax(LOGITS.map((logit) => logit / temperature)));
+  }
+});
+
+test('temperature 0, and one that is as good as 0, takes the likeliest; the first of equals', () => {
+  for (const temperature of [0, 1e-300, 1e-4]) {
+    assert.deepEqual(count(LOGITS, { temperature }, 20), [20, 0, 0, 0, 0, 0, 0, 0]);
+  }
+  assert.deepEqual(count([1, 3, 3], { temperature: 0 }, 20), [0, 20, 0]);
+});
+
+test('topK keeps the k likeliest', () => {
+  assertFollows(count(LOGITS, { topK: 3 }, 30_000), renormalize(softmax(LOGITS), [0, 6, 1]));
+  assert.deepEqual(count(LOGITS, { topK: 1 }, 20), [20, 0, 0, 0, 0, 0, 0, 0]);
+});
+
+test('topP keeps the fewest tokens that reach the mass', () => {
+  // Sorted: 0.39, 0.24, 0.14, 0.09, ...
+  assertFollows(count(LOGITS, { topP: 0.6 }, 30_000), renormalize(softmax(LOGITS), [0, 6]));
+  assertFollows(count(LOGITS, { topP: 0.7 }, 30_000), renormalize(softmax(LOGITS), [0, 6, 1]));
+  assert.deepEqual(count(LOGITS, { topP: 0 }, 20), [20, 0, 0, 0, 0, 0, 0, 0]);
+});
+
+test('topP is a share of what topK left', () => {
+  // Of the three likeliest, two have 0.82 of the mass; of all, 0.63.
+  assertFollows(count(LOGITS, { topK: 3, topP: 0.8 }, 30_000), renormalize(softmax(LOGITS), [0, 6]));
+});
+
+test('minP drops tokens below its share of the likeliest', () => {
+  assertFollows(count(LOGITS, { minP: 0.3 }, 30_000), renormalize(softmax(LOGITS), [0, 6, 1]));
+});
+
+test('filters find the tail of a flat distribution too', () => {
+  const flat = Array.from({ length: 4000 }, (_, i) => (i === 0 ? 12 : 0));
+  // Token 0 has exp(12) = 162,755 of 166,754; the rest share 0.024. A mass of 0.99 needs 58% of them.
+  const seen = count(flat, { topP: 0.99 }, 3000);
+  const drawn = seen.filter((times, token) => token > 0 && times > 0).length;
+  assert.ok(drawn > 20 && drawn < 80, `${drawn} tokens of the tail`);
+  assert.equal(seen.slice(2400).filter((times) => times > 0).length, 0);
+});
+
+test('logitBias adds to logits, also where exp of it would overflow', () => {
+  const biased = LOGITS.map((logit, token) => logit + (token === 5 ? 4 : 0));
+  assertFollows(count(LOGITS, { logitBias: { 5: 4 } }, 50_000), softmax(biased));
+  assert.deepEqual(count(LOGITS, { logitBias: { 5: 100, 999: 5 }, temperature: 0.01 }, 20)[5], 20);
+  assert.equal(count(LOGITS, { logitBias: { 0: -100 } }, 1000)[0], 0);
+});
+
+test('penalties lower what was generated: frequency per time, presence once', () => {
+  const generated = new Map([
+    [0, 3],
+    [6, 1],
+  ]);
+  const shaping = { frequencyPenalty: 0.5, presencePenalty: 0.25 };
+  const penalized = LOGITS.map((logit, token) => logit - (token === 0 ? 1.75 : token === 6 ? 0.75 : 0));
+  assertFollows(count(LOGITS, shaping, 50_000, generated), softmax(penalized));
+});
+
+test('weights are exp to ten digits, whatever the temperature', () => {
+  // Two tokens: the share of the second says what its weight was.
+  for (const gap of [0.001, 1, 5]) {
+    const p = Math.exp(-gap) / (1 + Math.exp(-gap));
+    const edge = (uniform: number) => sampleToken(Float32Array.of(0, -gap), OFF, new Map(), () => uniform);
+    assert.equal(edge(1 - p - 1e-7), 0);
+    assert.equal(edge(1 - p + 1e-7), 1);
+  }
+});
+
+test('ranking gives the likeliest tokens with their log-probabilities', () => {
+  const logits = Float32Array.from(LOGITS);
+  const logNormalizer = Math.log(LOGITS.reduce((sum, logit) => sum + Math.exp(logit), 0));
+  const ranked = rankTokens(logits, logNormalizer, 3);
+  assert.deepEqual(
+    ranked.map(({ tokenId }) => tokenId),
+    [0, 6, 1],
+  );
+  assert.ok(Math.abs(Math.exp(ranked[0]!.logprob) - softmax(LOGITS)[0]!) < 1e-9);
+  assert.deepEqual(rankTokens(logits, logNormalizer, 0), []);
+  assert.equal(rankTokens(logits, logNormalizer, 20).length, LOGITS.length);
+});

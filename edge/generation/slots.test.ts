@@ -1,0 +1,269 @@
+import assert from 'node:assert/strict';
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import type { Worker } from 'node:worker_threads';
+import { AttuneError } from '../../shared/error.ts';
+import type { FinishEvent, GenerationInput, LoadedPolicy, Sampling } from './inference.ts';
+import type { PolicySlot } from './policy-slot.ts';
+import { type InferenceOptions, openInference } from './slots.ts';
+import { chooseSampling, collect, makeFolder, writeStoriesPackage, writeTinyPackage } from './tiny-package.ts';
+
+const root = await makeFolder();
+after(root.remove);
+await writeStoriesPackage(join(root.path, 'stories'));
+for (const seed of [1, 2, 3, 4]) await writeTinyPackage(join(root.path, `tiny-${seed}`), { seed });
+
+const folderOf = async (id: string) => {
+  const folder = join(root.path, id);
+  await readFile(join(folder, 'config.json'));
+  return folder;
+};
+
+async function withInference<T>(
+  id: string | null,
+  use: (inference: ReturnType<typeof openInference>) => Promise<T>,
+  options: Partial<InferenceOptions> = {},
+): Promise<T> {
+  const inference = openInference({ folderOf, threads: 1, ...options });
+  try {
+    if (id !== null) await inference.activate(id);
+    return await use(inference);
+  } finally {
+    await inference.close();
+  }
+}
+
+function inputFor(policy: LoadedPolicy, text: string, sampling: Partial<Sampling> = {}, n = 1): GenerationInput {
+  return { promptIds: policy.tokenizer.encode(text), sampling: chooseSampling(sampling), n };
+}
+
+/** The only choice's finish. */
+async function finish(policy: LoadedPolicy, text: string, sampling: Partial<Sampling> = {}): Promise<FinishEvent> {
+  return (await collect(policy.generate(inputFor(policy, text, sampling))))[0]!.finish;
+}
+
+/** A tiny random model that never stops by itself. */
+const ENDLESS = { logitBias: { 1: -100, 2: -100 }, maxTokens: 100 };
+
+test('stories15M tells its story, to the token', async () => {
+  await withInference('stories', async (inference) => {
+    const policy = inference.active()!;
+    const { finish } = (await collect(policy.generate(inputFor(policy, 'Once upon a time', { maxTokens: 24 }))))[0]!;
+    assert.deepEqual(policy.tokenizer.encode('Once upon a time'), [1, 9038, 2501, 263, 931]);
+    assert.deepEqual(
+      finish.tokenIds,
+      [
+        29892, 727, 471, 263, 2217, 7826, 4257, 365, 2354, 29889, 2296, 18012, 304, 1708, 5377, 297, 278, 6575, 845,
+        457, 29889, 3118, 2462, 29892,
+      ],
+    );
+    const story = ', there was a little girl named Lily. She loved to play outside in the sunshine. One day,';
+    assert.equal(finish.text, story);
+    assert.equal(finish.finish, 'length');
+    assert.equal(finish.logprobs.length, 24);
+  });
+});
+
+test('choices stream interleaved, each with its own seed, and their texts add up', async () => {
+  await withInference('stories', async (inference) => {
+    const policy = inference.active()!;
+    const sampling = { temperature: 1, seed: 5, maxTokens: 20, topLogprobs: 2 };
+    const three = await collect(policy.generate(inputFor(policy, 'Once upon a time', sampling, 3)));
+    const again = await collect(policy.generate(inputFor(policy, 'Once upon a time', sampling, 3)));
+    assert.deepEqual(again, three);
+    assert.equal(new Set(three.map(({ finish }) => finish.text)).size, 3);
+    for (const { tokens, finish } of three) {
+      assert.ok(finish.text.startsWith(tokens.map(({ text }) => text).join('')));
+      assert.deepEqual(
+        tokens.map(({ tokenId }) => tokenId),
+        finish.tokenIds,
+      );
+      assert.ok(tokens.every(({ topLogprobs: [first, second] }) => first!.logprob >= second!.logprob));
+    }
+  });
+});
+
+test('a stop string that spans tokens ends the text before it, and the tokens of it are told', async () => {
+  await withInference('stories', async (inference) => {
+    const policy = inference.active()!;
+    const {
+      text,
+      finish: reason,
+      stopToken,
+      tokenIds,
+    } = await finish(policy, 'Once upon a time', {
+      maxTokens: 100,
+      stop: ['named Lily. S', 'never'],
+    });
+    assert.equal(text, ', there was a little girl ');
+    assert.deepEqual([reason, stopToken], ['stop', null]);
+    assert.equal(policy.tokenizer.decodeContinuation([931], tokenIds), ', there was a little girl named Lily. She');
+  });
+});
+
+test('a story that ends says which token ended it, and does not contain it', async () => {
+  await withInference('stories', async (inference) => {
+    const {
+      finish: reason,
+      stopToken,
+      tokenIds,
+    } = await finish(inference.active()!, 'Once upon a time', {
+      maxTokens: 250,
+      logitBias: { 29889: -100, 1: 14 },
+    });
+    assert.deepEqual([reason, stopToken], ['stop', 1]);
+    assert.ok(!tokenIds.includes(1));
+  });
+});
+
+test('a prompt that fills the context is refused with both numbers, and one below it gets one token', async () => {
+  await withInference('tiny-1', async (inference) => {
+    const policy = inference.active()!;
+    const long = { promptIds: new Array<number>(128).fill(40), sampling: chooseSampling(ENDLESS), n: 1 };
+    assert.throws(
+      () => policy.generate(long),
+      (error: AttuneError) =>
+        error.status === 400 &&
+        error.code === 'context_length_exceeded' &&
+        error.param === 'messages' &&
+        /128 tokens.*context of 128/.test(error.message),
+    );
+    const [choice] = await collect(policy.generate({ ...long, promptIds: long.promptIds.slice(1) }));
+    assert.deepEqual([choice!.finish.tokenIds.length, choice!.finish.finish], [1, 'length']);
+  });
+});
+
+test('aborting ends with what there is, leaving the iteration frees the row, and others go on', async () => {
+  const run = async (inference: ReturnType<typeof openInference>) => {
+    const policy = inference.active()!;
+    const abort = new AbortController();
+    let received = 0;
+    let last: FinishEvent | undefined;
+    const other = finish(policy, 'One day', ENDLESS);
+    for await (const event of policy.generate(inputFor(policy, 'Once', ENDLESS), abort.signal)) {
+      if (event.type === 'finish') last = event;
+      else if (++received === 3) abort.abort();
+    }
+    assert.equal(last!.finish, 'cancelled');
+    assert.ok(last!.tokenIds.length >= 3 && last!.tokenIds.length < 90);
+    for await (const _ of policy.generate(inputFor(policy, 'Once', ENDLESS))) break;
+    assert.equal((await other).tokenIds.length, 100);
+    // With two rows and both freed, another pair runs.
+    const pair = await Promise.all([finish(policy, 'a', ENDLESS), finish(policy, 'b', ENDLESS)]);
+    assert.ok(pair.every(({ tokenIds }) => tokenIds.length === 100));
+    const [never] = await collect(policy.generate(inputFor(policy, 'a', ENDLESS), AbortSignal.abort()));
+    assert.deepEqual([never!.finish.finish, never!.finish.tokenIds], ['cancelled', []]);
+  };
+  await withInference('tiny-1', run, { maxRows: 2 });
+});
+
+test('a full queue refuses, and takes requests again when there is room', async () => {
+  const run = async (inference: ReturnType<typeof openInference>) => {
+    const policy = inference.active()!;
+    const accepted = [1, 2, 3].map(() => finish(policy, 'Once', ENDLESS));
+    assert.throws(
+      () => policy.generate(inputFor(policy, 'Once', ENDLESS)),
+      (error: AttuneError) => error.status === 429 && error.code === 'queue_full' && error.retry,
+    );
+    await Promise.all(accepted);
+    assert.equal((await finish(policy, 'Once', ENDLESS)).finish, 'length');
+  };
+  await withInference('tiny-1', run, { maxRows: 1, maxQueue: 2 });
+});
+
+test('swapping three times under eight streams fails none and mixes none', async () => {
+  const alone = new Map<string, string>();
+  for (const id of ['tiny-1', 'tiny-2', 'tiny-3', 'tiny-4']) {
+    await withInference(id, async (inference) => {
+      alone.set((await finish(inference.active()!, 'Once upon a time', ENDLESS)).tokenIds.join(), id);
+    });
+  }
+  assert.equal(alone.size, 4);
+  await withInference('tiny-1', async (inference) => {
+    let isSwapping = true;
+    const served: string[] = [];
+    const streams = Array.from({ length: 8 }, async () => {
+      let last = false;
+      while (!last) {
+        last = !isSwapping;
+        const policy = inference.active()!;
+        // Between choosing a policy and using it a server waits for its database.
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 5));
+        const { tokenIds } = await finish(policy, 'Once upon a time', ENDLESS);
+        assert.equal(alone.get(tokenIds.join()), policy.id);
+        served.push(policy.id);
+      }
+    });
+    for (const id of ['tiny-2', 'tiny-3', 'tiny-4']) {
+      await inference.activate(id);
+      assert.equal(inference.active()!.id, id);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    isSwapping = false;
+    await Promise.all(streams);
+    assert.deepEqual([...new Set(served)].sort(), ['tiny-1', 'tiny-2', 'tiny-3', 'tiny-4']);
+  });
+});
+
+test('packages that cannot serve are refused by name, and the old policy goes on', async () => {
+  const truncated = join(root.path, 'truncated');
+  await cp(join(root.path, 'tiny-2'), truncated, { recursive: true });
+  await writeFile(join(truncated, 'onnx', 'serve.onnx'), 'no model');
+  const broken = join(root.path, 'broken');
+  await cp(join(root.path, 'tiny-2'), broken, { recursive: true });
+  const data = await readFile(join(broken, 'onnx', 'model.onnx_data'));
+  data.writeFloatLE(Number.NaN, 20);
+  await writeFile(join(broken, 'onnx', 'model.onnx_data'), data);
+
+  await withInference('tiny-1', async (inference) => {
+    for (const id of ['truncated', 'broken']) {
+      await assert.rejects(inference.activate(id), { name: 'AttuneError', code: 'policy_unusable', status: 422 });
+    }
+    await assert.rejects(inference.activate('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
+    await assert.rejects(inference.policy('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
+    assert.equal(inference.active()!.id, 'tiny-1');
+    assert.equal((await finish(inference.active()!, 'Once', ENDLESS)).finish, 'length');
+  });
+});
+
+test('a policy can be asked for by id or as the active one, and comes back after it was let go', async () => {
+  await withInference(null, async (inference) => {
+    assert.equal(inference.active(), null);
+    await assert.rejects(inference.policy(), { status: 503 });
+    await inference.activate('tiny-1');
+    assert.equal(await inference.policy('attune'), inference.active());
+    assert.equal(await inference.policy('tiny-1'), inference.active());
+    const second = await inference.policy('tiny-2');
+    assert.equal(await inference.policy('tiny-2'), second);
+    const before = await finish(second, 'Once', ENDLESS);
+    for (const id of ['tiny-3', 'tiny-4', 'stories']) await inference.policy(id);
+    assert.notEqual(await inference.policy('tiny-2'), second);
+    // The old handle still answers: its thread comes back for it.
+    assert.deepEqual(await finish(second, 'Once', ENDLESS), before);
+    assert.equal(inference.active()!.id, 'tiny-1');
+  });
+});
+
+test('when its thread dies a policy fails what ran with 503 and serves again', async () => {
+  await withInference('tiny-1', async (inference) => {
+    const policy = inference.active()!;
+    const before = await finish(policy, 'Once', ENDLESS);
+    const { thread } = policy as unknown as { thread: { worker: Worker } };
+    const running = finish(policy, 'Once', ENDLESS);
+    thread.worker.postMessage({ type: 'nonsense' });
+    await assert.rejects(running, { name: 'AttuneError', status: 503, code: 'policy_interrupted' });
+    assert.deepEqual(await finish(policy, 'Once', ENDLESS), before);
+    assert.notEqual((policy as PolicySlot as unknown as { thread: object }).thread, thread);
+  });
+});
+
+test('closing cancels what runs and ends', async () => {
+  const inference = openInference({ folderOf, threads: 1 });
+  await inference.activate('tiny-1');
+  const policy = inference.active()!;
+  const running = finish(policy, 'Once', ENDLESS);
+  await inference.close();
+  assert.equal((await running).finish, 'cancelled');
+  await assert.rejects(inference.policy('tiny-2'), AttuneError);
+});

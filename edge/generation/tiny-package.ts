@@ -1,0 +1,59 @@
+// Policy packages for tests: a random tiny Llama, or stories15M, with the graphs beside the checkpoint.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readCheckpoint } from '../../shared/policy/checkpoint.ts';
+import { writePolicyGraphs } from '../../shared/policy/graph.ts';
+import { writeDefaultCheckpoint } from '../../shared/policy/llama2c.ts';
+import { type TinyOptions, writeTinyCheckpoint } from '../../shared/policy/tiny.ts';
+import type { GenerationEvent, Sampling } from './inference.ts';
+
+/** A folder that is gone when the test file ends: `after(folder.remove)`. */
+export async function makeFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), 'attune-generation-'));
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+}
+
+export async function writeTinyPackage(folder: string, options: TinyOptions = {}): Promise<void> {
+  const { architecture, weights } = await writeTinyCheckpoint(folder, options);
+  await writePolicyGraphs(folder, architecture, weights);
+}
+
+export async function writeStoriesPackage(folder: string): Promise<void> {
+  await writeDefaultCheckpoint(folder);
+  const { architecture, weights } = await readCheckpoint(folder);
+  await writePolicyGraphs(folder, architecture, weights);
+}
+
+/** Greedy and otherwise off, unless told. */
+export function chooseSampling(given: Partial<Sampling> = {}): Sampling {
+  return {
+    maxTokens: 16,
+    temperature: 0,
+    topP: 1,
+    topK: 0,
+    minP: 0,
+    frequencyPenalty: 0,
+    presencePenalty: 0,
+    logitBias: {},
+    seed: 1,
+    stop: [],
+    topLogprobs: 0,
+    ...given,
+  };
+}
+
+type Of<T extends GenerationEvent['type']> = Extract<GenerationEvent, { type: T }>;
+
+/** Reads a generation to its end: tokens and finishes per choice, in the order of the choices. */
+export async function collect(events: AsyncIterable<GenerationEvent>) {
+  const choices: { tokens: Of<'token'>[]; finish: Of<'finish'> }[] = [];
+  const tokens = new Map<number, Of<'token'>[]>();
+  for await (const event of events) {
+    const own = tokens.get(event.index) ?? [];
+    tokens.set(event.index, own);
+    if (event.type === 'token') own.push(event);
+    else choices[event.index] = { tokens: own, finish: event };
+  }
+  return choices;
+}
