@@ -116,6 +116,8 @@ function showFetch(): (progress: FetchProgress) => void {
   return ({ file, loadedBytes, totalBytes }) => {
     if (Date.now() - told < 1000 && loadedBytes < totalBytes) return;
     told = Date.now();
-    console.log(`${file}: ${Math.round((100 * loadedBytes) / totalBytes)}% of ${(totalBytes / 2 ** 20).toFixed(1)} MiB in all`);
+    console.log(
+      `${file}: ${Math.round((100 * loadedBytes) / totalBytes)}% of ${(totalBytes / 2 ** 20).toFixed(1)} MiB in all`,
+    );
   };
 }

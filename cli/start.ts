@@ -41,12 +41,14 @@ export async function startEverything(env: NodeJS.ProcessEnv, say: (line: string
   const { settings, databaseUrl } = room;
   // One connection for each of the two locks, and one to work with.
   const connection = connect(databaseUrl, { name: 'attune start', max: 3 });
+  let unclaim = () => {};
   const leave = async () => {
+    unclaim();
     await connection.close();
     await room.leave();
   };
   try {
-    await claimFolder(connection, settings.ATTUNE_HOME);
+    unclaim = await claimFolder(connection, settings.ATTUNE_HOME);
     const store = await openFolderStore(path.join(settings.ATTUNE_HOME, 'policies'));
     const policy = await ensurePolicy(connection, store, () =>
       say('policy: converting the default policy, stories15M (15 million parameters); a few seconds, once'),
@@ -72,14 +74,15 @@ export async function startEverything(env: NodeJS.ProcessEnv, say: (line: string
   }
 }
 
-/** One start for a folder: a lock in its Postgres that dies with its holder. */
-async function claimFolder({ sql }: Connection, home: string): Promise<void> {
+/** One start for a folder: a lock in its Postgres that dies with its holder. Returns how to let go of it. */
+async function claimFolder({ sql }: Connection, home: string): Promise<() => void> {
   const lock = await sql.reserve();
   const [row] = await lock`select pg_try_advisory_lock(hashtext(${`attune start ${path.resolve(home)}`})) as held`;
-  if (!row?.held)
-    throw new AttuneError(
-      `Attune already runs on ${path.resolve(home)}; stop it first, or set ATTUNE_HOME and PORT for a second one`,
-    );
+  if (row?.held) return () => lock.release();
+  lock.release();
+  throw new AttuneError(
+    `Attune already runs on ${path.resolve(home)}; stop it first, or set ATTUNE_HOME and PORT for a second one`,
+  );
 }
 
 function greet(url: string, needsKey: boolean): void {

@@ -14,7 +14,7 @@ import {
   type TensorInfo,
 } from '@tensorflow/tfjs-core';
 import { elementwiseKernels } from './elementwise.ts';
-import { type ElementType, type Graph, type Symbol, sameShape, type Values } from './graph.ts';
+import { type ElementType, type Graph, type Symbolic, sameShape, type Values } from './graph.ts';
 import type { Kernel } from './kernel.ts';
 import { lookupKernels } from './lookup.ts';
 import { multiplyKernels } from './multiply.ts';
@@ -25,17 +25,17 @@ export const BACKEND = 'onnx-trace';
 
 class TraceBackend extends KernelBackend {
   graph: Graph | null = null;
-  private readonly symbols = new WeakMap<DataId, Symbol>();
+  private readonly symbols = new WeakMap<DataId, Symbolic>();
   private count = 0;
 
-  register(symbol: Symbol): TensorInfo {
+  register(symbol: Symbolic): TensorInfo {
     const dataId = {};
     this.symbols.set(dataId, symbol);
     this.count++;
     return { dataId, shape: symbol.shape, dtype: symbol.type === 'int64' ? 'int32' : symbol.type };
   }
 
-  symbolOf(tensor: TensorInfo): Symbol {
+  symbolOf(tensor: TensorInfo): Symbolic {
     const symbol = this.symbols.get(tensor.dataId);
     if (!symbol) throw new Error('internal: trace: a tensor of another backend; make it inside of the trace');
     // The same symbol as long as it can be: naming it names it for all its users.
@@ -46,7 +46,7 @@ class TraceBackend extends KernelBackend {
     if (!values) throw new Error('internal: trace: a constant without values');
     const type = dtype as ElementType;
     const typed = toTyped(values, type);
-    const symbol: Symbol = { shape, type, values: typed };
+    const symbol: Symbolic = { shape, type, values: typed };
     if (typed.length > 0 && typed.length <= 16 && typed.every((x) => x === typed[0])) symbol.splat = Number(typed[0]);
     return this.register(symbol).dataId;
   }
@@ -122,10 +122,10 @@ export function recordInto<T>(graph: Graph, work: () => T): T {
 }
 
 /** A symbol as a tensor that tfjs code can use, while recording. */
-export function toTensor(symbol: Symbol): Tensor {
+export function toTensor(symbol: Symbolic): Tensor {
   return engine().makeTensorFromTensorInfo(backend.register(symbol));
 }
 
-export function toSymbol(tensor: Tensor): Symbol {
+export function toSymbol(tensor: Tensor): Symbolic {
   return backend.symbolOf(tensor);
 }

@@ -1,7 +1,7 @@
 // Kernels that work element by element. Operations on repeated numbers are done right here, and adding the zeros or
 // multiplying by the ones that tfjs's gradients start from emits nothing.
 import { backend_util as shapes } from '@tensorflow/tfjs-core';
-import { type ElementType, type Graph, type Symbol, sameShape, valuesOf } from './graph.ts';
+import { type ElementType, type Graph, type Symbolic, sameShape, valuesOf } from './graph.ts';
 import { input, type Kernel, type KernelCall, type Kernels } from './kernel.ts';
 
 type Call = KernelCall<unknown>;
@@ -39,21 +39,21 @@ function comparison(op: string): Kernel {
   };
 }
 
-function operands(inputs: Record<string, Symbol>): [Symbol, Symbol, number[]] {
+function operands(inputs: Record<string, Symbolic>): [Symbolic, Symbolic, number[]] {
   const a = input(inputs, 'a');
   const b = input(inputs, 'b');
   return [a, b, shapes.assertAndGetBroadcastShape(a.shape, b.shape)];
 }
 
 /** A repeated number may shrink to a scalar only where the other operand alone gives the result its shape. */
-function broadcastOperands(graph: Graph, a: Symbol, b: Symbol, shape: number[]): [string, string] {
+function broadcastOperands(graph: Graph, a: Symbolic, b: Symbolic, shape: number[]): [string, string] {
   return [
     sameShape(shape, b.shape) ? graph.broadcast(a) : graph.nameOf(a),
     sameShape(shape, a.shape) ? graph.broadcast(b) : graph.nameOf(b),
   ];
 }
 
-function filled(shape: number[], type: ElementType, splat: number): Symbol {
+function filled(shape: number[], type: ElementType, splat: number): Symbolic {
   return { shape, type, splat };
 }
 

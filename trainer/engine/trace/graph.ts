@@ -7,7 +7,7 @@ import { type Attribute, type OnnxNode, type OnnxType, writeOnnxModel } from '..
 export type ElementType = Extract<OnnxType, 'float32' | 'int32' | 'int64' | 'bool'>;
 export type Values = Float32Array | Int32Array | BigInt64Array | Uint8Array;
 
-export type Symbol = {
+export type Symbolic = {
   shape: number[];
   type: ElementType;
   /** In the graph; a symbol without a name gets one when a node needs it. */
@@ -17,7 +17,7 @@ export type Symbol = {
   /** The elements of a constant. */
   values?: Values;
   /** A sum of rows, which an addition may put right into its other operand. */
-  rows?: { indices: Symbol; updates: Symbol };
+  rows?: { indices: Symbolic; updates: Symbolic };
 };
 
 export type Program = { bytes: Uint8Array; inputs: string[]; outputs: string[]; nodeCount: number };
@@ -30,12 +30,12 @@ const WRITTEN_OUT = 4096;
 
 export class Graph {
   private readonly nodes: Node[] = [];
-  private readonly made = new Map<string, Symbol>();
+  private readonly made = new Map<string, Symbolic>();
   private readonly makers = new Map<string, Node>();
   private readonly constants = new Map<string, Constant>();
-  private readonly inputs: Symbol[] = [];
+  private readonly inputs: Symbolic[] = [];
 
-  input(name: string, shape: number[], type: ElementType): Symbol {
+  input(name: string, shape: number[], type: ElementType): Symbolic {
     const symbol = { name, shape, type };
     this.inputs.push(symbol);
     return symbol;
@@ -44,17 +44,17 @@ export class Graph {
   /** Appends a node with one output, unless an equal one is there already. */
   emit(
     op: string,
-    inputs: (Symbol | string)[],
+    inputs: (Symbolic | string)[],
     shape: number[],
     type: ElementType,
     attributes: Record<string, Attribute> = {},
     domain = '',
-  ): Symbol {
+  ): Symbolic {
     const names = inputs.map((input) => (typeof input === 'string' ? input : this.nameOf(input)));
     const key = `${op}|${names.join(',')}|${JSON.stringify(attributes)}`;
     const known = this.made.get(key);
     if (known) return { ...known, shape };
-    const symbol: Symbol = { name: `t${this.nodes.length}`, shape, type };
+    const symbol: Symbolic = { name: `t${this.nodes.length}`, shape, type };
     const node: Node = { op, inputs: names, outputs: [symbol.name!], attributes, domain, shape };
     this.nodes.push(node);
     this.makers.set(symbol.name!, node);
@@ -83,18 +83,18 @@ export class Graph {
   }
 
   /** The operand of a broadcasting node: there one number stands for any shape. */
-  broadcast(symbol: Symbol): string {
+  broadcast(symbol: Symbolic): string {
     if (symbol.splat === undefined || symbol.name) return this.nameOf(symbol);
     return this.constant(symbol.type, [], valuesOf(symbol.type, 1, symbol.splat));
   }
 
-  nameOf(symbol: Symbol): string {
+  nameOf(symbol: Symbolic): string {
     symbol.name ??= this.place(symbol);
     return symbol.name;
   }
 
   /** dense [N, …] + the rows that `updates` adds at `indices`. ScatterND would race on indices that come twice. */
-  addRows(dense: Symbol, { indices, updates }: NonNullable<Symbol['rows']>): Symbol {
+  addRows(dense: Symbolic, { indices, updates }: NonNullable<Symbolic['rows']>): Symbolic {
     const count = sizeOf(indices.shape);
     const width = sizeOf(dense.shape.slice(1));
     const rows = this.reshape(this.cast(indices, 'int64'), [count, 1]);
@@ -110,7 +110,7 @@ export class Graph {
     return this.reshape(sum, dense.shape);
   }
 
-  reshape(symbol: Symbol, shape: number[]): Symbol {
+  reshape(symbol: Symbolic, shape: number[]): Symbolic {
     if (sameShape(symbol.shape, shape)) return symbol;
     if (!symbol.name && symbol.splat !== undefined) return { shape, type: symbol.type, splat: symbol.splat };
     if (!symbol.name && symbol.values) return { shape, type: symbol.type, values: symbol.values };
@@ -123,14 +123,14 @@ export class Graph {
     return this.emit('Reshape', [source, this.list(shape)], shape, symbol.type);
   }
 
-  cast(symbol: Symbol, type: ElementType): Symbol {
+  cast(symbol: Symbolic, type: ElementType): Symbolic {
     if (symbol.type === type) return symbol;
     if (!symbol.name && symbol.splat !== undefined) return { shape: symbol.shape, type, splat: Number(symbol.splat) };
     return this.emit('Cast', [symbol], symbol.shape, type, { to: { float32: 1, int32: 6, int64: 7, bool: 9 }[type] });
   }
 
   /** The model with these outputs and only the nodes, constants and inputs that they need. */
-  build(outputs: Map<string, Symbol>): Program {
+  build(outputs: Map<string, Symbolic>): Program {
     const renamed = new Map<string, string>();
     const copies: OnnxNode[] = [];
     for (const [name, symbol] of outputs) {
@@ -163,7 +163,7 @@ export class Graph {
     };
   }
 
-  private copy(source: string, symbol: Symbol, name: string, renamed: Map<string, string>): OnnxNode {
+  private copy(source: string, symbol: Symbolic, name: string, renamed: Map<string, string>): OnnxNode {
     const from = renamed.get(source) ?? source;
     return { op: 'Reshape', inputs: [from, this.list(symbol.shape)], outputs: [name] };
   }
@@ -180,7 +180,7 @@ export class Graph {
     return live;
   }
 
-  private place(symbol: Symbol): string {
+  private place(symbol: Symbolic): string {
     const { shape, type, splat, values, rows } = symbol;
     if (rows) return this.nameOf(this.addRows({ shape, type, splat: 0 }, rows));
     if (splat === undefined) {

@@ -1,9 +1,9 @@
 // Kernels that only move elements. Reshapes and transposes that undo each other vanish here.
 import { backend_util, slice_util, util } from '@tensorflow/tfjs-core';
-import { type Graph, type Symbol, sameShape, sizeOf, valuesOf } from './graph.ts';
+import { type Graph, type Symbolic, sameShape, sizeOf, valuesOf } from './graph.ts';
 import { input, type KernelCall, type Kernels } from './kernel.ts';
 
-function transpose(graph: Graph, x: Symbol, perm: number[]): Symbol {
+function transpose(graph: Graph, x: Symbolic, perm: number[]): Symbolic {
   if (perm.every((axis, i) => axis === i)) return x;
   const shape = perm.map((axis) => x.shape[axis]!);
   const moving = perm.filter((axis) => x.shape[axis] !== 1);
@@ -19,7 +19,7 @@ function transpose(graph: Graph, x: Symbol, perm: number[]): Symbol {
 }
 
 /** `size` elements from `begin` on, along the axes where that is not everything */
-function slice(graph: Graph, x: Symbol, begin: number[], size: number[]): Symbol {
+function slice(graph: Graph, x: Symbolic, begin: number[], size: number[]): Symbolic {
   if (sameShape(size, x.shape)) return x;
   const axes = x.shape.map((_, axis) => axis).filter((axis) => size[axis] !== x.shape[axis]);
   const from = axes.map((axis) => begin[axis]!);
@@ -27,7 +27,7 @@ function slice(graph: Graph, x: Symbol, begin: number[], size: number[]): Symbol
   return graph.emit('Slice', [x, graph.list(from), graph.list(to), graph.list(axes)], size, x.type);
 }
 
-function concat(graph: Graph, parts: Symbol[], axis: number): Symbol {
+function concat(graph: Graph, parts: Symbolic[], axis: number): Symbolic {
   const first = parts[0]!;
   if (parts.length === 1) return first;
   const shape = first.shape.slice();

@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
+import { AttuneError } from '../shared/error.ts';
+import { cappedExp, cappedShares, type ObjectiveRequest, pairLosses, readObjective } from './objectives.ts';
+
+before(async () => {
+  tf.env().set('IS_TEST', true);
+  await tf.setBackend('cpu');
+});
+
+/** The loss of one pair and its derivatives by f_w and f_l. */
+function probe(request: ObjectiveRequest, chosen: number, rejected: number, chosenLogp = -2) {
+  const settings = readObjective(request);
+  const loss = (c: tf.Tensor, r: tf.Tensor) =>
+    pairLosses(settings, {
+      chosen: c as tf.Tensor1D,
+      rejected: r as tf.Tensor1D,
+      chosenLogps: tf.tensor1d([chosenLogp]),
+    });
+  const values = [tf.tensor1d([chosen]), tf.tensor1d([rejected])] as const;
+  const value = loss(...values).dataSync()[0]!;
+  if (request.objective === 'sft') return { value, slopes: [0, 0] };
+  return {
+    value,
+    slopes: tf
+      .grads(loss)([...values])
+      .map((slope) => slope.dataSync()[0]!),
+  };
+}
+
+function assertNear(actual: number, expected: number, tolerance = 1e-6, what = ''): void {
+  assert.ok(Math.abs(actual - expected) <= tolerance, `${what} ${actual} is not ${expected}`);
+}
+
+const CLOSED_FORMS: [ObjectiveRequest, number, number, number][] = [
+  [{ objective: 'lsif' }, -0.5, -1, 1],
+  [{ objective: 'ukl' }, 1, -1, 1],
+  [{ objective: 'bce' }, 2 * Math.LN2, -0.5, 0.5],
+  [{ objective: 'dpo', beta: 1 }, Math.LN2, -0.5, 0.5],
+  [{ objective: 'dpo', beta: 0.1 }, Math.LN2, -0.05, 0.05],
+];
+
+for (const [request, value, chosenSlope, rejectedSlope] of CLOSED_FORMS) {
+  test(`${request.objective} β ${request.beta ?? '–'} has its closed form's value and slopes where θ is the reference`, () => {
+    const at = probe(request, 0, 0);
+    assertNear(at.value, value);
+    assertNear(at.slopes[0]!, chosenSlope);
+    assertNear(at.slopes[1]!, rejectedSlope);
+  });
+}
+
+test('the formulas hold away from zero', () => {
+  const [w, l] = [0.7, -0.4];
+  assertNear(probe({ objective: 'lsif' }, w, l).value, -Math.exp(w) + 0.5 * Math.exp(2 * l));
+  assertNear(probe({ objective: 'ukl' }, w, l).value, -w + Math.exp(l));
+  assertNear(probe({ objective: 'bce' }, w, l).value, Math.log1p(Math.exp(-w)) + Math.log1p(Math.exp(l)));
+  assertNear(probe({ objective: 'dpo', beta: 0.5 }, w, l).value, Math.log1p(Math.exp(-0.5 * (w - l))));
+  assertNear(probe({ objective: 'sft' }, w, l, -1.25).value, 1.25);
+});
+
+test('negatives: both averages over the two responses', () => {
+  const [w, l] = [0.7, -0.4];
+  assertNear(
+    probe({ objective: 'lsif', negatives: 'both' }, w, l).value,
+    -Math.exp(w) + 0.25 * Math.exp(2 * l) + 0.25 * Math.exp(2 * w),
+  );
+});
+
+test('log-ratios of long responses give large numbers, never NaN', () => {
+  for (const objective of ['lsif', 'ukl', 'bce', 'dpo'] as const) {
+    for (const chosen of [-1e4, 0, 1e4]) {
+      for (const rejected of [-1e4, 0, 1e4]) {
+        const { value, slopes } = probe({ objective }, chosen, rejected);
+        for (const x of [value, ...slopes])
+          assert.ok(Number.isFinite(x), `${objective} at ${chosen}, ${rejected}: ${x}`);
+      }
+    }
+  }
+});
+
+test('the capped exponential is exp up to the cap and its tangent from there', () => {
+  const points = [-3, 1.999, 2, 2.001, 5];
+  const exp = (u: tf.Tensor) => cappedExp(u as tf.Tensor1D, 2);
+  const values = exp(tf.tensor1d(points)).dataSync();
+  const slopes = tf.grad(exp)(tf.tensor1d(points)).dataSync();
+  for (const [i, u] of points.entries()) {
+    assertNear(values[i]!, Math.exp(Math.min(u, 2)) * (1 + Math.max(0, u - 2)), 1e-5);
+    assertNear(slopes[i]!, Math.exp(Math.min(u, 2)), 1e-5);
+  }
+});
+
+test('the share of capped terms counts each exponential of the objective', () => {
+  const ratios = {
+    chosen: tf.tensor1d([0, 6, 6]),
+    rejected: tf.tensor1d([0, 0, 3]),
+    chosenLogps: tf.tensor1d([0, 0, 0]),
+  };
+  const shares = (request: ObjectiveRequest) => [...cappedShares(readObjective(request), ratios).dataSync()];
+  assert.deepEqual(shares({ objective: 'lsif', cap: 5 }), [0, 0.5, 1]); // lsif squares the rejected ratio
+  assert.deepEqual(shares({ objective: 'ukl', cap: 5 }), [0, 0, 0]);
+  assert.deepEqual(shares({ objective: 'bce' }), [0, 0, 0]);
+});
+
+test('settings that make no sense are refused by name', () => {
+  assert.throws(() => readObjective({ objective: 'dpo', negatives: 'both' }), AttuneError);
+  assert.throws(() => readObjective({ beta: -1 }), /beta/);
+  assert.deepEqual(readObjective({}), {
+    objective: 'lsif',
+    reduction: 'mean',
+    negatives: 'rejected',
+    beta: 0.1,
+    cap: 5,
+  });
+});
+
+// A world of three answers, where expectations over all nine pairs are exact and so are the minima.
+describe('in a world of three answers', () => {
+  const reference = [0.5, 0.3, 0.2];
+  const preferred = [0.3, 0.35, 0.35];
+  const pairs = [0, 1, 2].flatMap((w) => [0, 1, 2].map((l) => ({ w, l, p: preferred[w]! * reference[l]! })));
+
+  /** Descends on the three log-ratios and gives them back with the loss there. */
+  function minimize(request: ObjectiveRequest, steps: number, rate: number) {
+    const settings = readObjective(request);
+    const winners = tf.tensor1d(
+      pairs.map(({ w }) => w),
+      'int32',
+    );
+    const losers = tf.tensor1d(
+      pairs.map(({ l }) => l),
+      'int32',
+    );
+    const chances = tf.tensor1d(pairs.map(({ p }) => p));
+    const loss = (f: tf.Tensor): tf.Scalar => {
+      const chosen: tf.Tensor1D = tf.gather(f as tf.Tensor1D, winners);
+      const rejected: tf.Tensor1D = tf.gather(f as tf.Tensor1D, losers);
+      return tf.sum(tf.mul(chances, pairLosses(settings, { chosen, rejected, chosenLogps: chosen })));
+    };
+    let f = tf.zeros([3]);
+    const gradient = tf.grad(loss);
+    for (let i = 0; i < steps; i++) f = tf.tidy(() => tf.sub(f, tf.mul(rate, gradient(f))));
+    return { f: [...f.dataSync()], loss: loss(f).dataSync()[0]! };
+  }
+
+  for (const [objective, minimum] of [
+    ['lsif', -0.600417],
+    ['ukl', 0.903429],
+    ['bce', 1.338386],
+  ] as const) {
+    test(`${objective} recovers the true density ratio`, () => {
+      const { f, loss } = minimize({ objective }, 400, 0.8);
+      for (const [i, ratio] of [0.6, 1.16667, 1.75].entries()) assertNear(Math.exp(f[i]!), ratio, 2e-3, objective);
+      assertNear(loss, minimum, 2e-6);
+    });
+  }
+
+  for (const [beta, policy] of [
+    [1, [0.3, 0.35, 0.35]],
+    [0.5, [0.14991, 0.34004, 0.51006]],
+    [0.1, [5.5e-5, 0.0254, 0.9746]],
+  ] as const) {
+    test(`dpo at β ${beta} finds ${beta === 1 ? 'the preferred policy' : 'an exaggeration of it'}`, () => {
+      // Its curvature goes with β², so the rate is divided by that.
+      const { f } = minimize({ objective: 'dpo', beta }, 400, 2 / beta ** 2);
+      const mass = f.map((x, i) => reference[i]! * Math.exp(x));
+      const total = mass.reduce((sum, x) => sum + x);
+      for (const [i, p] of policy.entries()) assertNear(mass[i]! / total, p, 5e-4, `β ${beta}`);
+    });
+  }
+});
