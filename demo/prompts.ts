@@ -4,7 +4,8 @@
 import { AttuneError } from '../shared/error.ts';
 import { seedRandom, shuffle } from './random.ts';
 
-const GIRLS = `Lily Mia Anna Sue Jane Emma Lucy Amy Sara Kate Ella Rose Daisy Molly Zoe Grace Ruby Nina Bella Clara Ivy Maya
+const GIRLS =
+  `Lily Mia Anna Sue Jane Emma Lucy Amy Sara Kate Ella Rose Daisy Molly Zoe Grace Ruby Nina Bella Clara Ivy Maya
   Polly Tina Hana Leila`.split(/\s+/);
 const BOYS = `Tim Tom Ben Max Sam Jack Bob Leo Billy Joe Peter Mark Dan Fred Nick John Luke Oscar Toby Adam Alex Charlie
   Henry Omar Kai Ravi`.split(/\s+/);
@@ -34,6 +35,12 @@ const SITUATIONS = [
   '{She} wanted to learn how to ride a bike.',
   '{She} was at the beach with a bucket and a spade.',
   'One day, {she} saw a boy with a kite.',
+  '{She} planted a seed and waited for it to grow.',
+  "One day, {she} broke {her} mom's favorite cup.",
+  '{She} wanted to catch a frog near the pond.',
+  'One day, {she} visited a farm with many animals.',
+  '{She} was afraid of the dark.',
+  'One day, an old man came to {her} door.',
 ];
 
 /** One child in this many is kept for the evaluation. */

@@ -34,7 +34,10 @@ test('quantiles lie between neighbours', () => {
 
 test('a density integrates to one, also where all values are the same', () => {
   const points = Array.from({ length: 2001 }, (_, at) => -10 + at / 100);
-  for (const values of [[-1, 0, 0.5, 2, 3], [1, 1, 1]]) {
+  for (const values of [
+    [-1, 0, 0.5, 2, 3],
+    [1, 1, 1],
+  ]) {
     const area = density(values, points).reduce((sum, value) => sum + value / 100, 0);
     assert.ok(area > 0.9 && area < 1.1, `the area is ${area}`);
   }

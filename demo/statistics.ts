@@ -40,7 +40,7 @@ export function boxOf(values: readonly number[]): [number, number, number, numbe
 export function density(values: readonly number[], points: readonly number[]): number[] {
   const centre = mean(values);
   const deviation = Math.sqrt(mean(values.map((value) => (value - centre) ** 2)));
-  const spread = Math.min(deviation, (quantile(values, 0.75) - quantile(values, 0.25)) / 1.349) || deviation || 1e-3;
+  const spread = Math.min(deviation, (quantile(values, 0.75) - quantile(values, 0.25)) / 1.349) || deviation || 0.1;
   const width = 0.9 * spread * values.length ** -0.2;
   return points.map(
     (point) =>

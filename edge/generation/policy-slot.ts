@@ -7,7 +7,7 @@ import { Generation } from './generation.ts';
 import type { GenerationEvent, GenerationInput, LoadedPolicy } from './inference.ts';
 import { PolicyThread } from './policy-thread.ts';
 
-export type SlotOptions = { threads: number; maxRows: number; maxQueue: number };
+export type SlotOptions = { threads: number; maxRows: number; maxQueue: number; closing: AbortSignal };
 
 export class PolicySlot implements LoadedPolicy {
   readonly id: string;
@@ -81,6 +81,7 @@ export class PolicySlot implements LoadedPolicy {
   }
 
   private check({ promptIds, n }: GenerationInput): void {
+    refuseWhenClosing(this.options.closing);
     const { contextLength, vocabSize } = this.architecture;
     if (promptIds.length >= contextLength) {
       throw new AttuneError(
@@ -130,7 +131,7 @@ export class PolicySlot implements LoadedPolicy {
       if (this.thread !== thread) return;
       this.thread = null;
       // A thread that nobody asked to end is replaced; if that fails too, the next generation tries and reports it.
-      if (error && !this.isRetired) this.start().catch(() => {});
+      if (error && !this.isRetired && !this.options.closing.aborted) this.start().catch(() => {});
     });
     return thread;
   }
@@ -141,4 +142,12 @@ export class PolicySlot implements LoadedPolicy {
     this.thread = null;
     this.closing = Promise.all([this.closing, thread.close()]).then(() => {});
   }
+}
+
+export function refuseWhenClosing(closing: AbortSignal): void {
+  if (!closing.aborted) return;
+  throw new AttuneError('generation: the server is closing; send the request to another, or again later', {
+    status: 503,
+    code: 'closing',
+  });
 }

@@ -19,9 +19,13 @@ function count(logits: number[], shaping: Partial<Shaping>, draws: number, count
   const random = seedRandom(11, 0);
   const seen = new Array<number>(logits.length).fill(0);
   for (let i = 0; i < draws; i++) {
-    seen[sampleToken(Float32Array.from(logits), { ...OFF, ...shaping }, counts, random)]!++;
+    seen[sampleToken(Float32Array.from(logits), logSumExp(logits), { ...OFF, ...shaping }, counts, random)]!++;
   }
   return seen;
+}
+
+function logSumExp(logits: number[]): number {
+  return Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
 }
 
 function softmax(logits: number[]): number[] {
@@ -114,17 +118,21 @@ test('penalties lower what was generated: frequency per time, presence once', ()
 
 test('weights are exp to ten digits, whatever the temperature', () => {
   // Two tokens: the share of the second says what its weight was.
-  for (const gap of [0.001, 1, 5]) {
-    const p = Math.exp(-gap) / (1 + Math.exp(-gap));
-    const edge = (uniform: number) => sampleToken(Float32Array.of(0, -gap), OFF, new Map(), () => uniform);
-    assert.equal(edge(1 - p - 1e-7), 0);
-    assert.equal(edge(1 - p + 1e-7), 1);
+  for (const gap of [0.125, 1, 5]) {
+    for (const temperature of [1, 0.5, 2]) {
+      const p = 1 / (1 + Math.exp(gap / temperature));
+      const logits = [0, -gap];
+      const draw = (uniform: number) =>
+        sampleToken(Float32Array.from(logits), logSumExp(logits), { ...OFF, temperature }, new Map(), () => uniform);
+      assert.equal(draw(1 - p - 1e-9), 0);
+      assert.equal(draw(1 - p + 1e-9), 1);
+    }
   }
 });
 
 test('ranking gives the likeliest tokens with their log-probabilities', () => {
   const logits = Float32Array.from(LOGITS);
-  const logNormalizer = Math.log(LOGITS.reduce((sum, logit) => sum + Math.exp(logit), 0));
+  const logNormalizer = logSumExp(LOGITS);
   const ranked = rankTokens(logits, logNormalizer, 3);
   assert.deepEqual(
     ranked.map(({ tokenId }) => tokenId),

@@ -12,21 +12,23 @@ export type Shaping = Pick<
 >;
 
 /**
- * logits [V] → a token id. `counts` says how often each token was generated so far, `uniform` gives a number in [0, 1).
- * The logits are changed in place.
+ * logits [V] and their log-sum-exp → a token id. `counts` says how often each token was generated so far, `uniform`
+ * gives a number in [0, 1). The logits are changed in place.
  */
 export function sampleToken(
   logits: Float32Array,
+  logNormalizer: number,
   shaping: Shaping,
   counts: ReadonlyMap<number, number>,
   uniform: () => number,
 ): number {
-  shapeLogits(logits, shaping, counts);
+  const isShaped = shapeLogits(logits, shaping, counts);
+  const isFiltered = shaping.topP < 1 || shaping.minP > 0 || (shaping.topK > 0 && shaping.topK < logits.length);
+  if (!isShaped && !isFiltered && shaping.temperature === 1) return drawPlainly(logits, logNormalizer, uniform());
+
   const best = findLargest(logits);
   if (shaping.temperature < COLD) return best;
-
   const weights = weighTokens(logits, logits[best]!, shaping.temperature);
-  const isFiltered = shaping.topP < 1 || shaping.minP > 0 || (shaping.topK > 0 && shaping.topK < logits.length);
   return isFiltered ? draw(filterTokens(weights, shaping), uniform()) : drawFromAll(weights, uniform());
 }
 
@@ -45,14 +47,32 @@ export function rankTokens(logits: Float32Array, logNormalizer: number, count: n
   return ranked;
 }
 
-function shapeLogits(logits: Float32Array, shaping: Shaping, counts: ReadonlyMap<number, number>): void {
+/** Applies biases and penalties; whether there were any. */
+function shapeLogits(logits: Float32Array, shaping: Shaping, counts: ReadonlyMap<number, number>): boolean {
+  let isShaped = false;
   for (const token in shaping.logitBias) {
     const id = Number(token);
     if (id < logits.length) logits[id]! += shaping.logitBias[id]!;
+    isShaped = true;
   }
   const { frequencyPenalty, presencePenalty } = shaping;
-  if (frequencyPenalty === 0 && presencePenalty === 0) return;
+  if (frequencyPenalty === 0 && presencePenalty === 0) return isShaped;
   for (const [token, count] of counts) logits[token]! -= count * frequencyPenalty + presencePenalty;
+  return true;
+}
+
+/**
+ * The usual case needs neither the largest logit nor the total, which the graph has computed, and so can stop at the
+ * token it draws. Vocabularies begin with their commonest tokens: that is soon.
+ */
+function drawPlainly(logits: Float32Array, logNormalizer: number, uniform: number): number {
+  let rest = uniform;
+  for (let token = 0; token < logits.length; token++) {
+    rest -= exponentiate((logits[token]! - logNormalizer) * STEPS);
+    if (rest < 0) return token;
+  }
+  // Rounding can leave a crumb of a millionth behind the last token.
+  return findLargest(logits);
 }
 
 function findLargest(logits: Float32Array): number {
@@ -70,22 +90,26 @@ let scratch = new Float64Array(0);
 function weighTokens(logits: Float32Array, peak: number, temperature: number): Float64Array {
   if (scratch.length !== logits.length) scratch = new Float64Array(logits.length);
   const weights = scratch;
-  // Math.exp is a call per token of the vocabulary and took most of a sampled step. A table of 2^(i/1024) and the first
-  // terms of the series for the rest are within 1e-10 of it.
-  const scale = 1024 / Math.LN2 / temperature;
-  for (let token = 0; token < weights.length; token++) {
-    const steps = (logits[token]! - peak) * scale;
-    if (steps > -1_000_000) {
-      const whole = steps | 0;
-      const rest = (steps - whole) * (Math.LN2 / 1024);
-      weights[token] = POWERS[(whole >> 10) + 1023]! * FRACTIONS[whole & 1023]! * (1 + rest * (1 + rest * 0.5));
-    } else weights[token] = 0;
-  }
+  const scale = STEPS / temperature;
+  for (let token = 0; token < weights.length; token++) weights[token] = exponentiate((logits[token]! - peak) * scale);
   return weights;
 }
 
+/** 2^(steps / 1024) is exp of what was multiplied by this. */
+const STEPS = 1024 / Math.LN2;
 const FRACTIONS = Float64Array.from({ length: 1024 }, (_, i) => 2 ** (i / 1024));
-const POWERS = Float64Array.from({ length: 1024 }, (_, i) => 2 ** (i - 1023));
+const POWERS = Float64Array.from({ length: 1025 }, (_, i) => 2 ** (i - 1023));
+
+/**
+ * exp(steps / STEPS) of a number that is not much above zero, within 1e-10: a table of 2^(i/1024) and the first terms of
+ * the series for the rest. Math.exp is a call per token of the vocabulary and took most of a sampled step.
+ */
+function exponentiate(steps: number): number {
+  if (!(steps > -1_000_000)) return 0;
+  const whole = steps | 0;
+  const rest = (steps - whole) * (Math.LN2 / 1024);
+  return POWERS[(whole >> 10) + 1023]! * FRACTIONS[whole & 1023]! * (1 + rest * (1 + rest * 0.5));
+}
 
 function sum(weights: Float64Array): number {
   let total = 0;

@@ -156,7 +156,7 @@ export class Scheduler {
       return false;
     }
     this.scratch.set(logits);
-    const tokenId = sampleToken(this.scratch, sampling, row.counts, row.random);
+    const tokenId = sampleToken(this.scratch, logNormalizer, sampling, row.counts, row.random);
     if (this.eos.has(tokenId)) {
       this.events.push({ type: 'finish', id: job.id, index, finish: 'stop', stopToken: tokenId });
       return false;

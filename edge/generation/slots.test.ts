@@ -236,6 +236,7 @@ test('a policy can be asked for by id or as the active one, and comes back after
     assert.equal(await inference.policy('tiny-1'), inference.active());
     const second = await inference.policy('tiny-2');
     assert.equal(await inference.policy('tiny-2'), second);
+    assert.equal(second.tokenizer, inference.active()!.tokenizer, 'equal tokenizers are one object');
     const before = await finish(second, 'Once', ENDLESS);
     for (const id of ['tiny-3', 'tiny-4', 'stories']) await inference.policy(id);
     assert.notEqual(await inference.policy('tiny-2'), second);
@@ -265,5 +266,6 @@ test('closing cancels what runs and ends', async () => {
   const running = finish(policy, 'Once', ENDLESS);
   await inference.close();
   assert.equal((await running).finish, 'cancelled');
+  assert.throws(() => policy.generate(inputFor(policy, 'Once', ENDLESS)), { name: 'AttuneError', status: 503 });
   await assert.rejects(inference.policy('tiny-2'), AttuneError);
 });

@@ -4,9 +4,9 @@
 import { availableParallelism } from 'node:os';
 import { AttuneError } from '../../shared/error.ts';
 import { readArchitecture } from '../../shared/policy/checkpoint.ts';
-import { Tokenizer } from '../../shared/policy/tokenizer.ts';
 import type { Inference, LoadedPolicy } from './inference.ts';
-import { PolicySlot, type SlotOptions } from './policy-slot.ts';
+import { PolicySlot, refuseWhenClosing, type SlotOptions } from './policy-slot.ts';
+import { openTokenizer } from './tokenizers.ts';
 
 export type InferenceOptions = {
   /** The folder of a policy's package; throws for an id that there is none of. */
@@ -37,15 +37,16 @@ class PolicySlots implements Inference {
   private current: PolicySlot | null = null;
   /** Loaded or loading, the least recently used first; the active one is not among them. */
   private readonly spares = new Map<string, Promise<PolicySlot>>();
-  private readonly retiring = new Set<Promise<void>>();
+  /** Swapped out and draining. */
+  private readonly retiring = new Map<PolicySlot, Promise<void>>();
   private swap: Promise<void> = Promise.resolve();
-  private isClosed = false;
+  private readonly closing = new AbortController();
   private readonly folderOf: (id: string) => Promise<string>;
   private readonly options: SlotOptions;
 
-  constructor(folderOf: (id: string) => Promise<string>, options: SlotOptions) {
+  constructor(folderOf: (id: string) => Promise<string>, options: Omit<SlotOptions, 'closing'>) {
     this.folderOf = folderOf;
-    this.options = options;
+    this.options = { ...options, closing: this.closing.signal };
   }
 
   active(): LoadedPolicy | null {
@@ -71,18 +72,15 @@ class PolicySlots implements Inference {
   }
 
   async close(): Promise<void> {
-    this.isClosed = true;
+    this.closing.abort();
     await this.swap;
     const slots = await Promise.allSettled(this.spares.values());
-    const loaded = slots.flatMap((slot) => (slot.status === 'fulfilled' ? [slot.value] : []));
-    if (this.current) loaded.push(this.current);
+    for (const slot of slots) if (slot.status === 'fulfilled') this.retire(slot.value);
+    if (this.current) this.retire(this.current);
     this.current = null;
     this.spares.clear();
-    for (const slot of loaded) {
-      slot.cancelAll();
-      this.retire(slot);
-    }
-    await Promise.all(this.retiring);
+    for (const slot of this.retiring.keys()) slot.cancelAll();
+    await Promise.all(this.retiring.values());
   }
 
   private async swapTo(id: string): Promise<void> {
@@ -96,7 +94,7 @@ class PolicySlots implements Inference {
 
   /** A loaded policy that is not the active one. */
   private spare(id: string): Promise<PolicySlot> {
-    if (this.isClosed) throw new AttuneError('generation: the server is closing', { status: 503, code: 'closing' });
+    refuseWhenClosing(this.closing.signal);
     const slot = this.spares.get(id) ?? this.load(id);
     this.spares.delete(id);
     this.spares.set(id, slot);
@@ -116,7 +114,7 @@ class PolicySlots implements Inference {
 
   private async load(id: string): Promise<PolicySlot> {
     const folder = await this.find(id);
-    const [architecture, tokenizer] = await Promise.all([readArchitecture(folder), Tokenizer.open(folder)]);
+    const [architecture, tokenizer] = await Promise.all([readArchitecture(folder), openTokenizer(folder)]);
     const slot = new PolicySlot(id, { folder, architecture, tokenizer }, this.options);
     await slot.warm();
     return slot;
@@ -138,7 +136,9 @@ class PolicySlots implements Inference {
   }
 
   private retire(slot: PolicySlot): void {
-    const gone = slot.retire().finally(() => this.retiring.delete(gone));
-    this.retiring.add(gone);
+    this.retiring.set(
+      slot,
+      slot.retire().finally(() => this.retiring.delete(slot)),
+    );
   }
 }

@@ -16,6 +16,13 @@ export function toFailure(error: unknown): Failure {
   return { message, details: { status, param, code, retry } };
 }
 
+function toError({ message, stack, details }: Failure): Error {
+  if (details) return new AttuneError(message, details);
+  const error = new Error(message);
+  if (stack) error.stack = stack;
+  return error;
+}
+
 export class Remote {
   private readonly worker: Worker;
   private readonly waiting = new Map<number, Waiting>();
@@ -64,11 +71,8 @@ export class Remote {
     const waiting = this.waiting.get(id);
     if (!waiting) return;
     this.waiting.delete(id);
-    if (!failure) return waiting.resolve(result);
-    if (failure.details) return waiting.reject(new AttuneError(failure.message, failure.details));
-    const error = new Error(failure.message);
-    if (failure.stack) error.stack = failure.stack;
-    waiting.reject(error);
+    if (failure) waiting.reject(toError(failure));
+    else waiting.resolve(result);
   }
 
   private gone(method: string): AttuneError {

@@ -1,0 +1,4 @@
+import type { Story } from './story.ts';
+export function writeReport(story: Story): string {
+  return JSON.stringify(story);
+}

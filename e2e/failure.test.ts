@@ -1,0 +1,132 @@
+// What goes wrong outside: killed trainers, a killed Postgres, a full disk, a damaged package.
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readdir, readFile, symlink, truncate } from 'node:fs/promises';
+import path from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { eq } from 'drizzle-orm';
+import { preferences, rounds } from '../shared/database/schema.ts';
+import { importPolicy } from '../shared/policy/publish.ts';
+import { activatePolicy, activePolicyId } from '../shared/policy/registry.ts';
+import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
+import { requestRound } from '../shared/round.ts';
+import { setStage } from './stage.ts';
+
+const stage = await setStage();
+const { db } = stage.connection;
+const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
+const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+function spawnTrainer(): ChildProcess {
+  const env = {
+    ...process.env,
+    DATABASE_URL: stage.databaseUrl,
+    ATTUNE_HOME: stage.home,
+    TRAIN_THREADS: '1',
+    BATCH_PAIRS: '4',
+  };
+  return spawn(process.execPath, [CLI, 'train', '--schedule'], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+}
+
+async function until<T>(look: () => Promise<T | undefined | false>): Promise<T> {
+  for (let attempt = 0; attempt < 1200; attempt++) {
+    const seen = await look();
+    if (seen) return seen;
+    await sleep(50);
+  }
+  throw new Error('it never came');
+}
+
+const roundOf = async (id: string) => (await db.select().from(rounds).where(eq(rounds.id, id)))[0]!;
+
+for (const stageName of ['scoring', 'training']) {
+  test(`a trainer killed while ${stageName} loses nothing: the round is marked failed and the next one uses its pairs`, async () => {
+    for (let at = 0; at < 30; at++)
+      await stage.request('/v1/preferences', {
+        json: { prompt: `${stageName} ${at}`, chosen: ' yes', rejected: ' no', rater: 'test' },
+      });
+    const first = await requestRound(db, 'api', { epochs: 100, learning_rate: 1e-5 });
+    const killed = spawnTrainer();
+    await until(async () => (await roundOf(first.id)).stage === stageName);
+    killed.kill('SIGKILL');
+
+    const second = await requestRound(db, 'api', { epochs: 1 });
+    const trainer = spawnTrainer();
+    const round = await until(async () => {
+      const row = await roundOf(second.id);
+      return row.finished_at && row;
+    });
+    trainer.kill('SIGTERM');
+    const dead = await roundOf(first.id);
+    assert.equal(dead.status, 'failed');
+    assert.match(dead.reason ?? '', new RegExp(`stopped while ${stageName}`));
+    assert.equal(round.status, 'succeeded', round.reason ?? '');
+    assert.ok((round.pairs as { new: number }).new >= 20);
+    const drafts = (await readdir(path.join(stage.home, 'policies'))).filter((name) => name.startsWith('.draft'));
+    assert.deepEqual(drafts, []);
+  });
+}
+
+test('every preference that was acknowledged is there after Postgres was killed, and the others were told to try again', async () => {
+  const pid = Number((await readFile(path.join(stage.home, 'postgres/data/postmaster.pid'), 'utf8')).split('\n')[0]);
+  const acknowledged: string[] = [];
+  const refused = new Set<string>();
+  for (let at = 0; at < 200; at++) {
+    if (at === 50) process.kill(pid, 'SIGKILL');
+    const { status, body, headers } = await stage.request('/v1/preferences', {
+      json: { prompt: `Killed ${at}`, chosen: 'a', rejected: 'b', rater: 'test' },
+    });
+    if (status === 200) acknowledged.push(body.id);
+    else {
+      refused.add(`${status} ${body.error.code} ${headers.get('x-should-retry')}`);
+      await sleep(20);
+    }
+  }
+  await until(async () => (await stage.request('/health')).status === 200);
+  const stored = new Set((await db.select({ id: preferences.id }).from(preferences)).map((row) => row.id));
+  assert.ok(acknowledged.length >= 50);
+  assert.deepEqual(
+    acknowledged.filter((id) => !stored.has(id)),
+    [],
+  );
+  assert.deepEqual(
+    [...refused].filter((answer) => answer !== '503 postgres_unavailable true'),
+    [],
+  );
+});
+
+test('a full disk while publishing leaves nothing behind and says so', async () => {
+  const source = await stage.store.draft();
+  await writeTinyCheckpoint(source, { seed: 9 });
+  const full = {
+    ...stage.store,
+    // /dev/full answers every write as a full disk does.
+    async draft() {
+      const draft = await stage.store.draft();
+      await symlink('/dev/full', path.join(draft, 'model.safetensors.partial'));
+      return draft;
+    },
+  };
+  const before = await readdir(path.join(stage.home, 'policies'));
+  await assert.rejects(importPolicy(db, full, source, 'full'), { name: 'AttuneError', code: 'disk_full' });
+  assert.deepEqual(await readdir(path.join(stage.home, 'policies')), before);
+  await stage.store.discard(source);
+});
+
+test('a damaged package is refused, and the policy that was serving goes on', async () => {
+  const serving = (await stage.request('/health')).body.policy;
+  const damaged = await stage.importTiny(10);
+  await truncate(path.join(stage.home, 'policies', damaged, 'onnx', 'model.onnx_data'), 100);
+  const promoted = await stage.request(`/v1/policies/${damaged}/promote`, { method: 'POST' });
+  assert.ok(promoted.status >= 400);
+  assert.match(promoted.body.error.message, /model\.onnx_data/);
+  assert.equal(await activePolicyId(db), serving);
+  // Even where its activation was written by somebody else, the edge keeps what works.
+  await activatePolicy(db, damaged, 'test');
+  await sleep(500);
+  const answer = await stage.request('/v1/completions', { json: { prompt: 'Once', max_tokens: 2 } });
+  assert.equal(answer.status, 200);
+  assert.equal(answer.body.model, serving);
+});

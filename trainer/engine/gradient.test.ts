@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import '@tensorflow/tfjs-backend-cpu';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Architecture } from '../../shared/policy/architecture.ts';
+import type { Weights } from '../../shared/policy/safetensors.ts';
+import { tinyArchitecture, tinyWeights } from '../../shared/policy/tiny.ts';
+import { makeConstants } from '../model/decoder.ts';
+import { plainLogps } from '../model/plain.ts';
+import { type ObjectiveRequest, readObjective } from '../objectives.ts';
+import { packSequences } from './batch.ts';
+import { type PairBatch, pairGradients } from './loss.ts';
+import { gradientName } from './programs.ts';
+import { type Arrays, Sessions } from './sessions.ts';
+
+before(async () => {
+  await tf.setBackend('cpu');
+  // Its first tensor advertises another backend, unless under test; but then it takes saved tensors for leaks.
+  tf.env().set('IS_TEST', true);
+  tf.scalar(0).dispose();
+  tf.env().set('IS_TEST', false);
+});
+
+const small = { layers: 2, hiddenSize: 16, intermediateSize: 24, heads: 4, kvHeads: 2, vocabSize: 300 };
+const tokens = (seed: number, length: number) =>
+  Array.from({ length }, (_, i) => (i * i * 31 + seed * 17 + i * 7) % 300);
+const sequences = [
+  { promptIds: tokens(1, 5), responseIds: tokens(2, 9) },
+  { promptIds: tokens(3, 4), responseIds: tokens(4, 3) },
+  { promptIds: tokens(1, 5), responseIds: tokens(5, 6) },
+  { promptIds: tokens(3, 4), responseIds: tokens(6, 11) },
+];
+
+/** Two pairs and the reference's log-probabilities, near the policy's own so that no ratio is extreme. */
+function makeInputs(a: Architecture, weights: Weights, reduction: 'mean' | 'sum') {
+  const batch = packSequences(sequences, reduction);
+  const { S, T, R } = batch.bucket;
+  const refs = new Float32Array(R);
+  for (const [row, { promptIds, responseIds }] of sequences.entries())
+    for (const [j, logp] of plainLogps(a, weights, promptIds, responseIds).entries())
+      refs[batch.starts[row]! + j] = logp + 0.3 * Math.sin(row * 5 + j * 1.7);
+  const inputs: Arrays = new Map<string, { shape: number[]; data: Float32Array | Int32Array }>(weights)
+    .set('ids', { shape: [S, T], data: batch.ids })
+    .set('positions', { shape: [R], data: batch.positions })
+    .set('targets', { shape: [R], data: batch.targets })
+    .set('rows', { shape: [R], data: batch.rows })
+    .set('weights', { shape: [R], data: batch.weights })
+    .set('refs', { shape: [R], data: refs })
+    .set('shares', { shape: [S / 2], data: Float32Array.from([0.25, 0.75]) });
+  return { batch, inputs, refs };
+}
+
+async function tracedGradients(a: Architecture, request: ObjectiveRequest, weights: Weights) {
+  const objective = readObjective(request);
+  const { batch, inputs, refs } = makeInputs(a, weights, objective.reduction);
+  const sessions = new Sessions(a, objective, 2);
+  const outputs = await sessions.run('step', batch.bucket, inputs);
+  await sessions.close();
+  return { outputs, batch, inputs, refs, objective };
+}
+
+/** ‖a − b‖ / ‖b‖ */
+function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let difference = 0;
+  let size = 0;
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i]! - b[i]!) ** 2;
+    size += b[i]! ** 2;
+  }
+  return Math.sqrt(difference / (size + 1e-30));
+}
+
+const REQUESTS: ObjectiveRequest[] = [
+  { objective: 'lsif' },
+  { objective: 'lsif', reduction: 'sum', cap: 0.5 },
+  { objective: 'ukl', negatives: 'both' },
+  { objective: 'bce', reduction: 'sum' },
+  { objective: 'dpo', reduction: 'sum', beta: 0.5 },
+  { objective: 'sft' },
+];
+
+for (const [i, request] of REQUESTS.entries()) {
+  const tied = i % 2 === 0;
+  test(`the traced gradient of ${JSON.stringify(request)}, ${tied ? 'tied' : 'untied'}, is that of tfjs on its own backend`, async () => {
+    const a = tinyArchitecture({ ...small, tied });
+    const weights = tinyWeights(a, 3);
+    const { outputs, batch, inputs, objective } = await tracedGradients(a, request, weights);
+    const eager = new Map(
+      Array.from(inputs, ([name, { shape, data }]) => [
+        name,
+        tf.tensor(data, shape, data instanceof Int32Array ? 'int32' : 'float32'),
+      ]),
+    );
+    const parameters = new Map(Array.from(weights.keys(), (name) => [name, eager.get(name)!]));
+    const constants = makeConstants(a, batch.bucket.T, batch.bucket.R);
+    const expected = pairGradients(
+      a,
+      objective,
+      parameters,
+      constants,
+      Object.fromEntries(eager) as unknown as PairBatch,
+    );
+    assert.ok(distance(outputs.get('losses')!, expected.losses.dataSync()) < 1e-4);
+    for (const [name, gradient] of expected.gradients) {
+      const apart = distance(outputs.get(gradientName(name))!, gradient.dataSync());
+      assert.ok(apart < 1e-4, `${name}: ${apart}`);
+    }
+  });
+}
+
+/** The loss in double precision, written down again from the formulas. */
+function plainLoss(
+  a: Architecture,
+  weights: Weights,
+  refs: Float32Array,
+  starts: (number | null)[],
+  lsif: boolean,
+): number {
+  const ratios = sequences.map(({ promptIds, responseIds }, row) => {
+    const logps = plainLogps(a, weights, promptIds, responseIds);
+    return logps.reduce((sum, logp, j) => sum + logp - refs[starts[row]! + j]!, 0) / logps.length;
+  });
+  const one = (w: number, l: number) =>
+    lsif ? -Math.exp(w) + 0.5 * Math.exp(2 * l) : Math.log1p(Math.exp(-w)) + Math.log1p(Math.exp(l));
+  return 0.25 * one(ratios[0]!, ratios[2]!) + 0.75 * one(ratios[1]!, ratios[3]!);
+}
+
+for (const objective of ['lsif', 'bce'] as const) {
+  test(`the gradient of ${objective} agrees with finite differences of a double-precision model`, async () => {
+    const a = tinyArchitecture(small);
+    const weights = tinyWeights(a, 5);
+    const { outputs, batch, refs } = await tracedGradients(a, { objective }, weights);
+    for (const [name, tensor] of weights) {
+      const gradient = outputs.get(gradientName(name))!;
+      const steepest = gradient.reduce((best, slope, i) => (Math.abs(slope) > Math.abs(gradient[best]!) ? i : best), 0);
+      const lossAt = (value: number) => {
+        const moved = new Map(weights).set(name, { shape: tensor.shape, data: tensor.data.slice() });
+        moved.get(name)!.data[steepest] = value;
+        // float32 rounds the shift, so it is read back.
+        const at = moved.get(name)!.data[steepest]!;
+        return { at, loss: plainLoss(a, moved, refs, batch.starts, objective === 'lsif') };
+      };
+      const up = lossAt(tensor.data[steepest]! + 1e-3);
+      const down = lossAt(tensor.data[steepest]! - 1e-3);
+      const slope = (up.loss - down.loss) / (up.at - down.at);
+      assert.ok(
+        Math.abs(gradient[steepest]! - slope) < 1e-3 * Math.abs(slope) + 1e-6,
+        `${name}: ${gradient[steepest]} is not ${slope}`,
+      );
+    }
+  });
+}

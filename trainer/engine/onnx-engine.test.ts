@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { AttuneError } from '../../shared/error.ts';
+import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../shared/policy/tiny.ts';
+import { plainLogits, plainLogps } from '../model/plain.ts';
+import type { Engine, Sequence, TrainPair } from './engine.ts';
+import { type OnnxEngineOptions, openOnnxEngine } from './onnx-engine.ts';
+
+const small: TinyOptions = { layers: 2, hiddenSize: 16, intermediateSize: 24, heads: 4, kvHeads: 2, vocabSize: 300 };
+const tokens = (seed: number, length: number) =>
+  Array.from({ length }, (_, i) => (i * i * 31 + seed * 17 + i * 7) % 300);
+const makeSequence = (seed: number): Sequence => ({
+  promptIds: tokens(seed, 2 + (seed % 4)),
+  responseIds: tokens(seed + 50, 1 + ((seed * 5) % 40)),
+});
+
+async function withEngine(
+  options: Partial<OnnxEngineOptions> & { tiny?: TinyOptions },
+  work: (engine: Engine, a: OnnxEngineOptions) => Promise<void>,
+): Promise<void> {
+  const architecture = tinyArchitecture({ ...small, ...options.tiny });
+  const all = { architecture, weights: tinyWeights(architecture, 4), objective: {}, threads: 2, ...options };
+  const engine = await openOnnxEngine(all);
+  try {
+    await work(engine, all);
+  } finally {
+    await engine.close();
+  }
+}
+
+/** Pairs whose reference is the engine's policy as it is now. */
+async function makePairs(engine: Engine, count: number): Promise<TrainPair[]> {
+  const sequences = Array.from({ length: 2 * count }, (_, i) => makeSequence(i));
+  const logps = await engine.score(sequences);
+  return Array.from({ length: count }, (_, i) => ({
+    chosen: sequences[2 * i]!,
+    rejected: sequences[2 * i + 1]!,
+    refChosenLogps: logps[2 * i]!,
+    refRejectedLogps: logps[2 * i + 1]!,
+  }));
+}
+
+function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void {
+  assert.equal(actual.length, expected.length);
+  for (let i = 0; i < expected.length; i++)
+    assert.ok(Math.abs(actual[i]! - expected[i]!) < tolerance, `at ${i}: ${actual[i]} is not ${expected[i]}`);
+}
+
+for (const tied of [true, false]) {
+  test(`scores and logits with ${tied ? 'a tied' : 'an untied'} head are those of a plain double-precision model`, async () => {
+    await withEngine({ tiny: { tied } }, async (engine, { architecture, weights }) => {
+      const sequences = [1, 2, 7, 9].map(makeSequence);
+      const scores = await engine.score(sequences);
+      for (const [i, { promptIds, responseIds }] of sequences.entries())
+        assertClose(scores[i]!, plainLogps(architecture, weights, promptIds, responseIds), 2e-5);
+      const ids = tokens(3, 40);
+      const expected = plainLogits(architecture, weights, ids).flatMap((row) => [...row]);
+      assertClose(await engine.logits(ids), expected, 2e-5);
+    });
+  });
+}
+
+test('neither padding nor neighbours nor micro-batches change a score or a step', async () => {
+  const results: { scores: Float32Array[]; alone: Float32Array; weights: Float32Array; gradNorm: number }[] = [];
+  for (const microBatchTokens of [64, 256, 4096]) {
+    await withEngine({ microBatchTokens }, async (engine) => {
+      const sequences = Array.from({ length: 7 }, (_, i) => makeSequence(i));
+      const scores = await engine.score(sequences);
+      const [alone] = await engine.score([sequences[0]!]);
+      const pairs = await makePairs(engine, 5);
+      for (const pair of pairs) pair.refChosenLogps = pair.refChosenLogps.map((x, j) => x - 0.1 * (j % 3));
+      const { gradNorm } = await engine.step(pairs, 1e-3);
+      const weights = (await engine.weights()).get('model.layers.0.mlp.up_proj.weight')!.data;
+      results.push({ scores, alone: alone!, weights, gradNorm });
+    });
+  }
+  const [first, ...others] = results;
+  assertClose(first!.alone, first!.scores[0]!, 1e-5);
+  for (const other of others) {
+    for (const [i, score] of other.scores.entries()) assertClose(score, first!.scores[i]!, 1e-5);
+    assertClose([other.gradNorm], [first!.gradNorm], 1e-4 * first!.gradNorm);
+    assertClose(other.weights, first!.weights, 1e-4);
+  }
+});
+
+test('a few steps lower the loss, part the rewards and move the weights', async () => {
+  await withEngine({ objective: { objective: 'lsif' } }, async (engine, { weights }) => {
+    const pairs = await makePairs(engine, 4);
+    const before = await engine.evaluate(pairs);
+    assertClose([before.loss, before.metrics['rewards/margins']!, before.gradNorm], [-0.5, 0, 0], 1e-5);
+    assert.equal(before.pairs, 4);
+    for (let i = 0; i < 5; i++) await engine.step(pairs, 1e-3);
+    const after = await engine.evaluate(pairs);
+    assert.ok(after.loss < before.loss - 0.05, `${after.loss}`);
+    assert.ok(after.metrics['rewards/chosen']! > 0 && after.metrics['rewards/rejected']! < 0);
+    assert.equal(after.metrics['rewards/accuracies'], 1);
+    assert.ok(after.metrics['logps/chosen']! > before.metrics['logps/chosen']!);
+    const name = 'model.embed_tokens.weight';
+    assert.notDeepEqual((await engine.weights()).get(name)!.data, weights.get(name)!.data);
+  });
+});
+
+test('the same steps give the same bits, and a saved state goes on as if never stopped', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'attune-engine-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const path = join(folder, 'state.safetensors');
+  const ends: Float32Array[] = [];
+  for (const resumed of [false, false, true]) {
+    await withEngine({}, async (engine) => {
+      const pairs = await makePairs(engine, 3);
+      if (resumed) await engine.restore(path);
+      else {
+        await engine.step(pairs, 1e-3);
+        await engine.step(pairs, 2e-3);
+        await engine.save(path);
+      }
+      await engine.step(pairs, 1e-3);
+      ends.push((await engine.weights()).get('model.layers.1.self_attn.q_proj.weight')!.data);
+    });
+  }
+  assert.deepEqual(ends[0], ends[1]);
+  assert.deepEqual(ends[0], ends[2]);
+});
+
+test('a gradient that is not finite leaves the weights as they are', async () => {
+  await withEngine({}, async (engine, { weights }) => {
+    const pairs = await makePairs(engine, 2);
+    pairs[0]!.refChosenLogps.fill(Number.NaN);
+    const { gradNorm } = await engine.step(pairs, 1e-3);
+    assert.ok(Number.isNaN(gradNorm));
+    for (const [name, { data }] of await engine.weights()) assert.deepEqual(data, weights.get(name)!.data, name);
+  });
+});
+
+test('bad pairs and settings are refused with what is wrong, and the engine goes on', async () => {
+  await withEngine({}, async (engine, options) => {
+    const pairs = await makePairs(engine, 1);
+    const wrong = { ...pairs[0]!, refRejectedLogps: new Float32Array(1) };
+    await assert.rejects(engine.step([pairs[0]!, wrong], 1e-3), (error) => {
+      assert.ok(error instanceof AttuneError);
+      assert.match(error.message, /step: pair 1: rejected has 6 response tokens but 1 reference/);
+      return error.status === 400;
+    });
+    await assert.rejects(engine.logits([1, 300]), /token 300 is not in the vocabulary/);
+    assert.equal((await engine.evaluate(pairs)).pairs, 1);
+    await assert.rejects(openOnnxEngine({ ...options, weights: new Map() }), /model.embed_tokens.weight is missing/);
+  });
+});
+
+test('closing waits for a step in flight, and then every call is refused', async () => {
+  const architecture = tinyArchitecture(small);
+  const engine = await openOnnxEngine({ architecture, weights: tinyWeights(architecture), objective: {} });
+  const pairs = await makePairs(engine, 2);
+  const step = engine.step(pairs, 1e-3);
+  await engine.close();
+  assert.equal((await step).pairs, 2);
+  await assert.rejects(engine.weights(), /it was closed/);
+});
