@@ -56,7 +56,7 @@ for (const stageName of ['scoring', 'training']) {
     const trainer = spawnTrainer();
     const round = await until(async () => {
       const row = await roundOf(second.id);
-      return row.finished_at && row;
+      return row.finished_at ? row : undefined;
     });
     trainer.kill('SIGTERM');
     const dead = await roundOf(first.id);
