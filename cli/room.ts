@@ -43,13 +43,21 @@ export async function inRoom<T>(
   }
 }
 
-/** Resolves at the first SIGINT or SIGTERM; a second one ends the process at once. */
+const IMPATIENCE = 1000;
+
+/**
+ * Resolves at the first signal to stop. A later one ends the process at once; but npm hands on a Ctrl-C that the
+ * terminal has sent already, so what comes within a second is the same one.
+ */
 export function untilStopped(): Promise<string> {
   return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.once(signal, () => {
-        process.on(signal, () => process.exit(130));
-        resolve(signal);
+    let first = 0;
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        if (first === 0) {
+          first = performance.now();
+          resolve(signal);
+        } else if (performance.now() - first > IMPATIENCE) process.exit(130);
       });
     }
   });

@@ -11,7 +11,6 @@ import { fullPlan, type Plan, quickPlan } from './plan.ts';
 import { startVisit } from './probe.ts';
 import { openProgress } from './progress.ts';
 import { type Prompts, takePrompts, writePrompts } from './prompts.ts';
-import { writeReport } from './report.ts';
 import { followRound, untilServed } from './round.ts';
 import { type Chapter, newestOf, type Story } from './story.ts';
 import { percent, SIMULATED, writeTable } from './table.ts';
@@ -49,6 +48,10 @@ export async function runDemo({ url, apiKey, out, log, quick = false, plan }: De
   let failure: unknown = null;
   try {
     await play(client, story, log);
+    if (!quick && !newestOf(story))
+      throw new AttuneError('demo: the gate refused every policy, so none was published; the report says why', {
+        code: 'nothing_published',
+      });
   } catch (error) {
     failure = error;
     story.failure = error instanceof Error ? error.message : String(error);
@@ -56,6 +59,8 @@ export async function runDemo({ url, apiKey, out, log, quick = false, plan }: De
   story.seconds = (performance.now() - began) / 1000;
   // Without a server there is nothing to report.
   if (story.reference) {
+    // Only now: the plotting library takes a moment to load, and other commands load this file too.
+    const { writeReport } = await import('./report.ts');
     await writeFile(out, writeReport(story));
     log(`\n${writeTable(story)}\n`);
     log(`${(story.seconds / 60).toFixed(1)} minutes. Report: ${path.resolve(out)}`);
@@ -78,10 +83,6 @@ async function play(client: Client, story: Story, log: (line: string) => void): 
     log(`\nRound ${at + 1} of ${plan.rounds}`);
     await playRound(client, story, prompts, at, log);
   }
-  if (!newestOf(story))
-    throw new AttuneError('demo: the gate refused every policy, so none was published; the report says why', {
-      code: 'nothing_published',
-    });
 }
 
 /** Finds the policy that answers and the reference it is held against. */

@@ -22,13 +22,13 @@ export type Plan = {
 
 export const fullPlan: Plan = {
   rounds: 3,
-  comparisons: 320,
-  evaluationPrompts: 240,
-  maxTokens: 90,
+  comparisons: 160,
+  evaluationPrompts: 200,
+  maxTokens: 64,
   temperature: 1,
   concurrency: 8,
   seed: 1,
-  training: { objective: 'lsif', reduction: 'mean', learning_rate: 3e-4, epochs: 2, batch_pairs: 16 },
+  training: { objective: 'lsif', reduction: 'mean', learning_rate: 4e-5, epochs: 1, batch_pairs: 8 },
 };
 
 /** One small round, to see that everything holds together; too little to learn from. */
