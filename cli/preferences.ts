@@ -45,6 +45,8 @@ export function addPreferences(program: Command): void {
     .description('write every strict preference as JSONL to standard output')
     .action((options: { format: 'openai' | 'trl' }) =>
       inRoom(async ({ db }) => {
+        // Whoever reads may have enough, as `head` has.
+        process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
         for await (const line of exportPreferences(db, options.format))
           if (!process.stdout.write(line)) await new Promise((resolve) => process.stdout.once('drain', resolve));
       }),

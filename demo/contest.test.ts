@@ -6,7 +6,7 @@ test('wins, ties and losses are counted prompt by prompt, and a tie is half a wi
   const contest = judgeStories(['happy', 'sad', 'cat', 'glad'], ['sad', 'happy', 'dog', 'cat']);
   assert.deepEqual([contest.wins, contest.ties, contest.losses], [2, 1, 1]);
   assert.equal(contest.rate, 0.625);
-  assert.equal(contest.score, 0.5);
+  assert.equal(contest.score, 0.25);
   assert.ok(contest.low < contest.rate && contest.rate < contest.high);
 });
 

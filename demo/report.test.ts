@@ -62,7 +62,6 @@ test('the report stands alone, says that the raters are simulated, and shows eac
   assert.equal(/<script|<link|<img|src=|url\((?!#)|@import/.exec(page), null);
   // one win rate, one density, the boxes, three curves, the visits
   assert.equal(page.match(/<svg /g)!.length, 7);
-  console.log(/.{200}NaN.{100}/s.exec(page)?.[0]);
   assert.equal(/NaN|undefined|\[object/.exec(page), null);
   const ids = [...page.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
   assert.equal(new Set(ids).size, ids.length, `ids are used twice: ${ids}`);

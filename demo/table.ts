@@ -6,7 +6,7 @@ import { heldOutOf, type Logps, newestOf, type Story } from './story.ts';
 export const SIMULATED =
   'The raters are simulated: a program applies a stated taste. No person has voted, and nothing here says what people would like.';
 
-export const percent = (share: number, digits = 1) => `${(100 * share).toFixed(digits)}%`;
+export const percent = (share: number, digits = 1) => (Number.isNaN(share) ? '–' : `${(100 * share).toFixed(digits)}%`);
 
 /** Lines up cells; the first column to the left, the others to the right. */
 export function alignRows(rows: string[][]): string[] {

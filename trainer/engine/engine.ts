@@ -16,7 +16,7 @@ export type TrainPair = {
 export type StepReport = {
   /** Mean over the pairs. */
   loss: number;
-  /** Global norm of the gradient before clipping; 0 where there was no step. */
+  /** Global norm of the gradient before clipping; 0 where there was no step. If not finite, the step was skipped. */
   gradNorm: number;
   /** Tokens fed to the model, without padding. */
   tokens: number;

@@ -49,8 +49,10 @@ export class Learner {
     return (await this.runPairs('evaluate', pairs)).report();
   }
 
+  /** A gradient that is not finite is reported as its norm and changes nothing. */
   async step(pairs: TrainPair[], learningRate: number): Promise<StepReport> {
     const tally = await this.runPairs('step', pairs);
+    if (pairs.length === 0) return tally.report();
     const { optimizer } = this.options;
     const norm = this.parameters.gradientNorm();
     // One infinite gradient would make every weight NaN, for good.

@@ -125,6 +125,14 @@ test('the same steps give the same bits, and a saved state goes on as if never s
   assert.deepEqual(ends[0], ends[2]);
 });
 
+test('a step over no pairs is no step', async () => {
+  await withEngine({}, async (engine, { weights }) => {
+    await engine.step(await makePairs(engine, 1), 0);
+    assert.equal((await engine.step([], 1)).pairs, 0);
+    for (const [name, { data }] of await engine.weights()) assert.deepEqual(data, weights.get(name)!.data, name);
+  });
+});
+
 test('a gradient that is not finite leaves the weights as they are', async () => {
   await withEngine({}, async (engine, { weights }) => {
     const pairs = await makePairs(engine, 2);

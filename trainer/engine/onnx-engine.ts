@@ -26,7 +26,7 @@ export async function openOnnxEngine(options: OnnxEngineOptions): Promise<Engine
     objective: readObjective(options.objective),
     optimizer: { ...defaultOptimizer, ...options.optimizer },
     threads: options.threads ?? availableParallelism(),
-    microBatchTokens: options.microBatchTokens ?? 1024,
+    microBatchTokens: options.microBatchTokens ?? 512,
   };
   const worker = new Worker(new URL('./worker.ts', import.meta.url));
   const remote = new Remote(worker, 'trainer engine');

@@ -70,6 +70,6 @@ function batchSpecs({ S, T, R }: Bucket): [string, InputSpec][] {
     ['rows', { shape: [R], type: 'int32' }],
     ['weights', { shape: [R], type: 'float32' }],
     ['refs', { shape: [R], type: 'float32' }],
-    ['shares', { shape: [S / 2], type: 'float32' }],
+    ['shares', { shape: [Math.floor(S / 2)], type: 'float32' }],
   ];
 }

@@ -11,7 +11,7 @@ test('a worker that ends in the middle of a call rejects it and all later ones',
   const calls = [remote.call('step'), remote.call('score')];
   await assert.rejects(calls[0]!, /test engine: its thread cannot step any more: it ended with code 3/);
   await assert.rejects(calls[1]!, /cannot score any more/);
-  await assert.rejects(remote.call('weights'), /cannot weights|cannot weights any more/);
+  await assert.rejects(remote.call('weights'), /cannot weights any more/);
   await remote.close();
 });
 

@@ -9,6 +9,8 @@ export type Failure = { message: string; stack?: string; details?: ErrorDetails 
 type Answer = { id: number; result?: unknown; failure?: Failure };
 type Waiting = { method: string; resolve: (value: unknown) => void; reject: (error: Error) => void };
 
+const CLOSED = 'it was closed';
+
 export function toFailure(error: unknown): Failure {
   if (!(error instanceof Error)) return { message: String(error) };
   if (!(error instanceof AttuneError)) return { message: error.message, stack: error.stack };
@@ -40,7 +42,7 @@ export class Remote {
     });
     this.ended = new Promise((resolve) => {
       worker.on('exit', (code) => {
-        this.problem ??= code === 0 ? 'it was closed' : `it ended with code ${code}`;
+        this.problem ??= code === 0 ? CLOSED : `it ended with code ${code}`;
         for (const { method, reject } of this.waiting.values()) reject(this.gone(method));
         this.waiting.clear();
         resolve();
@@ -61,7 +63,7 @@ export class Remote {
   async close(): Promise<void> {
     if (this.problem === null) {
       const closing = this.call('close');
-      this.problem = 'it was closed';
+      this.problem = CLOSED;
       await closing.catch(() => {});
     }
     await this.ended;
@@ -76,9 +78,11 @@ export class Remote {
   }
 
   private gone(method: string): AttuneError {
-    return new AttuneError(
-      `${this.name}: its thread cannot ${method} any more: ${this.problem}; if that is memory, train a smaller policy or use fewer tokens at a time`,
-      { status: 500, code: 'engine_gone', retry: false },
-    );
+    const reason = this.problem === CLOSED ? CLOSED : `${this.problem}; if that is memory, use fewer tokens at a time`;
+    return new AttuneError(`${this.name}: its thread cannot ${method} any more: ${reason}`, {
+      status: 500,
+      code: 'engine_gone',
+      retry: false,
+    });
   }
 }

@@ -5,9 +5,10 @@ import type { Architecture } from '../../shared/policy/architecture.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
 import { type Bucket, buildProgram, outputShapes, type ProgramKind } from './programs.ts';
 
-const KEPT = 16;
+/** What the kept sessions may hold. ONNX Runtime keeps the memory of a session's run for its next one. */
+const KEPT_BYTES = 3 * 2 ** 30;
 
-type Ready = { session: InferenceSession; inputs: string[]; outputs: Map<string, number[]> };
+type Ready = { session: InferenceSession; inputs: string[]; outputs: Map<string, number[]>; bytes: number };
 export type Arrays = Map<string, { shape: number[]; data: Float32Array | Int32Array }>;
 
 export class Sessions {
@@ -55,10 +56,13 @@ export class Sessions {
     this.ready.delete(key);
     ready ??= await this.create(kind, bucket);
     this.ready.set(key, ready); // now the most recent one
-    for (const [old, { session }] of this.ready) {
-      if (this.ready.size <= KEPT) break;
+    let bytes = 0;
+    for (const one of this.ready.values()) bytes += one.bytes;
+    for (const [old, one] of this.ready) {
+      if (bytes <= KEPT_BYTES || one === ready) break;
+      bytes -= one.bytes;
       this.ready.delete(old);
-      await session.release();
+      await one.session.release();
     }
     return ready;
   }
@@ -72,8 +76,20 @@ export class Sessions {
       // Patterns lay out one block for a whole run, larger than what is ever alive at once.
       enableMemPattern: false,
     });
-    return { session, inputs: program.inputs, outputs: outputShapes(this.architecture, kind, bucket) };
+    return {
+      session,
+      inputs: program.inputs,
+      outputs: outputShapes(this.architecture, kind, bucket),
+      bytes: estimateBytes(this.architecture, kind, bucket),
+    };
   }
+}
+
+/** What a run holds at its peak, roughly: logits, and for a step what each layer keeps for its gradient. */
+function estimateBytes(a: Architecture, kind: ProgramKind, { S, T, R }: Bucket): number {
+  const head = 3 * (kind === 'logits' ? S * T : R) * a.vocabSize;
+  const layer = S * T * (8 * a.hiddenSize + 3 * a.intermediateSize + a.heads * T);
+  return 4 * (head + layer * (kind === 'step' ? a.layers : 1));
 }
 
 function toTensor(name: string, inputs: Arrays): Tensor {
