@@ -10,8 +10,11 @@ import { addServe } from './cli/serve.ts';
 import { addStart } from './cli/start.ts';
 import { addTrain } from './cli/train.ts';
 import { isUnreachable } from './shared/database/connect.ts';
+import { surviveDriverFault } from './shared/database/driver-fault.ts';
 import { AttuneError } from './shared/error.ts';
 import { describeSettings } from './shared/settings.ts';
+
+surviveDriverFault();
 
 const program = new Command('attune')
   .description('Serves a small language model, takes preferences, and learns from them while it serves.')

@@ -1,11 +1,13 @@
 // attune start: Postgres, migrations, the default policy, the API and the trainer, from one command.
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { startEdge } from '../edge/node.ts';
-import { type Connection, connect } from '../shared/database/connect.ts';
+import { connect } from '../shared/database/connect.ts';
+import { type Release, tryLock } from '../shared/database/lock.ts';
 import { AttuneError } from '../shared/error.ts';
 import { ensurePolicy } from '../shared/policy/default.ts';
 import { openFolderStore } from '../shared/policy/store.ts';
@@ -39,16 +41,15 @@ export type Everything = { url: string; needsKey: boolean; stop(): Promise<void>
 export async function startEverything(env: NodeJS.ProcessEnv, say: (line: string) => void): Promise<Everything> {
   const room = await openRoom(say, env);
   const { settings, databaseUrl } = room;
-  // One connection for each of the two locks, and one to work with.
-  const connection = connect(databaseUrl, { name: 'attune start', max: 3 });
-  let unclaim = () => {};
+  const connection = connect(databaseUrl, { name: 'attune start', max: 1 });
+  let unclaim: Release = async () => {};
   const leave = async () => {
-    unclaim();
     await connection.close();
+    await unclaim();
     await room.leave();
   };
   try {
-    unclaim = await claimFolder(connection, settings.ATTUNE_HOME);
+    unclaim = await claimFolder(databaseUrl, settings.ATTUNE_HOME);
     const store = await openFolderStore(path.join(settings.ATTUNE_HOME, 'policies'));
     const policy = await ensurePolicy(connection, store, () =>
       say('policy: converting the default policy, stories15M (15 million parameters); a few seconds, once'),
@@ -74,14 +75,13 @@ export async function startEverything(env: NodeJS.ProcessEnv, say: (line: string
   }
 }
 
-/** One start for a folder: a lock in its Postgres that dies with its holder. Returns how to let go of it. */
-async function claimFolder({ sql }: Connection, home: string): Promise<() => void> {
-  const lock = await sql.reserve();
-  const [row] = await lock`select pg_try_advisory_lock(hashtext(${`attune start ${path.resolve(home)}`})) as held`;
-  if (row?.held) return () => lock.release();
-  lock.release();
+/** One start for a folder. Returns how to let go of it. */
+async function claimFolder(databaseUrl: string, home: string): Promise<Release> {
+  const folder = path.resolve(home);
+  const release = await tryLock(databaseUrl, createHash('sha256').update(folder).digest().readInt32BE());
+  if (release) return release;
   throw new AttuneError(
-    `Attune already runs on ${path.resolve(home)}; stop it first, or set ATTUNE_HOME and PORT for a second one`,
+    `Attune already runs on ${folder}; stop it first, or set ATTUNE_HOME and PORT for a second one`,
   );
 }
 

@@ -2,7 +2,7 @@
 // that stands in the page as it is. Nothing is loaded when the report is read.
 
 import * as echarts from 'echarts';
-import { boxOf, density } from './statistics.ts';
+import { boxOf, density, mean } from './statistics.ts';
 import { type Chapter, heldOutOf, type Logps, type Published, type Story } from './story.ts';
 
 export const COLOURS = { chosen: '#12807a', rejected: '#d4682b', policy: '#3d5bd1', faint: '#c9ced6', ink: '#1d2430' };
@@ -46,13 +46,32 @@ const axis = (name: string, more: object = {}) => ({
   ...more,
 });
 
+/** From 0 to the very end, whose label would stand on its neighbour. */
+const wholeAxis = (end: number) => ({
+  type: 'value',
+  min: 0,
+  max: Math.ceil(Math.max(1, end)),
+  axisLabel: { color: GREY, fontSize: 12, showMaxLabel: false },
+});
+
 const legend = (data: string[]) => ({
-  legend: { data, top: 0, right: 8, itemWidth: 18, itemHeight: 8, textStyle: { color: GREY, fontSize: 12 } },
+  legend: {
+    data,
+    top: 0,
+    right: 8,
+    itemWidth: 18,
+    itemHeight: 8,
+    itemGap: 26,
+    textStyle: { color: GREY, fontSize: 12 },
+  },
 });
 
 /** Each published policy's win rate against the reference, with its 95% interval. */
 export function drawWinRates(story: Story): string {
-  const names = ['reference', ...story.chapters.map((_, at) => `after round ${at + 1}`)];
+  const names = [
+    'reference',
+    ...story.chapters.map(({ published }, at) => `after round ${at + 1}${published ? '' : ' (none published)'}`),
+  ];
   const points = story.chapters.flatMap(({ published }, at) =>
     published ? [{ at: at + 1, contest: published.contest }] : [],
   );
@@ -139,16 +158,8 @@ export function drawDensities(name: string, chapter: Chapter, width: number): st
     itemStyle: { color: colour },
     ...(filled ? { areaStyle: { color: colour, opacity: 0.12 } } : {}),
   });
-  return draw(name, width, 280, {
-    grid: { left: 20, right: 20, top: 48, bottom: 48 },
-    legend: {
-      top: 0,
-      left: 'center',
-      itemWidth: 18,
-      itemHeight: 8,
-      textStyle: { color: GREY, fontSize: 11 },
-      width: 300,
-    },
+  return draw(name, width, 240, {
+    grid: { left: 16, right: 16, top: 8, bottom: 48 },
     xAxis: axis('log-probability per token', {
       type: 'value',
       min: Math.floor(low * 2) / 2,
@@ -207,28 +218,36 @@ export function drawCurves(story: Story, label: string, curves: Curve[], width: 
     ...(curves.length > 1 ? legend(curves.map(({ name }) => name)) : {}),
     title: { text: label, left: 8, top: 0, textStyle: { fontSize: 13, fontWeight: 600, color: COLOURS.ink } },
     grid: { left: 52, right: 16, top: 36, bottom: 44 },
-    xAxis: axis('step', { type: 'value', min: 0, max: Math.max(1, offset) }),
+    xAxis: axis('step', wholeAxis(offset)),
     yAxis: axis('', { type: 'value', scale: true }),
-    series: curves.map(({ name, metric, colour }, at) => ({
-      type: 'line',
-      name,
-      data: steps.map(({ x, metrics }) => [x, metrics[metric] ?? null]),
-      showSymbol: false,
-      lineStyle: { color: colour, width: 1.8 },
-      itemStyle: { color: colour },
-      ...(at === 0
-        ? {
-            markLine: {
-              symbol: 'none',
-              silent: true,
-              label: { show: false },
-              lineStyle: { color: '#9aa3b0', type: 'dotted' },
-              data: begins.slice(1).map((x) => ({ xAxis: x })),
-            },
-          }
-        : {}),
-    })),
+    series: curves.flatMap(({ name, metric, colour }, at) => {
+      const points = steps.flatMap(({ x, metrics }) => (metrics[metric] === undefined ? [] : [[x, metrics[metric]]]));
+      const line = { type: 'line', showSymbol: false, itemStyle: { color: colour } };
+      return [
+        { ...line, data: points, lineStyle: { color: colour, width: 1, opacity: 0.3 }, silent: true },
+        {
+          ...line,
+          name,
+          data: smoothPoints(points as [number, number][]),
+          lineStyle: { color: colour, width: 2 },
+          ...(at === 0 ? { markLine: markBeginnings(begins) } : {}),
+        },
+      ];
+    }),
   });
+}
+
+const markBeginnings = (begins: number[]) => ({
+  symbol: 'none',
+  silent: true,
+  label: { show: false },
+  lineStyle: { color: '#9aa3b0', type: 'dotted' },
+  data: begins.slice(1).map((x) => ({ xAxis: x })),
+});
+
+/** Each point with the mean of itself and up to four before it. */
+function smoothPoints(points: [number, number][]): [number, number][] {
+  return points.map(([x], at) => [x, mean(points.slice(Math.max(0, at - 4), at + 1).map(([, y]) => y))]);
 }
 
 /** What the visitor got while rounds trained and swapped: each answer's time, coloured by the policy it came from. */
@@ -245,11 +264,7 @@ export function drawVisits(story: Story): string {
   return draw('visits', 1000, 240, {
     ...legend(names),
     grid: { left: 64, right: 24, top: 32, bottom: 44 },
-    xAxis: axis('seconds of training, round after round', {
-      type: 'value',
-      min: 0,
-      max: Math.ceil(Math.max(1, offset)),
-    }),
+    xAxis: axis('seconds of training, round after round', wholeAxis(offset)),
     yAxis: axis('seconds to answer', { type: 'value', min: 0, nameGap: 44 }),
     series: known.map((policy, at) => ({
       type: 'scatter',

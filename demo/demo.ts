@@ -110,10 +110,8 @@ async function playRound(client: Client, story: Story, prompts: Prompts, at: num
     const swapSeconds = round.policy ? await untilServed(client, round.policy) : 0;
     chapter = { votes, round, checkpoints, trainSeconds, visit: await visit.stop(), published: null };
     story.chapters.push(chapter);
-    if (!round.policy) {
-      log(`  refused: ${round.reason}`);
-      return;
-    }
+    // The gate has said why among the round's events.
+    if (!round.policy) return;
     log(`  ${round.policy} answers ${swapSeconds.toFixed(1)} s after the round ended`);
     story.newestStories = await write(client, story, round.policy, at + 1, log);
     const contest = judgeStories(story.newestStories.texts, story.referenceStories!.texts);

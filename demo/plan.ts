@@ -22,20 +22,20 @@ export type Plan = {
 
 export const fullPlan: Plan = {
   rounds: 3,
-  comparisons: 160,
+  comparisons: 300,
   evaluationPrompts: 200,
   maxTokens: 64,
   temperature: 1,
   concurrency: 8,
   seed: 1,
-  training: { objective: 'lsif', reduction: 'mean', learning_rate: 4e-5, epochs: 1, batch_pairs: 8 },
+  training: { objective: 'lsif', reduction: 'mean', learning_rate: 3e-5, epochs: 1, batch_pairs: 8 },
 };
 
 /** One small round, to see that everything holds together; too little to learn from. */
 export const quickPlan: Plan = {
   ...fullPlan,
   rounds: 1,
-  comparisons: 40,
+  comparisons: 80,
   evaluationPrompts: 16,
   maxTokens: 40,
   training: { ...fullPlan.training, epochs: 1 },

@@ -10,6 +10,14 @@ import { HAPPY, RATERS, SAD, scoreStory, TASTE } from './taste.ts';
 
 const EXAMPLES = 6;
 
+const RATER_NOTE =
+  'Two simulated raters take turns: ' +
+  RATERS.map(
+    ({ name, carelessness, threshold }) =>
+      `${name} calls a difference of less than ${threshold} a tie${carelessness > 0 ? ` and votes at random in ${percent(carelessness, 0)} of cases` : ''}`,
+  ).join('; ') +
+  '. In the evaluation nobody votes: the higher score wins, by however little.';
+
 export function writeReport(story: Story): string {
   const trained = story.chapters.some((chapter) => chapter.checkpoints.length > 0);
   return html`<!doctype html>
@@ -68,7 +76,7 @@ ${newest && tile(percent(newest.contest.rate), `win rate, 95% interval ${percent
 ${tile(String(votes), 'simulated votes')}
 ${tile(`${published} of ${story.chapters.length}`, 'rounds published a policy')}
 ${tile(failed === 0 ? `${answered}` : `${answered} + ${failed} failed`, failed === 0 ? 'answers while it trained and swapped, none failed' : 'answers while it trained and swapped')}
-${tile(`${(story.seconds / 60).toFixed(1)} min`, 'from the first vote to this report')}
+${tile(`${(story.seconds / 60).toFixed(1)} min`, 'in all, on this machine')}
 </div>`;
 }
 
@@ -95,7 +103,13 @@ function logps(story: Story): Html {
   const drawn = story.chapters.filter((chapter) => heldOutOf(chapter) !== null);
   if (drawn.length === 0) return html`<p>No round got as far as its held-out evaluation.</p>`;
   const width = drawn.length === 1 ? 1000 : drawn.length === 2 ? 490 : 330;
-  return html`<div class="row">${story.chapters.map(
+  const key = (name: string, colour: string, when: string) =>
+    html`<span><i class="${when}" style="color:${colour}"></i>${name}, ${when}</span>`;
+  const legend = ['before', 'after'].map((when) => [
+    key('chosen', COLOURS.chosen, when),
+    key('rejected', COLOURS.rejected, when),
+  ]);
+  return html`<p class="legend">${legend}</p><div class="row">${story.chapters.map(
     (chapter, at) =>
       heldOutOf(chapter) &&
       html`<div><h3>Round ${at + 1}</h3>${figure(drawDensities(`round-${at + 1}`, chapter, width))}</div>`,
@@ -103,7 +117,7 @@ function logps(story: Story): Html {
 }
 
 const CURVES_NOTE =
-  'Every optimizer step, on the pairs it was about to learn from. Log-ratios are mean per token against the reference; accuracy is the share of pairs whose chosen continuation has the larger one. Dotted lines: a new round begins.';
+  'Every optimizer step, on the pairs it was about to learn from. The thick line is the mean of five steps. Log-ratios are mean per token against the reference; accuracy is the share of pairs whose chosen continuation has the larger one. Dotted lines: a new round begins.';
 
 function curves(story: Story): Html {
   return html`<div class="row">
@@ -162,7 +176,7 @@ function marked(text: string): Html[] {
 
 function tasteBox(): Html {
   const list = (words: ReadonlySet<string>) => [...words].join(', ');
-  return html`<p class="note">${TASTE} Two simulated raters take turns: ${RATERS.map(({ name, carelessness }) => `${name}, who votes at random in ${percent(carelessness, 0)} of cases`).join('; ')}.</p>
+  return html`<p class="note">${TASTE} ${RATER_NOTE}</p>
 <details><summary>All happy and sad words</summary><p><b>Happy:</b> ${list(HAPPY)}.</p><p><b>Sad:</b> ${list(SAD)}.</p></details>`;
 }
 

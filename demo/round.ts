@@ -22,13 +22,16 @@ export async function followRound(client: Client, plan: Plan, seed: number, log:
       `  ${id} has waited a minute for a trainer; is one running? \`attune start\` has one, \`attune serve\` has none`,
     );
   }, PATIENCE);
+  let said = '';
   const steps = showSteps(client, id, plan, log);
   try {
     const round = await untilDone(client, id, (event) => {
       clearTimeout(unclaimed);
       const isTraining = event.type === 'stage' && event.data.stage === 'training';
       if (!isTraining) steps.stop();
-      log(`  ${event.message}`);
+      // The gate's reason comes twice: as its own event and as the round's end.
+      if (event.message !== said) log(`  ${event.message}`);
+      said = event.message;
       if (isTraining) steps.start();
     });
     if (round.status !== 'succeeded')

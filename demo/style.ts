@@ -22,7 +22,10 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 .note { color: var(--grey); font-size: 14px; margin: 0 0 14px; max-width: 900px; }
 figure { margin: 8px 0; }
 svg { max-width: 100%; height: auto; display: block; margin: 0 auto; }
-.row { display: flex; flex-wrap: wrap; gap: 8px; justify-content: space-between; }
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 8px; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 22px; font-size: 13px; color: var(--grey); margin: 0 0 10px; }
+.legend i { display: inline-block; width: 20px; margin-right: 7px; vertical-align: middle; border-top: 2px solid; }
+.legend i.before { border-top-style: dashed; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 7px 10px; border-bottom: 1px solid var(--line); vertical-align: top; }

@@ -21,7 +21,7 @@ export function alignRows(rows: string[][]): string[] {
 
 export function policyRows(story: Story): string[][] {
   const reference = story.chapters.find((chapter) => chapter.published)?.published?.contest;
-  const head = ['policy', 'votes', 'win rate', '95% interval', 'win/tie/loss', 'score', 'distinct pairs'];
+  const head = ['policy', 'preferences', 'win rate', '95% interval', 'win/tie/loss', 'score', 'distinct pairs'];
   const first = [
     'reference',
     '',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from './random.ts';
-import { chooseStory, HAPPY, SAD, scoreStory, vote } from './taste.ts';
+import { HAPPY, SAD, scoreStory, vote } from './taste.ts';
 
 test('happy words add, sad words take away, others do nothing', () => {
   assert.equal(scoreStory('She smiled at the big red ball on the table'), 1);
@@ -19,12 +19,15 @@ test('saying a happy word again wins nothing', () => {
   assert.equal(scoreStory('happy happy happy happy happy happy'), scoreStory('a b c d e happy'));
 });
 
-test('a story that ends happily beats one that ends sadly, on either side, and equals tie', () => {
+test('a rater votes for the happier story on either side, and calls a small difference a tie', () => {
+  const rater = { name: 'r', carelessness: 0, threshold: 3 };
   const happy = 'Tom fell down. Then Mia hugged him and they laughed together.';
   const sad = 'Mia and Tom laughed. Then Tom fell down and cried.';
-  assert.equal(chooseStory(happy, sad), 'a');
-  assert.equal(chooseStory(sad, happy), 'b');
-  assert.equal(chooseStory(happy, happy), 'tie');
+  const choose = (a: string, b: string) => vote(rater, a, b, seedRandom(1));
+  assert.equal(choose(happy, sad), 'a');
+  assert.equal(choose(sad, happy), 'b');
+  assert.equal(choose('a b c d happy', 'a b c d e'), 'tie');
+  assert.equal(choose('a b c d happy', 'a b c d sad'), 'a');
 });
 
 test('no word is both happy and sad', () => {
@@ -37,7 +40,9 @@ test('no word is both happy and sad', () => {
 test('a careless rater votes against the taste about as often as told, and the same way for the same seed', () => {
   const run = (seed: number) => {
     const random = seedRandom(seed);
-    return Array.from({ length: 1000 }, () => vote({ name: 'r', carelessness: 0.2 }, 'happy', 'sad', random));
+    return Array.from({ length: 1000 }, () =>
+      vote({ name: 'r', carelessness: 0.2, threshold: 1 }, 'happy', 'sad', random),
+    );
   };
   const wrong = run(3).filter((choice) => choice === 'b').length;
   assert.ok(wrong > 60 && wrong < 140, `${wrong} of 1000 votes went against the taste`);

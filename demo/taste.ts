@@ -41,22 +41,19 @@ export function scoreStory(text: string): number {
 
 export type Choice = 'a' | 'b' | 'tie';
 
-export function chooseStory(a: string, b: string): Choice {
-  const difference = scoreStory(a) - scoreStory(b);
-  return difference > 0 ? 'a' : difference < 0 ? 'b' : 'tie';
-}
-
-/** A rater has the taste, and now and then votes at random as people do. */
-export type Rater = { name: string; carelessness: number };
+/** A rater has the taste, calls a small difference a tie, and now and then votes at random, as people do. */
+export type Rater = { name: string; carelessness: number; threshold: number };
 
 export const RATERS: readonly Rater[] = [
-  { name: 'simulated-careful', carelessness: 0 },
-  { name: 'simulated-hasty', carelessness: 0.1 },
+  { name: 'simulated-careful', carelessness: 0, threshold: 3 },
+  { name: 'simulated-hasty', carelessness: 0.1, threshold: 3 },
 ];
 
 export function vote(rater: Rater, a: string, b: string, random: () => number): Choice {
   if (random() < rater.carelessness) return random() < 0.5 ? 'a' : 'b';
-  return chooseStory(a, b);
+  const difference = scoreStory(a) - scoreStory(b);
+  if (Math.abs(difference) < rater.threshold) return 'tie';
+  return difference > 0 ? 'a' : 'b';
 }
 
 function words(list: string): ReadonlySet<string> {

@@ -12,7 +12,7 @@ import { importPolicy } from '../shared/policy/publish.ts';
 import { activatePolicy, activePolicyId } from '../shared/policy/registry.ts';
 import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
 import { requestRound } from '../shared/round.ts';
-import { setStage } from './stage.ts';
+import { type Json, setStage } from './stage.ts';
 
 const stage = await setStage();
 const { db } = stage.connection;
@@ -28,6 +28,23 @@ function spawnTrainer(): ChildProcess {
     BATCH_PAIRS: '4',
   };
   return spawn(process.execPath, [CLI, 'train', '--schedule'], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+}
+
+async function spawnApi(): Promise<{ url: string; stop(): void }> {
+  const env = { ...process.env, DATABASE_URL: stage.databaseUrl, ATTUNE_HOME: stage.home, PORT: '0' };
+  const child = spawn(process.execPath, [CLI, 'serve'], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  let said = '';
+  child.stdout.on('data', (chunk) => {
+    said += chunk;
+  });
+  const url = await until(async () => /serving at (\S+)/.exec(said)?.[1]);
+  return { url, stop: () => child.kill('SIGTERM') };
+}
+
+async function send(url: string, json: unknown) {
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(json) });
+  return { status: response.status, headers: response.headers, body: (await response.json()) as Json };
 }
 
 async function until<T>(look: () => Promise<T | undefined | false>): Promise<T> {
@@ -71,12 +88,16 @@ for (const stageName of ['scoring', 'training']) {
 
 test('every preference that was acknowledged is there after Postgres was killed, and the others were told to try again', async () => {
   const pid = Number((await readFile(path.join(stage.home, 'postgres/data/postmaster.pid'), 'utf8')).split('\n')[0]);
+  const api = await spawnApi();
   const acknowledged: string[] = [];
   const refused = new Set<string>();
   for (let at = 0; at < 200; at++) {
     if (at === 50) process.kill(pid, 'SIGKILL');
-    const { status, body, headers } = await stage.request('/v1/preferences', {
-      json: { prompt: `Killed ${at}`, chosen: 'a', rejected: 'b', rater: 'test' },
+    const { status, headers, body } = await send(`${api.url}/v1/preferences`, {
+      prompt: `Killed ${at}`,
+      chosen: 'a',
+      rejected: 'b',
+      rater: 'test',
     });
     if (status === 200) acknowledged.push(body.id);
     else {
@@ -84,7 +105,8 @@ test('every preference that was acknowledged is there after Postgres was killed,
       await sleep(20);
     }
   }
-  await until(async () => (await stage.request('/health')).status === 200);
+  await until(async () => (await fetch(`${api.url}/health`)).status === 200);
+  api.stop();
   const stored = new Set((await db.select({ id: preferences.id }).from(preferences)).map((row) => row.id));
   assert.ok(acknowledged.length >= 50);
   assert.deepEqual(

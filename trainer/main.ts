@@ -6,6 +6,7 @@ import path from 'node:path';
 import { asc, eq, inArray, sql } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import { type Connection, connect, isUnreachable } from '../shared/database/connect.ts';
+import { LOCKS, tryLock } from '../shared/database/lock.ts';
 import { round_events, rounds } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { NEWS } from '../shared/policy/registry.ts';
@@ -18,8 +19,6 @@ import { runRound, type Workshop } from './round.ts';
 
 export type Watch = (round: RoundRow, progress: Progress) => void;
 
-/** An advisory lock of our own in this database; see migrate.ts. Whoever holds it is the one trainer that trains. */
-const LOCK = 288865;
 const LOOK_EVERY = 5000;
 const QUEUE = 'attune_round_due';
 
@@ -104,34 +103,28 @@ export async function askIfDue({ db }: Connection, settings: Settings): Promise<
 }
 
 /** Runs the oldest queued round where no other trainer is at work. Returns whether it ran one. */
-export async function runNext({ db, sql: driver }: Connection, workshop: Workshop, watch: Watch): Promise<boolean> {
-  // The lock lives as long as its connection, so a killed trainer lets go of it by dying.
-  const lock = await driver.reserve();
+export async function runNext({ db, url }: Connection, workshop: Workshop, watch: Watch): Promise<boolean> {
+  const release = await tryLock(url, LOCKS.train);
+  if (!release) return false;
   try {
-    const [row] = await lock`select pg_try_advisory_lock(${LOCK}) as held`;
-    if (!row?.held) return false;
+    await buryDeadRounds({ db });
+    const [next] = await db.select().from(rounds).where(eq(rounds.status, 'queued')).orderBy(asc(rounds.id)).limit(1);
+    if (!next) return false;
+    const [round] = await db
+      .update(rounds)
+      .set({ status: 'running', started_at: new Date() })
+      .where(eq(rounds.id, next.id))
+      .returning();
+    const record = new RoundRecord(db, next.id, (progress) => watch(round!, progress));
     try {
-      await buryDeadRounds({ db });
-      const [next] = await db.select().from(rounds).where(eq(rounds.status, 'queued')).orderBy(asc(rounds.id)).limit(1);
-      if (!next) return false;
-      const [round] = await db
-        .update(rounds)
-        .set({ status: 'running', started_at: new Date() })
-        .where(eq(rounds.id, next.id))
-        .returning();
-      const record = new RoundRecord(db, next.id, (progress) => watch(round!, progress));
-      try {
-        await runRound(workshop, round!, record);
-      } catch (error) {
-        if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
-        await record.finish('failed', 'failed', { reason: (error as Error).message });
-      }
-      return true;
-    } finally {
-      await lock`select pg_advisory_unlock(${LOCK})`;
+      await runRound(workshop, round!, record);
+    } catch (error) {
+      if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
+      await record.finish('failed', 'failed', { reason: (error as Error).message });
     }
+    return true;
   } finally {
-    lock.release();
+    await release();
   }
 }
 

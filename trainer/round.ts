@@ -153,9 +153,10 @@ async function trainPolicy(
       ...report.metrics,
     });
     record.progress('training', step + 1, steps, `loss ${report.loss.toFixed(4)}, ${rate} tokens/s`);
-    if (!Number.isFinite(report.loss))
+    const wrong = [report.loss, report.gradNorm].find((value) => !Number.isFinite(value));
+    if (wrong !== undefined)
       throw new AttuneError(
-        `the loss is ${report.loss} at step ${step + 1}; lower LEARNING_RATE or use reduction mean`,
+        `training diverged at step ${step + 1}: the loss or its gradient is ${wrong}; lower LEARNING_RATE or use reduction mean`,
       );
   }
   await record.say('metrics', `trained ${steps} steps`, {

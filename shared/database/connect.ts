@@ -7,8 +7,9 @@ import * as schema from './schema.ts';
 
 export type Database = PostgresJsDatabase<typeof schema>;
 export type Connection = {
+  url: string;
   db: Database;
-  /** the driver itself, for LISTEN and for locks that live as long as their connection */
+  /** the driver itself, for LISTEN */
   sql: Sql;
   close(): Promise<void>;
 };
@@ -20,7 +21,7 @@ export function connect(url: string, options: { max?: number; name?: string } = 
     onnotice: () => {},
     connection: { application_name: options.name ?? 'attune' },
   });
-  return { db: drizzle(sql, { schema }), sql, close: () => sql.end({ timeout: 5 }) };
+  return { url, db: drizzle(sql, { schema }), sql, close: () => sql.end({ timeout: 5 }) };
 }
 
 const UNREACHABLE = new Set([

@@ -2,19 +2,16 @@
 // many processes start together.
 
 import type { Connection } from '../database/connect.ts';
+import { LOCKS, takeLock } from '../database/lock.ts';
 import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from './llama2c.ts';
 import { importPolicy } from './publish.ts';
 import { activatePolicy, activePolicyId } from './registry.ts';
 import type { PolicyStore } from './store.ts';
 
-/** An advisory lock of our own in this database; see migrate.ts. */
-const LOCK = 288864;
-
 /** Returns the active policy's id, having made and activated the default one where there was none. */
-export async function ensurePolicy({ db, sql }: Connection, store: PolicyStore, onImport: () => void): Promise<string> {
-  const lock = await sql.reserve();
+export async function ensurePolicy({ db, url }: Connection, store: PolicyStore, onImport: () => void): Promise<string> {
+  const release = await takeLock(url, LOCKS.defaultPolicy);
   try {
-    await lock`select pg_advisory_lock(${LOCK})`;
     const active = await activePolicyId(db);
     if (active) return active;
     onImport();
@@ -29,7 +26,6 @@ export async function ensurePolicy({ db, sql }: Connection, store: PolicyStore, 
       await store.discard(draft);
     }
   } finally {
-    await lock`select pg_advisory_unlock(${LOCK})`;
-    lock.release();
+    await release();
   }
 }
