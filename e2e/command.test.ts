@@ -1,0 +1,143 @@
+// The command as people use it: processes, signals, exit codes.
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
+const home = await mkdtemp(path.join(tmpdir(), 'attune-command-'));
+await chmod(home, 0o755);
+const children = new Set<ChildProcess>();
+after(async () => {
+  for (const child of children) child.kill('SIGTERM');
+  await Promise.all(
+    [...children].map(
+      (child) => child.exitCode ?? child.signalCode ?? new Promise((resolve) => child.once('exit', resolve)),
+    ),
+  );
+  await rm(home, { recursive: true, force: true });
+});
+
+type Running = { child: ChildProcess; said(): string; ended: Promise<number | null> };
+
+function run(args: string[], env: Record<string, string> = {}): Running {
+  const child = spawn(process.execPath, [CLI, ...args], {
+    env: { ...process.env, ATTUNE_HOME: home, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.add(child);
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (said += chunk));
+  return { child, said: () => said, ended: new Promise((resolve) => child.once('close', resolve)) };
+}
+
+async function addressOf({ said, ended }: Running): Promise<string> {
+  let over = false;
+  void ended.then(() => (over = true));
+  for (let attempt = 0; attempt < 600 && !over; attempt++) {
+    const url = /ready at (\S+)/.exec(said())?.[1];
+    if (url) return url;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`it did not start: ${said()}`);
+}
+
+const postmaster = async () =>
+  Number((await readFile(path.join(home, 'postgres/data/postmaster.pid'), 'utf8').catch(() => '0')).split('\n')[0]);
+
+const ONCE = { prompt: 'Once upon a time', max_tokens: 24, temperature: 0 };
+/** What stories15M says, greedily: the golden text of its maker’s own program. */
+const GOLDEN = ', there was a little girl named Lily. She loved to play outside in the sunshine. One day,';
+
+async function complete(url: string, headers: Record<string, string> = {}) {
+  const response = await fetch(`${url}/v1/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(ONCE),
+  });
+  // biome-ignore lint/suspicious/noExplicitAny: an answer
+  return { status: response.status, body: (await response.json()) as any };
+}
+
+test('start brings everything up, serves the golden text, and Ctrl-C stops every process', async () => {
+  const start = run(['start']);
+  const url = await addressOf(start);
+  const { status, body } = await complete(url);
+  assert.equal(status, 200);
+  assert.ok(body.choices[0].text.startsWith(GOLDEN), body.choices[0].text);
+
+  const second = run(['start']);
+  assert.equal(await second.ended, 1);
+  assert.match(second.said(), /Attune already runs on/);
+
+  const pid = await postmaster();
+  start.child.kill('SIGINT');
+  assert.equal(await start.ended, 0);
+  assert.throws(() => process.kill(pid, 0));
+});
+
+test('after kill -9 of everything the next start recovers by itself, on the same policy', async () => {
+  const first = run(['start']);
+  const model = (await complete(await addressOf(first))).body.model;
+  const pid = await postmaster();
+  first.child.kill('SIGKILL');
+  process.kill(pid, 'SIGKILL');
+  await first.ended;
+  const second = run(['start']);
+  assert.equal((await complete(await addressOf(second))).body.model, model);
+  second.child.kill('SIGTERM');
+  assert.equal(await second.ended, 0);
+});
+
+test('with an API key nobody is answered without it, but health is open', async () => {
+  const start = run(['start'], { API_KEY: 'a-secret-key', HOST: '0.0.0.0' });
+  const url = (await addressOf(start)).replace('0.0.0.0', '127.0.0.1');
+  for (const headers of [{}, { authorization: 'Bearer wrong' }, { authorization: 'nonsense' }] as Record<
+    string,
+    string
+  >[]) {
+    const { status, body } = await complete(url, headers);
+    assert.equal(status, 401);
+    assert.equal(body.error.code, 'invalid_api_key');
+  }
+  assert.equal((await complete(url, { authorization: 'Bearer a-secret-key' })).status, 200);
+  assert.equal((await fetch(`${url}/health`)).status, 200);
+  start.child.kill('SIGTERM');
+  await start.ended;
+});
+
+const refusals: [string[], Record<string, string>, RegExp][] = [
+  [['start'], { HOST: '0.0.0.0' }, /^attune: settings: HOST is 0\.0\.0\.0.*set API_KEY/],
+  [['start'], { PORT: 'abc' }, /^attune: settings: PORT: /],
+  [['preferences', 'import', '/nowhere.jsonl'], {}, /^attune: preferences import: ENOENT/],
+  [['policies', 'import', tmpdir()], {}, /^attune: .*config\.json/],
+  [['policies', 'show', 'pol_nothing'], {}, /^attune: there is no policy pol_nothing/],
+  [['serve'], { DATABASE_URL: 'postgres://127.0.0.1:1/none' }, /^attune: Postgres cannot be reached/],
+];
+for (const [args, env, expected] of refusals) {
+  test(`attune ${args.join(' ')} ${Object.keys(env).join(' ')} ends with one line and not with 0`, async () => {
+    const ran = run(args, env);
+    assert.equal(await ran.ended, 1);
+    assert.match(ran.said(), expected);
+    assert.equal(ran.said().trim().split('\n').length, 1, ran.said());
+  });
+}
+
+test('every command has help with examples', async () => {
+  for (const command of ['start', 'serve', 'train', 'policies', 'preferences', 'demo', 'doctor']) {
+    const help = run([command, '--help']);
+    assert.equal(await help.ended, 0);
+    assert.match(help.said(), /Examples:\n {2}\$ /, command);
+  }
+});
+
+test('doctor says what was found', async () => {
+  const doctor = run(['doctor']);
+  assert.equal(await doctor.ended, 0, doctor.said());
+  for (const name of ['node', 'postgres', 'onnxruntime', 'tensorflow', 'memory', 'disk'])
+    assert.match(doctor.said(), new RegExp(`^${name} `, 'm'));
+});
