@@ -1,23 +1,30 @@
-// Writes preferences as other people's trainers read them: OpenAI preference fine-tuning, or TRL.
-
+// One preference as a line of JSON that other trainers read: OpenAI's preference fine-tuning or TRL. It carries the pair;
+// ties have no line. TRL's line also carries id and rater, which TRL ignores; OpenAI refuses keys that it does not know.
+// Metadata stays behind: its types differ from row to row, which would keep a dataset from loading.
 import type { Message, PreferenceRecord } from './record.ts';
 
-/** One line of JSON, or null for what is no strict preference. */
+/** A strict preference → one line without its line feed; a tie → null. */
 export function writePreference(record: PreferenceRecord, format: 'openai' | 'trl'): string | null {
-  const { prompt, a, b, choice } = record;
+  const { prompt, a, b, choice, rater, externalId } = record;
   if (choice !== 'a' && choice !== 'b') return null;
   const [chosen, rejected] = choice === 'a' ? [a, b] : [b, a];
-  const answer = (content: string): Message[] => [{ role: 'assistant', content }];
-  if (format === 'trl')
-    return JSON.stringify(
-      typeof prompt === 'string'
-        ? { prompt, chosen, rejected }
-        : { prompt, chosen: answer(chosen), rejected: answer(rejected) },
-    );
-  const messages: Message[] = typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt;
+  if (format === 'openai') {
+    const messages: Message[] = typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt;
+    return JSON.stringify({
+      input: { messages, tools: [], parallel_tool_calls: true },
+      preferred_output: say(chosen),
+      non_preferred_output: say(rejected),
+    });
+  }
+  const pair =
+    typeof prompt === 'string'
+      ? { prompt, chosen, rejected }
+      : { prompt, chosen: say(chosen), rejected: say(rejected) };
   return JSON.stringify({
-    input: { messages, tools: [], parallel_tool_calls: true },
-    preferred_output: answer(chosen),
-    non_preferred_output: answer(rejected),
+    ...pair,
+    ...(externalId === null ? {} : { id: externalId }),
+    ...(rater === null ? {} : { rater }),
   });
 }
+
+const say = (content: string): Message[] => [{ role: 'assistant', content }];

@@ -20,145 +20,7 @@ async function readOne(row: unknown): Promise<PreferenceRecord | string> {
 }
 
 const question = [{ role: 'user' as const, content: 'Q' }];
-const good = { role: 'assistant', content: 'good' };
-const bad = { role: 'assistant', content: 'bad' };
 const plain = { prompt: question, a: 'good', b: 'bad', choice: 'a', rater: null, externalId: null, metadata: {} };
-
-const shapes: [string, unknown, object][] = [
-  ['OpenAI', { input: { messages: question }, preferred_output: [good], non_preferred_output: [bad] }, plain],
-  [
-    'older OpenAI',
-    { input: { messages: question }, preferred_completion: [good], non_preferred_completion: [bad] },
-    plain,
-  ],
-  ['TRL text', { prompt: 'Q', chosen: 'good', rejected: 'bad' }, { ...plain, prompt: 'Q' }],
-  ['TRL conversational', { prompt: question, chosen: [good], rejected: [bad] }, plain],
-  ['TRL with the prompt inside both', { chosen: [...question, good], rejected: [...question, bad] }, plain],
-  [
-    'OpenPipe',
-    { messages: [...question, good], rejected_message: bad, split: 'train' },
-    { ...plain, metadata: { split: 'train' } },
-  ],
-  [
-    'ShareGPT',
-    {
-      conversations: [{ from: 'human', value: 'Q' }],
-      chosen: { from: 'gpt', value: 'good' },
-      rejected: { from: 'gpt', value: 'bad' },
-    },
-    plain,
-  ],
-  [
-    'Arena',
-    {
-      question_id: 7,
-      model_a: 'x',
-      model_b: 'y',
-      winner: 'model_b',
-      conversation_a: [...question, bad],
-      conversation_b: [...question, good],
-    },
-    { ...plain, a: 'bad', b: 'good', choice: 'b', externalId: '7', metadata: { model_a: 'x', model_b: 'y' } },
-  ],
-  [
-    'an Arena tie in which both are bad',
-    {
-      id: 'q',
-      model_a: 'x',
-      model_b: 'y',
-      winner: 'tie (bothbad)',
-      conversation_a: [...question, bad],
-      conversation_b: [...question, good],
-    },
-    { ...plain, a: 'bad', b: 'good', choice: 'both_bad', externalId: 'q', metadata: { model_a: 'x', model_b: 'y' } },
-  ],
-  [
-    'instructions',
-    { instruction: 'Do', input: 'it', chosen: 'good', rejected: 'bad' },
-    { ...plain, prompt: [{ role: 'user', content: 'Do\n\nit' }] },
-  ],
-  [
-    'content in parts',
-    {
-      input: { messages: [{ role: 'user', content: [{ type: 'text', text: 'Q' }] }] },
-      preferred_output: [good],
-      non_preferred_output: [bad],
-    },
-    plain,
-  ],
-];
-for (const [name, row, expected] of shapes) {
-  test(`${name} is understood`, async () => assert.deepEqual(await readOne(row), expected));
-}
-
-const refusals: [string, unknown, RegExp][] = [
-  [
-    'an empty preferred_output',
-    { input: { messages: question }, preferred_output: [], non_preferred_output: [bad] },
-    /openai: preferred_output is empty; give one assistant message/,
-  ],
-  [
-    'an answer by the user',
-    { input: { messages: question }, preferred_output: question, non_preferred_output: [bad] },
-    /ends with a user message/,
-  ],
-  [
-    'no messages',
-    { input: { messages: [] }, preferred_output: [good], non_preferred_output: [bad] },
-    /input\.messages: give at least one/,
-  ],
-  [
-    'an unknown role',
-    { input: { messages: [{ role: 'king', content: 'Q' }] }, preferred_output: [good], non_preferred_output: [bad] },
-    /"king" is no role/,
-  ],
-  [
-    'an image',
-    {
-      input: { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] },
-      preferred_output: [good],
-      non_preferred_output: [bad],
-    },
-    /text parts only/,
-  ],
-  ['the same answer twice', { prompt: 'Q', chosen: 'x', rejected: 'x' }, /trl: chosen and rejected are the same/],
-  ['an empty side', { prompt: 'Q', chosen: 'x', rejected: '' }, /rejected is empty/],
-  ['an empty prompt', { prompt: '', chosen: 'x', rejected: 'y' }, /prompt is empty/],
-  ['texts without a prompt', { chosen: 'x', rejected: 'y' }, /prompt is missing/],
-  ['conversations that begin differently', { chosen: [good, good], rejected: [bad, bad] }, /begin differently/],
-  [
-    'Arena with two prompts',
-    {
-      model_a: 'x',
-      model_b: 'y',
-      winner: 'tie',
-      conversation_a: [{ role: 'user', content: 'other' }, bad],
-      conversation_b: [...question, good],
-    },
-    /differ before/,
-  ],
-  [
-    'an unknown winner',
-    {
-      model_a: 'x',
-      model_b: 'y',
-      winner: 'me',
-      conversation_a: [...question, bad],
-      conversation_b: [...question, good],
-    },
-    /winner must be/,
-  ],
-  [
-    'an unknown shape',
-    { question: 'Q', answer: 'A' },
-    /it has question, answer; understood are openai \(input, preferred_output\)/,
-  ],
-  ['a number', 5, /no JSON object/],
-  ['a NUL character', { prompt: 'Q\0', chosen: 'x', rejected: 'y' }, /NUL/],
-];
-for (const [name, row, reason] of refusals) {
-  test(`${name} is refused with the reason`, async () => assert.match(String(await readOne(row)), reason));
-}
 
 const row = (n: number) => JSON.stringify({ prompt: `é "${n}" ] , {`, chosen: 'x\\', rejected: 'y' });
 const rows = [row(1), row(2), row(3)];
@@ -207,6 +69,15 @@ test('an array that is cut off gives its whole rows and says where it ends', asy
   const found = await read(`[${row(1)}, ${row(2)}, {"prompt": "Q`);
   assert.equal(found.length, 3);
   assert.deepEqual(found[2], { row: 3, error: 'the array has no end; the file is cut off here' });
+});
+
+test('a file that is not UTF-8 is refused after the rows before it', async () => {
+  async function* latin1() {
+    yield new TextEncoder().encode(`${row(1)}\n`.padEnd(600, ' '));
+    yield Uint8Array.of(0x22, 0xe9, 0x22);
+  }
+  const found = await Array.fromAsync(readPreferences(latin1()));
+  assert.match((found.at(-1) as { error: string }).error, /not UTF-8/);
 });
 
 test('a row over the limit is refused and the next one is read', async () => {

@@ -1,8 +1,9 @@
 // Reads preferences from a file of any size in any of the shapes in shapes.ts. A bad row is reported and passed over.
 
+import { AttuneError } from '../error.ts';
+import { cutRows } from './cut.ts';
 import type { PreferenceRecord } from './record.ts';
-import { readRows } from './rows.ts';
-import { RowError, readShape } from './shapes.ts';
+import { readRow } from './row.ts';
 
 export type ImportedRow = { row: number; record: PreferenceRecord } | { row: number; error: string };
 
@@ -13,16 +14,28 @@ export async function* readPreferences(
   source: AsyncIterable<Uint8Array>,
   { maxRowLength = MAX_ROW_LENGTH }: { maxRowLength?: number } = {},
 ): AsyncGenerator<ImportedRow> {
-  for await (const item of readRows(source, maxRowLength)) {
-    if ('error' in item) {
-      yield item;
-      continue;
+  let last = 0;
+  try {
+    for await (const item of cutRows(source, maxRowLength)) {
+      last = item.row;
+      if ('error' in item) yield item;
+      else yield* readRecords(item.row, item.value);
     }
-    try {
-      for (const record of readShape(item.value)) yield { row: item.row, record };
-    } catch (error) {
-      if (!(error instanceof RowError)) throw error;
-      yield { row: item.row, error: error.message };
-    }
+  } catch (error) {
+    // The decoder's: what is no UTF-8 would be stored as something else than what was said.
+    if (!(error instanceof TypeError)) throw error;
+    yield { row: last + 1, error: 'the file is not UTF-8 text; convert it (or unpack it) first' };
   }
+}
+
+function* readRecords(row: number, value: unknown): Generator<ImportedRow> {
+  let records: PreferenceRecord[];
+  try {
+    records = readRow(value);
+  } catch (error) {
+    if (!(error instanceof AttuneError)) throw error;
+    yield { row, error: error.message };
+    return;
+  }
+  for (const record of records) yield { row, record };
 }

@@ -1,15 +1,16 @@
-// A preference as files bring it in: two answers to one prompt and which one was chosen.
+// One person's judgement of two answers to one prompt, in the shape that every import becomes and every export starts
+// from. Which side was chosen is said by `choice`, so that a tie can be told as faithfully as a pair.
 
-export type Role = 'system' | 'developer' | 'user' | 'assistant' | 'tool';
-export type Message = { role: Role; content: string };
+export type Message = { role: 'system' | 'user' | 'assistant' | 'developer' | 'tool'; content: string };
 
 export type PreferenceRecord = {
+  /** text to continue, or a conversation to answer */
   prompt: string | Message[];
   a: string;
   b: string;
   choice: 'a' | 'b' | 'tie' | 'both_bad';
   rater: string | null;
-  /** the id that the file gives it */
+  /** the id that the row had where it comes from */
   externalId: string | null;
   metadata: Record<string, unknown>;
 };

@@ -1,246 +1,206 @@
-// The shapes of rows that are understood, each told by its keys, checked by its schema and turned into records. A row
-// may hold several preferences (one for each annotator). What is refused says what was wrong and how to mend it.
-
+// The shapes in which people keep preferences, each recognised by a key of its own and read into records. A row is taken
+// whole or refused with the reason: nothing is guessed, and what a shape does not name is kept as metadata.
+// Sources: OpenAI's preference fine-tuning, TRL's dataset formats, OpenPipe, ShareGPT pairs, Chatbot Arena's votes, the
+// instruct pairs of alpaca descent, and PandaLM's test set with its three annotators.
 import { z } from 'zod';
+import { AttuneError } from '../error.ts';
+import { answer, conversation, need, oneAnswer, text, textOrMessages, turnOfAnswer, turns } from './message.ts';
 import type { Message, PreferenceRecord } from './record.ts';
 
-/** A row that cannot be taken, with the reason for whoever sent it. */
-export class RowError extends Error {}
-
-const ROLES = new Map<string, Message['role']>([
-  ['system', 'system'],
-  ['developer', 'developer'],
-  ['user', 'user'],
-  ['human', 'user'],
-  ['assistant', 'assistant'],
-  ['gpt', 'assistant'],
-  ['model', 'assistant'],
-  ['tool', 'tool'],
-  ['observation', 'tool'],
-]);
-
-const role = z.string().transform((name, context) => {
-  const known = ROLES.get(name);
-  if (!known) context.addIssue(`${JSON.stringify(name)} is no role; use system, user or assistant`);
-  return known ?? ('user' as const);
-});
-const textPart = z.object({ type: z.literal('text', { error: 'only text parts are taken' }), text: z.string() });
-const content = z.union([z.string(), z.array(textPart).transform((parts) => parts.map((part) => part.text).join(''))], {
-  error: 'give a text, or text parts only',
-});
-const message = z.object({ role, content });
-const messages = z.array(message).min(1, 'give at least one message');
-const turn = z
-  .object({ from: role, value: z.string() })
-  .transform(({ from, value }) => ({ role: from, content: value }));
-const identifier = z.union([z.string(), z.number()]).transform(String);
-
-type Shape = {
+export type Row = Record<string, unknown>;
+export type Judgement = Pick<PreferenceRecord, 'prompt' | 'a' | 'b' | 'choice'> & { rater?: string; metadata?: Row };
+export type Shape = {
   name: string;
-  /** keys that tell it from the others */
-  keys: string[][];
-  read(row: unknown): PreferenceRecord[];
+  /** how the shape is written, for the reader of a refusal */
+  keys: string;
+  isShapeOf(row: Row): boolean;
+  read(row: Row): Judgement[];
+  /** the keys that read understands; the rest is metadata */
+  uses: RegExp;
+  /** what the two answers are called in the row */
+  sides: [string, string];
 };
 
-const record = (
-  prompt: string | Message[],
-  a: string,
-  b: string,
-  more: Partial<PreferenceRecord> = {},
-): PreferenceRecord => ({ prompt, a, b, choice: 'a', rater: null, externalId: null, metadata: {}, ...more });
+/** In the order in which they are tried: a later one's key may appear in an earlier one's rows. */
+export const SHAPES: Shape[] = [
+  openai('preferred_output', 'non_preferred_output'),
+  openai('preferred_completion', 'non_preferred_completion'),
+  {
+    name: 'arena',
+    keys: 'winner, conversation_a, conversation_b',
+    isShapeOf: (row) => 'conversation_a' in row || 'conversation_b' in row,
+    read: readArena,
+    uses: /^(winner|conversation_a|conversation_b)$/,
+    sides: ['conversation_a', 'conversation_b'],
+  },
+  {
+    name: 'openpipe',
+    keys: 'messages, rejected_message',
+    isShapeOf: (row) => 'rejected_message' in row,
+    read: readOpenPipe,
+    uses: /^(messages|rejected_message)$/,
+    sides: ['the last of messages', 'rejected_message'],
+  },
+  {
+    name: 'sharegpt',
+    keys: 'conversations, chosen, rejected',
+    isShapeOf: (row) => 'conversations' in row,
+    read: readShareGpt,
+    uses: /^(conversations|system|chosen|rejected)$/,
+    sides: ['chosen', 'rejected'],
+  },
+  {
+    name: 'pandalm',
+    keys: 'instruction, input, response1, response2, annotator1…',
+    isShapeOf: (row) => 'response1' in row || 'response2' in row,
+    read: readPandaLm,
+    uses: /^(instruction|input|response1|response2|annotator\d+)$/,
+    sides: ['response1', 'response2'],
+  },
+  {
+    name: 'instruct',
+    keys: 'instruction, input, chosen, rejected',
+    isShapeOf: (row) => 'instruction' in row,
+    read: readInstruct,
+    uses: /^(instruction|input|chosen|rejected)$/,
+    sides: ['chosen', 'rejected'],
+  },
+  {
+    name: 'trl',
+    keys: 'prompt, chosen, rejected',
+    isShapeOf: (row) => 'chosen' in row || 'rejected' in row,
+    read: readTrl,
+    uses: /^(prompt|chosen|rejected)$/,
+    sides: ['chosen', 'rejected'],
+  },
+];
 
-/** The last message of a list, which must be the assistant's. */
-function answerOf(list: Message[], field: string): string {
-  const last = list.at(-1);
-  if (!last) throw new RowError(`${field} is empty; give one assistant message`);
-  if (last.role !== 'assistant')
-    throw new RowError(`${field} ends with a ${last.role} message; it must end with the assistant's`);
-  return last.content;
+const openaiInput = z.object(
+  { messages: conversation, tools: z.array(z.unknown(), need('a list, or leave it out')).nullish() },
+  need('an object with messages'),
+);
+
+function openai(chosen: string, rejected: string): Shape {
+  return {
+    name: 'openai',
+    keys: `input.messages, ${chosen}, ${rejected}`,
+    isShapeOf: (row) => chosen in row || rejected in row,
+    read: (row) => {
+      const { messages, tools } = check(openaiInput, row.input, 'input');
+      const [a, b] = [check(oneAnswer, row[chosen], chosen), check(oneAnswer, row[rejected], rejected)];
+      return [{ prompt: messages, a, b, choice: 'a', metadata: tools?.length ? { tools } : {} }];
+    },
+    uses: new RegExp(`^(input|${chosen}|${rejected})$`),
+    sides: [chosen, rejected],
+  };
 }
 
-const openaiSchema = z.object({
-  input: z.object({ messages }),
-  preferred_output: z.array(message).optional(),
-  non_preferred_output: z.array(message).optional(),
-  preferred_completion: z.array(message).optional(),
-  non_preferred_completion: z.array(message).optional(),
-});
+const trl = z.object({ prompt: textOrMessages.nullish(), chosen: textOrMessages, rejected: textOrMessages });
 
-function readOpenai(row: unknown): PreferenceRecord[] {
-  const value = openaiSchema.parse(row);
-  const preferred = value.preferred_output ?? value.preferred_completion ?? [];
-  const other = value.non_preferred_output ?? value.non_preferred_completion ?? [];
-  return [
-    record(value.input.messages, answerOf(preferred, 'preferred_output'), answerOf(other, 'non_preferred_output')),
-  ];
-}
-
-const side = z.union([z.string(), z.array(message)], { error: 'give a text or messages' });
-const trlSchema = z.object({ prompt: side.optional(), chosen: side, rejected: side });
-
-function readTrl(row: unknown): PreferenceRecord[] {
-  const { prompt, chosen, rejected } = trlSchema.parse(row);
-  if (typeof chosen === 'string' || typeof rejected === 'string') {
-    if (typeof chosen !== typeof rejected)
-      throw new RowError('chosen and rejected must both be texts or both be messages');
-    if (prompt === undefined)
-      throw new RowError('prompt is missing; with chosen and rejected as texts it must be given');
-    return [record(prompt, chosen as string, rejected as string)];
+function readTrl(row: Row): Judgement[] {
+  const { prompt, chosen, rejected } = check(trl, row);
+  if (typeof chosen === 'string' && typeof rejected === 'string') {
+    if (prompt == null)
+      throw new AttuneError('prompt is missing; give it, or write chosen and rejected as whole conversations');
+    return [{ prompt, a: chosen, b: rejected, choice: 'a' }];
   }
-  if (prompt !== undefined) return [record(prompt, answerOf(chosen, 'chosen'), answerOf(rejected, 'rejected'))];
-  // The prompt is what both conversations begin with; what is left over must be one answer on each side.
-  let shared = 0;
-  while (shared < Math.min(chosen.length, rejected.length) - 1 && isSame(chosen[shared]!, rejected[shared]!)) shared++;
-  if (shared === 0) throw new RowError('prompt is missing, and chosen and rejected begin differently; give the prompt');
-  if (chosen.length !== shared + 1 || rejected.length !== shared + 1)
-    throw new RowError('chosen and rejected differ in more than their last message; one answer each can be compared');
-  return [record(chosen.slice(0, shared), answerOf(chosen, 'chosen'), answerOf(rejected, 'rejected'))];
+  if (typeof chosen === 'string' || typeof rejected === 'string')
+    throw new AttuneError('chosen and rejected are of two kinds; write both as text or both as messages');
+  if (prompt != null && chosen.length === 1 && rejected.length === 1)
+    return [{ prompt, a: answerOf(chosen, 'chosen'), b: answerOf(rejected, 'rejected'), choice: 'a' }];
+  const split = splitPrompt(chosen, rejected, ['chosen', 'rejected']);
+  const last = split.prompt.at(-1);
+  if (prompt != null && (typeof prompt === 'string' ? prompt !== last?.content : !isSame(prompt, split.prompt)))
+    throw new AttuneError('prompt is not what chosen and rejected begin with; leave prompt out or make them agree');
+  return [{ ...split, choice: 'a' }];
 }
 
-const isSame = (one: Message, other: Message) => one.role === other.role && one.content === other.content;
+const openPipe = z.object({ messages: conversation, rejected_message: answer });
 
-const openpipeSchema = z.object({ messages, rejected_message: message, split: z.string().optional() });
-
-function readOpenpipe(row: unknown): PreferenceRecord[] {
-  const { messages: list, rejected_message, split } = openpipeSchema.parse(row);
-  const chosen = answerOf(list, 'messages');
-  if (list.length === 1) throw new RowError('messages holds only the answer; put the prompt before it');
-  return [record(list.slice(0, -1), chosen, rejected_message.content, { metadata: split ? { split } : {} })];
+function readOpenPipe(row: Row): Judgement[] {
+  const { messages, rejected_message } = check(openPipe, row);
+  if (messages.length < 2)
+    throw new AttuneError('messages holds no prompt; give the conversation, the chosen answer last');
+  return [{ prompt: messages.slice(0, -1), a: answerOf(messages, 'messages'), b: rejected_message, choice: 'a' }];
 }
 
-const sharegptSchema = z.object({
-  conversations: z.array(turn).min(1, 'give at least one turn'),
-  chosen: turn,
-  rejected: turn,
+const shareGpt = z.object({
+  conversations: turns,
+  system: text.nullish(),
+  chosen: turnOfAnswer,
+  rejected: turnOfAnswer,
 });
 
-function readSharegpt(row: unknown): PreferenceRecord[] {
-  const { conversations, chosen, rejected } = sharegptSchema.parse(row);
-  return [record(conversations, chosen.content, rejected.content)];
+function readShareGpt(row: Row): Judgement[] {
+  const { conversations, system, chosen, rejected } = check(shareGpt, row);
+  const prompt: Message[] = system ? [{ role: 'system', content: system }, ...conversations] : conversations;
+  return [{ prompt, a: chosen, b: rejected, choice: 'a' }];
 }
-
-const arenaSchema = z.object({
-  question_id: identifier.optional(),
-  id: identifier.optional(),
-  model_a: z.string(),
-  model_b: z.string(),
-  winner: z.enum(['model_a', 'model_b', 'tie', 'tie (bothbad)', 'both_bad'], {
-    error: 'winner must be model_a, model_b, tie, tie (bothbad) or both_bad',
-  }),
-  judge: z.string().optional(),
-  conversation_a: messages,
-  conversation_b: messages,
-});
 
 const WINNERS = { model_a: 'a', model_b: 'b', tie: 'tie', 'tie (bothbad)': 'both_bad', both_bad: 'both_bad' } as const;
-
-function readArena(row: unknown): PreferenceRecord[] {
-  const value = arenaSchema.parse(row);
-  const a = answerOf(value.conversation_a, 'conversation_a');
-  const b = answerOf(value.conversation_b, 'conversation_b');
-  const prompt = value.conversation_a.slice(0, -1);
-  const other = value.conversation_b.slice(0, -1);
-  if (prompt.length === 0) throw new RowError('conversation_a holds only the answer; put the prompt before it');
-  if (prompt.length !== other.length || !prompt.every((item, at) => isSame(item, other[at]!)))
-    throw new RowError(
-      'conversation_a and conversation_b differ before their last message; only their last answers can be compared',
-    );
-  return [
-    record(prompt, a, b, {
-      choice: WINNERS[value.winner],
-      rater: value.judge ?? null,
-      externalId: value.question_id ?? value.id ?? null,
-      metadata: { model_a: value.model_a, model_b: value.model_b },
-    }),
-  ];
-}
-
-const instructSchema = z.object({
-  instruction: z.string(),
-  input: z.string().default(''),
-  chosen: z.string(),
-  rejected: z.string(),
+const winners = ['model_a', 'model_b', 'tie', 'tie (bothbad)', 'both_bad'] as const;
+const arena = z.object({
+  winner: z.enum(winners, need(`one of ${winners.join(', ')}`)),
+  conversation_a: conversation,
+  conversation_b: conversation,
 });
 
-function readInstruct(row: unknown): PreferenceRecord[] {
-  const { instruction, input, chosen, rejected } = instructSchema.parse(row);
-  return [record(instruct(instruction, input), chosen, rejected)];
+function readArena(row: Row): Judgement[] {
+  const { winner, conversation_a, conversation_b } = check(arena, row);
+  const split = splitPrompt(conversation_a, conversation_b, ['conversation_a', 'conversation_b']);
+  return [{ ...split, choice: WINNERS[winner] }];
 }
 
-const instruct = (instruction: string, input: string): Message[] => [
-  { role: 'user', content: input.trim() ? `${instruction}\n\n${input}` : instruction },
-];
+const instruct = z.object({ instruction: text, input: text.nullish(), chosen: text, rejected: text });
 
-const annotation = z.union([z.literal(0), z.literal(1), z.literal(2)], { error: 'an annotation is 0 (tie), 1 or 2' });
-const annotatedSchema = z
-  .object({
-    idx: identifier.optional(),
-    instruction: z.string(),
-    input: z.string().default(''),
-    response1: z.string(),
-    response2: z.string(),
-  })
-  .catchall(z.unknown());
-
-function readAnnotated(row: unknown): PreferenceRecord[] {
-  const value = annotatedSchema.parse(row);
-  const annotators = Object.keys(value).filter((key) => /^annotator\d+$/.test(key));
-  if (annotators.length === 0) throw new RowError('there is no annotator1; somebody must have chosen');
-  return annotators.map((rater) =>
-    record(instruct(value.instruction, value.input), value.response1, value.response2, {
-      choice: (['tie', 'a', 'b'] as const)[annotation.parse(value[rater])],
-      rater,
-      externalId: value.idx ?? null,
-    }),
-  );
+function readInstruct(row: Row): Judgement[] {
+  const { instruction, input, chosen, rejected } = check(instruct, row);
+  return [{ prompt: instructionOf(instruction, input), a: chosen, b: rejected, choice: 'a' }];
 }
 
-const SHAPES: Shape[] = [
-  {
-    name: 'openai',
-    keys: [
-      ['input', 'preferred_output'],
-      ['input', 'preferred_completion'],
-      ['input', 'non_preferred_output'],
-    ],
-    read: readOpenai,
-  },
-  { name: 'arena', keys: [['conversation_a', 'conversation_b']], read: readArena },
-  { name: 'sharegpt', keys: [['conversations', 'chosen', 'rejected']], read: readSharegpt },
-  { name: 'openpipe', keys: [['messages', 'rejected_message']], read: readOpenpipe },
-  { name: 'annotated', keys: [['instruction', 'response1', 'response2']], read: readAnnotated },
-  { name: 'instruct', keys: [['instruction', 'chosen', 'rejected']], read: readInstruct },
-  { name: 'trl', keys: [['chosen', 'rejected']], read: readTrl },
-];
+const pandaLm = z.object({ instruction: text, input: text.nullish(), response1: text, response2: text });
+const VOTES = ['tie', 'a', 'b'] as const;
+const vote = z.literal([0, 1, 2], need('0 for a tie, 1 or 2'));
 
-/** The preferences of one row. Throws RowError with the shape's name and the reason. */
-export function readShape(row: unknown): PreferenceRecord[] {
-  if (row === null || typeof row !== 'object' || Array.isArray(row)) throw new RowError('it is no JSON object');
-  const shape = SHAPES.find(({ keys }) => keys.some((set) => set.every((key) => key in row)));
-  if (!shape) {
-    const understood = SHAPES.map(({ name, keys }) => `${name} (${keys[0]!.join(', ')})`).join('; ');
-    throw new RowError(
-      `its shape is not known: it has ${Object.keys(row).join(', ') || 'no keys'}; understood are ${understood}`,
+function readPandaLm(row: Row): Judgement[] {
+  const { instruction, input, response1, response2 } = check(pandaLm, row);
+  const annotators = Object.keys(row).filter((key) => /^annotator\d+$/.test(key));
+  if (annotators.length === 0) throw new AttuneError('annotator1 is missing; give 0 for a tie, 1 or 2');
+  return annotators.map((rater) => {
+    const choice = VOTES[check(vote, row[rater], rater)];
+    return { prompt: instructionOf(instruction, input), a: response1, b: response2, choice, rater };
+  });
+}
+
+// An instruction is spoken to an assistant, so it becomes a user's message and goes through the chat template.
+function instructionOf(instruction: string, input: string | null | undefined): Message[] {
+  return [{ role: 'user', content: input?.trim() ? `${instruction}\n\n${input}` : instruction }];
+}
+
+/** Two whole conversations → the prompt that they share and the one answer that ends each. */
+function splitPrompt(a: Message[], b: Message[], sides: [string, string]) {
+  const prompt = a.slice(0, -1);
+  if (!isSame(prompt, b.slice(0, -1)))
+    throw new AttuneError(
+      `${sides[0]} and ${sides[1]} differ before their last message; they must share the prompt and end in one answer each`,
     );
-  }
-  try {
-    const records = shape.read(row);
-    for (const item of records) checkRecord(item);
-    return records;
-  } catch (error) {
-    if (error instanceof RowError) throw new RowError(`${shape.name}: ${error.message}`);
-    if (!(error instanceof z.ZodError)) throw error;
-    const issue = error.issues[0]!;
-    throw new RowError(`${shape.name}: ${issue.path.join('.')}${issue.path.length ? ': ' : ''}${issue.message}`);
-  }
+  if (prompt.length === 0) throw new AttuneError(`${sides[0]} holds no prompt; give the whole conversation`);
+  return { prompt, a: answerOf(a, sides[0]), b: answerOf(b, sides[1]) };
 }
 
-function checkRecord({ prompt, a, b, choice }: PreferenceRecord): void {
-  const chosen = choice === 'b' ? b : a;
-  if (chosen === '') throw new RowError('chosen is empty; give it some text');
-  if ((choice === 'b' ? a : b) === '') throw new RowError('rejected is empty; give it some text');
-  if (a === b) throw new RowError('chosen and rejected are the same; a preference needs two different answers');
-  if (prompt.length === 0) throw new RowError('prompt is empty; give it some text');
-  if (JSON.stringify([prompt, a, b]).includes('\\u0000'))
-    throw new RowError('it holds a NUL character, which cannot be stored');
+function answerOf(messages: Message[], side: string): string {
+  const last = messages.at(-1);
+  if (last?.role === 'assistant') return last.content;
+  throw new AttuneError(`${side} ends with a message by ${last?.role}; end it with the assistant's answer`);
+}
+
+function isSame(a: Message[], b: Message[]): boolean {
+  return a.length === b.length && a.every(({ role, content }, i) => role === b[i]?.role && content === b[i]?.content);
+}
+
+function check<T>(schema: z.ZodType<T>, value: unknown, at?: string): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const { path = [], message } = parsed.error.issues[0] ?? {};
+  throw new AttuneError(`${[...(at ? [at] : []), ...path].join('.')} ${message}`);
 }

@@ -9,8 +9,8 @@ const ARRAY = /^\s*(?:\{\s*"data"\s*:\s*)?\[/;
 const HEAD = 256;
 
 /** Rows in order, counted from 1. A blank line is counted and passed over. */
-export async function* readRows(source: AsyncIterable<Uint8Array>, maxRowLength: number): AsyncGenerator<Row> {
-  const decoder = new TextDecoder();
+export async function* cutRows(source: AsyncIterable<Uint8Array>, maxRowLength: number): AsyncGenerator<Row> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
   let head = '';
   let cut: ((text: string, last: boolean) => Iterable<Row>) | null = null;
   for await (const bytes of source) {
