@@ -1,7 +1,7 @@
 // POST /v1/chat/completions, and the stored completions behind GET.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { and, asc, desc, eq, gt, lt } from 'drizzle-orm';
+import { and, asc, eq } from 'drizzle-orm';
 import { generations } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import {
@@ -14,7 +14,7 @@ import {
 } from '../completion.ts';
 import { addOperation } from '../endpoint.ts';
 import type { TokenEvent } from '../generation/inference.ts';
-import { listOf, listQuery, toPage } from '../list.ts';
+import { listOf, listQuery, selectPage, toPage } from '../list.ts';
 import type { Ports } from '../ports.ts';
 import { streamEvents } from '../stream.ts';
 import { messages } from './messages.ts';
@@ -103,20 +103,13 @@ export function addChat(app: OpenAPIHono, ports: Ports): void {
       response: listOf(chatCompletion),
     },
     async ({ query }) => {
-      const { after, order, limit } = query;
-      const rows = await ports.db
-        .select()
-        .from(generations)
-        .where(
-          and(
-            eq(generations.kind, 'chat'),
-            eq(generations.choice, 0),
-            after ? (order === 'asc' ? gt : lt)(generations.id, after) : undefined,
-          ),
-        )
-        .orderBy((order === 'asc' ? asc : desc)(generations.id))
-        .limit(limit + 1);
-      return toPage(rows, limit, (row) => showCompletion([row]));
+      const rows = await selectPage(
+        ports.db,
+        generations,
+        query,
+        and(eq(generations.kind, 'chat'), eq(generations.choice, 0)),
+      );
+      return toPage(rows, query.limit, (row) => showCompletion([row]));
     },
   );
 

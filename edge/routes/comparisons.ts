@@ -2,7 +2,7 @@
 // tell, stay hidden until somebody has voted.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { and, asc, desc, eq, gt, inArray, lt } from 'drizzle-orm';
+import { eq, inArray } from 'drizzle-orm';
 import { comparisons, generations, type Prompt, preferences } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
@@ -15,7 +15,7 @@ import {
 } from '../completion.ts';
 import { addOperation } from '../endpoint.ts';
 import { runOnce } from '../idempotency.ts';
-import { listOf, listQuery, toPage } from '../list.ts';
+import { listOf, listQuery, selectPage, toPage } from '../list.ts';
 import type { Ports } from '../ports.ts';
 import { messages } from './messages.ts';
 import { samplingFields, toSampling } from './sampling.ts';
@@ -117,15 +117,10 @@ export function addComparisons(app: OpenAPIHono, ports: Ports): void {
       query: listQuery,
       response: listOf(comparison),
     },
-    async ({ query: { after, limit, order } }) => {
-      const rows = await db
-        .select()
-        .from(comparisons)
-        .where(and(after ? (order === 'asc' ? gt : lt)(comparisons.id, after) : undefined))
-        .orderBy((order === 'asc' ? asc : desc)(comparisons.id))
-        .limit(limit + 1);
+    async ({ query }) => {
+      const rows = await selectPage(db, comparisons, query);
       const shown = new Map((await showAll(db, rows)).map((item) => [item.id, item]));
-      return toPage(rows, limit, (row) => shown.get(row.id)!);
+      return toPage(rows, query.limit, (row) => shown.get(row.id)!);
     },
   );
 

@@ -1,7 +1,6 @@
 // Policies with their manifests, and the two moves that change which one answers: promote and rollback.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { and, asc, desc, gt, lt } from 'drizzle-orm';
 import { policies } from '../../shared/database/schema.ts';
 import {
   activatePolicy,
@@ -11,7 +10,7 @@ import {
   rollbackPolicy,
 } from '../../shared/policy/registry.ts';
 import { addOperation } from '../endpoint.ts';
-import { listOf, listQuery, toPage } from '../list.ts';
+import { listOf, listQuery, selectPage, toPage } from '../list.ts';
 import type { Ports } from '../ports.ts';
 
 const policy = z
@@ -51,15 +50,10 @@ export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
       query: listQuery,
       response: listOf(policy),
     },
-    async ({ query: { after, limit, order } }) => {
-      const rows = await db
-        .select()
-        .from(policies)
-        .where(and(after ? (order === 'asc' ? gt : lt)(policies.id, after) : undefined))
-        .orderBy((order === 'asc' ? asc : desc)(policies.id))
-        .limit(limit + 1);
+    async ({ query }) => {
+      const rows = await selectPage(db, policies, query);
       const activeId = await activePolicyId(db);
-      return toPage(rows, limit, (row) => show(row, activeId));
+      return toPage(rows, query.limit, (row) => show(row, activeId));
     },
   );
 

@@ -2,7 +2,7 @@
 // answered; what a comparison was voted on is fixed, one vote for each rater.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { and, asc, desc, eq, gt, inArray, lt } from 'drizzle-orm';
+import { eq, inArray } from 'drizzle-orm';
 import { isDuplicate } from '../../shared/database/connect.ts';
 import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
@@ -16,7 +16,7 @@ import {
 } from '../../shared/preferences/store.ts';
 import { addOperation, parse } from '../endpoint.ts';
 import { runOnce, type Transaction } from '../idempotency.ts';
-import { listOf, listQuery, toPage } from '../list.ts';
+import { listOf, listQuery, selectPage, toPage } from '../list.ts';
 import type { Ports } from '../ports.ts';
 import { promptSchema } from './comparisons.ts';
 import { messages } from './messages.ts';
@@ -187,14 +187,9 @@ export function addPreferences(app: OpenAPIHono, { db }: Ports): void {
       query: listQuery,
       response: listOf(preference),
     },
-    async ({ query: { after, limit, order } }) => {
-      const rows = await db
-        .select()
-        .from(preferences)
-        .where(and(after ? (order === 'asc' ? gt : lt)(preferences.id, after) : undefined))
-        .orderBy((order === 'asc' ? asc : desc)(preferences.id))
-        .limit(limit + 1);
-      return toPage(rows, limit, show);
+    async ({ query }) => {
+      const rows = await selectPage(db, preferences, query);
+      return toPage(rows, query.limit, show);
     },
   );
 

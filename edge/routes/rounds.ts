@@ -1,12 +1,12 @@
 // Rounds of training: asked for here, run by the trainer, watched here. They look like OpenAI's fine-tuning jobs.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { and, asc, desc, eq, gt, lt } from 'drizzle-orm';
+import { and, asc, eq, gt } from 'drizzle-orm';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { requestRound, roundMethod } from '../../shared/round.ts';
 import { addOperation } from '../endpoint.ts';
-import { listOf, listQuery, toPage } from '../list.ts';
+import { listOf, listQuery, selectPage, toPage } from '../list.ts';
 import type { Ports } from '../ports.ts';
 import { streamEvents } from '../stream.ts';
 
@@ -90,14 +90,9 @@ export function addRounds(app: OpenAPIHono, ports: Ports): void {
       query: listQuery,
       response: listOf(round),
     },
-    async ({ query: { after, limit, order } }) => {
-      const rows = await db
-        .select()
-        .from(rounds)
-        .where(and(after ? (order === 'asc' ? gt : lt)(rounds.id, after) : undefined))
-        .orderBy((order === 'asc' ? asc : desc)(rounds.id))
-        .limit(limit + 1);
-      return toPage(rows, limit, show);
+    async ({ query }) => {
+      const rows = await selectPage(db, rounds, query);
+      return toPage(rows, query.limit, show);
     },
   );
 
