@@ -41,7 +41,7 @@ async function withOwnAttune(work: (url: string) => Promise<void>): Promise<void
       PORT: '0',
       TRAIN_SCHEDULE: '0 0 1 1 *',
     };
-    const everything = await startEverything(env, (line) => console.log(`attune: ${line}`));
+    const everything = await startEverything(env, (line) => console.log(`attune: ${line}`), 'ignore');
     try {
       await work(everything.url);
     } finally {

@@ -38,7 +38,11 @@ async function start(): Promise<void> {
 export type Everything = { url: string; needsKey: boolean; stop(): Promise<void> };
 
 /** Postgres, migrations, the default policy, the API in this process and the trainer in one of its own. */
-export async function startEverything(env: NodeJS.ProcessEnv, say: (line: string) => void): Promise<Everything> {
+export async function startEverything(
+  env: NodeJS.ProcessEnv,
+  say: (line: string) => void,
+  trainerOutput: 'inherit' | 'ignore' = 'inherit',
+): Promise<Everything> {
   const room = await openRoom(say, env);
   const { settings, databaseUrl } = room;
   const connection = connect(databaseUrl, { name: 'attune start', max: 1 });
@@ -56,7 +60,7 @@ export async function startEverything(env: NodeJS.ProcessEnv, say: (line: string
     );
     say(`policy: ${policy} is active`);
     const edge = await startEdge(settings, databaseUrl);
-    const trainer = keepTrainer({ ...env, DATABASE_URL: databaseUrl });
+    const trainer = keepTrainer({ ...env, DATABASE_URL: databaseUrl }, trainerOutput);
     say(
       `trainer: a round is considered at "${settings.TRAIN_SCHEDULE}" (UTC) once there are ${settings.TRAIN_MIN_PAIRS} new pairs`,
     );
@@ -97,7 +101,7 @@ Try:
 }
 
 /** The trainer as a process of its own: training never delays an answer, and a trainer that dies comes back. */
-function keepTrainer(env: NodeJS.ProcessEnv): { stop(): Promise<void> } {
+function keepTrainer(env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'): { stop(): Promise<void> } {
   let stopping = false;
   let child: ChildProcess;
   const launch = () => {
@@ -105,7 +109,7 @@ function keepTrainer(env: NodeJS.ProcessEnv): { stop(): Promise<void> } {
       env,
       // A channel, so that the trainer ends by itself when we are killed; a group of its own, so that Ctrl-C reaches it
       // through us, in order.
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      stdio: ['ignore', output, 'inherit', 'ipc'],
       detached: true,
     });
     child.once('exit', (code, signal) => {

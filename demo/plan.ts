@@ -22,13 +22,13 @@ export type Plan = {
 
 export const fullPlan: Plan = {
   rounds: 3,
-  comparisons: 300,
+  comparisons: 380,
   evaluationPrompts: 200,
   maxTokens: 64,
   temperature: 1,
   concurrency: 8,
   seed: 1,
-  training: { objective: 'lsif', reduction: 'mean', learning_rate: 3e-5, epochs: 1, batch_pairs: 8 },
+  training: { objective: 'lsif', reduction: 'mean', learning_rate: 2e-5, epochs: 1, batch_pairs: 8 },
 };
 
 /** One small round, to see that everything holds together; too little to learn from. */

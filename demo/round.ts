@@ -28,7 +28,8 @@ export async function followRound(client: Client, plan: Plan, seed: number, log:
     const round = await untilDone(client, id, (event) => {
       clearTimeout(unclaimed);
       const isTraining = event.type === 'stage' && event.data.stage === 'training';
-      if (!isTraining) steps.stop();
+      // The event after the training's own says how it ended.
+      if (!isTraining) steps.stop(event.type === 'metrics');
       // The gate's reason comes twice: as its own event and as the round's end.
       if (event.message !== said) log(`  ${event.message}`);
       said = event.message;
@@ -82,13 +83,14 @@ async function untilDone(client: Client, id: string, onEvent: (event: RoundEvent
 function showSteps(client: Client, id: string, plan: Plan, log: (line: string) => void) {
   let timer: NodeJS.Timeout | null = null;
   let bar: Progress | null = null;
+  let total = 0;
   const look = async () => {
     const { data } = await client.get<{ data: Checkpoint[] }>(`/v1/rounds/${id}/metrics`);
     const last = data.filter((checkpoint) => checkpoint.split === 'train').at(-1);
     if (!last) return;
     const { pairs } = await client.get<Round>(`/v1/rounds/${id}`);
     if (!timer) return;
-    const total = Math.ceil((pairs?.train ?? 0) / plan.training.batch_pairs) * plan.training.epochs;
+    total = Math.ceil((pairs?.train ?? 0) / plan.training.batch_pairs) * plan.training.epochs;
     bar ??= openProgress('training', 'steps', total, log);
     bar.set(last.step_number, `loss ${last.metrics.loss?.toFixed(4)}, ${last.metrics.tokens_per_second} tokens/s`);
   };
@@ -97,9 +99,10 @@ function showSteps(client: Client, id: string, plan: Plan, log: (line: string) =
       // A look that fails is only a step not shown.
       timer = setInterval(() => look().catch(() => {}), LOOK_EVERY);
     },
-    stop() {
+    stop(finished = false) {
       if (timer) clearInterval(timer);
       timer = null;
+      if (finished) bar?.set(total);
       bar?.stop();
       bar = null;
     },

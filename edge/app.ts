@@ -15,6 +15,7 @@ import { addCompletions } from './routes/completions.ts';
 import { addHealth } from './routes/health.ts';
 import { addModels } from './routes/models.ts';
 import { addPolicies } from './routes/policies.ts';
+import { addPreferenceFiles } from './routes/preference-files.ts';
 import { addPreferences } from './routes/preferences.ts';
 import { addRounds } from './routes/rounds.ts';
 
@@ -57,6 +58,7 @@ export function createApp(ports: Ports): OpenAPIHono {
   addCompletions(app, ports);
   addModels(app, ports);
   addComparisons(app, ports);
+  addPreferenceFiles(app, ports);
   addPreferences(app, ports);
   addRounds(app, ports);
   addPolicies(app, ports);

@@ -1,5 +1,6 @@
 // What can be set, read once from the environment into a frozen object. Every default is safe on one laptop with
-// nothing else installed. Nothing else in the project reads process.env for its behaviour.
+// nothing else installed. Besides these, Hugging Face's own HF_ENDPOINT and HF_TOKEN
+// are read where checkpoints are fetched.
 
 import { z } from 'zod';
 import { AttuneError } from './error.ts';

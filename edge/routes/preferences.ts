@@ -8,13 +8,8 @@ import { comparisons, generations, preferences } from '../../shared/database/sch
 import { AttuneError } from '../../shared/error.ts';
 import { hashContent } from '../../shared/hash.ts';
 import { newId } from '../../shared/id.ts';
-import {
-  countPreferences,
-  exportPreferences,
-  findPreference,
-  importPreferences,
-} from '../../shared/preferences/store.ts';
-import { addOperation, parse } from '../endpoint.ts';
+import { findPreference } from '../../shared/preferences/store.ts';
+import { addOperation } from '../endpoint.ts';
 import { runOnce, type Transaction } from '../idempotency.ts';
 import { listOf, listQuery, selectPage, toPage } from '../list.ts';
 import type { Ports } from '../ports.ts';
@@ -91,17 +86,6 @@ const show = (row: PreferenceRow): z.output<typeof preference> => ({
   metadata: row.metadata,
 });
 
-const importReport = z.object({
-  object: z.literal('preference.import'),
-  rows: z.number(),
-  imported: z.number(),
-  duplicates: z.number(),
-  refused: z.number(),
-  errors: z.array(z.object({ row: z.number(), message: z.string() })),
-});
-
-const exportQuery = z.strictObject({ format: z.enum(['openai', 'trl']).default('openai') });
-
 export function addPreferences(app: OpenAPIHono, { db }: Ports): void {
   addOperation(
     app,
@@ -119,62 +103,6 @@ export function addPreferences(app: OpenAPIHono, { db }: Ports): void {
       const store = (transaction: Transaction) => storePreference(transaction, body);
       return show(revive(await runOnce(db, { scope: 'preferences', key, content: body }, async () => {}, store)));
     },
-  );
-
-  addOperation(
-    app,
-    {
-      method: 'post',
-      path: '/v1/preferences/import',
-      tag: 'Collect',
-      summary: 'Imports preferences as JSONL or JSON in the shapes of OpenAI, TRL, OpenPipe, ShareGPT and Arena',
-      rawBody: 'application/jsonl',
-      response: importReport,
-    },
-    async ({ context }) => {
-      const body = context.req.raw.body;
-      if (!body) throw new AttuneError('the body is empty; send JSONL or a JSON array', { code: 'empty_body' });
-      return {
-        object: 'preference.import',
-        ...(await importPreferences(db, body as unknown as AsyncIterable<Uint8Array>)),
-      };
-    },
-  );
-
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/preferences/export',
-      tag: 'Collect',
-      summary: 'Every strict preference as JSONL, streamed',
-      query: exportQuery,
-      response: z.string(),
-    },
-    async ({ query }) => {
-      const lines = exportPreferences(db, parse(exportQuery, query).format);
-      const encoder = new TextEncoder();
-      const body = new ReadableStream<Uint8Array>({
-        async pull(controller) {
-          const { value, done } = await lines.next();
-          if (done) controller.close();
-          else controller.enqueue(encoder.encode(value));
-        },
-      });
-      return new Response(body, { headers: { 'content-type': 'application/jsonl; charset=utf-8' } });
-    },
-  );
-
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/preferences/stats',
-      tag: 'Collect',
-      summary: 'How many preferences there are',
-      response: z.record(z.string(), z.unknown()),
-    },
-    async () => countPreferences(db),
   );
 
   addOperation(
