@@ -178,3 +178,24 @@ test('a policy is promoted and rolled back in one call each, and answers name it
   const nothing = await request('/v1/policies/rollback', { method: 'POST' });
   assert.equal(nothing.status, 409);
 });
+
+test('a stream that began on the old policy ends on it, while new requests get the new one', async () => {
+  const other = await stage.importTiny(4);
+  const old = (await request('/health')).body.policy;
+  const response = await fetch(`${stage.edge.url}/v1/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ prompt: 'Once', max_tokens: 100, stream: true, logit_bias: { 1: -100, 2: -100 } }),
+  });
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let text = (await reader.read()).value ?? '';
+  const promoted = request(`/v1/policies/${other}/promote`, { method: 'POST' });
+  for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value;
+  assert.equal((await promoted).status, 200);
+  const events = text.split('\n\n').filter((event) => event.startsWith('data: {'));
+  const chunks = events.map((event) => JSON.parse(event.slice('data: '.length)));
+  assert.deepEqual([...new Set(chunks.map((chunk) => chunk.model))], [old]);
+  assert.equal(chunks.at(-1).choices[0].finish_reason, 'length');
+  assert.ok(text.endsWith('data: [DONE]\n\n'));
+  assert.equal((await request('/v1/completions', { json: { prompt: 'Once', max_tokens: 1 } })).body.model, other);
+});
