@@ -104,7 +104,8 @@ export function drawWinRates(story: Story): string {
         label: {
           show: true,
           position: 'right',
-          distance: 12,
+          distance: 10,
+          offset: [0, 16],
           fontSize: 14,
           fontWeight: 600,
           formatter: ({ value }: { value: [number, number] }) =>
@@ -114,7 +115,7 @@ export function drawWinRates(story: Story): string {
           symbol: 'none',
           silent: true,
           lineStyle: { color: GREY, type: 'dashed' },
-          label: { formatter: 'no better than the reference', position: 'insideEndTop', color: GREY },
+          label: { formatter: 'no better than the reference', position: 'insideStartBottom', color: GREY },
           data: [{ yAxis: 0.5 }],
         },
         z: 3,

@@ -22,7 +22,7 @@ export async function followRound(client: Client, plan: Plan, seed: number, log:
       `  ${id} has waited a minute for a trainer; is one running? \`attune start\` has one, \`attune serve\` has none`,
     );
   }, PATIENCE);
-  let said = '';
+  const said = new Set<string>();
   const steps = showSteps(client, id, plan, log);
   try {
     const round = await untilDone(client, id, (event) => {
@@ -31,8 +31,8 @@ export async function followRound(client: Client, plan: Plan, seed: number, log:
       // The event after the training's own says how it ended.
       if (!isTraining) steps.stop(event.type === 'metrics');
       // The gate's reason comes twice: as its own event and as the round's end.
-      if (event.message !== said) log(`  ${event.message}`);
-      said = event.message;
+      if (!said.has(event.message)) log(`  ${event.message}`);
+      said.add(event.message);
       if (isTraining) steps.start();
     });
     if (round.status !== 'succeeded')

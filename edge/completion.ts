@@ -4,7 +4,7 @@
 import { generations, type Prompt } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { newId } from '../shared/id.ts';
-import type { FinishEvent, LoadedPolicy, Sampling, TokenEvent } from './generation/inference.ts';
+import type { FinishEvent, GenerationEvent, LoadedPolicy, Sampling, TokenEvent } from './generation/inference.ts';
 import type { Transaction } from './idempotency.ts';
 import type { Ports } from './ports.ts';
 
@@ -68,20 +68,27 @@ export function encodePrompt(policy: LoadedPolicy, prompt: Prompt): number[] {
   return policy.tokenizer.encode(policy.tokenizer.renderChat(prompt, { addGenerationPrompt: true }));
 }
 
+/** Takes the request into the queue, or throws where it is full: before a stream's first byte, so with its status. */
+export function startDecoding(
+  { policy, promptIds, sampling, ids }: Draft,
+  signal: AbortSignal,
+): AsyncIterable<GenerationEvent> {
+  return policy.generate({ promptIds, sampling, n: ids.length }, signal);
+}
+
 /**
- * Decodes every choice. A cancelled request returns what was produced until then. Postgres cannot hold NUL in a text, so
+ * Follows every choice to its end. A cancelled request returns what was produced until then. Postgres cannot hold NUL in a text, so
  * what is shown and what is stored both have U+FFFD in its place; the token ids tell.
  */
 export async function runCompletion(
   draft: Draft,
   request: CompletionRequest,
-  signal: AbortSignal,
+  events: AsyncIterable<GenerationEvent>,
   onToken: (event: TokenEvent) => void = () => {},
 ): Promise<Completed> {
   const finished = new Map<number, FinishEvent>();
   const tokens: TokenEvent[][] = draft.ids.map(() => []);
-  const input = { promptIds: draft.promptIds, sampling: draft.sampling, n: request.n };
-  for await (const event of draft.policy.generate(input, signal)) {
+  for await (const event of events) {
     const visible = { ...event, text: event.text.replaceAll('\0', '\uFFFD') };
     if (visible.type === 'finish') finished.set(visible.index, visible);
     else {
@@ -98,7 +105,7 @@ export async function runCompletion(
       choice,
       kind: request.kind,
       policy_id: draft.policy.id,
-      prompt: request.prompt,
+      prompt: request.promptIds ? draft.policy.tokenizer.decode(draft.promptIds) : request.prompt,
       prompt_token_ids: draft.promptIds,
       text: finish.text,
       token_ids: finish.tokenIds,

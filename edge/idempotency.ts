@@ -9,6 +9,9 @@ import { hashContent } from '../shared/hash.ts';
 
 export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 
+/** As long as Postgres can index, with room to spare. */
+const LONGEST_KEY = 200;
+
 export type Once = {
   /** the operation, so that one key may serve two of them */
   scope: string;
@@ -31,6 +34,10 @@ export async function runOnce<P, T>(
     const prepared = await prepare();
     return db.transaction((transaction) => commit(transaction, prepared));
   }
+  if (key.length > LONGEST_KEY)
+    throw new AttuneError(`the idempotency key is longer than ${LONGEST_KEY} characters; send a shorter one`, {
+      param: 'id',
+    });
   const stored = `${scope}:${key}`;
   const hash = await hashContent(content);
   const earlier = await replay<T>(db, stored, hash);

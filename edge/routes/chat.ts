@@ -10,6 +10,7 @@ import {
   draftCompletion,
   type GenerationRow,
   runCompletion,
+  startDecoding,
   storeGenerations,
 } from '../completion.ts';
 import { addOperation } from '../endpoint.ts';
@@ -81,7 +82,11 @@ export function addChat(app: OpenAPIHono, ports: Ports): void {
       const request = toRequest(body);
       const draft = await draftCompletion(policy, request);
       if (body.stream) return streamChat(ports, draft, request, body);
-      const { rows, tokens, cancelled } = await runCompletion(draft, request, context.req.raw.signal);
+      const { rows, tokens, cancelled } = await runCompletion(
+        draft,
+        request,
+        startDecoding(draft, context.req.raw.signal),
+      );
       if (request.store) await storeGenerations(ports.db, rows);
       if (cancelled)
         throw new AttuneError('the request was cancelled', { status: 499, code: 'cancelled', retry: false });
@@ -191,6 +196,7 @@ function streamChat(ports: Ports, draft: Draft, request: CompletionRequest, body
   });
   const logprobsOf = (event: TokenEvent) =>
     body.logprobs ? { content: describeTokens(draft.policy.tokenizer, [event]), refusal: null } : null;
+  const decoding = startDecoding(draft, abort.signal);
   const sent = draft.ids.map(() => 0);
   return streamEvents(abort, async (send) => {
     for (const [index, generation_id] of draft.ids.entries())
@@ -205,7 +211,7 @@ function streamChat(ports: Ports, draft: Draft, request: CompletionRequest, body
           },
         ]),
       );
-    const { rows } = await runCompletion(draft, request, abort.signal, (event) => {
+    const { rows } = await runCompletion(draft, request, decoding, (event) => {
       sent[event.index]! += event.text.length;
       if (event.text || body.logprobs)
         send(

@@ -11,6 +11,7 @@ import {
   draftCompletion,
   type GenerationRow,
   runCompletion,
+  startDecoding,
   storeGenerations,
 } from '../completion.ts';
 import { addOperation } from '../endpoint.ts';
@@ -160,7 +161,8 @@ async function generateSides(
     models.map(async (model, at) => {
       // Two policies under one seed would draw the same random numbers; each side has its own.
       const asked = request(body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
-      return runCompletion(await draftCompletion(await inference.policy(model), asked), asked, signal);
+      const draft = await draftCompletion(await inference.policy(model), asked);
+      return runCompletion(draft, asked, startDecoding(draft, signal));
     }),
   );
   if (runs.some((run) => run.cancelled))

@@ -8,6 +8,7 @@ import {
   type Draft,
   draftCompletion,
   runCompletion,
+  startDecoding,
   storeGenerations,
 } from '../completion.ts';
 import { addOperation } from '../endpoint.ts';
@@ -82,7 +83,7 @@ export function addCompletions(app: OpenAPIHono, ports: Ports): void {
       const drafts = await Promise.all(requests.map((request) => draftCompletion(policy, request)));
       if (body.stream) return streamText(ports, drafts, requests, body);
       const runs = await Promise.all(
-        drafts.map((draft, at) => runCompletion(draft, requests[at]!, context.req.raw.signal)),
+        drafts.map((draft, at) => runCompletion(draft, requests[at]!, startDecoding(draft, context.req.raw.signal))),
       );
       if (body.store !== false)
         await storeGenerations(
@@ -157,12 +158,13 @@ function streamText(ports: Ports, drafts: Draft[], requests: CompletionRequest[]
   const abort = new AbortController();
   const usage = body.stream_options?.include_usage ? { usage: null } : {};
   const chunk = (choices: unknown[], extra: object = usage) => ({ ...envelope(drafts[0]!), choices, ...extra });
+  const decoding = drafts.map((draft) => startDecoding(draft, abort.signal));
   return streamEvents(abort, async (send) => {
     const n = requests[0]!.n;
     const sent = drafts.flatMap((draft) => draft.ids.map(() => 0));
     const runs = await Promise.all(
       drafts.map((draft, at) =>
-        runCompletion(draft, requests[at]!, abort.signal, (event) => {
+        runCompletion(draft, requests[at]!, decoding[at]!, (event) => {
           const index = at * n + event.index;
           sent[index]! += event.text.length;
           if (event.text || body.logprobs != null)
