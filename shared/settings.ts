@@ -28,7 +28,7 @@ const environment = z.object({
   REDUCTION: z.enum(['mean', 'sum']).default('mean').describe('how token log-ratios make one of a response'),
   NEGATIVES: z.enum(['rejected', 'both']).default('rejected').describe('whose responses stand for the reference'),
   BETA: z.coerce.number().positive().default(0.1).describe('β of dpo'),
-  LEARNING_RATE: z.coerce.number().positive().default(3e-5).describe('peak of the cosine schedule'),
+  LEARNING_RATE: z.coerce.number().positive().default(2e-5).describe('peak of the cosine schedule'),
   BATCH_PAIRS: whole(1).default(8).describe('pairs per optimizer step'),
   EPOCHS: whole(1).default(1).describe('passes over the pairs of a round'),
   SEED: whole(0).default(0).describe('seed of the order in which pairs are seen'),
