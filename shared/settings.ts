@@ -18,7 +18,14 @@ const environment = z.object({
   SERVE_THREADS: whole(1).default(1).describe('ONNX Runtime threads of the serving policy'),
   MAX_ROWS: whole(1).default(16).describe('generations decoded together in one batch'),
   MAX_QUEUE: whole(1).default(256).describe('generations that may wait; one more is answered 429'),
-  TRAIN_SCHEDULE: z.string().default('*/15 * * * *').describe('cron (UTC) at which a round is considered'),
+  TRAIN_SCHEDULE: z
+    .string()
+    .regex(
+      /^([\d*,/-]+|[A-Za-z,-]+)( +([\d*,/-]+|[A-Za-z,-]+)){4}$/,
+      'give a cron of five fields: minute hour day month weekday',
+    )
+    .default('*/15 * * * *')
+    .describe('cron (UTC) at which a round is considered'),
   TRAIN_MIN_PAIRS: whole(1).default(64).describe('new pairs that make a scheduled round worth running'),
   TRAIN_MAX_PAIRS: whole(1).default(4096).describe('most pairs in one round, newest first, replay included'),
   TRAIN_REPLAY: share.default(0.5).describe('share of pairs of earlier rounds added to the new ones'),
