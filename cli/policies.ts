@@ -90,7 +90,9 @@ export function addPolicies(program: Command): void {
   group
     .command('rollback')
     .description('make the previous policy the active one again')
-    .action(() => inRoom(async ({ db }) => console.log(`${await rollbackPolicy(db)} is active`)));
+    .action(() =>
+      inRoom(async ({ db }, store) => console.log(`${await rollbackPolicy(db, store.folderOf)} is active`)),
+    );
 
   group
     .command('export')

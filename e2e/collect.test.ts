@@ -199,3 +199,26 @@ test('a stream that began on the old policy ends on it, while new requests get t
   assert.ok(text.endsWith('data: [DONE]\n\n'));
   assert.equal((await request('/v1/completions', { json: { prompt: 'Once', max_tokens: 1 } })).body.model, other);
 });
+
+test('the sides of a comparison cannot be looked up before somebody has voted', async () => {
+  const messages = [{ role: 'user', content: 'Blind' }];
+  const { id } = (await request('/v1/comparisons', { json: { messages, max_tokens: 3 } })).body;
+  const listed = async () =>
+    (await request('/v1/chat/completions?limit=100')).body.data.map((item: { id: string }) => item.id);
+  const before = await listed();
+  await request('/v1/preferences', { json: { comparison: id, choice: 'a' } });
+  const { a } = (await request(`/v1/comparisons/${id}`)).body;
+  assert.equal(before.includes(a.generation), false);
+  assert.equal((await request(`/v1/chat/completions/${a.generation}`)).status, 200);
+});
+
+test('text that Postgres cannot hold, and ids that are none, are refused and no fault of ours', async () => {
+  for (const prompt of ['half \ud800 pair', 'a \0 character']) {
+    const answer = await request('/v1/preferences', { json: { prompt, chosen: 'a', rejected: 'b' } });
+    assert.equal(answer.status, 400);
+  }
+  assert.equal((await request('/v1/preferences', { json: { comparison: '', choice: 'a' } })).status, 400);
+  assert.equal((await request('/v1/preferences?after=%00')).status, 400);
+  const alias = await request('/v1/completions', { json: { prompt: 'Once', model: `x/${stage.policyId}` } });
+  assert.equal(alias.body.error.code, 'model_not_found');
+});

@@ -105,7 +105,9 @@ export async function runCompletion(
       choice,
       kind: request.kind,
       policy_id: draft.policy.id,
-      prompt: request.promptIds ? draft.policy.tokenizer.decode(draft.promptIds) : request.prompt,
+      prompt: request.promptIds
+        ? draft.policy.tokenizer.decode(draft.promptIds).replaceAll('\0', '\uFFFD')
+        : request.prompt,
       prompt_token_ids: draft.promptIds,
       text: finish.text,
       token_ids: finish.tokenIds,

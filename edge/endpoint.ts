@@ -66,7 +66,7 @@ export function addOperation<B extends Schema | undefined = undefined, Q extends
       context,
       body: (body ? parse(body, await readJson(context)) : undefined) as Parsed<B>,
       query: (query ? parse(query, context.req.query()) : undefined) as Parsed<Q>,
-      param: (name) => context.req.param(name) ?? '',
+      param: (name) => (context.req.param(name) ?? '').replaceAll('\0', ''),
     };
     const result = await handle(call);
     return result instanceof Response ? result : context.json(result as object);
@@ -92,15 +92,21 @@ const errorJson = {
 
 async function readJson(context: Context): Promise<unknown> {
   const text = await context.req.text();
-  if (/(?<!\\)(\\\\)*\\u0000/.test(text))
-    throw new AttuneError('the body holds a NUL character (\\u0000), which cannot be stored; leave it out', {
-      code: 'invalid_json',
-    });
+  let value: unknown;
   try {
-    return JSON.parse(text);
+    value = JSON.parse(text);
   } catch (error) {
     throw new AttuneError(`the body is not valid JSON: ${(error as Error).message}`, { code: 'invalid_json' });
   }
+  // Written back, JSON spells out the two things that Postgres cannot hold in a text.
+  if (/(?<!\\)(\\\\)*\\u(0000|d[89a-f])/.test(JSON.stringify(value)))
+    throw new AttuneError(
+      'the body holds a NUL character or half a surrogate pair, which cannot be stored; leave it out',
+      {
+        code: 'invalid_json',
+      },
+    );
+  return value;
 }
 
 /** The value as the schema has it, or an AttuneError that names the first field that is wrong. */

@@ -8,7 +8,10 @@ import type { comparisons, generations, policies, preferences, rounds } from '..
 type Listed = typeof comparisons | typeof generations | typeof policies | typeof preferences | typeof rounds;
 
 export const listQuery = z.strictObject({
-  after: z.string().optional(),
+  after: z
+    .string()
+    .regex(/^[\w-]+$/, 'give the last_id of a page')
+    .optional(),
   limit: z.coerce.number().int().min(1).max(100).default(20),
   order: z.enum(['asc', 'desc']).default('desc'),
 });

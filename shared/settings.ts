@@ -11,9 +11,17 @@ const share = z.coerce.number().min(0).max(1);
 const environment = z.object({
   HOST: z.string().default('127.0.0.1').describe('address to listen on; any other than the loopback needs API_KEY'),
   PORT: whole(0).max(65535).default(8787).describe('port of the API; 0 takes a free one'),
-  API_KEY: z.string().min(8).optional().describe('bearer key that every /v1 request must carry'),
+  API_KEY: z
+    .string()
+    .regex(/^[\w.~+/-]{8,}=*$/, 'give 8 or more of letters, digits and . _ ~ + / -')
+    .optional()
+    .describe('bearer key that every /v1 request must carry'),
   ATTUNE_HOME: z.string().default('.attune').describe('folder for the embedded Postgres and the policies'),
-  DATABASE_URL: z.string().optional().describe('Postgres to use instead of the embedded one'),
+  DATABASE_URL: z
+    .string()
+    .refine((url) => URL.canParse(url), 'give a URL: postgres://user:password@host:5432/database')
+    .optional()
+    .describe('Postgres to use instead of the embedded one'),
   MAX_BODY_BYTES: whole(1024).default(1_048_576).describe('largest request body; imports stream and are not limited'),
   SERVE_THREADS: whole(1).default(1).describe('ONNX Runtime threads of the serving policy'),
   MAX_ROWS: whole(1).default(16).describe('generations decoded together in one batch'),

@@ -11,7 +11,7 @@ import { round_events, rounds } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { NEWS } from '../shared/policy/registry.ts';
 import { openFolderStore } from '../shared/policy/store.ts';
-import { requestRound } from '../shared/round.ts';
+import { completeRoundSettings, requestRound } from '../shared/round.ts';
 import type { Settings } from '../shared/settings.ts';
 import { countNewPairs } from './data/pairs.ts';
 import { type Progress, RoundRecord, type RoundRow } from './record.ts';
@@ -78,7 +78,7 @@ export async function trainOnce(settings: Settings, databaseUrl: string, watch: 
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   try {
     const workshop = await openWorkshop(settings);
-    const { id } = await requestRound(connection.db, 'command', {});
+    const { id } = await requestRound(connection.db, 'command', completeRoundSettings({}, settings));
     while (true) {
       await runNext(connection, workshop, watch);
       const [row] = await connection.db.select().from(rounds).where(eq(rounds.id, id));

@@ -38,8 +38,9 @@ export async function runRound({ settings, store }: Workshop, row: RoundRow, rec
   const tokenizer = await Tokenizer.open(parentFolder);
   const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(parentFolder);
   const selected: { pair: Selected; tokens: TokenPair }[] = [];
+  const chosen = await selectPairs(db, settings);
   let tooLong = 0;
-  for (const pair of await selectPairs(db, settings)) {
+  for (const pair of chosen) {
     const tokens = tokenizePair(pair, tokenizer, architecture);
     if (tokens) selected.push({ pair, tokens });
     else tooLong++;
@@ -59,11 +60,8 @@ export async function runRound({ settings, store }: Workshop, row: RoundRow, rec
     throw new AttuneError(
       `none of the prompts is held out (TRAIN_HELD_OUT is ${settings.TRAIN_HELD_OUT}); collect pairs on more prompts`,
     );
-  await recordPairs(
-    db,
-    row.id,
-    selected.map(({ pair }) => pair),
-  );
+  // Those that were left out too: they are not new any more.
+  await recordPairs(db, row.id, chosen);
 
   await record.enter('scoring', `scoring ${selected.length} pairs by the reference ${referenceId}`);
   const openEngine = async (id: string): Promise<Engine> => {
@@ -121,6 +119,10 @@ export async function runRound({ settings, store }: Workshop, row: RoundRow, rec
     await record.change({ policy_id: policyId });
 
     await record.enter('activating', `activating ${policyId}`);
+    if ((await activePolicyId(db)) !== parentId) {
+      const reason = `another policy became active while it trained from ${parentId}; ${policyId} is published and not activated`;
+      return record.finish('succeeded', 'published', { reason });
+    }
     await activatePolicy(db, policyId, `published by ${row.id}`);
     await record.finish('succeeded', 'active', { reason: verdict.reason });
   } finally {

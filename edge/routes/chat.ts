@@ -1,7 +1,7 @@
 // POST /v1/chat/completions, and the stored completions behind GET.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { and, asc, eq } from 'drizzle-orm';
+import { and, asc, eq, sql } from 'drizzle-orm';
 import { generations } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import {
@@ -64,6 +64,11 @@ const chatCompletion = z
   })
   .openapi('ChatCompletion');
 
+/** A side of a comparison names its policy, so it stays hidden until somebody has voted. */
+const isSeen = sql`not exists (
+  select 1 from comparisons where ${generations.id} in (a_generation_id, b_generation_id)
+  and not exists (select 1 from preferences where comparison_id = comparisons.id))`;
+
 type ChatBody = z.output<typeof chatBody>;
 
 export function addChat(app: OpenAPIHono, ports: Ports): void {
@@ -112,7 +117,7 @@ export function addChat(app: OpenAPIHono, ports: Ports): void {
         ports.db,
         generations,
         query,
-        and(eq(generations.kind, 'chat'), eq(generations.choice, 0)),
+        and(eq(generations.kind, 'chat'), eq(generations.choice, 0), isSeen),
       );
       return toPage(rows, query.limit, (row) => showCompletion([row]));
     },
@@ -131,7 +136,7 @@ export function addChat(app: OpenAPIHono, ports: Ports): void {
       const rows = await ports.db
         .select()
         .from(generations)
-        .where(and(eq(generations.completion_id, param('id')), eq(generations.kind, 'chat')))
+        .where(and(eq(generations.completion_id, param('id')), eq(generations.kind, 'chat'), isSeen))
         .orderBy(asc(generations.choice));
       if (rows.length === 0)
         throw new AttuneError(`there is no stored completion ${param('id')}`, {

@@ -92,7 +92,7 @@ export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
       response: policy,
     },
     async () => {
-      const id = await rollbackPolicy(db);
+      const id = await rollbackPolicy(db, (previous) => inference.policy(previous));
       await inference.activate(id);
       return show(await findPolicy(db, id), id);
     },

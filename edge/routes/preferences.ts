@@ -20,7 +20,11 @@ const text = z.string().min(1, 'give it some text');
 
 const preferenceBody = z
   .strictObject({
-    comparison: z.string().optional().openapi({ description: 'a comparison to vote on, with choice' }),
+    comparison: z
+      .string()
+      .min(1, 'give the id of a comparison')
+      .optional()
+      .openapi({ description: 'a comparison to vote on, with choice' }),
     choice: z.enum(['a', 'b', 'tie', 'both_bad', 'skip']).optional(),
     chosen: text.optional().openapi({ description: 'a generation id; with prompt or messages: the text itself' }),
     rejected: text.optional(),

@@ -40,8 +40,8 @@ export async function activatePolicy(db: Database, id: string, reason: string): 
   });
 }
 
-/** Makes the policy active that was so before the active one came; returns its id. */
-export async function rollbackPolicy(db: Database): Promise<string> {
+/** Makes the policy active that was so before the active one came, unless `check` of it throws; returns its id. */
+export async function rollbackPolicy(db: Database, check: (id: string) => Promise<unknown>): Promise<string> {
   const active = await activePolicyId(db);
   if (!active) throw new AttuneError('there is no active policy to roll back from', { status: 409, retry: false });
   // Going back twice goes back two policies: those that the latest rollbacks left are not returned to.
@@ -57,6 +57,7 @@ export async function rollbackPolicy(db: Database): Promise<string> {
       status: 409,
       retry: false,
     });
+  await check(before.policy_id);
   await activatePolicy(db, before.policy_id, `rollback from ${active}`);
   return before.policy_id;
 }

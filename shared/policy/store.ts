@@ -24,8 +24,8 @@ export async function openFolderStore(root: string): Promise<PolicyStore> {
   let drafts = 0;
   return {
     async folderOf(id) {
-      const folder = path.join(root, path.basename(id));
-      if (!existsSync(folder))
+      const folder = path.join(root, id);
+      if (!/^pol_[0-9a-f]{32}$/.test(id) || !existsSync(folder))
         throw new AttuneError(`policy ${id}: its package is not in ${root}`, {
           status: 404,
           param: 'model',

@@ -1,7 +1,7 @@
 // Which pairs a round learns from: those no finished round has used, a replay of older ones, and the held-out ones.
 // Held-out is decided by a hash of the prompt alone, so a prompt that was ever held out is never trained on.
 
-import { and, desc, eq, inArray, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, ne, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { generations, type Prompt, preferences, round_pairs, rounds } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/hash.ts';
@@ -45,19 +45,24 @@ export async function countNewPairs(db: Database): Promise<number> {
   return row?.n ?? 0;
 }
 
-const isStrict = inArray(preferences.choice, ['a', 'b']);
+const isStrict = and(inArray(preferences.choice, ['a', 'b']), ne(preferences.chosen, preferences.rejected));
 const wasUsed = sql`exists (
   select 1 from ${round_pairs} join ${rounds} on ${rounds.id} = ${round_pairs.round_id}
   where ${round_pairs.preference_id} = ${preferences.id} and ${rounds.status} = 'succeeded')`;
 
 async function findCandidates(db: Database, settings: Settings): Promise<(Candidate & { replay: boolean })[]> {
-  const rows = await db
-    .select({ preference: preferences, used: sql<boolean>`${wasUsed}` })
-    .from(preferences)
-    .where(isStrict)
-    .orderBy(desc(preferences.id))
-    // Twice over: the newest ones that were used are the replay and the held-out ones.
-    .limit(2 * settings.TRAIN_MAX_PAIRS + HELD_OUT_MOST);
+  const select = (used: boolean, limit: number) =>
+    db
+      .select({ preference: preferences, used: sql<boolean>`${used}::boolean` })
+      .from(preferences)
+      .where(and(isStrict, used ? wasUsed : sql`not ${wasUsed}`))
+      .orderBy(desc(preferences.id))
+      .limit(limit);
+  // Apart, so that a backlog is worked through however many pairs were used before it.
+  const rows = [
+    ...(await select(false, settings.TRAIN_MAX_PAIRS)),
+    ...(await select(true, settings.TRAIN_MAX_PAIRS + HELD_OUT_MOST)),
+  ];
   const ids = rows.flatMap(({ preference }) =>
     [preference.chosen_generation_id, preference.rejected_generation_id].filter((id) => id !== null),
   );
@@ -69,23 +74,21 @@ async function findCandidates(db: Database, settings: Settings): Promise<(Candid
       .where(inArray(generations.id, ids.slice(at, at + 1000)));
     for (const row of found) sampled.set(row.id, row);
   }
-  return rows
-    .map(({ preference, used }) => {
-      const chosen = sampled.get(preference.chosen_generation_id ?? '');
-      const rejected = sampled.get(preference.rejected_generation_id ?? '');
-      return {
-        id: preference.id,
-        prompt: preference.prompt,
-        chosen: preference.chosen,
-        rejected: preference.rejected,
-        sampled:
-          chosen && rejected
-            ? { prompt: chosen.prompt_token_ids, chosen: tokensOf(chosen), rejected: tokensOf(rejected) }
-            : null,
-        replay: used,
-      };
-    })
-    .filter((pair) => pair.chosen !== pair.rejected);
+  return rows.map(({ preference, used }) => {
+    const chosen = sampled.get(preference.chosen_generation_id ?? '');
+    const rejected = sampled.get(preference.rejected_generation_id ?? '');
+    return {
+      id: preference.id,
+      prompt: preference.prompt,
+      chosen: preference.chosen,
+      rejected: preference.rejected,
+      sampled:
+        chosen && rejected
+          ? { prompt: chosen.prompt_token_ids, chosen: tokensOf(chosen), rejected: tokensOf(rejected) }
+          : null,
+      replay: used,
+    };
+  });
 }
 
 /** With the end-of-text token where the policy drew one: stopping there was its choice too. */
