@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { runDemo } from '../demo/demo.ts';
+import { orStopped } from './room.ts';
 import { startEverything } from './start.ts';
 
 export function addDemo(program: Command): void {
@@ -43,7 +44,7 @@ async function withOwnAttune(work: (url: string) => Promise<void>): Promise<void
     };
     const everything = await startEverything(env, (line) => console.log(`attune: ${line}`), 'ignore');
     try {
-      await work(everything.url);
+      await orStopped(work(everything.url));
     } finally {
       await everything.stop();
     }

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
+import { AttuneError } from '../shared/error.ts';
 import { openFolderStore, type PolicyStore } from '../shared/policy/store.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 
@@ -36,7 +37,8 @@ export async function inRoom<T>(
   const room = await openRoom();
   const connection = connect(room.databaseUrl, { name: 'attune command', max: 3 });
   try {
-    return await work(connection, await openFolderStore(path.join(room.settings.ATTUNE_HOME, 'policies')), room);
+    const store = await openFolderStore(path.join(room.settings.ATTUNE_HOME, 'policies'));
+    return await orStopped(work(connection, store, room));
   } finally {
     await connection.close();
     await room.leave();
@@ -61,4 +63,12 @@ export function untilStopped(): Promise<string> {
       });
     }
   });
+}
+
+/** The work's result, or an error at the first signal, so that what was started is put away. */
+export function orStopped<T>(work: Promise<T>): Promise<T> {
+  const stopped = untilStopped().then((signal): never => {
+    throw new AttuneError(`stopped (${signal})`);
+  });
+  return Promise.race([work, stopped]);
 }
