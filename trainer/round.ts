@@ -2,8 +2,8 @@
 // the frozen reference, train from the parent, evaluate on held-out pairs, gate, export, check, publish, activate.
 
 import { AttuneError } from '../shared/error.ts';
-import { sha256 } from '../shared/hash.ts';
 import { readCheckpoint } from '../shared/policy/checkpoint.ts';
+import { digestList } from '../shared/policy/digest.ts';
 import { readManifest } from '../shared/policy/manifest.ts';
 import { publishPolicy } from '../shared/policy/publish.ts';
 import { activatePolicy, activePolicyId, findPolicy } from '../shared/policy/registry.ts';
@@ -48,12 +48,7 @@ export async function runRound({ settings, store }: Workshop, row: RoundRow, rec
   if (tooLong > 0)
     await record.say('message', `${tooLong} pairs have a prompt that fills the context; left out`, {}, 'warn');
   const counts = countPairs(selected.map(({ pair }) => pair));
-  const digest = await sha256(
-    selected
-      .map(({ pair }) => pair.id)
-      .sort()
-      .join('\n'),
-  );
+  const digest = digestList(selected.map(({ pair }) => pair.id).sort());
   await record.change({ reference_id: referenceId, parent_id: parentId, pairs: { ...counts, digest } });
   if (counts.new === 0) throw new AttuneError('there are no new pairs to train on; collect some preferences first');
   if (counts.held_out === 0)

@@ -11,6 +11,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { AttuneError } from '../error.ts';
+import { isAlive } from '../liveness.ts';
 import { type Premises, preparePremises } from './premises.ts';
 
 export type Server = {
@@ -155,16 +156,6 @@ async function stopIfAlone(premises: Premises, url: string): Promise<void> {
   if (!isAlive(pid)) return;
   process.kill(pid, 'SIGINT');
   for (let waited = 0; waited < 200 && isAlive(pid); waited++) await sleep(50);
-}
-
-function isAlive(pid: number): boolean {
-  if (!(pid > 0)) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 function freePort(): Promise<number> {

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { AttuneError } from '../error.ts';
+import { isAlive } from '../liveness.ts';
 import { readManifest, verifyFiles } from './manifest.ts';
 
 export interface PolicyStore {
@@ -64,14 +65,5 @@ async function removeDeadDrafts(root: string): Promise<void> {
   for (const name of await readdir(root)) {
     const pid = /^\.draft-(\d+)-/.exec(name)?.[1];
     if (pid && !isAlive(Number(pid))) await rm(path.join(root, name), { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
