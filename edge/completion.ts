@@ -2,9 +2,10 @@
 // reports done. Chat, text completions and comparisons all go through here; none of them touches the decoder itself.
 
 import { generations, type Prompt } from '../shared/database/schema.ts';
+import type { Sampling } from '../shared/decoder/sampling.ts';
 import { AttuneError } from '../shared/error.ts';
 import { newId } from '../shared/id.ts';
-import type { FinishEvent, GenerationEvent, LoadedPolicy, Sampling, TokenEvent } from './generation/inference.ts';
+import type { FinishEvent, GenerationEvent, LoadedPolicy, TokenEvent } from './generation/inference.ts';
 import type { Transaction } from './idempotency.ts';
 import type { Ports } from './ports.ts';
 

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { Decoder } from './decoder.ts';
+import { Decoder } from '../../shared/decoder/decoder.ts';
 import type { FromThread, ThreadOptions, ToThread } from './messages.ts';
 import { Scheduler } from './scheduler.ts';
 

@@ -1,34 +1,19 @@
 // What the API sees of generation: policies that turn prompts into streams of tokens. Types only, so that a Worker, which
 // has neither threads nor a native runtime, can be written against them too.
+import type { Sampling, TokenLogprob } from '../../shared/decoder/sampling.ts';
 import type { Architecture } from '../../shared/policy/architecture.ts';
 import type { Tokenizer } from '../../shared/policy/tokenizer.ts';
 
-/**
- * How a token is chosen, applied in this order: logitBias, penalties (over what was generated so far), temperature,
- * topK, topP, minP. Temperature 0 takes the likeliest; topK 0, topP 1 and minP 0 are off.
- */
-export type Sampling = {
-  maxTokens: number;
-  temperature: number;
-  topP: number;
-  topK: number;
-  minP: number;
-  frequencyPenalty: number;
-  presencePenalty: number;
-  /** Token id to what is added to its logit. */
-  logitBias: Record<number, number>;
-  seed: number;
-  /** Texts that end a generation; they are cut from its text, and so is what follows them. */
-  stop: string[];
-  /** How many of the likeliest tokens to report at each step. */
-  topLogprobs: number;
+export type GenerationInput = {
+  promptIds: number[];
+  sampling: Sampling;
+  /** Choice i of n samples with a seed derived from (seed, i). */
+  n: number;
+  /** Who asks: those who wait are served in turn, tenant by tenant. */
+  tenant?: string;
+  /** Tokens at the beginning that other prompts probably share, such as a system message: kept for them. */
+  sharedLength?: number;
 };
-
-/** Choice i of n samples with a seed derived from (seed, i). */
-export type GenerationInput = { promptIds: number[]; sampling: Sampling; n: number };
-
-/** Log-probabilities are the policy's own: before bias, penalties and temperature. */
-export type TokenLogprob = { tokenId: number; logprob: number };
 
 export type TokenEvent = {
   index: number;

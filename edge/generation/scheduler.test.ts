@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { Decoder } from '../../shared/decoder/decoder.ts';
+import type { Sampling } from '../../shared/decoder/sampling.ts';
 import { readArchitecture } from '../../shared/policy/checkpoint.ts';
-import { Decoder } from './decoder.ts';
-import type { Sampling } from './inference.ts';
 import { type JobEvent, Scheduler } from './scheduler.ts';
 import { chooseSampling, makeFolder, writeTinyPackage } from './tiny-package.ts';
 

@@ -2,11 +2,10 @@
 // steps of the rows that already decode, and once for all its choices; each choice then gets a copy of its keys and
 // values. Chunks depend on the prompt alone and every sum of a row on that row alone, so that what a generation says
 // does not depend on its neighbours. First come, first served.
-import type { KvCache } from './cache.ts';
-import type { Decoder } from './decoder.ts';
-import type { Sampling, TokenLogprob } from './inference.ts';
-import { seedRandom } from './random.ts';
-import { rankTokens, sampleToken } from './sampling.ts';
+import type { KvCache } from '../../shared/decoder/cache.ts';
+import type { Decoder } from '../../shared/decoder/decoder.ts';
+import { seedRandom } from '../../shared/decoder/random.ts';
+import { rankTokens, type Sampling, sampleToken, type TokenLogprob } from '../../shared/decoder/sampling.ts';
 
 /** What the engine needs of a generation; stop strings are text, and text is not its business. */
 export type Job = { id: number; promptIds: number[]; sampling: Omit<Sampling, 'stop'>; n: number };

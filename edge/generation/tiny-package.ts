@@ -2,11 +2,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Sampling } from '../../shared/decoder/sampling.ts';
 import { readCheckpoint } from '../../shared/policy/checkpoint.ts';
 import { writePolicyGraphs } from '../../shared/policy/graph.ts';
 import { writeDefaultCheckpoint } from '../../shared/policy/llama2c.ts';
 import { type TinyOptions, writeTinyCheckpoint } from '../../shared/policy/tiny.ts';
-import type { GenerationEvent, Sampling } from './inference.ts';
+import type { GenerationEvent } from './inference.ts';
 
 /** A folder that is gone when the test file ends: `after(folder.remove)`. */
 export async function makeFolder(): Promise<{ path: string; remove: () => Promise<void> }> {

@@ -1,7 +1,7 @@
 // Runs a policy's serving graph over the rows of a cache: one call appends the same number of tokens to every row and
 // gives the logits after each row's last one. It takes the runtime's session from outside, native or WebAssembly.
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-node';
-import type { Architecture } from '../../shared/policy/architecture.ts';
+import type { Architecture } from '../policy/architecture.ts';
 import { KvCache } from './cache.ts';
 
 /** logits [rows, V] and each row's log-sum-exp. */

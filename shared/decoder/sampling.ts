@@ -1,7 +1,29 @@
 // Chooses the next token of one row from its logits. Pure arithmetic on one Float32Array; the row's history is the
 // caller's. Filters look only at as much of the vocabulary as they need, because sorting 49,000 logits for every token
 // would cost more than a small model's step.
-import type { Sampling, TokenLogprob } from './inference.ts';
+/**
+ * How a token is chosen, applied in this order: logitBias, penalties (over what was generated so far), temperature,
+ * topK, topP, minP. Temperature 0 takes the likeliest; topK 0, topP 1 and minP 0 are off.
+ */
+export type Sampling = {
+  maxTokens: number;
+  temperature: number;
+  topP: number;
+  topK: number;
+  minP: number;
+  frequencyPenalty: number;
+  presencePenalty: number;
+  /** Token id to what is added to its logit. */
+  logitBias: Record<number, number>;
+  seed: number;
+  /** Texts that end a generation; they are cut from its text, and so is what follows them. */
+  stop: string[];
+  /** How many of the likeliest tokens to report at each step. */
+  topLogprobs: number;
+};
+
+/** Log-probabilities are the policy's own: before bias, penalties and temperature. */
+export type TokenLogprob = { tokenId: number; logprob: number };
 
 /** Below this a temperature is as good as zero, and dividing by it is not. */
 const COLD = 1e-5;

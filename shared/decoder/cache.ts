@@ -1,7 +1,7 @@
 // Keys and values of the rows that decode together: per layer one array [rows, KV, T, hd], so that the first B rows are
 // one ONNX tensor without a copy. Rows are dense: when one leaves, the last takes its place. T grows in steps, because
 // the cost of a decoding step grows with it whatever the rows' own lengths are.
-import type { Architecture } from '../../shared/policy/architecture.ts';
+import type { Architecture } from '../policy/architecture.ts';
 
 const STEP = 64;
 
