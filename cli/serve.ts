@@ -18,7 +18,8 @@ export function addServe(program: Command): void {
       const room = await openRoom((line) => console.log(`attune: ${line}`));
       try {
         const connection = connect(room.databaseUrl, { max: 2 });
-        await ensurePolicy(connection, await openFolderStore(path.join(room.settings.ATTUNE_HOME, 'policies')), () =>
+        const store = await openFolderStore(path.join(room.settings.ATTUNE_HOME, 'policies'));
+        await ensurePolicy(connection, store, room.settings.PRECISION, () =>
           console.log('attune: policy: converting the default policy, stories15M; a few seconds, once'),
         );
         await connection.close();

@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { hostname } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
@@ -55,7 +56,7 @@ export async function startEverything(
   try {
     unclaim = await claimFolder(databaseUrl, settings.ATTUNE_HOME);
     const store = await openFolderStore(path.join(settings.ATTUNE_HOME, 'policies'));
-    const policy = await ensurePolicy(connection, store, () =>
+    const policy = await ensurePolicy(connection, store, settings.PRECISION, () =>
       say('policy: converting the default policy, stories15M (15 million parameters); a few seconds, once'),
     );
     say(`policy: ${policy} is active`);
@@ -79,10 +80,11 @@ export async function startEverything(
   }
 }
 
-/** One start for a folder. Returns how to let go of it. */
+/** One start for a folder of one machine; others may share the Postgres. Returns how to let go of it. */
 async function claimFolder(databaseUrl: string, home: string): Promise<Release> {
   const folder = path.resolve(home);
-  const release = await tryLock(databaseUrl, createHash('sha256').update(folder).digest().readInt32BE());
+  const claim = createHash('sha256').update(`${hostname()}:${folder}`).digest().readInt32BE();
+  const release = await tryLock(databaseUrl, claim);
   if (release) return release;
   throw new AttuneError(
     `Attune already runs on ${folder}; stop it first, or set ATTUNE_HOME and PORT for a second one`,
@@ -90,7 +92,8 @@ async function claimFolder(databaseUrl: string, home: string): Promise<Release> 
 }
 
 function greet(url: string, needsKey: boolean): void {
-  const key = needsKey ? ` -H "authorization: Bearer $API_KEY"` : '';
+  // The first, where API_KEY lists several.
+  const key = needsKey ? ` -H "authorization: Bearer \${API_KEY%%,*}"` : '';
   console.log(`
 Attune is ready at ${url}   (API: ${url}/docs)
 

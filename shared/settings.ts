@@ -2,8 +2,10 @@
 // nothing else installed. Besides these, Hugging Face's own HF_ENDPOINT and HF_TOKEN
 // are read where checkpoints are fetched.
 
+import { CronExpressionParser } from 'cron-parser';
 import { z } from 'zod';
 import { AttuneError } from './error.ts';
+import { PRECISIONS } from './policy/precision/precision.ts';
 
 const whole = (least: number) => z.coerce.number().int().min(least);
 const share = z.coerce.number().min(0).max(1);
@@ -13,9 +15,11 @@ const environment = z.object({
   PORT: whole(0).max(65535).default(8787).describe('port of the API; 0 takes a free one'),
   API_KEY: z
     .string()
-    .regex(/^[\w.~+/-]{8,}=*$/, 'give 8 or more of letters, digits and . _ ~ + / -')
+    .transform((keys) => keys.split(',').map((key) => key.trim()))
+    .pipe(z.array(z.string().regex(/^[\w.~+/-]{8,}=*$/, 'give 8 or more of letters, digits and . _ ~ + / -')))
+    .refine((keys) => new Set(keys).size === keys.length, 'it lists a key twice; give every tenant one of its own')
     .optional()
-    .describe('bearer key that every /v1 request must carry'),
+    .describe('bearer key that every /v1 request must carry; several, separated by commas, are served in turn'),
   ATTUNE_HOME: z.string().default('.attune').describe('folder for the embedded Postgres and the policies'),
   DATABASE_URL: z
     .string()
@@ -26,12 +30,26 @@ const environment = z.object({
   SERVE_THREADS: whole(1).default(1).describe('ONNX Runtime threads of the serving policy'),
   MAX_ROWS: whole(1).default(16).describe('generations decoded together in one batch'),
   MAX_QUEUE: whole(1).default(256).describe('generations that may wait; one more is answered 429'),
+  PRECISION: z
+    .enum(PRECISIONS)
+    .default('row8')
+    .describe('how a new policy is served; a better one is taken where this harms it'),
+  KV_MEMORY: whole(1_048_576)
+    .default(2 ** 30)
+    .describe('bytes of keys and values that a serving policy may hold'),
+  REQUEST_TIMEOUT: z.coerce
+    .number()
+    .positive()
+    .max(86_400)
+    .default(600)
+    .describe('seconds that a generation may take, its wait in the queue included'),
   TRAIN_SCHEDULE: z
     .string()
     .regex(
       /^([\d*,/-]+|[A-Za-z,-]+)( +([\d*,/-]+|[A-Za-z,-]+)){4}$/,
       'give a cron of five fields: minute hour day month weekday',
     )
+    .refine(isCron, 'give a cron whose five fields are in range: minute 0-59, hour 0-23, day 1-31, month, weekday')
     .default('*/15 * * * *')
     .describe('cron (UTC) at which a round is considered'),
   TRAIN_MIN_PAIRS: whole(1).default(64).describe('new pairs that make a scheduled round worth running'),
@@ -51,6 +69,16 @@ const environment = z.object({
 
 export type Settings = Readonly<z.infer<typeof environment>>;
 
+/** As the trainer's schedule will read it: pg-boss has the same parser. */
+function isCron(cron: string): boolean {
+  try {
+    CronExpressionParser.parse(cron);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
 
 /** Reads and checks the settings. Throws AttuneError that names the variable. */
@@ -59,7 +87,7 @@ export function readSettings(env: Record<string, string | undefined>): Settings 
   const parsed = environment.safeParse(given);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    throw new AttuneError(`settings: ${issue.path.join('.')}: ${issue.message}`, { code: 'invalid_settings' });
+    throw new AttuneError(`settings: ${String(issue.path[0])}: ${issue.message}`, { code: 'invalid_settings' });
   }
   const settings = parsed.data;
   if (!LOOPBACK.has(settings.HOST) && !settings.API_KEY)

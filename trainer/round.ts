@@ -93,22 +93,24 @@ export async function runRound({ settings, store }: Workshop, row: RoundRow, rec
 
     await record.enter('publishing', 'exporting, checking and publishing');
     const samples = heldOut.slice(0, 2).map(({ chosen }) => [...chosen.promptIds, ...chosen.responseIds]);
+    const { objective, ...settingsOfIt } = how;
     const policyId = await publishPolicy({
       store,
       db,
-      name: `${parent.name.split(' ')[0]} ${how.objective}`,
+      name: `${parent.name.split(' ')[0]} ${objective}`,
       from: parentFolder,
       architecture,
       weights: await engine.weights(),
       about: {
         parent: parentId,
         reference: referenceId,
-        objective: { type: how.objective, ...how },
+        objective: { type: objective, ...settingsOfIt },
         pairs: { count: train.length, digest },
         metrics: after.metrics,
         source: `round ${row.id}`,
       },
       roundId: row.id,
+      precision: settings.PRECISION,
       check: (folder) => checkExport(folder, architecture, engine, samples),
     });
     await record.change({ policy_id: policyId });

@@ -4,12 +4,18 @@
 import type { Connection } from '../database/connect.ts';
 import { LOCKS, takeLock } from '../database/lock.ts';
 import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from './llama2c.ts';
+import type { PrecisionName } from './precision/precision.ts';
 import { importPolicy } from './publish.ts';
 import { activatePolicy, activePolicyId } from './registry.ts';
 import type { PolicyStore } from './store.ts';
 
 /** Returns the active policy's id, having made and activated the default one where there was none. */
-export async function ensurePolicy({ db, url }: Connection, store: PolicyStore, onImport: () => void): Promise<string> {
+export async function ensurePolicy(
+  { db, url }: Connection,
+  store: PolicyStore,
+  precision: PrecisionName,
+  onImport: () => void,
+): Promise<string> {
   const release = await takeLock(url, LOCKS.defaultPolicy);
   try {
     const active = await activePolicyId(db);
@@ -19,7 +25,7 @@ export async function ensurePolicy({ db, url }: Connection, store: PolicyStore, 
     try {
       await writeDefaultCheckpoint(draft);
       const { name, ...origin } = DEFAULT_CHECKPOINT;
-      const id = await importPolicy(db, store, draft, name, origin);
+      const id = await importPolicy(db, store, draft, name, { origin, precision });
       await activatePolicy(db, id, 'default');
       return id;
     } finally {

@@ -10,6 +10,7 @@ export class GraphBuilder {
   private readonly nodes: OnnxNode[] = [];
   private readonly initializers = new Map<string, Initializer>();
   private readonly stored: ReadonlyMap<string, Initializer>;
+  private readonly made = new Map<string, string>();
 
   /** `stored` holds the weights that the graph may refer to; it takes along only those that it names. */
   constructor(stored: ReadonlyMap<string, Initializer>) {
@@ -51,11 +52,25 @@ export class GraphBuilder {
     return this.constant({ name: `float_${value}`, type: 'float32', dims: [], data: Float32Array.of(value) });
   }
 
+  /** An unsigned byte as a scalar. */
+  byte(value: number): string {
+    return this.constant({ name: `byte_${value}`, type: 'uint8', dims: [], data: Uint8Array.of(value) });
+  }
+
   /** A weight by its stored name. */
   weight(name: string): string {
-    const initializer = this.stored.get(name);
-    if (!initializer) throw new Error(`internal: graph: no weight ${name} was stored`);
-    return this.constant(initializer);
+    return this.constant(this.find(name));
+  }
+
+  shapeOf(weight: string): number[] {
+    return this.find(weight).dims;
+  }
+
+  /** What `make` adds, added once for a key. */
+  once(key: string, make: () => string): string {
+    const name = this.made.get(key) ?? make();
+    this.made.set(key, name);
+    return name;
   }
 
   /** The extent of one axis as an int64 scalar. */
@@ -77,6 +92,12 @@ export class GraphBuilder {
 
   finish(inputs: ValueInfo[], outputs: ValueInfo[]): OnnxGraph {
     return { nodes: this.nodes, inputs, outputs, initializers: [...this.initializers.values()] };
+  }
+
+  private find(weight: string): Initializer {
+    const initializer = this.stored.get(weight);
+    if (!initializer) throw new Error(`internal: graph: no weight ${weight} was stored`);
+    return initializer;
   }
 
   private constant(initializer: Initializer): string {

@@ -3,8 +3,8 @@
 import type { OnnxGraph, ValueInfo } from '../onnx/model.ts';
 import type { Architecture } from './architecture.ts';
 import { GraphBuilder } from './graph-builder.ts';
-import type { Precision } from './graph-precision.ts';
 import type { WeightFile } from './graph-weights.ts';
+import { float32 } from './precision/float32.ts';
 
 /** Finite, so that a query which sees nothing (left padding) is a uniform softmax and not NaN. */
 const HIDDEN = -1e30;
@@ -13,7 +13,7 @@ const HIDDEN = -1e30;
  * input_ids, position_ids [B, S], attention_mask [B, P + S], past_key_values.N.key, .value [B, KV, P, hd] →
  * logits [B, S, V], present.N.key, present.N.value [B, KV, P + S, hd]
  */
-export function buildModelGraph(a: Architecture, stored: WeightFile['initializers'], precision: Precision): OnnxGraph {
+export function buildModelGraph(a: Architecture, stored: WeightFile['initializers']): OnnxGraph {
   const g = new GraphBuilder(stored);
   const queries = a.heads * a.headDim;
   const keys = a.kvHeads * a.headDim;
@@ -47,6 +47,8 @@ export function buildModelGraph(a: Architecture, stored: WeightFile['initializer
     return g.add('Add', [g.add('Mul', [split, cos]), g.add('Mul', [turned, sin])]);
   }
 
+  const multiply = (x: string, weight: string) => float32.linear(g, x, [weight])[0]!;
+
   function norm(x: string, weight: string): string {
     const power = g.add('ReduceMean', [g.add('Mul', [x, x]), g.ints([-1])]);
     const root = g.add('Sqrt', [g.add('Add', [power, g.float(a.normEpsilon)])]);
@@ -54,7 +56,7 @@ export function buildModelGraph(a: Architecture, stored: WeightFile['initializer
   }
 
   function attend(layer: number, normed: string): string {
-    const qkv = precision.linear(g, normed, `layers.${layer}.qkv`);
+    const qkv = multiply(normed, `layers.${layer}.qkv`);
     const [q, k, v] = g.split(qkv, [queries, keys, keys], -1) as [string, string, string];
     /** [B, S, KV, hd] → [B, KV, P + S, hd] */
     const extend = (kind: string, x: string) =>
@@ -72,24 +74,24 @@ export function buildModelGraph(a: Architecture, stored: WeightFile['initializer
     const shares = g.add('Softmax', [g.add('Add', [scores, bias])], { attributes: { axis: -1 } });
     const mixed = g.add('MatMul', [shares, g.add('Unsqueeze', [allValues, g.ints([2])])]);
     const joined = g.reshape(g.transpose(mixed, [0, 3, 1, 2, 4]), [0, 0, queries]);
-    return precision.linear(g, joined, `layers.${layer}.o`);
+    return multiply(joined, `layers.${layer}.o`);
   }
 
   function feedForward(layer: number, normed: string): string {
-    const gate = precision.linear(g, normed, `layers.${layer}.gate`);
-    const up = precision.linear(g, normed, `layers.${layer}.up`);
+    const gate = multiply(normed, `layers.${layer}.gate`);
+    const up = multiply(normed, `layers.${layer}.up`);
     const silu = g.add('Mul', [gate, g.add('Sigmoid', [gate])]);
-    return precision.linear(g, g.add('Mul', [silu, up]), `layers.${layer}.down`);
+    return multiply(g.add('Mul', [silu, up]), `layers.${layer}.down`);
   }
 
-  let x = precision.embed(g, 'input_ids', 'embed');
+  let x = float32.embed(g, 'input_ids', 'embed');
   for (let layer = 0; layer < a.layers; layer++) {
     x = g.add('Add', [x, attend(layer, norm(x, `layers.${layer}.attention_norm`))]);
     x = g.add('Add', [x, feedForward(layer, norm(x, `layers.${layer}.mlp_norm`))]);
   }
-  const flat = precision.head(g, g.reshape(norm(x, 'norm'), [-1, a.hiddenSize]), a.tied ? 'embed' : 'head');
+  float32.head(g, g.reshape(norm(x, 'norm'), [-1, a.hiddenSize]), a.tied ? 'embed' : 'head', 'flat_logits');
   const shape = g.add('Concat', [g.add('Shape', ['input_ids']), g.ints([a.vocabSize])], { attributes: { axis: 0 } });
-  g.add('Reshape', [flat, shape], { outputs: ['logits'] });
+  g.add('Reshape', ['flat_logits', shape], { outputs: ['logits'] });
 
   const step = ['batch_size', 'sequence_length'];
   const inputs: ValueInfo[] = [

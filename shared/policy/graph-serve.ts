@@ -6,8 +6,8 @@
 import type { OnnxGraph, ValueInfo } from '../onnx/model.ts';
 import type { Architecture } from './architecture.ts';
 import { GraphBuilder } from './graph-builder.ts';
-import type { Precision } from './graph-precision.ts';
 import type { WeightFile } from './graph-weights.ts';
+import type { Precision } from './precision/precision.ts';
 
 /** Finite, so that a row with nothing visible is a uniform softmax and not NaN. */
 const HIDDEN = -1e30;
@@ -65,10 +65,17 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
       g.add('MatMul', [pastShare!, `past_value.${layer}`]),
     ]);
     const ungrouped = g.transpose(g.reshape(mixed, [0, a.kvHeads, group, -1, a.headDim]), [0, 3, 1, 2, 4]);
-    return g.reshape(ungrouped, [0, 0, queries]);
+    return g.reshape(ungrouped, [-1, queries]); // [N, H · hd]
   }
 
-  let residual = precision.embed(g, 'input_ids', 'embed');
+  // Everything but attention is about single tokens: [B, S] is one axis of N tokens there.
+  const unflatten = (x: string) => {
+    const shape = g.once('batch, step, any', () =>
+      g.add('Concat', [g.add('Shape', ['input_ids']), g.ints([-1])], { attributes: { axis: 0 } }),
+    );
+    return g.add('Reshape', [x, shape]);
+  };
+  let residual = precision.embed(g, g.reshape('input_ids', [-1]), 'embed');
   let pending: string | null = null;
   /** Adds the pending branch to the residual stream and returns its norm. */
   function norm(weight: string): string {
@@ -88,22 +95,22 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
   const newKeysAndValues: string[] = [];
   for (let layer = 0; layer < a.layers; layer++) {
     const normed = norm(`layers.${layer}.attention_norm`);
-    const qkv = precision.linear(g, normed, `layers.${layer}.qkv`);
-    const [q, k, v] = g.split(qkv, [queries, keys, keys], -1) as [string, string, string];
+    const [qkv] = precision.linear(g, normed, [`layers.${layer}.qkv`]) as [string];
+    const [q, k, v] = g.split(unflatten(qkv), [queries, keys, keys], -1) as [string, string, string];
     const key = rotate(k, a.kvHeads);
     newKeysAndValues.push(key, v);
-    pending = precision.linear(g, attend(layer, rotate(q, a.heads), key, v), `layers.${layer}.o`);
+    const attended = attend(layer, rotate(q, a.heads), key, v);
+    pending = precision.linear(g, attended, [`layers.${layer}.o`])[0]!;
 
     const hidden = norm(`layers.${layer}.mlp_norm`);
-    const gate = precision.linear(g, hidden, `layers.${layer}.gate`);
-    const up = precision.linear(g, hidden, `layers.${layer}.up`);
+    const [gate, up] = precision.linear(g, hidden, [`layers.${layer}.gate`, `layers.${layer}.up`]) as [string, string];
     // QuickGelu with alpha 1 is SiLU in one pass.
     const silu = g.addContrib('QuickGelu', [gate], { attributes: { alpha: { float: 1 } } });
-    pending = precision.linear(g, g.add('Mul', [silu, up]), `layers.${layer}.down`);
+    pending = precision.linear(g, g.add('Mul', [silu, up]), [`layers.${layer}.down`])[0]!;
   }
 
-  const last = g.add('GatherND', [norm('norm'), 'last_index'], { attributes: { batch_dims: 1 } }); // [B, d]
-  precision.head(g, last, a.tied ? 'embed' : 'head', ['logits']);
+  const last = g.add('GatherND', [unflatten(norm('norm')), 'last_index'], { attributes: { batch_dims: 1 } }); // [B, d]
+  precision.head(g, last, a.tied ? 'embed' : 'head', 'logits');
   // What LogSoftmax took off any one logit. Its kernel sums each row the same way wherever it lies in memory; ReduceSum,
   // by alignment, does not.
   const logprobs = g.add('LogSoftmax', ['logits'], { attributes: { axis: -1 } });

@@ -40,6 +40,11 @@ export class WeightFile {
     this.initializers.set(name, { name, type, dims, external });
   }
 
+  /** The same bytes under another name and shape. */
+  alias(name: string, of: string, dims: number[]): void {
+    this.initializers.set(name, { ...this.initializers.get(of)!, name, dims });
+  }
+
   /** Once this resolves the weights are on disk. */
   async close(): Promise<void> {
     try {

@@ -2,40 +2,74 @@
 // clients (transformers.js), `serve.onnx` for Attune's engine. The weights are stored once, in one layout for both.
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeOnnxModel } from '../onnx/model.ts';
+import { type OnnxGraph, writeOnnxModel } from '../onnx/model.ts';
 import type { Architecture } from './architecture.ts';
 import { buildModelGraph } from './graph-model.ts';
-import { float32, type Precision } from './graph-precision.ts';
 import { buildServeGraph } from './graph-serve.ts';
 import { WeightFile } from './graph-weights.ts';
+import { float32 } from './precision/float32.ts';
+import { type Precision, type PrecisionName, precisionOf } from './precision/precision.ts';
 import type { Tensor, Weights } from './safetensors.ts';
 
-const DATA_FILE = 'model.onnx_data';
+const SHARED_DATA = 'model.onnx_data';
+export const SERVE = 'serve.onnx';
+export const SERVE_DATA = 'serve.onnx_data';
 
-/** Writes onnx/model.onnx, onnx/serve.onnx and onnx/model.onnx_data into a policy's folder; all on disk on return. */
-export async function writePolicyGraphs(folder: string, architecture: Architecture, weights: Weights): Promise<void> {
-  const precision = float32;
+/**
+ * Writes onnx/model.onnx, onnx/serve.onnx and their weights into a policy's folder; all on disk on return. The graph for
+ * others is float32 always; at float32 both read one file.
+ */
+export async function writePolicyGraphs(
+  folder: string,
+  architecture: Architecture,
+  weights: Weights,
+  precision: PrecisionName = 'fp32',
+): Promise<void> {
   const onnx = join(folder, 'onnx');
   await mkdir(onnx, { recursive: true });
-  const file = await WeightFile.create(join(onnx, DATA_FILE), DATA_FILE);
-  try {
-    await storeWeights(file, architecture, weights, precision);
-  } finally {
-    await file.close();
-  }
-  const graphs = {
-    'model.onnx': buildModelGraph(architecture, file.initializers, precision),
-    'serve.onnx': buildServeGraph(architecture, file.initializers, precision),
-  };
-  for (const [name, graph] of Object.entries(graphs)) {
-    await writeFile(join(onnx, name), writeOnnxModel(graph), { flush: true });
-  }
+  const shared = await storeWeights(onnx, SHARED_DATA, architecture, weights, float32);
+  await writeGraph(onnx, 'model.onnx', buildModelGraph(architecture, shared));
+  if (precision === 'fp32') await writeGraph(onnx, SERVE, buildServeGraph(architecture, shared, float32));
+  else await writeServeGraph(onnx, architecture, weights, precision);
+}
+
+/** Writes serve.onnx and a file of weights for it alone into a folder; what has these names is replaced. */
+export async function writeServeGraph(
+  onnx: string,
+  architecture: Architecture,
+  weights: Weights,
+  name: PrecisionName,
+): Promise<void> {
+  await mkdir(onnx, { recursive: true });
+  const precision = precisionOf(name);
+  const stored = await storeWeights(onnx, SERVE_DATA, architecture, weights, precision);
+  await writeGraph(onnx, SERVE, buildServeGraph(architecture, stored, precision));
+}
+
+async function writeGraph(onnx: string, name: string, graph: OnnxGraph): Promise<void> {
+  await writeFile(join(onnx, name), writeOnnxModel(graph), { flush: true });
   const directory = await open(onnx, 'r');
   await directory.sync();
   await directory.close();
 }
 
-async function storeWeights(file: WeightFile, a: Architecture, weights: Weights, precision: Precision): Promise<void> {
+async function storeWeights(
+  onnx: string,
+  location: string,
+  architecture: Architecture,
+  weights: Weights,
+  precision: Precision,
+): Promise<WeightFile['initializers']> {
+  const file = await WeightFile.create(join(onnx, location), location);
+  try {
+    await storeAll(file, architecture, weights, precision);
+  } finally {
+    await file.close();
+  }
+  return file.initializers;
+}
+
+async function storeAll(file: WeightFile, a: Architecture, weights: Weights, precision: Precision): Promise<void> {
   const take = (name: string) => {
     const tensor = weights.get(name);
     if (!tensor) throw new Error(`internal: graph: the weights have no ${name}`);

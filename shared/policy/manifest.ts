@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { AttuneError } from '../error.ts';
 import { readJson, writeJson } from './checkpoint.ts';
 import { hashFile } from './digest.ts';
+import { PRECISIONS } from './precision/precision.ts';
 
 export const MANIFEST_FILE = 'policy.json';
 
@@ -26,6 +27,13 @@ const architectureSchema = z.object({
   tied: z.boolean(),
   bos: count.nullable(),
   eos: z.array(count),
+});
+
+const accuracySchema = z.object({
+  perplexity: z.number(),
+  greedy_agreement: z.number(),
+  kl: z.number(),
+  tokens: count,
 });
 
 /** Paths come from packages that may come from elsewhere: none may lead out of the package's folder. */
@@ -49,6 +57,10 @@ export const manifestSchema = z.object({
   metrics: z.record(z.string(), z.number()),
   architecture: architectureSchema,
   tokenizer_hash: digest,
+  /** How the serving graph stores its matrices, and what each precision that was tried keeps of float32. */
+  serving: z
+    .object({ precision: z.enum(PRECISIONS), accuracy: z.partialRecord(z.enum(PRECISIONS), accuracySchema) })
+    .default({ precision: 'fp32', accuracy: {} }),
   /** Every file but policy.json itself, by its path with forward slashes. */
   files: z.record(path, z.object({ sha256: digest, bytes: count })),
   created_at: z.iso.datetime(),

@@ -2,7 +2,7 @@
 // Until the row is there nobody can ask for it, and until the folder is renamed nobody can see it.
 
 import { existsSync } from 'node:fs';
-import { copyFile } from 'node:fs/promises';
+import { copyFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Database } from '../database/connect.ts';
 import { AttuneError } from '../error.ts';
@@ -10,7 +10,9 @@ import { newId } from '../id.ts';
 import type { Architecture } from './architecture.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { writePolicyGraphs } from './graph.ts';
-import { hashFiles, type Manifest, writeManifest } from './manifest.ts';
+import { hashFiles, type Manifest, readManifest, writeManifest } from './manifest.ts';
+import { choosePrecision } from './precision/choose.ts';
+import type { PrecisionName } from './precision/precision.ts';
 import { registerPolicy } from './registry.ts';
 import { type Weights, writeSafetensors } from './safetensors.ts';
 import type { PolicyStore } from './store.ts';
@@ -36,6 +38,10 @@ export type Publication = {
   weights: Weights;
   about: Pick<Manifest, 'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'source' | 'license'>;
   roundId?: string;
+  /** What to serve it at; a better one is taken where this harms the policy. row8 unless told. */
+  precision?: PrecisionName;
+  /** Take the precision whatever it does to the policy. */
+  isPrecisionDemanded?: boolean;
   /** Looks at the finished draft and throws where it must not be offered. */
   check?(folder: string): Promise<void>;
 };
@@ -51,12 +57,21 @@ export async function publishPolicy(publication: Publication): Promise<string> {
     await writeSafetensors(path.join(draft, 'model.safetensors'), weights);
     await writePolicyGraphs(draft, architecture, weights);
     await publication.check?.(draft);
+    const { precision = 'row8', isPrecisionDemanded } = publication;
+    const serving = await choosePrecision(
+      path.join(draft, 'onnx'),
+      architecture,
+      weights,
+      precision,
+      isPrecisionDemanded,
+    );
     const manifest: Manifest = {
       format: 1,
       id,
       name,
       ...about,
       architecture,
+      serving,
       tokenizer_hash: (await Tokenizer.open(draft)).hash,
       files: await hashFiles(draft),
       created_at: new Date().toISOString(),
@@ -83,14 +98,39 @@ export async function publishPolicy(publication: Publication): Promise<string> {
   }
 }
 
-/** Imports a checkpoint in Hugging Face layout; `origin` says where it came from. */
+/** Makes the serving graph of a copied package anew; the copy gets an id of its own, and the policy it was as parent. */
+export async function changePrecision(folder: string, precision: PrecisionName): Promise<Manifest> {
+  const before = await readManifest(folder);
+  const { architecture, weights } = await readCheckpoint(folder);
+  const onnx = path.join(folder, 'onnx');
+  await rm(onnx, { recursive: true });
+  await writePolicyGraphs(folder, architecture, weights);
+  const manifest: Manifest = {
+    ...before,
+    id: newId('pol_'),
+    parent: before.id,
+    serving: await choosePrecision(onnx, architecture, weights, precision, true),
+    files: await hashFiles(folder),
+    created_at: new Date().toISOString(),
+  };
+  await writeManifest(folder, manifest);
+  return manifest;
+}
+
+export type ImportOptions = Pick<Publication, 'precision' | 'isPrecisionDemanded'> & {
+  /** Where it came from. */
+  origin?: Pick<Manifest, 'source' | 'license'>;
+};
+
+/** Imports a checkpoint in Hugging Face layout. */
 export async function importPolicy(
   db: Database,
   store: PolicyStore,
   folder: string,
   name: string,
-  origin: Pick<Manifest, 'source' | 'license'> = { source: `imported: ${name}` },
+  options: ImportOptions = {},
 ): Promise<string> {
+  const { origin = { source: `imported: ${name}` }, ...precision } = options;
   const { architecture, weights } = await readCheckpoint(folder);
   return publishPolicy({
     store,
@@ -99,6 +139,7 @@ export async function importPolicy(
     from: folder,
     architecture,
     weights,
+    ...precision,
     about: { parent: null, reference: null, objective: null, pairs: null, metrics: {}, ...origin },
   });
 }
