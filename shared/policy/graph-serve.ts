@@ -26,55 +26,63 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
   const epsilon = { float: a.normEpsilon };
   const scale = { float: a.headDim ** -0.5 };
 
-  const past = g.extent('past_key.0', 2);
-  const fresh = g.extent('input_ids', 1);
-  const zero = g.ints([0]);
-  const one = g.ints([1]);
-  const sizes = g.add('Concat', [g.add('Unsqueeze', [fresh, zero]), g.add('Unsqueeze', [past, zero])], {
-    attributes: { axis: 0 },
-  });
-  const hide = (visible: string) => g.add('Where', [visible, g.float(0), g.float(HIDDEN)]);
+  const { batch, fresh, past } = {
+    batch: g.extent('input_ids', 0),
+    fresh: g.extent('input_ids', 1),
+    past: g.extent('past_key.0', 2),
+  };
+  const list = (...extents: string[]) =>
+    g.add(
+      'Concat',
+      extents.map((extent) => g.add('Unsqueeze', [extent, g.ints([0])])),
+      { attributes: { axis: 0 } },
+    );
   const range = (end: string) => g.add('Range', [g.int(0), end, g.int(1)]);
+  const rowsOfHead = g.add('Mul', [fresh, g.int(group)]);
+  /** Which keys are seen, as a bias [B, 1, group · S, extent]. */
+  const hide = (visible: string, extent: string) => {
+    const bias = g.add('Where', [visible, g.float(0), g.float(HIDDEN)]);
+    return g.add('Expand', [bias, list(batch, g.int(1), rowsOfHead, extent)]);
+  };
   // [1, 1, 1, T] < [B, 1, 1, 1] → [B, 1, 1, T]
   const pastLength = g.add('Unsqueeze', ['past_length', g.ints([1, 2, 3])]);
-  const pastBias = hide(g.add('Less', [g.add('Unsqueeze', [range(past), g.ints([0, 1, 2])]), pastLength]));
+  const isPast = g.add('Less', [g.add('Unsqueeze', [range(past), g.ints([0, 1, 2])]), pastLength]);
   // [1, S] ≤ [S, 1] → [S, S], repeated for the heads of a group: [group · S, S]
   const steps = range(fresh);
-  const causal = g.add('LessOrEqual', [g.add('Unsqueeze', [steps, zero]), g.add('Unsqueeze', [steps, one])]);
-  const freshBias = g.add('Tile', [hide(causal), g.ints([group, 1])]);
+  const order = [g.add('Unsqueeze', [steps, g.ints([0])]), g.add('Unsqueeze', [steps, g.ints([1])])];
+  const isBefore = g.add('Tile', [g.add('LessOrEqual', order), g.ints([group, 1])]);
+  const bias = g.add('Concat', [hide(isBefore, fresh), hide(isPast, past)], { attributes: { axis: -1 } });
+  const sizes = list(fresh, past);
 
-  const rotate = (x: string, heads: number) =>
+  /** x [B, heads, S, hd], its positions turned in. */
+  const rotate = (x: string) =>
     g.addContrib('RotaryEmbedding', [x, 'position_ids', g.weight('rotary.cos'), g.weight('rotary.sin')], {
-      attributes: { num_heads: heads, interleaved: 0 },
+      attributes: { interleaved: 0 },
     });
-  const score = (q: string, k: string, bias: string) =>
-    g.add('Add', [g.addContrib('FusedMatMul', [q, k], { attributes: { transB: 1, alpha: scale } }), bias]);
-  /** [B, S, KV · hd] → [B, KV, S, hd] */
-  const intoHeads = (x: string) => g.transpose(g.reshape(x, [0, 0, a.kvHeads, a.headDim]), [0, 2, 1, 3]);
+  const score = (q: string, k: string) =>
+    g.addContrib('FusedMatMul', [q, k], { attributes: { transB: 1, alpha: scale } });
 
+  /** q [B, H, S, hd], k and v [B, KV, S, hd] → [N, H · hd] */
   function attend(layer: number, q: string, k: string, v: string): string {
-    // [B, S, KV, group, hd] → [B, KV, group, S, hd] → [B, KV, group · S, hd]: one key serves its group in one product.
-    const grouped = g.transpose(g.reshape(q, [0, 0, a.kvHeads, group, a.headDim]), [0, 2, 3, 1, 4]);
-    const query = g.reshape(grouped, [0, a.kvHeads, -1, a.headDim]);
-    const scores = [score(query, intoHeads(k), freshBias), score(query, `past_key.${layer}`, pastBias)];
-    const joined = g.add('Concat', scores, { attributes: { axis: -1 } });
-    const shares = g.add('Softmax', [joined], { attributes: { axis: -1 } });
+    // The heads of a group lie together: [B, KV, group · S, hd], so that one product serves all that share a key.
+    const query = g.reshape(q, [0, a.kvHeads, -1, a.headDim]);
+    const scores = g.add('Concat', [score(query, k), score(query, `past_key.${layer}`)], { attributes: { axis: -1 } });
+    const shares = g.add('Softmax', [g.add('Add', [scores, bias])], { attributes: { axis: -1 } });
     const [freshShare, pastShare] = g.addAll('Split', [shares, sizes], 2, { attributes: { axis: -1 } });
     const mixed = g.add('Add', [
-      g.add('MatMul', [freshShare!, intoHeads(v)]),
+      g.add('MatMul', [freshShare!, v]),
       g.add('MatMul', [pastShare!, `past_value.${layer}`]),
     ]);
-    const ungrouped = g.transpose(g.reshape(mixed, [0, a.kvHeads, group, -1, a.headDim]), [0, 3, 1, 2, 4]);
-    return g.reshape(ungrouped, [-1, queries]); // [N, H · hd]
+    const joined = g.transpose(g.reshape(mixed, [0, a.heads, -1, a.headDim]), [0, 2, 1, 3]);
+    return g.reshape(joined, [-1, queries]);
   }
 
   // Everything but attention is about single tokens: [B, S] is one axis of N tokens there.
-  const unflatten = (x: string) => {
-    const shape = g.once('batch, step, any', () =>
-      g.add('Concat', [g.add('Shape', ['input_ids']), g.ints([-1])], { attributes: { axis: 0 } }),
+  const tokenShape = (...rest: number[]) =>
+    g.once(`token shape ${rest}`, () =>
+      g.add('Concat', [g.add('Shape', ['input_ids']), g.ints(rest)], { attributes: { axis: 0 } }),
     );
-    return g.add('Reshape', [x, shape]);
-  };
+  const allHeads = a.heads + 2 * a.kvHeads;
   let residual = precision.embed(g, g.reshape('input_ids', [-1]), 'embed');
   let pending: string | null = null;
   /** Adds the pending branch to the residual stream and returns its norm. */
@@ -96,10 +104,12 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
   for (let layer = 0; layer < a.layers; layer++) {
     const normed = norm(`layers.${layer}.attention_norm`);
     const [qkv] = precision.linear(g, normed, [`layers.${layer}.qkv`]) as [string];
-    const [q, k, v] = g.split(unflatten(qkv), [queries, keys, keys], -1) as [string, string, string];
-    const key = rotate(k, a.kvHeads);
+    // [N, (H + 2 KV) · hd] → [B, S, H + 2 KV, hd] → [B, H + 2 KV, S, hd]
+    const heads = g.transpose(g.add('Reshape', [qkv, tokenShape(allHeads, a.headDim)]), [0, 2, 1, 3]);
+    const [q, k, v] = g.split(heads, [a.heads, a.kvHeads, a.kvHeads], 1) as [string, string, string];
+    const key = rotate(k);
     newKeysAndValues.push(key, v);
-    const attended = attend(layer, rotate(q, a.heads), key, v);
+    const attended = attend(layer, rotate(q), key, v);
     pending = precision.linear(g, attended, [`layers.${layer}.o`])[0]!;
 
     const hidden = norm(`layers.${layer}.mlp_norm`);
@@ -109,14 +119,18 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
     pending = precision.linear(g, g.add('Mul', [silu, up]), [`layers.${layer}.down`])[0]!;
   }
 
-  const last = g.add('GatherND', [unflatten(norm('norm')), 'last_index'], { attributes: { batch_dims: 1 } }); // [B, d]
+  const last = g.add('GatherND', [g.add('Reshape', [norm('norm'), tokenShape(a.hiddenSize)]), 'last_index'], {
+    attributes: { batch_dims: 1 },
+  }); // [B, d]
   precision.head(g, last, a.tied ? 'embed' : 'head', 'logits');
   // What LogSoftmax took off any one logit. Its kernel sums each row the same way wherever it lies in memory; ReduceSum,
   // by alignment, does not.
   const logprobs = g.add('LogSoftmax', ['logits'], { attributes: { axis: -1 } });
   const firstOf = (x: string) => g.add('Gather', [x, g.int(0)], { attributes: { axis: 1 } }); // [B, V] → [B]
   g.add('Sub', [firstOf('logits'), firstOf(logprobs)], { outputs: ['log_normalizer'] });
-  g.add('Concat', newKeysAndValues, { attributes: { axis: -1 }, outputs: ['new_kv'] });
+  // [B, layers · 2 · KV, S, hd] → [B, S, layers · 2 · KV · hd]
+  const fresher = g.transpose(g.add('Concat', newKeysAndValues, { attributes: { axis: 1 } }), [0, 2, 1, 3]);
+  g.add('Reshape', [fresher, tokenShape(a.layers * 2 * keys)], { outputs: ['new_kv'] });
 
   const inputs: ValueInfo[] = [
     { name: 'input_ids', type: 'int64', dims: ['batch', 'step'] },

@@ -7,6 +7,7 @@ import { AutoModelForCausalLM, env, Tensor as HubTensor } from '@huggingface/tra
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Architecture } from './architecture.ts';
 import { writePolicyGraphs } from './graph.ts';
+import { PRECISIONS, type PrecisionName } from './precision/precision.ts';
 import type { Weights } from './safetensors.ts';
 import { type TinyOptions, writeTinyCheckpoint } from './tiny.ts';
 
@@ -15,10 +16,10 @@ after(() => rm(root, { recursive: true, force: true }));
 
 const PROMPT = [1, 40, 7, 262, 299, 12, 300];
 
-async function writePackage(name: string, options: TinyOptions = {}) {
+async function writePackage(name: string, options: TinyOptions = {}, precision: PrecisionName = 'fp32') {
   const folder = join(root, name);
   const { architecture, weights } = await writeTinyCheckpoint(folder, options);
-  await writePolicyGraphs(folder, architecture, weights);
+  await writePolicyGraphs(folder, architecture, weights, precision);
   return { folder, architecture, weights };
 }
 
@@ -34,6 +35,51 @@ for (const tied of [true, false]) {
     assert.ok(Math.abs(own.logNormalizer - normalizer) < 1e-5);
   });
 }
+
+// What each precision rounds: weights to so many steps in spans of their row, activations to 127 in spans of theirs.
+for (const [precision, steps, span] of [
+  ['row8', 64, Number.POSITIVE_INFINITY],
+  ['int8', 127, 32],
+  ['int4', 7, 32],
+] as const) {
+  for (const tied of [true, false]) {
+    test(`${precision} computes what rounding says, ${tied ? 'tied' : 'untied'}`, async () => {
+      const { folder, architecture, weights } = await writePackage(
+        `${precision}-${tied}`,
+        { tied, seed: 3 },
+        precision,
+      );
+      const rounded: Weights = new Map(
+        [...weights].map(([name, { shape, data }]) => {
+          if (shape.length === 1) return [name, { shape, data }];
+          return [name, { shape, data: Float32Array.from(roundSpans(data, Math.min(span, shape[1]!), steps)) }];
+        }),
+      );
+      const roundRow = (x: number[]) => Array.from(roundSpans(x, Math.min(span, x.length), 127));
+      const expected = referenceLogits(architecture, rounded, PROMPT, roundRow).at(-1)!;
+      const exact = referenceLogits(architecture, weights, PROMPT).at(-1)!;
+      const { logits } = await runServe(folder, architecture, PROMPT);
+      // A number that lies between two steps can go either way, and what follows with it.
+      const found = distance(logits, expected);
+      assert.ok(
+        found < 0.4 * distance(exact, expected),
+        `${found} from rounding, ${distance(exact, expected)} from float32`,
+      );
+    });
+  }
+}
+
+test('a weight that is not a number makes logits that are none, at every precision', async () => {
+  for (const precision of PRECISIONS) {
+    for (const name of ['model.embed_tokens.weight', 'model.layers.1.mlp.down_proj.weight']) {
+      const { folder, architecture, weights } = await writePackage(`nan-${precision}-${name}`, {}, precision);
+      weights.get(name)!.data.fill(Number.NaN);
+      await writePolicyGraphs(folder, architecture, weights, precision);
+      const { logNormalizer } = await runServe(folder, architecture, PROMPT);
+      assert.ok(!Number.isFinite(logNormalizer), `${precision} hides NaN in ${name}: ${logNormalizer}`);
+    }
+  }
+});
 
 test('transformers.js loads the package and answers greedily with the same ids as our engine', async () => {
   const { folder, architecture, weights } = await writePackage('clients', { seed: 5 });
@@ -129,12 +175,32 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Array.from(a).reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0);
 }
 
-/** The decoder written out with loops, as the papers have it: logits [S, V]. */
-function referenceLogits(a: Architecture, weights: Weights, ids: number[]): number[][] {
+/** Numbers rounded to whole steps of (largest of their span) / steps. */
+function roundSpans(x: ArrayLike<number>, span: number, steps: number): number[] {
+  const values = Array.from(x);
+  for (let begin = 0; begin < values.length; begin += span) {
+    const own = values.slice(begin, begin + span);
+    const step = Math.max(...own.map(Math.abs)) / steps;
+    for (const [i, value] of own.entries()) values[begin + i] = step === 0 ? 0 : Math.round(value / step) * step;
+  }
+  return values;
+}
+
+/** The decoder written out with loops, as the papers have it: logits [S, V]. `round` is done to what matrices take. */
+function referenceLogits(
+  a: Architecture,
+  weights: Weights,
+  ids: number[],
+  round: (x: number[]) => number[] = (x) => x,
+): number[][] {
   const matrix = (name: string) => {
     const { shape, data } = weights.get(name)!;
-    return (x: number[]) =>
-      Array.from({ length: shape[0]! }, (_, row) => x.reduce((sum, v, i) => sum + v * data[row * shape[1]! + i]!, 0));
+    return (given: number[]) => {
+      const x = round(given);
+      return Array.from({ length: shape[0]! }, (_, row) =>
+        x.reduce((sum, v, i) => sum + v * data[row * shape[1]! + i]!, 0),
+      );
+    };
   };
   const norm = (x: number[], name: string) => {
     const root = Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length + a.normEpsilon);

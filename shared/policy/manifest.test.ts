@@ -28,6 +28,10 @@ const manifest = async (): Promise<Manifest> => ({
   metrics: { 'rewards/accuracies': 0.75 },
   architecture: tinyArchitecture(),
   tokenizer_hash: sha256('tokenizer'),
+  serving: {
+    precision: 'row8',
+    accuracy: { row8: { perplexity: 2.6, greedy_agreement: 0.98, kl: 0.005, tokens: 1024 } },
+  },
   files: await hashFiles(folder),
   created_at: new Date(0).toISOString(),
   source: 'test',
