@@ -1,84 +1,169 @@
-// Serving speed of the default policy, ours against transformers.js (the same runtime, the same package, float32, the
-// same threads), interleaved. `npm run bench:serve`; the result is a ratio, because the machine's own speed varies.
+// npm run bench:serve: Attune's engine, as a library and through HTTP, against what people would use instead, at the
+// same weights, precision class and threads. Tables go to standard output, progress to standard error.
+import { writeFile } from 'node:fs/promises';
+import { availableParallelism, cpus } from 'node:os';
+import { Command, InvalidArgumentError } from 'commander';
+import { AttuneError } from '../shared/error.ts';
+import { readArchitecture } from '../shared/policy/checkpoint.ts';
+import { checkAgreement } from './agreement.ts';
+import { Cache } from './cache.ts';
+import { type CaseResult, type Entry, runCase } from './case.ts';
+import { CONTENDERS, type Contender, FURTHER, prepare, whyAbsent } from './contenders.ts';
+import { type Floor, measureFloor } from './floor.ts';
+import { listModels, type Model, openModel } from './models.ts';
+import { installPython } from './python.ts';
+import { judgeAims, writeAims, writeTable } from './report.ts';
+import { endPeers } from './run-peer.ts';
 
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { env, pipeline } from '@huggingface/transformers';
-import { openInference } from '../edge/generation/slots.ts';
-import { readCheckpoint } from '../shared/policy/checkpoint.ts';
-import { writePolicyGraphs } from '../shared/policy/graph.ts';
-import { writeDefaultCheckpoint } from '../shared/policy/llama2c.ts';
+const AIMED_AT = 'smollm2-135m-random';
 
-const PROMPT = 'Once upon a time';
-const TOKENS = 128;
-const REPEATS = 3;
-const THREADS = 2;
+const words = (text: string) => text.split(',').filter(Boolean);
+const numbers = (text: string) =>
+  words(text).map((word) => {
+    const number = Number(word);
+    if (Number.isInteger(number) && number > 0) return number;
+    throw new InvalidArgumentError(`${word} is no whole number above 0.`);
+  });
+const number = (text: string) => numbers(text)[0]!;
 
-const home = await mkdtemp(path.join(tmpdir(), 'attune-bench-'));
-const folder = path.join(home, 'stories15M');
-await writeDefaultCheckpoint(folder);
-const { architecture, weights } = await readCheckpoint(folder);
-await writePolicyGraphs(folder, architecture, weights);
+const program = new Command('bench:serve')
+  .description('measures serving speed against transformers.js and llama.cpp; figures depend on a quiet machine')
+  .option('--json <file>', 'write everything measured there too')
+  .option('--quick', 'one round, 1 and 16 streams, prompts of 32: minutes instead of hours')
+  .option('--models <names>', `which of ${listModels(process.env).join(', ')}`, words)
+  .option('--model <folder>', 'another one, in Hugging Face layout', (folder, all: string[]) => [...all, folder], [])
+  .option('--peers <names>', 'which peers, by family or by name', words)
+  .option('--streams <numbers>', 'concurrent generations (1,4,8,16)', numbers)
+  .option('--prompts <numbers>', 'tokens of a prompt (32,256)', numbers)
+  .option('--tokens <number>', 'tokens of a generation', number, 64)
+  .option('--rounds <number>', 'how often each case is run (3)', number)
+  .option('--threads <number>', 'threads of every peer', number, availableParallelism())
+  .option('--cache <folder>', 'where models and packages are kept between runs', '.attune/bench')
+  .option('--setup', 'install the Python packages that make the peer transformers:q8, and end')
+  .addHelpText(
+    'after',
+    `
+Peers: ${[...CONTENDERS, ...FURTHER].map(({ name }) => name).join(', ')}
+TINYLLAMAS_260K=<folder> adds the real model tinyllamas-260K, which is in no package.
 
-const inference = openInference({ folderOf: async () => folder, threads: THREADS });
-await inference.activate('stories15M');
-const policy = inference.active()!;
-
-async function ours(streams: number): Promise<number> {
-  const sampling = {
-    maxTokens: TOKENS,
-    temperature: 0,
-    topP: 1,
-    topK: 0,
-    minP: 0,
-    frequencyPenalty: 0,
-    presencePenalty: 0,
-    // The end of a story would end the measurement early.
-    logitBias: { 1: -100, 2: -100 },
-    seed: 1,
-    stop: [],
-    topLogprobs: 0,
-  };
-  const started = performance.now();
-  let tokens = 0;
-  const promptIds = policy.tokenizer.encode(PROMPT);
-  for await (const event of policy.generate({ promptIds, n: streams, sampling })) if (event.type === 'token') tokens++;
-  return tokens / ((performance.now() - started) / 1000);
-}
-
-env.allowRemoteModels = false;
-env.localModelPath = home;
-const generator = await pipeline('text-generation', 'stories15M', {
-  dtype: 'fp32',
-  session_options: { intraOpNumThreads: THREADS },
-});
-
-async function theirs(streams: number): Promise<number> {
-  const prompts = Array.from({ length: streams }, () => PROMPT);
-  const started = performance.now();
-  await generator(prompts, { max_new_tokens: TOKENS, min_new_tokens: TOKENS, do_sample: false });
-  return (streams * TOKENS) / ((performance.now() - started) / 1000);
-}
-
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[values.length >> 1]!;
-console.log(
-  `stories15M, float32, ${THREADS} threads, prompt of 5 tokens, ${TOKENS} greedy tokens, median of ${REPEATS}`,
-);
-console.log('streams   attune tok/s   transformers.js tok/s   ratio');
-for (const streams of [1, 4, 8, 16]) {
-  const runs: { ours: number; theirs: number }[] = [];
-  await ours(streams);
-  await theirs(streams);
-  for (let repeat = 0; repeat < REPEATS; repeat++)
-    runs.push({ ours: await ours(streams), theirs: await theirs(streams) });
-  const [a, b] = [median(runs.map((run) => run.ours)), median(runs.map((run) => run.theirs))];
-  console.log(
-    `${String(streams).padStart(7)}   ${a.toFixed(0).padStart(12)}   ${b.toFixed(0).padStart(21)}   ${(a / b).toFixed(2).padStart(5)}`,
+Examples:
+  $ npm run bench:serve -- --setup
+  $ npm run bench:serve -- --quick
+  $ npm run bench:serve -- --models stories15M --peers attune,llama:Q8_0 --json result.json`,
   );
+
+/** What is being made is finished first, because it may have a Postgres running. */
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    stop.abort(new AttuneError(`stopped (${signal})`));
+    endPeers();
+  });
 }
-const { rss } = process.memoryUsage();
-console.log(`peak memory of both together: ${(rss / 2 ** 20).toFixed(0)} MiB resident`);
-await inference.close();
-await rm(home, { recursive: true, force: true });
-process.exit(0);
+
+type Options = {
+  json?: string;
+  quick?: boolean;
+  models?: string[];
+  model: string[];
+  peers?: string[];
+  streams?: number[];
+  prompts?: number[];
+  tokens: number;
+  rounds?: number;
+  threads: number;
+  cache: string;
+  setup?: boolean;
+};
+
+const say = (line: string) => console.error(`bench: ${line}`);
+
+async function main(options: Options): Promise<void> {
+  const cache = new Cache(options.cache, say);
+  say(`models and packages are kept in ${cache.folder}`);
+  if (options.setup) return installPython(cache);
+  const contenders = chooseContenders(options.peers ?? [], cache);
+  const rounds = options.rounds ?? (options.quick ? 1 : 3);
+  const { threads, tokens } = options;
+  const names = options.models ?? (options.model.length > 0 ? [] : listModels(process.env));
+
+  say('measuring the floor');
+  const floor = await measureFloor(threads);
+  console.log(describeMachine(threads, floor));
+  const report: object[] = [];
+  for (const name of [...names, ...options.model]) {
+    const model = await openModel(cache, name, process.env);
+    const agreement = name === 'stories15M' ? await compare(cache, model, threads) : null;
+    const architecture = await readArchitecture(model.folder);
+    const entries: Entry[] = [];
+    for (const contender of contenders) {
+      stop.signal.throwIfAborted();
+      entries.push({ contender, source: await prepare(contender, cache, model) });
+    }
+    const cases: CaseResult[] = [];
+    for (const promptLength of options.prompts ?? (options.quick ? [32] : [32, 256])) {
+      for (const streams of options.streams ?? (options.quick ? [1, 16] : [1, 4, 8, 16])) {
+        const work = { streams, promptLength, tokens };
+        const result = await runCase(work, entries, architecture, floor, { threads, rounds, stop: stop.signal }, say);
+        cases.push(result);
+        console.log(`\n${describeCase(model, result, rounds)}\n${writeTable(result)}`);
+      }
+    }
+    const aims = name === AIMED_AT ? judgeAims(cases) : [];
+    if (aims.length > 0) console.log(`\nAims at ${AIMED_AT}\n${writeAims(aims)}`);
+    report.push({ model: model.name, architecture, agreement, cases, aims });
+  }
+  if (!options.json) return;
+  const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, threads, floor };
+  await writeFile(options.json, `${JSON.stringify({ machine, rounds, models: report }, null, 2)}\n`);
+  say(`written to ${options.json}`);
+}
+
+function chooseContenders(names: string[], cache: Cache): Contender[] {
+  const known = [...CONTENDERS, ...FURTHER];
+  const isNamed = (contender: Contender) => names.includes(contender.name);
+  const isOfFamily = (contender: Contender) => names.length === 0 || names.includes(contender.program);
+  for (const name of names) {
+    if (known.some((contender) => contender.name === name || contender.program === name)) continue;
+    throw new AttuneError(`--peers: there is no ${name}; --help lists those there are`);
+  }
+  return known
+    .filter((contender) => isNamed(contender) || (isOfFamily(contender) && !FURTHER.includes(contender)))
+    .filter((contender) => {
+      const why = whyAbsent(contender, cache);
+      if (why) console.log(`\n*** ${contender.name} is NOT measured: ${why} ***\n`);
+      return !why;
+    });
+}
+
+async function compare(cache: Cache, model: Model, threads: number) {
+  say('comparing what the float32 peers say');
+  const agreement = await checkAgreement(cache, model, threads);
+  const { peers, tokens, differing } = agreement;
+  if (differing.length > 0)
+    throw new AttuneError(`at float32 not all peers say the same, so they are no peers:\n${differing.join('\n')}`);
+  console.log(`The same ${tokens} greedy tokens at float32: ${peers.join(', ')}`);
+  return agreement;
+}
+
+function describeMachine(threads: number, floor: Floor): string {
+  const giga = (value: number) => (value / 1e9).toFixed(0);
+  return `${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, ${threads} threads for every peer
+Floor: reads ${giga(floor.read)} GB/s, multiplies ${giga(floor.float32)} GFLOP/s in float32 and ${giga(floor.int8)} Gop/s in int8`;
+}
+
+function describeCase({ name }: Model, { streams, promptLength, tokens, others }: CaseResult, rounds: number): string {
+  const most = Math.max(...others);
+  const mean = others.reduce((sum, value) => sum + value, 0) / others.length;
+  const noise = most > 0.2 ? ` · NOT QUIET: others used ${mean.toFixed(1)} cores, ${most.toFixed(1)} at most` : '';
+  const of = `${streams} × (${promptLength} + ${tokens}) tokens`;
+  return `${name} · ${of} · median of ${rounds} and the best${noise}`;
+}
+
+try {
+  await program.parseAsync();
+  await main(program.opts<Options>());
+} catch (error) {
+  console.error(error instanceof AttuneError ? `bench: ${error.message}` : error);
+  process.exitCode = stop.signal.aborted ? 130 : 1;
+}

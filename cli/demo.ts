@@ -23,7 +23,7 @@ export function addDemo(program: Command): void {
     )
     .action(async (options: { out: string; url?: string }) => {
       const log = (line: string) => console.log(line);
-      if (options.url) await runDemo({ url: options.url, apiKey: process.env.API_KEY, out: options.out, log });
+      if (options.url) await runDemo({ url: options.url, apiKey: process.env.API_KEY?.split(',')[0], out: options.out, log });
       else await withOwnAttune((url) => runDemo({ url, out: options.out, log }));
       process.exit(0);
     });

@@ -28,7 +28,7 @@ export function addDoctor(program: Command): void {
         ['onnxruntime', describeRuntime],
         ['tensorflow', describeTensorflow],
         ['cores', () => `${availableParallelism()}; serving uses SERVE_THREADS, training TRAIN_THREADS`],
-        ['memory', () => `${gigabytes(freemem())} of ${gigabytes(totalmem())} free`],
+        ['memory', describeMemory],
         ['disk', describeDisk],
       ];
       let failed = false;
@@ -78,6 +78,13 @@ function describeTensorflow(): string {
   } catch {
     return `tfjs-node-gpu ${version} without its native library, so the traced ONNX engine trains`;
   }
+}
+
+function describeMemory(): string {
+  const { KV_MEMORY } = readSettings(process.env);
+  const found = `${gigabytes(freemem())} of ${gigabytes(totalmem())} free`;
+  if (KV_MEMORY > totalmem()) throw new Error(`${found}, and KV_MEMORY is ${gigabytes(KV_MEMORY)}; set it lower`);
+  return `${found}; a policy keeps up to ${gigabytes(KV_MEMORY)} of keys and values (KV_MEMORY)`;
 }
 
 async function describeDisk(): Promise<string> {

@@ -60,7 +60,9 @@ export function addPreferences(program: Command): void {
 
 async function openFile(file: string): Promise<AsyncIterable<Uint8Array>> {
   try {
-    await (await open(file)).close();
+    // Opening a folder succeeds; only reading it fails.
+    await using handle = await open(file);
+    if ((await handle.stat()).isDirectory()) throw new Error(`${file} is a folder; name a file in it`);
   } catch (error) {
     throw new AttuneError(`preferences import: ${(error as Error).message}`);
   }

@@ -1,14 +1,16 @@
 // The API as a Hono app. It imports no node:, onnxruntime or Cloudflare module: those come in through its ports.
 
 import { OpenAPIHono } from '@hono/zod-openapi';
-import { bearerAuth } from 'hono/bearer-auth';
-import { bodyLimit } from 'hono/body-limit';
+import type { MiddlewareHandler } from 'hono';
 import { requestId } from 'hono/request-id';
+import { routePath } from 'hono/route';
 import { AttuneError } from '../shared/error.ts';
 import { newId } from '../shared/id.ts';
 import { answerError } from './answer.ts';
+import { readBody } from './body.ts';
 import { showDocs } from './docs.ts';
-import type { Ports } from './ports.ts';
+import { requireKey } from './keys.ts';
+import type { Metrics, Ports } from './ports.ts';
 import { addChat } from './routes/chat.ts';
 import { addComparisons } from './routes/comparisons.ts';
 import { addCompletions } from './routes/completions.ts';
@@ -18,6 +20,7 @@ import { addPolicies } from './routes/policies.ts';
 import { addPreferenceFiles } from './routes/preference-files.ts';
 import { addPreferences } from './routes/preferences.ts';
 import { addRounds } from './routes/rounds.ts';
+import { addStoredChats } from './routes/stored-chats.ts';
 
 const ABOUT = {
   title: 'Attune',
@@ -38,23 +41,17 @@ export function createApp(ports: Ports): OpenAPIHono {
     ),
   );
   app.use(requestId({ generator: () => newId('req_') }));
+  if (ports.metrics) app.use(countAnswers(ports.metrics));
   if (ports.settings.API_KEY) app.use('/v1/*', requireKey(ports.settings.API_KEY));
-  const limit = ports.settings.MAX_BODY_BYTES;
-  const limited = bodyLimit({
-    maxSize: limit,
-    onError: () => {
-      throw new AttuneError(`the body is larger than ${limit} bytes; send less, or import preferences, which stream`, {
-        status: 413,
-        code: 'body_too_large',
-      });
-    },
-  });
-  app.use('/v1/*', (context, next) =>
-    context.req.path === '/v1/preferences/import' ? next() : limited(context, next),
+  const readAll = readBody(ports.settings.MAX_BODY_BYTES);
+  // An import is read as it comes.
+  app.on('POST', '/v1/*', (context, next) =>
+    context.req.path === '/v1/preferences/import' ? next() : readAll(context, next),
   );
 
   addHealth(app, ports);
   addChat(app, ports);
+  addStoredChats(app, ports);
   addCompletions(app, ports);
   addModels(app, ports);
   addComparisons(app, ports);
@@ -63,24 +60,24 @@ export function createApp(ports: Ports): OpenAPIHono {
   addRounds(app, ports);
   addPolicies(app, ports);
 
-  app.doc31('/openapi.json', { openapi: '3.1.0', info: ABOUT });
+  const bearer = app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
+  const security = ports.settings.API_KEY ? [{ [bearer.name]: [] }] : [];
+  app.doc31('/openapi.json', { openapi: '3.1.0', info: ABOUT, security });
   app.get('/docs', showDocs);
   app.get('/', (context) => context.redirect('/docs'));
   return app;
 }
 
-function requireKey(token: string) {
-  const refuse = () => {
-    throw new AttuneError('this API needs its key: send `authorization: Bearer …` with the value of API_KEY', {
-      status: 401,
-      code: 'invalid_api_key',
-      retry: false,
+function countAnswers(metrics: Metrics): MiddlewareHandler {
+  return async (context, next) => {
+    const began = performance.now();
+    await next();
+    const pattern = routePath(context, -1);
+    metrics.answered({
+      method: context.req.method,
+      route: pattern.includes('*') ? 'none' : pattern,
+      status: context.res.status,
+      seconds: (performance.now() - began) / 1000,
     });
   };
-  return bearerAuth({
-    token,
-    noAuthenticationHeader: { message: refuse },
-    invalidAuthenticationHeader: { message: refuse },
-    invalidToken: { message: refuse },
-  });
 }

@@ -1,13 +1,12 @@
-// From a prompt to committed generations: resolves the policy, makes ids and seeds, decodes, stores, and only then
-// reports done. Chat, text completions and comparisons all go through here; none of them touches the decoder itself.
+// From a request to a draft of its completion: the prompt as tokens, checked against the policy; ids and seed fixed.
+// Chat, text completions and comparisons all begin here; decoding.ts takes the drafts to their end.
 
-import { generations, type Prompt } from '../shared/database/schema.ts';
+import type { Prompt } from '../shared/database/schema.ts';
 import type { Sampling } from '../shared/decoder/sampling.ts';
 import { AttuneError } from '../shared/error.ts';
 import { newId } from '../shared/id.ts';
-import type { FinishEvent, GenerationEvent, LoadedPolicy, TokenEvent } from './generation/inference.ts';
-import type { Transaction } from './idempotency.ts';
-import type { Ports } from './ports.ts';
+import type { LoadedPolicy } from './generation/inference.ts';
+import { countSystemTokens } from './system-prompt.ts';
 
 export type CompletionRequest = {
   kind: 'chat' | 'text';
@@ -15,7 +14,11 @@ export type CompletionRequest = {
   /** token ids given instead of text */
   promptIds?: number[];
   n: number;
+  /** maxTokens null: as many as there is room for, or defaultTokens */
   sampling: Omit<Sampling, 'maxTokens' | 'seed'> & { maxTokens: number | null; seed: number | null };
+  defaultTokens?: number;
+  /** the field that gave maxTokens, if not max_tokens */
+  lengthField?: string;
   user: string | null;
   metadata: Record<string, string> | null;
   store: boolean;
@@ -24,108 +27,72 @@ export type CompletionRequest = {
 export type Draft = {
   id: string;
   created: number;
+  request: CompletionRequest;
   policy: LoadedPolicy;
   promptIds: number[];
+  /** tokens of the prompt's beginning that other prompts probably share */
+  sharedLength: number;
   ids: string[];
   sampling: Sampling;
 };
-export type GenerationRow = typeof generations.$inferInsert;
-export type Completed = { rows: GenerationRow[]; tokens: TokenEvent[][]; cancelled: boolean };
 
 /** Checks the request against the policy and fixes its ids and seed; nothing is computed or stored yet. */
-export async function draftCompletion(policy: LoadedPolicy, request: CompletionRequest): Promise<Draft> {
-  const promptIds = request.promptIds ?? encodePrompt(policy, request.prompt);
-  const room = policy.architecture.contextLength - promptIds.length;
-  const where = request.kind === 'chat' ? 'messages' : 'prompt';
-  if (promptIds.length === 0)
-    throw new AttuneError(`${where}: the prompt is empty; give it some text`, { param: where, code: 'empty_prompt' });
-  if (room < 1)
-    throw new AttuneError(
-      `${where}: the prompt has ${promptIds.length} tokens and this policy's context holds ${policy.architecture.contextLength}; shorten it`,
-      { param: where, code: 'context_length_exceeded' },
-    );
-  const wrong = promptIds.find((id) => id >= policy.architecture.vocabSize);
-  if (wrong !== undefined)
-    throw new AttuneError(`${where}: token ${wrong} is outside the vocabulary of ${policy.architecture.vocabSize}`, {
-      param: where,
-    });
-  const ids = Array.from({ length: request.n }, () => newId(request.kind === 'chat' ? 'chatcmpl-' : 'cmpl-'));
+export function draftCompletion(policy: LoadedPolicy, request: CompletionRequest): Draft {
+  const { kind, prompt, sampling } = request;
+  const promptIds = request.promptIds ?? encodePrompt(policy, prompt);
+  const room = checkPrompt(policy, kind, promptIds);
+  checkTokens('logit_bias', Object.keys(sampling.logitBias).map(Number), policy.architecture.vocabSize);
+  const maxTokens = sampling.maxTokens ?? Math.min(request.defaultTokens ?? room, room);
+  if (maxTokens > room) throw tooLong(request, room, promptIds.length, policy.architecture.contextLength);
+  const ids = Array.from({ length: request.n }, () => newId(kind === 'chat' ? 'chatcmpl-' : 'cmpl-'));
   return {
     id: ids[0]!,
     created: Math.floor(Date.now() / 1000),
+    request,
     policy,
     promptIds,
+    sharedLength: typeof prompt === 'string' ? 0 : countSystemTokens(policy, prompt, promptIds),
     ids,
     sampling: {
-      ...request.sampling,
-      maxTokens: Math.min(request.sampling.maxTokens ?? room, room),
-      seed: request.sampling.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
+      ...sampling,
+      maxTokens,
+      seed: sampling.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
     },
   };
 }
 
-export function encodePrompt(policy: LoadedPolicy, prompt: Prompt): number[] {
+function encodePrompt(policy: LoadedPolicy, prompt: Prompt): number[] {
   if (typeof prompt === 'string') return policy.tokenizer.encode(prompt);
   return policy.tokenizer.encode(policy.tokenizer.renderChat(prompt, { addGenerationPrompt: true }));
 }
 
-/** Takes the request into the queue, or throws where it is full: before a stream's first byte, so with its status. */
-export function startDecoding(
-  { policy, promptIds, sampling, ids }: Draft,
-  signal: AbortSignal,
-): AsyncIterable<GenerationEvent> {
-  return policy.generate({ promptIds, sampling, n: ids.length }, signal);
+/** The tokens that the context has left for an answer, at least one. */
+function checkPrompt({ architecture }: LoadedPolicy, kind: CompletionRequest['kind'], promptIds: number[]): number {
+  const param = kind === 'chat' ? 'messages' : 'prompt';
+  const { contextLength, vocabSize } = architecture;
+  if (promptIds.length === 0)
+    throw new AttuneError(`${param}: the prompt is empty; give it some text`, { param, code: 'empty_prompt' });
+  const room = contextLength - promptIds.length;
+  if (room < 1)
+    throw new AttuneError(
+      `${param}: the prompt has ${promptIds.length} tokens and this policy's context holds ${contextLength}; shorten it`,
+      { param, code: 'context_length_exceeded' },
+    );
+  checkTokens(param, promptIds, vocabSize);
+  return room;
 }
 
-/**
- * Follows every choice to its end. A cancelled request returns what was produced until then. Postgres cannot hold NUL in a text, so
- * what is shown and what is stored both have U+FFFD in its place; the token ids tell.
- */
-export async function runCompletion(
-  draft: Draft,
-  request: CompletionRequest,
-  events: AsyncIterable<GenerationEvent>,
-  onToken: (event: TokenEvent) => void = () => {},
-): Promise<Completed> {
-  const finished = new Map<number, FinishEvent>();
-  const tokens: TokenEvent[][] = draft.ids.map(() => []);
-  for await (const event of events) {
-    const visible = { ...event, text: event.text.replaceAll('\0', '\uFFFD') };
-    if (visible.type === 'finish') finished.set(visible.index, visible);
-    else {
-      tokens[visible.index]!.push(visible);
-      onToken(visible);
-    }
-  }
-  const rows = draft.ids.map((id, choice): GenerationRow => {
-    const finish = finished.get(choice);
-    if (!finish) throw new Error(`internal: choice ${choice} of ${draft.id} never finished`);
-    return {
-      id,
-      completion_id: draft.id,
-      choice,
-      kind: request.kind,
-      policy_id: draft.policy.id,
-      prompt: request.promptIds
-        ? draft.policy.tokenizer.decode(draft.promptIds).replaceAll('\0', '\uFFFD')
-        : request.prompt,
-      prompt_token_ids: draft.promptIds,
-      text: finish.text,
-      token_ids: finish.tokenIds,
-      logps: finish.logprobs,
-      stop_token: finish.stopToken,
-      sampling: { ...draft.sampling },
-      seed: draft.sampling.seed,
-      finish_reason: finish.finish,
-      user: request.user,
-      metadata: request.metadata,
-      created_at: new Date(draft.created * 1000),
-    };
-  });
-  return { rows, tokens, cancelled: [...finished.values()].some((finish) => finish.finish === 'cancelled') };
+function checkTokens(param: string, ids: number[], vocabSize: number): void {
+  const wrong = ids.find((id) => id >= vocabSize);
+  if (wrong !== undefined)
+    throw new AttuneError(`${param}: token ${wrong} is outside the vocabulary of ${vocabSize}`, { param });
 }
 
-/** Commits the generations. The caller answers only after this. */
-export async function storeGenerations(db: Ports['db'] | Transaction, rows: GenerationRow[]): Promise<void> {
-  if (rows.length > 0) await db.insert(generations).values(rows);
+function tooLong(request: CompletionRequest, room: number, promptLength: number, contextLength: number): AttuneError {
+  const param = request.lengthField ?? 'max_tokens';
+  return new AttuneError(
+    `${param}: ${request.sampling.maxTokens} is over the context: of its ${contextLength} tokens the prompt takes ` +
+      `${promptLength}; give ${room} or less, or leave it out`,
+    { param, code: 'context_length_exceeded' },
+  );
 }

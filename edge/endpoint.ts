@@ -17,6 +17,8 @@ export type Operation<B extends Schema | undefined, Q extends Schema | undefined
   query?: Q;
   /** what a 200 carries; `text/event-stream` answers are described in the summary */
   response: Schema;
+  /** the type of that, where it is not JSON */
+  responseType?: string;
   /** request bodies that are not JSON are read by the handler itself */
   rawBody?: string;
 };
@@ -40,6 +42,8 @@ export function addOperation<B extends Schema | undefined = undefined, Q extends
     path,
     summary: operation.summary,
     tags: [operation.tag],
+    // What is not under /v1 is open to everybody.
+    ...(path.startsWith('/v1/') ? {} : { security: [] }),
     request: {
       ...(body ? { body: { required: true, content: { 'application/json': { schema: body } } } } : {}),
       ...(operation.rawBody
@@ -54,7 +58,10 @@ export function addOperation<B extends Schema | undefined = undefined, Q extends
       schema: { type: 'string' as const },
     })),
     responses: {
-      200: { description: 'Done', content: { 'application/json': { schema: operation.response } } },
+      200: {
+        description: 'Done',
+        content: { [operation.responseType ?? 'application/json']: { schema: operation.response } },
+      },
       default: {
         description: 'An error in the shape of OpenAI',
         content: { 'application/json': { schema: errorJson } },

@@ -1,10 +1,14 @@
-// How an edge learns that policies or rounds changed: NOTIFY at once, and a look every two seconds in case one was lost.
+// How an edge learns that policies or rounds changed: NOTIFY at once, and a look every second in case one was lost, so
+// that a swap reaches every process within two.
 
 import { type Connection, isUnreachable } from '../shared/database/connect.ts';
 import { activePolicyId, NEWS } from '../shared/policy/registry.ts';
 import type { Inference } from './generation/inference.ts';
 
-const LOOK_EVERY = 2000;
+const LOOK_EVERY = 1000;
+/** Milliseconds before a refused policy is tried again; twice as many each time. What was wrong may have been mended. */
+const FIRST_PAUSE = 1000;
+const LONGEST_PAUSE = 60_000;
 
 export type News = {
   /** Resolves at the next news, or after the given time. */
@@ -16,19 +20,22 @@ export type News = {
 export async function followPolicies({ db, sql }: Connection, inference: Inference): Promise<News> {
   const waiting = new Set<() => void>();
   let closed = false;
-  let refused = '';
+  let refused = { id: '', pause: 0, until: 0 };
   let following = Promise.resolve();
 
   const follow = async () => {
     const id = await activePolicyId(db);
-    if (!id || closed || id === inference.active()?.id || id === refused) return;
+    if (!id || closed || id === inference.active()?.id) return;
+    if (id === refused.id && performance.now() < refused.until) return;
     try {
       await inference.activate(id);
       console.log(`policy: serving ${id}`);
     } catch (error) {
-      refused = id;
+      const pause = id === refused.id ? Math.min(2 * refused.pause, LONGEST_PAUSE) : FIRST_PAUSE;
+      refused = { id, pause, until: performance.now() + pause };
+      const serving = inference.active()?.id ?? 'no policy';
       console.error(
-        `policy: ${id} was refused, ${inference.active()?.id ?? 'no policy'} goes on: ${(error as Error).message}`,
+        `policy: ${id} was refused, ${serving} goes on; again in ${pause / 1000} s: ${(error as Error).message}`,
       );
     }
   };

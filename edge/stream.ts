@@ -1,4 +1,5 @@
-// Server-sent events: the one way in which the API streams. A reader that goes away aborts the work behind it.
+// Server-sent events: the one way in which the API streams. What produces them never waits for their reader: a reader
+// that goes away, falls too far behind or takes too long over the rest is hung up on, and the work behind it aborted.
 
 import { errorBody, toAttuneError } from './answer.ts';
 
@@ -9,6 +10,11 @@ const HEADERS = {
   'x-accel-buffering': 'no',
 };
 
+/** Characters that may wait for their reader, besides what the system holds for its connection. */
+const MOST_UNREAD = 2 ** 20;
+/** Milliseconds to read the rest in, once all is produced. */
+const PATIENCE = 60_000;
+
 export type Send = (data: unknown, fields?: { event?: string; id?: string }) => void;
 
 /**
@@ -17,26 +23,64 @@ export type Send = (data: unknown, fields?: { event?: string; id?: string }) => 
  */
 export function streamEvents(abort: AbortController, produce: (send: Send) => Promise<void>): Response {
   const encoder = new TextEncoder();
-  const body = new ReadableStream<Uint8Array>({
-    start(controller) {
-      const send: Send = (data, fields = {}) => {
+  let unread = '';
+  let isOver = false;
+  let wake = () => {};
+  let patience: ReturnType<typeof setTimeout> | undefined;
+
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        const hangUp = () => {
+          abort.abort();
+          unread = '';
+          controller.error(tooSlow());
+        };
+        const send: Send = (data, fields = {}) => {
+          if (abort.signal.aborted) return;
+          unread += writeEvent(data, fields);
+          if (unread.length > MOST_UNREAD) hangUp();
+          wake();
+        };
+        produce(send)
+          .catch((error: unknown) => send(errorBody(toAttuneError(error))))
+          .finally(() => {
+            isOver = true;
+            if (!abort.signal.aborted) patience = setTimeout(hangUp, PATIENCE);
+            wake();
+          });
+      },
+      async pull(controller) {
+        while (unread === '' && !isOver)
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
         if (abort.signal.aborted) return;
-        const lines = [
-          ...(fields.event ? [`event: ${fields.event}`] : []),
-          ...(fields.id ? [`id: ${fields.id}`] : []),
-          `data: ${typeof data === 'string' ? data : JSON.stringify(data)}`,
-        ];
-        controller.enqueue(encoder.encode(`${lines.join('\n')}\n\n`));
-      };
-      produce(send)
-        .catch((error: unknown) => send(errorBody(toAttuneError(error))))
-        .finally(() => {
-          if (!abort.signal.aborted) controller.close();
-        });
+        if (unread !== '') controller.enqueue(encoder.encode(unread));
+        else {
+          clearTimeout(patience);
+          controller.close();
+        }
+        unread = '';
+      },
+      cancel() {
+        clearTimeout(patience);
+        abort.abort();
+      },
     },
-    cancel() {
-      abort.abort();
-    },
-  });
+    { highWaterMark: 0 },
+  );
   return new Response(body, { headers: HEADERS });
+}
+
+function writeEvent(data: unknown, { event, id }: { event?: string; id?: string }): string {
+  const fields = `${event ? `event: ${event}\n` : ''}${id ? `id: ${id}\n` : ''}`;
+  return `${fields}data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`;
+}
+
+function tooSlow(): Error {
+  const error = new Error('stream: its reader was too slow, and was hung up on');
+  // The host logs it; where it was thrown says nothing.
+  error.stack = undefined;
+  return error;
 }

@@ -15,13 +15,24 @@ const refusals: [Record<string, string>, RegExp][] = [
   [{ OBJECTIVE: 'ppo' }, /^settings: OBJECTIVE: /],
   [{ TRAIN_HELD_OUT: '1.5' }, /^settings: TRAIN_HELD_OUT: /],
   [{ TRAIN_SCHEDULE: 'hourly' }, /TRAIN_SCHEDULE: give a cron of five fields/],
+  [{ TRAIN_SCHEDULE: '99 99 * * *' }, /TRAIN_SCHEDULE: give a cron whose five fields are in range/],
+  [{ TRAIN_SCHEDULE: '0 0 31 2 *' }, /TRAIN_SCHEDULE/],
   [{ API_KEY: 'short' }, /^settings: API_KEY: /],
+  [{ API_KEY: 'long-enough,short' }, /^settings: API_KEY: give 8 or more/],
+  [{ API_KEY: 'long-enough,' }, /^settings: API_KEY: /],
+  [{ API_KEY: 'the-same-key,the-same-key' }, /^settings: API_KEY: it lists a key twice/],
+  [{ REQUEST_TIMEOUT: '0' }, /^settings: REQUEST_TIMEOUT: /],
+  [{ KV_MEMORY: '1GB' }, /^settings: KV_MEMORY: /],
 ];
 for (const [env, message] of refusals) {
   test(`${JSON.stringify(env)} is refused by the variable's name`, () => {
     assert.throws(() => readSettings(env), { name: 'AttuneError', message });
   });
 }
+
+test('several API keys are separated by commas', () => {
+  assert.deepEqual(readSettings({ API_KEY: 'one-secret-key, another-key' }).API_KEY, ['one-secret-key', 'another-key']);
+});
 
 test('every setting is described for --help', () => {
   for (const { name, meaning } of describeSettings()) assert.notEqual(meaning, '', name);

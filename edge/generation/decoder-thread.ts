@@ -2,8 +2,9 @@
 // ONNX Runtime blocks the thread that loads or runs a model; here that is nobody else's.
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { Tensor } from 'onnxruntime-node';
 import { Decoder } from '../../shared/decoder/decoder.ts';
+import { openSession } from '../../shared/decoder/session.ts';
 import type { FromThread, ThreadOptions, ToThread } from './messages.ts';
 import { Scheduler } from './scheduler.ts';
 
@@ -20,15 +21,7 @@ try {
 }
 
 async function openDecoder(): Promise<Decoder> {
-  const session = await InferenceSession.create(join(options.folder, 'onnx', 'serve.onnx'), {
-    intraOpNumThreads: options.threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    // Shapes change with every row that joins, and a pattern per shape is memory that is never used again.
-    enableMemPattern: false,
-    // Spinning threads would take the processor from the other policy during a swap, and from the API always.
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
-  });
+  const session = await openSession(join(options.folder, 'onnx', 'serve.onnx'), options.threads);
   const decoder = new Decoder(session, Tensor, options.architecture);
   try {
     await warmUp(decoder);
@@ -54,17 +47,16 @@ async function warmUp(decoder: Decoder): Promise<void> {
 }
 
 function serve(decoder: Decoder): void {
-  const scheduler = new Scheduler(decoder, options.maxRows);
+  const scheduler = new Scheduler(decoder, options);
   let isRunning = false;
   let isClosing = false;
 
   async function work(): Promise<void> {
     if (isRunning) return;
     isRunning = true;
-    // Messages come in while a step awaits the runtime, which lets the event loop turn before each run.
+    // Messages come in while a turn awaits the runtime, which lets the event loop turn before each run.
     while (!scheduler.isIdle) {
-      const events = await scheduler.step();
-      if (events.length > 0) post({ type: 'events', events });
+      post({ type: 'turn', ...(await scheduler.turn()) });
     }
     isRunning = false;
     if (!isClosing) return;

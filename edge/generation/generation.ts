@@ -3,9 +3,10 @@
 import { AttuneError } from '../../shared/error.ts';
 import type { Tokenizer } from '../../shared/policy/tokenizer.ts';
 import type { FinishEvent, GenerationEvent, GenerationInput } from './inference.ts';
+import type { JobEvent } from './job.ts';
 import type { JobListener } from './policy-thread.ts';
-import type { JobEvent } from './scheduler.ts';
 import { StopText } from './stop-text.ts';
+import type { Stopwatch } from './stopwatch.ts';
 
 type Choice = { text: StopText; tokenIds: number[]; logprobs: number[] };
 
@@ -15,12 +16,14 @@ export class Generation implements JobListener, AsyncIterable<GenerationEvent> {
   /** Told of each choice that ends for a reason of this side's, so that its row can be freed. */
   onAbandon: (index: number) => void = () => {};
   private readonly choices = new Map<number, Choice>();
+  private readonly watch: Stopwatch | undefined;
   private readonly events: GenerationEvent[] = [];
   private error: Error | null = null;
   private wake: () => void = () => {};
   private end: () => void = () => {};
 
-  constructor(tokenizer: Tokenizer, { promptIds, sampling, n }: GenerationInput) {
+  constructor(tokenizer: Tokenizer, { promptIds, sampling, n }: GenerationInput, watch?: Stopwatch) {
+    this.watch = watch;
     this.over = new Promise((resolve) => {
       this.end = resolve;
     });
@@ -36,13 +39,15 @@ export class Generation implements JobListener, AsyncIterable<GenerationEvent> {
   receive(event: JobEvent): void {
     const choice = this.choices.get(event.index);
     if (!choice) return;
-    if (event.type === 'failed') {
+    if (event.type === 'start') this.watch?.start(event.waited);
+    else if (event.type === 'failed') {
       const message = `generation: the policy could not compute: ${event.message}; another policy may be able to`;
       this.fail(new AttuneError(message, { status: 503, code: 'generation_failed' }));
     } else if (event.type === 'finish') {
       this.finish(event.index, choice, event.finish, event.stopToken);
     } else {
       const { index, tokenId, logprob, topLogprobs } = event;
+      this.watch?.token(index);
       choice.tokenIds.push(tokenId);
       choice.logprobs.push(logprob);
       this.emit({ type: 'token', index, tokenId, logprob, topLogprobs, text: choice.text.push(tokenId) });
@@ -56,7 +61,10 @@ export class Generation implements JobListener, AsyncIterable<GenerationEvent> {
   fail(error: Error): void {
     if (this.isOver) return;
     this.error = error;
-    for (const index of this.choices.keys()) this.onAbandon(index);
+    for (const index of this.choices.keys()) {
+      this.onAbandon(index);
+      this.watch?.finish(index, 'error');
+    }
     this.choices.clear();
     this.end();
     this.wake();
@@ -91,6 +99,7 @@ export class Generation implements JobListener, AsyncIterable<GenerationEvent> {
     choice.text.finish();
     const { tokenIds, logprobs } = choice;
     this.choices.delete(index);
+    this.watch?.finish(index, finish);
     this.emit({ type: 'finish', index, finish, tokenIds, logprobs, text: choice.text.text, stopToken });
     if (this.isOver) this.end();
   }

@@ -1,15 +1,14 @@
 // What a policy's thread and the main thread say to each other.
 import type { Architecture } from '../../shared/policy/architecture.ts';
-import type { Job, JobEvent } from './scheduler.ts';
+import type { Job } from './job.ts';
+import type { SchedulerOptions, Turn } from './scheduler.ts';
 
-export type ThreadOptions = {
+export type ThreadOptions = SchedulerOptions & {
   /** The folder of the policy's package. */
   folder: string;
   architecture: Architecture;
   /** Threads inside one operator. */
   threads: number;
-  /** How many rows decode together. */
-  maxRows: number;
 };
 
 export type ToThread =
@@ -20,4 +19,4 @@ export type ToThread =
 
 export type FromThread =
   /** Loaded, warmed up, and its logits are finite. */
-  { type: 'ready' } | { type: 'unusable'; reason: string } | { type: 'events'; events: JobEvent[] };
+  { type: 'ready' } | { type: 'unusable'; reason: string } | ({ type: 'turn' } & Turn);

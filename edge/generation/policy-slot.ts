@@ -1,13 +1,28 @@
 // One policy and the thread that runs it. The thread may come and go (it died; the policy was swapped out and somebody
 // still held it) while the policy, being immutable, stays what it is: a generation that finds no thread waits for one.
+import { setTimeout } from 'node:timers/promises';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/policy/architecture.ts';
 import type { Tokenizer } from '../../shared/policy/tokenizer.ts';
+import { Backoff } from './backoff.ts';
 import { Generation } from './generation.ts';
 import type { GenerationEvent, GenerationInput, LoadedPolicy } from './inference.ts';
+import { clock } from './job.ts';
+import type { Meter } from './meter.ts';
+import type { Package } from './package.ts';
 import { PolicyThread } from './policy-thread.ts';
+import { checkPrompt } from './prompt.ts';
+import type { Turn } from './scheduler.ts';
+import { Stopwatch } from './stopwatch.ts';
 
-export type SlotOptions = { threads: number; maxRows: number; maxQueue: number; closing: AbortSignal };
+export type SlotOptions = {
+  threads: number;
+  maxRows: number;
+  maxQueue: number;
+  kvMemory: number;
+  meter: Meter | undefined;
+  closing: AbortSignal;
+};
 
 export class PolicySlot implements LoadedPolicy {
   readonly id: string;
@@ -18,19 +33,16 @@ export class PolicySlot implements LoadedPolicy {
   private thread: PolicyThread | null = null;
   private starting: Promise<PolicyThread> | null = null;
   private closing: Promise<void> = Promise.resolve();
+  private readonly backoff = new Backoff();
   private readonly running = new Set<Generation>();
   private load = 0;
   private isRetired = false;
 
-  constructor(
-    id: string,
-    package_: { folder: string; architecture: Architecture; tokenizer: Tokenizer },
-    options: SlotOptions,
-  ) {
+  constructor(id: string, { folder, architecture, tokenizer }: Package, options: SlotOptions) {
     this.id = id;
-    this.folder = package_.folder;
-    this.architecture = package_.architecture;
-    this.tokenizer = package_.tokenizer;
+    this.folder = folder;
+    this.architecture = architecture;
+    this.tokenizer = tokenizer;
     this.options = options;
   }
 
@@ -41,7 +53,9 @@ export class PolicySlot implements LoadedPolicy {
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
     this.check(input);
-    const generation = new Generation(this.tokenizer, input);
+    const { meter } = this.options;
+    const watch = meter && new Stopwatch(meter, this.id, input.promptIds.length);
+    const generation = new Generation(this.tokenizer, input, watch);
     if (signal?.aborted) {
       generation.cancel();
       return generation;
@@ -56,10 +70,11 @@ export class PolicySlot implements LoadedPolicy {
       this.load -= input.n;
       this.closeIfUnused();
     });
-    if (this.thread) this.submit(this.thread, generation, input);
+    const arrived = clock();
+    if (this.thread) this.submit(this.thread, generation, input, arrived);
     else {
       this.start().then(
-        (thread) => this.submit(thread, generation, input),
+        (thread) => this.submit(thread, generation, input, arrived),
         (error: Error) => generation.fail(error),
       );
     }
@@ -82,23 +97,7 @@ export class PolicySlot implements LoadedPolicy {
 
   private check({ promptIds, n }: GenerationInput): void {
     refuseWhenClosing(this.options.closing);
-    const { contextLength, vocabSize } = this.architecture;
-    if (promptIds.length >= contextLength) {
-      throw new AttuneError(
-        `messages: the prompt has ${promptIds.length} tokens, and policy ${this.id} has a context of ${contextLength} ` +
-          'for prompt and answer together; shorten the messages',
-        { status: 400, param: 'messages', code: 'context_length_exceeded' },
-      );
-    }
-    if (promptIds.length === 0) {
-      throw new AttuneError('messages: the prompt has no tokens; say something', { param: 'messages' });
-    }
-    const stranger = promptIds.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
-    if (stranger !== undefined) {
-      throw new AttuneError(`messages: token ${stranger} is outside policy ${this.id}'s vocabulary of ${vocabSize}`, {
-        param: 'messages',
-      });
-    }
+    checkPrompt(promptIds, this, this.options.kvMemory);
     const room = this.options.maxRows + this.options.maxQueue;
     if (this.load > 0 && this.load + n > room) {
       throw new AttuneError(
@@ -108,10 +107,11 @@ export class PolicySlot implements LoadedPolicy {
     }
   }
 
-  private submit(thread: PolicyThread, generation: Generation, { promptIds, sampling, n }: GenerationInput): void {
+  private submit(thread: PolicyThread, generation: Generation, input: GenerationInput, arrived: number): void {
     if (generation.isOver) return;
-    const { stop: _, ...rest } = sampling;
-    const id = thread.submit({ promptIds, sampling: rest, n }, generation);
+    const { promptIds, n, tenant = '', sharedLength = 0 } = input;
+    const { stop: _, ...sampling } = input.sampling;
+    const id = thread.submit({ promptIds, sharedLength, tenant, sampling, n, arrived }, generation);
     generation.onAbandon = (index) => thread.cancel(id, index);
   }
 
@@ -123,13 +123,18 @@ export class PolicySlot implements LoadedPolicy {
   }
 
   private async openThread(): Promise<PolicyThread> {
-    const { folder, architecture, options } = this;
-    const { threads, maxRows } = options;
-    const thread = await PolicyThread.open(this.id, { folder, architecture, threads, maxRows });
+    const { id, folder, architecture, options } = this;
+    const { threads, maxRows, kvMemory, meter, closing } = options;
+    const { delay } = this.backoff;
+    if (delay > 0) await setTimeout(delay, undefined, { signal: closing }).catch(() => refuseWhenClosing(closing));
+    const report = (turn: Turn['report']) => meter?.step({ policyId: id, ...turn });
+    const thread = await PolicyThread.open(id, { folder, architecture, threads, maxRows, kvMemory }, report);
+    this.backoff.begin();
     this.thread = thread;
     void thread.ended.then((error) => {
       if (this.thread !== thread) return;
       this.thread = null;
+      if (error) this.backoff.end();
       // A thread that nobody asked to end is replaced; if that fails too, the next generation tries and reports it.
       if (error && !this.isRetired && !this.options.closing.aborted) this.start().catch(() => {});
     });

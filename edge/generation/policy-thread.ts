@@ -2,8 +2,10 @@
 // never terminated, because ending one inside a native run ends the process: it drains, releases its model and exits.
 import { Worker } from 'node:worker_threads';
 import { AttuneError } from '../../shared/error.ts';
+import type { Job, JobEvent } from './job.ts';
 import type { FromThread, ThreadOptions, ToThread } from './messages.ts';
-import type { Job, JobEvent } from './scheduler.ts';
+import { unusable } from './package.ts';
+import type { Turn } from './scheduler.ts';
 
 export type JobListener = { receive(event: JobEvent): void; fail(error: Error): void };
 
@@ -17,12 +19,16 @@ export class PolicyThread {
   private hasEnded = false;
 
   /** Resolves when the policy is ready to serve; rejects when its package cannot. */
-  static async open(id: string, options: ThreadOptions): Promise<PolicyThread> {
+  static async open(
+    id: string,
+    options: ThreadOptions,
+    onTurn: (report: Turn['report']) => void = () => {},
+  ): Promise<PolicyThread> {
     const worker = new Worker(new URL('./decoder-thread.ts', import.meta.url), {
       name: `policy ${id}`,
       workerData: options,
     });
-    const thread = new PolicyThread(worker);
+    const thread = new PolicyThread(worker, onTurn);
     const reason = await Promise.race([
       new Promise<string | null>((resolve) => {
         worker.on('message', (message: FromThread) => {
@@ -34,16 +40,15 @@ export class PolicyThread {
     ]);
     if (reason === null) return thread;
     thread.isClosing = true;
-    throw new AttuneError(
-      `policy ${id}: its serving graph cannot be used: ${reason}; export or download the policy again`,
-      { status: 422, code: 'policy_unusable' },
-    );
+    throw unusable(id, `its serving graph: ${reason}; export or download the policy again`);
   }
 
-  private constructor(worker: Worker) {
+  private constructor(worker: Worker, onTurn: (report: Turn['report']) => void) {
     this.worker = worker;
     worker.on('message', (message: FromThread) => {
-      if (message.type === 'events') for (const event of message.events) this.dispatch(event);
+      if (message.type !== 'turn') return;
+      for (const event of message.events) this.dispatch(event);
+      onTurn(message.report);
     });
     let reason: Error | null = null;
     worker.on('error', (error: Error) => {
@@ -90,7 +95,7 @@ export class PolicyThread {
     const job = this.jobs.get(event.id);
     // Events that were already on their way when their choice was cancelled.
     if (!job?.open.has(event.index)) return;
-    if (event.type !== 'token') this.settle(event.id, event.index);
+    if (event.type === 'finish' || event.type === 'failed') this.settle(event.id, event.index);
     job.listener.receive(event);
   }
 

@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict';
-import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { Worker } from 'node:worker_threads';
-import type { Sampling } from '../../shared/decoder/sampling.ts';
 import { AttuneError } from '../../shared/error.ts';
-import type { FinishEvent, GenerationInput, LoadedPolicy } from './inference.ts';
-import type { PolicySlot } from './policy-slot.ts';
-import { type InferenceOptions, openInference } from './slots.ts';
+import type { FinishEvent, Inference } from './inference.ts';
+import { ENDLESS, finish, inputFor, openPackages, useInference } from './test-inference.ts';
 import { chooseSampling, collect, makeFolder, writeStoriesPackage, writeTinyPackage } from './tiny-package.ts';
 
 const root = await makeFolder();
@@ -15,37 +11,7 @@ after(root.remove);
 await writeStoriesPackage(join(root.path, 'stories'));
 for (const seed of [1, 2, 3, 4]) await writeTinyPackage(join(root.path, `tiny-${seed}`), { seed });
 
-const folderOf = async (id: string) => {
-  const folder = join(root.path, id);
-  await readFile(join(folder, 'config.json'));
-  return folder;
-};
-
-async function withInference<T>(
-  id: string | null,
-  use: (inference: ReturnType<typeof openInference>) => Promise<T>,
-  options: Partial<InferenceOptions> = {},
-): Promise<T> {
-  const inference = openInference({ folderOf, threads: 1, ...options });
-  try {
-    if (id !== null) await inference.activate(id);
-    return await use(inference);
-  } finally {
-    await inference.close();
-  }
-}
-
-function inputFor(policy: LoadedPolicy, text: string, sampling: Partial<Sampling> = {}, n = 1): GenerationInput {
-  return { promptIds: policy.tokenizer.encode(text), sampling: chooseSampling(sampling), n };
-}
-
-/** The only choice's finish. */
-async function finish(policy: LoadedPolicy, text: string, sampling: Partial<Sampling> = {}): Promise<FinishEvent> {
-  return (await collect(policy.generate(inputFor(policy, text, sampling))))[0]!.finish;
-}
-
-/** A tiny random model that never stops by itself. */
-const ENDLESS = { logitBias: { 1: -100, 2: -100 }, maxTokens: 100 };
+const withInference = useInference(root.path);
 
 test('stories15M tells its story, to the token', async () => {
   await withInference('stories', async (inference) => {
@@ -70,8 +36,8 @@ test('choices stream interleaved, each with its own seed, and their texts add up
   await withInference('stories', async (inference) => {
     const policy = inference.active()!;
     const sampling = { temperature: 1, seed: 5, maxTokens: 20, topLogprobs: 2 };
-    const three = await collect(policy.generate(inputFor(policy, 'Once upon a time', sampling, 3)));
-    const again = await collect(policy.generate(inputFor(policy, 'Once upon a time', sampling, 3)));
+    const three = await collect(policy.generate(inputFor(policy, 'Once upon a time', sampling, { n: 3 })));
+    const again = await collect(policy.generate(inputFor(policy, 'Once upon a time', sampling, { n: 3 })));
     assert.deepEqual(again, three);
     assert.equal(new Set(three.map(({ finish }) => finish.text)).size, 3);
     for (const { tokens, finish } of three) {
@@ -136,7 +102,7 @@ test('a prompt that fills the context is refused with both numbers, and one belo
 });
 
 test('aborting ends with what there is, leaving the iteration frees the row, and others go on', async () => {
-  const run = async (inference: ReturnType<typeof openInference>) => {
+  const run = async (inference: Inference) => {
     const policy = inference.active()!;
     const abort = new AbortController();
     let received = 0;
@@ -160,7 +126,7 @@ test('aborting ends with what there is, leaving the iteration frees the row, and
 });
 
 test('a full queue refuses, and takes requests again when there is room', async () => {
-  const run = async (inference: ReturnType<typeof openInference>) => {
+  const run = async (inference: Inference) => {
     const policy = inference.active()!;
     const accepted = [1, 2, 3].map(() => finish(policy, 'Once', ENDLESS));
     assert.throws(
@@ -207,20 +173,8 @@ test('swapping three times under eight streams fails none and mixes none', async
   });
 });
 
-test('packages that cannot serve are refused by name, and the old policy goes on', async () => {
-  const truncated = join(root.path, 'truncated');
-  await cp(join(root.path, 'tiny-2'), truncated, { recursive: true });
-  await writeFile(join(truncated, 'onnx', 'serve.onnx'), 'no model');
-  const broken = join(root.path, 'broken');
-  await cp(join(root.path, 'tiny-2'), broken, { recursive: true });
-  const data = await readFile(join(broken, 'onnx', 'model.onnx_data'));
-  data.writeFloatLE(Number.NaN, 20);
-  await writeFile(join(broken, 'onnx', 'model.onnx_data'), data);
-
+test('a policy that there is none of is refused by name, and the old policy goes on', async () => {
   await withInference('tiny-1', async (inference) => {
-    for (const id of ['truncated', 'broken']) {
-      await assert.rejects(inference.activate(id), { name: 'AttuneError', code: 'policy_unusable', status: 422 });
-    }
     await assert.rejects(inference.activate('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
     await assert.rejects(inference.policy('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
     assert.equal(inference.active()!.id, 'tiny-1');
@@ -247,21 +201,8 @@ test('a policy can be asked for by id or as the active one, and comes back after
   });
 });
 
-test('when its thread dies a policy fails what ran with 503 and serves again', async () => {
-  await withInference('tiny-1', async (inference) => {
-    const policy = inference.active()!;
-    const before = await finish(policy, 'Once', ENDLESS);
-    const { thread } = policy as unknown as { thread: { worker: Worker } };
-    const running = finish(policy, 'Once', ENDLESS);
-    thread.worker.postMessage({ type: 'nonsense' });
-    await assert.rejects(running, { name: 'AttuneError', status: 503, code: 'policy_interrupted' });
-    assert.deepEqual(await finish(policy, 'Once', ENDLESS), before);
-    assert.notEqual((policy as PolicySlot as unknown as { thread: object }).thread, thread);
-  });
-});
-
 test('closing cancels what runs and ends', async () => {
-  const inference = openInference({ folderOf, threads: 1 });
+  const inference = openPackages(root.path);
   await inference.activate('tiny-1');
   const policy = inference.active()!;
   const running = finish(policy, 'Once', ENDLESS);

@@ -3,10 +3,10 @@
 // to load, nothing has changed.
 import { availableParallelism } from 'node:os';
 import { AttuneError } from '../../shared/error.ts';
-import { readArchitecture } from '../../shared/policy/checkpoint.ts';
 import type { Inference, LoadedPolicy } from './inference.ts';
+import type { Meter } from './meter.ts';
+import { openPackage } from './package.ts';
 import { PolicySlot, refuseWhenClosing, type SlotOptions } from './policy-slot.ts';
-import { openTokenizer } from './tokenizers.ts';
 
 export type InferenceOptions = {
   /** The folder of a policy's package; throws for an id that there is none of. */
@@ -17,6 +17,10 @@ export type InferenceOptions = {
   maxRows?: number;
   /** How many more may wait. */
   maxQueue?: number;
+  /** Bytes of keys and values that a policy may hold. */
+  kvMemory?: number;
+  /** Told of the work as it is done. */
+  meter?: Meter;
 };
 
 /** The name under which the active policy can be asked for. */
@@ -30,6 +34,8 @@ export function openInference(options: InferenceOptions): Inference {
     threads: options.threads ?? availableParallelism(),
     maxRows: options.maxRows ?? 16,
     maxQueue: options.maxQueue ?? 64,
+    kvMemory: options.kvMemory ?? 2 ** 30,
+    meter: options.meter,
   });
 }
 
@@ -66,8 +72,9 @@ class PolicySlots implements Inference {
 
   activate(id: string): Promise<void> {
     // One at a time, so that the last to be asked for is the last to become active.
-    const swap = this.swap.then(() => this.swapTo(id));
-    this.swap = swap.catch(() => {});
+    const asked = performance.now();
+    const swap = this.swap.then(() => this.swapTo(id, asked));
+    this.swap = swap.catch(() => this.options.meter?.refused(id));
     return swap;
   }
 
@@ -83,13 +90,14 @@ class PolicySlots implements Inference {
     await Promise.all(this.retiring.values());
   }
 
-  private async swapTo(id: string): Promise<void> {
+  private async swapTo(id: string, asked: number): Promise<void> {
     if (id === this.current?.id) return;
     const slot = await this.spare(id);
     this.spares.delete(id);
     const old = this.current;
     this.current = slot;
     if (old) this.retire(old);
+    this.options.meter?.swapped(id, (performance.now() - asked) / 1000);
   }
 
   /** A loaded policy that is not the active one. */
@@ -113,9 +121,7 @@ class PolicySlots implements Inference {
   }
 
   private async load(id: string): Promise<PolicySlot> {
-    const folder = await this.find(id);
-    const [architecture, tokenizer] = await Promise.all([readArchitecture(folder), openTokenizer(folder)]);
-    const slot = new PolicySlot(id, { folder, architecture, tokenizer }, this.options);
+    const slot = new PolicySlot(id, await openPackage(id, await this.find(id)), this.options);
     await slot.warm();
     return slot;
   }

@@ -6,6 +6,7 @@ import type { Sampling } from '../../shared/decoder/sampling.ts';
 import { readCheckpoint } from '../../shared/policy/checkpoint.ts';
 import { writePolicyGraphs } from '../../shared/policy/graph.ts';
 import { writeDefaultCheckpoint } from '../../shared/policy/llama2c.ts';
+import type { PrecisionName } from '../../shared/policy/precision/precision.ts';
 import { type TinyOptions, writeTinyCheckpoint } from '../../shared/policy/tiny.ts';
 import type { GenerationEvent } from './inference.ts';
 
@@ -15,9 +16,11 @@ export async function makeFolder(): Promise<{ path: string; remove: () => Promis
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
-export async function writeTinyPackage(folder: string, options: TinyOptions = {}): Promise<void> {
+type PackageOptions = TinyOptions & { precision?: PrecisionName };
+
+export async function writeTinyPackage(folder: string, { precision, ...options }: PackageOptions = {}): Promise<void> {
   const { architecture, weights } = await writeTinyCheckpoint(folder, options);
-  await writePolicyGraphs(folder, architecture, weights);
+  await writePolicyGraphs(folder, architecture, weights, precision);
 }
 
 export async function writeStoriesPackage(folder: string): Promise<void> {

@@ -1,21 +1,11 @@
-// POST /v1/chat/completions, and the stored completions behind GET.
+// POST /v1/chat/completions: answers a chat, whole or as a stream.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { and, asc, eq, sql } from 'drizzle-orm';
-import { generations } from '../../shared/database/schema.ts';
-import { AttuneError } from '../../shared/error.ts';
-import {
-  type CompletionRequest,
-  type Draft,
-  draftCompletion,
-  type GenerationRow,
-  runCompletion,
-  startDecoding,
-  storeGenerations,
-} from '../completion.ts';
+import { type CompletionRequest, type Draft, draftCompletion } from '../completion.ts';
+import { finishDecoding, type GenerationRow, startDecoding } from '../decoding.ts';
 import { addOperation } from '../endpoint.ts';
 import type { TokenEvent } from '../generation/inference.ts';
-import { listOf, listQuery, selectPage, toPage } from '../list.ts';
+import { type Caller, callerOf } from '../keys.ts';
 import type { Ports } from '../ports.ts';
 import { streamEvents } from '../stream.ts';
 import { messages } from './messages.ts';
@@ -43,7 +33,7 @@ const chatBody = z
     error: 'needs logprobs: true',
   });
 
-const chatCompletion = z
+export const chatCompletion = z
   .object({
     id: z.string(),
     object: z.literal('chat.completion'),
@@ -64,11 +54,6 @@ const chatCompletion = z
   })
   .openapi('ChatCompletion');
 
-/** A side of a comparison names its policy, so it stays hidden until somebody has voted. */
-const isSeen = sql`not exists (
-  select 1 from comparisons where ${generations.id} in (a_generation_id, b_generation_id)
-  and not exists (select 1 from preferences where comparison_id = comparisons.id))`;
-
 type ChatBody = z.output<typeof chatBody>;
 
 export function addChat(app: OpenAPIHono, ports: Ports): void {
@@ -84,67 +69,15 @@ export function addChat(app: OpenAPIHono, ports: Ports): void {
     },
     async ({ context, body }) => {
       const policy = await ports.inference.policy(body.model);
-      const request = toRequest(body);
-      const draft = await draftCompletion(policy, request);
-      if (body.stream) return streamChat(ports, draft, request, body);
-      const { rows, tokens, cancelled } = await runCompletion(
-        draft,
-        request,
-        startDecoding(draft, context.req.raw.signal),
-      );
-      if (request.store) await storeGenerations(ports.db, rows);
-      if (cancelled)
-        throw new AttuneError('the request was cancelled', { status: 499, code: 'cancelled', retry: false });
+      const draft = draftCompletion(policy, toRequest(body));
+      const caller = callerOf(context);
+      if (body.stream) return streamChat(ports, draft, body, caller);
+      const [run] = await finishDecoding(ports, startDecoding(ports, [draft], caller));
+      const { rows, tokens } = run!;
       return showCompletion(
         rows,
         body.logprobs ? tokens.map((list) => describeTokens(policy.tokenizer, list)) : undefined,
       );
-    },
-  );
-
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/chat/completions',
-      tag: 'Generate',
-      summary: 'Lists stored chat completions',
-      query: listQuery,
-      response: listOf(chatCompletion),
-    },
-    async ({ query }) => {
-      const rows = await selectPage(
-        ports.db,
-        generations,
-        query,
-        and(eq(generations.kind, 'chat'), eq(generations.choice, 0), isSeen),
-      );
-      return toPage(rows, query.limit, (row) => showCompletion([row]));
-    },
-  );
-
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/chat/completions/{id}',
-      tag: 'Generate',
-      summary: 'A stored chat completion',
-      response: chatCompletion,
-    },
-    async ({ param }) => {
-      const rows = await ports.db
-        .select()
-        .from(generations)
-        .where(and(eq(generations.completion_id, param('id')), eq(generations.kind, 'chat'), isSeen))
-        .orderBy(asc(generations.choice));
-      if (rows.length === 0)
-        throw new AttuneError(`there is no stored completion ${param('id')}`, {
-          status: 404,
-          param: 'id',
-          code: 'not_found',
-        });
-      return showCompletion(rows);
     },
   );
 }
@@ -158,13 +91,15 @@ function toRequest(body: ChatBody): CompletionRequest {
       { ...body, max_tokens: body.max_completion_tokens ?? body.max_tokens },
       body.logprobs ? (body.top_logprobs ?? 0) : 0,
     ),
+    ...(body.max_completion_tokens == null ? {} : { lengthField: 'max_completion_tokens' }),
     user: body.user ?? null,
     metadata: body.metadata ?? null,
     store: body.store !== false,
   };
 }
 
-function showCompletion(rows: GenerationRow[], logprobs?: unknown[]): z.input<typeof chatCompletion> {
+/** The choices of one completion as it is answered. */
+export function showCompletion(rows: GenerationRow[], logprobs?: unknown[]): z.input<typeof chatCompletion> {
   const first = rows[0]!;
   return {
     id: first.completion_id,
@@ -187,7 +122,7 @@ function showCompletion(rows: GenerationRow[], logprobs?: unknown[]): z.input<ty
   };
 }
 
-function streamChat(ports: Ports, draft: Draft, request: CompletionRequest, body: ChatBody): Response {
+function streamChat(ports: Ports, draft: Draft, body: ChatBody, { tenant }: Caller): Response {
   const abort = new AbortController();
   const usage = body.stream_options?.include_usage ? { usage: null } : {};
   const chunk = (choices: unknown[], extra: object = usage) => ({
@@ -201,32 +136,21 @@ function streamChat(ports: Ports, draft: Draft, request: CompletionRequest, body
   });
   const logprobsOf = (event: TokenEvent) =>
     body.logprobs ? { content: describeTokens(draft.policy.tokenizer, [event]), refusal: null } : null;
-  const decoding = startDecoding(draft, abort.signal);
+  const decoding = startDecoding(ports, [draft], { tenant, signal: abort.signal });
   const sent = draft.ids.map(() => 0);
   return streamEvents(abort, async (send) => {
-    for (const [index, generation_id] of draft.ids.entries())
-      send(
-        chunk([
-          {
-            index,
-            generation_id,
-            delta: { role: 'assistant', content: '', refusal: null },
-            logprobs: null,
-            finish_reason: null,
-          },
-        ]),
-      );
-    const { rows } = await runCompletion(draft, request, decoding, (event) => {
-      sent[event.index]! += event.text.length;
-      if (event.text || body.logprobs)
-        send(
-          chunk([
-            { index: event.index, delta: { content: event.text }, logprobs: logprobsOf(event), finish_reason: null },
-          ]),
-        );
-    });
+    for (const [index, generation_id] of draft.ids.entries()) {
+      const delta = { role: 'assistant', content: '', refusal: null };
+      send(chunk([{ index, generation_id, delta, logprobs: null, finish_reason: null }]));
+    }
     // Committed before the last byte: the id in the stream can be voted on as soon as the client has read it all.
-    if (request.store) await storeGenerations(ports.db, rows);
+    const [run] = await finishDecoding(ports, decoding, (event) => {
+      const { index, text } = event;
+      sent[index]! += text.length;
+      if (text || body.logprobs)
+        send(chunk([{ index, delta: { content: text }, logprobs: logprobsOf(event), finish_reason: null }]));
+    });
+    const { rows } = run!;
     for (const [index, row] of rows.entries()) {
       const held = row.text.slice(sent[index]);
       send(chunk([{ index, delta: held ? { content: held } : {}, logprobs: null, finish_reason: row.finish_reason }]));

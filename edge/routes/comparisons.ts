@@ -6,16 +6,11 @@ import { eq, inArray } from 'drizzle-orm';
 import { comparisons, generations, type Prompt, preferences } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
-import {
-  type CompletionRequest,
-  draftCompletion,
-  type GenerationRow,
-  runCompletion,
-  startDecoding,
-  storeGenerations,
-} from '../completion.ts';
+import { type CompletionRequest, draftCompletion } from '../completion.ts';
+import { followDecoding, type GenerationRow, startDecoding, storeGenerations } from '../decoding.ts';
 import { addOperation } from '../endpoint.ts';
 import { runOnce } from '../idempotency.ts';
+import { type Caller, callerOf } from '../keys.ts';
 import { listOf, listQuery, selectPage, toPage } from '../list.ts';
 import type { Ports } from '../ports.ts';
 import { messages } from './messages.ts';
@@ -88,7 +83,7 @@ export function addComparisons(app: OpenAPIHono, ports: Ports): void {
     async ({ context, body }) => {
       const key = context.req.header('idempotency-key') ?? body.id;
       const prompt: Prompt = body.messages ?? body.prompt!;
-      const generate = () => generateSides(ports, prompt, body, context.req.raw.signal);
+      const generate = () => generateSides(ports, prompt, body, callerOf(context));
       return runOnce(db, { scope: 'comparisons', key, content: body }, generate, async (transaction, rows) => {
         const swapped = crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
         const [a, b] = swapped ? [rows[1]!, rows[0]!] : [rows[0]!, rows[1]!];
@@ -142,10 +137,10 @@ export function addComparisons(app: OpenAPIHono, ports: Ports): void {
 
 /** The two generations, in the order in which their policies were asked for. */
 async function generateSides(
-  { inference }: Ports,
+  ports: Ports,
   prompt: Prompt,
   body: z.output<typeof comparisonBody>,
-  signal: AbortSignal,
+  caller: Caller,
 ): Promise<GenerationRow[]> {
   const request = (n: number, seed: number | null): CompletionRequest => ({
     kind: typeof prompt === 'string' ? 'text' : 'chat',
@@ -157,16 +152,15 @@ async function generateSides(
     store: true,
   });
   const models = body.models ?? [body.model];
-  const runs = await Promise.all(
+  const drafts = await Promise.all(
     models.map(async (model, at) => {
       // Two policies under one seed would draw the same random numbers; each side has its own.
       const asked = request(body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
-      const draft = await draftCompletion(await inference.policy(model), asked);
-      return runCompletion(draft, asked, startDecoding(draft, signal));
+      return draftCompletion(await ports.inference.policy(model), asked);
     }),
   );
-  if (runs.some((run) => run.cancelled))
-    throw new AttuneError('the request was cancelled', { status: 499, code: 'cancelled', retry: false });
+  const { runs, interruption } = await followDecoding(startDecoding(ports, drafts, caller));
+  if (interruption) throw interruption;
   return runs.flatMap((run) => run.rows);
 }
 

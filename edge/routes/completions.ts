@@ -1,18 +1,11 @@
 // POST /v1/completions: continues a text, as OpenAI's older operation does; the natural one for a base model.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { AttuneError } from '../../shared/error.ts';
-import {
-  type Completed,
-  type CompletionRequest,
-  type Draft,
-  draftCompletion,
-  runCompletion,
-  startDecoding,
-  storeGenerations,
-} from '../completion.ts';
+import { type CompletionRequest, type Draft, draftCompletion } from '../completion.ts';
+import { finishDecoding, type Run, startDecoding } from '../decoding.ts';
 import { addOperation } from '../endpoint.ts';
 import type { TokenEvent } from '../generation/inference.ts';
+import { type Caller, callerOf } from '../keys.ts';
 import type { Ports } from '../ports.ts';
 import { streamEvents } from '../stream.ts';
 import { countUsage, MOST_CHOICES, samplingFields, toSampling, usageSchema } from './sampling.ts';
@@ -79,24 +72,15 @@ export function addCompletions(app: OpenAPIHono, ports: Ports): void {
     },
     async ({ context, body }) => {
       const policy = await ports.inference.policy(body.model);
-      const requests = toRequests(body);
-      const drafts = await Promise.all(requests.map((request) => draftCompletion(policy, request)));
-      if (body.stream) return streamText(ports, drafts, requests, body);
-      const runs = await Promise.all(
-        drafts.map((draft, at) => runCompletion(draft, requests[at]!, startDecoding(draft, context.req.raw.signal))),
-      );
-      if (body.store !== false)
-        await storeGenerations(
-          ports.db,
-          runs.flatMap((run) => run.rows),
-        );
-      if (runs.some((run) => run.cancelled))
-        throw new AttuneError('the request was cancelled', { status: 499, code: 'cancelled', retry: false });
-      const choices = runs.flatMap((run, at) => showChoices(drafts[at]!, run, body));
+      const drafts = toRequests(body).map((request) => draftCompletion(policy, request));
+      const caller = callerOf(context);
+      if (body.stream) return streamText(ports, drafts, body, caller);
+      const runs = await finishDecoding(ports, startDecoding(ports, drafts, caller));
+      const choices = runs.flatMap((run) => showChoices(run, body));
       return {
         ...envelope(drafts[0]!),
         choices: choices.map((choice, index) => ({ ...choice, index })),
-        usage: sumUsage(drafts, runs),
+        usage: sumUsage(runs),
       };
     },
   );
@@ -111,7 +95,8 @@ function toRequests(body: CompletionBody): CompletionRequest[] {
     prompt: typeof one === 'string' ? one : '',
     ...(isTokens ? { promptIds: prompt as number[] } : {}),
     n: body.n ?? 1,
-    sampling: toSampling({ ...body, max_tokens: body.max_tokens ?? DEFAULT_MAX_TOKENS }, body.logprobs ?? 0),
+    sampling: toSampling(body, body.logprobs ?? 0),
+    defaultTokens: DEFAULT_MAX_TOKENS,
     user: body.user ?? null,
     metadata: body.metadata ?? null,
     store: body.store !== false,
@@ -126,61 +111,68 @@ const envelope = (draft: Draft) => ({
   system_fingerprint: draft.policy.id,
 });
 
-function showLogprobs(draft: Draft, events: TokenEvent[], body: CompletionBody) {
+/** As OpenAI counts them: whole code points. */
+const countCharacters = (text: string) => [...text].length;
+
+/** Tokens as this operation shows them; `from` is how many characters of the choice's text came before them. */
+function showLogprobs({ policy: { tokenizer } }: Draft, events: TokenEvent[], body: CompletionBody, from = 0) {
   if (body.logprobs == null) return null;
-  const { tokenizer } = draft.policy;
+  const tokens = events.map((event) => tokenizer.textOf(event.tokenId));
+  let offset = from;
   return {
-    tokens: events.map((event) => tokenizer.textOf(event.tokenId)),
+    tokens,
     token_logprobs: events.map((event) => event.logprob),
     top_logprobs: events.map((event) =>
       Object.fromEntries(event.topLogprobs.map((top) => [tokenizer.textOf(top.tokenId), top.logprob])),
     ),
+    text_offset: events.map(({ text }, at) => {
+      const before = offset;
+      offset += countCharacters(text);
+      // A token may bring what was held back before it, and what it is a part of may be held back with it.
+      return text.endsWith(tokens[at]!) ? offset - countCharacters(tokens[at]!) : before;
+    }),
   };
 }
 
-function showChoices(draft: Draft, run: Completed, body: CompletionBody) {
-  return run.rows.map((row, at) => ({
+function showChoices({ draft, rows, tokens }: Run, body: CompletionBody) {
+  return rows.map((row, at) => ({
     generation_id: row.id,
     text: row.text,
     finish_reason: row.finish_reason,
-    logprobs: showLogprobs(draft, run.tokens[at]!, body),
+    logprobs: showLogprobs(draft, tokens[at]!, body),
   }));
 }
 
-function sumUsage(drafts: Draft[], runs: Completed[]) {
+function sumUsage(runs: Run[]) {
   return countUsage(
-    drafts.reduce((sum, draft) => sum + draft.promptIds.length, 0),
+    runs.reduce((sum, run) => sum + run.draft.promptIds.length, 0),
     runs.flatMap((run) => run.rows).reduce((sum, row) => sum + row.token_ids.length, 0),
   );
 }
 
-function streamText(ports: Ports, drafts: Draft[], requests: CompletionRequest[], body: CompletionBody): Response {
+function streamText(ports: Ports, drafts: Draft[], body: CompletionBody, { tenant }: Caller): Response {
   const abort = new AbortController();
   const usage = body.stream_options?.include_usage ? { usage: null } : {};
   const chunk = (choices: unknown[], extra: object = usage) => ({ ...envelope(drafts[0]!), choices, ...extra });
-  const decoding = drafts.map((draft) => startDecoding(draft, abort.signal));
+  const decoding = startDecoding(ports, drafts, { tenant, signal: abort.signal });
   return streamEvents(abort, async (send) => {
-    const n = requests[0]!.n;
+    const n = body.n ?? 1;
     const sent = drafts.flatMap((draft) => draft.ids.map(() => 0));
-    const runs = await Promise.all(
-      drafts.map((draft, at) =>
-        runCompletion(draft, requests[at]!, decoding[at]!, (event) => {
-          const index = at * n + event.index;
-          sent[index]! += event.text.length;
-          if (event.text || body.logprobs != null)
-            send(
-              chunk([{ index, text: event.text, finish_reason: null, logprobs: showLogprobs(draft, [event], body) }]),
-            );
-        }),
-      ),
-    );
-    const rows = runs.flatMap((run) => run.rows);
-    if (body.store !== false) await storeGenerations(ports.db, rows);
-    for (const [index, row] of rows.entries()) {
+    const shown = [...sent];
+    const runs = await finishDecoding(ports, decoding, (event, at) => {
+      const index = at * n + event.index;
+      if (event.text || body.logprobs != null) {
+        const logprobs = showLogprobs(drafts[at]!, [event], body, shown[index]);
+        send(chunk([{ index, text: event.text, finish_reason: null, logprobs }]));
+      }
+      sent[index]! += event.text.length;
+      shown[index]! += countCharacters(event.text);
+    });
+    for (const [index, row] of runs.flatMap((run) => run.rows).entries()) {
       const text = row.text.slice(sent[index]);
       send(chunk([{ index, generation_id: row.id, text, finish_reason: row.finish_reason, logprobs: null }]));
     }
-    if (body.stream_options?.include_usage) send(chunk([], { usage: sumUsage(drafts, runs) }));
+    if (body.stream_options?.include_usage) send(chunk([], { usage: sumUsage(runs) }));
     send('[DONE]');
   });
 }

@@ -1,4 +1,5 @@
-// Whether it is alive (/status) and whether it can serve (/health); open to everybody, since load balancers ask.
+// Whether it is alive (/status), whether it can serve (/health) and how it does (/metrics); open to everybody, since
+// load balancers and Prometheus ask. None of them tells what was said, or by whom.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { sql } from 'drizzle-orm';
@@ -11,7 +12,7 @@ const health = z.object({
   policy: z.string().nullable(),
 });
 
-export function addHealth(app: OpenAPIHono, { db, inference }: Ports): void {
+export function addHealth(app: OpenAPIHono, { db, inference, metrics }: Ports): void {
   addOperation(
     app,
     {
@@ -41,6 +42,23 @@ export function addHealth(app: OpenAPIHono, { db, inference }: Ports): void {
       const policy = inference.active()?.id ?? null;
       const able = postgres === 'ok' && policy !== null;
       return context.json({ status: able ? 'ok' : 'unavailable', postgres, policy }, able ? 200 : 503);
+    },
+  );
+
+  if (!metrics) return;
+  addOperation(
+    app,
+    {
+      method: 'get',
+      path: '/metrics',
+      tag: 'Health',
+      summary: 'Numbers for Prometheus',
+      response: z.string(),
+      responseType: 'text/plain',
+    },
+    async ({ context }) => {
+      const { body, type } = await metrics.text();
+      return context.body(body, 200, { 'content-type': type });
     },
   );
 }

@@ -48,6 +48,7 @@ export function addPreferenceFiles(app: OpenAPIHono, { db }: Ports): void {
       summary: 'Every strict preference as JSONL, streamed',
       query: exportQuery,
       response: z.string(),
+      responseType: 'application/jsonl',
     },
     async ({ query }) => {
       const lines = exportPreferences(db, query.format);

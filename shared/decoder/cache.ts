@@ -1,9 +1,20 @@
 // Keys and values of the rows that decode together: per layer one array [rows, KV, T, hd], so that the first B rows are
 // one ONNX tensor without a copy. Rows are dense: when one leaves, the last takes its place. T grows in steps, because
-// the cost of a decoding step grows with it whatever the rows' own lengths are.
-import type { Architecture } from '../policy/architecture.ts';
+// the cost of a decoding step grows with it whatever the rows' own lengths are. Arrays that are outgrown are freed at
+// once and one by one: the garbage collector does not see their size, and two caches would not fit where one does.
+import { type KvBlock, type KvShape, positionBytes } from './block.ts';
 
 const STEP = 64;
+
+/** T that a row of this length needs: the graph's reductions are exact over padding if the last position is padding. */
+export function allocatedFor(length: number): number {
+  return Math.ceil((length + 1) / STEP) * STEP;
+}
+
+/** The longest row that so many allocated positions hold. */
+export function lengthWithin(allocated: number): number {
+  return Math.floor(allocated / STEP) * STEP - 1;
+}
 
 export class KvCache {
   /** How many positions of each row are filled; its length is the number of rows. */
@@ -11,107 +22,140 @@ export class KvCache {
   /** T: positions allocated per row. */
   allocated = 0;
   /** Per layer the keys, then the values. */
-  arrays: Float32Array[] = [];
+  readonly arrays: Float32Array[];
+  /** Counts how often the arrays were replaced: what points into them is good for one version. */
+  version = 0;
   private capacity = 0;
-  private readonly layers: number;
-  private readonly kvHeads: number;
-  private readonly headDim: number;
+  private readonly shape: KvShape;
+  private readonly maxBytes: number;
 
-  constructor(architecture: Pick<Architecture, 'layers' | 'kvHeads' | 'headDim'>) {
-    this.layers = architecture.layers;
-    this.kvHeads = architecture.kvHeads;
-    this.headDim = architecture.headDim;
+  /** Spare rows, which save copies when rows join, are kept within `maxBytes`; what is in use is not limited here. */
+  constructor(shape: KvShape, maxBytes = Number.POSITIVE_INFINITY) {
+    this.shape = shape;
+    this.maxBytes = maxBytes;
+    this.arrays = Array.from({ length: 2 * shape.layers }, () => new Float32Array(0));
   }
 
-  /** Numbers per row in one array. */
-  get stride(): number {
-    return this.kvHeads * this.allocated * this.headDim;
+  get bytes(): number {
+    return this.bytesOf(this.capacity, this.allocated);
   }
 
-  /** Adds an empty row and returns its place. */
-  addRow(): number {
+  /** Adds an empty row with room for `length` positions and returns its place. */
+  addRow(length = 0): number {
     this.lengths.push(0);
-    this.reserve(0);
+    if (length > 0 || this.allocated > 0) this.grow(length);
     return this.lengths.length - 1;
-  }
-
-  /** Adds a row with what the first row of another cache holds. */
-  addCopy(source: KvCache): number {
-    const row = this.addRow();
-    const length = source.lengths[0]!;
-    this.reserve(length);
-    this.lengths[row] = length;
-    for (const [i, array] of this.arrays.entries()) this.copyRow(source.arrays[i]!, source.allocated, 0, array, row);
-    return row;
   }
 
   /** Removes a row; the last row moves into its place. A row that held NaN must be wiped: 0 · NaN is NaN to the next. */
   removeRow(row: number, { wipe = false } = {}): void {
     const last = this.lengths.length - 1;
-    if (wipe) for (const array of this.arrays) array.fill(0, row * this.stride, (row + 1) * this.stride);
+    const stride = this.shape.kvHeads * this.allocated * this.shape.headDim;
+    if (wipe) for (const array of this.arrays) array.fill(0, row * stride, (row + 1) * stride);
     if (row !== last) {
       this.lengths[row] = this.lengths[last]!;
-      for (const array of this.arrays) this.copyRow(array, this.allocated, last, array, row);
+      for (const array of this.arrays) this.copyRow(array, this.allocated, last, array, this.allocated, row);
     }
     this.lengths.pop();
-    if (last === 0) this.resize(0, 0);
-    else if (roundUp(Math.max(...this.lengths) + 1) * 2 <= this.allocated) {
-      this.resize(this.capacity, roundUp(Math.max(...this.lengths) + 1));
+    this.shrink();
+  }
+
+  /** Appends a block to a row. */
+  write(row: number, { length, data }: KvBlock): void {
+    const { kvHeads, headDim } = this.shape;
+    const at = this.lengths[row]!;
+    this.grow(at + length);
+    let source = 0;
+    for (const array of this.arrays) {
+      for (let head = 0; head < kvHeads; head++) {
+        const target = ((row * kvHeads + head) * this.allocated + at) * headDim;
+        array.set(data.subarray(source, source + length * headDim), target);
+        source += length * headDim;
+      }
     }
+    this.lengths[row] = at + length;
   }
 
-  /** Makes room for `length` positions in every row. */
-  reserve(length: number): void {
-    // One more than needed: the graph's reductions are exact over padding only if the last position stays padding.
-    const allocated = Math.max(this.allocated, roundUp(length + 1));
-    const rows = this.lengths.length;
-    const capacity = rows > this.capacity ? Math.max(rows, 2 * this.capacity) : this.capacity;
-    if (allocated !== this.allocated || capacity !== this.capacity) this.resize(capacity, allocated);
-  }
-
-  /** Appends `steps` positions to each row from the graph's new_kv [rows, steps, layers · 2 · KV · hd]. */
-  append(fresh: Float32Array, steps: number): void {
-    this.reserve(Math.max(...this.lengths) + steps);
-    const { headDim, kvHeads, allocated } = this;
-    let offset = 0;
+  /** Appends one position to every row, from the graph's new_kv [rows, 1, layers · 2 · KV · hd]. */
+  append(fresh: Float32Array): void {
+    this.grow(Math.max(...this.lengths) + 1);
+    const { kvHeads, headDim } = this.shape;
+    let source = 0;
     for (let row = 0; row < this.lengths.length; row++) {
-      for (let step = 0; step < steps; step++) {
-        const position = this.lengths[row]! + step;
-        for (const array of this.arrays) {
-          for (let head = 0; head < kvHeads; head++) {
-            const target = ((row * kvHeads + head) * allocated + position) * headDim;
-            // For heads of 32 to 128 numbers a loop is quicker than making a view.
-            for (let i = 0; i < headDim; i++) array[target + i] = fresh[offset + i]!;
-            offset += headDim;
-          }
+      const position = this.lengths[row]!++;
+      for (const array of this.arrays) {
+        for (let head = 0; head < kvHeads; head++) {
+          const target = ((row * kvHeads + head) * this.allocated + position) * headDim;
+          for (let i = 0; i < headDim; i++) array[target + i] = fresh[source + i]!;
+          source += headDim;
         }
       }
-      this.lengths[row]! += steps;
     }
+  }
+
+  /** Lets go of all rows and their memory. */
+  clear(): void {
+    this.lengths.length = 0;
+    this.shrink();
+  }
+
+  private bytesOf(rows: number, allocated: number): number {
+    return rows * allocated * positionBytes(this.shape);
+  }
+
+  private grow(length: number): void {
+    const rows = this.lengths.length;
+    const allocated = Math.max(this.allocated, allocatedFor(length));
+    const isRoomy = rows <= this.capacity && this.bytesOf(this.capacity, allocated) <= this.maxBytes;
+    this.resize(isRoomy ? this.capacity : this.spaceFor(rows, allocated), allocated);
+  }
+
+  /** Late, so that a row that comes and goes around a border does not copy everything each time. */
+  private shrink(): void {
+    const rows = this.lengths.length;
+    if (rows === 0) {
+      this.resize(0, 0);
+      return;
+    }
+    const needed = allocatedFor(Math.max(...this.lengths));
+    const allocated = 2 * needed <= this.allocated ? needed : this.allocated;
+    this.resize(4 * rows <= this.capacity ? this.spaceFor(rows, allocated) : this.capacity, allocated);
+  }
+
+  private spaceFor(rows: number, allocated: number): number {
+    const spare = 2 ** Math.ceil(Math.log2(rows));
+    return this.bytesOf(spare, allocated) <= this.maxBytes ? spare : rows;
   }
 
   private resize(capacity: number, allocated: number): void {
-    const old = { arrays: this.arrays, allocated: this.allocated };
+    if (capacity === this.capacity && allocated === this.allocated) return;
+    const { kvHeads, headDim } = this.shape;
+    for (const [i, old] of this.arrays.entries()) {
+      const array = new Float32Array(capacity * kvHeads * allocated * headDim);
+      for (let row = 0; row < this.lengths.length; row++) {
+        if (row < this.capacity) this.copyRow(old, this.allocated, row, array, allocated, row);
+      }
+      this.arrays[i] = array;
+      (old.buffer as ArrayBuffer).transfer(0);
+    }
     this.capacity = capacity;
     this.allocated = allocated;
-    this.arrays = Array.from({ length: 2 * this.layers }, (_, i) => {
-      const array = new Float32Array(capacity * this.stride);
-      const source = old.arrays[i];
-      if (source)
-        for (let row = 0; row < this.lengths.length; row++) this.copyRow(source, old.allocated, row, array, row);
-      return array;
-    });
+    this.version++;
   }
 
-  private copyRow(from: Float32Array, fromAllocated: number, fromRow: number, to: Float32Array, toRow: number): void {
-    const filled = this.lengths[toRow]! * this.headDim;
-    for (let head = 0; head < this.kvHeads; head++) {
-      const start = (fromRow * this.kvHeads + head) * fromAllocated * this.headDim;
-      to.set(from.subarray(start, start + filled), (toRow * this.kvHeads + head) * this.allocated * this.headDim);
+  private copyRow(
+    from: Float32Array,
+    fromAllocated: number,
+    fromRow: number,
+    to: Float32Array,
+    toAllocated: number,
+    toRow: number,
+  ): void {
+    const { kvHeads, headDim } = this.shape;
+    const filled = this.lengths[toRow]! * headDim;
+    for (let head = 0; head < kvHeads; head++) {
+      const start = (fromRow * kvHeads + head) * fromAllocated * headDim;
+      to.set(from.subarray(start, start + filled), (toRow * kvHeads + head) * toAllocated * headDim);
     }
   }
-}
-
-function roundUp(length: number): number {
-  return Math.ceil(length / STEP) * STEP;
 }

@@ -1,64 +1,90 @@
-// Runs a policy's serving graph over the rows of a cache: one call appends the same number of tokens to every row and
-// gives the logits after each row's last one. It takes the runtime's session from outside, native or WebAssembly.
+// Runs a policy's serving graph over the rows of a cache, and gives the logits after each row's last token. It takes the
+// runtime's session from outside, native or WebAssembly.
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-node';
 import type { Architecture } from '../policy/architecture.ts';
+import { type KvBlock, takeBlock } from './block.ts';
 import { KvCache } from './cache.ts';
+import { Inputs } from './inputs.ts';
+import { Outputs } from './outputs.ts';
 
-/** logits [rows, V] and each row's log-sum-exp. */
+/** logits [rows, V] and each row's log-sum-exp; the next step over the same cache may overwrite them. */
 export type DecoderOutput = { logits: Float32Array; logNormalizers: Float32Array };
+
+/** What some tokens of one sequence came to: their keys and values, and the logits [V] after the last of them. */
+export type Computed = { block: KvBlock; logits: Float32Array; logNormalizer: number };
 
 export class Decoder {
   readonly architecture: Architecture;
   private readonly session: InferenceSession;
   private readonly Tensor: TensorConstructor;
+  /** Those of the last decoding step, for the next one. */
+  private inputs: Inputs | null = null;
+  private readonly outputs: Outputs;
 
   constructor(session: InferenceSession, tensor: TensorConstructor, architecture: Architecture) {
     this.session = session;
     this.Tensor = tensor;
     this.architecture = architecture;
+    this.outputs = new Outputs(tensor, architecture);
   }
 
-  createCache(): KvCache {
-    return new KvCache(this.architecture);
+  createCache(maxBytes?: number): KvCache {
+    return new KvCache(this.architecture, maxBytes);
   }
 
-  /** tokens[row] are the next tokens of each row of the cache, the same number for all; the cache grows by them. */
-  async run(cache: KvCache, tokens: number[][]): Promise<DecoderOutput> {
-    const rows = tokens.length;
-    const steps = tokens[0]!.length;
-    if (rows !== cache.lengths.length)
-      throw new Error(`internal: ${rows} rows of tokens, ${cache.lengths.length} rows`);
-    const { Tensor } = this;
-    const ids = BigInt64Array.from(tokens.flat(), BigInt);
-    const positions = cache.lengths.flatMap((length) => Array.from({ length: steps }, (_, step) => length + step));
-    const feeds: Record<string, Tensor> = {
-      ...this.pastOf(cache),
-      input_ids: new Tensor('int64', ids, [rows, steps]),
-      position_ids: new Tensor('int64', BigInt64Array.from(positions, BigInt), [rows, steps]),
-      past_length: new Tensor('int64', BigInt64Array.from(cache.lengths, BigInt), [rows]),
-      last_index: new Tensor('int64', new BigInt64Array(rows).fill(BigInt(steps - 1)), [rows, 1]),
-    };
-    const outputs = await this.session.run(feeds);
-    cache.append(floats(outputs.new_kv), steps);
-    return { logits: floats(outputs.logits), logNormalizers: floats(outputs.log_normalizer) };
+  /** tokens[row] are the next tokens of each row of the cache, which grows by them. */
+  async run(cache: KvCache, tokens: readonly (readonly number[])[]): Promise<DecoderOutput> {
+    if (tokens.every(({ length }) => length === 1)) return this.step(cache, tokens);
+    const { vocabSize } = this.architecture;
+    const logits = new Float32Array(tokens.length * vocabSize);
+    const computed = await this.compute(cache, tokens);
+    for (const [row, { block, logits: own }] of computed.entries()) {
+      cache.write(row, block);
+      logits.set(own, row * vocabSize);
+    }
+    return { logits, logNormalizers: Float32Array.from(computed, ({ logNormalizer }) => logNormalizer) };
+  }
+
+  /**
+   * Computes what follows each row of the cache and leaves the cache as it is. Rows that hold nothing yet may get
+   * different numbers of tokens: padding at the end of the new tokens is then at the end of all sums, and changes none.
+   */
+  async compute(cache: KvCache, tokens: readonly (readonly number[])[]): Promise<Computed[]> {
+    const steps = Math.max(...tokens.map(({ length }) => length));
+    this.check(cache, tokens, steps);
+    const inputs = new Inputs(this.Tensor, this.architecture, cache, steps);
+    inputs.fill(tokens);
+    const outputs = await this.session.run(inputs.feeds);
+    const [logits, logNormalizers, fresh] = [outputs.logits, outputs.log_normalizer, outputs.new_kv].map(floats);
+    const { vocabSize } = this.architecture;
+    return tokens.map(({ length }, row) => ({
+      block: takeBlock(this.architecture, fresh!, row, steps, length),
+      logits: tokens.length === 1 ? logits! : logits!.slice(row * vocabSize, (row + 1) * vocabSize),
+      logNormalizer: logNormalizers![row]!,
+    }));
   }
 
   release(): Promise<void> {
     return this.session.release();
   }
 
-  /** Views of the cache's rows [B, KV, T, hd]. A cache that holds nothing yet is passed as T = 0. */
-  private pastOf(cache: KvCache): Record<string, Tensor> {
-    const { kvHeads, headDim } = this.architecture;
+  private async step(cache: KvCache, tokens: readonly (readonly number[])[]): Promise<DecoderOutput> {
+    this.check(cache, tokens, 1);
+    if (!this.inputs?.fits(cache, 1)) this.inputs = new Inputs(this.Tensor, this.architecture, cache, 1);
+    this.inputs.fill(tokens);
+    this.outputs.shape(tokens.length);
+    await this.session.run(this.inputs.feeds, this.outputs.fetches);
+    cache.append(this.outputs.fresh);
+    return this.outputs;
+  }
+
+  private check(cache: KvCache, tokens: readonly (readonly number[])[], steps: number): void {
     const rows = cache.lengths.length;
-    const allocated = cache.lengths.every((length) => length === 0) ? 0 : cache.allocated;
-    const size = rows * kvHeads * allocated * headDim;
-    const past: Record<string, Tensor> = {};
-    for (const [i, array] of cache.arrays.entries()) {
-      const name = `past_${i % 2 === 0 ? 'key' : 'value'}.${i >> 1}`;
-      past[name] = new this.Tensor('float32', array.subarray(0, size), [rows, kvHeads, allocated, headDim]);
+    if (rows !== tokens.length) throw new Error(`internal: decoder: ${tokens.length} rows of tokens, ${rows} of cache`);
+    const isRagged = tokens.some(({ length }) => length !== steps);
+    if (isRagged && cache.lengths.some((length) => length > 0)) {
+      throw new Error('internal: decoder: rows that hold something need the same number of tokens');
     }
-    return past;
   }
 }
 

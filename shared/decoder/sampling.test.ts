@@ -116,6 +116,13 @@ test('penalties lower what was generated: frequency per time, presence once', ()
   assertFollows(count(LOGITS, shaping, 50_000, generated), softmax(penalized));
 });
 
+test('the logits are as they were after a draw', () => {
+  const logits = Float32Array.from(LOGITS);
+  const shaping = { ...OFF, logitBias: { 5: 4, 0: 0.1 }, frequencyPenalty: 0.3, presencePenalty: 0.3 };
+  sampleToken(logits, logSumExp(LOGITS), shaping, new Map([[0, 1]]), () => 0.5);
+  assert.deepEqual(logits, Float32Array.from(LOGITS));
+});
+
 test('weights are exp to ten digits, whatever the temperature', () => {
   // Two tokens: the share of the second says what its weight was.
   for (const gap of [0.125, 1, 5]) {

@@ -8,6 +8,9 @@ export function openSession(path: string, threads = availableParallelism()): Pro
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
+    // Shapes change with every row that joins, and a pattern per shape is memory that is never used again.
+    enableMemPattern: false,
+    // Spinning threads would take the processor from the other policy during a swap, and from the API always.
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   });
 }

@@ -42,6 +42,8 @@ export class Tokenizer {
   readonly eos: number[];
   /** SHA-256 of tokenizer.json and the chat template: policies with equal hashes understand each other's token ids. */
   readonly hash: string;
+  /** One more than the largest id that a text can have; a policy's table must have as many rows at least. */
+  readonly size: number;
   readonly #inner: HubTokenizer;
   readonly #special: Set<number>;
   /** What the tokenizer itself puts before a text: BOS, or nothing. */
@@ -84,6 +86,9 @@ export class Tokenizer {
     } catch (error) {
       throw invalid('tokenizer.json', `${error instanceof Error ? error.message : error}; export the tokenizer again`);
     }
+    let largest = -1;
+    for (const tokenId of this.#inner.get_vocab().values()) largest = Math.max(largest, tokenId);
+    this.size = largest + 1;
     const added = [...this.#inner.get_added_tokens_decoder()];
     this.#special = new Set(added.filter(([, token]) => token.special).map(([tokenId]) => tokenId));
 

@@ -1,0 +1,43 @@
+// Attune as a library: the engine that the API uses, without the API.
+import { openInference } from '../../edge/generation/slots.ts';
+import { type Batch, servePeer } from './peer.ts';
+
+servePeer(async ({ source, threads, batch }) => {
+  const inference = openInference({
+    folderOf: async () => source,
+    threads,
+    maxRows: Math.max(16, batch.prompts.length),
+  });
+  await inference.activate('measured');
+  const policy = inference.active()!;
+  async function generateOne(promptIds: number[], maxTokens: number, started: number) {
+    const marks: number[] = [];
+    const tokenIds: number[] = [];
+    const sampling = {
+      maxTokens,
+      temperature: 0,
+      topP: 1,
+      topK: 0,
+      minP: 0,
+      frequencyPenalty: 0,
+      presencePenalty: 0,
+      logitBias: {},
+      seed: 1,
+      stop: [],
+      topLogprobs: 0,
+    };
+    for await (const event of policy.generate({ promptIds, n: 1, sampling })) {
+      if (event.type !== 'token') continue;
+      marks.push(performance.now() - started);
+      tokenIds.push(event.tokenId);
+    }
+    return { marks, tokenIds };
+  }
+  return {
+    generate({ prompts, tokens }: Batch) {
+      const started = performance.now();
+      return Promise.all(prompts.map((prompt) => generateOne(prompt, tokens, started)));
+    },
+    close: () => inference.close(),
+  };
+});

@@ -1,0 +1,101 @@
+// Turns results into what is read: an aligned table for each case, and how the aims are met.
+import { type CaseResult, type Result, ratio } from './case.ts';
+
+const REFERENCES = ['transformers:q8', 'llama:Q8_0'];
+
+type Column = { title: string; show(result: Result): string };
+
+export function writeTable({ results }: CaseResult): string {
+  const number = (value: number, digits: number) => (Number.isFinite(value) ? value.toFixed(digits) : '–');
+  const times = (result: Result, figure: 'decode' | 'prefill') =>
+    REFERENCES.map((name) => results.find((other) => other.contender === name)).map((reference) =>
+      reference ? number(ratio(result, reference, figure), 2) : '–',
+    );
+  const share = (value: number, most: number) =>
+    Number.isFinite(value) ? `${((100 * value) / most).toFixed(0)}%` : '–';
+  const columns: Column[] = [
+    { title: 'peer', show: ({ contender }) => contender },
+    { title: 'decode tok/s', show: ({ median }) => number(median.decode, 0) },
+    { title: 'best', show: ({ best }) => number(best.decode, 0) },
+    { title: 'of floor', show: ({ median, floor }) => share(median.decode, floor.decode) },
+    { title: '×tjs q8', show: (result) => times(result, 'decode')[0]! },
+    { title: '×llama Q8_0', show: (result) => times(result, 'decode')[1]! },
+    { title: 'prefill tok/s', show: ({ median }) => number(median.prefill, 0) },
+    { title: 'best', show: ({ best }) => number(best.prefill, 0) },
+    { title: 'of floor', show: ({ median, floor }) => share(median.prefill, floor.prefill) },
+    { title: '×tjs q8', show: (result) => times(result, 'prefill')[0]! },
+    { title: '×llama Q8_0', show: (result) => times(result, 'prefill')[1]! },
+    { title: 'all tok/s', show: ({ median }) => number(median.overall, 0) },
+    { title: 'first token ms', show: ({ median }) => number(median.firstToken, 1) },
+    { title: 'gap p50 ms', show: ({ median }) => number(median.gapMedian, 1) },
+    { title: 'p95', show: ({ median }) => number(median.gapP95, 1) },
+    { title: 'peak MiB', show: ({ median }) => number(median.peakMiB, 0) },
+    { title: 'load s', show: ({ median }) => number(median.loadSeconds, 2) },
+  ];
+  const rows = [columns.map(({ title }) => title), ...results.map((result) => columns.map(({ show }) => show(result)))];
+  const widths = columns.map((_, at) => Math.max(...rows.map((row) => row[at]!.length)));
+  const lines = rows.map((row) =>
+    row.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))).join('  '),
+  );
+  const failures = results.flatMap(({ contender, failures }) => failures.map((why) => `  ${contender} failed: ${why}`));
+  return [...lines, ...failures].join('\n');
+}
+
+type Aim = {
+  what: string;
+  streams: number;
+  figure: 'decode' | 'prefill' | 'overall';
+  of: string;
+  to: string;
+  least: number;
+};
+
+/** What the project set out to reach on two cores at the 135M shape. */
+const AIMS: Aim[] = [
+  { what: 'decoding, 1 stream', streams: 1, figure: 'decode', of: 'attune:row8', to: 'transformers:q8', least: 1.5 },
+  { what: 'decoding, 1 stream', streams: 1, figure: 'decode', of: 'attune:row8', to: 'llama:Q8_0', least: 1 },
+  { what: 'decoding, 16 streams', streams: 16, figure: 'decode', of: 'attune:row8', to: 'transformers:q8', least: 2 },
+  { what: 'decoding, 16 streams', streams: 16, figure: 'decode', of: 'attune:row8', to: 'llama:Q8_0', least: 2 },
+  { what: 'prefill, 1 stream', streams: 1, figure: 'prefill', of: 'attune:row8', to: 'transformers:q8', least: 1.5 },
+  { what: 'prefill, 1 stream', streams: 1, figure: 'prefill', of: 'attune:row8', to: 'llama:Q8_0', least: 1.5 },
+  {
+    what: 'through HTTP, 1 stream',
+    streams: 1,
+    figure: 'overall',
+    of: 'attune-http:row8',
+    to: 'attune:row8',
+    least: 0.95,
+  },
+  {
+    what: 'through HTTP, 16 streams',
+    streams: 16,
+    figure: 'overall',
+    of: 'attune-http:row8',
+    to: 'attune:row8',
+    least: 0.95,
+  },
+];
+
+export type AimResult = { what: string; promptLength: number; of: string; to: string; least: number; reached: number };
+
+/** The aims that these cases can tell of. */
+export function judgeAims(cases: CaseResult[]): AimResult[] {
+  return AIMS.flatMap(({ what, streams, figure, of, to, least }) =>
+    cases
+      .filter((one) => one.streams === streams)
+      .flatMap(({ promptLength, results }) => {
+        const [ours, theirs] = [of, to].map((name) => results.find(({ contender }) => contender === name));
+        if (!ours || !theirs) return [];
+        const reached = ratio(ours, theirs, figure);
+        return Number.isFinite(reached) ? [{ what, promptLength, of, to, least, reached }] : [];
+      }),
+  );
+}
+
+export function writeAims(aims: AimResult[]): string {
+  const lines = aims.map(({ what, promptLength, of, to, least, reached }) => {
+    const verdict = reached >= least ? 'reached' : 'missed';
+    return `${`${what}, prompts of ${promptLength}`.padEnd(42)} ${`${of} / ${to}`.padEnd(34)} ${reached.toFixed(2).padStart(5)}  aim ${least.toFixed(2)}  ${verdict}`;
+  });
+  return lines.join('\n');
+}

@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openDeadline } from './deadline.ts';
+
+const fired = (signal: AbortSignal) => new Promise((resolve) => signal.addEventListener('abort', resolve));
+
+test('it fires when the time is up, and says that it was the time', async () => {
+  const { signal, hasPassed } = openDeadline(0.01, new AbortController().signal);
+  assert.equal(hasPassed(), false);
+  await fired(signal);
+  assert.equal(hasPassed(), true);
+});
+
+test('it fires when the client goes, or has gone already', () => {
+  const client = new AbortController();
+  const early = openDeadline(60, client.signal);
+  client.abort();
+  const late = openDeadline(60, client.signal);
+  for (const { signal, hasPassed } of [early, late]) {
+    assert.equal(signal.aborted, true);
+    assert.equal(hasPassed(), false);
+  }
+});
+
+test('closed before its time it fires, and the time comes no more', async () => {
+  const { signal, hasPassed, close } = openDeadline(0.01, new AbortController().signal);
+  close();
+  assert.equal(signal.aborted, true);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  assert.equal(hasPassed(), false);
+});

@@ -1,0 +1,63 @@
+// The beginnings of prompts that were computed lately, chunk by chunk: a prompt that begins with the same tokens, cut in
+// the same places, takes them from here and gets the very numbers that computing them again would give.
+import type { KvBlock } from '../../shared/decoder/block.ts';
+import type { Computed } from '../../shared/decoder/decoder.ts';
+
+/** A chunk after the chunks before it. */
+export type Prefix = Computed & { parent: Prefix | null; serial: number; key: string };
+
+export class Prefixes {
+  bytes = 0;
+  /** The least recently used first. */
+  private readonly known = new Map<string, Prefix>();
+  private made = 0;
+
+  find(parent: Prefix | null, tokens: readonly number[]): Prefix | undefined {
+    return this.known.get(nameChunk(parent, tokens));
+  }
+
+  keep(parent: Prefix | null, tokens: readonly number[], computed: Computed): Prefix {
+    const prefix = { ...computed, parent, serial: ++this.made, key: nameChunk(parent, tokens) };
+    this.touch(prefix);
+    return prefix;
+  }
+
+  /** Notes that it is of use, its end first, so that a chunk is never older than one that needs it. */
+  touch(prefix: Prefix): void {
+    for (let at: Prefix | null = prefix; at; at = at.parent) {
+      this.forget(this.known.get(at.key));
+      this.known.set(at.key, at);
+      this.bytes += sizeOf(at);
+    }
+  }
+
+  /** Lets go of the least recently used until the rest takes no more than this. */
+  trim(bytes: number): void {
+    for (const prefix of this.known.values()) {
+      if (this.bytes <= bytes) return;
+      this.forget(prefix);
+    }
+  }
+
+  private forget(prefix: Prefix | undefined): void {
+    if (!prefix) return;
+    this.known.delete(prefix.key);
+    this.bytes -= sizeOf(prefix);
+  }
+}
+
+/** All chunks up to this one, in their order. */
+export function blocksOf(prefix: Prefix | null): KvBlock[] {
+  const blocks: KvBlock[] = [];
+  for (let at = prefix; at; at = at.parent) blocks.push(at.block);
+  return blocks.reverse();
+}
+
+/** The tokens themselves and whom they follow: two chunks with the same name are the same. */
+export function nameChunk(parent: Prefix | null, tokens: readonly number[]): string {
+  return `${parent?.serial ?? 0}:${tokens.join()}`;
+}
+
+function sizeOf({ block, logits }: Prefix): number {
+  return block.data.byteLength + logits.byteLength;
+}

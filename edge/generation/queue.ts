@@ -1,0 +1,42 @@
+// Those who wait for their turn: tenant by tenant, and in order within one, so that somebody with a thousand requests
+// delays somebody with one by one. How many may wait is decided where requests are refused.
+
+export class FairQueue<T> {
+  /** The first tenant's first item is next. */
+  private readonly lines = new Map<string, T[]>();
+  private count = 0;
+
+  get size(): number {
+    return this.count;
+  }
+
+  push(tenant: string, item: T): void {
+    const line = this.lines.get(tenant);
+    if (line) line.push(item);
+    else this.lines.set(tenant, [item]);
+    this.count++;
+  }
+
+  /** Who is next, and stays it until taken. */
+  peek(): T | undefined {
+    return this.lines.values().next().value?.[0];
+  }
+
+  take(): T | undefined {
+    const [tenant, line] = this.lines.entries().next().value ?? ['', []];
+    const item = line.shift();
+    this.lines.delete(tenant);
+    if (line.length > 0) this.lines.set(tenant, line);
+    if (item !== undefined) this.count--;
+    return item;
+  }
+
+  remove(isGone: (item: T) => boolean): void {
+    for (const [tenant, line] of this.lines) {
+      const rest = line.filter((item) => !isGone(item));
+      this.count -= line.length - rest.length;
+      if (rest.length === 0) this.lines.delete(tenant);
+      else if (rest.length < line.length) this.lines.set(tenant, rest);
+    }
+  }
+}

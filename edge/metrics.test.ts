@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { openMetrics } from './metrics.ts';
+
+const step = {
+  rows: 4,
+  prefilled: 10,
+  reused: 6,
+  running: 4,
+  waiting: 2,
+  kvBytes: 250,
+  kvBudget: 1000,
+  seconds: 0.01,
+};
+
+async function open() {
+  const metrics = openMetrics({ maxQueue: 256 });
+  after(metrics.close);
+  const read = async () => {
+    const { body } = await metrics.text();
+    const lines = body.split('\n').filter((line) => line && !line.startsWith('#'));
+    return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]));
+  };
+  return { ...metrics, read };
+}
+
+test('what the engine reports is told under the names that vLLM has for it', async () => {
+  const { meter, read } = await open();
+  meter.step({ policyId: 'pol_a', ...step });
+  meter.step({ policyId: 'pol_a', ...step, rows: 5, prefilled: 0, reused: 0, running: 5, waiting: 0 });
+  meter.started('pol_a', 0.02);
+  meter.firstToken('pol_a', 0.03);
+  meter.nextToken('pol_a', 0.004);
+  meter.finished('pol_a', { reason: 'length', promptTokens: 16, generatedTokens: 2, seconds: 0.034 });
+  meter.finished('pol_a', { reason: 'cancelled', promptTokens: 16, generatedTokens: 0, seconds: 1 });
+  const told = await read();
+  const of = (name: string, labels = '') => told.get(`vllm:${name}{model_name="pol_a"${labels}}`);
+  assert.equal(of('num_requests_running'), 5);
+  assert.equal(of('num_requests_waiting'), 0);
+  assert.equal(of('kv_cache_usage_perc'), 0.25);
+  assert.equal(of('prefix_cache_queries_total'), 16);
+  assert.equal(of('prefix_cache_hits_total'), 6);
+  assert.equal(of('prompt_tokens_total'), 16);
+  assert.equal(of('generation_tokens_total'), 2);
+  assert.equal(of('request_success_total', ',finished_reason="length"'), 1);
+  assert.equal(of('request_success_total', ',finished_reason="abort"'), 1);
+  assert.equal(of('iteration_tokens_total_sum'), 19);
+  assert.equal(of('request_queue_time_seconds_sum'), 0.02);
+  assert.equal(of('time_to_first_token_seconds_sum'), 0.03);
+  assert.equal(of('inter_token_latency_seconds_sum'), 0.004);
+  assert.equal(of('e2e_request_latency_seconds_count'), 2);
+  assert.equal(told.get('attune_queue_limit'), 256);
+  assert.ok(told.get('attune_tokens_per_second{model_name="pol_a"}')! > 0);
+});
+
+test('the active policy is one, and swaps and refusals are counted', async () => {
+  const { meter, read } = await open();
+  meter.swapped('pol_a', 0.2);
+  meter.swapped('pol_b', 0.3);
+  meter.refused('pol_c');
+  const told = await read();
+  assert.deepEqual(
+    [...told.keys()].filter((key) => key.startsWith('attune_active_policy_info')),
+    ['attune_active_policy_info{policy="pol_b"}'],
+  );
+  assert.equal(told.get('attune_swaps_total'), 2);
+  assert.equal(told.get('attune_refused_policies_total'), 1);
+  assert.equal(told.get('attune_swap_duration_seconds_count'), 2);
+});
+
+test('a hundred policies leave the numbers of the last few and of the active one', async () => {
+  const { meter, read } = await open();
+  meter.swapped('pol_0', 0.1);
+  for (let at = 0; at < 100; at++) {
+    meter.step({ policyId: `pol_${at}`, ...step });
+    meter.firstToken(`pol_${at}`, 0.1);
+    meter.finished(`pol_${at}`, { reason: 'stop', promptTokens: 1, generatedTokens: 1, seconds: 1 });
+  }
+  const told = await read();
+  const policies = new Set([...told.keys()].flatMap((key) => /model_name="(\w+)"/.exec(key)?.[1] ?? []));
+  assert.deepEqual([...policies].sort(), ['pol_0', 'pol_97', 'pol_98', 'pol_99']);
+});
+
+test('answers are counted by route and status, and the process tells of itself', async () => {
+  const { answered, read } = await open();
+  answered({ method: 'GET', route: '/v1/policies/:id', status: 404, seconds: 0.002 });
+  const told = await read();
+  const labels = '{method="GET",route="/v1/policies/:id",status="404"}';
+  assert.equal(told.get(`attune_http_request_duration_seconds_count${labels}`), 1);
+  assert.ok(told.get('attune_event_loop_delay_p99_seconds')! >= 0);
+  assert.ok(told.get('process_resident_memory_bytes')! > 0);
+});

@@ -1,0 +1,74 @@
+// The serving graph's inputs for one run over a cache. A decoding step has the same shapes as the one before it unless a
+// row came or went or the cache grew, so its tensors are kept and only their numbers change.
+import type { Tensor, TensorConstructor } from 'onnxruntime-node';
+import type { KvShape } from './block.ts';
+import type { KvCache } from './cache.ts';
+
+export class Inputs {
+  readonly feeds: Record<string, Tensor>;
+  readonly rows: number;
+  readonly steps: number;
+  private readonly cache: KvCache;
+  private readonly version: number;
+  private readonly isEmpty: boolean;
+  private readonly ids: BigInt64Array;
+  private readonly positions: BigInt64Array;
+  private readonly pastLengths: BigInt64Array;
+  private readonly lasts: BigInt64Array;
+
+  constructor(tensor: TensorConstructor, shape: KvShape, cache: KvCache, steps: number) {
+    const rows = cache.lengths.length;
+    this.cache = cache;
+    this.version = cache.version;
+    this.isEmpty = isEmpty(cache);
+    this.rows = rows;
+    this.steps = steps;
+    this.ids = new BigInt64Array(rows * steps);
+    this.positions = new BigInt64Array(rows * steps);
+    this.pastLengths = new BigInt64Array(rows);
+    this.lasts = new BigInt64Array(rows);
+    this.feeds = {
+      input_ids: new tensor('int64', this.ids, [rows, steps]),
+      position_ids: new tensor('int64', this.positions, [rows, steps]),
+      past_length: new tensor('int64', this.pastLengths, [rows]),
+      last_index: new tensor('int64', this.lasts, [rows, 1]),
+    };
+    // A cache that holds nothing yet is passed as T = 0.
+    const allocated = this.isEmpty ? 0 : cache.allocated;
+    const size = rows * shape.kvHeads * allocated * shape.headDim;
+    for (const [i, array] of cache.arrays.entries()) {
+      const dims = [rows, shape.kvHeads, allocated, shape.headDim];
+      const name = `past_${i % 2 === 0 ? 'key' : 'value'}.${i >> 1}`;
+      this.feeds[name] = new tensor('float32', array.subarray(0, size), dims);
+    }
+  }
+
+  /** Whether these tensors still are what the cache needs. */
+  fits(cache: KvCache, steps: number): boolean {
+    return (
+      this.cache === cache &&
+      this.version === cache.version &&
+      this.rows === cache.lengths.length &&
+      this.steps === steps &&
+      this.isEmpty === isEmpty(cache)
+    );
+  }
+
+  /** Each row's next tokens; shorter rows are padded at the end. */
+  fill(tokens: readonly (readonly number[])[]): void {
+    for (let row = 0; row < this.rows; row++) {
+      const own = tokens[row]!;
+      const length = this.cache.lengths[row]!;
+      for (let step = 0; step < own.length; step++) {
+        this.ids[row * this.steps + step] = BigInt(own[step]!);
+        this.positions[row * this.steps + step] = BigInt(length + step);
+      }
+      this.pastLengths[row] = BigInt(length);
+      this.lasts[row] = BigInt(own.length - 1);
+    }
+  }
+}
+
+function isEmpty(cache: KvCache): boolean {
+  return cache.lengths.every((length) => length === 0);
+}

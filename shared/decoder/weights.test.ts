@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { seedRandom } from './random.ts';
+import { drawFromAll, findNucleus, type Row, toRow } from './weights.ts';
+
+const random = seedRandom(29, 0);
+const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+
+/** Rows from flat to peaked, some with logits changed after their sum was taken. */
+function* makeRows(count: number): Generator<Row> {
+  for (let i = 0; i < count; i++) {
+    const spread = 1 + 3 * random();
+    const logits = Float32Array.from({ length: 1 + Math.floor(2000 * random()) }, () => spread * normal());
+    const logNormalizer = Math.fround(Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0)));
+    const before = new Map<number, number>();
+    for (let changes = Math.floor(6 * random()); changes > 0; changes--) {
+      const token = Math.floor(logits.length * random());
+      before.set(token, before.get(token) ?? logits[token]!);
+      logits[token]! += 8 * normal();
+    }
+    const temperature = [0.3, 0.7, 0.95, 1, 1, 1.5][i % 6]!;
+    yield toRow(logits, Math.max(...logits), temperature, logNormalizer, before);
+  }
+}
+
+/** The weights in the obvious way. */
+const weighAll = ({ logits, peak, temperature }: Row) =>
+  Float64Array.from(logits, (logit) => Math.exp((logit - peak) / temperature));
+const sum = (weights: Float64Array) => weights.reduce((a, b) => a + b);
+
+test('the nucleus is what sorting and adding up gives', () => {
+  for (const row of makeRows(1500)) {
+    const share = random();
+    const weights = weighAll(row);
+    const sorted = [...weights.keys()].sort((a, b) => row.logits[b]! - row.logits[a]! || a - b);
+    let mass = 0;
+    const size = sorted.findIndex((token) => {
+      mass += weights[token]!;
+      return mass >= share * sum(weights);
+    });
+    assert.deepEqual(findNucleus(row, share).sort(compare), sorted.slice(0, size + 1).sort(compare));
+  }
+});
+
+const compare = (a: number, b: number) => a - b;
+
+test('a draw lands where the weights laid end to end say, those near the peak first', () => {
+  for (const row of makeRows(1500)) {
+    const weights = weighAll(row);
+    const isNear = (token: number) => row.logits[token]! >= row.peak - 9 * row.temperature;
+    const line = [...weights.keys()].sort((a, b) => Number(isNear(b)) - Number(isNear(a)) || a - b);
+    for (const uniform of [random(), random(), 1 - 1e-3 * random()]) {
+      let rest = uniform * sum(weights);
+      const drawn = line.find((token) => {
+        rest -= weights[token]!;
+        return rest < 0;
+      });
+      assert.equal(drawFromAll(row, uniform), drawn);
+    }
+  }
+});
