@@ -1,6 +1,5 @@
 // How long a sequence can become within the memory for keys and values, and what a choice may come to need of it.
-import type { KvShape } from '../../shared/decoder/block.ts';
-import { positionBytes } from '../../shared/decoder/block.ts';
+import { type KvShape, positionBytes } from '../../shared/decoder/block.ts';
 import { allocatedFor, lengthWithin } from '../../shared/decoder/cache.ts';
 import type { Architecture } from '../../shared/policy/architecture.ts';
 

@@ -15,21 +15,27 @@ import {
   makeScheduler,
   openDecoder,
 } from './test-engine.ts';
-import { makeFolder, writeTinyPackage } from './tiny-package.ts';
+import { makeFolder, writeStoriesPackage, writeTinyPackage } from './tiny-package.ts';
 
 const folder = await makeFolder();
 after(folder.remove);
 
-/** Each package as it would be served; whoever adds one adds it here. */
-const packages = PRECISIONS.map((precision) => ({
-  name: precision,
-  write: (path: string) => writeTinyPackage(path, { contextLength: 320, seed: 2, precision }),
-}));
+/** Each way that a policy can be served, and a real one, because sums of other lengths are cut in other places. */
+const packages = [
+  ...PRECISIONS.map((precision) => ({
+    name: `${precision}`,
+    write: (path: string) => writeTinyPackage(path, { contextLength: 320, seed: 2, precision }),
+  })),
+  ...(['fp32', 'row8'] as const).map((precision) => ({
+    name: `stories15M at ${precision}`,
+    write: (path: string) => writeStoriesPackage(path, precision),
+  })),
+];
 
 for (const { name, write } of packages) {
   const path = join(folder.path, name);
   await write(path);
-  const decoder = await openDecoder(path);
+  const decoder = await openDecoder(path, {}, 2);
   after(() => decoder.release());
 
   test(`${name}: a generation is the same alone and among fifteen others that join and leave`, async () => {
@@ -38,7 +44,7 @@ for (const { name, write } of packages) {
       id: i + 1,
       promptIds: makePrompt(length, i),
       sharedLength: i % 3 === 0 ? Math.floor(length / 2) : 0,
-      sampling: { maxTokens: 30 + 5 * i, temperature: i % 2, seed: i, topP: 0.95 },
+      sampling: { maxTokens: 24 + 2 * i, temperature: i % 2, seed: i, topP: 0.95 },
     }));
     const scheduler = makeScheduler(decoder);
     const turns: Turn[] = [];

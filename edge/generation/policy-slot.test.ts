@@ -79,6 +79,23 @@ test('closing does not wait for a thread that is to come back', async () => {
   });
 });
 
+test('a prompt that fills the context is refused with both numbers, and one below it gets one token', async () => {
+  await withInference('tiny', async (inference) => {
+    const policy = inference.active()!;
+    const long = { promptIds: new Array<number>(128).fill(40), sampling: chooseSampling(ENDLESS), n: 1 };
+    assert.throws(
+      () => policy.generate(long),
+      (error: AttuneError) =>
+        error.status === 400 &&
+        error.code === 'context_length_exceeded' &&
+        error.param === 'messages' &&
+        /128 tokens.*context of 128/.test(error.message),
+    );
+    const [choice] = await collect(policy.generate({ ...long, promptIds: long.promptIds.slice(1) }));
+    assert.deepEqual([choice!.finish.tokenIds.length, choice!.finish.finish], [1, 'length']);
+  });
+});
+
 test('a prompt that the memory for keys and values can never hold is refused with the setting and what fits', async () => {
   // 256 bytes a position: 64 positions fit, the last of which stays empty.
   const run = async (inference: Inference) => {

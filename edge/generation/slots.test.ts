@@ -4,7 +4,7 @@ import { after, test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
 import type { FinishEvent, Inference } from './inference.ts';
 import { ENDLESS, finish, inputFor, openPackages, useInference } from './test-inference.ts';
-import { chooseSampling, collect, makeFolder, writeStoriesPackage, writeTinyPackage } from './tiny-package.ts';
+import { collect, makeFolder, writeStoriesPackage, writeTinyPackage } from './tiny-package.ts';
 
 const root = await makeFolder();
 after(root.remove);
@@ -81,23 +81,6 @@ test('a story that ends says which token ended it, and does not contain it', asy
     });
     assert.deepEqual([reason, stopToken], ['stop', 1]);
     assert.ok(!tokenIds.includes(1));
-  });
-});
-
-test('a prompt that fills the context is refused with both numbers, and one below it gets one token', async () => {
-  await withInference('tiny-1', async (inference) => {
-    const policy = inference.active()!;
-    const long = { promptIds: new Array<number>(128).fill(40), sampling: chooseSampling(ENDLESS), n: 1 };
-    assert.throws(
-      () => policy.generate(long),
-      (error: AttuneError) =>
-        error.status === 400 &&
-        error.code === 'context_length_exceeded' &&
-        error.param === 'messages' &&
-        /128 tokens.*context of 128/.test(error.message),
-    );
-    const [choice] = await collect(policy.generate({ ...long, promptIds: long.promptIds.slice(1) }));
-    assert.deepEqual([choice!.finish.tokenIds.length, choice!.finish.finish], [1, 'length']);
   });
 });
 

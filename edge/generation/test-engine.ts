@@ -14,9 +14,9 @@ export type Answer = { tokenIds: number[]; logprobs: number[]; finish: string };
 type Asked = Partial<Omit<Job, 'sampling'>> & { promptIds: number[]; sampling?: Partial<Sampling> };
 
 /** A policy that never stops by itself, unless told. */
-export async function openDecoder(folder: string, changes: Partial<Architecture> = {}): Promise<Decoder> {
+export async function openDecoder(folder: string, changes: Partial<Architecture> = {}, threads = 1): Promise<Decoder> {
   const architecture = { ...(await readArchitecture(folder)), eos: [], ...changes };
-  return new Decoder(await openSession(join(folder, 'onnx', 'serve.onnx'), 1), Tensor, architecture);
+  return new Decoder(await openSession(join(folder, 'onnx', 'serve.onnx'), threads), Tensor, architecture);
 }
 
 export function makeScheduler(decoder: Decoder, options: Partial<SchedulerOptions> = {}): Scheduler {

@@ -23,10 +23,10 @@ export async function writeTinyPackage(folder: string, { precision, ...options }
   await writePolicyGraphs(folder, architecture, weights, precision);
 }
 
-export async function writeStoriesPackage(folder: string): Promise<void> {
+export async function writeStoriesPackage(folder: string, precision?: PrecisionName): Promise<void> {
   await writeDefaultCheckpoint(folder);
   const { architecture, weights } = await readCheckpoint(folder);
-  await writePolicyGraphs(folder, architecture, weights);
+  await writePolicyGraphs(folder, architecture, weights, precision);
 }
 
 /** Greedy and otherwise off, unless told. */

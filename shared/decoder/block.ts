@@ -13,19 +13,16 @@ export function positionBytes({ layers, kvHeads, headDim }: KvShape): number {
   return layers * 2 * kvHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
 }
 
-/** new_kv [rows, steps, layers · 2 · KV · hd] → the first `length` positions of one row. */
+/** new_kv [rows, layers · 2 · KV, steps, hd] → the first `length` positions of one row. */
 export function takeBlock(shape: KvShape, fresh: Float32Array, row: number, steps: number, length: number): KvBlock {
   const { headDim } = shape;
   const heads = shape.layers * 2 * shape.kvHeads;
+  const own = fresh.subarray(row * heads * steps * headDim, (row + 1) * heads * steps * headDim);
+  if (own.length === fresh.length && length === steps) return { length, data: own };
   const data = new Float32Array(heads * length * headDim);
-  let source = row * steps * heads * headDim;
-  for (let position = 0; position < length; position++) {
-    for (let head = 0; head < heads; head++) {
-      const target = (head * length + position) * headDim;
-      // For heads of 32 to 128 numbers a loop is quicker than making a view.
-      for (let i = 0; i < headDim; i++) data[target + i] = fresh[source + i]!;
-      source += headDim;
-    }
+  for (let head = 0; head < heads; head++) {
+    const begin = head * steps * headDim;
+    data.set(own.subarray(begin, begin + length * headDim), head * length * headDim);
   }
   return { length, data };
 }

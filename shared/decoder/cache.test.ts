@@ -7,13 +7,19 @@ const SHAPE = { layers: 2, kvHeads: 2, headDim: 4 };
 const WIDTH = 2 * 2 * 2 * 4;
 const BYTES = positionBytes(SHAPE);
 
-/** What a position of a sequence holds: a number for each place in new_kv. */
+/** What a position of a sequence holds: a number for each head and place in it. */
 const numberAt = (sequence: number, position: number, place: number) => 1000 * sequence + 10 * position + place / 100;
 
 function makeFresh(sequence: number, from: number, steps: number): Float32Array {
-  return Float32Array.from({ length: steps * WIDTH }, (_, i) =>
-    numberAt(sequence, from + Math.floor(i / WIDTH), i % WIDTH),
-  );
+  // [layers · 2 · KV, steps, hd]
+  return Float32Array.from({ length: steps * WIDTH }, (_, i) => {
+    const [at, step, head] = [
+      i % SHAPE.headDim,
+      Math.floor(i / SHAPE.headDim) % steps,
+      Math.floor(i / (SHAPE.headDim * steps)),
+    ];
+    return numberAt(sequence, from + step, SHAPE.headDim * head + at);
+  });
 }
 
 function makeBlock(sequence: number, from: number, length: number): KvBlock {

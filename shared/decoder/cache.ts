@@ -76,7 +76,7 @@ export class KvCache {
     this.lengths[row] = at + length;
   }
 
-  /** Appends one position to every row, from the graph's new_kv [rows, 1, layers · 2 · KV · hd]. */
+  /** Appends one position to every row, from the graph's new_kv [rows, layers · 2 · KV, 1, hd]. */
   append(fresh: Float32Array): void {
     this.grow(Math.max(...this.lengths) + 1);
     const { kvHeads, headDim } = this.shape;

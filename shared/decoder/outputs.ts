@@ -9,29 +9,31 @@ export class Outputs {
   logits = new Float32Array(0);
   /** [rows] */
   logNormalizers = new Float32Array(0);
-  /** new_kv [rows, 1, layers · 2 · KV · hd] */
+  /** new_kv [rows, layers · 2 · KV, 1, hd] */
   fresh = new Float32Array(0);
   private readonly Tensor: TensorConstructor;
   private readonly vocabSize: number;
-  private readonly width: number;
+  private readonly heads: number;
+  private readonly headDim: number;
 
   constructor(tensor: TensorConstructor, { vocabSize, layers, kvHeads, headDim }: Architecture) {
     this.Tensor = tensor;
     this.vocabSize = vocabSize;
-    this.width = layers * 2 * kvHeads * headDim;
+    this.heads = layers * 2 * kvHeads;
+    this.headDim = headDim;
   }
 
   /** Makes them fit a step of so many rows. */
   shape(rows: number): void {
     if (this.logNormalizers.length === rows) return;
-    const { Tensor, vocabSize, width } = this;
+    const { Tensor, vocabSize, heads, headDim } = this;
     this.logits = resize(this.logits, rows * vocabSize);
     this.logNormalizers = resize(this.logNormalizers, rows);
-    this.fresh = resize(this.fresh, rows * width);
+    this.fresh = resize(this.fresh, rows * heads * headDim);
     this.fetches = {
       logits: new Tensor('float32', this.logits, [rows, vocabSize]),
       log_normalizer: new Tensor('float32', this.logNormalizers, [rows]),
-      new_kv: new Tensor('float32', this.fresh, [rows, 1, width]),
+      new_kv: new Tensor('float32', this.fresh, [rows, heads, 1, headDim]),
     };
   }
 }

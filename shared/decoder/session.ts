@@ -8,9 +8,8 @@ export function openSession(path: string, threads = availableParallelism()): Pro
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
-    // Shapes change with every row that joins, and a pattern per shape is memory that is never used again.
-    enableMemPattern: false,
-    // Spinning threads would take the processor from the other policy during a swap, and from the API always.
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
+    // A step is a thousand short operators: threads that slept between them would take half of its time to wake. They
+    // spin for less than a step's gap, so that they leave the processor to the API and to another policy.
+    extra: { session: { intra_op: { allow_spinning: '1', spin_duration_us: '50' } } },
   });
 }

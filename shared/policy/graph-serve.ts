@@ -15,13 +15,12 @@ const HIDDEN = -1e30;
 /**
  * input_ids, position_ids [B, S], past_length [B], past_key.N, past_value.N [B, KV, T, hd], last_index [B, 1] →
  * logits [B, V] of the token at last_index, their log-sum-exp log_normalizer [B], and
- * new_kv [B, S, layers · 2 · KV · hd]: per layer the keys, then the values.
+ * new_kv [B, layers · 2 · KV, S, hd]: per layer the keys, then the values.
  * Of the T positions of the past only the first past_length are seen.
  */
 export function buildServeGraph(a: Architecture, stored: WeightFile['initializers'], precision: Precision): OnnxGraph {
   const g = new GraphBuilder(stored);
   const queries = a.heads * a.headDim;
-  const keys = a.kvHeads * a.headDim;
   const group = a.heads / a.kvHeads;
   const epsilon = { float: a.normEpsilon };
   const scale = { float: a.headDim ** -0.5 };
@@ -128,9 +127,7 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
   const logprobs = g.add('LogSoftmax', ['logits'], { attributes: { axis: -1 } });
   const firstOf = (x: string) => g.add('Gather', [x, g.int(0)], { attributes: { axis: 1 } }); // [B, V] → [B]
   g.add('Sub', [firstOf('logits'), firstOf(logprobs)], { outputs: ['log_normalizer'] });
-  // [B, layers · 2 · KV, S, hd] → [B, S, layers · 2 · KV · hd]
-  const fresher = g.transpose(g.add('Concat', newKeysAndValues, { attributes: { axis: 1 } }), [0, 2, 1, 3]);
-  g.add('Reshape', [fresher, tokenShape(a.layers * 2 * keys)], { outputs: ['new_kv'] });
+  g.add('Concat', newKeysAndValues, { attributes: { axis: 1 }, outputs: ['new_kv'] });
 
   const inputs: ValueInfo[] = [
     { name: 'input_ids', type: 'int64', dims: ['batch', 'step'] },
@@ -147,6 +144,6 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
   return g.finish(inputs, [
     { name: 'logits', type: 'float32', dims: ['batch', a.vocabSize] },
     { name: 'log_normalizer', type: 'float32', dims: ['batch'] },
-    { name: 'new_kv', type: 'float32', dims: ['batch', 'step', a.layers * 2 * keys] },
+    { name: 'new_kv', type: 'float32', dims: ['batch', a.layers * 2 * a.kvHeads, 'step', a.headDim] },
   ]);
 }
