@@ -11,7 +11,7 @@ const TOKENS = 48;
 
 export type Agreement = { peers: string[]; tokens: number; differing: string[] };
 
-/** Greedy continuations of one prompt by each float32 peer, held against the first's. */
+/** Greedy continuations of one prompt by each float32 peer, held against the first's. For stories15M. */
 export async function checkAgreement(cache: Cache, model: Model, threads: number): Promise<Agreement> {
   const said = new Map<string, string>();
   const peers = CONTENDERS.filter(isFloat32);

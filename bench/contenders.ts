@@ -7,9 +7,9 @@ import { connect } from '../shared/database/connect.ts';
 import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
 import { readCheckpoint } from '../shared/policy/checkpoint.ts';
+import { writePolicyGraphs } from '../shared/policy/graph.ts';
 import type { PrecisionName } from '../shared/policy/precision/precision.ts';
 import { importPolicy } from '../shared/policy/publish.ts';
-import { activatePolicy } from '../shared/policy/registry.ts';
 import { openFolderStore } from '../shared/policy/store.ts';
 import { type Cache, digestSources } from './cache.ts';
 import type { Storage } from './floor.ts';
@@ -39,6 +39,7 @@ export const CONTENDERS: Contender[] = [
   attune('attune-http', 'row8'),
   { name: 'transformers:q8', program: 'transformers', variant: 'q8', storage: int8(8) },
   { name: 'llama:Q8_0', program: 'llama', variant: 'Q8_0', storage: int8(8.5) },
+  { name: 'llama-ordered:Q8_0', program: 'llama', variant: 'Q8_0 ordered', storage: int8(8.5) },
   { name: 'llama:Q4_0', program: 'llama', variant: 'Q4_0', storage: int8(4.5) },
   attune('attune', 'fp32'),
   attune('attune-http', 'fp32'),
@@ -60,32 +61,35 @@ export function whyAbsent(contender: Contender, cache: Cache): string | null {
 
 /** The file or folder that the contender loads. */
 export async function prepare({ program, variant }: Contender, cache: Cache, model: Model): Promise<string> {
-  if (program === 'llama') return prepareGguf(cache, model, variant as GgufType);
+  if (program === 'llama') return prepareGguf(cache, model, variant.split(' ')[0] as GgufType);
   if (program === 'transformers') return prepareHubModel(cache, model, variant);
   const home = await prepareHome(cache, model, variant as PrecisionName);
   const policies = path.join(home, 'policies');
   return program === 'attune-http' ? home : path.join(policies, (await readdir(policies))[0]!);
 }
 
-/** An Attune of its own, whose one policy is the model at this precision: what `attune policies import` makes. */
+/** The home of an Attune whose one policy is the model at this precision, as `attune policies import` makes it. */
 async function prepareHome(cache: Cache, model: Model, precision: PrecisionName): Promise<string> {
-  const sources = ['shared/policy/', 'shared/policy/precision/', 'shared/onnx/', 'shared/database/'];
+  const sources = ['shared/policy/', 'shared/policy/precision/', 'shared/onnx/'];
   const version = await digestSources(sources, path.basename(model.folder));
   return cache.make(`${model.name}/attune-${precision}`, version, async (draft) => {
-    const postgres = await openPostgres(draft);
+    // Importing wants a database. It is not the home's own, because a Postgres does not move with its folder.
+    const postgres = await openPostgres(path.join(cache.folder, 'import'));
     await migrateDatabase(postgres.url);
     const connection = connect(postgres.url, { name: 'attune bench', max: 2 });
-    const store = await openFolderStore(path.join(draft, 'policies'));
-    const options = { precision, isPrecisionDemanded: true };
-    const id = await importPolicy(connection.db, store, model.folder, model.name, options);
-    await activatePolicy(connection.db, id, 'bench');
-    await connection.close();
-    await postgres.leave();
+    try {
+      const store = await openFolderStore(path.join(draft, 'policies'));
+      const options = { precision, isPrecisionDemanded: true };
+      await importPolicy(connection.db, store, model.folder, model.name, options);
+    } finally {
+      await connection.close();
+      await postgres.leave();
+    }
   });
 }
 
 async function prepareHubModel(cache: Cache, model: Model, dtype: string): Promise<string> {
-  const sources = ['bench/hub-graph.ts', 'bench/quantize.py', 'shared/onnx/'];
+  const sources = ['bench/hub-graph.ts', 'bench/quantize.py', 'shared/onnx/', 'shared/policy/graph-model.ts'];
   const folder = await cache.make(
     `${model.name}/hub`,
     await digestSources(sources, path.basename(model.folder)),
@@ -94,7 +98,9 @@ async function prepareHubModel(cache: Cache, model: Model, dtype: string): Promi
       await cp(model.folder, draft, { recursive: true, filter: (from) => !isWeights(from) });
       const { architecture, weights } = await readCheckpoint(model.folder);
       await mkdir(path.join(draft, 'onnx'));
-      await writeHubGraph(path.join(draft, 'onnx'), architecture, weights);
+      // The fused attention is for heads of whole vectors; for others the hub too has the plain graph.
+      if (architecture.headDim % 16 === 0) await writeHubGraph(path.join(draft, 'onnx'), architecture, weights);
+      else await writePolicyGraphs(draft, architecture, weights);
     },
   );
   const onnx = path.join(folder, 'onnx');

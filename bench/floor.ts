@@ -21,6 +21,12 @@ export async function measureFloor(threads: number): Promise<Floor> {
   };
 }
 
+/** The better of two measurements in each: what disturbs a machine only ever slows it. */
+export function betterOf(a: Floor, b: Floor): Floor {
+  const best = (name: keyof Floor) => Math.max(a[name], b[name]);
+  return { read: best('read'), float32: best('float32'), int8: best('int8') };
+}
+
 /** Tokens per second that no decoding can exceed, with so many streams whose caches hold so many tokens. */
 export function boundDecoding(floor: Floor, a: Architecture, storage: Storage, streams: number, held: number): number {
   const weights = countWeights(a) + a.vocabSize * a.hiddenSize;

@@ -4,6 +4,7 @@ import { open } from 'node:fs/promises';
 import type { Architecture } from '../shared/policy/architecture.ts';
 import { nameByte } from '../shared/policy/bpe.ts';
 import type { Tensor, Weights } from '../shared/policy/safetensors.ts';
+import { BLOCK, encodeQ4, encodeQ8, Q4_BYTES, Q8_BYTES } from './gguf-blocks.ts';
 
 export const GGUF_TYPES = ['F32', 'Q8_0', 'Q4_0'] as const;
 export type GgufType = (typeof GGUF_TYPES)[number];
@@ -11,15 +12,14 @@ export type GgufType = (typeof GGUF_TYPES)[number];
 type Stored = { id: number; blockBytes: number; block: number; encode(data: Float32Array): Uint8Array };
 type Entry = { name: string; tensor: Tensor; type: Stored };
 
-const BLOCK = 32;
 const ALIGNMENT = 32;
 const FILE_TYPE: Record<GgufType, number> = { F32: 0, Q8_0: 7, Q4_0: 2 };
 
 const TYPES: Record<GgufType | 'F16', Stored> = {
   F32: { id: 0, block: 1, blockBytes: 4, encode: bytesOf },
   F16: { id: 1, block: 1, blockBytes: 2, encode: (data) => bytesOf(new Float16Array(data)) },
-  Q8_0: { id: 8, block: BLOCK, blockBytes: 34, encode: encodeQ8 },
-  Q4_0: { id: 2, block: BLOCK, blockBytes: 18, encode: encodeQ4 },
+  Q8_0: { id: 8, block: BLOCK, blockBytes: Q8_BYTES, encode: encodeQ8 },
+  Q4_0: { id: 2, block: BLOCK, blockBytes: Q4_BYTES, encode: encodeQ4 },
 };
 
 export async function writeGguf(path: string, a: Architecture, weights: Weights, type: GgufType): Promise<void> {
@@ -133,40 +133,6 @@ function pairRotations({ shape, data }: Tensor, heads: number): Tensor {
     paired.set(data.subarray(row * columns, (row + 1) * columns), to * columns);
   }
   return { shape, data: paired };
-}
-
-/** 32 numbers are a half-float scale and 32 signed bytes. */
-function encodeQ8(data: Float32Array): Uint8Array {
-  return encodeBlocks(data, TYPES.Q8_0.blockBytes, (block, bytes, view) => {
-    const largest = block.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-    const scale = largest / 127;
-    view.setFloat16(0, scale, true);
-    for (let i = 0; i < BLOCK; i++) bytes[2 + i] = scale === 0 ? 0 : Math.round(block[i]! / scale);
-  });
-}
-
-/** 32 numbers are a half-float scale and 32 times four bits, number i beside number i + 16; the largest becomes −8. */
-function encodeQ4(data: Float32Array): Uint8Array {
-  return encodeBlocks(data, TYPES.Q4_0.blockBytes, (block, bytes, view) => {
-    const largest = block.reduce((most, x) => (Math.abs(x) > Math.abs(most) ? x : most), 0);
-    const scale = largest / -8;
-    view.setFloat16(0, scale, true);
-    const level = (x: number) => (scale === 0 ? 8 : Math.min(15, Math.floor(x / scale + 8.5)));
-    for (let i = 0; i < BLOCK / 2; i++) bytes[2 + i] = level(block[i]!) | (level(block[i + BLOCK / 2]!) << 4);
-  });
-}
-
-function encodeBlocks(
-  data: Float32Array,
-  blockBytes: number,
-  encode: (block: Float32Array, bytes: Uint8Array, view: DataView) => void,
-): Uint8Array {
-  const encoded = new Uint8Array((data.length / BLOCK) * blockBytes);
-  for (let at = 0, to = 0; at < data.length; at += BLOCK, to += blockBytes) {
-    const view = new DataView(encoded.buffer, to, blockBytes);
-    encode(data.subarray(at, at + BLOCK), encoded.subarray(to, to + blockBytes), view);
-  }
-  return encoded;
 }
 
 function bytesOf(data: Float32Array | Float16Array): Uint8Array {

@@ -15,9 +15,11 @@ export type Figures = {
   gapP95: number;
   peakMiB: number;
   loadSeconds: number;
+  /** Cores that others kept busy meanwhile. */
+  others: number;
 };
 
-export function measure({ streams, peakBytes, loadSeconds }: Outcome, promptLength: number): Figures {
+export function measure({ streams, peakBytes, loadSeconds, others }: Outcome, promptLength: number): Figures {
   const all = streams.map(({ marks }) => marks);
   const firsts = all.map((marks) => marks[0]!);
   const lasts = all.map((marks) => marks.at(-1)!);
@@ -33,6 +35,7 @@ export function measure({ streams, peakBytes, loadSeconds }: Outcome, promptLeng
     gapP95: quantile(gaps, 0.95),
     peakMiB: peakBytes / 2 ** 20,
     loadSeconds,
+    others,
   };
 }
 

@@ -1,43 +1,53 @@
 // Turns results into what is read: an aligned table for each case, and how the aims are met.
-import { type CaseResult, type Result, ratio } from './case.ts';
+import { type CaseResult, NOISE, type Result, ratio } from './case.ts';
 
 const REFERENCES = ['transformers:q8', 'llama:Q8_0'];
+
+/** What the columns are, for people. */
+export const LEGEND = `decode/s, prefill/s: tokens per second, of all streams together; best: of the rounds, else their median
+floor: share of what the machine's memory and arithmetic allow; ×tjs, ×llama: times transformers:q8 and llama:Q8_0
+first ms, gap: to a stream's first token, between two of its tokens; MiB: peak of the process that serves
+others: cores that other programs used meanwhile; ?: they did, so that this says little`;
+
+const number = (value: number, digits: number) => (Number.isFinite(value) ? value.toFixed(digits) : '–');
+/** A quotient of figures of which one was disturbed is a question. */
+const mark = (...results: Result[]) => (results.some(({ median }) => median.others > NOISE) ? '?' : '');
 
 type Column = { title: string; show(result: Result): string };
 
 export function writeTable({ results }: CaseResult): string {
-  const number = (value: number, digits: number) => (Number.isFinite(value) ? value.toFixed(digits) : '–');
   const times = (result: Result, figure: 'decode' | 'prefill') =>
     REFERENCES.map((name) => results.find((other) => other.contender === name)).map((reference) =>
-      reference ? number(ratio(result, reference, figure), 2) : '–',
+      reference ? number(ratio(result, reference, figure), 2) + mark(result, reference) : '–',
     );
   const share = (value: number, most: number) =>
     Number.isFinite(value) ? `${((100 * value) / most).toFixed(0)}%` : '–';
   const columns: Column[] = [
     { title: 'peer', show: ({ contender }) => contender },
-    { title: 'decode tok/s', show: ({ median }) => number(median.decode, 0) },
+    { title: 'decode/s', show: ({ median }) => number(median.decode, 0) },
     { title: 'best', show: ({ best }) => number(best.decode, 0) },
-    { title: 'of floor', show: ({ median, floor }) => share(median.decode, floor.decode) },
-    { title: '×tjs q8', show: (result) => times(result, 'decode')[0]! },
-    { title: '×llama Q8_0', show: (result) => times(result, 'decode')[1]! },
-    { title: 'prefill tok/s', show: ({ median }) => number(median.prefill, 0) },
-    { title: 'best', show: ({ best }) => number(best.prefill, 0) },
-    { title: 'of floor', show: ({ median, floor }) => share(median.prefill, floor.prefill) },
-    { title: '×tjs q8', show: (result) => times(result, 'prefill')[0]! },
-    { title: '×llama Q8_0', show: (result) => times(result, 'prefill')[1]! },
-    { title: 'all tok/s', show: ({ median }) => number(median.overall, 0) },
-    { title: 'first token ms', show: ({ median }) => number(median.firstToken, 1) },
-    { title: 'gap p50 ms', show: ({ median }) => number(median.gapMedian, 1) },
+    { title: 'floor', show: ({ median, floor }) => share(median.decode, floor.decode) },
+    { title: '×tjs', show: (result) => times(result, 'decode')[0]! },
+    { title: '×llama', show: (result) => times(result, 'decode')[1]! },
+    { title: 'prefill/s', show: ({ median }) => number(median.prefill, 0) },
+    { title: 'floor', show: ({ median, floor }) => share(median.prefill, floor.prefill) },
+    { title: '×tjs', show: (result) => times(result, 'prefill')[0]! },
+    { title: '×llama', show: (result) => times(result, 'prefill')[1]! },
+    { title: 'first ms', show: ({ median }) => number(median.firstToken, 1) },
+    { title: 'gap p50', show: ({ median }) => number(median.gapMedian, 1) },
     { title: 'p95', show: ({ median }) => number(median.gapP95, 1) },
-    { title: 'peak MiB', show: ({ median }) => number(median.peakMiB, 0) },
+    { title: 'MiB', show: ({ median }) => number(median.peakMiB, 0) },
     { title: 'load s', show: ({ median }) => number(median.loadSeconds, 2) },
+    { title: 'others', show: ({ median }) => number(median.others, 1) },
   ];
   const rows = [columns.map(({ title }) => title), ...results.map((result) => columns.map(({ show }) => show(result)))];
   const widths = columns.map((_, at) => Math.max(...rows.map((row) => row[at]!.length)));
   const lines = rows.map((row) =>
     row.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))).join('  '),
   );
-  const failures = results.flatMap(({ contender, failures }) => failures.map((why) => `  ${contender} failed: ${why}`));
+  const failures = results.flatMap(({ contender, failures }) =>
+    failures.map((why) => `  ${contender} failed: ${why.split('\n')[0]}`),
+  );
   return [...lines, ...failures].join('\n');
 }
 
@@ -76,7 +86,15 @@ const AIMS: Aim[] = [
   },
 ];
 
-export type AimResult = { what: string; promptLength: number; of: string; to: string; least: number; reached: number };
+export type AimResult = {
+  what: string;
+  promptLength: number;
+  of: string;
+  to: string;
+  least: number;
+  reached: number;
+  disturbed: boolean;
+};
 
 /** The aims that these cases can tell of. */
 export function judgeAims(cases: CaseResult[]): AimResult[] {
@@ -87,14 +105,16 @@ export function judgeAims(cases: CaseResult[]): AimResult[] {
         const [ours, theirs] = [of, to].map((name) => results.find(({ contender }) => contender === name));
         if (!ours || !theirs) return [];
         const reached = ratio(ours, theirs, figure);
-        return Number.isFinite(reached) ? [{ what, promptLength, of, to, least, reached }] : [];
+        return Number.isFinite(reached)
+          ? [{ what, promptLength, of, to, least, reached, disturbed: mark(ours, theirs) !== '' }]
+          : [];
       }),
   );
 }
 
 export function writeAims(aims: AimResult[]): string {
-  const lines = aims.map(({ what, promptLength, of, to, least, reached }) => {
-    const verdict = reached >= least ? 'reached' : 'missed';
+  const lines = aims.map(({ what, promptLength, of, to, least, reached, disturbed }) => {
+    const verdict = (reached >= least ? 'reached' : 'missed') + (disturbed ? '?' : '');
     return `${`${what}, prompts of ${promptLength}`.padEnd(42)} ${`${of} / ${to}`.padEnd(34)} ${reached.toFixed(2).padStart(5)}  aim ${least.toFixed(2)}  ${verdict}`;
   });
   return lines.join('\n');

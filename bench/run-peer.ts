@@ -27,10 +27,10 @@ export async function runPeer(program: PeerProgram, plan: Plan): Promise<Outcome
     return await new Promise<Outcome>((resolve, reject) => {
       child.on('message', (message: FromPeer) => {
         if ('outcome' in message) resolve(message.outcome);
-        else reject(new Error(`${program} ${plan.variant}: ${message.failure}`));
+        else reject(new Error(`${program} ${plan.variant}: ${message.failure}\n${said}`));
       });
       child.on('error', reject);
-      child.on('close', (code, signal) => {
+      child.on('exit', (code, signal) => {
         reject(new Error(`${program} ${plan.variant}: its process ended (${signal ?? code}): ${said.trim()}`));
       });
       child.send(plan);
@@ -53,9 +53,10 @@ function environmentOf(program: PeerProgram): NodeJS.ProcessEnv {
   return program.startsWith('attune') ? { ...env, MALLOC_MMAP_THRESHOLD_: '131072' } : env;
 }
 
+// 'exit' and not 'close', which never comes where this side has closed the channel.
 async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
-  const end = new Promise((resolve) => child.once('close', resolve));
+  const end = new Promise((resolve) => child.once('exit', resolve));
   const impatience = setTimeout(() => child.kill('SIGKILL'), 20_000);
   await end;
   clearTimeout(impatience);

@@ -9,10 +9,10 @@ import { checkAgreement } from './agreement.ts';
 import { Cache } from './cache.ts';
 import { type CaseResult, type Entry, runCase } from './case.ts';
 import { CONTENDERS, type Contender, FURTHER, prepare, whyAbsent } from './contenders.ts';
-import { type Floor, measureFloor } from './floor.ts';
+import { betterOf, type Floor, measureFloor } from './floor.ts';
 import { listModels, type Model, openModel } from './models.ts';
 import { installPython } from './python.ts';
-import { judgeAims, writeAims, writeTable } from './report.ts';
+import { judgeAims, LEGEND, writeAims, writeTable } from './report.ts';
 import { endPeers } from './run-peer.ts';
 
 const AIMED_AT = 'smollm2-135m-random';
@@ -79,6 +79,7 @@ type Options = {
 const say = (line: string) => console.error(`bench: ${line}`);
 
 async function main(options: Options): Promise<void> {
+  if (process.platform !== 'linux') throw new AttuneError('bench:serve reads /proc and so runs on Linux only');
   const cache = new Cache(options.cache, say);
   say(`models and packages are kept in ${cache.folder}`);
   if (options.setup) return installPython(cache);
@@ -88,8 +89,8 @@ async function main(options: Options): Promise<void> {
   const names = options.models ?? (options.model.length > 0 ? [] : listModels(process.env));
 
   say('measuring the floor');
-  const floor = await measureFloor(threads);
-  console.log(describeMachine(threads, floor));
+  let floor = await measureFloor(threads);
+  console.log(`${describeMachine(threads, floor)}\n\n${LEGEND}\n`);
   const report: object[] = [];
   for (const name of [...names, ...options.model]) {
     const model = await openModel(cache, name, process.env);
@@ -103,9 +104,11 @@ async function main(options: Options): Promise<void> {
     const cases: CaseResult[] = [];
     for (const promptLength of options.prompts ?? (options.quick ? [32] : [32, 256])) {
       for (const streams of options.streams ?? (options.quick ? [1, 16] : [1, 4, 8, 16])) {
+        floor = betterOf(floor, await measureFloor(threads));
         const work = { streams, promptLength, tokens };
         const result = await runCase(work, entries, architecture, floor, { threads, rounds, stop: stop.signal }, say);
         cases.push(result);
+        if (result.results.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
         console.log(`\n${describeCase(model, result, rounds)}\n${writeTable(result)}`);
       }
     }
@@ -152,12 +155,8 @@ function describeMachine(threads: number, floor: Floor): string {
 Floor: reads ${giga(floor.read)} GB/s, multiplies ${giga(floor.float32)} GFLOP/s in float32 and ${giga(floor.int8)} Gop/s in int8`;
 }
 
-function describeCase({ name }: Model, { streams, promptLength, tokens, others }: CaseResult, rounds: number): string {
-  const most = Math.max(...others);
-  const mean = others.reduce((sum, value) => sum + value, 0) / others.length;
-  const noise = most > 0.2 ? ` · NOT QUIET: others used ${mean.toFixed(1)} cores, ${most.toFixed(1)} at most` : '';
-  const of = `${streams} × (${promptLength} + ${tokens}) tokens`;
-  return `${name} · ${of} · median of ${rounds} and the best${noise}`;
+function describeCase({ name }: Model, { streams, promptLength, tokens }: CaseResult, rounds: number): string {
+  return `${name} · ${streams} × (${promptLength} + ${tokens}) tokens · ${rounds} round${rounds > 1 ? 's' : ''}`;
 }
 
 try {

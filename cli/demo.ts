@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { runDemo } from '../demo/demo.ts';
+import { returnFreedMemory } from './allocator.ts';
 import { orStopped } from './room.ts';
 import { startEverything } from './start.ts';
 
@@ -23,8 +24,12 @@ export function addDemo(program: Command): void {
     )
     .action(async (options: { out: string; url?: string }) => {
       const log = (line: string) => console.log(line);
-      if (options.url) await runDemo({ url: options.url, apiKey: process.env.API_KEY?.split(',')[0], out: options.out, log });
-      else await withOwnAttune((url) => runDemo({ url, out: options.out, log }));
+      if (options.url)
+        await runDemo({ url: options.url, apiKey: process.env.API_KEY?.split(',')[0], out: options.out, log });
+      else {
+        returnFreedMemory();
+        await withOwnAttune((url) => runDemo({ url, out: options.out, log }));
+      }
       process.exit(0);
     });
 }

@@ -6,6 +6,7 @@ import { startEdge } from '../edge/node.ts';
 import { connect } from '../shared/database/connect.ts';
 import { ensurePolicy } from '../shared/policy/default.ts';
 import { openFolderStore } from '../shared/policy/store.ts';
+import { returnFreedMemory } from './allocator.ts';
 import { openRoom, untilStopped } from './room.ts';
 
 export function addServe(program: Command): void {
@@ -14,6 +15,7 @@ export function addServe(program: Command): void {
     .description('run the API alone')
     .addHelpText('after', '\nExamples:\n  $ DATABASE_URL=postgres://… HOST=0.0.0.0 API_KEY=… npx attune serve\n')
     .action(async () => {
+      returnFreedMemory();
       const stopped = untilStopped();
       const room = await openRoom((line) => console.log(`attune: ${line}`));
       try {

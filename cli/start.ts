@@ -12,6 +12,7 @@ import { type Release, tryLock } from '../shared/database/lock.ts';
 import { AttuneError } from '../shared/error.ts';
 import { ensurePolicy } from '../shared/policy/default.ts';
 import { openFolderStore } from '../shared/policy/store.ts';
+import { returnFreedMemory } from './allocator.ts';
 import { openRoom, untilStopped } from './room.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
@@ -27,6 +28,7 @@ export function addStart(program: Command): void {
 const say = (line: string) => console.log(`attune: ${line}`);
 
 async function start(): Promise<void> {
+  returnFreedMemory();
   const stopped = untilStopped();
   const everything = await startEverything(process.env, say);
   greet(everything.url, everything.needsKey);

@@ -59,8 +59,6 @@ export async function openFleet(): Promise<Fleet> {
       const child = spawn(process.execPath, [CLI, 'serve'], {
         env: {
           ...process.env,
-          // As npm start has it: without this the allocator keeps a policy's memory when the policy is gone.
-          MALLOC_MMAP_THRESHOLD_: '131072',
           DATABASE_URL: room.databaseUrl,
           ATTUNE_HOME: home,
           PORT: '0',

@@ -9,7 +9,7 @@ export type Streamed = {
   text: string;
   /** Every policy that a chunk named. */
   policies: Set<string>;
-  /** Milliseconds between chunks that carried text. */
+  /** Milliseconds between chunks before the last; with logprobs there is one for each token, without, one for each text. */
   gaps: number[];
   /** Whether it came to its end: `[DONE]` and no error. */
   isWhole: boolean;
@@ -17,7 +17,7 @@ export type Streamed = {
 };
 
 /** POST /v1/completions with stream: true, read to its end. Never throws: what went wrong is in `error`. */
-export async function readStream(url: string, body: Json, onText: () => void = () => {}): Promise<Streamed> {
+export async function readStream(url: string, body: Json, onToken: () => void = () => {}): Promise<Streamed> {
   const seen: Streamed = { status: 0, id: '', text: '', policies: new Set(), gaps: [], isWhole: false, error: null };
   let last = 0;
   try {
@@ -46,12 +46,12 @@ export async function readStream(url: string, body: Json, onText: () => void = (
         seen.policies.add(chunk.model).add(chunk.system_fingerprint);
         const [choice] = chunk.choices;
         seen.id = choice?.generation_id ?? seen.id;
-        if (!choice?.text) continue;
-        seen.text += choice.text;
+        seen.text += choice?.text ?? '';
+        if (!choice || choice.finish_reason) continue;
         const now = performance.now();
         if (last > 0) seen.gaps.push(now - last);
         last = now;
-        onText();
+        onToken();
       }
     }
   } catch (error) {

@@ -27,7 +27,9 @@ const environment = z.object({
     .optional()
     .describe('Postgres to use instead of the embedded one'),
   MAX_BODY_BYTES: whole(1024).default(1_048_576).describe('largest request body; imports stream and are not limited'),
-  SERVE_THREADS: whole(1).default(1).describe('ONNX Runtime threads of the serving policy'),
+  SERVE_THREADS: whole(1)
+    .optional()
+    .describe('threads inside one operator of the serving policy; all cores unless told'),
   MAX_ROWS: whole(1).default(16).describe('generations decoded together in one batch'),
   MAX_QUEUE: whole(1).default(256).describe('generations that may wait; one more is answered 429'),
   PRECISION: z

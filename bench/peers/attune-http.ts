@@ -17,7 +17,7 @@ servePeer(async ({ source, threads, batch }) => {
     },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
-  const ended = new Promise((resolve) => server.once('close', resolve));
+  const ended = new Promise((resolve) => server.once('exit', resolve));
   const url = await waitForUrl(server);
   return {
     generate({ prompts, tokens }: Batch) {
@@ -35,9 +35,7 @@ servePeer(async ({ source, threads, batch }) => {
 function waitForUrl(server: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     server.once('message', (message: { url: string }) => resolve(message.url));
-    server.once('close', (code, signal) =>
-      reject(new Error(`the server ended (${signal ?? code}) before it listened`)),
-    );
+    server.once('exit', (code, signal) => reject(new Error(`the server ended (${signal ?? code}) before it listened`)));
   });
 }
 

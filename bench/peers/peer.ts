@@ -1,6 +1,7 @@
 // What every peer's process does: takes one plan from its parent, loads, warms up, runs the case once, tells, ends. One
 // process for each measurement, so that its peak memory and its threads are its own. It measures nothing but itself.
 import { readFile } from 'node:fs/promises';
+import { watchOthers } from './others.ts';
 
 export type Batch = { prompts: number[][]; tokens: number };
 
@@ -17,7 +18,13 @@ export type Plan = {
 /** One generation: when each of its tokens came, in milliseconds after all were asked for. */
 export type Stream = { marks: number[]; tokenIds: number[] };
 
-export type Outcome = { streams: Stream[]; loadSeconds: number; peakBytes: number };
+export type Outcome = {
+  streams: Stream[];
+  loadSeconds: number;
+  peakBytes: number;
+  /** Cores that others kept busy meanwhile. */
+  others: number;
+};
 
 export type Peer = {
   /** Starts all prompts together and resolves when each has its tokens, greedily chosen. */
@@ -46,12 +53,14 @@ async function run(open: (plan: Plan) => Promise<Peer>, plan: Plan): Promise<Out
   const loadSeconds = performance.now() / 1000;
   try {
     if (plan.warmUp) await peer.generate(plan.warmUp);
+    const endWatch = watchOthers(peer.pid ? [process.pid, peer.pid] : [process.pid]);
     const streams = await peer.generate(plan.batch);
+    const others = endWatch();
     for (const { marks } of streams) {
       if (marks.length !== plan.batch.tokens)
         throw new Error(`a generation has ${marks.length} tokens, ${plan.batch.tokens} were asked for`);
     }
-    return { streams, loadSeconds, peakBytes: await readPeak(peer.pid ?? process.pid) };
+    return { streams, loadSeconds, peakBytes: await readPeak(peer.pid ?? process.pid), others };
   } finally {
     await peer.close();
   }

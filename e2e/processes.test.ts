@@ -1,0 +1,159 @@
+// Three API processes behind one address, which share Postgres and the policy store and nothing else: whoever asks may
+// be answered by any of them, a swap reaches all, and one that dies takes nothing with it.
+
+import assert from 'node:assert/strict';
+import { connect, createServer, type Socket } from 'node:net';
+import { after, test } from 'node:test';
+import { inArray } from 'drizzle-orm';
+import { activations, generations, preferences } from '../shared/database/schema.ts';
+import { activatePolicy } from '../shared/policy/registry.ts';
+import { openFleet, until } from './fleet.ts';
+import { readStream } from './read-stream.ts';
+import type { Json } from './stage.ts';
+
+const fleet = await openFleet();
+const { db, sql } = fleet.connection;
+const policies = [await fleet.importTiny({ seed: 1 }), await fleet.importTiny({ seed: 2 })];
+await activatePolicy(db, policies[0]!, 'test');
+// One after the other, so that the second and third find the tables and the policy there, as they do in service.
+const servers = [await fleet.launch(), await fleet.launch(), await fleet.launch()];
+
+/** A balancer of the simplest kind: each connection to the next server; those that do not answer are passed over. */
+const alive = [...servers];
+let turn = 0;
+const balancer = createServer((client) => {
+  const server = alive[turn++ % alive.length]!;
+  const upstream = connect(Number(new URL(server.url).port), '127.0.0.1');
+  const drop = (socket: Socket) => () => socket.destroy();
+  client.on('error', drop(upstream)).on('close', drop(upstream));
+  upstream.on('error', drop(client)).on('close', drop(client));
+  client.pipe(upstream).pipe(client);
+});
+await new Promise<void>((resolve) => balancer.listen(0, '127.0.0.1', resolve));
+const { port } = balancer.address() as { port: number };
+const address = `http://127.0.0.1:${port}`;
+after(() => balancer.close());
+
+/** One request on a connection of its own, so that each goes to the next server. */
+async function send(target: string, json?: unknown): Promise<{ status: number; body: Json }> {
+  const response = await fetch(address + target, {
+    ...(json === undefined ? {} : { method: 'POST', body: JSON.stringify(json) }),
+    headers: { 'content-type': 'application/json', connection: 'close' },
+  });
+  return { status: response.status, body: await response.json() };
+}
+
+const servedBy = async (url: string) => ((await (await fetch(`${url}/health`)).json()) as Json).policy;
+
+let serving = policies[0]!;
+
+/** Swaps as `announce` does it: every server follows within two seconds. On a busy machine the best of three counts. */
+async function assertSwaps(announce: (id: string) => Promise<unknown>, among = servers): Promise<void> {
+  const slowest: number[] = [];
+  do {
+    serving = policies.find((id) => id !== serving)!;
+    await announce(serving);
+    const began = performance.now();
+    await Promise.all(among.map(({ url }) => until(10_000, async () => (await servedBy(url)) === serving)));
+    slowest.push(Math.round(performance.now() - began));
+  } while (Math.min(...slowest) >= 2000 && slowest.length < 3);
+  assert.ok(Math.min(...slowest) < 2000, `the slowest server took ${slowest} ms`);
+}
+
+const promote = (id: string) => activatePolicy(db, id, 'test');
+
+test('a comparison made at one server is voted on at another and read at a third', async () => {
+  const messages = [{ role: 'user', content: 'Once' }];
+  for (let round = 0; round < 3; round++) {
+    const made = await send('/v1/comparisons', { messages, max_tokens: 5, seed: round });
+    assert.equal(made.status, 200, JSON.stringify(made.body));
+    const voted = await send('/v1/preferences', { comparison: made.body.id, choice: 'a', rater: 'test' });
+    assert.equal(voted.status, 200, JSON.stringify(voted.body));
+    const read = await send(`/v1/comparisons/${made.body.id}`);
+    assert.equal(read.status, 200);
+    assert.equal(read.body.id, made.body.id);
+
+    const completion = await send('/v1/chat/completions', { messages, max_tokens: 5, seed: round });
+    const stored = await send(`/v1/chat/completions/${completion.body.id}`);
+    assert.deepEqual(stored.body.choices, completion.body.choices);
+  }
+});
+
+test('a stream can come from any server, and the same seed gives the same text at all', async () => {
+  const body = { prompt: 'Once upon', max_tokens: 12, seed: 5 };
+  const streams = await Promise.all(servers.map(({ url }) => readStream(url, body)));
+  assert.ok(streams.every(({ isWhole }) => isWhole));
+  assert.equal(new Set(streams.map(({ text }) => text)).size, 1);
+  const again = await Promise.all(Array.from({ length: 9 }, () => readStream(address, body)));
+  assert.ok(again.every(({ isWhole, text }) => isWhole && text === streams[0]!.text));
+});
+
+test('a swap reaches every server within two seconds', () => assertSwaps(promote));
+
+test('a swap whose notice was lost reaches them within two seconds too', () =>
+  assertSwaps((id) => db.insert(activations).values({ policy_id: id, reason: 'test' })));
+
+test('so does one that comes while their connections to Postgres are cut', async () => {
+  await assertSwaps(async (id) => {
+    const listeners = await sql`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where application_name = 'attune edge' and query ilike '%listen%'`;
+    assert.equal(listeners.length, servers.length);
+    await promote(id);
+  });
+  await assertSwaps(async (id) => {
+    await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'attune edge'`;
+    await promote(id);
+  });
+  for (const { url } of servers) assert.equal((await fetch(`${url}/health`)).status, 200);
+});
+
+test('a server killed under load takes nothing acknowledged with it, and the others go on', async () => {
+  const acknowledged = { generations: [] as string[], preferences: [] as string[] };
+  let failures = 0;
+  let isOver = false;
+  const client = async (name: number) => {
+    for (let at = 0; !isOver; at++) {
+      try {
+        const { status, body } = await send('/v1/completions', { prompt: 'Once', max_tokens: 8, seed: at });
+        assert.equal(status, 200, JSON.stringify(body));
+        acknowledged.generations.push(body.choices[0].generation_id);
+        const pair = { prompt: `Killed ${name} ${at}`, chosen: ' yes', rejected: ' no', rater: 'test' };
+        const vote = await send('/v1/preferences', pair);
+        assert.equal(vote.status, 200, JSON.stringify(vote.body));
+        acknowledged.preferences.push(vote.body.id);
+      } catch (error) {
+        // A connection that broke, which is what a client of a killed process sees; an answer would be an assertion's.
+        if (error instanceof assert.AssertionError) throw error;
+        failures++;
+      }
+    }
+  };
+  const clients = Array.from({ length: 6 }, (_, name) => client(name));
+  await until(10_000, () => acknowledged.preferences.length > 20);
+  assert.equal(failures, 0);
+  const killed = servers[0]!;
+  await killed.kill();
+  alive.splice(alive.indexOf(killed), 1);
+  const failedAtOnce = failures;
+  const atKill = acknowledged.preferences.length;
+  await until(10_000, () => acknowledged.preferences.length > atKill + 20);
+  isOver = true;
+  await Promise.all(clients);
+  // What was under way there, at most one request of each client; nothing once the balancer knows.
+  assert.ok(failures - failedAtOnce <= clients.length, `${failures} failures, ${failedAtOnce} of them at once`);
+
+  const stored = {
+    generations: await db
+      .select({ id: generations.id })
+      .from(generations)
+      .where(inArray(generations.id, acknowledged.generations)),
+    preferences: await db
+      .select({ id: preferences.id })
+      .from(preferences)
+      .where(inArray(preferences.id, acknowledged.preferences)),
+  };
+  assert.equal(stored.generations.length, acknowledged.generations.length);
+  assert.equal(stored.preferences.length, acknowledged.preferences.length);
+  await assertSwaps(promote, alive);
+});
