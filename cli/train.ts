@@ -1,5 +1,6 @@
 // attune train: one round now, or the trainer's schedule until stopped.
 
+import { constants, setPriority } from 'node:os';
 import type { Command } from 'commander';
 import { AttuneError } from '../shared/error.ts';
 import { startTrainer, trainOnce } from '../trainer/main.ts';
@@ -39,6 +40,8 @@ async function trainNow(settings: Arguments[0], databaseUrl: string): Promise<vo
 }
 
 async function stay(settings: Arguments[0], databaseUrl: string): Promise<void> {
+  // In the background: whoever serves on this machine goes first.
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   const orphaned = new Promise((resolve) => process.once('disconnect', resolve));
   const trainer = await startTrainer(settings, databaseUrl, watch);
   await Promise.race([untilStopped(), orphaned]);

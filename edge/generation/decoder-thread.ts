@@ -1,5 +1,6 @@
 // The inside of a policy's thread: loads its serving graph, checks that it computes, then decodes until told to close.
 // ONNX Runtime blocks the thread that loads or runs a model; here that is nobody else's.
+import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Tensor } from 'onnxruntime-node';
@@ -8,9 +9,15 @@ import { openSession } from '../../shared/decoder/session.ts';
 import type { FromThread, ThreadOptions, ToThread } from './messages.ts';
 import { Scheduler } from './scheduler.ts';
 
+const NICENESS = 5;
+
 const port = parentPort!;
 const options = workerData as ThreadOptions;
 const post = (message: FromThread) => port.postMessage(message);
+
+// On Linux a priority is a thread's own, and ONNX Runtime's threads inherit this one's: the API, which has little to do
+// and must do it at once, goes before the decoder wherever both want a core.
+if (process.platform === 'linux') setPriority(NICENESS);
 
 try {
   serve(await openDecoder());
