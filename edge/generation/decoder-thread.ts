@@ -54,7 +54,7 @@ async function warmUp(decoder: Decoder): Promise<void> {
 }
 
 function serve(decoder: Decoder): void {
-  const scheduler = new Scheduler(decoder, options);
+  const scheduler = new Scheduler(decoder, options, (events) => post({ type: 'events', events }));
   let isRunning = false;
   let isClosing = false;
 

@@ -1,6 +1,6 @@
 // What a policy's thread and the main thread say to each other.
 import type { Architecture } from '../../shared/policy/architecture.ts';
-import type { Job } from './job.ts';
+import type { Job, JobEvent } from './job.ts';
 import type { SchedulerOptions, Turn } from './scheduler.ts';
 
 export type ThreadOptions = SchedulerOptions & {
@@ -19,4 +19,7 @@ export type ToThread =
 
 export type FromThread =
   /** Loaded, warmed up, and its logits are finite. */
-  { type: 'ready' } | { type: 'unusable'; reason: string } | ({ type: 'turn' } & Turn);
+  | { type: 'ready' }
+  | { type: 'unusable'; reason: string }
+  | { type: 'events'; events: JobEvent[] }
+  | ({ type: 'turn' } & Turn);

@@ -46,9 +46,9 @@ export class PolicyThread {
   private constructor(worker: Worker, onTurn: (report: Turn['report']) => void) {
     this.worker = worker;
     worker.on('message', (message: FromThread) => {
-      if (message.type !== 'turn') return;
+      if (message.type !== 'turn' && message.type !== 'events') return;
       for (const event of message.events) this.dispatch(event);
-      onTurn(message.report);
+      if (message.type === 'turn') onTurn(message.report);
     });
     let reason: Error | null = null;
     worker.on('error', (error: Error) => {

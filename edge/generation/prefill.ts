@@ -12,6 +12,9 @@ export type Prompt = { choice: Choice; ends: number[]; done: number; prefix: Pre
 /** Padding costs as much as tokens: prompts that differ more in length than a run of its own costs are not joined. */
 const MOST_PADDING = 16;
 
+/** Tokens in one run of short prompts while nobody decodes. */
+const BURST = 512;
+
 export class Prefill {
   /** Tokens computed, and tokens that were known, since the last turn began. */
   computed = 0;
@@ -19,7 +22,9 @@ export class Prefill {
   private readonly decoder: Decoder;
   private readonly prefixes: Prefixes;
   private readonly emit: (event: JobEvent) => void;
+  /** In the order in which they came. */
   private prompts: Prompt[] = [];
+  private runs = 0;
 
   constructor(decoder: Decoder, prefixes: Prefixes, emit: (event: JobEvent) => void) {
     this.decoder = decoder;
@@ -40,13 +45,13 @@ export class Prefill {
     this.prompts = this.prompts.filter(({ choice }) => !isGone(choice));
   }
 
-  /** Returns the prompts that are complete now. */
-  async turn(): Promise<Prompt[]> {
+  /** Returns the prompts that are complete now. While nobody decodes a run may be larger, since it stalls nobody. */
+  async turn(isAlone: boolean): Promise<Prompt[]> {
     this.computed = 0;
     this.reused = 0;
     const complete = this.takeComplete();
     for (let budget = CHUNK; budget > 0; ) {
-      const batch = this.chooseBatch(budget);
+      const batch = this.chooseBatch(isAlone ? BURST : budget);
       if (batch.length === 0) break;
       budget -= await this.compute(batch);
       complete.push(...this.takeComplete());
@@ -75,9 +80,20 @@ export class Prefill {
     if (prompt.done > done) this.prefixes.touch(prompt.prefix!);
   }
 
+  /**
+   * Every other run is the oldest's, so that it ends; the runs between are for whoever is nearest to its end, so that
+   * short prompts do not wait for long ones.
+   */
+  private chooseFirst(): Prompt | undefined {
+    const [oldest] = this.prompts;
+    if (!oldest || this.runs % 2 === 0) return oldest;
+    const left = ({ ends, done }: Prompt) => ends.length - done;
+    return this.prompts.reduce((best, prompt) => (left(prompt) < left(best) ? prompt : best), oldest);
+  }
+
   /** The first in line, and, if it is at its beginning, others who are and have about as many tokens. */
   private chooseBatch(budget: number): Prompt[] {
-    const [first] = this.prompts;
+    const first = this.chooseFirst();
     if (!first || nextChunk(first).length > budget) return [];
     const batch = [first];
     if (first.prefix) return batch;
@@ -98,6 +114,7 @@ export class Prefill {
 
   /** Computes the next chunk of each; returns how many tokens that was, padding included. */
   private async compute(batch: Prompt[]): Promise<number> {
+    this.runs++;
     const chunks = batch.map(nextChunk);
     for (const prompt of batch) this.begin(prompt);
     const past = this.decoder.createCache();
@@ -127,8 +144,6 @@ export class Prefill {
     this.computed += chunk.length;
     prompt.prefix = this.prefixes.keep(prompt.prefix, chunk, computed);
     prompt.done++;
-    // Behind the others, so that nobody waits for more than a chunk of a long prompt.
-    this.prompts = [...this.prompts.filter((other) => other !== prompt), prompt];
   }
 
   private begin(prompt: Prompt): void {

@@ -22,6 +22,7 @@ export type Turn = { events: JobEvent[]; report: Omit<StepReport, 'policyId'> };
 export class Scheduler {
   private readonly decoder: Decoder;
   private readonly options: SchedulerOptions;
+  private readonly hear: ((events: JobEvent[]) => void) | undefined;
   private readonly reach: number;
   private readonly queue = new FairQueue<Choice>();
   private readonly prefixes = new Prefixes();
@@ -30,7 +31,9 @@ export class Scheduler {
   private readonly cancelled = new Set<string>();
   private events: JobEvent[] = [];
 
-  constructor(decoder: Decoder, options: SchedulerOptions) {
+  /** `hear` is told of first tokens before the turn's step; without it they come with the turn. */
+  constructor(decoder: Decoder, options: SchedulerOptions, hear?: (events: JobEvent[]) => void) {
+    this.hear = hear;
     this.decoder = decoder;
     this.options = options;
     this.reach = reachWithin(options.kvMemory, decoder.architecture);
@@ -56,13 +59,19 @@ export class Scheduler {
     const began = clock();
     this.dropCancelled();
     this.admit();
-    for (const { choice, prefix } of await this.prefill.turn()) this.rows.start(choice, prefix!);
+    const isAlone = this.rows.count === 0;
+    for (const { choice, prefix } of await this.prefill.turn(isAlone)) this.rows.start(choice, prefix!);
+    if (this.events.length > 0) this.hear?.(this.takeEvents());
     const decoded = this.rows.count;
     await this.rows.step();
     this.prefixes.trim(this.options.kvMemory - this.rows.cache.bytes);
-    const events = this.events;
+    return { events: this.takeEvents(), report: this.report(decoded, clock() - began) };
+  }
+
+  private takeEvents(): JobEvent[] {
+    const { events } = this;
     this.events = [];
-    return { events, report: this.report(decoded, clock() - began) };
+    return events;
   }
 
   /** In the order of the queue: one that there is no room for yet is not overtaken. */
