@@ -26,7 +26,7 @@ export type Result = {
 export type CaseResult = Case & { results: Result[] };
 
 /** Cores' worth of work by others above which a measurement is repeated, and how often. */
-export const NOISE = 0.25;
+const NOISE = 0.25;
 const REPEATS = 2;
 
 export async function runCase(
@@ -92,6 +92,10 @@ async function runQuietly(program: PeerProgram, plan: Plan, stop: AbortSignal): 
     if (again.others < quietest.others) quietest = again;
   }
   return quietest;
+}
+
+export function isDisturbed({ median }: Result): boolean {
+  return median.others > NOISE;
 }
 
 /** Of each round's quotient the median: two that ran one after the other met the same disturbances. */

@@ -1,5 +1,5 @@
-// Turns results into what is read: an aligned table for each case, and how the aims are met.
-import { type CaseResult, NOISE, type Result, ratio } from './case.ts';
+// Turns a case's results into an aligned table.
+import { type CaseResult, isDisturbed, type Result, ratio } from './case.ts';
 
 const REFERENCES = ['transformers:q8', 'llama:Q8_0'];
 
@@ -11,7 +11,7 @@ others: cores that other programs used meanwhile; ?: they did, so that this says
 
 const number = (value: number, digits: number) => (Number.isFinite(value) ? value.toFixed(digits) : '–');
 /** A quotient of figures of which one was disturbed is a question. */
-const mark = (...results: Result[]) => (results.some(({ median }) => median.others > NOISE) ? '?' : '');
+const mark = (...results: Result[]) => (results.some(isDisturbed) ? '?' : '');
 
 type Column = { title: string; show(result: Result): string };
 
@@ -49,81 +49,4 @@ export function writeTable({ results }: CaseResult): string {
     failures.map((why) => `  ${contender} failed: ${why.split('\n')[0]}`),
   );
   return [...lines, ...failures].join('\n');
-}
-
-type Aim = {
-  what: string;
-  streams: number;
-  figure: 'decode' | 'prefill' | 'overall';
-  of: string;
-  to: string;
-  least: number;
-};
-
-/** What the project set out to reach on two cores at the 135M shape. */
-const AIMS: Aim[] = [
-  { what: 'decoding, 1 stream', streams: 1, figure: 'decode', of: 'attune:row8', to: 'transformers:q8', least: 1.5 },
-  { what: 'decoding, 1 stream', streams: 1, figure: 'decode', of: 'attune:row8', to: 'llama:Q8_0', least: 1 },
-  { what: 'decoding, 16 streams', streams: 16, figure: 'decode', of: 'attune:row8', to: 'transformers:q8', least: 2 },
-  { what: 'decoding, 16 streams', streams: 16, figure: 'decode', of: 'attune:row8', to: 'llama:Q8_0', least: 2 },
-  {
-    what: 'decoding, 16 streams',
-    streams: 16,
-    figure: 'decode',
-    of: 'attune:row8',
-    to: 'llama-ordered:Q8_0',
-    least: 2,
-  },
-  { what: 'prefill, 1 stream', streams: 1, figure: 'prefill', of: 'attune:row8', to: 'transformers:q8', least: 1.5 },
-  { what: 'prefill, 1 stream', streams: 1, figure: 'prefill', of: 'attune:row8', to: 'llama:Q8_0', least: 1.5 },
-  {
-    what: 'through HTTP, 1 stream',
-    streams: 1,
-    figure: 'overall',
-    of: 'attune-http:row8',
-    to: 'attune:row8',
-    least: 0.95,
-  },
-  {
-    what: 'through HTTP, 16 streams',
-    streams: 16,
-    figure: 'overall',
-    of: 'attune-http:row8',
-    to: 'attune:row8',
-    least: 0.95,
-  },
-];
-
-export type AimResult = {
-  what: string;
-  promptLength: number;
-  of: string;
-  to: string;
-  least: number;
-  reached: number;
-  disturbed: boolean;
-};
-
-/** The aims that these cases can tell of. */
-export function judgeAims(cases: CaseResult[]): AimResult[] {
-  return AIMS.flatMap(({ what, streams, figure, of, to, least }) =>
-    cases
-      .filter((one) => one.streams === streams)
-      .flatMap(({ promptLength, results }) => {
-        const [ours, theirs] = [of, to].map((name) => results.find(({ contender }) => contender === name));
-        if (!ours || !theirs) return [];
-        const reached = ratio(ours, theirs, figure);
-        return Number.isFinite(reached)
-          ? [{ what, promptLength, of, to, least, reached, disturbed: mark(ours, theirs) !== '' }]
-          : [];
-      }),
-  );
-}
-
-export function writeAims(aims: AimResult[]): string {
-  const lines = aims.map(({ what, promptLength, of, to, least, reached, disturbed }) => {
-    const verdict = (reached >= least ? 'reached' : 'missed') + (disturbed ? '?' : '');
-    return `${`${what}, prompts of ${promptLength}`.padEnd(42)} ${`${of} / ${to}`.padEnd(34)} ${reached.toFixed(2).padStart(5)}  aim ${least.toFixed(2)}  ${verdict}`;
-  });
-  return lines.join('\n');
 }

@@ -6,13 +6,14 @@ import { Command, InvalidArgumentError } from 'commander';
 import { AttuneError } from '../shared/error.ts';
 import { readArchitecture } from '../shared/policy/checkpoint.ts';
 import { checkAgreement } from './agreement.ts';
+import { judgeAims, writeAims } from './aims.ts';
 import { Cache } from './cache.ts';
 import { type CaseResult, type Entry, runCase } from './case.ts';
 import { CONTENDERS, type Contender, FURTHER, prepare, whyAbsent } from './contenders.ts';
 import { betterOf, type Floor, measureFloor } from './floor.ts';
 import { listModels, type Model, openModel } from './models.ts';
 import { installPython } from './python.ts';
-import { judgeAims, LEGEND, writeAims, writeTable } from './report.ts';
+import { LEGEND, writeTable } from './report.ts';
 import { endPeers } from './run-peer.ts';
 
 const AIMED_AT = 'smollm2-135m-random';
@@ -29,7 +30,7 @@ const number = (text: string) => numbers(text)[0]!;
 const program = new Command('bench:serve')
   .description('measures serving speed against transformers.js and llama.cpp; figures depend on a quiet machine')
   .option('--json <file>', 'write everything measured there too')
-  .option('--quick', 'one round, 1 and 16 streams, prompts of 32: minutes instead of hours')
+  .option('--quick', 'one round, 1 and 16 streams, prompts of 32: minutes instead of an hour or two')
   .option('--models <names>', `which of ${listModels(process.env).join(', ')}`, words)
   .option('--model <folder>', 'another one, in Hugging Face layout', (folder, all: string[]) => [...all, folder], [])
   .option('--peers <names>', 'which peers, by family or by name', words)

@@ -2,6 +2,7 @@
 // ONNX Runtime blocks the thread that loads or runs a model; here that is nobody else's.
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Tensor } from 'onnxruntime-node';
 import { Decoder } from '../../shared/decoder/decoder.ts';
@@ -61,6 +62,8 @@ function serve(decoder: Decoder): void {
   async function work(): Promise<void> {
     if (isRunning) return;
     isRunning = true;
+    // What was sent together is heard of together.
+    await setImmediate();
     // Messages come in while a turn awaits the runtime, which lets the event loop turn before each run.
     while (!scheduler.isIdle) {
       post({ type: 'turn', ...(await scheduler.turn()) });

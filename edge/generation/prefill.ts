@@ -1,6 +1,7 @@
 // Computes the prompts of choices that have a row to come to. A turn computes one chunk's worth of tokens: a piece of a
 // long prompt, or several short prompts together. Nothing is computed that is known from another prompt, or that another
 // is about to compute.
+import type { KvCache } from '../../shared/decoder/cache.ts';
 import type { Computed, Decoder } from '../../shared/decoder/decoder.ts';
 import { type Choice, clock, type JobEvent } from './job.ts';
 import { CHUNK, planChunks } from './plan.ts';
@@ -12,8 +13,8 @@ export type Prompt = { choice: Choice; ends: number[]; done: number; prefix: Pre
 /** Padding costs as much as tokens: prompts that differ more in length than a run of its own costs are not joined. */
 const MOST_PADDING = 16;
 
-/** Tokens in one run of short prompts while nobody decodes. */
-const BURST = 512;
+/** Chunks' worth of short prompts in one run. */
+const MOST_TOGETHER = 8;
 
 export class Prefill {
   /** Tokens computed, and tokens that were known, since the last turn began. */
@@ -25,6 +26,8 @@ export class Prefill {
   /** In the order in which they came. */
   private prompts: Prompt[] = [];
   private runs = 0;
+  /** What the last run computed over, where its prompt goes on. */
+  private last: { prefix: Prefix | null; past: KvCache } | null = null;
 
   constructor(decoder: Decoder, prefixes: Prefixes, emit: (event: JobEvent) => void) {
     this.decoder = decoder;
@@ -43,15 +46,18 @@ export class Prefill {
 
   remove(isGone: (choice: Choice) => boolean): void {
     this.prompts = this.prompts.filter(({ choice }) => !isGone(choice));
+    if (this.prompts.every(({ prefix }) => prefix !== this.last?.prefix)) this.last = null;
   }
 
-  /** Returns the prompts that are complete now. While nobody decodes a run may be larger, since it stalls nobody. */
-  async turn(isAlone: boolean): Promise<Prompt[]> {
+  /** Returns the prompts that are complete now; `rows` decode meanwhile, and each is stalled by what is computed. */
+  async turn(rows: number): Promise<Prompt[]> {
     this.computed = 0;
     this.reused = 0;
     const complete = this.takeComplete();
+    // Short prompts share a run, and a larger one where more of them wait than rows are stalled by it.
+    const together = Math.min(MOST_TOGETHER, Math.max(1, Math.floor(this.prompts.length / rows)));
     for (let budget = CHUNK; budget > 0; ) {
-      const batch = this.chooseBatch(isAlone ? BURST : budget);
+      const batch = this.chooseBatch(budget === CHUNK ? together * CHUNK : budget);
       if (batch.length === 0) break;
       budget -= await this.compute(batch);
       complete.push(...this.takeComplete());
@@ -117,22 +123,37 @@ export class Prefill {
     this.runs++;
     const chunks = batch.map(nextChunk);
     for (const prompt of batch) this.begin(prompt);
-    const past = this.decoder.createCache();
-    const blocks = blocksOf(batch[0]!.prefix);
-    const pastLength = blocks.reduce((sum, { length }) => sum + length, 0);
-    for (const _ of batch) past.addRow(pastLength);
-    for (const block of blocks) past.write(0, block);
+    const past = this.openPast(batch);
     try {
       const computed = await this.decoder.compute(past, chunks);
       for (const [i, prompt] of batch.entries()) this.take(prompt, computed[i]!);
+      if (batch.length === 1 && this.prompts.includes(batch[0]!) && batch[0]!.done < batch[0]!.ends.length) {
+        past.write(0, computed[0]!.block);
+        this.last = { prefix: batch[0]!.prefix, past };
+      }
     } catch (error) {
       // Together they fail together; alone only the one that is at fault.
       if (batch.length === 1) this.fail(batch[0]!, error);
       else for (const prompt of batch) await this.compute([prompt]);
     } finally {
-      past.clear();
+      if (this.last?.past !== past) past.clear();
     }
     return chunks.length * Math.max(...chunks.map(({ length }) => length));
+  }
+
+  /** A row for each, with what its prefix holds. A prompt that goes on where the last run ended finds it as it was. */
+  private openPast(batch: Prompt[]): KvCache {
+    const { prefix } = batch[0]!;
+    const { last } = this;
+    this.last = null;
+    if (last && prefix && last.prefix === prefix) return last.past;
+    last?.past.clear();
+    const past = this.decoder.createCache();
+    const blocks = blocksOf(prefix);
+    const pastLength = blocks.reduce((sum, { length }) => sum + length, 0);
+    for (const _ of batch) past.addRow(pastLength);
+    for (const block of blocks) past.write(0, block);
+    return past;
   }
 
   private take(prompt: Prompt, computed: Computed): void {

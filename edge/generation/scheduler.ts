@@ -59,8 +59,7 @@ export class Scheduler {
     const began = clock();
     this.dropCancelled();
     this.admit();
-    const isAlone = this.rows.count === 0;
-    for (const { choice, prefix } of await this.prefill.turn(isAlone)) this.rows.start(choice, prefix!);
+    for (const { choice, prefix } of await this.prefill.turn(this.rows.count)) this.rows.start(choice, prefix!);
     if (this.events.length > 0) this.hear?.(this.takeEvents());
     const decoded = this.rows.count;
     await this.rows.step();
