@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { verifyFiles } from '../shared/policy/manifest.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 const home = await mkdtemp(path.join(tmpdir(), 'attune-command-'));
@@ -108,6 +109,28 @@ test('with an API key nobody is answered without it, but health is open', async 
   assert.equal((await fetch(`${url}/health`)).status, 200);
   start.child.kill('SIGTERM');
   await start.ended;
+});
+
+test('a policy goes out at another precision as one of its own, comes back at it, and says what it keeps', async () => {
+  const list = run(['policies', 'list']);
+  assert.equal(await list.ended, 0, list.said());
+  const id = /pol_[0-9a-f]{32}/.exec(list.said())![0];
+  const folder = path.join(home, 'copy');
+  const exported = run(['policies', 'export', id, folder, '--precision', 'int8']);
+  assert.equal(await exported.ended, 0, exported.said());
+  assert.match(exported.said(), /served at int8: perplexity [\d.]+ .* likeliest tokens are float32's, KL 0\.00/);
+  const manifest = JSON.parse(await readFile(path.join(folder, 'policy.json'), 'utf8'));
+  assert.equal(manifest.serving.precision, 'int8');
+  assert.equal(manifest.parent, id);
+  assert.notEqual(manifest.id, id);
+  await verifyFiles(folder, manifest);
+
+  const imported = run(['policies', 'import', folder, '--precision', 'int4']);
+  assert.equal(await imported.ended, 0, imported.said());
+  assert.match(imported.said(), /served at int4/, 'somebody demanded it, though it harms');
+  const chosen = run(['policies', 'import', folder], { PRECISION: 'int4' });
+  assert.equal(await chosen.ended, 0, chosen.said());
+  assert.match(chosen.said(), /served at row8/, 'nobody demanded it');
 });
 
 const refusals: [string[], Record<string, string>, RegExp][] = [
