@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { PRECISIONS } from '../../shared/policy/precision/precision.ts';
+import { CHUNK } from './plan.ts';
 import type { Turn } from './scheduler.ts';
 import {
   answerAlone,
@@ -85,15 +86,15 @@ for (const { name, write } of packages) {
   });
 
   test(`${name}: a prompt whose beginning is known gives what it gives when nothing is known`, async () => {
-    const system = makePrompt(100, 1);
+    const system = makePrompt(140, 1);
     const ask = (seed: number, length: number) => [...system, ...makePrompt(length, seed)];
     const jobs = [
-      { id: 1, promptIds: ask(2, 30), sharedLength: 100 },
-      { id: 2, promptIds: ask(3, 90), sharedLength: 100 },
-      { id: 3, promptIds: ask(2, 30), sharedLength: 100 },
+      { id: 1, promptIds: ask(2, 30), sharedLength: 140 },
+      { id: 2, promptIds: ask(3, 90), sharedLength: 140 },
+      { id: 3, promptIds: ask(2, 30), sharedLength: 140 },
       { id: 4, promptIds: ask(2, 30) },
-      { id: 5, promptIds: [...ask(3, 90), ...makePrompt(20, 4)], sharedLength: 100 },
-      { id: 6, promptIds: system.slice(0, 64) },
+      { id: 5, promptIds: [...ask(3, 90), ...makePrompt(5, 4)], sharedLength: 140 },
+      { id: 6, promptIds: system.slice(0, CHUNK) },
     ].map((job) => ({ ...job, sampling: { maxTokens: 10, temperature: 1, seed: 3 } }));
     const scheduler = makeScheduler(decoder);
     const known: number[] = [];
@@ -103,6 +104,6 @@ for (const { name, write } of packages) {
       known.push(countPrompt(turns).reused);
       assert.deepEqual(gather(turns), await answerAlone(decoder, job), `job ${job.id}`);
     }
-    assert.deepEqual(known, [0, 100, 130, 64, 164, 64]);
+    assert.deepEqual(known, [0, 140, 170, CHUNK, 140, CHUNK]);
   });
 }

@@ -2,7 +2,7 @@
 // rounded differently where they are cut differently, and what a generation says must not depend on its neighbours.
 
 /** Long enough to be efficient, short enough that others keep streaming. */
-export const CHUNK = 64;
+export const CHUNK = 128;
 
 /** A shorter beginning is not worth a chunk of its own. */
 const LEAST_SHARED = 16;

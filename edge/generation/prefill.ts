@@ -14,7 +14,7 @@ export type Prompt = { choice: Choice; ends: number[]; done: number; prefix: Pre
 const MOST_PADDING = 16;
 
 /** Chunks' worth of short prompts in one run. */
-const MOST_TOGETHER = 8;
+const MOST_TOGETHER = 4;
 
 export class Prefill {
   /** Tokens computed, and tokens that were known, since the last turn began. */

@@ -157,11 +157,11 @@ test('between two chunks of a long prompt those who decode get a token, and shor
   const scheduler = makeScheduler(decoder);
   scheduler.submit(makeJob({ id: 1, promptIds: makePrompt(5, 1), sampling: { maxTokens: 60 } }));
   await scheduler.turn();
-  scheduler.submit(makeJob({ id: 2, promptIds: makePrompt(4 * CHUNK, 2), sampling: { maxTokens: 2 } }));
+  scheduler.submit(makeJob({ id: 2, promptIds: makePrompt(2 * CHUNK + 20, 2), sampling: { maxTokens: 2 } }));
   scheduler.submit(makeJob({ id: 3, promptIds: makePrompt(9, 3), sampling: { maxTokens: 2 } }));
   const turns = await drain(scheduler);
   const chunks = turns.filter(({ report }) => report.prefilled > 0);
-  assert.ok(chunks.length >= 5);
+  assert.ok(chunks.length >= 4);
   for (const { events, report } of chunks) {
     assert.ok(report.prefilled <= CHUNK);
     assert.ok(events.some(({ id, type }) => id === 1 && type === 'token'));

@@ -83,21 +83,14 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
     );
   const allHeads = a.heads + 2 * a.kvHeads;
   let residual = precision.embed(g, g.reshape('input_ids', [-1]), 'embed');
-  let pending: string | null = null;
-  /** Adds the pending branch to the residual stream and returns its norm. */
-  function norm(weight: string): string {
-    if (pending === null) {
-      const attributes = { axis: -1, epsilon, stash_type: 1 };
-      return g.add('SimplifiedLayerNormalization', [residual, g.weight(weight)], { attributes });
-    }
-    const sum = `${weight}.residual`;
-    const normed = g.addContrib('SkipSimplifiedLayerNormalization', [residual, pending, g.weight(weight)], {
-      attributes: { epsilon },
-      outputs: [`${weight}.normed`, '', '', sum],
+  /** Adds a branch to the residual stream. ONNX Runtime has one operator for this and the norm after it: a slower one. */
+  const join = (branch: string) => {
+    residual = g.add('Add', [residual, branch]);
+  };
+  const norm = (weight: string) =>
+    g.add('SimplifiedLayerNormalization', [residual, g.weight(weight)], {
+      attributes: { axis: -1, epsilon, stash_type: 1 },
     });
-    residual = sum;
-    return normed;
-  }
 
   const newKeysAndValues: string[] = [];
   for (let layer = 0; layer < a.layers; layer++) {
@@ -109,13 +102,13 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
     const key = rotate(k);
     newKeysAndValues.push(key, v);
     const attended = attend(layer, rotate(q), key, v);
-    pending = precision.linear(g, attended, [`layers.${layer}.o`])[0]!;
+    join(precision.linear(g, attended, [`layers.${layer}.o`])[0]!);
 
     const hidden = norm(`layers.${layer}.mlp_norm`);
     const [gate, up] = precision.linear(g, hidden, [`layers.${layer}.gate`, `layers.${layer}.up`]) as [string, string];
     // QuickGelu with alpha 1 is SiLU in one pass.
     const silu = g.addContrib('QuickGelu', [gate], { attributes: { alpha: { float: 1 } } });
-    pending = precision.linear(g, g.add('Mul', [silu, up]), [`layers.${layer}.down`])[0]!;
+    join(precision.linear(g, g.add('Mul', [silu, up]), [`layers.${layer}.down`])[0]!);
   }
 
   const last = g.add('GatherND', [g.add('Reshape', [norm('norm'), tokenShape(a.hiddenSize)]), 'last_index'], {
