@@ -1,6 +1,7 @@
 // Runs one plan in a peer's own process and waits for what came out. No process outlives this one, however it ends.
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { ALLOCATOR } from '../cli/allocator.ts';
 import type { FromPeer, Outcome, Plan } from './peers/peer.ts';
 
 export type PeerProgram = 'attune' | 'attune-http' | 'transformers' | 'llama';
@@ -49,8 +50,7 @@ export function endPeers(): void {
 
 /** Attune runs as `npm start` runs it; the others as they come. */
 function environmentOf(program: PeerProgram): NodeJS.ProcessEnv {
-  const { MALLOC_MMAP_THRESHOLD_: _, ...env } = process.env;
-  return program.startsWith('attune') ? { ...env, MALLOC_MMAP_THRESHOLD_: '131072' } : env;
+  return program.startsWith('attune') ? { ...process.env, ...ALLOCATOR } : process.env;
 }
 
 // 'exit' and not 'close', which never comes where this side has closed the channel.
