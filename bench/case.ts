@@ -47,7 +47,7 @@ export async function runCase(
         source,
         variant: contender.variant,
         threads,
-        warmUp: { prompts: prompts(2 * round), tokens: 4 },
+        warmUp: { prompts: prompts(2 * round), tokens: 16 },
         batch: { prompts: prompts(2 * round + 1), tokens: work.tokens },
       };
       let figures: Figures | null = null;
