@@ -40,7 +40,10 @@ export class PolicyThread {
     ]);
     if (reason === null) return thread;
     thread.isClosing = true;
-    throw unusable(id, `its serving graph: ${reason}; export or download the policy again`);
+    throw unusable(
+      id,
+      `its serving graph: ${reason}; \`attune policies import\` of its folder makes the graphs anew, as another policy`,
+    );
   }
 
   private constructor(worker: Worker, onTurn: (report: Turn['report']) => void) {

@@ -25,11 +25,9 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
   const epsilon = { float: a.normEpsilon };
   const scale = { float: a.headDim ** -0.5 };
 
-  const { batch, fresh, past } = {
-    batch: g.extent('input_ids', 0),
-    fresh: g.extent('input_ids', 1),
-    past: g.extent('past_key.0', 2),
-  };
+  const batch = g.extent('input_ids', 0);
+  const fresh = g.extent('input_ids', 1);
+  const past = g.extent('past_key.0', 2);
   const list = (...extents: string[]) =>
     g.add(
       'Concat',
