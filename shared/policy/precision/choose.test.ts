@@ -50,6 +50,18 @@ test('float32 is kept as it is', async () => {
   assert.deepEqual(files, ['model.onnx', 'model.onnx_data', 'serve.onnx']);
 });
 
+test('weights that are not numbers are refused before anything is served', async () => {
+  const tiny = tinyArchitecture();
+  const damaged = tinyWeights(tiny);
+  damaged.get('model.layers.0.mlp.down_proj.weight')!.data[5] = Number.NaN;
+  const folder = await mkdtemp(join(root, 'damaged-'));
+  await writePolicyGraphs(folder, tiny, damaged);
+  await assert.rejects(choosePrecision(join(folder, 'onnx'), tiny, damaged, 'row8'), {
+    name: 'AttuneError',
+    message: /weights: .* not finite/,
+  });
+});
+
 test('blocks that a matrix cannot be cut into are refused by name, and passed over where nobody demands them', async () => {
   const odd = tinyArchitecture({ intermediateSize: 48 });
   const folder = await mkdtemp(join(root, 'odd-'));

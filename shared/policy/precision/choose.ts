@@ -37,8 +37,13 @@ export async function choosePrecision(
     await mkdir(candidate);
     await writeServeGraph(candidate, architecture, weights, precision);
     const measured = await measureAccuracy(architecture, join(onnx, SERVE), join(candidate, SERVE));
+    if (!Number.isFinite(measured.reference.perplexity)) {
+      const problem = 'weights: at float32 they give log-probabilities that are not finite; the checkpoint is damaged';
+      throw new AttuneError(problem, { param: 'weights', code: 'invalid_policy' });
+    }
     accuracy.fp32 = measured.reference;
-    accuracy[precision] = measured.candidate;
+    // JSON has no NaN; what is not finite harms, and is not taken unless somebody insists.
+    if (Number.isFinite(measured.candidate.kl)) accuracy[precision] = measured.candidate;
     const isTaken = isDemanded || isHarmless(measured.candidate, measured.reference);
     if (isTaken) for (const file of [SERVE, SERVE_DATA]) await rename(join(candidate, file), join(onnx, file));
     await rm(candidate, { recursive: true });
