@@ -1,5 +1,6 @@
 // Attune as a library: the engine that the API uses, without the API.
 import { openInference } from '../../edge/generation/slots.ts';
+import { PLAIN } from '../../shared/decoder/sampling.ts';
 import { type Batch, servePeer } from './peer.ts';
 
 servePeer(async ({ source, threads, batch }) => {
@@ -15,13 +16,8 @@ servePeer(async ({ source, threads, batch }) => {
     const tokenIds: number[] = [];
     const sampling = {
       maxTokens,
+      ...PLAIN,
       temperature: 0,
-      topP: 1,
-      topK: 0,
-      minP: 0,
-      frequencyPenalty: 0,
-      presencePenalty: 0,
-      logitBias: {},
       seed: 1,
       stop: [],
       topLogprobs: 0,

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Sampling } from '../../shared/decoder/sampling.ts';
+import { PLAIN, type Sampling } from '../../shared/decoder/sampling.ts';
 import { readCheckpoint } from '../../shared/policy/checkpoint.ts';
 import { writePolicyGraphs } from '../../shared/policy/graph.ts';
 import { writeDefaultCheckpoint } from '../../shared/policy/llama2c.ts';
@@ -33,13 +33,8 @@ export async function writeStoriesPackage(folder: string, precision?: PrecisionN
 export function chooseSampling(given: Partial<Sampling> = {}): Sampling {
   return {
     maxTokens: 16,
+    ...PLAIN,
     temperature: 0,
-    topP: 1,
-    topK: 0,
-    minP: 0,
-    frequencyPenalty: 0,
-    presencePenalty: 0,
-    logitBias: {},
     seed: 1,
     stop: [],
     topLogprobs: 0,

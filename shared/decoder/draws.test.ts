@@ -4,17 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from './random.ts';
-import { type Shaping, sampleToken } from './sampling.ts';
-
-const OFF: Shaping = {
-  temperature: 1,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: {},
-};
+import { PLAIN, type Shaping, sampleToken } from './sampling.ts';
 
 type Counts = ReadonlyMap<number, number>;
 
@@ -98,7 +88,7 @@ function assertDrawn(seen: Float64Array, probabilities: Float64Array): void {
 
 function assertSays(logits: ArrayLike<number>, given: Partial<Shaping>, draws: number, counts: Counts = new Map()) {
   const row = Float32Array.from(logits);
-  const shaping = { ...OFF, ...given };
+  const shaping = { ...PLAIN, ...given };
   assertDrawn(drawMany(row, shaping, draws, counts), expect(row, shaping, counts));
 }
 
@@ -157,7 +147,7 @@ for (const [name, [shaping, counts]] of Object.entries(LARGE)) {
 test('where logits are equal, the first of them are kept', () => {
   const even = Array.from({ length: 400 }, () => 1.25);
   for (const shaping of [{ topK: 7 }, { topP: 0.25 }, { topK: 8, topP: 0.5 }, { topP: 0.25, temperature: 0.5 }]) {
-    const seen = drawMany(Float32Array.from(even), { ...OFF, ...shaping }, 10_000, new Map());
+    const seen = drawMany(Float32Array.from(even), { ...PLAIN, ...shaping }, 10_000, new Map());
     const kept = { topK: even.length, topP: 1, ...shaping };
     assert.equal(seen.findLastIndex((times) => times > 0) + 1, kept.topK * kept.topP);
     assertSays(even, shaping, 10_000);
@@ -177,7 +167,7 @@ test('a token of logit -inf is never drawn, whatever is asked for', () => {
 
 test('of one token, or one that outweighs all, that one is drawn', () => {
   for (const shaping of [{}, { topK: 3 }, { topP: 0.5 }, { temperature: 0 }, { minP: 1 }, { logitBias: { 0: -100 } }])
-    assert.equal(drawMany(Float32Array.of(-2), { ...OFF, ...shaping }, 10, new Map())[0], 10);
+    assert.equal(drawMany(Float32Array.of(-2), { ...PLAIN, ...shaping }, 10, new Map())[0], 10);
   for (const temperature of [0.02, 1, 2]) assertSays(SMALL, { temperature, logitBias: { 5: 100, 0: -100 } }, 20_000);
 });
 
@@ -188,7 +178,7 @@ test('top_k 1 and top_p 0 are greedy, also among equals', () => {
     const length = 1 + Math.floor(random() * 300);
     const logits = Float32Array.from({ length }, () => Math.floor(random() * 12) / 4);
     const draw = (given: Partial<Shaping>) =>
-      sampleToken(Float32Array.from(logits), logSumExp(logits), { ...OFF, ...given }, new Map(), random);
+      sampleToken(Float32Array.from(logits), logSumExp(logits), { ...PLAIN, ...given }, new Map(), random);
     const greedy = logits.indexOf(Math.max(...logits));
     for (const temperature of [0.3, 1, 1.7]) {
       assert.equal(draw({ temperature: 0 }), greedy);

@@ -1,17 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from './random.ts';
-import { rankTokens, type Shaping, sampleToken } from './sampling.ts';
+import { PLAIN, rankTokens, type Shaping, sampleToken } from './sampling.ts';
 
-const OFF: Shaping = {
-  temperature: 1,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: {},
-};
 const LOGITS = [2, 1, 0.5, 0, -1, -3, 1.5, 0.2];
 
 /** How often each token is drawn. */
@@ -19,7 +10,7 @@ function count(logits: number[], shaping: Partial<Shaping>, draws: number, count
   const random = seedRandom(11, 0);
   const seen = new Array<number>(logits.length).fill(0);
   for (let i = 0; i < draws; i++) {
-    seen[sampleToken(Float32Array.from(logits), logSumExp(logits), { ...OFF, ...shaping }, counts, random)]!++;
+    seen[sampleToken(Float32Array.from(logits), logSumExp(logits), { ...PLAIN, ...shaping }, counts, random)]!++;
   }
   return seen;
 }
@@ -118,7 +109,7 @@ test('penalties lower what was generated: frequency per time, presence once', ()
 
 test('the logits are as they were after a draw', () => {
   const logits = Float32Array.from(LOGITS);
-  const shaping = { ...OFF, logitBias: { 5: 4, 0: 0.1 }, frequencyPenalty: 0.3, presencePenalty: 0.3 };
+  const shaping = { ...PLAIN, logitBias: { 5: 4, 0: 0.1 }, frequencyPenalty: 0.3, presencePenalty: 0.3 };
   sampleToken(logits, logSumExp(LOGITS), shaping, new Map([[0, 1]]), () => 0.5);
   assert.deepEqual(logits, Float32Array.from(LOGITS));
 });
@@ -130,7 +121,7 @@ test('weights are exp to ten digits, whatever the temperature', () => {
       const p = 1 / (1 + Math.exp(gap / temperature));
       const logits = [0, -gap];
       const draw = (uniform: number) =>
-        sampleToken(Float32Array.from(logits), logSumExp(logits), { ...OFF, temperature }, new Map(), () => uniform);
+        sampleToken(Float32Array.from(logits), logSumExp(logits), { ...PLAIN, temperature }, new Map(), () => uniform);
       assert.equal(draw(1 - p - 1e-9), 0);
       assert.equal(draw(1 - p + 1e-9), 1);
     }

@@ -50,6 +50,17 @@ export type Shaping = Pick<
   'temperature' | 'topP' | 'topK' | 'minP' | 'frequencyPenalty' | 'presencePenalty' | 'logitBias'
 >;
 
+/** As the policy has it: temperature 1, and everything else off. */
+export const PLAIN: Shaping = {
+  temperature: 1,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  logitBias: {},
+};
+
 /**
  * logits [V] and their log-sum-exp → a token id. `counts` says how often each token was generated so far, `uniform`
  * gives a number in [0, 1). The logits are as they were when it returns.

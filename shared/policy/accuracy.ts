@@ -4,7 +4,7 @@
 import { Tensor } from 'onnxruntime-node';
 import { Decoder, type DecoderOutput } from '../decoder/decoder.ts';
 import { seedRandom } from '../decoder/random.ts';
-import { type Shaping, sampleToken } from '../decoder/sampling.ts';
+import { PLAIN, sampleToken } from '../decoder/sampling.ts';
 import { openSession } from '../decoder/session.ts';
 import type { Architecture } from './architecture.ts';
 
@@ -20,16 +20,6 @@ export type Accuracy = {
 
 const ROWS = 16;
 const STEPS = 64;
-
-const PLAIN: Shaping = {
-  temperature: 1,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  logitBias: {},
-};
 
 /** Compares two serving graphs, float32's and another, by the paths of their .onnx files. */
 export async function measureAccuracy(
