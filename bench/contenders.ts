@@ -16,7 +16,7 @@ import type { Storage } from './floor.ts';
 import { type GgufType, writeGguf } from './gguf.ts';
 import { writeHubGraph } from './hub-graph.ts';
 import type { Model } from './models.ts';
-import { findPython, QUANTIZER, runPython } from './python.ts';
+import { findPython, QUANTIZER, QUANTIZING, runPython } from './python.ts';
 import type { PeerProgram } from './run-peer.ts';
 
 export type Contender = { name: string; program: PeerProgram; variant: string; storage: Storage };
@@ -55,7 +55,7 @@ export const FURTHER: Contender[] = (['int8', 'int4'] as const).flatMap((precisi
 
 /** Why it cannot take part, or null. */
 export function whyAbsent(contender: Contender, cache: Cache): string | null {
-  if (contender.name !== 'transformers:q8' || findPython(cache)) return null;
+  if (contender.name !== 'transformers:q8' || findPython(cache, QUANTIZING)) return null;
   return 'its quantizer is Python’s onnxruntime; `npm run bench:serve -- --setup` installs it into the cache folder';
 }
 
@@ -99,14 +99,15 @@ async function prepareHubModel(cache: Cache, model: Model, dtype: string): Promi
       const { architecture, weights } = await readCheckpoint(model.folder);
       await mkdir(path.join(draft, 'onnx'));
       // The fused attention is for heads of whole vectors; for others the hub too has the plain graph.
-      if (architecture.headDim % 16 === 0) await writeHubGraph(path.join(draft, 'onnx'), architecture, weights);
+      const isFused = architecture.family === 'llama' && architecture.headDim % 16 === 0;
+      if (isFused) await writeHubGraph(path.join(draft, 'onnx'), architecture, weights);
       else await writePolicyGraphs(draft, architecture, weights);
     },
   );
   const onnx = path.join(folder, 'onnx');
   if (dtype === 'q8' && !existsSync(path.join(onnx, 'model_quantized.onnx'))) {
     // Signed weights, which for this graph were the faster of the two that transformers.js's own script chooses from.
-    await runPython(cache, [QUANTIZER, onnx, 'QInt8']);
+    await runPython(cache, QUANTIZING, [QUANTIZER, onnx, 'QInt8']);
   }
   return folder;
 }

@@ -45,7 +45,7 @@ export function boundPrefill(floor: Floor, a: Architecture, storage: Storage): n
 function countWeights(a: Architecture): number {
   const queries = a.heads * a.headDim;
   const keys = a.kvHeads * a.headDim;
-  return a.layers * a.hiddenSize * (2 * queries + 2 * keys + 3 * a.intermediateSize);
+  return a.layers * a.hiddenSize * (2 * queries + 2 * keys + (a.gated ? 3 : 2) * a.intermediateSize);
 }
 
 /** A sum over 256 MiB, far more than caches hold: nothing but reading. */

@@ -1,6 +1,7 @@
 // Writes a Llama checkpoint as a GGUF file (version 3), which is what llama.cpp loads: F32, or the block types Q8_0 and
 // Q4_0 as its own quantizer chooses them. The vocabulary is placeholders, because the benchmark speaks token ids.
 import { open } from 'node:fs/promises';
+import { AttuneError } from '../shared/error.ts';
 import type { Architecture } from '../shared/policy/architecture.ts';
 import { nameByte } from '../shared/policy/bpe.ts';
 import type { Tensor, Weights } from '../shared/policy/safetensors.ts';
@@ -23,6 +24,10 @@ const TYPES: Record<GgufType | 'F16', Stored> = {
 };
 
 export async function writeGguf(path: string, a: Architecture, weights: Weights, type: GgufType): Promise<void> {
+  if (a.family !== 'llama' || a.ropeScaling || Object.values(a.biases).includes(true))
+    throw new AttuneError(
+      `--models: gguf: ${a.family} is not written as GGUF; measure a plain Llama, or leave llama out`,
+    );
   const entries = listTensors(a, weights, type);
   const header = new Header();
   writeMetadata(header, a, type, entries.length);

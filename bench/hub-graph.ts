@@ -8,6 +8,7 @@ import type { Architecture } from '../shared/policy/architecture.ts';
 import { GraphBuilder } from '../shared/policy/graph-builder.ts';
 import { WeightFile } from '../shared/policy/graph-weights.ts';
 import { transposeMatrix } from '../shared/policy/precision/matrix.ts';
+import { rotaryTables } from '../shared/policy/rotary.ts';
 import type { Weights } from '../shared/policy/safetensors.ts';
 
 const DATA_FILE = 'model.onnx_data';
@@ -55,16 +56,8 @@ async function storeWeights(file: WeightFile, a: Architecture, weights: Weights)
   await storeAsIs('norm', 'model.norm');
   // A tied table too is stored once more for the head: only a constant right-hand side of a MatMul gets quantized.
   await storeProduct('head', [a.tied ? 'model.embed_tokens' : 'lm_head']);
-  for (const [name, of] of [
-    ['cos', Math.cos],
-    ['sin', Math.sin],
-  ] as const) {
-    const half = a.headDim / 2;
-    const table = Float32Array.from({ length: a.contextLength * half }, (_, i) =>
-      of(Math.floor(i / half) * a.ropeTheta ** (-(i % half) / half)),
-    );
-    await file.store(name, 'float32', [a.contextLength, half], table);
-  }
+  for (const [name, table] of Object.entries(rotaryTables(a, a.contextLength)))
+    await file.store(name, 'float32', [a.contextLength, a.headDim / 2], table);
 }
 
 function buildGraph(a: Architecture, stored: WeightFile['initializers']): Uint8Array {

@@ -4,8 +4,8 @@
 import { copyFile, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AttuneError } from '../shared/error.ts';
-import { buildConfig, buildGenerationConfig } from '../shared/policy/architecture.ts';
 import { readArchitecture, writeJson } from '../shared/policy/checkpoint.ts';
+import { buildConfig, buildGenerationConfig } from '../shared/policy/config.ts';
 import { writeDefaultCheckpoint } from '../shared/policy/llama2c.ts';
 import { type Cache, digestSources } from './cache.ts';
 import { SMOLLM2_135M, writeRandomCheckpoint } from './random-model.ts';

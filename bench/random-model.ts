@@ -3,12 +3,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { seedRandom } from '../shared/decoder/random.ts';
-import { type Architecture, weightShapes } from '../shared/policy/architecture.ts';
+import { type Architecture, LLAMA, weightShapes } from '../shared/policy/architecture.ts';
 import { buildTokenizerJson, nameByte, type Piece } from '../shared/policy/bpe.ts';
 import { writeCheckpoint, writeJson } from '../shared/policy/checkpoint.ts';
 import type { Weights } from '../shared/policy/safetensors.ts';
 
 export const SMOLLM2_135M: Architecture = {
+  ...LLAMA,
   hiddenSize: 576,
   intermediateSize: 1536,
   layers: 30,

@@ -7,6 +7,7 @@ import { type Command, Option } from 'commander';
 import { desc } from 'drizzle-orm';
 import { policies } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
+import { FAMILY_NAMES } from '../shared/policy/architecture.ts';
 import { type FetchProgress, fetchCheckpoint } from '../shared/policy/hub.ts';
 import type { Manifest } from '../shared/policy/manifest.ts';
 import { PRECISIONS, type PrecisionName } from '../shared/policy/precision/precision.ts';
@@ -44,7 +45,7 @@ export function addPolicies(program: Command): void {
     .option('--name <name>', 'what to call it')
     .option('--promote', 'make it the active policy')
     .addOption(precisionOption('serve it at this, whatever it does to the policy; PRECISION decides otherwise'))
-    .description('import a Llama-type checkpoint')
+    .description(`import a checkpoint of ${FAMILY_NAMES.join(', ')}`)
     .addHelpText(
       'after',
       '\nExamples:\n  $ npx attune policies import ./SmolLM2-135M --promote\n  $ HF_TOKEN=… npx attune policies import hf:OWNER/NAME\n',

@@ -19,7 +19,9 @@ export async function checkExport(
   const model = await open('model.onnx');
   const serve = await open('serve.onnx');
   try {
-    for (const ids of samples) {
+    for (const sample of samples) {
+      // The last token of a sequence is only predicted, so that one may be longer than what can be read.
+      const ids = sample.slice(0, architecture.contextLength);
       // [T, V]
       const expected = await engine.logits(ids);
       compare('model.onnx', await runModel(model, architecture, ids), expected);

@@ -27,6 +27,11 @@ const packages = [
     name: `${precision}`,
     write: (path: string) => writeTinyPackage(path, { contextLength: 320, seed: 2, precision }),
   })),
+  // The families whose graphs have operators that a Llama's has not.
+  ...(['gpt2', 'gpt_neox', 'qwen3'] as const).map((family) => ({
+    name: family,
+    write: (path: string) => writeTinyPackage(path, { family, contextLength: 320, seed: 2, precision: 'row8' }),
+  })),
   ...(['fp32', 'row8'] as const).map((precision) => ({
     name: `stories15M at ${precision}`,
     write: (path: string) => writeStoriesPackage(path, precision),

@@ -1,10 +1,46 @@
-// The shape of a policy, read from a Hugging Face config.json. Attune trains and serves plain Llama decoders: RMSNorm,
-// rotary positions, grouped-query attention, SwiGLU. Anything that would need other mathematics is refused by name,
-// because a model served with the wrong mathematics still answers, only badly.
-import { z } from 'zod';
-import { AttuneError } from '../error.ts';
+// What a policy's decoder is: its sizes, and which of a few kinds of mathematics its parts have. One decoder is described
+// by this in every place that computes it; a model family is only a way to write such a description and the weights down.
+export const FAMILY_NAMES = ['llama', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'gemma'] as const;
+/** As `model_type` of a config.json. */
+export type FamilyName = (typeof FAMILY_NAMES)[number];
 
-export type Architecture = {
+export const ACTIVATIONS = ['silu', 'gelu', 'gelu_tanh'] as const;
+export type Activation = (typeof ACTIVATIONS)[number];
+
+/** How angles are slowed so that a model reaches further than it was first trained to. */
+export type RopeScaling =
+  | { type: 'linear'; factor: number }
+  | {
+      type: 'llama3';
+      factor: number;
+      lowFrequencyFactor: number;
+      highFrequencyFactor: number;
+      originalContext: number;
+    };
+
+export type Mathematics = {
+  /** How the checkpoint and its config.json are written down. */
+  family: FamilyName;
+  /** RMSNorm, or LayerNorm with a bias. */
+  norm: 'rms' | 'layer';
+  activation: Activation;
+  /** down(act(gate) · up), or down(act(up)). */
+  gated: boolean;
+  /** Which products have a bias: queries, keys and values; the attention's output; the feed-forward. */
+  biases: { qkv: boolean; output: boolean; mlp: boolean };
+  /** An RMSNorm over each head of queries and keys, before they are turned. */
+  queryKeyNorm: boolean;
+  positions: 'rotary' | 'learned';
+  /** The share of a head's dimensions that rotary positions turn. */
+  rotaryShare: number;
+  ropeScaling: RopeScaling | null;
+  /** Attention and feed-forward read the same residual stream and are added together. */
+  parallelResidual: boolean;
+  /** What rows of the embedding table are multiplied by as inputs. */
+  embeddingScale: number;
+};
+
+export type Architecture = Mathematics & {
   hiddenSize: number;
   intermediateSize: number;
   layers: number;
@@ -23,176 +59,60 @@ export type Architecture = {
   eos: number[];
 };
 
-const count = z.int().positive();
-const token = z.int().nonnegative();
-const tokens = z.union([token, z.array(token)]).nullish();
-const rope = z.looseObject({
-  rope_type: z.string().optional(),
-  type: z.string().optional(),
-  rope_theta: z.number().positive().optional(),
-});
+/** The mathematics of a plain Llama. */
+export const LLAMA: Mathematics = {
+  family: 'llama',
+  norm: 'rms',
+  activation: 'silu',
+  gated: true,
+  biases: { qkv: false, output: false, mlp: false },
+  queryKeyNorm: false,
+  positions: 'rotary',
+  rotaryShare: 1,
+  ropeScaling: null,
+  parallelResidual: false,
+  embeddingScale: 1,
+};
 
-const configSchema = z.looseObject({
-  hidden_size: count,
-  intermediate_size: count,
-  num_hidden_layers: count,
-  num_attention_heads: count,
-  num_key_value_heads: count.nullish(),
-  head_dim: count.nullish(),
-  vocab_size: count,
-  max_position_embeddings: count,
-  rms_norm_eps: z.number().positive(),
-  rope_theta: z.number().positive().nullish(),
-  rope_scaling: rope.nullish(),
-  rope_parameters: rope.nullish(),
-  tie_word_embeddings: z.boolean().default(false),
-  bos_token_id: tokens,
-  eos_token_id: tokens,
-});
-
-const generationSchema = z.looseObject({ bos_token_id: tokens, eos_token_id: tokens });
-
-/** Checks a config.json (and generation_config.json, whose special tokens win) and takes from it what Attune needs. */
-export function parseArchitecture(config: unknown, generationConfig?: unknown): Architecture {
-  if (typeof config !== 'object' || config === null)
-    throw refused('it is no JSON object', 'export the checkpoint again');
-  refuseOtherModels(config as Record<string, unknown>);
-  const c = check(configSchema, config, 'config.json');
-  const g = check(generationSchema, generationConfig ?? {}, 'generation_config.json');
-
-  for (const scaling of [c.rope_scaling, c.rope_parameters]) {
-    const type = scaling?.rope_type ?? scaling?.type ?? 'default';
-    // `rope_scaling` without a type, or with other knobs, is some scaling all the same.
-    if (type !== 'default' || (scaling === c.rope_scaling && scaling && !scaling.rope_type && !scaling.type)) {
-      throw refused(`rope_scaling is ${JSON.stringify(scaling)}`, 'Attune serves unscaled rotary positions only');
-    }
-  }
-
-  const heads = c.num_attention_heads;
-  const kvHeads = c.num_key_value_heads ?? heads;
-  const headDim = c.head_dim ?? c.hidden_size / heads;
-  if (heads % kvHeads !== 0) {
-    throw refused(
-      `num_attention_heads ${heads} is no multiple of num_key_value_heads ${kvHeads}`,
-      'one of them is wrong',
-    );
-  }
-  if (!Number.isInteger(headDim) || headDim % 2 !== 0) {
-    throw refused(`the head size is ${headDim}`, 'rotary positions need an even number; set head_dim');
-  }
-  const bos = g.bos_token_id ?? c.bos_token_id ?? null;
-  const architecture: Architecture = {
-    hiddenSize: c.hidden_size,
-    intermediateSize: c.intermediate_size,
-    layers: c.num_hidden_layers,
-    heads,
-    kvHeads,
-    headDim,
-    vocabSize: c.vocab_size,
-    contextLength: c.max_position_embeddings,
-    normEpsilon: c.rms_norm_eps,
-    ropeTheta: c.rope_parameters?.rope_theta ?? c.rope_theta ?? 10000,
-    tied: c.tie_word_embeddings,
-    bos: Array.isArray(bos) ? (bos[0] ?? null) : bos,
-    eos: [g.eos_token_id ?? c.eos_token_id ?? []].flat(),
-  };
-  for (const id of [...architecture.eos, architecture.bos ?? 0]) {
-    if (id >= c.vocab_size) throw refused(`special token ${id} is outside vocab_size ${c.vocab_size}`, 'one is wrong');
-  }
-  return architecture;
+/** How many dimensions of a head rotary positions turn: the first ones. */
+export function rotaryDims(a: Architecture): number {
+  return Math.trunc(a.headDim * a.rotaryShare);
 }
 
-/** Every tensor that a checkpoint of this architecture has, with its shape, in checkpoint order. */
+/**
+ * Every tensor of this architecture with its shape, in checkpoint order, by the names that all of Attune uses: those of
+ * Llama's checkpoints, matrices [out, in]. Families translate from and to them.
+ */
 export function weightShapes(a: Architecture): Map<string, number[]> {
   const queries = a.heads * a.headDim;
   const keys = a.kvHeads * a.headDim;
   const shapes = new Map<string, number[]>([['model.embed_tokens.weight', [a.vocabSize, a.hiddenSize]]]);
+  const setLinear = (name: string, out: number, into: number, hasBias: boolean) => {
+    shapes.set(`${name}.weight`, [out, into]);
+    if (hasBias) shapes.set(`${name}.bias`, [out]);
+  };
+  const setNorm = (name: string) => {
+    shapes.set(`${name}.weight`, [a.hiddenSize]);
+    if (a.norm === 'layer') shapes.set(`${name}.bias`, [a.hiddenSize]);
+  };
+  if (a.positions === 'learned') shapes.set('model.embed_positions.weight', [a.contextLength, a.hiddenSize]);
   for (let layer = 0; layer < a.layers; layer++) {
     const prefix = `model.layers.${layer}`;
-    shapes.set(`${prefix}.input_layernorm.weight`, [a.hiddenSize]);
-    shapes.set(`${prefix}.self_attn.q_proj.weight`, [queries, a.hiddenSize]);
-    shapes.set(`${prefix}.self_attn.k_proj.weight`, [keys, a.hiddenSize]);
-    shapes.set(`${prefix}.self_attn.v_proj.weight`, [keys, a.hiddenSize]);
-    shapes.set(`${prefix}.self_attn.o_proj.weight`, [a.hiddenSize, queries]);
-    shapes.set(`${prefix}.post_attention_layernorm.weight`, [a.hiddenSize]);
-    shapes.set(`${prefix}.mlp.gate_proj.weight`, [a.intermediateSize, a.hiddenSize]);
-    shapes.set(`${prefix}.mlp.up_proj.weight`, [a.intermediateSize, a.hiddenSize]);
-    shapes.set(`${prefix}.mlp.down_proj.weight`, [a.hiddenSize, a.intermediateSize]);
+    setNorm(`${prefix}.input_layernorm`);
+    setLinear(`${prefix}.self_attn.q_proj`, queries, a.hiddenSize, a.biases.qkv);
+    setLinear(`${prefix}.self_attn.k_proj`, keys, a.hiddenSize, a.biases.qkv);
+    setLinear(`${prefix}.self_attn.v_proj`, keys, a.hiddenSize, a.biases.qkv);
+    if (a.queryKeyNorm) {
+      shapes.set(`${prefix}.self_attn.q_norm.weight`, [a.headDim]);
+      shapes.set(`${prefix}.self_attn.k_norm.weight`, [a.headDim]);
+    }
+    setLinear(`${prefix}.self_attn.o_proj`, a.hiddenSize, queries, a.biases.output);
+    setNorm(`${prefix}.post_attention_layernorm`);
+    if (a.gated) setLinear(`${prefix}.mlp.gate_proj`, a.intermediateSize, a.hiddenSize, a.biases.mlp);
+    setLinear(`${prefix}.mlp.up_proj`, a.intermediateSize, a.hiddenSize, a.biases.mlp);
+    setLinear(`${prefix}.mlp.down_proj`, a.hiddenSize, a.intermediateSize, a.biases.mlp);
   }
-  shapes.set('model.norm.weight', [a.hiddenSize]);
+  setNorm('model.norm');
   if (!a.tied) shapes.set('lm_head.weight', [a.vocabSize, a.hiddenSize]);
   return shapes;
-}
-
-function refuseOtherModels(config: Record<string, unknown>): void {
-  const { architectures, model_type: type } = config;
-  const classes = Array.isArray(architectures) ? architectures : [];
-  if (type !== 'llama') throw refused(`model_type is ${JSON.stringify(type) ?? 'missing'}`, 'Attune serves llama only');
-  if (classes.length > 0 && !(classes.length === 1 && classes[0] === 'LlamaForCausalLM')) {
-    throw refused(`architectures is ${JSON.stringify(classes)}`, 'Attune serves LlamaForCausalLM only');
-  }
-  const fixed: Record<string, readonly unknown[]> = {
-    hidden_act: ['silu'],
-    attention_bias: [false],
-    mlp_bias: [false],
-    rope_interleaved: [false],
-    partial_rotary_factor: [1],
-    quantization_config: [],
-    sliding_window: [],
-  };
-  for (const [field, allowed] of Object.entries(fixed)) {
-    const value = config[field] ?? null;
-    if (value === null || allowed.includes(value)) continue;
-    const remedy =
-      allowed.length > 0 ? `Attune serves ${JSON.stringify(allowed[0])} only` : 'Attune serves models without it';
-    throw refused(`${field} is ${JSON.stringify(value)}`, remedy);
-  }
-}
-
-function check<T>(schema: z.ZodType<T>, value: unknown, file: string): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const fields = parsed.error.issues.map((issue) => {
-    const field = issue.path.join('.');
-    const missing = issue.path.length === 1 && (value as Record<string, unknown>)[field] === undefined;
-    return missing ? `${field} is missing` : `${field || 'it'}: ${issue.message}`;
-  });
-  throw new AttuneError(`${file}: ${fields.join(', ')}; export the checkpoint again`, { code: 'invalid_checkpoint' });
-}
-
-function refused(problem: string, remedy: string): AttuneError {
-  return new AttuneError(`config.json: ${problem}; ${remedy}`, { code: 'unsupported_architecture' });
-}
-
-/** The config.json of a checkpoint that Attune writes; parseArchitecture reads it back unchanged. */
-export function buildConfig(a: Architecture): Record<string, unknown> {
-  return {
-    architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
-    hidden_size: a.hiddenSize,
-    intermediate_size: a.intermediateSize,
-    num_hidden_layers: a.layers,
-    num_attention_heads: a.heads,
-    num_key_value_heads: a.kvHeads,
-    head_dim: a.headDim,
-    vocab_size: a.vocabSize,
-    max_position_embeddings: a.contextLength,
-    rms_norm_eps: a.normEpsilon,
-    rope_theta: a.ropeTheta,
-    rope_scaling: null,
-    hidden_act: 'silu',
-    attention_bias: false,
-    mlp_bias: false,
-    attention_dropout: 0,
-    tie_word_embeddings: a.tied,
-    bos_token_id: a.bos,
-    eos_token_id: a.eos.length === 1 ? a.eos[0] : a.eos,
-    torch_dtype: 'float32',
-    use_cache: true,
-  };
-}
-
-/** The generation_config.json that goes with it. */
-export function buildGenerationConfig(a: Architecture): Record<string, unknown> {
-  return { bos_token_id: a.bos, eos_token_id: a.eos };
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
@@ -85,4 +85,24 @@ test('missing and malformed files are named', async () => {
   await assert.rejects(readCheckpoint(folder), { message: /config\.json is not JSON/ });
   await rm(join(folder, 'config.json'));
   await assert.rejects(readCheckpoint(folder), { message: /config\.json is missing/ });
+});
+
+test('a mask of booleans, as old exporters saved it, is not read', async () => {
+  await writeTinyCheckpoint(folder, { family: 'gpt_neox' });
+  const path = join(folder, 'model.safetensors');
+  const bytes = await readFile(path);
+  const headerEnd = 8 + Number(bytes.readBigUInt64LE());
+  const data = bytes.subarray(headerEnd);
+  const write = async (name: string) => {
+    const header = JSON.parse(bytes.toString('utf8', 8, headerEnd));
+    header[name] = { dtype: 'BOOL', shape: [1, 1, 2, 2], data_offsets: [data.length, data.length + 4] };
+    const json = Buffer.from(JSON.stringify(header));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(json.length));
+    await writeFile(path, Buffer.concat([length, json, data, Buffer.alloc(4)]));
+  };
+  await write('gpt_neox.layers.0.attention.bias');
+  assert.equal((await readCheckpoint(folder)).architecture.family, 'gpt_neox');
+  await write('gpt_neox.layers.0.attention.gate');
+  await assert.rejects(readCheckpoint(folder), { message: /attention\.gate is BOOL/ });
 });

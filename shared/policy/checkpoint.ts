@@ -3,19 +3,13 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AttuneError } from '../error.ts';
-import {
-  type Architecture,
-  buildConfig,
-  buildGenerationConfig,
-  parseArchitecture,
-  weightShapes,
-} from './architecture.ts';
+import type { Architecture } from './architecture.ts';
+import { buildConfig, buildGenerationConfig, parseArchitecture } from './config.ts';
+import { familyOf } from './families/families.ts';
+import { layWeights, takeWeights } from './layout.ts';
 import { readCheckpointWeights, type Weights, writeSafetensors } from './safetensors.ts';
 
 export type Checkpoint = { architecture: Architecture; weights: Weights };
-
-/** Buffers that old exporters saved beside the weights; the architecture already determines them. */
-const HARMLESS_BUFFER = /(^|\.)rotary_emb\.inv_freq$|\.self_attn\.(masked_)?bias$/;
 
 /** Reads and checks a checkpoint: files, architecture, and every tensor's presence, shape and finiteness. */
 export async function readCheckpoint(folder: string): Promise<Checkpoint> {
@@ -23,8 +17,9 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
   await stat(join(folder, 'tokenizer.json')).catch((error) => {
     throw isMissing(error) ? missingFile('tokenizer.json') : error;
   });
-  const weights = await readCheckpointWeights(folder);
-  return { architecture, weights: checkWeights(architecture, weights) };
+  // Old exporters saved masks as booleans, which are no weights.
+  const weights = await readCheckpointWeights(folder, { skip: familyOf(architecture).buffers });
+  return { architecture, weights: takeWeights(architecture, weights) };
 }
 
 /** Reads config.json and, where there is one, generation_config.json. */
@@ -36,45 +31,10 @@ export async function readArchitecture(folder: string): Promise<Architecture> {
 
 /** Writes config.json, generation_config.json and model.safetensors. The tokenizer's files are the caller's to copy. */
 export async function writeCheckpoint(folder: string, { architecture, weights }: Checkpoint): Promise<void> {
-  const checked = checkWeights(architecture, weights);
+  const stored = layWeights(architecture, weights);
   await writeJson(join(folder, 'config.json'), buildConfig(architecture));
   await writeJson(join(folder, 'generation_config.json'), buildGenerationConfig(architecture));
-  await writeSafetensors(join(folder, 'model.safetensors'), checked);
-}
-
-/** Returns the architecture's tensors in checkpoint order, or throws at the first that is missing, misshapen or broken. */
-export function checkWeights(architecture: Architecture, weights: Weights): Weights {
-  const shapes = weightShapes(architecture);
-  const checked: Weights = new Map();
-  for (const [name, shape] of shapes) {
-    const tensor = weights.get(name);
-    if (tensor === undefined) {
-      throw invalid(`tensor ${name} is missing; the checkpoint is incomplete or its config.json is another model's`);
-    }
-    if (tensor.shape.join() !== shape.join()) {
-      throw invalid(
-        `tensor ${name} has shape [${tensor.shape.join(', ')}], expected [${shape.join(', ')}]; ` +
-          "the checkpoint is damaged or its config.json is another model's",
-      );
-    }
-    const at = findNonFinite(tensor.data);
-    if (at >= 0) {
-      throw invalid(`tensor ${name} holds ${tensor.data[at]} at index ${at}; its training diverged or it is damaged`);
-    }
-    checked.set(name, tensor);
-  }
-  for (const name of weights.keys()) {
-    const known = shapes.has(name) || HARMLESS_BUFFER.test(name) || (architecture.tied && name === 'lm_head.weight');
-    if (!known) throw invalid(`tensor ${name} has no place in a Llama of this config.json; it is another model's`);
-  }
-  return checked;
-}
-
-function findNonFinite(data: Float32Array): number {
-  // x - x is 0 for every finite x and NaN for the rest: one pass without a branch per element decides the usual case.
-  let sum = 0;
-  for (let i = 0; i < data.length; i++) sum += data[i]! - data[i]!;
-  return sum === 0 ? -1 : data.findIndex((value) => !Number.isFinite(value));
+  await writeSafetensors(join(folder, 'model.safetensors'), stored);
 }
 
 /** The parsed file, or undefined where there is none. */

@@ -62,6 +62,11 @@ export class GraphBuilder {
     return this.constant(this.find(name));
   }
 
+  /** x with a weight of this name added, where there is one. */
+  addBias(x: string, name: string): string {
+    return this.stored.has(name) ? this.add('Add', [x, this.weight(name)]) : x;
+  }
+
   shapeOf(weight: string): number[] {
     return this.find(weight).dims;
   }

@@ -1,7 +1,7 @@
 // The graph that other people's clients run, with the inputs and outputs that transformers.js and Optimum agree on.
 // Plain ONNX operators only, so that any runtime can take it; nothing here is tuned, the serving graph is.
 import type { OnnxGraph, ValueInfo } from '../onnx/model.ts';
-import type { Architecture } from './architecture.ts';
+import { type Architecture, rotaryDims } from './architecture.ts';
 import { GraphBuilder } from './graph-builder.ts';
 import type { WeightFile } from './graph-weights.ts';
 import { float32 } from './precision/float32.ts';
@@ -36,23 +36,44 @@ export function buildModelGraph(a: Architecture, stored: WeightFile['initializer
     const half = g.add('Gather', [g.weight(table), 'position_ids']);
     return g.add('Unsqueeze', [g.add('Concat', [half, half], { attributes: { axis: -1 } }), g.ints([2])]);
   }
-  const cos = angles('rotary.cos');
-  const sin = angles('rotary.sin');
+  const isRotary = a.positions === 'rotary';
+  const cos = isRotary ? angles('rotary.cos') : '';
+  const sin = isRotary ? angles('rotary.sin') : '';
+  const join = (...parts: string[]) => g.add('Concat', parts, { attributes: { axis: -1 } });
 
-  /** x [B, S, heads · hd] → rotated [B, S, heads, hd] */
-  function rotate(x: string, heads: number): string {
-    const split = g.reshape(x, [0, 0, heads, a.headDim]);
-    const [first, second] = g.split(split, [a.headDim / 2, a.headDim / 2], -1) as [string, string];
-    const turned = g.add('Concat', [g.add('Neg', [second]), first], { attributes: { axis: -1 } });
-    return g.add('Add', [g.add('Mul', [split, cos]), g.add('Mul', [turned, sin])]);
+  /** The first dimensions of x [B, S, heads, hd] turned, all of them or as many as there are angles for. */
+  function rotate(x: string): string {
+    if (!isRotary) return x;
+    const half = rotaryDims(a) / 2;
+    const rest = a.headDim - 2 * half;
+    const [first, second, still] = g.split(x, [half, half, ...(rest > 0 ? [rest] : [])], -1) as [
+      string,
+      string,
+      string,
+    ];
+    const own = rest > 0 ? join(first, second) : x;
+    const turned = g.add('Add', [g.add('Mul', [own, cos]), g.add('Mul', [join(g.add('Neg', [second]), first), sin])]);
+    return rest > 0 ? join(turned, still) : turned;
   }
 
-  const multiply = (x: string, weight: string) => float32.linear(g, x, [weight])[0]!;
+  const multiply = (x: string, weight: string) => g.addBias(float32.linear(g, x, [weight])[0]!, `${weight}.bias`);
+  const mean = (x: string) => g.add('ReduceMean', [x, g.ints([-1])]);
 
   function norm(x: string, weight: string): string {
-    const power = g.add('ReduceMean', [g.add('Mul', [x, x]), g.ints([-1])]);
-    const root = g.add('Sqrt', [g.add('Add', [power, g.float(a.normEpsilon)])]);
-    return g.add('Mul', [g.add('Div', [x, root]), g.weight(weight)]);
+    const centred = a.norm === 'layer' ? g.add('Sub', [x, mean(x)]) : x;
+    return rescale(centred, weight);
+  }
+
+  /** x over its root mean square, with gain and bias. */
+  function rescale(x: string, weight: string): string {
+    const root = g.add('Sqrt', [g.add('Add', [mean(g.add('Mul', [x, x])), g.float(a.normEpsilon)])]);
+    return g.addBias(g.add('Mul', [g.add('Div', [x, root]), g.weight(weight)]), `${weight}.bias`);
+  }
+
+  /** x [B, S, heads · hd] → [B, S, heads, hd], normed head by head where the model does that, and turned. */
+  function takeHeads(x: string, heads: number, normWeight: string): string {
+    const split = g.reshape(x, [0, 0, heads, a.headDim]);
+    return rotate(a.queryKeyNorm ? rescale(split, normWeight) : split);
   }
 
   function attend(layer: number, normed: string): string {
@@ -64,10 +85,11 @@ export function buildModelGraph(a: Architecture, stored: WeightFile['initializer
         attributes: { axis: 2 },
         outputs: [`present.${layer}.${kind}`],
       });
-    const allKeys = extend('key', rotate(k, a.kvHeads));
+    const allKeys = extend('key', takeHeads(k, a.kvHeads, `layers.${layer}.k_norm`));
     const allValues = extend('value', g.reshape(v, [0, 0, a.kvHeads, a.headDim]));
     // [B, S, H, hd] → [B, KV, group, S, hd]; keys and values broadcast over their group.
-    const grouped = g.reshape(rotate(q, a.heads), [0, 0, a.kvHeads, group, a.headDim]);
+    const turned = takeHeads(q, a.heads, `layers.${layer}.q_norm`);
+    const grouped = g.reshape(turned, [0, 0, a.kvHeads, group, a.headDim]);
     const query = g.transpose(grouped, [0, 2, 3, 1, 4]);
     const key = g.transpose(g.add('Unsqueeze', [allKeys, g.ints([2])]), [0, 1, 2, 4, 3]); // [B, KV, 1, hd, T]
     const scores = g.add('Mul', [g.add('MatMul', [query, key]), g.float(a.headDim ** -0.5)]);
@@ -77,17 +99,31 @@ export function buildModelGraph(a: Architecture, stored: WeightFile['initializer
     return multiply(joined, `layers.${layer}.o`);
   }
 
+  function activate(x: string): string {
+    const times = (y: string, factor: number) => g.add('Mul', [y, g.float(factor)]);
+    if (a.activation === 'silu') return g.add('Mul', [x, g.add('Sigmoid', [x])]);
+    // x · (1 + f(…)) / 2, where f is erf, or tanh of a cubic that comes near it.
+    const cubic = () => g.add('Add', [x, times(g.add('Mul', [g.add('Mul', [x, x]), x]), 0.044715)]);
+    const bent =
+      a.activation === 'gelu'
+        ? g.add('Erf', [times(x, Math.SQRT1_2)])
+        : g.add('Tanh', [times(cubic(), Math.sqrt(2 / Math.PI))]);
+    return g.add('Mul', [times(x, 0.5), g.add('Add', [bent, g.float(1)])]);
+  }
+
   function feedForward(layer: number, normed: string): string {
-    const gate = multiply(normed, `layers.${layer}.gate`);
-    const up = multiply(normed, `layers.${layer}.up`);
-    const silu = g.add('Mul', [gate, g.add('Sigmoid', [gate])]);
-    return multiply(g.add('Mul', [silu, up]), `layers.${layer}.down`);
+    const inner = activate(multiply(normed, `layers.${layer}.${a.gated ? 'gate' : 'up'}`));
+    const gated = a.gated ? g.add('Mul', [inner, multiply(normed, `layers.${layer}.up`)]) : inner;
+    return multiply(gated, `layers.${layer}.down`);
   }
 
   let x = float32.embed(g, 'input_ids', 'embed');
+  if (a.embeddingScale !== 1) x = g.add('Mul', [x, g.float(a.embeddingScale)]);
+  if (!isRotary) x = g.add('Add', [x, g.add('Gather', [g.weight('positions'), 'position_ids'])]);
   for (let layer = 0; layer < a.layers; layer++) {
-    x = g.add('Add', [x, attend(layer, norm(x, `layers.${layer}.attention_norm`))]);
-    x = g.add('Add', [x, feedForward(layer, norm(x, `layers.${layer}.mlp_norm`))]);
+    const attended = g.add('Add', [x, attend(layer, norm(x, `layers.${layer}.attention_norm`))]);
+    const fed = a.parallelResidual ? x : attended;
+    x = g.add('Add', [attended, feedForward(layer, norm(fed, `layers.${layer}.mlp_norm`))]);
   }
   float32.head(g, g.reshape(norm(x, 'norm'), [-1, a.hiddenSize]), a.tied ? 'embed' : 'head', 'flat_logits');
   const shape = g.add('Concat', [g.add('Shape', ['input_ids']), g.ints([a.vocabSize])], { attributes: { axis: 0 } });

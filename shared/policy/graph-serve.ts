@@ -4,7 +4,7 @@
 // The new tokens' scores come first. Padding is then at the end of every reduction, where it adds exact zeros, so that
 // a row's logits do not depend on how long its neighbours made the cache.
 import type { OnnxGraph, ValueInfo } from '../onnx/model.ts';
-import type { Architecture } from './architecture.ts';
+import { type Architecture, rotaryDims } from './architecture.ts';
 import { GraphBuilder } from './graph-builder.ts';
 import type { WeightFile } from './graph-weights.ts';
 import type { Precision } from './precision/precision.ts';
@@ -52,10 +52,14 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
   const sizes = list(fresh, past);
 
   /** x [B, heads, S, hd], its positions turned in. */
-  const rotate = (x: string) =>
-    g.addContrib('RotaryEmbedding', [x, 'position_ids', g.weight('rotary.cos'), g.weight('rotary.sin')], {
-      attributes: { interleaved: 0 },
+  const rotate = (x: string, heads: number) => {
+    if (a.positions !== 'rotary') return x;
+    const dims = rotaryDims(a);
+    const part: Record<string, number> = dims < a.headDim ? { rotary_embedding_dim: dims, num_heads: heads } : {};
+    return g.addContrib('RotaryEmbedding', [x, 'position_ids', g.weight('rotary.cos'), g.weight('rotary.sin')], {
+      attributes: { interleaved: 0, ...part },
     });
+  };
   const score = (q: string, k: string) =>
     g.addContrib('FusedMatMul', [q, k], { attributes: { transB: 1, alpha: scale } });
 
@@ -81,32 +85,52 @@ export function buildServeGraph(a: Architecture, stored: WeightFile['initializer
     );
   const allHeads = a.heads + 2 * a.kvHeads;
   let residual = precision.embed(g, g.reshape('input_ids', [-1]), 'embed');
+  if (a.embeddingScale !== 1) residual = g.add('Mul', [residual, g.float(a.embeddingScale)]);
+  if (a.positions === 'learned') {
+    const positions = g.add('Gather', [g.weight('positions'), g.reshape('position_ids', [-1])]);
+    residual = g.add('Add', [residual, positions]);
+  }
   /** Adds a branch to the residual stream. ONNX Runtime has one operator for this and the norm after it: a slower one. */
   const join = (branch: string) => {
     residual = g.add('Add', [residual, branch]);
   };
+  const scaleNorm = { attributes: { axis: -1, epsilon, stash_type: 1 } };
+  const rmsNorm = (x: string, weight: string) =>
+    g.add('SimplifiedLayerNormalization', [x, g.weight(weight)], scaleNorm);
   const norm = (weight: string) =>
-    g.add('SimplifiedLayerNormalization', [residual, g.weight(weight)], {
-      attributes: { axis: -1, epsilon, stash_type: 1 },
-    });
+    a.norm === 'rms'
+      ? rmsNorm(residual, weight)
+      : g.add('LayerNormalization', [residual, g.weight(weight), g.weight(`${weight}.bias`)], scaleNorm);
+  /** x [N, in] → [N, out] for each of the named weights, with its bias where it has one. */
+  const multiply = (x: string, names: string[]) =>
+    precision.linear(g, x, names).map((product, i) => g.addBias(product, `${names[i]}.bias`));
+  const activate = (x: string) => {
+    // QuickGelu with alpha 1 is SiLU in one pass.
+    if (a.activation === 'silu') return g.addContrib('QuickGelu', [x], { attributes: { alpha: { float: 1 } } });
+    return g.addContrib(a.activation === 'gelu' ? 'Gelu' : 'FastGelu', [x]);
+  };
 
   const newKeysAndValues: string[] = [];
   for (let layer = 0; layer < a.layers; layer++) {
-    const normed = norm(`layers.${layer}.attention_norm`);
-    const [qkv] = precision.linear(g, normed, [`layers.${layer}.qkv`]) as [string];
+    const of = (part: string) => `layers.${layer}.${part}`;
+    const normed = norm(of('attention_norm'));
+    const [qkv] = multiply(normed, [of('qkv')]) as [string];
     // [N, (H + 2 KV) · hd] → [B, S, H + 2 KV, hd] → [B, H + 2 KV, S, hd]
     const heads = g.transpose(g.add('Reshape', [qkv, tokenShape(allHeads, a.headDim)]), [0, 2, 1, 3]);
     const [q, k, v] = g.split(heads, [a.heads, a.kvHeads, a.kvHeads], 1) as [string, string, string];
-    const key = rotate(k);
+    const normHeads = (x: string, weight: string) => (a.queryKeyNorm ? rmsNorm(x, of(weight)) : x);
+    const key = rotate(normHeads(k, 'k_norm'), a.kvHeads);
     newKeysAndValues.push(key, v);
-    const attended = attend(layer, rotate(q), key, v);
-    join(precision.linear(g, attended, [`layers.${layer}.o`])[0]!);
+    const attended = attend(layer, rotate(normHeads(q, 'q_norm'), a.heads), key, v);
+    const [branch] = multiply(attended, [of('o')]) as [string];
+    if (!a.parallelResidual) join(branch);
 
-    const hidden = norm(`layers.${layer}.mlp_norm`);
-    const [gate, up] = precision.linear(g, hidden, [`layers.${layer}.gate`, `layers.${layer}.up`]) as [string, string];
-    // QuickGelu with alpha 1 is SiLU in one pass.
-    const silu = g.addContrib('QuickGelu', [gate], { attributes: { alpha: { float: 1 } } });
-    join(precision.linear(g, g.add('Mul', [silu, up]), [`layers.${layer}.down`])[0]!);
+    const hidden = norm(of('mlp_norm'));
+    const [inner, up] = multiply(hidden, a.gated ? [of('gate'), of('up')] : [of('up')]) as [string, string];
+    const active = activate(inner);
+    const [fed] = multiply(a.gated ? g.add('Mul', [active, up]) : active, [of('down')]) as [string];
+    if (a.parallelResidual) join(branch);
+    join(fed);
   }
 
   const last = g.add('GatherND', [g.add('Reshape', [norm('norm'), tokenShape(a.hiddenSize)]), 'last_index'], {

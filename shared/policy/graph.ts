@@ -3,12 +3,14 @@
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type OnnxGraph, writeOnnxModel } from '../onnx/model.ts';
-import type { Architecture } from './architecture.ts';
+import { type Architecture, rotaryDims } from './architecture.ts';
 import { buildModelGraph } from './graph-model.ts';
 import { buildServeGraph } from './graph-serve.ts';
 import { WeightFile } from './graph-weights.ts';
 import { float32 } from './precision/float32.ts';
 import { type Precision, type PrecisionName, precisionOf } from './precision/precision.ts';
+import { rotaryTables } from './rotary.ts';
+import { stackRows } from './rows.ts';
 import type { Tensor, Weights } from './safetensors.ts';
 
 const SHARED_DATA = 'model.onnx_data';
@@ -75,53 +77,41 @@ async function storeAll(file: WeightFile, a: Architecture, weights: Weights, pre
     if (!tensor) throw new Error(`internal: graph: the weights have no ${name}`);
     return tensor;
   };
-  const storeNorm = async (name: string, { shape, data }: Tensor) => file.store(name, 'float32', shape, data);
+  const storeAsIs = async (name: string, { shape, data }: Tensor) => file.store(name, 'float32', shape, data);
+  const storeNorm = async (name: string, from: string) => {
+    await storeAsIs(name, take(`${from}.weight`));
+    if (weights.has(`${from}.bias`)) await storeAsIs(`${name}.bias`, take(`${from}.bias`));
+  };
+  const storeLinear = async (name: string, from: string[]) => {
+    await precision.storeLinear(file, name, stackRows(from.map((part) => take(`${part}.weight`))));
+    const biases = from.filter((part) => weights.has(`${part}.bias`)).map((part) => take(`${part}.bias`));
+    if (biases.length > 0) await storeAsIs(`${name}.bias`, stackRows(biases));
+  };
 
   await precision.storeTable(file, 'embed', take('model.embed_tokens.weight'));
-  for (const [name, table] of Object.entries(rotaryTables(a))) {
-    await file.store(`rotary.${name}`, 'float32', [a.contextLength, a.headDim / 2], table);
+  if (a.positions === 'learned') await storeAsIs('positions', take('model.embed_positions.weight'));
+  else {
+    for (const [name, table] of Object.entries(rotaryTables(a, a.contextLength))) {
+      await file.store(`rotary.${name}`, 'float32', [a.contextLength, rotaryDims(a) / 2], table);
+    }
   }
   for (let layer = 0; layer < a.layers; layer++) {
     const from = `model.layers.${layer}`;
     const to = `layers.${layer}`;
-    const attention = (kind: string) => take(`${from}.self_attn.${kind}_proj.weight`);
     // One product for all three is faster than three, and needs the input quantized only once.
-    await precision.storeLinear(file, `${to}.qkv`, stackRows(['q', 'k', 'v'].map(attention)));
-    await precision.storeLinear(file, `${to}.o`, attention('o'));
-    for (const kind of ['gate', 'up', 'down']) {
-      await precision.storeLinear(file, `${to}.${kind}`, take(`${from}.mlp.${kind}_proj.weight`));
+    await storeLinear(
+      `${to}.qkv`,
+      ['q', 'k', 'v'].map((kind) => `${from}.self_attn.${kind}_proj`),
+    );
+    await storeLinear(`${to}.o`, [`${from}.self_attn.o_proj`]);
+    for (const kind of a.gated ? ['gate', 'up', 'down'] : ['up', 'down']) {
+      await storeLinear(`${to}.${kind}`, [`${from}.mlp.${kind}_proj`]);
     }
-    await storeNorm(`${to}.attention_norm`, take(`${from}.input_layernorm.weight`));
-    await storeNorm(`${to}.mlp_norm`, take(`${from}.post_attention_layernorm.weight`));
+    await storeNorm(`${to}.attention_norm`, `${from}.input_layernorm`);
+    await storeNorm(`${to}.mlp_norm`, `${from}.post_attention_layernorm`);
+    if (!a.queryKeyNorm) continue;
+    for (const kind of ['q', 'k']) await storeNorm(`${to}.${kind}_norm`, `${from}.self_attn.${kind}_norm`);
   }
-  await storeNorm('norm', take('model.norm.weight'));
+  await storeNorm('norm', 'model.norm');
   if (!a.tied) await precision.storeTable(file, 'head', take('lm_head.weight'));
-}
-
-/** Cosines and sines [contextLength, headDim / 2] of every position's angles. */
-function rotaryTables(a: Architecture): { cos: Float32Array; sin: Float32Array } {
-  const half = a.headDim / 2;
-  const cos = new Float32Array(a.contextLength * half);
-  const sin = new Float32Array(a.contextLength * half);
-  for (let position = 0; position < a.contextLength; position++) {
-    for (let i = 0; i < half; i++) {
-      const angle = position * a.ropeTheta ** (-i / half);
-      cos[position * half + i] = Math.cos(angle);
-      sin[position * half + i] = Math.sin(angle);
-    }
-  }
-  return { cos, sin };
-}
-
-/** Tensors [rows, columns] on top of each other. */
-function stackRows(tensors: Tensor[]): Tensor {
-  const columns = tensors[0]!.shape[1]!;
-  const rows = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0);
-  const data = new Float32Array(rows * columns);
-  let offset = 0;
-  for (const tensor of tensors) {
-    data.set(tensor.data, offset);
-    offset += tensor.data.length;
-  }
-  return { shape: [rows, columns], data };
 }

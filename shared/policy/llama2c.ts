@@ -5,7 +5,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { AttuneError } from '../error.ts';
-import { type Architecture, weightShapes } from './architecture.ts';
+import { type Architecture, LLAMA, weightShapes } from './architecture.ts';
 import { buildTokenizerJson, nameByte, type Piece } from './bpe.ts';
 import { type Checkpoint, writeCheckpoint, writeJson } from './checkpoint.ts';
 import { sha256 } from './digest.ts';
@@ -74,6 +74,7 @@ export function parseLlama2c(bytes: Uint8Array): Checkpoint {
     throw invalid(`its header [${header.join(', ')}] describes no Llama`);
   }
   const architecture: Architecture = {
+    ...LLAMA,
     hiddenSize,
     intermediateSize,
     layers,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
 import { sha256 } from './digest.ts';
+import { GOLDEN_CASES } from './families/golden.ts';
 import { hashFiles, type Manifest, readManifest, verifyFiles, writeManifest } from './manifest.ts';
 import { tinyArchitecture } from './tiny.ts';
 
@@ -75,4 +76,23 @@ test('a manifest that is absent, of another format or with paths out of the fold
   }
   await write({});
   assert.deepEqual(await readManifest(folder), good);
+});
+
+test('a package from before there were other families is a plain Llama', async () => {
+  const written = await manifest();
+  const { hiddenSize, intermediateSize, layers, heads, kvHeads, headDim, vocabSize, contextLength } =
+    written.architecture;
+  const { normEpsilon, ropeTheta, tied, bos, eos } = written.architecture;
+  const sizes = { hiddenSize, intermediateSize, layers, heads, kvHeads, headDim, vocabSize, contextLength };
+  const architecture = { ...sizes, normEpsilon, ropeTheta, tied, bos, eos };
+  await writeFile(join(folder, 'policy.json'), JSON.stringify({ ...written, architecture }));
+  assert.deepEqual((await readManifest(folder)).architecture, tinyArchitecture());
+});
+
+test('a manifest keeps what other families have', async () => {
+  for (const options of Object.values(GOLDEN_CASES)) {
+    const architecture = tinyArchitecture(options);
+    await writeManifest(folder, { ...(await manifest()), architecture });
+    assert.deepEqual((await readManifest(folder)).architecture, architecture);
+  }
 });

@@ -4,6 +4,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
+import { ACTIVATIONS, FAMILY_NAMES, LLAMA } from './architecture.ts';
 import { readJson, writeJson } from './checkpoint.ts';
 import { hashFile } from './digest.ts';
 import { PRECISIONS } from './precision/precision.ts';
@@ -13,7 +14,32 @@ export const MANIFEST_FILE = 'policy.json';
 const count = z.int().nonnegative();
 const digest = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 in hex');
 
+const factor = z.number();
+/** Packages from before there were other families than Llama say nothing of the mathematics. */
 const architectureSchema = z.object({
+  family: z.enum(FAMILY_NAMES).default(LLAMA.family),
+  norm: z.enum(['rms', 'layer']).default(LLAMA.norm),
+  activation: z.enum(ACTIVATIONS).default(LLAMA.activation),
+  gated: z.boolean().default(LLAMA.gated),
+  biases: z.object({ qkv: z.boolean(), output: z.boolean(), mlp: z.boolean() }).default(LLAMA.biases),
+  queryKeyNorm: z.boolean().default(LLAMA.queryKeyNorm),
+  positions: z.enum(['rotary', 'learned']).default(LLAMA.positions),
+  rotaryShare: factor.default(LLAMA.rotaryShare),
+  ropeScaling: z
+    .discriminatedUnion('type', [
+      z.object({ type: z.literal('linear'), factor }),
+      z.object({
+        type: z.literal('llama3'),
+        factor,
+        lowFrequencyFactor: factor,
+        highFrequencyFactor: factor,
+        originalContext: count,
+      }),
+    ])
+    .nullable()
+    .default(LLAMA.ropeScaling),
+  parallelResidual: z.boolean().default(LLAMA.parallelResidual),
+  embeddingScale: factor.default(LLAMA.embeddingScale),
   hiddenSize: count,
   intermediateSize: count,
   layers: count,

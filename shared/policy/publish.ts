@@ -10,6 +10,7 @@ import { newId } from '../id.ts';
 import type { Architecture } from './architecture.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { writePolicyGraphs } from './graph.ts';
+import { layWeights } from './layout.ts';
 import { hashFiles, type Manifest, readManifest, writeManifest } from './manifest.ts';
 import { choosePrecision } from './precision/choose.ts';
 import type { PrecisionName } from './precision/precision.ts';
@@ -54,7 +55,7 @@ export async function publishPolicy(publication: Publication): Promise<string> {
   try {
     for (const file of KEPT)
       if (existsSync(path.join(from, file))) await copyFile(path.join(from, file), path.join(draft, file));
-    await writeSafetensors(path.join(draft, 'model.safetensors'), weights);
+    await writeSafetensors(path.join(draft, 'model.safetensors'), layWeights(architecture, weights));
     await writePolicyGraphs(draft, architecture, weights);
     await publication.check?.(draft);
     const { precision = 'row8', isPrecisionDemanded } = publication;

@@ -26,14 +26,18 @@ const headerSchema = z.record(
 );
 const shardIndexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
 
-/** Reads the tensors of one file, or only those in `names`, as float32. */
-export async function readSafetensors(path: string, options: { names?: Iterable<string> } = {}): Promise<Weights> {
+/** Which tensors to read: those in `names`, or all; and none that `skip` matches, whatever their type is. */
+type Selection = { names?: Iterable<string>; skip?: RegExp };
+
+/** Reads the tensors of one file as float32. */
+export async function readSafetensors(path: string, options: Selection = {}): Promise<Weights> {
   const where = basename(path);
   const file = await openForReading(path);
   try {
     const { entries, dataStart } = await readHeader(file, where);
     const weights: Weights = new Map();
     for (const entry of chooseEntries(entries, options.names, where)) {
+      if (options.skip?.test(entry.name)) continue;
       weights.set(entry.name, { shape: entry.shape, data: await readTensor(file, dataStart, entry, where) });
     }
     return weights;
@@ -43,7 +47,7 @@ export async function readSafetensors(path: string, options: { names?: Iterable<
 }
 
 /** Reads all tensors of a checkpoint folder: `model.safetensors`, or the shards that its index names. */
-export async function readCheckpointWeights(folder: string, options: { names?: Iterable<string> } = {}) {
+export async function readCheckpointWeights(folder: string, options: Selection = {}): Promise<Weights> {
   const single = join(folder, 'model.safetensors');
   if (await exists(single)) return readSafetensors(single, options);
 
@@ -57,7 +61,8 @@ export async function readCheckpointWeights(folder: string, options: { names?: I
   const shards = groupByShard(await readShardIndex(indexPath), options.names);
   const weights: Weights = new Map();
   for (const [shard, names] of shards) {
-    for (const [name, tensor] of await readSafetensors(join(folder, shard), { names })) weights.set(name, tensor);
+    for (const [name, tensor] of await readSafetensors(join(folder, shard), { ...options, names }))
+      weights.set(name, tensor);
   }
   return weights;
 }

@@ -1,14 +1,17 @@
-// A checkpoint small enough to train and serve in milliseconds, for tests: a random Llama with a real tokenizer.
+// A checkpoint small enough to train and serve in milliseconds, for tests: random, of any family, with a real tokenizer.
 // Its weights depend on nothing but the seed, so that numbers in tests stay what they are.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Architecture, weightShapes } from './architecture.ts';
+import { type Architecture, type FamilyName, LLAMA, type Mathematics, weightShapes } from './architecture.ts';
 import { buildTokenizerJson, nameByte, type Piece } from './bpe.ts';
 import { writeCheckpoint, writeJson } from './checkpoint.ts';
 import type { Weights } from './safetensors.ts';
 
 export type TinyOptions = {
   seed?: number;
+  family?: FamilyName;
+  /** Where it is not what the family usually has. */
+  mathematics?: Partial<Mathematics>;
   layers?: number;
   hiddenSize?: number;
   intermediateSize?: number;
@@ -34,15 +37,40 @@ export function tinyPieces(): Piece[] {
   return ['<unk>', '<s>', '</s>', ...bytes, ...characters, ...merges].map((text, id) => ({ text, score: -id }));
 }
 
+const BIASED = { qkv: true, output: true, mlp: true };
+const USUAL: Record<FamilyName, Partial<Mathematics>> = {
+  llama: {},
+  mistral: {},
+  qwen2: { biases: { qkv: true, output: false, mlp: false } },
+  qwen3: { queryKeyNorm: true },
+  gpt2: { norm: 'layer', activation: 'gelu_tanh', gated: false, biases: BIASED, positions: 'learned' },
+  gpt_neox: {
+    norm: 'layer',
+    activation: 'gelu',
+    gated: false,
+    biases: BIASED,
+    rotaryShare: 0.25,
+    parallelResidual: true,
+  },
+  gemma: { activation: 'gelu_tanh' },
+};
+
 export function tinyArchitecture(options: TinyOptions = {}): Architecture {
+  const family = options.family ?? 'llama';
   const heads = options.heads ?? 4;
+  const isGrouped = family !== 'gpt2' && family !== 'gpt_neox';
   const hiddenSize = options.hiddenSize ?? 32;
   return {
+    ...LLAMA,
+    family,
+    ...USUAL[family],
+    embeddingScale: family === 'gemma' ? Math.sqrt(hiddenSize) : 1,
+    ...options.mathematics,
     hiddenSize,
     intermediateSize: options.intermediateSize ?? 64,
     layers: options.layers ?? 2,
     heads,
-    kvHeads: options.kvHeads ?? 2,
+    kvHeads: options.kvHeads ?? (isGrouped ? 2 : heads),
     headDim: options.headDim ?? hiddenSize / heads,
     vocabSize: options.vocabSize ?? tinyPieces().length,
     contextLength: options.contextLength ?? 128,
@@ -54,14 +82,17 @@ export function tinyArchitecture(options: TinyOptions = {}): Architecture {
   };
 }
 
-/** Random weights at the scale of a freshly initialized model; norms differ from 1 so that a forgotten one shows. */
+/**
+ * Random weights at the scale of a freshly initialized model; norms differ from 1 and biases from 0, so that a forgotten
+ * one shows.
+ */
 export function tinyWeights(architecture: Architecture, seed = 1): Weights {
   const random = seededNormal(seed);
   const weights: Weights = new Map();
   for (const [name, shape] of weightShapes(architecture)) {
     const data = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
-    const isNorm = shape.length === 1;
-    const scale = isNorm ? 0.1 : 1 / Math.sqrt(shape.at(-1)!);
+    const isNorm = name.endsWith('norm.weight');
+    const scale = shape.length === 1 ? 0.1 : 1 / Math.sqrt(shape.at(-1)!);
     for (let i = 0; i < data.length; i++) data[i] = (isNorm ? 1 : 0) + scale * random();
     weights.set(name, { shape, data });
   }

@@ -2,23 +2,34 @@
 // Query heads of one group are folded into the length, so that each key-value head is multiplied once.
 import * as tf from '@tensorflow/tfjs-core';
 
-/** [T, T], to be added to scores: a position sees itself and what came before it. Make it outside of tf.grads. */
-export function causalMask(length: number): tf.Tensor2D {
-  const mask = new Float32Array(length * length);
-  for (let i = 0; i < length; i++) mask.fill(-1e9, i * length + i + 1, (i + 1) * length);
-  return tf.tensor2d(mask, [length, length]);
+/**
+ * segments, parents [S, T] → [S, 1, T, T], to be added to scores: a position sees what came before it in its own segment
+ * and in the one that this continues. Make it outside of tf.grads.
+ */
+export function visibility(segments: tf.Tensor2D, parents: tf.Tensor2D): tf.Tensor4D {
+  const [S, T] = segments.shape;
+  const steps = tf.range(0, T, 1, 'int32');
+  const before = tf.lessEqual(tf.reshape(steps, [1, 1, T]), tf.reshape(steps, [1, T, 1])); // [1, T, T]
+  const keys = tf.reshape(segments, [S, 1, T]);
+  const related = tf.logicalOr(
+    tf.equal(keys, tf.reshape(segments, [S, T, 1])),
+    tf.equal(keys, tf.reshape(parents, [S, T, 1])),
+  ); // [S, T, T]
+  const hidden = tf.cast(tf.logicalNot(tf.logicalAnd(before, related)), 'float32');
+  return tf.reshape(tf.mul(hidden, -1e9), [S, 1, T, T]);
 }
 
-/** q [S·KV, G·T, D], k and v [S·KV, T, D], mask [T, T] → [S·KV, G·T, D] */
-export function attend(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, mask: tf.Tensor2D): tf.Tensor3D {
+/** q [S·KV, G·T, D], k and v [S·KV, T, D], mask [S, 1, T, T] → [S·KV, G·T, D] */
+export function attend(q: tf.Tensor3D, k: tf.Tensor3D, v: tf.Tensor3D, mask: tf.Tensor4D): tf.Tensor3D {
   const [groups, queries, D] = q.shape;
   const T = k.shape[1];
+  const S = mask.shape[0];
   const scale = 1 / Math.sqrt(D);
   return tf.customGrad((...args) => {
     const [q, k, v, save] = args as unknown as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D, tf.GradSaveFunc];
     const scaled = tf.mul(q, scale);
-    const scores = tf.reshape(tf.matMul(scaled, k, false, true), [-1, T, T]); // [S·KV, G·T, T] → [S·H, T, T]
-    const shares = tf.reshape(tf.softmax(tf.add(scores, mask)), [groups, queries, T]); // [S·H, T, T] → [S·KV, G·T, T]
+    const scores = tf.reshape(tf.matMul(scaled, k, false, true), [S, -1, T, T]); // [S·KV, G·T, T] → [S, H, T, T]
+    const shares = tf.reshape(tf.softmax(tf.add(scores, mask)), [groups, queries, T]); // [S, H, T, T] → [S·KV, G·T, T]
     const out = tf.matMul(shares, v);
     save([scaled, k, v, shares, out]);
     return {

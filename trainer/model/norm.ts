@@ -1,4 +1,5 @@
-// RMSNorm with its own gradient: tfjs would differentiate every small operation in it and keep all the intermediates.
+// RMSNorm and LayerNorm with their own gradients: tfjs would differentiate every small operation in them and keep all
+// the intermediates.
 import * as tf from '@tensorflow/tfjs-core';
 
 /** x [N, d], gain [d] → [N, d] */
@@ -18,4 +19,26 @@ export function rmsNorm(x: tf.Tensor2D, gain: tf.Tensor1D, epsilon: number): tf.
       },
     };
   })(x, gain) as tf.Tensor2D;
+}
+
+/** x [N, d], gain [d], bias [d] → [N, d] */
+export function layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D, bias: tf.Tensor1D, epsilon: number): tf.Tensor2D {
+  return tf.customGrad((...args) => {
+    const [x, gain, bias, save] = args as unknown as [tf.Tensor2D, tf.Tensor1D, tf.Tensor1D, tf.GradSaveFunc];
+    const mean = tf.mean(x, -1, true); // [N, 1]
+    const centred = tf.sub(x, mean);
+    const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), epsilon)); // [N, 1]
+    save([x, gain, mean, inverse]);
+    return {
+      value: tf.add(tf.mul(tf.mul(centred, inverse), gain), bias),
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+        const [x, gain, mean, inverse] = saved as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+        const normed = tf.mul(tf.sub(x, mean), inverse);
+        const dNormed = tf.mul(dy, gain);
+        const along = tf.mean(tf.mul(dNormed, normed), -1, true);
+        const dCentred = tf.sub(dNormed, tf.add(tf.mean(dNormed, -1, true), tf.mul(normed, along)));
+        return [tf.mul(inverse, dCentred), tf.sum(tf.mul(dy, normed), 0), tf.sum(dy, 0)];
+      },
+    };
+  })(x, gain, bias) as tf.Tensor2D;
 }

@@ -1,0 +1,65 @@
+// A policy of each family goes the whole way: imported, served, trained in a round, published, served again.
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { FAMILY_NAMES } from '../shared/policy/architecture.ts';
+import { readCheckpoint, readJson } from '../shared/policy/checkpoint.ts';
+import { readManifest } from '../shared/policy/manifest.ts';
+import { importPolicy } from '../shared/policy/publish.ts';
+import { activatePolicy } from '../shared/policy/registry.ts';
+import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
+import { startTrainer } from '../trainer/main.ts';
+import { type Json, setStage } from './stage.ts';
+
+const stage = await setStage({ LEARNING_RATE: '0.003', TRAIN_THREADS: '1', BATCH_PAIRS: '8' });
+const trainer = await startTrainer(stage.settings, stage.databaseUrl, () => {});
+after(() => trainer.close());
+
+async function ended(id: string): Promise<Json> {
+  for (let attempt = 0; attempt < 1200; attempt++) {
+    const round = (await stage.request(`/v1/rounds/${id}`)).body;
+    if (round.status !== 'queued' && round.status !== 'running') return round;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`${id} did not end`);
+}
+
+/** Asks until this policy answers, which may take the time of a swap. */
+async function answerOf(policy: string): Promise<string> {
+  for (let attempt = 0; attempt < 200; attempt++) {
+    const json = { prompt: 'Once', max_tokens: 3, temperature: 0 };
+    const { status, body } = await stage.request('/v1/completions', { json });
+    assert.equal(status, 200);
+    if (body.model === policy) return body.choices[0].text;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new Error(`${policy} was not served`);
+}
+
+for (const family of FAMILY_NAMES.filter((name) => name !== 'llama')) {
+  test(`a ${family} is imported, served, trained, published and served again`, async () => {
+    const draft = await stage.store.draft();
+    await writeTinyCheckpoint(draft, { family, tied: family !== 'gpt_neox', seed: 7 });
+    const imported = await importPolicy(stage.connection.db, stage.store, draft, family);
+    const config = await readJson(`${draft}/config.json`, 'config.json');
+    await stage.store.discard(draft);
+    await activatePolicy(stage.connection.db, imported, 'test');
+    await answerOf(imported);
+
+    for (let at = 0; at < 40; at++) {
+      const json = { prompt: `${family} ${at}:`, chosen: ' yes yes', rejected: ' no no', rater: 'test' };
+      assert.equal((await stage.request('/v1/preferences', { json })).status, 200);
+    }
+    const { id } = (await stage.request('/v1/rounds', { json: {} })).body;
+    const round = await ended(id);
+    assert.equal(round.status, 'succeeded', round.reason);
+    assert.match(String(round.policy), /^pol_/, round.reason);
+    assert.equal(round.parent, imported);
+    await answerOf(round.policy);
+
+    const folder = await stage.store.folderOf(round.policy);
+    assert.deepEqual(await readJson(`${folder}/config.json`, 'config.json'), config);
+    const { architecture } = await readCheckpoint(folder);
+    assert.equal(architecture.family, family);
+    assert.deepEqual((await readManifest(folder)).architecture, architecture);
+  });
+}

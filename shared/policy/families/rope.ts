@@ -1,0 +1,96 @@
+// Rotary positions as config.json has them: `rope_theta` with `rope_scaling`, and `rope_parameters` for all of it since
+// transformers 5. A scaling that Attune does not compute is refused by name.
+import { z } from 'zod';
+import type { Architecture, RopeScaling } from '../architecture.ts';
+import { refused } from './family.ts';
+
+const positive = z.number().positive();
+const parameters = z.looseObject({
+  rope_type: z.string().nullish(),
+  type: z.string().nullish(),
+  rope_theta: positive.nullish(),
+  partial_rotary_factor: positive.max(1).nullish(),
+});
+
+export const ropeFields = {
+  rope_theta: positive.nullish(),
+  rope_scaling: parameters.nullish(),
+  rope_parameters: parameters.nullish(),
+};
+
+type RopeFields = z.infer<z.ZodObject<typeof ropeFields>>;
+type Rope = Pick<Architecture, 'ropeTheta' | 'ropeScaling' | 'rotaryShare'>;
+
+const linear = z.looseObject({ factor: positive });
+const llama3 = z.looseObject({
+  factor: positive,
+  low_freq_factor: positive,
+  high_freq_factor: positive,
+  original_max_position_embeddings: z.int().positive(),
+});
+
+/** `share`: what of a head is turned where the config does not say. */
+export function readRope(config: RopeFields, headDim: number, share = 1): Rope {
+  const { rope_parameters: newer, rope_scaling: older } = config;
+  // `rope_scaling` without a type, or with other knobs, is some scaling all the same.
+  if (older && !older.rope_type && !older.type) throw unknownScaling(older);
+  const rope: Rope = {
+    ropeTheta: newer?.rope_theta ?? config.rope_theta ?? 10000,
+    ropeScaling: readScaling(newer) ?? readScaling(older),
+    rotaryShare: newer?.partial_rotary_factor ?? share,
+  };
+  const dims = Math.trunc(headDim * rope.rotaryShare);
+  if (dims % 2 !== 0 || dims === 0) {
+    throw refused(
+      `the head size is ${headDim}, of which ${dims} turn`,
+      'rotary positions need an even number; set head_dim',
+    );
+  }
+  return rope;
+}
+
+function readScaling(given: z.infer<typeof parameters> | null | undefined): RopeScaling | null {
+  const type = given?.rope_type ?? given?.type ?? 'default';
+  if (type === 'default') return null;
+  if (type === 'linear') {
+    const parsed = linear.safeParse(given);
+    if (parsed.success) return { type, factor: parsed.data.factor };
+  }
+  if (type === 'llama3') {
+    const parsed = llama3.safeParse(given);
+    if (parsed.success && parsed.data.high_freq_factor > parsed.data.low_freq_factor) {
+      return {
+        type,
+        factor: parsed.data.factor,
+        lowFrequencyFactor: parsed.data.low_freq_factor,
+        highFrequencyFactor: parsed.data.high_freq_factor,
+        originalContext: parsed.data.original_max_position_embeddings,
+      };
+    }
+  }
+  throw unknownScaling(given);
+}
+
+function unknownScaling(given: unknown): Error {
+  return refused(
+    `rope_scaling is ${JSON.stringify(given)}`,
+    'Attune serves rope_type default, linear (with factor) and llama3 (with factor, low_freq_factor, ' +
+      'high_freq_factor, original_max_position_embeddings)',
+  );
+}
+
+/** The fields of a config.json in the older form, which every reader knows. */
+export function writeRope({ ropeTheta, ropeScaling }: Architecture): Record<string, unknown> {
+  return { rope_theta: ropeTheta, rope_scaling: ropeScaling && writeScaling(ropeScaling) };
+}
+
+function writeScaling(scaling: RopeScaling): Record<string, unknown> {
+  if (scaling.type === 'linear') return { rope_type: 'linear', type: 'linear', factor: scaling.factor };
+  return {
+    rope_type: 'llama3',
+    factor: scaling.factor,
+    low_freq_factor: scaling.lowFrequencyFactor,
+    high_freq_factor: scaling.highFrequencyFactor,
+    original_max_position_embeddings: scaling.originalContext,
+  };
+}

@@ -1,0 +1,100 @@
+// Each family in the trainer: held against Hugging Face transformers by the logits that golden.py kept, and the way from
+// a checkpoint through training to a published one and back.
+import assert from 'node:assert/strict';
+import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { type Checkpoint, readCheckpoint } from '../../shared/policy/checkpoint.ts';
+import { distanceFrom, GOLDEN_CASES, readGoldens, SEED } from '../../shared/policy/families/golden.ts';
+import { writePolicyGraphs } from '../../shared/policy/graph.ts';
+import { layWeights } from '../../shared/policy/layout.ts';
+import { writeSafetensors } from '../../shared/policy/safetensors.ts';
+import { tinyArchitecture, tinyWeights, writeTinyCheckpoint } from '../../shared/policy/tiny.ts';
+import type { Engine, TrainPair } from '../engine/engine.ts';
+import { openEngine } from '../engine/open.ts';
+import { checkExport } from '../export-check.ts';
+import { plainLogits, plainLogps } from './plain.ts';
+
+const root = await mkdtemp(join(tmpdir(), 'attune-trained-'));
+after(() => rm(root, { recursive: true, force: true }));
+const { ids, stride, cases } = readGoldens();
+const TOLERANCE = 1e-4;
+
+async function withEngine(checkpoint: Checkpoint, work: (engine: Engine) => Promise<void>): Promise<void> {
+  const engine = await openEngine({ ...checkpoint, objective: { objective: 'bce' }, threads: 2, engine: 'onnx' });
+  try {
+    await work(engine);
+  } finally {
+    await engine.close();
+  }
+}
+
+for (const [name, options] of Object.entries(GOLDEN_CASES)) {
+  test(`${name}: trainer and double-precision model give the logits of transformers`, async () => {
+    const golden = cases[name]!;
+    const architecture = tinyArchitecture(options);
+    const weights = tinyWeights(architecture, SEED);
+    for (const [at, logits] of plainLogits(architecture, weights, ids).entries()) {
+      const apart = distanceFrom(golden, stride, at, logits);
+      assert.ok(apart < TOLERANCE, `double precision at ${at}: ${apart}`);
+    }
+    await withEngine({ architecture, weights }, async (engine) => {
+      const all = await engine.logits(ids);
+      for (const at of ids.keys()) {
+        const own = all.subarray(at * architecture.vocabSize, (at + 1) * architecture.vocabSize);
+        const apart = distanceFrom(golden, stride, at, own);
+        assert.ok(apart < TOLERANCE, `engine at ${at}: ${apart}`);
+      }
+      const sequence = { promptIds: ids.slice(0, 6), responseIds: ids.slice(6) };
+      const [scores] = await engine.score([sequence]);
+      const expected = plainLogps(architecture, weights, sequence.promptIds, sequence.responseIds);
+      for (const [j, score] of scores!.entries())
+        assert.ok(Math.abs(score - expected[j]!) < TOLERANCE, `score ${j}: ${score} is not ${expected[j]}`);
+    });
+  });
+}
+
+for (const [name, options] of Object.entries(GOLDEN_CASES)) {
+  test(`${name}: a checkpoint is trained, exported, and is a checkpoint of its family again`, async () => {
+    const from = join(root, `${name}-from`);
+    const to = join(root, `${name}-to`);
+    await writeTinyCheckpoint(from, options);
+    const imported = await readCheckpoint(from);
+    const { architecture } = imported;
+    await withEngine(imported, async (engine) => {
+      const chosen = { promptIds: ids.slice(0, 4), responseIds: ids.slice(4, 10) };
+      const rejected = { promptIds: ids.slice(0, 4), responseIds: ids.slice(10) };
+      const [refChosenLogps, refRejectedLogps] = await engine.score([chosen, rejected]);
+      const pair: TrainPair = {
+        chosen,
+        rejected,
+        refChosenLogps: refChosenLogps!,
+        refRejectedLogps: refRejectedLogps!,
+      };
+      const { loss: before } = await engine.step([pair], 1e-3);
+      const { loss: afterwards } = await engine.evaluate([pair]);
+      assert.ok(afterwards < before - 1e-3, `${before} became ${afterwards}`);
+
+      // What publishing does with a policy's own files.
+      await mkdir(to);
+      for (const file of ['config.json', 'generation_config.json', 'tokenizer.json'])
+        await copyFile(join(from, file), join(to, file));
+      const weights = await engine.weights();
+      await writeSafetensors(join(to, 'model.safetensors'), layWeights(architecture, weights));
+      await writePolicyGraphs(to, architecture, weights);
+      await checkExport(to, architecture, engine, [[...chosen.promptIds, ...chosen.responseIds]]);
+      const reloaded = await readCheckpoint(to);
+      assert.deepEqual(reloaded.architecture, architecture);
+      for (const [tensor, { data }] of reloaded.weights) {
+        const trained = weights.get(tensor)!.data;
+        // Gemma keeps a gain less one, which can cost its last bit.
+        for (const [at, value] of data.entries())
+          assert.ok(Math.abs(value - trained[at]!) <= (architecture.family === 'gemma' ? 1e-7 : 0), `${tensor} ${at}`);
+        // Added to every key alike and not turned, a bias changes no share of attention, and has no gradient.
+        const isIdle = architecture.positions === 'learned' && tensor.endsWith('k_proj.bias');
+        if (!isIdle) assert.notDeepEqual(data, imported.weights.get(tensor)!.data, `${tensor} did not move`);
+      }
+    });
+  });
+}
