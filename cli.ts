@@ -8,6 +8,7 @@ import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
 import { addServe } from './cli/serve.ts';
 import { addStart } from './cli/start.ts';
+import { addTensorflow } from './cli/tensorflow.ts';
 import { addTrain } from './cli/train.ts';
 import { isUnreachable } from './shared/database/connect.ts';
 import { surviveDriverFault } from './shared/database/driver-fault.ts';
@@ -35,7 +36,8 @@ ${describeSettings()
 `,
   );
 
-for (const add of [addStart, addServe, addTrain, addPolicies, addPreferences, addDemo, addDoctor]) add(program);
+for (const add of [addStart, addServe, addTrain, addPolicies, addPreferences, addDemo, addTensorflow, addDoctor])
+  add(program);
 
 try {
   await program.parseAsync();

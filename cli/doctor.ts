@@ -8,6 +8,8 @@ import type { Command } from 'commander';
 import * as ort from 'onnxruntime-node';
 import { connect } from '../shared/database/connect.ts';
 import { readSettings } from '../shared/settings.ts';
+import { explainEngine } from '../trainer/engine/choose.ts';
+import { findAddon, probeAddon } from '../trainer/engine/tensorflow/addon.ts';
 import { openRoom } from './room.ts';
 
 const require = createRequire(import.meta.url);
@@ -27,6 +29,7 @@ export function addDoctor(program: Command): void {
         ['postgres', describePostgres],
         ['onnxruntime', describeRuntime],
         ['tensorflow', describeTensorflow],
+        ['engine', describeEngine],
         ['cores', () => `${availableParallelism()}; serving uses SERVE_THREADS, training TRAIN_THREADS`],
         ['memory', describeMemory],
         ['disk', describeDisk],
@@ -65,19 +68,21 @@ function describeRuntime(): string {
   const providers = ort
     .listSupportedBackends()
     .map((backend) => `${backend.name}${backend.bundled ? '' : ' (not bundled)'}`);
-  return `${version} with ${providers.join(', ')}; serving and training use cpu`;
+  return `${version} with ${providers.join(', ')}; serving uses cpu`;
 }
 
-function describeTensorflow(): string {
-  const { version } = JSON.parse(readFileSync(require.resolve('@tensorflow/tfjs-node-gpu/package.json'), 'utf8')) as {
-    version: string;
-  };
-  try {
-    require.resolve('@tensorflow/tfjs-node-gpu/lib/napi-v8/tfjs_binding.node');
-    return `tfjs-node-gpu ${version} with its native library; the traced ONNX engine trains all the same`;
-  } catch {
-    return `tfjs-node-gpu ${version} without its native library, so the traced ONNX engine trains`;
-  }
+async function describeTensorflow(): Promise<string> {
+  const addon = findAddon();
+  if (!addon) return `not installed; for an NVIDIA GPU: npx attune tensorflow install --gpu`;
+  const { version, gpu } = await probeAddon(addon.file);
+  return `${version} with ${gpu ? 'a GPU' : 'no GPU in sight'}, in ${addon.folder}`;
+}
+
+async function describeEngine(): Promise<string> {
+  const { ENGINE, TRAIN_PROVIDER } = readSettings(process.env);
+  const { name, reason } = await explainEngine(ENGINE, TRAIN_PROVIDER);
+  const where = name === 'onnx' ? ` on ${TRAIN_PROVIDER}` : '';
+  return `${name}${where} trains, because ${reason}`;
 }
 
 function describeMemory(): string {

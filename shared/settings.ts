@@ -7,6 +7,10 @@ import { z } from 'zod';
 import { AttuneError } from './error.ts';
 import { PRECISIONS } from './policy/precision/precision.ts';
 
+export const OBJECTIVES = ['lsif', 'ukl', 'bce', 'dpo', 'sft'] as const;
+/** The matrices of a layer, by the last part of their names. */
+export const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+
 const whole = (least: number) => z.coerce.number().int().min(least);
 const share = z.coerce.number().min(0).max(1);
 
@@ -59,17 +63,81 @@ const environment = z.object({
   TRAIN_REPLAY: share.default(0.5).describe('share of pairs of earlier rounds added to the new ones'),
   TRAIN_HELD_OUT: share.default(0.2).describe('share of prompts whose pairs are only evaluated on'),
   TRAIN_THREADS: whole(1).default(2).describe('ONNX Runtime threads of the trainer'),
-  OBJECTIVE: z.enum(['lsif', 'ukl', 'bce', 'dpo', 'sft']).default('lsif').describe('loss of the DIL family'),
+  TRAIN_MEMORY: whole(2 ** 26)
+    .optional()
+    .describe('bytes that training may take; half of what is free unless told'),
+  ENGINE: z
+    .enum(['auto', 'tensorflow', 'onnx'])
+    .default('auto')
+    .describe('what computes gradients; auto takes TensorFlow where it is installed and sees a GPU'),
+  TRAIN_PROVIDER: z
+    .enum(['cpu', 'webgpu', 'cuda'])
+    .default('cpu')
+    .describe('what the onnx engine runs on; cuda needs onnxruntime-node installed with it'),
+  EFFORT: z.coerce
+    .number()
+    .min(0.1)
+    .max(100)
+    .default(1)
+    .describe('one dial: how many pairs, epochs, evaluations and samples a round takes, where they are not set'),
+  OBJECTIVE: z
+    .string()
+    .refine(isObjective, `give one of ${OBJECTIVES.join(', ')}, or the path of a .ts or .js file with a convex h`)
+    .default('lsif')
+    .describe('loss of the DIL family, or the path of a module with a convex h'),
   REDUCTION: z.enum(['mean', 'sum']).default('mean').describe('how token log-ratios make one of a response'),
   NEGATIVES: z.enum(['rejected', 'both']).default('rejected').describe('whose responses stand for the reference'),
   BETA: z.coerce.number().positive().default(0.1).describe('β of dpo'),
-  LEARNING_RATE: z.coerce.number().positive().default(2e-5).describe('peak of the cosine schedule'),
-  BATCH_PAIRS: whole(1).default(8).describe('pairs per optimizer step'),
-  EPOCHS: whole(1).default(1).describe('passes over the pairs of a round'),
+  WEIGHTING: z
+    .enum(['none', 'importance'])
+    .default('none')
+    .describe('importance weighs negatives by how much likelier the reference makes them than their sampler did'),
+  WEIGHT_CAP: z.coerce.number().min(1).default(2).describe('largest importance weight; they average 1, so 1 is none'),
+  MAX_STALENESS: whole(0).optional().describe('policies between the sampler of a pair and the active one at most'),
+  LEARNING_RATE: z.coerce.number().positive().max(1).default(2e-5).describe('peak of the schedule'),
+  LR_SCHEDULE: z.enum(['cosine', 'constant']).default('cosine').describe('how the learning rate goes on after warm-up'),
+  WARM_UP: share.default(0.1).describe('share of the steps in which the learning rate rises'),
+  WEIGHT_DECAY: z.coerce.number().min(0).max(1).default(0).describe('decoupled weight decay of matrices'),
+  MAX_GRAD_NORM: z.coerce.number().positive().default(1).describe('gradients with a larger norm are scaled down to it'),
+  BATCH_PAIRS: whole(1).max(1024).default(8).describe('pairs per optimizer step'),
+  EPOCHS: whole(1).max(100).optional().describe('passes over the pairs of a round; by EFFORT unless told'),
+  EARLY_STOPPING: whole(0)
+    .default(3)
+    .describe('evaluations on held-out pairs without improvement that end training; 0 never does'),
+  MAX_LENGTH: whole(2).optional().describe('tokens of a prompt and its response; the context unless told'),
+  MAX_PROMPT_LENGTH: whole(1).optional().describe('tokens of a prompt; its beginning is cut off'),
+  LORA_RANK: whole(0).default(0).describe('rank of low-rank adapters that are trained instead of all weights; 0: all'),
+  LORA_ALPHA: z.coerce
+    .number()
+    .positive()
+    .optional()
+    .describe('scale of the adapters times their rank; twice the rank'),
+  LORA_TARGETS: z
+    .string()
+    .transform((names) => names.split(',').map((name) => name.trim()))
+    .pipe(z.array(z.enum(LORA_TARGETS)).min(1))
+    .default([...LORA_TARGETS])
+    .describe('matrices that get an adapter, separated by commas'),
+  GATE_KL: z.coerce
+    .number()
+    .positive()
+    .default(50)
+    .describe('nats of KL to the reference per response that a published policy may have'),
+  GATE_CHOSEN_DROP: z.coerce
+    .number()
+    .min(0)
+    .default(0.3)
+    .describe('nats per token that the chosen responses may lose in a round'),
+  GATE_LENGTH: z.coerce.number().min(1).default(1.5).describe('factor by which responses may become longer or shorter'),
+  GATE_REPETITION: share.default(0.1).describe('growth of the share of repeated runs of four tokens'),
   SEED: whole(0).default(0).describe('seed of the order in which pairs are seen'),
 });
 
 export type Settings = Readonly<z.infer<typeof environment>>;
+
+function isObjective(name: string): boolean {
+  return (OBJECTIVES as readonly string[]).includes(name) || /\.[cm]?[jt]s$/.test(name);
+}
 
 /** As the trainer's schedule will read it: pg-boss has the same parser. */
 function isCron(cron: string): boolean {

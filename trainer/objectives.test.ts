@@ -10,6 +10,11 @@ before(async () => {
   await tf.setBackend('cpu');
 });
 
+const unweighted = (pairs: number) => ({
+  chosenImportance: tf.ones([pairs]) as tf.Tensor1D,
+  rejectedImportance: tf.ones([pairs]) as tf.Tensor1D,
+});
+
 /** The loss of one pair and its derivatives by f_w and f_l. */
 function probe(request: ObjectiveRequest, chosen: number, rejected: number, chosenLogp = -2) {
   const settings = readObjective(request);
@@ -18,6 +23,7 @@ function probe(request: ObjectiveRequest, chosen: number, rejected: number, chos
       chosen: c as tf.Tensor1D,
       rejected: r as tf.Tensor1D,
       chosenLogps: tf.tensor1d([chosenLogp]),
+      ...unweighted(1),
     });
   const values = [tf.tensor1d([chosen]), tf.tensor1d([rejected])] as const;
   const value = loss(...values).dataSync()[0]!;
@@ -96,6 +102,7 @@ test('the share of capped terms counts each exponential of the objective', () =>
     chosen: tf.tensor1d([0, 6, 6]),
     rejected: tf.tensor1d([0, 0, 3]),
     chosenLogps: tf.tensor1d([0, 0, 0]),
+    ...unweighted(3),
   };
   const shares = (request: ObjectiveRequest) => [...cappedShares(readObjective(request), ratios).dataSync()];
   assert.deepEqual(shares({ objective: 'lsif', cap: 5 }), [0, 0.5, 1]); // lsif squares the rejected ratio
@@ -106,11 +113,13 @@ test('the share of capped terms counts each exponential of the objective', () =>
 test('settings that make no sense are refused by name', () => {
   assert.throws(() => readObjective({ objective: 'dpo', negatives: 'both' }), AttuneError);
   assert.throws(() => readObjective({ beta: -1 }), /beta/);
+  assert.throws(() => readObjective({ objective: 'sft', weighting: 'importance' }), /sft takes no expectation/);
   assert.deepEqual(readObjective({}), {
     objective: 'lsif',
     reduction: 'mean',
     negatives: 'rejected',
     beta: 0.1,
+    weighting: 'none',
     cap: 5,
   });
 });
@@ -121,22 +130,33 @@ describe('in a world of three answers', () => {
   const preferred = [0.3, 0.35, 0.35];
   const pairs = [0, 1, 2].flatMap((w) => [0, 1, 2].map((l) => ({ w, l, p: preferred[w]! * reference[l]! })));
 
+  type World = { pairs?: { w: number; l: number; p: number }[]; importance?: number[] };
+
   /** Descends on the three log-ratios and gives them back with the loss there. */
-  function minimize(request: ObjectiveRequest, steps: number, rate: number) {
+  function minimize(request: ObjectiveRequest, steps: number, rate: number, world: World = {}) {
     const settings = readObjective(request);
+    const among = world.pairs ?? pairs;
     const winners = tf.tensor1d(
-      pairs.map(({ w }) => w),
+      among.map(({ w }) => w),
       'int32',
     );
     const losers = tf.tensor1d(
-      pairs.map(({ l }) => l),
+      among.map(({ l }) => l),
       'int32',
     );
-    const chances = tf.tensor1d(pairs.map(({ p }) => p));
+    const chances = tf.tensor1d(among.map(({ p }) => p));
+    const weights = tf.tensor1d(world.importance ?? [1, 1, 1]);
     const loss = (f: tf.Tensor): tf.Scalar => {
-      const chosen: tf.Tensor1D = tf.gather(f as tf.Tensor1D, winners);
-      const rejected: tf.Tensor1D = tf.gather(f as tf.Tensor1D, losers);
-      return tf.sum(tf.mul(chances, pairLosses(settings, { chosen, rejected, chosenLogps: chosen })));
+      const of = (from: tf.Tensor, index: tf.Tensor1D): tf.Tensor1D => tf.gather(from as tf.Tensor1D, index);
+      const chosen = of(f, winners);
+      const ratios = {
+        chosen,
+        rejected: of(f, losers),
+        chosenLogps: chosen,
+        chosenImportance: of(weights, winners),
+        rejectedImportance: of(weights, losers),
+      };
+      return tf.sum(tf.mul(chances, pairLosses(settings, ratios)));
     };
     let f = tf.zeros([3]);
     const gradient = tf.grad(loss);
@@ -153,6 +173,22 @@ describe('in a world of three answers', () => {
       const { f, loss } = minimize({ objective }, 400, 0.8);
       for (const [i, ratio] of [0.6, 1.16667, 1.75].entries()) assertNear(Math.exp(f[i]!), ratio, 2e-3, objective);
       assertNear(loss, minimum, 2e-6);
+    });
+  }
+
+  // Somebody else sampled the negatives: a policy that has moved away from the reference already.
+  const sampler = [0.2, 0.3, 0.5];
+  const offPolicy = [0, 1, 2].flatMap((w) => [0, 1, 2].map((l) => ({ w, l, p: preferred[w]! * sampler[l]! })));
+  const importance = sampler.map((mu, i) => reference[i]! / mu);
+
+  for (const objective of ['lsif', 'ukl', 'bce'] as const) {
+    test(`${objective} is biased by negatives of another sampler, and importance weights take the bias away`, () => {
+      const biased = minimize({ objective }, 600, 0.6, { pairs: offPolicy });
+      // What it finds is the ratio to the sampler.
+      for (const [i, mu] of sampler.entries()) assertNear(Math.exp(biased.f[i]!), preferred[i]! / mu, 3e-3, objective);
+      const weighted = minimize({ objective }, 600, 0.6, { pairs: offPolicy, importance });
+      for (const [i, ratio] of [0.6, 1.16667, 1.75].entries())
+        assertNear(Math.exp(weighted.f[i]!), ratio, 3e-3, objective);
     });
   }
 

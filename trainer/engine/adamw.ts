@@ -1,5 +1,5 @@
-// AdamW (Loshchilov and Hutter 2019) and what goes with it, as WebAssembly SIMD over flat arrays: 1.6 ns an element
-// where JavaScript takes 5 and ONNX operators 9. Arrays are given by byte address and hold a multiple of 4 floats.
+// AdamW (Loshchilov and Hutter 2019) and what goes with it, as WebAssembly SIMD over flat arrays: 1.5 ns an element
+// where JavaScript takes 5 and ONNX operators 9. What they work on holds a multiple of 4 floats.
 import {
   assemble,
   type Code,
@@ -9,22 +9,33 @@ import {
   f64x2,
   get,
   i32,
+  type Region,
   repeatWhile,
   set,
   type Type,
   v128,
 } from './wasm.ts';
 
+/** Each has a memory of its own, in which every parameter has the same address. */
+export const ARRAYS = ['weight', 'gradient', 'part', 'first', 'second'] as const;
+export type ArrayName = (typeof ARRAYS)[number];
+
+/** Where an array begins in its memory: a processor takes addresses with equal low bits for the same, and waits. */
+export function beginningOf(array: ArrayName): number {
+  return ARRAYS.indexOf(array) * 2112;
+}
+
+/** Over `count` elements from the address `at` on. */
 export type Kernels = {
-  /** Σ x², in double precision. */
-  sumOfSquares(x: number, count: number): number;
-  /** target += source */
-  add(target: number, source: number, count: number): void;
+  /** Σ gradient², in double precision. */
+  sumOfSquares(at: number, count: number): number;
+  /** gradient += part */
+  accumulate(at: number, count: number): void;
   /**
    * m = β₁m + (1−β₁)gs;  v = β₂v + (1−β₂)(gs)²;  w = w·decay − m·rate / (√v · correction + ε), where s scales the
    * gradient, rate = learning rate / (1−β₁ᵗ), correction = 1/√(1−β₂ᵗ), decay = 1 − learning rate · weight decay.
    */
-  adamw(w: number, m: number, v: number, g: number, count: number, ...settings: AdamwSettings): void;
+  adamw(at: number, count: number, ...settings: AdamwSettings): void;
 };
 export type AdamwSettings = [
   scale: number,
@@ -38,20 +49,28 @@ export type AdamwSettings = [
   epsilon: number,
 ];
 
-/** A loop over arrays whose addresses are the first locals, `count` being the one after them. */
-function overArrays(arrays: number, end: number, body: Code): Code {
-  const addresses = Array.from({ length: arrays }, (_, local) => local);
+/** A loop that runs `body` at every four elements; the first two locals are address and count. */
+function overElements(end: number, body: Code): Code {
   return [
-    ...set(end, i32.add(get(0), i32.shiftLeft(get(arrays), i32.small(2)))),
-    ...repeatWhile(
-      [...body, ...addresses.flatMap((local) => set(local, i32.add(get(local), i32.small(16))))],
-      i32.less(get(0), get(end)),
-    ),
+    ...set(end, i32.add(get(0), i32.shiftLeft(get(1), i32.small(2)))),
+    ...repeatWhile([...body, ...set(0, i32.add(get(0), i32.small(16)))], i32.less(get(0), get(end))),
   ];
 }
 
+function load(array: ArrayName): Code {
+  return v128.load(regionOf(array), get(0));
+}
+
+function store(array: ArrayName, value: Code): Code {
+  return v128.store(regionOf(array), get(0), value);
+}
+
+function regionOf(array: ArrayName): Region {
+  return { memory: ARRAYS.indexOf(array), offset: beginningOf(array) };
+}
+
 function sumOfSquaresSource(): FunctionSource {
-  const [x, , end, sum, lower, upper] = [0, 1, 2, 3, 4, 5];
+  const [end, sum, lower, upper] = [2, 3, 4, 5];
   const square = (local: number) => f64x2.mul(get(local), get(local));
   return {
     name: 'sumOfSquares',
@@ -59,9 +78,9 @@ function sumOfSquaresSource(): FunctionSource {
     result: 'f64',
     locals: ['i32', 'v128', 'v128', 'v128'],
     body: [
-      ...overArrays(1, end, [
-        ...set(lower, f64x2.fromLowerFloats(v128.load(get(x)))),
-        ...set(upper, f64x2.fromLowerFloats(v128.upper(v128.load(get(x))))),
+      ...overElements(end, [
+        ...set(lower, f64x2.fromLowerFloats(load('gradient'))),
+        ...set(upper, f64x2.fromLowerFloats(v128.upper(load('gradient')))),
         ...set(sum, f64x2.add(get(sum), f64x2.add(square(lower), square(upper)))),
       ]),
       ...f64add(f64x2.lane(get(sum), 0), f64x2.lane(get(sum), 1)),
@@ -69,20 +88,18 @@ function sumOfSquaresSource(): FunctionSource {
   };
 }
 
-function addSource(): FunctionSource {
-  const [target, source, , end] = [0, 1, 2, 3];
+function accumulateSource(): FunctionSource {
   return {
-    name: 'add',
-    parameters: ['i32', 'i32', 'i32'],
+    name: 'accumulate',
+    parameters: ['i32', 'i32'],
     locals: ['i32'],
-    body: overArrays(2, end, v128.store(get(target), f32x4.add(v128.load(get(target)), v128.load(get(source))))),
+    body: overElements(2, store('gradient', f32x4.add(load('gradient'), load('part')))),
   };
 }
 
 function adamwSource(): FunctionSource {
-  const [w, m, v, g, count] = [0, 1, 2, 3, 4];
   const settings = 9;
-  const end = count + settings + 1;
+  const end = 2 + settings;
   const [gradient, first, second] = [end + 1, end + 2, end + 3];
   // Each setting is spread over four lanes once, before the loop.
   const spread = Array.from({ length: settings }, (_, i) => second + 1 + i);
@@ -93,31 +110,26 @@ function adamwSource(): FunctionSource {
     f32x4.mul(get(first), rate),
     f32x4.add(f32x4.mul(f32x4.sqrt(get(second)), correction), epsilon),
   );
+  const squared = f32x4.mul(get(gradient), get(gradient));
   return {
     name: 'adamw',
-    parameters: [...Array<Type>(5).fill('i32'), ...Array<Type>(settings).fill('f32')],
+    parameters: ['i32', 'i32', ...Array<Type>(settings).fill('f32')],
     locals: ['i32', ...Array<Type>(3 + settings).fill('v128')],
     body: [
-      ...spread.flatMap((local, i) => set(local, f32x4.splat(get(count + 1 + i)))),
-      ...overArrays(4, end, [
-        ...set(gradient, f32x4.mul(v128.load(get(g)), scale)),
-        ...set(first, f32x4.add(f32x4.mul(v128.load(get(m)), beta1), f32x4.mul(get(gradient), oneMinusBeta1))),
-        ...set(
-          second,
-          f32x4.add(
-            f32x4.mul(v128.load(get(v)), beta2),
-            f32x4.mul(f32x4.mul(get(gradient), get(gradient)), oneMinusBeta2),
-          ),
-        ),
-        ...v128.store(get(m), get(first)),
-        ...v128.store(get(v), get(second)),
-        ...v128.store(get(w), f32x4.sub(f32x4.mul(v128.load(get(w)), decay), update)),
+      ...spread.flatMap((local, i) => set(local, f32x4.splat(get(2 + i)))),
+      ...overElements(end, [
+        ...set(gradient, f32x4.mul(load('gradient'), scale)),
+        ...set(first, f32x4.add(f32x4.mul(load('first'), beta1), f32x4.mul(get(gradient), oneMinusBeta1))),
+        ...set(second, f32x4.add(f32x4.mul(load('second'), beta2), f32x4.mul(squared, oneMinusBeta2))),
+        ...store('first', get(first)),
+        ...store('second', get(second)),
+        ...store('weight', f32x4.sub(f32x4.mul(load('weight'), decay), update)),
       ]),
     ],
   };
 }
 
-export function openKernels(memory: WebAssembly.Memory): Kernels {
-  const module = assemble([sumOfSquaresSource(), addSource(), adamwSource()]);
-  return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels;
+export function openKernels(memories: Record<ArrayName, WebAssembly.Memory>): Kernels {
+  const module = assemble([sumOfSquaresSource(), accumulateSource(), adamwSource()], ARRAYS);
+  return new WebAssembly.Instance(module, { env: memories }).exports as unknown as Kernels;
 }

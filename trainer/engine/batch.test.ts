@@ -1,34 +1,49 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { tinyArchitecture } from '../../shared/policy/tiny.ts';
-import { checkSequence, packSequences, planGroups } from './batch.ts';
+import { checkSequence, packSequences, roundToSize } from './batch.ts';
 
 test('a packed batch feeds all but the last token and points at what comes before each response token', () => {
   const batch = packSequences(
     [{ promptIds: [5, 6], responseIds: [7, 8, 9] }, null, { promptIds: [3], responseIds: [4] }],
-    'mean',
+    { reduction: 'mean' },
   );
-  const { S, T, R } = batch.bucket;
-  assert.deepEqual({ S, T, R }, { S: 3, T: 32, R: 24 });
-  assert.deepEqual([...batch.ids.subarray(0, 5)], [5, 6, 7, 8, 0]);
-  assert.deepEqual([...batch.ids.subarray(2 * T, 2 * T + 2)], [3, 0]);
-  assert.deepEqual([...batch.positions.subarray(0, 5)], [1, 2, 3, 64, 0]);
-  assert.deepEqual([...batch.targets.subarray(0, 5)], [7, 8, 9, 4, 0]);
-  assert.deepEqual([...batch.rows.subarray(0, 5)], [0, 0, 0, 2, 0]);
-  assert.deepEqual([...batch.weights.subarray(0, 5)], [...Float32Array.of(1 / 3, 1 / 3, 1 / 3, 1, 0)]);
+  const get = (name: string) => [...batch.arrays.get(name)!.data];
+  assert.deepEqual(batch.bucket, { S: 1, T: 8, R: 4, P: 1 });
+  assert.deepEqual(get('ids'), [5, 6, 7, 8, 3, 0, 0, 0]);
+  assert.deepEqual(get('positionIds'), [0, 1, 2, 3, 0, 0, 0, 0]);
+  assert.deepEqual(get('segments'), [1, 1, 2, 2, 3, 0, 0, 0]);
+  assert.deepEqual(get('parents'), [1, 1, 1, 1, 3, 0, 0, 0]);
+  assert.deepEqual(get('positions'), [1, 2, 3, 4]);
+  assert.deepEqual(get('targets'), [7, 8, 9, 4]);
+  assert.deepEqual(get('owners'), [0, 0, 0, 2]);
+  assert.deepEqual(get('weights'), [...Float32Array.of(1 / 3, 1 / 3, 1 / 3, 1)]);
   assert.deepEqual(batch.starts, [0, null, 3]);
 });
 
-test('with reduction sum every response token counts 1', () => {
-  const batch = packSequences([{ promptIds: [5], responseIds: [7, 8] }], 'sum');
-  assert.deepEqual([...batch.weights.subarray(0, 3)], [1, 1, 0]);
+test('two responses to one prompt go on from it, each with positions of its own', () => {
+  const batch = packSequences(
+    [
+      { promptIds: [5, 6], responseIds: [7, 8] },
+      { promptIds: [5, 6], responseIds: [9, 8, 4] },
+    ],
+    { reduction: 'sum' },
+  );
+  const get = (name: string) => [...batch.arrays.get(name)!.data];
+  assert.deepEqual(get('ids'), [5, 6, 7, 9, 8, 0, 0, 0]);
+  assert.deepEqual(get('positionIds'), [0, 1, 2, 2, 3, 0, 0, 0]);
+  assert.deepEqual(get('segments'), [1, 1, 2, 3, 3, 0, 0, 0]);
+  assert.deepEqual(get('parents'), [1, 1, 1, 1, 1, 0, 0, 0]);
+  // The prompt's last token predicts the first of both.
+  assert.deepEqual(get('positions'), [1, 2, 1, 3, 4]);
+  assert.deepEqual(get('weights'), [1, 1, 1, 1, 1]);
 });
 
-test('groups hold every item once, longest first, within the token budget', () => {
-  const lengths = [10, 100, 33, 64, 20, 31, 90];
-  const groups = planGroups(lengths, 2, 256);
-  assert.deepEqual(groups, [[1], [6], [3, 2], [5, 4, 0]]);
-  assert.deepEqual(planGroups([1000], 2, 256), [[0]]);
+test('few buckets: everything is rounded up to a few sizes', () => {
+  assert.deepEqual([1, 8, 15, 17, 33, 100].map(roundToSize), [1, 8, 15, 18, 36, 104]);
+  const sequences = Array.from({ length: 11 }, (_, i) => ({ promptIds: [i + 1], responseIds: Array(9).fill(3) }));
+  const { bucket } = packSequences(sequences, { reduction: 'sum', fewBuckets: true });
+  assert.equal(bucket.R, 104);
 });
 
 test('sequences that cannot be scored are refused with the reason', () => {

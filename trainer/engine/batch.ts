@@ -1,29 +1,24 @@
-// Packs sequences into padded batches. A graph has fixed shapes and costs a while to make, so shapes come in few sizes:
-// lengths in steps of 32, a handful of batch sizes, response positions in quarters of all positions.
+// Sequences as the arrays that a program takes. A row of tokens holds several runs, each a prompt and the responses to it:
+// a response's positions go on where the prompt's end, and the prompt's last token predicts the first of every response.
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/policy/architecture.ts';
 import type { Sequence } from './engine.ts';
+import { type AttentionCost, inputLength, layOut, roundUp } from './packing.ts';
 import type { Bucket } from './programs.ts';
 
-const LENGTH_STEP = 32;
-const SIZES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
+/** That of a small policy, where it is not given. */
+const USUAL_ATTENTION = 5e-4;
 
-/** Sequences as the arrays that a program takes; what is not filled is padding with weight 0. */
+export type Arrays = Map<string, { shape: number[]; data: Float32Array | Int32Array }>;
+
+/** Responses as the arrays that a program takes; what is not filled is padding with weight 0. */
 export type PackedBatch = {
   bucket: Bucket;
-  ids: Int32Array; // [S, T]
-  positions: Int32Array; // [R]
-  targets: Int32Array; // [R]
-  rows: Int32Array; // [R]
-  weights: Float32Array; // [R]
-  /** Where the response of each sequence begins in the flat list of R positions; null for padding. */
+  /** ids, positionIds, segments, parents [S, T]; positions, targets, owners, weights [R]. Segment 0 is padding. */
+  arrays: Arrays;
+  /** Where each response begins in the flat list of R positions; null for padding. */
   starts: (number | null)[];
 };
-
-/** The number of tokens that the model reads: the last one is only predicted. */
-export function inputLength({ promptIds, responseIds }: Sequence): number {
-  return promptIds.length + responseIds.length - 1;
-}
 
 /** Refuses what would index outside of a table or has nothing to predict. */
 export function checkSequence(sequence: Sequence, a: Architecture, where: string): void {
@@ -39,62 +34,72 @@ export function checkSequence(sequence: Sequence, a: Architecture, where: string
       throw refused(`${where}: token ${id} is not in the vocabulary of ${a.vocabSize}; another tokenizer made it`);
 }
 
-/** Groups items of these input lengths so that `rowsPerItem` padded sequences for each stay within the budget. */
-export function planGroups(lengths: number[], rowsPerItem: number, tokenBudget: number): number[][] {
-  const order = lengths.map((_, index) => index).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
-  const groups: number[][] = [];
-  for (let at = 0; at < order.length; ) {
-    const T = roundUp(lengths[order[at]!]!, LENGTH_STEP);
-    const size = SIZES.findLast((size) => size * rowsPerItem * T <= tokenBudget) ?? 1;
-    groups.push(order.slice(at, at + size));
-    at += size;
-  }
-  return groups;
-}
+export type PackOptions = {
+  /** `mean` divides each token's weight by the response's length. */
+  reduction: 'mean' | 'sum';
+  attention?: AttentionCost;
+  /** For a device that makes a graph for every bucket: rounds everything up to a few sizes. */
+  fewBuckets?: boolean;
+};
 
-/** The number of places that a group of this size gets. */
-export function bucketSize(count: number): number {
-  const size = SIZES.find((size) => size >= count);
-  if (size === undefined) throw new Error(`internal: batch: a group of ${count}`);
-  return size;
-}
-
-/** One row for each sequence; null rows are padding. `mean` divides each token's weight by the response's length. */
-export function packSequences(sequences: (Sequence | null)[], reduction: 'mean' | 'sum'): PackedBatch {
-  const S = sequences.length;
-  const T = roundUp(Math.max(...sequences.map((s) => (s ? inputLength(s) : 1))), LENGTH_STEP);
-  const responses = sequences.reduce((sum, s) => sum + (s?.responseIds.length ?? 0), 0);
-  const R = roundUp(responses, (S * T) / 4);
-  const batch: PackedBatch = {
-    bucket: { S, T, R },
+/** The sequences, of which null ones are places for padding, in as few tokens as it takes. */
+export function packSequences(sequences: (Sequence | null)[], options: PackOptions): PackedBatch {
+  const { T: length, rows } = layOut(sequences, options.attention ?? USUAL_ATTENTION);
+  const size = options.fewBuckets ? roundToSize : (count: number) => count;
+  const responses = sequences.reduce((sum, sequence) => sum + (sequence?.responseIds.length ?? 0), 0);
+  const [S, T, R] = [size(rows.length), size(length), size(responses)];
+  const tokens = {
     ids: new Int32Array(S * T),
-    positions: new Int32Array(R),
-    targets: new Int32Array(R),
-    rows: new Int32Array(R),
-    weights: new Float32Array(R),
-    starts: [],
+    positionIds: new Int32Array(S * T),
+    segments: new Int32Array(S * T),
+    parents: new Int32Array(S * T),
   };
-  let at = 0;
-  for (const [row, sequence] of sequences.entries()) {
-    batch.starts.push(sequence ? at : null);
-    if (!sequence) continue;
-    const { promptIds, responseIds } = sequence;
-    batch.ids.set(promptIds, row * T);
-    batch.ids.set(responseIds.slice(0, -1), row * T + promptIds.length);
-    const weight = reduction === 'mean' ? 1 / responseIds.length : 1;
-    for (const [j, target] of responseIds.entries()) {
-      batch.positions[at] = row * T + promptIds.length - 1 + j;
-      batch.targets[at] = target;
-      batch.rows[at] = row;
-      batch.weights[at] = weight;
-      at++;
+  const places = { positions: new Int32Array(R), targets: new Int32Array(R), owners: new Int32Array(R) };
+  const weights = new Float32Array(R);
+  const starts: (number | null)[] = sequences.map(() => null);
+  let next = 0;
+  for (const [row, runs] of rows.entries()) {
+    let at = row * T;
+    let segment = 0;
+    for (const { members } of runs) {
+      const { promptIds } = sequences[members[0]!]!;
+      const prompt = ++segment;
+      const feed = (ids: number[], position: number, own: number): void => {
+        for (const [t, id] of ids.entries()) {
+          tokens.ids[at] = id;
+          tokens.positionIds[at] = position + t;
+          tokens.segments[at] = own;
+          tokens.parents[at] = prompt;
+          at++;
+        }
+      };
+      feed(promptIds, 0, prompt);
+      const last = at - 1;
+      for (const member of members) {
+        const { responseIds } = sequences[member]!;
+        starts[member] = next;
+        for (const [j, target] of responseIds.entries()) {
+          places.positions[next] = j === 0 ? last : at + j - 1;
+          places.targets[next] = target;
+          places.owners[next] = member;
+          weights[next] = options.reduction === 'mean' ? 1 / responseIds.length : 1;
+          next++;
+        }
+        feed(responseIds.slice(0, -1), promptIds.length, ++segment);
+      }
     }
   }
-  return batch;
+  const arrays: Arrays = new Map();
+  for (const [name, data] of Object.entries(tokens)) arrays.set(name, { shape: [S, T], data });
+  for (const [name, data] of Object.entries(places)) arrays.set(name, { shape: [R], data });
+  arrays.set('weights', { shape: [R], data: weights });
+  return { bucket: { S, T, R, P: Math.floor(sequences.length / 2) }, arrays, starts };
 }
 
-function roundUp(value: number, step: number): number {
-  return Math.ceil(value / step) * step;
+/** Up to the next of 1, 2, … 16, 18, 20, … 32, 36, 40, …: at most an eighth is added. */
+export function roundToSize(count: number): number {
+  const step = 2 ** Math.max(0, Math.ceil(Math.log2(count)) - 4);
+  return roundUp(count, step);
 }
 
 function refused(message: string): AttuneError {

@@ -11,6 +11,19 @@ export type TrainPair = {
   /** The reference's log-probability of each response token. */
   refChosenLogps: Float32Array;
   refRejectedLogps: Float32Array;
+  /** What each response counts as a sample of the reference (clipped π_ref/μ, whatever sampled it); 1 unless given. */
+  importance?: { chosen: number; rejected: number };
+};
+
+/** What became of one pair. */
+export type PairOutcome = {
+  loss: number;
+  /** Log-ratios as the objective reduces them. */
+  chosenRatio: number;
+  rejectedRatio: number;
+  /** Summed over the response. */
+  chosenLogp: number;
+  rejectedLogp: number;
 };
 
 export type StepReport = {
@@ -18,8 +31,12 @@ export type StepReport = {
   loss: number;
   /** Global norm of the gradient before clipping; 0 where there was no step. If not finite, the step was skipped. */
   gradNorm: number;
-  /** Tokens fed to the model, without padding. */
+  /** Where the loss or the gradient is not finite: the first pair or parameter that is not. */
+  broken?: string;
+  /** What both sequences of each pair hold without padding, so a shared prompt counts twice, as others count it. */
   tokens: number;
+  /** Positions that were computed: a shared prompt once, and padding. */
+  computed: number;
   pairs: number;
   /**
    * Means over the pairs: rewards/chosen, rewards/rejected and rewards/margins (log-ratios as the objective reduces
@@ -35,13 +52,13 @@ export interface Engine {
   score(sequences: Sequence[]): Promise<Float32Array[]>;
   /** One optimizer step on the mean loss of the pairs; how they are split into micro-batches does not matter. */
   step(pairs: TrainPair[], learningRate: number): Promise<StepReport>;
-  /** Loss and metrics without a step. */
-  evaluate(pairs: TrainPair[]): Promise<StepReport>;
+  /** Loss and metrics without a step, and each pair's own, in their order. */
+  evaluate(pairs: TrainPair[]): Promise<StepReport & { outcomes: PairOutcome[] }>;
   /** Logits [T, V] after each of T tokens, to check an exported graph against. */
   logits(ids: number[]): Promise<Float32Array>;
-  /** A copy of the weights as they are now. */
+  /** A copy of the weights as they are now, adapters merged. */
   weights(): Promise<Weights>;
-  /** Writes weights and optimizer state to one file, from which `restore` goes on as if nothing had happened. */
+  /** Writes what is trained and the optimizer's state to one file, from which `restore` goes on as if nothing had happened. */
   save(path: string): Promise<void>;
   restore(path: string): Promise<void>;
   /** Finishes what was asked before, then frees everything. */

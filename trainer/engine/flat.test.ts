@@ -67,6 +67,6 @@ test('weights of another shape are refused, and so are more than fit', () => {
   assert.throws(() => parameters.load('weight', new Map()), /matrix is missing/);
   const wrong = new Map([['matrix', { shape: [9, 7], data: new Float32Array(63) }]]);
   assert.throws(() => parameters.load('weight', wrong), /shape \[9,7\], expected \[7,9\]/);
-  assert.throws(() => new FlatParameters(new Map([['large', [1 << 28]]])), AttuneError);
+  assert.throws(() => new FlatParameters(new Map([['large', [1 << 30]]])), AttuneError);
   assert.equal(defaultOptimizer.beta1, 0.9);
 });

@@ -1,13 +1,11 @@
-// All parameters as five long arrays in one WebAssembly memory: weights, gradient, a second gradient to accumulate
-// from, and AdamW's two moments. ONNX Runtime reads and writes them in place. Memory is touched, and so taken from the
-// machine, only when it is used: an engine that only scores pays for the weights alone.
+// All parameters as five long arrays: weights, gradient, a second gradient to accumulate from, and AdamW's two moments,
+// each in a WebAssembly memory of its own. ONNX Runtime reads and writes them in place. Memory is touched, and so taken
+// from the machine, only when it is used: an engine that only scores pays for the weights alone.
 import { AttuneError } from '../../shared/error.ts';
 import type { Tensor, Weights } from '../../shared/policy/safetensors.ts';
-import { type AdamwSettings, type Kernels, openKernels } from './adamw.ts';
+import { type AdamwSettings, ARRAYS, type ArrayName, beginningOf, type Kernels, openKernels } from './adamw.ts';
+import { takeTensor } from './device.ts';
 import type { OptimizerSettings } from './engine.ts';
-
-const ARRAYS = ['weight', 'gradient', 'part', 'first', 'second'] as const;
-export type ArrayName = (typeof ARRAYS)[number];
 
 const PAGE = 65536;
 /** WebAssembly addresses are 32 bits. */
@@ -20,7 +18,7 @@ type Place = { shape: number[]; offset: number; length: number; padded: number }
 export class FlatParameters {
   private readonly places = new Map<string, Place>();
   private readonly total: number;
-  private readonly memory: WebAssembly.Memory;
+  private readonly memories: Record<ArrayName, WebAssembly.Memory>;
   private readonly kernels: Kernels;
   steps = 0;
 
@@ -33,14 +31,15 @@ export class FlatParameters {
       offset += padded;
     }
     this.total = offset;
-    const pages = Math.ceil((offset * 4 * ARRAYS.length) / PAGE);
+    const pages = Math.ceil((offset * 4) / PAGE) + 1; // one more for where an array begins
     if (pages > MAX_PAGES)
       throw new AttuneError(
-        `trainer: ${offset} parameters are more than the ${Math.floor((MAX_PAGES * PAGE) / 4 / ARRAYS.length)} that this engine trains; choose a smaller policy`,
+        `trainer: ${offset} parameters are more than the ${(MAX_PAGES * PAGE) / 4} that this engine trains; set LORA_RANK or choose a smaller policy`,
         { code: 'policy_too_large' },
       );
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-    this.kernels = openKernels(this.memory);
+    const reserve = () => new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.memories = Object.fromEntries(ARRAYS.map((array) => [array, reserve()])) as typeof this.memories;
+    this.kernels = openKernels(this.memories);
   }
 
   get names(): Iterable<string> {
@@ -49,20 +48,13 @@ export class FlatParameters {
 
   /** One parameter's elements, in place. */
   view(array: ArrayName, name: string): Tensor {
-    const place = this.placeOf(name);
-    return { shape: place.shape, data: new Float32Array(this.memory.buffer, this.address(array, place), place.length) };
+    const { shape, offset, length } = this.placeOf(name);
+    return { shape, data: new Float32Array(this.memories[array].buffer, beginningOf(array) + offset * 4, length) };
   }
 
   load(array: ArrayName, tensors: Weights, prefix = ''): void {
-    for (const [name, { shape }] of this.places) {
-      const given = tensors.get(prefix + name);
-      if (!given || given.shape.join() !== shape.join())
-        throw new AttuneError(
-          `trainer: tensor ${prefix}${name} ${given ? `has shape [${given.shape}]` : 'is missing'}, expected [${shape}]; the weights are another policy's`,
-          { code: 'invalid_checkpoint' },
-        );
-      this.view(array, name).data.set(given.data);
-    }
+    for (const [name, { shape }] of this.places)
+      this.view(array, name).data.set(takeTensor(tensors, prefix + name, shape).data);
   }
 
   /** Copies, safe to keep. */
@@ -77,11 +69,13 @@ export class FlatParameters {
 
   /** gradient += part */
   accumulate(): void {
-    this.kernels.add(this.start('gradient'), this.start('part'), this.total);
+    this.kernels.accumulate(0, this.total);
   }
 
-  gradientNorm(): number {
-    return Math.sqrt(this.kernels.sumOfSquares(this.start('gradient'), this.total));
+  /** Of everything, or of one parameter. */
+  gradientNorm(name?: string): number {
+    const { offset, padded } = name ? this.placeOf(name) : { offset: 0, padded: this.total };
+    return Math.sqrt(this.kernels.sumOfSquares(offset * 4, padded));
   }
 
   /** One AdamW step from `gradient` times `scale`. */
@@ -93,17 +87,8 @@ export class FlatParameters {
     for (const place of this.places.values()) {
       const decay = place.shape.length > 1 ? 1 - learningRate * weightDecay : 1;
       const numbers: AdamwSettings = [scale, rate, correction, decay, beta1, 1 - beta1, beta2, 1 - beta2, epsilon];
-      const at = (array: ArrayName) => this.address(array, place);
-      this.kernels.adamw(at('weight'), at('first'), at('second'), at('gradient'), place.padded, ...numbers);
+      this.kernels.adamw(place.offset * 4, place.padded, ...numbers);
     }
-  }
-
-  private start(array: ArrayName): number {
-    return ARRAYS.indexOf(array) * this.total * 4;
-  }
-
-  private address(array: ArrayName, { offset }: Place): number {
-    return this.start(array) + offset * 4;
   }
 
   private placeOf(name: string): Place {

@@ -6,12 +6,14 @@ import type { Architecture } from '../../shared/policy/architecture.ts';
 import type { Weights } from '../../shared/policy/safetensors.ts';
 import { tinyArchitecture, tinyWeights } from '../../shared/policy/tiny.ts';
 import { makeConstants } from '../model/decoder.ts';
+import { adapterNames, SCALE } from '../model/parameters.ts';
 import { plainLogps } from '../model/plain.ts';
 import { type ObjectiveRequest, readObjective } from '../objectives.ts';
-import { packSequences } from './batch.ts';
+import { type Arrays, type PackOptions, packSequences } from './batch.ts';
+import { type LoraSettings, mergeAdapters, startAdapters } from './lora.ts';
 import { type PairBatch, pairGradients } from './loss.ts';
 import { gradientName } from './programs.ts';
-import { type Arrays, Sessions } from './sessions.ts';
+import { Sessions } from './sessions.ts';
 
 before(async () => {
   await tf.setBackend('cpu');
@@ -32,29 +34,30 @@ const sequences = [
 ];
 
 /** Two pairs and the reference's log-probabilities, near the policy's own so that no ratio is extreme. */
-function makeInputs(a: Architecture, weights: Weights, reduction: 'mean' | 'sum') {
-  const batch = packSequences(sequences, reduction);
-  const { S, T, R } = batch.bucket;
+function makeInputs(a: Architecture, weights: Weights, options: PackOptions) {
+  const batch = packSequences(sequences, options);
+  const { R } = batch.bucket;
   const refs = new Float32Array(R);
   for (const [row, { promptIds, responseIds }] of sequences.entries())
     for (const [j, logp] of plainLogps(a, weights, promptIds, responseIds).entries())
       refs[batch.starts[row]! + j] = logp + 0.3 * Math.sin(row * 5 + j * 1.7);
-  const inputs: Arrays = new Map<string, { shape: number[]; data: Float32Array | Int32Array }>(weights)
-    .set('ids', { shape: [S, T], data: batch.ids })
-    .set('positions', { shape: [R], data: batch.positions })
-    .set('targets', { shape: [R], data: batch.targets })
-    .set('rows', { shape: [R], data: batch.rows })
-    .set('weights', { shape: [R], data: batch.weights })
+  const inputs: Arrays = new Map([...weights, ...batch.arrays])
     .set('refs', { shape: [R], data: refs })
-    .set('shares', { shape: [S / 2], data: Float32Array.from([0.25, 0.75]) });
+    .set('importance', { shape: [4], data: Float32Array.from([1, 1, 0.7, 1.3]) })
+    .set('shares', { shape: [2], data: Float32Array.from([0.25, 0.75]) });
   return { batch, inputs, refs };
 }
 
-async function tracedGradients(a: Architecture, request: ObjectiveRequest, weights: Weights) {
+async function tracedGradients(
+  a: Architecture,
+  request: ObjectiveRequest,
+  weights: Weights,
+  options: Partial<PackOptions> & { lora?: LoraSettings; inputs?: Weights } = {},
+) {
   const objective = readObjective(request);
-  const { batch, inputs, refs } = makeInputs(a, weights, objective.reduction);
-  const sessions = new Sessions(a, objective, 2);
-  const outputs = await sessions.run('step', batch.bucket, inputs);
+  const { batch, inputs, refs } = makeInputs(a, weights, { reduction: objective.reduction, ...options });
+  const sessions = new Sessions({ architecture: a, objective, threads: 2, lora: options.lora });
+  const outputs = await sessions.run('step', batch.bucket, new Map([...inputs, ...(options.inputs ?? [])]));
   await sessions.close();
   return { outputs, batch, inputs, refs, objective };
 }
@@ -92,14 +95,9 @@ for (const [i, request] of REQUESTS.entries()) {
       ]),
     );
     const parameters = new Map(Array.from(weights.keys(), (name) => [name, eager.get(name)!]));
-    const constants = makeConstants(a, batch.bucket.T, batch.bucket.R);
-    const expected = pairGradients(
-      a,
-      objective,
-      parameters,
-      constants,
-      Object.fromEntries(eager) as unknown as PairBatch,
-    );
+    const tensors = Object.fromEntries(eager) as unknown as PairBatch;
+    const constants = makeConstants(a, tensors, batch.bucket.R);
+    const expected = pairGradients(a, objective, parameters, constants, tensors);
     assert.ok(distance(outputs.get('losses')!, expected.losses.dataSync()) < 1e-4);
     for (const [name, gradient] of expected.gradients) {
       const apart = distance(outputs.get(gradientName(name))!, gradient.dataSync());
@@ -120,9 +118,11 @@ function plainLoss(
     const logps = plainLogps(a, weights, promptIds, responseIds);
     return logps.reduce((sum, logp, j) => sum + logp - refs[starts[row]! + j]!, 0) / logps.length;
   });
-  const one = (w: number, l: number) =>
-    lsif ? -Math.exp(w) + 0.5 * Math.exp(2 * l) : Math.log1p(Math.exp(-w)) + Math.log1p(Math.exp(l));
-  return 0.25 * one(ratios[0]!, ratios[2]!) + 0.75 * one(ratios[1]!, ratios[3]!);
+  const one = (w: number, l: number, importance: number) =>
+    lsif
+      ? -Math.exp(w) + importance * 0.5 * Math.exp(2 * l)
+      : Math.log1p(Math.exp(-w)) + importance * Math.log1p(Math.exp(l));
+  return 0.25 * one(ratios[0]!, ratios[2]!, 0.7) + 0.75 * one(ratios[1]!, ratios[3]!, 1.3);
 }
 
 for (const objective of ['lsif', 'bce'] as const) {
@@ -150,3 +150,65 @@ for (const objective of ['lsif', 'bce'] as const) {
     }
   });
 }
+
+test('the gradient of packed pairs that share prompts is that of one sequence in each row', async () => {
+  const a = tinyArchitecture(small);
+  const weights = tinyWeights(a, 7);
+  const packed = await tracedGradients(a, { objective: 'bce' }, weights, { attention: 1e-6 });
+  const apart = await tracedGradients(a, { objective: 'bce' }, weights, { attention: 1e6 });
+  assert.equal(packed.batch.bucket.S, 1);
+  assert.ok(apart.batch.bucket.S >= 3);
+  // 45 tokens in four sequences, of which two prompts come twice.
+  assert.ok(packed.batch.bucket.T < 45);
+  for (const name of weights.keys()) {
+    const distanceApart = distance(packed.outputs.get(gradientName(name))!, apart.outputs.get(gradientName(name))!);
+    assert.ok(distanceApart < 1e-5, `${name}: ${distanceApart}`);
+  }
+});
+
+test('the gradient of padding to few buckets is the same', async () => {
+  const a = tinyArchitecture(small);
+  const weights = tinyWeights(a, 7);
+  const exact = await tracedGradients(a, {}, weights);
+  const padded = await tracedGradients(a, {}, weights, { fewBuckets: true });
+  assert.ok(padded.batch.bucket.R > exact.batch.bucket.R);
+  for (const name of weights.keys())
+    assert.ok(distance(padded.outputs.get(gradientName(name))!, exact.outputs.get(gradientName(name))!) < 1e-5, name);
+});
+
+test('gradients of adapters agree with finite differences, and nothing else has one', async () => {
+  const a = tinyArchitecture(small);
+  const lora = { rank: 3, alpha: 4, targets: ['q_proj', 'down_proj'] };
+  const weights = tinyWeights(a, 5);
+  const adapters = startAdapters(a, lora);
+  // B begins as zeros, which have no gradient for A to show.
+  for (const [name, { data }] of adapters)
+    for (let i = 0; i < data.length; i++) data[i]! += name.endsWith('lora_b') ? 0.1 * Math.sin(i) : 0;
+  const scale = { shape: [], data: Float32Array.of(4 / 3) };
+  const all = new Map([...weights, [SCALE, scale], ...adapters]);
+  const { outputs, batch, refs } = await tracedGradients(
+    a,
+    { objective: 'bce' },
+    mergeAdapters(a, lora, weights, adapters),
+    { lora, inputs: all },
+  );
+  assert.deepEqual(
+    [...outputs.keys()].filter((name) => name.startsWith(gradientName(''))),
+    [...adapters.keys()].map(gradientName),
+  );
+  const { down, up } = adapterNames('model.layers.1.self_attn.q_proj');
+  for (const name of [down, up, adapterNames('model.layers.0.mlp.down_proj').up]) {
+    const gradient = outputs.get(gradientName(name))!;
+    const lossAt = (shift: number) => {
+      const moved = new Map(adapters).set(name, { ...adapters.get(name)!, data: adapters.get(name)!.data.slice() });
+      moved.get(name)!.data[5]! += shift;
+      return plainLoss(a, mergeAdapters(a, lora, weights, moved), refs, batch.starts, false);
+    };
+    // The merged weights are rounded to float32, so the shift is a large one.
+    const slope = (lossAt(0.02) - lossAt(-0.02)) / 0.04;
+    assert.ok(
+      Math.abs(gradient[5]! - slope) < 1e-2 * Math.abs(slope) + 1e-5,
+      `${name}: ${gradient[5]} is not ${slope}`,
+    );
+  }
+});

@@ -1,20 +1,26 @@
-// From token log-probabilities to the loss of a batch of pairs, in tfjs. A batch holds 2P sequences: P chosen ones,
-// then their P rejected ones. Its R response positions are one flat list; `rows` says which sequence each belongs to.
+// From token log-probabilities to the loss of a batch of pairs, in tfjs. A batch of P pairs holds 2P responses: the P
+// chosen ones, then their P rejected ones, wherever their tokens lie in its rows. Its R response positions are one flat
+// list; `owners` says which response each belongs to.
 // tfjs-core keeps its gradients out of its own entry; this registers them.
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/policy/architecture.ts';
-import { type Constants, type Parameters, tokenLogps } from '../model/decoder.ts';
+import { type Constants, type Rows, tokenLogps } from '../model/decoder.ts';
+import type { Parameters } from '../model/parameters.ts';
 import { cappedShares, type ObjectiveSettings, type PairRatios, pairLosses } from '../objectives.ts';
 
-export type PairBatch = {
-  ids: tf.Tensor2D; // [2P, T]
+export type ResponseBatch = Rows & {
   positions: tf.Tensor1D; // [R]
   targets: tf.Tensor1D; // [R]
-  rows: tf.Tensor1D; // [R]
+};
+
+export type PairBatch = ResponseBatch & {
+  owners: tf.Tensor1D; // [R]
   /** What each token counts in its response: 1, or one over the length; 0 for padding. [R] */
   weights: tf.Tensor1D;
   refs: tf.Tensor1D; // [R]
+  /** What each response counts as a sample of the reference. [2P] */
+  importance: tf.Tensor1D;
   /** What each pair counts in the loss; 0 for padding. [P] */
   shares: tf.Tensor1D;
 };
@@ -45,38 +51,43 @@ export function pairOutputs(
   };
 }
 
-/** The same with the gradient of the loss by parameter name. */
+/** The same with the gradient of the loss by parameter name, of those that are trained. */
 export function pairGradients(
   a: Architecture,
   objective: ObjectiveSettings,
   parameters: Parameters,
   constants: Constants,
   batch: PairBatch,
+  names: string[] = [...parameters.keys()],
 ): PairOutputs & { gradients: Map<string, tf.Tensor> } {
-  const names = [...parameters.keys()];
   let outputs: PairOutputs | undefined;
   const differentiate = tf.valueAndGrads((...tensors: tf.Tensor[]) => {
-    outputs = pairOutputs(a, objective, new Map(names.map((name, i) => [name, tensors[i]!])), constants, batch);
+    const all = new Map(parameters);
+    for (const [i, name] of names.entries()) all.set(name, tensors[i]!);
+    outputs = pairOutputs(a, objective, all, constants, batch);
     // tfjs frees what a differentiated function does not return.
-    for (const tensor of Object.values(outputs)) tf.keep(tensor);
+    for (const tensor of Object.values(outputs)) if (tensor !== outputs.loss) tf.keep(tensor);
     return outputs.loss;
   });
-  const { grads } = differentiate([...parameters.values()]);
+  const { grads } = differentiate(names.map((name) => parameters.get(name)!));
   return { ...outputs!, gradients: new Map(names.map((name, i) => [name, grads[i]!])) };
 }
 
 function reduceToPairs(logps: tf.Tensor1D, batch: PairBatch): PairRatios {
-  const S = batch.ids.shape[0];
-  const P = S / 2;
+  const P = batch.shares.shape[0];
   const R = logps.shape[0];
-  const mine = tf.equal(tf.expandDims(tf.range(0, S, 1, 'int32'), 1), tf.expandDims(batch.rows, 0)); // [S, R]
-  const shares: tf.Tensor2D = tf.mul(tf.cast(mine, 'float32'), tf.expandDims(batch.weights, 0)); // [S, R]
+  const mine = tf.equal(tf.expandDims(tf.range(0, 2 * P, 1, 'int32'), 1), tf.expandDims(batch.owners, 0)); // [2P, R]
+  const shares: tf.Tensor2D = tf.mul(tf.cast(mine, 'float32'), tf.expandDims(batch.weights, 0)); // [2P, R]
   const reduce = (perToken: tf.Tensor1D): tf.Tensor1D =>
-    tf.reshape(tf.matMul(shares, tf.reshape(perToken, [R, 1]) as tf.Tensor2D), [S]); // [S, 1] → [S]
+    tf.reshape(tf.matMul(shares, tf.reshape(perToken, [R, 1]) as tf.Tensor2D), [2 * P]); // [2P, 1] → [2P]
+  const ofChosen = (x: tf.Tensor1D): tf.Tensor1D => tf.slice(x, [0], [P]);
+  const ofRejected = (x: tf.Tensor1D): tf.Tensor1D => tf.slice(x, [P], [P]);
   const ratios = reduce(tf.sub(logps, batch.refs));
   return {
-    chosen: tf.slice(ratios, [0], [P]),
-    rejected: tf.slice(ratios, [P], [P]),
-    chosenLogps: tf.slice(reduce(logps), [0], [P]),
+    chosen: ofChosen(ratios),
+    rejected: ofRejected(ratios),
+    chosenLogps: ofChosen(reduce(logps)),
+    chosenImportance: ofChosen(batch.importance),
+    rejectedImportance: ofRejected(batch.importance),
   };
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
+import { readSafetensors } from '../../shared/policy/safetensors.ts';
 import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../shared/policy/tiny.ts';
 import { plainLogits, plainLogps } from '../model/plain.ts';
 import type { Engine, Sequence, TrainPair } from './engine.ts';
@@ -133,12 +134,13 @@ test('a step over no pairs is no step', async () => {
   });
 });
 
-test('a gradient that is not finite leaves the weights as they are', async () => {
+test('a loss that is not finite leaves the weights as they are, and the report names the pair', async () => {
   await withEngine({}, async (engine, { weights }) => {
     const pairs = await makePairs(engine, 2);
-    pairs[0]!.refChosenLogps.fill(Number.NaN);
-    const { gradNorm } = await engine.step(pairs, 1e-3);
+    pairs[1]!.refChosenLogps.fill(Number.NaN);
+    const { gradNorm, broken } = await engine.step(pairs, 1e-3);
     assert.ok(Number.isNaN(gradNorm));
+    assert.equal(broken, 'pair 1');
     for (const [name, { data }] of await engine.weights()) assert.deepEqual(data, weights.get(name)!.data, name);
   });
 });
@@ -166,4 +168,72 @@ test('closing waits for a step in flight, and then every call is refused', async
   await engine.close();
   assert.equal((await step).pairs, 2);
   await assert.rejects(engine.weights(), /it was closed/);
+});
+
+test('a gradient that is not finite under a loss that is names the parameter', async () => {
+  await withEngine({ objective: { reduction: 'sum' } }, async (engine, { weights }) => {
+    const [pair] = await makePairs(engine, 1);
+    // Half of it is the loss; the slope is more than the largest float32.
+    const step = await engine.step([{ ...pair!, importance: { chosen: 1, rejected: 3.4e38 } }], 1e-3);
+    assert.ok(Number.isFinite(step.loss), `${step.loss}`);
+    assert.ok(!Number.isFinite(step.gradNorm), `${step.gradNorm}`);
+    assert.ok(weights.has(step.broken!), step.broken);
+    for (const [name, { data }] of await engine.weights()) assert.deepEqual(data, weights.get(name)!.data, name);
+  });
+});
+
+test('adapters begin at the policy, learn, and what is read out has them merged', async () => {
+  const lora = { rank: 4, alpha: 8, targets: ['q_proj', 'v_proj', 'up_proj'] };
+  await withEngine({ lora }, async (engine, { architecture, weights }) => {
+    const pairs = await makePairs(engine, 4);
+    for (const [name, { data }] of await engine.weights()) assert.deepEqual(data, weights.get(name)!.data, name);
+    const before = await engine.evaluate(pairs);
+    for (let i = 0; i < 8; i++) await engine.step(pairs, 1e-2);
+    const after = await engine.evaluate(pairs);
+    assert.ok(after.loss < before.loss - 0.05, `${after.loss}`);
+    const merged = await engine.weights();
+    const changed = [...merged.keys()].filter(
+      (name) => merged.get(name)!.data.join() !== weights.get(name)!.data.join(),
+    );
+    assert.equal(changed.length, 6); // three of each of two layers
+    const ids = tokens(3, 30);
+    const unmerged = await engine.logits(ids);
+    const plain = await openOnnxEngine({ architecture, weights: merged, objective: {}, threads: 2 });
+    assertClose(await plain.logits(ids), unmerged, 1e-5);
+    await plain.close();
+  });
+});
+
+test('adapters and their moments are saved without the policy, and restored', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'attune-engine-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const path = join(folder, 'state.safetensors');
+  const lora = { rank: 2, alpha: 4, targets: ['o_proj'] };
+  const ends: Float32Array[] = [];
+  for (const resumed of [false, true]) {
+    await withEngine({ lora }, async (engine) => {
+      const pairs = await makePairs(engine, 3);
+      if (resumed) await engine.restore(path);
+      else {
+        await engine.step(pairs, 1e-2);
+        await engine.save(path);
+      }
+      await engine.step(pairs, 1e-2);
+      ends.push((await engine.weights()).get('model.layers.0.self_attn.o_proj.weight')!.data);
+    });
+  }
+  assert.deepEqual(ends[0], ends[1]);
+  const names = [...(await readSafetensors(path)).keys()];
+  assert.equal(names.length, 2 * 2 * 3 + 1); // A and B of two layers, each with two moments, and the step
+});
+
+test('targets that the policy does not have are refused, and so is too little memory', async () => {
+  const architecture = tinyArchitecture(small);
+  const weights = tinyWeights(architecture, 4);
+  const lora = { rank: 2, alpha: 4, targets: ['c_attn'] };
+  await assert.rejects(openOnnxEngine({ architecture, weights, objective: {}, lora }), /LORA_TARGETS names c_attn/);
+  await assert.rejects(
+    openOnnxEngine({ architecture, weights, objective: {}, memory: 2 ** 27 }),
+    /needs about 0\.\d GiB, TRAIN_MEMORY is 0\.1 GiB/,
+  );
 });

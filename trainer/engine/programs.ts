@@ -1,17 +1,21 @@
-// The four graphs of an engine, each traced for one bucket of batch shapes.
+// The four programs of an engine. Traced, each is one graph for every batch, or one for each bucket of batch shapes
+// where a device runs quicker on what it knows beforehand.
 import type * as tf from '@tensorflow/tfjs-core';
 import { reshape } from '@tensorflow/tfjs-core';
-import { type Architecture, weightShapes } from '../../shared/policy/architecture.ts';
-import { logits, makeConstants, type Parameters, tokenLogps } from '../model/decoder.ts';
+import type { Architecture } from '../../shared/policy/architecture.ts';
+import { logits, makeConstants, tokenLogps } from '../model/decoder.ts';
+import { isAdapter, type Parameters, SCALE } from '../model/parameters.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
+import { frozenShapes, type LoraSettings, trainableShapes } from './lora.ts';
 import { type PairBatch, pairGradients, pairOutputs } from './loss.ts';
-import type { Program } from './trace/graph.ts';
+import { choosePrimes } from './trace/dimensions.ts';
+import type { Program, Target } from './trace/graph.ts';
 import { type InputSpec, trace } from './trace/trace.ts';
 
 export type ProgramKind = 'logits' | 'score' | 'evaluate' | 'step';
 
-/** S sequences of T tokens, R response positions in all. */
-export type Bucket = { S: number; T: number; R: number };
+/** S rows of T tokens, with R response positions in all, of P pairs. */
+export type Bucket = { S: number; T: number; R: number; P: number };
 
 /** The name under which a program gives out the gradient of a parameter. */
 export function gradientName(parameter: string): string {
@@ -19,39 +23,76 @@ export function gradientName(parameter: string): string {
 }
 
 /** Shapes of what a program gives out, by name. */
-export function outputShapes(a: Architecture, kind: ProgramKind, { S, T, R }: Bucket): Map<string, number[]> {
+export function outputShapes(
+  a: Architecture,
+  kind: ProgramKind,
+  { S, T, R, P }: Bucket,
+  lora?: LoraSettings | null,
+): Map<string, number[]> {
   if (kind === 'logits') return new Map([['logits', [S, T, a.vocabSize]]]);
   const shapes = new Map([['logps', [R]]]);
   if (kind === 'score') return shapes;
-  shapes.set('losses', [S / 2]).set('capped', [S / 2]);
-  if (kind === 'step') for (const [name, shape] of weightShapes(a)) shapes.set(gradientName(name), shape);
+  shapes.set('losses', [P]).set('capped', [P]);
+  if (kind === 'step') for (const [name, shape] of trainableShapes(a, lora)) shapes.set(gradientName(name), shape);
   return shapes;
 }
 
+/** The graph for one bucket. */
 export function buildProgram(
   a: Architecture,
   objective: ObjectiveSettings,
   kind: ProgramKind,
   bucket: Bucket,
+  target?: Target,
+  lora?: LoraSettings | null,
 ): Program {
-  const shapes = weightShapes(a);
-  const inputs = new Map<string, InputSpec>(batchSpecs(bucket));
-  for (const [name, shape] of shapes) inputs.set(name, { shape, type: 'float32' });
-  return trace(inputs, (tensors) => {
-    const parameters: Parameters = new Map(Array.from(shapes.keys(), (name) => [name, tensors.get(name)!]));
-    const constants = makeConstants(a, bucket.T, bucket.R);
-    const batch = Object.fromEntries(tensors) as unknown as PairBatch;
-    if (kind === 'logits') {
-      const all = logits(a, parameters, constants, batch.ids);
-      return new Map([['logits', reshape(all, [bucket.S, bucket.T, a.vocabSize])]]); // [S·T, V] → [S, T, V]
-    }
-    if (kind === 'score') return new Map([['logps', tokenLogps(a, parameters, constants, batch)]]);
-    if (kind === 'evaluate') return toOutputs(pairOutputs(a, objective, parameters, constants, batch));
-    const { gradients, ...outputs } = pairGradients(a, objective, parameters, constants, batch);
-    const all = toOutputs(outputs);
-    for (const [name, gradient] of gradients) all.set(gradientName(name), gradient);
-    return all;
-  });
+  const compute = (tensors: ReadonlyMap<string, tf.Tensor>) => computeProgram(a, objective, kind, bucket, tensors);
+  return trace(inputSpecs(a, bucket, lora), compute, { target });
+}
+
+/** The graph for every batch whose positions are below `length`. */
+export function buildFreeProgram(
+  a: Architecture,
+  objective: ObjectiveSettings,
+  kind: ProgramKind,
+  length: number,
+  lora?: LoraSettings | null,
+): Program {
+  const known = [...trainableShapes(a, lora).values(), ...frozenShapes(a, lora).values()].flat();
+  const bucket = choosePrimes(['S', 'T', 'R', 'P'], [...known, a.heads, a.kvHeads, a.headDim, length]);
+  const compute = (tensors: ReadonlyMap<string, tf.Tensor>) =>
+    computeProgram(a, objective, kind, bucket, tensors, length);
+  return trace(inputSpecs(a, bucket, lora), compute, { free: new Map(Object.entries(bucket)) });
+}
+
+/**
+ * The program itself, from its batch's tensors, the parameters and the frozen weights; on symbols while it is traced,
+ * else at once. Where there are adapters, the gradient is theirs.
+ */
+export function computeProgram(
+  a: Architecture,
+  objective: ObjectiveSettings,
+  kind: ProgramKind,
+  bucket: Bucket,
+  tensors: ReadonlyMap<string, tf.Tensor>,
+  length = bucket.T,
+): Map<string, tf.Tensor> {
+  const ofBatch = new Map(batchSpecs(bucket));
+  const parameters: Parameters = new Map(Array.from(tensors).filter(([name]) => !ofBatch.has(name)));
+  const batch = Object.fromEntries(tensors) as unknown as PairBatch;
+  const constants = makeConstants(a, batch, bucket.R, length);
+  if (kind === 'logits') {
+    const all = logits(a, parameters, constants, batch.ids);
+    return new Map([['logits', reshape(all, [bucket.S, bucket.T, a.vocabSize])]]); // [S·T, V] → [S, T, V]
+  }
+  if (kind === 'score') return new Map([['logps', tokenLogps(a, parameters, constants, batch)]]);
+  if (kind === 'evaluate') return toOutputs(pairOutputs(a, objective, parameters, constants, batch));
+  const names = [...parameters.keys()];
+  const trained = parameters.has(SCALE) ? names.filter(isAdapter) : names;
+  const { gradients, ...outputs } = pairGradients(a, objective, parameters, constants, batch, trained);
+  const all = toOutputs(outputs);
+  for (const [name, gradient] of gradients) all.set(gradientName(name), gradient);
+  return all;
 }
 
 function toOutputs({ losses, capped, logps }: { losses: tf.Tensor; capped: tf.Tensor; logps: tf.Tensor }) {
@@ -62,14 +103,25 @@ function toOutputs({ losses, capped, logps }: { losses: tf.Tensor; capped: tf.Te
   ]);
 }
 
-function batchSpecs({ S, T, R }: Bucket): [string, InputSpec][] {
+function inputSpecs(a: Architecture, bucket: Bucket, lora?: LoraSettings | null): Map<string, InputSpec> {
+  const specs = new Map<string, InputSpec>(batchSpecs(bucket));
+  for (const shapes of [trainableShapes(a, lora), frozenShapes(a, lora)])
+    for (const [name, shape] of shapes) specs.set(name, { shape, type: 'float32' });
+  return specs;
+}
+
+function batchSpecs({ S, T, R, P }: Bucket): [string, InputSpec][] {
   return [
     ['ids', { shape: [S, T], type: 'int32' }],
+    ['positionIds', { shape: [S, T], type: 'int32' }],
+    ['segments', { shape: [S, T], type: 'int32' }],
+    ['parents', { shape: [S, T], type: 'int32' }],
     ['positions', { shape: [R], type: 'int32' }],
     ['targets', { shape: [R], type: 'int32' }],
-    ['rows', { shape: [R], type: 'int32' }],
+    ['owners', { shape: [R], type: 'int32' }],
     ['weights', { shape: [R], type: 'float32' }],
     ['refs', { shape: [R], type: 'float32' }],
-    ['shares', { shape: [Math.floor(S / 2)], type: 'float32' }],
+    ['importance', { shape: [2 * P], type: 'float32' }],
+    ['shares', { shape: [P], type: 'float32' }],
   ];
 }

@@ -1,26 +1,24 @@
-// ONNX Runtime sessions of the engine's programs, one for each bucket, the least recently used given up first.
-// Weights are inputs, so that all of them share one copy.
+// ONNX Runtime sessions of the engine's programs. One serves every batch, whatever its shape, up to a length; weights are
+// inputs, so that all of them share one copy. A session keeps the memory of its largest run for the next one, so the
+// least recently used are given up where all together would be more than training may take.
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { Architecture } from '../../shared/policy/architecture.ts';
-import type { ObjectiveSettings } from '../objectives.ts';
-import { type Bucket, buildProgram, outputShapes, type ProgramKind } from './programs.ts';
+import type { Arrays } from './batch.ts';
+import type { DeviceOptions } from './device.ts';
+import { estimateParameters, estimateRun } from './memory.ts';
+import { type Bucket, buildFreeProgram, outputShapes, type ProgramKind } from './programs.ts';
 
-/** What the kept sessions may hold. ONNX Runtime keeps the memory of a session's run for its next one. */
-const KEPT_BYTES = 3 * 2 ** 30;
+/** The least number of positions that a program knows; it doubles from there. */
+const LEAST_LENGTH = 256;
 
-type Ready = { session: InferenceSession; inputs: string[]; outputs: Map<string, number[]>; bytes: number };
-export type Arrays = Map<string, { shape: number[]; data: Float32Array | Int32Array }>;
+type Ready = { session: InferenceSession; inputs: string[]; bytes: number };
+export type SessionOptions = Omit<DeviceOptions, 'provider'> & { provider?: 'cpu' | 'cuda' };
 
 export class Sessions {
   private readonly ready = new Map<string, Ready>();
-  private readonly architecture: Architecture;
-  private readonly objective: ObjectiveSettings;
-  private readonly threads: number;
+  private readonly options: SessionOptions;
 
-  constructor(architecture: Architecture, objective: ObjectiveSettings, threads: number) {
-    this.architecture = architecture;
-    this.objective = objective;
-    this.threads = threads;
+  constructor(options: SessionOptions) {
+    this.options = options;
   }
 
   /** Runs a program on `inputs`, of which it takes what it needs. Outputs that are in `into` are written there. */
@@ -30,12 +28,12 @@ export class Sessions {
     inputs: Arrays,
     into: Arrays = new Map(),
   ): Promise<Map<string, Float32Array>> {
-    const { session, inputs: wanted, outputs } = await this.open(kind, bucket);
+    const { session, inputs: wanted } = await this.open(kind, bucket);
     const feeds: Record<string, Tensor> = {};
     for (const name of wanted) feeds[name] = toTensor(name, inputs);
     const fetches: Record<string, Tensor> = {};
     const results = new Map<string, Float32Array>();
-    for (const [name, shape] of outputs) {
+    for (const [name, shape] of outputShapes(this.options.architecture, kind, bucket, this.options.lora)) {
       const size = shape.reduce((product, extent) => product * extent, 1);
       const data = (into.get(name)?.data as Float32Array | undefined) ?? new Float32Array(size);
       fetches[name] = new Tensor('float32', data, shape);
@@ -51,45 +49,43 @@ export class Sessions {
   }
 
   private async open(kind: ProgramKind, bucket: Bucket): Promise<Ready> {
-    const key = `${kind} ${bucket.S} ${bucket.T} ${bucket.R}`;
-    let ready = this.ready.get(key);
+    const length = LEAST_LENGTH * 2 ** Math.max(0, Math.ceil(Math.log2(bucket.T / LEAST_LENGTH)));
+    const key = `${kind} ${length}`;
+    const known = this.ready.get(key);
+    const bytes = Math.max(known?.bytes ?? 0, estimateRun(this.options, kind, bucket));
     this.ready.delete(key);
-    ready ??= await this.create(kind, bucket);
+    await this.makeRoom(bytes);
+    const ready = known ?? (await this.create(kind, length));
     this.ready.set(key, ready); // now the most recent one
-    let bytes = 0;
-    for (const one of this.ready.values()) bytes += one.bytes;
-    for (const [old, one] of this.ready) {
-      if (bytes <= KEPT_BYTES || one === ready) break;
-      bytes -= one.bytes;
-      this.ready.delete(old);
-      await one.session.release();
-    }
+    ready.bytes = bytes;
     return ready;
   }
 
-  private async create(kind: ProgramKind, bucket: Bucket): Promise<Ready> {
-    const program = buildProgram(this.architecture, this.objective, kind, bucket);
+  private async makeRoom(bytes: number): Promise<void> {
+    const { memory = Number.POSITIVE_INFINITY } = this.options;
+    let total = estimateParameters(this.options) + bytes;
+    for (const one of this.ready.values()) total += one.bytes;
+    for (const [key, one] of this.ready) {
+      if (total <= memory) return;
+      total -= one.bytes;
+      this.ready.delete(key);
+      await one.session.release();
+    }
+  }
+
+  private async create(kind: ProgramKind, length: number): Promise<Ready> {
+    const { architecture, objective, lora, provider = 'cpu', threads } = this.options;
+    const program = buildFreeProgram(architecture, objective, kind, length, lora);
     const session = await InferenceSession.create(program.bytes, {
-      intraOpNumThreads: this.threads,
+      executionProviders: [provider],
+      intraOpNumThreads: threads,
       interOpNumThreads: 1,
       logSeverityLevel: 3,
       // Patterns lay out one block for a whole run, larger than what is ever alive at once.
       enableMemPattern: false,
     });
-    return {
-      session,
-      inputs: program.inputs,
-      outputs: outputShapes(this.architecture, kind, bucket),
-      bytes: estimateBytes(this.architecture, kind, bucket),
-    };
+    return { session, inputs: program.inputs, bytes: 0 };
   }
-}
-
-/** What a run holds at its peak, roughly: logits, and for a step what each layer keeps for its gradient. */
-function estimateBytes(a: Architecture, kind: ProgramKind, { S, T, R }: Bucket): number {
-  const head = 3 * (kind === 'logits' ? S * T : R) * a.vocabSize;
-  const layer = S * T * (8 * a.hiddenSize + 3 * a.intermediateSize + a.heads * T);
-  return 4 * (head + layer * (kind === 'step' ? a.layers : 1));
 }
 
 function toTensor(name: string, inputs: Arrays): Tensor {

@@ -1,8 +1,9 @@
 // Adds up the report of a step from what its micro-batches gave out.
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/policy/architecture.ts';
-import { checkSequence, inputLength, type PackedBatch } from './batch.ts';
-import type { StepReport, TrainPair } from './engine.ts';
+import { checkSequence, type PackedBatch } from './batch.ts';
+import type { PairOutcome, StepReport, TrainPair } from './engine.ts';
+import { inputLength } from './packing.ts';
 
 /** Refuses a pair whose reference was scored on other tokens. */
 export function checkPair(pair: TrainPair, a: Architecture, where: string): void {
@@ -31,15 +32,16 @@ export class Tally {
     this.reduction = reduction;
   }
 
-  add(pairs: TrainPair[], batch: PackedBatch, outputs: ReadonlyMap<string, Float32Array>): void {
+  /** Takes the outputs of a batch that held these pairs. */
+  add(pairs: TrainPair[], batch: PackedBatch, outputs: ReadonlyMap<string, Float32Array>): PairOutcome[] {
     const logps = outputs.get('logps')!;
-    const rejectedRow = batch.bucket.S / 2;
-    for (const [i, pair] of pairs.entries()) {
+    return pairs.map((pair, i) => {
       const chosen = this.sumTokens(logps, batch.starts[i]!, pair.refChosenLogps);
-      const rejected = this.sumTokens(logps, batch.starts[rejectedRow + i]!, pair.refRejectedLogps);
+      const rejected = this.sumTokens(logps, batch.starts[batch.bucket.P + i]!, pair.refRejectedLogps);
+      const loss = outputs.get('losses')![i]!;
       this.pairs++;
       this.tokens += inputLength(pair.chosen) + inputLength(pair.rejected);
-      this.loss += outputs.get('losses')![i]!;
+      this.loss += loss;
       this.count('rewards/chosen', chosen.ratio);
       this.count('rewards/rejected', rejected.ratio);
       this.count('rewards/margins', chosen.ratio - rejected.ratio);
@@ -47,10 +49,17 @@ export class Tally {
       this.count('logps/chosen', chosen.logp);
       this.count('logps/rejected', rejected.logp);
       this.count('capped', outputs.get('capped')![i]!);
-    }
+      return {
+        loss,
+        chosenRatio: chosen.ratio,
+        rejectedRatio: rejected.ratio,
+        chosenLogp: chosen.logp,
+        rejectedLogp: rejected.logp,
+      };
+    });
   }
 
-  report(): StepReport {
+  report(): Omit<StepReport, 'computed'> {
     const { pairs, tokens } = this;
     if (pairs === 0) return { loss: 0, gradNorm: 0, tokens, pairs, metrics: {} };
     const metrics = Object.fromEntries(Array.from(this.sums, ([name, sum]) => [name, sum / pairs]));

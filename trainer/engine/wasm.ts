@@ -1,5 +1,6 @@
 // Just enough of an assembler to write a WebAssembly loop over arrays in TypeScript: each function returns the bytes of
-// one folded expression of the text format. (https://webassembly.github.io/spec/core/binary)
+// one folded expression of the text format. (https://webassembly.github.io/spec/core/binary) Loads and stores say in
+// which of the module's memories.
 
 export type Code = number[];
 export type Type = 'i32' | 'f32' | 'f64' | 'v128';
@@ -27,7 +28,13 @@ function simd(opcode: number, ...operands: Code[]): Code {
   return [...operands.flat(), 0xfd, ...unsigned(opcode)];
 }
 
-const ALIGNED_16 = [4, 0];
+/** A memory, and the offset in it that is added to every address. */
+export type Region = { memory: number; offset: number };
+
+/** Alignment to 16 bytes, and the region. */
+function place({ memory, offset }: Region): Code {
+  return [4 | 0x40, ...unsigned(memory), ...unsigned(offset)];
+}
 
 export const get = (local: number): Code => [0x20, ...unsigned(local)];
 export const set = (local: number, value: Code): Code => [...value, 0x21, ...unsigned(local)];
@@ -42,8 +49,8 @@ export const i32 = {
 export const f64add = (a: Code, b: Code): Code => [...a, ...b, 0xa0];
 
 export const v128 = {
-  load: (address: Code): Code => [...simd(0x00, address), ...ALIGNED_16],
-  store: (address: Code, value: Code): Code => [...simd(0x0b, address, value), ...ALIGNED_16],
+  load: (region: Region, address: Code): Code => [...simd(0x00, address), ...place(region)],
+  store: (region: Region, address: Code, value: Code): Code => [...simd(0x0b, address, value), ...place(region)],
   /** The upper two floats, moved down. */
   upper: (a: Code): Code => [...simd(0x0d, a, a), 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15],
 };
@@ -67,8 +74,8 @@ export function repeatWhile(body: Code, condition: Code): Code {
   return [0x03, 0x40, ...body, ...condition, 0x0d, 0, 0x0b];
 }
 
-/** A module of these functions over the memory that it imports as env.memory. */
-export function assemble(functions: FunctionSource[]): WebAssembly.Module {
+/** A module of these functions over the memories that it imports from env, by these names. */
+export function assemble(functions: FunctionSource[], memories: readonly string[]): WebAssembly.Module {
   const section = (id: number, content: Code) => [id, ...unsigned(content.length), ...content];
   const list = (items: Code[]) => [...unsigned(items.length), ...items.flat()];
   const text = (value: string) => list([...new TextEncoder().encode(value)].map((byte) => [byte]));
@@ -85,7 +92,7 @@ export function assemble(functions: FunctionSource[]): WebAssembly.Module {
     Uint8Array.from([
       ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
       ...section(1, list(types)),
-      ...section(2, list([[...text('env'), ...text('memory'), 0x02, 0x00, 0x01]])),
+      ...section(2, list(memories.map((name) => [...text('env'), ...text(name), 0x02, 0x00, 0x01]))),
       ...section(3, list(functions.map((_, i) => unsigned(i)))),
       ...section(7, list(functions.map(({ name }, i) => [...text(name), 0x00, ...unsigned(i)]))),
       ...section(10, list(bodies)),

@@ -1,9 +1,16 @@
-// The thread that an ONNX engine computes in: ONNX Runtime blocks whoever calls it. Calls come as messages and are
+// The thread that an engine computes in: ONNX Runtime and TensorFlow block whoever calls them. Calls come as messages and are
 // answered in their order; after `close` the thread ends by itself, because ending it from outside in the middle of a
 // run would abort the whole process.
 import { parentPort } from 'node:worker_threads';
+import type { Weights } from '../../shared/policy/safetensors.ts';
+import { isModule, loadDivergence } from '../divergence.ts';
+import { type EngineChoice, openDevice } from './choose.ts';
+import type { DeviceOptions } from './device.ts';
 import { Learner, type LearnerOptions } from './learner.ts';
+import { loadPolicy } from './lora.ts';
 import { type Call, toFailure } from './remote.ts';
+
+export type OpenOptions = LearnerOptions & DeviceOptions & { engine: EngineChoice; weights: Weights };
 
 const port = parentPort!;
 let learner: Learner | undefined;
@@ -24,8 +31,12 @@ async function answer({ id, method, args }: Call): Promise<void> {
 
 async function run(method: string, args: unknown[]): Promise<unknown> {
   if (method === 'open') {
-    learner = new Learner(args[0] as LearnerOptions);
-    return;
+    const { engine, weights, ...options } = args[0] as OpenOptions;
+    if (isModule(options.objective.objective)) await loadDivergence(options.objective.objective);
+    const { name, device } = await openDevice(engine, options);
+    loadPolicy(device, weights, options);
+    learner = new Learner(device, options, options.lora ? weights : undefined);
+    return name;
   }
   if (!learner) throw new Error(`internal: engine worker: ${method} before open`);
   const work = learner[method as keyof Learner] as (...args: unknown[]) => unknown;

@@ -45,7 +45,7 @@ class TraceBackend extends KernelBackend {
     const type = dtype as ElementType;
     const typed = toTyped(values, type);
     const symbol: Symbolic = { shape, type, values: typed };
-    if (typed.length > 0 && typed.length <= 16 && typed.every((x) => x === typed[0])) symbol.splat = Number(typed[0]);
+    if (typed.length > 0 && typed.every((x) => x === typed[0])) symbol.splat = Number(typed[0]);
     return this.register(symbol).dataId;
   }
 

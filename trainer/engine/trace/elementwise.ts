@@ -53,6 +53,10 @@ function broadcastOperands(graph: Graph, a: Symbolic, b: Symbolic, shape: number
   ];
 }
 
+function not(graph: Graph, x: Symbolic): Symbolic {
+  return graph.emit('Not', [x], x.shape, 'bool');
+}
+
 function filled(shape: number[], type: ElementType, splat: number): Symbolic {
   return { shape, type, splat };
 }
@@ -64,6 +68,8 @@ export const elementwiseKernels: Kernels = {
   Sqrt: unary('Sqrt', Math.sqrt),
   Abs: unary('Abs', Math.abs),
   Sigmoid: unary('Sigmoid'),
+  Tanh: unary('Tanh', Math.tanh),
+  Erf: unary('Erf'),
   Relu: unary('Relu'),
   Softplus: unary('Softplus'),
   Reciprocal: unary('Reciprocal', (x) => 1 / x),
@@ -93,6 +99,12 @@ export const elementwiseKernels: Kernels = {
   Less: comparison('Less'),
   LessEqual: comparison('LessOrEqual'),
   LogicalAnd: comparison('And'),
+  LogicalOr: ({ graph, inputs }: Call) => {
+    const [a, b, shape] = operands(inputs);
+    if (graph.target === 'cpu') return graph.emit('Or', broadcastOperands(graph, a, b, shape), shape, 'bool');
+    return not(graph, graph.emit('And', [not(graph, a), not(graph, b)], shape, 'bool'));
+  },
+  LogicalNot: ({ graph, inputs }: Call) => not(graph, input(inputs, 'x')),
   Select: ({ graph, inputs }: Call) => {
     const then = input(inputs, 't');
     return graph.emit('Where', [input(inputs, 'condition'), then, input(inputs, 'e')], then.shape, then.type);
@@ -108,8 +120,13 @@ export const elementwiseKernels: Kernels = {
     filled(attributes.shape, attributes.dtype ?? 'float32', attributes.value),
   OnesLike: ({ inputs }: Call) => filled(input(inputs, 'x').shape, input(inputs, 'x').type, 1),
   ZerosLike: ({ inputs }: Call) => filled(input(inputs, 'x').shape, input(inputs, 'x').type, 0),
-  Range: ({ attributes }: KernelCall<{ start: number; stop: number; step: number; dtype: ElementType }>) => {
+  Range: ({ graph, attributes }: KernelCall<{ start: number; stop: number; step: number; dtype: ElementType }>) => {
     const { start, stop, step, dtype } = attributes;
+    if (graph.isFree(stop)) {
+      const one = (value: number) => graph.constant(dtype, [], valuesOf(dtype, 1, value));
+      const end = graph.reshape(graph.cast(graph.extent(stop), dtype), []);
+      return graph.emit('Range', [one(start), end, one(step)], [stop], dtype);
+    }
     const count = Math.max(0, Math.ceil((stop - start) / step));
     const values = valuesOf(dtype, count, 0);
     for (let i = 0; i < count; i++) values[i] = start + i * step;

@@ -3,6 +3,7 @@
 // as it can, because tfjs's gradients are full of ones and zeros.
 import { createHash } from 'node:crypto';
 import { type Attribute, type OnnxNode, type OnnxType, writeOnnxModel } from '../../../shared/onnx/model.ts';
+import { Dimensions } from './dimensions.ts';
 
 export type ElementType = Extract<OnnxType, 'float32' | 'int32' | 'int64' | 'bool'>;
 export type Values = Float32Array | Int32Array | BigInt64Array | Uint8Array;
@@ -28,12 +29,22 @@ type Constant = { name: string; type: ElementType; dims: number[]; data: Values 
 /** A splat of up to this many elements is written out; a larger one is expanded when the graph runs. */
 const WRITTEN_OUT = 4096;
 
+/** What will run the graph. WebGPU lacks a few kernels, and a node without one would be computed on the CPU. */
+export type Target = 'cpu' | 'webgpu';
+
 export class Graph {
+  readonly target: Target;
   private readonly nodes: Node[] = [];
   private readonly made = new Map<string, Symbolic>();
   private readonly makers = new Map<string, Node>();
   private readonly constants = new Map<string, Constant>();
   private readonly inputs: Symbolic[] = [];
+  private readonly dimensions: Dimensions;
+
+  constructor(target: Target = 'cpu', dimensions = new Dimensions()) {
+    this.target = target;
+    this.dimensions = dimensions;
+  }
 
   input(name: string, shape: number[], type: ElementType): Symbolic {
     const symbol = { name, shape, type };
@@ -68,6 +79,8 @@ export class Graph {
   }
 
   constant(type: ElementType, dims: number[], data: Values): string {
+    if (dims.some((extent) => this.isFree(extent)))
+      throw new Error(`internal: graph: a constant of shape [${dims.map((extent) => this.dimensions.label(extent))}]`);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const key = createHash('sha1').update(`${type} ${dims}`).update(bytes).digest('hex');
     const known = this.constants.get(key);
@@ -79,7 +92,31 @@ export class Graph {
 
   /** A list of int64, as ONNX wants shapes and axes. */
   list(numbers: number[]): string {
-    return this.constant('int64', [numbers.length], BigInt64Array.from(numbers, BigInt));
+    if (!numbers.some((number) => this.isFree(number)))
+      return this.constant('int64', [numbers.length], BigInt64Array.from(numbers, BigInt));
+    const extents = numbers.map((number) => this.extent(number));
+    return this.nameOf(this.emit('Concat', extents, [numbers.length], 'int64', { axis: 0 }));
+  }
+
+  /** Whether it is known only when the graph runs. */
+  isFree(extent: number): boolean {
+    return this.dimensions.isFree(extent);
+  }
+
+  /** A list of one number, which comes from the inputs' shapes where it is free. */
+  extent(number: number): Symbolic {
+    const { factor, names } = this.dimensions.split(number);
+    const parts = names.map((name) => this.read(name));
+    if (factor !== 1 || parts.length === 0) parts.push({ shape: [1], type: 'int64', splat: factor });
+    return parts.reduce((product, part) => this.emit('Mul', [product, part], [1], 'int64'));
+  }
+
+  private read(dimension: string): Symbolic {
+    for (const { name, shape } of this.inputs) {
+      const axis = shape.findIndex((extent) => this.dimensions.label(extent) === dimension);
+      if (axis >= 0) return this.emit('Shape', [name!], [1], 'int64', { start: axis, end: axis + 1 });
+    }
+    throw new Error(`internal: graph: no input has the dimension ${dimension}`);
   }
 
   /** The operand of a broadcasting node: there one number stands for any shape. */
@@ -97,8 +134,8 @@ export class Graph {
   addRows(dense: Symbolic, { indices, updates }: NonNullable<Symbolic['rows']>): Symbolic {
     const count = sizeOf(indices.shape);
     const width = sizeOf(dense.shape.slice(1));
-    const rows = this.reshape(this.cast(indices, 'int64'), [count, 1]);
-    const everywhere = this.emit('Expand', [rows, this.list([count, width])], [count, width], 'int64');
+    const rows = this.reshape(indices, [count, 1]);
+    const everywhere = this.emit('Expand', [rows, this.list([count, width])], [count, width], indices.type);
     const flat = this.reshape(dense, [dense.shape[0]!, width]);
     const sum = this.emit(
       'ScatterElements',
@@ -120,7 +157,13 @@ export class Graph {
       source = maker.inputs[0]!;
       if (sameShape(this.makers.get(source)?.shape ?? [], shape)) return { name: source, shape, type: symbol.type };
     }
-    return this.emit('Reshape', [source, this.list(shape)], shape, symbol.type);
+    return this.emit('Reshape', [source, this.shapeOf(shape)], shape, symbol.type);
+  }
+
+  /** The list for a Reshape, which works out one free extent by itself. */
+  private shapeOf(shape: number[]): string {
+    const free = shape.filter((extent) => this.isFree(extent));
+    return this.list(free.length === 1 ? shape.map((extent) => (extent === free[0] ? -1 : extent)) : shape);
   }
 
   cast(symbol: Symbolic, type: ElementType): Symbolic {
@@ -140,7 +183,10 @@ export class Graph {
       if (maker && sameShape(maker.shape, symbol.shape) && !renamed.has(source)) renamed.set(source, name);
       else copies.push(this.copy(source, symbol, name, renamed));
     }
-    const live = this.needed([...outputs.values()].map((symbol) => this.nameOf(symbol)));
+    const live = this.needed([
+      ...Array.from(outputs.values(), (symbol) => this.nameOf(symbol)),
+      ...copies.flatMap((node) => node.inputs),
+    ]);
     const rename = (name: string) => renamed.get(name) ?? name;
     const nodes: OnnxNode[] = this.nodes
       .filter((node) => live.has(node))
@@ -149,10 +195,11 @@ export class Graph {
 
     const used = new Set(nodes.flatMap((node) => node.inputs));
     const inputs = this.inputs.filter((input) => used.has(input.name!));
+    const label = (shape: number[]) => shape.map((extent) => this.dimensions.label(extent));
     const bytes = writeOnnxModel({
       nodes,
-      inputs: inputs.map(({ name, type, shape }) => ({ name: name!, type, dims: shape })),
-      outputs: Array.from(outputs, ([name, { type, shape }]) => ({ name, type, dims: shape })),
+      inputs: inputs.map(({ name, type, shape }) => ({ name: name!, type, dims: label(shape) })),
+      outputs: Array.from(outputs, ([name, { type, shape }]) => ({ name, type, dims: label(shape) })),
       initializers: [...this.constants.values()].filter(({ name }) => used.has(name)),
     });
     return {
@@ -165,7 +212,7 @@ export class Graph {
 
   private copy(source: string, symbol: Symbolic, name: string, renamed: Map<string, string>): OnnxNode {
     const from = renamed.get(source) ?? source;
-    return { op: 'Reshape', inputs: [from, this.list(symbol.shape)], outputs: [name] };
+    return { op: 'Reshape', inputs: [from, this.shapeOf(symbol.shape)], outputs: [name] };
   }
 
   private needed(names: string[]): Set<Node> {
@@ -188,7 +235,8 @@ export class Graph {
       return this.constant(type, shape, values);
     }
     const size = sizeOf(shape);
-    if (size <= WRITTEN_OUT) return this.constant(type, shape, valuesOf(type, size, splat));
+    if (size <= WRITTEN_OUT && !shape.some((extent) => this.isFree(extent)))
+      return this.constant(type, shape, valuesOf(type, size, splat));
     const one = this.constant(type, [1], valuesOf(type, 1, splat));
     return this.nameOf(this.emit('Expand', [one, this.list(shape)], shape, type));
   }

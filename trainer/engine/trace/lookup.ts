@@ -34,14 +34,16 @@ export const lookupKernels: Kernels = {
   [FUSED_ROTARY]: ({ graph, inputs }: KernelCall<unknown>) => {
     const x = input(inputs, 'x');
     const [S, T, heads, D] = x.shape as [number, number, number, number];
-    const positions = BigInt64Array.from({ length: S * T }, (_, i) => BigInt(i % T));
+    const cos = input(inputs, 'cos');
+    const dims = 2 * cos.shape[1]!;
+    const part: Record<string, number> = dims < D ? { rotary_embedding_dim: dims, num_heads: heads } : {};
     const flat = graph.reshape(x, [S, T, heads * D]); // [S, T, heads, D] → [S, T, heads·D]
     const turned = graph.emit(
       'RotaryEmbedding',
-      [flat, graph.constant('int64', [S, T], positions), input(inputs, 'cos'), input(inputs, 'sin')],
+      [flat, graph.cast(input(inputs, 'positionIds'), 'int64'), cos, input(inputs, 'sin')],
       flat.shape,
       x.type,
-      { interleaved: 0 },
+      { interleaved: 0, ...part },
       'com.microsoft',
     );
     return graph.reshape(turned, x.shape);

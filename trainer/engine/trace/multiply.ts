@@ -1,7 +1,15 @@
 // Matrix multiplication: Gemm for two matrices, MatMul for batches, and ONNX Runtime's FusedMatMul where a batch would
-// have to be transposed first.
+// have to be transposed first. WebGPU has no FusedMatMul, so there it is transposed.
 import { backend_util } from '@tensorflow/tfjs-core';
+import type { Graph, Symbolic } from './graph.ts';
 import { input, type KernelCall, type Kernels } from './kernel.ts';
+import { transpose } from './shape.ts';
+
+/** [..., m, n] → [..., n, m] */
+function turnLast(graph: Graph, x: Symbolic): Symbolic {
+  const last = x.shape.length - 1;
+  return transpose(graph, x, [...x.shape.keys()].slice(0, -2).concat(last, last - 1));
+}
 
 export const multiplyKernels: Kernels = {
   BatchMatMul: ({ graph, inputs, attributes }: KernelCall<{ transposeA: boolean; transposeB: boolean }>) => {
@@ -18,6 +26,11 @@ export const multiplyKernels: Kernels = {
       return graph.reshape(graph.emit('Gemm', [left, right], [m, n], a.type, flags), shape);
     }
     if (!flags.transA && !flags.transB) return graph.emit('MatMul', [a, b], shape, a.type);
+    if (graph.target === 'webgpu') {
+      const left = flags.transA ? turnLast(graph, a) : a;
+      const right = flags.transB ? turnLast(graph, b) : b;
+      return graph.emit('MatMul', [left, right], shape, a.type);
+    }
     return graph.emit('FusedMatMul', [a, b], shape, a.type, flags, 'com.microsoft');
   },
 };

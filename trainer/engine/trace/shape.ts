@@ -3,7 +3,7 @@ import { backend_util, slice_util, util } from '@tensorflow/tfjs-core';
 import { type Graph, type Symbolic, sameShape, sizeOf, valuesOf } from './graph.ts';
 import { input, type KernelCall, type Kernels } from './kernel.ts';
 
-function transpose(graph: Graph, x: Symbolic, perm: number[]): Symbolic {
+export function transpose(graph: Graph, x: Symbolic, perm: number[]): Symbolic {
   if (perm.every((axis, i) => axis === i)) return x;
   const shape = perm.map((axis) => x.shape[axis]!);
   const moving = perm.filter((axis) => x.shape[axis] !== 1);

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { choosePrimes } from './dimensions.ts';
 import { type InputSpec, trace } from './trace.ts';
 
 const spec = (shape: number[], type: InputSpec['type'] = 'float32'): InputSpec => ({ shape, type });
@@ -93,4 +94,53 @@ test('code that looks at values is told that there are none yet, and leaves noth
     /not known before the graph runs/,
   );
   assert.equal(trace(specs, (t) => new Map([['y', tf.exp(t.get('x')!)]])).nodeCount, 1);
+});
+
+test('one graph serves every extent that was free when it was traced', async () => {
+  const free = choosePrimes(['N', 'M'], [3]);
+  const compute = (t: ReadonlyMap<string, tf.Tensor>) => {
+    const x = t.get('x') as tf.Tensor3D; // [N, M, 3]
+    const [N, M] = x.shape;
+    const turned = tf.reshape(tf.transpose(tf.reshape(x, [N * M, 3])), [3, N, M]);
+    const counted = tf.add(turned, tf.cast(tf.range(0, M, 1, 'int32'), 'float32'));
+    const { value, grads } = tf.valueAndGrads((x) =>
+      tf.sum(tf.square(tf.gather(tf.reshape(x!, [N * M, 3]), tf.range(0, N, 1, 'int32')))),
+    )([x]);
+    return new Map<string, tf.Tensor>([
+      ['counted', counted],
+      ['value', value],
+      ['slope', grads[0]!],
+      ['ones', tf.ones([N, 2 * M])],
+    ]);
+  };
+  const program = trace(new Map([['x', spec([free.N, free.M, 3])]]), compute, { free: new Map(Object.entries(free)) });
+  const session = await InferenceSession.create(program.bytes, { logSeverityLevel: 3 });
+  for (const [N, M] of [
+    [2, 1],
+    [1, 3],
+    [3, 2],
+  ] as const) {
+    const data = Array.from({ length: N * M * 3 }, (_, i) => i + 1);
+    const fixed = await run({ x: { spec: spec([N, M, 3]), data } }, compute);
+    const outputs = await session.run({ x: new Tensor('float32', Float32Array.from(data), [N, M, 3]) });
+    assert.deepEqual(outputs.ones!.dims, [N, 2 * M]);
+    for (const [name, expected] of Object.entries(fixed.outputs))
+      assert.deepEqual([...(outputs[name]!.data as Float32Array)], expected, `${name} of [${N}, ${M}, 3]`);
+  }
+  await session.release();
+});
+
+test('a constant of a free extent is refused, because it would be the trace’s alone', () => {
+  const free = choosePrimes(['N'], []);
+  const options = { free: new Map(Object.entries(free)) };
+  const values = Array.from({ length: free.N }, (_, i) => i);
+  assert.throws(
+    () =>
+      trace(
+        new Map([['x', spec([free.N])]]),
+        (t) => new Map([['y', tf.add(t.get('x')!, tf.tensor1d(values))]]),
+        options,
+      ),
+    /a constant of shape \[N\]/,
+  );
 });

@@ -1,0 +1,28 @@
+// A whole round on TensorFlow: selected, scored, trained, gated, exported, checked, published and served.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { reasonToSkip } from '../trainer/engine/tensorflow/test-addon.ts';
+import { trainOnce } from '../trainer/main.ts';
+import { setStage } from './stage.ts';
+
+const skip = await reasonToSkip();
+
+test('a round on TensorFlow publishes a policy that is better and that the API serves', { skip }, async () => {
+  const stage = await setStage({ ENGINE: 'tensorflow', LEARNING_RATE: '0.003', TRAIN_THREADS: '1' });
+  for (let at = 0; at < 30; at++) {
+    const json = { prompt: `Round ${at}:`, chosen: ' yes yes', rejected: ' no no', rater: 'test' };
+    assert.equal((await stage.request('/v1/preferences', { json })).status, 200);
+  }
+  const notes: string[] = [];
+  const round = await trainOnce(stage.settings, stage.databaseUrl, (_, { note }) => notes.push(note));
+  assert.equal(round.status, 'succeeded', round.reason ?? '');
+  assert.match(round.policy_id ?? '', /^pol_/);
+  assert.ok(notes.some((note) => /by tensorflow/.test(note)));
+  const metrics = round.metrics as Record<string, number>;
+  assert.ok(metrics.loss! < metrics['parent/loss']!);
+  const json = { model: round.policy_id, prompt: 'Round 1:', max_tokens: 4 };
+  const { status, body } = await stage.request('/v1/completions', { json });
+  assert.equal(status, 200);
+  assert.equal(body.model, round.policy_id);
+});

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { before, type TestContext, test } from 'node:test';
+import '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
+import { bregmanTerms, checkDivergence, divergences, loadDivergence } from './divergence.ts';
+import { pairLosses, readObjective } from './objectives.ts';
+
+before(async () => {
+  tf.env().set('IS_TEST', true);
+  await tf.setBackend('cpu');
+});
+
+async function writeModule(t: TestContext, source: string): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'attune-h-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const file = path.join(folder, 'my-h.ts');
+  await writeFile(file, source);
+  return file;
+}
+
+const chosen = tf.tensor1d([-3, -0.5, 0, 0.7, 2]);
+const rejected = tf.tensor1d([1.5, 0.2, 0, -0.6, -4]);
+const rest = { chosenLogps: tf.zerosLike(chosen), chosenImportance: tf.onesLike(chosen) };
+const losses = (objective: string, c: tf.Tensor, r: tf.Tensor) =>
+  pairLosses(readObjective({ objective }), {
+    chosen: c as tf.Tensor1D,
+    rejected: r as tf.Tensor1D,
+    ...rest,
+    rejectedImportance: tf.tensor1d([1, 0.5, 1, 2, 1]),
+  });
+
+for (const [name, divergence] of Object.entries(divergences)) {
+  test(`the simplified form of ${name} is the general formula of its h, in value and slope`, () => {
+    const general = (c: tf.Tensor, r: tf.Tensor) => {
+      const terms = bregmanTerms(divergence, tf.exp(c) as tf.Tensor1D, tf.exp(r) as tf.Tensor1D);
+      return tf.add(terms.chosen, tf.mul(terms.negative, tf.tensor1d([1, 0.5, 1, 2, 1])));
+    };
+    // lsif leaves constants out: its terms are 1 − r and ½r² − ½, and the second one is weighed.
+    const constant = name === 'lsif' ? [0.5, 0.75, 0.5, 0, 0.5] : [0, 0, 0, 0, 0];
+    const expected = general(chosen, rejected).dataSync();
+    const found = losses(name, chosen, rejected).dataSync();
+    for (const [i, value] of found.entries())
+      assert.ok(Math.abs(value + constant[i]! - expected[i]!) < 1e-5 * (1 + Math.abs(value)), `${i}: ${value}`);
+    const slopes = (f: (c: tf.Tensor, r: tf.Tensor) => tf.Tensor) => tf.grads(f)([chosen, rejected]);
+    const simple = slopes((c, r) => losses(name, c, r));
+    for (const [side, slope] of slopes(general).entries())
+      for (const [i, value] of slope.dataSync().entries())
+        assert.ok(Math.abs(value - simple[side]!.dataSync()[i]!) < 1e-4 * (1 + Math.abs(value)), `${side} ${i}`);
+  });
+
+  test(`the h of ${name} passes the check that users' own must pass`, () => checkDivergence(name, divergence));
+}
+
+test('a module with the h of ukl is trained like ukl', async (t) => {
+  const file = await writeModule(
+    t,
+    'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
+  );
+  checkDivergence(file, await loadDivergence(file));
+  const [own, ukl] = [file, 'ukl'].map((objective) => losses(objective, chosen, rejected).dataSync());
+  for (const [i, value] of own!.entries()) assert.ok(Math.abs(value - ukl![i]!) < 1e-5 * (1 + Math.abs(value)));
+});
+
+test('far log-ratios of an h with a logarithm in it stay finite, and so do their slopes', async (t) => {
+  const file = await writeModule(
+    t,
+    'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
+  );
+  await loadDivergence(file);
+  const far = tf.tensor1d([-1e4, -200, 0, 200, 1e4]);
+  for (const tensor of [losses(file, far, far), ...tf.grads((c, r) => losses(file, c, r))([far, tf.reverse(far)])])
+    for (const value of tensor.dataSync()) assert.ok(Number.isFinite(value), String(value));
+});
+
+test('a chosen response that has sunk below the floor is still pulled up by a module with the h of ukl', async (t) => {
+  const file = await writeModule(
+    t,
+    'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
+  );
+  await loadDivergence(file);
+  const sunk = tf.tensor1d([-1e4, -60, -31, -29, 0]);
+  const [slopes] = tf.grads((c, r) => losses(file, c, r))([sunk, rejected]);
+  for (const slope of slopes!.dataSync()) assert.ok(Math.abs(slope + 1) < 1e-4, String(slope));
+});
+
+test('a module that was changed is imported anew, and checked as it is now', async (t) => {
+  const file = await writeModule(t, 'export default (tf) => ({ h: tf.square, derivative: (r) => tf.mul(2, r) });');
+  checkDivergence(file, await loadDivergence(file));
+  await writeFile(
+    file,
+    'export default (tf) => ({ h: (r) => tf.neg(tf.square(r)), derivative: (r) => tf.mul(-2, r) });',
+  );
+  assert.throws(checkDivergence.bind(null, file, await loadDivergence(file)), /slope falls/);
+});
+
+for (const [name, source] of [
+  ['a hinge', '({ h: (r) => tf.relu(tf.sub(r, 1)), derivative: (r) => tf.cast(tf.greater(r, 1), "float32") })'],
+  [
+    'a squared hinge',
+    '({ h: (r) => tf.square(tf.relu(tf.sub(r, 1))), derivative: (r) => tf.mul(2, tf.relu(tf.sub(r, 1))) })',
+  ],
+  ['Itakura and Saito’s', '({ h: (r) => tf.neg(tf.log(r)), derivative: (r) => tf.neg(tf.div(1, r)) })'],
+  ['a cube', '({ h: (r) => tf.mul(r, tf.square(r)), derivative: (r) => tf.mul(3, tf.square(r)) })'],
+] as const) {
+  test(`${name} is convex and passes`, async (t) => {
+    const file = await writeModule(t, `export default (tf) => ${source};`);
+    checkDivergence(file, await loadDivergence(file));
+  });
+}
+
+const REFUSALS: [string, RegExp][] = [
+  ['export const h = 1;', /no default export that is a function; export default \(tf\) =>/],
+  ['export default () => ({ h: (r) => r });', /gives no h and derivative/],
+  [
+    'export default (tf) => ({ h: (r) => tf.neg(tf.square(r)), derivative: (r) => tf.mul(-2, r) });',
+    /slope falls.*convex/,
+  ],
+  ['export default (tf) => ({ h: (r) => tf.square(r), derivative: (r) => r });', /derivative is .*mend one of them/],
+  ['export default (tf) => ({ h: (r) => tf.mul(3, r), derivative: (r) => tf.onesLike(r).mul(3) });', /straight line/],
+  ['export default (tf) => ({ h: (r) => tf.log(tf.sub(r, 1)), derivative: (r) => r });', /h is NaN.*finite for r > 0/],
+  ['export default (tf) => ({ h: (r) => tf.sum(r), derivative: (r) => r });', /h gives shape \[\] for \[97\]/],
+  ['export default (', /cannot be imported/],
+  ['export default () => { throw new Error("no"); };', /its default export throws: no/],
+  ['export default (tf) => ({ h: (r) => r * r, derivative: (r) => tf.mul(2, r) });', /h gives no tensor/],
+  ['export default (tf) => ({ h: async (r) => tf.square(r), derivative: (r) => tf.mul(2, r) });', /h gives no tensor/],
+  ['export default (tf) => ({ h: () => { throw new Error("no"); }, derivative: (r) => r });', /h throws: no/],
+  [
+    'export default (tf) => ({ h: (r) => tf.square(r), derivative: (r) => tf.mul(2.03, r) });',
+    /derivative is .*mend one of them/,
+  ],
+];
+for (const [source, problem] of REFUSALS) {
+  test(`${source} is refused: ${problem.source}`, async (t) => {
+    const file = await writeModule(t, source);
+    await assert.rejects(async () => checkDivergence(file, await loadDivergence(file)), {
+      name: 'AttuneError',
+      message: problem,
+    });
+  });
+}
