@@ -1,70 +1,10 @@
-// The report's plots, drawn on the server into SVG by Apache ECharts: one function for each plot, from a story to text
-// that stands in the page as it is. Nothing is loaded when the report is read.
+// The report's plots: one function for each, from a story to SVG.
 
-import * as echarts from 'echarts';
+import { axis, COLOURS, draw, GREY, legend, wholeAxis } from './frame.ts';
 import { boxOf, density, mean } from './statistics.ts';
-import { type Chapter, heldOutOf, type Logps, type Published, type Story } from './story.ts';
+import { heldOutOf, type Logps, type Published, type Story } from './story.ts';
 
-export const COLOURS = { chosen: '#12807a', rejected: '#d4682b', policy: '#3d5bd1', faint: '#c9ced6', ink: '#1d2430' };
 const POLICY_COLOURS = ['#8a94a3', '#8fb4f0', '#3d5bd1', '#23307f', '#12807a', '#d4682b'];
-const GREY = '#667080';
-// Without quotes: it stands in an attribute.
-const FONT = 'system-ui, sans-serif';
-
-type Option = echarts.EChartsCoreOption;
-
-function draw(name: string, width: number, height: number, option: Option): string {
-  const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width, height });
-  try {
-    chart.setOption({ animation: false, textStyle: { fontFamily: FONT, color: COLOURS.ink }, ...option });
-    return settle(chart.renderToSVGString(), name);
-  } finally {
-    chart.dispose();
-  }
-}
-
-/**
- * ECharts numbers its ids within one plot, so two plots in a page would clip each other; and its classes and `ecmeta`
- * attributes serve a pointer, which a still picture has no use for.
- */
-function settle(svg: string, name: string): string {
-  return svg
-    .replace(/<style[^>]*>.*?<\/style>/gs, '')
-    .replace(/ (?:class|ecmeta_\w+)="[^"]*"/g, '')
-    .replace(/\bzr\d+-/g, `${name}-`);
-}
-
-const axis = (name: string, more: object = {}) => ({
-  name,
-  nameLocation: 'middle',
-  nameGap: 30,
-  nameTextStyle: { color: GREY, fontSize: 12 },
-  axisLabel: { color: GREY, fontSize: 12 },
-  axisLine: { show: false },
-  axisTick: { show: false },
-  splitLine: { lineStyle: { color: '#edeff2' } },
-  ...more,
-});
-
-/** From 0 to the very end, whose label would stand on its neighbour. */
-const wholeAxis = (end: number) => ({
-  type: 'value',
-  min: 0,
-  max: Math.ceil(Math.max(1, end)),
-  axisLabel: { color: GREY, fontSize: 12, showMaxLabel: false },
-});
-
-const legend = (data: string[]) => ({
-  legend: {
-    data,
-    top: 0,
-    right: 8,
-    itemWidth: 18,
-    itemHeight: 8,
-    itemGap: 26,
-    textStyle: { color: GREY, fontSize: 12 },
-  },
-});
 
 /** Each published policy's win rate against the reference, with its 95% interval. */
 export function drawWinRates(story: Story): string {
@@ -140,11 +80,8 @@ function drawInterval(_: unknown, api: RenderApi) {
   };
 }
 
-/** Densities of the held-out log-probabilities of one round: before in outline, after filled. */
-export function drawDensities(name: string, chapter: Chapter, width: number): string | null {
-  const heldOut = heldOutOf(chapter);
-  if (!heldOut) return null;
-  const { before, after } = heldOut;
+/** Densities of held-out log-probabilities: before in outline, after filled. */
+export function drawDensities(name: string, { before, after }: { before: Logps; after: Logps }, width: number): string {
   const all = [before, after].flatMap(({ chosen, rejected }) => [...chosen, ...rejected]);
   const low = Math.min(...all) - 0.2;
   const high = Math.max(...all) + 0.2;

@@ -1,8 +1,10 @@
 // The report: one HTML file that needs nothing else, neither script nor network, with the whole of a demo in it. It says
 // first that the raters are simulated, and shows the evaluation's first stories, not its best ones.
 
-import { COLOURS, drawBoxes, drawCurves, drawDensities, drawVisits, drawWinRates } from './charts.ts';
+import { drawBoxes, drawCurves, drawDensities, drawVisits, drawWinRates } from './charts.ts';
+import { COLOURS } from './frame.ts';
 import { Html, html } from './html.ts';
+import { figure, section, table } from './parts.ts';
 import { heldOutOf, newestOf, type Story } from './story.ts';
 import { STYLE } from './style.ts';
 import { logpRows, percent, policyRows, SIMULATED, verdict } from './table.ts';
@@ -51,20 +53,6 @@ ${section('Settings and counts', table(settings(story)), '')}
 `.text;
 }
 
-function section(title: string, content: Html, note: string): Html {
-  return html`<section><h2>${title}</h2>${note !== '' && html`<p class="note">${note}</p>`}${content}</section>`;
-}
-
-function figure(svg: string | null): Html {
-  return svg === null ? html`` : html`<figure>${new Html(svg)}</figure>`;
-}
-
-function table(rows: string[][]): Html {
-  const [head, ...body] = rows;
-  return html`<div class="scroll"><table><thead><tr>${head!.map((cell) => html`<th>${cell}</th>`)}</tr></thead>
-<tbody>${body.map((row) => html`<tr>${row.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
-}
-
 function tiles(story: Story): Html {
   const newest = newestOf(story);
   const votes = story.chapters.reduce((sum, chapter) => sum + chapter.votes.comparisons, 0);
@@ -109,11 +97,12 @@ function logps(story: Story): Html {
     key('chosen', COLOURS.chosen, when),
     key('rejected', COLOURS.rejected, when),
   ]);
-  return html`<p class="legend">${legend}</p><div class="row">${story.chapters.map(
-    (chapter, at) =>
-      heldOutOf(chapter) &&
-      html`<div><h3>Round ${at + 1}</h3>${figure(drawDensities(`round-${at + 1}`, chapter, width))}</div>`,
-  )}</div>${figure(drawBoxes(story))}${table(logpRows(story))}`;
+  return html`<p class="legend">${legend}</p><div class="row">${story.chapters.map((chapter, at) => {
+    const heldOut = heldOutOf(chapter);
+    return (
+      heldOut && html`<div><h3>Round ${at + 1}</h3>${figure(drawDensities(`round-${at + 1}`, heldOut, width))}</div>`
+    );
+  })}</div>${figure(drawBoxes(story))}${table(logpRows(story))}`;
 }
 
 const CURVES_NOTE =

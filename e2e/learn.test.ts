@@ -1,17 +1,27 @@
 // Rounds on a tiny policy: real Postgres, real training, real packages.
 
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { after, test } from 'node:test';
 import { eq, inArray } from 'drizzle-orm';
-import { preferences, reference_logps, round_pairs, rounds } from '../shared/database/schema.ts';
+import { policies, preferences, reference_logps, round_pairs, rounds } from '../shared/database/schema.ts';
 import { readManifest } from '../shared/policy/manifest.ts';
+import { importPolicy } from '../shared/policy/publish.ts';
 import { activePolicyId } from '../shared/policy/registry.ts';
+import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
 import { requestRound } from '../shared/round.ts';
-import { isHeldOut } from '../trainer/data/pairs.ts';
+import { countNewPairs, isHeldOut } from '../trainer/data/pairs.ts';
 import { askIfDue, startTrainer } from '../trainer/main.ts';
 import { type Json, setStage } from './stage.ts';
 
-const stage = await setStage({ LEARNING_RATE: '0.003', TRAIN_MIN_PAIRS: '10', TRAIN_THREADS: '1', BATCH_PAIRS: '8' });
+const stage = await setStage({
+  LEARNING_RATE: '0.003',
+  TRAIN_MIN_PAIRS: '10',
+  TRAIN_THREADS: '1',
+  TRAIN_MEMORY: String(2 ** 30),
+  BATCH_PAIRS: '8',
+});
 const { db } = stage.connection;
 
 /** Prefers "yes" over "no": a taste that any policy can learn. */
@@ -54,6 +64,15 @@ test('a round without pairs fails and says so, and the next one runs', async () 
   assert.match(round.reason, /no new pairs/);
 });
 
+test('a round whose gate could not tell fails before it trains, and its pairs stay new', async () => {
+  await collect(10, 'Too few');
+  const fresh = await countNewPairs(db);
+  const round = await ended((await requestRound(db, 'api', {})).id);
+  assert.equal(round.status, 'failed');
+  assert.match(round.reason, /held out .*the gate needs 6 .*; collect pairs on more prompts/);
+  assert.equal(await countNewPairs(db), fresh);
+});
+
 test('a requested round trains, publishes an immutable package, and the API serves it without a restart', async () => {
   await collect(30, 'Round one');
   const asked = await stage.request('/v1/rounds', { json: { method: { type: 'dil', dil: { objective: 'ukl' } } } });
@@ -75,8 +94,43 @@ test('a requested round trains, publishes an immutable package, and the API serv
   assert.equal(manifest.pairs?.count, round.pairs.train);
   assert.equal(await servedWithin(2000, round.policy), true);
   const metrics = (await stage.request(`/v1/rounds/${round.id}/metrics`)).body.data;
-  assert.equal(metrics.filter((item: Json) => item.split === 'held_out').length, 2);
-  assert.equal(metrics[0].logps.chosen.length, round.pairs.held_out);
+  const heldOut = metrics.filter((item: Json) => item.split === 'held_out');
+  assert.equal(heldOut[0].step_number, 0);
+  for (const { logps } of [heldOut[0], heldOut.at(-1)]) assert.equal(logps.chosen.length, round.pairs.held_out);
+  assert.equal(heldOut.at(-1).metrics['objective/kl'], round.metrics['objective/kl']);
+});
+
+test('a round says all that the gate looked at, with intervals', async () => {
+  const { body } = await stage.request('/v1/rounds?limit=1');
+  const { gate, metrics } = body.data[0];
+  assert.equal(gate.pass, true);
+  const names = ['improvement', 'kl', 'chosen_drop', 'length', 'repetition'];
+  assert.deepEqual(
+    gate.checks.map((check: Json) => check.name),
+    names,
+  );
+  const [improvement] = gate.checks;
+  assert.ok(improvement.interval.low > 0);
+  assert.ok(Math.abs(improvement.measured - (metrics['parent/loss'] - metrics.loss)) < 1e-6);
+  assert.ok(gate.intervals.loss.low < metrics.loss && metrics.loss < gate.intervals.loss.high);
+  for (const name of ['completions/mean_length', 'parent/completions/mean_length', 'objective/kl_per_token'])
+    assert.ok(Number.isFinite(metrics[name]), name);
+});
+
+test('a policy that is better but out of a bound is refused, and the round says which and what to do', async () => {
+  await collect(25, 'Round too far');
+  const active = await activePolicyId(db);
+  const round = await ended((await requestRound(db, 'api', { gate_kl: 1e-4 })).id);
+  assert.equal(round.status, 'succeeded', round.reason);
+  assert.equal(round.stage, 'refused');
+  assert.equal(round.policy, null);
+  assert.match(round.reason, /^gate: refused: KL to the reference is .* above 0\.0001; .*raise GATE_KL/);
+  const failed = round.gate.checks.filter((check: Json) => !check.pass);
+  assert.deepEqual(
+    failed.map((check: Json) => [check.name, check.bound]),
+    [['kl', 1e-4]],
+  );
+  assert.equal(await activePolicyId(db), active);
 });
 
 test('held-out prompts are never trained on, and a pair that was used is new no more', async () => {
@@ -129,4 +183,18 @@ test('the schedule asks for a round only where enough new pairs have come', asyn
   assert.equal(await queued(), 1);
   const [row] = await db.select().from(rounds).where(eq(rounds.trigger, 'schedule'));
   assert.equal((await ended(row!.id)).status, 'succeeded');
+});
+
+test('a reference with another tokenizer than the parent is refused by both names', async () => {
+  const draft = await stage.store.draft();
+  await writeTinyCheckpoint(draft, { seed: 3 });
+  const file = path.join(draft, 'tokenizer.json');
+  await writeFile(file, (await readFile(file, 'utf8')).replaceAll(' upon', ' upom').replaceAll('▁upon', '▁upom'));
+  const other = await importPolicy(db, stage.store, draft, 'another tokenizer');
+  await stage.store.discard(draft);
+  const active = (await activePolicyId(db))!;
+  await db.update(policies).set({ reference_id: other }).where(eq(policies.id, active));
+  const round = await ended((await requestRound(db, 'api', {})).id);
+  assert.equal(round.status, 'failed');
+  assert.match(round.reason, new RegExp(`the reference ${other} has another tokenizer than ${active}`));
 });

@@ -1,11 +1,11 @@
 // The trainer's day: a cron in Postgres (pg-boss) says when a round may be due, rounds asked for through the API wait
-// in their table, and one trainer at a time runs the next. A round whose trainer died is marked failed; its pairs are
-// new again.
+// in their table, and one trainer at a time runs the next. A round whose trainer died is taken up again where it was;
+// one that has lost several is marked failed, and its pairs are new again.
 
 import path from 'node:path';
-import { asc, eq, inArray, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
-import { type Connection, connect, isUnreachable } from '../shared/database/connect.ts';
+import { type Connection, connect, type Database, isUnreachable } from '../shared/database/connect.ts';
 import { LOCKS, tryLock } from '../shared/database/lock.ts';
 import { round_events, rounds } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
@@ -14,8 +14,9 @@ import { openFolderStore } from '../shared/policy/store.ts';
 import { completeRoundSettings, requestRound } from '../shared/round.ts';
 import type { Settings } from '../shared/settings.ts';
 import { countNewPairs } from './data/pairs.ts';
+import type { Workshop } from './plan.ts';
 import { type Progress, RoundRecord, type RoundRow } from './record.ts';
-import { runRound, type Workshop } from './round.ts';
+import { runRound } from './round.ts';
 
 export type Watch = (round: RoundRow, progress: Progress) => void;
 
@@ -107,17 +108,11 @@ export async function runNext({ db, url }: Connection, workshop: Workshop, watch
   const release = await tryLock(url, LOCKS.train);
   if (!release) return false;
   try {
-    await buryDeadRounds({ db });
-    const [next] = await db.select().from(rounds).where(eq(rounds.status, 'queued')).orderBy(asc(rounds.id)).limit(1);
-    if (!next) return false;
-    const [round] = await db
-      .update(rounds)
-      .set({ status: 'running', started_at: new Date() })
-      .where(eq(rounds.id, next.id))
-      .returning();
-    const record = new RoundRecord(db, next.id, (progress) => watch(round!, progress));
+    const round = (await takeUpDeadRound(db)) ?? (await takeNextRound(db));
+    if (!round) return false;
+    const record = new RoundRecord(db, round.id, (progress) => watch(round, progress));
     try {
-      await runRound(workshop, round!, record);
+      await runRound(workshop, round, record);
     } catch (error) {
       if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
       await record.finish('failed', 'failed', { reason: (error as Error).message });
@@ -128,19 +123,37 @@ export async function runNext({ db, url }: Connection, workshop: Workshop, watch
   }
 }
 
-/** We hold the lock, so a round that still says it runs has lost its trainer. */
-async function buryDeadRounds({ db }: Pick<Connection, 'db'>): Promise<void> {
-  const dead = await db
+async function takeNextRound(db: Database): Promise<RoundRow | null> {
+  const [next] = await db.select().from(rounds).where(eq(rounds.status, 'queued')).orderBy(asc(rounds.id)).limit(1);
+  if (!next) return null;
+  const [round] = await db
     .update(rounds)
-    .set({
-      status: 'failed',
-      finished_at: new Date(),
-      reason: sql`'the trainer was stopped while ' || ${rounds.stage} || '; the pairs will be used by the next round'`,
-    })
-    .where(eq(rounds.status, 'running'))
+    .set({ status: 'running', started_at: new Date() })
+    .where(eq(rounds.id, next.id))
     .returning();
-  for (const { id, reason } of dead)
-    await db
-      .insert(round_events)
-      .values({ round_id: id, level: 'error', type: 'stage', message: reason ?? '', data: { status: 'failed' } });
+  return round!;
+}
+
+/** How many trainers a round may lose: it may be what kills them. */
+const LIVES = 5;
+
+/** We hold the lock, so a round that still says it runs has lost its trainer. */
+async function takeUpDeadRound(db: Database): Promise<RoundRow | null> {
+  const [dead] = await db.select().from(rounds).where(eq(rounds.status, 'running'));
+  if (!dead) return null;
+  const isTakenUp = and(eq(round_events.round_id, dead.id), sql`${round_events.data} ? 'taken_up'`);
+  const lost = 1 + (await db.$count(round_events, isTakenUp));
+  const record = new RoundRecord(db, dead.id, () => {});
+  if (lost < LIVES) {
+    await record.say(
+      'message',
+      `taken up again: its trainer was stopped while ${dead.stage}`,
+      { taken_up: lost },
+      'warn',
+    );
+    return dead;
+  }
+  const reason = `${lost} trainers were stopped in it, the last one while ${dead.stage}; its pairs will be used by the next round`;
+  await record.finish('failed', 'failed', { reason });
+  return null;
 }

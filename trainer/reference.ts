@@ -10,17 +10,18 @@ import type { Engine, TrainPair } from './engine/engine.ts';
 
 const CHUNK = 64;
 
-/** Every pair with its reference log-probabilities. Runs the reference only for pairs that it has not scored yet. */
-export async function scoreReference(
+type Scores = Map<string, { chosen: number[]; rejected: number[] }>;
+
+/** What the reference has scored before, by the fingerprints of the pairs. */
+export async function findScores(
   db: Database,
-  reference: { id: string; tokenizerHash: string; open(): Promise<Engine> },
+  reference: { id: string; tokenizerHash: string },
   pairs: TokenPair[],
-  onProgress: (done: number, total: number) => Promise<void>,
-): Promise<TrainPair[]> {
+): Promise<{ fingerprints: string[]; known: Scores }> {
   const fingerprints = await Promise.all(
     pairs.map(({ chosen, rejected }) => hashContent([reference.id, reference.tokenizerHash, chosen, rejected])),
   );
-  const known = new Map<string, { chosen: number[]; rejected: number[] }>();
+  const known: Scores = new Map();
   for (let at = 0; at < fingerprints.length; at += 1000) {
     const rows = await db
       .select()
@@ -28,6 +29,17 @@ export async function scoreReference(
       .where(inArray(reference_logps.fingerprint, fingerprints.slice(at, at + 1000)));
     for (const row of rows) known.set(row.fingerprint, { chosen: row.chosen_logps, rejected: row.rejected_logps });
   }
+  return { fingerprints, known };
+}
+
+/** Every pair with its reference log-probabilities. Runs the reference only for pairs that it has not scored yet. */
+export async function scoreReference(
+  db: Database,
+  reference: { id: string; tokenizerHash: string; open(): Promise<Engine> },
+  pairs: TokenPair[],
+  onProgress: (done: number, total: number) => Promise<void>,
+): Promise<TrainPair[]> {
+  const { fingerprints, known } = await findScores(db, reference, pairs);
   const missing = pairs
     .map((pair, at) => ({ pair, fingerprint: fingerprints[at]! }))
     .filter((item) => !known.has(item.fingerprint));
@@ -54,7 +66,8 @@ export async function scoreReference(
   return pairs.map((pair, at) => {
     const logps = known.get(fingerprints[at]!)!;
     return {
-      ...pair,
+      chosen: pair.chosen,
+      rejected: pair.rejected,
       refChosenLogps: Float32Array.from(logps.chosen),
       refRejectedLogps: Float32Array.from(logps.rejected),
     };

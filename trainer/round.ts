@@ -1,181 +1,149 @@
 // One round from top to bottom (Direct Imitation Learning, arXiv 2503.05079, over the pairs at hand): select, score by
 // the frozen reference, train from the parent, evaluate on held-out pairs, gate, export, check, publish, activate.
+// Called again for a round whose trainer was stopped, it goes on with the same pairs from where that one was.
 
-import { AttuneError } from '../shared/error.ts';
-import { readCheckpoint } from '../shared/policy/checkpoint.ts';
-import { digestList } from '../shared/policy/digest.ts';
-import { readManifest } from '../shared/policy/manifest.ts';
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
+import { eq } from 'drizzle-orm';
+import { policies } from '../shared/database/schema.ts';
 import { publishPolicy } from '../shared/policy/publish.ts';
-import { activatePolicy, activePolicyId, findPolicy } from '../shared/policy/registry.ts';
-import type { PolicyStore } from '../shared/policy/store.ts';
-import { Tokenizer } from '../shared/policy/tokenizer.ts';
-import { completeRoundSettings, type RoundRequest, type RoundSettings } from '../shared/round.ts';
-import type { Settings } from '../shared/settings.ts';
-import { recordPairs, type Selected, selectPairs } from './data/pairs.ts';
-import { type TokenPair, tokenizePair } from './data/tokens.ts';
+import { activatePolicy, activePolicyId } from '../shared/policy/registry.ts';
+import { completeRoundSettings, type RoundRequest } from '../shared/round.ts';
+import { clearOthers } from './checkpoint.ts';
+import { type Course, describeObjective, openPolicy } from './course.ts';
+import { recordPairs, type Selected } from './data/pairs.ts';
 import type { Engine, TrainPair } from './engine/engine.ts';
-import { openOnnxEngine } from './engine/onnx-engine.ts';
 import { evaluatePolicy } from './evaluation.ts';
+import { examine } from './examination.ts';
 import { checkExport } from './export-check.ts';
-import { judge } from './gate.ts';
+import { weighPairs } from './importance.ts';
+import { readObjective } from './objectives.ts';
+import { checkPlan, type Plan, planRound, type Workshop } from './plan.ts';
 import type { RoundRecord, RoundRow } from './record.ts';
 import { scoreReference } from './reference.ts';
-import { learningRateAt, shuffle } from './schedule.ts';
-
-export type Workshop = { settings: Settings; store: PolicyStore };
+import { trainPolicy } from './training.ts';
 
 /** Runs the round to its end. Throws AttuneError where it cannot be run; the caller marks it failed. */
-export async function runRound({ settings, store }: Workshop, row: RoundRow, record: RoundRecord): Promise<void> {
-  const { db } = record;
+export async function runRound(workshop: Workshop, row: RoundRow, record: RoundRecord): Promise<void> {
+  const { settings } = workshop;
   const how = completeRoundSettings(row.settings as RoundRequest, settings);
+  const { db } = record;
+  readObjective(how);
+  const [published] = await db.select().from(policies).where(eq(policies.round_id, row.id));
+  if (published) return activate(record, published.id, published.parent_id, 'its trainer was stopped before that');
 
   await record.enter('selecting', 'choosing pairs', { settings: how });
-  const parentId = await activePolicyId(db);
-  if (!parentId) throw new AttuneError('there is no active policy to start from');
-  const parent = await findPolicy(db, parentId);
-  const referenceId = parent.reference_id ?? parent.id;
-  const parentFolder = await store.folderOf(parentId);
-  const tokenizer = await Tokenizer.open(parentFolder);
-  const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(parentFolder);
-  const selected: { pair: Selected; tokens: TokenPair }[] = [];
-  const chosen = await selectPairs(db, settings);
-  let tooLong = 0;
-  for (const pair of chosen) {
-    const tokens = tokenizePair(pair, tokenizer, architecture);
-    if (tokens) selected.push({ pair, tokens });
-    else tooLong++;
-  }
-  if (tooLong > 0)
-    await record.say('message', `${tooLong} pairs have a prompt that fills the context; left out`, {}, 'warn');
-  const counts = countPairs(selected.map(({ pair }) => pair));
-  const digest = digestList(selected.map(({ pair }) => pair.id).sort());
-  await record.change({ reference_id: referenceId, parent_id: parentId, pairs: { ...counts, digest } });
-  if (counts.new === 0) throw new AttuneError('there are no new pairs to train on; collect some preferences first');
-  if (counts.held_out === 0)
-    throw new AttuneError(
-      `none of the prompts is held out (TRAIN_HELD_OUT is ${settings.TRAIN_HELD_OUT}); collect pairs on more prompts`,
-    );
-  // Those that were left out too: they are not new any more.
-  await recordPairs(db, row.id, chosen);
+  const plan = await planRound(workshop, db, how, row);
+  await record.change({ reference_id: plan.referenceId, parent_id: plan.parent.id, pairs: plan.counts });
+  checkPlan(plan, settings);
+  await recordPairs(db, row.id, plan.taken);
+  await tellSelection(record, plan, settings.TRAIN_MIN_PAIRS);
 
-  await record.enter('scoring', `scoring ${selected.length} pairs by the reference ${referenceId}`);
-  const openEngine = async (id: string): Promise<Engine> => {
-    const { weights } = await readCheckpoint(await store.folderOf(id));
-    return openOnnxEngine({ architecture, weights, objective: how, threads: settings.TRAIN_THREADS });
-  };
-  const scored = await scoreReference(
-    db,
-    { id: referenceId, tokenizerHash, open: () => openEngine(referenceId) },
-    selected.map(({ tokens }) => tokens),
-    async (done, total) => record.progress('scoring', done, total, 'pairs'),
-  );
-  const pick = (split: Selected['split']) => scored.filter((_, at) => selected[at]!.pair.split === split);
-  const train = pick('train');
-  const heldOut = pick('held_out');
+  const course: Course = { workshop, record, how, plan, objective: await describeObjective(how.objective) };
+  const { train, heldOut } = await scorePairs(course);
 
-  const engine = await openEngine(parentId);
+  const folder = path.resolve(settings.ATTUNE_HOME, 'rounds', row.id);
+  await clearOthers(folder);
+  const engine = await openPolicy(course, plan.parent.id, 'to train');
   try {
-    await record.enter('training', `training on ${train.length} pairs, ${heldOut.length} held out`);
-    const before = await evaluatePolicy(engine, heldOut);
+    await record.enter('training', `training on ${train.length} pairs by ${engine.name}, ${heldOut.length} held out`);
+    const before = await evaluatePolicy(engine, heldOut, how.seed);
     await record.measure(0, 'held_out', before.metrics, before.logps);
-    const steps = await trainPolicy(engine, train, how, record);
+    const { steps } = await trainPolicy({ engine, train, heldOut, how, record, folder });
 
-    await record.enter('evaluating', 'evaluating on held-out pairs');
-    const after = await evaluatePolicy(engine, heldOut);
-    await record.measure(steps, 'held_out', after.metrics, after.logps);
-    const metrics = { ...prefix('parent/', before.metrics), ...after.metrics };
-    await record.change({
-      metrics: Object.fromEntries(Object.entries(metrics).filter(([, value]) => Number.isFinite(value))),
-    });
-    const verdict = judge(before, after);
-    await record.say('message', verdict.reason, { pass: verdict.pass }, verdict.pass ? 'info' : 'warn');
-    if (!verdict.pass) return record.finish('succeeded', 'refused', { reason: verdict.reason });
-
-    await record.enter('publishing', 'exporting, checking and publishing');
-    const samples = heldOut.slice(0, 2).map(({ chosen }) => [...chosen.promptIds, ...chosen.responseIds]);
-    const { objective, ...settingsOfIt } = how;
-    const policyId = await publishPolicy({
-      store,
-      db,
-      name: `${parent.name.split(' ')[0]} ${objective}`,
-      from: parentFolder,
-      architecture,
-      weights: await engine.weights(),
-      about: {
-        parent: parentId,
-        reference: referenceId,
-        objective: { type: objective, ...settingsOfIt },
-        pairs: { count: train.length, digest },
-        metrics: after.metrics,
-        source: `round ${row.id}`,
-      },
-      roundId: row.id,
-      precision: settings.PRECISION,
-      check: (folder) => checkExport(folder, architecture, engine, samples),
-    });
-    await record.change({ policy_id: policyId });
-
-    await record.enter('activating', `activating ${policyId}`);
-    if ((await activePolicyId(db)) !== parentId) {
-      const reason = `another policy became active while it trained from ${parentId}; ${policyId} is published and not activated`;
-      return record.finish('succeeded', 'published', { reason });
+    await record.enter('evaluating', 'evaluating on held-out pairs and on samples of its own');
+    const { metrics, verdict } = await examine(course, engine, heldOut, before, steps);
+    if (!verdict.pass) await record.finish('succeeded', 'refused', { reason: verdict.reason });
+    else {
+      await record.enter('publishing', 'exporting, checking and publishing');
+      const policyId = await publish(course, engine, heldOut, metrics);
+      await activate(record, policyId, plan.parent.id, verdict.reason);
     }
-    await activatePolicy(db, policyId, `published by ${row.id}`);
-    await record.finish('succeeded', 'active', { reason: verdict.reason });
+    await rm(folder, { recursive: true, force: true });
   } finally {
     await engine.close();
   }
 }
 
-/** Every epoch in a new order; returns the number of steps. */
-async function trainPolicy(
-  engine: Engine,
-  pairs: TrainPair[],
-  how: RoundSettings,
-  record: RoundRecord,
-): Promise<number> {
-  const perEpoch = Math.ceil(pairs.length / how.batch_pairs);
-  const steps = perEpoch * how.epochs;
-  const started = performance.now();
-  let tokens = 0;
-  for (let step = 0; step < steps; step++) {
-    const order = shuffle(pairs.length, how.seed + Math.floor(step / perEpoch));
-    const at = (step % perEpoch) * how.batch_pairs;
-    const batch = order.slice(at, at + how.batch_pairs).map((index) => pairs[index]!);
-    const report = await engine.step(batch, learningRateAt(step, steps, how.learning_rate));
-    tokens += report.tokens;
-    const rate = Math.round(tokens / ((performance.now() - started) / 1000));
-    await record.measure(step + 1, 'train', {
-      loss: report.loss,
-      grad_norm: report.gradNorm,
-      tokens_per_second: rate,
-      ...report.metrics,
-    });
-    record.progress('training', step + 1, steps, `loss ${report.loss.toFixed(4)}, ${rate} tokens/s`);
-    const wrong = [report.loss, report.gradNorm].find((value) => !Number.isFinite(value));
-    if (wrong !== undefined)
-      throw new AttuneError(
-        `training diverged at step ${step + 1}: the loss or its gradient is ${wrong}; lower LEARNING_RATE or use reduction mean`,
-      );
+async function tellSelection(record: RoundRecord, { counts }: Plan, least: number): Promise<void> {
+  const { left_out: leftOut, ages } = counts;
+  await record.say('message', `${counts.train} pairs to train on, ${counts.held_out} held out`, { ages, ...leftOut });
+  const lost = Object.entries(leftOut).filter(([, count]) => count > 0);
+  if (lost.length > 0) {
+    const reasons = { stale: 'sampled too long ago', identical: 'with two equal sides', empty: 'with an empty side' };
+    const told = lost.map(([reason, count]) => `${count} ${reasons[reason as keyof typeof reasons]}`);
+    await record.say('message', `left out: ${told.join(', ')}`, leftOut, 'warn');
   }
-  await record.say('metrics', `trained ${steps} steps`, {
-    steps,
-    tokens,
-    seconds: (performance.now() - started) / 1000,
+  if (counts.new < least)
+    await record.say(
+      'message',
+      `${counts.new} new pairs are fewer than TRAIN_MIN_PAIRS (${least}), which a scheduled round would wait for`,
+      {},
+      'warn',
+    );
+}
+
+/** The pairs with the reference's log-probabilities and, where asked for, their importance weights. */
+async function scorePairs(course: Course): Promise<{ train: TrainPair[]; heldOut: TrainPair[] }> {
+  const { record, plan, how } = course;
+  await record.enter('scoring', `scoring ${plan.pairs.length} pairs by the reference ${plan.referenceId}`);
+  let scored = await scoreReference(
+    record.db,
+    { id: plan.referenceId, tokenizerHash: plan.tokenizerHash, open: () => openPolicy(course, plan.referenceId) },
+    plan.pairs.map(({ tokens }) => tokens),
+    async (done, total) => record.progress('scoring', done, total, 'pairs'),
+  );
+  if (how.weighting === 'importance') {
+    const { pairs, ...told } = weighPairs(how, plan.pairs, scored);
+    scored = pairs;
+    const unknown = told.negatives - told.known;
+    await record.say(
+      'message',
+      `importance weights: ${told.known} negatives are worth ${told.effective.toFixed(1)} of the reference's own, ${told.capped} capped at ${how.weight_cap}, ${unknown} unknown and taken as 1`,
+      told,
+    );
+  }
+  const pick = (split: Selected['split']) => scored.filter((_, at) => plan.pairs[at]!.pair.split === split);
+  return { train: pick('train'), heldOut: pick('held_out') };
+}
+
+async function publish(
+  { workshop: { settings, store }, record, how, plan, objective }: Course,
+  engine: Engine,
+  heldOut: TrainPair[],
+  metrics: Record<string, number>,
+): Promise<string> {
+  const samples = heldOut.slice(0, 2).map(({ chosen }) => [...chosen.promptIds, ...chosen.responseIds]);
+  const { objective: _, ...settingsOfIt } = how;
+  return publishPolicy({
+    store,
+    db: record.db,
+    name: `${plan.parent.name.split(' ')[0]} ${objective.type}`,
+    from: plan.parentFolder,
+    architecture: plan.architecture,
+    weights: await engine.weights(),
+    about: {
+      parent: plan.parent.id,
+      reference: plan.referenceId,
+      objective: { ...objective, ...settingsOfIt },
+      pairs: { count: plan.counts.train, digest: plan.counts.digest },
+      metrics,
+      source: `round ${record.roundId}`,
+    },
+    roundId: record.roundId,
+    precision: settings.PRECISION,
+    check: (folder) => checkExport(folder, plan.architecture, engine, samples),
   });
-  return steps;
 }
 
-function countPairs(pairs: Selected[]) {
-  const count = (test: (pair: Selected) => boolean) => pairs.filter(test).length;
-  return {
-    train: count((pair) => pair.split === 'train'),
-    new: count((pair) => pair.split === 'train' && !pair.replay),
-    replay: count((pair) => pair.split === 'train' && pair.replay),
-    held_out: count((pair) => pair.split === 'held_out'),
-  };
-}
-
-function prefix(name: string, values: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(values).map(([key, value]) => [name + key, value]));
+/** Makes the policy the one that answers, unless another became active since the round began. */
+async function activate(record: RoundRecord, policyId: string, parentId: string | null, why: string): Promise<void> {
+  await record.enter('activating', `activating ${policyId}`, { policy_id: policyId });
+  const active = await activePolicyId(record.db);
+  if (active !== parentId && active !== policyId) {
+    const reason = `another policy became active while it trained from ${parentId}; ${policyId} is published and not activated`;
+    return record.finish('succeeded', 'published', { reason });
+  }
+  if (active !== policyId) await activatePolicy(record.db, policyId, `published by ${record.roundId}`);
+  await record.finish('succeeded', 'active', { reason: why });
 }

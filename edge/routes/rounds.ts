@@ -10,6 +10,24 @@ import { listOf, listQuery, selectPage, toPage } from '../list.ts';
 import type { Ports } from '../ports.ts';
 import { streamEvents } from '../stream.ts';
 
+const interval = z.object({ low: z.number(), high: z.number() }).nullable();
+const gate = z
+  .object({
+    pass: z.boolean(),
+    checks: z.array(
+      z.object({
+        name: z.string(),
+        measured: z.number().nullable(),
+        interval: interval.openapi({ description: '95%, by resampling prompts; null where there are too few' }),
+        bound: z.number().nullable(),
+        pass: z.boolean(),
+        message: z.string(),
+      }),
+    ),
+    intervals: z.record(z.string(), interval).openapi({ description: '95% intervals of the metrics' }),
+  })
+  .openapi({ description: 'what was looked at before the policy was published or refused' });
+
 const round = z
   .object({
     id: z.string(),
@@ -23,6 +41,7 @@ const round = z
     policy: z.string().nullable().openapi({ description: 'what it published; null where the gate refused' }),
     pairs: z.record(z.string(), z.unknown()).nullable(),
     metrics: z.record(z.string(), z.number()).nullable(),
+    gate: gate.nullable(),
     reason: z.string().nullable(),
     created_at: z.number(),
     started_at: z.number().nullable(),
@@ -46,6 +65,7 @@ const show = (row: RoundRow): z.output<typeof round> => ({
   policy: row.policy_id,
   pairs: row.pairs,
   metrics: row.metrics,
+  gate: row.gate,
   reason: row.reason,
   created_at: seconds(row.created_at)!,
   started_at: seconds(row.started_at),

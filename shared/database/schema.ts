@@ -139,6 +139,22 @@ export const reference_logps = pgTable('reference_logps', {
   created_at: createdAt(),
 });
 
+type Interval = { low: number; high: number };
+/** `null` where there is too little to say, or nothing was bounded. */
+export type GateReport = {
+  pass: boolean;
+  checks: {
+    name: string;
+    measured: number | null;
+    interval: Interval | null;
+    bound: number | null;
+    pass: boolean;
+    message: string;
+  }[];
+  /** 95% intervals of metrics on held-out pairs */
+  intervals: Record<string, Interval | null>;
+};
+
 export type RoundStatus = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
 
 export const rounds = pgTable(
@@ -156,6 +172,8 @@ export const rounds = pgTable(
     policy_id: text(),
     pairs: jsonb().$type<Record<string, unknown>>(),
     metrics: jsonb().$type<Record<string, number>>(),
+    /** what the gate looked at, and how sure the metrics are; null before it did */
+    gate: jsonb().$type<GateReport>(),
     /** why it failed or why the gate refused */
     reason: text(),
     created_at: createdAt(),

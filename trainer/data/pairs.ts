@@ -4,6 +4,7 @@
 import { and, desc, eq, inArray, ne, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { generations, type Prompt, preferences, round_pairs, rounds } from '../../shared/database/schema.ts';
+import { PLAIN } from '../../shared/decoder/sampling.ts';
 import { hashContent } from '../../shared/hash.ts';
 import type { Settings } from '../../shared/settings.ts';
 
@@ -14,26 +15,63 @@ export type Candidate = {
   chosen: string;
   rejected: string;
   /** the sides as they were sampled, where a policy of ours did */
-  sampled: { prompt: number[]; chosen: number[]; rejected: number[] } | null;
+  sampled: { promptIds: number[]; chosen: Sampled; rejected: Sampled } | null;
+};
+/** A response as a policy drew it. */
+export type Sampled = {
+  policyId: string;
+  /** With the end-of-text token where the policy drew one: stopping there was its choice too. */
+  responseIds: number[];
+  /** The sampler's log-probability of each token but that last one; null where it drew from a changed distribution. */
+  logps: number[] | null;
 };
 export type Selected = Candidate & { split: 'train' | 'held_out'; replay: boolean };
 
 const HELD_OUT_MOST = 512;
 
-/** The pairs of the next round. Newest first up to TRAIN_MAX_PAIRS, then replay as a share of the new ones. */
-export async function selectPairs(db: Database, settings: Settings): Promise<Selected[]> {
+/**
+ * The pairs of the next round. Newest first up to TRAIN_MAX_PAIRS times the effort, then replay as a share of the new
+ * ones.
+ */
+export async function selectPairs(db: Database, settings: Settings, effort: number): Promise<Selected[]> {
+  const most = Math.round(settings.TRAIN_MAX_PAIRS * effort);
   const split = await Promise.all(
-    (await findCandidates(db, settings)).map(async (candidate) => ({
+    (await findCandidates(db, most)).map(async (candidate) => ({
       ...candidate,
       split: (await isHeldOut(candidate.prompt, settings.TRAIN_HELD_OUT)) ? ('held_out' as const) : ('train' as const),
     })),
   );
   const train = split.filter((pair) => pair.split === 'train');
-  const fresh = train.filter((pair) => !pair.replay).slice(0, settings.TRAIN_MAX_PAIRS);
-  const room = Math.min(Math.round(fresh.length * settings.TRAIN_REPLAY), settings.TRAIN_MAX_PAIRS - fresh.length);
+  const fresh = train.filter((pair) => !pair.replay).slice(0, most);
+  const room = Math.min(Math.round(fresh.length * settings.TRAIN_REPLAY), most - fresh.length);
   const replayed = train.filter((pair) => pair.replay).slice(0, room);
   const heldOut = split.filter((pair) => pair.split === 'held_out').slice(0, HELD_OUT_MOST);
-  return [...fresh, ...replayed, ...heldOut];
+  return [...fresh, ...replayed, ...heldOut].sort(byId);
+}
+
+/** The pairs that a round has taken before its trainer was stopped; none where it had not come so far. */
+export async function pairsOfRound(db: Database, roundId: string): Promise<Selected[]> {
+  const rows = await db
+    .select()
+    .from(round_pairs)
+    .innerJoin(preferences, eq(preferences.id, round_pairs.preference_id))
+    .where(eq(round_pairs.round_id, roundId));
+  const candidates = await addSamples(
+    db,
+    rows.map((row) => row.preferences),
+  );
+  return candidates
+    .map((candidate, at) => ({
+      ...candidate,
+      split: rows[at]!.round_pairs.split,
+      replay: rows[at]!.round_pairs.replay,
+    }))
+    .sort(byId);
+}
+
+/** A round that is taken up again must see its pairs in the same order. */
+function byId(a: Selected, b: Selected): number {
+  return a.id < b.id ? 1 : -1;
 }
 
 /** How many strict preferences no finished round has used yet, held-out ones included. */
@@ -50,22 +88,25 @@ const wasUsed = sql`exists (
   select 1 from ${round_pairs} join ${rounds} on ${rounds.id} = ${round_pairs.round_id}
   where ${round_pairs.preference_id} = ${preferences.id} and ${rounds.status} = 'succeeded')`;
 
-async function findCandidates(db: Database, settings: Settings): Promise<(Candidate & { replay: boolean })[]> {
+async function findCandidates(db: Database, most: number): Promise<(Candidate & { replay: boolean })[]> {
   const select = (used: boolean, limit: number) =>
     db
-      .select({ preference: preferences, used: sql<boolean>`${used}::boolean` })
+      .select()
       .from(preferences)
       .where(and(isStrict, used ? wasUsed : sql`not ${wasUsed}`))
       .orderBy(desc(preferences.id))
       .limit(limit);
   // Apart, so that a backlog is worked through however many pairs were used before it.
-  const rows = [
-    ...(await select(false, settings.TRAIN_MAX_PAIRS)),
-    ...(await select(true, settings.TRAIN_MAX_PAIRS + HELD_OUT_MOST)),
+  const fresh = await addSamples(db, await select(false, most));
+  const used = await addSamples(db, await select(true, most + HELD_OUT_MOST));
+  return [
+    ...fresh.map((candidate) => ({ ...candidate, replay: false })),
+    ...used.map((candidate) => ({ ...candidate, replay: true })),
   ];
-  const ids = rows.flatMap(({ preference }) =>
-    [preference.chosen_generation_id, preference.rejected_generation_id].filter((id) => id !== null),
-  );
+}
+
+async function addSamples(db: Database, rows: (typeof preferences.$inferSelect)[]): Promise<Candidate[]> {
+  const ids = rows.flatMap((row) => [row.chosen_generation_id, row.rejected_generation_id].filter((id) => id !== null));
   const sampled = new Map<string, typeof generations.$inferSelect>();
   for (let at = 0; at < ids.length; at += 1000) {
     const found = await db
@@ -74,7 +115,7 @@ async function findCandidates(db: Database, settings: Settings): Promise<(Candid
       .where(inArray(generations.id, ids.slice(at, at + 1000)));
     for (const row of found) sampled.set(row.id, row);
   }
-  return rows.map(({ preference, used }) => {
+  return rows.map((preference) => {
     const chosen = sampled.get(preference.chosen_generation_id ?? '');
     const rejected = sampled.get(preference.rejected_generation_id ?? '');
     return {
@@ -84,16 +125,26 @@ async function findCandidates(db: Database, settings: Settings): Promise<(Candid
       rejected: preference.rejected,
       sampled:
         chosen && rejected
-          ? { prompt: chosen.prompt_token_ids, chosen: tokensOf(chosen), rejected: tokensOf(rejected) }
+          ? { promptIds: chosen.prompt_token_ids, chosen: toSampled(chosen), rejected: toSampled(rejected) }
           : null,
-      replay: used,
     };
   });
 }
 
-/** With the end-of-text token where the policy drew one: stopping there was its choice too. */
-function tokensOf(row: typeof generations.$inferSelect): number[] {
-  return row.stop_token === null ? row.token_ids : [...row.token_ids, row.stop_token];
+function toSampled(row: typeof generations.$inferSelect): Sampled {
+  return {
+    policyId: row.policy_id,
+    responseIds: row.stop_token === null ? row.token_ids : [...row.token_ids, row.stop_token],
+    logps: isPlain(row.sampling) ? row.logps : null,
+  };
+}
+
+/** Whether the policy's own distribution was drawn from: the log-probabilities that are kept are of that one. */
+function isPlain(sampling: Record<string, unknown>): boolean {
+  return Object.entries(PLAIN).every(([name, neutral]) => {
+    const value = sampling[name];
+    return value === undefined || value === null || JSON.stringify(value) === JSON.stringify(neutral);
+  });
 }
 
 /** Whether this prompt's pairs are only evaluated on; the same for ever, whatever else there is. */

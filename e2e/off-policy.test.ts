@@ -1,0 +1,140 @@
+// Who sampled a pair, and how long ago: what a round makes of it.
+
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { eq } from 'drizzle-orm';
+import { round_events, rounds } from '../shared/database/schema.ts';
+import { readManifest } from '../shared/policy/manifest.ts';
+import { requestRound } from '../shared/round.ts';
+import { readSettings } from '../shared/settings.ts';
+import { startTrainer } from '../trainer/main.ts';
+import { previewRound } from '../trainer/preview.ts';
+import { type Json, setStage } from './stage.ts';
+
+const env = {
+  LEARNING_RATE: '0.003',
+  TRAIN_MIN_PAIRS: '10',
+  TRAIN_THREADS: '1',
+  TRAIN_MEMORY: String(2 ** 30),
+  TRAIN_SCHEDULE: '0 0 1 1 *',
+};
+const stage = await setStage(env);
+const { db } = stage.connection;
+const trainer = await startTrainer(stage.settings, stage.databaseUrl, () => {});
+after(() => trainer.close());
+
+/** Comparisons of the active policy's own samples, the longer text preferred. */
+async function vote(count: number, name: string, sampling: object = {}): Promise<void> {
+  for (let at = 0; at < count; at++) {
+    const json = { prompt: `${name} ${at}`, max_tokens: 6, seed: at, ...sampling };
+    const { body } = await stage.request('/v1/comparisons', { json });
+    const choice = body.a.text.length >= body.b.text.length ? 'a' : 'b';
+    const vote = { comparison: body.id, choice, rater: 'test' };
+    assert.equal((await stage.request('/v1/preferences', { json: vote })).status, 200);
+  }
+}
+
+async function run(asked: Parameters<typeof requestRound>[2]): Promise<{ round: Json; said: string[] }> {
+  const { id } = await requestRound(db, 'api', asked);
+  for (let attempt = 0; attempt < 1200; attempt++) {
+    const [round] = await db.select().from(rounds).where(eq(rounds.id, id));
+    if (round!.finished_at) {
+      const events = await db.select().from(round_events).where(eq(round_events.round_id, id));
+      return { round, said: events.map(({ message }) => message) };
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`${id} did not end`);
+}
+
+const preview = async (changes: Record<string, string> = {}) => {
+  const settings = readSettings({ ATTUNE_HOME: stage.home, ...env, ...changes });
+  const lines = await previewRound({ settings, store: stage.store }, db);
+  return Object.fromEntries(lines.map(({ name, told }) => [name, told]));
+};
+
+test('a round reports the age of its pairs, and negatives that the reference sampled weigh 1', async () => {
+  await vote(30, 'First');
+  const before = await preview();
+  assert.match(before.ages!, /^0: \d+ /);
+  assert.equal(before.verdict, 'it would run');
+  assert.match(before.reference!, /it has scored 0 of/);
+  const { round, said } = await run({ weighting: 'importance', epochs: 3 });
+  assert.equal(round.status, 'succeeded', round.reason);
+  const { pairs } = round;
+  assert.deepEqual(pairs.ages, { 0: pairs.train + pairs.held_out });
+  const weights = said.find((message) => message.startsWith('importance weights'))!;
+  const [, known, worth] = /(\d+) negatives are worth ([\d.]+) .* 0 capped at 2, 0 unknown/.exec(weights)!.map(Number);
+  assert.equal(known, pairs.train + pairs.held_out);
+  // Served at a lower precision, a policy is not quite the one that was sampled.
+  assert.ok(worth! / known! > 0.95, weights);
+});
+
+test('a round with importance weights tells how far the sampler has gone from the reference', async () => {
+  const activated = await stage.importTiny(7);
+  assert.ok(activated);
+  await vote(20, 'Second');
+  await vote(4, 'Tempered', { temperature: 0.5 });
+  await stage.request('/v1/preferences', {
+    json: { prompt: 'Imported', chosen: ' yes', rejected: ' no', rater: 'test' },
+  });
+  const { round, said } = await run({ weighting: 'importance' });
+  assert.equal(round.status, 'succeeded', round.reason);
+  const weights = said.find((message) => message.startsWith('importance weights'))!;
+  // Four comparisons at another temperature and one import.
+  assert.match(weights, / 5 unknown and taken as 1/);
+});
+
+test('pairs of policies further back than max_staleness are left out, and told of', async () => {
+  const all = await preview();
+  const fresh = await preview({ MAX_STALENESS: '0' });
+  assert.match(all['left out']!, /^0 sampled too long ago/);
+  const ages = Object.fromEntries(
+    [...all.ages!.matchAll(/(\w+): (\d+)/g)].map(([, age, count]) => [age!, Number(count)] as const),
+  );
+  const old = Object.entries(ages).reduce((sum, [age, count]) => sum + (Number(age) > 0 ? count : 0), 0);
+  assert.ok(fresh['left out']!.startsWith(`${old} sampled too long ago`), `${fresh['left out']} ${all.ages}`);
+});
+
+test('a dry run changes nothing', async () => {
+  const counts = async () => [await db.$count(rounds), await db.$count(round_events)];
+  const before = await counts();
+  await preview({ OBJECTIVE: 'dpo' });
+  assert.deepEqual(await counts(), before);
+});
+
+test("a round trains by a user's own h, and the package says which", async () => {
+  const file = path.join(stage.home, 'my-h.ts');
+  await writeFile(
+    file,
+    'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
+  );
+  await vote(30, 'Third');
+  const { round } = await run({ objective: file, epochs: 4 });
+  assert.equal(round.status, 'succeeded', round.reason);
+  if (!round.policy_id) return assert.match(round.reason, /gate/);
+  const { objective } = await readManifest(await stage.store.folderOf(round.policy_id));
+  assert.equal(objective?.type, 'my-h.ts');
+  assert.match(String(objective?.sha256), /^[0-9a-f]{64}$/);
+});
+
+test('the API does not take the path of a module', async () => {
+  const method = { type: 'dil', dil: { objective: './my-h.ts' } };
+  const { status, body } = await stage.request('/v1/rounds', { json: { method } });
+  assert.equal(status, 400);
+  assert.match(body.error.message, /objective/);
+});
+
+test('a round by an h that is not convex fails before it trains', async () => {
+  const file = path.join(stage.home, 'concave.ts');
+  await writeFile(
+    file,
+    'export default (tf) => ({ h: (r) => tf.neg(tf.square(r)), derivative: (r) => tf.mul(-2, r) });',
+  );
+  await vote(12, 'Fourth');
+  const { round } = await run({ objective: file });
+  assert.equal(round.status, 'failed');
+  assert.match(round.reason, /slope falls.*h must be convex/);
+});

@@ -1,0 +1,105 @@
+// The loop over a round's steps: every epoch in a new order, held-out pairs looked at on the way, the best state kept,
+// and the last one on disk, so that a killed trainer goes on where it was. The same seed gives the same weights on one
+// machine, whether it was killed or not.
+import { AttuneError } from '../shared/error.ts';
+import { hashContent } from '../shared/hash.ts';
+import type { RoundSettings } from '../shared/round.ts';
+import { openCheckpoint, type Place } from './checkpoint.ts';
+import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
+import type { RoundRecord } from './record.ts';
+import { learningRateAt, planLooks, shuffle } from './schedule.ts';
+
+export type Training = {
+  engine: Engine;
+  train: TrainPair[];
+  heldOut: TrainPair[];
+  how: RoundSettings;
+  record: Pick<RoundRecord, 'say' | 'measure' | 'progress'>;
+  /** Where the state is kept on the way; the caller's to remove. */
+  folder: string;
+  /** Seconds between two states on disk. */
+  saveEvery?: number;
+};
+
+/** Trains and leaves the engine with the best weights that the held-out pairs saw. Returns the steps that were made. */
+export async function trainPolicy(training: Training): Promise<{ steps: number }> {
+  const { engine, train, how, record, saveEvery = 60 } = training;
+  const perEpoch = Math.ceil(train.length / how.batch_pairs);
+  const steps = perEpoch * how.epochs;
+  const { at: looks, pairs: watched } = planLooks(training, steps);
+  const plan = await hashContent([how, steps, train.map(({ chosen, rejected }) => [chosen, rejected])]);
+  const { kept, save, bestFile } = await openCheckpoint(training.folder, plan, engine);
+  let place: Place = kept ?? { step: 0, tokens: 0, seconds: 0, bestLoss: null, bestStep: null, misses: 0 };
+  if (kept) await record.say('message', `going on after step ${kept.step} of ${steps}, where the trainer was stopped`);
+
+  let started = performance.now() - place.seconds * 1000;
+  const secondsNow = () => (performance.now() - started) / 1000;
+  let saved = performance.now();
+  while (place.step < steps) {
+    const { step } = place;
+    const batch = takeBatch(train, how, step, perEpoch);
+    const report = await engine.step(batch, learningRateAt(step, steps, how));
+    if (!isSound(report)) {
+      await save(place);
+      throw diverged(report, step, training.folder);
+    }
+    place = { ...place, step: step + 1, tokens: place.tokens + report.tokens, seconds: secondsNow() };
+    const rate = Math.round(place.tokens / place.seconds);
+    await record.measure(place.step, 'train', toMetrics(report, rate));
+    record.progress('training', place.step, steps, `loss ${report.loss.toFixed(4)}, ${rate} tokens/s`);
+
+    if (looks.has(place.step)) {
+      const paused = performance.now();
+      const { loss, metrics } = await engine.evaluate(watched);
+      await record.measure(place.step, 'held_out', { loss, pairs: watched.length, ...metrics });
+      const better = place.bestLoss === null || loss < place.bestLoss;
+      place = better
+        ? { ...place, bestLoss: loss, bestStep: place.step, misses: 0 }
+        : { ...place, misses: place.misses + 1 };
+      // The last one is there anyway.
+      if (better && place.step < steps) await save(place, 'best');
+      started += performance.now() - paused;
+      if (how.early_stopping > 0 && place.misses >= how.early_stopping) {
+        await record.say(
+          'message',
+          `stopped at step ${place.step} of ${steps}: no better since step ${place.bestStep}`,
+        );
+        break;
+      }
+    }
+    if (performance.now() - saved > saveEvery * 1000) {
+      await save(place);
+      saved = performance.now();
+    }
+  }
+  if (place.bestStep !== null && place.misses > 0) {
+    await engine.restore(bestFile());
+    await record.say('message', `took the weights of step ${place.bestStep}, the best on held-out pairs`);
+  }
+  const { step, tokens, seconds } = place;
+  await record.say('metrics', `trained ${step} steps`, { steps: step, tokens, seconds });
+  return { steps: step };
+}
+
+function takeBatch(pairs: TrainPair[], how: RoundSettings, step: number, perEpoch: number): TrainPair[] {
+  const order = shuffle(pairs.length, how.seed + Math.floor(step / perEpoch));
+  const at = (step % perEpoch) * how.batch_pairs;
+  return order.slice(at, at + how.batch_pairs).map((index) => pairs[index]!);
+}
+
+function toMetrics(report: StepReport, rate: number): Record<string, number> {
+  return { loss: report.loss, grad_norm: report.gradNorm, tokens_per_second: rate, ...report.metrics };
+}
+
+function isSound({ loss, gradNorm }: StepReport): boolean {
+  return Number.isFinite(loss) && Number.isFinite(gradNorm);
+}
+
+function diverged({ loss, gradNorm, broken }: StepReport, step: number, folder: string): AttuneError {
+  const what = Number.isFinite(loss) ? `the gradient's norm is ${gradNorm}` : `the loss is ${loss}`;
+  const where = broken ? ` (${broken})` : '';
+  return new AttuneError(
+    `training diverged at step ${step + 1}: ${what}${where}; lower LEARNING_RATE or use REDUCTION=mean. The weights after step ${step} are in ${folder}`,
+    { code: 'training_diverged' },
+  );
+}
