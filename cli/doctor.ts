@@ -9,6 +9,7 @@ import * as ort from 'onnxruntime-node';
 import { connect } from '../shared/database/connect.ts';
 import { readSettings } from '../shared/settings.ts';
 import { explainEngine } from '../trainer/engine/choose.ts';
+import { describeProvider } from '../trainer/engine/gpu/provider.ts';
 import { findAddon, probeAddon } from '../trainer/engine/tensorflow/addon.ts';
 import { openRoom } from './room.ts';
 
@@ -30,6 +31,7 @@ export function addDoctor(program: Command): void {
         ['onnxruntime', describeRuntime],
         ['tensorflow', describeTensorflow],
         ['engine', describeEngine],
+        ['provider', () => describeProvider(readSettings(process.env))],
         ['cores', () => `${availableParallelism()}; serving uses SERVE_THREADS, training TRAIN_THREADS`],
         ['memory', describeMemory],
         ['disk', describeDisk],

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { eq, inArray } from 'drizzle-orm';
+import { desc, eq, inArray } from 'drizzle-orm';
 import { policies, preferences, reference_logps, round_pairs, rounds } from '../shared/database/schema.ts';
 import { readManifest } from '../shared/policy/manifest.ts';
 import { importPolicy } from '../shared/policy/publish.ts';
@@ -197,4 +197,19 @@ test('a reference with another tokenizer than the parent is refused by both name
   const round = await ended((await requestRound(db, 'api', {})).id);
   assert.equal(round.status, 'failed');
   assert.match(round.reason, new RegExp(`the reference ${other} has another tokenizer than ${active}`));
+});
+
+test('a scheduled round that failed is not asked for again on the same pairs', async () => {
+  // The reference does not fit since the test before, so whatever is asked for fails.
+  const scheduled = () => db.$count(rounds, eq(rounds.trigger, 'schedule'));
+  const before = await scheduled();
+  await collect(20, 'Round six');
+  await askIfDue(stage.connection, stage.settings);
+  const [row] = await db.select().from(rounds).where(eq(rounds.trigger, 'schedule')).orderBy(desc(rounds.id)).limit(1);
+  assert.equal((await ended(row!.id)).status, 'failed');
+  await askIfDue(stage.connection, stage.settings);
+  assert.equal(await scheduled(), before + 1);
+  await collect(1, 'Round seven');
+  await askIfDue(stage.connection, stage.settings);
+  assert.equal(await scheduled(), before + 2);
 });

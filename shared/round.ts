@@ -61,7 +61,7 @@ export function completeRoundSettings(asked: RoundRequest, settings: Settings) {
     beta: asked.beta ?? settings.BETA,
     weighting: asked.weighting ?? settings.WEIGHTING,
     weight_cap: asked.weight_cap ?? settings.WEIGHT_CAP,
-    max_staleness: asked.max_staleness ?? settings.MAX_STALENESS ?? null,
+    max_staleness: orNone(asked.max_staleness, settings.MAX_STALENESS),
     learning_rate: asked.learning_rate ?? settings.LEARNING_RATE,
     lr_schedule: asked.lr_schedule ?? settings.LR_SCHEDULE,
     warm_up: asked.warm_up ?? settings.WARM_UP,
@@ -70,8 +70,8 @@ export function completeRoundSettings(asked: RoundRequest, settings: Settings) {
     batch_pairs: asked.batch_pairs ?? settings.BATCH_PAIRS,
     epochs: asked.epochs ?? settings.EPOCHS ?? Math.max(1, Math.round(effort)),
     early_stopping: asked.early_stopping ?? settings.EARLY_STOPPING,
-    max_length: asked.max_length ?? settings.MAX_LENGTH ?? null,
-    max_prompt_length: asked.max_prompt_length ?? settings.MAX_PROMPT_LENGTH ?? null,
+    max_length: orNone(asked.max_length, settings.MAX_LENGTH),
+    max_prompt_length: orNone(asked.max_prompt_length, settings.MAX_PROMPT_LENGTH),
     lora_rank: rank,
     lora_alpha: asked.lora_alpha ?? settings.LORA_ALPHA ?? 2 * rank,
     lora_targets: asked.lora_targets ?? settings.LORA_TARGETS,
@@ -82,6 +82,11 @@ export function completeRoundSettings(asked: RoundRequest, settings: Settings) {
     effort,
     seed: asked.seed ?? settings.SEED,
   };
+}
+
+/** A limit that a round was asked to have, or to do without; else the setting's. */
+function orNone(asked: number | null | undefined, setting: number | undefined): number | null {
+  return asked === undefined ? (setting ?? null) : asked;
 }
 
 /** Queues a round and tells the trainers. */

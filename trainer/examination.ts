@@ -25,6 +25,7 @@ export async function examine(
   const { pass, checks, reason } = verdict;
   await record.change({
     metrics: { ...prefix('parent/', finite({ ...before.metrics, ...samples?.parent })), ...metrics },
+    reason,
     gate: { pass, checks, intervals: { ...prefix('parent/', before.intervals), ...after.intervals } },
   });
   await record.say('message', reason, { pass }, pass ? 'info' : 'warn');

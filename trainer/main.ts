@@ -3,11 +3,11 @@
 // one that has lost several is marked failed, and its pairs are new again.
 
 import path from 'node:path';
-import { and, asc, eq, inArray, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, gt, inArray, sql } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import { type Connection, connect, type Database, isUnreachable } from '../shared/database/connect.ts';
 import { LOCKS, tryLock } from '../shared/database/lock.ts';
-import { round_events, rounds } from '../shared/database/schema.ts';
+import { preferences, round_events, rounds } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { NEWS } from '../shared/policy/registry.ts';
 import { openFolderStore } from '../shared/policy/store.ts';
@@ -99,8 +99,11 @@ async function openWorkshop(settings: Settings): Promise<Workshop> {
 export async function askIfDue({ db }: Connection, settings: Settings): Promise<void> {
   const open = await db.$count(rounds, inArray(rounds.status, ['queued', 'running']));
   if (open > 0) return;
-  const pairs = await countNewPairs(db);
-  if (pairs >= settings.TRAIN_MIN_PAIRS) await requestRound(db, 'schedule', {});
+  const [last] = await db.select().from(rounds).orderBy(desc(rounds.id)).limit(1);
+  // What failed on these pairs would fail again on them: a round of its own waits for others.
+  const since = last?.trigger === 'schedule' && last.status === 'failed' ? last.created_at : null;
+  if (since && (await db.$count(preferences, gt(preferences.created_at, since))) === 0) return;
+  if ((await countNewPairs(db)) >= settings.TRAIN_MIN_PAIRS) await requestRound(db, 'schedule', {});
 }
 
 /** Runs the oldest queued round where no other trainer is at work. Returns whether it ran one. */

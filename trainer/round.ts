@@ -30,7 +30,7 @@ export async function runRound(workshop: Workshop, row: RoundRow, record: RoundR
   const { db } = record;
   readObjective(how);
   const [published] = await db.select().from(policies).where(eq(policies.round_id, row.id));
-  if (published) return activate(record, published.id, published.parent_id, 'its trainer was stopped before that');
+  if (published) return activate(record, published.id, published.parent_id, row.reason ?? 'published');
 
   await record.enter('selecting', 'choosing pairs', { settings: how });
   const plan = await planRound(workshop, db, how, row);
@@ -49,7 +49,7 @@ export async function runRound(workshop: Workshop, row: RoundRow, record: RoundR
     await record.enter('training', `training on ${train.length} pairs by ${engine.name}, ${heldOut.length} held out`);
     const before = await evaluatePolicy(engine, heldOut, how.seed);
     await record.measure(0, 'held_out', before.metrics, before.logps);
-    const { steps } = await trainPolicy({ engine, train, heldOut, how, record, folder });
+    const { steps } = await trainPolicy({ engine, train, heldOut, how, objective: course.objective, record, folder });
 
     await record.enter('evaluating', 'evaluating on held-out pairs and on samples of its own');
     const { metrics, verdict } = await examine(course, engine, heldOut, before, steps);

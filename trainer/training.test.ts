@@ -11,6 +11,7 @@ import { openEngine } from './engine/open.ts';
 import { trainPolicy } from './training.ts';
 
 const architecture = tinyArchitecture({ layers: 1, hiddenSize: 16, intermediateSize: 16, heads: 2, kvHeads: 1 });
+const objective = { type: 'lsif' };
 const NAME = 'model.layers.0.mlp.up_proj.weight';
 
 async function open(t: TestContext): Promise<Engine> {
@@ -77,13 +78,13 @@ test('a round that was killed goes on from its last state and ends with the very
       notes.afterStep = (step) => {
         if (step === 6) throw new Error('killed');
       };
-      const killed = trainPolicy({ engine, train, heldOut, how, record: notes, folder, saveEvery: 0 });
+      const killed = trainPolicy({ engine, train, heldOut, how, objective, record: notes, folder, saveEvery: 0 });
       await assert.rejects(killed, /killed/);
       notes.afterStep = () => {};
       engine = await open(t);
       notes.measured.length = 0;
     }
-    const { steps } = await trainPolicy({ engine, train, heldOut, how, record: notes, folder });
+    const { steps } = await trainPolicy({ engine, train, heldOut, how, objective, record: notes, folder });
     assert.equal(steps, 9);
     ends.push((await engine.weights()).get(NAME)!.data);
     if (isKilled) {
@@ -99,7 +100,7 @@ test('a state of other pairs or settings, or a broken one, is not gone on from',
   const engine = await open(t);
   const train = await makePairs(engine, 4);
   const run = async (how: RoundSettings, notes = new Notes()) => {
-    await trainPolicy({ engine, train, heldOut: [], how, record: notes, folder, saveEvery: 0 });
+    await trainPolicy({ engine, train, heldOut: [], how, objective, record: notes, folder, saveEvery: 0 });
     return notes.said.filter((message) => message.includes('going on'));
   };
   assert.deepEqual(await run(settle()), []);
@@ -123,7 +124,7 @@ test('training that no longer helps on held-out pairs stops, and the best weight
   }));
   const how = settle({ epochs: 20, early_stopping: 2, effort: 5, warm_up: 0 });
   const folder = await openFolder(t);
-  const { steps } = await trainPolicy({ engine, train, heldOut, how, record: notes, folder });
+  const { steps } = await trainPolicy({ engine, train, heldOut, how, objective, record: notes, folder });
   assert.equal(steps, 6);
   assert.match(notes.said[0]!, /stopped at step 6 of 40: no better since step 2/);
   assert.match(notes.said[1]!, /took the weights of step 2/);
@@ -136,7 +137,7 @@ test('a gradient that is not finite stops the round, says where, and keeps the l
   const folder = await openFolder(t);
   const train = await makePairs(engine, 4);
   train[1]!.refChosenLogps.fill(Number.NaN);
-  const training = { engine, train, heldOut: [], how: settle(), record: new Notes(), folder };
+  const training = { engine, train, heldOut: [], how: settle(), objective, record: new Notes(), folder };
   await assert.rejects(trainPolicy(training), (error: Error) => {
     assert.match(error.message, /training diverged at step 1: the loss is NaN.*The weights after step 0 are in /);
     return true;

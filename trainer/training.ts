@@ -14,6 +14,8 @@ export type Training = {
   train: TrainPair[];
   heldOut: TrainPair[];
   how: RoundSettings;
+  /** What it is trained by; a user's module with its digest. */
+  objective: { type: string; sha256?: string };
   record: Pick<RoundRecord, 'say' | 'measure' | 'progress'>;
   /** Where the state is kept on the way; the caller's to remove. */
   folder: string;
@@ -27,7 +29,12 @@ export async function trainPolicy(training: Training): Promise<{ steps: number }
   const perEpoch = Math.ceil(train.length / how.batch_pairs);
   const steps = perEpoch * how.epochs;
   const { at: looks, pairs: watched } = planLooks(training, steps);
-  const plan = await hashContent([how, steps, train.map(({ chosen, rejected }) => [chosen, rejected])]);
+  const plan = await hashContent([
+    how,
+    training.objective,
+    steps,
+    train.map(({ chosen, rejected }) => [chosen, rejected]),
+  ]);
   const { kept, save, bestFile } = await openCheckpoint(training.folder, plan, engine);
   let place: Place = kept ?? { step: 0, tokens: 0, seconds: 0, bestLoss: null, bestStep: null, misses: 0 };
   if (kept) await record.say('message', `going on after step ${kept.step} of ${steps}, where the trainer was stopped`);

@@ -8,7 +8,7 @@ import type { Device } from './device.ts';
 import type { OptimizerSettings, PairOutcome, Sequence, StepReport, TrainPair } from './engine.ts';
 import { type LoraSettings, mergeAdapters, trainableShapes } from './lora.ts';
 import { estimateParameters, estimateRun, tooLittle } from './memory.ts';
-import { type AttentionCost, attentionCostOf, inputLength, planGroups } from './packing.ts';
+import { type AttentionCost, attentionCostOf, groupByPrompt, planGroups } from './packing.ts';
 import type { ProgramKind } from './programs.ts';
 import { checkPair, Tally } from './tally.ts';
 
@@ -166,23 +166,6 @@ export class Learner {
       if (!Number.isFinite(await this.device.gradientNorm(name))) return name;
     return undefined;
   }
-}
-
-/** Neighbours with one prompt, as long as they fit a micro-batch together. */
-function groupByPrompt(sequences: Sequence[], budget: number): number[][] {
-  const groups: number[][] = [];
-  let last = '';
-  let size = 0;
-  for (const [i, sequence] of sequences.entries()) {
-    const prompt = sequence.promptIds.join();
-    const length = inputLength(sequence);
-    const joins = prompt === last && size + length <= budget;
-    if (joins) groups.at(-1)!.push(i);
-    else groups.push([i]);
-    size = joins ? size + length : length;
-    last = prompt;
-  }
-  return groups;
 }
 
 /** The batch's arrays with what only pairs have: the reference's log-probabilities, and what everything counts. */

@@ -1,8 +1,7 @@
 // Decides which sequences share their prompt, which lie in one row of tokens, and which are computed at once. Sequences
 // with one prompt become one run of tokens, prompt first; runs fill rows, first-fit decreasing. Longer rows waste less
 // and cost more attention, so every way is priced.
-import type { Architecture } from '../../shared/policy/architecture.ts';
-import { weightShapes } from '../../shared/policy/architecture.ts';
+import { type Architecture, weightShapes } from '../../shared/policy/architecture.ts';
 import type { Sequence } from './engine.ts';
 
 /** Sequences, by their places in the list, that follow one prompt. */
@@ -14,7 +13,7 @@ export type Layout = { T: number; rows: Run[][]; cost: number };
 /** What a token costs more for each token that its row has, as a share of what it costs anyway. */
 export type AttentionCost = number;
 
-/** Of short ones, and what measured best: rows begin at addresses that vector instructions like. */
+/** Of rows, so that they begin at addresses that vector instructions like. */
 const LENGTH_STEP = 8;
 
 /** Attention's small products and what is done to its scores run at about two thirds of the speed of large products. */
@@ -118,6 +117,23 @@ export function planGroups(items: Sequence[][], budget: number, attention: Atten
     if (large === 0) return groups;
     count += Math.ceil(large / 4);
   }
+}
+
+/** Neighbours with one prompt, as long as they fit a micro-batch together. */
+export function groupByPrompt(sequences: Sequence[], budget: number): number[][] {
+  const groups: number[][] = [];
+  let last = '';
+  let size = 0;
+  for (const [i, sequence] of sequences.entries()) {
+    const prompt = sequence.promptIds.join();
+    const length = inputLength(sequence);
+    const joins = prompt === last && size + length <= budget;
+    if (joins) groups.at(-1)!.push(i);
+    else groups.push([i]);
+    size = joins ? size + length : length;
+    last = prompt;
+  }
+  return groups;
 }
 
 export function tokensOf({ T, rows }: Layout): number {
