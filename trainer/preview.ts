@@ -5,7 +5,7 @@ import { completeRoundSettings, type RoundSettings } from '../shared/round.ts';
 import { toLora } from './course.ts';
 import { isModule } from './divergence.ts';
 import { explainEngine } from './engine/choose.ts';
-import { chooseMicroBatch, estimateParameters } from './engine/memory.ts';
+import { chooseMicroBatch, estimateParameters, memoryBudget } from './engine/memory.ts';
 import { readObjective } from './objectives.ts';
 import { checkPlan, type Plan, planRound, type Workshop } from './plan.ts';
 import { findScores } from './reference.ts';
@@ -55,7 +55,7 @@ function tellLeftOut({ counts }: Plan): string {
 
 function tellMemory({ architecture }: Plan, { settings }: Workshop, how: RoundSettings): string {
   const options = { architecture, lora: toLora(how) };
-  const memory = settings.TRAIN_MEMORY ?? process.availableMemory() / 2;
+  const memory = memoryBudget(settings.TRAIN_MEMORY);
   const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
   const told = `${inGiB(estimateParameters(options))} for the policy and its optimizer`;
   try {

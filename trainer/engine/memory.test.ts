@@ -25,7 +25,7 @@ test('a smaller budget makes smaller micro-batches, down to a refusal that says 
     () => chooseMicroBatch({ architecture }, 2 * GiB),
     (error) =>
       error instanceof AttuneError &&
-      /^trainer: training this policy needs about \d\.\d GiB, TRAIN_MEMORY is 2\.0 GiB; set LORA_RANK, MAX_LENGTH or a smaller/.test(
+      /^trainer: training this policy needs about \d\.\d GiB, and 2\.0 GiB may be taken \(TRAIN_MEMORY, or half of what is free\); set LORA_RANK/.test(
         error.message,
       ),
   );
@@ -38,7 +38,7 @@ test('adapters take much less than all weights', () => {
 });
 
 test('what only scores needs much less, and a pair that is too long is refused before anything has begun', () => {
-  assert.throws(() => chooseMicroBatch({ architecture }, 3 * GiB), /TRAIN_MEMORY is 3\.0 GiB/);
+  assert.throws(() => chooseMicroBatch({ architecture }, 3 * GiB), /3\.0 GiB may be taken/);
   assert.doesNotThrow(() => chooseMicroBatch({ architecture, scoreOnly: true }, 3 * GiB));
   assert.doesNotThrow(() => chooseMicroBatch({ architecture, longest: 512 }, 8 * GiB));
   assert.throws(() => chooseMicroBatch({ architecture, longest: 4096 }, 8 * GiB), /MAX_LENGTH/);

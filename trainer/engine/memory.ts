@@ -19,6 +19,14 @@ export type MemoryOptions = {
   scoreOnly?: boolean;
 };
 
+/** What a machine that others have filled for a moment is still asked for. */
+const LEAST_MEMORY = 2 ** 30;
+
+/** Bytes that training may take. */
+export function memoryBudget(setting: number | undefined): number {
+  return setting ?? Math.max(LEAST_MEMORY, process.availableMemory() / 2);
+}
+
 /** Bytes of a policy in an engine, whatever the batches. */
 export function estimateParameters({ architecture, lora, scoreOnly }: MemoryOptions): number {
   const weights = countOf(weightShapes(architecture));
@@ -56,7 +64,7 @@ export function chooseMicroBatch(options: MemoryOptions & { longest?: number }, 
 export function tooLittle(needed: number, memory: number): AttuneError {
   const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   return new AttuneError(
-    `trainer: training this policy needs about ${inGiB(needed)}, TRAIN_MEMORY is ${inGiB(memory)}; set LORA_RANK, MAX_LENGTH or a smaller policy`,
+    `trainer: training this policy needs about ${inGiB(needed)}, and ${inGiB(memory)} may be taken (TRAIN_MEMORY, or half of what is free); set LORA_RANK, MAX_LENGTH or TRAIN_MEMORY, or choose a smaller policy`,
     { code: 'too_little_memory' },
   );
 }

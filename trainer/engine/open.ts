@@ -9,7 +9,7 @@ import { type EngineChoice, wantsTensorflow } from './choose.ts';
 import { defaultOptimizer, type Engine, type OptimizerSettings } from './engine.ts';
 import type { Provider } from './gpu/provider.ts';
 import type { LoraSettings } from './lora.ts';
-import { chooseMicroBatch } from './memory.ts';
+import { chooseMicroBatch, memoryBudget } from './memory.ts';
 import { Remote } from './remote.ts';
 import { prepareTensorflow } from './tensorflow/environment.ts';
 import type { OpenOptions } from './worker.ts';
@@ -34,7 +34,7 @@ export type EngineOptions = {
 };
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const memory = options.memory ?? process.availableMemory() / 2;
+  const memory = memoryBudget(options.memory);
   const given: OpenOptions = {
     engine: options.engine ?? 'auto',
     architecture: options.architecture,
