@@ -12,7 +12,7 @@ import { type CaseResult, type Entry, runCase } from './case.ts';
 import { CONTENDERS, type Contender, FURTHER, prepare, whyAbsent } from './contenders.ts';
 import { betterOf, type Floor, measureFloor } from './floor.ts';
 import { listModels, type Model, openModel } from './models.ts';
-import { installPython } from './python.ts';
+import { installPython, QUANTIZING } from './python.ts';
 import { LEGEND, writeTable } from './report.ts';
 import { endPeers } from './run-peer.ts';
 
@@ -83,7 +83,7 @@ async function main(options: Options): Promise<void> {
   if (process.platform !== 'linux') throw new AttuneError('bench:serve reads /proc and so runs on Linux only');
   const cache = new Cache(options.cache, say);
   say(`models and packages are kept in ${cache.folder}`);
-  if (options.setup) return installPython(cache);
+  if (options.setup) return installPython(cache, QUANTIZING);
   const contenders = chooseContenders(options.peers ?? [], cache);
   const rounds = options.rounds ?? (options.quick ? 1 : 3);
   const { threads, tokens } = options;

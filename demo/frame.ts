@@ -10,6 +10,7 @@ const FONT = 'system-ui, sans-serif';
 
 export type Option = echarts.EChartsCoreOption;
 
+/** `name` tells what is drawn, in words with hyphens between them: those who cannot see it are told it. */
 export function draw(name: string, width: number, height: number, option: Option): string {
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width, height });
   try {
@@ -28,7 +29,8 @@ function settle(svg: string, name: string): string {
   return svg
     .replace(/<style[^>]*>.*?<\/style>/gs, '')
     .replace(/ (?:class|ecmeta_\w+)="[^"]*"/g, '')
-    .replace(/\bzr\d+-/g, `${name}-`);
+    .replace(/\bzr\d+-/g, `${name}-`)
+    .replace('<svg ', `<svg role="img" aria-label="${name.replaceAll('-', ' ')}" `);
 }
 
 export const axis = (name: string, more: object = {}) => ({

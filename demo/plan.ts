@@ -22,7 +22,7 @@ export type Plan = {
 
 export const fullPlan: Plan = {
   rounds: 3,
-  comparisons: 640,
+  comparisons: 600,
   evaluationPrompts: 200,
   maxTokens: 64,
   temperature: 1,

@@ -6,9 +6,9 @@ import { seedRandom, shuffle } from './random.ts';
 
 const GIRLS =
   `Lily Mia Anna Sue Jane Emma Lucy Amy Sara Kate Ella Rose Daisy Molly Zoe Grace Ruby Nina Bella Clara Ivy Maya
-  Polly Tina Hana Leila`.split(/\s+/);
+  Polly Tina Hana Leila Alice Betty Cathy Dora Eva Gina Helen Julie Linda Mary Nora Rita Susie Wendy`.split(/\s+/);
 const BOYS = `Tim Tom Ben Max Sam Jack Bob Leo Billy Joe Peter Mark Dan Fred Nick John Luke Oscar Toby Adam Alex Charlie
-  Henry Omar Kai Ravi`.split(/\s+/);
+  Henry Omar Kai Ravi Andy Bill Carl Dave Eddie Frank George Harry Jim Kevin Mike Paul Roy Will`.split(/\s+/);
 
 const SITUATIONS = [
   'One day, {she} went to the park with {her} mom.',

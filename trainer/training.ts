@@ -1,5 +1,5 @@
-// The loop over a round's steps: every epoch in a new order, held-out pairs looked at on the way, the best state kept,
-// and the last one on disk, so that a killed trainer goes on where it was. The same seed gives the same weights on one
+// The loop over a round's steps: every epoch in a new order, held-out pairs looked at on the way, the best state and
+// the last one on disk, so that a killed trainer goes on where it was. The same seed gives the same weights on one
 // machine, whether it was killed or not.
 import { AttuneError } from '../shared/error.ts';
 import { hashContent } from '../shared/hash.ts';
@@ -23,7 +23,7 @@ export type Training = {
   saveEvery?: number;
 };
 
-/** Trains and leaves the engine with the best weights that the held-out pairs saw. Returns the steps that were made. */
+/** Trains. Where held-out pairs saw no improvement any more it stops, with the best weights. Returns the steps made. */
 export async function trainPolicy(training: Training): Promise<{ steps: number }> {
   const { engine, train, how, record, saveEvery = 60 } = training;
   const perEpoch = Math.ceil(train.length / how.batch_pairs);
@@ -66,7 +66,7 @@ export async function trainPolicy(training: Training): Promise<{ steps: number }
       // The last one is there anyway.
       if (better && place.step < steps) await save(place, 'best');
       started += performance.now() - paused;
-      if (how.early_stopping > 0 && place.misses >= how.early_stopping) {
+      if (isOver(place, how)) {
         await record.say(
           'message',
           `stopped at step ${place.step} of ${steps}: no better since step ${place.bestStep}`,
@@ -79,13 +79,18 @@ export async function trainPolicy(training: Training): Promise<{ steps: number }
       saved = performance.now();
     }
   }
-  if (place.bestStep !== null && place.misses > 0) {
+  // The end of a schedule is better than what a look at few pairs says; a training that was ended for harm is not.
+  if (isOver(place, how)) {
     await engine.restore(bestFile());
     await record.say('message', `took the weights of step ${place.bestStep}, the best on held-out pairs`);
   }
   const { step, tokens, seconds } = place;
   await record.say('metrics', `trained ${step} steps`, { steps: step, tokens, seconds });
   return { steps: step };
+}
+
+function isOver({ misses }: Place, { early_stopping: patience }: RoundSettings): boolean {
+  return patience > 0 && misses >= patience;
 }
 
 function takeBatch(pairs: TrainPair[], how: RoundSettings, step: number, perEpoch: number): TrainPair[] {

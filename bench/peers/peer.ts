@@ -71,7 +71,7 @@ function finish(message: FromPeer): void {
 }
 
 /** The most memory that the process ever held at once. */
-async function readPeak(pid: number): Promise<number> {
+export async function readPeak(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;
 }

@@ -17,7 +17,7 @@ import {
 } from './wasm.ts';
 
 /** Each has a memory of its own, in which every parameter has the same address. */
-export const ARRAYS = ['weight', 'gradient', 'part', 'first', 'second'] as const;
+export const ARRAYS = ['weight', 'gradient', 'first', 'second'] as const;
 export type ArrayName = (typeof ARRAYS)[number];
 
 /** Where an array begins in its memory: a processor takes addresses with equal low bits for the same, and waits. */
@@ -29,8 +29,6 @@ export function beginningOf(array: ArrayName): number {
 export type Kernels = {
   /** Σ gradient², in double precision. */
   sumOfSquares(at: number, count: number): number;
-  /** gradient += part */
-  accumulate(at: number, count: number): void;
   /**
    * m = β₁m + (1−β₁)gs;  v = β₂v + (1−β₂)(gs)²;  w = w·decay − m·rate / (√v · correction + ε), where s scales the
    * gradient, rate = learning rate / (1−β₁ᵗ), correction = 1/√(1−β₂ᵗ), decay = 1 − learning rate · weight decay.
@@ -88,15 +86,6 @@ function sumOfSquaresSource(): FunctionSource {
   };
 }
 
-function accumulateSource(): FunctionSource {
-  return {
-    name: 'accumulate',
-    parameters: ['i32', 'i32'],
-    locals: ['i32'],
-    body: overElements(2, store('gradient', f32x4.add(load('gradient'), load('part')))),
-  };
-}
-
 function adamwSource(): FunctionSource {
   const settings = 9;
   const end = 2 + settings;
@@ -130,6 +119,6 @@ function adamwSource(): FunctionSource {
 }
 
 export function openKernels(memories: Record<ArrayName, WebAssembly.Memory>): Kernels {
-  const module = assemble([sumOfSquaresSource(), accumulateSource(), adamwSource()], ARRAYS);
+  const module = assemble([sumOfSquaresSource(), adamwSource()], ARRAYS);
   return new WebAssembly.Instance(module, { env: memories }).exports as unknown as Kernels;
 }

@@ -54,14 +54,6 @@ test('the gradient norm is over all parameters, and padding between them counts 
   assert.ok(Math.abs(parameters.gradientNorm() - expected) < 1e-9);
 });
 
-test('accumulating adds the second gradient to the first', () => {
-  const parameters = makeParameters();
-  parameters.view('part', 'gain').data.set([1, 2, 3, 4, 5]);
-  parameters.accumulate();
-  assert.deepEqual([...parameters.view('gradient', 'gain').data], [...wave(5, 2).map((x, i) => x + i + 1)]);
-  assert.deepEqual(parameters.view('gradient', 'matrix').data, wave(63, 2));
-});
-
 test('weights of another shape are refused, and so are more than fit', () => {
   const parameters = new FlatParameters(shapes);
   assert.throws(() => parameters.load('weight', new Map()), /matrix is missing/);

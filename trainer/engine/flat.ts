@@ -1,4 +1,4 @@
-// All parameters as five long arrays: weights, gradient, a second gradient to accumulate from, and AdamW's two moments,
+// All parameters as four long arrays: weights, gradient and AdamW's two moments,
 // each in a WebAssembly memory of its own. ONNX Runtime reads and writes them in place. Memory is touched, and so taken
 // from the machine, only when it is used: an engine that only scores pays for the weights alone.
 import { AttuneError } from '../../shared/error.ts';
@@ -67,9 +67,8 @@ export class FlatParameters {
     );
   }
 
-  /** gradient += part */
-  accumulate(): void {
-    this.kernels.accumulate(0, this.total);
+  clearGradient(): void {
+    for (const name of this.places.keys()) this.view('gradient', name).data.fill(0);
   }
 
   /** Of everything, or of one parameter. */

@@ -32,7 +32,7 @@ export function estimateParameters({ architecture, lora, scoreOnly }: MemoryOpti
   const weights = countOf(weightShapes(architecture));
   // The checkpoint as it was read is there too, and a copy of what a run gave out that waits to be collected.
   if (scoreOnly) return PROCESS + 4 * 2 * weights;
-  if (!lora) return PROCESS + 4 * 7 * weights;
+  if (!lora) return PROCESS + 4 * 6 * weights;
   return PROCESS + 4 * (2 * weights + 7 * countOf(trainableShapes(architecture, lora)));
 }
 

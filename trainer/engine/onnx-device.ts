@@ -7,7 +7,7 @@ import { type Device, type DeviceOptions, type KeptArray, takeTensor } from './d
 import type { OptimizerSettings } from './engine.ts';
 import { FlatParameters } from './flat.ts';
 import { frozenShapes, trainableShapes } from './lora.ts';
-import { type Bucket, gradientName, type ProgramKind } from './programs.ts';
+import { type Bucket, gradientName, heldName, type ProgramKind } from './programs.ts';
 import { Sessions } from './sessions.ts';
 
 export class OnnxDevice implements Device {
@@ -15,8 +15,6 @@ export class OnnxDevice implements Device {
   private readonly frozen: Arrays = new Map();
   private readonly options: DeviceOptions;
   private readonly sessions: Sessions;
-  /** Whether `gradient` holds one: the first of a step is written there, the others are added to it. */
-  private hasGradient = false;
 
   constructor(options: DeviceOptions, provider?: 'cpu' | 'cuda') {
     this.options = options;
@@ -34,15 +32,13 @@ export class OnnxDevice implements Device {
   async run(kind: ProgramKind, bucket: Bucket, batch: Arrays): Promise<Map<string, Float32Array>> {
     const inputs: Arrays = new Map([...this.frozen, ...this.viewsOf('weight', (name) => name), ...batch]);
     if (kind !== 'step') return this.sessions.run(kind, bucket, inputs);
-    const into = this.hasGradient ? 'part' : 'gradient';
-    const outputs = await this.sessions.run(kind, bucket, inputs, this.viewsOf(into, gradientName));
-    if (this.hasGradient) this.parameters.accumulate();
-    this.hasGradient = true;
-    return outputs;
+    // Read and written in one place: what is held is read by the node alone that writes it anew.
+    for (const [name, view] of this.viewsOf('gradient', heldName)) inputs.set(name, view);
+    return this.sessions.run(kind, bucket, inputs, this.viewsOf('gradient', gradientName));
   }
 
   clearGradient(): void {
-    this.hasGradient = false;
+    this.parameters.clearGradient();
   }
 
   async gradientNorm(name?: string): Promise<number> {

@@ -1,11 +1,13 @@
 // The four programs of an engine. Traced, each is one graph for every batch, or one for each bucket of batch shapes
 // where a device runs quicker on what it knows beforehand.
+
 import type * as tf from '@tensorflow/tfjs-core';
-import { reshape } from '@tensorflow/tfjs-core';
+import { add, reshape } from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/policy/architecture.ts';
 import { logits, makeConstants, tokenLogps } from '../model/decoder.ts';
 import { isAdapter, type Parameters, SCALE } from '../model/parameters.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
+import type { Arrays } from './batch.ts';
 import { frozenShapes, type LoraSettings, trainableShapes } from './lora.ts';
 import { type PairBatch, pairGradients, pairOutputs } from './loss.ts';
 import { choosePrimes } from './trace/dimensions.ts';
@@ -20,6 +22,21 @@ export type Bucket = { S: number; T: number; R: number; P: number };
 /** The name under which a program gives out the gradient of a parameter. */
 export function gradientName(parameter: string): string {
   return `gradient.${parameter}`;
+}
+
+/** The name under which a free `step` program takes what it adds the gradient to; both may be one memory. */
+export function heldName(parameter: string): string {
+  return `held.${parameter}`;
+}
+
+/** What a step is given where nothing has been added up yet. */
+export function emptyGradient(parameters: Iterable<readonly [string, { shape: number[] }]>): Arrays {
+  return new Map(
+    Array.from(parameters, ([name, { shape }]) => [
+      heldName(name),
+      { shape, data: new Float32Array(shape.reduce((product, extent) => product * extent, 1)) },
+    ]),
+  );
 }
 
 /** Shapes of what a program gives out, by name. */
@@ -60,9 +77,21 @@ export function buildFreeProgram(
 ): Program {
   const known = [...trainableShapes(a, lora).values(), ...frozenShapes(a, lora).values()].flat();
   const bucket = choosePrimes(['S', 'T', 'R', 'P'], [...known, a.heads, a.kvHeads, a.headDim, length]);
-  const compute = (tensors: ReadonlyMap<string, tf.Tensor>) =>
-    computeProgram(a, objective, kind, bucket, tensors, length);
-  return trace(inputSpecs(a, bucket, lora), compute, { free: new Map(Object.entries(bucket)) });
+  const specs = inputSpecs(a, bucket, lora);
+  const held: [string, InputSpec][] = Array.from(kind === 'step' ? trainableShapes(a, lora) : [], ([name, shape]) => [
+    heldName(name),
+    { shape, type: 'float32' },
+  ]);
+  const compute = (tensors: ReadonlyMap<string, tf.Tensor>) => {
+    const own = new Map(Array.from(tensors).filter(([name]) => specs.has(name)));
+    const outputs = computeProgram(a, objective, kind, bucket, own, length);
+    for (const name of trainableShapes(a, lora).keys()) {
+      const before = tensors.get(heldName(name));
+      if (before) outputs.set(gradientName(name), add(before, outputs.get(gradientName(name))!));
+    }
+    return outputs;
+  };
+  return trace(new Map([...specs, ...held]), compute, { free: new Map(Object.entries(bucket)) });
 }
 
 /**
@@ -80,7 +109,7 @@ export function computeProgram(
   const ofBatch = new Map(batchSpecs(bucket));
   const parameters: Parameters = new Map(Array.from(tensors).filter(([name]) => !ofBatch.has(name)));
   const batch = Object.fromEntries(tensors) as unknown as PairBatch;
-  const constants = makeConstants(a, batch, bucket.R, length);
+  const constants = makeConstants(a, batch, length);
   if (kind === 'logits') {
     const all = logits(a, parameters, constants, batch.ids);
     return new Map([['logits', reshape(all, [bucket.S, bucket.T, a.vocabSize])]]); // [S·T, V] → [S, T, V]

@@ -4,6 +4,7 @@ import { tinyArchitecture, tinyWeights } from '../../shared/policy/tiny.ts';
 import { plainLogps } from '../model/plain.ts';
 import { readObjective } from '../objectives.ts';
 import { type Arrays, packSequences } from './batch.ts';
+import { emptyGradient } from './programs.ts';
 import { Sessions } from './sessions.ts';
 
 const architecture = tinyArchitecture({ contextLength: 600 });
@@ -27,7 +28,7 @@ test('one session serves batches of every shape, and a longer one those that are
 test('where there is no room for two sessions, the older one is given up and made anew when it is needed', async () => {
   const sequences = [1, 9].map((first) => ({ promptIds: ids(first, 4), responseIds: ids(first + 2, 6) }));
   const { bucket, arrays } = packSequences(sequences, { reduction: 'sum' });
-  const inputs: Arrays = new Map([...weights, ...arrays])
+  const inputs: Arrays = new Map([...weights, ...emptyGradient(weights), ...arrays])
     .set('refs', { shape: [12], data: new Float32Array(12).fill(-5) })
     .set('importance', { shape: [2], data: Float32Array.of(1, 1) })
     .set('shares', { shape: [1], data: Float32Array.of(1) });

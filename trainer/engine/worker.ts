@@ -35,10 +35,18 @@ async function run(method: string, args: unknown[]): Promise<unknown> {
     if (isModule(options.objective.objective)) await loadDivergence(options.objective.objective);
     const { name, device } = await openDevice(engine, options);
     loadPolicy(device, weights, options);
+    // Messages are copies, and this one is as large as the policy: gone now, not when somebody collects garbage.
+    if (!options.lora) freeBuffers(weights);
     learner = new Learner(device, options, options.lora ? weights : undefined);
     return name;
   }
   if (!learner) throw new Error(`internal: engine worker: ${method} before open`);
   const work = learner[method as keyof Learner] as (...args: unknown[]) => unknown;
   return work.apply(learner, args);
+}
+
+/** Several tensors may lie in one buffer. */
+function freeBuffers(weights: Weights): void {
+  for (const buffer of new Set(Array.from(weights.values(), ({ data }) => data.buffer as ArrayBuffer)))
+    buffer.transfer(0);
 }

@@ -19,16 +19,14 @@ export type Constants = {
   /** None where positions are learned. */
   rotary: RotaryTables | null;
   mask: tf.Tensor4D;
-  order: tf.Tensor1D;
 };
 
-/** For R response positions in the batch and positions below `length`. */
-export function makeConstants(a: Architecture, rows: Rows, R: number, length = rows.ids.shape[1]): Constants {
+/** For positions below `length`. */
+export function makeConstants(a: Architecture, rows: Rows, length = rows.ids.shape[1]): Constants {
   return {
     positionIds: rows.positionIds,
     rotary: a.positions === 'rotary' ? makeTables(a, rows.positionIds, length) : null,
     mask: visibility(rows.segments, rows.parents),
-    order: tf.range(0, R, 1, 'int32'),
   };
 }
 
@@ -45,7 +43,7 @@ export function tokenLogps(
   const all = residuals(a, parameters, constants, batch.ids); // [S·T, d]
   const wanted: tf.Tensor2D = tf.gather(all, batch.positions); // [R, d]
   const hidden = norm(a, parameters, wanted, 'model.norm');
-  return targetLogps(hidden, outputTable(a, parameters), batch.targets, constants.order);
+  return targetLogps(hidden, outputTable(a, parameters), batch.targets);
 }
 
 /** Logits [S·T, V] after every token of ids [S, T]. */

@@ -47,7 +47,7 @@ const factors = Float32Array.from({ length: R }, (_, j) => Math.sin(1 + 2.3 * j)
 function gradients(a: Architecture, tensors: ReadonlyMap<string, tf.Tensor>, names: string[]): tf.Tensor[] {
   const take = <T extends tf.Tensor>(name: string) => tensors.get(name) as T;
   const [idsIn, positionIds, seg, parents] = ['ids', 'positionIds', 'segments', 'parents'].map(take<tf.Tensor2D>);
-  const constants = makeConstants(a, { ids: idsIn!, positionIds: positionIds!, segments: seg!, parents: parents! }, R);
+  const constants = makeConstants(a, { ids: idsIn!, positionIds: positionIds!, segments: seg!, parents: parents! });
   const batch = { ids: idsIn!, positions: take<tf.Tensor1D>('positions'), targets: take<tf.Tensor1D>('targets') };
   const differentiate = tf.grads((...given: tf.Tensor[]) => {
     const parameters = new Map(names.map((name, i) => [name, given[i]!]));

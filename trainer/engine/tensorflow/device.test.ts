@@ -14,7 +14,7 @@ import { Learner } from '../learner.ts';
 import { type LoraSettings, loadPolicy } from '../lora.ts';
 import { OnnxDevice } from '../onnx-device.ts';
 import { openEngine } from '../open.ts';
-import { computeProgram } from '../programs.ts';
+import { computeProgram, emptyGradient } from '../programs.ts';
 import { Sessions } from '../sessions.ts';
 import { openBackend } from './backend.ts';
 import { TensorflowDevice } from './device.ts';
@@ -60,7 +60,7 @@ async function compareSteps(a: Architecture, request: ObjectiveRequest): Promise
     .set('importance', { shape: [4], data: Float32Array.from([1, 1, 0.7, 1.3]) })
     .set('shares', { shape: [2], data: Float32Array.from([0.25, 0.75]) });
   const sessions = new Sessions({ architecture: a, objective, threads: 2 });
-  const traced = await sessions.run('step', batch.bucket, inputs);
+  const traced = await sessions.run('step', batch.bucket, new Map([...inputs, ...emptyGradient(tinyWeights(a, 3))]));
   await sessions.close();
 
   await openBackend();

@@ -74,7 +74,7 @@ export class TensorflowDevice implements Device {
   freeze(weights: Weights): void {
     dispose(this.frozen);
     for (const [name, shape] of frozenShapes(this.options.architecture, this.options.lora))
-      this.frozen.set(name, tf.keep(tf.tensor(takeTensor(weights, name, shape).data, shape)));
+      this.frozen.set(name, tf.keep(tf.tensor(takeTensor(weights, name, shape).data.slice(), shape)));
   }
 
   load(array: KeptArray, tensors: Weights, prefix = ''): void {
@@ -83,7 +83,8 @@ export class TensorflowDevice implements Device {
       ([name, shape]) => [name, takeTensor(tensors, prefix + name, shape)] as const,
     );
     dispose(this.kept[array]);
-    for (const [name, { shape, data }] of taken) this.kept[array].set(name, tf.keep(tf.tensor(data, shape)));
+    // A tensor reads its array when it is first used, which may be long after this.
+    for (const [name, { shape, data }] of taken) this.kept[array].set(name, tf.keep(tf.tensor(data.slice(), shape)));
   }
 
   async copy(array: KeptArray, prefix = ''): Promise<Weights> {

@@ -1,6 +1,6 @@
 // Kernels that reduce along axes, and the two softmaxes.
 import { util } from '@tensorflow/tfjs-core';
-import { sizeOf } from './graph.ts';
+import { type Symbolic, sizeOf } from './graph.ts';
 import { input, type Kernel, type KernelCall, type Kernels } from './kernel.ts';
 
 type ReduceAttributes = { axis?: number | number[]; reductionIndices?: number | number[]; keepDims?: boolean };
@@ -20,12 +20,26 @@ function reduction(op: string, fold: (value: number, count: number) => number): 
   };
 }
 
-function softmax(op: string): Kernel {
-  return ({ graph, inputs, attributes }: KernelCall<{ dim?: number; axis?: number }>) => {
+type SoftmaxCall = KernelCall<{ dim?: number; axis?: number }>;
+
+function softmax(op: string): (call: SoftmaxCall) => Symbolic {
+  return ({ graph, inputs, attributes }) => {
     const x = input(inputs, 'logits');
     const axis = util.parseAxisParam(attributes.dim ?? attributes.axis ?? -1, x.shape)[0]!;
     return graph.emit(op, [x], x.shape, x.type, { axis });
   };
+}
+
+/** WebGPU has no such kernel. */
+function logSoftmax(call: SoftmaxCall): Symbolic {
+  if (call.graph.target === 'cpu') return softmax('LogSoftmax')(call);
+  const { graph } = call;
+  const x = input(call.inputs, 'logits');
+  const along = (op: string, of: Symbolic) =>
+    graph.emit(op, [of, graph.list([x.shape.length - 1])], [...x.shape.slice(0, -1), 1], x.type, { keepdims: 1 });
+  const like = (op: string, ...operands: Symbolic[]) => graph.emit(op, operands, operands[0]!.shape, x.type);
+  const shifted = like('Sub', x, along('ReduceMax', x));
+  return like('Sub', shifted, like('Log', along('ReduceSum', like('Exp', shifted))));
 }
 
 export const reduceKernels: Kernels = {
@@ -34,5 +48,5 @@ export const reduceKernels: Kernels = {
   Max: reduction('ReduceMax', (value) => value),
   Min: reduction('ReduceMin', (value) => value),
   Softmax: softmax('Softmax'),
-  LogSoftmax: softmax('LogSoftmax'),
+  LogSoftmax: logSoftmax,
 };
