@@ -67,10 +67,8 @@ export async function trainPolicy(training: Training): Promise<{ steps: number }
       if (better && place.step < steps) await save(place, 'best');
       started += performance.now() - paused;
       if (isOver(place, how)) {
-        await record.say(
-          'message',
-          `stopped at step ${place.step} of ${steps}: no better since step ${place.bestStep}`,
-        );
+        const told = `no better since step ${place.bestStep}`;
+        if (place.step < steps) await record.say('message', `stopped at step ${place.step} of ${steps}: ${told}`);
         break;
       }
     }
