@@ -83,6 +83,8 @@ export class Sessions {
       logSeverityLevel: 3,
       // Patterns lay out one block for a whole run, larger than what is ever alive at once.
       enableMemPattern: false,
+      // Threads that wait longer leave the processor to whoever serves; it costs a step nothing.
+      extra: { session: { intra_op: { allow_spinning: '1', spin_duration_us: '50' } } },
     });
     return { session, inputs: program.inputs, bytes: 0 };
   }
