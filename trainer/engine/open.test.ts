@@ -8,7 +8,7 @@ import { readSafetensors } from '../../shared/policy/safetensors.ts';
 import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../shared/policy/tiny.ts';
 import { plainLogits, plainLogps } from '../model/plain.ts';
 import type { Engine, Sequence, TrainPair } from './engine.ts';
-import { type OnnxEngineOptions, openOnnxEngine } from './onnx-engine.ts';
+import { type EngineOptions, openEngine } from './open.ts';
 
 const small: TinyOptions = { layers: 2, hiddenSize: 16, intermediateSize: 24, heads: 4, kvHeads: 2, vocabSize: 300 };
 const tokens = (seed: number, length: number) =>
@@ -19,12 +19,12 @@ const makeSequence = (seed: number): Sequence => ({
 });
 
 async function withEngine(
-  options: Partial<OnnxEngineOptions> & { tiny?: TinyOptions },
-  work: (engine: Engine, a: OnnxEngineOptions) => Promise<void>,
+  options: Partial<EngineOptions> & { tiny?: TinyOptions },
+  work: (engine: Engine, a: EngineOptions) => Promise<void>,
 ): Promise<void> {
   const architecture = tinyArchitecture({ ...small, ...options.tiny });
   const all = { architecture, weights: tinyWeights(architecture, 4), objective: {}, threads: 2, ...options };
-  const engine = await openOnnxEngine(all);
+  const engine = await openEngine(all);
   try {
     await work(engine, all);
   } finally {
@@ -156,13 +156,13 @@ test('bad pairs and settings are refused with what is wrong, and the engine goes
     });
     await assert.rejects(engine.logits([1, 300]), /token 300 is not in the vocabulary/);
     assert.equal((await engine.evaluate(pairs)).pairs, 1);
-    await assert.rejects(openOnnxEngine({ ...options, weights: new Map() }), /model.embed_tokens.weight is missing/);
+    await assert.rejects(openEngine({ ...options, weights: new Map() }), /model.embed_tokens.weight is missing/);
   });
 });
 
 test('closing waits for a step in flight, and then every call is refused', async () => {
   const architecture = tinyArchitecture(small);
-  const engine = await openOnnxEngine({ architecture, weights: tinyWeights(architecture), objective: {} });
+  const engine = await openEngine({ architecture, weights: tinyWeights(architecture), objective: {} });
   const pairs = await makePairs(engine, 2);
   const step = engine.step(pairs, 1e-3);
   await engine.close();
@@ -198,7 +198,7 @@ test('adapters begin at the policy, learn, and what is read out has them merged'
     assert.equal(changed.length, 6); // three of each of two layers
     const ids = tokens(3, 30);
     const unmerged = await engine.logits(ids);
-    const plain = await openOnnxEngine({ architecture, weights: merged, objective: {}, threads: 2 });
+    const plain = await openEngine({ architecture, weights: merged, objective: {}, threads: 2 });
     assertClose(await plain.logits(ids), unmerged, 1e-5);
     await plain.close();
   });
@@ -231,9 +231,9 @@ test('targets that the policy does not have are refused, and so is too little me
   const architecture = tinyArchitecture(small);
   const weights = tinyWeights(architecture, 4);
   const lora = { rank: 2, alpha: 4, targets: ['c_attn'] };
-  await assert.rejects(openOnnxEngine({ architecture, weights, objective: {}, lora }), /LORA_TARGETS names c_attn/);
+  await assert.rejects(openEngine({ architecture, weights, objective: {}, lora }), /LORA_TARGETS names c_attn/);
   await assert.rejects(
-    openOnnxEngine({ architecture, weights, objective: {}, memory: 2 ** 27 }),
+    openEngine({ architecture, weights, objective: {}, memory: 2 ** 27 }),
     /needs about 0\.\d GiB, and 0\.1 GiB may be taken/,
   );
 });
