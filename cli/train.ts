@@ -9,8 +9,9 @@ import { openFolderStore } from '../shared/policy/store.ts';
 import { isModule } from '../trainer/divergence.ts';
 import { startTrainer, trainOnce } from '../trainer/main.ts';
 import { previewRound } from '../trainer/preview.ts';
+import { Interruption } from '../trainer/record.ts';
 import { showRounds } from './progress.ts';
-import { openRoom, orStopped, type Room, untilStopped } from './room.ts';
+import { openRoom, type Room, untilStopped } from './room.ts';
 
 type Options = { schedule?: boolean; dryRun?: boolean } & Record<string, unknown>;
 
@@ -45,7 +46,7 @@ export function addTrain(program: Command): void {
       const room = await openRoom(undefined, { ...process.env, ...toEnvironment(options) });
       try {
         if (options.dryRun) await preview(room);
-        else await (options.schedule ? stay(room) : orStopped(trainNow(room)));
+        else await (options.schedule ? stay(room) : trainNow(room));
       } finally {
         await room.leave();
       }
@@ -77,7 +78,19 @@ async function preview({ settings, databaseUrl }: Room): Promise<void> {
 }
 
 async function trainNow({ settings, databaseUrl }: Room): Promise<void> {
-  const round = await trainOnce(settings, databaseUrl, watch);
+  let signal: string | null = null;
+  void untilStopped().then((first) => {
+    signal = first;
+    console.log(`trainer: ${first}; stopping after this step`);
+  });
+  // Between two steps: a thread that computes cannot be ended without ending the process.
+  const round = await trainOnce(settings, databaseUrl, (row, progress) => {
+    if (signal) throw new Interruption(`stopped (${signal})`);
+    watch(row, progress);
+  }).catch((error: unknown) => {
+    if (!(error instanceof Interruption)) throw error;
+    throw new AttuneError(`${error.message}; the next \`attune train\` goes on with this round from here`);
+  });
   if (round.status === 'failed') throw new AttuneError(`${round.id} failed: ${round.reason}`);
   console.log(
     `${round.id}: ${round.policy_id ? `published ${round.policy_id}` : 'published nothing'}; ${round.reason}`,

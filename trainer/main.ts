@@ -15,7 +15,7 @@ import { completeRoundSettings, requestRound } from '../shared/round.ts';
 import type { Settings } from '../shared/settings.ts';
 import { countNewPairs } from './data/pairs.ts';
 import type { Workshop } from './plan.ts';
-import { type Progress, RoundRecord, type RoundRow } from './record.ts';
+import { Interruption, type Progress, RoundRecord, type RoundRow } from './record.ts';
 import { runRound } from './round.ts';
 
 export type Watch = (round: RoundRow, progress: Progress) => void;
@@ -117,6 +117,7 @@ export async function runNext({ db, url }: Connection, workshop: Workshop, watch
     try {
       await runRound(workshop, round, record);
     } catch (error) {
+      if (error instanceof Interruption) throw error;
       if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
       await record.finish('failed', 'failed', { reason: (error as Error).message });
     }

@@ -10,6 +10,9 @@ type Changes = Partial<typeof rounds.$inferInsert>;
 
 export type Progress = { stage: string; done: number; total: number; note: string };
 
+/** Thrown by whoever watches, to stop a round between two steps: it stays as it is, and the next trainer goes on. */
+export class Interruption extends Error {}
+
 export class RoundRecord {
   readonly db: Database;
   readonly roundId: string;

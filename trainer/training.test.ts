@@ -8,6 +8,7 @@ import { completeRoundSettings, type RoundSettings } from '../shared/round.ts';
 import { readSettings } from '../shared/settings.ts';
 import type { Engine, TrainPair } from './engine/engine.ts';
 import { openEngine } from './engine/open.ts';
+import { Interruption } from './record.ts';
 import { trainPolicy } from './training.ts';
 
 const architecture = tinyArchitecture({ layers: 1, hiddenSize: 16, intermediateSize: 16, heads: 2, kvHeads: 1 });
@@ -93,6 +94,21 @@ test('a round that was killed goes on from its last state and ends with the very
     }
   }
   assert.deepEqual(ends[1], ends[0]);
+});
+
+test('a round that is interrupted is kept at that very step', async (t) => {
+  const folder = await openFolder(t);
+  const engine = await open(t);
+  const notes = new Notes();
+  notes.afterStep = (step) => {
+    if (step === 3) throw new Interruption('stopped');
+  };
+  const train = await makePairs(engine, 10);
+  const training = { engine, train, heldOut: [], how: settle({ epochs: 2 }), objective, record: notes, folder };
+  await assert.rejects(trainPolicy(training), Interruption);
+  notes.afterStep = () => {};
+  await trainPolicy(training);
+  assert.match(notes.said[0]!, /going on after step 3 of 6/);
 });
 
 test('a state of other pairs or settings, or a broken one, is not gone on from', async (t) => {

@@ -6,7 +6,7 @@ import { hashContent } from '../shared/hash.ts';
 import type { RoundSettings } from '../shared/round.ts';
 import { openCheckpoint, type Place } from './checkpoint.ts';
 import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
-import type { RoundRecord } from './record.ts';
+import { Interruption, type RoundRecord } from './record.ts';
 import { learningRateAt, planLooks, shuffle } from './schedule.ts';
 
 export type Training = {
@@ -53,7 +53,7 @@ export async function trainPolicy(training: Training): Promise<{ steps: number }
     place = { ...place, step: step + 1, tokens: place.tokens + report.tokens, seconds: secondsNow() };
     const rate = Math.round(place.tokens / place.seconds);
     await record.measure(place.step, 'train', toMetrics(report, rate));
-    record.progress('training', place.step, steps, `loss ${report.loss.toFixed(4)}, ${rate} tokens/s`);
+    await tellStep(record, place, steps, `loss ${report.loss.toFixed(4)}, ${rate} tokens/s`, save);
 
     if (looks.has(place.step)) {
       const paused = performance.now();
@@ -85,6 +85,22 @@ export async function trainPolicy(training: Training): Promise<{ steps: number }
   const { step, tokens, seconds } = place;
   await record.say('metrics', `trained ${step} steps`, { steps: step, tokens, seconds });
   return { steps: step };
+}
+
+/** Whoever watches may stop the round here; nothing of it is lost. */
+async function tellStep(
+  record: Training['record'],
+  place: Place,
+  steps: number,
+  note: string,
+  save: (place: Place) => Promise<void>,
+): Promise<void> {
+  try {
+    record.progress('training', place.step, steps, note);
+  } catch (error) {
+    if (error instanceof Interruption) await save(place);
+    throw error;
+  }
 }
 
 function isOver({ misses }: Place, { early_stopping: patience }: RoundSettings): boolean {
