@@ -7,6 +7,7 @@ import { type Course, openPolicy } from './course.ts';
 import type { Engine, TrainPair } from './engine/engine.ts';
 import { type Evaluation, evaluatePolicy, evaluateSamples, type SampleEvaluation } from './evaluation.ts';
 import { findBroken, judge, type Verdict } from './gate.ts';
+import { finite } from './record.ts';
 
 /** `before` is of the parent, `steps` is how far the engine has gone from it. */
 export async function examine(
@@ -56,9 +57,4 @@ async function drawSamples(course: Course, engine: Engine, heldOut: TrainPair[])
 
 function prefix<Value>(name: string, values: Record<string, Value>): Record<string, Value> {
   return Object.fromEntries(Object.entries(values).map(([key, value]) => [name + key, value]));
-}
-
-/** JSON has no NaN; the gate names such a metric. */
-function finite(values: Record<string, number>): Record<string, number> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => Number.isFinite(value)));
 }

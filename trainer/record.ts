@@ -81,6 +81,6 @@ export class RoundRecord {
 }
 
 /** JSON has no NaN; a metric that is not a number is left out, and the gate names it. */
-function finite(values: { [name: string]: number }): { [name: string]: number } {
+export function finite(values: { [name: string]: number }): { [name: string]: number } {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => Number.isFinite(value)));
 }

@@ -6,6 +6,7 @@ import type { Tensor, Weights } from '../../shared/policy/safetensors.ts';
 import { type AdamwSettings, ARRAYS, type ArrayName, beginningOf, type Kernels, openKernels } from './adamw.ts';
 import { takeTensor } from './device.ts';
 import type { OptimizerSettings } from './engine.ts';
+import { sizeOf } from './trace/graph.ts';
 
 const PAGE = 65536;
 /** WebAssembly addresses are 32 bits. */
@@ -25,7 +26,7 @@ export class FlatParameters {
   constructor(shapes: ReadonlyMap<string, number[]>) {
     let offset = 0;
     for (const [name, shape] of shapes) {
-      const length = shape.reduce((product, extent) => product * extent, 1);
+      const length = sizeOf(shape);
       const padded = Math.ceil(length / ALIGNMENT) * ALIGNMENT;
       this.places.set(name, { shape, offset, length, padded });
       offset += padded;

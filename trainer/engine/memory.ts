@@ -4,6 +4,7 @@ import { AttuneError } from '../../shared/error.ts';
 import { type Architecture, weightShapes } from '../../shared/policy/architecture.ts';
 import { type LoraSettings, trainableShapes } from './lora.ts';
 import type { Bucket, ProgramKind } from './programs.ts';
+import { sizeOf } from './trace/graph.ts';
 
 /** Node, ONNX Runtime and the traced graphs of a policy this size. */
 const PROCESS = 350 * 2 ** 20;
@@ -76,6 +77,6 @@ function estimateRows(options: MemoryOptions, S: number, T: number): number {
 
 function countOf(shapes: ReadonlyMap<string, number[]>): number {
   let count = 0;
-  for (const shape of shapes.values()) count += shape.reduce((product, extent) => product * extent, 1);
+  for (const shape of shapes.values()) count += sizeOf(shape);
   return count;
 }

@@ -11,7 +11,7 @@ import type { Arrays } from './batch.ts';
 import { frozenShapes, type LoraSettings, trainableShapes } from './lora.ts';
 import { type PairBatch, pairGradients, pairOutputs } from './loss.ts';
 import { choosePrimes } from './trace/dimensions.ts';
-import type { Program, Target } from './trace/graph.ts';
+import { type Program, sizeOf, type Target } from './trace/graph.ts';
 import { type InputSpec, trace } from './trace/trace.ts';
 
 export type ProgramKind = 'logits' | 'score' | 'evaluate' | 'step';
@@ -32,10 +32,7 @@ export function heldName(parameter: string): string {
 /** What a step is given where nothing has been added up yet. */
 export function emptyGradient(parameters: Iterable<readonly [string, { shape: number[] }]>): Arrays {
   return new Map(
-    Array.from(parameters, ([name, { shape }]) => [
-      heldName(name),
-      { shape, data: new Float32Array(shape.reduce((product, extent) => product * extent, 1)) },
-    ]),
+    Array.from(parameters, ([name, { shape }]) => [heldName(name), { shape, data: new Float32Array(sizeOf(shape)) }]),
   );
 }
 

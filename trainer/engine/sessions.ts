@@ -6,6 +6,7 @@ import type { Arrays } from './batch.ts';
 import type { DeviceOptions } from './device.ts';
 import { estimateParameters, estimateRun } from './memory.ts';
 import { type Bucket, buildFreeProgram, outputShapes, type ProgramKind } from './programs.ts';
+import { sizeOf } from './trace/graph.ts';
 
 /** The least number of positions that a program knows; it doubles from there. */
 const LEAST_LENGTH = 256;
@@ -34,7 +35,7 @@ export class Sessions {
     const fetches: Record<string, Tensor> = {};
     const results = new Map<string, Float32Array>();
     for (const [name, shape] of outputShapes(this.options.architecture, kind, bucket, this.options.lora)) {
-      const size = shape.reduce((product, extent) => product * extent, 1);
+      const size = sizeOf(shape);
       const data = (into.get(name)?.data as Float32Array | undefined) ?? new Float32Array(size);
       fetches[name] = new Tensor('float32', data, shape);
       results.set(name, data);
