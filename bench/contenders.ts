@@ -10,7 +10,7 @@ import { readCheckpoint } from '../shared/policy/checkpoint.ts';
 import { writePolicyGraphs } from '../shared/policy/graph.ts';
 import type { PrecisionName } from '../shared/policy/precision/precision.ts';
 import { importPolicy } from '../shared/policy/publish.ts';
-import { openFolderStore } from '../shared/policy/store.ts';
+import { openShelf, policiesFolder } from '../shared/policy/shelf.ts';
 import { type Cache, digestSources } from './cache.ts';
 import type { Storage } from './floor.ts';
 import { type GgufType, writeGguf } from './gguf.ts';
@@ -64,7 +64,7 @@ export async function prepare({ program, variant }: Contender, cache: Cache, mod
   if (program === 'llama') return prepareGguf(cache, model, variant.split(' ')[0] as GgufType);
   if (program === 'transformers') return prepareHubModel(cache, model, variant);
   const home = await prepareHome(cache, model, variant as PrecisionName);
-  const policies = path.join(home, 'policies');
+  const policies = policiesFolder({ ATTUNE_HOME: home });
   return program === 'attune-http' ? home : path.join(policies, (await readdir(policies))[0]!);
 }
 
@@ -78,9 +78,9 @@ async function prepareHome(cache: Cache, model: Model, precision: PrecisionName)
     await migrateDatabase(postgres.url);
     const connection = connect(postgres.url, { name: 'attune bench', max: 2 });
     try {
-      const store = await openFolderStore(path.join(draft, 'policies'));
+      const shelf = await openShelf(policiesFolder({ ATTUNE_HOME: draft }));
       const options = { precision, isPrecisionDemanded: true };
-      await importPolicy(connection.db, store, model.folder, model.name, options);
+      await importPolicy(connection.db, shelf, model.folder, model.name, options);
     } finally {
       await connection.close();
       await postgres.leave();

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { runDemo } from '../demo/demo.ts';
+import { orStopped } from '../shared/program.ts';
 import { returnFreedMemory } from './allocator.ts';
-import { orStopped } from './room.ts';
 import { startEverything } from './start.ts';
 
 export function addDemo(program: Command): void {

@@ -13,12 +13,15 @@ import type { Manifest } from '../shared/policy/manifest.ts';
 import { PRECISIONS, type PrecisionName } from '../shared/policy/precision/precision.ts';
 import { changePrecision, importPolicy } from '../shared/policy/publish.ts';
 import { activatePolicy, activePolicyId, findPolicy, rollbackPolicy } from '../shared/policy/registry.ts';
+import { policiesFolder } from '../shared/policy/shelf.ts';
+import { openRemoteStore } from '../shared/policy/store/remote.ts';
+import { sendPackage } from '../shared/policy/store/transfer.ts';
 import { inRoom } from './room.ts';
 
 export function addPolicies(program: Command): void {
   const group = program
     .command('policies')
-    .description('list, import, show, promote, roll back and export policies')
+    .description('list, import, show, promote, roll back, export and send policies')
     .addHelpText(
       'after',
       '\nExamples:\n  $ npx attune policies list\n  $ npx attune policies import ./my-checkpoint --promote\n  $ npx attune policies import hf:HuggingFaceTB/SmolLM2-135M\n  $ npx attune policies rollback\n',
@@ -51,7 +54,7 @@ export function addPolicies(program: Command): void {
       '\nExamples:\n  $ npx attune policies import ./SmolLM2-135M --promote\n  $ HF_TOKEN=… npx attune policies import hf:OWNER/NAME\n',
     )
     .action((source: string, options: { name?: string; promote?: boolean; precision?: PrecisionName }) =>
-      inRoom(async ({ db }, store, { settings }) => {
+      inRoom(async ({ db }, shelf, { settings }) => {
         const hub = source.startsWith('hf:') ? source.slice(3) : null;
         const folder = hub ? await mkdtemp(path.join(tmpdir(), 'attune-import-')) : path.resolve(source);
         let origin: { source: string; license?: string } | undefined;
@@ -64,7 +67,7 @@ export function addPolicies(program: Command): void {
           const name = options.name ?? hub ?? path.basename(folder);
           const precision = options.precision ?? settings.PRECISION;
           const isPrecisionDemanded = options.precision !== undefined;
-          const id = await importPolicy(db, store, folder, name, { origin, precision, isPrecisionDemanded });
+          const id = await importPolicy(db, shelf, folder, name, { origin, precision, isPrecisionDemanded });
           if (options.promote) await activatePolicy(db, id, 'imported');
           console.log(`${id}${options.promote ? ' is active' : ''}`);
           console.log(describeServing((await findPolicy(db, id)).manifest as Manifest));
@@ -87,9 +90,9 @@ export function addPolicies(program: Command): void {
     .argument('<id>')
     .description('make a policy the active one; every edge swaps to it while it serves')
     .action((id: string) =>
-      inRoom(async ({ db }, store) => {
+      inRoom(async ({ db }, shelf) => {
         await findPolicy(db, id);
-        await store.folderOf(id);
+        await shelf.folderOf(id);
         await activatePolicy(db, id, 'promoted');
         console.log(`${id} is active`);
       }),
@@ -99,7 +102,23 @@ export function addPolicies(program: Command): void {
     .command('rollback')
     .description('make the previous policy the active one again')
     .action(() =>
-      inRoom(async ({ db }, store) => console.log(`${await rollbackPolicy(db, store.folderOf)} is active`)),
+      inRoom(async ({ db }, shelf) => console.log(`${await rollbackPolicy(db, shelf.folderOf)} is active`)),
+    );
+
+  group
+    .command('send')
+    .argument('<id...>')
+    .description('copy policies of this machine to POLICY_STORE: those published before it was set')
+    .action((ids: string[]) =>
+      inRoom(async ({ db }, _shelf, { settings }) => {
+        const store = await openRemoteStore(settings);
+        if (!store) throw new AttuneError('policies send: POLICY_STORE is not set; give s3://bucket/prefix');
+        for (const id of ids) {
+          await findPolicy(db, id);
+          await sendPackage(store, path.join(policiesFolder(settings), id));
+          console.log(`${id} is in ${store.place}`);
+        }
+      }),
     );
 
   group
@@ -110,9 +129,9 @@ export function addPolicies(program: Command): void {
     .description('copy a policy’s package: transformers.js and any Hugging Face reader load it')
     .addHelpText('after', '\nExamples:\n  $ npx attune policies export pol_… ./copy --precision int4\n')
     .action((id: string, folder: string, options: { precision?: PrecisionName }) =>
-      inRoom(async ({ db }, store) => {
+      inRoom(async ({ db }, shelf) => {
         await findPolicy(db, id);
-        await cp(await store.folderOf(id), folder, { recursive: true, errorOnExist: true, force: false }).catch(
+        await cp(await shelf.folderOf(id), folder, { recursive: true, errorOnExist: true, force: false }).catch(
           (error: NodeJS.ErrnoException) => {
             throw new AttuneError(`policies export: ${error.message}`);
           },

@@ -11,9 +11,10 @@ import { connect } from '../shared/database/connect.ts';
 import { type Release, tryLock } from '../shared/database/lock.ts';
 import { AttuneError } from '../shared/error.ts';
 import { ensurePolicy } from '../shared/policy/default.ts';
-import { openFolderStore } from '../shared/policy/store.ts';
+import { openPolicies } from '../shared/policy/shelf.ts';
+import { untilStopped } from '../shared/program.ts';
 import { returnFreedMemory } from './allocator.ts';
-import { openRoom, untilStopped } from './room.ts';
+import { openRoom } from './room.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 
@@ -57,8 +58,8 @@ export async function startEverything(
   };
   try {
     unclaim = await claimFolder(databaseUrl, settings.ATTUNE_HOME);
-    const store = await openFolderStore(path.join(settings.ATTUNE_HOME, 'policies'));
-    const policy = await ensurePolicy(connection, store, settings.PRECISION, () =>
+    const shelf = await openPolicies(settings);
+    const policy = await ensurePolicy(connection, shelf, settings.PRECISION, () =>
       say('policy: converting the default policy, stories15M (15 million parameters); a few seconds, once'),
     );
     say(`policy: ${policy} is active`);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { FAMILY_NAMES } from '../shared/policy/architecture.ts';
 import { readCheckpoint, readJson } from '../shared/policy/checkpoint.ts';
-import { readManifest } from '../shared/policy/manifest.ts';
+import { readManifest } from '../shared/policy/files.ts';
 import { importPolicy } from '../shared/policy/publish.ts';
 import { activatePolicy } from '../shared/policy/registry.ts';
 import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
@@ -37,11 +37,11 @@ async function answerOf(policy: string): Promise<string> {
 
 for (const family of FAMILY_NAMES.filter((name) => name !== 'llama')) {
   test(`a ${family} is imported, served, trained, published and served again`, async () => {
-    const draft = await stage.store.draft();
+    const draft = await stage.shelf.draft();
     await writeTinyCheckpoint(draft, { family, tied: family !== 'gpt_neox', seed: 7 });
-    const imported = await importPolicy(stage.connection.db, stage.store, draft, family);
+    const imported = await importPolicy(stage.connection.db, stage.shelf, draft, family);
     const config = await readJson(`${draft}/config.json`, 'config.json');
-    await stage.store.discard(draft);
+    await stage.shelf.discard(draft);
     await activatePolicy(stage.connection.db, imported, 'test');
     await answerOf(imported);
 
@@ -56,7 +56,7 @@ for (const family of FAMILY_NAMES.filter((name) => name !== 'llama')) {
     assert.equal(round.parent, imported);
     await answerOf(round.policy);
 
-    const folder = await stage.store.folderOf(round.policy);
+    const folder = await stage.shelf.folderOf(round.policy);
     assert.deepEqual(await readJson(`${folder}/config.json`, 'config.json'), config);
     const { architecture } = await readCheckpoint(folder);
     assert.equal(architecture.family, family);

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { openRoom } from '../cli/room.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { importPolicy } from '../shared/policy/publish.ts';
-import { openFolderStore, type PolicyStore } from '../shared/policy/store.ts';
+import { openPolicies, type PolicyShelf } from '../shared/policy/shelf.ts';
 import { type TinyOptions, writeTinyCheckpoint } from '../shared/policy/tiny.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
@@ -27,7 +27,7 @@ export type Server = {
 
 export type Fleet = {
   connection: Connection;
-  store: PolicyStore;
+  shelf: PolicyShelf;
   importTiny(options: TinyOptions): Promise<string>;
   launch(env?: Record<string, string>): Promise<Server>;
 };
@@ -37,7 +37,7 @@ export async function openFleet(): Promise<Fleet> {
   await chmod(home, 0o755);
   const room = await openRoom(() => {}, { ATTUNE_HOME: home, PORT: '0' });
   const connection = connect(room.databaseUrl, { name: 'attune test', max: 3 });
-  const store = await openFolderStore(path.join(home, 'policies'));
+  const shelf = await openPolicies(room.settings);
   const children: ChildProcess[] = [];
   after(async () => {
     await Promise.all(children.map((child) => end(child, 'SIGTERM')));
@@ -47,12 +47,12 @@ export async function openFleet(): Promise<Fleet> {
   });
   return {
     connection,
-    store,
+    shelf,
     async importTiny(options) {
-      const folder = await store.draft();
+      const folder = await shelf.draft();
       await writeTinyCheckpoint(folder, options);
-      const id = await importPolicy(connection.db, store, folder, `tiny ${options.seed}`);
-      await store.discard(folder);
+      const id = await importPolicy(connection.db, shelf, folder, `tiny ${options.seed}`);
+      await shelf.discard(folder);
       return id;
     },
     async launch(env = {}) {

@@ -6,13 +6,14 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { desc, eq, inArray } from 'drizzle-orm';
 import { policies, preferences, reference_logps, round_pairs, rounds } from '../shared/database/schema.ts';
-import { readManifest } from '../shared/policy/manifest.ts';
+import { askIfDue, countNewPairs } from '../shared/due.ts';
+import { readManifest } from '../shared/policy/files.ts';
 import { importPolicy } from '../shared/policy/publish.ts';
 import { activePolicyId } from '../shared/policy/registry.ts';
 import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
 import { requestRound } from '../shared/round.ts';
-import { countNewPairs, isHeldOut } from '../trainer/data/pairs.ts';
-import { askIfDue, startTrainer } from '../trainer/main.ts';
+import { isHeldOut } from '../trainer/data/pairs.ts';
+import { startTrainer } from '../trainer/main.ts';
 import { type Json, setStage } from './stage.ts';
 
 const stage = await setStage({
@@ -88,7 +89,7 @@ test('a requested round trains, publishes an immutable package, and the API serv
     assert.ok(events.includes(`"stage":"${stageName}"`), stageName);
   assert.match(events, /event: done/);
 
-  const manifest = await readManifest(await stage.store.folderOf(round.policy));
+  const manifest = await readManifest(await stage.shelf.folderOf(round.policy));
   assert.equal(manifest.parent, stage.policyId);
   assert.equal(manifest.objective?.type, 'ukl');
   assert.equal(manifest.pairs?.count, round.pairs.train);
@@ -176,22 +177,22 @@ test('two trainers on one database run one round at a time', async () => {
 
 test('the schedule asks for a round only where enough new pairs have come', async () => {
   const queued = () => db.$count(rounds, eq(rounds.trigger, 'schedule'));
-  await askIfDue(stage.connection, { ...stage.settings, TRAIN_MIN_PAIRS: 1000 });
+  await askIfDue(db, { ...stage.settings, TRAIN_MIN_PAIRS: 1000 });
   assert.equal(await queued(), 0);
   await collect(20, 'Round five');
-  await askIfDue(stage.connection, stage.settings);
+  await askIfDue(db, stage.settings);
   assert.equal(await queued(), 1);
   const [row] = await db.select().from(rounds).where(eq(rounds.trigger, 'schedule'));
   assert.equal((await ended(row!.id)).status, 'succeeded');
 });
 
 test('a reference with another tokenizer than the parent is refused by both names', async () => {
-  const draft = await stage.store.draft();
+  const draft = await stage.shelf.draft();
   await writeTinyCheckpoint(draft, { seed: 3 });
   const file = path.join(draft, 'tokenizer.json');
   await writeFile(file, (await readFile(file, 'utf8')).replaceAll(' upon', ' upom').replaceAll('▁upon', '▁upom'));
-  const other = await importPolicy(db, stage.store, draft, 'another tokenizer');
-  await stage.store.discard(draft);
+  const other = await importPolicy(db, stage.shelf, draft, 'another tokenizer');
+  await stage.shelf.discard(draft);
   const active = (await activePolicyId(db))!;
   await db.update(policies).set({ reference_id: other }).where(eq(policies.id, active));
   const round = await ended((await requestRound(db, 'api', {})).id);
@@ -204,12 +205,12 @@ test('a scheduled round that failed is not asked for again on the same pairs', a
   const scheduled = () => db.$count(rounds, eq(rounds.trigger, 'schedule'));
   const before = await scheduled();
   await collect(20, 'Round six');
-  await askIfDue(stage.connection, stage.settings);
+  await askIfDue(db, stage.settings);
   const [row] = await db.select().from(rounds).where(eq(rounds.trigger, 'schedule')).orderBy(desc(rounds.id)).limit(1);
   assert.equal((await ended(row!.id)).status, 'failed');
-  await askIfDue(stage.connection, stage.settings);
+  await askIfDue(db, stage.settings);
   assert.equal(await scheduled(), before + 1);
   await collect(1, 'Round seven');
-  await askIfDue(stage.connection, stage.settings);
+  await askIfDue(db, stage.settings);
   assert.equal(await scheduled(), before + 2);
 });

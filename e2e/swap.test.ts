@@ -8,8 +8,9 @@ import { inArray } from 'drizzle-orm';
 import { generations } from '../shared/database/schema.ts';
 import { newId } from '../shared/id.ts';
 import { readCheckpoint } from '../shared/policy/checkpoint.ts';
+import { hashFiles, readManifest, writeManifest } from '../shared/policy/files.ts';
 import { writePolicyGraphs } from '../shared/policy/graph.ts';
-import { hashFiles, type Manifest, readManifest, writeManifest } from '../shared/policy/manifest.ts';
+import type { Manifest } from '../shared/policy/manifest.ts';
 import { activatePolicy, registerPolicy } from '../shared/policy/registry.ts';
 import { openFleet, until } from './fleet.ts';
 import { readStream, type Streamed } from './read-stream.ts';
@@ -119,7 +120,7 @@ test('ten swaps under load: all are answered, each by one policy, and memory com
     assert.equal(row.text, answer.text);
     const other = policies.find((id) => id !== row.policy_id)!;
     const differ = async (id: string) => {
-      const logps = await recompute(await fleet.store.folderOf(id), row.prompt_token_ids, row.token_ids);
+      const logps = await recompute(await fleet.shelf.folderOf(id), row.prompt_token_ids, row.token_ids);
       return logps.reduce((sum, logp, i) => sum + Math.abs(logp - row.logps[i]!), 0) / logps.length;
     };
     // The policy is served at a lower precision than the graph it is held against.
@@ -130,14 +131,14 @@ test('ten swaps under load: all are answered, each by one policy, and memory com
 
 /** A copy of a policy with something changed, under an id of its own; its digests are made to fit unless told otherwise. */
 async function forge(change: (folder: string) => Promise<unknown>, { isSigned = true } = {}): Promise<string> {
-  const draft = await fleet.store.draft();
-  await cp(await fleet.store.folderOf(policies[1]!), draft, { recursive: true });
+  const draft = await fleet.shelf.draft();
+  await cp(await fleet.shelf.folderOf(policies[1]!), draft, { recursive: true });
   const id = newId('pol_');
   if (isSigned) await change(draft);
   const manifest: Manifest = { ...(await readManifest(draft)), id, files: await hashFiles(draft) };
   await writeManifest(draft, manifest);
   if (!isSigned) await change(draft);
-  await fleet.store.publish(draft, id);
+  await fleet.shelf.publish(draft, id);
   await registerPolicy(db, { id, name: 'forged', manifest });
   return id;
 }

@@ -30,6 +30,20 @@ const environment = z.object({
     .refine((url) => URL.canParse(url), 'give a URL: postgres://user:password@host:5432/database')
     .optional()
     .describe('Postgres to use instead of the embedded one'),
+  POLICY_STORE: z
+    .string()
+    .regex(/^s3:\/\/[^/]+(\/.*)?$/, 'give s3://bucket or s3://bucket/prefix')
+    .optional()
+    .describe('where all edges and trainers find the policies; the folder policies in ATTUNE_HOME unless told'),
+  AWS_ENDPOINT_URL: z
+    .string()
+    .refine(isHttp, 'give a URL: https://account.r2.cloudflarestorage.com')
+    .optional()
+    .describe('S3-compatible server of POLICY_STORE; Amazon’s unless told'),
+  AWS_REGION: z.string().default('auto').describe('region that requests to POLICY_STORE are signed for'),
+  AWS_ACCESS_KEY_ID: z.string().optional().describe('key of POLICY_STORE'),
+  AWS_SECRET_ACCESS_KEY: z.string().optional().describe('secret of that key'),
+  AWS_SESSION_TOKEN: z.string().optional().describe('token of a key that was lent for a time'),
   MAX_BODY_BYTES: whole(1024).default(1_048_576).describe('largest request body; imports stream and are not limited'),
   SERVE_THREADS: whole(1)
     .optional()
@@ -49,6 +63,27 @@ const environment = z.object({
     .max(86_400)
     .default(600)
     .describe('seconds that a generation may take, its wait in the queue included'),
+  WORKER_POLICY_BYTES: whole(0)
+    .default(16 * 2 ** 20)
+    .describe('largest serving graph with its weights that a Worker computes itself; larger policies go elsewhere'),
+  INFERENCE_URL: z
+    .string()
+    .refine(isHttp, 'give a URL: https://edge.example.com')
+    .optional()
+    .describe('another Attune on the same Postgres, asked in place of the container for what a Worker cannot compute'),
+  CONTAINERS: whole(1)
+    .default(1)
+    .describe('containers that a Worker spreads over what it cannot compute; max_instances of wrangler.toml at most'),
+  WEBHOOK_URL: z
+    .string()
+    .refine(isHttp, 'give a URL: https://example.com/hooks/attune')
+    .optional()
+    .describe('told of policies that became active and of rounds that ended'),
+  WEBHOOK_SECRET: z
+    .string()
+    .regex(/^whsec_[A-Za-z0-9+/]{32,}=*$/, 'give whsec_ and at least 24 random bytes in base64')
+    .optional()
+    .describe('signs what WEBHOOK_URL is told, as Standard Webhooks has it'),
   TRAIN_SCHEDULE: z
     .string()
     .regex(
@@ -135,6 +170,10 @@ const environment = z.object({
 
 export type Settings = Readonly<z.infer<typeof environment>>;
 
+function isHttp(url: string): boolean {
+  return /^https?:$/.test(URL.parse(url)?.protocol ?? '');
+}
+
 function isObjective(name: string): boolean {
   return (OBJECTIVES as readonly string[]).includes(name) || /\.[cm]?[jt]s$/.test(name);
 }
@@ -163,6 +202,11 @@ export function readSettings(env: Record<string, string | undefined>): Settings 
   if (!LOOPBACK.has(settings.HOST) && !settings.API_KEY)
     throw new AttuneError(
       `settings: HOST is ${settings.HOST}, which others can reach; set API_KEY (8 characters or more), or leave HOST unset`,
+      { code: 'invalid_settings' },
+    );
+  if (settings.WEBHOOK_URL && !settings.WEBHOOK_SECRET)
+    throw new AttuneError(
+      'settings: WEBHOOK_SECRET is missing; WEBHOOK_URL needs it to know that it is told by Attune: give whsec_ and 24 or more random bytes in base64',
       { code: 'invalid_settings' },
     );
   return Object.freeze(settings);

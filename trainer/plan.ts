@@ -4,9 +4,9 @@ import type { Database } from '../shared/database/connect.ts';
 import { AttuneError } from '../shared/error.ts';
 import type { Architecture } from '../shared/policy/architecture.ts';
 import { digestList } from '../shared/policy/digest.ts';
-import { readManifest } from '../shared/policy/manifest.ts';
+import { readManifest } from '../shared/policy/files.ts';
 import { activePolicyId, findPolicy, type PolicyRow } from '../shared/policy/registry.ts';
-import type { PolicyStore } from '../shared/policy/store.ts';
+import type { PolicyShelf } from '../shared/policy/shelf.ts';
 import { Tokenizer } from '../shared/policy/tokenizer.ts';
 import type { RoundSettings } from '../shared/round.ts';
 import type { Settings } from '../shared/settings.ts';
@@ -17,7 +17,7 @@ import { type TokenPair, tokenizePair } from './data/tokens.ts';
 import { inputLength } from './engine/packing.ts';
 import type { RoundRow } from './record.ts';
 
-export type Workshop = { settings: Settings; store: PolicyStore };
+export type Workshop = { settings: Settings; shelf: PolicyShelf };
 
 export type PlannedPair = { pair: Selected; tokens: TokenPair; age: number | null };
 
@@ -51,7 +51,7 @@ export type PairCounts = {
 
 /** `row` is of a round that is under way already: it goes on with its own pairs, parent and reference. */
 export async function planRound(
-  { settings, store }: Workshop,
+  { settings, shelf }: Workshop,
   db: Database,
   how: RoundSettings,
   row: RoundRow | null,
@@ -60,9 +60,9 @@ export async function planRound(
   if (!parentId) throw new AttuneError('there is no active policy to start from');
   const parent = await findPolicy(db, parentId);
   const referenceId = row?.reference_id ?? parent.reference_id ?? parent.id;
-  const parentFolder = await store.folderOf(parentId);
+  const parentFolder = await shelf.folderOf(parentId);
   const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(parentFolder);
-  await checkReference(store, referenceId, parentId, tokenizerHash);
+  await checkReference(shelf, referenceId, parentId, tokenizerHash);
 
   const earlier = row ? await pairsOfRound(db, row.id) : [];
   const taken = earlier.length > 0 ? earlier : await selectPairs(db, settings, how.effort);
@@ -104,9 +104,9 @@ export function checkPlan({ counts }: Plan, settings: Settings): void {
 }
 
 /** The reference's log-probabilities are of its own tokens: with another vocabulary they would be of another text. */
-async function checkReference(store: PolicyStore, referenceId: string, parentId: string, hash: string): Promise<void> {
+async function checkReference(shelf: PolicyShelf, referenceId: string, parentId: string, hash: string): Promise<void> {
   if (referenceId === parentId) return;
-  const reference = await readManifest(await store.folderOf(referenceId));
+  const reference = await readManifest(await shelf.folderOf(referenceId));
   if (reference.tokenizer_hash !== hash)
     throw new AttuneError(
       `the reference ${referenceId} has another tokenizer than ${parentId}, which the round starts from; import the policy anew, so that it is its own reference`,

@@ -108,7 +108,7 @@ async function scorePairs(course: Course): Promise<{ train: TrainPair[]; heldOut
 }
 
 async function publish(
-  { workshop: { settings, store }, record, how, plan, objective }: Course,
+  { workshop: { settings, shelf }, record, how, plan, objective }: Course,
   engine: Engine,
   heldOut: TrainPair[],
   metrics: Record<string, number>,
@@ -116,7 +116,7 @@ async function publish(
   const samples = heldOut.slice(0, 2).map(({ chosen }) => [...chosen.promptIds, ...chosen.responseIds]);
   const { objective: _, ...settingsOfIt } = how;
   return publishPolicy({
-    store,
+    shelf,
     db: record.db,
     name: `${plan.parent.name.split(' ')[0]} ${objective.type}`,
     from: plan.parentFolder,

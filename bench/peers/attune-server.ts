@@ -5,8 +5,9 @@ import { startEdge } from '../../edge/node.ts';
 import { connect } from '../../shared/database/connect.ts';
 import { openPostgres } from '../../shared/database/embedded.ts';
 import { migrateDatabase } from '../../shared/database/migrate.ts';
-import { readManifest } from '../../shared/policy/manifest.ts';
+import { readManifest } from '../../shared/policy/files.ts';
 import { activatePolicy, activePolicyId, registerPolicy } from '../../shared/policy/registry.ts';
+import { policiesFolder } from '../../shared/policy/shelf.ts';
 import { readSettings } from '../../shared/settings.ts';
 
 const abandoned = new Promise<void>((resolve) => {
@@ -17,7 +18,7 @@ const settings = readSettings(process.env);
 const postgres = await openPostgres(settings.ATTUNE_HOME);
 try {
   await migrateDatabase(postgres.url);
-  await ensureActive(postgres.url, path.join(settings.ATTUNE_HOME, 'policies'));
+  await ensureActive(postgres.url, policiesFolder(settings));
   const edge = await startEdge(settings, postgres.url);
   if (process.connected) process.send!({ url: edge.url });
   await abandoned;

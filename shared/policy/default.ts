@@ -7,12 +7,12 @@ import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from './llama2c.ts';
 import type { PrecisionName } from './precision/precision.ts';
 import { importPolicy } from './publish.ts';
 import { activatePolicy, activePolicyId } from './registry.ts';
-import type { PolicyStore } from './store.ts';
+import type { PolicyShelf } from './shelf.ts';
 
 /** Returns the active policy's id, having made and activated the default one where there was none. */
 export async function ensurePolicy(
   { db, url }: Connection,
-  store: PolicyStore,
+  shelf: PolicyShelf,
   precision: PrecisionName,
   onImport: () => void,
 ): Promise<string> {
@@ -21,15 +21,15 @@ export async function ensurePolicy(
     const active = await activePolicyId(db);
     if (active) return active;
     onImport();
-    const draft = await store.draft();
+    const draft = await shelf.draft();
     try {
       await writeDefaultCheckpoint(draft);
       const { name, ...origin } = DEFAULT_CHECKPOINT;
-      const id = await importPolicy(db, store, draft, name, { origin, precision });
+      const id = await importPolicy(db, shelf, draft, name, { origin, precision });
       await activatePolicy(db, id, 'default');
       return id;
     } finally {
-      await store.discard(draft);
+      await shelf.discard(draft);
     }
   } finally {
     await release();

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
 import { sha256 } from './digest.ts';
 import { GOLDEN_CASES } from './families/golden.ts';
-import { hashFiles, type Manifest, readManifest, verifyFiles, writeManifest } from './manifest.ts';
+import { hashFiles, readManifest, verifyFiles, writeManifest } from './files.ts';
+import type { Manifest } from './manifest.ts';
 import { tinyArchitecture } from './tiny.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'attune-manifest-'));

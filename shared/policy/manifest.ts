@@ -1,12 +1,9 @@
 // policy.json: what a policy package is, where it comes from, and the digest of every file in it. A package never
-// changes once published, so a file that does not match its digest is damage, and the package is refused.
-import { readdir, stat } from 'node:fs/promises';
-import { join, sep } from 'node:path';
+// changes once published, so a file that does not match its digest is damage, and the package is refused. Knows no file
+// system, so that a Worker can read it too; files.ts reads and writes folders.
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
 import { ACTIVATIONS, FAMILY_NAMES, LLAMA } from './architecture.ts';
-import { readJson, writeJson } from './checkpoint.ts';
-import { hashFile } from './digest.ts';
 import { PRECISIONS } from './precision/precision.ts';
 
 export const MANIFEST_FILE = 'policy.json';
@@ -97,62 +94,39 @@ export const manifestSchema = z.object({
 
 export type Manifest = z.infer<typeof manifestSchema>;
 
-export async function readManifest(folder: string): Promise<Manifest> {
-  const json = await readJson(join(folder, MANIFEST_FILE), MANIFEST_FILE);
-  if (json === undefined) throw invalid(`${MANIFEST_FILE} is missing; this folder is no policy package`);
+/** Throws AttuneError where the text is no manifest of this format. */
+export function parseManifest(text: string): Manifest {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw invalidPolicy(`${MANIFEST_FILE} is not JSON; fetch or publish the policy again`);
+  }
   const parsed = manifestSchema.safeParse(json);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'it'}: ${message}`);
-  throw invalid(`${MANIFEST_FILE} is wrong: ${problems.join('; ')}; a newer version of Attune may have written it`);
+  throw invalidPolicy(
+    `${MANIFEST_FILE} is wrong: ${problems.join('; ')}; a newer version of Attune may have written it`,
+  );
 }
 
-/** Written last: a package with a policy.json is a whole one. */
-export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+/** The text of policy.json. */
+export function formatManifest(manifest: Manifest): string {
   const parsed = manifestSchema.safeParse(manifest);
   if (!parsed.success) throw new Error(`internal: manifest ${manifest.id} is wrong: ${z.prettifyError(parsed.error)}`);
-  await writeJson(join(folder, MANIFEST_FILE), parsed.data);
+  return `${JSON.stringify(parsed.data, null, 2)}\n`;
 }
 
-/** Digests of all files below the folder, sorted by path. */
-export async function hashFiles(folder: string): Promise<Manifest['files']> {
-  const files: Manifest['files'] = {};
-  for (const name of await listFiles(folder)) files[name] = await hashFile(join(folder, ...name.split('/')));
-  return files;
+export function isPackagePath(name: string): boolean {
+  return path.safeParse(name).success;
 }
 
-/** Throws at the first file that is missing, has another size or another content than the manifest says. */
-export async function verifyFiles(folder: string, manifest: Manifest): Promise<void> {
-  const where = `policy ${manifest.id}`;
-  const remedy = 'fetch or publish the policy again';
-  const onDisk = (name: string) => join(folder, ...name.split('/'));
-  const expected = Object.entries(manifest.files);
-  // Sizes first: they cost nothing and find most damage.
-  for (const [name, { bytes }] of expected) {
-    const found = await stat(onDisk(name)).catch(() => undefined);
-    if (!found?.isFile()) throw damaged(`${where}: file ${name} is missing; ${remedy}`);
-    if (found.size !== bytes) throw damaged(`${where}: file ${name} has ${found.size} bytes, not ${bytes}; ${remedy}`);
-  }
-  for (const [name, { sha256 }] of expected) {
-    const found = await hashFile(onDisk(name));
-    if (found.sha256 !== sha256) {
-      throw damaged(`${where}: file ${name} has SHA-256 ${found.sha256}, not ${sha256}; ${remedy}`);
-    }
-  }
-}
-
-async function listFiles(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(join(folder, sep).length).replaceAll(sep, '/'))
-    .filter((name) => name !== MANIFEST_FILE && !name.endsWith('.partial'))
-    .sort();
-}
-
-function invalid(problem: string): AttuneError {
+export function invalidPolicy(problem: string): AttuneError {
   return new AttuneError(`policy package: ${problem}`, { code: 'invalid_policy' });
 }
 
-function damaged(message: string): AttuneError {
+/** Where a file of a package is not what its manifest says. */
+export function damagedPolicy(id: string, problem: string): AttuneError {
+  const message = `policy ${id}: ${problem}; fetch or publish the policy again`;
   return new AttuneError(message, { status: 500, code: 'damaged_policy', retry: false });
 }

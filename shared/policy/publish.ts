@@ -9,14 +9,15 @@ import { AttuneError } from '../error.ts';
 import { newId } from '../id.ts';
 import type { Architecture } from './architecture.ts';
 import { readCheckpoint } from './checkpoint.ts';
+import { hashFiles, readManifest, writeManifest } from './files.ts';
 import { writePolicyGraphs } from './graph.ts';
 import { layWeights } from './layout.ts';
-import { hashFiles, type Manifest, readManifest, writeManifest } from './manifest.ts';
+import type { Manifest } from './manifest.ts';
 import { choosePrecision } from './precision/choose.ts';
 import type { PrecisionName } from './precision/precision.ts';
 import { registerPolicy } from './registry.ts';
 import { type Weights, writeSafetensors } from './safetensors.ts';
-import type { PolicyStore } from './store.ts';
+import type { PolicyShelf } from './shelf.ts';
 import { Tokenizer } from './tokenizer.ts';
 
 /** What goes into a package unchanged from the checkpoint or policy that it comes from. */
@@ -30,7 +31,7 @@ const KEPT = [
 ];
 
 export type Publication = {
-  store: PolicyStore;
+  shelf: PolicyShelf;
   db: Database;
   name: string;
   /** folder with config.json and the tokenizer's files */
@@ -49,9 +50,9 @@ export type Publication = {
 
 /** Publishes and returns the new policy's id. Nothing of it stays where anything fails. */
 export async function publishPolicy(publication: Publication): Promise<string> {
-  const { store, db, name, from, architecture, weights, about } = publication;
+  const { shelf, db, name, from, architecture, weights, about } = publication;
   const id = newId('pol_');
-  const draft = await store.draft();
+  const draft = await shelf.draft();
   try {
     for (const file of KEPT)
       if (existsSync(path.join(from, file))) await copyFile(path.join(from, file), path.join(draft, file));
@@ -78,7 +79,7 @@ export async function publishPolicy(publication: Publication): Promise<string> {
       created_at: new Date().toISOString(),
     };
     await writeManifest(draft, manifest);
-    await store.publish(draft, id);
+    await shelf.publish(draft, id);
     await registerPolicy(db, {
       id,
       name,
@@ -89,7 +90,7 @@ export async function publishPolicy(publication: Publication): Promise<string> {
     });
     return id;
   } catch (error) {
-    await store.discard(draft);
+    await shelf.discard(draft);
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC')
       throw new AttuneError('policies: the disk is full; nothing was published. Free some space and try again', {
         status: 507,
@@ -126,7 +127,7 @@ export type ImportOptions = Pick<Publication, 'precision' | 'isPrecisionDemanded
 /** Imports a checkpoint in Hugging Face layout. */
 export async function importPolicy(
   db: Database,
-  store: PolicyStore,
+  shelf: PolicyShelf,
   folder: string,
   name: string,
   options: ImportOptions = {},
@@ -134,7 +135,7 @@ export async function importPolicy(
   const { origin = { source: `imported: ${name}` }, ...precision } = options;
   const { architecture, weights } = await readCheckpoint(folder);
   return publishPolicy({
-    store,
+    shelf,
     db,
     name,
     from: folder,

@@ -5,6 +5,7 @@ import { desc, eq, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { activations, policies } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
+import { writeEvent } from '../webhooks/event.ts';
 
 /** NOTIFY channel for anything that edges show or serve: policies and rounds. */
 export const NEWS = 'attune_news';
@@ -35,13 +36,15 @@ export async function activePolicyId(db: Database): Promise<string | null> {
 export async function activatePolicy(db: Database, id: string, reason: string): Promise<void> {
   await findPolicy(db, id);
   await db.transaction(async (transaction) => {
+    const previous = await activePolicyId(transaction);
     await transaction.insert(activations).values({ policy_id: id, reason });
+    await writeEvent(transaction, 'policy.activated', { id, reason, previous });
     await transaction.execute(sql`select pg_notify(${NEWS}, ${id})`);
   });
 }
 
-/** Makes the policy active that was so before the active one came, unless `check` of it throws; returns its id. */
-export async function rollbackPolicy(db: Database, check: (id: string) => Promise<unknown>): Promise<string> {
+/** The policy that a rollback would make active, and the active one that it leaves. */
+export async function previousPolicy(db: Database): Promise<{ id: string; active: string }> {
   const active = await activePolicyId(db);
   if (!active) throw new AttuneError('there is no active policy to roll back from', { status: 409, retry: false });
   // Going back twice goes back two policies: those that the latest rollbacks left are not returned to.
@@ -57,7 +60,13 @@ export async function rollbackPolicy(db: Database, check: (id: string) => Promis
       status: 409,
       retry: false,
     });
-  await check(before.policy_id);
-  await activatePolicy(db, before.policy_id, `rollback from ${active}`);
-  return before.policy_id;
+  return { id: before.policy_id, active };
+}
+
+/** Makes the previous policy active, unless `check` of it throws; returns its id. */
+export async function rollbackPolicy(db: Database, check: (id: string) => Promise<unknown>): Promise<string> {
+  const { id, active } = await previousPolicy(db);
+  await check(id);
+  await activatePolicy(db, id, `rollback from ${active}`);
+  return id;
 }

@@ -17,7 +17,7 @@ export type TokenizerFiles = {
   chatTemplate?: string;
 };
 
-const FILE_NAMES: Record<keyof TokenizerFiles, string> = {
+export const TOKENIZER_FILES: Record<keyof TokenizerFiles, string> = {
   tokenizer: 'tokenizer.json',
   tokenizerConfig: 'tokenizer_config.json',
   config: 'config.json',
@@ -60,7 +60,7 @@ export class Tokenizer {
         return undefined;
       });
     const texts = await Promise.all(
-      Object.entries(FILE_NAMES).map(async ([key, name]) => [key, await read(name)] as const),
+      Object.entries(TOKENIZER_FILES).map(async ([key, name]) => [key, await read(name)] as const),
     );
     const files = Object.fromEntries(texts) as Partial<TokenizerFiles>;
     if (files.tokenizer === undefined) {
@@ -178,14 +178,14 @@ function parse(files: TokenizerFiles, key: keyof TokenizerFiles): Record<string,
     value = null;
   }
   if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
-  throw invalid(FILE_NAMES[key], 'it is not a JSON object; download or export the checkpoint again');
+  throw invalid(TOKENIZER_FILES[key], 'it is not a JSON object; download or export the checkpoint again');
 }
 
 function check<T>(schema: z.ZodType<T>, files: TokenizerFiles, key: keyof TokenizerFiles): T {
   const parsed = schema.safeParse(parse(files, key));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
-  throw invalid(FILE_NAMES[key], `${issue.path.join('.')}: ${issue.message}; export the checkpoint again`);
+  throw invalid(TOKENIZER_FILES[key], `${issue.path.join('.')}: ${issue.message}; export the checkpoint again`);
 }
 
 function invalid(where: string, problem: string): AttuneError {
