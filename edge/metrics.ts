@@ -3,6 +3,7 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { ACTIVE_POLICY, ANSWER_TIMES } from './answer-times.ts';
 import type { Meter } from './generation/meter.ts';
 import type { Metrics } from './ports.ts';
 import { Rate } from './rate.ts';
@@ -15,8 +16,8 @@ const RESOLUTION = 5;
 /** vLLM's words for how a request ended. */
 const REASONS = { stop: 'stop', length: 'length', cancelled: 'abort', error: 'error' } as const;
 
-const SHORT = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-const LONG = [...SHORT, 30, 60, 120, 300, 600];
+const LONG = ANSWER_TIMES.buckets;
+const SHORT = LONG.filter((bound) => bound <= 10);
 const TOKENS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
 
 export type OpenMetrics = Metrics & { meter: Meter; close(): void };
@@ -58,16 +59,13 @@ export function openMetrics(limits: { maxQueue: number }): OpenMetrics {
     buckets: LONG,
   });
   const active = new Gauge({
-    name: 'attune_active_policy_info',
-    help: '1 for the policy that answers.',
+    ...ACTIVE_POLICY,
     registers,
     labelNames: ['policy'],
   });
   const answers = new Histogram({
-    name: 'attune_http_request_duration_seconds',
-    help: 'From a request to the beginning of its answer; a stream goes on after that.',
+    ...ANSWER_TIMES,
     registers,
-    buckets: LONG,
     labelNames: ['method', 'route', 'status'],
   });
   new Gauge({ name: 'attune_queue_limit', help: 'Generations that may wait.', registers }).set(limits.maxQueue);

@@ -28,13 +28,13 @@ export function toLora({ lora_rank: rank, lora_alpha: alpha, lora_targets: targe
   return rank > 0 ? { rank, alpha, targets, seed } : null;
 }
 
-/** The engine with a policy of the store; what is not to be trained gets no adapters. */
+/** The engine with a policy of the shelf; what is not to be trained gets no adapters. */
 export async function openPolicy(
-  { workshop: { settings, store }, how, plan }: Course,
+  { workshop: { settings, shelf }, how, plan }: Course,
   id: string,
   purpose: 'to train' | 'to score' = 'to score',
 ): Promise<Engine> {
-  const { weights } = await readCheckpoint(await store.folderOf(id));
+  const { weights } = await readCheckpoint(await shelf.folderOf(id));
   return openEngine({
     architecture: plan.architecture,
     weights,

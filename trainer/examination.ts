@@ -35,14 +35,14 @@ export async function examine(
 
 async function drawSamples(course: Course, engine: Engine, heldOut: TrainPair[]): Promise<SampleEvaluation> {
   const { workshop, record, how, plan } = course;
-  const { settings, store } = workshop;
+  const { settings, shelf } = workshop;
   const folder = path.resolve(settings.ATTUNE_HOME, 'rounds', `${record.roundId}-samples`);
   try {
     return await evaluateSamples({
       architecture: plan.architecture,
       heldOut,
       engine,
-      readParent: async () => (await readCheckpoint(await store.folderOf(plan.parent.id))).weights,
+      readParent: async () => (await readCheckpoint(await shelf.folderOf(plan.parent.id))).weights,
       openReference: () => openPolicy(course, plan.referenceId),
       effort: how.effort,
       seed: how.seed,

@@ -2,18 +2,17 @@
 // in their table, and one trainer at a time runs the next. A round whose trainer died is taken up again where it was;
 // one that has lost several is marked failed, and its pairs are new again.
 
-import path from 'node:path';
-import { and, asc, desc, eq, gt, inArray, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, notInArray, sql } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import { type Connection, connect, type Database, isUnreachable } from '../shared/database/connect.ts';
 import { LOCKS, tryLock } from '../shared/database/lock.ts';
-import { preferences, round_events, rounds } from '../shared/database/schema.ts';
+import { round_events, rounds } from '../shared/database/schema.ts';
+import { askIfDue } from '../shared/due.ts';
 import { AttuneError } from '../shared/error.ts';
 import { NEWS } from '../shared/policy/registry.ts';
-import { openFolderStore } from '../shared/policy/store.ts';
+import { openPolicies } from '../shared/policy/shelf.ts';
 import { completeRoundSettings, requestRound } from '../shared/round.ts';
 import type { Settings } from '../shared/settings.ts';
-import { countNewPairs } from './data/pairs.ts';
 import type { Workshop } from './plan.ts';
 import { Interruption, type Progress, RoundRecord, type RoundRow } from './record.ts';
 import { runRound } from './round.ts';
@@ -41,7 +40,7 @@ export async function startTrainer(settings: Settings, databaseUrl: string, watc
   await boss.start();
   await boss.createQueue(QUEUE);
   await boss.schedule(QUEUE, settings.TRAIN_SCHEDULE, {}, { tz: 'UTC' });
-  await boss.work(QUEUE, () => askIfDue(connection, settings));
+  await boss.work(QUEUE, () => askIfDue(connection.db, settings));
 
   let closed = false;
   let wake = () => {};
@@ -91,19 +90,28 @@ export async function trainOnce(settings: Settings, databaseUrl: string, watch: 
   }
 }
 
-async function openWorkshop(settings: Settings): Promise<Workshop> {
-  return { settings, store: await openFolderStore(path.join(settings.ATTUNE_HOME, 'policies')) };
+const OPEN: RoundRow['status'][] = ['queued', 'running'];
+
+/** What is queued or due now, round after round; returns those that ended. Where another trainer is at work, none. */
+export async function trainDue(settings: Settings, databaseUrl: string, watch: Watch): Promise<RoundRow[]> {
+  const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
+  const { db } = connection;
+  try {
+    const workshop = await openWorkshop(settings);
+    await askIfDue(db, settings);
+    const seen = new Set<string>();
+    do {
+      for (const { id } of await db.select().from(rounds).where(inArray(rounds.status, OPEN))) seen.add(id);
+    } while (await runNext(connection, workshop, watch));
+    const isEnded = and(inArray(rounds.id, [...seen]), notInArray(rounds.status, OPEN));
+    return await db.select().from(rounds).where(isEnded).orderBy(asc(rounds.id));
+  } finally {
+    await connection.close();
+  }
 }
 
-/** At the cron's tick: asks for a round where enough new pairs have come and none waits or runs. */
-export async function askIfDue({ db }: Connection, settings: Settings): Promise<void> {
-  const open = await db.$count(rounds, inArray(rounds.status, ['queued', 'running']));
-  if (open > 0) return;
-  const [last] = await db.select().from(rounds).orderBy(desc(rounds.id)).limit(1);
-  // What failed on these pairs would fail again on them: a round of its own waits for others.
-  const since = last?.trigger === 'schedule' && last.status === 'failed' ? last.created_at : null;
-  if (since && (await db.$count(preferences, gt(preferences.created_at, since))) === 0) return;
-  if ((await countNewPairs(db)) >= settings.TRAIN_MIN_PAIRS) await requestRound(db, 'schedule', {});
+async function openWorkshop(settings: Settings): Promise<Workshop> {
+  return { settings, shelf: await openPolicies(settings) };
 }
 
 /** Runs the oldest queued round where no other trainer is at work. Returns whether it ran one. */

@@ -4,6 +4,7 @@ import { and, eq, sql } from 'drizzle-orm';
 import type { Database } from '../shared/database/connect.ts';
 import { round_events, round_metrics, rounds } from '../shared/database/schema.ts';
 import { NEWS } from '../shared/policy/registry.ts';
+import { writeEvent } from '../shared/webhooks/event.ts';
 
 export type RoundRow = typeof rounds.$inferSelect;
 type Changes = Partial<typeof rounds.$inferInsert>;
@@ -31,13 +32,14 @@ export class RoundRecord {
     this.watch({ stage, done: 0, total: 0, note: message });
   }
 
-  async change(changes: Changes): Promise<void> {
-    const held = await this.db
+  async change(changes: Changes, db: Database = this.db): Promise<RoundRow> {
+    const [held] = await db
       .update(rounds)
       .set(changes)
       .where(and(eq(rounds.id, this.roundId), eq(rounds.status, 'running')))
-      .returning({ id: rounds.id });
-    if (held.length === 0) throw new Error(`internal: ${this.roundId} is no longer running; another trainer ended it`);
+      .returning();
+    if (!held) throw new Error(`internal: ${this.roundId} is no longer running; another trainer ended it`);
+    return held;
   }
 
   async say(
@@ -75,8 +77,11 @@ export class RoundRecord {
     await this.change({ stage, ...changes });
     await this.say('stage', changes.reason ?? stage, { stage, status }, status === 'failed' ? 'error' : 'info');
     // Last: whoever waits for the end finds everything else written.
-    await this.change({ status, finished_at: new Date() });
-    await this.db.execute(sql`select pg_notify(${NEWS}, ${this.roundId})`);
+    await this.db.transaction(async (transaction) => {
+      const { policy_id, metrics, reason } = await this.change({ status, finished_at: new Date() }, transaction);
+      await writeEvent(transaction, `round.${status}`, { id: this.roundId, policy: policy_id, metrics, reason });
+      await transaction.execute(sql`select pg_notify(${NEWS}, ${this.roundId})`);
+    });
   }
 }
 

@@ -14,9 +14,11 @@ export type Connection = {
   close(): Promise<void>;
 };
 
-export function connect(url: string, options: { max?: number; name?: string } = {}): Connection {
+export function connect(url: string, options: { max?: number; name?: string; fetchTypes?: boolean } = {}): Connection {
   const sql = postgres(url, {
     max: options.max ?? 10,
+    // Types of one's own would be asked for on each new connection: a Worker has one for each request.
+    fetch_types: options.fetchTypes ?? true,
     connect_timeout: 10,
     onnotice: () => {},
     connection: { application_name: options.name ?? 'attune' },

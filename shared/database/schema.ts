@@ -8,6 +8,7 @@ import {
   boolean,
   check,
   customType,
+  doublePrecision,
   index,
   integer,
   jsonb,
@@ -236,4 +237,49 @@ export const round_metrics = pgTable(
     created_at: createdAt(),
   },
   (table) => [primaryKey({ columns: [table.round_id, table.step, table.split] })],
+);
+
+export type WebhookType = 'policy.activated' | 'round.succeeded' | 'round.failed';
+
+/**
+ * What WEBHOOK_URL is told, written together with what it tells of. Rows stay for some days, delivered or not: whoever
+ * writes one does not know whether anybody delivers (shared/webhooks/event.ts removes them).
+ */
+export const webhook_events = pgTable(
+  'webhook_events',
+  {
+    id: text().primaryKey(),
+    type: text().$type<WebhookType>().notNull(),
+    data: jsonb().$type<Record<string, unknown>>().notNull(),
+    attempts: integer().notNull().default(0),
+    /** When to try next. Whoever tries moves it past the try, so that the death of one only delays it. */
+    next_at: timestamp({ withTimezone: true, mode: 'date' }).notNull().defaultNow(),
+    delivered_at: timestamp({ withTimezone: true, mode: 'date' }),
+    given_up_at: timestamp({ withTimezone: true, mode: 'date' }),
+    last_error: text(),
+    created_at: createdAt(),
+  },
+  (table) => [index('webhook_events_due').on(table.next_at).where(sql`delivered_at is null and given_up_at is null`)],
+);
+
+/** What all Workers have answered, for GET /metrics: isolates cannot be scraped. One row for each bucket of seconds. */
+export const answer_counts = pgTable(
+  'answer_counts',
+  {
+    method: text().notNull(),
+    route: text().notNull(),
+    status: integer().notNull(),
+    /** place of the bucket in edge/answer-times.ts; the one after the last has what took longer */
+    bucket: integer().notNull(),
+    count: bigint({ mode: 'number' }).notNull(),
+    seconds: doublePrecision().notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.method, table.route, table.status, table.bucket] })],
+);
+
+/** The queue's messages that answer_counts holds, for a day: a queue may deliver a message twice. */
+export const answer_batches = pgTable(
+  'answer_batches',
+  { id: text().primaryKey(), created_at: createdAt() },
+  (table) => [index('answer_batches_created').on(table.created_at)],
 );

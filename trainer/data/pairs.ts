@@ -1,10 +1,11 @@
 // Which pairs a round learns from: those no finished round has used, a replay of older ones, and the held-out ones.
 // Held-out is decided by a hash of the prompt alone, so a prompt that was ever held out is never trained on.
 
-import { and, desc, eq, inArray, ne, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
-import { generations, type Prompt, preferences, round_pairs, rounds } from '../../shared/database/schema.ts';
+import { generations, type Prompt, preferences, round_pairs } from '../../shared/database/schema.ts';
 import { PLAIN } from '../../shared/decoder/sampling.ts';
+import { isStrict, wasUsed } from '../../shared/due.ts';
 import { hashContent } from '../../shared/hash.ts';
 import type { Settings } from '../../shared/settings.ts';
 
@@ -73,20 +74,6 @@ export async function pairsOfRound(db: Database, roundId: string): Promise<Selec
 function byId(a: Selected, b: Selected): number {
   return a.id < b.id ? 1 : -1;
 }
-
-/** How many strict preferences no finished round has used yet, held-out ones included. */
-export async function countNewPairs(db: Database): Promise<number> {
-  const [row] = await db
-    .select({ n: sql<number>`count(*)::int` })
-    .from(preferences)
-    .where(and(isStrict, sql`not ${wasUsed}`));
-  return row?.n ?? 0;
-}
-
-const isStrict = and(inArray(preferences.choice, ['a', 'b']), ne(preferences.chosen, preferences.rejected));
-const wasUsed = sql`exists (
-  select 1 from ${round_pairs} join ${rounds} on ${rounds.id} = ${round_pairs.round_id}
-  where ${round_pairs.preference_id} = ${preferences.id} and ${rounds.status} = 'succeeded')`;
 
 async function findCandidates(db: Database, most: number): Promise<(Candidate & { replay: boolean })[]> {
   const select = (used: boolean, limit: number) =>

@@ -1,0 +1,91 @@
+// What may be late, in a real workerd with its real queue: statistics, webhooks and the cron.
+
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { sql } from 'drizzle-orm';
+import { createTestHarness } from 'wrangler';
+import { openBareDatabase } from '../shared/database/bare.ts';
+import { answer_counts, preferences, rounds, webhook_events } from '../shared/database/schema.ts';
+import { newId } from '../shared/id.ts';
+import { activatePolicy, registerPolicy } from '../shared/policy/registry.ts';
+import { Receiver, until } from '../shared/webhooks/receiver.ts';
+
+const { db, url: databaseUrl } = await openBareDatabase();
+const receiver = await new Receiver().open();
+await registerPolicy(db, { id: 'pol_a', name: 'a', manifest: {} });
+
+Object.assign(process.env, {
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+  WRANGLER_SEND_METRICS: 'false',
+  WRANGLER_WRITE_LOGS: 'false',
+});
+const server = createTestHarness({
+  root: fileURLToPath(new URL('..', import.meta.url)),
+  workers: [
+    {
+      config: {
+        name: 'late',
+        main: 'e2e/late-worker.ts',
+        compatibility_date: '2026-10-01',
+        compatibility_flags: ['nodejs_compat'],
+        vars: receiver.settings,
+        hyperdrive: [{ binding: 'HYPERDRIVE', id: '0', localConnectionString: databaseUrl }],
+        queues: {
+          producers: [{ binding: 'LATE', queue: 'late' }],
+          consumers: [{ queue: 'late', max_batch_size: 100, max_batch_timeout: 1, max_retries: 3 }],
+        },
+      },
+    },
+  ],
+});
+await server.listen();
+after(() => server.close());
+const worker = server.getWorker();
+const tick = (scheduledTime = new Date()) => worker.scheduled({ scheduledTime, cron: '* * * * *' });
+
+test('two hundred requests at once are all counted, in a few messages', { timeout: 60_000 }, async () => {
+  const answers = await Promise.all(Array.from({ length: 200 }, () => worker.fetch('http://x/')));
+  for (const answer of answers) assert.equal(await answer.text(), 'counted');
+  const counted = async () => (await db.select().from(answer_counts))[0]?.count ?? 0;
+  await until(async () => (await counted()) === 200, 30_000);
+  const text = await (await worker.fetch('http://x/metrics')).text();
+  const labels = 'method="GET",route="/counted",status="200"';
+  assert.match(text, new RegExp(`_bucket\\{le="0.1",${labels}\\} 0\n`));
+  assert.match(text, new RegExp(`_bucket\\{le="0.25",${labels}\\} 200\n`));
+  assert.match(text, new RegExp(`_sum\\{${labels}\\} 50\n`));
+});
+
+test('the cron asks for a round that is due', { timeout: 60_000 }, async () => {
+  const id = newId('pref_');
+  const pair = { prompt: 'x', chosen: 'yes', rejected: 'no', content_hash: id };
+  await db.insert(preferences).values({ id, source: 'raw', choice: 'a', rater: 'x', ...pair });
+  await tick();
+  await tick();
+  const asked = await db.select().from(rounds);
+  assert.deepEqual(
+    asked.map(({ trigger, status }) => [trigger, status]),
+    [['schedule', 'queued']],
+  );
+});
+
+test('a webhook goes from the cron through the queue to its receiver, signed', { timeout: 60_000 }, async () => {
+  await activatePolicy(db, 'pol_a', 'from a Worker');
+  await tick();
+  await until(() => receiver.received.length === 1, 30_000);
+  assert.deepEqual(receiver.received[0]!.body.data, { id: 'pol_a', reason: 'from a Worker', previous: null });
+  await until(async () => (await db.$count(webhook_events, sql`delivered_at is not null`)) === 1);
+});
+
+test('what its receiver refuses the queue tries again by itself, until it is taken', { timeout: 60_000 }, async () => {
+  receiver.received.length = 0;
+  receiver.answer = (response) => response.writeHead(receiver.received.length === 1 ? 500 : 204).end();
+  await activatePolicy(db, 'pol_a', 'refused once');
+  await tick();
+  await until(() => receiver.received.length === 2, 30_000);
+  const [first, second] = receiver.received;
+  assert.equal(first!.id, second!.id);
+  assert.ok(second!.timestamp - first!.timestamp >= 5);
+  await until(async () => (await db.$count(webhook_events, sql`delivered_at is null`)) === 0);
+  assert.deepEqual(receiver.refused, []);
+});

@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { after, beforeEach, test } from 'node:test';
+import { eq, sql } from 'drizzle-orm';
+import { openBareDatabase } from '../database/bare.ts';
+import { connect } from '../database/connect.ts';
+import { activations, policies, webhook_events } from '../database/schema.ts';
+import { activatePolicy, registerPolicy } from '../policy/registry.ts';
+import { readSettings } from '../settings.ts';
+import { followWebhooks } from './follow.ts';
+import { Receiver, until } from './receiver.ts';
+
+const connection = await openBareDatabase();
+const { db, url } = connection;
+const receiver = await new Receiver().open();
+const settings = readSettings(receiver.settings);
+await registerPolicy(db, { id: 'pol_a', name: 'a', manifest: {} });
+
+beforeEach(async () => {
+  await db.delete(webhook_events);
+  receiver.received.length = 0;
+  receiver.answer = (response) => response.writeHead(204).end();
+});
+
+const activate = (reason: string) => activatePolicy(db, 'pol_a', reason);
+const row = async () => (await db.select().from(webhook_events))[0]!;
+
+/** A deliverer with connections of its own, as another process has. */
+async function follow() {
+  const own = connect(url, { max: 3 });
+  const webhooks = await followWebhooks(own, settings);
+  let isOpen = true;
+  const close = async () => {
+    if (!isOpen) return;
+    isOpen = false;
+    await webhooks.close();
+    await own.close();
+  };
+  after(close);
+  return { close };
+}
+
+test('a policy that becomes active is told of at once, and what came before a deliverer was there too', async () => {
+  await activate('first');
+  const { close } = await follow();
+  await until(() => receiver.received.length === 1);
+  const began = performance.now();
+  await activate('second');
+  await until(() => receiver.received.length === 2);
+  assert.ok(performance.now() - began < 1500, 'woken by NOTIFY, not by the timer');
+  assert.deepEqual(receiver.received[1]!.body.data, { id: 'pol_a', reason: 'second', previous: 'pol_a' });
+  await close();
+});
+
+test('what failed is tried again by itself, five seconds later', { timeout: 20_000 }, async () => {
+  receiver.answer = (response) => response.writeHead(receiver.received.length === 1 ? 500 : 204).end();
+  const { close } = await follow();
+  await activate('once more');
+  await until(async () => (await row()).delivered_at !== null, 15_000);
+  assert.equal(new Set(receiver.received.map(({ id }) => id)).size, 1);
+  assert.equal((await row()).attempts, 2);
+  await close();
+});
+
+test('ten deliverers tell each event once when all goes well', async () => {
+  const all = await Promise.all(Array.from({ length: 10 }, follow));
+  for (let at = 0; at < 50; at++) await activate(`event ${at}`);
+  const open = () => db.$count(webhook_events, sql`delivered_at is null`);
+  await until(async () => (await open()) === 0);
+  for (const { close } of all) await close();
+  assert.equal(receiver.received.length, 50);
+  assert.equal(new Set(receiver.received.map(({ body }) => body.data.reason)).size, 50);
+});
+
+test('a deliverer that is killed only delays its event, which another tells under the same id', async () => {
+  receiver.answer = () => {};
+  await activate('killed');
+  const code = `
+    import { connect } from '${import.meta.resolve('../database/connect.ts')}';
+    import { followWebhooks } from '${import.meta.resolve('./follow.ts')}';
+    await followWebhooks(connect('${url}'), ${JSON.stringify(receiver.settings)});`;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', code], { stdio: 'inherit' });
+  await until(() => receiver.received.length === 1);
+  child.kill('SIGKILL');
+  await new Promise((resolve) => child.once('exit', resolve));
+  const left = await row();
+  assert.equal(left.delivered_at, null);
+  assert.ok(left.next_at.getTime() > Date.now() + 30_000, 'nobody tries while it may still be at it');
+
+  receiver.answer = (response) => response.writeHead(204).end();
+  await db.update(webhook_events).set({ next_at: sql`now()` });
+  const { close } = await follow();
+  await until(async () => (await row()).delivered_at !== null);
+  assert.deepEqual(
+    receiver.received.map(({ id }) => id),
+    [left.id, left.id],
+  );
+  await close();
+});
+
+test('closing does not wait for a receiver that hangs, and leaves the event for others', async () => {
+  receiver.answer = () => {};
+  const { close } = await follow();
+  await activate('hanging');
+  await until(() => receiver.received.length === 1);
+  const began = performance.now();
+  await close();
+  assert.ok(performance.now() - began < 3000);
+  const left = await row();
+  assert.equal(left.last_error, 'the deliverer was stopped');
+  assert.ok(left.next_at.getTime() < Date.now() + 10_000);
+});
+
+test('activating a policy waits for no receiver, and without WEBHOOK_URL nothing is sent', async () => {
+  receiver.answer = () => {};
+  const { close } = await follow();
+  const began = performance.now();
+  await activate('quick');
+  assert.ok(performance.now() - began < 2000);
+  await close();
+  const none = await followWebhooks(connection, readSettings({}));
+  await none.close();
+});
+
+test('an event is there with its activation or not at all', async () => {
+  const before = await db.$count(activations);
+  // Longer than what NOTIFY takes, so that the transaction fails at its very end.
+  const id = `pol_${'x'.repeat(8000)}`;
+  await registerPolicy(db, { id, name: 'long', manifest: {} });
+  await assert.rejects(activatePolicy(db, id, 'undone'));
+  await assert.rejects(activatePolicy(db, 'pol_none', 'unknown'), /there is no policy pol_none/);
+  assert.equal(await db.$count(webhook_events), 0);
+  await db.execute('alter table webhook_events rename to elsewhere');
+  await assert.rejects(activate('without its event'));
+  await db.execute('alter table elsewhere rename to webhook_events');
+  assert.equal(await db.$count(activations), before);
+});
+
+test('events that nobody delivers are gone after three days', async () => {
+  await activate('old');
+  await activate('older');
+  await db.update(webhook_events).set({ created_at: sql`now() - interval '73 hours'` });
+  await activate('new');
+  const rows = await db.select().from(webhook_events);
+  assert.deepEqual(
+    rows.map(({ data }) => data.reason),
+    ['new'],
+  );
+  assert.equal(await db.$count(policies, eq(policies.id, 'pol_a')), 1);
+});
