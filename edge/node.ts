@@ -1,32 +1,37 @@
-// The API on Node: connects its ports to Postgres, the policy store and ONNX Runtime, and listens.
+// The API on Node: connects its ports to Postgres, the policy store and ONNX Runtime, and listens. Run as it is
+// (`node edge/node.ts`) it is what a container runs: it has no Postgres of its own, and refuses to start without one.
 
 import { readFile } from 'node:fs/promises';
 import type { Server, ServerOptions } from 'node:http';
 import type { Socket } from 'node:net';
-import path from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { connect } from '../shared/database/connect.ts';
+import { migrateDatabase } from '../shared/database/migrate.ts';
 import { AttuneError } from '../shared/error.ts';
-import { openFolderStore } from '../shared/policy/store.ts';
-import type { Settings } from '../shared/settings.ts';
+import { ensurePolicy } from '../shared/policy/default.ts';
+import { openPolicies } from '../shared/policy/shelf.ts';
+import { runProgram, untilStopped } from '../shared/program.ts';
+import { readSettings, type Settings } from '../shared/settings.ts';
+import { followWebhooks } from '../shared/webhooks/follow.ts';
 import { createApp } from './app.ts';
 import { openInference } from './generation/slots.ts';
 import { openMetrics } from './metrics.ts';
 import { followPolicies } from './news.ts';
+import type { Compute } from './ports.ts';
 
 export type Edge = { url: string; close(): Promise<void> };
 
-const DOCS_FILES: Record<string, string> = {
-  'swagger-ui.css': 'text/css',
-  'swagger-ui-bundle.js': 'text/javascript',
-};
+/** Milliseconds that streams in progress get to end when the process is told to. */
+export const DRAIN = 10_000;
+
+const COMPUTE: Compute = { place: 'node', reason: 'this process has ONNX Runtime' };
 
 export async function startEdge(settings: Settings, databaseUrl: string): Promise<Edge> {
   const connection = connect(databaseUrl, { name: 'attune edge' });
-  const store = await openFolderStore(path.join(settings.ATTUNE_HOME, 'policies'));
+  const shelf = await openPolicies(settings);
   const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE });
   const inference = openInference({
-    folderOf: store.folderOf,
+    folderOf: shelf.folderOf,
     threads: settings.SERVE_THREADS,
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
@@ -34,16 +39,23 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     meter: metrics.meter,
   });
   const news = await followPolicies(connection, inference);
-  const app = createApp({ db: connection.db, inference, settings, waitForNews: news.wait, metrics });
-  app.get('/docs/:file', async (context) => {
-    const file = context.req.param('file');
-    const type = DOCS_FILES[file];
-    if (!type) return context.notFound();
-    const source = new URL(import.meta.resolve(`swagger-ui-dist/${file}`));
-    return context.body(await readFile(source), 200, { 'content-type': type, 'cache-control': 'max-age=86400' });
+  const webhooks = await followWebhooks(connection, settings);
+  const app = createApp({
+    db: connection.db,
+    inference,
+    settings,
+    async serving() {
+      const policy = inference.active()?.id ?? null;
+      return { policy, compute: policy === null ? null : COMPUTE };
+    },
+    place: async () => COMPUTE,
+    docsFile: async (name) => new Response(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))),
+    waitForNews: news.wait,
+    metrics,
   });
 
   const closePorts = async () => {
+    await webhooks.close();
     await news.close();
     await inference.close();
     await connection.close();
@@ -62,16 +74,32 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
   return {
     url: `http://${host}:${port}`,
     async close() {
-      // Streams in progress get ten seconds to end; new connections are refused at once.
+      // Streams in progress get some time to end; new connections are refused at once.
       const ended = new Promise((resolve) => server.close(resolve));
-      const impatience = setTimeout(() => server.closeAllConnections(), 10_000);
-      server.closeIdleConnections();
+      const impatience = setTimeout(() => server.closeAllConnections(), DRAIN);
+      // Kept-alive connections become idle one by one, and nobody closes those that do so after this.
+      const sweeping = setInterval(() => server.closeIdleConnections(), 50);
       for (const socket of silent) socket.destroy();
       await ended;
+      clearInterval(sweeping);
       clearTimeout(impatience);
       await closePorts();
     },
   };
+}
+
+/** The API with a policy to serve, until told to stop; streams in progress end first. */
+export async function serve(settings: Settings, databaseUrl: string, stopped: Promise<string>): Promise<void> {
+  const connection = connect(databaseUrl, { max: 2 });
+  const shelf = await openPolicies(settings);
+  await ensurePolicy(connection, shelf, settings.PRECISION, () =>
+    console.log('attune: policy: converting the default policy, stories15M; a few seconds, once'),
+  );
+  await connection.close();
+  const edge = await startEdge(settings, databaseUrl);
+  console.log(`attune: serving at ${edge.url}`);
+  console.log(`attune: stopping (${await stopped})`);
+  await edge.close();
 }
 
 /** Connections on which nothing was asked yet, as browsers open them to be quick later: a server does not call them idle. */
@@ -107,5 +135,20 @@ function listen(fetch: (request: Request) => Response | Promise<Response>, setti
       );
     });
     server.listen({ host: settings.HOST, port: settings.PORT, backlog: BACKLOG }, () => resolve(server));
+  });
+}
+
+if (import.meta.main) {
+  await runProgram(async () => {
+    const stopped = untilStopped();
+    const settings = readSettings(process.env);
+    if (!settings.DATABASE_URL)
+      throw new AttuneError(
+        'settings: DATABASE_URL: not set; give the URL of the Postgres that all edges and the trainer share (`attune serve` brings one of its own)',
+        { code: 'invalid_settings' },
+      );
+    await migrateDatabase(settings.DATABASE_URL);
+    await serve(settings, settings.DATABASE_URL, stopped);
+    process.exit(0);
   });
 }

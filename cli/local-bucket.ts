@@ -1,0 +1,100 @@
+// The R2 bucket that `wrangler dev` keeps in a folder, filled from this machine's policies while both run: whatever the
+// Worker may compute itself is there within a second of its row in Postgres. Larger policies are not copied. It is a
+// program of its own, since what writes such a bucket ends its process by itself at the first signal.
+
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { R2Bucket } from '@cloudflare/workers-types';
+import { asc, eq } from 'drizzle-orm';
+import { servingBytes } from '../edge/cloudflare/package.ts';
+import { type Connection, connect, isUnreachable } from '../shared/database/connect.ts';
+import { policies } from '../shared/database/schema.ts';
+import { manifestSchema } from '../shared/policy/manifest.ts';
+import { activePolicyId, NEWS } from '../shared/policy/registry.ts';
+import { openPolicies, type PolicyShelf } from '../shared/policy/shelf.ts';
+import { openR2Store } from '../shared/policy/store/r2.ts';
+import type { PolicyStore } from '../shared/policy/store/store.ts';
+import { sendPackage } from '../shared/policy/store/transfer.ts';
+import { runProgram } from '../shared/program.ts';
+import { readSettings } from '../shared/settings.ts';
+import { type Companion, startCompanion } from './companion.ts';
+import { WRANGLER_CONFIG, WRANGLER_ENVIRONMENT } from './wrangler.ts';
+
+const LOOK_EVERY = 1000;
+const FILLED = 'filled';
+
+/** Resolves when all that is there by now is copied into wrangler's folder of local state. */
+export function keepBucket(state: string, databaseUrl: string, env: NodeJS.ProcessEnv): Promise<Companion> {
+  return startCompanion({
+    name: 'the copying of policies',
+    args: [fileURLToPath(import.meta.url), state],
+    env: { ...env, ...WRANGLER_ENVIRONMENT, DATABASE_URL: databaseUrl },
+    isReady: (message) => message === FILLED,
+  });
+}
+
+async function fill(state: string): Promise<void> {
+  const settings = readSettings(process.env);
+  const connection = connect(settings.DATABASE_URL!, { name: 'attune dev-worker', max: 3 });
+  const shelf = await openPolicies(settings);
+  const copy = copier(connection, shelf, openR2Store(await openBucket(state)), settings.WORKER_POLICY_BYTES);
+  let copying = Promise.resolve();
+  const look = () => {
+    copying = copying.then(copy).catch((error: unknown) => {
+      if (!isUnreachable(error)) console.error('internal: copying policies failed:', error);
+    });
+    return copying;
+  };
+  await connection.sql.listen(NEWS, look);
+  setInterval(look, LOOK_EVERY);
+  await look();
+  process.send?.(FILLED);
+}
+
+/** Each call copies what was not known at the last one. */
+function copier({ db }: Connection, shelf: PolicyShelf, store: PolicyStore, mostBytes: number): () => Promise<void> {
+  const done = new Set<string>();
+  const refused = new Set<string>();
+  const copy = async (id: string) => {
+    const [row] = await db.select({ manifest: policies.manifest }).from(policies).where(eq(policies.id, id));
+    if (servingBytes(manifestSchema.parse(row?.manifest)) <= mostBytes && !(await store.manifest(id)))
+      await sendPackage(store, await shelf.folderOf(id));
+    done.add(id);
+  };
+  return async () => {
+    const [active, rows] = await Promise.all([
+      activePolicyId(db),
+      db.select({ id: policies.id }).from(policies).orderBy(asc(policies.id)),
+    ]);
+    // The active one first: it is asked for.
+    for (const id of new Set([...(active ? [active] : []), ...rows.map(({ id }) => id)])) {
+      if (done.has(id)) continue;
+      try {
+        await copy(id);
+      } catch (error) {
+        if (isUnreachable(error)) throw error;
+        if (!refused.has(id)) console.error(`policy: ${id} is not in the Worker's bucket: ${(error as Error).message}`);
+        refused.add(id);
+      }
+    }
+  };
+}
+
+/** The bucket alone: the proxy of the whole configuration would start its Durable Objects and queues a second time. */
+async function openBucket(state: string): Promise<R2Bucket> {
+  const { getPlatformProxy, unstable_readConfig } = await import('wrangler');
+  const { name, compatibility_date, r2_buckets } = unstable_readConfig({ config: WRANGLER_CONFIG });
+  const configPath = path.join(state, 'bucket.json');
+  await mkdir(state, { recursive: true });
+  await writeFile(configPath, JSON.stringify({ name, compatibility_date, r2_buckets }));
+  const { env } = await getPlatformProxy<{ POLICIES: R2Bucket }>({
+    configPath,
+    persist: { path: path.join(state, 'v3') },
+    remoteBindings: false,
+    envFiles: [],
+  });
+  return env.POLICIES;
+}
+
+if (import.meta.main) await runProgram(() => fill(process.argv[2]!));

@@ -1,0 +1,180 @@
+// The Kubernetes manifests: valid by Kubernetes's own schema, and in agreement with the images and with the settings.
+
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parseAllDocuments } from 'yaml';
+import { DRAIN } from '../edge/node.ts';
+import { describeSettings, readSettings } from '../shared/settings.ts';
+import { environmentOf, lastOf, readDockerfile } from './dockerfile.ts';
+import type { Json } from './stage.ts';
+import { bringTool } from './tool.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const FOLDER = path.join(ROOT, 'docs', 'kubernetes');
+const KUBERNETES = '1.37.0';
+
+const parse = (text: string): Json[] => parseAllDocuments(text).map((document) => document.toJS());
+const [kustomization] = parse(readFileSync(path.join(FOLDER, 'kustomization.yaml'), 'utf8')) as [Json];
+const manifests: Json[] = kustomization.resources.flatMap((name: string) =>
+  parse(readFileSync(path.join(FOLDER, name), 'utf8')),
+);
+const find = (kind: string, name: string): Json =>
+  manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
+
+const deployment = find('Deployment', 'attune-edge');
+const cronJob = find('CronJob', 'attune-trainer');
+const edge = deployment.spec.template.spec;
+const trainer = cronJob.spec.jobTemplate.spec.template.spec;
+
+const kubeconform = bringTool({
+  name: 'kubeconform',
+  from: { go: 'github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0' },
+});
+const kustomize = bringTool({ name: 'kustomize', from: { go: 'sigs.k8s.io/kustomize/kustomize/v5@v5.8.1' } });
+// Only its schemas are used: Kubernetes's own, with fields that it does not know refused.
+const schemas = bringTool({ name: 'kubernetes-validate', from: { pip: `kubernetes-validate==${KUBERNETES}` } });
+const missing = [kubeconform, kustomize, schemas].flatMap((tool) => ('missing' in tool ? [tool.missing] : []));
+const pathOf = (tool: typeof schemas) => (tool as { path: string }).path;
+
+/** kubeconform wants each kind's schema in one file that refers to no other. */
+function writeSchemas(kinds: { apiVersion: string; kind: string }[]): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'attune-schemas-'));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  const source = path.join(
+    ...[path.dirname(path.dirname(pathOf(schemas))), 'kubernetes_validate', 'kubernetes-json-schema'],
+    `v${KUBERNETES}-local-strict`,
+  );
+  const read = (name: string) => readFileSync(path.join(source, `${name}.json`), 'utf8');
+  const { $defs } = JSON.parse(read('_definitions')) as Json;
+  for (const { apiVersion, kind } of kinds) {
+    const [group, version] = apiVersion.includes('/') ? apiVersion.split('/') : [null, apiVersion];
+    const name = [kind.toLowerCase(), group?.split('.')[0], version].filter(Boolean).join('-');
+    const { $id: _, ...schema } = JSON.parse(read(name).replaceAll('/api/_definitions.json#', '#')) as Json;
+    writeFileSync(path.join(folder, `${name}.json`), JSON.stringify({ ...schema, $defs }));
+  }
+  return folder;
+}
+
+test('kustomize puts all manifests together, and each is valid by the schema, strictly', {
+  skip: missing.length > 0 && missing.join('; '),
+}, () => {
+  const built = spawnSync(pathOf(kustomize), ['build', FOLDER], { encoding: 'utf8' });
+  assert.equal(built.status, 0, built.stderr);
+  assert.ok(built.stdout.includes('image: registry.example.com/attune-edge:'));
+  const folder = writeSchemas(manifests);
+  const validate = (text: string) =>
+    spawnSync(
+      pathOf(kubeconform),
+      ['-strict', '-summary', '-schema-location', `${folder}/{{.ResourceKind}}{{.KindSuffix}}.json`, '-'],
+      { input: text, encoding: 'utf8' },
+    );
+  const { status, stdout } = validate(built.stdout);
+  assert.equal(status, 0, stdout);
+  assert.match(stdout, new RegExp(`Valid: ${manifests.length}, Invalid: 0, Errors: 0, Skipped: 0`));
+
+  const misspelt = validate(built.stdout.replace('readOnlyRootFilesystem', 'readOnlyRootFileSystem'));
+  assert.equal(misspelt.status, 1);
+  assert.match(misspelt.stdout, /'readOnlyRootFileSystem' not allowed/);
+  assert.match(
+    validate(built.stdout.replace('maxReplicas: 10', 'maxReplicas: "10"')).stdout,
+    /got string, want integer/,
+  );
+});
+
+test('every setting that the manifests give exists, and together they are accepted', () => {
+  const known = new Set(describeSettings().map(({ name }) => name));
+  const { data } = find('ConfigMap', 'attune');
+  for (const name of Object.keys(data)) assert.ok(known.has(name), name);
+  for (const { containers } of [edge, trainer]) {
+    const [{ env, envFrom }] = containers;
+    assert.deepEqual(envFrom, [{ configMapRef: { name: 'attune' } }]);
+    const given = Object.fromEntries(env.map(({ name }: Json) => [name, SECRETS[name]]));
+    for (const { name, valueFrom } of env)
+      assert.deepEqual(valueFrom.secretKeyRef, { name: 'attune', key: name }, 'a secret under its own name');
+    assert.deepEqual(
+      Object.keys(given).filter((name) => !known.has(name)),
+      [],
+    );
+    readSettings({ ...data, ...given });
+  }
+  assert.ok(
+    edge.containers[0].env.some(({ name }: Json) => name === 'API_KEY'),
+    'it listens to everybody',
+  );
+});
+
+const SECRETS: Record<string, string> = {
+  DATABASE_URL: 'postgres://attune:secret@postgres:5432/attune',
+  API_KEY: 'sk-a-key-of-some-length',
+  AWS_ACCESS_KEY_ID: 'id',
+  AWS_SECRET_ACCESS_KEY: 'secret',
+};
+
+for (const [file, pod] of [
+  ['edge/Dockerfile', edge],
+  ['trainer/Dockerfile', trainer],
+] as const) {
+  test(`the Pod of ${file} suits its image`, () => {
+    const instructions = readDockerfile(path.join(ROOT, file));
+    const [container] = pod.containers;
+    assert.ok(
+      readFileSync(path.join(ROOT, file), 'utf8').includes(`-t ${container.image} .`),
+      'as it says it is built',
+    );
+    assert.ok(kustomization.images.some(({ name }: Json) => name === container.image));
+    const { runAsUser, runAsGroup, fsGroup, runAsNonRoot } = pod.securityContext;
+    assert.equal(`${runAsUser}:${runAsGroup}`, lastOf(instructions, 'USER'));
+    assert.deepEqual({ fsGroup, runAsNonRoot }, { fsGroup: runAsGroup, runAsNonRoot: true });
+    assert.equal(container.securityContext.readOnlyRootFilesystem, true);
+    const mounts = container.volumeMounts.map(({ mountPath }: Json) => mountPath);
+    assert.ok(mounts.includes(environmentOf(instructions).ATTUNE_HOME), 'what it writes goes to a volume');
+    assert.deepEqual(
+      container.volumeMounts.map(({ name }: Json) => name).sort(),
+      pod.volumes.map(({ name }: Json) => name).sort(),
+    );
+  });
+}
+
+test('the edge is asked where it listens, and gets the time that it takes to stop', () => {
+  const [container] = edge.containers;
+  const port = lastOf(readDockerfile(path.join(ROOT, 'edge/Dockerfile')), 'EXPOSE');
+  assert.deepEqual(container.ports, [{ name: 'http', containerPort: Number(port) }]);
+  for (const probe of ['startupProbe', 'livenessProbe', 'readinessProbe'])
+    assert.equal(container[probe].httpGet.port, 'http');
+  assert.equal(container.readinessProbe.httpGet.path, '/health');
+  assert.equal(container.livenessProbe.httpGet.path, '/status', 'Postgres being away is no reason to restart');
+  const pause = Number(container.lifecycle.preStop.exec.command[1]);
+  assert.ok(edge.terminationGracePeriodSeconds >= pause + DRAIN / 1000 + 5);
+});
+
+test('service, autoscaler and disruption budget mean the edges', () => {
+  const labels = deployment.spec.template.metadata.labels;
+  const service = find('Service', 'attune-edge');
+  for (const selector of [
+    deployment.spec.selector.matchLabels,
+    service.spec.selector,
+    find('PodDisruptionBudget', 'attune-edge').spec.selector.matchLabels,
+  ])
+    for (const [name, value] of Object.entries(selector)) assert.equal(labels[name], value);
+  assert.equal(service.spec.ports[0].targetPort, edge.containers[0].ports[0].name);
+  const { apiVersion, kind, name } = find('HorizontalPodAutoscaler', 'attune-edge').spec.scaleTargetRef;
+  assert.equal(find(kind, name).apiVersion, apiVersion);
+  assert.equal(deployment.spec.replicas, undefined, 'an apply would undo what the autoscaler did');
+});
+
+test('one trainer at a time, on one GPU, runs what is due', () => {
+  assert.equal(cronJob.spec.concurrencyPolicy, 'Forbid');
+  assert.deepEqual(trainer.containers[0].args, ['--due']);
+  assert.equal(trainer.containers[0].resources.limits['nvidia.com/gpu'], 1);
+  const [volume] = trainer.volumes.filter(({ persistentVolumeClaim }: Json) => persistentVolumeClaim);
+  assert.ok(find('PersistentVolumeClaim', volume.persistentVolumeClaim.claimName));
+});
+
+test('every file of the folder is one of the manifests', () => {
+  assert.deepEqual(readdirSync(FOLDER).sort(), [...kustomization.resources, 'kustomization.yaml'].sort());
+});
