@@ -35,5 +35,7 @@ export function answerError(context: Context, thrown: unknown): Response {
   const error = toAttuneError(thrown);
   const headers: Record<string, string> = { 'x-should-retry': String(error.retry) };
   if (error.retry) Object.assign(headers, { 'retry-after': '1', 'retry-after-ms': '1000' });
+  // The rest of such a body is not read: a client that sent its next request behind it would lose that one.
+  if (error.status === 413 || error.status === 408) headers.connection = 'close';
   return context.json(errorBody(error), error.status as 400, headers);
 }

@@ -8,8 +8,10 @@ import { AttuneError } from '../shared/error.ts';
 import { newId } from '../shared/id.ts';
 import { answerError } from './answer.ts';
 import { readBody } from './body.ts';
-import { showDocs } from './docs.ts';
+import { placeOperations } from './compute.ts';
+import { addDocs } from './docs.ts';
 import { requireKey } from './keys.ts';
+import { limitRate } from './limit.ts';
 import type { Metrics, Ports } from './ports.ts';
 import { addChat } from './routes/chat.ts';
 import { addComparisons } from './routes/comparisons.ts';
@@ -40,14 +42,16 @@ export function createApp(ports: Ports): OpenAPIHono {
       }),
     ),
   );
-  app.use(requestId({ generator: () => newId('req_') }));
+  app.use(requestId({ generator: () => newId('req_') }), nameAnswer);
   if (ports.metrics) app.use(countAnswers(ports.metrics));
   if (ports.settings.API_KEY) app.use('/v1/*', requireKey(ports.settings.API_KEY));
+  if (ports.admit) app.use('/v1/*', limitRate(ports.admit));
   const readAll = readBody(ports.settings.MAX_BODY_BYTES);
   // An import is read as it comes.
   app.on('POST', '/v1/*', (context, next) =>
     context.req.path === '/v1/preferences/import' ? next() : readAll(context, next),
   );
+  placeOperations(app, ports);
 
   addHealth(app, ports);
   addChat(app, ports);
@@ -63,10 +67,15 @@ export function createApp(ports: Ports): OpenAPIHono {
   const bearer = app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
   const security = ports.settings.API_KEY ? [{ [bearer.name]: [] }] : [];
   app.doc31('/openapi.json', { openapi: '3.1.0', info: ABOUT, security });
-  app.get('/docs', showDocs);
-  app.get('/', (context) => context.redirect('/docs'));
+  addDocs(app, ports);
   return app;
 }
+
+/** Answers that a handler makes itself, streams above all, carry the request's id too. */
+const nameAnswer: MiddlewareHandler = async (context, next) => {
+  await next();
+  if (!context.res.headers.has('x-request-id')) context.header('x-request-id', context.get('requestId'));
+};
 
 function countAnswers(metrics: Metrics): MiddlewareHandler {
   return async (context, next) => {

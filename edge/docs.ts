@@ -1,9 +1,28 @@
-// /docs: Swagger UI over /openapi.json. Its files come from the npm package through the host (node.ts), not from
-// another site, so that it works without a network.
+// /docs: Swagger UI over /openapi.json. Its files come from the npm package through the host (node.ts, worker.ts), not
+// from another site, so that it works without a network.
 
+import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
+import type { Ports } from './ports.ts';
 
-export function showDocs(context: Context): Response | Promise<Response> {
+const FILES: Record<string, string> = {
+  'swagger-ui.css': 'text/css',
+  'swagger-ui-bundle.js': 'text/javascript',
+};
+
+export function addDocs(app: OpenAPIHono, { docsFile }: Ports): void {
+  app.get('/docs', showPage);
+  app.get('/docs/:file', async (context) => {
+    const file = context.req.param('file');
+    const type = FILES[file];
+    const found = type && (await docsFile(file));
+    if (!found) return context.notFound();
+    return new Response(found.body, { headers: { 'content-type': type, 'cache-control': 'max-age=86400' } });
+  });
+  app.get('/', (context) => context.redirect('/docs'));
+}
+
+function showPage(context: Context): Response | Promise<Response> {
   return context.html(`<!doctype html>
 <html lang="en">
 <head>

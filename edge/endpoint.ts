@@ -4,6 +4,7 @@
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { AttuneError } from '../shared/error.ts';
+import { refuseUnstorable } from '../shared/storable.ts';
 
 type Schema = z.ZodType;
 type Parsed<S> = S extends Schema ? z.output<S> : undefined;
@@ -105,14 +106,7 @@ async function readJson(context: Context): Promise<unknown> {
   } catch (error) {
     throw new AttuneError(`the body is not valid JSON: ${(error as Error).message}`, { code: 'invalid_json' });
   }
-  // Written back, JSON spells out the two things that Postgres cannot hold in a text.
-  if (/(?<!\\)(\\\\)*\\u(0000|d[89a-f])/.test(JSON.stringify(value)))
-    throw new AttuneError(
-      'the body holds a NUL character or half a surrogate pair, which cannot be stored; leave it out',
-      {
-        code: 'invalid_json',
-      },
-    );
+  refuseUnstorable(value);
   return value;
 }
 

@@ -1,5 +1,6 @@
 // What the API needs from outside: handed to createApp, so that the same app runs on Node and on Workers.
 
+import type { Context } from 'hono';
 import type { Database } from '../shared/database/connect.ts';
 import type { Settings } from '../shared/settings.ts';
 import type { Inference } from './generation/inference.ts';
@@ -11,12 +12,25 @@ export type Metrics = {
   text(): Promise<{ body: string; type: string }>;
 };
 
+/** Where generations are computed: in this process, in this Worker, in its container, or at INFERENCE_URL. */
+export type Compute = { place: 'node' | 'worker' | 'container' | 'url'; reason: string };
+
+/** What /health says of the active policy: null while there is none, `nowhere` where nobody can compute it. */
+export type Serving = { policy: string | null; compute: Compute | { place: 'nowhere'; reason: string } | null };
+
 export type Ports = {
   db: Database;
-  inference: Inference;
+  inference: Pick<Inference, 'policy' | 'activate'>;
   settings: Settings;
+  serving(): Promise<Serving>;
+  /** Where a request that needs a policy is computed; where that is elsewhere, with the answer from there. */
+  place(context: Context): Promise<Compute & { answer?: Response }>;
+  /** A file of the docs page by its name, null where there is none. */
+  docsFile(name: string): Promise<Response | null>;
   /** Resolves when rows of rounds or policies may have changed, or after the given time. */
   waitForNews(milliseconds: number): Promise<void>;
   /** without it there is no GET /metrics */
   metrics?: Metrics;
+  /** Whether the caller (its key's place, or its address) may ask now; without it only the queue limits. */
+  admit?(caller: string): Promise<boolean>;
 };

@@ -25,16 +25,20 @@ test('what is thrown is the last event, in the shape of an error', async () => {
   });
 });
 
-test('a reader that goes away aborts the work', async () => {
+test('a reader that goes away aborts the work, and is gone when what there was is stored', async () => {
   const abort = new AbortController();
-  const response = streamEvents(abort, (send) => {
+  let isStored = false;
+  const response = streamEvents(abort, async (send) => {
     send('first');
-    return new Promise(() => {});
+    await new Promise((resolve) => abort.signal.addEventListener('abort', resolve));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    isStored = true;
   });
   const reader = response.body!.getReader();
   await reader.read();
   await reader.cancel();
   assert.equal(abort.signal.aborted, true);
+  assert.equal(isStored, true);
 });
 
 test('a reader that falls a megabyte behind is hung up on, and the work aborted; one that keeps up is not', async () => {

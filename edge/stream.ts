@@ -27,6 +27,7 @@ export function streamEvents(abort: AbortController, produce: (send: Send) => Pr
   let isOver = false;
   let wake = () => {};
   let patience: ReturnType<typeof setTimeout> | undefined;
+  let produced = Promise.resolve();
 
   const body = new ReadableStream<Uint8Array>(
     {
@@ -34,7 +35,7 @@ export function streamEvents(abort: AbortController, produce: (send: Send) => Pr
         const hangUp = () => {
           abort.abort();
           unread = '';
-          controller.error(tooSlow());
+          void produced.then(() => controller.error(tooSlow()));
         };
         const send: Send = (data, fields = {}) => {
           if (abort.signal.aborted) return;
@@ -42,7 +43,7 @@ export function streamEvents(abort: AbortController, produce: (send: Send) => Pr
           if (unread.length > MOST_UNREAD) hangUp();
           wake();
         };
-        produce(send)
+        produced = produce(send)
           .catch((error: unknown) => send(errorBody(toAttuneError(error))))
           .finally(() => {
             isOver = true;
@@ -66,6 +67,8 @@ export function streamEvents(abort: AbortController, produce: (send: Send) => Pr
       cancel() {
         clearTimeout(patience);
         abort.abort();
+        // Over is over when what was produced is stored: in a Worker the Postgres client is closed then.
+        return produced;
       },
     },
     { highWaterMark: 0 },

@@ -64,8 +64,8 @@ const environment = z.object({
     .default(600)
     .describe('seconds that a generation may take, its wait in the queue included'),
   WORKER_POLICY_BYTES: whole(0)
-    .default(16 * 2 ** 20)
-    .describe('largest serving graph with its weights that a Worker computes itself; larger policies go elsewhere'),
+    .default(8 * 2 ** 20)
+    .describe('largest float32 serving graph with its weights that a Worker computes itself; others go elsewhere'),
   INFERENCE_URL: z
     .string()
     .refine(isHttp, 'give a URL: https://edge.example.com')

@@ -9,6 +9,7 @@ import { Decoder } from '../../shared/decoder/decoder.ts';
 import { openSession } from '../../shared/decoder/session.ts';
 import type { FromThread, ThreadOptions, ToThread } from './messages.ts';
 import { Scheduler } from './scheduler.ts';
+import { warmUp } from './warm-up.ts';
 
 const NICENESS = 5;
 
@@ -38,20 +39,6 @@ async function openDecoder(): Promise<Decoder> {
     throw error;
   }
   return decoder;
-}
-
-/** A prefill and a step, as in service: a damaged model can load and only then compute NaN. */
-async function warmUp(decoder: Decoder): Promise<void> {
-  const { vocabSize, bos } = decoder.architecture;
-  const cache = decoder.createCache();
-  cache.addRow();
-  for (const tokens of [[bos ?? 0, 0], [vocabSize - 1]]) {
-    const { logits, logNormalizers } = await decoder.run(cache, [tokens]);
-    if (logits.length !== vocabSize) throw new Error(`it has ${logits.length} logits, config.json says ${vocabSize}`);
-    if (!Number.isFinite(logNormalizers[0]) || !logits.every(Number.isFinite)) {
-      throw new Error('its logits are not finite');
-    }
-  }
 }
 
 function serve(decoder: Decoder): void {

@@ -5,35 +5,25 @@ import { join } from 'node:path';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/policy/architecture.ts';
 import { readArchitecture } from '../../shared/policy/checkpoint.ts';
-import { MANIFEST_FILE, readManifest } from '../../shared/policy/manifest.ts';
+import { readManifest } from '../../shared/policy/files.ts';
+import { MANIFEST_FILE } from '../../shared/policy/manifest.ts';
 import type { Tokenizer } from '../../shared/policy/tokenizer.ts';
 import { openTokenizer } from './tokenizers.ts';
+import { checkTokenizer, unusable } from './unusable.ts';
 
 export type Package = { folder: string; architecture: Architecture; tokenizer: Tokenizer };
 
 export async function openPackage(id: string, folder: string): Promise<Package> {
   try {
     const [architecture, tokenizer] = await Promise.all([readArchitecture(folder), openTokenizer(folder)]);
-    await checkTokenizer(folder, tokenizer, architecture);
+    checkTokenizer(tokenizer, architecture, await readTokenizerHash(folder));
     return { folder, architecture, tokenizer };
   } catch (error) {
     throw error instanceof AttuneError ? unusable(id, error.message) : error;
   }
 }
 
-export function unusable(id: string, problem: string): AttuneError {
-  return new AttuneError(`policy ${id} cannot serve: ${problem}`, { status: 422, code: 'policy_unusable' });
-}
-
-/** With another policy's tokenizer a policy answers all the same, in nonsense. */
-async function checkTokenizer(folder: string, tokenizer: Tokenizer, { vocabSize }: Architecture): Promise<void> {
-  const remedy = 'this is another tokenizer; publish the policy again with its own';
-  if (tokenizer.size > vocabSize) {
-    throw new AttuneError(`tokenizer.json has ${tokenizer.size} tokens, the policy knows ${vocabSize}; ${remedy}`);
-  }
-  if (!existsSync(join(folder, MANIFEST_FILE))) return;
-  const { tokenizer_hash: expected } = await readManifest(folder);
-  if (tokenizer.hash !== expected) {
-    throw new AttuneError(`tokenizer.json has hash ${tokenizer.hash}, policy.json says ${expected}; ${remedy}`);
-  }
+/** A folder without policy.json is a bare checkpoint with graphs: nothing says which tokenizer it was trained with. */
+async function readTokenizerHash(folder: string): Promise<string | undefined> {
+  return existsSync(join(folder, MANIFEST_FILE)) ? (await readManifest(folder)).tokenizer_hash : undefined;
 }

@@ -4,8 +4,8 @@ import { Worker } from 'node:worker_threads';
 import { AttuneError } from '../../shared/error.ts';
 import type { Job, JobEvent } from './job.ts';
 import type { FromThread, ThreadOptions, ToThread } from './messages.ts';
-import { unusable } from './package.ts';
 import type { Turn } from './scheduler.ts';
+import { unusable } from './unusable.ts';
 
 export type JobListener = { receive(event: JobEvent): void; fail(error: Error): void };
 

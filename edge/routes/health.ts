@@ -10,9 +10,12 @@ const health = z.object({
   status: z.enum(['ok', 'unavailable']),
   postgres: z.enum(['ok', 'unreachable']),
   policy: z.string().nullable(),
+  compute: z
+    .object({ place: z.enum(['node', 'worker', 'container', 'url', 'nowhere']), reason: z.string() })
+    .nullable(),
 });
 
-export function addHealth(app: OpenAPIHono, { db, inference, metrics }: Ports): void {
+export function addHealth(app: OpenAPIHono, { db, serving, metrics }: Ports): void {
   addOperation(
     app,
     {
@@ -35,13 +38,15 @@ export function addHealth(app: OpenAPIHono, { db, inference, metrics }: Ports): 
       response: health,
     },
     async ({ context }) => {
-      const postgres = await db.execute(sql`select 1`).then(
-        () => 'ok' as const,
-        () => 'unreachable' as const,
-      );
-      const policy = inference.active()?.id ?? null;
-      const able = postgres === 'ok' && policy !== null;
-      return context.json({ status: able ? 'ok' : 'unavailable', postgres, policy }, able ? 200 : 503);
+      const [postgres, { policy, compute }] = await Promise.all([
+        db.execute(sql`select 1`).then(
+          () => 'ok' as const,
+          () => 'unreachable' as const,
+        ),
+        serving().catch(() => ({ policy: null, compute: null })),
+      ]);
+      const able = postgres === 'ok' && policy !== null && compute?.place !== 'nowhere';
+      return context.json({ status: able ? 'ok' : 'unavailable', postgres, policy, compute }, able ? 200 : 503);
     },
   );
 

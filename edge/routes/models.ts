@@ -11,6 +11,9 @@ const model = z
   .object({ id: z.string(), object: z.literal('model'), created: z.number(), owned_by: z.string() })
   .openapi('Model');
 
+/** Stands for the active policy, and is as old as the newest. */
+const ALIAS = 'attune';
+
 const show = (id: string, created: Date): z.output<typeof model> => ({
   id,
   object: 'model',
@@ -31,7 +34,7 @@ export function addModels(app: OpenAPIHono, { db }: Ports): void {
     async () => {
       const rows = await db.select().from(policies).orderBy(desc(policies.id));
       const data = rows.map((row) => show(row.id, row.created_at));
-      return { object: 'list', data: rows[0] ? [show('attune', rows[0].created_at), ...data] : data };
+      return { object: 'list', data: rows[0] ? [show(ALIAS, rows[0].created_at), ...data] : data };
     },
   );
 
@@ -39,17 +42,20 @@ export function addModels(app: OpenAPIHono, { db }: Ports): void {
     app,
     { method: 'get', path: '/v1/models/{model}', tag: 'Policies', summary: 'One policy as a model', response: model },
     async ({ param }) => {
+      const isAlias = param('model') === ALIAS;
       const [row] = await db
         .select()
         .from(policies)
-        .where(eq(policies.id, param('model')));
+        .where(isAlias ? undefined : eq(policies.id, param('model')))
+        .orderBy(desc(policies.id))
+        .limit(1);
       if (!row)
         throw new AttuneError(`there is no policy ${param('model')}`, {
           status: 404,
           param: 'model',
           code: 'model_not_found',
         });
-      return show(row.id, row.created_at);
+      return show(isAlias ? ALIAS : row.id, row.created_at);
     },
   );
 }

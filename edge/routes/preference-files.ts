@@ -29,14 +29,10 @@ export function addPreferenceFiles(app: OpenAPIHono, { db }: Ports): void {
       rawBody: 'application/jsonl',
       response: importReport,
     },
-    async ({ context }) => {
-      const body = context.req.raw.body;
-      if (!body) throw new AttuneError('the body is empty; send JSONL or a JSON array', { code: 'empty_body' });
-      return {
-        object: 'preference.import',
-        ...(await importPreferences(db, body as unknown as AsyncIterable<Uint8Array>)),
-      };
-    },
+    async ({ context }) => ({
+      object: 'preference.import',
+      ...(await importPreferences(db, readSome(context.req.raw.body))),
+    }),
   );
 
   addOperation(
@@ -75,4 +71,14 @@ export function addPreferenceFiles(app: OpenAPIHono, { db }: Ports): void {
     },
     async () => countPreferences(db),
   );
+}
+
+/** The body as it comes; hosts differ in whether one without a byte is there at all. */
+async function* readSome(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {
+  let length = 0;
+  for await (const part of (body ?? []) as unknown as AsyncIterable<Uint8Array>) {
+    length += part.length;
+    yield part;
+  }
+  if (length === 0) throw new AttuneError('the body is empty; send JSONL or a JSON array', { code: 'empty_body' });
 }

@@ -37,13 +37,17 @@ const UNREACHABLE = new Set([
   'EPIPE',
 ]);
 /** Postgres's own classes: 08 connection, 57P admin shutdown and crash, 53 out of resources. */
-const UNREACHABLE_STATE = /^(08|57P|53)/;
+/** 58000 is what Hyperdrive says where its pool is full or the origin refuses. */
+const UNREACHABLE_STATE = /^(08|57P|53|58000$)/;
+/** What workerd's sockets say; their errors have no code. */
+const UNREACHABLE_WORDS = /^(connection attempt failed|Network connection lost|proxy request failed)/;
 
 /** Whether an error says that Postgres cannot be reached or cannot take work now; drizzle wraps the driver's error. */
 export function isUnreachable(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {
     const code = (at as { code?: unknown }).code;
     if (typeof code === 'string' && (UNREACHABLE.has(code) || UNREACHABLE_STATE.test(code))) return true;
+    if (UNREACHABLE_WORDS.test(at.message)) return true;
     if (at instanceof AggregateError && at.errors.some(isUnreachable)) return true;
   }
   return false;

@@ -1,11 +1,17 @@
 // Runs a policy's serving graph over the rows of a cache, and gives the logits after each row's last token. It takes the
 // runtime's session from outside, native or WebAssembly.
-import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-node';
+import type { Tensor, TensorConstructor } from 'onnxruntime-node';
 import type { Architecture } from '../policy/architecture.ts';
 import { type KvBlock, takeBlock } from './block.ts';
 import { KvCache } from './cache.ts';
 import { Inputs } from './inputs.ts';
 import { Outputs } from './outputs.ts';
+
+/** What is needed of the runtime's session: it writes into the fetches where there are any. */
+export type DecoderSession = {
+  run(feeds: Record<string, Tensor>, fetches?: Record<string, Tensor>): Promise<Record<string, unknown>>;
+  release(): Promise<void>;
+};
 
 /** logits [rows, V] and each row's log-sum-exp; the next step over the same cache may overwrite them. */
 export type DecoderOutput = { logits: Float32Array; logNormalizers: Float32Array };
@@ -15,13 +21,13 @@ export type Computed = { block: KvBlock; logits: Float32Array; logNormalizer: nu
 
 export class Decoder {
   readonly architecture: Architecture;
-  private readonly session: InferenceSession;
+  private readonly session: DecoderSession;
   private readonly Tensor: TensorConstructor;
   /** Those of the last decoding step, for the next one. */
   private inputs: Inputs | null = null;
   private readonly outputs: Outputs;
 
-  constructor(session: InferenceSession, tensor: TensorConstructor, architecture: Architecture) {
+  constructor(session: DecoderSession, tensor: TensorConstructor, architecture: Architecture) {
     this.session = session;
     this.Tensor = tensor;
     this.architecture = architecture;
@@ -88,7 +94,8 @@ export class Decoder {
   }
 }
 
-function floats(tensor: Tensor | undefined): Float32Array {
-  if (!(tensor?.data instanceof Float32Array)) throw new Error('internal: the serving graph gave no float32 output');
-  return tensor.data;
+function floats(output: unknown): Float32Array {
+  const data = (output as Tensor | undefined)?.data;
+  if (!(data instanceof Float32Array)) throw new Error('internal: the serving graph gave no float32 output');
+  return data;
 }

@@ -1,11 +1,11 @@
 // One row of a file of preferences → records, whatever its shape. Holds what is true of every shape: two answers that can
 // be told apart, a prompt, and nothing in it that the database would refuse. The row's other keys become metadata.
 import { AttuneError } from '../error.ts';
+import { refuseUnstorable } from '../storable.ts';
 import { describe } from './message.ts';
 import type { PreferenceRecord } from './record.ts';
 import { type Judgement, type Row, SHAPES, type Shape } from './shapes.ts';
 
-const MOST_LEVELS = 32;
 const ID_KEYS = ['id', 'question_id', 'idx'];
 const RATER_KEYS = ['rater', 'judge'];
 
@@ -20,7 +20,7 @@ export function readRow(row: unknown): PreferenceRecord[] {
     throw new AttuneError(`the shape is unknown: its keys are ${found}; write it as one of ${known}`);
   }
   try {
-    refuseUnstorable(row, [], MOST_LEVELS);
+    refuseUnstorable(row);
     return shape.read(row as Row).map((judgement) => finish(shape, row as Row, judgement));
   } catch (error) {
     if (error instanceof AttuneError) throw new AttuneError(`${shape.name}: ${error.message}`);
@@ -55,17 +55,3 @@ function finish({ uses, sides }: Shape, row: Row, judgement: Judgement): Prefere
 }
 
 const isName = (value: unknown) => typeof value === 'number' || (typeof value === 'string' && value !== '');
-
-// Postgres takes neither NUL nor half a surrogate pair; one such row would fail the batch that it is stored with.
-function refuseUnstorable(value: unknown, path: (string | number)[], levels: number): void {
-  if (typeof value === 'string') {
-    if (value.includes('\0')) throw new AttuneError(`${path.join('.')} holds a NUL character; remove it`);
-    if (!value.isWellFormed()) throw new AttuneError(`${path.join('.')} holds half a surrogate pair; remove it`);
-  } else if (value !== null && typeof value === 'object') {
-    if (levels === 0) throw new AttuneError(`${path[0]} nests deeper than ${MOST_LEVELS} levels; flatten it`);
-    for (const [key, child] of Object.entries(value)) {
-      refuseUnstorable(key, path.length === 0 ? ['a key'] : path, levels);
-      refuseUnstorable(child, [...path, key], levels - 1);
-    }
-  }
-}

@@ -1,6 +1,7 @@
 // The policy store of a Worker: an R2 bucket that is bound to it. R2 itself refuses bytes whose SHA-256 is another.
 
 import type { R2Bucket } from '@cloudflare/workers-types';
+import { AttuneError } from '../../error.ts';
 import { openObjectStore } from './objects.ts';
 import type { PolicyStore } from './store.ts';
 
@@ -10,7 +11,12 @@ export function openR2Store(bucket: R2Bucket, prefix = ''): PolicyStore {
   return openObjectStore({
     place: base ? `the R2 bucket under ${base}` : 'the R2 bucket',
     async get(key) {
-      const object = await bucket.get(base + key);
+      const object = await bucket.get(base + key).catch((error: Error) => {
+        throw new AttuneError(`policy store: R2 cannot be read (${error.message}); try again shortly`, {
+          status: 503,
+          code: 'policy_store_unreachable',
+        });
+      });
       if (!object) return null;
       return { body: object.body as unknown as ReadableStream<Uint8Array>, sha256: object.customMetadata?.sha256 };
     },

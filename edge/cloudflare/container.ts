@@ -1,0 +1,90 @@
+// The container beside the Worker: the same API on Node with onnxruntime-node, for policies too large for an isolate. It
+// sleeps when nobody asks; who asks while it starts waits for it, and is told to come again where that takes too long.
+
+import { Container } from '@cloudflare/containers';
+import type { DurableObjectNamespace, DurableObjectState } from '@cloudflare/workers-types';
+import { AttuneError } from '../../shared/error.ts';
+import { errorBody } from '../answer.ts';
+import { CONTAINER_PORT, readVariables } from './container-variables.ts';
+
+export type EdgeNamespace = DurableObjectNamespace;
+
+/** Milliseconds until there is a machine. */
+const MACHINE = 10_000;
+/** Seconds after which it is worth asking again. */
+const RETRY_AFTER = 5;
+
+export class EdgeContainer extends Container {
+  override defaultPort = CONTAINER_PORT;
+  override sleepAfter = '10m';
+  override pingEndpoint = 'edge/status';
+  /** Milliseconds until the API on it listens: it migrates and loads the policy before. */
+  protected readonly patience: number = 30_000;
+  private readonly machine: DurableObjectState['container'];
+  private readonly missing: string[];
+
+  constructor(...given: ConstructorParameters<typeof Container>) {
+    super(...given);
+    const { variables, missing } = readVariables(given[1] as Record<string, unknown>);
+    this.machine = (given[0] as DurableObjectState).container;
+    this.envVars = variables;
+    this.missing = missing;
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    if (this.missing.length > 0) return answer(unprepared(this.missing));
+    try {
+      await this.ready();
+    } catch (error) {
+      console.error('container: it is not ready:', error);
+      return answer(this.machine?.running ? starting() : failed());
+    }
+    return super.fetch(request);
+  }
+
+  override onError(error: unknown): void {
+    console.error('container:', error);
+  }
+
+  override onStop({ exitCode, reason }: { exitCode: number; reason: string }): void {
+    console.log(`container: it stopped (${reason}, exit code ${exitCode})`);
+  }
+
+  private async ready(): Promise<void> {
+    const { status } = await this.getState();
+    if (this.machine?.running && status === 'healthy') return;
+    // Without the request's signal: others wait for the same start.
+    await this.startAndWaitForPorts({
+      ports: CONTAINER_PORT,
+      cancellationOptions: { instanceGetTimeoutMS: MACHINE, portReadyTimeoutMS: this.patience },
+    });
+  }
+}
+
+function answer(error: AttuneError): Response {
+  const headers: Record<string, string> = { 'x-should-retry': String(error.retry) };
+  if (error.retry)
+    Object.assign(headers, { 'retry-after': `${RETRY_AFTER}`, 'retry-after-ms': `${RETRY_AFTER * 1000}` });
+  return Response.json(errorBody(error), { status: error.status, headers });
+}
+
+function unprepared(missing: string[]): AttuneError {
+  return new AttuneError(
+    `the container lacks ${missing.join(', ')}; set each as a secret of this Worker: \`wrangler secret put ${missing[0]}\``,
+    { status: 503, code: 'container_misconfigured', retry: false },
+  );
+}
+
+function starting(): AttuneError {
+  return new AttuneError(
+    `the container is still starting; try again in ${RETRY_AFTER} seconds, or set INFERENCE_URL to an Attune that is always on`,
+    { status: 503, code: 'container_starting' },
+  );
+}
+
+function failed(): AttuneError {
+  return new AttuneError(
+    'the container did not start: it ended by itself, or there is no machine for it now; its log says which (Containers in the dashboard)',
+    { status: 503, code: 'container_failed' },
+  );
+}

@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { copyHeaders } from './headers.ts';
+
+test('all headers go on but the connection’s and Cloudflare’s own', () => {
+  const copied = copyHeaders(
+    new Headers({
+      accept: '*/*',
+      authorization: 'Bearer k',
+      'cf-ray': '1',
+      connection: 'keep-alive, X-Hop',
+      'content-length': '3',
+      host: 'here',
+      te: 'trailers',
+      'transfer-encoding': 'chunked',
+      'x-hop': '1',
+      'x-ratelimit-limit-requests': '5',
+    }),
+  );
+  assert.deepEqual([...copied.keys()], ['accept', 'authorization', 'x-ratelimit-limit-requests']);
+});

@@ -1,0 +1,79 @@
+// The API's ports in a Worker. What an isolate keeps from one request to the next is opened once; what belongs to one
+// request (its Postgres client, its waitUntil) is opened with it.
+
+import type { ExecutionContext } from '@cloudflare/workers-types';
+import type { Connection, Database } from '../../shared/database/connect.ts';
+import { openR2Store } from '../../shared/policy/store/r2.ts';
+import type { Ports, Serving } from '../ports.ts';
+import { ActivePolicy } from './active.ts';
+import { type Premises, readPremises } from './bindings.ts';
+import { IsolatePolicies } from './isolate.ts';
+import { announce } from './late.ts';
+import { choosePlace, forward } from './place.ts';
+import { openStatistics } from './statistics.ts';
+
+export type Isolate = Premises & { active: ActivePolicy; policies: IsolatePolicies };
+
+/** Throws an AttuneError that names what is missing. */
+export function openIsolate(env: Record<string, unknown>): Isolate {
+  const { bindings, settings } = readPremises(env);
+  const policies = new IsolatePolicies({
+    // POLICY_STORE is how the others name the bucket that is bound here; its prefix counts here too.
+    store: openR2Store(bindings.POLICIES, settings.POLICY_STORE?.replace(/^s3:\/\/[^/]+\/?/, '')),
+    mostBytes: settings.WORKER_POLICY_BYTES,
+    kvMemory: Math.min(settings.KV_MEMORY, MOST_KV),
+    maxRows: settings.MAX_ROWS,
+    maxQueue: settings.MAX_QUEUE,
+  });
+  return { bindings, settings, active: new ActivePolicy(), policies };
+}
+
+/** Of an isolate's 128 MB. */
+const MOST_KV = 16 * 2 ** 20;
+
+export function openPorts(isolate: Isolate, { db }: Connection, context: ExecutionContext): Ports {
+  const { bindings, settings, active, policies } = isolate;
+  return {
+    db,
+    settings,
+    inference: {
+      policy: async (id) => policies.load(await active.manifest(db, id)),
+      async activate() {
+        active.forget();
+        if (settings.WEBHOOK_URL) await announce(db, bindings.LATE).catch(leaveToCron);
+      },
+    },
+    serving: () => describeServing(isolate, db),
+    place: (request) => forward(isolate, db, request),
+    async docsFile(name) {
+      const found = await bindings.DOCS.fetch(`https://docs/${name}`);
+      return found.ok ? (found as unknown as Response) : null;
+    },
+    metrics: openStatistics({ db, queue: bindings.LATE, waitUntil: (work) => context.waitUntil(work) }),
+    // LISTEN needs a connection of one's own, which Hyperdrive does not give: whoever waits looks again.
+    waitForNews: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
+    async admit(caller) {
+      // A limiter that fails refuses nobody.
+      const { success } = await bindings.RATE_LIMIT.limit({ key: caller }).catch((error: Error) => {
+        console.error(`rate limit: it cannot be asked: ${error.message}`);
+        return { success: true };
+      });
+      return success;
+    },
+  };
+}
+
+async function describeServing(isolate: Isolate, db: Database): Promise<Serving> {
+  const policy = await isolate.active.id(db);
+  if (policy === null) return { policy, compute: null };
+  const manifest = await isolate.active.manifest(db, policy);
+  try {
+    return { policy, compute: choosePlace(isolate, [manifest]) };
+  } catch (error) {
+    return { policy, compute: { place: 'nowhere', reason: (error as Error).message } };
+  }
+}
+
+function leaveToCron(error: unknown): void {
+  console.error(`late: the queue was not told of a webhook, the next cron does it: ${(error as Error).message}`);
+}

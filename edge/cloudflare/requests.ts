@@ -1,0 +1,33 @@
+// One Postgres client for each request, closed after its answer has been read: a Worker cannot use one request's socket
+// in another. Hyperdrive has the connections; opening a client to it costs a round trip inside the same data centre.
+
+import type { ExecutionContext } from '@cloudflare/workers-types';
+import { type Connection, connect } from '../../shared/database/connect.ts';
+
+/** Of the six connections that a request may have open at once. */
+const MOST = 5;
+
+export function openConnection(url: string): Connection {
+  return connect(url, { name: 'attune worker', max: MOST, fetchTypes: false });
+}
+
+/** The response, and the connection closed once its body has been read, dropped or failed. */
+export function closeAfter(response: Response, connection: Connection, context: ExecutionContext): Response {
+  if (!response.body) {
+    context.waitUntil(connection.close());
+    return response;
+  }
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const sent = response.body.pipeTo(writable).catch(() => {});
+  context.waitUntil(sent.then(() => connection.close()));
+  return new Response(readable, response);
+}
+
+export async function withConnection<T>(url: string, work: (connection: Connection) => Promise<T>): Promise<T> {
+  const connection = openConnection(url);
+  try {
+    return await work(connection);
+  } finally {
+    await connection.close();
+  }
+}

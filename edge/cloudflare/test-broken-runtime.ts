@@ -1,0 +1,6 @@
+// In a test, what is loaded instead of onnxruntime-web: a runtime that does not start.
+export const env = { wasm: {} };
+
+export const InferenceSession = {
+  create: () => Promise.reject(new Error('it is broken')),
+};
