@@ -2,8 +2,6 @@
 // answers can be long.
 
 import { startEdge } from '../edge/node.ts';
-import { importPolicy } from '../shared/policy/publish.ts';
-import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
 import { readSettings } from '../shared/settings.ts';
 import type { Json, Stage } from './stage.ts';
 
@@ -35,11 +33,8 @@ export async function withEdge(
 }
 
 /** A request for four tokens, and one for four thousand that does not end by itself, both to a policy that has room. */
-export async function bePatient({ connection, store }: Stage) {
-  const folder = await store.draft();
-  await writeTinyCheckpoint(folder, { seed: 3, contextLength: 4096 });
-  const model = await importPolicy(connection.db, store, folder, 'patient');
-  await store.discard(folder);
+export async function bePatient({ importTiny }: Stage) {
+  const model = await importTiny(3, { contextLength: 4096 });
   const brief = { model, prompt: 'Once', max_tokens: 4 };
   return { brief, endless: { ...brief, max_tokens: 4000, logit_bias: { 1: -100, 2: -100 } } };
 }

@@ -10,7 +10,6 @@ import { setStage } from './stage.ts';
 const stage = await setStage();
 const { db } = stage.connection;
 const { brief, endless } = await bePatient(stage);
-const messages = [{ role: 'user', content: 'Once upon a time' }];
 
 test('a generation past its deadline ends with 504, not to be retried, and frees its row', async () => {
   await withEdge(stage, { REQUEST_TIMEOUT: '0.8', MAX_ROWS: '1' }, async (send) => {
@@ -43,24 +42,6 @@ test('what is still in the queue at its deadline gets 503 and may try again, and
     assert.equal(rows.length, 24 - waited.length);
   });
 });
-
-for (const [path, extra] of [
-  ['/v1/completions', {}],
-  ['/v1/chat/completions', { messages, prompt: undefined }],
-] as const) {
-  test(`a stream of ${path} past its deadline ends with an error event and without [DONE]`, async () => {
-    await withEdge(stage, { REQUEST_TIMEOUT: '0.5' }, async (send) => {
-      const { status, text } = await send(path, { ...endless, ...extra, stream: true });
-      assert.equal(status, 200);
-      const events = text.trimEnd().split('\n\n');
-      assert.ok(events.length > 10);
-      const { error } = JSON.parse(events.at(-1)!.slice('data: '.length));
-      assert.deepEqual(Object.keys(error).sort(), ['code', 'message', 'param', 'type']);
-      assert.equal(error.code, 'deadline_exceeded');
-      assert.equal(error.type, 'server_error');
-    });
-  });
-}
 
 test('a key that asks for little is not kept waiting by one that asks for much, and users of one key make no difference', async () => {
   const env = { API_KEY: 'greedy-secret-key,modest-secret-key', MAX_ROWS: '1' };

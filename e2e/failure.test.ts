@@ -10,6 +10,7 @@ import { eq } from 'drizzle-orm';
 import { preferences, round_events, rounds } from '../shared/database/schema.ts';
 import { importPolicy } from '../shared/policy/publish.ts';
 import { activatePolicy, activePolicyId } from '../shared/policy/registry.ts';
+import { policiesFolder } from '../shared/policy/shelf.ts';
 import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
 import { requestRound } from '../shared/round.ts';
 import { type Json, setStage } from './stage.ts';
@@ -84,7 +85,7 @@ for (const stageName of ['scoring', 'training']) {
     assert.deepEqual(round.pairs, before.pairs);
     const said = await db.select().from(round_events).where(eq(round_events.round_id, id));
     assert.ok(said.some(({ message }) => /^taken up again: its trainer was stopped while \w+$/.test(message)));
-    const drafts = (await readdir(path.join(stage.home, 'policies'))).filter((name) => name.startsWith('.draft'));
+    const drafts = (await readdir(policiesFolder(stage.settings))).filter((name) => name.startsWith('.draft'));
     assert.deepEqual(drafts, []);
   });
 }
@@ -138,21 +139,21 @@ test('every preference that was acknowledged is there after Postgres was killed,
 });
 
 test('a full disk while publishing leaves nothing behind and says so', async () => {
-  const source = await stage.store.draft();
+  const source = await stage.shelf.draft();
   await writeTinyCheckpoint(source, { seed: 9 });
   const full = {
-    ...stage.store,
+    ...stage.shelf,
     // /dev/full answers every write as a full disk does.
     async draft() {
-      const draft = await stage.store.draft();
+      const draft = await stage.shelf.draft();
       await symlink('/dev/full', path.join(draft, 'model.safetensors.partial'));
       return draft;
     },
   };
-  const before = await readdir(path.join(stage.home, 'policies'));
+  const before = await readdir(policiesFolder(stage.settings));
   await assert.rejects(importPolicy(db, full, source, 'full'), { name: 'AttuneError', code: 'disk_full' });
-  assert.deepEqual(await readdir(path.join(stage.home, 'policies')), before);
-  await stage.store.discard(source);
+  assert.deepEqual(await readdir(policiesFolder(stage.settings)), before);
+  await stage.shelf.discard(source);
 });
 
 test('a damaged package is refused, and the policy that was serving goes on', async () => {

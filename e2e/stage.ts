@@ -11,8 +11,8 @@ import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
 import { importPolicy } from '../shared/policy/publish.ts';
 import { activatePolicy } from '../shared/policy/registry.ts';
-import { openFolderStore, type PolicyStore } from '../shared/policy/store.ts';
-import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
+import { openPolicies, type PolicyShelf } from '../shared/policy/shelf.ts';
+import { type TinyOptions, writeTinyCheckpoint } from '../shared/policy/tiny.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 
 export type Stage = {
@@ -20,11 +20,11 @@ export type Stage = {
   settings: Settings;
   databaseUrl: string;
   connection: Connection;
-  store: PolicyStore;
+  shelf: PolicyShelf;
   policyId: string;
   edge: Edge;
   /** Imports another tiny policy, with other random weights. */
-  importTiny(seed: number): Promise<string>;
+  importTiny(seed: number, options?: TinyOptions): Promise<string>;
   request(
     path: string,
     init?: RequestInit & { json?: unknown },
@@ -33,24 +33,26 @@ export type Stage = {
 
 // biome-ignore lint/suspicious/noExplicitAny: what an answer holds is what the tests are about
 export type Json = any;
+export type { TinyOptions };
 
-export async function setStage(env: Record<string, string> = {}): Promise<Stage> {
+/** `isActive: false` leaves it to the test to make the policy active. */
+export async function setStage(env: Record<string, string> = {}, { isActive = true } = {}): Promise<Stage> {
   const home = await mkdtemp(path.join(tmpdir(), 'attune-e2e-'));
   await chmod(home, 0o755);
   const settings = readSettings({ ATTUNE_HOME: home, PORT: '0', ...env });
   const server = await openPostgres(home);
   await migrateDatabase(server.url);
   const connection = connect(server.url, { name: 'attune test', max: 3 });
-  const store = await openFolderStore(path.join(home, 'policies'));
-  const importTiny = async (seed: number) => {
-    const folder = await store.draft();
-    await writeTinyCheckpoint(folder, { seed });
-    const id = await importPolicy(connection.db, store, folder, `tiny ${seed}`);
-    await store.discard(folder);
+  const shelf = await openPolicies(settings);
+  const importTiny = async (seed: number, options?: TinyOptions) => {
+    const folder = await shelf.draft();
+    await writeTinyCheckpoint(folder, { ...options, seed });
+    const id = await importPolicy(connection.db, shelf, folder, `tiny ${seed}`, { precision: settings.PRECISION });
+    await shelf.discard(folder);
     return id;
   };
   const policyId = await importTiny(1);
-  await activatePolicy(connection.db, policyId, 'test');
+  if (isActive) await activatePolicy(connection.db, policyId, 'test');
   const edge = await startEdge(settings, server.url);
   after(async () => {
     await edge.close();
@@ -63,7 +65,7 @@ export async function setStage(env: Record<string, string> = {}): Promise<Stage>
     settings,
     databaseUrl: server.url,
     connection,
-    store,
+    shelf,
     policyId,
     edge,
     importTiny,

@@ -1,0 +1,105 @@
+// Preferences by the file, both ways, as streams: more of them than any request may hold.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Json } from '../stage.ts';
+import type { Api } from './api.ts';
+import { assertError } from './errors.ts';
+
+const JSONL = { 'content-type': 'application/jsonl' };
+/** Of some three megabytes, three times what a request's body may have. */
+const ROWS = 3000;
+
+export function conformFiles(api: Api): void {
+  const { request, client } = api;
+  const send = (body: BodyInit) =>
+    request('/v1/preferences/import', { method: 'POST', body, headers: JSONL, duplex: 'half' });
+  const named = (text: string) => `${text} ${api.runtime}`;
+
+  test('an import reports each row that it refuses, and repeating it adds nothing', async () => {
+    const body = [
+      JSON.stringify({ prompt: named('Say hi'), chosen: 'hi', rejected: 'no' }),
+      '{"prompt": broken',
+      JSON.stringify({
+        input: { messages: [{ role: 'user', content: named('Q') }] },
+        preferred_output: [{ role: 'assistant', content: 'A' }],
+        non_preferred_output: [{ role: 'assistant', content: 'B' }],
+      }),
+      JSON.stringify({ prompt: 'Say hi', chosen: '', rejected: 'no' }),
+    ].join('\n');
+    const { object, ...first } = (await send(body)).body;
+    assert.equal(object, 'preference.import');
+    assert.deepEqual([first.rows, first.imported, first.refused, first.duplicates], [4, 2, 2, 0]);
+    assert.deepEqual(
+      first.errors.map((error: Json) => error.row),
+      [2, 4],
+    );
+    const second = (await send(body)).body;
+    assert.deepEqual([second.imported, second.duplicates], [0, 2]);
+    api.keep('rows that were refused', first.errors.at(-1));
+  });
+
+  test('an array of JSON is taken as lines are, and nothing at all is refused', async () => {
+    const body = JSON.stringify([{ prompt: named('In an array'), chosen: 'hi', rejected: 'no' }], null, 2);
+    assert.equal((await send(body)).body.imported, 1);
+    const none = await request('/v1/preferences/import', { method: 'POST', headers: JSONL });
+    assertError(none, 400);
+    assert.equal(none.body.error.code, 'empty_body');
+  });
+
+  test('several megabytes are imported as they come, and exported again in each shape', async () => {
+    const filler = 'word '.repeat(180);
+    const row = (at: number) =>
+      JSON.stringify({ prompt: named(`Row ${at}, ü`), chosen: filler + at, rejected: `no ${at}`, rater: 'file' });
+    let at = 0;
+    let sent = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        // Pieces end wherever they do, in the middle of a row as well.
+        const lines = Array.from({ length: 50 }, () => `${row(at++)}\n`).join('');
+        const bytes = new TextEncoder().encode(lines);
+        sent += bytes.length;
+        const cut = bytes.length - 7;
+        controller.enqueue(bytes.subarray(0, cut));
+        controller.enqueue(bytes.subarray(cut));
+        if (at >= ROWS) controller.close();
+      },
+    });
+    const report: Json = await client.post('/preferences/import', { body, headers: JSONL });
+    assert.deepEqual([report.rows, report.imported, report.refused], [ROWS, ROWS, 0]);
+    assert.ok(sent > 2_500_000);
+
+    for (const format of ['openai', 'trl']) {
+      const response = await api.fetch(`/v1/preferences/export?format=${format}`);
+      assert.match(response.headers.get('content-type') ?? '', /^application\/jsonl/);
+      const lines = (await response.text()).trimEnd().split('\n');
+      const prompts = lines
+        .map((line) => JSON.parse(line))
+        .map((item) => item.prompt ?? item.input.messages.at(-1).content);
+      const wanted = new Set(Array.from({ length: ROWS }, (_, index) => named(`Row ${index}, ü`)));
+      assert.equal(new Set(prompts.filter((prompt) => wanted.has(prompt))).size, ROWS);
+      const { total, by_choice } = (await request('/v1/preferences/stats')).body;
+      assert.equal(lines.length, (by_choice.a ?? 0) + (by_choice.b ?? 0));
+      assert.ok(total > lines.length);
+    }
+    const unknown = await request('/v1/preferences/export?format=csv');
+    assertError(unknown, 400);
+    assert.equal(unknown.body.error.param, 'format');
+  });
+
+  test('an export imports as the same preferences', async () => {
+    const { text } = await request('/v1/preferences/export?format=openai');
+    const lines = text.trimEnd().split('\n').slice(-20);
+    const { body } = await send(lines.join('\n'));
+    assert.equal(body.refused, 0);
+    assert.equal(body.rows, 20);
+  });
+
+  test('an export whose reader goes away harms nobody', async () => {
+    const response = await api.fetch('/v1/preferences/export');
+    const reader = response.body!.getReader();
+    await reader.read();
+    await reader.cancel();
+    assert.equal((await request('/v1/preferences/stats')).status, 200);
+  });
+}

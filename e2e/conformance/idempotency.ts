@@ -1,0 +1,82 @@
+// Requests that may be sent twice: an Idempotency-Key, or an id in the body, makes them take effect once.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eq, like } from 'drizzle-orm';
+import { generations, idempotency_keys, preferences } from '../../shared/database/schema.ts';
+import type { Api } from './api.ts';
+
+export function conformIdempotency(api: Api): void {
+  const { request, stage } = api;
+  const { db } = stage.connection;
+  const named = (name: string) => `${name}, ${api.runtime}`;
+  const raw = { prompt: 'Say hi', chosen: 'hi', rejected: 'no' };
+  const vote = (key: string, fields: object) =>
+    request('/v1/preferences', { json: { ...raw, ...fields }, headers: { 'idempotency-key': named(key) } });
+
+  test('the same key gives the same answer, and other content under it is a conflict not to be retried', async () => {
+    const [first, second] = await Promise.all([vote('vote', {}), vote('vote', {})]);
+    assert.equal(first.status, 200);
+    assert.equal(first.text, second.text);
+    assert.equal((await vote('vote', {})).text, first.text);
+    const conflict = await vote('vote', { chosen: 'ho' });
+    assert.equal(conflict.status, 409);
+    assert.equal(conflict.body.error.code, 'idempotency_conflict');
+    assert.equal(conflict.headers.get('x-should-retry'), 'false');
+    api.keep('a conflict of keys', conflict.body);
+  });
+
+  test('twenty at once with one key store one preference', async () => {
+    const rater = named('twenty');
+    const answers = await Promise.all(Array.from({ length: 20 }, () => vote('twenty', { rater })));
+    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+    assert.equal(new Set(answers.map(({ text }) => text)).size, 1);
+    assert.equal(await db.$count(preferences, eq(preferences.rater, rater)), 1);
+  });
+
+  test('twenty at once with one key store one comparison, whatever was generated for the others', async () => {
+    const user = named('twenty');
+    const json = { prompt: 'Once', max_tokens: 2, user };
+    const headers = { 'idempotency-key': named('twenty') };
+    const ask = () => request('/v1/comparisons', { json, headers });
+    const answers = await Promise.all(Array.from({ length: 20 }, ask));
+    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+    for (const { body } of answers) assert.deepEqual(body, answers[0]!.body);
+    assert.equal(await db.$count(generations, eq(generations.user, user)), 2);
+    assert.deepEqual((await ask()).body, answers[0]!.body);
+  });
+
+  test('an id in the body is such a key, and the header goes before it', async () => {
+    const json = { prompt: 'Once', max_tokens: 4, id: named('my comparison') };
+    const first = await request('/v1/comparisons', { json });
+    assert.deepEqual((await request('/v1/comparisons', { json })).body, first.body);
+    const other = await request('/v1/comparisons', { json, headers: { 'idempotency-key': named('another') } });
+    assert.notEqual(other.body.id, first.body.id);
+    const kept = await db.$count(idempotency_keys, like(idempotency_keys.key, `%${named('my comparison')}`));
+    assert.equal(kept, 1);
+  });
+
+  test('one key serves two operations, each once', async () => {
+    const headers = { 'idempotency-key': named('both') };
+    const comparison = await request('/v1/comparisons', { json: { prompt: 'Once', max_tokens: 2 }, headers });
+    const json = { comparison: comparison.body.id, choice: 'a' };
+    const preference = await request('/v1/preferences', { json, headers });
+    assert.equal(preference.status, 200);
+    assert.equal((await request('/v1/preferences', { json, headers })).text, preference.text);
+  });
+
+  test('what was refused keeps no key, so that it can be mended and sent again', async () => {
+    assert.equal((await vote('mended', { rejected: 'hi' })).status, 400);
+    assert.equal((await vote('mended', {})).status, 200);
+  });
+
+  test('a key is 200 characters at most', async () => {
+    const json = { ...raw, rater: named('long') };
+    const send = (length: number) =>
+      request('/v1/preferences', { json, headers: { 'idempotency-key': api.runtime.padEnd(length, '-') } });
+    assert.equal((await send(200)).status, 200);
+    const long = await send(201);
+    assert.equal(long.status, 400);
+    api.keep('a key that is too long', long.body);
+  });
+}

@@ -1,0 +1,56 @@
+// Lists: everything once, a page at a time, in either direction.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Json } from '../stage.ts';
+import type { Api } from './api.ts';
+
+export const LISTS = ['chat/completions', 'comparisons', 'preferences', 'policies', 'rounds'];
+
+export function conformLists(api: Api): void {
+  const page = async (list: string, query: string): Promise<Json> => {
+    const { status, body } = await api.request(`/v1/${list}?${query}`);
+    assert.equal(status, 200, JSON.stringify(body));
+    assert.equal(body.object, 'list');
+    assert.equal(body.first_id, body.data[0]?.id ?? null);
+    assert.equal(body.last_id, body.data.at(-1)?.id ?? null);
+    return body;
+  };
+  const idsOf = (body: Json): string[] => body.data.map((item: Json) => item.id);
+
+  for (const list of LISTS) {
+    test(`the list of ${list} pages through everything once, in either order`, async () => {
+      const walks: string[][] = [];
+      const { data } = await page(list, 'limit=100');
+      const limit = Math.max(2, Math.ceil(data.length / 4));
+      for (const order of ['asc', 'desc']) {
+        const seen: string[] = [];
+        for (let after = ''; ; ) {
+          const body = await page(list, `limit=${limit}&order=${order}${after && `&after=${after}`}`);
+          seen.push(...idsOf(body));
+          assert.ok(body.data.length <= limit);
+          if (!body.has_more) break;
+          assert.equal(body.data.length, limit);
+          after = body.last_id;
+        }
+        assert.equal(new Set(seen).size, seen.length);
+        assert.deepEqual(seen, order === 'asc' ? seen.toSorted() : seen.toSorted().reverse());
+        walks.push(seen);
+      }
+      assert.ok(walks[0]!.length >= 3, `${walks[0]!.length}`);
+      assert.deepEqual(walks[1]!.toReversed(), walks[0]);
+      // Newest first, twenty of them, unless told.
+      assert.deepEqual(idsOf(await page(list, '')), walks[1]!.slice(0, 20));
+      const empty = await page(list, `after=${walks[0]!.at(-1)}&order=asc`);
+      assert.deepEqual([empty.data, empty.has_more], [[], false]);
+    });
+  }
+
+  test('OpenAI’s client walks through all pages by itself', async () => {
+    const ids: string[] = [];
+    for await (const { id } of api.client.chat.completions.list({ limit: 50, order: 'asc' })) ids.push(id);
+    assert.ok(ids.length > 3);
+    assert.deepEqual(ids, [...new Set(ids)].sort());
+    assert.equal(ids.at(-1), (await page('chat/completions', 'limit=1')).first_id);
+  });
+}

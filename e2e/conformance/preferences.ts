@@ -1,0 +1,106 @@
+// Preferences: votes on comparisons, choices between generations, and raw texts.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import OpenAI from 'openai';
+import type { Json } from '../stage.ts';
+import type { Api } from './api.ts';
+
+export function conformPreferences(api: Api): void {
+  const { client, request } = api;
+  const compare = async (): Promise<Json> =>
+    (await request('/v1/comparisons', { json: { prompt: 'Once upon a time', max_tokens: 4 } })).body;
+
+  for (const choice of ['a', 'b', 'tie', 'both_bad', 'skip']) {
+    test(`a vote of ${choice} is stored as it was given, and can be fetched`, async () => {
+      const comparison = await compare();
+      const vote: Json = await client.post('/preferences', {
+        body: { comparison: comparison.id, choice, rater: 'ann', metadata: { took: 1.5, nested: { why: ['short'] } } },
+      });
+      assert.match(vote.id, /^pref_[0-9a-f]{32}$/);
+      const [chosen, rejected] = choice === 'b' ? ['b', 'a'] : ['a', 'b'];
+      assert.equal(vote.choice, choice);
+      assert.equal(vote.chosen.text, comparison[chosen!].text);
+      assert.equal(vote.rejected.text, comparison[rejected!].text);
+      assert.deepEqual(vote.metadata, { took: 1.5, nested: { why: ['short'] } });
+      const { status, body } = await request(`/v1/preferences/${vote.id}`);
+      assert.equal(status, 200);
+      assert.deepEqual(body, vote);
+    });
+  }
+
+  test('a rater votes once on a comparison, which no client tries again; another rater may vote too', async () => {
+    const { id } = await compare();
+    const json = { comparison: id, choice: 'a', rater: 'ann' };
+    assert.equal((await request('/v1/preferences', { json })).status, 200);
+    const again = await request('/v1/preferences', { json });
+    assert.equal(again.status, 409);
+    assert.equal(again.headers.get('x-should-retry'), 'false');
+    assert.equal(again.body.error.code, 'already_voted');
+    const before = api.calls.length;
+    const insisting = api.connect({ maxRetries: 3 }).post('/preferences', { body: json });
+    await assert.rejects(insisting, OpenAI.ConflictError);
+    assert.equal(api.calls.length - before, 1);
+    assert.equal((await request('/v1/preferences', { json: { ...json, rater: 'bob' } })).status, 200);
+  });
+
+  test('of ten votes of one rater at once one counts', async () => {
+    const { id } = await compare();
+    const json = { comparison: id, choice: 'a', rater: 'hasty' };
+    const answers = await Promise.all(Array.from({ length: 10 }, () => request('/v1/preferences', { json })));
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, ...Array(9).fill(409)]);
+  });
+
+  test('two generations of one prompt make a preference; of two prompts, or one generation twice, they do not', async () => {
+    const generate = async (prompt: string) =>
+      (await request('/v1/completions', { json: { prompt, n: 2, max_tokens: 4 } })).body.choices;
+    const [first, second] = await generate('Once');
+    const good = await request('/v1/preferences', {
+      json: { chosen: first.generation_id, rejected: second.generation_id },
+    });
+    assert.equal(good.status, 200, JSON.stringify(good.body));
+    assert.equal(good.body.prompt, 'Once');
+    assert.equal(good.body.source, 'generations');
+    const [other] = await generate('Then');
+    const mixed = await request('/v1/preferences', {
+      json: { chosen: first.generation_id, rejected: other.generation_id },
+    });
+    assert.equal(mixed.body.error.code, 'different_prompts');
+    const same = await request('/v1/preferences', {
+      json: { chosen: first.generation_id, rejected: first.generation_id },
+    });
+    assert.equal(same.status, 400);
+    assert.equal(same.body.error.param, 'rejected');
+  });
+
+  test('raw texts make a preference, in whatever alphabet', async () => {
+    const json = {
+      messages: [{ role: 'user', content: 'Grüß mich 你好 👋🏽' }],
+      chosen: 'Hello! مرحبا\u2028\t"\\',
+      rejected: 'Go away.',
+      rater: 'ænn',
+    };
+    const { status, body } = await request('/v1/preferences', { json });
+    assert.equal(status, 200);
+    assert.equal(body.chosen.text, json.chosen);
+    assert.equal(body.prompt[0].content, json.messages[0]!.content);
+    assert.equal(body.rater, json.rater);
+    assert.deepEqual((await request(`/v1/preferences/${body.id}`)).body, body);
+  });
+
+  test('the statistics count what was given', async () => {
+    const count = async () => (await request('/v1/preferences/stats')).body;
+    const before = await count();
+    const { id } = await compare();
+    await request('/v1/preferences', { json: { comparison: id, choice: 'both_bad', rater: `new, ${api.runtime}` } });
+    const after = await count();
+    assert.equal(after.total, before.total + 1);
+    assert.equal(after.raters, before.raters + 1);
+    assert.equal(after.by_choice.both_bad, before.by_choice.both_bad + 1);
+    assert.equal(after.pairs_not_yet_seen, before.pairs_not_yet_seen);
+    assert.equal(
+      Object.values(after.by_source as Record<string, number>).reduce((sum, n) => sum + n),
+      after.total,
+    );
+  });
+}

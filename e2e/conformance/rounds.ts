@@ -1,0 +1,108 @@
+// Rounds as their clients see them; the rows are written here as a trainer writes them, for none runs.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eq } from 'drizzle-orm';
+import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
+import type { Json } from '../stage.ts';
+import type { Api } from './api.ts';
+import { followEvents, readEvents, type ServerEvent } from './events.ts';
+
+export function conformRounds(api: Api): void {
+  const { request, client, stage } = api;
+  const { db } = stage.connection;
+  const change = (id: string, values: Partial<typeof rounds.$inferInsert>) =>
+    db.update(rounds).set(values).where(eq(rounds.id, id));
+  const say = (round_id: string, ...messages: string[]) =>
+    db.insert(round_events).values(
+      messages.map((message) => ({
+        round_id,
+        level: 'info' as const,
+        type: 'message' as const,
+        message,
+        data: { of: message },
+      })),
+    );
+
+  test('a round is asked for, as it is or with a method, and can be fetched and found in the list', async () => {
+    for (const body of [{}, { method: { type: 'dil', dil: { objective: 'ukl', lora_targets: ['q_proj'] } } }]) {
+      const round: Json = await client.post('/rounds', { body });
+      assert.match(round.id, /^round_/);
+      assert.deepEqual([round.status, round.stage, round.trigger], ['queued', 'queued', 'api']);
+      assert.deepEqual(round.method, { type: 'dil', dil: body.method?.dil ?? {} });
+      assert.deepEqual((await request(`/v1/rounds/${round.id}`)).body, round);
+      assert.deepEqual((await request('/v1/rounds?limit=1')).body.data, [round]);
+    }
+  });
+
+  test('a round’s metrics are told by step and split, with log-probabilities where there are any', async () => {
+    const { id }: Json = await client.post('/rounds', { body: {} });
+    const logps = { chosen: [-1.5, -2], rejected: [-3, -0.25] };
+    await db.insert(round_metrics).values([
+      { round_id: id, step: 2, split: 'train', values: { loss: -0.5, 'rewards/margins': 0.125 } },
+      { round_id: id, step: 1, split: 'held_out', values: { loss: 1e-7 }, logps },
+      { round_id: id, step: 1, split: 'train', values: { loss: -0.25 } },
+    ]);
+    const { body } = await request(`/v1/rounds/${id}/metrics`);
+    assert.deepEqual(body, {
+      object: 'list',
+      data: [
+        { step_number: 1, split: 'held_out', metrics: { loss: 1e-7 }, logps },
+        { step_number: 1, split: 'train', metrics: { loss: -0.25 }, logps: null },
+        { step_number: 2, split: 'train', metrics: { loss: -0.5, 'rewards/margins': 0.125 }, logps: null },
+      ],
+    });
+  });
+
+  test('a round’s events come as they are written, until it ends, and go on after the last one seen', async () => {
+    const { id }: Json = await client.post('/rounds', { body: {} });
+    await say(id, 'first', 'second');
+    const response = await api.fetch(`/v1/rounds/${id}/events`);
+    assert.equal(response.headers.get('content-type'), 'text/event-stream; charset=utf-8');
+    const seen: ServerEvent[] = [];
+    const messages = () => seen.map(({ data }) => JSON.parse(data).message);
+    for await (const event of followEvents(response)) {
+      seen.push(event);
+      if (seen.length === 2) {
+        await change(id, { status: 'running', stage: 'training', started_at: new Date() });
+        await say(id, 'third');
+      }
+      if (seen.length === 3) {
+        await say(id, 'last');
+        const metrics = { 'rewards/accuracies': 0.75 };
+        await change(id, { status: 'succeeded', stage: 'done', finished_at: new Date(), metrics, reason: 'the gate' });
+      }
+    }
+    const done = seen.pop()!;
+    assert.deepEqual(messages(), ['first', 'second', 'third', 'last']);
+    assert.equal(done.event, 'done');
+    assert.deepEqual(JSON.parse(done.data), (await request(`/v1/rounds/${id}`)).body);
+    const ids = seen.map((event) => Number(event.id));
+    assert.deepEqual(
+      ids,
+      ids.toSorted((a, b) => a - b),
+    );
+
+    const resume = async (last: string) => {
+      const { text } = await request(`/v1/rounds/${id}/events`, { headers: { 'last-event-id': last } });
+      return readEvents(text).map(({ event, data }) => event ?? JSON.parse(data).message);
+    };
+    assert.deepEqual(await resume(String(ids[1])), ['third', 'last', 'done']);
+    assert.deepEqual(await resume(String(ids[3])), ['done']);
+    assert.deepEqual(await resume('no number'), ['first', 'second', 'third', 'last', 'done']);
+  });
+
+  test('whoever stops listening to a round harms nobody', async () => {
+    const { id }: Json = await client.post('/rounds', { body: {} });
+    await say(id, 'only');
+    const abort = new AbortController();
+    const response = await api.fetch(`/v1/rounds/${id}/events`, { signal: abort.signal });
+    for await (const { data } of followEvents(response)) {
+      assert.equal(JSON.parse(data).message, 'only');
+      break;
+    }
+    abort.abort();
+    await change(id, { status: 'cancelled', finished_at: new Date() });
+    assert.equal((await request(`/v1/rounds/${id}`)).body.status, 'cancelled');
+  });
+}

@@ -1,0 +1,65 @@
+// A policy that a Worker would compute itself, in a Worker whose WebAssembly does not start: the container computes it,
+// from the very request that finds out.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { type Json, setStage } from './stage.ts';
+import { openWorker } from './worker-stage.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const stage = await setStage({ PRECISION: 'fp32' });
+
+/** wrangler.toml with another entry, and a runtime that is broken. */
+async function writeConfig(): Promise<string> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'attune-wasm-'));
+  after(() => rm(folder, { recursive: true, force: true }));
+  const text = (await readFile(path.join(ROOT, 'wrangler.toml'), 'utf8'))
+    .replace('"edge/worker.ts"', JSON.stringify(path.join(ROOT, 'e2e/played-worker.ts')))
+    .replace('"node_modules/swagger-ui-dist"', JSON.stringify(path.join(ROOT, 'node_modules/swagger-ui-dist')))
+    .replace('"./edge/Dockerfile"', JSON.stringify(path.join(ROOT, 'edge/Dockerfile')))
+    .replace('image_build_context = "."', `image_build_context = ${JSON.stringify(ROOT)}`);
+  const broken = JSON.stringify(path.join(ROOT, 'edge/cloudflare/test-broken-runtime.ts'));
+  const file = path.join(folder, 'wrangler.toml');
+  await writeFile(file, `${text}\n[alias]\n"onnxruntime-web/wasm" = ${broken}\n`);
+  return file;
+}
+
+test('where WebAssembly does not start the container computes, and headers and /health say why', async () => {
+  const worker = await openWorker(
+    stage.databaseUrl,
+    {
+      UPSTREAM: stage.edge.url,
+      DATABASE_URL: stage.databaseUrl,
+      API_KEY: 'sk-forward-test',
+      POLICY_STORE: 's3://policies',
+      AWS_ENDPOINT_URL: 'https://s3.example',
+      AWS_ACCESS_KEY_ID: 'id',
+      AWS_SECRET_ACCESS_KEY: 'secret',
+    },
+    await writeConfig(),
+  );
+  await worker.sendPolicy(await stage.shelf.folderOf(stage.policyId));
+  const place = async () => ((await (await fetch(`${worker.url}/health`)).json()) as Json).compute.place;
+  assert.equal(await place(), 'worker');
+  for (const stream of [false, true]) {
+    const answer = await fetch(`${worker.url}/v1/completions`, {
+      method: 'POST',
+      headers: { authorization: 'Bearer sk-forward-test' },
+      body: JSON.stringify({ prompt: 'x', max_tokens: 2, stream }),
+    });
+    assert.equal(answer.status, 200, await answer.clone().text());
+    assert.equal(answer.headers.get('x-attune-compute'), 'container');
+    assert.match(
+      answer.headers.get('x-attune-compute-reason')!,
+      /WebAssembly did not start in this Worker: it is broken/,
+    );
+    const text = await answer.text();
+    if (stream) assert.match(text, /data: \[DONE\]\n\n$/);
+    else assert.equal(JSON.parse(text).model, stage.policyId);
+  }
+  assert.equal(await place(), 'container');
+});

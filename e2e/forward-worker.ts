@@ -1,0 +1,111 @@
+// A Worker that hands everything on, for e2e/forward.test.ts: to UPSTREAM, or with `via: container` to the container's own
+// class, whose machine is played: it starts, listens and ends as the test says, and what listens on it is UPSTREAM.
+
+import type { DurableObjectState, RateLimit } from '@cloudflare/workers-types';
+import { Hono } from 'hono';
+import { requestId } from 'hono/request-id';
+import { answerError } from '../edge/answer.ts';
+import { readBody } from '../edge/body.ts';
+import { EdgeContainer, type EdgeNamespace } from '../edge/cloudflare/container.ts';
+import { forwardTo, reachContainer, reachUrl } from '../edge/cloudflare/upstream.ts';
+import { limitRate } from '../edge/limit.ts';
+import { newId } from '../shared/id.ts';
+
+type Env = { UPSTREAM: string; EDGE: EdgeNamespace; RATE_LIMIT: RateLimit };
+/** What the next start of the machine is like. */
+export type Play = { delay?: number; crashes?: boolean };
+type Played = { play(given: Play): Promise<void>; stop(): Promise<void>; started(): Promise<Record<string, string>[]> };
+
+class Machine {
+  running = false;
+  next: Play = {};
+  readonly started: Record<string, string>[] = [];
+  private listensAt = 0;
+  private end = (_code: number) => {};
+  private ended: Promise<void> = Promise.resolve();
+  private readonly upstream: string;
+
+  constructor(upstream: string) {
+    this.upstream = upstream;
+  }
+
+  start({ env }: { env: Record<string, string> }): void {
+    this.running = true;
+    this.started.push(env);
+    this.listensAt = Date.now() + (this.next.delay ?? 0);
+    this.ended = new Promise((resolve, reject) => {
+      this.end = (code) => {
+        this.running = false;
+        if (code === 0) resolve();
+        else reject(new Error(`container exited with unexpected exit code: ${code}`));
+      };
+    });
+    if (this.next.crashes) setTimeout(() => this.end(1), 100);
+  }
+
+  monitor(): Promise<void> {
+    return this.ended;
+  }
+
+  signal(): void {
+    this.end(0);
+  }
+
+  getTcpPort() {
+    return {
+      fetch: (url: string, given: RequestInit) => {
+        if (!this.running || Date.now() < this.listensAt) throw new Error('the container is not listening');
+        const { pathname, search } = new URL(url);
+        return fetch(this.upstream + pathname + search, given);
+      },
+    };
+  }
+}
+
+export class PlayedContainer extends EdgeContainer {
+  protected override readonly patience = 2000;
+  private readonly played: Machine;
+
+  constructor(state: DurableObjectState, env: Env) {
+    const played = new Machine(env.UPSTREAM);
+    Object.defineProperty(state, 'container', { value: played });
+    super(state as never, env as never);
+    this.played = played;
+  }
+
+  async play(given: Play): Promise<void> {
+    this.played.next = given;
+  }
+
+  override async stop(): Promise<void> {
+    if (this.played.running) this.played.signal();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+
+  started(): Record<string, string>[] {
+    return this.played.started;
+  }
+}
+
+const app = new Hono<{ Bindings: Env }>();
+app.onError((error, context) => answerError(context, error));
+app.use(requestId({ generator: () => newId('req_') }));
+app.post('/machine/:what', async (context) => {
+  const machine = context.env.EDGE.getByName('edge 0') as unknown as Played;
+  const what = context.req.param('what');
+  if (what === 'play') await machine.play(await context.req.json());
+  if (what === 'stop') await machine.stop();
+  return context.json(await machine.started());
+});
+app.use('/limited/*', (context, next) =>
+  limitRate(async (key) => (await context.env.RATE_LIMIT.limit({ key })).success)(context, next),
+);
+app.use(readBody(100_000));
+app.post('/limited/*', (context) => context.json({}));
+app.post('/v1/*', (context) => {
+  const { UPSTREAM, EDGE } = context.env;
+  const upstream = context.req.query('via') === 'container' ? reachContainer(EDGE, 1) : reachUrl(UPSTREAM);
+  return forwardTo(upstream, context, Number(context.req.query('seconds') ?? 600));
+});
+
+export default app;
