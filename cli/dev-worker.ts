@@ -139,8 +139,8 @@ function greet({ url, nodeUrl, settings }: Running): void {
   console.log(`
 Attune is ready at ${url}   (API: ${url}/docs), as a Worker
 
-  ${url}   workerd: every route; policies whose serving graph has ${most} MiB or less
-  ${nodeUrl}   Node, in place of the container: larger policies
+  ${url}   workerd: every route; policies served at fp32, ${most} MiB or less
+  ${nodeUrl}   Node, in place of the container: all others
   Which of the two computed an answer, and why, is in its headers x-attune-compute and x-attune-compute-reason,
   and for the active policy in ${url}/health. Rounds are considered by the trainer: wrangler dev has no cron.
 

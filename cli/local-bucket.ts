@@ -1,5 +1,5 @@
 // The R2 bucket that `wrangler dev` keeps in a folder, filled from this machine's policies while both run: whatever the
-// Worker may compute itself is there within a second of its row in Postgres. Larger policies are not copied. It is a
+// Worker computes itself is there within a second of its row in Postgres; other policies are not copied. It is a
 // program of its own, since what writes such a bucket ends its process by itself at the first signal.
 
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -7,7 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { asc, eq } from 'drizzle-orm';
-import { servingBytes } from '../edge/cloudflare/package.ts';
+import { IsolatePolicies } from '../edge/cloudflare/isolate.ts';
 import { type Connection, connect, isUnreachable } from '../shared/database/connect.ts';
 import { policies } from '../shared/database/schema.ts';
 import { manifestSchema } from '../shared/policy/manifest.ts';
@@ -17,7 +17,7 @@ import { openR2Store } from '../shared/policy/store/r2.ts';
 import type { PolicyStore } from '../shared/policy/store/store.ts';
 import { sendPackage } from '../shared/policy/store/transfer.ts';
 import { runProgram } from '../shared/program.ts';
-import { readSettings } from '../shared/settings.ts';
+import { readSettings, type Settings } from '../shared/settings.ts';
 import { type Companion, startCompanion } from './companion.ts';
 import { WRANGLER_CONFIG, WRANGLER_ENVIRONMENT } from './wrangler.ts';
 
@@ -38,7 +38,8 @@ async function fill(state: string): Promise<void> {
   const settings = readSettings(process.env);
   const connection = connect(settings.DATABASE_URL!, { name: 'attune dev-worker', max: 3 });
   const shelf = await openPolicies(settings);
-  const copy = copier(connection, shelf, openR2Store(await openBucket(state)), settings.WORKER_POLICY_BYTES);
+  const store = openR2Store(await openBucket(state));
+  const copy = copier(connection, shelf, store, openRules(store, settings));
   let copying = Promise.resolve();
   const look = () => {
     copying = copying.then(copy).catch((error: unknown) => {
@@ -53,12 +54,17 @@ async function fill(state: string): Promise<void> {
 }
 
 /** Each call copies what was not known at the last one. */
-function copier({ db }: Connection, shelf: PolicyShelf, store: PolicyStore, mostBytes: number): () => Promise<void> {
+function copier(
+  { db }: Connection,
+  shelf: PolicyShelf,
+  store: PolicyStore,
+  rules: Pick<IsolatePolicies, 'refusal'>,
+): () => Promise<void> {
   const done = new Set<string>();
   const refused = new Set<string>();
   const copy = async (id: string) => {
     const [row] = await db.select({ manifest: policies.manifest }).from(policies).where(eq(policies.id, id));
-    if (servingBytes(manifestSchema.parse(row?.manifest)) <= mostBytes && !(await store.manifest(id)))
+    if (rules.refusal(manifestSchema.parse(row?.manifest)) === null && !(await store.manifest(id)))
       await sendPackage(store, await shelf.folderOf(id));
     done.add(id);
   };
@@ -79,6 +85,12 @@ function copier({ db }: Connection, shelf: PolicyShelf, store: PolicyStore, most
       }
     }
   };
+}
+
+/** What the Worker itself goes by. Nothing is computed here. */
+function openRules(store: PolicyStore, settings: Settings): IsolatePolicies {
+  const { WORKER_POLICY_BYTES: mostBytes, KV_MEMORY: kvMemory, MAX_ROWS: maxRows, MAX_QUEUE: maxQueue } = settings;
+  return new IsolatePolicies({ store, mostBytes, kvMemory, maxRows, maxQueue });
 }
 
 /** The bucket alone: the proxy of the whole configuration would start its Durable Objects and queues a second time. */
