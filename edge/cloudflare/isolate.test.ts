@@ -5,15 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import { openR2Store } from '../../shared/policy/store/r2.ts';
 import type { GenerationInput } from '../generation/inference.ts';
 import { chooseSampling } from '../generation/tiny-package.ts';
-import {
-  askIsolate,
-  askNode,
-  type Isolate,
-  makePackage,
-  openIsolate,
-  type Package,
-  sendPolicy,
-} from './test-stage.ts';
+import { askIsolate, askNode, type Isolate, makePackage, openIsolate, type Package, sendPolicy } from './test-stage.ts';
 
 /** Half a Worker's context of prompt, so that it is computed in two chunks. */
 const LONG = Array.from({ length: 150 }, (_, i) => (i === 0 ? 1 : 3 + ((i * 7919) % 330)));
