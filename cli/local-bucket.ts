@@ -18,8 +18,9 @@ import type { PolicyStore } from '../shared/policy/store/store.ts';
 import { sendPackage } from '../shared/policy/store/transfer.ts';
 import { runProgram } from '../shared/program.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
+import { OFFLINE } from '../shared/wrangler.ts';
 import { type Companion, startCompanion } from './companion.ts';
-import { WRANGLER_CONFIG, WRANGLER_ENVIRONMENT } from './wrangler.ts';
+import { WRANGLER_CONFIG } from './wrangler.ts';
 
 const LOOK_EVERY = 1000;
 const FILLED = 'filled';
@@ -29,7 +30,7 @@ export function keepBucket(state: string, databaseUrl: string, env: NodeJS.Proce
   return startCompanion({
     name: 'the copying of policies',
     args: [fileURLToPath(import.meta.url), state],
-    env: { ...env, ...WRANGLER_ENVIRONMENT, DATABASE_URL: databaseUrl },
+    env: { ...env, ...OFFLINE, DATABASE_URL: databaseUrl },
     isReady: (message) => message === FILLED,
   });
 }

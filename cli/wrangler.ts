@@ -6,18 +6,10 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AttuneError } from '../shared/error.ts';
+import { OFFLINE } from '../shared/wrangler.ts';
 import { type Companion, startCompanion } from './companion.ts';
 
 export const WRANGLER_CONFIG = fileURLToPath(new URL('../wrangler.toml', import.meta.url));
-
-export const WRANGLER_ENVIRONMENT = {
-  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
-  WRANGLER_SEND_METRICS: 'false',
-  WRANGLER_SEND_ERROR_REPORTS: 'false',
-  WRANGLER_WRITE_LOGS: 'false',
-  // With its banner it asks the registry for newer versions.
-  WRANGLER_HIDE_BANNER: 'true',
-};
 
 export type WranglerOptions = {
   host: string;
@@ -55,7 +47,7 @@ export async function startWrangler({
     args: [path.join(root, 'bin/wrangler.js'), 'dev', '--local', ...named],
     env: {
       ...process.env,
-      ...WRANGLER_ENVIRONMENT,
+      ...OFFLINE,
       CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE: withPassword(databaseUrl),
     },
     isReady: (message) => typeof message === 'string' && JSON.parse(message).event === 'DEV_SERVER_READY',

@@ -10,16 +10,13 @@ import { answer_counts, preferences, rounds, webhook_events } from '../shared/da
 import { newId } from '../shared/id.ts';
 import { activatePolicy, registerPolicy } from '../shared/policy/registry.ts';
 import { Receiver, until } from '../shared/webhooks/receiver.ts';
+import { OFFLINE } from '../shared/wrangler.ts';
 
 const { db, url: databaseUrl } = await openBareDatabase();
 const receiver = await new Receiver().open();
 await registerPolicy(db, { id: 'pol_a', name: 'a', manifest: {} });
 
-Object.assign(process.env, {
-  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
-  WRANGLER_SEND_METRICS: 'false',
-  WRANGLER_WRITE_LOGS: 'false',
-});
+Object.assign(process.env, OFFLINE);
 const server = createTestHarness({
   root: fileURLToPath(new URL('..', import.meta.url)),
   workers: [

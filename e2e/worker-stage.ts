@@ -7,16 +7,10 @@ import type { R2Bucket } from '@cloudflare/workers-types';
 import { createTestHarness, type WorkerHandle } from 'wrangler';
 import { openR2Store } from '../shared/policy/store/r2.ts';
 import { sendPackage } from '../shared/policy/store/transfer.ts';
+import { OFFLINE } from '../shared/wrangler.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const HYPERDRIVE = 'CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE';
-/** Nothing of a test leaves this machine. */
-const SILENCE = {
-  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
-  WRANGLER_SEND_METRICS: 'false',
-  WRANGLER_SEND_ERROR_REPORTS: 'false',
-  WRANGLER_WRITE_LOGS: 'false',
-};
 
 export type WorkerStage = {
   url: string;
@@ -33,7 +27,7 @@ export async function openWorker(
   vars: Record<string, string> = {},
   configPath = 'wrangler.toml',
 ): Promise<WorkerStage> {
-  Object.assign(process.env, SILENCE, { [HYPERDRIVE]: databaseUrl });
+  Object.assign(process.env, OFFLINE, { [HYPERDRIVE]: databaseUrl });
   const server = createTestHarness({
     root: ROOT,
     workers: [{ configPath, vars: { HOST: '127.0.0.1', ...vars } }],

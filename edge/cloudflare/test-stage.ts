@@ -15,20 +15,13 @@ import { openR2Store } from '../../shared/policy/store/r2.ts';
 import { sendPackage } from '../../shared/policy/store/transfer.ts';
 import type { TinyOptions } from '../../shared/policy/tiny.ts';
 import { Tokenizer } from '../../shared/policy/tokenizer.ts';
+import { OFFLINE } from '../../shared/wrangler.ts';
 import type { GenerationEvent, GenerationInput } from '../generation/inference.ts';
 import { openInference } from '../generation/slots.ts';
 import { collect, writeTinyPackage } from '../generation/tiny-package.ts';
 import type { Asked, Env } from './test-worker.ts';
 
 const ROOT = fileURLToPath(new URL('.', import.meta.url));
-
-/** Nothing of a test leaves this machine. */
-const SILENCE = {
-  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
-  WRANGLER_SEND_METRICS: 'false',
-  WRANGLER_SEND_ERROR_REPORTS: 'false',
-  WRANGLER_WRITE_LOGS: 'false',
-};
 
 export type Package = { folder: string; manifest: Manifest };
 export type Isolate = { bucket: R2Bucket; harness: TestHarness; send(path: string, asked: Asked): Promise<Response> };
@@ -40,7 +33,7 @@ export async function openIsolate({
   alias,
   flags = ['enable_request_signal'],
 }: Options = {}): Promise<Isolate> {
-  Object.assign(process.env, SILENCE);
+  Object.assign(process.env, OFFLINE);
   const vars = { DELAY: 0, MOST_BYTES: 2 ** 24, KV_MEMORY: 2 ** 24, MAX_ROWS: 16, MAX_QUEUE: 64, ...limits };
   const harness = createTestHarness({
     root: ROOT,

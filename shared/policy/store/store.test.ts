@@ -7,14 +7,16 @@ import { after, describe, test } from 'node:test';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { getPlatformProxy } from 'wrangler';
 import { newId } from '../../id.ts';
+import { OFFLINE } from '../../wrangler.ts';
 import { askByHttp } from './ask.ts';
 import { openFolderStore } from './folder.ts';
-import './test-wrangler.ts';
 import { openR2Store } from './r2.ts';
 import { openS3Store } from './s3.ts';
 import { openFile, type PolicyStore, readFile } from './store.ts';
 import { noise, packageOf, streamOf } from './test-package.ts';
 import { startS3Server } from './test-server.ts';
+
+Object.assign(process.env, OFFLINE);
 
 type Binding = {
   store: PolicyStore /** Changes one byte of what is stored. */;

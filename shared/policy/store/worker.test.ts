@@ -7,9 +7,11 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { createTestHarness } from 'wrangler';
-import './test-wrangler.ts';
+import { OFFLINE } from '../../wrangler.ts';
 import { openR2Store } from './r2.ts';
 import { noise, packageOf } from './test-package.ts';
+
+Object.assign(process.env, OFFLINE);
 
 const home = await mkdtemp(path.join(tmpdir(), 'attune-worker-store-'));
 after(() => rm(home, { recursive: true }));
