@@ -140,6 +140,15 @@ test('a policy that does not fit is asked for elsewhere, wherever the request na
   );
 });
 
+test('a promotion that was made elsewhere is known here at once', async () => {
+  const { site, ask } = openSite();
+  assert.equal(await site.active.id(db), SMALL);
+  await activatePolicy(db, LARGE, 'test');
+  await ask(`/v1/policies/${LARGE}/promote`, '');
+  assert.equal(await site.active.id(db), LARGE);
+  await activatePolicy(db, SMALL, 'test');
+});
+
 test('a request that needs no policy, or none that is there, is refused by the route here', async () => {
   const { ask } = openSite();
   const asked: [string, unknown][] = [

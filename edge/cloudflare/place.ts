@@ -19,7 +19,7 @@ import { FORWARDED, forwardTo, reachContainer, reachUrl, type Upstream } from '.
 export type Site = {
   bindings: Pick<Bindings, 'EDGE'>;
   settings: Settings;
-  active: Pick<ActivePolicy, 'manifest'>;
+  active: ActivePolicy;
   policies: Pick<IsolatePolicies, 'refusal' | 'load'>;
 };
 
@@ -47,7 +47,10 @@ export async function forward(site: Site, db: Database, context: Context): Promi
       compute = choosePlace(site, manifests);
     }
     const upstream = reach(site, compute, context);
-    return { ...compute, answer: await forwardTo(upstream, context, site.settings.REQUEST_TIMEOUT) };
+    const answer = await forwardTo(upstream, context, site.settings.REQUEST_TIMEOUT);
+    // A promotion or a rollback that was made elsewhere shows here at once too.
+    if (context.req.path.startsWith('/v1/policies/')) site.active.forget();
+    return { ...compute, answer };
   } catch (error) {
     return { ...compute, answer: answerError(context, error) };
   }
