@@ -78,7 +78,8 @@ async function startWorker(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise
       port,
       state,
       databaseUrl,
-      variables: { ...settingsOf(env), HOST: settings.HOST, INFERENCE_URL: inference },
+      // openRoom lets no other address than the loopback's do without a key.
+      variables: { ...settingsOf(env), LOOPBACK: String(!settings.API_KEY), INFERENCE_URL: inference },
     });
     open(wrangler.stop);
     const host = settings.HOST.includes(':') ? `[${settings.HOST}]` : settings.HOST;

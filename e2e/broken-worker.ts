@@ -61,7 +61,7 @@ export async function openBroken(
         config: {
           ...{ name, main, compatibility_date, compatibility_flags, rules, durable_objects, migrations, services },
           ...sections,
-          vars: { HOST: '127.0.0.1', ...vars },
+          vars: { LOOPBACK: 'true', ...vars },
         },
       },
       {

@@ -6,7 +6,7 @@ import { Hono } from 'hono';
 import { requestId } from 'hono/request-id';
 import { answerError } from '../edge/answer.ts';
 import { readBody } from '../edge/body.ts';
-import { EdgeContainer, type EdgeNamespace } from '../edge/cloudflare/container.ts';
+import { EdgeContainer, type EdgeNamespace, STARTED_WITH } from '../edge/cloudflare/container.ts';
 import { forwardTo, reachContainer, reachUrl } from '../edge/cloudflare/upstream.ts';
 import { limitRate } from '../edge/limit.ts';
 import { newId } from '../shared/id.ts';
@@ -14,7 +14,12 @@ import { newId } from '../shared/id.ts';
 type Env = { UPSTREAM: string; EDGE: EdgeNamespace; RATE_LIMIT: RateLimit };
 /** What the next start of the machine is like. */
 export type Play = { delay?: number; crashes?: boolean };
-type Played = { play(given: Play): Promise<void>; stop(): Promise<void>; started(): Promise<Record<string, string>[]> };
+type Played = {
+  play(given: Play): Promise<void>;
+  stop(): Promise<void>;
+  age(): Promise<void>;
+  started(): Promise<Record<string, string>[]>;
+};
 
 class Machine {
   running = false;
@@ -65,12 +70,14 @@ class Machine {
 export class PlayedContainer extends EdgeContainer {
   protected override readonly patience = 2000;
   private readonly played: Machine;
+  private readonly memory: DurableObjectState['storage'];
 
   constructor(state: DurableObjectState, env: Env) {
     const played = new Machine(env.UPSTREAM);
     Object.defineProperty(state, 'container', { value: played });
     super(state as never, env as never);
     this.played = played;
+    this.memory = state.storage;
   }
 
   async play(given: Play): Promise<void> {
@@ -80,6 +87,11 @@ export class PlayedContainer extends EdgeContainer {
   override async stop(): Promise<void> {
     if (this.played.running) this.played.signal();
     await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+
+  /** As if it had been started before a setting was changed. */
+  async age(): Promise<void> {
+    await this.memory.put(STARTED_WITH, 'others');
   }
 
   started(): Record<string, string>[] {
@@ -95,6 +107,7 @@ app.post('/machine/:what', async (context) => {
   const what = context.req.param('what');
   if (what === 'play') await machine.play(await context.req.json());
   if (what === 'stop') await machine.stop();
+  if (what === 'age') await machine.age();
   return context.json(await machine.started());
 });
 app.use('/limited/*', (context, next) =>

@@ -256,6 +256,19 @@ test('a container that sleeps is started, with what it needs, and waited for', a
   assert.deepEqual(started.at(-1), { ...SECRETS, HOST: '0.0.0.0', PORT: '8787', MAX_ROWS: '3' });
 });
 
+test('a container that was started with other settings is ended, and started with those of now', async () => {
+  const before = (await worker.machine('play')).length;
+  assert.equal((await worker.ask('/v1/chat/completions?via=container', CHAT)).status, 200);
+  assert.equal((await worker.machine('play')).length, before);
+  await worker.machine('age');
+  const both = await Promise.all([1, 2].map(() => worker.ask('/v1/chat/completions?via=container', CHAT)));
+  assert.deepEqual(
+    both.map(({ status }) => status),
+    [200, 200],
+  );
+  assert.equal((await worker.machine('play')).length, before + 1);
+});
+
 test('a container that ends while it starts is named, and the next request starts it again', async () => {
   await worker.machine('stop');
   await worker.machine('play', { delay: 1500, crashes: true });

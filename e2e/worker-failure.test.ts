@@ -255,7 +255,8 @@ for (const [binding, section] of [
 test('a wrong setting, and none where one is needed, are named in every answer', async () => {
   for (const [vars, expected] of [
     [{ MAX_ROWS: 'many' }, /^settings: MAX_ROWS: /],
-    [{ HOST: '0.0.0.0' }, /^settings: HOST is 0\.0\.0\.0.*set API_KEY/],
+    [{ LOOPBACK: 'false', HOST: '127.0.0.1' }, /^settings: API_KEY is missing/],
+    [{ LOOPBACK: 'false', API_KEY: 'short' }, /^settings: API_KEY: /],
     [{ WEBHOOK_URL: 'http://127.0.0.1:9/' }, /^settings: WEBHOOK_SECRET/],
   ] as const) {
     const { url } = await openBroken(stage.databaseUrl, { vars });

@@ -30,7 +30,7 @@ export async function openWorker(
   Object.assign(process.env, OFFLINE, { [HYPERDRIVE]: databaseUrl });
   const server = createTestHarness({
     root: ROOT,
-    workers: [{ configPath, vars: { HOST: '127.0.0.1', ...vars } }],
+    workers: [{ configPath, vars: { LOOPBACK: 'true', ...vars } }],
   });
   const { url } = await server.listen();
   const worker = server.getWorker<Record<string, unknown>>();

@@ -37,17 +37,19 @@ export function readPremises(env: Record<string, unknown>): Premises {
 }
 
 function readVariables(env: Record<string, unknown>): Settings {
+  // wrangler dev and tests say so where nobody else can reach the Worker; HOST is about other processes.
+  const isLoopback = env.LOOPBACK === 'true';
   // [vars] may be numbers; bindings are objects.
   const variables = Object.entries(env).filter(([, value]) => typeof value === 'string' || typeof value === 'number');
-  if (env.API_KEY === undefined && env.HOST === undefined)
+  if (!env.API_KEY && !isLoopback)
     throw undeployable(
       'settings: API_KEY is missing, and everybody can reach a Worker; `npx wrangler secret put API_KEY`',
       'invalid_settings',
     );
   try {
     return readSettings({
-      HOST: '0.0.0.0',
       ...Object.fromEntries(variables.map(([name, value]) => [name, String(value)])),
+      HOST: isLoopback ? '127.0.0.1' : '0.0.0.0',
     });
   } catch (error) {
     if (!(error instanceof AttuneError)) throw error;

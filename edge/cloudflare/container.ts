@@ -1,9 +1,11 @@
 // The container beside the Worker: the same API on Node with onnxruntime-node, for policies too large for an isolate. It
 // sleeps when nobody asks; who asks while it starts waits for it, and is told to come again where that takes too long.
+// One that was started with other settings, a key that was changed since, is ended and started anew.
 
 import { Container } from '@cloudflare/containers';
 import type { DurableObjectNamespace, DurableObjectState } from '@cloudflare/workers-types';
 import { AttuneError } from '../../shared/error.ts';
+import { hashContent } from '../../shared/hash.ts';
 import { errorBody } from '../answer.ts';
 import { CONTAINER_PORT, readVariables } from './container-variables.ts';
 
@@ -13,6 +15,11 @@ export type EdgeNamespace = DurableObjectNamespace;
 const MACHINE = 10_000;
 /** Seconds after which it is worth asking again. */
 const RETRY_AFTER = 5;
+/** Milliseconds between two looks whether it has ended, and how many of them: longer than it lets streams drain. */
+const LOOK = 100;
+const MOST_LOOKS = 200;
+/** In the object's storage: a digest of what the container was started with, which outlives this object's memory. */
+export const STARTED_WITH = 'started with';
 
 export class EdgeContainer extends Container {
   override defaultPort = CONTAINER_PORT;
@@ -21,12 +28,15 @@ export class EdgeContainer extends Container {
   /** Milliseconds until the API on it listens: it migrates and loads the policy before. */
   protected readonly patience: number = 30_000;
   private readonly machine: DurableObjectState['container'];
+  private readonly storage: DurableObjectState['storage'];
   private readonly missing: string[];
+  private renewal: Promise<void> | null = null;
 
   constructor(...given: ConstructorParameters<typeof Container>) {
     super(...given);
     const { variables, missing } = readVariables(given[1] as Record<string, unknown>);
     this.machine = (given[0] as DurableObjectState).container;
+    this.storage = (given[0] as DurableObjectState).storage;
     this.envVars = variables;
     this.missing = missing;
   }
@@ -50,7 +60,22 @@ export class EdgeContainer extends Container {
     console.log(`container: it stopped (${reason}, exit code ${exitCode})`);
   }
 
+  /** Ends a container that has other settings than these. */
+  private async renew(): Promise<void> {
+    const settings = await hashContent(this.envVars);
+    if ((await this.storage.get(STARTED_WITH)) === settings) return;
+    if (this.machine?.running) await this.stop();
+    for (let looks = 0; this.machine?.running && looks < MOST_LOOKS; looks++)
+      await new Promise((resolve) => setTimeout(resolve, LOOK));
+    if (this.machine?.running) await this.destroy();
+    await this.storage.put(STARTED_WITH, settings);
+  }
+
   private async ready(): Promise<void> {
+    this.renewal ??= this.renew().finally(() => {
+      this.renewal = null;
+    });
+    await this.renewal;
     const { status } = await this.getState();
     if (this.machine?.running && status === 'healthy') return;
     // Without the request's signal: others wait for the same start.

@@ -4,6 +4,7 @@ import { Decoder, type DecoderSession } from '../../shared/decoder/decoder.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/policy/manifest.ts';
 import type { PolicyStore } from '../../shared/policy/store/store.ts';
+import { reachWithin } from '../generation/budget.ts';
 import type { LoadedPolicy } from '../generation/inference.ts';
 import { unusable } from '../generation/unusable.ts';
 import { warmUp } from '../generation/warm-up.ts';
@@ -51,13 +52,13 @@ export class IsolatePolicies {
 
   /** Why a policy cannot be computed here; null where it can. */
   refusal(manifest: Manifest): string | null {
-    return explainUnfit(manifest, this.options.mostBytes) ?? runtimeFailure();
+    return explainUnfit(manifest, this.options) ?? runtimeFailure();
   }
 
   /** Throws an AttuneError where it is refused, missing or damaged. */
   async load(manifest: Manifest): Promise<LoadedPolicy> {
     const { id } = manifest;
-    const reason = explainUnfit(manifest, this.options.mostBytes);
+    const reason = explainUnfit(manifest, this.options);
     if (reason !== null) {
       const message = `policy ${id} is not computed in a Worker: ${reason}`;
       throw new AttuneError(message, { status: 503, code: 'policy_elsewhere', retry: false });
@@ -141,15 +142,20 @@ export class IsolatePolicies {
   }
 }
 
-function explainUnfit(manifest: Manifest, mostBytes: number): string | null {
+function explainUnfit(manifest: Manifest, { mostBytes, kvMemory }: IsolateOptions): string | null {
   const { precision } = manifest.serving;
+  const { contextLength } = manifest.architecture;
   // Quantized products are rounded otherwise than on Node: some greedy tokens, and most sampled ones, would differ.
   if (precision !== 'fp32') {
     return `it is served at ${precision}, and a Worker computes fp32 only; publish it with PRECISION=fp32`;
   }
   const bytes = servingBytes(manifest);
-  if (bytes <= mostBytes) return null;
-  return `its serving graph and weights have ${bytes} bytes, and a Worker computes up to ${mostBytes} (WORKER_POLICY_BYTES)`;
+  if (bytes > mostBytes)
+    return `its serving graph and weights have ${bytes} bytes, and a Worker computes up to ${mostBytes} (WORKER_POLICY_BYTES)`;
+  // Elsewhere the same prompt would be answered.
+  const reach = reachWithin(kvMemory, manifest.architecture);
+  if (reach >= contextLength) return null;
+  return `its context has ${contextLength} tokens, and a Worker's ${kvMemory} bytes of keys and values have room for ${reach}`;
 }
 
 /** A session that has computed something finite. */

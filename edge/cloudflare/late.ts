@@ -57,8 +57,9 @@ export async function runScheduled(
     readTarget(settings) ? announce(db, queue) : null,
     forgetBatches(db),
   ];
-  // One that fails keeps none of the others; the cron's log has its reason.
-  for (const part of await Promise.allSettled(parts)) if (part.status === 'rejected') throw part.reason;
+  // One that fails keeps none of the others; the cron's log has every reason.
+  const failed = (await Promise.allSettled(parts)).filter((part) => part.status === 'rejected');
+  if (failed.length > 0) throw new AggregateError(failed.map(({ reason }) => reason));
 }
 
 /** Whether a cron (UTC) names this minute. */

@@ -24,7 +24,11 @@ export async function readPackage(
   onRead: () => void,
 ): Promise<{ tokenizer: Tokenizer; graph: Graph }> {
   const take = async (name: string) => {
-    const bytes = await readFile(store, manifest, name);
+    const bytes = await readFile(store, manifest, name).catch((error: unknown) => {
+      if (error instanceof AttuneError) throw error;
+      const message = `policy store: ${store.place} broke off in ${name} (${(error as Error).message}); try again shortly`;
+      throw new AttuneError(message, { status: 503, code: 'policy_store_unreachable' });
+    });
     onRead();
     return bytes;
   };

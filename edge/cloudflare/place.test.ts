@@ -16,6 +16,7 @@ import { readBody } from '../body.ts';
 import { placeOperations } from '../compute.ts';
 import type { Ports } from '../ports.ts';
 import { ActivePolicy } from './active.ts';
+import { Lookup } from './lookup.ts';
 import { choosePlace, forward, type Site } from './place.ts';
 
 const { db } = await openBareDatabase();
@@ -71,15 +72,15 @@ function makeManifest(id: string): Manifest {
   };
 }
 
-type Given = { env?: Record<string, string>; load?: (manifest: Manifest) => Promise<never>; edge?: unknown };
+type Given = { env?: Record<string, string>; load?: (manifest: Manifest) => Promise<void>; edge?: unknown };
 
 /** An isolate that computes all but the large policy, and an API whose routes say that they were reached. */
 function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   let failure: string | null = null;
+  const active = new ActivePolicy();
   const site: Site = {
     bindings: edge ? { EDGE: edge as never } : {},
     settings: readSettings(env),
-    active: new ActivePolicy(),
     policies: {
       refusal: ({ id }) => (id === LARGE ? 'it is too large' : failure),
       async load(manifest) {
@@ -95,10 +96,11 @@ function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   app.onError((error, context) => answerError(context, error));
   app.use(requestId({ generator: () => newId('req_') }));
   app.use(readBody(10_000));
-  placeOperations(app, { place: (context) => forward(site, db, context) } as Ports);
+  placeOperations(app, { place: (context) => forward(site, new Lookup(db, active), context) } as Ports);
   app.post('/v1/*', (context) => context.json({ from: 'here' }));
   return {
     site,
+    active,
     async ask(path: string, body: unknown, headers: Record<string, string> = {}) {
       const text = typeof body === 'string' ? body : JSON.stringify(body);
       const response = await app.request(path, { method: 'POST', body: text, headers });
@@ -141,11 +143,11 @@ test('a policy that does not fit is asked for elsewhere, wherever the request na
 });
 
 test('a promotion that was made elsewhere is known here at once', async () => {
-  const { site, ask } = openSite();
-  assert.equal(await site.active.id(db), SMALL);
+  const { active, ask } = openSite();
+  assert.equal(await active.id(db), SMALL);
   await activatePolicy(db, LARGE, 'test');
   await ask(`/v1/policies/${LARGE}/promote`, '');
-  assert.equal(await site.active.id(db), LARGE);
+  assert.equal(await active.id(db), LARGE);
   await activatePolicy(db, SMALL, 'test');
 });
 
@@ -194,6 +196,40 @@ test('a policy that is damaged is an error here, and is not asked for elsewhere'
   assert.equal(error!.code, 'damaged_policy');
   assert.equal(headers.get('x-attune-compute'), 'worker');
   assert.deepEqual(arrived, []);
+});
+
+test('an active policy that cannot be loaded leaves the one before it answering, and is tried again', async () => {
+  let isMissing = true;
+  const { active, ask } = openSite({
+    async load({ id }) {
+      if (id !== SMALL && isMissing)
+        throw new AttuneError(`policy ${id}: it is not there`, { status: 404, code: 'model_not_found' });
+    },
+  });
+  const fresh = 'pol_fresh';
+  await registerPolicy(db, { id: fresh, name: fresh, manifest: makeManifest(fresh) });
+  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  await activatePolicy(db, fresh, 'test');
+  active.forget();
+  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  assert.equal(await active.id(db), SMALL);
+  assert.equal((await ask('/v1/chat/completions', { model: fresh })).error!.code, 'model_not_found');
+  isMissing = false;
+  active.forget();
+  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  assert.equal(await active.id(db), fresh);
+  await activatePolicy(db, SMALL, 'test');
+});
+
+test('an active policy whose manifest is of a newer version leaves the one before it answering', async () => {
+  const { active, ask } = openSite();
+  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  await registerPolicy(db, { id: 'pol_newer', name: 'newer', manifest: { format: 2 } });
+  await activatePolicy(db, 'pol_newer', 'test');
+  active.forget();
+  assert.equal((await ask('/v1/chat/completions', {})).headers.get('x-attune-compute'), 'worker');
+  assert.equal(await active.id(db), SMALL);
+  await activatePolicy(db, SMALL, 'test');
 });
 
 test('where nothing else computes, both remedies are named', async () => {

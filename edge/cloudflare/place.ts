@@ -10,16 +10,15 @@ import { previousPolicy } from '../../shared/policy/registry.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { answerError } from '../answer.ts';
 import type { Compute } from '../ports.ts';
-import type { ActivePolicy } from './active.ts';
 import type { Bindings } from './bindings.ts';
 import type { IsolatePolicies } from './isolate.ts';
+import type { Lookup } from './lookup.ts';
 import { servingBytes } from './package.ts';
 import { FORWARDED, forwardTo, reachContainer, reachUrl, type Upstream } from './upstream.ts';
 
 export type Site = {
   bindings: Pick<Bindings, 'EDGE'>;
   settings: Settings;
-  active: ActivePolicy;
   policies: Pick<IsolatePolicies, 'refusal' | 'load'>;
 };
 
@@ -37,29 +36,40 @@ export function choosePlace({ bindings, settings, policies }: Site, manifests: M
 }
 
 /** Where the request is computed; with the answer where that is elsewhere, or where it fails before its route. */
-export async function forward(site: Site, db: Database, context: Context): Promise<Compute & { answer?: Response }> {
-  const manifests = await findManifests(site, db, context);
+export async function forward(site: Site, lookup: Lookup, context: Context): Promise<Compute & { answer?: Response }> {
+  const manifests = await findManifests(lookup, context);
   if (!manifests) return { place: 'worker', reason: 'no policy is needed to answer this' };
   let compute = choosePlace(site, manifests);
   try {
     if (compute.place === 'worker') {
-      if (await canLoad(site, manifests)) return compute;
+      if (await canLoad(site, lookup, manifests)) return compute;
       compute = choosePlace(site, manifests);
     }
     const upstream = reach(site, compute, context);
     const answer = await forwardTo(upstream, context, site.settings.REQUEST_TIMEOUT);
     // A promotion or a rollback that was made elsewhere shows here at once too.
-    if (context.req.path.startsWith('/v1/policies/')) site.active.forget();
+    if (context.req.path.startsWith('/v1/policies/')) lookup.active.forget();
     return { ...compute, answer };
   } catch (error) {
+    if (isRefusal(error) && (await lookup.replaceActive(error))) return forward(site, lookup, context);
     return { ...compute, answer: answerError(context, error) };
   }
 }
 
+/** What is said of a policy that could not be loaded here, other than that there is no room for it now. */
+function isRefusal(error: unknown): error is AttuneError {
+  return error instanceof AttuneError && REFUSALS.has(error.code ?? '');
+}
+
+const REFUSALS = new Set(['model_not_found', 'damaged_policy', 'policy_unusable', 'policy_store_unreachable']);
+
 /** Whether the runtime starts here, which shows at the first policy; from then on it is a refusal. */
-async function canLoad({ policies }: Site, manifests: Manifest[]): Promise<boolean> {
+async function canLoad({ policies }: Site, { active }: Lookup, manifests: Manifest[]): Promise<boolean> {
   try {
-    for (const manifest of manifests) await policies.load(manifest);
+    for (const manifest of manifests) {
+      await policies.load(manifest);
+      active.accept(manifest.id);
+    }
     return true;
   } catch (error) {
     if (error instanceof AttuneError && error.code === 'runtime_unavailable') return false;
@@ -77,10 +87,10 @@ function reach({ bindings, settings }: Site, { place }: Compute, context: Contex
 }
 
 /** The manifests of the policies that the request needs; null where it needs none, or one that is not there. */
-async function findManifests({ active }: Site, db: Database, context: Context): Promise<Manifest[] | null> {
+async function findManifests(lookup: Lookup, context: Context): Promise<Manifest[] | null> {
   try {
-    const asked = await readPolicies(db, context);
-    return asked && (await Promise.all(asked.map((id) => active.manifest(db, id))));
+    const asked = await readPolicies(lookup.db, context);
+    return asked && (await Promise.all(asked.map((id) => lookup.manifest(id))));
   } catch (error) {
     if (error instanceof AttuneError) return null;
     throw error;

@@ -2,13 +2,14 @@
 // request (its Postgres client, its waitUntil) is opened with it.
 
 import type { ExecutionContext } from '@cloudflare/workers-types';
-import type { Connection, Database } from '../../shared/database/connect.ts';
+import type { Connection } from '../../shared/database/connect.ts';
 import { openR2Store } from '../../shared/policy/store/r2.ts';
 import type { Ports, Serving } from '../ports.ts';
 import { ActivePolicy } from './active.ts';
 import { type Premises, readPremises } from './bindings.ts';
 import { IsolatePolicies } from './isolate.ts';
 import { announce } from './late.ts';
+import { Lookup } from './lookup.ts';
 import { choosePlace, forward } from './place.ts';
 import { openStatistics } from './statistics.ts';
 
@@ -33,18 +34,19 @@ const MOST_KV = 16 * 2 ** 20;
 
 export function openPorts(isolate: Isolate, { db }: Connection, context: ExecutionContext): Ports {
   const { bindings, settings, active, policies } = isolate;
+  const lookup = new Lookup(db, active);
   return {
     db,
     settings,
     inference: {
-      policy: async (id) => policies.load(await active.manifest(db, id)),
+      policy: async (id) => policies.load(await lookup.manifest(id)),
       async activate() {
         active.forget();
         if (settings.WEBHOOK_URL) await announce(db, bindings.LATE).catch(leaveToCron);
       },
     },
-    serving: () => describeServing(isolate, db),
-    place: (request) => forward(isolate, db, request),
+    serving: () => describeServing(isolate, lookup),
+    place: (request) => forward(isolate, lookup, request),
     async docsFile(name) {
       const found = await bindings.DOCS.fetch(`https://docs/${name}`);
       return found.ok ? (found as unknown as Response) : null;
@@ -63,10 +65,10 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
   };
 }
 
-async function describeServing(isolate: Isolate, db: Database): Promise<Serving> {
-  const policy = await isolate.active.id(db);
+async function describeServing(isolate: Isolate, lookup: Lookup): Promise<Serving> {
+  const policy = await isolate.active.id(lookup.db);
   if (policy === null) return { policy, compute: null };
-  const manifest = await isolate.active.manifest(db, policy);
+  const manifest = await lookup.manifest(policy);
   try {
     return { policy, compute: choosePlace(isolate, [manifest]) };
   } catch (error) {

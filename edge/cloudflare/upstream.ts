@@ -112,7 +112,7 @@ function findProblem({ status, headers }: Pick<Response, 'status' | 'headers'>, 
   if (status === 401 || status === 403)
     return `answered ${status}: it does not know the key that this Worker lets in; give both the same API_KEY`;
   if (status === 404)
-    return 'answered 404 for a policy that is here; give both the same Postgres, and no path in between';
+    return 'answered 404 for a policy that is here; give both the same Postgres and policy store, and no path in between';
   if (status < 400 && !headers.has('x-attune-compute')) return `answered ${status} as something else than Attune`;
   return null;
 }

@@ -162,6 +162,9 @@ export function addRounds(app: OpenAPIHono, ports: Ports): void {
     },
     async ({ context, param }) => {
       const { id } = await find(param('id'));
+      // Nobody reads what follows a HEAD, and nobody would end it.
+      if (context.req.method === 'HEAD')
+        return new Response(null, { headers: { 'content-type': 'text/event-stream' } });
       const last = Number(context.req.header('last-event-id') ?? 0);
       const abort = new AbortController();
       return streamEvents(abort, async (send) => {
