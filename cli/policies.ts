@@ -1,7 +1,6 @@
 // attune policies: what there is, what is active, and how others come in and go out.
 
-import { cp, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp } from 'node:fs/promises';
 import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { desc } from 'drizzle-orm';
@@ -13,9 +12,10 @@ import type { Manifest } from '../shared/policy/manifest.ts';
 import { PRECISIONS, type PrecisionName } from '../shared/policy/precision/precision.ts';
 import { changePrecision, importPolicy } from '../shared/policy/publish.ts';
 import { activatePolicy, activePolicyId, findPolicy, rollbackPolicy } from '../shared/policy/registry.ts';
-import { policiesFolder } from '../shared/policy/shelf.ts';
+import { type PolicyShelf, policiesFolder } from '../shared/policy/shelf.ts';
 import { openRemoteStore } from '../shared/policy/store/remote.ts';
 import { sendPackage } from '../shared/policy/store/transfer.ts';
+import type { Settings } from '../shared/settings.ts';
 import { inRoom } from './room.ts';
 
 export function addPolicies(program: Command): void {
@@ -56,7 +56,7 @@ export function addPolicies(program: Command): void {
     .action((source: string, options: { name?: string; promote?: boolean; precision?: PrecisionName }) =>
       inRoom(async ({ db }, shelf, { settings }) => {
         const hub = source.startsWith('hf:') ? source.slice(3) : null;
-        const folder = hub ? await mkdtemp(path.join(tmpdir(), 'attune-import-')) : path.resolve(source);
+        const folder = hub ? await shelf.draft() : path.resolve(source);
         let origin: { source: string; license?: string } | undefined;
         try {
           if (hub) {
@@ -72,7 +72,7 @@ export function addPolicies(program: Command): void {
           console.log(`${id}${options.promote ? ' is active' : ''}`);
           console.log(describeServing((await findPolicy(db, id)).manifest as Manifest));
         } finally {
-          if (hub) await rm(folder, { recursive: true, force: true });
+          if (hub) await shelf.discard(folder);
         }
       }),
     );
@@ -90,9 +90,9 @@ export function addPolicies(program: Command): void {
     .argument('<id>')
     .description('make a policy the active one; every edge swaps to it while it serves')
     .action((id: string) =>
-      inRoom(async ({ db }, shelf) => {
+      inRoom(async ({ db }, shelf, { settings }) => {
         await findPolicy(db, id);
-        await shelf.folderOf(id);
+        await checkOffer(shelf, settings, id);
         await activatePolicy(db, id, 'promoted');
         console.log(`${id} is active`);
       }),
@@ -102,7 +102,10 @@ export function addPolicies(program: Command): void {
     .command('rollback')
     .description('make the previous policy the active one again')
     .action(() =>
-      inRoom(async ({ db }, shelf) => console.log(`${await rollbackPolicy(db, shelf.folderOf)} is active`)),
+      inRoom(async ({ db }, shelf, { settings }) => {
+        const id = await rollbackPolicy(db, (previous) => checkOffer(shelf, settings, previous));
+        console.log(`${id} is active`);
+      }),
     );
 
   group
@@ -115,7 +118,11 @@ export function addPolicies(program: Command): void {
         if (!store) throw new AttuneError('policies send: POLICY_STORE is not set; give s3://bucket/prefix');
         for (const id of ids) {
           await findPolicy(db, id);
-          await sendPackage(store, path.join(policiesFolder(settings), id));
+          if (!(await store.manifest(id)))
+            await sendPackage(store, path.join(policiesFolder(settings), id)).catch(async (error) => {
+              await store.discard(id).catch(() => {});
+              throw error;
+            });
           console.log(`${id} is in ${store.place}`);
         }
       }),
@@ -140,6 +147,16 @@ export function addPolicies(program: Command): void {
         console.log(folder);
       }),
     );
+}
+
+/** Throws where the package is missing or damaged, or is on this machine alone while others look in POLICY_STORE. */
+async function checkOffer(shelf: PolicyShelf, settings: Settings, id: string): Promise<void> {
+  await shelf.folderOf(id);
+  const store = await openRemoteStore(settings);
+  if (!store || (await store.manifest(id))) return;
+  throw new AttuneError(
+    `${id} is on this machine and not in ${store.place}, where the others look; \`attune policies send ${id}\` copies it`,
+  );
 }
 
 function precisionOption(description: string): Option {

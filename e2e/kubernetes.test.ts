@@ -91,21 +91,10 @@ test('every setting that the manifests give exists, and together they are accept
   const { data } = find('ConfigMap', 'attune');
   for (const name of Object.keys(data)) assert.ok(known.has(name), name);
   for (const { containers } of [edge, trainer]) {
-    const [{ env, envFrom }] = containers;
-    assert.deepEqual(envFrom, [{ configMapRef: { name: 'attune' } }]);
-    const given = Object.fromEntries(env.map(({ name }: Json) => [name, SECRETS[name]]));
-    for (const { name, valueFrom } of env)
-      assert.deepEqual(valueFrom.secretKeyRef, { name: 'attune', key: name }, 'a secret under its own name');
-    assert.deepEqual(
-      Object.keys(given).filter((name) => !known.has(name)),
-      [],
-    );
-    readSettings({ ...data, ...given });
+    const [{ envFrom }] = containers;
+    assert.deepEqual(envFrom, [{ configMapRef: { name: 'attune' } }, { secretRef: { name: 'attune' } }]);
+    readSettings({ ...data, ...SECRETS });
   }
-  assert.ok(
-    edge.containers[0].env.some(({ name }: Json) => name === 'API_KEY'),
-    'it listens to everybody',
-  );
 });
 
 const SECRETS: Record<string, string> = {

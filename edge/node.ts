@@ -24,6 +24,9 @@ export type Edge = { url: string; close(): Promise<void> };
 /** Milliseconds that streams in progress get to end when the process is told to. */
 export const DRAIN = 10_000;
 
+/** Milliseconds between two looks at copies of policies that nobody needs. */
+const TRIM_EVERY = 60_000;
+
 const COMPUTE: Compute = { place: 'node', reason: 'this process has ONNX Runtime' };
 
 export async function startEdge(settings: Settings, databaseUrl: string): Promise<Edge> {
@@ -40,6 +43,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
   });
   const news = await followPolicies(connection, inference);
   const webhooks = await followWebhooks(connection, settings);
+  const trimming = setInterval(() => shelf.trim(inference.inUse()).catch(leaveCopies), TRIM_EVERY);
   const app = createApp({
     db: connection.db,
     inference,
@@ -55,6 +59,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
   });
 
   const closePorts = async () => {
+    clearInterval(trimming);
     await webhooks.close();
     await news.close();
     await inference.close();
@@ -86,6 +91,10 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
       await closePorts();
     },
   };
+}
+
+function leaveCopies(error: unknown): void {
+  if (!(error instanceof AttuneError)) console.error('internal: policies that nobody needs stay on this disk:', error);
 }
 
 /** The API with a policy to serve, until told to stop; streams in progress end first. */

@@ -32,7 +32,7 @@ const environment = z.object({
     .describe('Postgres to use instead of the embedded one'),
   POLICY_STORE: z
     .string()
-    .regex(/^s3:\/\/[^/]+(\/.*)?$/, 'give s3://bucket or s3://bucket/prefix')
+    .regex(/^s3:\/\/[^/]+(\/[^/]+)*\/?$/, 'give s3://bucket or s3://bucket/prefix')
     .optional()
     .describe('where all edges and trainers find the policies; the folder policies in ATTUNE_HOME unless told'),
   AWS_ENDPOINT_URL: z

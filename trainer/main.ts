@@ -48,7 +48,8 @@ export async function startTrainer(settings: Settings, databaseUrl: string, watc
   const loop = (async () => {
     while (!closed) {
       const more = await runNext(connection, workshop, watch).catch((error: unknown) => {
-        if (!isUnreachable(error) && !closed) console.error('internal: trainer:', error);
+        if (error instanceof AttuneError) console.error(`trainer: ${error.message}`);
+        else if (!isUnreachable(error) && !closed) console.error('internal: trainer:', error);
         return false;
       });
       if (more || closed) continue;
@@ -125,10 +126,13 @@ export async function runNext({ db, url }: Connection, workshop: Workshop, watch
     try {
       await runRound(workshop, round, record);
     } catch (error) {
-      if (error instanceof Interruption) throw error;
+      // The round stays where it is and is taken up again, as where Postgres is away.
+      const isAway = error instanceof AttuneError && error.code === 'policy_store_unreachable';
+      if (error instanceof Interruption || isAway) throw error;
       if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
       await record.finish('failed', 'failed', { reason: (error as Error).message });
     }
+    await workshop.shelf.trim().catch((error: unknown) => console.error('trainer: old copies stay:', error));
     return true;
   } finally {
     await release();

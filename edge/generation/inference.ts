@@ -56,6 +56,8 @@ export interface Inference {
   policy(id?: string): Promise<LoadedPolicy>;
   /** Loads and checks a policy beside the active one, then routes new requests to it. If it fails, nothing changes. */
   activate(id: string): Promise<void>;
+  /** Ids of the policies whose packages it needs: the active one, those at hand and those that drain. */
+  inUse(): string[];
   /** Cancels what runs and ends the threads. */
   close(): Promise<void>;
 }

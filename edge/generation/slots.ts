@@ -59,6 +59,11 @@ class PolicySlots implements Inference {
     return this.current;
   }
 
+  inUse(): string[] {
+    const draining = Array.from(this.retiring.keys(), ({ id }) => id);
+    return [...(this.current ? [this.current.id] : []), ...this.spares.keys(), ...draining];
+  }
+
   async policy(id: string = ALIAS): Promise<LoadedPolicy> {
     if (id === this.current?.id) return this.current;
     if (id !== ALIAS) return this.spare(id);

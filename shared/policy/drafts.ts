@@ -4,8 +4,9 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive } from '../liveness.ts';
-import { syncFolder } from './files.ts';
+import { syncFolder, syncTree } from './files.ts';
 
 export type Drafts = {
   /** An empty folder that nobody takes for a whole one. */
@@ -20,16 +21,8 @@ let made = 0;
 /** `bury` is told of each draft that a dead process left, before it is removed; where it throws, the draft stays. */
 export async function openDrafts(root: string, bury?: (draft: string) => Promise<void>): Promise<Drafts> {
   await mkdir(root, { recursive: true });
-  for (const name of await readdir(root)) {
-    if (!isDead(name)) continue;
-    const draft = path.join(root, name);
-    try {
-      await bury?.(draft);
-    } catch {
-      continue;
-    }
-    await rm(draft, { recursive: true, force: true });
-  }
+  // Where what buries them is silent nobody waits for it: the next to open the root tries again.
+  await Promise.race([removeDead(root, bury), sleep(PATIENCE, undefined, { ref: false })]);
   return {
     async make() {
       const draft = path.join(root, `.draft-${hostname()}-${process.pid}-${Date.now()}-${made++}`);
@@ -37,7 +30,7 @@ export async function openDrafts(root: string, bury?: (draft: string) => Promise
       return draft;
     },
     async settle(draft, name) {
-      await syncFolder(draft);
+      await syncTree(draft);
       try {
         await rename(draft, path.join(root, name));
       } catch (error) {
@@ -51,7 +44,21 @@ export async function openDrafts(root: string, bury?: (draft: string) => Promise
   };
 }
 
+const PATIENCE = 5000;
 const DAY = 86_400_000;
+
+async function removeDead(root: string, bury?: (draft: string) => Promise<void>): Promise<void> {
+  for (const name of await readdir(root)) {
+    if (!isDead(name)) continue;
+    const draft = path.join(root, name);
+    try {
+      await bury?.(draft);
+    } catch {
+      continue;
+    }
+    await rm(draft, { recursive: true, force: true });
+  }
+}
 
 /**
  * Whether its process has ended: one of another machine that shares the folder after a day, as nobody can ask for it; a

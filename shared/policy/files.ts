@@ -29,10 +29,13 @@ export function fileIn(folder: string, name: string): string {
   return join(folder, ...name.split('/'));
 }
 
-/** Digests of all files below the folder, sorted by path. */
+/** Digests of all files below the folder, sorted by path; what has a digest is on disk. */
 export async function hashFiles(folder: string): Promise<Manifest['files']> {
   const files: Manifest['files'] = {};
-  for (const name of await listFiles(folder)) files[name] = await hashFile(fileIn(folder, name));
+  for (const name of await listFiles(folder)) {
+    await sync(fileIn(folder, name));
+    files[name] = await hashFile(fileIn(folder, name));
+  }
   return files;
 }
 
@@ -52,11 +55,21 @@ export async function verifyFiles(folder: string, manifest: Manifest): Promise<v
   }
 }
 
-/** Makes names durable, as fsync of a file makes its bytes. */
+/** Makes the names in it durable, as fsync of a file makes its bytes; not those in folders below. */
 export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  await handle.sync();
-  await handle.close();
+  await sync(folder);
+}
+
+/** The same of a folder and all below it. */
+export async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
+    if (entry.isDirectory()) await sync(join(entry.parentPath, entry.name));
+  await sync(folder);
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  await handle.sync().finally(() => handle.close());
 }
 
 async function listFiles(folder: string): Promise<string[]> {

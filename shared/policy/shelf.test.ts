@@ -7,9 +7,11 @@ import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { AttuneError } from '../error.ts';
 import { fileIn, readManifest, writeManifest } from './files.ts';
 import { openShelf, type PolicyShelf } from './shelf.ts';
 import { askByHttp } from './store/ask.ts';
+import { openFolderStore } from './store/folder.ts';
 import { openS3Store } from './store/s3.ts';
 import type { S3Place } from './store/s3-wire.ts';
 import { noise, packageOf, type TestPackage } from './store/test-package.ts';
@@ -256,5 +258,52 @@ describe('shelves on one S3 store', async () => {
     assert.deepEqual(await readdir(root), [dead]);
     await openShelf(root, store);
     assert.deepEqual(await readdir(root), []);
+  });
+});
+
+describe('a shelf before a store', () => {
+  const wait = { timeout: 60_000 };
+
+  test('publishing waits for a store that is away, and no longer than it may', wait, async () => {
+    const store = await openFolderStore(newRoot());
+    const away = new AttuneError('the store is away', { status: 503, code: 'policy_store_unreachable' });
+    let attempts = 0;
+    const write: typeof store.write = async (manifest, open) => {
+      if (attempts++ === 0) throw away;
+      await store.write(manifest, open);
+    };
+    const patient = await openShelf(newRoot(), { ...store, write }, 20_000);
+    const { draft, id } = await layDraft(patient);
+    await patient.publish(draft, id);
+    assert.equal(attempts, 2);
+    assert.equal((await store.manifest(id))?.id, id);
+
+    attempts = 0;
+    const hasty = await openShelf(newRoot(), { ...store, write });
+    const other = await layDraft(hasty, packageOf(files));
+    await assert.rejects(hasty.publish(other.draft, other.id), away);
+  });
+
+  test('copies that nobody needs are removed, and only those that the store has', async () => {
+    const root = newRoot();
+    const store = await openFolderStore(newRoot());
+    const alone = await openShelf(root);
+    const unsent = await layDraft(alone);
+    await alone.publish(unsent.draft, unsent.id);
+    const shelf = await openShelf(root, store);
+    const ids: string[] = [];
+    for (let made = 0; made < 7; made++) {
+      const { draft, id } = await layDraft(shelf, packageOf({ 'config.json': noise(300) }));
+      await shelf.publish(draft, id);
+      ids.push(id);
+      await sleep(5);
+    }
+    await shelf.folderOf(ids[1]!);
+    await alone.trim();
+    assert.equal((await readdir(root)).length, 8);
+    await shelf.trim([ids[0]!]);
+    const [first, asked, ...others] = ids;
+    assert.deepEqual(new Set(await readdir(root)), new Set([unsent.id, first, asked, ...others.slice(-3)]));
+    assert.equal(await shelf.folderOf(others[0]!), path.join(root, others[0]!));
   });
 });

@@ -2,8 +2,9 @@
 // store; with a store elsewhere it is what was fetched of it, each package once, and what is published here goes there.
 
 import { existsSync } from 'node:fs';
-import { rename } from 'node:fs/promises';
+import { readdir, rename, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AttuneError } from '../error.ts';
 import type { Settings } from '../settings.ts';
 import { openDrafts } from './drafts.ts';
@@ -21,6 +22,8 @@ export interface PolicyShelf {
   /** Makes the draft the package of this id, here and in the store, for good. Where it fails it can be repeated. */
   publish(draft: string, id: string): Promise<void>;
   discard(draft: string): Promise<void>;
+  /** Removes copies of what a store elsewhere has, but for those in use and the few that were asked for last. */
+  trim(inUse?: Iterable<string>): Promise<void>;
 }
 
 /** Where this machine keeps policies. */
@@ -30,10 +33,17 @@ export function policiesFolder({ ATTUNE_HOME }: Pick<Settings, 'ATTUNE_HOME'>): 
 
 /** The shelf of these settings: with POLICY_STORE a part of that, otherwise the folder alone. */
 export async function openPolicies(settings: Settings): Promise<PolicyShelf> {
-  return openShelf(policiesFolder(settings), await openRemoteStore(settings));
+  return openShelf(policiesFolder(settings), await openRemoteStore(settings), PATIENCE);
 }
 
-export async function openShelf(root: string, store?: PolicyStore): Promise<PolicyShelf> {
+/** Milliseconds for which publishing waits for a store that is away: a round may have trained for hours. */
+const PATIENCE = 600_000;
+const PAUSE = 5000;
+/** Copies that stay, besides those in use. */
+const KEPT = 4;
+
+/** `patience`: milliseconds for which publishing waits for a store that cannot be reached. */
+export async function openShelf(root: string, store?: PolicyStore, patience = 0): Promise<PolicyShelf> {
   /** Takes back what was sent of a draft that nobody will publish. */
   const withdraw = async (draft: string) => {
     const manifest = store && (await readManifest(draft).catch(() => null));
@@ -55,11 +65,40 @@ export async function openShelf(root: string, store?: PolicyStore): Promise<Poli
     }
   }
 
+  async function send(to: PolicyStore, draft: string): Promise<void> {
+    for (const began = performance.now(); ; await sleep(PAUSE)) {
+      try {
+        return await sendPackage(to, draft);
+      } catch (error) {
+        const isAway = error instanceof AttuneError && error.code === 'policy_store_unreachable';
+        if (!isAway || performance.now() - began + PAUSE > patience) throw error;
+        console.error(`${error.message}; publishing tries again in ${PAUSE / 1000} s`);
+      }
+    }
+  }
+
+  async function trim(from: PolicyStore, inUse: Set<string>): Promise<void> {
+    const copies = (await readdir(root)).filter((name) => isPolicyId(name) && !inUse.has(name));
+    const used = new Map<string, number>();
+    for (const id of copies) used.set(id, (await stat(path.join(root, id))).mtimeMs);
+    const old = copies.sort((a, b) => used.get(b)! - used.get(a)!).slice(KEPT);
+    for (const id of old) {
+      // One that was published before there was a store is nowhere else.
+      if (!(await from.manifest(id)) || sought.has(id)) continue;
+      verified.delete(id);
+      const grave = await drafts.make();
+      await rename(path.join(root, id), grave);
+      await drafts.discard(grave);
+    }
+  }
+
   async function find(id: string): Promise<string> {
     const folder = path.join(root, id);
     if (!isPolicyId(id)) throw missingPolicy(id, root);
     let damage: unknown;
     if (existsSync(folder)) {
+      // The folder's own time says when it was asked for last.
+      await utimes(folder, new Date(), new Date());
       if (verified.has(id)) return folder;
       try {
         await verifyFiles(folder, await readManifest(folder));
@@ -96,7 +135,7 @@ export async function openShelf(root: string, store?: PolicyStore): Promise<Poli
       if (existsSync(path.join(root, id))) throw new Error(taken);
       if (store) {
         sent.add(draft);
-        await sendPackage(store, draft);
+        await send(store, draft);
         sent.delete(draft);
       }
       if (!(await drafts.settle(draft, id))) throw new Error(taken);
@@ -105,6 +144,9 @@ export async function openShelf(root: string, store?: PolicyStore): Promise<Poli
       // Where the store cannot be reached, what was sent stays there, and nobody sees it.
       if (sent.delete(draft)) await withdraw(draft).catch(() => {});
       await drafts.discard(draft);
+    },
+    async trim(inUse = []) {
+      if (store) await trim(store, new Set(inUse));
     },
   };
 }

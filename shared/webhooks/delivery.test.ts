@@ -3,6 +3,7 @@ import { beforeEach, mock, test } from 'node:test';
 import { eq, sql } from 'drizzle-orm';
 import { openBareDatabase } from '../database/bare.ts';
 import { webhook_events } from '../database/schema.ts';
+import { readSettings } from '../settings.ts';
 import { deliver, findDue, PAUSES, takeDue, takeEvent } from './delivery.ts';
 import { writeEvent } from './event.ts';
 import { Receiver } from './receiver.ts';
@@ -144,6 +145,6 @@ test('one that was slower than its minute does not undo what another has done si
 });
 
 test('nothing is sent without a secret, which is said with how to make one', () => {
-  assert.throws(() => readTarget({ WEBHOOK_URL: 'http://127.0.0.1' }), /WEBHOOK_SECRET is not; set it to/);
+  assert.throws(() => readSettings({ WEBHOOK_URL: 'http://127.0.0.1' }), /WEBHOOK_SECRET is missing/);
   assert.equal(readTarget({}), null);
 });

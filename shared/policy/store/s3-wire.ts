@@ -71,6 +71,9 @@ const PASSING = new Set([
   'ConditionalRequestConflict',
   'OperationAborted',
   'SlowDown',
+  // Also said in a 200, where joining the parts of an upload took long.
+  'InternalError',
+  'ServiceUnavailable',
 ]);
 
 export function openWire(place: S3Place, ask: Ask): S3Wire {
