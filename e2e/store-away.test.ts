@@ -1,0 +1,32 @@
+// A round whose policy store is away is not lost: it stays where it is, and is taken up again when the store is back.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eq } from 'drizzle-orm';
+import { rounds } from '../shared/database/schema.ts';
+import { AttuneError } from '../shared/error.ts';
+import { requestRound } from '../shared/round.ts';
+import { runNext } from '../trainer/main.ts';
+import { setStage } from './stage.ts';
+
+const stage = await setStage({ LEARNING_RATE: '0.003', TRAIN_THREADS: '1', TRAIN_MEMORY: String(2 ** 30) });
+const { connection, settings, shelf } = stage;
+
+test('a round whose store is away goes on when it is back', { timeout: 120_000 }, async () => {
+  for (let at = 0; at < 48; at++) {
+    const json = { prompt: `Say ${at}:`, chosen: ' yes yes', rejected: ' no no' };
+    assert.equal((await stage.request('/v1/preferences', { json })).status, 200);
+  }
+  const { id } = await requestRound(connection.db, 'api', {});
+  const round = async () => (await connection.db.select().from(rounds).where(eq(rounds.id, id)))[0]!;
+  const away = new AttuneError('the store is away', { status: 503, code: 'policy_store_unreachable' });
+  const awayShelf = { ...shelf, folderOf: () => Promise.reject(away) };
+  await assert.rejects(
+    runNext(connection, { settings, shelf: awayShelf }, () => {}),
+    away,
+  );
+  assert.equal((await round()).status, 'running');
+  assert.equal(await runNext(connection, { settings, shelf }, () => {}), true);
+  const { status, reason } = await round();
+  assert.equal(status, 'succeeded', reason ?? '');
+});
