@@ -103,7 +103,7 @@ test('more generations than run and wait are refused, and one that fits is not',
 });
 
 /** One runs and none waits. */
-const ALONE = { MAX_ROWS: 1, MAX_QUEUE: 0 };
+const ALONE = { MAX_ROWS: 1, MAX_QUEUE: 0, KV_MEMORY: 2 ** 27 };
 
 for (const [name, flags, most] of [
   ['a client that leaves frees what its generation had at once', ['enable_request_signal'], 1000],
@@ -126,6 +126,15 @@ for (const [name, flags, most] of [
     assert.ok(waited < most, `${waited} ms`);
   });
 }
+
+test('a context that keys and values have no room for goes elsewhere', async () => {
+  const small = await openIsolate({ limits: { KV_MEMORY: 2 ** 20 } });
+  const policy = await makePackage({ hiddenSize: 128, layers: 4, contextLength: 16384 });
+  await sendPolicy(small, policy);
+  const refused = await refusal(small, policy, [ask()]);
+  assert.equal(refused.code, 'policy_elsewhere');
+  assert.match(refused.message, /its context has 16384 tokens, and a Worker's 1048576 bytes .* have room for \d+$/);
+});
 
 test('a package with a flipped byte is refused with the file that is damaged', async () => {
   const policy = await makePackage({ seed: 31 });

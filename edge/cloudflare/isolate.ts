@@ -155,7 +155,7 @@ function explainUnfit(manifest: Manifest, { mostBytes, kvMemory }: IsolateOption
   // Elsewhere the same prompt would be answered.
   const reach = reachWithin(kvMemory, manifest.architecture);
   if (reach >= contextLength) return null;
-  return `its context has ${contextLength} tokens, and a Worker's ${kvMemory} bytes of keys and values have room for ${reach}`;
+  return `its context has ${contextLength} tokens, and a Worker's ${kvMemory} bytes of keys and values have room for ${Math.max(0, reach)}`;
 }
 
 /** A session that has computed something finite. */

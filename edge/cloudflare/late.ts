@@ -59,7 +59,8 @@ export async function runScheduled(
   ];
   // One that fails keeps none of the others; the cron's log has every reason.
   const failed = (await Promise.allSettled(parts)).filter((part) => part.status === 'rejected');
-  if (failed.length > 0) throw new AggregateError(failed.map(({ reason }) => reason));
+  const reasons = failed.map(({ reason }) => reason as Error);
+  if (failed.length > 0) throw new AggregateError(reasons, reasons.map(({ message }) => message).join('; '));
 }
 
 /** Whether a cron (UTC) names this minute. */

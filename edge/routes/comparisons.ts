@@ -6,7 +6,7 @@ import { eq, inArray } from 'drizzle-orm';
 import { comparisons, generations, type Prompt, preferences } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
-import { type CompletionRequest, draftCompletion } from '../completion.ts';
+import { type CompletionRequest, type Draft, draftCompletion } from '../completion.ts';
 import { followDecoding, type GenerationRow, startDecoding, storeGenerations } from '../decoding.ts';
 import { addOperation } from '../endpoint.ts';
 import { runOnce } from '../idempotency.ts';
@@ -152,13 +152,12 @@ async function generateSides(
     store: true,
   });
   const models = body.models ?? [body.model];
-  const drafts = await Promise.all(
-    models.map(async (model, at) => {
-      // Two policies under one seed would draw the same random numbers; each side has its own.
-      const asked = request(body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
-      return draftCompletion(await ports.inference.policy(model), asked);
-    }),
-  );
+  const drafts: Draft[] = [];
+  for (const [at, model] of models.entries()) {
+    // Two policies under one seed would draw the same random numbers; each side has its own.
+    const asked = request(body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
+    drafts.push(draftCompletion(await ports.inference.policy(model), asked));
+  }
   const { runs, interruption } = await followDecoding(startDecoding(ports, drafts, caller));
   if (interruption) throw interruption;
   return runs.flatMap((run) => run.rows);
