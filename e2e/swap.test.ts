@@ -77,7 +77,7 @@ test('ten swaps under load: all are answered, each by one policy, and memory com
   const streams = Array.from({ length: STREAMS }, stream);
 
   // Until the allocator has the pieces that a swap needs.
-  for (let swap = 1; swap <= 4; swap++) await swapTo(policies[swap % policies.length]!);
+  for (let swap = 1; swap <= 8; swap++) await swapTo(policies[swap % policies.length]!);
   const before = await measureMemory();
   for (let swap = 1; swap <= SWAPS; swap++) swaps.push(await swapTo(policies[swap % policies.length]!));
   let after = await measureMemory();
