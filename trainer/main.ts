@@ -11,6 +11,7 @@ import { askIfDue } from '../shared/due.ts';
 import { AttuneError } from '../shared/error.ts';
 import { NEWS } from '../shared/policy/registry.ts';
 import { openPolicies } from '../shared/policy/shelf.ts';
+import { isStoreAway } from '../shared/policy/store/store.ts';
 import { completeRoundSettings, requestRound } from '../shared/round.ts';
 import type { Settings } from '../shared/settings.ts';
 import type { Workshop } from './plan.ts';
@@ -127,8 +128,7 @@ export async function runNext({ db, url }: Connection, workshop: Workshop, watch
       await runRound(workshop, round, record);
     } catch (error) {
       // The round stays where it is and is taken up again, as where Postgres is away.
-      const isAway = error instanceof AttuneError && error.code === 'policy_store_unreachable';
-      if (error instanceof Interruption || isAway) throw error;
+      if (error instanceof Interruption || isStoreAway(error)) throw error;
       if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
       await record.finish('failed', 'failed', { reason: (error as Error).message });
     }

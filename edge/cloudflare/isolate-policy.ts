@@ -10,6 +10,7 @@ import type { GenerationEvent, GenerationInput, LoadedPolicy } from '../generati
 import { clock } from '../generation/job.ts';
 import { checkPrompt } from '../generation/prompt.ts';
 import { Scheduler } from '../generation/scheduler.ts';
+import { pause } from './pause.ts';
 import type { Room, RoomOptions, Stay } from './room.ts';
 
 export type IsolatePolicyOptions = RoomOptions & {
@@ -77,8 +78,4 @@ export class IsolatePolicy implements LoadedPolicy {
     const one = rowBytes(this.architecture, reach, promptIds.length, sampling.maxTokens);
     return Math.min(kvMemory, one * Math.min(n, maxRows));
   }
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

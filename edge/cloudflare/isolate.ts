@@ -11,6 +11,7 @@ import { warmUp } from '../generation/warm-up.ts';
 import { IsolatePolicy } from './isolate-policy.ts';
 import { type Graph, type Runtime, runtimeFailure, startRuntime } from './ort.ts';
 import { readPackage, servingBytes } from './package.ts';
+import { pause } from './pause.ts';
 import { Room, type RoomOptions } from './room.ts';
 
 export type IsolateOptions = RoomOptions & {
@@ -170,8 +171,4 @@ async function openSession(runtime: Runtime, { id, architecture }: Manifest, gra
     if (error instanceof AttuneError) throw error;
     throw unusable(id, `its serving graph: ${error instanceof Error ? error.message : error}`);
   }
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

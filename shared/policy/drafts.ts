@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive } from '../liveness.ts';
-import { syncFolder, syncTree } from './files.ts';
+import { sync, syncTree } from './files.ts';
 
 export type Drafts = {
   /** An empty folder that nobody takes for a whole one. */
@@ -37,7 +37,7 @@ export async function openDrafts(root: string, bury?: (draft: string) => Promise
         if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
         throw error;
       }
-      await syncFolder(root);
+      await sync(root);
       return true;
     },
     discard: (draft) => rm(draft, { recursive: true, force: true }),

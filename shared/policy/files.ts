@@ -55,19 +55,15 @@ export async function verifyFiles(folder: string, manifest: Manifest): Promise<v
   }
 }
 
-/** Makes the names in it durable, as fsync of a file makes its bytes; not those in folders below. */
-export async function syncFolder(folder: string): Promise<void> {
-  await sync(folder);
-}
-
-/** The same of a folder and all below it. */
+/** Makes the names in a folder and in all below it durable, as fsync of a file makes its bytes. */
 export async function syncTree(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
     if (entry.isDirectory()) await sync(join(entry.parentPath, entry.name));
   await sync(folder);
 }
 
-async function sync(path: string): Promise<void> {
+/** Makes a file's bytes durable, or the names in a folder. */
+export async function sync(path: string): Promise<void> {
   const handle = await open(path, 'r');
   await handle.sync().finally(() => handle.close());
 }

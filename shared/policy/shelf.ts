@@ -11,7 +11,7 @@ import { openDrafts } from './drafts.ts';
 import { readManifest, verifyFiles } from './files.ts';
 import type { Manifest } from './manifest.ts';
 import { openRemoteStore } from './store/remote.ts';
-import { isPolicyId, missingPolicy, type PolicyStore } from './store/store.ts';
+import { isPolicyId, isStoreAway, missingPolicy, type PolicyStore } from './store/store.ts';
 import { fillFolder, sendPackage } from './store/transfer.ts';
 
 export interface PolicyShelf {
@@ -70,8 +70,7 @@ export async function openShelf(root: string, store?: PolicyStore, patience = 0)
       try {
         return await sendPackage(to, draft);
       } catch (error) {
-        const isAway = error instanceof AttuneError && error.code === 'policy_store_unreachable';
-        if (!isAway || performance.now() - began + PAUSE > patience) throw error;
+        if (!isStoreAway(error) || performance.now() - began + PAUSE > patience) throw error;
         console.error(`${error.message}; publishing tries again in ${PAUSE / 1000} s`);
       }
     }

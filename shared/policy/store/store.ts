@@ -21,6 +21,11 @@ export interface PolicyStore {
   discard(id: string): Promise<void>;
 }
 
+/** Whether an error says that the store cannot be reached, which passes. */
+export function isStoreAway(error: unknown): error is AttuneError {
+  return error instanceof AttuneError && error.code === 'policy_store_unreachable';
+}
+
 export type OpenFile = (file: string) => ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>;
 
 /** A file of a package of the store. The stream fails, at its end at the latest, unless it is what the manifest says. */

@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import { fileIn, readManifest, syncFolder, writeManifest } from '../files.ts';
+import { fileIn, readManifest, writeManifest } from '../files.ts';
 import type { Manifest } from '../manifest.ts';
 import { checked, type OpenFile, type PolicyStore } from './store.ts';
 
@@ -19,13 +19,11 @@ export function readFrom(folder: string): OpenFile {
   return (file) => toWeb(createReadStream(fileIn(folder, file), { highWaterMark: CHUNK }));
 }
 
-/** Writes the package into a folder, policy.json last. All of it is on disk when this returns. */
+/** Writes the package into a draft, policy.json last. Bytes are on disk when this returns, names when it is settled. */
 export async function fillFolder(folder: string, manifest: Manifest, openFile: OpenFile): Promise<void> {
-  const folders = new Set([folder]);
   for (const file of Object.keys(manifest.files)) {
     const target = fileIn(folder, file);
     await mkdir(path.dirname(target), { recursive: true });
-    for (let at = path.dirname(target); at !== folder; at = path.dirname(at)) folders.add(at);
     const handle = await open(target, 'wx');
     try {
       for await (const chunk of checked(await openFile(file), manifest, file)) await handle.appendFile(chunk);
@@ -35,7 +33,6 @@ export async function fillFolder(folder: string, manifest: Manifest, openFile: O
     }
   }
   await writeManifest(folder, manifest);
-  for (const each of folders) await syncFolder(each);
 }
 
 function toWeb(stream: Readable): ReadableStream<Uint8Array> {
