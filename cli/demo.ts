@@ -4,8 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { runDemo } from '../demo/demo.ts';
 import { orStopped } from '../shared/program.ts';
+import { runDemo } from '../tools/demo/demo.ts';
 import { returnFreedMemory } from './allocator.ts';
 import { startEverything } from './start.ts';
 

@@ -7,12 +7,12 @@ import { availableParallelism, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import * as ort from 'onnxruntime-node';
 import { connect } from '../shared/database/connect.ts';
-import { policiesFolder } from '../shared/policy/shelf.ts';
-import { openRemoteStore } from '../shared/policy/store/remote.ts';
 import { readSettings } from '../shared/settings.ts';
-import { explainEngine } from '../trainer/engine/choose.ts';
-import { describeProvider } from '../trainer/engine/gpu/provider.ts';
-import { findAddon, probeAddon } from '../trainer/engine/tensorflow/addon.ts';
+import { openRemoteStore } from '../shared/store/configured-store.ts';
+import { policiesFolder } from '../shared/store/local-store.ts';
+import { findAddon, probeAddon } from '../trainer/engine/devices/tensorflow/addon.ts';
+import { describeProvider } from '../trainer/engine/devices/webgpu/provider.ts';
+import { explainEngine } from '../trainer/engine/select-device.ts';
 import { openRoom } from './room.ts';
 
 const require = createRequire(import.meta.url);

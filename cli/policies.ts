@@ -6,16 +6,16 @@ import { type Command, Option } from 'commander';
 import { desc } from 'drizzle-orm';
 import { policies } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
-import { FAMILY_NAMES } from '../shared/policy/architecture.ts';
-import { type FetchProgress, fetchCheckpoint } from '../shared/policy/hub.ts';
-import type { Manifest } from '../shared/policy/manifest.ts';
-import { PRECISIONS, type PrecisionName } from '../shared/policy/precision/precision.ts';
-import { changePrecision, importPolicy } from '../shared/policy/publish.ts';
-import { activatePolicy, activePolicyId, findPolicy, rollbackPolicy } from '../shared/policy/registry.ts';
-import { type PolicyShelf, policiesFolder } from '../shared/policy/shelf.ts';
-import { openRemoteStore } from '../shared/policy/store/remote.ts';
-import { sendPackage } from '../shared/policy/store/transfer.ts';
+import { FAMILY_NAMES } from '../shared/model/architecture.ts';
+import { PRECISIONS, type PrecisionName } from '../shared/onnx/precision/precision.ts';
+import type { Manifest } from '../shared/package/manifest.ts';
+import { type FetchProgress, fetchCheckpoint } from '../shared/publish/hub.ts';
+import { changePrecision, importPolicy } from '../shared/publish/publish.ts';
 import type { Settings } from '../shared/settings.ts';
+import { openRemoteStore } from '../shared/store/configured-store.ts';
+import { sendPackage } from '../shared/store/copy-package.ts';
+import { type PolicyShelf, policiesFolder } from '../shared/store/local-store.ts';
+import { activatePolicy, activePolicyId, findPolicy, rollbackPolicy } from '../shared/store/registry.ts';
 import { inRoom } from './room.ts';
 
 export function addPolicies(program: Command): void {

@@ -4,9 +4,9 @@ import path from 'node:path';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
-import { openPolicies, type PolicyShelf } from '../shared/policy/shelf.ts';
 import { orStopped } from '../shared/program.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
+import { openPolicies, type PolicyShelf } from '../shared/store/local-store.ts';
 
 export type Room = { settings: Settings; databaseUrl: string; leave(): Promise<void> };
 

@@ -10,9 +10,9 @@ import { startEdge } from '../edge/node.ts';
 import { connect } from '../shared/database/connect.ts';
 import { type Release, tryLock } from '../shared/database/lock.ts';
 import { AttuneError } from '../shared/error.ts';
-import { ensurePolicy } from '../shared/policy/default.ts';
-import { openPolicies } from '../shared/policy/shelf.ts';
 import { untilStopped } from '../shared/program.ts';
+import { ensurePolicy } from '../shared/publish/default-policy.ts';
+import { openPolicies } from '../shared/store/local-store.ts';
 import { returnFreedMemory } from './allocator.ts';
 import { openRoom } from './room.ts';
 

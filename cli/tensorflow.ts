@@ -1,8 +1,8 @@
 // attune tensorflow: builds the native library of the TensorFlow engine, which an NVIDIA GPU is trained on with.
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import { placeOfAddon } from '../trainer/engine/tensorflow/addon.ts';
-import { installAddon } from '../trainer/engine/tensorflow/install.ts';
+import { placeOfAddon } from '../trainer/engine/devices/tensorflow/addon.ts';
+import { installAddon } from '../trainer/engine/devices/tensorflow/install.ts';
 
 export function addTensorflow(program: Command): void {
   program

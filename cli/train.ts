@@ -5,12 +5,12 @@ import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { connect } from '../shared/database/connect.ts';
 import { AttuneError } from '../shared/error.ts';
-import { openPolicies } from '../shared/policy/shelf.ts';
 import { untilStopped } from '../shared/program.ts';
+import { openPolicies } from '../shared/store/local-store.ts';
 import { isModule } from '../trainer/divergence.ts';
 import { startTrainer, trainDue, trainOnce, type Watch } from '../trainer/main.ts';
-import { previewRound } from '../trainer/preview.ts';
-import { Interruption, type RoundRow } from '../trainer/record.ts';
+import { previewRound } from '../trainer/stages/dry-run.ts';
+import { Interruption, type RoundRow } from '../trainer/stages/log.ts';
 import { showRounds } from './progress.ts';
 import { openRoom, type Room } from './room.ts';
 

@@ -68,7 +68,7 @@ test('nothing that only Node, the trainer or the command needs is in the bundle'
       name,
     );
   assert.deepEqual(
-    inputs.filter((input) => /^(trainer|cli|demo)\//.test(input)),
+    inputs.filter((input) => /^(trainer|cli|tools|testing)\//.test(input)),
     [],
   );
 });

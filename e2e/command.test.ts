@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { verifyFiles } from '../shared/policy/files.ts';
+import { verifyFiles } from '../shared/package/files.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 const home = await mkdtemp(path.join(tmpdir(), 'attune-command-'));

@@ -11,11 +11,11 @@ import { desc } from 'drizzle-orm';
 import { openRoom } from '../cli/room.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { activations } from '../shared/database/schema.ts';
-import { importPolicy } from '../shared/policy/publish.ts';
-import { activatePolicy } from '../shared/policy/registry.ts';
-import { openPolicies } from '../shared/policy/shelf.ts';
-import { type TinyOptions, writeTinyCheckpoint } from '../shared/policy/tiny.ts';
+import { importPolicy } from '../shared/publish/publish.ts';
 import type { Settings } from '../shared/settings.ts';
+import { openPolicies } from '../shared/store/local-store.ts';
+import { activatePolicy } from '../shared/store/registry.ts';
+import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { until } from './fleet.ts';
 import type { Json } from './stage.ts';
 

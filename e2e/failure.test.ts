@@ -8,11 +8,11 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { eq } from 'drizzle-orm';
 import { preferences, round_events, rounds } from '../shared/database/schema.ts';
-import { importPolicy } from '../shared/policy/publish.ts';
-import { activatePolicy, activePolicyId } from '../shared/policy/registry.ts';
-import { policiesFolder } from '../shared/policy/shelf.ts';
-import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
-import { requestRound } from '../shared/round.ts';
+import { importPolicy } from '../shared/publish/publish.ts';
+import { requestRound } from '../shared/round-settings.ts';
+import { policiesFolder } from '../shared/store/local-store.ts';
+import { activatePolicy, activePolicyId } from '../shared/store/registry.ts';
+import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { type Json, setStage } from './stage.ts';
 
 const stage = await setStage();

@@ -1,12 +1,12 @@
 // A policy of each family goes the whole way: imported, served, trained in a round, published, served again.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { FAMILY_NAMES } from '../shared/policy/architecture.ts';
-import { readCheckpoint, readJson } from '../shared/policy/checkpoint.ts';
-import { readManifest } from '../shared/policy/files.ts';
-import { importPolicy } from '../shared/policy/publish.ts';
-import { activatePolicy } from '../shared/policy/registry.ts';
-import { writeTinyCheckpoint } from '../shared/policy/tiny.ts';
+import { FAMILY_NAMES } from '../shared/model/architecture.ts';
+import { readCheckpoint, readJson } from '../shared/model/checkpoint.ts';
+import { readManifest } from '../shared/package/files.ts';
+import { importPolicy } from '../shared/publish/publish.ts';
+import { activatePolicy } from '../shared/store/registry.ts';
+import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { startTrainer } from '../trainer/main.ts';
 import { type Json, setStage } from './stage.ts';
 

@@ -9,9 +9,9 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openRoom } from '../cli/room.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
-import { importPolicy } from '../shared/policy/publish.ts';
-import { openPolicies, type PolicyShelf } from '../shared/policy/shelf.ts';
-import { type TinyOptions, writeTinyCheckpoint } from '../shared/policy/tiny.ts';
+import { importPolicy } from '../shared/publish/publish.ts';
+import { openPolicies, type PolicyShelf } from '../shared/store/local-store.ts';
+import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 

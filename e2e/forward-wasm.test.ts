@@ -22,7 +22,7 @@ async function writeConfig(): Promise<string> {
     .replace('"node_modules/swagger-ui-dist"', JSON.stringify(path.join(ROOT, 'node_modules/swagger-ui-dist')))
     .replace('"./edge/Dockerfile"', JSON.stringify(path.join(ROOT, 'edge/Dockerfile')))
     .replace('image_build_context = "."', `image_build_context = ${JSON.stringify(ROOT)}`);
-  const broken = JSON.stringify(path.join(ROOT, 'edge/cloudflare/test-broken-runtime.ts'));
+  const broken = JSON.stringify(path.join(ROOT, 'testing/broken-onnxruntime.ts'));
   const file = path.join(folder, 'wrangler.toml');
   await writeFile(file, `${text}\n[alias]\n"onnxruntime-web/wasm" = ${broken}\n`);
   return file;

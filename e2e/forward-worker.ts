@@ -4,11 +4,11 @@
 import type { DurableObjectState, RateLimit } from '@cloudflare/workers-types';
 import { Hono } from 'hono';
 import { requestId } from 'hono/request-id';
-import { answerError } from '../edge/answer.ts';
-import { readBody } from '../edge/body.ts';
 import { EdgeContainer, type EdgeNamespace, STARTED_WITH } from '../edge/cloudflare/container.ts';
-import { forwardTo, reachContainer, reachUrl } from '../edge/cloudflare/upstream.ts';
-import { limitRate } from '../edge/limit.ts';
+import { forwardTo, reachContainer, reachUrl } from '../edge/cloudflare/forward.ts';
+import { answerError } from '../edge/http/errors.ts';
+import { readBody } from '../edge/middleware/body-limit.ts';
+import { limitRate } from '../edge/middleware/rate-limit.ts';
 import { newId } from '../shared/id.ts';
 
 type Env = { UPSTREAM: string; EDGE: EdgeNamespace; RATE_LIMIT: RateLimit };

@@ -1,8 +1,8 @@
 // A Worker that has only what may be late, for e2e/late.test.ts: each request is counted, a cron and a queue.
 
 import type { ExecutionContext, Hyperdrive, MessageBatch, Queue, ScheduledController } from '@cloudflare/workers-types';
-import { type Late, runScheduled, takeBatch } from '../edge/cloudflare/late.ts';
-import { openStatistics } from '../edge/cloudflare/statistics.ts';
+import { type Late, runScheduled, takeBatch } from '../edge/cloudflare/background.ts';
+import { openStatistics } from '../edge/cloudflare/metrics-counter.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { readSettings } from '../shared/settings.ts';
 

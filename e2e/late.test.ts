@@ -5,12 +5,12 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { sql } from 'drizzle-orm';
 import { createTestHarness } from 'wrangler';
-import { openBareDatabase } from '../shared/database/bare.ts';
 import { answer_counts, preferences, rounds, webhook_events } from '../shared/database/schema.ts';
 import { newId } from '../shared/id.ts';
-import { activatePolicy, registerPolicy } from '../shared/policy/registry.ts';
-import { Receiver, until } from '../shared/webhooks/receiver.ts';
+import { activatePolicy, registerPolicy } from '../shared/store/registry.ts';
 import { OFFLINE } from '../shared/wrangler.ts';
+import { openBareDatabase } from '../testing/database.ts';
+import { Receiver, until } from '../testing/webhook-receiver.ts';
 
 const { db, url: databaseUrl } = await openBareDatabase();
 const receiver = await new Receiver().open();

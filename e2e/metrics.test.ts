@@ -5,8 +5,8 @@ import { truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { startEdge } from '../edge/node.ts';
-import { activatePolicy } from '../shared/policy/registry.ts';
 import { readSettings } from '../shared/settings.ts';
+import { activatePolicy } from '../shared/store/registry.ts';
 import { setStage } from './stage.ts';
 
 const stage = await setStage();

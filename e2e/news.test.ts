@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { startEdge } from '../edge/node.ts';
 import { activations } from '../shared/database/schema.ts';
-import { activatePolicy } from '../shared/policy/registry.ts';
+import { activatePolicy } from '../shared/store/registry.ts';
 import { type Json, setStage } from './stage.ts';
 
 const stage = await setStage();

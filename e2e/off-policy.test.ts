@@ -6,11 +6,11 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { round_events, rounds } from '../shared/database/schema.ts';
-import { readManifest } from '../shared/policy/files.ts';
-import { requestRound } from '../shared/round.ts';
+import { readManifest } from '../shared/package/files.ts';
+import { requestRound } from '../shared/round-settings.ts';
 import { readSettings } from '../shared/settings.ts';
 import { startTrainer } from '../trainer/main.ts';
-import { previewRound } from '../trainer/preview.ts';
+import { previewRound } from '../trainer/stages/dry-run.ts';
 import { type Json, setStage } from './stage.ts';
 
 const env = {

@@ -6,7 +6,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { after, test } from 'node:test';
 import { inArray } from 'drizzle-orm';
 import { activations, generations, preferences } from '../shared/database/schema.ts';
-import { activatePolicy } from '../shared/policy/registry.ts';
+import { activatePolicy } from '../shared/store/registry.ts';
 import { openFleet, until } from './fleet.ts';
 import { readStream } from './read-stream.ts';
 import type { Json } from './stage.ts';

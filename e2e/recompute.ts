@@ -2,7 +2,7 @@
 
 import path from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { readManifest } from '../shared/policy/files.ts';
+import { readManifest } from '../shared/package/files.ts';
 
 /** The log-probability of each token after the prompt and those before it. */
 export async function recompute(folder: string, promptIds: number[], tokenIds: number[]): Promise<number[]> {

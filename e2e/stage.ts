@@ -9,11 +9,11 @@ import { type Edge, startEdge } from '../edge/node.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
-import { importPolicy } from '../shared/policy/publish.ts';
-import { activatePolicy } from '../shared/policy/registry.ts';
-import { openPolicies, type PolicyShelf } from '../shared/policy/shelf.ts';
-import { type TinyOptions, writeTinyCheckpoint } from '../shared/policy/tiny.ts';
+import { importPolicy } from '../shared/publish/publish.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
+import { openPolicies, type PolicyShelf } from '../shared/store/local-store.ts';
+import { activatePolicy } from '../shared/store/registry.ts';
+import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 
 export type Stage = {
   home: string;

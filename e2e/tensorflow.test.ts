@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { reasonToSkip } from '../trainer/engine/tensorflow/test-addon.ts';
+import { reasonToSkip } from '../testing/tensorflow-addon.ts';
 import { trainOnce } from '../trainer/main.ts';
 import { setStage } from './stage.ts';
 

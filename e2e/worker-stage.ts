@@ -5,8 +5,8 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { createTestHarness, type WorkerHandle } from 'wrangler';
-import { openR2Store } from '../shared/policy/store/r2.ts';
-import { sendPackage } from '../shared/policy/store/transfer.ts';
+import { sendPackage } from '../shared/store/copy-package.ts';
+import { openR2Store } from '../shared/store/r2.ts';
 import { OFFLINE } from '../shared/wrangler.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));

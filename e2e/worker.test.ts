@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Receiver } from '../shared/webhooks/receiver.ts';
+import { Receiver } from '../testing/webhook-receiver.ts';
 import { until } from './backstage.ts';
 import { setStage } from './stage.ts';
 import { openWorker } from './worker-stage.ts';

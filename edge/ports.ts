@@ -3,7 +3,7 @@
 import type { Context } from 'hono';
 import type { Database } from '../shared/database/connect.ts';
 import type { Settings } from '../shared/settings.ts';
-import type { Inference } from './generation/inference.ts';
+import type { Inference } from './engine/inference.ts';
 
 /** Counts what the API answers, and tells it all to Prometheus. */
 export type Metrics = {

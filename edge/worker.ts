@@ -2,12 +2,12 @@
 // wiring; what is the Worker's own lies in cloudflare/.
 
 import type { ExecutionContext, MessageBatch, ScheduledController } from '@cloudflare/workers-types';
-import { errorBody, toAttuneError } from './answer.ts';
 import { createApp } from './app.ts';
+import { runScheduled, takeBatch } from './cloudflare/background.ts';
 import { readPremises } from './cloudflare/bindings.ts';
-import { runScheduled, takeBatch } from './cloudflare/late.ts';
+import { closeAfter, openConnection, withConnection } from './cloudflare/connection.ts';
 import { type Isolate, openIsolate, openPorts } from './cloudflare/ports.ts';
-import { closeAfter, openConnection, withConnection } from './cloudflare/requests.ts';
+import { errorBody, toAttuneError } from './http/errors.ts';
 
 export { EdgeContainer } from './cloudflare/container.ts';
 

@@ -5,7 +5,7 @@
 import { CronExpressionParser } from 'cron-parser';
 import { z } from 'zod';
 import { AttuneError } from './error.ts';
-import { PRECISIONS } from './policy/precision/precision.ts';
+import { PRECISIONS } from './onnx/precision/precision.ts';
 
 export const OBJECTIVES = ['lsif', 'ukl', 'bce', 'dpo', 'sft'] as const;
 /** The matrices of a layer, by the last part of their names. */

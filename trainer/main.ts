@@ -7,16 +7,16 @@ import { PgBoss } from 'pg-boss';
 import { type Connection, connect, type Database, isUnreachable } from '../shared/database/connect.ts';
 import { LOCKS, tryLock } from '../shared/database/lock.ts';
 import { round_events, rounds } from '../shared/database/schema.ts';
-import { askIfDue } from '../shared/due.ts';
 import { AttuneError } from '../shared/error.ts';
-import { NEWS } from '../shared/policy/registry.ts';
-import { openPolicies } from '../shared/policy/shelf.ts';
-import { isStoreAway } from '../shared/policy/store/store.ts';
-import { completeRoundSettings, requestRound } from '../shared/round.ts';
+import { askIfDue } from '../shared/round-schedule.ts';
+import { completeRoundSettings, requestRound } from '../shared/round-settings.ts';
 import type { Settings } from '../shared/settings.ts';
-import type { Workshop } from './plan.ts';
-import { Interruption, type Progress, RoundRecord, type RoundRow } from './record.ts';
+import { openPolicies } from '../shared/store/local-store.ts';
+import { NEWS } from '../shared/store/registry.ts';
+import { isStoreAway } from '../shared/store/store.ts';
 import { runRound } from './round.ts';
+import { Interruption, type Progress, RoundRecord, type RoundRow } from './stages/log.ts';
+import type { Workshop } from './stages/select-pairs.ts';
 
 export type Watch = (round: RoundRow, progress: Progress) => void;
 

@@ -3,12 +3,12 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { tinyArchitecture, tinyWeights } from '../shared/policy/tiny.ts';
-import { completeRoundSettings, type RoundSettings } from '../shared/round.ts';
+import { completeRoundSettings, type RoundSettings } from '../shared/round-settings.ts';
 import { readSettings } from '../shared/settings.ts';
+import { tinyArchitecture, tinyWeights } from '../testing/tiny-checkpoint.ts';
 import type { Engine, TrainPair } from './engine/engine.ts';
 import { openEngine } from './engine/open.ts';
-import { Interruption } from './record.ts';
+import { Interruption } from './stages/log.ts';
 import { trainPolicy } from './training.ts';
 
 const architecture = tinyArchitecture({ layers: 1, hiddenSize: 16, intermediateSize: 16, heads: 2, kvHeads: 1 });

@@ -3,11 +3,11 @@
 // machine, whether it was killed or not.
 import { AttuneError } from '../shared/error.ts';
 import { hashContent } from '../shared/hash.ts';
-import type { RoundSettings } from '../shared/round.ts';
-import { openCheckpoint, type Place } from './checkpoint.ts';
+import type { RoundSettings } from '../shared/round-settings.ts';
 import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
-import { Interruption, type RoundRecord } from './record.ts';
-import { learningRateAt, planLooks, shuffle } from './schedule.ts';
+import { openCheckpoint, type Place } from './stages/checkpoint.ts';
+import { Interruption, type RoundRecord } from './stages/log.ts';
+import { learningRateAt, planLooks, shuffle } from './stages/lr-schedule.ts';
 
 export type Training = {
   engine: Engine;

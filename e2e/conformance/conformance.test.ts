@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { activatePolicy } from '../../shared/policy/registry.ts';
+import { activatePolicy } from '../../shared/store/registry.ts';
 import { type Api, openApis } from './api.ts';
 import { conformBodies } from './bodies.ts';
 import { conformChat } from './chat.ts';

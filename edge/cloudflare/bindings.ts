@@ -4,8 +4,8 @@
 import type { Fetcher, Hyperdrive, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 import { AttuneError } from '../../shared/error.ts';
 import { readSettings, type Settings } from '../../shared/settings.ts';
+import type { Late } from './background.ts';
 import type { EdgeNamespace } from './container.ts';
-import type { Late } from './late.ts';
 
 export type Bindings = {
   HYPERDRIVE: Hyperdrive;

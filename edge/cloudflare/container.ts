@@ -6,8 +6,8 @@ import { Container } from '@cloudflare/containers';
 import type { DurableObjectNamespace, DurableObjectState } from '@cloudflare/workers-types';
 import { AttuneError } from '../../shared/error.ts';
 import { hashContent } from '../../shared/hash.ts';
-import { errorBody } from '../answer.ts';
-import { CONTAINER_PORT, readVariables } from './container-variables.ts';
+import { errorBody } from '../http/errors.ts';
+import { CONTAINER_PORT, readVariables } from './container-env.ts';
 
 export type EdgeNamespace = DurableObjectNamespace;
 

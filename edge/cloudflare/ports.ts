@@ -3,15 +3,15 @@
 
 import type { ExecutionContext } from '@cloudflare/workers-types';
 import type { Connection } from '../../shared/database/connect.ts';
-import { openR2Store } from '../../shared/policy/store/r2.ts';
+import { openR2Store } from '../../shared/store/r2.ts';
 import type { Ports, Serving } from '../ports.ts';
-import { ActivePolicy } from './active.ts';
+import { ActivePolicy } from './active-policy.ts';
+import { announce } from './background.ts';
 import { type Premises, readPremises } from './bindings.ts';
-import { IsolatePolicies } from './isolate.ts';
-import { announce } from './late.ts';
-import { Lookup } from './lookup.ts';
-import { choosePlace, forward } from './place.ts';
-import { openStatistics } from './statistics.ts';
+import { IsolatePolicies } from './local-policies.ts';
+import { openStatistics } from './metrics-counter.ts';
+import { choosePlace, forward } from './placement.ts';
+import { Lookup } from './request-policies.ts';
 
 export type Isolate = Premises & { active: ActivePolicy; policies: IsolatePolicies };
 

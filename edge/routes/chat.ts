@@ -1,13 +1,13 @@
 // POST /v1/chat/completions: answers a chat, whole or as a stream.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { type CompletionRequest, type Draft, draftCompletion } from '../completion.ts';
-import { finishDecoding, type GenerationRow, startDecoding } from '../decoding.ts';
-import { addOperation } from '../endpoint.ts';
-import type { TokenEvent } from '../generation/inference.ts';
-import { type Caller, callerOf } from '../keys.ts';
+import type { TokenEvent } from '../engine/inference.ts';
+import { type CompletionRequest, type Draft, draftCompletion } from '../generation/prepare.ts';
+import { finishDecoding, type GenerationRow, startDecoding } from '../generation/run.ts';
+import { addOperation } from '../http/operation.ts';
+import { streamEvents } from '../http/sse.ts';
+import { type Caller, callerOf } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import { streamEvents } from '../stream.ts';
 import { messages } from './messages.ts';
 import { countUsage, MOST_CHOICES, samplingFields, toSampling, usageSchema } from './sampling.ts';
 import { describeTokens } from './token-logprobs.ts';

@@ -1,13 +1,13 @@
 // POST /v1/completions: continues a text, as OpenAI's older operation does; the natural one for a base model.
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { type CompletionRequest, type Draft, draftCompletion } from '../completion.ts';
-import { finishDecoding, type Run, startDecoding } from '../decoding.ts';
-import { addOperation } from '../endpoint.ts';
-import type { TokenEvent } from '../generation/inference.ts';
-import { type Caller, callerOf } from '../keys.ts';
+import type { TokenEvent } from '../engine/inference.ts';
+import { type CompletionRequest, type Draft, draftCompletion } from '../generation/prepare.ts';
+import { finishDecoding, type Run, startDecoding } from '../generation/run.ts';
+import { addOperation } from '../http/operation.ts';
+import { streamEvents } from '../http/sse.ts';
+import { type Caller, callerOf } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import { streamEvents } from '../stream.ts';
 import { countUsage, MOST_CHOICES, samplingFields, toSampling, usageSchema } from './sampling.ts';
 
 const tokenIds = z.array(z.number().int().min(0)).min(1);

@@ -3,7 +3,7 @@
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { sql } from 'drizzle-orm';
-import { addOperation } from '../endpoint.ts';
+import { addOperation } from '../http/operation.ts';
 import type { Ports } from '../ports.ts';
 
 const health = z.object({

@@ -4,7 +4,7 @@ import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { desc, eq } from 'drizzle-orm';
 import { policies } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { addOperation } from '../endpoint.ts';
+import { addOperation } from '../http/operation.ts';
 import type { Ports } from '../ports.ts';
 
 const model = z

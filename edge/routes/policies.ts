@@ -8,9 +8,9 @@ import {
   findPolicy,
   type PolicyRow,
   rollbackPolicy,
-} from '../../shared/policy/registry.ts';
-import { addOperation } from '../endpoint.ts';
-import { listOf, listQuery, selectPage, toPage } from '../list.ts';
+} from '../../shared/store/registry.ts';
+import { addOperation } from '../http/operation.ts';
+import { listOf, listQuery, selectPage, toPage } from '../http/pagination.ts';
 import type { Ports } from '../ports.ts';
 
 const policy = z

@@ -3,7 +3,7 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { AttuneError } from '../../shared/error.ts';
 import { countPreferences, exportPreferences, importPreferences } from '../../shared/preferences/store.ts';
-import { addOperation } from '../endpoint.ts';
+import { addOperation } from '../http/operation.ts';
 import type { Ports } from '../ports.ts';
 
 const importReport = z.object({

@@ -4,11 +4,11 @@ import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { and, asc, eq, gt } from 'drizzle-orm';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { requestRound, roundMethod } from '../../shared/round.ts';
-import { addOperation } from '../endpoint.ts';
-import { listOf, listQuery, selectPage, toPage } from '../list.ts';
+import { requestRound, roundMethod } from '../../shared/round-settings.ts';
+import { addOperation } from '../http/operation.ts';
+import { listOf, listQuery, selectPage, toPage } from '../http/pagination.ts';
+import { streamEvents } from '../http/sse.ts';
 import type { Ports } from '../ports.ts';
-import { streamEvents } from '../stream.ts';
 
 const interval = z.object({ low: z.number(), high: z.number() }).nullable();
 const gate = z

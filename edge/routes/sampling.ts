@@ -2,7 +2,7 @@
 // (top_k and min_p as vLLM does).
 
 import { z } from '@hono/zod-openapi';
-import type { CompletionRequest } from '../completion.ts';
+import type { CompletionRequest } from '../generation/prepare.ts';
 
 export const MOST_CHOICES = 16;
 

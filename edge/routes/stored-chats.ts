@@ -4,8 +4,8 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { generations } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { addOperation } from '../endpoint.ts';
-import { listOf, listQuery, selectPage, toPage } from '../list.ts';
+import { addOperation } from '../http/operation.ts';
+import { listOf, listQuery, selectPage, toPage } from '../http/pagination.ts';
 import type { Ports } from '../ports.ts';
 import { chatCompletion, showCompletion } from './chat.ts';
 

@@ -1,7 +1,7 @@
 // Tokens with their log-probabilities as OpenAI shows them.
 
-import type { Tokenizer } from '../../shared/policy/tokenizer.ts';
-import type { TokenEvent } from '../generation/inference.ts';
+import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import type { TokenEvent } from '../engine/inference.ts';
 
 const encoder = new TextEncoder();
 

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { AttuneError } from '../error.ts';
 import { isAlive } from '../liveness.ts';
-import { type Premises, preparePremises } from './premises.ts';
+import { type Premises, preparePremises } from './postgres-files.ts';
 
 export type Server = {
   url: string;

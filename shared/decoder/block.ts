@@ -1,6 +1,6 @@
 // Keys and values of consecutive positions of one sequence, by themselves: what a chunk of a prompt leaves behind, to be
 // written into any row of a cache, now or when another prompt begins with the same tokens.
-import type { Architecture } from '../policy/architecture.ts';
+import type { Architecture } from '../model/architecture.ts';
 
 /** What the size of keys and values depends on. */
 export type KvShape = Pick<Architecture, 'layers' | 'kvHeads' | 'headDim'>;

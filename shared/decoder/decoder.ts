@@ -1,7 +1,7 @@
 // Runs a policy's serving graph over the rows of a cache, and gives the logits after each row's last token. It takes the
 // runtime's session from outside, native or WebAssembly.
 import type { Tensor, TensorConstructor } from 'onnxruntime-node';
-import type { Architecture } from '../policy/architecture.ts';
+import type { Architecture } from '../model/architecture.ts';
 import { type KvBlock, takeBlock } from './block.ts';
 import { KvCache } from './cache.ts';
 import { Inputs } from './inputs.ts';

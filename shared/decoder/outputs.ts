@@ -1,7 +1,7 @@
 // Where a decoding step's results go: buffers that the runtime writes into, kept from step to step. Without them each
 // step would allocate and copy its logits, two megabytes for sixteen rows of 32,000.
 import type { Tensor, TensorConstructor } from 'onnxruntime-node';
-import type { Architecture } from '../policy/architecture.ts';
+import type { Architecture } from '../model/architecture.ts';
 
 export class Outputs {
   fetches: Record<string, Tensor> = {};

@@ -1,7 +1,7 @@
 // One row of a file of preferences → records, whatever its shape. Holds what is true of every shape: two answers that can
 // be told apart, a prompt, and nothing in it that the database would refuse. The row's other keys become metadata.
 import { AttuneError } from '../error.ts';
-import { refuseUnstorable } from '../storable.ts';
+import { refuseUnstorable } from '../json-limits.ts';
 import { describe } from './message.ts';
 import type { PreferenceRecord } from './record.ts';
 import { type Judgement, type Row, SHAPES, type Shape } from './shapes.ts';

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { beforeEach, mock, test } from 'node:test';
 import { eq, sql } from 'drizzle-orm';
-import { openBareDatabase } from '../database/bare.ts';
+import { openBareDatabase } from '../../testing/database.ts';
+import { Receiver } from '../../testing/webhook-receiver.ts';
 import { webhook_events } from '../database/schema.ts';
 import { readSettings } from '../settings.ts';
 import { deliver, findDue, PAUSES, takeDue, takeEvent } from './delivery.ts';
 import { writeEvent } from './event.ts';
-import { Receiver } from './receiver.ts';
 import { readTarget } from './target.ts';
 
 const { db } = await openBareDatabase();

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, beforeEach, test } from 'node:test';
 import { eq, sql } from 'drizzle-orm';
-import { openBareDatabase } from '../database/bare.ts';
+import { openBareDatabase } from '../../testing/database.ts';
+import { Receiver, until } from '../../testing/webhook-receiver.ts';
 import { connect } from '../database/connect.ts';
 import { activations, policies, webhook_events } from '../database/schema.ts';
-import { activatePolicy, registerPolicy } from '../policy/registry.ts';
 import { readSettings } from '../settings.ts';
+import { activatePolicy, registerPolicy } from '../store/registry.ts';
 import { followWebhooks } from './follow.ts';
-import { Receiver, until } from './receiver.ts';
 
 const connection = await openBareDatabase();
 const { db, url } = connection;

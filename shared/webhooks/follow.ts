@@ -2,8 +2,8 @@
 // number of processes may do so; a round or a request never waits for it.
 
 import { type Connection, type Database, isUnreachable } from '../database/connect.ts';
-import { NEWS } from '../policy/registry.ts';
 import type { Settings } from '../settings.ts';
+import { NEWS } from '../store/registry.ts';
 import { deliver, takeDue } from './delivery.ts';
 import { readTarget, type Target } from './target.ts';
 

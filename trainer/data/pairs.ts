@@ -5,8 +5,8 @@ import { and, desc, eq, inArray, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { generations, type Prompt, preferences, round_pairs } from '../../shared/database/schema.ts';
 import { PLAIN } from '../../shared/decoder/sampling.ts';
-import { isStrict, wasUsed } from '../../shared/due.ts';
 import { hashContent } from '../../shared/hash.ts';
+import { isStrict, wasUsed } from '../../shared/round-schedule.ts';
 import type { Settings } from '../../shared/settings.ts';
 
 /** A preference with what its two sides are made of. */

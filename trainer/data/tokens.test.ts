@@ -3,9 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import type { Architecture } from '../../shared/policy/architecture.ts';
-import { writeTinyCheckpoint } from '../../shared/policy/tiny.ts';
-import { Tokenizer } from '../../shared/policy/tokenizer.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
+import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { Candidate } from './pairs.ts';
 import { type LengthLimits, type TokenPair, tokenizePair } from './tokens.ts';
 

@@ -1,8 +1,8 @@
 // Pairs as the model eats them. What one of our policies sampled keeps its very tokens; texts are tokenized through
 // the policy's own template. What is too long is cut: a prompt at its beginning, a response at its end, never to nothing.
 
-import type { Architecture } from '../../shared/policy/architecture.ts';
-import type { Tokenizer } from '../../shared/policy/tokenizer.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
+import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import type { Sequence } from '../engine/engine.ts';
 import type { Candidate } from './pairs.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { tinyArchitecture } from '../../shared/policy/tiny.ts';
+import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import { checkSequence, packSequences, roundToSize } from './batch.ts';
 
 test('a packed batch feeds all but the last token and points at what comes before each response token', () => {

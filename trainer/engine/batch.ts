@@ -1,7 +1,7 @@
 // Sequences as the arrays that a program takes. A row of tokens holds several runs, each a prompt and the responses to it:
 // a response's positions go on where the prompt's end, and the prompt's last token predicts the first of every response.
 import { AttuneError } from '../../shared/error.ts';
-import type { Architecture } from '../../shared/policy/architecture.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Sequence } from './engine.ts';
 import { type AttentionCost, inputLength, layOut, roundUp } from './packing.ts';
 import type { Bucket } from './programs.ts';

@@ -1,8 +1,8 @@
 // What computes: it holds the weights, the gradient and AdamW's moments where they are computed on (flat memory that
 // ONNX Runtime reads, TensorFlow's tensors, a GPU's buffers), so that only batches and small results travel.
 import { AttuneError } from '../../shared/error.ts';
-import type { Architecture } from '../../shared/policy/architecture.ts';
-import type { Tensor, Weights } from '../../shared/policy/safetensors.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
+import type { Tensor, Weights } from '../../shared/model/safetensors.ts';
 import type { Settings } from '../../shared/settings.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
 import type { Arrays } from './batch.ts';

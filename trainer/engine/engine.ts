@@ -1,6 +1,6 @@
 // What the trainer asks of whatever computes gradients. It knows pairs and tokens; texts, schedules and rounds are
 // other people's business.
-import type { Weights } from '../../shared/policy/safetensors.ts';
+import type { Weights } from '../../shared/model/safetensors.ts';
 
 /** One prompt x and one response y to it. */
 export type Sequence = { promptIds: number[]; responseIds: number[] };

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Architecture } from '../../shared/policy/architecture.ts';
-import type { Weights } from '../../shared/policy/safetensors.ts';
-import { tinyArchitecture, tinyWeights } from '../../shared/policy/tiny.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
+import type { Weights } from '../../shared/model/safetensors.ts';
+import { plainLogps } from '../../testing/reference-decoder.ts';
+import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import { makeConstants } from '../model/decoder.ts';
-import { plainLogps } from '../model/plain.ts';
 import { type ObjectiveRequest, readObjective } from '../objectives.ts';
 import { type Arrays, packSequences } from './batch.ts';
+import { Sessions } from './devices/cpu/sessions.ts';
 import { type PairBatch, pairGradients } from './loss.ts';
 import { emptyGradient, gradientName } from './programs.ts';
-import { Sessions } from './sessions.ts';
 
 before(async () => {
   await tf.setBackend('cpu');

@@ -2,8 +2,8 @@
 // is trained. B begins as zeros, so training begins at the policy itself; what is published has them merged.
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { type Architecture, weightShapes } from '../../shared/policy/architecture.ts';
-import type { Weights } from '../../shared/policy/safetensors.ts';
+import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';
+import type { Weights } from '../../shared/model/safetensors.ts';
 import { adapterNames, SCALE } from '../model/parameters.ts';
 import type { Device } from './device.ts';
 

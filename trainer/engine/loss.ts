@@ -4,7 +4,7 @@
 // tfjs-core keeps its gradients out of its own entry; this registers them.
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Architecture } from '../../shared/policy/architecture.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
 import { type Constants, type Rows, tokenLogps } from '../model/decoder.ts';
 import type { Parameters } from '../model/parameters.ts';
 import { cappedShares, type ObjectiveSettings, type PairRatios, pairLosses } from '../objectives.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
-import { tinyArchitecture } from '../../shared/policy/tiny.ts';
+import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import { chooseMicroBatch, estimateParameters } from './memory.ts';
 
 const GiB = 2 ** 30;

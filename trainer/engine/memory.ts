@@ -1,7 +1,7 @@
 // What training takes of the machine, before it is taken: weights, gradient and moments, what a micro-batch keeps for its
 // gradient, and the output layer's rows. It chooses how many tokens are computed at once, and refuses what cannot fit.
 import { AttuneError } from '../../shared/error.ts';
-import { type Architecture, weightShapes } from '../../shared/policy/architecture.ts';
+import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';
 import { type LoraSettings, trainableShapes } from './lora.ts';
 import type { Bucket, ProgramKind } from './programs.ts';
 import { sizeOf } from './trace/graph.ts';

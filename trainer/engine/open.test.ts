@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
-import { readSafetensors } from '../../shared/policy/safetensors.ts';
-import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../shared/policy/tiny.ts';
-import { plainLogits, plainLogps } from '../model/plain.ts';
+import { readSafetensors } from '../../shared/model/safetensors.ts';
+import { plainLogits, plainLogps } from '../../testing/reference-decoder.ts';
+import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, Sequence, TrainPair } from './engine.ts';
 import { type EngineOptions, openEngine } from './open.ts';
 

@@ -1,18 +1,18 @@
 // Opens the engine that a machine and its settings ask for, in a thread of its own.
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import type { Architecture } from '../../shared/policy/architecture.ts';
-import type { Weights } from '../../shared/policy/safetensors.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
+import type { Weights } from '../../shared/model/safetensors.ts';
 import { isModule } from '../divergence.ts';
 import { type ObjectiveRequest, readObjective } from '../objectives.ts';
-import { type EngineChoice, wantsTensorflow } from './choose.ts';
+import { prepareTensorflow } from './devices/tensorflow/environment.ts';
+import type { Provider } from './devices/webgpu/provider.ts';
 import { defaultOptimizer, type Engine, type OptimizerSettings } from './engine.ts';
-import type { Provider } from './gpu/provider.ts';
 import type { LoraSettings } from './lora.ts';
 import { chooseMicroBatch, memoryBudget } from './memory.ts';
-import { Remote } from './remote.ts';
-import { prepareTensorflow } from './tensorflow/environment.ts';
+import { type EngineChoice, wantsTensorflow } from './select-device.ts';
 import type { OpenOptions } from './worker.ts';
+import { Remote } from './worker-rpc.ts';
 
 export type EngineOptions = {
   architecture: Architecture;
@@ -49,7 +49,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     microBatchTokens: options.microBatchTokens ?? chooseMicroBatch(options, memory),
   };
   // Only where there is one: it loads another backend.
-  if (isModule(given.objective.objective)) await (await import('./trial.ts')).tryObjective(given.objective);
+  if (isModule(given.objective.objective))
+    await (await import('./validate-objective.ts')).tryObjective(given.objective);
   if (wantsTensorflow(given.engine, given.provider)) prepareTensorflow(given.threads);
   const worker = new Worker(new URL('./worker.ts', import.meta.url));
   const remote = new Remote(worker, 'trainer engine');

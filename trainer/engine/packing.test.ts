@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from '../../shared/decoder/random.ts';
-import { tinyArchitecture } from '../../shared/policy/tiny.ts';
+import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import { attentionCostOf, inputLength, layOut, planGroups, tokensOf } from './packing.ts';
 
 const story = tinyArchitecture({ layers: 6, hiddenSize: 288, intermediateSize: 768, heads: 6, kvHeads: 6 });

@@ -1,7 +1,7 @@
 // Decides which sequences share their prompt, which lie in one row of tokens, and which are computed at once. Sequences
 // with one prompt become one run of tokens, prompt first; runs fill rows, first-fit decreasing. Longer rows waste less
 // and cost more attention, so every way is priced.
-import { type Architecture, weightShapes } from '../../shared/policy/architecture.ts';
+import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';
 import type { Sequence } from './engine.ts';
 
 /** Sequences, by their places in the list, that follow one prompt. */

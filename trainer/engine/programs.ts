@@ -3,7 +3,7 @@
 
 import type * as tf from '@tensorflow/tfjs-core';
 import { add, reshape } from '@tensorflow/tfjs-core';
-import type { Architecture } from '../../shared/policy/architecture.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
 import { logits, makeConstants, tokenLogps } from '../model/decoder.ts';
 import { isAdapter, type Parameters, SCALE } from '../model/parameters.ts';
 import type { ObjectiveSettings } from '../objectives.ts';

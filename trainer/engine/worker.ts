@@ -2,13 +2,13 @@
 // answered in their order; after `close` the thread ends by itself, because ending it from outside in the middle of a
 // run would abort the whole process.
 import { parentPort } from 'node:worker_threads';
-import type { Weights } from '../../shared/policy/safetensors.ts';
+import type { Weights } from '../../shared/model/safetensors.ts';
 import { isModule, loadDivergence } from '../divergence.ts';
-import { type EngineChoice, openDevice } from './choose.ts';
 import type { DeviceOptions } from './device.ts';
-import { Learner, type LearnerOptions } from './learner.ts';
 import { loadPolicy } from './lora.ts';
-import { type Call, toFailure } from './remote.ts';
+import { type EngineChoice, openDevice } from './select-device.ts';
+import { Learner, type LearnerOptions } from './train-step.ts';
+import { type Call, toFailure } from './worker-rpc.ts';
 
 export type OpenOptions = LearnerOptions & DeviceOptions & { engine: EngineChoice; weights: Weights };
 

@@ -1,7 +1,7 @@
 // The activations of feed-forwards, alone or gating another product (Shazeer 2020), with their own gradients, which keep
 // only the inputs.
 import * as tf from '@tensorflow/tfjs-core';
-import type { Activation } from '../../shared/policy/architecture.ts';
+import type { Activation } from '../../shared/model/architecture.ts';
 
 type Curve = { value: tf.Tensor; slope: tf.Tensor };
 

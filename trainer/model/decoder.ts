@@ -2,7 +2,7 @@
 // graph. Parameters have the names and shapes of a Llama's checkpoint. A row of a batch may hold several sequences, and
 // responses that share a prompt: who sees whom comes with the batch.
 import * as tf from '@tensorflow/tfjs-core';
-import type { Architecture } from '../../shared/policy/architecture.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
 import { activate, activateGated } from './activation.ts';
 import { attend, visibility } from './attention.ts';
 import { targetLogps } from './head.ts';

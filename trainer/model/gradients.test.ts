@@ -6,13 +6,13 @@ import '@tensorflow/tfjs-backend-cpu';
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { Architecture } from '../../shared/policy/architecture.ts';
-import { GOLDEN_CASES, readGoldens } from '../../shared/policy/families/golden.ts';
-import type { Weights } from '../../shared/policy/safetensors.ts';
-import { tinyArchitecture, tinyWeights } from '../../shared/policy/tiny.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
+import type { Weights } from '../../shared/model/safetensors.ts';
+import { GOLDEN_CASES, readGoldens } from '../../testing/golden.ts';
+import { plainLogps } from '../../testing/reference-decoder.ts';
+import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import { trace } from '../engine/trace/trace.ts';
 import { makeConstants, tokenLogps } from './decoder.ts';
-import { plainLogps } from './plain.ts';
 
 before(async () => {
   await tf.setBackend('cpu');

@@ -1,8 +1,8 @@
 // Rotary positions (Su et al. 2021) in the half-split layout of Hugging Face checkpoints. The gradient of a rotation is
 // the rotation back, so nothing is kept for it.
 import * as tf from '@tensorflow/tfjs-core';
-import { type Architecture, rotaryDims } from '../../shared/policy/architecture.ts';
-import { rotaryTables } from '../../shared/policy/rotary.ts';
+import { type Architecture, rotaryDims } from '../../shared/model/architecture.ts';
+import { rotaryTables } from '../../shared/model/rotary.ts';
 
 /**
  * Tables [T, dims/2] by position, where dims are those that turn, and the position [S, T] of every token. They are read

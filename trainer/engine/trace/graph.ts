@@ -2,7 +2,7 @@
 // Equal nodes are made once, constants are kept by content, and a tensor of one repeated number stays a number as long
 // as it can, because tfjs's gradients are full of ones and zeros.
 import { createHash } from 'node:crypto';
-import { type Attribute, type OnnxNode, type OnnxType, writeOnnxModel } from '../../../shared/onnx/model.ts';
+import { type Attribute, type OnnxNode, type OnnxType, writeOnnxModel } from '../../../shared/onnx/model-proto.ts';
 import { Dimensions } from './dimensions.ts';
 
 export type ElementType = Extract<OnnxType, 'float32' | 'int32' | 'int64' | 'bool'>;

@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { beforeEach, test } from 'node:test';
+import type { MessageBatch } from '@cloudflare/workers-types';
+import { sql } from 'drizzle-orm';
+import { connect } from '../../shared/database/connect.ts';
+import { answer_batches, answer_counts, preferences, rounds, webhook_events } from '../../shared/database/schema.ts';
+import { readSettings } from '../../shared/settings.ts';
+import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
+import { openBareDatabase } from '../../testing/database.ts';
+import { Receiver } from '../../testing/webhook-receiver.ts';
+import { isTick, type Late, runScheduled, takeBatch } from './background.ts';
+
+const { db, url } = await openBareDatabase();
+const receiver = await new Receiver().open();
+const settings = readSettings({ ...receiver.settings, TRAIN_MIN_PAIRS: '1', TRAIN_SCHEDULE: '30 3 * * *' });
+const NIGHT = new Date('2026-03-01T03:30:29Z');
+const DAY = new Date('2026-03-01T15:30:29Z');
+await registerPolicy(db, { id: 'pol_a', name: 'a', manifest: {} });
+
+beforeEach(async () => {
+  await db.delete(webhook_events);
+  receiver.received.length = 0;
+  receiver.answer = (response) => response.writeHead(204).end();
+});
+
+/** Cloudflare's side of a batch: what was said of each message. */
+function batchOf(bodies: unknown[]) {
+  const said: (string | number)[] = bodies.map(() => 'nothing');
+  const messages = bodies.map((body, at) => ({
+    id: `message ${at}`,
+    body,
+    ack() {
+      said[at] = 'ack';
+    },
+    retry({ delaySeconds }: { delaySeconds: number }) {
+      said[at] = delaySeconds;
+    },
+  }));
+  return { said, batch: { queue: 'late', messages } as unknown as MessageBatch<unknown> };
+}
+
+/** A queue that holds what it was sent. */
+function openQueue() {
+  const held: Late[] = [];
+  return {
+    held,
+    sendBatch: async (sent: Iterable<{ body: Late }>) => void held.push(...[...sent].map(({ body }) => body)) as never,
+  };
+}
+
+test('a cron names its minutes in UTC, whatever the second', () => {
+  assert.equal(isTick('30 3 * * *', NIGHT), true);
+  assert.equal(isTick('30 3 * * *', new Date('2026-03-01T03:31:00Z')), false);
+  assert.equal(isTick('*/15 * * * *', DAY), true);
+  assert.equal(isTick('*/15 * * * *', new Date('2026-03-01T15:29:59.999Z')), false);
+  assert.equal(isTick('0 0 * * SUN', new Date('2026-03-01T00:00:00Z')), true);
+});
+
+test('the cron asks for a round in the minutes of TRAIN_SCHEDULE, and once', async () => {
+  await db.insert(preferences).values({
+    id: 'pref_1',
+    source: 'raw',
+    choice: 'a',
+    rater: 'x',
+    prompt: 'x',
+    chosen: 'yes',
+    rejected: 'no',
+    content_hash: 'x',
+  });
+  await runScheduled(db, settings, openQueue(), DAY);
+  assert.equal(await db.$count(rounds), 0);
+  await Promise.all([1, 2, 3].map(() => runScheduled(db, settings, openQueue(), NIGHT)));
+  assert.equal(await db.$count(rounds), 1);
+});
+
+test('the cron puts due webhooks on the queue, which delivers each once however often it has it', async () => {
+  for (const reason of ['one', 'two', 'three']) await activatePolicy(db, 'pol_a', reason);
+  const queue = openQueue();
+  await runScheduled(db, settings, queue, DAY);
+  await runScheduled(db, settings, queue, DAY);
+  assert.equal(queue.held.length, 6);
+  const first = batchOf(queue.held);
+  const second = batchOf(queue.held);
+  await Promise.all([takeBatch(first.batch, db, settings), takeBatch(second.batch, db, settings)]);
+  assert.deepEqual([...new Set([...first.said, ...second.said])], ['ack']);
+  assert.deepEqual(receiver.received.map(({ body }) => body.data.reason).sort(), ['one', 'three', 'two']);
+  const later = openQueue();
+  await runScheduled(db, settings, later, DAY);
+  assert.deepEqual(later.held, []);
+});
+
+test('what the receiver refuses goes back to the queue for as long as the event waits', async () => {
+  receiver.answer = (response) => response.writeHead(500).end();
+  await activatePolicy(db, 'pol_a', 'refused');
+  const queue = openQueue();
+  await runScheduled(db, settings, queue, DAY);
+  for (const pause of [5, 30, 120]) {
+    const { said, batch } = batchOf(queue.held);
+    await takeBatch(batch, db, settings);
+    assert.deepEqual(said, [pause + 1]);
+    await db.update(webhook_events).set({ next_at: sql`now()` });
+  }
+});
+
+test('without WEBHOOK_URL nothing is queued, and what is there is dropped untried', async () => {
+  await activatePolicy(db, 'pol_a', 'untold');
+  const plain = readSettings({});
+  const queue = openQueue();
+  await runScheduled(db, plain, queue, DAY);
+  assert.deepEqual(queue.held, []);
+  const [row] = await db.select().from(webhook_events);
+  const { said, batch } = batchOf([{ kind: 'webhook', id: row!.id }]);
+  await takeBatch(batch, db, plain);
+  assert.deepEqual(said, ['ack']);
+  assert.equal((await db.select().from(webhook_events))[0]!.attempts, 0);
+});
+
+test('a message of no kind that is known is dropped, and its neighbours are taken', async (context) => {
+  const log = context.mock.method(console, 'error', () => {});
+  await activatePolicy(db, 'pol_a', 'neighbour');
+  const [row] = await db.select().from(webhook_events);
+  const count = { method: 'GET', route: '/neighbour', status: 200, bucket: 0, count: 1, seconds: 0 };
+  const { said, batch } = batchOf([
+    { kind: 'answers', id: 'x', answers: [{ ...count, count: -1 }] },
+    { kind: 'webhook', id: row!.id },
+    null,
+    { kind: 'answers', id: 'y', answers: [count] },
+  ]);
+  await takeBatch(batch, db, settings);
+  assert.deepEqual(said, ['ack', 'ack', 'ack', 'ack']);
+  assert.equal(log.mock.callCount(), 2);
+  assert.equal(receiver.received.length, 1);
+  assert.equal(await db.$count(answer_counts, sql`route = '/neighbour'`), 1);
+});
+
+test('where Postgres cannot be reached every message is tried again later', async (context) => {
+  context.mock.method(console, 'error', () => {});
+  const gone = connect(url.replace(/:\d+\//, ':1/'), { max: 1 });
+  const answers = [{ method: 'GET', route: '/', status: 200, bucket: 0, count: 1, seconds: 0 }];
+  const { said, batch } = batchOf([
+    { kind: 'webhook', id: 'evt_x' },
+    { kind: 'answers', id: 'z', answers },
+  ]);
+  await takeBatch(batch, gone.db, settings);
+  assert.deepEqual(said, [30, 30]);
+  await gone.close();
+});
+
+test('one part of the cron that fails keeps none of the others, and is told', async () => {
+  await db.insert(answer_batches).values({ id: 'old', created_at: new Date(Date.now() - 90_000_000) });
+  await activatePolicy(db, 'pol_a', 'failing');
+  const queue = { sendBatch: () => Promise.reject(new Error('the queue is gone')) };
+  await assert.rejects(runScheduled(db, settings, queue, DAY), /the queue is gone/);
+  assert.equal(await db.$count(answer_batches, sql`id = 'old'`), 0);
+});

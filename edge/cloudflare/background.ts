@@ -1,0 +1,129 @@
+// What may be late in a Worker: the cron's minute, and the queue's messages, statistics and webhooks. Nothing that the
+// API acknowledges passes here; Postgres remembers every webhook, so a queue that loses one only delays it.
+
+import type { Message, MessageBatch, Queue } from '@cloudflare/workers-types';
+import { CronExpressionParser } from 'cron-parser';
+import { z } from 'zod';
+import type { Database } from '../../shared/database/connect.ts';
+import { askIfDue } from '../../shared/round-schedule.ts';
+import type { Settings } from '../../shared/settings.ts';
+import { deliver, findDue, takeEvent } from '../../shared/webhooks/delivery.ts';
+import { readTarget, type Target } from '../../shared/webhooks/target.ts';
+import { addAnswers, forgetBatches } from './metrics-store.ts';
+
+const place = z.number().int().min(0);
+const late = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('webhook'), id: z.string() }),
+  z.object({
+    kind: z.literal('answers'),
+    /** its own, so that a second delivery is known */
+    id: z.string(),
+    answers: z.array(
+      z.object({
+        method: z.string(),
+        route: z.string(),
+        status: place,
+        bucket: place,
+        count: place,
+        seconds: z.number(),
+      }),
+    ),
+  }),
+]);
+
+/** A message of the queue. */
+export type Late = z.output<typeof late>;
+type Webhook = Extract<Late, { kind: 'webhook' }>;
+type Answers = Extract<Late, { kind: 'answers' }>;
+type Known<L extends Late> = { message: Message<unknown>; body: L };
+
+/** What a queue takes at once. */
+const MOST = 100;
+const LONGEST_DELAY = 43_200;
+/** Seconds until a message is tried again that Postgres could not take. */
+const PAUSE = 30;
+/** Webhooks sent side by side: a Worker has six connections at once, and those to Postgres are among them. */
+const LANES = 2;
+
+/** One tick of the cron, which is to come every minute: TRAIN_SCHEDULE says in which of them a round is considered. */
+export async function runScheduled(
+  db: Database,
+  settings: Settings,
+  queue: Pick<Queue<Late>, 'sendBatch'>,
+  now: Date,
+): Promise<void> {
+  const parts = [
+    isTick(settings.TRAIN_SCHEDULE, now) ? askIfDue(db, settings) : null,
+    readTarget(settings) ? announce(db, queue) : null,
+    forgetBatches(db),
+  ];
+  // One that fails keeps none of the others; the cron's log has every reason.
+  const failed = (await Promise.allSettled(parts)).filter((part) => part.status === 'rejected');
+  const reasons = failed.map(({ reason }) => reason as Error);
+  if (failed.length > 0) throw new AggregateError(reasons, reasons.map(({ message }) => message).join('; '));
+}
+
+/** Whether a cron (UTC) names this minute. */
+export function isTick(cron: string, now: Date): boolean {
+  const minute = new Date(Math.floor(now.getTime() / 60_000) * 60_000);
+  return CronExpressionParser.parse(cron, { tz: 'UTC' }).includesDate(minute);
+}
+
+/** Puts the webhooks that are due on the queue. One that is there already is taken once: Postgres says by whom. */
+export async function announce(db: Database, queue: Pick<Queue<Late>, 'sendBatch'>): Promise<void> {
+  const ids = await findDue(db, MOST);
+  if (ids.length > 0) await queue.sendBatch(ids.map((id) => ({ body: { kind: 'webhook', id } })));
+}
+
+/** A batch of the queue. Each message is acknowledged or retried by itself. */
+export async function takeBatch(batch: MessageBatch<unknown>, db: Database, settings: Settings): Promise<void> {
+  const webhooks: Known<Webhook>[] = [];
+  const answers: Known<Answers>[] = [];
+  for (const message of batch.messages) {
+    const { data: body } = late.safeParse(message.body);
+    if (body?.kind === 'webhook') webhooks.push({ message, body });
+    else if (body?.kind === 'answers') answers.push({ message, body });
+    else {
+      console.error(`late: message ${message.id} is of no kind that this version knows; it is dropped`);
+      message.ack();
+    }
+  }
+  await takeAnswers(db, answers);
+  await takeWebhooks(db, settings, webhooks);
+}
+
+async function takeAnswers(db: Database, known: Known<Answers>[]): Promise<void> {
+  if (known.length === 0) return;
+  try {
+    await addAnswers(
+      db,
+      known.map(({ body }) => body),
+    );
+    for (const { message } of known) message.ack();
+  } catch (error) {
+    putBack(known, error);
+  }
+}
+
+async function takeWebhooks(db: Database, settings: Settings, known: Known<Webhook>[]): Promise<void> {
+  if (known.length === 0) return;
+  const target = readTarget(settings);
+  const left = known.values();
+  const lane = async () => {
+    for (const one of left) await takeWebhook(db, target, one).catch((error) => putBack([one], error));
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+}
+
+async function takeWebhook(db: Database, target: Target | null, { message, body }: Known<Webhook>): Promise<void> {
+  const event = target && (await takeEvent(db, body.id));
+  const pause = event ? await deliver(db, target, event) : null;
+  if (pause === null) message.ack();
+  // A second more: a message that came before its event is due again would be dropped.
+  else message.retry({ delaySeconds: Math.min(pause + 1, LONGEST_DELAY) });
+}
+
+function putBack(known: Known<Late>[], error: unknown): void {
+  console.error(`late: ${known.length} messages are tried again in ${PAUSE} s: ${(error as Error).message}`);
+  for (const { message } of known) message.retry({ delaySeconds: PAUSE });
+}

@@ -1,0 +1,82 @@
+// What needs no Worker; e2e/forward.test.ts has the rest in one.
+
+import assert from 'node:assert/strict';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { Hono } from 'hono';
+import { requestId } from 'hono/request-id';
+import { answerError } from '../http/errors.ts';
+import { forwardTo, reachContainer, reachUrl } from './forward.ts';
+
+const JSON_TYPE = { 'content-type': 'application/json', 'x-attune-compute': 'node' };
+
+async function openUpstream(listener: RequestListener, path = '') {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
+  const app = new Hono();
+  app.onError((error, context) => answerError(context, error));
+  app.use(requestId());
+  app.post('*', (context) => forwardTo(reachUrl(url), context, 60));
+  return (target: string, init: RequestInit = {}) => app.request(target, { method: 'POST', body: '{}', ...init });
+}
+
+test('a client that goes away before a whole answer is there ends the request upstream', async () => {
+  let arrived = () => {};
+  const isThere = new Promise<void>((resolve) => (arrived = resolve));
+  let closed = () => {};
+  const isClosed = new Promise<void>((resolve) => (closed = resolve));
+  const ask = await openUpstream((request) => {
+    request.socket.on('close', closed);
+    request.resume();
+    arrived();
+  });
+  const client = new AbortController();
+  const answer = ask('/v1/completions', { signal: client.signal });
+  await isThere;
+  client.abort();
+  await isClosed;
+  assert.equal((await answer).status, 499);
+});
+
+test('INFERENCE_URL may have a path, with or without a slash at its end', async () => {
+  for (const path of ['/attune', '/attune/', '/']) {
+    const ask = await openUpstream((request, answer) => {
+      answer.writeHead(200, JSON_TYPE).end(JSON.stringify({ url: request.url }));
+    }, path);
+    const { url } = (await (await ask('/v1/completions?a=1')).json()) as { url: string };
+    assert.equal(url, `${path.replace(/\/$/, '')}/v1/completions?a=1`);
+  }
+});
+
+test('an answer that a proxy compressed is handed on as it is without', async () => {
+  const ask = await openUpstream((request, answer) => {
+    assert.equal(request.headers['accept-encoding'], 'identity');
+    answer.writeHead(200, { ...JSON_TYPE, 'content-encoding': 'gzip' }).end(gzipSync('{"id": "x"}'));
+  });
+  const answer = await ask('/v1/completions', { headers: { 'accept-encoding': 'gzip' } });
+  assert.equal(answer.headers.get('content-encoding'), null);
+  assert.deepEqual(await answer.json(), { id: 'x' });
+});
+
+test('an error in another shape than this API’s is not handed on', async () => {
+  const ask = await openUpstream((_, answer) => void answer.writeHead(500, JSON_TYPE).end('{"Message": "no targets"}'));
+  const answer = await ask('/v1/completions');
+  assert.equal(answer.status, 503);
+  const { error } = (await answer.json()) as { error: { message: string; code: string } };
+  assert.equal(error.code, 'upstream_unavailable');
+  assert.match(error.message, /answered 500 in another shape/);
+});
+
+test('requests are spread over as many containers as there are to be', () => {
+  const named = new Set<string>();
+  const namespace = { getByName: (name: string) => void named.add(name) };
+  for (let at = 0; at < 200; at++) reachContainer(namespace as never, 3);
+  assert.deepEqual([...named].sort(), ['edge 0', 'edge 1', 'edge 2']);
+});

@@ -1,0 +1,71 @@
+// What a Worker needs of a policy's package, read from the store and checked: each file against its SHA-256, and the
+// tokenizer against the policy. Files that it does not serve from are neither read nor counted.
+import { AttuneError } from '../../shared/error.ts';
+import type { Manifest } from '../../shared/package/manifest.ts';
+import { type PolicyStore, readFile } from '../../shared/store/store.ts';
+import { TOKENIZER_FILES, Tokenizer, type TokenizerFiles } from '../../shared/tokenizer/tokenizer.ts';
+import { checkTokenizer, unusable } from '../engine/package-errors.ts';
+import type { Graph } from './wasm-runtime.ts';
+
+const GRAPH = 'onnx/serve.onnx';
+/** A serving graph has weights of its own, unless it is the float32 one, which shares them with model.onnx. */
+const OWN_WEIGHTS = 'onnx/serve.onnx_data';
+const SHARED_WEIGHTS = 'onnx/model.onnx_data';
+
+/** Bytes of the serving graph and of the weights that it reads. */
+export function servingBytes({ files }: Manifest): number {
+  return [GRAPH, weightsOf(files)].reduce((sum, name) => sum + (files[name]?.bytes ?? 0), 0);
+}
+
+/** `onRead` is told of each file that has come. */
+export async function readPackage(
+  store: PolicyStore,
+  manifest: Manifest,
+  onRead: () => void,
+): Promise<{ tokenizer: Tokenizer; graph: Graph }> {
+  const take = async (name: string) => {
+    const bytes = await readFile(store, manifest, name).catch((error: unknown) => {
+      if (error instanceof AttuneError) throw error;
+      const message = `policy store: ${store.place} broke off in ${name} (${(error as Error).message}); try again shortly`;
+      throw new AttuneError(message, { status: 503, code: 'policy_store_unreachable' });
+    });
+    onRead();
+    return bytes;
+  };
+  const tokenizer = await openTokenizer(manifest, take);
+  const model = await take(GRAPH);
+  const weights = weightsOf(manifest.files);
+  return { tokenizer, graph: { model, weights: { path: weights.slice('onnx/'.length), data: await take(weights) } } };
+}
+
+/** Policies of one family share a tokenizer, and a large one is tens of megabytes. */
+const opened = new Map<string, WeakRef<Tokenizer>>();
+
+async function openTokenizer(manifest: Manifest, take: (name: string) => Promise<Uint8Array>): Promise<Tokenizer> {
+  const { id, architecture, tokenizer_hash, files } = manifest;
+  const there = Object.entries(TOKENIZER_FILES).filter(([, name]) => files[name]);
+  const key = there.map(([, name]) => `${name} ${files[name]!.sha256}`).join();
+  try {
+    const tokenizer = opened.get(key)?.deref() ?? (await makeTokenizer(there, take));
+    opened.set(key, new WeakRef(tokenizer));
+    checkTokenizer(tokenizer, architecture, tokenizer_hash);
+    return tokenizer;
+  } catch (error) {
+    // What the store says of itself (missing, damaged, out of reach) stays as it is.
+    const isUnfit = error instanceof AttuneError && error.status === 400;
+    throw isUnfit ? unusable(id, error.message) : error;
+  }
+}
+
+async function makeTokenizer(
+  there: [key: string, name: string][],
+  take: (name: string) => Promise<Uint8Array>,
+): Promise<Tokenizer> {
+  const texts: Record<string, string> = {};
+  for (const [key, name] of there) texts[key] = new TextDecoder().decode(await take(name));
+  return Tokenizer.from({ tokenizer: '', ...texts } satisfies TokenizerFiles);
+}
+
+function weightsOf(files: Manifest['files']): string {
+  return files[OWN_WEIGHTS] ? OWN_WEIGHTS : SHARED_WEIGHTS;
+}

@@ -1,0 +1,81 @@
+// A policy that this isolate computes. A generation is a scheduler of its own on the policy's one session, driven by the
+// request that asked: a Worker cannot wait for another request, and what a request began ends with it. Between turns the
+// event loop turns, so that what was generated is sent, and a cancellation is heard.
+import type { Decoder } from '../../shared/decoder/decoder.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
+import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import { Generation } from '../engine/generation.ts';
+import type { GenerationEvent, GenerationInput, LoadedPolicy } from '../engine/inference.ts';
+import { reachWithin, rowBytes } from '../engine/kv-budget.ts';
+import { clock } from '../engine/request.ts';
+import { Scheduler } from '../engine/scheduler.ts';
+import { checkPrompt } from '../engine/validate-prompt.ts';
+import type { Room, RoomOptions, Stay } from './kv-admission.ts';
+import { pause } from './pause.ts';
+
+export type IsolatePolicyOptions = RoomOptions & {
+  room: Room;
+  /** A decoder over the policy's session, for one generation. */
+  makeDecoder(): Decoder;
+  tokenizer: Tokenizer;
+};
+
+/** Milliseconds between two looks whether there is room. */
+const LOOK = 10;
+
+export class IsolatePolicy implements LoadedPolicy {
+  readonly id: string;
+  readonly architecture: Architecture;
+  readonly tokenizer: Tokenizer;
+  private readonly options: IsolatePolicyOptions;
+
+  constructor(id: string, architecture: Architecture, options: IsolatePolicyOptions) {
+    this.id = id;
+    this.architecture = architecture;
+    this.tokenizer = options.tokenizer;
+    this.options = options;
+  }
+
+  generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
+    checkPrompt(input.promptIds, this, this.options.kvMemory);
+    const stay = this.options.room.enter({ policy: this, bytes: this.bytesFor(input), choices: input.n });
+    const generation = new Generation(this.tokenizer, input);
+    const cancel = () => generation.cancel();
+    signal?.addEventListener('abort', cancel);
+    // At once: with its last event a request may be over, and then nothing more of it runs.
+    void generation.over.then(() => {
+      this.options.room.leave(stay);
+      signal?.removeEventListener('abort', cancel);
+    });
+    if (signal?.aborted) cancel();
+    this.drive(generation, input, stay).catch((error: Error) => generation.fail(error));
+    return generation;
+  }
+
+  private async drive(generation: Generation, input: GenerationInput, stay: Stay): Promise<void> {
+    const { room, maxRows, makeDecoder } = this.options;
+    const { promptIds, n, tenant = '', sharedLength = 0 } = input;
+    const { stop: _, ...sampling } = input.sampling;
+    const arrived = clock();
+    while (!generation.isOver && !room.begin(stay)) await pause(LOOK);
+    if (generation.isOver) return;
+    const scheduler = new Scheduler(makeDecoder(), { maxRows, kvMemory: stay.bytes });
+    generation.onAbandon = (index) => scheduler.cancel(0, index);
+    scheduler.submit({ id: 0, promptIds, sharedLength, tenant, sampling, n, arrived });
+    while (true) {
+      const { events } = await scheduler.turn();
+      for (const event of events) generation.receive(event);
+      if (generation.isOver) return;
+      room.see(stay);
+      await pause(0);
+    }
+  }
+
+  /** What all choices can come to need, or all there is: then they decode one after the other. */
+  private bytesFor({ promptIds, sampling, n }: GenerationInput): number {
+    const { kvMemory, maxRows } = this.options;
+    const reach = reachWithin(kvMemory, this.architecture);
+    const one = rowBytes(this.architecture, reach, promptIds.length, sampling.maxTokens);
+    return Math.min(kvMemory, one * Math.min(n, maxRows));
+  }
+}

@@ -1,0 +1,259 @@
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, beforeEach, test } from 'node:test';
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { requestId } from 'hono/request-id';
+import { AttuneError } from '../../shared/error.ts';
+import { newId } from '../../shared/id.ts';
+import { LLAMA } from '../../shared/model/architecture.ts';
+import type { Manifest } from '../../shared/package/manifest.ts';
+import { readSettings } from '../../shared/settings.ts';
+import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
+import { openBareDatabase } from '../../testing/database.ts';
+import { answerError } from '../http/errors.ts';
+import { readBody } from '../middleware/body-limit.ts';
+import { placeOperations } from '../middleware/placement.ts';
+import type { Ports } from '../ports.ts';
+import { ActivePolicy } from './active-policy.ts';
+import { choosePlace, forward, type Site } from './placement.ts';
+import { Lookup } from './request-policies.ts';
+
+const { db } = await openBareDatabase();
+const [SMALL, LARGE, OTHER] = ['pol_small', 'pol_large', 'pol_other'] as const;
+for (const id of [SMALL, LARGE, OTHER]) await registerPolicy(db, { id, name: id, manifest: makeManifest(id) });
+await activatePolicy(db, LARGE, 'test');
+await activatePolicy(db, SMALL, 'test');
+
+const arrived: string[] = [];
+const upstream = createServer((request, answer) => {
+  arrived.push(request.url!);
+  request.resume();
+  answer.writeHead(200, { 'content-type': 'application/json', 'x-attune-compute': 'node' }).end('{"from": "upstream"}');
+});
+await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
+after(() => {
+  upstream.closeAllConnections();
+  upstream.close();
+});
+const INFERENCE_URL = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+beforeEach(() => arrived.splice(0));
+
+function makeManifest(id: string): Manifest {
+  const bytes = id === LARGE ? 3 * 2 ** 20 : 2 ** 20;
+  const sizes = { hiddenSize: 8, intermediateSize: 8, layers: 1, heads: 1, kvHeads: 1, headDim: 8, vocabSize: 8 };
+  return {
+    format: 1,
+    id,
+    parent: null,
+    reference: null,
+    name: id,
+    objective: null,
+    pairs: null,
+    metrics: {},
+    architecture: {
+      ...LLAMA,
+      ...sizes,
+      contextLength: 8,
+      normEpsilon: 1e-5,
+      ropeTheta: 1e4,
+      tied: true,
+      bos: null,
+      eos: [],
+    },
+    tokenizer_hash: '0'.repeat(64),
+    serving: { precision: 'fp32', accuracy: {} },
+    files: {
+      'onnx/serve.onnx': { sha256: '0'.repeat(64), bytes: 2 ** 18 },
+      'onnx/model.onnx_data': { sha256: '0'.repeat(64), bytes },
+    },
+    created_at: new Date(0).toISOString(),
+    source: 'test',
+  };
+}
+
+type Given = { env?: Record<string, string>; load?: (manifest: Manifest) => Promise<void>; edge?: unknown };
+
+/** An isolate that computes all but the large policy, and an API whose routes say that they were reached. */
+function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
+  let failure: string | null = null;
+  const active = new ActivePolicy();
+  const site: Site = {
+    bindings: edge ? { EDGE: edge as never } : {},
+    settings: readSettings(env),
+    policies: {
+      refusal: ({ id }) => (id === LARGE ? 'it is too large' : failure),
+      async load(manifest) {
+        await load?.(manifest).catch((error: AttuneError) => {
+          if (error.code === 'runtime_unavailable') failure = error.message;
+          throw error;
+        });
+        return {} as never;
+      },
+    },
+  };
+  const app = new OpenAPIHono();
+  app.onError((error, context) => answerError(context, error));
+  app.use(requestId({ generator: () => newId('req_') }));
+  app.use(readBody(10_000));
+  placeOperations(app, { place: (context) => forward(site, new Lookup(db, active), context) } as Ports);
+  app.post('/v1/*', (context) => context.json({ from: 'here' }));
+  return {
+    site,
+    active,
+    async ask(path: string, body: unknown, headers: Record<string, string> = {}) {
+      const text = typeof body === 'string' ? body : JSON.stringify(body);
+      const response = await app.request(path, { method: 'POST', body: text, headers });
+      const json = (await response.json()) as { from?: string; error?: { message: string; code: string } };
+      return { from: json.from, error: json.error, status: response.status, headers: response.headers };
+    },
+  };
+}
+
+test('what fits is computed here, and the header says what fits', async () => {
+  const { ask } = openSite();
+  for (const body of [{}, { model: 'attune' }, { model: SMALL }]) {
+    const { from, headers } = await ask('/v1/chat/completions', body);
+    assert.equal(from, 'here');
+    assert.equal(headers.get('x-attune-compute'), 'worker');
+    assert.match(headers.get('x-attune-compute-reason')!, /^[\d.]+ MB of weights fit in WORKER_POLICY_BYTES of 8 MB$/);
+  }
+  assert.deepEqual(arrived, []);
+});
+
+test('a policy that does not fit is asked for elsewhere, wherever the request names it', async () => {
+  const { ask } = openSite();
+  const asked: [string, unknown][] = [
+    ['/v1/chat/completions', { model: LARGE }],
+    ['/v1/completions', { model: LARGE, prompt: 'x' }],
+    ['/v1/comparisons', { models: [SMALL, LARGE] }],
+    [`/v1/policies/${LARGE}/promote`, ''],
+    ['/v1/policies/rollback', ''],
+  ];
+  for (const [path, body] of asked) {
+    const { from, headers } = await ask(path, body);
+    assert.equal(from, 'upstream', path);
+    assert.equal(headers.get('x-attune-compute'), 'url');
+    assert.equal(headers.get('x-attune-compute-reason'), `policy ${LARGE}: it is too large`);
+  }
+  assert.deepEqual(
+    arrived,
+    asked.map(([path]) => path),
+  );
+});
+
+test('a promotion that was made elsewhere is known here at once', async () => {
+  const { active, ask } = openSite();
+  assert.equal(await active.id(db), SMALL);
+  await activatePolicy(db, LARGE, 'test');
+  await ask(`/v1/policies/${LARGE}/promote`, '');
+  assert.equal(await active.id(db), LARGE);
+  await activatePolicy(db, SMALL, 'test');
+});
+
+test('a request that needs no policy, or none that is there, is refused by the route here', async () => {
+  const { ask } = openSite();
+  const asked: [string, unknown][] = [
+    ['/v1/chat/completions', 'no JSON'],
+    ['/v1/chat/completions', { model: 5 }],
+    ['/v1/chat/completions', { model: `${LARGE}\0` }],
+    ['/v1/chat/completions', { model: 'pol_none' }],
+    ['/v1/comparisons', { models: [LARGE] }],
+    ['/v1/policies/pol_none/promote', ''],
+  ];
+  for (const [path, body] of asked) assert.equal((await ask(path, body)).from, 'here', `${path} ${body}`);
+  assert.deepEqual(arrived, []);
+});
+
+test('the request that finds out that the runtime does not start goes elsewhere itself', async () => {
+  let loads = 0;
+  const { ask } = openSite({
+    async load() {
+      loads += 1;
+      throw new AttuneError('WASM did not start', { status: 503, code: 'runtime_unavailable' });
+    },
+  });
+  for (const _ of [1, 2]) {
+    const { from, headers } = await ask('/v1/chat/completions', {});
+    assert.equal(from, 'upstream');
+    assert.equal(headers.get('x-attune-compute-reason'), `policy ${SMALL}: WASM did not start`);
+  }
+  assert.equal(loads, 1);
+});
+
+test('a policy that is damaged is an error here, and is not asked for elsewhere', async () => {
+  const { ask } = openSite({
+    async load() {
+      throw new AttuneError('policy pol_small: a file is damaged', {
+        status: 500,
+        code: 'damaged_policy',
+        retry: false,
+      });
+    },
+  });
+  const { status, error, headers } = await ask('/v1/chat/completions', {});
+  assert.equal(status, 500);
+  assert.equal(error!.code, 'damaged_policy');
+  assert.equal(headers.get('x-attune-compute'), 'worker');
+  assert.deepEqual(arrived, []);
+});
+
+test('an active policy that cannot be loaded leaves the one before it answering, and is tried again', async () => {
+  let isMissing = true;
+  const { active, ask } = openSite({
+    async load({ id }) {
+      if (id !== SMALL && isMissing)
+        throw new AttuneError(`policy ${id}: it is not there`, { status: 404, code: 'model_not_found' });
+    },
+  });
+  const fresh = 'pol_fresh';
+  await registerPolicy(db, { id: fresh, name: fresh, manifest: makeManifest(fresh) });
+  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  await activatePolicy(db, fresh, 'test');
+  active.forget();
+  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  assert.equal(await active.id(db), SMALL);
+  assert.equal((await ask('/v1/chat/completions', { model: fresh })).error!.code, 'model_not_found');
+  isMissing = false;
+  active.forget();
+  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  assert.equal(await active.id(db), fresh);
+  await activatePolicy(db, SMALL, 'test');
+});
+
+test('an active policy whose manifest is of a newer version leaves the one before it answering', async () => {
+  const { active, ask } = openSite();
+  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  await registerPolicy(db, { id: 'pol_newer', name: 'newer', manifest: { format: 2 } });
+  await activatePolicy(db, 'pol_newer', 'test');
+  active.forget();
+  assert.equal((await ask('/v1/chat/completions', {})).headers.get('x-attune-compute'), 'worker');
+  assert.equal(await active.id(db), SMALL);
+  await activatePolicy(db, SMALL, 'test');
+});
+
+test('where nothing else computes, both remedies are named', async () => {
+  const { ask } = openSite({ env: {} });
+  const { status, error, headers } = await ask('/v1/chat/completions', { model: LARGE });
+  assert.equal(status, 503);
+  assert.equal(error!.code, 'nowhere_to_compute');
+  assert.match(error!.message, /EDGE.*INFERENCE_URL/);
+  assert.equal(headers.get('x-should-retry'), 'false');
+  assert.equal((await ask('/v1/chat/completions', { model: SMALL })).from, 'here');
+});
+
+test('the container is asked unless INFERENCE_URL is set', () => {
+  const place = (given: Given) => choosePlace(openSite(given).site, [makeManifest(SMALL), makeManifest(LARGE)]).place;
+  assert.equal(place({ env: {}, edge: {} }), 'container');
+  assert.equal(place({ edge: {} }), 'url');
+});
+
+test('an INFERENCE_URL that leads back here is refused', async () => {
+  const { ask } = openSite();
+  const { status, error, headers } = await ask('/v1/chat/completions', { model: LARGE }, { 'x-attune-forwarded': '1' });
+  assert.equal(status, 508);
+  assert.equal(error!.code, 'forwarding_loop');
+  assert.match(error!.message, /INFERENCE_URL/);
+  assert.equal(headers.get('x-should-retry'), 'false');
+  assert.deepEqual(arrived, []);
+});

@@ -1,0 +1,130 @@
+// Where a request that needs a policy is computed: in this isolate where all of its policies fit, else at INFERENCE_URL,
+// else by the container. A request that names no policy that exists is not sent anywhere: the route here refuses it.
+
+import type { Context } from 'hono';
+import { z } from 'zod';
+import type { Database } from '../../shared/database/connect.ts';
+import { AttuneError } from '../../shared/error.ts';
+import type { Manifest } from '../../shared/package/manifest.ts';
+import type { Settings } from '../../shared/settings.ts';
+import { previousPolicy } from '../../shared/store/registry.ts';
+import { answerError } from '../http/errors.ts';
+import type { Compute } from '../ports.ts';
+import type { Bindings } from './bindings.ts';
+import { FORWARDED, forwardTo, reachContainer, reachUrl, type Upstream } from './forward.ts';
+import { servingBytes } from './load-package.ts';
+import type { IsolatePolicies } from './local-policies.ts';
+import type { Lookup } from './request-policies.ts';
+
+export type Site = {
+  bindings: Pick<Bindings, 'EDGE'>;
+  settings: Settings;
+  policies: Pick<IsolatePolicies, 'refusal' | 'load'>;
+};
+
+/** Where policies are computed together, and why. Throws an AttuneError where nobody can. */
+export function choosePlace({ bindings, settings, policies }: Site, manifests: Manifest[]): Compute {
+  const reason = manifests.map((manifest) => explainRefusal(policies, manifest)).find((refusal) => refusal !== null);
+  if (reason === undefined) return { place: 'worker', reason: describeFit(manifests, settings) };
+  // wrangler.toml binds a container unasked; whoever sets the URL means it.
+  if (settings.INFERENCE_URL) return { place: 'url', reason };
+  if (bindings.EDGE) return { place: 'container', reason };
+  throw new AttuneError(
+    `${reason}, and there is nothing else that computes: bind the container EDGE in wrangler.toml, or set INFERENCE_URL to an Attune on the same Postgres and policy store`,
+    { status: 503, code: 'nowhere_to_compute', retry: false },
+  );
+}
+
+/** Where the request is computed; with the answer where that is elsewhere, or where it fails before its route. */
+export async function forward(site: Site, lookup: Lookup, context: Context): Promise<Compute & { answer?: Response }> {
+  const manifests = await findManifests(lookup, context);
+  if (!manifests) return { place: 'worker', reason: 'no policy is needed to answer this' };
+  let compute = choosePlace(site, manifests);
+  try {
+    if (compute.place === 'worker') {
+      if (await canLoad(site, lookup, manifests)) return compute;
+      compute = choosePlace(site, manifests);
+    }
+    const upstream = reach(site, compute, context);
+    const answer = await forwardTo(upstream, context, site.settings.REQUEST_TIMEOUT);
+    // A promotion or a rollback that was made elsewhere shows here at once too.
+    if (context.req.path.startsWith('/v1/policies/')) lookup.active.forget();
+    return { ...compute, answer };
+  } catch (error) {
+    if (isRefusal(error) && (await lookup.replaceActive(error))) return forward(site, lookup, context);
+    return { ...compute, answer: answerError(context, error) };
+  }
+}
+
+/** What is said of a policy that could not be loaded here, other than that there is no room for it now. */
+function isRefusal(error: unknown): error is AttuneError {
+  return error instanceof AttuneError && REFUSALS.has(error.code ?? '');
+}
+
+const REFUSALS = new Set(['model_not_found', 'damaged_policy', 'policy_unusable', 'policy_store_unreachable']);
+
+/** Whether the runtime starts here, which shows at the first policy; from then on it is a refusal. */
+async function canLoad({ policies }: Site, { active }: Lookup, manifests: Manifest[]): Promise<boolean> {
+  try {
+    for (const manifest of manifests) {
+      await policies.load(manifest);
+      active.accept(manifest.id);
+    }
+    return true;
+  } catch (error) {
+    if (error instanceof AttuneError && error.code === 'runtime_unavailable') return false;
+    throw error;
+  }
+}
+
+function reach({ bindings, settings }: Site, { place }: Compute, context: Context): Upstream {
+  if (place === 'container') return reachContainer(bindings.EDGE!, settings.CONTAINERS);
+  if (context.req.header(FORWARDED) === undefined) return reachUrl(settings.INFERENCE_URL!);
+  throw new AttuneError(
+    'INFERENCE_URL leads back to a Worker that cannot compute this either; set it to an Attune that runs on Node',
+    { status: 508, code: 'forwarding_loop', retry: false },
+  );
+}
+
+/** The manifests of the policies that the request needs; null where it needs none, or one that is not there. */
+async function findManifests(lookup: Lookup, context: Context): Promise<Manifest[] | null> {
+  try {
+    const asked = await readPolicies(lookup.db, context);
+    return asked && (await Promise.all(asked.map((id) => lookup.manifest(id))));
+  } catch (error) {
+    if (error instanceof AttuneError) return null;
+    throw error;
+  }
+}
+
+const name = z.string().refine((text) => !text.includes('\0'));
+const body = z.object({ model: name.optional(), models: z.tuple([name, name]).optional() });
+
+/** Ids, or undefined for the active policy; null where the body does not say. */
+async function readPolicies(db: Database, context: Context): Promise<(string | undefined)[] | null> {
+  const promoted = context.req.param('id');
+  if (promoted !== undefined) return [promoted.replaceAll('\0', '')];
+  if (context.req.path.endsWith('/rollback')) return [(await previousPolicy(db)).id];
+  let json: unknown;
+  try {
+    json = JSON.parse(await context.req.text());
+  } catch {
+    return null;
+  }
+  const { data } = body.safeParse(json);
+  return data ? (data.models ?? [data.model]) : null;
+}
+
+function explainRefusal(policies: Pick<IsolatePolicies, 'refusal'>, manifest: Manifest): string | null {
+  const refusal = policies.refusal(manifest);
+  return refusal && `policy ${manifest.id}: ${refusal}`;
+}
+
+function describeFit(manifests: Manifest[], { WORKER_POLICY_BYTES }: Settings): string {
+  const bytes = Math.max(...manifests.map(servingBytes));
+  return `${inMegabytes(bytes)} of weights fit in WORKER_POLICY_BYTES of ${inMegabytes(WORKER_POLICY_BYTES)}`;
+}
+
+function inMegabytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1).replace('.0', '')} MB`;
+}

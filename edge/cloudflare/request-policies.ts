@@ -1,0 +1,33 @@
+// The policies of one request, each looked up once: where a swap comes in the middle of it, the place where it is
+// computed and the route that computes it still mean the same policy.
+
+import type { Database } from '../../shared/database/connect.ts';
+import type { AttuneError } from '../../shared/error.ts';
+import type { Manifest } from '../../shared/package/manifest.ts';
+import type { ActivePolicy } from './active-policy.ts';
+
+export class Lookup {
+  readonly db: Database;
+  readonly active: ActivePolicy;
+  private readonly found = new Map<string, Promise<Manifest>>();
+
+  constructor(db: Database, active: ActivePolicy) {
+    this.db = db;
+    this.active = active;
+  }
+
+  /** Without an id, or with `attune`, the one that answers. */
+  manifest(asked = 'attune'): Promise<Manifest> {
+    const manifest = this.found.get(asked) ?? this.active.manifest(this.db, asked);
+    this.found.set(asked, manifest);
+    return manifest;
+  }
+
+  /** Whether another policy answers in place of the active one, which could not be loaded. */
+  async replaceActive(reason: AttuneError): Promise<boolean> {
+    const active = await this.found.get('attune');
+    if (!active || !this.active.refuse(active.id, reason)) return false;
+    this.found.delete('attune');
+    return true;
+  }
+}

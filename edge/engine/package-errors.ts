@@ -1,0 +1,20 @@
+// Why a policy's package cannot serve, said in the same way whoever finds it. Knows no file system, so that a Worker says
+// it too.
+import { AttuneError } from '../../shared/error.ts';
+import type { Architecture } from '../../shared/model/architecture.ts';
+import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+
+export function unusable(id: string, problem: string): AttuneError {
+  return new AttuneError(`policy ${id} cannot serve: ${problem}`, { status: 422, code: 'policy_unusable' });
+}
+
+/** With another policy's tokenizer a policy answers all the same, in nonsense. */
+export function checkTokenizer(tokenizer: Tokenizer, { vocabSize }: Architecture, expectedHash?: string): void {
+  const remedy = 'this is another tokenizer; publish the policy again with its own';
+  if (tokenizer.size > vocabSize) {
+    throw new AttuneError(`tokenizer.json has ${tokenizer.size} tokens, the policy knows ${vocabSize}; ${remedy}`);
+  }
+  if (expectedHash !== undefined && tokenizer.hash !== expectedHash) {
+    throw new AttuneError(`tokenizer.json has hash ${tokenizer.hash}, policy.json says ${expectedHash}; ${remedy}`);
+  }
+}

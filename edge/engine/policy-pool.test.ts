@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { AttuneError } from '../../shared/error.ts';
+import { ENDLESS, finish, inputFor, openPackages, useInference } from '../../testing/inference.ts';
+import { collect, makeFolder, writeStoriesPackage, writeTinyPackage } from '../../testing/policy-package.ts';
+import type { FinishEvent, Inference } from './inference.ts';
+
+const root = await makeFolder();
+after(root.remove);
+await writeStoriesPackage(join(root.path, 'stories'));
+for (const seed of [1, 2, 3, 4]) await writeTinyPackage(join(root.path, `tiny-${seed}`), { seed });
+
+const withInference = useInference(root.path);
+
+test('stories15M tells its story, to the token', async () => {
+  await withInference('stories', async (inference) => {
+    const policy = inference.active()!;
+    const { finish } = (await collect(policy.generate(inputFor(policy, 'Once upon a time', { maxTokens: 24 }))))[0]!;
+    assert.deepEqual(policy.tokenizer.encode('Once upon a time'), [1, 9038, 2501, 263, 931]);
+    assert.deepEqual(
+      finish.tokenIds,
+      [
+        29892, 727, 471, 263, 2217, 7826, 4257, 365, 2354, 29889, 2296, 18012, 304, 1708, 5377, 297, 278, 6575, 845,
+        457, 29889, 3118, 2462, 29892,
+      ],
+    );
+    const story = ', there was a little girl named Lily. She loved to play outside in the sunshine. One day,';
+    assert.equal(finish.text, story);
+    assert.equal(finish.finish, 'length');
+    assert.equal(finish.logprobs.length, 24);
+  });
+});
+
+test('choices stream interleaved, each with its own seed, and their texts add up', async () => {
+  await withInference('stories', async (inference) => {
+    const policy = inference.active()!;
+    const sampling = { temperature: 1, seed: 5, maxTokens: 20, topLogprobs: 2 };
+    const three = await collect(policy.generate(inputFor(policy, 'Once upon a time', sampling, { n: 3 })));
+    const again = await collect(policy.generate(inputFor(policy, 'Once upon a time', sampling, { n: 3 })));
+    assert.deepEqual(again, three);
+    assert.equal(new Set(three.map(({ finish }) => finish.text)).size, 3);
+    for (const { tokens, finish } of three) {
+      assert.ok(finish.text.startsWith(tokens.map(({ text }) => text).join('')));
+      assert.deepEqual(
+        tokens.map(({ tokenId }) => tokenId),
+        finish.tokenIds,
+      );
+      assert.ok(tokens.every(({ topLogprobs: [first, second] }) => first!.logprob >= second!.logprob));
+    }
+  });
+});
+
+test('a stop string that spans tokens ends the text before it, and the tokens of it are told', async () => {
+  await withInference('stories', async (inference) => {
+    const policy = inference.active()!;
+    const {
+      text,
+      finish: reason,
+      stopToken,
+      tokenIds,
+    } = await finish(policy, 'Once upon a time', {
+      maxTokens: 100,
+      stop: ['named Lily. S', 'never'],
+    });
+    assert.equal(text, ', there was a little girl ');
+    assert.deepEqual([reason, stopToken], ['stop', null]);
+    assert.equal(policy.tokenizer.decodeContinuation([931], tokenIds), ', there was a little girl named Lily. She');
+  });
+});
+
+test('a story that ends says which token ended it, and does not contain it', async () => {
+  await withInference('stories', async (inference) => {
+    const {
+      finish: reason,
+      stopToken,
+      tokenIds,
+    } = await finish(inference.active()!, 'Once upon a time', {
+      maxTokens: 250,
+      logitBias: { 29889: -100, 1: 14 },
+    });
+    assert.deepEqual([reason, stopToken], ['stop', 1]);
+    assert.ok(!tokenIds.includes(1));
+  });
+});
+
+test('aborting ends with what there is, leaving the iteration frees the row, and others go on', async () => {
+  const run = async (inference: Inference) => {
+    const policy = inference.active()!;
+    const abort = new AbortController();
+    let received = 0;
+    let last: FinishEvent | undefined;
+    const other = finish(policy, 'One day', ENDLESS);
+    for await (const event of policy.generate(inputFor(policy, 'Once', ENDLESS), abort.signal)) {
+      if (event.type === 'finish') last = event;
+      else if (++received === 3) abort.abort();
+    }
+    assert.equal(last!.finish, 'cancelled');
+    assert.ok(last!.tokenIds.length >= 3 && last!.tokenIds.length < 90);
+    for await (const _ of policy.generate(inputFor(policy, 'Once', ENDLESS))) break;
+    assert.equal((await other).tokenIds.length, 100);
+    // With two rows and both freed, another pair runs.
+    const pair = await Promise.all([finish(policy, 'a', ENDLESS), finish(policy, 'b', ENDLESS)]);
+    assert.ok(pair.every(({ tokenIds }) => tokenIds.length === 100));
+    const [never] = await collect(policy.generate(inputFor(policy, 'a', ENDLESS), AbortSignal.abort()));
+    assert.deepEqual([never!.finish.finish, never!.finish.tokenIds], ['cancelled', []]);
+  };
+  await withInference('tiny-1', run, { maxRows: 2 });
+});
+
+test('a full queue refuses, and takes requests again when there is room', async () => {
+  const run = async (inference: Inference) => {
+    const policy = inference.active()!;
+    const accepted = [1, 2, 3].map(() => finish(policy, 'Once', ENDLESS));
+    assert.throws(
+      () => policy.generate(inputFor(policy, 'Once', ENDLESS)),
+      (error: AttuneError) => error.status === 429 && error.code === 'queue_full' && error.retry,
+    );
+    await Promise.all(accepted);
+    assert.equal((await finish(policy, 'Once', ENDLESS)).finish, 'length');
+  };
+  await withInference('tiny-1', run, { maxRows: 1, maxQueue: 2 });
+});
+
+test('swapping three times under eight streams fails none and mixes none', async () => {
+  const alone = new Map<string, string>();
+  for (const id of ['tiny-1', 'tiny-2', 'tiny-3', 'tiny-4']) {
+    await withInference(id, async (inference) => {
+      alone.set((await finish(inference.active()!, 'Once upon a time', ENDLESS)).tokenIds.join(), id);
+    });
+  }
+  assert.equal(alone.size, 4);
+  await withInference('tiny-1', async (inference) => {
+    let isSwapping = true;
+    const served: string[] = [];
+    const streams = Array.from({ length: 8 }, async () => {
+      let last = false;
+      while (!last) {
+        last = !isSwapping;
+        const policy = inference.active()!;
+        // Between choosing a policy and using it a server waits for its database.
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 5));
+        const { tokenIds } = await finish(policy, 'Once upon a time', ENDLESS);
+        assert.equal(alone.get(tokenIds.join()), policy.id);
+        served.push(policy.id);
+      }
+    });
+    for (const id of ['tiny-2', 'tiny-3', 'tiny-4']) {
+      await inference.activate(id);
+      assert.equal(inference.active()!.id, id);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    isSwapping = false;
+    await Promise.all(streams);
+    assert.deepEqual([...new Set(served)].sort(), ['tiny-1', 'tiny-2', 'tiny-3', 'tiny-4']);
+  });
+});
+
+test('a policy that there is none of is refused by name, and the old policy goes on', async () => {
+  await withInference('tiny-1', async (inference) => {
+    await assert.rejects(inference.activate('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
+    await assert.rejects(inference.policy('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
+    assert.equal(inference.active()!.id, 'tiny-1');
+    assert.equal((await finish(inference.active()!, 'Once', ENDLESS)).finish, 'length');
+  });
+});
+
+test('a policy can be asked for by id or as the active one, and comes back after it was let go', async () => {
+  await withInference(null, async (inference) => {
+    assert.equal(inference.active(), null);
+    await assert.rejects(inference.policy(), { status: 503 });
+    await inference.activate('tiny-1');
+    assert.equal(await inference.policy('attune'), inference.active());
+    assert.equal(await inference.policy('tiny-1'), inference.active());
+    const second = await inference.policy('tiny-2');
+    assert.equal(await inference.policy('tiny-2'), second);
+    assert.equal(second.tokenizer, inference.active()!.tokenizer, 'equal tokenizers are one object');
+    const before = await finish(second, 'Once', ENDLESS);
+    for (const id of ['tiny-3', 'tiny-4', 'stories']) await inference.policy(id);
+    assert.notEqual(await inference.policy('tiny-2'), second);
+    // The old handle still answers: its thread comes back for it.
+    assert.deepEqual(await finish(second, 'Once', ENDLESS), before);
+    assert.equal(inference.active()!.id, 'tiny-1');
+  });
+});
+
+test('closing cancels what runs and ends', async () => {
+  const inference = openPackages(root.path);
+  await inference.activate('tiny-1');
+  const policy = inference.active()!;
+  const running = finish(policy, 'Once', ENDLESS);
+  await inference.close();
+  assert.equal((await running).finish, 'cancelled');
+  assert.throws(() => policy.generate(inputFor(policy, 'Once', ENDLESS)), { name: 'AttuneError', status: 503 });
+  await assert.rejects(inference.policy('tiny-2'), AttuneError);
+});

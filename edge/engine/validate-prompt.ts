@@ -1,0 +1,35 @@
+// Refuses, before it waits for anything, a prompt that a policy cannot take.
+import { positionBytes } from '../../shared/decoder/block.ts';
+import { AttuneError } from '../../shared/error.ts';
+import type { LoadedPolicy } from './inference.ts';
+import { reachWithin } from './kv-budget.ts';
+
+type Policy = Pick<LoadedPolicy, 'id' | 'architecture'>;
+
+export function checkPrompt(promptIds: number[], { id, architecture }: Policy, kvMemory: number): void {
+  const { contextLength, vocabSize } = architecture;
+  const count = promptIds.length;
+  if (count >= contextLength) {
+    throw new AttuneError(
+      `messages: the prompt has ${count} tokens, and policy ${id} has a context of ${contextLength} for prompt and ` +
+        'answer together; shorten the messages',
+      { param: 'messages', code: 'context_length_exceeded' },
+    );
+  }
+  const reach = reachWithin(kvMemory, architecture);
+  if (count >= reach) {
+    throw new AttuneError(
+      `messages: the prompt has ${count} tokens, and KV_MEMORY of ${kvMemory} bytes has room for ${Math.max(0, reach)} of ` +
+        `prompt and answer together, at ${positionBytes(architecture)} bytes each for policy ${id}; shorten the ` +
+        'messages, or raise KV_MEMORY',
+      { param: 'messages', code: 'kv_memory_exceeded' },
+    );
+  }
+  if (count === 0) throw new AttuneError('messages: the prompt has no tokens; say something', { param: 'messages' });
+  const stranger = promptIds.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
+  if (stranger !== undefined) {
+    throw new AttuneError(`messages: token ${stranger} is outside policy ${id}'s vocabulary of ${vocabSize}`, {
+      param: 'messages',
+    });
+  }
+}

@@ -1,0 +1,71 @@
+// A checkpoint folder in Hugging Face layout: config.json, tokenizer.json, safetensors. Reading checks everything that
+// can be checked before a round or a server spends time on it; a damaged checkpoint is refused, never repaired.
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AttuneError } from '../error.ts';
+import type { Architecture } from './architecture.ts';
+import { buildConfig, buildGenerationConfig, parseArchitecture } from './config.ts';
+import { familyOf } from './families/families.ts';
+import { readCheckpointWeights, type Weights, writeSafetensors } from './safetensors.ts';
+import { layWeights, takeWeights } from './weight-mapping.ts';
+
+export type Checkpoint = { architecture: Architecture; weights: Weights };
+
+/** Reads and checks a checkpoint: files, architecture, and every tensor's presence, shape and finiteness. */
+export async function readCheckpoint(folder: string): Promise<Checkpoint> {
+  const architecture = await readArchitecture(folder);
+  await stat(join(folder, 'tokenizer.json')).catch((error) => {
+    throw isMissing(error) ? missingFile('tokenizer.json') : error;
+  });
+  // Old exporters saved masks as booleans, which are no weights.
+  const weights = await readCheckpointWeights(folder, { skip: familyOf(architecture).buffers });
+  return { architecture, weights: takeWeights(architecture, weights) };
+}
+
+/** Reads config.json and, where there is one, generation_config.json. */
+export async function readArchitecture(folder: string): Promise<Architecture> {
+  const config = await readJson(join(folder, 'config.json'), 'config.json');
+  if (config === undefined) throw missingFile('config.json');
+  return parseArchitecture(config, await readJson(join(folder, 'generation_config.json'), 'generation_config.json'));
+}
+
+/** Writes config.json, generation_config.json and model.safetensors. The tokenizer's files are the caller's to copy. */
+export async function writeCheckpoint(folder: string, { architecture, weights }: Checkpoint): Promise<void> {
+  const stored = layWeights(architecture, weights);
+  await writeJson(join(folder, 'config.json'), buildConfig(architecture));
+  await writeJson(join(folder, 'generation_config.json'), buildGenerationConfig(architecture));
+  await writeSafetensors(join(folder, 'model.safetensors'), stored);
+}
+
+/** The parsed file, or undefined where there is none. */
+export async function readJson(path: string, name: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw invalid(`${name} is not JSON; download or export the checkpoint again`);
+  }
+}
+
+/** Writes indented JSON, on disk before it returns. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFile(path, `${JSON.stringify(value, null, 2)}\n`, { flush: true });
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}
+
+function missingFile(name: string): AttuneError {
+  return invalid(`${name} is missing; give a folder in Hugging Face layout`);
+}
+
+function invalid(problem: string): AttuneError {
+  return new AttuneError(`policies import: ${problem}`, { code: 'invalid_checkpoint' });
+}

@@ -1,0 +1,174 @@
+// Each family against Hugging Face transformers: the logits that golden.py kept, and transformers.js over the package.
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { AutoModelForCausalLM, env, Tensor as HubTensor } from '@huggingface/transformers';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { distanceFrom, GOLDEN_CASES, readGoldens, SEED } from '../../../testing/golden.ts';
+import { tinyWeights, writeTinyCheckpoint } from '../../../testing/tiny-checkpoint.ts';
+import { Decoder } from '../../decoder/decoder.ts';
+import { openSession } from '../../decoder/session.ts';
+import { hashFile } from '../../digest.ts';
+import { writePolicyGraphs } from '../../onnx/graph.ts';
+import type { PrecisionName } from '../../onnx/precision/precision.ts';
+import type { Architecture } from '../architecture.ts';
+import { type Checkpoint, readCheckpoint } from '../checkpoint.ts';
+import { buildConfig, parseArchitecture } from '../config.ts';
+import { layWeights, takeWeights } from '../weight-mapping.ts';
+
+const root = await mkdtemp(join(tmpdir(), 'attune-families-'));
+after(() => rm(root, { recursive: true, force: true }));
+
+const { ids, stride, cases } = readGoldens();
+const TOLERANCE = 1e-4;
+
+async function writePackage(name: string, precision?: PrecisionName): Promise<Checkpoint & { folder: string }> {
+  const folder = join(root, `${name}-${precision}`);
+  await writeTinyCheckpoint(folder, { seed: SEED, ...GOLDEN_CASES[name] });
+  const checkpoint = await readCheckpoint(folder);
+  await writePolicyGraphs(folder, checkpoint.architecture, checkpoint.weights, precision);
+  return { folder, ...checkpoint };
+}
+
+/** Logits after the first `begin` tokens, and after each one that follows by itself. */
+async function serve(folder: string, a: Architecture, begin: number): Promise<Float32Array[]> {
+  const decoder = new Decoder(await openSession(join(folder, 'onnx', 'serve.onnx'), 1), Tensor, a);
+  const cache = decoder.createCache();
+  cache.addRow();
+  const found: Float32Array[] = [];
+  for (let at = begin; at <= ids.length; at++) {
+    const { logits } = await decoder.run(cache, [at === begin ? ids.slice(0, begin) : [ids[at - 1]!]]);
+    found.push(logits.slice());
+  }
+  await decoder.release();
+  return found;
+}
+
+async function runModel(folder: string, a: Architecture): Promise<Float32Array> {
+  const session = await InferenceSession.create(join(folder, 'onnx', 'model.onnx'));
+  const int64 = (values: number[]) => new Tensor('int64', BigInt64Array.from(values, BigInt), [1, values.length]);
+  const feeds: Record<string, Tensor> = {
+    input_ids: int64(ids),
+    attention_mask: int64(ids.map(() => 1)),
+    position_ids: int64([...ids.keys()]),
+  };
+  for (let layer = 0; layer < a.layers; layer++)
+    for (const kind of ['key', 'value'])
+      feeds[`past_key_values.${layer}.${kind}`] = new Tensor('float32', new Float32Array(0), [
+        1,
+        a.kvHeads,
+        0,
+        a.headDim,
+      ]);
+  const { logits } = await session.run(feeds);
+  await session.release();
+  return logits!.data as Float32Array;
+}
+
+test('there is a golden for every case, and one for every family', () => {
+  assert.deepEqual(Object.keys(cases).sort(), Object.keys(GOLDEN_CASES).sort());
+});
+
+for (const name of Object.keys(GOLDEN_CASES)) {
+  const golden = cases[name]!;
+
+  test(`${name}: the checkpoint is the one that transformers read`, async () => {
+    const { folder } = await writePackage(name, 'fp32');
+    assert.equal((await hashFile(join(folder, 'model.safetensors'))).sha256, golden.sha256);
+  });
+
+  test(`${name}: the exported graphs give the logits of transformers`, async () => {
+    const { folder, architecture: a } = await writePackage(name, 'fp32');
+    const all = await runModel(folder, a);
+    for (const at of ids.keys()) {
+      const apart = distanceFrom(golden, stride, at, all.subarray(at * a.vocabSize, (at + 1) * a.vocabSize));
+      assert.ok(apart < TOLERANCE, `model.onnx at ${at}: ${apart}`);
+    }
+    const begin = 7;
+    for (const [i, logits] of (await serve(folder, a, begin)).entries()) {
+      const apart = distanceFrom(golden, stride, begin - 1 + i, logits);
+      assert.ok(apart < TOLERANCE, `serve.onnx at ${begin - 1 + i}: ${apart}`);
+    }
+  });
+
+  test(`${name}: eight bits come near them`, async () => {
+    const { folder, architecture } = await writePackage(name, 'row8');
+    let apart = 0;
+    let size = 0;
+    const columns = Math.ceil(architecture.vocabSize / stride);
+    for (const [i, logits] of (await serve(folder, architecture, 5)).entries()) {
+      const kept = golden.logits.slice((4 + i) * columns, (5 + i) * columns);
+      for (const [column, logit] of kept.entries()) {
+        apart += (logits[column * stride]! - logit) ** 2;
+        size += logit ** 2;
+      }
+    }
+    const relative = Math.sqrt(apart / size);
+    assert.ok(relative < 0.1 && relative > 0, `${relative}`);
+  });
+
+  test(`${name}: what a checkpoint holds is what is written of it again`, async () => {
+    const { architecture, weights } = await writePackage(name, 'fp32');
+    const stored = layWeights(architecture, weights);
+    assert.deepEqual(takeWeights(architecture, stored), weights);
+    assert.deepEqual(layWeights(architecture, takeWeights(architecture, stored)), stored);
+    const written = buildConfig(architecture);
+    assert.deepEqual(parseArchitecture(written), architecture);
+    assert.deepEqual(parseArchitecture(JSON.parse(JSON.stringify(written))), architecture);
+  });
+}
+
+for (const name of ['mistral', 'qwen2-untied', 'qwen3', 'gpt2', 'gpt_neox-parallel', 'gemma']) {
+  test(`${name}: transformers.js loads the package and answers greedily as the serving graph does`, async () => {
+    const { folder, architecture } = await writePackage(name, 'fp32');
+    env.allowRemoteModels = false;
+    const model = await AutoModelForCausalLM.from_pretrained(folder, { dtype: 'fp32', device: 'cpu' });
+    const inputs = {
+      input_ids: new HubTensor('int64', BigInt64Array.from(ids, BigInt), [1, ids.length]),
+      attention_mask: new HubTensor('int64', new BigInt64Array(ids.length).fill(1n), [1, ids.length]),
+    };
+    const output = await model.generate({ ...inputs, max_new_tokens: 12, do_sample: false });
+    await model.dispose();
+    const theirs = Array.from((output as HubTensor).data as BigInt64Array, Number).slice(ids.length);
+
+    const decoder = new Decoder(await openSession(join(folder, 'onnx', 'serve.onnx'), 1), Tensor, architecture);
+    const cache = decoder.createCache();
+    cache.addRow();
+    const ours: number[] = [];
+    for (let next = ids; ours.length < theirs.length; next = [ours.at(-1)!]) {
+      const { logits } = await decoder.run(cache, [next]);
+      ours.push(logits.indexOf(Math.max(...logits)));
+    }
+    await decoder.release();
+    assert.ok(theirs.length >= 1 && (theirs.length === 12 || theirs.at(-1) === 2));
+    assert.deepEqual(ours, theirs);
+  });
+}
+
+test('a tensor of another shape is refused by the name that the file has for it', () => {
+  const architecture = parseArchitecture(gptConfig());
+  const stored = layWeights(architecture, tinyWeights(architecture));
+  stored.set('transformer.h.1.attn.c_attn.weight', { shape: [96, 32], data: new Float32Array(96 * 32) });
+  assert.throws(() => takeWeights(architecture, stored), {
+    name: 'AttuneError',
+    message: /tensor transformer\.h\.1\.attn\.c_attn\.weight has shape \[96, 32\], expected \[32, 96\]/,
+  });
+});
+
+test('GPT-2 checkpoints without the prefix of newer ones, and with the masks of older ones, are read', () => {
+  const architecture = parseArchitecture(gptConfig());
+  const weights = tinyWeights(architecture);
+  const older = new Map(
+    Array.from(layWeights(architecture, weights), ([name, tensor]) => [name.replace('transformer.', ''), tensor]),
+  );
+  older.set('h.0.attn.bias', { shape: [1, 1, 4, 4], data: new Float32Array(16) });
+  assert.deepEqual(takeWeights(architecture, older), weights);
+  older.set('h.0.attn.gate', { shape: [1], data: new Float32Array(1) });
+  assert.throws(() => takeWeights(architecture, older), { message: /tensor h\.0\.attn\.gate has no place in a gpt2/ });
+});
+
+function gptConfig(): object {
+  return { model_type: 'gpt2', n_embd: 32, n_layer: 2, n_head: 4, n_positions: 64, vocab_size: 300 };
+}

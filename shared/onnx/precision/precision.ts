@@ -1,0 +1,38 @@
+// How a policy's matrices are stored and multiplied. A precision is a handful of small functions; the serving graph is
+// written against this type and never sees numbers. Norms, rotary tables and attention are float32 in every precision.
+
+import type { Tensor } from '../../model/safetensors.ts';
+import type { GraphBuilder } from '../graph-builder.ts';
+import type { WeightFile } from '../graph-weights.ts';
+import { blocked } from './blocked.ts';
+import { float32 } from './float32.ts';
+import { row8 } from './row8.ts';
+
+export type Precision = {
+  /** Why matrices with this many inputs cannot be stored so; null where they can. */
+  refuse(inputs: number): string | null;
+  /** Stores W [out, in] for `linear`. */
+  storeLinear(file: WeightFile, name: string, weight: Tensor): Promise<void>;
+  /** x [N, in] → x Wᵀ [N, out] for each of the named W; what they share is computed once. */
+  linear(graph: GraphBuilder, x: string, names: string[]): string[];
+  /** Stores a table [V, d] for `embed`, for `head`, or, when it is tied, for both. */
+  storeTable(file: WeightFile, name: string, table: Tensor): Promise<void>;
+  /** ids [N] → [N, d] */
+  embed(graph: GraphBuilder, ids: string, name: string): string;
+  /** h [rows, d] → logits [rows, V], the output of that name */
+  head(graph: GraphBuilder, h: string, name: string, output: string): void;
+};
+
+export const PRECISIONS = ['fp32', 'row8', 'int8', 'int4'] as const;
+export type PrecisionName = (typeof PRECISIONS)[number];
+
+const BY_NAME: Record<PrecisionName, Precision> = {
+  fp32: float32,
+  row8,
+  int8: blocked(8),
+  int4: blocked(4),
+};
+
+export function precisionOf(name: PrecisionName): Precision {
+  return BY_NAME[name];
+}

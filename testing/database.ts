@@ -1,0 +1,23 @@
+// A real database with the tables and nothing in them, for a test. It goes away with the test.
+
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after } from 'node:test';
+import { type Connection, connect } from '../shared/database/connect.ts';
+import { openPostgres } from '../shared/database/embedded.ts';
+import { migrateDatabase } from '../shared/database/migrate.ts';
+
+export async function openBareDatabase(): Promise<Connection> {
+  const home = await mkdtemp(path.join(tmpdir(), 'attune-bare-'));
+  await chmod(home, 0o755);
+  const server = await openPostgres(home);
+  await migrateDatabase(server.url);
+  const connection = connect(server.url, { name: 'attune test', max: 12 });
+  after(async () => {
+    await connection.close();
+    await server.leave();
+    await rm(home, { recursive: true, force: true });
+  });
+  return connection;
+}

@@ -1,0 +1,80 @@
+// The engine without its thread, for tests: a decoder over a tiny package, and schedulers on it turn by turn.
+import { join } from 'node:path';
+import { Tensor } from 'onnxruntime-node';
+import { clock, type Job, type JobEvent } from '../edge/engine/request.ts';
+import { Scheduler, type SchedulerOptions, type Turn } from '../edge/engine/scheduler.ts';
+import { Decoder } from '../shared/decoder/decoder.ts';
+import type { Sampling } from '../shared/decoder/sampling.ts';
+import { openSession } from '../shared/decoder/session.ts';
+import type { Architecture } from '../shared/model/architecture.ts';
+import { readArchitecture } from '../shared/model/checkpoint.ts';
+import { chooseSampling } from './policy-package.ts';
+
+export type Answer = { tokenIds: number[]; logprobs: number[]; finish: string };
+type Asked = Partial<Omit<Job, 'sampling'>> & { promptIds: number[]; sampling?: Partial<Sampling> };
+
+/** A policy that never stops by itself, unless told. */
+export async function openDecoder(folder: string, changes: Partial<Architecture> = {}, threads = 1): Promise<Decoder> {
+  const architecture = { ...(await readArchitecture(folder)), eos: [], ...changes };
+  return new Decoder(await openSession(join(folder, 'onnx', 'serve.onnx'), threads), Tensor, architecture);
+}
+
+export function makeScheduler(decoder: Decoder, options: Partial<SchedulerOptions> = {}): Scheduler {
+  return new Scheduler(decoder, { maxRows: 16, kvMemory: 2 ** 30, ...options });
+}
+
+export function makePrompt(length: number, seed: number): number[] {
+  return Array.from({ length }, (_, i) => (i === 0 ? 1 : 3 + ((i * 7919 + seed * 104729) % 330)));
+}
+
+export function makeJob({ sampling, ...job }: Asked): Job {
+  return {
+    id: 1,
+    n: 1,
+    sharedLength: 0,
+    tenant: '',
+    arrived: clock(),
+    sampling: chooseSampling(sampling),
+    ...job,
+  };
+}
+
+/** Every turn until there is nothing left to do. */
+export async function drain(scheduler: Scheduler): Promise<Turn[]> {
+  const turns: Turn[] = [];
+  while (!scheduler.isIdle) turns.push(await scheduler.turn());
+  return turns;
+}
+
+/** What each choice came to, by `id:index`. */
+export function gather(turns: Turn[]): Map<string, Answer> {
+  const answers = new Map<string, Answer>();
+  for (const event of eventsOf(turns)) {
+    if (event.type === 'start') continue;
+    const key = `${event.id}:${event.index}`;
+    const answer = answers.get(key) ?? { tokenIds: [], logprobs: [], finish: '' };
+    answers.set(key, answer);
+    if (event.type === 'token') {
+      answer.tokenIds.push(event.tokenId);
+      answer.logprobs.push(event.logprob);
+    } else answer.finish = event.type === 'finish' ? event.finish : event.message;
+  }
+  return answers;
+}
+
+export function eventsOf(turns: Turn[]): JobEvent[] {
+  return turns.flatMap(({ events }) => events);
+}
+
+/** Tokens of prompts that were computed, and those that were known. */
+export function countPrompt(turns: Turn[]): { prefilled: number; reused: number } {
+  const sum = (field: 'prefilled' | 'reused') => turns.reduce((total, { report }) => total + report[field], 0);
+  return { prefilled: sum('prefilled'), reused: sum('reused') };
+}
+
+/** What a job comes to with nobody else there and nothing known. */
+export async function answerAlone(decoder: Decoder, job: Asked): Promise<Map<string, Answer>> {
+  const scheduler = makeScheduler(decoder);
+  scheduler.submit(makeJob(job));
+  return gather(await drain(scheduler));
+}

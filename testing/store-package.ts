@@ -1,0 +1,55 @@
+// Packages for tests of the policy store: any bytes under any names, with a manifest that is right about them.
+
+import { sha256 } from '../shared/digest.ts';
+import { newId } from '../shared/id.ts';
+import type { Manifest } from '../shared/package/manifest.ts';
+import type { OpenFile } from '../shared/store/store.ts';
+import { tinyArchitecture } from './tiny-checkpoint.ts';
+
+export type TestPackage = { manifest: Manifest; open: OpenFile; files: Record<string, Uint8Array> };
+
+export function packageOf(files: Record<string, Uint8Array>, id = newId('pol_')): TestPackage {
+  const manifest: Manifest = {
+    format: 1,
+    id,
+    parent: null,
+    reference: null,
+    name: 'test',
+    objective: null,
+    pairs: null,
+    metrics: {},
+    architecture: tinyArchitecture(),
+    serving: { precision: 'fp32', accuracy: {} },
+    tokenizer_hash: sha256('tokenizer'),
+    files: Object.fromEntries(
+      Object.entries(files).map(([name, bytes]) => [name, { sha256: sha256(bytes), bytes: bytes.length }]),
+    ),
+    created_at: new Date().toISOString(),
+    source: 'test',
+  };
+  return { manifest, files, open: (file) => streamOf(files[file]!) };
+}
+
+/** In chunks of an odd size, so that no piece begins where a chunk does. */
+export function streamOf(bytes: Uint8Array, failAt = Number.POSITIVE_INFINITY): ReadableStream<Uint8Array> {
+  let at = 0;
+  return new ReadableStream({
+    pull(controller) {
+      if (at >= failAt) throw new Error('the disk was pulled out');
+      if (at >= bytes.length) return controller.close();
+      controller.enqueue(bytes.slice(at, at + 99_991));
+      at += 99_991;
+    },
+  });
+}
+
+/** Bytes that nothing can compress, the same for the same length. */
+export function noise(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let state = 1;
+  for (let i = 0; i < length; i++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    bytes[i] = state >>> 24;
+  }
+  return bytes;
+}

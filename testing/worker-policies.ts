@@ -1,0 +1,123 @@
+// Policies in a real workerd and the same ones on Node's engine, for tests that hold the two against each other.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { R2Bucket } from '@cloudflare/workers-types';
+import { createTestHarness, type TestHarness } from 'wrangler';
+import type { GenerationEvent, GenerationInput } from '../edge/engine/inference.ts';
+import { openInference } from '../edge/engine/policy-pool.ts';
+import { newId } from '../shared/id.ts';
+import { readArchitecture } from '../shared/model/checkpoint.ts';
+import type { PrecisionName } from '../shared/onnx/precision/precision.ts';
+import { hashFiles, writeManifest } from '../shared/package/files.ts';
+import type { Manifest } from '../shared/package/manifest.ts';
+import { sendPackage } from '../shared/store/copy-package.ts';
+import { openR2Store } from '../shared/store/r2.ts';
+import { Tokenizer } from '../shared/tokenizer/tokenizer.ts';
+import { OFFLINE } from '../shared/wrangler.ts';
+import type { Asked, Env } from './generate-worker.ts';
+import { collect, writeTinyPackage } from './policy-package.ts';
+import type { TinyOptions } from './tiny-checkpoint.ts';
+
+const ROOT = fileURLToPath(new URL('.', import.meta.url));
+
+export type Package = { folder: string; manifest: Manifest };
+export type Isolate = { bucket: R2Bucket; harness: TestHarness; send(path: string, asked: Asked): Promise<Response> };
+
+type Options = { limits?: Partial<Env>; flags?: string[]; alias?: Record<string, string> };
+
+export async function openIsolate({
+  limits,
+  alias,
+  flags = ['enable_request_signal'],
+}: Options = {}): Promise<Isolate> {
+  Object.assign(process.env, OFFLINE);
+  const vars = { DELAY: 0, MOST_BYTES: 2 ** 24, KV_MEMORY: 2 ** 24, MAX_ROWS: 16, MAX_QUEUE: 64, ...limits };
+  const harness = createTestHarness({
+    root: ROOT,
+    workers: [
+      {
+        config: {
+          name: 'isolate',
+          main: join(ROOT, 'generate-worker.ts'),
+          compatibility_date: '2026-10-01',
+          compatibility_flags: ['nodejs_compat', ...flags],
+          r2_buckets: [{ binding: 'POLICIES', bucket_name: 'policies' }],
+          rules: [{ type: 'CompiledWasm', globs: ['**/*.wasm'], fallthrough: false }],
+          vars,
+          ...(alias ? { alias } : {}),
+        },
+      },
+    ],
+  });
+  after(() => harness.close());
+  const { url } = await harness.listen();
+  const { POLICIES } = await harness.getWorker<Env>().getEnv();
+  return {
+    bucket: POLICIES,
+    harness,
+    send: (path, asked) => fetch(new URL(path, url), { method: 'POST', body: JSON.stringify(asked) }),
+  };
+}
+
+/** A random policy's package, in a folder of its own. */
+export async function makePackage(options: TinyOptions & { precision?: PrecisionName } = {}): Promise<Package> {
+  const folder = await mkdtemp(join(tmpdir(), 'attune-isolate-'));
+  after(() => rm(folder, { recursive: true, force: true }));
+  await writeTinyPackage(folder, options);
+  return { folder, manifest: await listPackage(folder, options.precision) };
+}
+
+/** Writes the manifest of what is in the folder. */
+export async function listPackage(folder: string, precision: PrecisionName = 'fp32'): Promise<Manifest> {
+  const manifest: Manifest = {
+    format: 1,
+    id: newId('pol_'),
+    parent: null,
+    reference: null,
+    name: 'tiny',
+    objective: null,
+    pairs: null,
+    metrics: {},
+    architecture: await readArchitecture(folder),
+    tokenizer_hash: (await Tokenizer.open(folder)).hash,
+    serving: { precision, accuracy: {} },
+    files: await hashFiles(folder),
+    created_at: new Date().toISOString(),
+    source: 'a test',
+  };
+  await writeManifest(folder, manifest);
+  return manifest;
+}
+
+export function sendPolicy({ bucket }: Isolate, { folder }: Package): Promise<void> {
+  return sendPackage(openR2Store(bucket), folder);
+}
+
+/** What each generation comes to in workerd. */
+export async function askIsolate(isolate: Isolate, { manifest }: Package, inputs: GenerationInput[]) {
+  const response = await isolate.send('/', { manifest, inputs });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`the Worker answered ${response.status}: ${text}`);
+  const events = text.split('\n').filter((line) => line !== '');
+  const all = events.map((line) => JSON.parse(line) as GenerationEvent & { stream: number });
+  const ofStream = (at: number) => all.filter(({ stream }) => stream === at).map(({ stream: _, ...event }) => event);
+  return Promise.all(inputs.map((_, at) => collect(from(ofStream(at)))));
+}
+
+/** What it comes to on Node's engine. */
+export async function askNode({ folder, manifest }: Package, inputs: GenerationInput[]) {
+  const inference = openInference({ folderOf: async () => folder, threads: 1 });
+  try {
+    const policy = await inference.policy(manifest.id);
+    return await Promise.all(inputs.map((input) => collect(policy.generate(input))));
+  } finally {
+    await inference.close();
+  }
+}
+
+async function* from<T>(items: T[]): AsyncGenerator<T> {
+  yield* items;
+}

@@ -1,0 +1,129 @@
+// The graph that transformers.js users get for such a model from Hugging Face's hub: fused norms, one product for q, k and
+// v, GroupQueryAttention with its rotation inside, logits of the last position only. It is faster than the plain graph
+// that Attune's own packages carry for others, and the benchmark must stand against the best that there is.
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Architecture } from '../../shared/model/architecture.ts';
+import { transposeMatrix } from '../../shared/model/matrix.ts';
+import { rotaryTables } from '../../shared/model/rotary.ts';
+import type { Weights } from '../../shared/model/safetensors.ts';
+import { GraphBuilder } from '../../shared/onnx/graph-builder.ts';
+import { WeightFile } from '../../shared/onnx/graph-weights.ts';
+import { type ValueInfo, writeOnnxModel } from '../../shared/onnx/model-proto.ts';
+
+const DATA_FILE = 'model.onnx_data';
+
+/** Writes model.onnx and model.onnx_data, float32, into the folder. */
+export async function writeHubGraph(folder: string, a: Architecture, weights: Weights): Promise<void> {
+  const file = await WeightFile.create(path.join(folder, DATA_FILE), DATA_FILE);
+  try {
+    await storeWeights(file, a, weights);
+  } finally {
+    await file.close();
+  }
+  await writeFile(path.join(folder, 'model.onnx'), buildGraph(a, file.initializers));
+}
+
+async function storeWeights(file: WeightFile, a: Architecture, weights: Weights): Promise<void> {
+  const take = (name: string) => weights.get(`${name}.weight`)!;
+  /** Weights [out, in] side by side as [in, out of all], the layout that MatMul takes. */
+  const storeProduct = (name: string, from: string[]) => {
+    const tensors = from.map(take);
+    const into = tensors[0]!.shape[1]!;
+    const out = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0);
+    const stacked = new Float32Array(out * into);
+    let offset = 0;
+    for (const { data } of tensors) {
+      stacked.set(data, offset);
+      offset += data.length;
+    }
+    return file.store(name, 'float32', [into, out], transposeMatrix(stacked, out, into));
+  };
+  const storeAsIs = (name: string, from: string) => file.store(name, 'float32', take(from).shape, take(from).data);
+
+  await storeAsIs('embed', 'model.embed_tokens');
+  for (let layer = 0; layer < a.layers; layer++) {
+    const from = `model.layers.${layer}`;
+    await storeAsIs(`${layer}.attention_norm`, `${from}.input_layernorm`);
+    await storeAsIs(`${layer}.mlp_norm`, `${from}.post_attention_layernorm`);
+    await storeProduct(
+      `${layer}.qkv`,
+      ['q', 'k', 'v'].map((kind) => `${from}.self_attn.${kind}_proj`),
+    );
+    await storeProduct(`${layer}.o`, [`${from}.self_attn.o_proj`]);
+    for (const kind of ['gate', 'up', 'down']) await storeProduct(`${layer}.${kind}`, [`${from}.mlp.${kind}_proj`]);
+  }
+  await storeAsIs('norm', 'model.norm');
+  // A tied table too is stored once more for the head: only a constant right-hand side of a MatMul gets quantized.
+  await storeProduct('head', [a.tied ? 'model.embed_tokens' : 'lm_head']);
+  for (const [name, table] of Object.entries(rotaryTables(a, a.contextLength)))
+    await file.store(name, 'float32', [a.contextLength, a.headDim / 2], table);
+}
+
+function buildGraph(a: Architecture, stored: WeightFile['initializers']): Uint8Array {
+  const g = new GraphBuilder(stored);
+  const product = (x: string, name: string) => g.add('MatMul', [x, g.weight(name)]);
+  const epsilon = { float: a.normEpsilon };
+
+  const lengths = g.add('ReduceSum', ['attention_mask', g.ints([1])], { attributes: { keepdims: 0 } });
+  const seen = g.add('Cast', [g.add('Sub', [lengths, g.int(1)])], { attributes: { to: 6 } });
+  const total = g.add('Cast', [g.extent('attention_mask', 1)], { attributes: { to: 6 } });
+
+  let residual = g.add('Gather', [g.weight('embed'), 'input_ids']);
+  let pending: string | null = null;
+  function norm(weight: string): string {
+    if (pending === null) {
+      const attributes = { axis: -1, epsilon, stash_type: 1 };
+      return g.add('SimplifiedLayerNormalization', [residual, g.weight(weight)], { attributes });
+    }
+    const sum = `${weight}.residual`;
+    const normed = g.addContrib('SkipSimplifiedLayerNormalization', [residual, pending, g.weight(weight)], {
+      attributes: { epsilon },
+      outputs: [`${weight}.normed`, '', '', sum],
+    });
+    residual = sum;
+    return normed;
+  }
+
+  for (let layer = 0; layer < a.layers; layer++) {
+    const past = ['key', 'value'].map((kind) => `past_key_values.${layer}.${kind}`);
+    const inputs = [product(norm(`${layer}.attention_norm`), `${layer}.qkv`), '', '', ...past, seen, total];
+    const attended = g.addContrib('GroupQueryAttention', [...inputs, g.weight('cos'), g.weight('sin')], {
+      attributes: {
+        num_heads: a.heads,
+        kv_num_heads: a.kvHeads,
+        do_rotary: 1,
+        rotary_interleaved: 0,
+        scale: { float: a.headDim ** -0.5 },
+      },
+      outputs: [`${layer}.attended`, `present.${layer}.key`, `present.${layer}.value`],
+    });
+    pending = product(attended, `${layer}.o`);
+    const hidden = norm(`${layer}.mlp_norm`);
+    const gate = product(hidden, `${layer}.gate`);
+    const silu = g.add('Mul', [gate, g.add('Sigmoid', [gate])]);
+    pending = product(g.add('Mul', [silu, product(hidden, `${layer}.up`)]), `${layer}.down`);
+  }
+  // num_logits_to_keep is 1 while generating, and 0 for all of them: −0 is where the whole begins.
+  const from = g.add('Unsqueeze', [g.add('Neg', ['num_logits_to_keep']), g.ints([0])]);
+  const kept = g.add('Slice', [norm('norm'), from, g.ints([Number.MAX_SAFE_INTEGER]), g.ints([1])]);
+  g.add('MatMul', [kept, g.weight('head')], { outputs: ['logits'] });
+  return writeOnnxModel(g.finish(...describePorts(a)));
+}
+
+function describePorts(a: Architecture): [ValueInfo[], ValueInfo[]] {
+  const inputs: ValueInfo[] = [
+    { name: 'input_ids', type: 'int64', dims: ['batch_size', 'sequence_length'] },
+    { name: 'attention_mask', type: 'int64', dims: ['batch_size', 'total_sequence_length'] },
+    { name: 'num_logits_to_keep', type: 'int64', dims: [] },
+  ];
+  const outputs: ValueInfo[] = [{ name: 'logits', type: 'float32', dims: ['batch_size', 'kept', a.vocabSize] }];
+  for (let layer = 0; layer < a.layers; layer++) {
+    for (const kind of ['key', 'value']) {
+      const dims = (length: string) => ['batch_size', a.kvHeads, length, a.headDim];
+      inputs.push({ name: `past_key_values.${layer}.${kind}`, type: 'float32', dims: dims('past_sequence_length') });
+      outputs.push({ name: `present.${layer}.${kind}`, type: 'float32', dims: dims('total_sequence_length') });
+    }
+  }
+  return [inputs, outputs];
+}

@@ -1,0 +1,32 @@
+// Optimisation steps of DIL by Attune's engine, as the trainer opens it.
+import { readCheckpoint } from '../../../shared/model/checkpoint.ts';
+import { openEngine } from '../../../trainer/engine/open.ts';
+import { toTrainPair } from '../train-pairs.ts';
+import type { StepsOutcome, StepsPlan } from '../train-steps.ts';
+import { watchOthers } from './others.ts';
+import { answer } from './program.ts';
+
+answer(async (plan: StepsPlan): Promise<Omit<StepsOutcome, 'peakBytes'>> => {
+  const { architecture, weights } = await readCheckpoint(plan.source);
+  const engine = await openEngine({
+    architecture,
+    weights,
+    objective: { objective: 'lsif', reduction: 'mean' },
+    threads: plan.threads,
+  });
+  const pairs = plan.pairs.map(({ refs, ...pair }) => toTrainPair(pair, refs));
+  const loadSeconds = performance.now() / 1000;
+  const step = async () => {
+    const started = performance.now();
+    const { loss, gradNorm, computed } = await engine.step(pairs, plan.learningRate);
+    return { loss, gradNorm, computed, seconds: (performance.now() - started) / 1000 };
+  };
+  const warm = [];
+  for (let at = 0; at < plan.warmUp; at++) warm.push(await step());
+  const endWatch = watchOthers([process.pid]);
+  const steps = [];
+  for (let at = 0; at < plan.steps; at++) steps.push(await step());
+  const others = endWatch();
+  await engine.close();
+  return { warm, steps, others, loadSeconds };
+});

@@ -1,0 +1,39 @@
+// Attune as a library: the engine that the API uses, without the API.
+import { openInference } from '../../../edge/engine/policy-pool.ts';
+import { PLAIN } from '../../../shared/decoder/sampling.ts';
+import { type Batch, servePeer } from './peer.ts';
+
+servePeer(async ({ source, threads, batch }) => {
+  const inference = openInference({
+    folderOf: async () => source,
+    threads,
+    maxRows: Math.max(16, batch.prompts.length),
+  });
+  await inference.activate('measured');
+  const policy = inference.active()!;
+  async function generateOne(promptIds: number[], maxTokens: number, started: number) {
+    const marks: number[] = [];
+    const tokenIds: number[] = [];
+    const sampling = {
+      maxTokens,
+      ...PLAIN,
+      temperature: 0,
+      seed: 1,
+      stop: [],
+      topLogprobs: 0,
+    };
+    for await (const event of policy.generate({ promptIds, n: 1, sampling })) {
+      if (event.type !== 'token') continue;
+      marks.push(performance.now() - started);
+      tokenIds.push(event.tokenId);
+    }
+    return { marks, tokenIds };
+  }
+  return {
+    generate({ prompts, tokens }: Batch) {
+      const started = performance.now();
+      return Promise.all(prompts.map((prompt) => generateOne(prompt, tokens, started)));
+    },
+    close: () => inference.close(),
+  };
+});

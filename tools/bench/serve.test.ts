@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
+import { checkAgreement } from './agreement.ts';
+import { Cache } from './cache.ts';
+import type { CaseResult } from './case.ts';
+import { openModel } from './models.ts';
+
+const SERVE = fileURLToPath(new URL('./serve.ts', import.meta.url));
+const run = promisify(execFile);
+let home: string;
+
+before(async () => {
+  home = await mkdtemp(path.join(tmpdir(), 'attune-bench-'));
+  // Postgres, which does not run as root, must get into it.
+  await chmod(home, 0o755);
+});
+after(() => rm(home, { recursive: true, force: true }));
+
+test('at float32 every peer continues a story with the same tokens', async () => {
+  const cache = new Cache(path.join(home, 'stories'), () => {});
+  const agreement = await checkAgreement(cache, await openModel(cache, 'stories15M', {}), 2);
+  assert.deepEqual(agreement.peers, ['attune:fp32', 'transformers:fp32', 'llama:F32']);
+  assert.deepEqual(agreement.differing, []);
+});
+
+test('a run measures every peer that it is asked for, on any folder in Hugging Face layout', async () => {
+  const folder = path.join(home, 'tiny');
+  await writeTinyCheckpoint(folder, { layers: 1 });
+  const json = path.join(home, 'result.json');
+  const peers = ['attune:fp32', 'attune-http:fp32', 'transformers:fp32', 'llama:Q8_0'];
+  const cases = ['--streams', '3', '--prompts', '9', '--tokens', '7', '--rounds', '1', '--peers', peers.join()];
+  const { stdout } = await run(process.execPath, [
+    SERVE,
+    ...['--model', folder, '--json', json, '--cache', path.join(home, 'cache'), ...cases],
+  ]);
+  assert.match(stdout, /tiny · 3 × \(9 \+ 7\) tokens/);
+  const report = JSON.parse(await readFile(json, 'utf8'));
+  assert.ok(report.machine.floor.read > 0);
+  const { results } = report.models[0].cases[0] as CaseResult;
+  assert.deepEqual(results.map(({ contender }) => contender).toSorted(), peers.toSorted());
+  for (const { contender, median, failures } of results) {
+    assert.deepEqual(failures, [], contender);
+    for (const [name, value] of Object.entries(median)) {
+      assert.ok(name === 'others' ? value >= 0 : value > 0, `${contender}: ${name} is ${value}`);
+    }
+  }
+});
+
+test('an unknown peer and a model without a folder are refused by name', async () => {
+  const refusal = (args: string[]) =>
+    run(process.execPath, [SERVE, '--cache', path.join(home, 'cache'), ...args], { env: {} }).then(
+      () => assert.fail('it ran'),
+      ({ code, stderr }: { code: number; stderr: string }) => {
+        assert.equal(code, 1);
+        return stderr;
+      },
+    );
+  assert.match(await refusal(['--peers', 'vllm']), /--peers: there is no vllm/);
+  assert.match(await refusal(['--models', 'tinyllamas-260K']), /set TINYLLAMAS_260K to a folder/);
+  assert.match(await refusal(['--streams', '1,none']), /none is no whole number/);
+});

@@ -1,0 +1,238 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Architecture } from '../../../../shared/model/architecture.ts';
+import { reasonToSkip } from '../../../../testing/tensorflow-addon.ts';
+import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
+import { type ObjectiveRequest, readObjective } from '../../../objectives.ts';
+import { type Arrays, packSequences } from '../../batch.ts';
+import type { Device } from '../../device.ts';
+import { defaultOptimizer, type Sequence, type TrainPair } from '../../engine.ts';
+import { type LoraSettings, loadPolicy } from '../../lora.ts';
+import { openEngine } from '../../open.ts';
+import { computeProgram, emptyGradient } from '../../programs.ts';
+import { Learner } from '../../train-step.ts';
+import { OnnxDevice } from '../cpu/device.ts';
+import { Sessions } from '../cpu/sessions.ts';
+import { openBackend } from './backend.ts';
+import { TensorflowDevice } from './device.ts';
+
+const skip = await reasonToSkip();
+
+const small: TinyOptions = { layers: 2, hiddenSize: 16, intermediateSize: 24, heads: 4, kvHeads: 2, vocabSize: 300 };
+const tokens = (seed: number, length: number) =>
+  Array.from({ length }, (_, i) => (i * i * 31 + seed * 17 + i * 7) % 300);
+const makeSequence = (seed: number): Sequence => ({
+  promptIds: tokens(seed, 2 + (seed % 4)),
+  responseIds: tokens(seed + 50, 1 + ((seed * 5) % 40)),
+});
+/** A reference that is somewhat elsewhere, so that no ratio is 0. */
+const makePairs = (count: number): TrainPair[] =>
+  Array.from({ length: count }, (_, i) => {
+    const [chosen, rejected] = [makeSequence(2 * i), makeSequence(2 * i + 1)];
+    const refs = ({ responseIds }: Sequence) => Float32Array.from(responseIds, (_, j) => -5.7 + 0.3 * Math.sin(i + j));
+    return { chosen, rejected, refChosenLogps: refs(chosen), refRejectedLogps: refs(rejected) };
+  });
+
+/** ‖a − b‖ / ‖b‖, or over `least` where b is smaller. */
+function distance(a: ArrayLike<number>, b: ArrayLike<number>, least = 1e-15): number {
+  assert.equal(a.length, b.length);
+  const difference = sizeOf(Array.from(b, (expected, i) => a[i]! - expected));
+  return difference / Math.max(sizeOf(b), least);
+}
+
+function sizeOf(x: ArrayLike<number>): number {
+  return Math.sqrt(Array.from(x).reduce((sum, value) => sum + value ** 2, 0));
+}
+
+/** One program on the same numbers: traced and run by ONNX Runtime, and by TensorFlow at once. */
+async function compareSteps(a: Architecture, request: ObjectiveRequest): Promise<void> {
+  const objective = readObjective(request);
+  const pairs = makePairs(2);
+  const sequences = [...pairs.map(({ chosen }) => chosen), ...pairs.map(({ rejected }) => rejected)];
+  const batch = packSequences(sequences, { reduction: objective.reduction });
+  const { R } = batch.bucket;
+  const inputs: Arrays = new Map([...tinyWeights(a, 3), ...batch.arrays])
+    .set('refs', { shape: [R], data: Float32Array.from({ length: R }, (_, i) => -5.7 + 0.3 * Math.sin(i)) })
+    .set('importance', { shape: [4], data: Float32Array.from([1, 1, 0.7, 1.3]) })
+    .set('shares', { shape: [2], data: Float32Array.from([0.25, 0.75]) });
+  const sessions = new Sessions({ architecture: a, objective, threads: 2 });
+  const traced = await sessions.run('step', batch.bucket, new Map([...inputs, ...emptyGradient(tinyWeights(a, 3))]));
+  await sessions.close();
+
+  await openBackend();
+  const tensors = new Map(
+    Array.from(inputs, ([name, { shape, data }]) => [
+      name,
+      tf.tensor(data, shape, data instanceof Int32Array ? 'int32' : 'float32'),
+    ]),
+  );
+  const eager = computeProgram(a, objective, 'step', batch.bucket, tensors);
+  assert.deepEqual([...eager.keys()].sort(), [...traced.keys()].sort());
+  // What is 0 but for rounding, as the gradient of a key's bias, which no attention depends on, has no size of its own.
+  const steepness = sizeOf(
+    Array.from(traced).flatMap(([name, data]) => (/^gradient/.test(name) ? [sizeOf(data)] : [])),
+  );
+  for (const [name, tensor] of eager) {
+    const apart = distance(tensor.dataSync(), traced.get(name)!, steepness / 100);
+    assert.ok(apart < 1e-4, `${name}: ${apart}`);
+  }
+}
+
+const REQUESTS: ObjectiveRequest[] = [
+  { objective: 'lsif' },
+  { objective: 'lsif', reduction: 'sum', cap: 0.5 },
+  { objective: 'ukl', negatives: 'both' },
+  { objective: 'bce', reduction: 'sum' },
+  { objective: 'dpo', reduction: 'sum', beta: 0.5 },
+  { objective: 'sft' },
+];
+
+for (const request of REQUESTS) {
+  for (const tied of [true, false]) {
+    test(
+      `TensorFlow’s gradient of ${JSON.stringify(request)}, ${tied ? 'tied' : 'untied'}, is that of the traced graph`,
+      {
+        skip,
+      },
+      () => compareSteps(tinyArchitecture({ ...small, tied }), request),
+    );
+  }
+}
+
+for (const family of ['qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'gemma'] as const) {
+  test(`TensorFlow’s gradient of a ${family} policy is that of the traced graph`, { skip }, () =>
+    compareSteps(tinyArchitecture({ ...small, hiddenSize: 32, kvHeads: undefined, family }), {}),
+  );
+}
+
+/** A learner on each device, with micro-batches small enough that gradients are added up. */
+async function openLearners(request: ObjectiveRequest = {}, lora?: LoraSettings) {
+  const architecture = tinyArchitecture(small);
+  const objective = readObjective(request);
+  const options = { architecture, objective, lora, threads: 2 };
+  const weights = tinyWeights(architecture, 4);
+  const open = (device: Device) => {
+    loadPolicy(device, weights, options);
+    const optimizer = { ...defaultOptimizer, weightDecay: 0.1 };
+    return new Learner(device, { ...options, optimizer, microBatchTokens: 128 }, lora && weights);
+  };
+  const tensorflow = open(await TensorflowDevice.open(options));
+  return { architecture, tensorflow, onnx: open(new OnnxDevice(options)) };
+}
+
+for (const lora of [undefined, { rank: 2, alpha: 4, targets: ['q_proj', 'down_proj'] }]) {
+  test(`steps of both engines on ${lora ? 'adapters' : 'all weights'}, added up, clipped and decayed, lead to the same weights`, {
+    skip,
+  }, async () => {
+    const { tensorflow, onnx } = await openLearners({ objective: 'ukl' }, lora);
+    const pairs = makePairs(5);
+    for (let step = 0; step < 4; step++) {
+      const [one, other] = [await tensorflow.step(pairs, 1e-3), await onnx.step(pairs, 1e-3)];
+      assert.ok(lora || one.gradNorm > defaultOptimizer.maxGradNorm);
+      assert.ok(Math.abs(one.gradNorm / other.gradNorm - 1) < 1e-4, `${one.gradNorm} is not ${other.gradNorm}`);
+      assert.ok(Math.abs(one.loss / other.loss - 1) < 1e-4, `${one.loss} is not ${other.loss}`);
+    }
+    const expected = await onnx.weights();
+    for (const [name, { data }] of await tensorflow.weights()) {
+      const apart = distance(data, expected.get(name)!.data);
+      assert.ok(apart < 1e-4, `${name}: ${apart}`);
+    }
+    assert.ok(distance(await tensorflow.logits(tokens(3, 40)), await onnx.logits(tokens(3, 40))) < 1e-4);
+    await tensorflow.close();
+    await onnx.close();
+  });
+}
+
+test('memory does not grow from step to step', { skip }, async () => {
+  const before = tf.memory();
+  const { tensorflow } = await openLearners();
+  const pairs = makePairs(3);
+  const counts: number[][] = [];
+  for (let step = 0; step < 4; step++) {
+    await tensorflow.step(pairs, 1e-3);
+    await tensorflow.evaluate(pairs);
+    await tensorflow.score([pairs[0]!.chosen]);
+    await tensorflow.logits([1, 2, 3]);
+    const { numTensors, numDataBuffers, numBytes } = tf.memory();
+    counts.push([numTensors, numDataBuffers, numBytes]);
+  }
+  for (const count of counts) assert.deepEqual(count, counts[0]);
+  await tensorflow.close();
+  assert.equal(tf.memory().numTensors, before.numTensors);
+});
+
+test('a step that fails, and one whose gradient is not finite, leave no tensor and the weights as they are', {
+  skip,
+}, async () => {
+  const { tensorflow, architecture } = await openLearners();
+  const pairs = makePairs(2);
+  await tensorflow.step(pairs, 0);
+  const before = { tensors: tf.memory().numTensors, weights: await tensorflow.weights() };
+  const broken = { ...pairs[0]!, refChosenLogps: new Float32Array(pairs[0]!.refChosenLogps.length).fill(Number.NaN) };
+  assert.ok(Number.isNaN((await tensorflow.step([broken], 1)).gradNorm));
+  assert.equal(tf.memory().numTensors, before.tensors);
+  for (const [name, { data }] of await tensorflow.weights()) assert.deepEqual(data, before.weights.get(name)!.data);
+  await assert.rejects(tensorflow.logits([architecture.vocabSize]), /not in the vocabulary/);
+  await tensorflow.close();
+});
+
+test('what one engine saved the other goes on from', { skip }, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'attune-tensorflow-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const architecture = tinyArchitecture(small);
+  const weights = tinyWeights(architecture, 4);
+  const ends: Float32Array[] = [];
+  for (const [first, then] of [
+    ['tensorflow', 'tensorflow'],
+    ['tensorflow', 'onnx'],
+    ['onnx', 'tensorflow'],
+  ] as const) {
+    const path = join(folder, `${first}.safetensors`);
+    const start = await openEngine({ architecture, weights, objective: {}, engine: first });
+    assert.equal(start.name, first);
+    await start.step(makePairs(3), 1e-3);
+    await start.save(path);
+    await start.close();
+    const end = await openEngine({ architecture, weights, objective: {}, engine: then });
+    await end.restore(path);
+    await end.step(makePairs(3), 1e-3);
+    ends.push((await end.weights()).get('model.layers.1.self_attn.q_proj.weight')!.data);
+    await end.close();
+  }
+  assert.ok(distance(ends[1]!, ends[0]!) < 1e-4);
+  assert.ok(distance(ends[2]!, ends[0]!) < 1e-4);
+});
+
+test('two engines compute in two threads at once', { skip }, async () => {
+  const architecture = tinyArchitecture(small);
+  const run = async () => {
+    const weights = tinyWeights(architecture, 4);
+    const engine = await openEngine({ architecture, weights, objective: {}, engine: 'tensorflow' });
+    const losses = [];
+    for (let step = 0; step < 10; step++) losses.push((await engine.step(makePairs(2), 1e-3)).loss);
+    await engine.close();
+    return losses;
+  };
+  const [one, other] = await Promise.all([run(), run()]);
+  assert.ok(distance(one!, other!) < 1e-5, `${one} is not ${other}`);
+});
+
+test('without its library, ENGINE=tensorflow is refused with the command that brings it, and auto goes on', async () => {
+  const { XDG_CACHE_HOME } = process.env;
+  process.env.XDG_CACHE_HOME = '/nowhere';
+  try {
+    const architecture = tinyArchitecture(small);
+    const options = { architecture, weights: tinyWeights(architecture), objective: {} };
+    await assert.rejects(openEngine({ ...options, engine: 'tensorflow' }), /npx attune tensorflow install/);
+    const engine = await openEngine({ ...options, engine: 'auto' });
+    assert.equal(engine.name, 'onnx');
+    await engine.close();
+  } finally {
+    if (XDG_CACHE_HOME === undefined) delete process.env.XDG_CACHE_HOME;
+    else process.env.XDG_CACHE_HOME = XDG_CACHE_HOME;
+  }
+});

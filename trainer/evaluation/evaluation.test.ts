@@ -1,0 +1,198 @@
+// Against a real engine and real serving graphs of a policy with twelve tokens, small enough to enumerate what it may say.
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type { Weights } from '../../shared/model/safetensors.ts';
+import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
+import type { Engine, TrainPair } from '../engine/engine.ts';
+import { openEngine } from '../engine/open.ts';
+import { evaluatePolicy, evaluateSamples, type SampleEvaluation } from './evaluation.ts';
+import { type GateBounds, judge } from './gate.ts';
+
+const VOCABULARY = 12;
+const EOS = 2;
+const architecture = tinyArchitecture({
+  layers: 1,
+  hiddenSize: 16,
+  intermediateSize: 16,
+  heads: 2,
+  kvHeads: 1,
+  vocabSize: VOCABULARY,
+  contextLength: 64,
+  tied: false,
+});
+const bounds: GateBounds = { gate_kl: 50, gate_chosen_drop: 0.3, gate_length: 1.5, gate_repetition: 0.1 };
+const parentWeights = () => tinyWeights(architecture, 2);
+const prompts = Array.from({ length: 10 }, (_, i) => [1, 3 + (i % 9), 3 + ((i * 5) % 8)]);
+
+async function open(t: TestContext, weights: Weights): Promise<Engine> {
+  const engine = await openEngine({ architecture, weights, objective: {}, threads: 1 });
+  t.after(() => engine.close());
+  return engine;
+}
+
+/** Responses that raters of this world prefer begin with 7, and others with 8; the reference is the engine as it is. */
+async function makePairs(engine: Engine, count: number, length: number, seed: number): Promise<TrainPair[]> {
+  const response = (first: number, i: number) => [
+    first,
+    ...Array.from({ length: length - 2 }, (_, j) => 3 + ((i * 7 + j * j + seed) % 9)),
+    EOS,
+  ];
+  const sides = Array.from({ length: count }, (_, i) => {
+    const promptIds = prompts[i % prompts.length]!;
+    return [
+      { promptIds, responseIds: response(7, i) },
+      { promptIds, responseIds: response(8, i + 3) },
+    ] as const;
+  });
+  const logps = await engine.score(sides.flat());
+  return sides.map(([chosen, rejected], i) => ({
+    chosen,
+    rejected,
+    refChosenLogps: logps[2 * i]!,
+    refRejectedLogps: logps[2 * i + 1]!,
+  }));
+}
+
+async function drawSamples(
+  t: TestContext,
+  engine: Engine,
+  heldOut: TrainPair[],
+  { reference = parentWeights(), effort = 0.5, told = [] as string[] } = {},
+): Promise<SampleEvaluation> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'attune-evaluation-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  return evaluateSamples({
+    architecture,
+    heldOut,
+    engine,
+    readParent: async () => parentWeights(),
+    openReference: () => openEngine({ architecture, weights: reference, objective: {}, threads: 1 }),
+    effort,
+    seed: 3,
+    threads: 1,
+    folder,
+    onProgress: (done, total) => told.push(`${done}/${total}`),
+  });
+}
+
+test('the parent itself is exactly where the reference is, writes what it wrote, and is refused', async (t) => {
+  const engine = await open(t, parentWeights());
+  const heldOut = await makePairs(engine, 20, 6, 0);
+  const [before, after] = [await evaluatePolicy(engine, heldOut), await evaluatePolicy(engine, heldOut)];
+  const told: string[] = [];
+  const samples = await drawSamples(t, engine, heldOut, { told });
+  assert.deepEqual(samples.kl, { value: 0, interval: { low: 0, high: 0 } });
+  assert.equal(samples.lengthRatio.value, 1);
+  assert.equal(samples.repetitionGrowth.value, 0);
+  const { 'objective/kl': _, 'objective/kl_per_token': __, ...own } = samples.metrics;
+  assert.deepEqual(own, samples.parent);
+  assert.deepEqual(told, ['16/128', '32/128', '48/128', '64/128', '96/128', '128/128']);
+  const verdict = judge(before, after, samples, bounds);
+  assert.equal(verdict.pass, false);
+  const [improvement, ...guards] = verdict.checks;
+  assert.deepEqual(improvement!.interval, { low: 0, high: 0 });
+  assert.ok(guards.every(({ pass }) => pass));
+});
+
+test('log-probabilities per token and outcomes are those of scoring the responses one by one', async (t) => {
+  const engine = await open(t, tinyWeights(architecture, 5));
+  const parent = await open(t, parentWeights());
+  const heldOut = await makePairs(parent, 12, 5, 1);
+  const { logps, metrics, intervals, outcomes } = await evaluatePolicy(engine, heldOut);
+  const scores = await engine.score(heldOut.map(({ rejected }) => rejected));
+  for (const [i, own] of scores.entries()) {
+    const mean = own.reduce((sum, logp) => sum + logp, 0) / own.length;
+    assert.ok(Math.abs(logps.rejected[i]! - mean) < 1e-5);
+  }
+  const right = outcomes.filter(({ chosenRatio, rejectedRatio }) => chosenRatio > rejectedRatio).length / 12;
+  assert.ok(Math.abs(metrics['rewards/accuracies']! - right) < 1e-9);
+  for (const [name, interval] of Object.entries(intervals)) {
+    assert.ok(interval!.low <= metrics[name]! && metrics[name]! <= interval!.high, name);
+    assert.ok(interval!.low < interval!.high, name);
+  }
+});
+
+test('a policy that has learned what raters prefer is surely better and passes', async (t) => {
+  const engine = await open(t, parentWeights());
+  const train = await makePairs(engine, 40, 6, 0);
+  const heldOut = await makePairs(engine, 20, 6, 4);
+  const before = await evaluatePolicy(engine, heldOut);
+  for (let step = 0; step < 12; step++) await engine.step(train, 3e-3);
+  const after = await evaluatePolicy(engine, heldOut);
+  const samples = await drawSamples(t, engine, heldOut);
+  const verdict = judge(before, after, samples, bounds);
+  assert.equal(verdict.pass, true, verdict.reason);
+  assert.ok(verdict.checks[0]!.interval!.low > 0);
+  assert.ok(samples.kl.value > 0);
+});
+
+test('a policy that says one token for ever is refused for its length, its repetition and its distance', async (t) => {
+  const engine = await open(t, repeatToken(7));
+  const parent = await open(t, parentWeights());
+  const heldOut = await makePairs(parent, 20, 40, 0);
+  const samples = await drawSamples(t, engine, heldOut);
+  assert.equal(samples.metrics['completions/clipped_ratio'], 1);
+  assert.ok(samples.parent['completions/clipped_ratio']! < 0.5);
+  assert.ok(samples.metrics['completions/distinct_2']! < 0.01);
+  const [before, after] = [await evaluatePolicy(parent, heldOut), await evaluatePolicy(engine, heldOut)];
+  const { checks } = judge(before, after, samples, bounds);
+  for (const { name, pass } of checks.slice(1)) assert.equal(pass, false, name);
+});
+
+test('the KL estimate of responses of one and of two tokens holds the exact one in its interval', async (t) => {
+  const weights = tinyWeights(architecture, 5);
+  const engine = await open(t, weights);
+  const reference = await open(t, parentWeights());
+  for (const length of [1, 2]) {
+    const heldOut = prompts.map((promptIds) => pairOfLength(promptIds, length));
+    let exact = 0;
+    for (const promptIds of prompts) exact += (await exactKl(engine, reference, promptIds, length)) / prompts.length;
+    // A whole number of draws for each prompt.
+    const { kl, klPerToken, metrics } = await drawSamples(t, engine, heldOut, { effort: 1000 / 64 });
+    const { low, high } = kl.interval!;
+    assert.ok(low <= exact && exact <= high, `${exact} is not in [${low}, ${high}]`);
+    assert.ok(low > 0 && high - low < exact, `[${low}, ${high}] says little about ${exact}`);
+    assert.ok(Math.abs(klPerToken.value * metrics['completions/mean_length']! - kl.value) < 1e-9);
+  }
+});
+
+function pairOfLength(promptIds: number[], length: number): TrainPair {
+  const side = { promptIds, responseIds: Array<number>(length).fill(5) };
+  const logps = new Float32Array(length);
+  return { chosen: side, rejected: side, refChosenLogps: logps, refRejectedLogps: logps };
+}
+
+/** KL of the next tokens, and after each that is not the end, of those after it. */
+async function exactKl(policy: Engine, reference: Engine, ids: number[], length: number): Promise<number> {
+  const [p, q] = [await nextLogps(policy, ids), await nextLogps(reference, ids)];
+  let kl = 0;
+  for (const [token, logp] of p.entries()) {
+    const rest = length > 1 && token !== EOS ? await exactKl(policy, reference, [...ids, token], length - 1) : 0;
+    kl += Math.exp(logp) * (logp - q[token]! + rest);
+  }
+  return kl;
+}
+
+async function nextLogps(engine: Engine, ids: number[]): Promise<number[]> {
+  const logits = [...(await engine.logits(ids)).slice(-VOCABULARY)];
+  const normalizer = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
+  return logits.map((logit) => logit - normalizer);
+}
+
+/** The first component of every hidden state is large, and only this token's logit looks at it. */
+function repeatToken(token: number): Weights {
+  const weights = parentWeights();
+  const { data: table } = weights.get('model.embed_tokens.weight')!;
+  const { data: norm } = weights.get('model.norm.weight')!;
+  const { data: head } = weights.get('lm_head.weight')!;
+  const width = architecture.hiddenSize;
+  for (let row = 0; row < VOCABULARY; row++) {
+    table[row * width] = 100;
+    head[row * width] = row === token ? 5 : 0;
+  }
+  norm[0] = 1;
+  return weights;
+}

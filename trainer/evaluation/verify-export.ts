@@ -1,0 +1,95 @@
+// Holds an exported package against the trainer before it is offered: both graphs must give the trainer's own logits
+// on real sequences, within 1e-4 of their size, and finite. A package that fails here was never published.
+
+import path from 'node:path';
+import * as ort from 'onnxruntime-node';
+import type { Architecture } from '../../shared/model/architecture.ts';
+import type { Engine } from '../engine/engine.ts';
+
+const TOLERANCE = 1e-4;
+
+/** @param samples token ids of whole sequences, prompt and response */
+export async function checkExport(
+  folder: string,
+  architecture: Architecture,
+  engine: Engine,
+  samples: number[][],
+): Promise<void> {
+  const open = (name: string) => ort.InferenceSession.create(path.join(folder, 'onnx', name), { intraOpNumThreads: 1 });
+  const model = await open('model.onnx');
+  const serve = await open('serve.onnx');
+  try {
+    for (const sample of samples) {
+      // The last token of a sequence is only predicted, so that one may be longer than what can be read.
+      const ids = sample.slice(0, architecture.contextLength);
+      // [T, V]
+      const expected = await engine.logits(ids);
+      compare('model.onnx', await runModel(model, architecture, ids), expected);
+      // The serving graph answers for the last position only: [V]
+      compare('serve.onnx', await runServe(serve, architecture, ids), expected.slice(-architecture.vocabSize));
+    }
+  } finally {
+    await model.release();
+    await serve.release();
+  }
+}
+
+function compare(graph: string, actual: Float32Array, expected: Float32Array): void {
+  let difference = 0;
+  let size = 0;
+  if (actual.length !== expected.length)
+    throw new Error(`internal: ${graph} gave ${actual.length} logits where the trainer has ${expected.length}`);
+  for (let at = 0; at < expected.length; at++) {
+    difference += (actual[at]! - expected[at]!) ** 2;
+    size += expected[at]! ** 2;
+  }
+  const relative = Math.sqrt(difference / size);
+  if (!(relative < TOLERANCE))
+    throw new Error(
+      `internal: the exported ${graph} differs from the trainer by ${relative.toExponential(2)} of the logits' size; it was not published`,
+    );
+}
+
+const int64 = (values: number[], dims: number[]) => new ort.Tensor('int64', BigInt64Array.from(values, BigInt), dims);
+
+function commonFeeds({ layers, kvHeads, headDim }: Architecture, ids: number[], past: [string, string]) {
+  const feeds: Record<string, ort.Tensor> = {
+    input_ids: int64(ids, [1, ids.length]),
+    position_ids: int64([...ids.keys()], [1, ids.length]),
+  };
+  for (let layer = 0; layer < layers; layer++)
+    for (const name of past)
+      feeds[name.replace('N', String(layer))] = new ort.Tensor('float32', new Float32Array(0), [
+        1,
+        kvHeads,
+        0,
+        headDim,
+      ]);
+  return feeds;
+}
+
+async function runModel(
+  session: ort.InferenceSession,
+  architecture: Architecture,
+  ids: number[],
+): Promise<Float32Array> {
+  const feeds = commonFeeds(architecture, ids, ['past_key_values.N.key', 'past_key_values.N.value']);
+  feeds.attention_mask = int64(
+    ids.map(() => 1),
+    [1, ids.length],
+  );
+  const { logits } = await session.run(feeds, ['logits']);
+  return logits!.data as Float32Array;
+}
+
+async function runServe(
+  session: ort.InferenceSession,
+  architecture: Architecture,
+  ids: number[],
+): Promise<Float32Array> {
+  const feeds = commonFeeds(architecture, ids, ['past_key.N', 'past_value.N']);
+  feeds.past_length = int64([0], [1]);
+  feeds.last_index = int64([ids.length - 1], [1, 1]);
+  const { logits } = await session.run(feeds, ['logits']);
+  return logits!.data as Float32Array;
+}
