@@ -11,7 +11,7 @@ import { readSettings } from '../shared/settings.ts';
 import { openRemoteStore } from '../shared/store/configured-store.ts';
 import { policiesFolder } from '../shared/store/local-store.ts';
 import { findAddon, probeAddon } from '../trainer/engine/devices/tensorflow/addon.ts';
-import { describeProvider } from '../trainer/engine/devices/webgpu/provider.ts';
+import { describeProvider } from '../trainer/engine/execution-provider.ts';
 import { explainEngine } from '../trainer/engine/select-device.ts';
 import { openRoom } from './room.ts';
 

@@ -7,7 +7,7 @@ import { completeRoundSettings, type RoundSettings } from '../shared/round-setti
 import { readSettings } from '../shared/settings.ts';
 import { tinyArchitecture, tinyWeights } from '../testing/tiny-checkpoint.ts';
 import type { Engine, TrainPair } from './engine/engine.ts';
-import { openEngine } from './engine/open.ts';
+import { openEngine } from './engine/open-engine.ts';
 import { Interruption } from './stages/log.ts';
 import { trainPolicy } from './training.ts';
 

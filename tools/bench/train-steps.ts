@@ -3,7 +3,7 @@
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
-import { openEngine } from '../../trainer/engine/open.ts';
+import { openEngine } from '../../trainer/engine/open-engine.ts';
 import type { Model } from './models.ts';
 import type { Pair, References } from './train-pairs.ts';
 import { type Program, runProgram } from './train-program.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, Sequence } from '../../trainer/engine/engine.ts';
-import { openEngine } from '../../trainer/engine/open.ts';
+import { openEngine } from '../../trainer/engine/open-engine.ts';
 import { estimateKl } from './kl.ts';
 
 // Six tokens, and token 2 ends a response: all responses of at most three tokens can be listed.

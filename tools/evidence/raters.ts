@@ -6,7 +6,7 @@ import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, Sequence, TrainPair } from '../../trainer/engine/engine.ts';
-import { openEngine } from '../../trainer/engine/open.ts';
+import { openEngine } from '../../trainer/engine/open-engine.ts';
 import { learningRateAt } from '../../trainer/stages/lr-schedule.ts';
 import type { Contender, TastePlan } from './plan.ts';
 

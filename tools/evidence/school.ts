@@ -8,7 +8,7 @@ import type { Checkpoint } from '../../shared/model/checkpoint.ts';
 import { readSafetensors, type Weights, writeSafetensors } from '../../shared/model/safetensors.ts';
 import { DEFAULT_CHECKPOINT } from '../../shared/publish/llama2c.ts';
 import type { Engine, TrainPair } from '../../trainer/engine/engine.ts';
-import { openEngine } from '../../trainer/engine/open.ts';
+import { openEngine } from '../../trainer/engine/open-engine.ts';
 import { learningRateAt, shuffle } from '../../trainer/stages/lr-schedule.ts';
 import { openProgress } from '../demo/progress.ts';
 import type { Archive } from './archive.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { TrainPair } from '../../trainer/engine/engine.ts';
-import { openEngine } from '../../trainer/engine/open.ts';
+import { openEngine } from '../../trainer/engine/open-engine.ts';
 import { CONTENDERS, studyPlan } from './plan.ts';
 import { runContender } from './study.ts';
 

@@ -10,8 +10,8 @@ import type { ObjectiveSettings } from '../objectives.ts';
 import type { Arrays } from './batch.ts';
 import { frozenShapes, type LoraSettings, trainableShapes } from './lora.ts';
 import { type PairBatch, pairGradients, pairOutputs } from './loss.ts';
-import { choosePrimes } from './trace/dimensions.ts';
 import { type Program, sizeOf, type Target } from './trace/graph.ts';
+import { choosePrimes } from './trace/symbolic-dimensions.ts';
 import { type InputSpec, trace } from './trace/trace.ts';
 
 export type ProgramKind = 'logits' | 'score' | 'evaluate' | 'step';

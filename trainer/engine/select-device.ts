@@ -3,7 +3,7 @@
 import type { Settings } from '../../shared/settings.ts';
 import type { Device, DeviceOptions } from './device.ts';
 import { findAddon, notInstalled, probeAddon } from './devices/tensorflow/addon.ts';
-import { openProvider, type Provider } from './devices/webgpu/provider.ts';
+import { openProvider, type Provider } from './execution-provider.ts';
 
 export type EngineChoice = Settings['ENGINE'];
 
@@ -21,7 +21,7 @@ export async function openDevice(
 ): Promise<{ name: 'tensorflow' | 'onnx'; device: Device }> {
   if (wantsTensorflow(choice, options.provider)) {
     // Where it is not wanted, not even its JavaScript is loaded.
-    const { TensorflowDevice } = await import('./devices/tensorflow/device.ts');
+    const { TensorflowDevice } = await import('./devices/tensorflow/tensorflow-device.ts');
     const device = await TensorflowDevice.open(options);
     if (choice === 'tensorflow' || device.gpu) return { name: 'tensorflow', device };
     await device.close();

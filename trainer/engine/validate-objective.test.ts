@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
-import { openEngine } from './open.ts';
+import { openEngine } from './open-engine.ts';
 
 async function writeModule(t: TestContext, source: string): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-trial-'));

@@ -5,9 +5,9 @@ import { parentPort } from 'node:worker_threads';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import { isModule, loadDivergence } from '../divergence.ts';
 import type { DeviceOptions } from './device.ts';
+import { Learner, type LearnerOptions } from './device-engine.ts';
 import { loadPolicy } from './lora.ts';
 import { type EngineChoice, openDevice } from './select-device.ts';
-import { Learner, type LearnerOptions } from './train-step.ts';
 import { type Call, toFailure } from './worker-rpc.ts';
 
 export type OpenOptions = LearnerOptions & DeviceOptions & { engine: EngineChoice; weights: Weights };

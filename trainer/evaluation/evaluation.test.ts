@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
-import { openEngine } from '../engine/open.ts';
+import { openEngine } from '../engine/open-engine.ts';
 import { evaluatePolicy, evaluateSamples, type SampleEvaluation } from './evaluation.ts';
 import { type GateBounds, judge } from './gate.ts';
 

@@ -13,7 +13,7 @@ import { distanceFrom, GOLDEN_CASES, readGoldens, SEED } from '../../testing/gol
 import { plainLogits, plainLogps } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights, writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
-import { openEngine } from '../engine/open.ts';
+import { openEngine } from '../engine/open-engine.ts';
 import { checkExport } from '../evaluation/verify-export.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'attune-trained-'));

@@ -3,7 +3,7 @@ import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import type { RoundSettings } from '../../shared/round-settings.ts';
 import { describeModule, isModule } from '../divergence.ts';
 import type { Engine } from '../engine/engine.ts';
-import { openEngine } from '../engine/open.ts';
+import { openEngine } from '../engine/open-engine.ts';
 import { inputLength } from '../engine/packing.ts';
 import type { RoundRecord } from './log.ts';
 import type { Plan, Workshop } from './select-pairs.ts';

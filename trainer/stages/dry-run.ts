@@ -3,7 +3,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { completeRoundSettings, type RoundSettings } from '../../shared/round-settings.ts';
 import { isModule } from '../divergence.ts';
-import { chooseMicroBatch, estimateParameters, memoryBudget } from '../engine/memory.ts';
+import { chooseMicroBatch, estimateParameters, memoryBudget } from '../engine/memory-estimate.ts';
 import { explainEngine } from '../engine/select-device.ts';
 import { readObjective } from '../objectives.ts';
 import { toLora } from './context.ts';

@@ -1,7 +1,7 @@
 // A round by Attune's engine, in the order of trainer/round.ts: the reference scores every pair once, held-out pairs are
 // evaluated before and after one epoch. Without Postgres and HTTP, which a round waits for less than for one step.
 import { readCheckpoint } from '../../../shared/model/checkpoint.ts';
-import { openEngine } from '../../../trainer/engine/open.ts';
+import { openEngine } from '../../../trainer/engine/open-engine.ts';
 import { type Pair, toTrainPair } from '../train-pairs.ts';
 import type { RoundOutcome, RoundPlan } from '../train-round.ts';
 import { watchOthers } from './others.ts';

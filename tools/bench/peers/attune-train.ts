@@ -1,6 +1,6 @@
 // Optimisation steps of DIL by Attune's engine, as the trainer opens it.
 import { readCheckpoint } from '../../../shared/model/checkpoint.ts';
-import { openEngine } from '../../../trainer/engine/open.ts';
+import { openEngine } from '../../../trainer/engine/open-engine.ts';
 import { toTrainPair } from '../train-pairs.ts';
 import type { StepsOutcome, StepsPlan } from '../train-steps.ts';
 import { watchOthers } from './others.ts';

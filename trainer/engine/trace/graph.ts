@@ -3,7 +3,7 @@
 // as it can, because tfjs's gradients are full of ones and zeros.
 import { createHash } from 'node:crypto';
 import { type Attribute, type OnnxNode, type OnnxType, writeOnnxModel } from '../../../shared/onnx/model-proto.ts';
-import { Dimensions } from './dimensions.ts';
+import { Dimensions } from './symbolic-dimensions.ts';
 
 export type ElementType = Extract<OnnxType, 'float32' | 'int32' | 'int64' | 'bool'>;
 export type Values = Float32Array | Int32Array | BigInt64Array | Uint8Array;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { choosePrimes } from './dimensions.ts';
+import { choosePrimes } from './symbolic-dimensions.ts';
 import { type InputSpec, trace } from './trace.ts';
 
 const spec = (shape: number[], type: InputSpec['type'] = 'float32'): InputSpec => ({ shape, type });

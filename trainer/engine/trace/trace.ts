@@ -2,9 +2,9 @@
 // included, becomes the graph; only
 // the extents that are named as free may differ from run to run.
 import { getBackend, setBackend, type Tensor, tidy } from '@tensorflow/tfjs-core';
-import { BACKEND, recordInto, toSymbol, toTensor } from './backend.ts';
-import { Dimensions } from './dimensions.ts';
 import { type ElementType, Graph, type Program, type Target } from './graph.ts';
+import { Dimensions } from './symbolic-dimensions.ts';
+import { BACKEND, recordInto, toSymbol, toTensor } from './trace-backend.ts';
 
 export type InputSpec = { shape: number[]; type: ElementType };
 

@@ -6,7 +6,7 @@ import type { Tensor, Weights } from '../../../../shared/model/safetensors.ts';
 import { takeTensor } from '../../device.ts';
 import type { OptimizerSettings } from '../../engine.ts';
 import { sizeOf } from '../../trace/graph.ts';
-import { type AdamwSettings, ARRAYS, type ArrayName, beginningOf, type Kernels, openKernels } from './adamw.ts';
+import { type AdamwSettings, ARRAYS, type ArrayName, beginningOf, type Kernels, openKernels } from './adamw-kernel.ts';
 
 const PAGE = 65536;
 /** WebAssembly addresses are 32 bits. */

@@ -2,7 +2,7 @@
 import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { run, type Tools } from './tools.ts';
+import { run, type Tools } from './build-tools.ts';
 import { LIBRARIES } from './wheels.ts';
 
 const require = createRequire(import.meta.url);

@@ -8,7 +8,7 @@ import { AttuneError } from '../../../../shared/error.ts';
 import { isAlive } from '../../../../shared/liveness.ts';
 import { type Addon, type AddonKind, addonFile, placeOfAddon, probeAddon, VERSIONS } from './addon.ts';
 import { buildAddon } from './build.ts';
-import { findTools } from './tools.ts';
+import { findTools } from './build-tools.ts';
 import { downloadWheels, unpackWheels } from './wheels.ts';
 
 type Say = (line: string) => void;

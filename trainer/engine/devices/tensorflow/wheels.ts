@@ -4,7 +4,7 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { AttuneError } from '../../../../shared/error.ts';
 import { type AddonKind, VERSIONS } from './addon.ts';
-import { run } from './tools.ts';
+import { run } from './build-tools.ts';
 
 const DISTRIBUTIONS: Record<AddonKind, string> = { cpu: 'tensorflow-cpu', gpu: 'tensorflow' };
 export const LIBRARIES = { main: 'libtensorflow_cc.so.2', framework: 'libtensorflow_framework.so.2' };

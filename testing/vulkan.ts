@@ -60,7 +60,7 @@ function unpackPackage(): string | null {
 function works(environment: Environment): boolean {
   const driver = environment.VK_DRIVER_FILES;
   if (driver && !existsSync(driver)) return false;
-  const provider = new URL('./provider.ts', import.meta.url);
+  const provider = new URL('../trainer/engine/execution-provider.ts', import.meta.url);
   const script = `import(${JSON.stringify(fileURLToPath(provider))}).then((m) => m.describeProvider({ TRAIN_PROVIDER: 'webgpu' }))`;
   return spawnSync(process.execPath, ['-e', script], { env: { ...process.env, ...environment } }).status === 0;
 }

@@ -4,7 +4,7 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Arrays } from '../../batch.ts';
 import type { DeviceOptions } from '../../device.ts';
-import { estimateParameters, estimateRun } from '../../memory.ts';
+import { estimateParameters, estimateRun } from '../../memory-estimate.ts';
 import { type Bucket, buildFreeProgram, outputShapes, type ProgramKind } from '../../programs.ts';
 import { sizeOf } from '../../trace/graph.ts';
 

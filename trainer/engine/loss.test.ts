@@ -9,7 +9,7 @@ import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts'
 import { makeConstants } from '../model/decoder.ts';
 import { type ObjectiveRequest, readObjective } from '../objectives.ts';
 import { type Arrays, packSequences } from './batch.ts';
-import { Sessions } from './devices/cpu/sessions.ts';
+import { Sessions } from './devices/cpu/cpu-sessions.ts';
 import { type PairBatch, pairGradients } from './loss.ts';
 import { emptyGradient, gradientName } from './programs.ts';
 

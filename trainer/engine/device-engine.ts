@@ -7,7 +7,7 @@ import { type Arrays, checkSequence, type PackedBatch, packSequences, roundToSiz
 import type { Device } from './device.ts';
 import type { OptimizerSettings, PairOutcome, Sequence, StepReport, TrainPair } from './engine.ts';
 import { type LoraSettings, mergeAdapters, trainableShapes } from './lora.ts';
-import { estimateParameters, estimateRun, tooLittle } from './memory.ts';
+import { estimateParameters, estimateRun, tooLittle } from './memory-estimate.ts';
 import { type AttentionCost, attentionCostOf, groupByPrompt, planGroups } from './packing.ts';
 import type { ProgramKind } from './programs.ts';
 import { checkPair, Tally } from './step-metrics.ts';

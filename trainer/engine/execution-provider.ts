@@ -4,12 +4,12 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
-import { AttuneError } from '../../../../shared/error.ts';
-import { writeOnnxModel } from '../../../../shared/onnx/model-proto.ts';
-import type { Settings } from '../../../../shared/settings.ts';
-import type { Device, DeviceOptions } from '../../device.ts';
-import { OnnxDevice } from '../cpu/device.ts';
-import { WebgpuDevice } from './device.ts';
+import { AttuneError } from '../../shared/error.ts';
+import { writeOnnxModel } from '../../shared/onnx/model-proto.ts';
+import type { Settings } from '../../shared/settings.ts';
+import type { Device, DeviceOptions } from './device.ts';
+import { OnnxDevice } from './devices/cpu/cpu-device.ts';
+import { WebgpuDevice } from './devices/webgpu/webgpu-device.ts';
 
 export type Provider = Settings['TRAIN_PROVIDER'];
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
 import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
-import { chooseMicroBatch, estimateParameters } from './memory.ts';
+import { chooseMicroBatch, estimateParameters } from './memory-estimate.ts';
 
 const GiB = 2 ** 30;
 const architecture = tinyArchitecture({

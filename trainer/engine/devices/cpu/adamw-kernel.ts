@@ -14,7 +14,7 @@ import {
   set,
   type Type,
   v128,
-} from './wasm.ts';
+} from './wasm-assembler.ts';
 
 /** Each has a memory of its own, in which every parameter has the same address. */
 export const ARRAYS = ['weight', 'gradient', 'first', 'second'] as const;

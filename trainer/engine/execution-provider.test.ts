@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { platform } from 'node:process';
 import { test } from 'node:test';
-import { AttuneError } from '../../../../shared/error.ts';
-import { tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
-import { openEngine } from '../../open.ts';
-import { explainEngine, wantsTensorflow } from '../../select-device.ts';
-import { describeProvider, hasCuda } from './provider.ts';
+import { AttuneError } from '../../shared/error.ts';
+import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
+import { describeProvider, hasCuda } from './execution-provider.ts';
+import { openEngine } from './open-engine.ts';
+import { explainEngine, wantsTensorflow } from './select-device.ts';
 
 // No driver is found here, whatever the machine has.
 process.env.VK_DRIVER_FILES = '/nowhere.json';

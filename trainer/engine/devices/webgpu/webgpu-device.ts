@@ -9,8 +9,8 @@ import type { OptimizerSettings } from '../../engine.ts';
 import { frozenShapes, trainableShapes } from '../../lora.ts';
 import { type Bucket, gradientName, type ProgramKind } from '../../programs.ts';
 import { sizeOf } from '../../trace/graph.ts';
-import { type AdamwNumber, Arithmetic, adamw, add, addSquares, download, upload } from './arithmetic.ts';
-import { GpuSessions } from './sessions.ts';
+import { type AdamwNumber, Arithmetic, adamw, add, addSquares, download, upload } from './gpu-operations.ts';
+import { GpuSessions } from './webgpu-sessions.ts';
 
 type Tensors = Map<string, Tensor>;
 

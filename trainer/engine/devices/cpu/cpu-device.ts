@@ -6,9 +6,9 @@ import { type Device, type DeviceOptions, type KeptArray, takeTensor } from '../
 import type { OptimizerSettings } from '../../engine.ts';
 import { frozenShapes, trainableShapes } from '../../lora.ts';
 import { type Bucket, gradientName, heldName, type ProgramKind } from '../../programs.ts';
-import type { ArrayName } from './adamw.ts';
+import type { ArrayName } from './adamw-kernel.ts';
+import { Sessions } from './cpu-sessions.ts';
 import { FlatParameters } from './parameter-buffers.ts';
-import { Sessions } from './sessions.ts';
 
 export class OnnxDevice implements Device {
   private readonly parameters: FlatParameters;

@@ -8,7 +8,7 @@ import { readSafetensors } from '../../shared/model/safetensors.ts';
 import { plainLogits, plainLogps } from '../../testing/reference-decoder.ts';
 import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, Sequence, TrainPair } from './engine.ts';
-import { type EngineOptions, openEngine } from './open.ts';
+import { type EngineOptions, openEngine } from './open-engine.ts';
 
 const small: TinyOptions = { layers: 2, hiddenSize: 16, intermediateSize: 24, heads: 4, kvHeads: 2, vocabSize: 300 };
 const tokens = (seed: number, length: number) =>

@@ -10,15 +10,15 @@ import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../../../tes
 import { type ObjectiveRequest, readObjective } from '../../../objectives.ts';
 import { type Arrays, packSequences } from '../../batch.ts';
 import type { Device } from '../../device.ts';
+import { Learner } from '../../device-engine.ts';
 import { defaultOptimizer, type Sequence, type TrainPair } from '../../engine.ts';
 import { type LoraSettings, loadPolicy } from '../../lora.ts';
-import { openEngine } from '../../open.ts';
+import { openEngine } from '../../open-engine.ts';
 import { computeProgram, emptyGradient } from '../../programs.ts';
-import { Learner } from '../../train-step.ts';
-import { OnnxDevice } from '../cpu/device.ts';
-import { Sessions } from '../cpu/sessions.ts';
-import { openBackend } from './backend.ts';
-import { TensorflowDevice } from './device.ts';
+import { OnnxDevice } from '../cpu/cpu-device.ts';
+import { Sessions } from '../cpu/cpu-sessions.ts';
+import { openBackend } from './tensorflow-backend.ts';
+import { TensorflowDevice } from './tensorflow-device.ts';
 
 const skip = await reasonToSkip();
 

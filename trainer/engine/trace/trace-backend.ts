@@ -14,10 +14,10 @@ import {
   type TensorInfo,
 } from '@tensorflow/tfjs-core';
 import { elementwiseKernels } from './elementwise.ts';
+import { lookupKernels } from './gather-scatter.ts';
 import { type ElementType, type Graph, type Symbolic, sameShape, type Values } from './graph.ts';
 import type { Kernel } from './kernel.ts';
-import { lookupKernels } from './lookup.ts';
-import { multiplyKernels } from './multiply.ts';
+import { multiplyKernels } from './matmul.ts';
 import { reduceKernels } from './reduce.ts';
 import { shapeKernels } from './shape.ts';
 

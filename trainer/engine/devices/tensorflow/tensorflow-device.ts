@@ -7,8 +7,8 @@ import { type Device, type DeviceOptions, type KeptArray, takeTensor } from '../
 import type { OptimizerSettings } from '../../engine.ts';
 import { frozenShapes, trainableShapes } from '../../lora.ts';
 import { type Bucket, computeProgram, gradientName, type ProgramKind } from '../../programs.ts';
-import { stepAdamw } from './adamw.ts';
-import { openBackend } from './backend.ts';
+import { stepAdamw } from './adamw-tfjs.ts';
+import { openBackend } from './tensorflow-backend.ts';
 
 type Tensors = Map<string, tf.Tensor>;
 

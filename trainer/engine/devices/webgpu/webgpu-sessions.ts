@@ -3,7 +3,7 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import type { DeviceOptions } from '../../device.ts';
 import { type Bucket, buildProgram, gradientName, outputShapes, type ProgramKind } from '../../programs.ts';
-import { openSession, type Place } from './arithmetic.ts';
+import { openSession, type Place } from './gpu-operations.ts';
 
 const KEPT = 32;
 

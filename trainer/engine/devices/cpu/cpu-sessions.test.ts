@@ -5,7 +5,7 @@ import { tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoi
 import { readObjective } from '../../../objectives.ts';
 import { type Arrays, packSequences } from '../../batch.ts';
 import { emptyGradient } from '../../programs.ts';
-import { Sessions } from './sessions.ts';
+import { Sessions } from './cpu-sessions.ts';
 
 const architecture = tinyArchitecture({ contextLength: 600 });
 const weights = tinyWeights(architecture, 2);
