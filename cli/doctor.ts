@@ -3,10 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { availableParallelism, totalmem } from 'node:os';
+import { totalmem } from 'node:os';
 import type { Command } from 'commander';
 import * as ort from 'onnxruntime-node';
 import { connect } from '../shared/database/connect.ts';
+import { hasInt8DotProduct, PROCESSOR_FEATURES, readProcessor } from '../shared/processor.ts';
 import { readSettings } from '../shared/settings.ts';
 import { openRemoteStore } from '../shared/store/configured-store.ts';
 import { policiesFolder } from '../shared/store/local-store.ts';
@@ -35,7 +36,7 @@ export function addDoctor(program: Command): void {
         ['tensorflow', describeTensorflow],
         ['engine', describeEngine],
         ['provider', () => describeProvider(readSettings(process.env))],
-        ['cores', () => `${availableParallelism()}; serving uses SERVE_THREADS, training TRAIN_THREADS`],
+        ['processor', describeProcessor],
         ['memory', describeMemory],
         ['disk', describeDisk],
       ];
@@ -51,6 +52,8 @@ export function addDoctor(program: Command): void {
       process.exit(failed ? 1 : 0);
     });
 }
+
+const CONTINUATION = `\n${' '.repeat(13)}`;
 
 const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
@@ -97,6 +100,20 @@ async function describeEngine(): Promise<string> {
   const { name, reason } = await explainEngine(ENGINE, TRAIN_PROVIDER);
   const where = name === 'onnx' ? ` on ${TRAIN_PROVIDER}` : '';
   return `${name}${where} trains, because ${reason}`;
+}
+
+function describeProcessor(): string {
+  const processor = readProcessor();
+  const { model, cores, features } = processor;
+  const lines = [
+    `${model}, ${cores} cores; serving uses SERVE_THREADS, training TRAIN_THREADS`,
+    `features: ${features ? PROCESSOR_FEATURES.map((name) => `${features.has(name) ? '' : 'no '}${name}`).join(', ') : 'unknown'}`,
+  ];
+  const hasDotProduct = hasInt8DotProduct(processor);
+  if (hasDotProduct) lines.push('row8 and int8 products use VNNI or AMX, which sum in 32 bits');
+  else if (hasDotProduct === false)
+    lines.push('AVX2 without VNNI: 8-bit weights are kept within ±63 so that products do not saturate');
+  return lines.join(CONTINUATION);
 }
 
 function describeMemory(): string {

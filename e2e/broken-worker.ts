@@ -14,7 +14,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 export type Breakage = {
   /** A section of wrangler.toml. */
   without?: 'hyperdrive' | 'r2_buckets' | 'queues' | 'ratelimits' | 'assets';
-  throwing?: ('LATE' | 'RATE_LIMIT' | 'DOCS' | 'POLICIES')[];
+  throwing?: ('BACKGROUND' | 'RATE_LIMIT' | 'DOCS' | 'POLICIES')[];
   vars?: Record<string, string>;
 };
 
@@ -45,7 +45,7 @@ export async function openBroken(
   const sections = {
     hyperdrive: whole.hyperdrive,
     r2_buckets: isThrowing('POLICIES') ? [] : whole.r2_buckets,
-    queues: isThrowing('LATE') ? {} : { producers: whole.queues.producers },
+    queues: isThrowing('BACKGROUND') ? {} : { producers: whole.queues.producers },
     ratelimits: isThrowing('RATE_LIMIT') ? [] : whole.ratelimits,
     assets: isThrowing('DOCS') ? undefined : whole.assets,
   };

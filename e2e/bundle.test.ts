@@ -40,7 +40,7 @@ const zipped = (name: string) => gzipSync(readFileSync(path.join(folder, name)))
 
 test('wrangler would deploy what wrangler.toml says', () => {
   assert.equal(said.status, 0, said.stdout + said.stderr);
-  for (const binding of ['EDGE', 'LATE', 'HYPERDRIVE', 'POLICIES', 'RATE_LIMIT'])
+  for (const binding of ['EDGE', 'BACKGROUND', 'HYPERDRIVE', 'POLICIES', 'RATE_LIMIT'])
     assert.match(said.stdout, new RegExp(`env\\.${binding} `));
   assert.match(said.stdout, /edge\/Dockerfile/);
 });

@@ -161,6 +161,6 @@ test('every command has help with examples', async () => {
 test('doctor says what was found', async () => {
   const doctor = run(['doctor']);
   assert.equal(await doctor.ended, 0, doctor.said());
-  for (const name of ['node', 'postgres', 'onnxruntime', 'tensorflow', 'memory', 'disk'])
+  for (const name of ['node', 'postgres', 'onnxruntime', 'tensorflow', 'processor', 'memory', 'disk'])
     assert.match(doctor.said(), new RegExp(`^${name} `, 'm'));
 });

@@ -230,7 +230,7 @@ test('clients that leave in the middle of a stream: what they asked to store is 
 for (const [binding, section] of [
   ['HYPERDRIVE', 'hyperdrive'],
   ['POLICIES', 'r2_buckets'],
-  ['LATE', 'queues'],
+  ['BACKGROUND', 'queues'],
   ['RATE_LIMIT', 'ratelimits'],
   ['DOCS', 'assets'],
 ] as const) {
@@ -270,7 +270,7 @@ test('a wrong setting, and none where one is needed, are named in every answer',
 });
 
 test('a queue, a limiter and a docs folder that throw fail no request that does not need them', async () => {
-  const { url } = await openBroken(stage.databaseUrl, { throwing: ['LATE', 'RATE_LIMIT', 'DOCS'] });
+  const { url } = await openBroken(stage.databaseUrl, { throwing: ['BACKGROUND', 'RATE_LIMIT', 'DOCS'] });
   assert.equal((await ask('/v1/preferences', PREFERENCE, url)).status, 200);
   assert.equal((await ask('/v1/models', undefined, url)).status, 200);
   assert.equal((await ask('/health', undefined, url)).status, 200);

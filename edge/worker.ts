@@ -3,8 +3,8 @@
 
 import type { ExecutionContext, MessageBatch, ScheduledController } from '@cloudflare/workers-types';
 import { createApp } from './app.ts';
-import { runScheduled, takeBatch } from './cloudflare/background.ts';
-import { readPremises } from './cloudflare/bindings.ts';
+import { consumeBatch, runScheduled } from './cloudflare/background.ts';
+import { readWorkerEnv } from './cloudflare/bindings.ts';
 import { closeAfter, openConnection, withConnection } from './cloudflare/connection.ts';
 import { type Isolate, openIsolate, openPorts } from './cloudflare/ports.ts';
 import { errorBody, toAttuneError } from './http/errors.ts';
@@ -33,14 +33,14 @@ export default {
 
   /** Throws where something is missing: Cloudflare shows a cron that failed, and tries a batch again. */
   async scheduled({ scheduledTime }: ScheduledController, env: Env): Promise<void> {
-    const { bindings, settings } = readPremises(env);
+    const { bindings, settings } = readWorkerEnv(env);
     await withConnection(bindings.HYPERDRIVE.connectionString, ({ db }) =>
-      runScheduled(db, settings, bindings.LATE, new Date(scheduledTime)),
+      runScheduled(db, settings, bindings.BACKGROUND, new Date(scheduledTime)),
     );
   },
 
   async queue(batch: MessageBatch<unknown>, env: Env): Promise<void> {
-    const { bindings, settings } = readPremises(env);
-    await withConnection(bindings.HYPERDRIVE.connectionString, ({ db }) => takeBatch(batch, db, settings));
+    const { bindings, settings } = readWorkerEnv(env);
+    await withConnection(bindings.HYPERDRIVE.connectionString, ({ db }) => consumeBatch(batch, db, settings));
   },
 };

@@ -8,7 +8,7 @@ import { readSettings } from '../../shared/settings.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openBareDatabase } from '../../testing/database.ts';
 import { Receiver } from '../../testing/webhook-receiver.ts';
-import { isTick, type Late, runScheduled, takeBatch } from './background.ts';
+import { type BackgroundMessage, consumeBatch, isScheduledMinute, runScheduled } from './background.ts';
 
 const { db, url } = await openBareDatabase();
 const receiver = await new Receiver().open();
@@ -36,24 +36,25 @@ function batchOf(bodies: unknown[]) {
       said[at] = delaySeconds;
     },
   }));
-  return { said, batch: { queue: 'late', messages } as unknown as MessageBatch<unknown> };
+  return { said, batch: { queue: 'background', messages } as unknown as MessageBatch<unknown> };
 }
 
 /** A queue that holds what it was sent. */
 function openQueue() {
-  const held: Late[] = [];
+  const held: BackgroundMessage[] = [];
   return {
     held,
-    sendBatch: async (sent: Iterable<{ body: Late }>) => void held.push(...[...sent].map(({ body }) => body)) as never,
+    sendBatch: async (sent: Iterable<{ body: BackgroundMessage }>) =>
+      void held.push(...[...sent].map(({ body }) => body)) as never,
   };
 }
 
 test('a cron names its minutes in UTC, whatever the second', () => {
-  assert.equal(isTick('30 3 * * *', NIGHT), true);
-  assert.equal(isTick('30 3 * * *', new Date('2026-03-01T03:31:00Z')), false);
-  assert.equal(isTick('*/15 * * * *', DAY), true);
-  assert.equal(isTick('*/15 * * * *', new Date('2026-03-01T15:29:59.999Z')), false);
-  assert.equal(isTick('0 0 * * SUN', new Date('2026-03-01T00:00:00Z')), true);
+  assert.equal(isScheduledMinute('30 3 * * *', NIGHT), true);
+  assert.equal(isScheduledMinute('30 3 * * *', new Date('2026-03-01T03:31:00Z')), false);
+  assert.equal(isScheduledMinute('*/15 * * * *', DAY), true);
+  assert.equal(isScheduledMinute('*/15 * * * *', new Date('2026-03-01T15:29:59.999Z')), false);
+  assert.equal(isScheduledMinute('0 0 * * SUN', new Date('2026-03-01T00:00:00Z')), true);
 });
 
 test('the cron asks for a round in the minutes of TRAIN_SCHEDULE, and once', async () => {
@@ -81,7 +82,7 @@ test('the cron puts due webhooks on the queue, which delivers each once however 
   assert.equal(queue.held.length, 6);
   const first = batchOf(queue.held);
   const second = batchOf(queue.held);
-  await Promise.all([takeBatch(first.batch, db, settings), takeBatch(second.batch, db, settings)]);
+  await Promise.all([consumeBatch(first.batch, db, settings), consumeBatch(second.batch, db, settings)]);
   assert.deepEqual([...new Set([...first.said, ...second.said])], ['ack']);
   assert.deepEqual(receiver.received.map(({ body }) => body.data.reason).sort(), ['one', 'three', 'two']);
   const later = openQueue();
@@ -96,7 +97,7 @@ test('what the receiver refuses goes back to the queue for as long as the event 
   await runScheduled(db, settings, queue, DAY);
   for (const pause of [5, 30, 120]) {
     const { said, batch } = batchOf(queue.held);
-    await takeBatch(batch, db, settings);
+    await consumeBatch(batch, db, settings);
     assert.deepEqual(said, [pause + 1]);
     await db.update(webhook_events).set({ next_at: sql`now()` });
   }
@@ -110,7 +111,7 @@ test('without WEBHOOK_URL nothing is queued, and what is there is dropped untrie
   assert.deepEqual(queue.held, []);
   const [row] = await db.select().from(webhook_events);
   const { said, batch } = batchOf([{ kind: 'webhook', id: row!.id }]);
-  await takeBatch(batch, db, plain);
+  await consumeBatch(batch, db, plain);
   assert.deepEqual(said, ['ack']);
   assert.equal((await db.select().from(webhook_events))[0]!.attempts, 0);
 });
@@ -126,7 +127,7 @@ test('a message of no kind that is known is dropped, and its neighbours are take
     null,
     { kind: 'answers', id: 'y', answers: [count] },
   ]);
-  await takeBatch(batch, db, settings);
+  await consumeBatch(batch, db, settings);
   assert.deepEqual(said, ['ack', 'ack', 'ack', 'ack']);
   assert.equal(log.mock.callCount(), 2);
   assert.equal(receiver.received.length, 1);
@@ -141,7 +142,7 @@ test('where Postgres cannot be reached every message is tried again later', asyn
     { kind: 'webhook', id: 'evt_x' },
     { kind: 'answers', id: 'z', answers },
   ]);
-  await takeBatch(batch, gone.db, settings);
+  await consumeBatch(batch, gone.db, settings);
   assert.deepEqual(said, [30, 30]);
   await gone.close();
 });

@@ -12,7 +12,7 @@ import { readTarget, type Target } from '../../shared/webhooks/target.ts';
 import { addAnswers, forgetBatches } from './metrics-store.ts';
 
 const place = z.number().int().min(0);
-const late = z.discriminatedUnion('kind', [
+const messageSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('webhook'), id: z.string() }),
   z.object({
     kind: z.literal('answers'),
@@ -32,10 +32,10 @@ const late = z.discriminatedUnion('kind', [
 ]);
 
 /** A message of the queue. */
-export type Late = z.output<typeof late>;
-type Webhook = Extract<Late, { kind: 'webhook' }>;
-type Answers = Extract<Late, { kind: 'answers' }>;
-type Known<L extends Late> = { message: Message<unknown>; body: L };
+export type BackgroundMessage = z.output<typeof messageSchema>;
+type WebhookMessage = Extract<BackgroundMessage, { kind: 'webhook' }>;
+type MetricsMessage = Extract<BackgroundMessage, { kind: 'answers' }>;
+type Received<L extends BackgroundMessage> = { message: Message<unknown>; body: L };
 
 /** What a queue takes at once. */
 const MOST = 100;
@@ -49,12 +49,12 @@ const LANES = 2;
 export async function runScheduled(
   db: Database,
   settings: Settings,
-  queue: Pick<Queue<Late>, 'sendBatch'>,
+  queue: Pick<Queue<BackgroundMessage>, 'sendBatch'>,
   now: Date,
 ): Promise<void> {
   const parts = [
-    isTick(settings.TRAIN_SCHEDULE, now) ? askIfDue(db, settings) : null,
-    readTarget(settings) ? announce(db, queue) : null,
+    isScheduledMinute(settings.TRAIN_SCHEDULE, now) ? askIfDue(db, settings) : null,
+    readTarget(settings) ? enqueueDueWebhooks(db, queue) : null,
     forgetBatches(db),
   ];
   // One that fails keeps none of the others; the cron's log has every reason.
@@ -64,23 +64,26 @@ export async function runScheduled(
 }
 
 /** Whether a cron (UTC) names this minute. */
-export function isTick(cron: string, now: Date): boolean {
+export function isScheduledMinute(cron: string, now: Date): boolean {
   const minute = new Date(Math.floor(now.getTime() / 60_000) * 60_000);
   return CronExpressionParser.parse(cron, { tz: 'UTC' }).includesDate(minute);
 }
 
 /** Puts the webhooks that are due on the queue. One that is there already is taken once: Postgres says by whom. */
-export async function announce(db: Database, queue: Pick<Queue<Late>, 'sendBatch'>): Promise<void> {
+export async function enqueueDueWebhooks(
+  db: Database,
+  queue: Pick<Queue<BackgroundMessage>, 'sendBatch'>,
+): Promise<void> {
   const ids = await findDue(db, MOST);
   if (ids.length > 0) await queue.sendBatch(ids.map((id) => ({ body: { kind: 'webhook', id } })));
 }
 
 /** A batch of the queue. Each message is acknowledged or retried by itself. */
-export async function takeBatch(batch: MessageBatch<unknown>, db: Database, settings: Settings): Promise<void> {
-  const webhooks: Known<Webhook>[] = [];
-  const answers: Known<Answers>[] = [];
+export async function consumeBatch(batch: MessageBatch<unknown>, db: Database, settings: Settings): Promise<void> {
+  const webhooks: Received<WebhookMessage>[] = [];
+  const answers: Received<MetricsMessage>[] = [];
   for (const message of batch.messages) {
-    const { data: body } = late.safeParse(message.body);
+    const { data: body } = messageSchema.safeParse(message.body);
     if (body?.kind === 'webhook') webhooks.push({ message, body });
     else if (body?.kind === 'answers') answers.push({ message, body });
     else {
@@ -92,7 +95,7 @@ export async function takeBatch(batch: MessageBatch<unknown>, db: Database, sett
   await takeWebhooks(db, settings, webhooks);
 }
 
-async function takeAnswers(db: Database, known: Known<Answers>[]): Promise<void> {
+async function takeAnswers(db: Database, known: Received<MetricsMessage>[]): Promise<void> {
   if (known.length === 0) return;
   try {
     await addAnswers(
@@ -105,7 +108,7 @@ async function takeAnswers(db: Database, known: Known<Answers>[]): Promise<void>
   }
 }
 
-async function takeWebhooks(db: Database, settings: Settings, known: Known<Webhook>[]): Promise<void> {
+async function takeWebhooks(db: Database, settings: Settings, known: Received<WebhookMessage>[]): Promise<void> {
   if (known.length === 0) return;
   const target = readTarget(settings);
   const left = known.values();
@@ -115,7 +118,11 @@ async function takeWebhooks(db: Database, settings: Settings, known: Known<Webho
   await Promise.all(Array.from({ length: LANES }, lane));
 }
 
-async function takeWebhook(db: Database, target: Target | null, { message, body }: Known<Webhook>): Promise<void> {
+async function takeWebhook(
+  db: Database,
+  target: Target | null,
+  { message, body }: Received<WebhookMessage>,
+): Promise<void> {
   const event = target && (await takeEvent(db, body.id));
   const pause = event ? await deliver(db, target, event) : null;
   if (pause === null) message.ack();
@@ -123,7 +130,7 @@ async function takeWebhook(db: Database, target: Target | null, { message, body 
   else message.retry({ delaySeconds: Math.min(pause + 1, LONGEST_DELAY) });
 }
 
-function putBack(known: Known<Late>[], error: unknown): void {
+function putBack(known: Received<BackgroundMessage>[], error: unknown): void {
   console.error(`late: ${known.length} messages are tried again in ${PAUSE} s: ${(error as Error).message}`);
   for (const { message } of known) message.retry({ delaySeconds: PAUSE });
 }

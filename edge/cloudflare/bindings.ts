@@ -1,49 +1,49 @@
-// What wrangler.toml binds to the Worker, checked before the first request: one that is missing is named, with what to
-// add, and every answer says so until it is there.
+// The Worker's bindings and variables from wrangler.toml, validated before the first request. A missing one fails every
+// request with a message that names it and the section to add.
 
 import type { Fetcher, Hyperdrive, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 import { AttuneError } from '../../shared/error.ts';
 import { readSettings, type Settings } from '../../shared/settings.ts';
-import type { Late } from './background.ts';
+import type { BackgroundMessage } from './background.ts';
 import type { EdgeNamespace } from './container.ts';
 
 export type Bindings = {
   HYPERDRIVE: Hyperdrive;
   POLICIES: R2Bucket;
-  LATE: Queue<Late>;
+  BACKGROUND: Queue<BackgroundMessage>;
   RATE_LIMIT: RateLimit;
   DOCS: Fetcher;
-  /** the container; without it INFERENCE_URL computes what this Worker cannot */
+  /** The container for policies that do not fit in an isolate; optional when INFERENCE_URL is set. */
   EDGE?: EdgeNamespace;
 };
 
-const NEEDED: Record<Exclude<keyof Bindings, 'EDGE'>, string> = {
-  HYPERDRIVE: '[[hyperdrive]], which reaches Postgres',
-  POLICIES: '[[r2_buckets]], where policies are kept',
-  LATE: '[[queues.producers]], for what may be late',
+const REQUIRED_BINDINGS: Record<Exclude<keyof Bindings, 'EDGE'>, string> = {
+  HYPERDRIVE: '[[hyperdrive]], the connection to Postgres',
+  POLICIES: '[[r2_buckets]], the policy store',
+  BACKGROUND: '[[queues.producers]], the queue for background work',
   RATE_LIMIT: '[[ratelimits]]',
   DOCS: '[assets], the files of /docs',
 };
 
-export type Premises = { bindings: Bindings; settings: Settings };
+export type WorkerEnv = { bindings: Bindings; settings: Settings };
 
-/** Throws an AttuneError that names the binding or setting that is missing or wrong. */
-export function readPremises(env: Record<string, unknown>): Premises {
-  for (const [name, section] of Object.entries(NEEDED)) {
+/** Throws an AttuneError that names the missing binding or the invalid setting. */
+export function readWorkerEnv(env: Record<string, unknown>): WorkerEnv {
+  for (const [name, section] of Object.entries(REQUIRED_BINDINGS)) {
     if (env[name] !== undefined) continue;
-    throw undeployable(`wrangler.toml: binding ${name} is missing; add ${section}`, 'missing_binding');
+    throw misconfigured(`wrangler.toml: binding ${name} is missing; add ${section}`, 'missing_binding');
   }
   return { bindings: env as Bindings, settings: readVariables(env) };
 }
 
 function readVariables(env: Record<string, unknown>): Settings {
-  // wrangler dev and tests say so where nobody else can reach the Worker; HOST is about other processes.
+  // `wrangler dev` and tests set LOOPBACK where only this machine reaches the Worker. HOST itself applies to Node only.
   const isLoopback = env.LOOPBACK === 'true';
-  // [vars] may be numbers; bindings are objects.
+  // [vars] may hold numbers; bindings are objects.
   const variables = Object.entries(env).filter(([, value]) => typeof value === 'string' || typeof value === 'number');
   if (!env.API_KEY && !isLoopback)
-    throw undeployable(
-      'settings: API_KEY is missing, and everybody can reach a Worker; `npx wrangler secret put API_KEY`',
+    throw misconfigured(
+      'settings: API_KEY is missing, and a Worker is public; run `npx wrangler secret put API_KEY`',
       'invalid_settings',
     );
   try {
@@ -53,10 +53,13 @@ function readVariables(env: Record<string, unknown>): Settings {
     });
   } catch (error) {
     if (!(error instanceof AttuneError)) throw error;
-    throw undeployable(`${error.message}; variables are [vars] of wrangler.toml or secrets`, 'invalid_settings');
+    throw misconfigured(
+      `${error.message}; set variables under [vars] in wrangler.toml or as secrets`,
+      'invalid_settings',
+    );
   }
 }
 
-function undeployable(message: string, code: string): AttuneError {
+function misconfigured(message: string, code: string): AttuneError {
   return new AttuneError(`${message}, and deploy again`, { status: 503, code, retry: false });
 }

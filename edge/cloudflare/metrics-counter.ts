@@ -5,7 +5,7 @@ import type { Queue } from '@cloudflare/workers-types';
 import type { Database } from '../../shared/database/connect.ts';
 import { ANSWER_TIMES } from '../metrics/http-buckets.ts';
 import type { Metrics } from '../ports.ts';
-import type { Late } from './background.ts';
+import type { BackgroundMessage } from './background.ts';
 import { tellAnswers } from './metrics-store.ts';
 
 /** Answers of one kind that fell into one bucket, as the table answer_counts has them. */
@@ -59,7 +59,7 @@ const isolate = new Tally();
 
 export type StatisticsOptions = {
   db: Database;
-  queue: Pick<Queue<Late>, 'send'>;
+  queue: Pick<Queue<BackgroundMessage>, 'send'>;
   waitUntil(promise: Promise<unknown>): void;
   tally?: Tally;
 };

@@ -6,18 +6,18 @@ import type { Connection } from '../../shared/database/connect.ts';
 import { openR2Store } from '../../shared/store/r2.ts';
 import type { Ports, Serving } from '../ports.ts';
 import { ActivePolicy } from './active-policy.ts';
-import { announce } from './background.ts';
-import { type Premises, readPremises } from './bindings.ts';
+import { enqueueDueWebhooks } from './background.ts';
+import { readWorkerEnv, type WorkerEnv } from './bindings.ts';
 import { IsolatePolicies } from './local-policies.ts';
 import { openStatistics } from './metrics-counter.ts';
 import { choosePlace, forward } from './placement.ts';
 import { Lookup } from './request-policies.ts';
 
-export type Isolate = Premises & { active: ActivePolicy; policies: IsolatePolicies };
+export type Isolate = WorkerEnv & { active: ActivePolicy; policies: IsolatePolicies };
 
 /** Throws an AttuneError that names what is missing. */
 export function openIsolate(env: Record<string, unknown>): Isolate {
-  const { bindings, settings } = readPremises(env);
+  const { bindings, settings } = readWorkerEnv(env);
   const policies = new IsolatePolicies({
     // POLICY_STORE is how the others name the bucket that is bound here; its prefix counts here too.
     store: openR2Store(bindings.POLICIES, settings.POLICY_STORE?.replace(/^s3:\/\/[^/]+\/?/, '')),
@@ -42,7 +42,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
       policy: async (id) => policies.load(await lookup.manifest(id)),
       async activate() {
         active.forget();
-        if (settings.WEBHOOK_URL) await announce(db, bindings.LATE).catch(leaveToCron);
+        if (settings.WEBHOOK_URL) await enqueueDueWebhooks(db, bindings.BACKGROUND).catch(leaveToCron);
       },
     },
     serving: () => describeServing(isolate, lookup),
@@ -51,7 +51,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
       const found = await bindings.DOCS.fetch(`https://docs/${name}`);
       return found.ok ? (found as unknown as Response) : null;
     },
-    metrics: openStatistics({ db, queue: bindings.LATE, waitUntil: (work) => context.waitUntil(work) }),
+    metrics: openStatistics({ db, queue: bindings.BACKGROUND, waitUntil: (work) => context.waitUntil(work) }),
     // LISTEN needs a connection of one's own, which Hyperdrive does not give: whoever waits looks again.
     waitForNews: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
     async admit(caller) {

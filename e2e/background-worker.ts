@@ -1,12 +1,17 @@
-// A Worker that has only what may be late, for e2e/late.test.ts: each request is counted, a cron and a queue.
+// A Worker that has only what may be late, for e2e/background.test.ts: each request is counted, a cron and a queue.
 
 import type { ExecutionContext, Hyperdrive, MessageBatch, Queue, ScheduledController } from '@cloudflare/workers-types';
-import { type Late, runScheduled, takeBatch } from '../edge/cloudflare/background.ts';
+import { type BackgroundMessage, consumeBatch, runScheduled } from '../edge/cloudflare/background.ts';
 import { openStatistics } from '../edge/cloudflare/metrics-counter.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { readSettings } from '../shared/settings.ts';
 
-type Env = { HYPERDRIVE: Hyperdrive; LATE: Queue<Late>; WEBHOOK_URL: string; WEBHOOK_SECRET: string };
+type Env = {
+  HYPERDRIVE: Hyperdrive;
+  BACKGROUND: Queue<BackgroundMessage>;
+  WEBHOOK_URL: string;
+  WEBHOOK_SECRET: string;
+};
 
 const settingsOf = ({ WEBHOOK_URL, WEBHOOK_SECRET }: Env) =>
   readSettings({ WEBHOOK_URL, WEBHOOK_SECRET, TRAIN_SCHEDULE: '* * * * *', TRAIN_MIN_PAIRS: '1' });
@@ -24,13 +29,15 @@ export default {
   fetch: (request: Request, env: Env, context: ExecutionContext) =>
     withDatabase(env, async ({ db }) => {
       const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
-      const statistics = openStatistics({ db, queue: env.LATE, waitUntil });
+      const statistics = openStatistics({ db, queue: env.BACKGROUND, waitUntil });
       if (new URL(request.url).pathname === '/metrics') return new Response((await statistics.text()).body);
       statistics.answered({ method: request.method, route: '/counted', status: 200, seconds: 0.25 });
       return new Response('counted');
     }),
   scheduled: (controller: ScheduledController, env: Env) =>
-    withDatabase(env, ({ db }) => runScheduled(db, settingsOf(env), env.LATE, new Date(controller.scheduledTime))),
+    withDatabase(env, ({ db }) =>
+      runScheduled(db, settingsOf(env), env.BACKGROUND, new Date(controller.scheduledTime)),
+    ),
   queue: (batch: MessageBatch<unknown>, env: Env) =>
-    withDatabase(env, ({ db }) => takeBatch(batch, db, settingsOf(env))),
+    withDatabase(env, ({ db }) => consumeBatch(batch, db, settingsOf(env))),
 };

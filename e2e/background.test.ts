@@ -22,15 +22,15 @@ const server = createTestHarness({
   workers: [
     {
       config: {
-        name: 'late',
-        main: 'e2e/late-worker.ts',
+        name: 'background',
+        main: 'e2e/background-worker.ts',
         compatibility_date: '2026-10-01',
         compatibility_flags: ['nodejs_compat'],
         vars: receiver.settings,
         hyperdrive: [{ binding: 'HYPERDRIVE', id: '0', localConnectionString: databaseUrl }],
         queues: {
-          producers: [{ binding: 'LATE', queue: 'late' }],
-          consumers: [{ queue: 'late', max_batch_size: 100, max_batch_timeout: 1, max_retries: 3 }],
+          producers: [{ binding: 'BACKGROUND', queue: 'background' }],
+          consumers: [{ queue: 'background', max_batch_size: 100, max_batch_timeout: 1, max_retries: 3 }],
         },
       },
     },
