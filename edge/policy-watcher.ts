@@ -1,8 +1,9 @@
 // How an edge learns that policies or rounds changed: NOTIFY at once, and a look every second in case one was lost, so
 // that a swap reaches every process within two.
 
+import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, isUnreachable } from '../shared/database/connect.ts';
-import { activePolicyId, NEWS } from '../shared/store/registry.ts';
+import { activePolicyId } from '../shared/store/registry.ts';
 import type { Inference } from './engine/inference.ts';
 
 const LOOK_EVERY = 1000;
@@ -46,7 +47,7 @@ export async function followPolicies({ db, sql }: Connection, inference: Inferen
     return following;
   };
 
-  const listening = await sql.listen(NEWS, () => {
+  const listening = await sql.listen(CHANGES, () => {
     void look();
     for (const wake of waiting) wake();
   });

@@ -1,13 +1,12 @@
 // What a round is asked to do, as the API, the command line and the trainer all read it. The shape follows OpenAI's
 // fine-tuning jobs: `method: {type: "dil", dil: {…}}`.
 
-import { sql } from 'drizzle-orm';
 import { z } from 'zod';
+import { notifyChange } from './database/channels.ts';
 import type { Database } from './database/connect.ts';
 import { rounds } from './database/schema.ts';
 import { newId } from './id.ts';
 import { LORA_TARGETS, OBJECTIVES, type Settings } from './settings.ts';
-import { NEWS } from './store/registry.ts';
 
 /** What one request may change. An objective of one's own is code, so it comes from the trainer's settings alone. */
 const hyperparameters = z.strictObject({
@@ -100,7 +99,7 @@ export async function requestRound(
       .insert(rounds)
       .values({ id: newId('round_'), trigger, settings: asked })
       .returning();
-    await transaction.execute(sql`select pg_notify(${NEWS}, ${row!.id})`);
+    await notifyChange(transaction, row!.id);
     return row!;
   });
 }

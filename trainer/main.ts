@@ -4,6 +4,7 @@
 
 import { and, asc, eq, inArray, notInArray, sql } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
+import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect, type Database, isUnreachable } from '../shared/database/connect.ts';
 import { LOCKS, tryLock } from '../shared/database/lock.ts';
 import { round_events, rounds } from '../shared/database/schema.ts';
@@ -12,7 +13,6 @@ import { askIfDue } from '../shared/round-schedule.ts';
 import { completeRoundSettings, requestRound } from '../shared/round-settings.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openPolicies } from '../shared/store/local-store.ts';
-import { NEWS } from '../shared/store/registry.ts';
 import { isStoreAway } from '../shared/store/store.ts';
 import { runRound } from './round.ts';
 import { Interruption, type Progress, RoundRecord, type RoundRow } from './stages/log.ts';
@@ -45,7 +45,7 @@ export async function startTrainer(settings: Settings, databaseUrl: string, watc
 
   let closed = false;
   let wake = () => {};
-  const listening = await connection.sql.listen(NEWS, () => wake());
+  const listening = await connection.sql.listen(CHANGES, () => wake());
   const loop = (async () => {
     while (!closed) {
       const more = await runNext(connection, workshop, watch).catch((error: unknown) => {

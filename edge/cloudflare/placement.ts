@@ -104,7 +104,7 @@ const body = z.object({ model: name.optional(), models: z.tuple([name, name]).op
 async function readPolicies(db: Database, context: Context): Promise<(string | undefined)[] | null> {
   const promoted = context.req.param('id');
   if (promoted !== undefined) return [promoted.replaceAll('\0', '')];
-  if (context.req.path.endsWith('/rollback')) return [(await previousPolicy(db)).id];
+  if (context.req.path.endsWith('/rollback')) return [(await previousPolicy(db)).previous.policy_id];
   let json: unknown;
   try {
     json = JSON.parse(await context.req.text());

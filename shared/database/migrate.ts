@@ -1,16 +1,17 @@
-// Brings a database to this version's tables. Safe when several processes start at once: one migrates, the others wait.
+// Brings a database up to this version's tables. Safe when several processes start at once: one migrates, the others wait.
 
 import { fileURLToPath } from 'node:url';
 import { migrate } from 'drizzle-orm/postgres-js/migrator';
 import { connect } from './connect.ts';
 import { LOCKS, takeLock } from './lock.ts';
 
-const FOLDER = fileURLToPath(new URL('../../migrations', import.meta.url));
+export const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url));
+
 export async function migrateDatabase(url: string): Promise<void> {
   const release = await takeLock(url, LOCKS.migrate);
   const connection = connect(url, { max: 1, name: 'attune migrations' });
   try {
-    await migrate(connection.db, { migrationsFolder: FOLDER });
+    await migrate(connection.db, { migrationsFolder: MIGRATIONS });
   } finally {
     await connection.close();
     await release();

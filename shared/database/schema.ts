@@ -3,6 +3,7 @@
 
 import { sql } from 'drizzle-orm';
 import {
+  type AnyPgColumn,
   bigint,
   bigserial,
   boolean,
@@ -43,13 +44,16 @@ export const policies = pgTable('policies', {
   created_at: createdAt(),
 });
 
-/** The log of which policy was made active, and why; the newest row is the active one. */
+/** Append-only log of which policy became active and why. The newest row is the active policy. */
 export const activations = pgTable('activations', {
   id: bigserial({ mode: 'number' }).primaryKey(),
   policy_id: text()
     .notNull()
     .references(() => policies.id),
+  /** for people: `promoted`, `published by round_…`, `rollback from pol_…` */
   reason: text().notNull(),
+  /** Set on a rollback: the earlier activation that it restores. Every row between the two is undone. */
+  restores_id: bigint({ mode: 'number' }).references((): AnyPgColumn => activations.id),
   created_at: createdAt(),
 });
 
@@ -177,6 +181,8 @@ export const rounds = pgTable(
     gate: jsonb().$type<GateReport>(),
     /** why it failed or why the gate refused */
     reason: text(),
+    /** how many times a trainer has begun this round; each one after the first resumed it after a crash */
+    attempts: integer().notNull().default(0),
     created_at: createdAt(),
     started_at: timestamp({ withTimezone: true, mode: 'date' }),
     finished_at: timestamp({ withTimezone: true, mode: 'date' }),

@@ -1,21 +1,22 @@
-// The policies that exist and the one that is active, in Postgres. A policy's row is written once; which one is active
-// is a log that only grows, so that a rollback is one more row. Every change tells the edges at once by NOTIFY.
+// The registry of policies and the log of which one is active, both in Postgres. A policy's row never changes. The log is
+// append-only: a rollback is one more activation, which names the earlier one that it restores.
 
-import { desc, eq, sql } from 'drizzle-orm';
+import { and, desc, eq, gt, lt, ne, notExists } from 'drizzle-orm';
+import { alias } from 'drizzle-orm/pg-core';
+import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
 import { activations, policies } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
 import { writeEvent } from '../webhooks/event.ts';
 
-/** NOTIFY channel for anything that edges show or serve: policies and rounds. */
-export const NEWS = 'attune_news';
-
 export type PolicyRow = typeof policies.$inferSelect;
+type Activation = typeof activations.$inferSelect;
 
 export async function registerPolicy(db: Database, row: typeof policies.$inferInsert): Promise<void> {
   await db.insert(policies).values(row).onConflictDoNothing();
 }
 
+/** Throws `model_not_found` for an unknown id. */
 export async function findPolicy(db: Database, id: string): Promise<PolicyRow> {
   const [row] = await db.select().from(policies).where(eq(policies.id, id));
   if (!row)
@@ -27,46 +28,61 @@ export async function findPolicy(db: Database, id: string): Promise<PolicyRow> {
   return row;
 }
 
-/** The id of the active policy, or null before the first one. */
+/** The id of the active policy; null before the first activation. */
 export async function activePolicyId(db: Database): Promise<string | null> {
-  const [row] = await db.select().from(activations).orderBy(desc(activations.id)).limit(1);
-  return row?.policy_id ?? null;
+  return (await latestActivation(db))?.policy_id ?? null;
 }
 
-export async function activatePolicy(db: Database, id: string, reason: string): Promise<void> {
+async function latestActivation(db: Database): Promise<Activation | null> {
+  const [row] = await db.select().from(activations).orderBy(desc(activations.id)).limit(1);
+  return row ?? null;
+}
+
+/** Makes the policy active and notifies every process. `restoresId`: the activation that a rollback restores. */
+export async function activatePolicy(db: Database, id: string, reason: string, restoresId?: number): Promise<void> {
   await findPolicy(db, id);
   await db.transaction(async (transaction) => {
     const previous = await activePolicyId(transaction);
-    await transaction.insert(activations).values({ policy_id: id, reason });
+    await transaction.insert(activations).values({ policy_id: id, reason, restores_id: restoresId });
     await writeEvent(transaction, 'policy.activated', { id, reason, previous });
-    await transaction.execute(sql`select pg_notify(${NEWS}, ${id})`);
+    await notifyChange(transaction, id);
   });
 }
 
-/** The policy that a rollback would make active, and the active one that it leaves. */
-export async function previousPolicy(db: Database): Promise<{ id: string; active: string }> {
-  const active = await activePolicyId(db);
-  if (!active) throw new AttuneError('there is no active policy to roll back from', { status: 409, retry: false });
-  // Going back twice goes back two policies: those that the latest rollbacks left are not returned to.
-  const log = await db.select().from(activations).orderBy(desc(activations.id));
-  const left = new Set<string>();
-  for (const { reason } of log) {
-    if (reason.startsWith('rollback from ')) left.add(reason.slice('rollback from '.length));
-    else break;
-  }
-  const before = log.find((row) => row.policy_id !== active && !left.has(row.policy_id));
-  if (!before)
-    throw new AttuneError(`${active} is the first policy; there is nothing to roll back to`, {
+/** The activation that a rollback restores and the id of the policy that is active now; 409 where there is none. */
+export async function previousPolicy(db: Database): Promise<{ previous: Activation; activeId: string }> {
+  const current = await latestActivation(db);
+  if (!current) throw new AttuneError('there is no active policy to roll back from', { status: 409, retry: false });
+  // Rollbacks undo the rows between themselves and what they restore, so that rolling back twice goes back two policies.
+  const rollback = alias(activations, 'rollback');
+  const undoing = db
+    .select({ id: rollback.id })
+    .from(rollback)
+    .where(and(lt(rollback.restores_id, activations.id), gt(rollback.id, activations.id)));
+  const [previous] = await db
+    .select()
+    .from(activations)
+    .where(
+      and(
+        lt(activations.id, current.restores_id ?? current.id),
+        ne(activations.policy_id, current.policy_id),
+        notExists(undoing),
+      ),
+    )
+    .orderBy(desc(activations.id))
+    .limit(1);
+  if (!previous)
+    throw new AttuneError(`${current.policy_id} is the first policy; there is nothing to roll back to`, {
       status: 409,
       retry: false,
     });
-  return { id: before.policy_id, active };
+  return { previous, activeId: current.policy_id };
 }
 
-/** Makes the previous policy active, unless `check` of it throws; returns its id. */
+/** Makes the previous policy active and returns its id. `check` runs first; if it throws, nothing changes. */
 export async function rollbackPolicy(db: Database, check: (id: string) => Promise<unknown>): Promise<string> {
-  const { id, active } = await previousPolicy(db);
-  await check(id);
-  await activatePolicy(db, id, `rollback from ${active}`);
-  return id;
+  const { previous, activeId } = await previousPolicy(db);
+  await check(previous.policy_id);
+  await activatePolicy(db, previous.policy_id, `rollback from ${activeId}`, previous.id);
+  return previous.policy_id;
 }

@@ -1,9 +1,9 @@
 // Delivers webhooks in a Node process: at NOTIFY, and at a look every few seconds for tries that are due again. Any
 // number of processes may do so; a round or a request never waits for it.
 
+import { CHANGES } from '../database/channels.ts';
 import { type Connection, type Database, isUnreachable } from '../database/connect.ts';
 import type { Settings } from '../settings.ts';
-import { NEWS } from '../store/registry.ts';
 import { deliver, takeDue } from './delivery.ts';
 import { readTarget, type Target } from './target.ts';
 
@@ -30,7 +30,7 @@ export async function followWebhooks({ db, sql }: Connection, settings: Settings
       });
     });
   };
-  const listening = await sql.listen(NEWS, look);
+  const listening = await sql.listen(CHANGES, look);
   const timer = setInterval(look, LOOK_EVERY);
   look();
   return {

@@ -1,9 +1,9 @@
 // A round's written record: its stage, events and metrics, each committed as it happens, and told to whoever watches.
 
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq } from 'drizzle-orm';
+import { notifyChange } from '../../shared/database/channels.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
-import { NEWS } from '../../shared/store/registry.ts';
 import { writeEvent } from '../../shared/webhooks/event.ts';
 
 export type RoundRow = typeof rounds.$inferSelect;
@@ -51,7 +51,7 @@ export class RoundRecord {
     await this.db
       .insert(round_events)
       .values({ round_id: this.roundId, level, type, message, data: data as { [key: string]: unknown } });
-    await this.db.execute(sql`select pg_notify(${NEWS}, ${this.roundId})`);
+    await notifyChange(this.db, this.roundId);
   }
 
   async measure(
@@ -80,7 +80,7 @@ export class RoundRecord {
     await this.db.transaction(async (transaction) => {
       const { policy_id, metrics, reason } = await this.change({ status, finished_at: new Date() }, transaction);
       await writeEvent(transaction, `round.${status}`, { id: this.roundId, policy: policy_id, metrics, reason });
-      await transaction.execute(sql`select pg_notify(${NEWS}, ${this.roundId})`);
+      await notifyChange(transaction, this.roundId);
     });
   }
 }
