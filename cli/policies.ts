@@ -7,8 +7,8 @@ import { desc } from 'drizzle-orm';
 import { policies } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { FAMILY_NAMES } from '../shared/model/architecture.ts';
-import { PRECISIONS, type PrecisionName } from '../shared/onnx/precision/precision.ts';
 import type { Manifest } from '../shared/package/manifest.ts';
+import { PRECISION_NAMES, type PrecisionName } from '../shared/precision-name.ts';
 import { type FetchProgress, fetchCheckpoint } from '../shared/publish/hub.ts';
 import { changePrecision, importPolicy } from '../shared/publish/publish.ts';
 import type { Settings } from '../shared/settings.ts';
@@ -160,7 +160,7 @@ async function checkOffer(shelf: PolicyShelf, settings: Settings, id: string): P
 }
 
 function precisionOption(description: string): Option {
-  return new Option('--precision <precision>', description).choices(PRECISIONS);
+  return new Option('--precision <precision>', description).choices(PRECISION_NAMES);
 }
 
 /** row8: perplexity 2.61 on its own text (float32: 2.59), 97.8% of the likeliest tokens are float32's, KL 0.0055 */

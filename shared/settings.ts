@@ -5,7 +5,7 @@
 import { CronExpressionParser } from 'cron-parser';
 import { z } from 'zod';
 import { AttuneError } from './error.ts';
-import { PRECISIONS } from './onnx/precision/precision.ts';
+import { PRECISION_NAMES } from './precision-name.ts';
 
 export const OBJECTIVES = ['lsif', 'ukl', 'bce', 'dpo', 'sft'] as const;
 /** The matrices of a layer, by the last part of their names. */
@@ -51,7 +51,7 @@ const environment = z.object({
   MAX_ROWS: whole(1).default(16).describe('generations decoded together in one batch'),
   MAX_QUEUE: whole(1).default(256).describe('generations that may wait; one more is answered 429'),
   PRECISION: z
-    .enum(PRECISIONS)
+    .enum(PRECISION_NAMES)
     .default('row8')
     .describe('how a new policy is served; a better one is taken where this harms it'),
   KV_MEMORY: whole(1_048_576)

@@ -6,7 +6,7 @@ import type { GenerationEvent } from '../edge/engine/inference.ts';
 import { PLAIN, type Sampling } from '../shared/decoder/sampling.ts';
 import { readCheckpoint } from '../shared/model/checkpoint.ts';
 import { writePolicyGraphs } from '../shared/onnx/graph.ts';
-import type { PrecisionName } from '../shared/onnx/precision/precision.ts';
+import type { PrecisionName } from '../shared/precision-name.ts';
 import { writeDefaultCheckpoint } from '../shared/publish/llama2c.ts';
 import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 

@@ -10,9 +10,9 @@ import type { GenerationEvent, GenerationInput } from '../edge/engine/inference.
 import { openInference } from '../edge/engine/policy-pool.ts';
 import { newId } from '../shared/id.ts';
 import { readArchitecture } from '../shared/model/checkpoint.ts';
-import type { PrecisionName } from '../shared/onnx/precision/precision.ts';
 import { hashFiles, writeManifest } from '../shared/package/files.ts';
 import type { Manifest } from '../shared/package/manifest.ts';
+import type { PrecisionName } from '../shared/precision-name.ts';
 import { sendPackage } from '../shared/store/copy-package.ts';
 import { openR2Store } from '../shared/store/r2.ts';
 import { Tokenizer } from '../shared/tokenizer/tokenizer.ts';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { PRECISIONS } from '../../shared/onnx/precision/precision.ts';
+import { PRECISION_NAMES } from '../../shared/precision-name.ts';
 import {
   answerAlone,
   countPrompt,
@@ -23,7 +23,7 @@ after(folder.remove);
 
 /** Each way that a policy can be served, and a real one, because sums of other lengths are cut in other places. */
 const packages = [
-  ...PRECISIONS.map((precision) => ({
+  ...PRECISION_NAMES.map((precision) => ({
     name: `${precision}`,
     write: (path: string) => writeTinyPackage(path, { contextLength: 320, seed: 2, precision }),
   })),

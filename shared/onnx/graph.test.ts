@@ -8,8 +8,8 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { type TinyOptions, writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { Weights } from '../model/safetensors.ts';
+import { PRECISION_NAMES, type PrecisionName } from '../precision-name.ts';
 import { writePolicyGraphs } from './graph.ts';
-import { PRECISIONS, type PrecisionName } from './precision/precision.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'attune-graph-'));
 after(() => rm(root, { recursive: true, force: true }));
@@ -70,7 +70,7 @@ for (const [precision, steps, span] of [
 }
 
 test('a weight that is not a number makes logits that are none, at every precision', async () => {
-  for (const precision of PRECISIONS) {
+  for (const precision of PRECISION_NAMES) {
     for (const name of ['model.embed_tokens.weight', 'model.layers.1.mlp.down_proj.weight']) {
       const { folder, architecture, weights } = await writePackage(`nan-${precision}-${name}`, {}, precision);
       weights.get(name)!.data.fill(Number.NaN);

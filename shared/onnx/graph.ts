@@ -6,12 +6,14 @@ import { type Architecture, rotaryDims } from '../model/architecture.ts';
 import { rotaryTables } from '../model/rotary.ts';
 import type { Tensor, Weights } from '../model/safetensors.ts';
 import { stackRows } from '../model/stack.ts';
+import type { PrecisionName } from '../precision-name.ts';
 import { buildModelGraph } from './graph-model.ts';
 import { buildServeGraph } from './graph-serve.ts';
 import { WeightFile } from './graph-weights.ts';
 import { type OnnxGraph, writeOnnxModel } from './model-proto.ts';
 import { float32 } from './precision/float32.ts';
-import { type Precision, type PrecisionName, precisionOf } from './precision/precision.ts';
+import type { Precision } from './precision/precision.ts';
+import { PRECISIONS } from './precision/precisions.ts';
 
 const SHARED_DATA = 'model.onnx_data';
 export const SERVE = 'serve.onnx';
@@ -43,7 +45,7 @@ export async function writeServeGraph(
   name: PrecisionName,
 ): Promise<void> {
   await mkdir(onnx, { recursive: true });
-  const precision = precisionOf(name);
+  const precision = PRECISIONS[name];
   const stored = await storeWeights(onnx, SERVE_DATA, architecture, weights, precision);
   await writeGraph(onnx, SERVE, buildServeGraph(architecture, stored, precision));
 }

@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
 import { ACTIVATIONS, FAMILY_NAMES, LLAMA } from '../model/architecture.ts';
-import { PRECISIONS } from '../onnx/precision/precision.ts';
+import { PRECISION_NAMES } from '../precision-name.ts';
 
 export const MANIFEST_FILE = 'policy.json';
 
@@ -82,7 +82,7 @@ export const manifestSchema = z.object({
   tokenizer_hash: digest,
   /** How the serving graph stores its matrices, and what each precision that was tried keeps of float32. */
   serving: z
-    .object({ precision: z.enum(PRECISIONS), accuracy: z.partialRecord(z.enum(PRECISIONS), accuracySchema) })
+    .object({ precision: z.enum(PRECISION_NAMES), accuracy: z.partialRecord(z.enum(PRECISION_NAMES), accuracySchema) })
     .default({ precision: 'fp32', accuracy: {} }),
   /** Every file but policy.json itself, by its path with forward slashes. */
   files: z.record(path, z.object({ sha256: digest, bytes: count })),

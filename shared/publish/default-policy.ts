@@ -3,7 +3,7 @@
 
 import type { Connection } from '../database/connect.ts';
 import { LOCKS, takeLock } from '../database/lock.ts';
-import type { PrecisionName } from '../onnx/precision/precision.ts';
+import type { PrecisionName } from '../precision-name.ts';
 import type { PolicyShelf } from '../store/local-store.ts';
 import { activatePolicy, activePolicyId } from '../store/registry.ts';
 import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from './llama2c.ts';

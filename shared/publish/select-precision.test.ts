@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import { readCheckpoint } from '../model/checkpoint.ts';
 import { writePolicyGraphs } from '../onnx/graph.ts';
-import type { PrecisionName } from '../onnx/precision/precision.ts';
+import type { PrecisionName } from '../precision-name.ts';
 import { writeDefaultCheckpoint } from './llama2c.ts';
 import { choosePrecision } from './select-precision.ts';
 

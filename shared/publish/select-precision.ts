@@ -6,7 +6,8 @@ import { AttuneError } from '../error.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { Weights } from '../model/safetensors.ts';
 import { SERVE, SERVE_DATA, writeServeGraph } from '../onnx/graph.ts';
-import { type PrecisionName, precisionOf } from '../onnx/precision/precision.ts';
+import { PRECISIONS } from '../onnx/precision/precisions.ts';
+import type { PrecisionName } from '../precision-name.ts';
 import { type Accuracy, measureAccuracy } from './accuracy.ts';
 
 /** From the one that keeps least to the one that keeps all. */
@@ -56,7 +57,7 @@ function refuse(
   precision: PrecisionName,
   { hiddenSize, intermediateSize, heads, headDim }: Architecture,
 ): string | null {
-  const { refuse } = precisionOf(precision);
+  const { refuse } = PRECISIONS[precision];
   return refuse(hiddenSize) ?? refuse(intermediateSize) ?? refuse(heads * headDim);
 }
 

@@ -8,7 +8,7 @@ import { openPostgres } from '../../shared/database/embedded.ts';
 import { migrateDatabase } from '../../shared/database/migrate.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import { writePolicyGraphs } from '../../shared/onnx/graph.ts';
-import type { PrecisionName } from '../../shared/onnx/precision/precision.ts';
+import type { PrecisionName } from '../../shared/precision-name.ts';
 import { importPolicy } from '../../shared/publish/publish.ts';
 import { openShelf, policiesFolder } from '../../shared/store/local-store.ts';
 import { type Cache, digestSources } from './cache.ts';

@@ -12,7 +12,7 @@ import { Decoder } from '../../decoder/decoder.ts';
 import { openSession } from '../../decoder/session.ts';
 import { hashFile } from '../../digest.ts';
 import { writePolicyGraphs } from '../../onnx/graph.ts';
-import type { PrecisionName } from '../../onnx/precision/precision.ts';
+import type { PrecisionName } from '../../precision-name.ts';
 import type { Architecture } from '../architecture.ts';
 import { type Checkpoint, readCheckpoint } from '../checkpoint.ts';
 import { buildConfig, parseArchitecture } from '../config.ts';

@@ -4,9 +4,6 @@
 import type { Tensor } from '../../model/safetensors.ts';
 import type { GraphBuilder } from '../graph-builder.ts';
 import type { WeightFile } from '../graph-weights.ts';
-import { blocked } from './blocked.ts';
-import { float32 } from './float32.ts';
-import { row8 } from './row8.ts';
 
 export type Precision = {
   /** Why matrices with this many inputs cannot be stored so; null where they can. */
@@ -22,17 +19,3 @@ export type Precision = {
   /** h [rows, d] → logits [rows, V], the output of that name */
   head(graph: GraphBuilder, h: string, name: string, output: string): void;
 };
-
-export const PRECISIONS = ['fp32', 'row8', 'int8', 'int4'] as const;
-export type PrecisionName = (typeof PRECISIONS)[number];
-
-const BY_NAME: Record<PrecisionName, Precision> = {
-  fp32: float32,
-  row8,
-  int8: blocked(8),
-  int4: blocked(4),
-};
-
-export function precisionOf(name: PrecisionName): Precision {
-  return BY_NAME[name];
-}
