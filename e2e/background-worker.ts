@@ -30,8 +30,8 @@ export default {
     withDatabase(env, async ({ db }) => {
       const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
       const statistics = openStatistics({ db, queue: env.BACKGROUND, waitUntil });
-      if (new URL(request.url).pathname === '/metrics') return new Response((await statistics.text()).body);
-      statistics.answered({ method: request.method, route: '/counted', status: 200, seconds: 0.25 });
+      if (new URL(request.url).pathname === '/metrics') return new Response((await statistics.render()).body);
+      statistics.observeResponse({ method: request.method, route: '/counted', status: 200, seconds: 0.25 });
       return new Response('counted');
     }),
   scheduled: (controller: ScheduledController, env: Env) =>

@@ -7,7 +7,7 @@ import { mkdtemp, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { DRAIN } from '../edge/node.ts';
+import { DRAIN_TIMEOUT_MS } from '../edge/node.ts';
 import { bePatient } from './backstage.ts';
 import { setStage } from './stage.ts';
 
@@ -59,7 +59,10 @@ test('the container serves on the Postgres it is given, and on SIGTERM ends its 
     assert.ok(text.endsWith('data: [DONE]\n\n'));
     const streamed = performance.now();
     assert.equal(await ended, 0, said());
-    assert.ok(performance.now() - streamed < DRAIN / 2, 'it does not wait for connections that are only kept alive');
+    assert.ok(
+      performance.now() - streamed < DRAIN_TIMEOUT_MS / 2,
+      'it does not wait for connections that are only kept alive',
+    );
     assert.match(said(), /stopping \(SIGTERM\)/);
     assert.deepEqual(await readdir(HOME), [], 'nothing is reported to anybody');
   } finally {

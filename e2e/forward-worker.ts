@@ -6,8 +6,8 @@ import { Hono } from 'hono';
 import { requestId } from 'hono/request-id';
 import { EdgeContainer, type EdgeNamespace, STARTED_WITH } from '../edge/cloudflare/container.ts';
 import { forwardTo, reachContainer, reachUrl } from '../edge/cloudflare/forward.ts';
-import { answerError } from '../edge/http/errors.ts';
-import { readBody } from '../edge/middleware/body-limit.ts';
+import { toErrorResponse } from '../edge/http/errors.ts';
+import { limitBody } from '../edge/middleware/body-limit.ts';
 import { limitRate } from '../edge/middleware/rate-limit.ts';
 import { newId } from '../shared/id.ts';
 
@@ -100,7 +100,7 @@ export class PlayedContainer extends EdgeContainer {
 }
 
 const app = new Hono<{ Bindings: Env }>();
-app.onError((error, context) => answerError(context, error));
+app.onError((error, context) => toErrorResponse(context, error));
 app.use(requestId({ generator: () => newId('req_') }));
 app.post('/machine/:what', async (context) => {
   const machine = context.env.EDGE.getByName('edge 0') as unknown as Played;
@@ -113,7 +113,7 @@ app.post('/machine/:what', async (context) => {
 app.use('/limited/*', (context, next) =>
   limitRate(async (key) => (await context.env.RATE_LIMIT.limit({ key })).success)(context, next),
 );
-app.use(readBody(100_000));
+app.use(limitBody(100_000));
 app.post('/limited/*', (context) => context.json({}));
 app.post('/v1/*', (context) => {
   const { UPSTREAM, EDGE } = context.env;

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
-import { DRAIN } from '../edge/node.ts';
+import { DRAIN_TIMEOUT_MS } from '../edge/node.ts';
 import { describeSettings, readSettings } from '../shared/settings.ts';
 import { environmentOf, lastOf, readDockerfile } from './dockerfile.ts';
 import type { Json } from './stage.ts';
@@ -138,7 +138,7 @@ test('the edge is asked where it listens, and gets the time that it takes to sto
   assert.equal(container.readinessProbe.httpGet.path, '/health');
   assert.equal(container.livenessProbe.httpGet.path, '/status', 'Postgres being away is no reason to restart');
   const pause = Number(container.lifecycle.preStop.exec.command[1]);
-  assert.ok(edge.terminationGracePeriodSeconds >= pause + DRAIN / 1000 + 5);
+  assert.ok(edge.terminationGracePeriodSeconds >= pause + DRAIN_TIMEOUT_MS / 1000 + 5);
 });
 
 test('service, autoscaler and disruption budget mean the edges', () => {

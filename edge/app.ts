@@ -6,10 +6,10 @@ import { requestId } from 'hono/request-id';
 import { routePath } from 'hono/route';
 import { AttuneError } from '../shared/error.ts';
 import { newId } from '../shared/id.ts';
-import { answerError } from './http/errors.ts';
+import { toErrorResponse } from './http/errors.ts';
 import { addDocs } from './http/swagger-ui.ts';
-import { requireKey } from './middleware/auth.ts';
-import { readBody } from './middleware/body-limit.ts';
+import { requireApiKey } from './middleware/auth.ts';
+import { limitBody } from './middleware/body-limit.ts';
 import { placeOperations } from './middleware/placement.ts';
 import { limitRate } from './middleware/rate-limit.ts';
 import type { Metrics, Ports } from './ports.ts';
@@ -32,9 +32,9 @@ const ABOUT = {
 
 export function createApp(ports: Ports): OpenAPIHono {
   const app = new OpenAPIHono();
-  app.onError((error, context) => answerError(context, error));
+  app.onError((error, context) => toErrorResponse(context, error));
   app.notFound((context) =>
-    answerError(
+    toErrorResponse(
       context,
       new AttuneError(`there is no ${context.req.method} ${context.req.path}; GET /docs shows what there is`, {
         status: 404,
@@ -44,9 +44,9 @@ export function createApp(ports: Ports): OpenAPIHono {
   );
   app.use(requestId({ generator: () => newId('req_') }), nameAnswer);
   if (ports.metrics) app.use(countAnswers(ports.metrics));
-  if (ports.settings.API_KEY) app.use('/v1/*', requireKey(ports.settings.API_KEY));
-  if (ports.admit) app.use('/v1/*', limitRate(ports.admit));
-  const readAll = readBody(ports.settings.MAX_BODY_BYTES);
+  if (ports.settings.API_KEY) app.use('/v1/*', requireApiKey(ports.settings.API_KEY));
+  if (ports.isWithinRateLimit) app.use('/v1/*', limitRate(ports.isWithinRateLimit));
+  const readAll = limitBody(ports.settings.MAX_BODY_BYTES);
   // An import is read as it comes.
   app.on('POST', '/v1/*', (context, next) =>
     context.req.path === '/v1/preferences/import' ? next() : readAll(context, next),
@@ -82,7 +82,7 @@ function countAnswers(metrics: Metrics): MiddlewareHandler {
     const began = performance.now();
     await next();
     const pattern = routePath(context, -1);
-    metrics.answered({
+    metrics.observeResponse({
       method: context.req.method,
       route: pattern.includes('*') ? 'none' : pattern,
       status: context.res.status,

@@ -16,18 +16,18 @@ import { followWebhooks } from '../shared/webhooks/follow.ts';
 import { createApp } from './app.ts';
 import { openInference } from './engine/policy-pool.ts';
 import { openMetrics } from './metrics/metrics.ts';
-import { followPolicies } from './policy-watcher.ts';
-import type { Compute } from './ports.ts';
+import { watchPolicies } from './policy-watcher.ts';
+import type { Placement } from './ports.ts';
 
 export type Edge = { url: string; close(): Promise<void> };
 
 /** Milliseconds that streams in progress get to end when the process is told to. */
-export const DRAIN = 10_000;
+export const DRAIN_TIMEOUT_MS = 10_000;
 
 /** Milliseconds between two looks at copies of policies that nobody needs. */
 const TRIM_EVERY = 60_000;
 
-const COMPUTE: Compute = { place: 'node', reason: 'this process has ONNX Runtime' };
+const COMPUTE: Placement = { place: 'node', reason: 'this process has ONNX Runtime' };
 
 export async function startEdge(settings: Settings, databaseUrl: string): Promise<Edge> {
   const connection = connect(databaseUrl, { name: 'attune edge' });
@@ -39,22 +39,22 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
     kvMemory: settings.KV_MEMORY,
-    meter: metrics.meter,
+    meter: metrics.instrumentation,
   });
-  const news = await followPolicies(connection, inference);
+  const news = await watchPolicies(connection, inference);
   const webhooks = await followWebhooks(connection, settings);
   const trimming = setInterval(() => shelf.trim(inference.inUse()).catch(leaveCopies), TRIM_EVERY);
   const app = createApp({
     db: connection.db,
     inference,
     settings,
-    async serving() {
+    async getServingStatus() {
       const policy = inference.active()?.id ?? null;
       return { policy, compute: policy === null ? null : COMPUTE };
     },
-    place: async () => COMPUTE,
-    docsFile: async (name) => new Response(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))),
-    waitForNews: news.wait,
+    placeRequest: async () => COMPUTE,
+    openDocsFile: async (name) => new Response(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))),
+    waitForChange: news.waitForChange,
     metrics,
   });
 
@@ -81,7 +81,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     async close() {
       // Streams in progress get some time to end; new connections are refused at once.
       const ended = new Promise((resolve) => server.close(resolve));
-      const impatience = setTimeout(() => server.closeAllConnections(), DRAIN);
+      const impatience = setTimeout(() => server.closeAllConnections(), DRAIN_TIMEOUT_MS);
       // Kept-alive connections become idle one by one, and nobody closes those that do so after this.
       const sweeping = setInterval(() => server.closeIdleConnections(), 50);
       for (const socket of silent) socket.destroy();

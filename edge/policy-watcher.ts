@@ -11,14 +11,14 @@ const LOOK_EVERY = 1000;
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 60_000;
 
-export type News = {
+export type PolicyWatcher = {
   /** Resolves at the next news, or after the given time. */
-  wait(milliseconds: number): Promise<void>;
+  waitForChange(milliseconds: number): Promise<void>;
   close(): Promise<void>;
 };
 
 /** Follows the active policy until closed. A policy that cannot be loaded leaves the old one serving. */
-export async function followPolicies({ db, sql }: Connection, inference: Inference): Promise<News> {
+export async function watchPolicies({ db, sql }: Connection, inference: Inference): Promise<PolicyWatcher> {
   const waiting = new Set<() => void>();
   let closed = false;
   let refused = { id: '', pause: 0, until: 0 };
@@ -54,7 +54,7 @@ export async function followPolicies({ db, sql }: Connection, inference: Inferen
   const timer = setInterval(look, LOOK_EVERY);
   await look();
   return {
-    wait: (milliseconds) =>
+    waitForChange: (milliseconds) =>
       new Promise((resolve) => {
         const wake = () => {
           clearTimeout(timeout);

@@ -7,7 +7,7 @@ import { consumeBatch, runScheduled } from './cloudflare/background.ts';
 import { readWorkerEnv } from './cloudflare/bindings.ts';
 import { closeAfter, openConnection, withConnection } from './cloudflare/connection.ts';
 import { type Isolate, openIsolate, openPorts } from './cloudflare/ports.ts';
-import { errorBody, toAttuneError } from './http/errors.ts';
+import { toAttuneError, toErrorBody } from './http/errors.ts';
 
 export { EdgeContainer } from './cloudflare/container.ts';
 
@@ -21,7 +21,7 @@ export default {
       isolate ??= openIsolate(env);
     } catch (error) {
       const known = toAttuneError(error);
-      return Response.json(errorBody(known), { status: known.status, headers: { 'x-should-retry': 'false' } });
+      return Response.json(toErrorBody(known), { status: known.status, headers: { 'x-should-retry': 'false' } });
     }
     const connection = openConnection(isolate.bindings.HYPERDRIVE.connectionString);
     const app = createApp(openPorts(isolate, connection, context));

@@ -6,7 +6,7 @@ import { Container } from '@cloudflare/containers';
 import type { DurableObjectNamespace, DurableObjectState } from '@cloudflare/workers-types';
 import { AttuneError } from '../../shared/error.ts';
 import { hashContent } from '../../shared/hash.ts';
-import { errorBody } from '../http/errors.ts';
+import { toErrorBody } from '../http/errors.ts';
 import { CONTAINER_PORT, readVariables } from './container-env.ts';
 
 export type EdgeNamespace = DurableObjectNamespace;
@@ -90,7 +90,7 @@ function answer(error: AttuneError): Response {
   const headers: Record<string, string> = { 'x-should-retry': String(error.retry) };
   if (error.retry)
     Object.assign(headers, { 'retry-after': `${RETRY_AFTER}`, 'retry-after-ms': `${RETRY_AFTER * 1000}` });
-  return Response.json(errorBody(error), { status: error.status, headers });
+  return Response.json(toErrorBody(error), { status: error.status, headers });
 }
 
 function unprepared(missing: string[]): AttuneError {

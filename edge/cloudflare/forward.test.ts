@@ -7,7 +7,7 @@ import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { Hono } from 'hono';
 import { requestId } from 'hono/request-id';
-import { answerError } from '../http/errors.ts';
+import { toErrorResponse } from '../http/errors.ts';
 import { forwardTo, reachContainer, reachUrl } from './forward.ts';
 
 const JSON_TYPE = { 'content-type': 'application/json', 'x-attune-compute': 'node' };
@@ -21,7 +21,7 @@ async function openUpstream(listener: RequestListener, path = '') {
   });
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
   const app = new Hono();
-  app.onError((error, context) => answerError(context, error));
+  app.onError((error, context) => toErrorResponse(context, error));
   app.use(requestId());
   app.post('*', (context) => forwardTo(reachUrl(url), context, 60));
   return (target: string, init: RequestInit = {}) => app.request(target, { method: 'POST', body: '{}', ...init });

@@ -13,7 +13,7 @@ const { db, url } = await openBareDatabase();
 const node = openMetrics({ maxQueue: 1 });
 after(node.close);
 
-type Answer = Parameters<typeof node.answered>[0];
+type Answer = Parameters<typeof node.observeResponse>[0];
 
 /** A Worker's isolate whose messages are kept here until a test delivers them. */
 function openIsolate(send?: () => Promise<never>) {
@@ -29,11 +29,11 @@ function openIsolate(send?: () => Promise<never>) {
       },
       waitUntil: (promise) => void waited.push(promise),
       tally,
-    }).answered(given);
+    }).observeResponse(given);
   return { messages, waited, answer, settle: () => Promise.all(waited) };
 }
 
-const told = async () => (await openStatistics({ db, queue: { send: assert.fail }, waitUntil() {} }).text()).body;
+const told = async () => (await openStatistics({ db, queue: { send: assert.fail }, waitUntil() {} }).render()).body;
 const HTTP = /^attune_http_request_duration_seconds/;
 
 test('what isolates answered adds up to the text that Node would tell of the same answers', async () => {
@@ -49,14 +49,14 @@ test('what isolates answered adds up to the text that Node would tell of the sam
   const isolates = [openIsolate(), openIsolate(), openIsolate()];
   for (const [at, answer] of answers.entries()) {
     isolates[at % 3]!.answer(answer);
-    node.answered(answer);
+    node.observeResponse(answer);
   }
   for (const isolate of isolates) await isolate.settle();
   const batches = isolates.flatMap(({ messages }) => messages);
   assert.equal(batches.length, 3, 'an isolate tells once for all that it answered in a second');
   await addAnswers(db, batches);
   const lines = (text: string) => text.split('\n').filter((line) => HTTP.test(line));
-  assert.deepEqual(lines(await told()).sort(), lines((await node.text()).body).sort());
+  assert.deepEqual(lines(await told()).sort(), lines((await node.render()).body).sort());
   assert.match(await told(), /# TYPE attune_http_request_duration_seconds histogram\n/);
 });
 
@@ -139,7 +139,7 @@ test('where Postgres cannot be reached the numbers are refused and answers are n
     waitUntil() {},
     tally: new Tally(),
   });
-  statistics.answered({ method: 'GET', route: '/status', status: 200, seconds: 0.1 });
-  await assert.rejects(statistics.text());
+  statistics.observeResponse({ method: 'GET', route: '/status', status: 200, seconds: 0.1 });
+  await assert.rejects(statistics.render());
   await gone.close();
 });

@@ -3,7 +3,7 @@
 
 import type { Queue } from '@cloudflare/workers-types';
 import type { Database } from '../../shared/database/connect.ts';
-import { ANSWER_TIMES } from '../metrics/http-buckets.ts';
+import { HTTP_DURATION } from '../metrics/definitions.ts';
 import type { Metrics } from '../ports.ts';
 import type { BackgroundMessage } from './background.ts';
 import { tellAnswers } from './metrics-store.ts';
@@ -33,8 +33,8 @@ export class Tally {
   add(answer: { method: string; route: string; status: number; seconds: number }): void {
     const { route, status, seconds } = answer;
     const method = METHODS.has(answer.method) ? answer.method : 'OTHER';
-    const found = ANSWER_TIMES.buckets.findIndex((bound) => seconds <= bound);
-    const bucket = found === -1 ? ANSWER_TIMES.buckets.length : found;
+    const found = HTTP_DURATION.buckets.findIndex((bound) => seconds <= bound);
+    const bucket = found === -1 ? HTTP_DURATION.buckets.length : found;
     const key = [method, route, status, bucket].join(' ');
     const sum = this.counts.get(key) ?? { method, route, status, bucket, count: 0, seconds: 0 };
     this.counts.set(key, { ...sum, count: sum.count + 1, seconds: sum.seconds + seconds });
@@ -72,11 +72,11 @@ export function openStatistics({ db, queue, waitUntil, tally = isolate }: Statis
     await queue.send({ kind: 'answers', id: crypto.randomUUID(), answers });
   };
   return {
-    answered(answer) {
+    observeResponse(answer) {
       tally.add(answer);
       if (!tally.claim()) return;
       waitUntil(tell().catch((error: Error) => console.error('statistics: the queue took none:', error.message)));
     },
-    text: () => tellAnswers(db),
+    render: () => tellAnswers(db),
   };
 }

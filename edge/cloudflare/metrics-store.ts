@@ -4,7 +4,7 @@ import { inArray, lt, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { answer_batches, answer_counts } from '../../shared/database/schema.ts';
 import { activePolicyId } from '../../shared/store/registry.ts';
-import { ACTIVE_POLICY, ANSWER_TIMES } from '../metrics/http-buckets.ts';
+import { ACTIVE_POLICY_INFO, HTTP_DURATION } from '../metrics/definitions.ts';
 import type { AnswerCount } from './metrics-counter.ts';
 
 export type AnswerBatch = { id: string; answers: AnswerCount[] };
@@ -58,10 +58,10 @@ export async function tellAnswers(db: Database): Promise<{ body: string; type: s
     activePolicyId(db),
   ]);
   const lines = [
-    ...head(ANSWER_TIMES, 'histogram'),
+    ...head(HTTP_DURATION, 'histogram'),
     ...[...Map.groupBy(rows, toLabels)].flatMap(([labels, counts]) => showHistogram(labels, counts)),
-    ...head(ACTIVE_POLICY, 'gauge'),
-    ...(active ? [`${ACTIVE_POLICY.name}{policy="${active}"} 1`] : []),
+    ...head(ACTIVE_POLICY_INFO, 'gauge'),
+    ...(active ? [`${ACTIVE_POLICY_INFO.name}{policy="${active}"} 1`] : []),
   ];
   return { body: `${lines.join('\n')}\n`, type: 'text/plain; version=0.0.4; charset=utf-8' };
 }
@@ -76,7 +76,7 @@ function toLabels({ method, route, status }: AnswerCount): string {
 }
 
 function showHistogram(labels: string, counts: AnswerCount[]): string[] {
-  const { name, buckets } = ANSWER_TIMES;
+  const { name, buckets } = HTTP_DURATION;
   const total = (rows: AnswerCount[], of: 'count' | 'seconds') => rows.reduce((sum, row) => sum + row[of], 0);
   const upTo = (place: number) =>
     total(

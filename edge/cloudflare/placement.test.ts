@@ -11,8 +11,8 @@ import type { Manifest } from '../../shared/package/manifest.ts';
 import { readSettings } from '../../shared/settings.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openBareDatabase } from '../../testing/database.ts';
-import { answerError } from '../http/errors.ts';
-import { readBody } from '../middleware/body-limit.ts';
+import { toErrorResponse } from '../http/errors.ts';
+import { limitBody } from '../middleware/body-limit.ts';
 import { placeOperations } from '../middleware/placement.ts';
 import type { Ports } from '../ports.ts';
 import { ActivePolicy } from './active-policy.ts';
@@ -93,10 +93,10 @@ function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
     },
   };
   const app = new OpenAPIHono();
-  app.onError((error, context) => answerError(context, error));
+  app.onError((error, context) => toErrorResponse(context, error));
   app.use(requestId({ generator: () => newId('req_') }));
-  app.use(readBody(10_000));
-  placeOperations(app, { place: (context) => forward(site, new Lookup(db, active), context) } as Ports);
+  app.use(limitBody(10_000));
+  placeOperations(app, { placeRequest: (context) => forward(site, new Lookup(db, active), context) } as Ports);
   app.post('/v1/*', (context) => context.json({ from: 'here' }));
   return {
     site,
@@ -236,7 +236,7 @@ test('where nothing else computes, both remedies are named', async () => {
   const { ask } = openSite({ env: {} });
   const { status, error, headers } = await ask('/v1/chat/completions', { model: LARGE });
   assert.equal(status, 503);
-  assert.equal(error!.code, 'nowhere_to_compute');
+  assert.equal(error!.code, 'no_inference_backend');
   assert.match(error!.message, /EDGE.*INFERENCE_URL/);
   assert.equal(headers.get('x-should-retry'), 'false');
   assert.equal((await ask('/v1/chat/completions', { model: SMALL })).from, 'here');

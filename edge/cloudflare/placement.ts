@@ -8,8 +8,8 @@ import { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { previousPolicy } from '../../shared/store/registry.ts';
-import { answerError } from '../http/errors.ts';
-import type { Compute } from '../ports.ts';
+import { toErrorResponse } from '../http/errors.ts';
+import type { Placement } from '../ports.ts';
 import type { Bindings } from './bindings.ts';
 import { FORWARDED, forwardTo, reachContainer, reachUrl, type Upstream } from './forward.ts';
 import { servingBytes } from './load-package.ts';
@@ -23,20 +23,24 @@ export type Site = {
 };
 
 /** Where policies are computed together, and why. Throws an AttuneError where nobody can. */
-export function choosePlace({ bindings, settings, policies }: Site, manifests: Manifest[]): Compute {
+export function choosePlace({ bindings, settings, policies }: Site, manifests: Manifest[]): Placement {
   const reason = manifests.map((manifest) => explainRefusal(policies, manifest)).find((refusal) => refusal !== null);
   if (reason === undefined) return { place: 'worker', reason: describeFit(manifests, settings) };
   // wrangler.toml binds a container unasked; whoever sets the URL means it.
   if (settings.INFERENCE_URL) return { place: 'url', reason };
   if (bindings.EDGE) return { place: 'container', reason };
   throw new AttuneError(
-    `${reason}, and there is nothing else that computes: bind the container EDGE in wrangler.toml, or set INFERENCE_URL to an Attune on the same Postgres and policy store`,
-    { status: 503, code: 'nowhere_to_compute', retry: false },
+    `${reason}, and no other inference backend is configured: bind the container EDGE in wrangler.toml, or set INFERENCE_URL to an Attune on the same Postgres and policy store`,
+    { status: 503, code: 'no_inference_backend', retry: false },
   );
 }
 
 /** Where the request is computed; with the answer where that is elsewhere, or where it fails before its route. */
-export async function forward(site: Site, lookup: Lookup, context: Context): Promise<Compute & { answer?: Response }> {
+export async function forward(
+  site: Site,
+  lookup: Lookup,
+  context: Context,
+): Promise<Placement & { response?: Response }> {
   const manifests = await findManifests(lookup, context);
   if (!manifests) return { place: 'worker', reason: 'no policy is needed to answer this' };
   let compute = choosePlace(site, manifests);
@@ -46,13 +50,13 @@ export async function forward(site: Site, lookup: Lookup, context: Context): Pro
       compute = choosePlace(site, manifests);
     }
     const upstream = reach(site, compute, context);
-    const answer = await forwardTo(upstream, context, site.settings.REQUEST_TIMEOUT);
+    const response = await forwardTo(upstream, context, site.settings.REQUEST_TIMEOUT);
     // A promotion or a rollback that was made elsewhere shows here at once too.
     if (context.req.path.startsWith('/v1/policies/')) lookup.active.forget();
-    return { ...compute, answer };
+    return { ...compute, response };
   } catch (error) {
     if (isRefusal(error) && (await lookup.replaceActive(error))) return forward(site, lookup, context);
-    return { ...compute, answer: answerError(context, error) };
+    return { ...compute, response: toErrorResponse(context, error) };
   }
 }
 
@@ -77,7 +81,7 @@ async function canLoad({ policies }: Site, { active }: Lookup, manifests: Manife
   }
 }
 
-function reach({ bindings, settings }: Site, { place }: Compute, context: Context): Upstream {
+function reach({ bindings, settings }: Site, { place }: Placement, context: Context): Upstream {
   if (place === 'container') return reachContainer(bindings.EDGE!, settings.CONTAINERS);
   if (context.req.header(FORWARDED) === undefined) return reachUrl(settings.INFERENCE_URL!);
   throw new AttuneError(

@@ -4,7 +4,7 @@
 import type { ExecutionContext } from '@cloudflare/workers-types';
 import type { Connection } from '../../shared/database/connect.ts';
 import { openR2Store } from '../../shared/store/r2.ts';
-import type { Ports, Serving } from '../ports.ts';
+import type { Ports, ServingStatus } from '../ports.ts';
 import { ActivePolicy } from './active-policy.ts';
 import { enqueueDueWebhooks } from './background.ts';
 import { readWorkerEnv, type WorkerEnv } from './bindings.ts';
@@ -45,16 +45,16 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
         if (settings.WEBHOOK_URL) await enqueueDueWebhooks(db, bindings.BACKGROUND).catch(leaveToCron);
       },
     },
-    serving: () => describeServing(isolate, lookup),
-    place: (request) => forward(isolate, lookup, request),
-    async docsFile(name) {
+    getServingStatus: () => describeServing(isolate, lookup),
+    placeRequest: (request) => forward(isolate, lookup, request),
+    async openDocsFile(name) {
       const found = await bindings.DOCS.fetch(`https://docs/${name}`);
       return found.ok ? (found as unknown as Response) : null;
     },
     metrics: openStatistics({ db, queue: bindings.BACKGROUND, waitUntil: (work) => context.waitUntil(work) }),
     // LISTEN needs a connection of one's own, which Hyperdrive does not give: whoever waits looks again.
-    waitForNews: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
-    async admit(caller) {
+    waitForChange: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
+    async isWithinRateLimit(caller) {
       // A limiter that fails refuses nobody.
       const { success } = await bindings.RATE_LIMIT.limit({ key: caller }).catch((error: Error) => {
         console.error(`rate limit: it cannot be asked: ${error.message}`);
@@ -65,14 +65,14 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
   };
 }
 
-async function describeServing(isolate: Isolate, lookup: Lookup): Promise<Serving> {
+async function describeServing(isolate: Isolate, lookup: Lookup): Promise<ServingStatus> {
   const policy = await isolate.active.id(lookup.db);
   if (policy === null) return { policy, compute: null };
   const manifest = await lookup.manifest(policy);
   try {
     return { policy, compute: choosePlace(isolate, [manifest]) };
   } catch (error) {
-    return { policy, compute: { place: 'nowhere', reason: (error as Error).message } };
+    return { policy, compute: { place: 'none', reason: (error as Error).message } };
   }
 }
 

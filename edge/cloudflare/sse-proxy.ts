@@ -3,7 +3,7 @@
 
 import type { AttuneError } from '../../shared/error.ts';
 import type { Deadline } from '../http/deadline.ts';
-import { errorBody } from '../http/errors.ts';
+import { toErrorBody } from '../http/errors.ts';
 
 /** A client that goes away, or the deadline, ends the source too. `explain` is asked where the source ends early. */
 export function relayEvents(
@@ -38,7 +38,7 @@ export function relayEvents(
         const events = await read().catch(() => null);
         if (events !== null) return controller.enqueue(encoder.encode(events));
         if (!isEnd(last)) {
-          controller.enqueue(encoder.encode(`data: ${JSON.stringify(errorBody(explain()))}\n\n`));
+          controller.enqueue(encoder.encode(`data: ${JSON.stringify(toErrorBody(explain()))}\n\n`));
           await reader.cancel().catch(() => {});
         }
         deadline.close();

@@ -24,7 +24,7 @@ export type CompletionRequest = {
   store: boolean;
 };
 
-export type Draft = {
+export type PreparedCompletion = {
   id: string;
   created: number;
   request: CompletionRequest;
@@ -37,7 +37,7 @@ export type Draft = {
 };
 
 /** Checks the request against the policy and fixes its ids and seed; nothing is computed or stored yet. */
-export function draftCompletion(policy: LoadedPolicy, request: CompletionRequest): Draft {
+export function prepareCompletion(policy: LoadedPolicy, request: CompletionRequest): PreparedCompletion {
   const { kind, prompt, sampling } = request;
   const promptIds = request.promptIds ?? encodePrompt(policy, prompt);
   const room = checkPrompt(policy, kind, promptIds);

@@ -26,16 +26,16 @@ export function toAttuneError(error: unknown): AttuneError {
   return new AttuneError('internal: something went wrong on our side', { status: 500, code: 'internal_error' });
 }
 
-export function errorBody(error: AttuneError): ErrorBody {
+export function toErrorBody(error: AttuneError): ErrorBody {
   const type = TYPES[error.status] ?? (error.status >= 500 ? 'server_error' : 'invalid_request_error');
   return { error: { message: error.message, type, param: error.param, code: error.code } };
 }
 
-export function answerError(context: Context, thrown: unknown): Response {
+export function toErrorResponse(context: Context, thrown: unknown): Response {
   const error = toAttuneError(thrown);
   const headers: Record<string, string> = { 'x-should-retry': String(error.retry) };
   if (error.retry) Object.assign(headers, { 'retry-after': '1', 'retry-after-ms': '1000' });
   // The rest of such a body is not read: a client that sent its next request behind it would lose that one.
   if (error.status === 413 || error.status === 408) headers.connection = 'close';
-  return context.json(errorBody(error), error.status as 400, headers);
+  return context.json(toErrorBody(error), error.status as 400, headers);
 }

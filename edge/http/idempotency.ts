@@ -12,7 +12,7 @@ export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 /** As long as Postgres can index, with room to spare. */
 const LONGEST_KEY = 200;
 
-export type Once = {
+export type IdempotentRequest = {
   /** the operation, so that one key may serve two of them */
   scope: string;
   key: string | undefined;
@@ -26,7 +26,7 @@ export type Once = {
  */
 export async function runOnce<P, T>(
   db: Database,
-  { scope, key, content }: Once,
+  { scope, key, content }: IdempotentRequest,
   prepare: () => Promise<P>,
   commit: (transaction: Transaction, prepared: P) => Promise<T>,
 ): Promise<T> {

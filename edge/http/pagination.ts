@@ -18,7 +18,7 @@ export const listQuery = z.strictObject({
 
 export type ListQuery = z.output<typeof listQuery>;
 
-export function listOf<S extends z.ZodType>(item: S) {
+export function listSchema<S extends z.ZodType>(item: S) {
   return z.object({
     object: z.literal('list'),
     data: z.array(item),

@@ -1,7 +1,7 @@
 // Server-sent events: the one way in which the API streams. What produces them never waits for their reader: a reader
 // that goes away, falls too far behind or takes too long over the rest is hung up on, and the work behind it aborted.
 
-import { errorBody, toAttuneError } from './errors.ts';
+import { toAttuneError, toErrorBody } from './errors.ts';
 
 const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -15,13 +15,13 @@ const MOST_UNREAD = 2 ** 20;
 /** Milliseconds to read the rest in, once all is produced. */
 const PATIENCE = 60_000;
 
-export type Send = (data: unknown, fields?: { event?: string; id?: string }) => void;
+export type SendEvent = (data: unknown, fields?: { event?: string; id?: string }) => void;
 
 /**
  * Streams what `produce` sends. What it throws after the first byte becomes an event in the shape of an error, and
  * the stream ends without `[DONE]`, so that no client takes it for whole.
  */
-export function streamEvents(abort: AbortController, produce: (send: Send) => Promise<void>): Response {
+export function streamEvents(abort: AbortController, produce: (send: SendEvent) => Promise<void>): Response {
   const encoder = new TextEncoder();
   let unread = '';
   let isOver = false;
@@ -37,14 +37,14 @@ export function streamEvents(abort: AbortController, produce: (send: Send) => Pr
           unread = '';
           void produced.then(() => controller.error(tooSlow()));
         };
-        const send: Send = (data, fields = {}) => {
+        const send: SendEvent = (data, fields = {}) => {
           if (abort.signal.aborted) return;
           unread += writeEvent(data, fields);
           if (unread.length > MOST_UNREAD) hangUp();
           wake();
         };
         produced = produce(send)
-          .catch((error: unknown) => send(errorBody(toAttuneError(error))))
+          .catch((error: unknown) => send(toErrorBody(toAttuneError(error))))
           .finally(() => {
             isOver = true;
             if (!abort.signal.aborted) patience = setTimeout(hangUp, PATIENCE);

@@ -10,7 +10,7 @@ const FILES: Record<string, string> = {
   'swagger-ui-bundle.js': 'text/javascript',
 };
 
-export function addDocs(app: OpenAPIHono, { docsFile }: Ports): void {
+export function addDocs(app: OpenAPIHono, { openDocsFile: docsFile }: Ports): void {
   app.get('/docs', showPage);
   app.get('/docs/:file', async (context) => {
     const file = context.req.param('file');

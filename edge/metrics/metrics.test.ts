@@ -17,7 +17,7 @@ async function open() {
   const metrics = openMetrics({ maxQueue: 256 });
   after(metrics.close);
   const read = async () => {
-    const { body } = await metrics.text();
+    const { body } = await metrics.render();
     const lines = body.split('\n').filter((line) => line && !line.startsWith('#'));
     return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]));
   };
@@ -25,7 +25,7 @@ async function open() {
 }
 
 test('what the engine reports is told under the names that vLLM has for it', async () => {
-  const { meter, read } = await open();
+  const { instrumentation: meter, read } = await open();
   meter.step({ policyId: 'pol_a', ...step });
   meter.step({ policyId: 'pol_a', ...step, rows: 5, prefilled: 0, reused: 0, running: 5, waiting: 0 });
   meter.started('pol_a', 0.02);
@@ -54,7 +54,7 @@ test('what the engine reports is told under the names that vLLM has for it', asy
 });
 
 test('the active policy is one, and swaps and refusals are counted', async () => {
-  const { meter, read } = await open();
+  const { instrumentation: meter, read } = await open();
   meter.swapped('pol_a', 0.2);
   meter.swapped('pol_b', 0.3);
   meter.refused('pol_c');
@@ -69,7 +69,7 @@ test('the active policy is one, and swaps and refusals are counted', async () =>
 });
 
 test('a hundred policies leave the numbers of the last few and of the active one', async () => {
-  const { meter, read } = await open();
+  const { instrumentation: meter, read } = await open();
   meter.swapped('pol_0', 0.1);
   for (let at = 0; at < 100; at++) {
     meter.step({ policyId: `pol_${at}`, ...step });
@@ -82,7 +82,7 @@ test('a hundred policies leave the numbers of the last few and of the active one
 });
 
 test('answers are counted by route and status, and the process tells of itself', async () => {
-  const { answered, read } = await open();
+  const { observeResponse: answered, read } = await open();
   answered({ method: 'GET', route: '/v1/policies/:id', status: 404, seconds: 0.002 });
   const told = await read();
   const labels = '{method="GET",route="/v1/policies/:id",status="404"}';

@@ -5,8 +5,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Meter } from '../engine/instrumentation.ts';
 import type { Metrics } from '../ports.ts';
-import { ACTIVE_POLICY, ANSWER_TIMES } from './http-buckets.ts';
-import { Rate } from './throughput.ts';
+import { ACTIVE_POLICY_INFO, HTTP_DURATION } from './definitions.ts';
+import { Throughput } from './throughput.ts';
 
 /** The active policy and as many others as an engine keeps at hand; the numbers of older ones are dropped. */
 const KEPT = 4;
@@ -16,11 +16,11 @@ const RESOLUTION = 5;
 /** vLLM's words for how a request ended. */
 const REASONS = { stop: 'stop', length: 'length', cancelled: 'abort', error: 'error' } as const;
 
-const LONG = ANSWER_TIMES.buckets;
+const LONG = HTTP_DURATION.buckets;
 const SHORT = LONG.filter((bound) => bound <= 10);
 const TOKENS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
 
-export type OpenMetrics = Metrics & { meter: Meter; close(): void };
+export type OpenMetrics = Metrics & { instrumentation: Meter; close(): void };
 
 export function openMetrics(limits: { maxQueue: number }): OpenMetrics {
   const registry = new Registry();
@@ -59,12 +59,12 @@ export function openMetrics(limits: { maxQueue: number }): OpenMetrics {
     buckets: LONG,
   });
   const active = new Gauge({
-    ...ACTIVE_POLICY,
+    ...ACTIVE_POLICY_INFO,
     registers,
     labelNames: ['policy'],
   });
   const answers = new Histogram({
-    ...ANSWER_TIMES,
+    ...HTTP_DURATION,
     registers,
     labelNames: ['method', 'route', 'status'],
   });
@@ -87,11 +87,11 @@ export function openMetrics(limits: { maxQueue: number }): OpenMetrics {
   const perPolicy: { remove(labels: { model_name: string }): void }[] = counts;
   perPolicy.push(firstToken, tokenGap, queued, whole, tokenRate);
   /** What each policy decodes; the one heard of last comes last. */
-  const rates = new Map<string, Rate>();
+  const rates = new Map<string, Throughput>();
   let activeId = '';
   const now = () => performance.now() / 1000;
   const hear = (model_name: string) => {
-    const rate = rates.get(model_name) ?? new Rate();
+    const rate = rates.get(model_name) ?? new Throughput();
     rates.delete(model_name);
     rates.set(model_name, rate);
     if (rates.size > KEPT) forget([...rates.keys()].find((id) => id !== activeId)!);
@@ -145,9 +145,9 @@ export function openMetrics(limits: { maxQueue: number }): OpenMetrics {
   };
 
   return {
-    meter,
-    answered: ({ method, route, status, seconds }) => answers.observe({ method, route, status }, seconds),
-    async text() {
+    instrumentation: meter,
+    observeResponse: ({ method, route, status, seconds }) => answers.observe({ method, route, status }, seconds),
+    async render() {
       for (const [model_name, rate] of rates) tokenRate.set({ model_name }, rate.perSecond(now()));
       return { body: await registry.metrics(), type: registry.contentType };
     },

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Rate } from './throughput.ts';
+import { Throughput } from './throughput.ts';
 
 test('a steady rate is told as it is, and one that ended ten seconds ago is none', () => {
-  const rate = new Rate();
+  const rate = new Throughput();
   for (let now = 0; now < 60; now += 0.1) rate.add(now, 5);
   assert.ok(Math.abs(rate.perSecond(60) - 50) < 6, String(rate.perSecond(60)));
   assert.ok(Math.abs(rate.perSecond(59.99) - 50) < 1, String(rate.perSecond(59.99)));
@@ -12,5 +12,5 @@ test('a steady rate is told as it is, and one that ended ten seconds ago is none
 });
 
 test('nothing counted is a rate of 0', () => {
-  assert.equal(new Rate().perSecond(12.5), 0);
+  assert.equal(new Throughput().perSecond(12.5), 0);
 });

@@ -2,7 +2,7 @@
 
 const WINDOW = 10;
 
-export class Rate {
+export class Throughput {
   private readonly counts = new Map<number, number>();
 
   /** `now` in seconds. */

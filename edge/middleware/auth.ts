@@ -15,12 +15,12 @@ declare module 'hono' {
 /** Who waits for an answer: whose turn it is, and until when. */
 export type Caller = { tenant: string | undefined; signal: AbortSignal };
 
-export function callerOf(context: Context): Caller {
+export function getCaller(context: Context): Caller {
   return { tenant: context.get('tenant'), signal: context.req.raw.signal };
 }
 
 /** Lets a request through with any of the keys. */
-export function requireKey(keys: string[]): MiddlewareHandler {
+export function requireApiKey(keys: string[]): MiddlewareHandler {
   // By hash, because how long a comparison of hashes takes tells nothing about a key.
   const tenants = Promise.all(keys.map(sha256)).then(
     (hashes) => new Map(hashes.map((hash, at) => [hash, `key ${at}`])),

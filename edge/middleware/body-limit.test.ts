@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Hono } from 'hono';
-import { answerError } from '../http/errors.ts';
-import { readBody } from './body-limit.ts';
+import { toErrorResponse } from '../http/errors.ts';
+import { limitBody } from './body-limit.ts';
 
 function post(body: BodyInit, headers: Record<string, string> = {}) {
   const app = new Hono();
-  app.onError((error, context) => answerError(context, error));
-  app.post('/', readBody(100, 0.1), async (context) => context.text(await context.req.text()));
+  app.onError((error, context) => toErrorResponse(context, error));
+  app.post('/', limitBody(100, 0.1), async (context) => context.text(await context.req.text()));
   // A stream as a body needs duplex, which the types of fetch do not know.
   return app.request('/', { method: 'POST', body, headers, duplex: 'half' } as RequestInit);
 }

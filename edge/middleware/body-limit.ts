@@ -8,7 +8,7 @@ import { AttuneError } from '../../shared/error.ts';
 const PATIENCE = 30;
 
 /** Reads the body; handlers find it in `context.req.text()`. */
-export function readBody(most: number, seconds = PATIENCE): MiddlewareHandler {
+export function limitBody(most: number, seconds = PATIENCE): MiddlewareHandler {
   const limit = bodyLimit({
     maxSize: most,
     onError: () => {

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { AttuneError } from '../../shared/error.ts';
-import { answerError } from '../http/errors.ts';
+import { toErrorResponse } from '../http/errors.ts';
 import { streamEvents } from '../http/sse.ts';
-import type { Compute, Ports } from '../ports.ts';
+import type { Placement, Ports } from '../ports.ts';
 import { placeOperations } from './placement.ts';
 
-function openApp(placed: Compute & { answer?: Response }) {
+function openApp(placed: Placement & { response?: Response }) {
   const app = new OpenAPIHono();
-  app.onError((error, context) => answerError(context, error));
+  app.onError((error, context) => toErrorResponse(context, error));
   placeOperations(app, { place: async () => placed } as unknown as Ports);
   app.post('/v1/completions', () => streamEvents(new AbortController(), async (send) => send('[DONE]')));
   app.post('/v1/comparisons', () => {
@@ -20,7 +20,7 @@ function openApp(placed: Compute & { answer?: Response }) {
   return (path: string) => app.request(path, { method: 'POST' });
 }
 
-const HERE: Compute = { place: 'worker', reason: '1.2 MB of weights fit' };
+const HERE: Placement = { place: 'worker', reason: '1.2 MB of weights fit' };
 
 test('an answer, a stream and an error say where they were computed, and why', async () => {
   const ask = openApp(HERE);
@@ -43,7 +43,7 @@ test('an answer from elsewhere keeps what it has, but for who computed it', asyn
     status: 429,
     headers: { 'x-attune-compute': 'node', 'retry-after': '3' },
   });
-  const got = await openApp({ place: 'url', reason: 'too large', answer })('/v1/completions');
+  const got = await openApp({ place: 'url', reason: 'too large', response: answer })('/v1/completions');
   assert.equal(got.status, 429);
   assert.equal(await got.text(), 'from there');
   assert.equal(got.headers.get('retry-after'), '3');

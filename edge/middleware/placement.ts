@@ -2,7 +2,7 @@
 // headers. What is elsewhere answers in this API's own shape, so its answer is handed on as it comes.
 
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import type { Compute, Ports } from '../ports.ts';
+import type { Placement, Ports } from '../ports.ts';
 
 const OPERATIONS = [
   '/v1/chat/completions',
@@ -13,16 +13,16 @@ const OPERATIONS = [
 ];
 
 /** Before the routes themselves, after the checks of key and body. */
-export function placeOperations(app: OpenAPIHono, { place }: Ports): void {
+export function placeOperations(app: OpenAPIHono, { placeRequest: place }: Ports): void {
   app.on('POST', OPERATIONS, async (context, next) => {
-    const { answer, ...compute } = await place(context);
+    const { response: answer, ...compute } = await place(context);
     if (answer) return tell(answer, compute);
     await next();
     context.res = tell(context.res, compute);
   });
 }
 
-function tell(response: Response, { place, reason }: Compute): Response {
+function tell(response: Response, { place, reason }: Placement): Response {
   const told = new Response(response.body, response);
   told.headers.set('x-attune-compute', place);
   // A header holds no more than this.

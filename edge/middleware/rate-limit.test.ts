@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Hono } from 'hono';
-import { answerError } from '../http/errors.ts';
-import { requireKey } from './auth.ts';
+import { toErrorResponse } from '../http/errors.ts';
+import { requireApiKey } from './auth.ts';
 import { limitRate } from './rate-limit.ts';
 
 function openApp(keys: string[], full: Set<string>) {
   const asked: string[] = [];
   const app = new Hono();
-  app.onError((error, context) => answerError(context, error));
-  if (keys.length > 0) app.use(requireKey(keys));
+  app.onError((error, context) => toErrorResponse(context, error));
+  if (keys.length > 0) app.use(requireApiKey(keys));
   app.use(
     limitRate(async (caller) => {
       asked.push(caller);

@@ -3,7 +3,7 @@
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
-import { answerError } from '../http/errors.ts';
+import { toErrorResponse } from '../http/errors.ts';
 
 /** Seconds. Who counts does not say when there is room again; within a window of a minute this is soon enough. */
 const RETRY_AFTER = 10;
@@ -11,7 +11,7 @@ const RETRY_AFTER = 10;
 export function limitRate(admit: (caller: string) => Promise<boolean>): MiddlewareHandler {
   return async (context, next) => {
     if (await admit(nameCaller(context))) return next();
-    const refused = answerError(
+    const refused = toErrorResponse(
       context,
       new AttuneError(`too many requests from this caller; send fewer, or wait ${RETRY_AFTER} seconds`, {
         status: 429,

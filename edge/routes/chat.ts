@@ -2,15 +2,15 @@
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { TokenEvent } from '../engine/inference.ts';
-import { type CompletionRequest, type Draft, draftCompletion } from '../generation/prepare.ts';
-import { finishDecoding, type GenerationRow, startDecoding } from '../generation/run.ts';
+import { decodeAndStore, type GenerationRow, startDecoding } from '../generation/decode.ts';
+import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
 import { addOperation } from '../http/operation.ts';
 import { streamEvents } from '../http/sse.ts';
-import { type Caller, callerOf } from '../middleware/auth.ts';
+import { type Caller, getCaller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
+import { toTokenLogprobs } from './logprobs.ts';
 import { messages } from './messages.ts';
-import { countUsage, MOST_CHOICES, samplingFields, toSampling, usageSchema } from './sampling.ts';
-import { describeTokens } from './token-logprobs.ts';
+import { MAX_CHOICES, samplingFields, toSampling, toUsage, usageSchema } from './sampling.ts';
 
 const { max_tokens, ...sharedFields } = samplingFields;
 
@@ -18,7 +18,7 @@ const chatBody = z
   .strictObject({
     model: z.string().optional().openapi({ description: '`attune` or nothing: the active policy; an id: that policy' }),
     messages,
-    n: z.number().int().min(1).max(MOST_CHOICES).nullish(),
+    n: z.number().int().min(1).max(MAX_CHOICES).nullish(),
     max_tokens,
     max_completion_tokens: max_tokens,
     ...sharedFields,
@@ -69,14 +69,14 @@ export function addChat(app: OpenAPIHono, ports: Ports): void {
     },
     async ({ context, body }) => {
       const policy = await ports.inference.policy(body.model);
-      const draft = draftCompletion(policy, toRequest(body));
-      const caller = callerOf(context);
+      const draft = prepareCompletion(policy, toRequest(body));
+      const caller = getCaller(context);
       if (body.stream) return streamChat(ports, draft, body, caller);
-      const [run] = await finishDecoding(ports, startDecoding(ports, [draft], caller));
+      const [run] = await decodeAndStore(ports, startDecoding(ports, [draft], caller));
       const { rows, tokens } = run!;
-      return showCompletion(
+      return toChatCompletion(
         rows,
-        body.logprobs ? tokens.map((list) => describeTokens(policy.tokenizer, list)) : undefined,
+        body.logprobs ? tokens.map((list) => toTokenLogprobs(policy.tokenizer, list)) : undefined,
       );
     },
   );
@@ -99,7 +99,7 @@ function toRequest(body: ChatBody): CompletionRequest {
 }
 
 /** The choices of one completion as it is answered. */
-export function showCompletion(rows: GenerationRow[], logprobs?: unknown[]): z.input<typeof chatCompletion> {
+export function toChatCompletion(rows: GenerationRow[], logprobs?: unknown[]): z.input<typeof chatCompletion> {
   const first = rows[0]!;
   return {
     id: first.completion_id,
@@ -113,7 +113,7 @@ export function showCompletion(rows: GenerationRow[], logprobs?: unknown[]): z.i
       finish_reason: row.finish_reason,
       logprobs: logprobs ? { content: logprobs[index], refusal: null } : null,
     })),
-    usage: countUsage(
+    usage: toUsage(
       first.prompt_token_ids.length,
       rows.reduce((sum, row) => sum + row.token_ids.length, 0),
     ),
@@ -122,7 +122,7 @@ export function showCompletion(rows: GenerationRow[], logprobs?: unknown[]): z.i
   };
 }
 
-function streamChat(ports: Ports, draft: Draft, body: ChatBody, { tenant }: Caller): Response {
+function streamChat(ports: Ports, draft: PreparedCompletion, body: ChatBody, { tenant }: Caller): Response {
   const abort = new AbortController();
   const usage = body.stream_options?.include_usage ? { usage: null } : {};
   const chunk = (choices: unknown[], extra: object = usage) => ({
@@ -135,7 +135,7 @@ function streamChat(ports: Ports, draft: Draft, body: ChatBody, { tenant }: Call
     ...extra,
   });
   const logprobsOf = (event: TokenEvent) =>
-    body.logprobs ? { content: describeTokens(draft.policy.tokenizer, [event]), refusal: null } : null;
+    body.logprobs ? { content: toTokenLogprobs(draft.policy.tokenizer, [event]), refusal: null } : null;
   const decoding = startDecoding(ports, [draft], { tenant, signal: abort.signal });
   const sent = draft.ids.map(() => 0);
   return streamEvents(abort, async (send) => {
@@ -144,7 +144,7 @@ function streamChat(ports: Ports, draft: Draft, body: ChatBody, { tenant }: Call
       send(chunk([{ index, generation_id, delta, logprobs: null, finish_reason: null }]));
     }
     // Committed before the last byte: the id in the stream can be voted on as soon as the client has read it all.
-    const [run] = await finishDecoding(ports, decoding, (event) => {
+    const [run] = await decodeAndStore(ports, decoding, (event) => {
       const { index, text } = event;
       sent[index]! += text.length;
       if (text || body.logprobs)
@@ -157,7 +157,7 @@ function streamChat(ports: Ports, draft: Draft, body: ChatBody, { tenant }: Call
     }
     if (body.stream_options?.include_usage) {
       const completion = rows.reduce((sum, row) => sum + row.token_ids.length, 0);
-      send(chunk([], { usage: countUsage(draft.promptIds.length, completion) }));
+      send(chunk([], { usage: toUsage(draft.promptIds.length, completion) }));
     }
     send('[DONE]');
   });

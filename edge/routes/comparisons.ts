@@ -6,12 +6,12 @@ import { eq, inArray } from 'drizzle-orm';
 import { comparisons, generations, type Prompt, preferences } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
-import { type CompletionRequest, type Draft, draftCompletion } from '../generation/prepare.ts';
-import { followDecoding, type GenerationRow, startDecoding, storeGenerations } from '../generation/run.ts';
+import { decode, type GenerationRow, startDecoding, storeGenerations } from '../generation/decode.ts';
+import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
 import { runOnce } from '../http/idempotency.ts';
 import { addOperation } from '../http/operation.ts';
-import { listOf, listQuery, selectPage, toPage } from '../http/pagination.ts';
-import { type Caller, callerOf } from '../middleware/auth.ts';
+import { listQuery, listSchema, selectPage, toPage } from '../http/pagination.ts';
+import { type Caller, getCaller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { messages } from './messages.ts';
 import { samplingFields, toSampling } from './sampling.ts';
@@ -83,7 +83,7 @@ export function addComparisons(app: OpenAPIHono, ports: Ports): void {
     async ({ context, body }) => {
       const key = context.req.header('idempotency-key') ?? body.id;
       const prompt: Prompt = body.messages ?? body.prompt!;
-      const generate = () => generateSides(ports, prompt, body, callerOf(context));
+      const generate = () => generateSides(ports, prompt, body, getCaller(context));
       return runOnce(db, { scope: 'comparisons', key, content: body }, generate, async (transaction, rows) => {
         const swapped = crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
         const [a, b] = swapped ? [rows[1]!, rows[0]!] : [rows[0]!, rows[1]!];
@@ -111,7 +111,7 @@ export function addComparisons(app: OpenAPIHono, ports: Ports): void {
       tag: 'Collect',
       summary: 'Lists comparisons',
       query: listQuery,
-      response: listOf(comparison),
+      response: listSchema(comparison),
     },
     async ({ query }) => {
       const rows = await selectPage(db, comparisons, query);
@@ -152,13 +152,13 @@ async function generateSides(
     store: true,
   });
   const models = body.models ?? [body.model];
-  const drafts: Draft[] = [];
+  const drafts: PreparedCompletion[] = [];
   for (const [at, model] of models.entries()) {
     // Two policies under one seed would draw the same random numbers; each side has its own.
     const asked = request(body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
-    drafts.push(draftCompletion(await ports.inference.policy(model), asked));
+    drafts.push(prepareCompletion(await ports.inference.policy(model), asked));
   }
-  const { runs, interruption } = await followDecoding(startDecoding(ports, drafts, caller));
+  const { runs, interruption } = await decode(startDecoding(ports, drafts, caller));
   if (interruption) throw interruption;
   return runs.flatMap((run) => run.rows);
 }

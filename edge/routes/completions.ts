@@ -2,13 +2,13 @@
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { TokenEvent } from '../engine/inference.ts';
-import { type CompletionRequest, type Draft, draftCompletion } from '../generation/prepare.ts';
-import { finishDecoding, type Run, startDecoding } from '../generation/run.ts';
+import { type CompletionResult, decodeAndStore, startDecoding } from '../generation/decode.ts';
+import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
 import { addOperation } from '../http/operation.ts';
 import { streamEvents } from '../http/sse.ts';
-import { type Caller, callerOf } from '../middleware/auth.ts';
+import { type Caller, getCaller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import { countUsage, MOST_CHOICES, samplingFields, toSampling, usageSchema } from './sampling.ts';
+import { MAX_CHOICES, samplingFields, toSampling, toUsage, usageSchema } from './sampling.ts';
 
 const tokenIds = z.array(z.number().int().min(0)).min(1);
 
@@ -19,14 +19,14 @@ const completionBody = z.strictObject({
       [
         z.string().min(1, 'the prompt is empty; give it some text'),
         tokenIds,
-        z.array(z.string().min(1)).min(1).max(MOST_CHOICES),
+        z.array(z.string().min(1)).min(1).max(MAX_CHOICES),
       ],
       {
         error: 'give a text, an array of texts, or an array of token ids, none of them empty',
       },
     )
     .openapi({ description: 'a text, several texts, or token ids' }),
-  n: z.number().int().min(1).max(MOST_CHOICES).nullish(),
+  n: z.number().int().min(1).max(MAX_CHOICES).nullish(),
   ...samplingFields,
   logprobs: z.number().int().min(0).max(5).nullish(),
   stream: z.boolean().nullish(),
@@ -72,10 +72,10 @@ export function addCompletions(app: OpenAPIHono, ports: Ports): void {
     },
     async ({ context, body }) => {
       const policy = await ports.inference.policy(body.model);
-      const drafts = toRequests(body).map((request) => draftCompletion(policy, request));
-      const caller = callerOf(context);
+      const drafts = toRequests(body).map((request) => prepareCompletion(policy, request));
+      const caller = getCaller(context);
       if (body.stream) return streamText(ports, drafts, body, caller);
-      const runs = await finishDecoding(ports, startDecoding(ports, drafts, caller));
+      const runs = await decodeAndStore(ports, startDecoding(ports, drafts, caller));
       const choices = runs.flatMap((run) => showChoices(run, body));
       return {
         ...envelope(drafts[0]!),
@@ -103,7 +103,7 @@ function toRequests(body: CompletionBody): CompletionRequest[] {
   }));
 }
 
-const envelope = (draft: Draft) => ({
+const envelope = (draft: PreparedCompletion) => ({
   id: draft.id,
   object: 'text_completion' as const,
   created: draft.created,
@@ -115,7 +115,12 @@ const envelope = (draft: Draft) => ({
 const countCharacters = (text: string) => [...text].length;
 
 /** Tokens as this operation shows them; `from` is how many characters of the choice's text came before them. */
-function showLogprobs({ policy: { tokenizer } }: Draft, events: TokenEvent[], body: CompletionBody, from = 0) {
+function showLogprobs(
+  { policy: { tokenizer } }: PreparedCompletion,
+  events: TokenEvent[],
+  body: CompletionBody,
+  from = 0,
+) {
   if (body.logprobs == null) return null;
   const tokens = events.map((event) => tokenizer.textOf(event.tokenId));
   let offset = from;
@@ -134,7 +139,7 @@ function showLogprobs({ policy: { tokenizer } }: Draft, events: TokenEvent[], bo
   };
 }
 
-function showChoices({ draft, rows, tokens }: Run, body: CompletionBody) {
+function showChoices({ draft, rows, tokens }: CompletionResult, body: CompletionBody) {
   return rows.map((row, at) => ({
     generation_id: row.id,
     text: row.text,
@@ -143,14 +148,14 @@ function showChoices({ draft, rows, tokens }: Run, body: CompletionBody) {
   }));
 }
 
-function sumUsage(runs: Run[]) {
-  return countUsage(
+function sumUsage(runs: CompletionResult[]) {
+  return toUsage(
     runs.reduce((sum, run) => sum + run.draft.promptIds.length, 0),
     runs.flatMap((run) => run.rows).reduce((sum, row) => sum + row.token_ids.length, 0),
   );
 }
 
-function streamText(ports: Ports, drafts: Draft[], body: CompletionBody, { tenant }: Caller): Response {
+function streamText(ports: Ports, drafts: PreparedCompletion[], body: CompletionBody, { tenant }: Caller): Response {
   const abort = new AbortController();
   const usage = body.stream_options?.include_usage ? { usage: null } : {};
   const chunk = (choices: unknown[], extra: object = usage) => ({ ...envelope(drafts[0]!), choices, ...extra });
@@ -159,7 +164,7 @@ function streamText(ports: Ports, drafts: Draft[], body: CompletionBody, { tenan
     const n = body.n ?? 1;
     const sent = drafts.flatMap((draft) => draft.ids.map(() => 0));
     const shown = [...sent];
-    const runs = await finishDecoding(ports, decoding, (event, at) => {
+    const runs = await decodeAndStore(ports, decoding, (event, at) => {
       const index = at * n + event.index;
       if (event.text || body.logprobs != null) {
         const logprobs = showLogprobs(drafts[at]!, [event], body, shown[index]);

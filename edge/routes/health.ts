@@ -10,12 +10,10 @@ const health = z.object({
   status: z.enum(['ok', 'unavailable']),
   postgres: z.enum(['ok', 'unreachable']),
   policy: z.string().nullable(),
-  compute: z
-    .object({ place: z.enum(['node', 'worker', 'container', 'url', 'nowhere']), reason: z.string() })
-    .nullable(),
+  compute: z.object({ place: z.enum(['node', 'worker', 'container', 'url', 'none']), reason: z.string() }).nullable(),
 });
 
-export function addHealth(app: OpenAPIHono, { db, serving, metrics }: Ports): void {
+export function addHealth(app: OpenAPIHono, { db, getServingStatus: serving, metrics }: Ports): void {
   addOperation(
     app,
     {
@@ -45,7 +43,7 @@ export function addHealth(app: OpenAPIHono, { db, serving, metrics }: Ports): vo
         ),
         serving().catch(() => ({ policy: null, compute: null })),
       ]);
-      const able = postgres === 'ok' && policy !== null && compute?.place !== 'nowhere';
+      const able = postgres === 'ok' && policy !== null && compute?.place !== 'none';
       return context.json({ status: able ? 'ok' : 'unavailable', postgres, policy, compute }, able ? 200 : 503);
     },
   );
@@ -62,7 +60,7 @@ export function addHealth(app: OpenAPIHono, { db, serving, metrics }: Ports): vo
       responseType: 'text/plain',
     },
     async ({ context }) => {
-      const { body, type } = await metrics.text();
+      const { body, type } = await metrics.render();
       return context.body(body, 200, { 'content-type': type });
     },
   );

@@ -10,7 +10,7 @@ import {
   rollbackPolicy,
 } from '../../shared/store/registry.ts';
 import { addOperation } from '../http/operation.ts';
-import { listOf, listQuery, selectPage, toPage } from '../http/pagination.ts';
+import { listQuery, listSchema, selectPage, toPage } from '../http/pagination.ts';
 import type { Ports } from '../ports.ts';
 
 const policy = z
@@ -48,7 +48,7 @@ export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
       tag: 'Policies',
       summary: 'Lists policies',
       query: listQuery,
-      response: listOf(policy),
+      response: listSchema(policy),
     },
     async ({ query }) => {
       const rows = await selectPage(db, policies, query);

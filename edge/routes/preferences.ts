@@ -11,7 +11,7 @@ import { newId } from '../../shared/id.ts';
 import { findPreference } from '../../shared/preferences/store.ts';
 import { runOnce, type Transaction } from '../http/idempotency.ts';
 import { addOperation } from '../http/operation.ts';
-import { listOf, listQuery, selectPage, toPage } from '../http/pagination.ts';
+import { listQuery, listSchema, selectPage, toPage } from '../http/pagination.ts';
 import type { Ports } from '../ports.ts';
 import { promptSchema } from './comparisons.ts';
 import { messages } from './messages.ts';
@@ -117,7 +117,7 @@ export function addPreferences(app: OpenAPIHono, { db }: Ports): void {
       tag: 'Collect',
       summary: 'Lists preferences',
       query: listQuery,
-      response: listOf(preference),
+      response: listSchema(preference),
     },
     async ({ query }) => {
       const rows = await selectPage(db, preferences, query);

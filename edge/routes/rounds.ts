@@ -6,7 +6,7 @@ import { round_events, round_metrics, rounds } from '../../shared/database/schem
 import { AttuneError } from '../../shared/error.ts';
 import { requestRound, roundMethod } from '../../shared/round-settings.ts';
 import { addOperation } from '../http/operation.ts';
-import { listOf, listQuery, selectPage, toPage } from '../http/pagination.ts';
+import { listQuery, listSchema, selectPage, toPage } from '../http/pagination.ts';
 import { streamEvents } from '../http/sse.ts';
 import type { Ports } from '../ports.ts';
 
@@ -108,7 +108,7 @@ export function addRounds(app: OpenAPIHono, ports: Ports): void {
       tag: 'Learn',
       summary: 'Lists rounds',
       query: listQuery,
-      response: listOf(round),
+      response: listSchema(round),
     },
     async ({ query }) => {
       const rows = await selectPage(db, rounds, query);
@@ -186,7 +186,7 @@ export function addRounds(app: OpenAPIHono, ports: Ports): void {
             send(show(await find(id)), { event: 'done' });
             return;
           }
-          await ports.waitForNews(1000);
+          await ports.waitForChange(1000);
         }
       });
     },

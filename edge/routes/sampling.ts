@@ -4,7 +4,7 @@
 import { z } from '@hono/zod-openapi';
 import type { CompletionRequest } from '../generation/prepare.ts';
 
-export const MOST_CHOICES = 16;
+export const MAX_CHOICES = 16;
 
 export const samplingFields = {
   max_tokens: z.number().int().min(1).nullish(),
@@ -56,7 +56,7 @@ export const usageSchema = z.object({
   total_tokens: z.number(),
 });
 
-export function countUsage(promptTokens: number, completionTokens: number): z.output<typeof usageSchema> {
+export function toUsage(promptTokens: number, completionTokens: number): z.output<typeof usageSchema> {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,

@@ -5,9 +5,9 @@ import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { generations } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { addOperation } from '../http/operation.ts';
-import { listOf, listQuery, selectPage, toPage } from '../http/pagination.ts';
+import { listQuery, listSchema, selectPage, toPage } from '../http/pagination.ts';
 import type { Ports } from '../ports.ts';
-import { chatCompletion, showCompletion } from './chat.ts';
+import { chatCompletion, toChatCompletion } from './chat.ts';
 
 /** A side of a comparison names its policy, so it stays hidden until somebody has voted. */
 const isSeen = sql`not exists (
@@ -30,7 +30,7 @@ export function addStoredChats(app: OpenAPIHono, { db }: Ports): void {
       tag: 'Generate',
       summary: 'Lists stored chat completions',
       query: listQuery,
-      response: listOf(chatCompletion),
+      response: listSchema(chatCompletion),
     },
     async ({ query }) => {
       const firsts = await selectPage(
@@ -41,7 +41,7 @@ export function addStoredChats(app: OpenAPIHono, { db }: Ports): void {
       );
       const rows = await selectChoices(firsts.map((row) => row.id));
       const choices = Map.groupBy(rows, (row) => row.completion_id);
-      return toPage(firsts, query.limit, (row) => showCompletion(choices.get(row.id)!));
+      return toPage(firsts, query.limit, (row) => toChatCompletion(choices.get(row.id)!));
     },
   );
 
@@ -62,7 +62,7 @@ export function addStoredChats(app: OpenAPIHono, { db }: Ports): void {
           param: 'id',
           code: 'not_found',
         });
-      return showCompletion(rows);
+      return toChatCompletion(rows);
     },
   );
 }

@@ -275,7 +275,7 @@ export const answer_counts = pgTable(
     method: text().notNull(),
     route: text().notNull(),
     status: integer().notNull(),
-    /** place of the bucket in edge/metrics/http-buckets.ts; the one after the last has what took longer */
+    /** place of the bucket in edge/metrics/definitions.ts; the one after the last has what took longer */
     bucket: integer().notNull(),
     count: bigint({ mode: 'number' }).notNull(),
     seconds: doublePrecision().notNull(),

@@ -6,7 +6,7 @@ import type { TokenEvent } from '../engine/inference.ts';
 const encoder = new TextEncoder();
 
 /** One entry per token: its text, bytes, log-probability and the most likely alternatives. */
-export function describeTokens(tokenizer: Tokenizer, events: TokenEvent[]) {
+export function toTokenLogprobs(tokenizer: Tokenizer, events: TokenEvent[]) {
   const show = (tokenId: number, logprob: number) => {
     const token = tokenizer.textOf(tokenId);
     return { token, logprob, bytes: [...encoder.encode(token)] };

@@ -8,17 +8,17 @@ import { type Deadline, openDeadline } from '../http/deadline.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import type { Draft } from './prepare.ts';
+import type { PreparedCompletion } from './prepare.ts';
 
 export type GenerationRow = typeof generations.$inferInsert;
-export type Decoding = { drafts: Draft[]; events: AsyncIterable<GenerationEvent>[]; deadline: Deadline };
-export type Run = { draft: Draft; rows: GenerationRow[]; tokens: TokenEvent[][] };
+export type Decoding = { drafts: PreparedCompletion[]; events: AsyncIterable<GenerationEvent>[]; deadline: Deadline };
+export type CompletionResult = { draft: PreparedCompletion; rows: GenerationRow[]; tokens: TokenEvent[][] };
 
 /** Told of each token, and which of the drafts it belongs to. */
-export type Listen = (event: TokenEvent, draft: number) => void;
+export type TokenListener = (event: TokenEvent, draft: number) => void;
 
 /** Throws where one draft finds no room in the queue: before a stream's first byte, so with its status. */
-export function startDecoding({ settings }: Ports, drafts: Draft[], { tenant, signal }: Caller): Decoding {
+export function startDecoding({ settings }: Ports, drafts: PreparedCompletion[], { tenant, signal }: Caller): Decoding {
   const deadline = openDeadline(settings.REQUEST_TIMEOUT, signal);
   try {
     const events = drafts.map(({ policy, promptIds, sharedLength, sampling, ids }) =>
@@ -32,8 +32,12 @@ export function startDecoding({ settings }: Ports, drafts: Draft[], { tenant, si
 }
 
 /** Follows every choice to its end and stores what came; throws where the client or the time ended it. */
-export async function finishDecoding(ports: Ports, decoding: Decoding, listen?: Listen): Promise<Run[]> {
-  const { runs, interruption } = await followDecoding(decoding, listen);
+export async function decodeAndStore(
+  ports: Ports,
+  decoding: Decoding,
+  listen?: TokenListener,
+): Promise<CompletionResult[]> {
+  const { runs, interruption } = await decode(decoding, listen);
   // What was asked to be stored of an interrupted request is kept where there is anything.
   const rows = runs
     .filter(({ draft }) => draft.request.store)
@@ -45,10 +49,10 @@ export async function finishDecoding(ports: Ports, decoding: Decoding, listen?: 
 }
 
 /** Follows every choice to its end, and says what interrupted them, if anything did. */
-export async function followDecoding(
+export async function decode(
   { drafts, events, deadline }: Decoding,
-  listen: Listen = () => {},
-): Promise<{ runs: Run[]; interruption: AttuneError | null }> {
+  listen: TokenListener = () => {},
+): Promise<{ runs: CompletionResult[]; interruption: AttuneError | null }> {
   try {
     const runs = await Promise.all(drafts.map((draft, at) => follow(draft, events[at]!, (event) => listen(event, at))));
     return { runs, interruption: explainInterruption(runs, deadline) };
@@ -68,10 +72,10 @@ export async function storeGenerations(db: Ports['db'] | Transaction, rows: Gene
  * is shown and what is stored both have U+FFFD in its place; the token ids tell.
  */
 async function follow(
-  draft: Draft,
+  draft: PreparedCompletion,
   events: AsyncIterable<GenerationEvent>,
   onToken: (event: TokenEvent) => void,
-): Promise<Run> {
+): Promise<CompletionResult> {
   const finished = new Map<number, FinishEvent>();
   const tokens: TokenEvent[][] = draft.ids.map(() => []);
   for await (const event of events) {
@@ -90,7 +94,7 @@ async function follow(
   return { draft, rows, tokens };
 }
 
-function toRow(draft: Draft, id: string, choice: number, finish: FinishEvent): GenerationRow {
+function toRow(draft: PreparedCompletion, id: string, choice: number, finish: FinishEvent): GenerationRow {
   const { request, policy, promptIds, sampling } = draft;
   return {
     id,
@@ -113,7 +117,7 @@ function toRow(draft: Draft, id: string, choice: number, finish: FinishEvent): G
   };
 }
 
-function explainInterruption(runs: Run[], deadline: Deadline): AttuneError | null {
+function explainInterruption(runs: CompletionResult[], deadline: Deadline): AttuneError | null {
   const rows = runs.flatMap((run) => run.rows);
   if (rows.every((row) => row.finish_reason !== 'cancelled')) return null;
   if (!deadline.hasPassed())
