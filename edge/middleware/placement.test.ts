@@ -10,7 +10,7 @@ import { placeOperations } from './placement.ts';
 function openApp(placed: Placement & { response?: Response }) {
   const app = new OpenAPIHono();
   app.onError((error, context) => toErrorResponse(context, error));
-  placeOperations(app, { place: async () => placed } as unknown as Ports);
+  placeOperations(app, { placeRequest: async () => placed } as unknown as Ports);
   app.post('/v1/completions', () => streamEvents(new AbortController(), async (send) => send('[DONE]')));
   app.post('/v1/comparisons', () => {
     throw new AttuneError('no', { status: 409 });
