@@ -28,7 +28,9 @@ Examples:
 
 Settings are environment variables:
 ${describeSettings()
-  .map((setting) => `  ${setting.name.padEnd(17)} ${setting.meaning}${setting.default ? ` (${setting.default})` : ''}`)
+  .map(
+    (setting) => `  ${setting.name.padEnd(17)} ${setting.description}${setting.default ? ` (${setting.default})` : ''}`,
+  )
   .join('\n')}
 `,
   );

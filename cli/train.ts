@@ -5,9 +5,9 @@ import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { connect } from '../shared/database/connect.ts';
 import { AttuneError } from '../shared/error.ts';
+import { isObjectiveModule } from '../shared/hyperparameters.ts';
 import { untilStopped } from '../shared/program.ts';
 import { openPolicies } from '../shared/store/local-store.ts';
-import { isModule } from '../trainer/divergence.ts';
 import { startTrainer, trainDue, trainOnce, type Watch } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';
 import { Interruption, type RoundRow } from '../trainer/stages/log.ts';
@@ -67,7 +67,7 @@ function toEnvironment(options: Options): Record<string, string> {
   const told = given.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)] as const]));
   const environment = Object.fromEntries(told);
   // Another trainer, with another working directory, may be the one that runs the round.
-  if (environment.OBJECTIVE && isModule(environment.OBJECTIVE))
+  if (environment.OBJECTIVE && isObjectiveModule(environment.OBJECTIVE))
     environment.OBJECTIVE = path.resolve(environment.OBJECTIVE);
   return environment;
 }

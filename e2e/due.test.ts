@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { requestRound } from '../shared/round-settings.ts';
+import { requestRound } from '../shared/rounds/schedule.ts';
 import { setStage } from './stage.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));

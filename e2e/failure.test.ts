@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { eq } from 'drizzle-orm';
 import { preferences, round_events, rounds } from '../shared/database/schema.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
-import { requestRound } from '../shared/round-settings.ts';
+import { requestRound } from '../shared/rounds/schedule.ts';
 import { policiesFolder } from '../shared/store/local-store.ts';
 import { activatePolicy, activePolicyId } from '../shared/store/registry.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';

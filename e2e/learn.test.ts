@@ -8,8 +8,8 @@ import { desc, eq, inArray } from 'drizzle-orm';
 import { policies, preferences, reference_logps, round_pairs, rounds } from '../shared/database/schema.ts';
 import { readManifest } from '../shared/package/files.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
-import { askIfDue, countNewPairs } from '../shared/round-schedule.ts';
-import { requestRound } from '../shared/round-settings.ts';
+import { countNewPairs } from '../shared/rounds/pairs.ts';
+import { requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
 import { activePolicyId } from '../shared/store/registry.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { isHeldOut } from '../trainer/data/pairs.ts';
@@ -177,10 +177,10 @@ test('two trainers on one database run one round at a time', async () => {
 
 test('the schedule asks for a round only where enough new pairs have come', async () => {
   const queued = () => db.$count(rounds, eq(rounds.trigger, 'schedule'));
-  await askIfDue(db, { ...stage.settings, TRAIN_MIN_PAIRS: 1000 });
+  await requestRoundIfDue(db, { ...stage.settings, TRAIN_MIN_PAIRS: 1000 });
   assert.equal(await queued(), 0);
   await collect(20, 'Round five');
-  await askIfDue(db, stage.settings);
+  await requestRoundIfDue(db, stage.settings);
   assert.equal(await queued(), 1);
   const [row] = await db.select().from(rounds).where(eq(rounds.trigger, 'schedule'));
   assert.equal((await ended(row!.id)).status, 'succeeded');
@@ -205,12 +205,12 @@ test('a scheduled round that failed is not asked for again on the same pairs', a
   const scheduled = () => db.$count(rounds, eq(rounds.trigger, 'schedule'));
   const before = await scheduled();
   await collect(20, 'Round six');
-  await askIfDue(db, stage.settings);
+  await requestRoundIfDue(db, stage.settings);
   const [row] = await db.select().from(rounds).where(eq(rounds.trigger, 'schedule')).orderBy(desc(rounds.id)).limit(1);
   assert.equal((await ended(row!.id)).status, 'failed');
-  await askIfDue(db, stage.settings);
+  await requestRoundIfDue(db, stage.settings);
   assert.equal(await scheduled(), before + 1);
   await collect(1, 'Round seven');
-  await askIfDue(db, stage.settings);
+  await requestRoundIfDue(db, stage.settings);
   assert.equal(await scheduled(), before + 2);
 });

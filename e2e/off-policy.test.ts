@@ -7,7 +7,7 @@ import { after, test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { round_events, rounds } from '../shared/database/schema.ts';
 import { readManifest } from '../shared/package/files.ts';
-import { requestRound } from '../shared/round-settings.ts';
+import { requestRound } from '../shared/rounds/schedule.ts';
 import { readSettings } from '../shared/settings.ts';
 import { startTrainer } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';

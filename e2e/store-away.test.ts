@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { rounds } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
-import { requestRound } from '../shared/round-settings.ts';
+import { requestRound } from '../shared/rounds/schedule.ts';
 import { runNext } from '../trainer/main.ts';
 import { setStage } from './stage.ts';
 

@@ -35,5 +35,5 @@ test('several API keys are separated by commas', () => {
 });
 
 test('every setting is described for --help', () => {
-  for (const { name, meaning } of describeSettings()) assert.notEqual(meaning, '', name);
+  for (const { name, description } of describeSettings()) assert.notEqual(description, '', name);
 });

@@ -9,8 +9,8 @@ import { type Connection, connect, type Database, isUnreachable } from '../share
 import { LOCKS, tryLock } from '../shared/database/lock.ts';
 import { round_events, rounds } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
-import { askIfDue } from '../shared/round-schedule.ts';
-import { completeRoundSettings, requestRound } from '../shared/round-settings.ts';
+import { requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
+import { completeRoundSettings } from '../shared/rounds/settings.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openPolicies } from '../shared/store/local-store.ts';
 import { isStoreAway } from '../shared/store/store.ts';
@@ -41,7 +41,7 @@ export async function startTrainer(settings: Settings, databaseUrl: string, watc
   await boss.start();
   await boss.createQueue(QUEUE);
   await boss.schedule(QUEUE, settings.TRAIN_SCHEDULE, {}, { tz: 'UTC' });
-  await boss.work(QUEUE, () => askIfDue(connection.db, settings));
+  await boss.work(QUEUE, () => requestRoundIfDue(connection.db, settings));
 
   let closed = false;
   let wake = () => {};
@@ -100,7 +100,7 @@ export async function trainDue(settings: Settings, databaseUrl: string, watch: W
   const { db } = connection;
   try {
     const workshop = await openWorkshop(settings);
-    await askIfDue(db, settings);
+    await requestRoundIfDue(db, settings);
     const seen = new Set<string>();
     do {
       for (const { id } of await db.select().from(rounds).where(inArray(rounds.status, OPEN))) seen.add(id);

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { eq } from 'drizzle-orm';
 import { policies } from '../shared/database/schema.ts';
 import { publishPolicy } from '../shared/publish/publish.ts';
-import { completeRoundSettings, type RoundRequest } from '../shared/round-settings.ts';
+import { completeRoundSettings, type RoundRequest } from '../shared/rounds/settings.ts';
 import { activatePolicy, activePolicyId } from '../shared/store/registry.ts';
 import { recordPairs, type Selected } from './data/pairs.ts';
 import type { Engine, TrainPair } from './engine/engine.ts';

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { completeRoundSettings, type RoundSettings } from '../shared/round-settings.ts';
+import { completeRoundSettings, type RoundSettings } from '../shared/rounds/settings.ts';
 import { readSettings } from '../shared/settings.ts';
 import { tinyArchitecture, tinyWeights } from '../testing/tiny-checkpoint.ts';
 import type { Engine, TrainPair } from './engine/engine.ts';

@@ -3,7 +3,7 @@
 // machine, whether it was killed or not.
 import { AttuneError } from '../shared/error.ts';
 import { hashContent } from '../shared/hash.ts';
-import type { RoundSettings } from '../shared/round-settings.ts';
+import type { RoundSettings } from '../shared/rounds/settings.ts';
 import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
 import { openCheckpoint, type Place } from './stages/checkpoint.ts';
 import { Interruption, type RoundRecord } from './stages/log.ts';

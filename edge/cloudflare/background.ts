@@ -5,7 +5,7 @@ import type { Message, MessageBatch, Queue } from '@cloudflare/workers-types';
 import { CronExpressionParser } from 'cron-parser';
 import { z } from 'zod';
 import type { Database } from '../../shared/database/connect.ts';
-import { askIfDue } from '../../shared/round-schedule.ts';
+import { requestRoundIfDue } from '../../shared/rounds/schedule.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { deliver, findDue, takeEvent } from '../../shared/webhooks/delivery.ts';
 import { readTarget, type Target } from '../../shared/webhooks/target.ts';
@@ -53,7 +53,7 @@ export async function runScheduled(
   now: Date,
 ): Promise<void> {
   const parts = [
-    isScheduledMinute(settings.TRAIN_SCHEDULE, now) ? askIfDue(db, settings) : null,
+    isScheduledMinute(settings.TRAIN_SCHEDULE, now) ? requestRoundIfDue(db, settings) : null,
     readTarget(settings) ? enqueueDueWebhooks(db, queue) : null,
     forgetBatches(db),
   ];

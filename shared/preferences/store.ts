@@ -5,6 +5,7 @@ import type { Database } from '../database/connect.ts';
 import { preferences } from '../database/schema.ts';
 import { hashContent } from '../hash.ts';
 import { newId } from '../id.ts';
+import { countNewPairs } from '../rounds/pairs.ts';
 import { writePreference } from './export.ts';
 import { readPreferences } from './import.ts';
 import type { Message, PreferenceRecord } from './record.ts';
@@ -118,15 +119,9 @@ export async function countPreferences(db: Database) {
       ]),
     );
   const [raters] = await db.select({ n: sql<number>`count(distinct ${preferences.rater})::int` }).from(preferences);
-  const [unused] = await db
-    .select({ n: count() })
-    .from(preferences)
-    .where(
-      sql`${preferences.choice} in ('a', 'b') and not exists (select 1 from round_pairs where preference_id = ${preferences.id})`,
-    );
   return {
     total: await db.$count(preferences),
-    pairs_not_yet_seen: unused?.n ?? 0,
+    pairs_not_yet_seen: await countNewPairs(db),
     raters: raters?.n ?? 0,
     by_choice: await by(preferences.choice),
     by_source: await by(preferences.source),

@@ -1,12 +1,12 @@
 // Which pairs a round learns from: those no finished round has used, a replay of older ones, and the held-out ones.
 // Held-out is decided by a hash of the prompt alone, so a prompt that was ever held out is never trained on.
 
-import { and, desc, eq, inArray, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { generations, type Prompt, preferences, round_pairs } from '../../shared/database/schema.ts';
 import { PLAIN } from '../../shared/decoder/sampling.ts';
 import { hashContent } from '../../shared/hash.ts';
-import { isStrict, wasUsed } from '../../shared/round-schedule.ts';
+import { isNewPair, isStrictPreference, isUsedPair } from '../../shared/rounds/pairs.ts';
 import type { Settings } from '../../shared/settings.ts';
 
 /** A preference with what its two sides are made of. */
@@ -80,7 +80,7 @@ async function findCandidates(db: Database, most: number): Promise<(Candidate & 
     db
       .select()
       .from(preferences)
-      .where(and(isStrict, used ? wasUsed : sql`not ${wasUsed}`))
+      .where(used ? and(isStrictPreference, isUsedPair) : isNewPair)
       .orderBy(desc(preferences.id))
       .limit(limit);
   // Apart, so that a backlog is worked through however many pairs were used before it.

@@ -1,6 +1,6 @@
 // A round under way: what all of its stages share.
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
-import type { RoundSettings } from '../../shared/round-settings.ts';
+import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import { describeModule, isModule } from '../divergence.ts';
 import type { Engine } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-engine.ts';

@@ -1,7 +1,7 @@
 // What a round would do with the pairs at hand, told without doing any of it.
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { completeRoundSettings, type RoundSettings } from '../../shared/round-settings.ts';
+import { completeRoundSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
 import { isModule } from '../divergence.ts';
 import { chooseMicroBatch, estimateParameters, memoryBudget } from '../engine/memory-estimate.ts';
 import { explainEngine } from '../engine/select-device.ts';

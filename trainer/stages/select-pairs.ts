@@ -5,7 +5,7 @@ import { digestList } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { readManifest } from '../../shared/package/files.ts';
-import type { RoundSettings } from '../../shared/round-settings.ts';
+import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
 import type { PolicyShelf } from '../../shared/store/local-store.ts';
 import { activePolicyId, findPolicy, type PolicyRow } from '../../shared/store/registry.ts';

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
-import { openBareDatabase } from '../testing/database.ts';
-import { connect } from './database/connect.ts';
-import { preferences, rounds } from './database/schema.ts';
-import { newId } from './id.ts';
-import { askIfDue, countNewPairs } from './round-schedule.ts';
+import { openBareDatabase } from '../../testing/database.ts';
+import { connect } from '../database/connect.ts';
+import { preferences, rounds } from '../database/schema.ts';
+import { newId } from '../id.ts';
+import { countNewPairs } from './pairs.ts';
+import { requestRoundIfDue } from './schedule.ts';
 
 const { db, url } = await openBareDatabase();
 const settings = { TRAIN_MIN_PAIRS: 10 };
@@ -32,7 +33,7 @@ async function askTenTimes(): Promise<void> {
   const connections = Array.from({ length: 10 }, () => connect(url, { max: 2 }));
   // Connected before, so that nobody comes late.
   await Promise.all(connections.map(({ sql }) => sql`select 1`));
-  await Promise.all(connections.map((connection) => askIfDue(connection.db, settings)));
+  await Promise.all(connections.map((connection) => requestRoundIfDue(connection.db, settings)));
   await Promise.all(connections.map((connection) => connection.close()));
 }
 

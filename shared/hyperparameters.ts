@@ -1,0 +1,108 @@
+// The hyperparameters of a round: one table of name, bounds, default and description. The environment variables
+// (LEARNING_RATE for learning_rate; shared/settings.ts), the body of POST /v1/rounds and the settings that a round
+// stores (shared/rounds/settings.ts) are derived from it. The names follow TRL where it has the same parameter.
+
+import { z } from 'zod';
+
+export const OBJECTIVES = ['lsif', 'ukl', 'bce', 'dpo', 'sft'] as const;
+/** The projections of a decoder layer that can have an adapter, by the last part of their names. */
+export const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+
+const integer = (min: number) => z.number().int().min(min);
+const positive = z.number().positive();
+const fraction = z.number().min(0).max(1);
+
+/** Whether an objective is the path of a module with a custom divergence (trainer/divergence.ts). */
+export function isObjectiveModule(objective: string): boolean {
+  return /\.[cm]?[jt]s$/.test(objective);
+}
+
+export const hyperparameters = z.object({
+  effort: z
+    .number()
+    .min(0.1)
+    .max(100)
+    .default(1)
+    .describe('scales the pairs, epochs, evaluations and samples of a round, where these are not set'),
+  objective: z
+    .string()
+    .refine(
+      (name) => (OBJECTIVES as readonly string[]).includes(name) || isObjectiveModule(name),
+      `give one of ${OBJECTIVES.join(', ')}, or the path of a .ts or .js file with a convex h`,
+    )
+    .default('lsif')
+    .describe(`loss: ${OBJECTIVES.join(', ')}, or the path of a module with a convex h`),
+  reduction: z
+    .enum(['mean', 'sum'])
+    .default('mean')
+    .describe('how the log-ratios of tokens are reduced to that of a response'),
+  negatives: z
+    .enum(['rejected', 'both'])
+    .default('rejected')
+    .describe('responses that stand for samples of the reference'),
+  beta: positive.default(0.1).describe('β of dpo'),
+  weighting: z
+    .enum(['none', 'importance'])
+    .default('none')
+    .describe('importance: weights each negative by its likelihood under the reference over that under its sampler'),
+  weight_cap: z
+    .number()
+    .min(1)
+    .default(2)
+    .describe('largest importance weight; the weights average 1, so 1 turns them off'),
+  max_staleness: integer(0)
+    .nullable()
+    .default(null)
+    .describe('leaves out pairs sampled more than this many policies before the active one; default: no limit'),
+  learning_rate: positive.max(1).default(2e-5).describe('peak learning rate'),
+  lr_schedule: z.enum(['cosine', 'constant']).default('cosine').describe('learning rate after the warm-up'),
+  warm_up: fraction.default(0.1).describe('fraction of the steps over which the learning rate rises'),
+  weight_decay: fraction.default(0).describe('decoupled weight decay of matrices'),
+  max_grad_norm: positive.default(1).describe('gradients with a larger norm are clipped to it'),
+  batch_pairs: integer(1).max(1024).default(8).describe('pairs per optimizer step'),
+  epochs: integer(1)
+    .max(100)
+    .nullable()
+    .default(null)
+    .describe('passes over the training pairs; default: EFFORT, rounded'),
+  early_stopping: integer(0)
+    .default(3)
+    .describe('stops after this many evaluations without a better held-out loss; 0: never'),
+  max_length: integer(2)
+    .nullable()
+    .default(null)
+    .describe('tokens of a prompt with its response; default: the context length'),
+  max_prompt_length: integer(1)
+    .nullable()
+    .default(null)
+    .describe('tokens of a prompt, which is truncated from the left; default: no limit'),
+  lora_rank: integer(0).default(0).describe('trains low-rank adapters of this rank; 0: all weights'),
+  lora_alpha: positive
+    .nullable()
+    .default(null)
+    .describe('α of the adapters, which are scaled by α/rank; default: twice the rank'),
+  lora_targets: z
+    .array(z.enum(LORA_TARGETS))
+    .min(1)
+    .default([...LORA_TARGETS])
+    .describe('projections that get an adapter, separated by commas'),
+  gate_kl: positive.default(50).describe('gate: KL to the reference in nats per response, at most'),
+  gate_chosen_drop: z
+    .number()
+    .min(0)
+    .default(0.3)
+    .describe('gate: drop of the log-probability of chosen responses in nats per token, at most'),
+  gate_length: z.number().min(1).default(1.5).describe('gate: factor by which responses may become longer or shorter'),
+  gate_repetition: fraction.default(0.1).describe('gate: growth of the share of repeated 4-grams, at most'),
+  seed: integer(0).default(0).describe('seed of the order of pairs, the adapters and the samples'),
+});
+
+/** `null`: no limit, or derived from another one. */
+export type Hyperparameters = z.output<typeof hyperparameters>;
+
+/** A hyperparameter's schema without its default and without null. */
+export function unwrapSchema(schema: z.ZodType): z.ZodType {
+  return schema instanceof z.ZodDefault || schema instanceof z.ZodNullable
+    ? unwrapSchema(schema.unwrap() as z.ZodType)
+    : schema;
+}

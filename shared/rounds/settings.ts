@@ -1,0 +1,42 @@
+// The settings of a round, as the API, the command line and the trainer read them. The shape follows OpenAI's
+// fine-tuning jobs: `method: {type: "dil", dil: {…}}`.
+
+import { z } from 'zod';
+import { type Hyperparameters, hyperparameters, OBJECTIVES, unwrapSchema } from '../hyperparameters.ts';
+import type { Settings } from '../settings.ts';
+
+/** A complete request, or the part of the hyperparameters that it overrides. */
+export type RoundRequest = Partial<Hyperparameters>;
+
+/** Complete. `null`: no limit. */
+export type RoundSettings = Hyperparameters & { epochs: number; lora_alpha: number };
+
+const names = Object.keys(hyperparameters.shape) as (keyof Hyperparameters)[];
+
+/** What the API accepts: a custom objective is code, so only the trainer's own settings may name one. */
+export const roundMethod = z.strictObject({
+  type: z.literal('dil'),
+  dil: z
+    .strictObject({
+      ...Object.fromEntries(names.map((name) => [name, unwrapSchema(hyperparameters.shape[name]).optional()])),
+      objective: z.enum(OBJECTIVES).optional(),
+      lora_rank: z.number().int().min(0).max(1024).optional(),
+    })
+    .optional() as unknown as z.ZodOptional<z.ZodType<RoundRequest>>,
+});
+
+/** Completes a request by the settings of the trainer's process, and derives what neither sets. */
+export function completeRoundSettings(request: RoundRequest, settings: Settings): RoundSettings {
+  const values = Object.fromEntries(
+    names.map((name) => [name, request[name] === undefined ? settings[toVariable(name)] : request[name]]),
+  ) as Hyperparameters;
+  return {
+    ...values,
+    epochs: values.epochs ?? Math.max(1, Math.round(values.effort)),
+    lora_alpha: values.lora_alpha ?? 2 * values.lora_rank,
+  };
+}
+
+function toVariable<Name extends string>(name: Name): Uppercase<Name> {
+  return name.toUpperCase() as Uppercase<Name>;
+}
