@@ -6,8 +6,8 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { orStopped } from '../shared/program.ts';
 import { runDemo } from '../tools/demo/demo.ts';
-import { returnFreedMemory } from './allocator.ts';
-import { startEverything } from './start.ts';
+import { restartWithMallocEnv } from './malloc.ts';
+import { startAttune } from './start.ts';
 
 export function addDemo(program: Command): void {
   program
@@ -27,7 +27,7 @@ export function addDemo(program: Command): void {
       if (options.url)
         await runDemo({ url: options.url, apiKey: process.env.API_KEY?.split(',')[0], out: options.out, log });
       else {
-        returnFreedMemory();
+        restartWithMallocEnv();
         await withOwnAttune((url) => runDemo({ url, out: options.out, log }));
       }
       process.exit(0);
@@ -49,7 +49,7 @@ async function withOwnAttune(work: (url: string) => Promise<void>): Promise<void
       // The gate wants to be sure, and a demo has few pairs: a third of them is enough for that.
       TRAIN_HELD_OUT: '0.33',
     };
-    const everything = await startEverything(env, (line) => console.log(`attune: ${line}`), 'ignore');
+    const everything = await startAttune(env, (line) => console.log(`attune: ${line}`), 'ignore');
     try {
       await orStopped(work(everything.url));
     } finally {

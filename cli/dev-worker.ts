@@ -8,11 +8,11 @@ import type { Command } from 'commander';
 import { AttuneError } from '../shared/error.ts';
 import { untilStopped } from '../shared/program.ts';
 import { describeSettings, type Settings } from '../shared/settings.ts';
-import { returnFreedMemory } from './allocator.ts';
-import type { Companion } from './companion.ts';
-import { keepBucket } from './local-bucket.ts';
-import { openRoom } from './room.ts';
-import { startEverything } from './start.ts';
+import { startBucketSync } from './bucket-sync.ts';
+import type { ChildProgram } from './child-program.ts';
+import { openContext } from './context.ts';
+import { restartWithMallocEnv } from './malloc.ts';
+import { startAttune } from './start.ts';
 import { startWrangler } from './wrangler.ts';
 
 export function addDevWorker(program: Command): void {
@@ -28,29 +28,35 @@ export function addDevWorker(program: Command): void {
 }
 
 /** Milliseconds in which the Worker is built. */
-const PATIENCE = 30_000;
+const READY_TIMEOUT_MS = 30_000;
 
-const say = (line: string) => console.log(`attune: ${line}`);
+const log = (line: string) => console.log(`attune: ${line}`);
 
 async function devWorker(): Promise<void> {
-  returnFreedMemory();
+  restartWithMallocEnv();
   const stopped = untilStopped();
   const hurry = new AbortController();
   void stopped.then((signal) => hurry.abort(new AttuneError(`stopped (${signal})`)));
   const worker = await startWorker(process.env, hurry.signal);
-  greet(worker);
-  const deaths = worker.companions.map(async ({ name, ended }) => ({ name, how: await ended }));
+  printBanner(worker);
+  const deaths = worker.programs.map(async ({ name, ended }) => ({ name, how: await ended }));
   const end = await Promise.race([stopped, ...deaths]);
   const isAsked = typeof end === 'string';
-  say(isAsked ? `stopping (${end})` : `${end.name} ended by itself (${end.how}); stopping what else runs`);
+  log(isAsked ? `stopping (${end})` : `${end.name} ended by itself (${end.how}); stopping what else runs`);
   await worker.stop();
-  say('stopped');
+  log('stopped');
   process.exit(isAsked ? 0 : 1);
 }
 
-type Running = { url: string; nodeUrl: string; settings: Settings; companions: Companion[]; stop(): Promise<void> };
+type RunningWorker = {
+  url: string;
+  nodeUrl: string;
+  settings: Settings;
+  programs: ChildProgram[];
+  stop(): Promise<void>;
+};
 
-async function startWorker(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<Running> {
+async function startWorker(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<RunningWorker> {
   // What was opened, in order; it is put away from the last to the first.
   const opened: (() => Promise<void>)[] = [];
   const open = (close: () => Promise<void>) => {
@@ -61,16 +67,16 @@ async function startWorker(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise
     for (const close of opened.splice(0).reverse()) await close();
   };
   try {
-    const room = await openRoom(say, env);
-    open(room.leave);
+    const room = await openContext(log, env);
+    open(room.close);
     const { settings, databaseUrl } = room;
     const port = await findPort(settings);
     // Behind the Worker: on the loopback, with the same keys.
     const behind = { ...env, DATABASE_URL: databaseUrl, HOST: '127.0.0.1', PORT: '0' };
-    const everything = await startEverything(behind, say);
+    const everything = await startAttune(behind, log);
     open(everything.stop);
     const state = path.resolve(settings.ATTUNE_HOME, 'worker');
-    const bucket = await keepBucket(state, databaseUrl, env);
+    const bucket = await startBucketSync(state, databaseUrl, env);
     open(bucket.stop);
     const inference = settings.INFERENCE_URL ?? everything.url;
     const wrangler = await startWrangler({
@@ -79,13 +85,13 @@ async function startWorker(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise
       state,
       databaseUrl,
       // openRoom lets no other address than the loopback's do without a key.
-      variables: { ...settingsOf(env), LOOPBACK: String(!settings.API_KEY), INFERENCE_URL: inference },
+      variables: { ...workerVariables(env), LOOPBACK: String(!settings.API_KEY), INFERENCE_URL: inference },
     });
     open(wrangler.stop);
     const host = settings.HOST.includes(':') ? `[${settings.HOST}]` : settings.HOST;
     const url = `http://${host}:${port}`;
-    await answering(url, signal);
-    return { url, nodeUrl: inference, settings, companions: [bucket, wrangler], stop };
+    await waitUntilReady(url, signal);
+    return { url, nodeUrl: inference, settings, programs: [bucket, wrangler], stop };
   } catch (error) {
     await stop();
     throw error;
@@ -93,14 +99,14 @@ async function startWorker(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise
 }
 
 /** What only the processes of this machine need, or is the Worker's own. */
-const NOT_HANDED_ON = /^(HOST|PORT|ATTUNE_HOME|DATABASE_URL|POLICY_STORE|AWS_\w+|INFERENCE_URL)$/;
+const EXCLUDED_VARIABLES = /^(HOST|PORT|ATTUNE_HOME|DATABASE_URL|POLICY_STORE|AWS_\w+|INFERENCE_URL)$/;
 
-function settingsOf(env: NodeJS.ProcessEnv): Record<string, string> {
+function workerVariables(env: NodeJS.ProcessEnv): Record<string, string> {
   const names = describeSettings().map(({ name }) => name);
   return Object.fromEntries(
     names.flatMap((name) => {
       const value = env[name];
-      return value && !NOT_HANDED_ON.test(name) ? [[name, value]] : [];
+      return value && !EXCLUDED_VARIABLES.test(name) ? [[name, value]] : [];
     }),
   );
 }
@@ -121,8 +127,8 @@ function findPort({ HOST, PORT }: Settings): Promise<number> {
 }
 
 /** wrangler calls itself ready before it has built the Worker, and where it cannot. */
-async function answering(url: string, signal: AbortSignal): Promise<void> {
-  for (const ends = performance.now() + PATIENCE; performance.now() < ends; ) {
+async function waitUntilReady(url: string, signal: AbortSignal): Promise<void> {
+  for (const ends = performance.now() + READY_TIMEOUT_MS; performance.now() < ends; ) {
     const alive = await fetch(`${url}/status`, { signal: AbortSignal.timeout(5000) }).catch(() => null);
     await alive?.body?.cancel();
     if (alive) return;
@@ -134,7 +140,7 @@ async function answering(url: string, signal: AbortSignal): Promise<void> {
   });
 }
 
-function greet({ url, nodeUrl, settings }: Running): void {
+function printBanner({ url, nodeUrl, settings }: RunningWorker): void {
   const key = settings.API_KEY ? ` -H "authorization: Bearer \${API_KEY%%,*}"` : '';
   const most = (settings.WORKER_POLICY_BYTES / 2 ** 20).toFixed(1);
   console.log(`

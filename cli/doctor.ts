@@ -14,7 +14,7 @@ import { policiesFolder } from '../shared/store/local-store.ts';
 import { findAddon, probeAddon } from '../trainer/engine/devices/tensorflow/addon.ts';
 import { describeProvider } from '../trainer/engine/execution-provider.ts';
 import { explainEngine } from '../trainer/engine/select-device.ts';
-import { openRoom } from './room.ts';
+import { openContext } from './context.ts';
 
 const require = createRequire(import.meta.url);
 
@@ -58,14 +58,14 @@ const CONTINUATION = `\n${' '.repeat(13)}`;
 const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 async function describePostgres(): Promise<string> {
-  const room = await openRoom();
+  const room = await openContext();
   try {
     const connection = connect(room.databaseUrl, { max: 1 });
     const [row] = await connection.sql`show server_version`;
     await connection.close();
     return `${row?.server_version} ${room.settings.DATABASE_URL ? 'from DATABASE_URL' : `embedded, in ${room.settings.ATTUNE_HOME}, because DATABASE_URL is not set`}`;
   } finally {
-    await room.leave();
+    await room.close();
   }
 }
 

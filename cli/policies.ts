@@ -16,7 +16,7 @@ import { openRemoteStore } from '../shared/store/configured-store.ts';
 import { sendPackage } from '../shared/store/copy-package.ts';
 import { type PolicyShelf, policiesFolder } from '../shared/store/local-store.ts';
 import { activatePolicy, activePolicyId, findPolicy, rollbackPolicy } from '../shared/store/registry.ts';
-import { inRoom } from './room.ts';
+import { withContext } from './context.ts';
 
 export function addPolicies(program: Command): void {
   const group = program
@@ -31,7 +31,7 @@ export function addPolicies(program: Command): void {
     .command('list')
     .description('every policy, newest first; * marks the active one')
     .action(() =>
-      inRoom(async ({ db }) => {
+      withContext(async ({ db }) => {
         const active = await activePolicyId(db);
         const rows = await db.select().from(policies).orderBy(desc(policies.id));
         for (const row of rows)
@@ -54,14 +54,14 @@ export function addPolicies(program: Command): void {
       '\nExamples:\n  $ npx attune policies import ./SmolLM2-135M --promote\n  $ HF_TOKEN=… npx attune policies import hf:OWNER/NAME\n',
     )
     .action((source: string, options: { name?: string; promote?: boolean; precision?: PrecisionName }) =>
-      inRoom(async ({ db }, shelf, { settings }) => {
+      withContext(async ({ db }, shelf, { settings }) => {
         const hub = source.startsWith('hf:') ? source.slice(3) : null;
         const folder = hub ? await shelf.draft() : path.resolve(source);
         let origin: { source: string; license?: string } | undefined;
         try {
           if (hub) {
             console.log(`fetching ${hub}`);
-            const { source, license } = await fetchCheckpoint(hub, folder, { onProgress: showFetch() });
+            const { source, license } = await fetchCheckpoint(hub, folder, { onProgress: createFetchLogger() });
             origin = { source, license };
           }
           const name = options.name ?? hub ?? path.basename(folder);
@@ -70,7 +70,7 @@ export function addPolicies(program: Command): void {
           const id = await importPolicy(db, shelf, folder, name, { origin, precision, isPrecisionDemanded });
           if (options.promote) await activatePolicy(db, id, 'imported');
           console.log(`${id}${options.promote ? ' is active' : ''}`);
-          console.log(describeServing((await findPolicy(db, id)).manifest as Manifest));
+          console.log(describeAccuracy((await findPolicy(db, id)).manifest as Manifest));
         } finally {
           if (hub) await shelf.discard(folder);
         }
@@ -82,7 +82,7 @@ export function addPolicies(program: Command): void {
     .argument('<id>')
     .description('a policy’s manifest')
     .action((id: string) =>
-      inRoom(async ({ db }) => console.log(JSON.stringify((await findPolicy(db, id)).manifest, null, 2))),
+      withContext(async ({ db }) => console.log(JSON.stringify((await findPolicy(db, id)).manifest, null, 2))),
     );
 
   group
@@ -90,9 +90,9 @@ export function addPolicies(program: Command): void {
     .argument('<id>')
     .description('make a policy the active one; every edge swaps to it while it serves')
     .action((id: string) =>
-      inRoom(async ({ db }, shelf, { settings }) => {
+      withContext(async ({ db }, shelf, { settings }) => {
         await findPolicy(db, id);
-        await checkOffer(shelf, settings, id);
+        await assertAvailable(shelf, settings, id);
         await activatePolicy(db, id, 'promoted');
         console.log(`${id} is active`);
       }),
@@ -102,8 +102,8 @@ export function addPolicies(program: Command): void {
     .command('rollback')
     .description('make the previous policy the active one again')
     .action(() =>
-      inRoom(async ({ db }, shelf, { settings }) => {
-        const id = await rollbackPolicy(db, (previous) => checkOffer(shelf, settings, previous));
+      withContext(async ({ db }, shelf, { settings }) => {
+        const id = await rollbackPolicy(db, (previous) => assertAvailable(shelf, settings, previous));
         console.log(`${id} is active`);
       }),
     );
@@ -113,7 +113,7 @@ export function addPolicies(program: Command): void {
     .argument('<id...>')
     .description('copy policies of this machine to POLICY_STORE: those published before it was set')
     .action((ids: string[]) =>
-      inRoom(async ({ db }, _shelf, { settings }) => {
+      withContext(async ({ db }, _shelf, { settings }) => {
         const store = await openRemoteStore(settings);
         if (!store) throw new AttuneError('policies send: POLICY_STORE is not set; give s3://bucket/prefix');
         for (const id of ids) {
@@ -136,21 +136,21 @@ export function addPolicies(program: Command): void {
     .description('copy a policy’s package: transformers.js and any Hugging Face reader load it')
     .addHelpText('after', '\nExamples:\n  $ npx attune policies export pol_… ./copy --precision int4\n')
     .action((id: string, folder: string, options: { precision?: PrecisionName }) =>
-      inRoom(async ({ db }, shelf) => {
+      withContext(async ({ db }, shelf) => {
         await findPolicy(db, id);
         await cp(await shelf.folderOf(id), folder, { recursive: true, errorOnExist: true, force: false }).catch(
           (error: NodeJS.ErrnoException) => {
             throw new AttuneError(`policies export: ${error.message}`);
           },
         );
-        if (options.precision) console.log(describeServing(await changePrecision(folder, options.precision)));
+        if (options.precision) console.log(describeAccuracy(await changePrecision(folder, options.precision)));
         console.log(folder);
       }),
     );
 }
 
 /** Throws where the package is missing or damaged, or is on this machine alone while others look in POLICY_STORE. */
-async function checkOffer(shelf: PolicyShelf, settings: Settings, id: string): Promise<void> {
+async function assertAvailable(shelf: PolicyShelf, settings: Settings, id: string): Promise<void> {
   await shelf.folderOf(id);
   const store = await openRemoteStore(settings);
   if (!store || (await store.manifest(id))) return;
@@ -164,7 +164,7 @@ function precisionOption(description: string): Option {
 }
 
 /** row8: perplexity 2.61 on its own text (float32: 2.59), 97.8% of the likeliest tokens are float32's, KL 0.0055 */
-function describeServing({ serving: { precision, accuracy } }: Manifest): string {
+function describeAccuracy({ serving: { precision, accuracy } }: Manifest): string {
   const kept = accuracy[precision];
   if (!kept || precision === 'fp32') return `served at ${precision}`;
   return (
@@ -175,7 +175,7 @@ function describeServing({ serving: { precision, accuracy } }: Manifest): string
 }
 
 /** A line every second while a checkpoint comes in. */
-function showFetch(): (progress: FetchProgress) => void {
+function createFetchLogger(): (progress: FetchProgress) => void {
   let told = 0;
   return ({ file, loadedBytes, totalBytes }) => {
     if (Date.now() - told < 1000 && loadedBytes < totalBytes) return;

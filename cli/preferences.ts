@@ -5,7 +5,7 @@ import { open } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { AttuneError } from '../shared/error.ts';
 import { countPreferences, exportPreferences, importPreferences } from '../shared/preferences/store.ts';
-import { inRoom } from './room.ts';
+import { withContext } from './context.ts';
 
 export function addPreferences(program: Command): void {
   const group = program
@@ -21,7 +21,7 @@ export function addPreferences(program: Command): void {
     .argument('<file>', 'JSONL or JSON; - for standard input')
     .description('take preferences in the shapes of OpenAI, TRL, OpenPipe, ShareGPT or Arena')
     .action((file: string) =>
-      inRoom(async ({ db }) => {
+      withContext(async ({ db }) => {
         const source = file === '-' ? process.stdin : await openFile(file);
         let told = Date.now();
         const report = await importPreferences(db, source, ({ rows, imported }) => {
@@ -44,7 +44,7 @@ export function addPreferences(program: Command): void {
     .addOption(new Option('--format <format>', 'shape of the lines').choices(['openai', 'trl']).default('openai'))
     .description('write every strict preference as JSONL to standard output')
     .action((options: { format: 'openai' | 'trl' }) =>
-      inRoom(async ({ db }) => {
+      withContext(async ({ db }) => {
         // Whoever reads may have enough, as `head` has.
         process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
         for await (const line of exportPreferences(db, options.format))
@@ -55,7 +55,7 @@ export function addPreferences(program: Command): void {
   group
     .command('stats')
     .description('how many there are')
-    .action(() => inRoom(async ({ db }) => console.log(JSON.stringify(await countPreferences(db), null, 2))));
+    .action(() => withContext(async ({ db }) => console.log(JSON.stringify(await countPreferences(db), null, 2))));
 }
 
 async function openFile(file: string): Promise<AsyncIterable<Uint8Array>> {

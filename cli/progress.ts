@@ -3,10 +3,10 @@
 import { SingleBar } from 'cli-progress';
 import type { Watch } from '../trainer/main.ts';
 
-const LINE_EVERY = 5000;
+const LINE_INTERVAL_MS = 5000;
 
 /** Shows a round's stages and steps. */
-export function showRounds(say: (line: string) => void): Watch {
+export function createRoundLogger(say: (line: string) => void): Watch {
   let bar: SingleBar | null = null;
   let last = 0;
   return (round, { stage, done, total, note }) => {
@@ -25,7 +25,7 @@ export function showRounds(say: (line: string) => void): Watch {
         });
         bar.start(total, done, { note });
       } else bar.update(done, { note });
-    } else if (Date.now() - last > LINE_EVERY || done === total) {
+    } else if (Date.now() - last > LINE_INTERVAL_MS || done === total) {
       last = Date.now();
       say(`${round.id} ${stage}: ${done}/${total} ${note}`);
     }

@@ -3,8 +3,8 @@
 import type { Command } from 'commander';
 import { serve } from '../edge/node.ts';
 import { untilStopped } from '../shared/program.ts';
-import { returnFreedMemory } from './allocator.ts';
-import { openRoom } from './room.ts';
+import { openContext } from './context.ts';
+import { restartWithMallocEnv } from './malloc.ts';
 
 export function addServe(program: Command): void {
   program
@@ -12,13 +12,13 @@ export function addServe(program: Command): void {
     .description('run the API alone')
     .addHelpText('after', '\nExamples:\n  $ DATABASE_URL=postgres://… HOST=0.0.0.0 API_KEY=… npx attune serve\n')
     .action(async () => {
-      returnFreedMemory();
+      restartWithMallocEnv();
       const stopped = untilStopped();
-      const room = await openRoom((line) => console.log(`attune: ${line}`));
+      const room = await openContext((line) => console.log(`attune: ${line}`));
       try {
         await serve(room.settings, room.databaseUrl, stopped);
       } finally {
-        await room.leave();
+        await room.close();
       }
       process.exit(0);
     });

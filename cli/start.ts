@@ -13,8 +13,8 @@ import { AttuneError } from '../shared/error.ts';
 import { untilStopped } from '../shared/program.ts';
 import { ensurePolicy } from '../shared/publish/default-policy.ts';
 import { openPolicies } from '../shared/store/local-store.ts';
-import { returnFreedMemory } from './allocator.ts';
-import { openRoom } from './room.ts';
+import { openContext } from './context.ts';
+import { restartWithMallocEnv } from './malloc.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 
@@ -29,42 +29,42 @@ export function addStart(program: Command): void {
 const say = (line: string) => console.log(`attune: ${line}`);
 
 async function start(): Promise<void> {
-  returnFreedMemory();
+  restartWithMallocEnv();
   const stopped = untilStopped();
-  const everything = await startEverything(process.env, say);
-  greet(everything.url, everything.needsKey);
+  const everything = await startAttune(process.env, say);
+  printBanner(everything.url, everything.needsKey);
   say(`stopping (${await stopped})`);
   await everything.stop();
   say('stopped');
   process.exit(0);
 }
 
-export type Everything = { url: string; needsKey: boolean; stop(): Promise<void> };
+export type RunningAttune = { url: string; needsKey: boolean; stop(): Promise<void> };
 
 /** Postgres, migrations, the default policy, the API in this process and the trainer in one of its own. */
-export async function startEverything(
+export async function startAttune(
   env: NodeJS.ProcessEnv,
   say: (line: string) => void,
   trainerOutput: 'inherit' | 'ignore' = 'inherit',
-): Promise<Everything> {
-  const room = await openRoom(say, env);
+): Promise<RunningAttune> {
+  const room = await openContext(say, env);
   const { settings, databaseUrl } = room;
   const connection = connect(databaseUrl, { name: 'attune start', max: 1 });
   let unclaim: Release = async () => {};
   const leave = async () => {
     await connection.close();
     await unclaim();
-    await room.leave();
+    await room.close();
   };
   try {
-    unclaim = await claimFolder(databaseUrl, settings.ATTUNE_HOME);
+    unclaim = await lockHome(databaseUrl, settings.ATTUNE_HOME);
     const shelf = await openPolicies(settings);
     const policy = await ensurePolicy(connection, shelf, settings.PRECISION, () =>
       say('policy: converting the default policy, stories15M (15 million parameters); a few seconds, once'),
     );
     say(`policy: ${policy} is active`);
     const edge = await startEdge(settings, databaseUrl);
-    const trainer = keepTrainer({ ...env, DATABASE_URL: databaseUrl }, trainerOutput);
+    const trainer = superviseTrainer({ ...env, DATABASE_URL: databaseUrl }, trainerOutput);
     say(
       `trainer: a round is considered at "${settings.TRAIN_SCHEDULE}" (UTC) once there are ${settings.TRAIN_MIN_PAIRS} new pairs`,
     );
@@ -84,7 +84,7 @@ export async function startEverything(
 }
 
 /** One start for a folder of one machine; others may share the Postgres. Returns how to let go of it. */
-async function claimFolder(databaseUrl: string, home: string): Promise<Release> {
+async function lockHome(databaseUrl: string, home: string): Promise<Release> {
   const folder = path.resolve(home);
   const claim = createHash('sha256').update(`${hostname()}:${folder}`).digest().readInt32BE();
   const release = await tryLock(databaseUrl, claim);
@@ -94,7 +94,7 @@ async function claimFolder(databaseUrl: string, home: string): Promise<Release> 
   );
 }
 
-function greet(url: string, needsKey: boolean): void {
+function printBanner(url: string, needsKey: boolean): void {
   // The first, where API_KEY lists several.
   const key = needsKey ? ` -H "authorization: Bearer \${API_KEY%%,*}"` : '';
   console.log(`
@@ -107,7 +107,7 @@ Try:
 }
 
 /** The trainer as a process of its own: training never delays an answer, and a trainer that dies comes back. */
-function keepTrainer(env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'): { stop(): Promise<void> } {
+function superviseTrainer(env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'): { stop(): Promise<void> } {
   let stopping = false;
   let child: ChildProcess;
   const launch = () => {

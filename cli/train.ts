@@ -11,13 +11,13 @@ import { openPolicies } from '../shared/store/local-store.ts';
 import { startTrainer, trainDue, trainOnce, type Watch } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';
 import { Interruption, type RoundRow } from '../trainer/stages/log.ts';
-import { showRounds } from './progress.ts';
-import { openRoom, type Room } from './room.ts';
+import { type CommandContext, openContext } from './context.ts';
+import { createRoundLogger } from './progress.ts';
 
 type Options = { schedule?: boolean; due?: boolean; dryRun?: boolean } & Record<string, unknown>;
 
 /** Options that stand for a setting, which they overrule. */
-const OVERRULING = [
+const SETTING_OPTIONS = [
   new Option('--objective <name>', 'lsif, ukl, bce, dpo, sft, or the path of a module with a convex h').env(
     'OBJECTIVE',
   ),
@@ -40,7 +40,7 @@ export function addTrain(program: Command): void {
       ]),
     )
     .option('--schedule', 'stay, and run rounds as TRAIN_SCHEDULE says and as the API asks');
-  for (const option of OVERRULING) command.addOption(option);
+  for (const option of SETTING_OPTIONS) command.addOption(option);
   command
     .addHelpText(
       'after',
@@ -50,20 +50,20 @@ export function addTrain(program: Command): void {
         '  $ npx attune train --due\n  $ npx attune train --schedule\n',
     )
     .action(async (options: Options) => {
-      const room = await openRoom(undefined, { ...process.env, ...toEnvironment(options) });
+      const room = await openContext(undefined, { ...process.env, ...toEnvironment(options) });
       try {
         if (options.dryRun) await preview(room);
-        else if (options.due) await trainWhatIsDue(room);
-        else await (options.schedule ? stay(room) : trainNow(room));
+        else if (options.due) await trainDueRounds(room);
+        else await (options.schedule ? runSchedule(room) : trainNow(room));
       } finally {
-        await room.leave();
+        await room.close();
       }
       process.exit(0);
     });
 }
 
 function toEnvironment(options: Options): Record<string, string> {
-  const given = OVERRULING.map((option) => [option.envVar!, options[option.attributeName()]] as const);
+  const given = SETTING_OPTIONS.map((option) => [option.envVar!, options[option.attributeName()]] as const);
   const told = given.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)] as const]));
   const environment = Object.fromEntries(told);
   // Another trainer, with another working directory, may be the one that runs the round.
@@ -72,9 +72,9 @@ function toEnvironment(options: Options): Record<string, string> {
   return environment;
 }
 
-const watch = showRounds((line) => console.log(`trainer: ${line}`));
+const watch = createRoundLogger((line) => console.log(`trainer: ${line}`));
 
-async function preview({ settings, databaseUrl }: Room): Promise<void> {
+async function preview({ settings, databaseUrl }: CommandContext): Promise<void> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
   try {
     const shelf = await openPolicies(settings);
@@ -85,28 +85,28 @@ async function preview({ settings, databaseUrl }: Room): Promise<void> {
   }
 }
 
-async function trainNow({ settings, databaseUrl }: Room): Promise<void> {
-  const round = await betweenSteps((watch) => trainOnce(settings, databaseUrl, watch));
-  if (round.status === 'failed') throw new AttuneError(describe(round));
-  console.log(describe(round));
+async function trainNow({ settings, databaseUrl }: CommandContext): Promise<void> {
+  const round = await withInterruption((watch) => trainOnce(settings, databaseUrl, watch));
+  if (round.status === 'failed') throw new AttuneError(describeRound(round));
+  console.log(describeRound(round));
 }
 
 /** For a timer or a CronJob: that there is nothing to do is no failure. */
-async function trainWhatIsDue({ settings, databaseUrl }: Room): Promise<void> {
-  const ended = await betweenSteps((watch) => trainDue(settings, databaseUrl, watch));
+async function trainDueRounds({ settings, databaseUrl }: CommandContext): Promise<void> {
+  const ended = await withInterruption((watch) => trainDue(settings, databaseUrl, watch));
   if (ended.length === 0) console.log('trainer: nothing is due, or another trainer is at it');
-  for (const round of ended) console.log(describe(round));
+  for (const round of ended) console.log(describeRound(round));
   const failed = ended.filter(({ status }) => status === 'failed');
   if (failed.length > 0) throw new AttuneError(`${failed.length} of ${ended.length} rounds failed`);
 }
 
-function describe({ id, status, policy_id, reason }: RoundRow): string {
+function describeRound({ id, status, policy_id, reason }: RoundRow): string {
   if (status === 'failed') return `${id} failed: ${reason}`;
   return `${id}: ${policy_id ? `published ${policy_id}` : 'published nothing'}; ${reason}`;
 }
 
 /** Stops between two steps: a thread that computes cannot be ended without ending the process. */
-async function betweenSteps<T>(work: (watch: Watch) => Promise<T>): Promise<T> {
+async function withInterruption<T>(work: (watch: Watch) => Promise<T>): Promise<T> {
   let signal: string | null = null;
   void untilStopped().then((first) => {
     signal = first;
@@ -123,7 +123,7 @@ async function betweenSteps<T>(work: (watch: Watch) => Promise<T>): Promise<T> {
   }
 }
 
-async function stay({ settings, databaseUrl }: Room): Promise<void> {
+async function runSchedule({ settings, databaseUrl }: CommandContext): Promise<void> {
   // In the background: whoever serves on this machine goes first.
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   const orphaned = new Promise((resolve) => process.once('disconnect', resolve));

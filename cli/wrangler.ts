@@ -6,8 +6,8 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AttuneError } from '../shared/error.ts';
-import { OFFLINE } from '../shared/wrangler.ts';
-import { type Companion, startCompanion } from './companion.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import { type ChildProgram, startChildProgram } from './child-program.ts';
 
 export const WRANGLER_CONFIG = fileURLToPath(new URL('../wrangler.toml', import.meta.url));
 
@@ -28,7 +28,7 @@ export async function startWrangler({
   state,
   databaseUrl,
   variables,
-}: WranglerOptions): Promise<Companion> {
+}: WranglerOptions): Promise<ChildProgram> {
   // A file, since everybody on this machine can read a command line.
   const file = path.join(state, 'variables.env');
   await writeFile(file, formatVariables(variables), { mode: 0o600 });
@@ -42,12 +42,12 @@ export async function startWrangler({
     'show-interactive-dev-session': 'false',
   };
   const named = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
-  return startCompanion({
+  return startChildProgram({
     name: 'wrangler dev',
     args: [path.join(root, 'bin/wrangler.js'), 'dev', '--local', ...named],
     env: {
       ...process.env,
-      ...OFFLINE,
+      ...WRANGLER_OFFLINE_ENV,
       CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE: withPassword(databaseUrl),
     },
     isReady: (message) => typeof message === 'string' && JSON.parse(message).event === 'DEV_SERVER_READY',

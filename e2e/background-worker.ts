@@ -2,7 +2,7 @@
 
 import type { ExecutionContext, Hyperdrive, MessageBatch, Queue, ScheduledController } from '@cloudflare/workers-types';
 import { type BackgroundMessage, consumeBatch, runScheduled } from '../edge/cloudflare/background.ts';
-import { openStatistics } from '../edge/cloudflare/metrics-counter.ts';
+import { openWorkerMetrics } from '../edge/cloudflare/metrics-counter.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { readSettings } from '../shared/settings.ts';
 
@@ -29,7 +29,7 @@ export default {
   fetch: (request: Request, env: Env, context: ExecutionContext) =>
     withDatabase(env, async ({ db }) => {
       const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
-      const statistics = openStatistics({ db, queue: env.BACKGROUND, waitUntil });
+      const statistics = openWorkerMetrics({ db, queue: env.BACKGROUND, waitUntil });
       if (new URL(request.url).pathname === '/metrics') return new Response((await statistics.render()).body);
       statistics.observeResponse({ method: request.method, route: '/counted', status: 200, seconds: 0.25 });
       return new Response('counted');

@@ -8,7 +8,7 @@ import { createTestHarness } from 'wrangler';
 import { answer_counts, preferences, rounds, webhook_events } from '../shared/database/schema.ts';
 import { newId } from '../shared/id.ts';
 import { activatePolicy, registerPolicy } from '../shared/store/registry.ts';
-import { OFFLINE } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
 import { openBareDatabase } from '../testing/database.ts';
 import { Receiver, until } from '../testing/webhook-receiver.ts';
 
@@ -16,7 +16,7 @@ const { db, url: databaseUrl } = await openBareDatabase();
 const receiver = await new Receiver().open();
 await registerPolicy(db, { id: 'pol_a', name: 'a', manifest: {} });
 
-Object.assign(process.env, OFFLINE);
+Object.assign(process.env, WRANGLER_OFFLINE_ENV);
 const server = createTestHarness({
   root: fileURLToPath(new URL('..', import.meta.url)),
   workers: [

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { OFFLINE } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
 
 /** Cloudflare takes 10 MB on paid plans. Nine tenths of what ours weighs are ONNX Runtime. */
 const LARGEST = 5 * 2 ** 20;
@@ -30,7 +30,7 @@ const metafile = path.join(folder, 'meta.json');
 const args = ['deploy', '--dry-run', '--containers-rollout=none', '--outdir', folder, '--metafile', metafile];
 const said = spawnSync(process.execPath, [wrangler, ...args], {
   cwd: ROOT,
-  env: { ...process.env, ...OFFLINE },
+  env: { ...process.env, ...WRANGLER_OFFLINE_ENV },
   encoding: 'utf8',
   timeout: 120_000,
 });

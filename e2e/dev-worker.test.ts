@@ -8,7 +8,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { desc } from 'drizzle-orm';
-import { openRoom } from '../cli/room.ts';
+import { openContext } from '../cli/context.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { activations } from '../shared/database/schema.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
@@ -114,13 +114,13 @@ async function makeTiny(options: TinyOptions, isActive: boolean): Promise<string
 }
 
 async function inHome<T>(work: (connection: Connection, settings: Settings) => Promise<T>): Promise<T> {
-  const room = await openRoom(undefined, { ATTUNE_HOME: home });
+  const room = await openContext(undefined, { ATTUNE_HOME: home });
   const connection = connect(room.databaseUrl, { name: 'attune test', max: 2 });
   try {
     return await work(connection, room.settings);
   } finally {
     await connection.close();
-    await room.leave();
+    await room.close();
   }
 }
 

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { openRoom } from '../cli/room.ts';
+import { openContext } from '../cli/context.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { openPolicies, type PolicyShelf } from '../shared/store/local-store.ts';
@@ -35,14 +35,14 @@ export type Fleet = {
 export async function openFleet(): Promise<Fleet> {
   const home = await mkdtemp(path.join(tmpdir(), 'attune-fleet-'));
   await chmod(home, 0o755);
-  const room = await openRoom(() => {}, { ATTUNE_HOME: home, PORT: '0' });
+  const room = await openContext(() => {}, { ATTUNE_HOME: home, PORT: '0' });
   const connection = connect(room.databaseUrl, { name: 'attune test', max: 3 });
   const shelf = await openPolicies(room.settings);
   const children: ChildProcess[] = [];
   after(async () => {
     await Promise.all(children.map((child) => end(child, 'SIGTERM')));
     await connection.close();
-    await room.leave();
+    await room.close();
     await rm(home, { recursive: true, force: true });
   });
   return {

@@ -10,7 +10,7 @@ import path from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { unstable_startWorker as startWorker } from 'wrangler';
-import { OFFLINE } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
 import type { Play } from './forward-worker.ts';
 import type { Json } from './stage.ts';
 
@@ -61,7 +61,7 @@ export async function openGate(url: string) {
 }
 
 export async function openForwarder(gate: Gate, key: string, vars: Record<string, string>) {
-  Object.assign(process.env, OFFLINE);
+  Object.assign(process.env, WRANGLER_OFFLINE_ENV);
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-forward-'));
   const config = path.join(folder, 'wrangler.json');
   await writeFile(

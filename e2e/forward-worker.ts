@@ -4,8 +4,8 @@
 import type { DurableObjectState, RateLimit } from '@cloudflare/workers-types';
 import { Hono } from 'hono';
 import { requestId } from 'hono/request-id';
-import { EdgeContainer, type EdgeNamespace, STARTED_WITH } from '../edge/cloudflare/container.ts';
-import { forwardTo, reachContainer, reachUrl } from '../edge/cloudflare/forward.ts';
+import { EdgeContainer, type EdgeNamespace, ENV_HASH_KEY } from '../edge/cloudflare/container.ts';
+import { createContainerUpstream, createUrlUpstream, forwardTo } from '../edge/cloudflare/forward.ts';
 import { toErrorResponse } from '../edge/http/errors.ts';
 import { limitBody } from '../edge/middleware/body-limit.ts';
 import { limitRate } from '../edge/middleware/rate-limit.ts';
@@ -68,7 +68,7 @@ class Machine {
 }
 
 export class PlayedContainer extends EdgeContainer {
-  protected override readonly patience = 2000;
+  protected override readonly startTimeoutMs = 2000;
   private readonly played: Machine;
   private readonly memory: DurableObjectState['storage'];
 
@@ -91,7 +91,7 @@ export class PlayedContainer extends EdgeContainer {
 
   /** As if it had been started before a setting was changed. */
   async age(): Promise<void> {
-    await this.memory.put(STARTED_WITH, 'others');
+    await this.memory.put(ENV_HASH_KEY, 'others');
   }
 
   started(): Record<string, string>[] {
@@ -117,7 +117,8 @@ app.use(limitBody(100_000));
 app.post('/limited/*', (context) => context.json({}));
 app.post('/v1/*', (context) => {
   const { UPSTREAM, EDGE } = context.env;
-  const upstream = context.req.query('via') === 'container' ? reachContainer(EDGE, 1) : reachUrl(UPSTREAM);
+  const upstream =
+    context.req.query('via') === 'container' ? createContainerUpstream(EDGE, 1) : createUrlUpstream(UPSTREAM);
   return forwardTo(upstream, context, Number(context.req.query('seconds') ?? 600));
 });
 

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { ALLOCATOR } from '../cli/allocator.ts';
+import { MALLOC_ENV } from '../cli/malloc.ts';
 import { describeSettings } from '../shared/settings.ts';
 import { copiedPaths, environmentOf, lastOf, readDockerfile } from './dockerfile.ts';
 import { followImports } from './module-graph.ts';
@@ -67,7 +67,7 @@ for (const [file, entry] of [
   });
 
   test(`${file} sets nothing that nobody reads`, () => {
-    const known = new Set([...describeSettings().map(({ name }) => name), ...Object.keys(ALLOCATOR)]);
+    const known = new Set([...describeSettings().map(({ name }) => name), ...Object.keys(MALLOC_ENV)]);
     for (const name of ['NODE_ENV', 'XDG_CACHE_HOME', 'CUDA_CACHE_PATH']) known.add(name);
     for (const name of Object.keys(environmentOf(instructions))) assert.ok(known.has(name), name);
   });
@@ -88,7 +88,7 @@ test('the image of the edge keeps the packages that the edge loads, and no other
 
 test('the edge gives memory back in a container as it does under `attune serve`', () => {
   const environment = environmentOf(read('edge/Dockerfile'));
-  for (const [name, value] of Object.entries(ALLOCATOR)) assert.equal(environment[name], value);
+  for (const [name, value] of Object.entries(MALLOC_ENV)) assert.equal(environment[name], value);
 });
 
 test('the image of the edge listens where it says, and asks itself whether it can serve', () => {

@@ -7,7 +7,7 @@ import type { R2Bucket } from '@cloudflare/workers-types';
 import { createTestHarness, type WorkerHandle } from 'wrangler';
 import { sendPackage } from '../shared/store/copy-package.ts';
 import { openR2Store } from '../shared/store/r2.ts';
-import { OFFLINE } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const HYPERDRIVE = 'CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE';
@@ -27,7 +27,7 @@ export async function openWorker(
   vars: Record<string, string> = {},
   configPath = 'wrangler.toml',
 ): Promise<WorkerStage> {
-  Object.assign(process.env, OFFLINE, { [HYPERDRIVE]: databaseUrl });
+  Object.assign(process.env, WRANGLER_OFFLINE_ENV, { [HYPERDRIVE]: databaseUrl });
   const server = createTestHarness({
     root: ROOT,
     workers: [{ configPath, vars: { LOOPBACK: 'true', ...vars } }],

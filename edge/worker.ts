@@ -5,7 +5,7 @@ import type { ExecutionContext, MessageBatch, ScheduledController } from '@cloud
 import { createApp } from './app.ts';
 import { consumeBatch, runScheduled } from './cloudflare/background.ts';
 import { readWorkerEnv } from './cloudflare/bindings.ts';
-import { closeAfter, openConnection, withConnection } from './cloudflare/connection.ts';
+import { closeAfterResponse, openConnection, withConnection } from './cloudflare/connection.ts';
 import { type Isolate, openIsolate, openPorts } from './cloudflare/ports.ts';
 import { toAttuneError, toErrorBody } from './http/errors.ts';
 
@@ -25,7 +25,9 @@ export default {
     }
     const connection = openConnection(isolate.bindings.HYPERDRIVE.connectionString);
     const app = createApp(openPorts(isolate, connection, context));
-    const answer = Promise.resolve(app.fetch(request)).then((response) => closeAfter(response, connection, context));
+    const answer = Promise.resolve(app.fetch(request)).then((response) =>
+      closeAfterResponse(response, connection, context),
+    );
     // Or a client that leaves would end what is done for it in the middle: what there is, is stored first.
     context.waitUntil(answer);
     return answer;

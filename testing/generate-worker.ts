@@ -1,38 +1,38 @@
 // The smallest Worker that computes a policy, for tests of it: what it is asked for comes as JSON, and every event of the
 // generations goes back as a line of JSON.
 import type { R2Bucket } from '@cloudflare/workers-types';
-import { IsolatePolicies } from '../edge/cloudflare/local-policies.ts';
+import { LocalPolicies } from '../edge/cloudflare/local-policies.ts';
 import type { GenerationEvent, GenerationInput, LoadedPolicy } from '../edge/engine/inference.ts';
 import { AttuneError } from '../shared/error.ts';
 import type { Manifest } from '../shared/package/manifest.ts';
 import { openR2Store } from '../shared/store/r2.ts';
 import type { PolicyStore } from '../shared/store/store.ts';
 
-export type Asked = { manifest: Manifest; inputs: GenerationInput[] };
+export type GenerateRequest = { manifest: Manifest; inputs: GenerationInput[] };
 /** DELAY: milliseconds that the store takes to begin with a file. */
 export type Env = {
   POLICIES: R2Bucket;
-  DELAY: number;
-  MOST_BYTES: number;
+  DELAY_MS: number;
+  MAX_BYTES: number;
   KV_MEMORY: number;
   MAX_ROWS: number;
   MAX_QUEUE: number;
 };
 
-let policies: IsolatePolicies | undefined;
+let policies: LocalPolicies | undefined;
 
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
-    policies ??= new IsolatePolicies({
-      store: delay(openR2Store(env.POLICIES), env.DELAY),
-      mostBytes: env.MOST_BYTES,
+    policies ??= new LocalPolicies({
+      store: delay(openR2Store(env.POLICIES), env.DELAY_MS),
+      maxBytes: env.MAX_BYTES,
       kvMemory: env.KV_MEMORY,
       maxRows: env.MAX_ROWS,
       maxQueue: env.MAX_QUEUE,
     });
-    const { manifest, inputs } = (await request.json()) as Asked;
+    const { manifest, inputs } = (await request.json()) as GenerateRequest;
     try {
-      if (request.url.endsWith('/refusal')) return Response.json({ refusal: policies.refusal(manifest) });
+      if (request.url.endsWith('/refusal')) return Response.json({ refusal: policies.findUnsupportedReason(manifest) });
       const begin = (policy: LoadedPolicy) => inputs.map((input) => policy.generate(input, request.signal));
       const loading = policies.load(manifest);
       // A client that leaves is noticed once something is sent to it: /begun answers before the policy is loaded.

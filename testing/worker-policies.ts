@@ -16,24 +16,28 @@ import type { PrecisionName } from '../shared/precision-name.ts';
 import { sendPackage } from '../shared/store/copy-package.ts';
 import { openR2Store } from '../shared/store/r2.ts';
 import { Tokenizer } from '../shared/tokenizer/tokenizer.ts';
-import { OFFLINE } from '../shared/wrangler.ts';
-import type { Asked, Env } from './generate-worker.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import type { Env, GenerateRequest } from './generate-worker.ts';
 import { collect, writeTinyPackage } from './policy-package.ts';
 import type { TinyOptions } from './tiny-checkpoint.ts';
 
 const ROOT = fileURLToPath(new URL('.', import.meta.url));
 
 export type Package = { folder: string; manifest: Manifest };
-export type Isolate = { bucket: R2Bucket; harness: TestHarness; send(path: string, asked: Asked): Promise<Response> };
+export type WorkerFixture = {
+  bucket: R2Bucket;
+  harness: TestHarness;
+  send(path: string, asked: GenerateRequest): Promise<Response>;
+};
 
 type Options = { limits?: Partial<Env>; flags?: string[]; alias?: Record<string, string> };
 
-export async function openIsolate({
+export async function openWorkerFixture({
   limits,
   alias,
   flags = ['enable_request_signal'],
-}: Options = {}): Promise<Isolate> {
-  Object.assign(process.env, OFFLINE);
+}: Options = {}): Promise<WorkerFixture> {
+  Object.assign(process.env, WRANGLER_OFFLINE_ENV);
   const vars = { DELAY: 0, MOST_BYTES: 2 ** 24, KV_MEMORY: 2 ** 24, MAX_ROWS: 16, MAX_QUEUE: 64, ...limits };
   const harness = createTestHarness({
     root: ROOT,
@@ -63,15 +67,15 @@ export async function openIsolate({
 }
 
 /** A random policy's package, in a folder of its own. */
-export async function makePackage(options: TinyOptions & { precision?: PrecisionName } = {}): Promise<Package> {
+export async function createPackage(options: TinyOptions & { precision?: PrecisionName } = {}): Promise<Package> {
   const folder = await mkdtemp(join(tmpdir(), 'attune-isolate-'));
   after(() => rm(folder, { recursive: true, force: true }));
   await writeTinyPackage(folder, options);
-  return { folder, manifest: await listPackage(folder, options.precision) };
+  return { folder, manifest: await createManifest(folder, options.precision) };
 }
 
 /** Writes the manifest of what is in the folder. */
-export async function listPackage(folder: string, precision: PrecisionName = 'fp32'): Promise<Manifest> {
+export async function createManifest(folder: string, precision: PrecisionName = 'fp32'): Promise<Manifest> {
   const manifest: Manifest = {
     format: 1,
     id: newId('pol_'),
@@ -92,12 +96,12 @@ export async function listPackage(folder: string, precision: PrecisionName = 'fp
   return manifest;
 }
 
-export function sendPolicy({ bucket }: Isolate, { folder }: Package): Promise<void> {
+export function sendPolicy({ bucket }: WorkerFixture, { folder }: Package): Promise<void> {
   return sendPackage(openR2Store(bucket), folder);
 }
 
 /** What each generation comes to in workerd. */
-export async function askIsolate(isolate: Isolate, { manifest }: Package, inputs: GenerationInput[]) {
+export async function generateInWorker(isolate: WorkerFixture, { manifest }: Package, inputs: GenerationInput[]) {
   const response = await isolate.send('/', { manifest, inputs });
   const text = await response.text();
   if (!response.ok) throw new Error(`the Worker answered ${response.status}: ${text}`);
@@ -108,7 +112,7 @@ export async function askIsolate(isolate: Isolate, { manifest }: Package, inputs
 }
 
 /** What it comes to on Node's engine. */
-export async function askNode({ folder, manifest }: Package, inputs: GenerationInput[]) {
+export async function generateOnNode({ folder, manifest }: Package, inputs: GenerationInput[]) {
   const inference = openInference({ folderOf: async () => folder, threads: 1 });
   try {
     const policy = await inference.policy(manifest.id);

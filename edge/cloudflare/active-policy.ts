@@ -10,30 +10,31 @@ import { type Manifest, manifestSchema } from '../../shared/package/manifest.ts'
 import { activePolicyId } from '../../shared/store/registry.ts';
 
 /** Milliseconds for which a look at the registry is good. */
-const LIFE = 1000;
+const REFRESH_INTERVAL_MS = 1000;
 /** Milliseconds before a policy that did not load is tried again: what was wrong may have been mended. */
-const PAUSE = 5000;
+const RETRY_DELAY_MS = 5000;
 /** Manifests kept, a few kilobytes each. */
-const KEPT = 32;
+const MAX_MANIFESTS = 32;
 
 export class ActivePolicy {
-  private seen: { id: string | null; until: number } = { id: null, until: 0 };
+  private cached: { id: string | null; until: number } = { id: null, until: 0 };
   /** The last one that loaded here while it was active. */
-  private good: string | null = null;
-  private refused = { id: '', until: 0 };
+  private fallbackId: string | null = null;
+  private failed = { id: '', until: 0 };
   private readonly manifests = new Map<string, Manifest>();
 
   /** The id of the policy that answers, or null before the first one. */
-  async id(db: Database): Promise<string | null> {
-    if (Date.now() >= this.seen.until) this.seen = { id: await activePolicyId(db), until: Date.now() + LIFE };
-    const { id } = this.seen;
-    return this.good && id === this.refused.id && Date.now() < this.refused.until ? this.good : id;
+  async getId(db: Database): Promise<string | null> {
+    if (Date.now() >= this.cached.until)
+      this.cached = { id: await activePolicyId(db), until: Date.now() + REFRESH_INTERVAL_MS };
+    const { id } = this.cached;
+    return this.fallbackId && id === this.failed.id && Date.now() < this.failed.until ? this.fallbackId : id;
   }
 
   /** The manifest of a policy; without an id, or with `attune`, of the one that answers. */
-  async manifest(db: Database, asked = 'attune'): Promise<Manifest> {
-    if (asked !== 'attune') return this.find(db, asked);
-    const id = await this.id(db);
+  async getManifest(db: Database, asked = 'attune'): Promise<Manifest> {
+    if (asked !== 'attune') return this.findManifest(db, asked);
+    const id = await this.getId(db);
     if (id === null)
       throw new AttuneError('policy: none is active yet; try again when /health says so', {
         status: 503,
@@ -41,33 +42,35 @@ export class ActivePolicy {
         code: 'policy_not_loaded',
       });
     try {
-      return await this.find(db, id);
+      return await this.findManifest(db, id);
     } catch (error) {
-      if (error instanceof AttuneError && this.refuse(id, error)) return this.find(db, this.good!);
+      if (error instanceof AttuneError && this.markFailed(id, error)) return this.findManifest(db, this.fallbackId!);
       throw error;
     }
   }
 
   /** Notes that a policy was loaded here. */
-  accept(id: string): void {
-    if (id === this.seen.id) this.good = id;
+  markLoaded(id: string): void {
+    if (id === this.cached.id) this.fallbackId = id;
   }
 
   /** Notes that it could not be; true where the one before it answers in its place for now. */
-  refuse(id: string, reason: AttuneError): boolean {
-    if (id !== this.seen.id || !this.good || this.good === id) return false;
-    this.refused = { id, until: Date.now() + PAUSE };
-    console.error(`policy: ${id} was refused, ${this.good} goes on; again in ${PAUSE / 1000} s: ${reason.message}`);
+  markFailed(id: string, reason: AttuneError): boolean {
+    if (id !== this.cached.id || !this.fallbackId || this.fallbackId === id) return false;
+    this.failed = { id, until: Date.now() + RETRY_DELAY_MS };
+    console.error(
+      `policy: ${id} was refused, ${this.fallbackId} goes on; again in ${RETRY_DELAY_MS / 1000} s: ${reason.message}`,
+    );
     return true;
   }
 
   /** What was just made active is known at once here; other isolates look within a second. */
-  forget(): void {
-    this.seen.until = 0;
-    this.refused.until = 0;
+  invalidate(): void {
+    this.cached.until = 0;
+    this.failed.until = 0;
   }
 
-  private async find(db: Database, id: string): Promise<Manifest> {
+  private async findManifest(db: Database, id: string): Promise<Manifest> {
     const known = this.manifests.get(id);
     if (known) return known;
     const [row] = await db.select({ manifest: policies.manifest }).from(policies).where(eq(policies.id, id));
@@ -77,10 +80,10 @@ export class ActivePolicy {
         param: 'model',
         code: 'model_not_found',
       });
-    return this.keep(id, row.manifest);
+    return this.cacheManifest(id, row.manifest);
   }
 
-  private keep(id: string, row: Record<string, unknown>): Manifest {
+  private cacheManifest(id: string, row: Record<string, unknown>): Manifest {
     const { data: manifest } = manifestSchema.safeParse(row);
     if (!manifest)
       throw new AttuneError(
@@ -92,7 +95,7 @@ export class ActivePolicy {
         },
       );
     this.manifests.set(id, manifest);
-    if (this.manifests.size > KEPT) this.manifests.delete(this.manifests.keys().next().value!);
+    if (this.manifests.size > MAX_MANIFESTS) this.manifests.delete(this.manifests.keys().next().value!);
     return manifest;
   }
 }

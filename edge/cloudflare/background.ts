@@ -9,7 +9,7 @@ import { requestRoundIfDue } from '../../shared/rounds/schedule.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { deliver, findDue, takeEvent } from '../../shared/webhooks/delivery.ts';
 import { readTarget, type Target } from '../../shared/webhooks/target.ts';
-import { addAnswers, forgetBatches } from './metrics-store.ts';
+import { addRequestCounts, deleteOldBatches } from './metrics-store.ts';
 
 const place = z.number().int().min(0);
 const messageSchema = z.discriminatedUnion('kind', [
@@ -38,12 +38,12 @@ type MetricsMessage = Extract<BackgroundMessage, { kind: 'answers' }>;
 type Received<L extends BackgroundMessage> = { message: Message<unknown>; body: L };
 
 /** What a queue takes at once. */
-const MOST = 100;
-const LONGEST_DELAY = 43_200;
+const MAX_BATCH = 100;
+const MAX_RETRY_DELAY_S = 43_200;
 /** Seconds until a message is tried again that Postgres could not take. */
-const PAUSE = 30;
+const RETRY_DELAY_S = 30;
 /** Webhooks sent side by side: a Worker has six connections at once, and those to Postgres are among them. */
-const LANES = 2;
+const MAX_CONCURRENT_WEBHOOKS = 2;
 
 /** One tick of the cron, which is to come every minute: TRAIN_SCHEDULE says in which of them a round is considered. */
 export async function runScheduled(
@@ -55,7 +55,7 @@ export async function runScheduled(
   const parts = [
     isScheduledMinute(settings.TRAIN_SCHEDULE, now) ? requestRoundIfDue(db, settings) : null,
     readTarget(settings) ? enqueueDueWebhooks(db, queue) : null,
-    forgetBatches(db),
+    deleteOldBatches(db),
   ];
   // One that fails keeps none of the others; the cron's log has every reason.
   const failed = (await Promise.allSettled(parts)).filter((part) => part.status === 'rejected');
@@ -74,7 +74,7 @@ export async function enqueueDueWebhooks(
   db: Database,
   queue: Pick<Queue<BackgroundMessage>, 'sendBatch'>,
 ): Promise<void> {
-  const ids = await findDue(db, MOST);
+  const ids = await findDue(db, MAX_BATCH);
   if (ids.length > 0) await queue.sendBatch(ids.map((id) => ({ body: { kind: 'webhook', id } })));
 }
 
@@ -91,34 +91,34 @@ export async function consumeBatch(batch: MessageBatch<unknown>, db: Database, s
       message.ack();
     }
   }
-  await takeAnswers(db, answers);
-  await takeWebhooks(db, settings, webhooks);
+  await storeMetrics(db, answers);
+  await sendWebhooks(db, settings, webhooks);
 }
 
-async function takeAnswers(db: Database, known: Received<MetricsMessage>[]): Promise<void> {
+async function storeMetrics(db: Database, known: Received<MetricsMessage>[]): Promise<void> {
   if (known.length === 0) return;
   try {
-    await addAnswers(
+    await addRequestCounts(
       db,
       known.map(({ body }) => body),
     );
     for (const { message } of known) message.ack();
   } catch (error) {
-    putBack(known, error);
+    retryAll(known, error);
   }
 }
 
-async function takeWebhooks(db: Database, settings: Settings, known: Received<WebhookMessage>[]): Promise<void> {
+async function sendWebhooks(db: Database, settings: Settings, known: Received<WebhookMessage>[]): Promise<void> {
   if (known.length === 0) return;
   const target = readTarget(settings);
   const left = known.values();
   const lane = async () => {
-    for (const one of left) await takeWebhook(db, target, one).catch((error) => putBack([one], error));
+    for (const one of left) await sendWebhook(db, target, one).catch((error) => retryAll([one], error));
   };
-  await Promise.all(Array.from({ length: LANES }, lane));
+  await Promise.all(Array.from({ length: MAX_CONCURRENT_WEBHOOKS }, lane));
 }
 
-async function takeWebhook(
+async function sendWebhook(
   db: Database,
   target: Target | null,
   { message, body }: Received<WebhookMessage>,
@@ -127,10 +127,10 @@ async function takeWebhook(
   const pause = event ? await deliver(db, target, event) : null;
   if (pause === null) message.ack();
   // A second more: a message that came before its event is due again would be dropped.
-  else message.retry({ delaySeconds: Math.min(pause + 1, LONGEST_DELAY) });
+  else message.retry({ delaySeconds: Math.min(pause + 1, MAX_RETRY_DELAY_S) });
 }
 
-function putBack(known: Received<BackgroundMessage>[], error: unknown): void {
-  console.error(`late: ${known.length} messages are tried again in ${PAUSE} s: ${(error as Error).message}`);
-  for (const { message } of known) message.retry({ delaySeconds: PAUSE });
+function retryAll(known: Received<BackgroundMessage>[], error: unknown): void {
+  console.error(`late: ${known.length} messages are tried again in ${RETRY_DELAY_S} s: ${(error as Error).message}`);
+  for (const { message } of known) message.retry({ delaySeconds: RETRY_DELAY_S });
 }

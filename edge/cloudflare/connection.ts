@@ -5,14 +5,14 @@ import type { ExecutionContext } from '@cloudflare/workers-types';
 import { type Connection, connect } from '../../shared/database/connect.ts';
 
 /** Of the six connections that a request may have open at once. */
-const MOST = 5;
+const MAX_CONNECTIONS = 5;
 
 export function openConnection(url: string): Connection {
-  return connect(url, { name: 'attune worker', max: MOST, fetchTypes: false });
+  return connect(url, { name: 'attune worker', max: MAX_CONNECTIONS, fetchTypes: false });
 }
 
 /** The response, and the connection closed once its body has been read, dropped or failed. */
-export function closeAfter(response: Response, connection: Connection, context: ExecutionContext): Response {
+export function closeAfterResponse(response: Response, connection: Connection, context: ExecutionContext): Response {
   if (!response.body) {
     context.waitUntil(connection.close());
     return response;

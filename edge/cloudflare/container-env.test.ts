@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readVariables } from './container-env.ts';
+import { readContainerEnv } from './container-env.ts';
 
 test('the container gets the settings that the Worker has, and an address of its own', () => {
-  const { variables, missing } = readVariables({
+  const { variables, missing } = readContainerEnv({
     DATABASE_URL: 'postgres://db.example/attune',
     API_KEY: 'sk-secret-one',
     POLICY_STORE: 's3://policies',
@@ -32,6 +32,10 @@ test('the container gets the settings that the Worker has, and an address of its
 });
 
 test('what it cannot do without is named', () => {
-  const { missing } = readVariables({ API_KEY: 'sk-secret-one', POLICY_STORE: 's3://policies', AWS_ENDPOINT_URL: '' });
+  const { missing } = readContainerEnv({
+    API_KEY: 'sk-secret-one',
+    POLICY_STORE: 's3://policies',
+    AWS_ENDPOINT_URL: '',
+  });
   assert.deepEqual(missing, ['DATABASE_URL', 'AWS_ENDPOINT_URL', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']);
 });

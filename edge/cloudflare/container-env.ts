@@ -5,7 +5,7 @@ import { describeSettings } from '../../shared/settings.ts';
 
 export const CONTAINER_PORT = 8787;
 
-const NEEDED = [
+const REQUIRED = [
   'DATABASE_URL',
   'API_KEY',
   'POLICY_STORE',
@@ -14,15 +14,18 @@ const NEEDED = [
   'AWS_SECRET_ACCESS_KEY',
 ];
 /** The Worker's alone, or said here. */
-const NOT_HANDED_ON = new Set(['HOST', 'PORT', 'ATTUNE_HOME', 'INFERENCE_URL', 'WORKER_POLICY_BYTES', 'CONTAINERS']);
-const OTHERS = ['HF_ENDPOINT', 'HF_TOKEN'];
+const EXCLUDED = new Set(['HOST', 'PORT', 'ATTUNE_HOME', 'INFERENCE_URL', 'WORKER_POLICY_BYTES', 'CONTAINERS']);
+const EXTRA_VARIABLES = ['HF_ENDPOINT', 'HF_TOKEN'];
 
-export function readVariables(env: Record<string, unknown>): { variables: Record<string, string>; missing: string[] } {
+export function readContainerEnv(env: Record<string, unknown>): {
+  variables: Record<string, string>;
+  missing: string[];
+} {
   const variables: Record<string, string> = { HOST: '0.0.0.0', PORT: String(CONTAINER_PORT) };
-  for (const name of [...describeSettings().map((setting) => setting.name), ...OTHERS]) {
+  for (const name of [...describeSettings().map((setting) => setting.name), ...EXTRA_VARIABLES]) {
     const value = env[name];
-    if (NOT_HANDED_ON.has(name) || !['string', 'number'].includes(typeof value) || value === '') continue;
+    if (EXCLUDED.has(name) || !['string', 'number'].includes(typeof value) || value === '') continue;
     variables[name] = String(value);
   }
-  return { variables, missing: NEEDED.filter((name) => variables[name] === undefined) };
+  return { variables, missing: REQUIRED.filter((name) => variables[name] === undefined) };
 }

@@ -7,47 +7,47 @@ import type { DurableObjectNamespace, DurableObjectState } from '@cloudflare/wor
 import { AttuneError } from '../../shared/error.ts';
 import { hashContent } from '../../shared/hash.ts';
 import { toErrorBody } from '../http/errors.ts';
-import { CONTAINER_PORT, readVariables } from './container-env.ts';
+import { CONTAINER_PORT, readContainerEnv } from './container-env.ts';
 
 export type EdgeNamespace = DurableObjectNamespace;
 
 /** Milliseconds until there is a machine. */
-const MACHINE = 10_000;
+const INSTANCE_TIMEOUT_MS = 10_000;
 /** Seconds after which it is worth asking again. */
-const RETRY_AFTER = 5;
+const RETRY_AFTER_S = 5;
 /** Milliseconds between two looks whether it has ended, and how many of them: longer than it lets streams drain. */
-const LOOK = 100;
-const MOST_LOOKS = 200;
+const POLL_INTERVAL_MS = 100;
+const MAX_POLLS = 200;
 /** In the object's storage: a digest of what the container was started with, which outlives this object's memory. */
-export const STARTED_WITH = 'started with';
+export const ENV_HASH_KEY = 'started with';
 
 export class EdgeContainer extends Container {
   override defaultPort = CONTAINER_PORT;
   override sleepAfter = '10m';
   override pingEndpoint = 'edge/status';
   /** Milliseconds until the API on it listens: it migrates and loads the policy before. */
-  protected readonly patience: number = 30_000;
-  private readonly machine: DurableObjectState['container'];
+  protected readonly startTimeoutMs: number = 30_000;
+  private readonly instance: DurableObjectState['container'];
   private readonly storage: DurableObjectState['storage'];
   private readonly missing: string[];
-  private renewal: Promise<void> | null = null;
+  private restart: Promise<void> | null = null;
 
   constructor(...given: ConstructorParameters<typeof Container>) {
     super(...given);
-    const { variables, missing } = readVariables(given[1] as Record<string, unknown>);
-    this.machine = (given[0] as DurableObjectState).container;
+    const { variables, missing } = readContainerEnv(given[1] as Record<string, unknown>);
+    this.instance = (given[0] as DurableObjectState).container;
     this.storage = (given[0] as DurableObjectState).storage;
     this.envVars = variables;
     this.missing = missing;
   }
 
   override async fetch(request: Request): Promise<Response> {
-    if (this.missing.length > 0) return answer(unprepared(this.missing));
+    if (this.missing.length > 0) return toResponse(misconfigured(this.missing));
     try {
-      await this.ready();
+      await this.waitUntilReady();
     } catch (error) {
       console.error('container: it is not ready:', error);
-      return answer(this.machine?.running ? starting() : failed());
+      return toResponse(this.instance?.running ? starting() : failed());
     }
     return super.fetch(request);
   }
@@ -61,39 +61,39 @@ export class EdgeContainer extends Container {
   }
 
   /** Ends a container that has other settings than these. */
-  private async renew(): Promise<void> {
+  private async restartIfChanged(): Promise<void> {
     const settings = await hashContent(this.envVars);
-    if ((await this.storage.get(STARTED_WITH)) === settings) return;
-    if (this.machine?.running) await this.stop();
-    for (let looks = 0; this.machine?.running && looks < MOST_LOOKS; looks++)
-      await new Promise((resolve) => setTimeout(resolve, LOOK));
-    if (this.machine?.running) await this.destroy();
-    await this.storage.put(STARTED_WITH, settings);
+    if ((await this.storage.get(ENV_HASH_KEY)) === settings) return;
+    if (this.instance?.running) await this.stop();
+    for (let looks = 0; this.instance?.running && looks < MAX_POLLS; looks++)
+      await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS));
+    if (this.instance?.running) await this.destroy();
+    await this.storage.put(ENV_HASH_KEY, settings);
   }
 
-  private async ready(): Promise<void> {
-    this.renewal ??= this.renew().finally(() => {
-      this.renewal = null;
+  private async waitUntilReady(): Promise<void> {
+    this.restart ??= this.restartIfChanged().finally(() => {
+      this.restart = null;
     });
-    await this.renewal;
+    await this.restart;
     const { status } = await this.getState();
-    if (this.machine?.running && status === 'healthy') return;
+    if (this.instance?.running && status === 'healthy') return;
     // Without the request's signal: others wait for the same start.
     await this.startAndWaitForPorts({
       ports: CONTAINER_PORT,
-      cancellationOptions: { instanceGetTimeoutMS: MACHINE, portReadyTimeoutMS: this.patience },
+      cancellationOptions: { instanceGetTimeoutMS: INSTANCE_TIMEOUT_MS, portReadyTimeoutMS: this.startTimeoutMs },
     });
   }
 }
 
-function answer(error: AttuneError): Response {
+function toResponse(error: AttuneError): Response {
   const headers: Record<string, string> = { 'x-should-retry': String(error.retry) };
   if (error.retry)
-    Object.assign(headers, { 'retry-after': `${RETRY_AFTER}`, 'retry-after-ms': `${RETRY_AFTER * 1000}` });
+    Object.assign(headers, { 'retry-after': `${RETRY_AFTER_S}`, 'retry-after-ms': `${RETRY_AFTER_S * 1000}` });
   return Response.json(toErrorBody(error), { status: error.status, headers });
 }
 
-function unprepared(missing: string[]): AttuneError {
+function misconfigured(missing: string[]): AttuneError {
   return new AttuneError(
     `the container lacks ${missing.join(', ')}; set each as a secret of this Worker: \`wrangler secret put ${missing[0]}\``,
     { status: 503, code: 'container_misconfigured', retry: false },
@@ -102,7 +102,7 @@ function unprepared(missing: string[]): AttuneError {
 
 function starting(): AttuneError {
   return new AttuneError(
-    `the container is still starting; try again in ${RETRY_AFTER} seconds, or set INFERENCE_URL to an Attune that is always on`,
+    `the container is still starting; try again in ${RETRY_AFTER_S} seconds, or set INFERENCE_URL to an Attune that is always on`,
     { status: 503, code: 'container_starting' },
   );
 }

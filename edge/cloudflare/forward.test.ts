@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import { Hono } from 'hono';
 import { requestId } from 'hono/request-id';
 import { toErrorResponse } from '../http/errors.ts';
-import { forwardTo, reachContainer, reachUrl } from './forward.ts';
+import { createContainerUpstream, createUrlUpstream, forwardTo } from './forward.ts';
 
 const JSON_TYPE = { 'content-type': 'application/json', 'x-attune-compute': 'node' };
 
@@ -23,7 +23,7 @@ async function openUpstream(listener: RequestListener, path = '') {
   const app = new Hono();
   app.onError((error, context) => toErrorResponse(context, error));
   app.use(requestId());
-  app.post('*', (context) => forwardTo(reachUrl(url), context, 60));
+  app.post('*', (context) => forwardTo(createUrlUpstream(url), context, 60));
   return (target: string, init: RequestInit = {}) => app.request(target, { method: 'POST', body: '{}', ...init });
 }
 
@@ -77,6 +77,6 @@ test('an error in another shape than this API’s is not handed on', async () =>
 test('requests are spread over as many containers as there are to be', () => {
   const named = new Set<string>();
   const namespace = { getByName: (name: string) => void named.add(name) };
-  for (let at = 0; at < 200; at++) reachContainer(namespace as never, 3);
+  for (let at = 0; at < 200; at++) createContainerUpstream(namespace as never, 3);
   assert.deepEqual([...named].sort(), ['edge 0', 'edge 1', 'edge 2']);
 });

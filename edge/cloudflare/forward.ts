@@ -7,14 +7,14 @@ import { AttuneError } from '../../shared/error.ts';
 import { type Deadline, openDeadline } from '../http/deadline.ts';
 import type { ErrorBody } from '../http/errors.ts';
 import type { EdgeNamespace } from './container.ts';
-import { copyHeaders } from './headers.ts';
-import { relayEvents } from './sse-proxy.ts';
+import { copyEndToEndHeaders } from './headers.ts';
+import { proxyEvents } from './sse-proxy.ts';
 
 /** Marks a request that a Worker handed on. */
-export const FORWARDED = 'x-attune-forwarded';
+export const FORWARDED_HEADER = 'x-attune-forwarded';
 
 /** Seconds beyond REQUEST_TIMEOUT, after which the upstream itself should have given up. */
-const SLACK = 30;
+const TIMEOUT_MARGIN_S = 30;
 
 export type Upstream = {
   /** as messages call it */
@@ -26,7 +26,7 @@ export type Upstream = {
   fetch(request: Request): Promise<Response>;
 };
 
-export function reachUrl(url: string): Upstream {
+export function createUrlUpstream(url: string): Upstream {
   const { host, origin, pathname } = new URL(url);
   return {
     name: `INFERENCE_URL (${host})`,
@@ -37,7 +37,7 @@ export function reachUrl(url: string): Upstream {
 }
 
 /** One of so many containers, by chance: each loads the policy for itself, and sleeps for itself. */
-export function reachContainer(namespace: EdgeNamespace, instances: number): Upstream {
+export function createContainerUpstream(namespace: EdgeNamespace, instances: number): Upstream {
   const stub = namespace.getByName(`edge ${Math.floor(Math.random() * instances)}`);
   return {
     name: 'the container',
@@ -49,30 +49,30 @@ export function reachContainer(namespace: EdgeNamespace, instances: number): Ups
 
 /** The upstream's answer. Throws an AttuneError where it gives none that is this API's. */
 export async function forwardTo(upstream: Upstream, context: Context, seconds: number): Promise<Response> {
-  const deadline = openDeadline(seconds + SLACK, context.req.raw.signal);
+  const deadline = openDeadline(seconds + TIMEOUT_MARGIN_S, context.req.raw.signal);
   // A rollback that was done unseen would go back one policy more when it is sent again.
   const retry = !context.req.path.endsWith('/rollback');
-  const explain = () => explainBreak(upstream, deadline, retry);
+  const explain = () => toInterruptedError(upstream, deadline, retry);
   try {
     const request = await copyRequest(upstream, context, deadline.signal);
     const response = await upstream.fetch(request).catch((error: Error) => {
-      const known = explainEnd(upstream, deadline);
+      const known = findAbortError(upstream, deadline);
       if (known) throw known;
       console.error(`upstream: ${upstream.name}: ${error.message}`);
       throw unavailable(upstream, 'cannot be reached', retry);
     });
     const type = response.headers.get('content-type') ?? '';
-    checkAnswer(upstream, response, type, retry);
-    const headers = copyHeaders(response.headers);
+    assertAttuneResponse(upstream, response, type, retry);
+    const headers = copyEndToEndHeaders(response.headers);
     if (type.startsWith('text/event-stream') && response.body) {
-      const body = relayEvents(response.body, deadline, explain);
+      const body = proxyEvents(response.body, deadline, explain);
       return new Response(body, { status: response.status, headers });
     }
     const text = await response.text().catch(() => {
       throw explain();
     });
     deadline.close();
-    checkText(upstream, response.status, text, retry);
+    assertErrorShape(upstream, response.status, text, retry);
     return new Response(text, { status: response.status, headers });
   } catch (error) {
     deadline.close();
@@ -82,9 +82,9 @@ export async function forwardTo(upstream: Upstream, context: Context, seconds: n
 
 async function copyRequest({ base }: Upstream, context: Context, signal: AbortSignal): Promise<Request> {
   const { pathname, search } = new URL(context.req.url);
-  const headers = copyHeaders(context.req.raw.headers);
+  const headers = copyEndToEndHeaders(context.req.raw.headers);
   headers.set('x-request-id', context.get('requestId'));
-  headers.set(FORWARDED, '1');
+  headers.set(FORWARDED_HEADER, '1');
   // A proxy that compresses holds events back.
   headers.set('accept-encoding', 'identity');
   return new Request(base + pathname + search, {
@@ -97,7 +97,12 @@ async function copyRequest({ base }: Upstream, context: Context, signal: AbortSi
 }
 
 /** What every answer of an Attune has, and a proxy's or another API's has not. */
-function checkAnswer(upstream: Upstream, { status, headers, body }: Response, type: string, retry: boolean): void {
+function assertAttuneResponse(
+  upstream: Upstream,
+  { status, headers, body }: Response,
+  type: string,
+  retry: boolean,
+): void {
   const problem = findProblem({ status, headers }, type);
   if (problem === null) return;
   void body?.cancel().catch(() => {});
@@ -117,7 +122,7 @@ function findProblem({ status, headers }: Pick<Response, 'status' | 'headers'>, 
   return null;
 }
 
-function checkText(upstream: Upstream, status: number, text: string, retry: boolean): void {
+function assertErrorShape(upstream: Upstream, status: number, text: string, retry: boolean): void {
   if (status >= 400 && !isErrorBody(text)) throw unavailable(upstream, `answered ${status} in another shape`, retry);
 }
 
@@ -130,8 +135,8 @@ function isErrorBody(text: string): boolean {
   }
 }
 
-function explainBreak(upstream: Upstream, deadline: Deadline, retry: boolean): AttuneError {
-  const known = explainEnd(upstream, deadline);
+function toInterruptedError(upstream: Upstream, deadline: Deadline, retry: boolean): AttuneError {
+  const known = findAbortError(upstream, deadline);
   if (known) return known;
   return new AttuneError(`${upstream.name} broke off in the middle of its answer; ${upstream.remedy}`, {
     status: 502,
@@ -141,7 +146,7 @@ function explainBreak(upstream: Upstream, deadline: Deadline, retry: boolean): A
 }
 
 /** Where it was not the upstream that ended it. */
-function explainEnd({ name, remedy }: Upstream, { signal, hasPassed }: Deadline): AttuneError | null {
+function findAbortError({ name, remedy }: Upstream, { signal, hasPassed }: Deadline): AttuneError | null {
   if (hasPassed())
     return new AttuneError(`${name} did not end its answer within REQUEST_TIMEOUT; ${remedy}`, {
       status: 504,

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { copyHeaders } from './headers.ts';
+import { copyEndToEndHeaders } from './headers.ts';
 
 test('all headers go on but the connection’s and Cloudflare’s own', () => {
-  const copied = copyHeaders(
+  const copied = copyEndToEndHeaders(
     new Headers({
       accept: '*/*',
       authorization: 'Bearer k',

@@ -1,7 +1,7 @@
 // Headers that go on with a request or an answer from one connection to the next: all but those of the connection itself,
 // and those that Cloudflare adds for its own Workers.
 
-const OWN = new Set([
+const HOP_BY_HOP = new Set([
   'accept-encoding',
   'connection',
   // What is handed on was decoded, and its length is another.
@@ -18,8 +18,10 @@ const OWN = new Set([
   'upgrade',
 ]);
 
-export function copyHeaders(headers: Headers): Headers {
+export function copyEndToEndHeaders(headers: Headers): Headers {
   const named = (headers.get('connection') ?? '').split(',').map((name) => name.trim().toLowerCase());
-  const kept = [...headers].filter(([name]) => !OWN.has(name) && !name.startsWith('cf-') && !named.includes(name));
+  const kept = [...headers].filter(
+    ([name]) => !HOP_BY_HOP.has(name) && !name.startsWith('cf-') && !named.includes(name),
+  );
   return new Headers(kept);
 }

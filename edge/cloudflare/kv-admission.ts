@@ -3,79 +3,79 @@
 // that has not been seen for a while is gone, because a request whose client left dies without a word.
 import { AttuneError } from '../../shared/error.ts';
 
-export type RoomOptions = { kvMemory: number; maxRows: number; maxQueue: number };
+export type AdmissionOptions = { kvMemory: number; maxRows: number; maxQueue: number };
 
 /** What a generation runs on, and what it needs. */
-export type Need = { readonly policy: object; readonly bytes: number; readonly choices: number };
+export type ReservationRequest = { readonly policy: object; readonly bytes: number; readonly choices: number };
 /** A generation that is here, and when it last showed that it lives. */
-export type Stay = Need & { seen: number; hasBegun: boolean };
+export type Reservation = ReservationRequest & { lastSeenMs: number; hasStarted: boolean };
 
 /** Milliseconds for which nothing may be seen of a generation, and how many more for each that takes turns with it. */
-const PATIENCE = 3000;
-const TURN = 500;
+const SILENCE_TIMEOUT_MS = 3000;
+const TIMEOUT_PER_RESERVATION_MS = 500;
 
-export class Room {
+export class KvAdmission {
   /** In the order in which they came. */
-  private readonly stays = new Set<Stay>();
-  private readonly options: RoomOptions;
+  private readonly reservations = new Set<Reservation>();
+  private readonly options: AdmissionOptions;
 
-  constructor(options: RoomOptions) {
+  constructor(options: AdmissionOptions) {
     this.options = options;
   }
 
   /** Throws where too many run or wait. One alone is always let in. */
-  enter(need: Need): Stay {
-    this.dropDead();
+  reserve(need: ReservationRequest): Reservation {
+    this.dropExpired();
     const { maxRows, maxQueue } = this.options;
-    const load = sum([...this.stays], 'choices');
+    const load = sum([...this.reservations], 'choices');
     if (load > 0 && load + need.choices > maxRows + maxQueue) {
       throw new AttuneError(
         `generation: ${load} generations run or wait, and there is room for ${maxRows + maxQueue}; try again soon`,
         { status: 429, code: 'queue_full', retry: true },
       );
     }
-    const stay = { ...need, seen: Date.now(), hasBegun: false };
-    this.stays.add(stay);
+    const stay = { ...need, lastSeenMs: Date.now(), hasStarted: false };
+    this.reservations.add(stay);
     return stay;
   }
 
   /** Whether it may begin now. */
-  begin(stay: Stay): boolean {
-    this.see(stay);
-    this.dropDead();
-    const all = [...this.stays];
-    const first = all.find(({ hasBegun }) => !hasBegun);
+  tryStart(stay: Reservation): boolean {
+    this.touch(stay);
+    this.dropExpired();
+    const all = [...this.reservations];
+    const first = all.find(({ hasStarted: hasBegun }) => !hasBegun);
     if (first !== stay) return false;
-    const begun = all.filter(({ hasBegun }) => hasBegun);
+    const begun = all.filter(({ hasStarted: hasBegun }) => hasBegun);
     const isFull =
       begun.length > 0 &&
       (sum(begun, 'bytes') + stay.bytes > this.options.kvMemory ||
         sum(begun, 'choices') + stay.choices > this.options.maxRows);
-    stay.hasBegun = !isFull;
-    return stay.hasBegun;
+    stay.hasStarted = !isFull;
+    return stay.hasStarted;
   }
 
   /** Notes that it lives; one that was taken for dead is here again. */
-  see(stay: Stay): void {
-    stay.seen = Date.now();
-    this.stays.add(stay);
+  touch(stay: Reservation): void {
+    stay.lastSeenMs = Date.now();
+    this.reservations.add(stay);
   }
 
-  leave(stay: Stay): void {
-    this.stays.delete(stay);
+  release(stay: Reservation): void {
+    this.reservations.delete(stay);
   }
 
-  isUsed(policy: object): boolean {
-    this.dropDead();
-    return [...this.stays].some((stay) => stay.policy === policy);
+  isInUse(policy: object): boolean {
+    this.dropExpired();
+    return [...this.reservations].some((stay) => stay.policy === policy);
   }
 
-  private dropDead(): void {
-    const oldest = Date.now() - PATIENCE - TURN * this.stays.size;
-    for (const stay of this.stays) if (stay.seen < oldest) this.stays.delete(stay);
+  private dropExpired(): void {
+    const oldest = Date.now() - SILENCE_TIMEOUT_MS - TIMEOUT_PER_RESERVATION_MS * this.reservations.size;
+    for (const stay of this.reservations) if (stay.lastSeenMs < oldest) this.reservations.delete(stay);
   }
 }
 
-function sum(stays: Stay[], field: 'bytes' | 'choices'): number {
+function sum(stays: Reservation[], field: 'bytes' | 'choices'): number {
   return stays.reduce((total, stay) => total + stay[field], 0);
 }

@@ -5,16 +5,16 @@ import type { Manifest } from '../../shared/package/manifest.ts';
 import { type PolicyStore, readFile } from '../../shared/store/store.ts';
 import { TOKENIZER_FILES, Tokenizer, type TokenizerFiles } from '../../shared/tokenizer/tokenizer.ts';
 import { checkTokenizer, unusable } from '../engine/package-errors.ts';
-import type { Graph } from './wasm-runtime.ts';
+import type { ServingGraph } from './wasm-runtime.ts';
 
-const GRAPH = 'onnx/serve.onnx';
+const GRAPH_FILE = 'onnx/serve.onnx';
 /** A serving graph has weights of its own, unless it is the float32 one, which shares them with model.onnx. */
-const OWN_WEIGHTS = 'onnx/serve.onnx_data';
-const SHARED_WEIGHTS = 'onnx/model.onnx_data';
+const WEIGHTS_FILE = 'onnx/serve.onnx_data';
+const SHARED_WEIGHTS_FILE = 'onnx/model.onnx_data';
 
 /** Bytes of the serving graph and of the weights that it reads. */
-export function servingBytes({ files }: Manifest): number {
-  return [GRAPH, weightsOf(files)].reduce((sum, name) => sum + (files[name]?.bytes ?? 0), 0);
+export function getServingBytes({ files }: Manifest): number {
+  return [GRAPH_FILE, selectWeightsFile(files)].reduce((sum, name) => sum + (files[name]?.bytes ?? 0), 0);
 }
 
 /** `onRead` is told of each file that has come. */
@@ -22,7 +22,7 @@ export async function readPackage(
   store: PolicyStore,
   manifest: Manifest,
   onRead: () => void,
-): Promise<{ tokenizer: Tokenizer; graph: Graph }> {
+): Promise<{ tokenizer: Tokenizer; graph: ServingGraph }> {
   const take = async (name: string) => {
     const bytes = await readFile(store, manifest, name).catch((error: unknown) => {
       if (error instanceof AttuneError) throw error;
@@ -33,21 +33,21 @@ export async function readPackage(
     return bytes;
   };
   const tokenizer = await openTokenizer(manifest, take);
-  const model = await take(GRAPH);
-  const weights = weightsOf(manifest.files);
+  const model = await take(GRAPH_FILE);
+  const weights = selectWeightsFile(manifest.files);
   return { tokenizer, graph: { model, weights: { path: weights.slice('onnx/'.length), data: await take(weights) } } };
 }
 
 /** Policies of one family share a tokenizer, and a large one is tens of megabytes. */
-const opened = new Map<string, WeakRef<Tokenizer>>();
+const tokenizerCache = new Map<string, WeakRef<Tokenizer>>();
 
 async function openTokenizer(manifest: Manifest, take: (name: string) => Promise<Uint8Array>): Promise<Tokenizer> {
   const { id, architecture, tokenizer_hash, files } = manifest;
   const there = Object.entries(TOKENIZER_FILES).filter(([, name]) => files[name]);
   const key = there.map(([, name]) => `${name} ${files[name]!.sha256}`).join();
   try {
-    const tokenizer = opened.get(key)?.deref() ?? (await makeTokenizer(there, take));
-    opened.set(key, new WeakRef(tokenizer));
+    const tokenizer = tokenizerCache.get(key)?.deref() ?? (await loadTokenizer(there, take));
+    tokenizerCache.set(key, new WeakRef(tokenizer));
     checkTokenizer(tokenizer, architecture, tokenizer_hash);
     return tokenizer;
   } catch (error) {
@@ -57,7 +57,7 @@ async function openTokenizer(manifest: Manifest, take: (name: string) => Promise
   }
 }
 
-async function makeTokenizer(
+async function loadTokenizer(
   there: [key: string, name: string][],
   take: (name: string) => Promise<Uint8Array>,
 ): Promise<Tokenizer> {
@@ -66,6 +66,6 @@ async function makeTokenizer(
   return Tokenizer.from({ tokenizer: '', ...texts } satisfies TokenizerFiles);
 }
 
-function weightsOf(files: Manifest['files']): string {
-  return files[OWN_WEIGHTS] ? OWN_WEIGHTS : SHARED_WEIGHTS;
+function selectWeightsFile(files: Manifest['files']): string {
+  return files[WEIGHTS_FILE] ? WEIGHTS_FILE : SHARED_WEIGHTS_FILE;
 }

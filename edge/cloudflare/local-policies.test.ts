@@ -5,13 +5,13 @@ import { setTimeout } from 'node:timers/promises';
 import { openR2Store } from '../../shared/store/r2.ts';
 import { chooseSampling } from '../../testing/policy-package.ts';
 import {
-  askIsolate,
-  askNode,
-  type Isolate,
-  makePackage,
-  openIsolate,
+  createPackage,
+  generateInWorker,
+  generateOnNode,
+  openWorkerFixture,
   type Package,
   sendPolicy,
+  type WorkerFixture,
 } from '../../testing/worker-policies.ts';
 import type { GenerationInput } from '../engine/inference.ts';
 
@@ -19,11 +19,11 @@ import type { GenerationInput } from '../engine/inference.ts';
 const LONG = Array.from({ length: 150 }, (_, i) => (i === 0 ? 1 : 3 + ((i * 7919) % 330)));
 const SHORT = [1, 5, 70, 300];
 
-const isolate = await openIsolate();
+const isolate = await openWorkerFixture();
 
 /** A policy of the size of llama2.c's smallest model, and a tiny one of a family with other operators. */
 const packages: Record<string, Package> = {
-  'a Llama of 260K parameters': await makePackage({
+  'a Llama of 260K parameters': await createPackage({
     hiddenSize: 64,
     intermediateSize: 172,
     layers: 5,
@@ -33,7 +33,7 @@ const packages: Record<string, Package> = {
     contextLength: 512,
     seed: 3,
   }),
-  'a tiny GPT-2': await makePackage({ family: 'gpt2', contextLength: 256, seed: 2 }),
+  'a tiny GPT-2': await createPackage({ family: 'gpt2', contextLength: 256, seed: 2 }),
 };
 
 for (const policy of Object.values(packages)) await sendPolicy(isolate, policy);
@@ -57,7 +57,7 @@ for (const [name, policy] of Object.entries(packages)) {
 
 test('a stop string ends a generation where it ends on Node', async () => {
   const policy = packages['a tiny GPT-2']!;
-  const [[whole]] = (await askNode(policy, [ask({ maxTokens: 30, temperature: 1, seed: 4 })])) as [[Answer]];
+  const [[whole]] = (await generateOnNode(policy, [ask({ maxTokens: 30, temperature: 1, seed: 4 })])) as [[Answer]];
   const stop = [whole.finish.text.slice(5, 8)];
   const [[stopped]] = (await same(policy, [ask({ maxTokens: 30, temperature: 1, seed: 4, stop })])) as [[Answer]];
   assert.equal(stopped.finish.finish, 'stop');
@@ -65,12 +65,12 @@ test('a stop string ends a generation where it ends on Node', async () => {
 });
 
 test('requests that need a new policy at once all get it, and their generations do not disturb each other', async () => {
-  const policy = await makePackage({ seed: 11 });
+  const policy = await createPackage({ seed: 11 });
   await sendPolicy(isolate, policy);
   const inputs = Array.from({ length: 8 }, (_, seed) => ask({ temperature: 1, seed, maxTokens: 24 }, { n: 2 }));
   const [together, alone] = await Promise.all([
-    Promise.all(inputs.map((input) => askIsolate(isolate, policy, [input, input]))),
-    askNode(policy, inputs),
+    Promise.all(inputs.map((input) => generateInWorker(isolate, policy, [input, input]))),
+    generateOnNode(policy, inputs),
   ]);
   for (const [i, [first, second]] of together.entries()) {
     assert.deepEqual(idsOf(first!), idsOf(alone[i]!));
@@ -79,28 +79,28 @@ test('requests that need a new policy at once all get it, and their generations 
 });
 
 test('a request that ends while it loads a policy does not keep the others from it', { timeout: 60_000 }, async () => {
-  const slow = await openIsolate({ limits: { DELAY: 500 } });
+  const slow = await openWorkerFixture({ limits: { DELAY_MS: 500 } });
   const policy = packages['a tiny GPT-2']!;
   await sendPolicy(slow, policy);
   const leaving = (await slow.send('/begun', { manifest: policy.manifest, inputs: [ask()] })).body!.getReader();
   await leaving.read();
-  const staying = [ask(), ask()].map((input) => askIsolate(slow, policy, [input]));
+  const staying = [ask(), ask()].map((input) => generateInWorker(slow, policy, [input]));
   await setTimeout(300);
   await leaving.cancel();
   for (const [choices] of await Promise.all(staying)) assert.equal(choices![0]!.finish.tokenIds.length, 16);
 });
 
 test('a third and a fourth policy take the place of the first ones, which load again', async () => {
-  const others = [await makePackage({ seed: 21 }), await makePackage({ seed: 22 })];
+  const others = [await createPackage({ seed: 21 }), await createPackage({ seed: 22 })];
   for (const policy of others) await sendPolicy(isolate, policy);
   for (const policy of [...others, ...Object.values(packages)]) await same(policy, [ask({ maxTokens: 8 })]);
 });
 
 test('more generations than run and wait are refused, and one that fits is not', async () => {
-  const small = await openIsolate({ limits: { MAX_ROWS: 2, MAX_QUEUE: 2 } });
+  const small = await openWorkerFixture({ limits: { MAX_ROWS: 2, MAX_QUEUE: 2 } });
   const policy = packages['a tiny GPT-2']!;
   await sendPolicy(small, policy);
-  const ids = await Promise.all([2, 1, 1].map((n) => askIsolate(small, policy, [ask({ maxTokens: 30 }, { n })])));
+  const ids = await Promise.all([2, 1, 1].map((n) => generateInWorker(small, policy, [ask({ maxTokens: 30 }, { n })])));
   assert.deepEqual(
     ids.map(([choices]) => choices!.length),
     [2, 1, 1],
@@ -118,8 +118,8 @@ for (const [name, flags, most] of [
   ['a request that ends without a word frees what its generation had a little later', [], 10_000],
 ] as const) {
   test(name, { timeout: 60_000 }, async () => {
-    const small = await openIsolate({ limits: ALONE, flags: [...flags] });
-    const policy = await makePackage({ hiddenSize: 128, layers: 4, contextLength: 16384 });
+    const small = await openWorkerFixture({ limits: ALONE, flags: [...flags] });
+    const policy = await createPackage({ hiddenSize: 128, layers: 4, contextLength: 16384 });
     await sendPolicy(small, policy);
     const endless = ask({ maxTokens: 16000, temperature: 1, logitBias: { 1: -100, 2: -100 } });
     const response = await small.send('/', { manifest: policy.manifest, inputs: [endless] });
@@ -136,8 +136,8 @@ for (const [name, flags, most] of [
 }
 
 test('a context that keys and values have no room for goes elsewhere', async () => {
-  const small = await openIsolate({ limits: { KV_MEMORY: 2 ** 20 } });
-  const policy = await makePackage({ hiddenSize: 128, layers: 4, contextLength: 16384 });
+  const small = await openWorkerFixture({ limits: { KV_MEMORY: 2 ** 20 } });
+  const policy = await createPackage({ hiddenSize: 128, layers: 4, contextLength: 16384 });
   await sendPolicy(small, policy);
   const refused = await refusal(small, policy, [ask()]);
   assert.equal(refused.code, 'policy_elsewhere');
@@ -145,7 +145,7 @@ test('a context that keys and values have no room for goes elsewhere', async () 
 });
 
 test('a package with a flipped byte is refused with the file that is damaged', async () => {
-  const policy = await makePackage({ seed: 31 });
+  const policy = await createPackage({ seed: 31 });
   await sendPolicy(isolate, policy);
   const key = `${policy.manifest.id}/onnx/model.onnx_data`;
   const bytes = new Uint8Array(await (await isolate.bucket.get(key))!.arrayBuffer());
@@ -157,7 +157,7 @@ test('a package with a flipped byte is refused with the file that is damaged', a
 });
 
 test('a package with a file too few is refused with its name', async () => {
-  const policy = await makePackage({ seed: 32 });
+  const policy = await createPackage({ seed: 32 });
   await sendPolicy(isolate, policy);
   await isolate.bucket.delete(`${policy.manifest.id}/onnx/serve.onnx`);
   const refused = await refusal(isolate, policy, [ask()]);
@@ -167,7 +167,7 @@ test('a package with a file too few is refused with its name', async () => {
 });
 
 test('a policy that is too large is refused with both numbers, and so is one of another precision', async () => {
-  const small = await openIsolate({ limits: { MOST_BYTES: 100_000 } });
+  const small = await openWorkerFixture({ limits: { MAX_BYTES: 100_000 } });
   const large = packages['a Llama of 260K parameters']!;
   const { files } = large.manifest;
   const bytes = files['onnx/serve.onnx']!.bytes + files['onnx/model.onnx_data']!.bytes;
@@ -176,12 +176,15 @@ test('a policy that is too large is refused with both numbers, and so is one of 
   const refused = await refusal(small, large, [ask()]);
   assert.equal(refused.code, 'policy_elsewhere');
   assert.ok(refused.message.endsWith(tooLarge));
-  assert.match((await reason(isolate, await makePackage({ precision: 'row8' })))!, /served at row8, and .* fp32 only/);
+  assert.match(
+    (await reason(isolate, await createPackage({ precision: 'row8' })))!,
+    /served at row8, and .* fp32 only/,
+  );
   assert.equal(await reason(isolate, large), null);
 });
 
 test('where the runtime does not start, the reason is known from then on', async () => {
-  const broken = await openIsolate({ alias: { 'onnxruntime-web/wasm': './broken-onnxruntime.ts' } });
+  const broken = await openWorkerFixture({ alias: { 'onnxruntime-web/wasm': './broken-onnxruntime.ts' } });
   const policy = packages['a tiny GPT-2']!;
   await sendPolicy(broken, policy);
   assert.equal(await reason(broken, policy), null);
@@ -193,7 +196,7 @@ test('where the runtime does not start, the reason is known from then on', async
   assert.match((await reason(broken, policy))!, /did not start/);
 });
 
-type Answer = Awaited<ReturnType<typeof askNode>>[number][number];
+type Answer = Awaited<ReturnType<typeof generateOnNode>>[number][number];
 
 function ask(sampling: Parameters<typeof chooseSampling>[0] = {}, given: Partial<GenerationInput> = {}) {
   return { promptIds: SHORT, sampling: chooseSampling(sampling), n: 1, ...given };
@@ -201,7 +204,10 @@ function ask(sampling: Parameters<typeof chooseSampling>[0] = {}, given: Partial
 
 /** Asks both and holds them against each other; what workerd gave. */
 async function same(policy: Package, inputs: GenerationInput[]): Promise<Answer[][]> {
-  const [given, expected] = await Promise.all([askIsolate(isolate, policy, inputs), askNode(policy, inputs)]);
+  const [given, expected] = await Promise.all([
+    generateInWorker(isolate, policy, inputs),
+    generateOnNode(policy, inputs),
+  ]);
   for (const [i, choices] of expected.entries()) {
     for (const [index, { tokens, finish }] of choices.entries()) {
       const own = given[i]![index]!;
@@ -232,13 +238,13 @@ function idsOf(choices: Answer[]): number[][] {
   return choices.map(({ finish }) => finish.tokenIds);
 }
 
-async function refusal({ send }: Isolate, { manifest }: Package, inputs: GenerationInput[]) {
+async function refusal({ send }: WorkerFixture, { manifest }: Package, inputs: GenerationInput[]) {
   const response = await send('/', { manifest, inputs });
   assert.notEqual(response.status, 200);
   return (await response.json()) as { code: string; message: string };
 }
 
-async function reason({ send }: Isolate, { manifest }: Package): Promise<string | null> {
+async function reason({ send }: WorkerFixture, { manifest }: Package): Promise<string | null> {
   const response = await send('/refusal', { manifest, inputs: [] });
   return ((await response.json()) as { refusal: string | null }).refusal;
 }

@@ -10,26 +10,26 @@ import { reachWithin, rowBytes } from '../engine/kv-budget.ts';
 import { clock } from '../engine/request.ts';
 import { Scheduler } from '../engine/scheduler.ts';
 import { checkPrompt } from '../engine/validate-prompt.ts';
-import type { Room, RoomOptions, Stay } from './kv-admission.ts';
+import type { AdmissionOptions, KvAdmission, Reservation } from './kv-admission.ts';
 import { pause } from './pause.ts';
 
-export type IsolatePolicyOptions = RoomOptions & {
-  room: Room;
+export type LocalPolicyOptions = AdmissionOptions & {
+  admission: KvAdmission;
   /** A decoder over the policy's session, for one generation. */
   makeDecoder(): Decoder;
   tokenizer: Tokenizer;
 };
 
 /** Milliseconds between two looks whether there is room. */
-const LOOK = 10;
+const POLL_INTERVAL_MS = 10;
 
-export class IsolatePolicy implements LoadedPolicy {
+export class LocalPolicy implements LoadedPolicy {
   readonly id: string;
   readonly architecture: Architecture;
   readonly tokenizer: Tokenizer;
-  private readonly options: IsolatePolicyOptions;
+  private readonly options: LocalPolicyOptions;
 
-  constructor(id: string, architecture: Architecture, options: IsolatePolicyOptions) {
+  constructor(id: string, architecture: Architecture, options: LocalPolicyOptions) {
     this.id = id;
     this.architecture = architecture;
     this.tokenizer = options.tokenizer;
@@ -38,26 +38,26 @@ export class IsolatePolicy implements LoadedPolicy {
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
     checkPrompt(input.promptIds, this, this.options.kvMemory);
-    const stay = this.options.room.enter({ policy: this, bytes: this.bytesFor(input), choices: input.n });
+    const stay = this.options.admission.reserve({ policy: this, bytes: this.reserveBytes(input), choices: input.n });
     const generation = new Generation(this.tokenizer, input);
     const cancel = () => generation.cancel();
     signal?.addEventListener('abort', cancel);
     // At once: with its last event a request may be over, and then nothing more of it runs.
     void generation.over.then(() => {
-      this.options.room.leave(stay);
+      this.options.admission.release(stay);
       signal?.removeEventListener('abort', cancel);
     });
     if (signal?.aborted) cancel();
-    this.drive(generation, input, stay).catch((error: Error) => generation.fail(error));
+    this.run(generation, input, stay).catch((error: Error) => generation.fail(error));
     return generation;
   }
 
-  private async drive(generation: Generation, input: GenerationInput, stay: Stay): Promise<void> {
-    const { room, maxRows, makeDecoder } = this.options;
+  private async run(generation: Generation, input: GenerationInput, stay: Reservation): Promise<void> {
+    const { admission: room, maxRows, makeDecoder } = this.options;
     const { promptIds, n, tenant = '', sharedLength = 0 } = input;
     const { stop: _, ...sampling } = input.sampling;
     const arrived = clock();
-    while (!generation.isOver && !room.begin(stay)) await pause(LOOK);
+    while (!generation.isOver && !room.tryStart(stay)) await pause(POLL_INTERVAL_MS);
     if (generation.isOver) return;
     const scheduler = new Scheduler(makeDecoder(), { maxRows, kvMemory: stay.bytes });
     generation.onAbandon = (index) => scheduler.cancel(0, index);
@@ -66,13 +66,13 @@ export class IsolatePolicy implements LoadedPolicy {
       const { events } = await scheduler.turn();
       for (const event of events) generation.receive(event);
       if (generation.isOver) return;
-      room.see(stay);
+      room.touch(stay);
       await pause(0);
     }
   }
 
   /** What all choices can come to need, or all there is: then they decode one after the other. */
-  private bytesFor({ promptIds, sampling, n }: GenerationInput): number {
+  private reserveBytes({ promptIds, sampling, n }: GenerationInput): number {
     const { kvMemory, maxRows } = this.options;
     const reach = reachWithin(kvMemory, this.architecture);
     const one = rowBytes(this.architecture, reach, promptIds.length, sampling.maxTokens);

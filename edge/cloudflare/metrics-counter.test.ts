@@ -6,8 +6,8 @@ import { answer_batches } from '../../shared/database/schema.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openBareDatabase } from '../../testing/database.ts';
 import { openMetrics } from '../metrics/metrics.ts';
-import { openStatistics, Tally } from './metrics-counter.ts';
-import { type AnswerBatch, addAnswers, forgetBatches } from './metrics-store.ts';
+import { MetricsAccumulator, openWorkerMetrics } from './metrics-counter.ts';
+import { addRequestCounts, deleteOldBatches, type RequestCountBatch } from './metrics-store.ts';
 
 const { db, url } = await openBareDatabase();
 const node = openMetrics({ maxQueue: 1 });
@@ -17,23 +17,23 @@ type Answer = Parameters<typeof node.observeResponse>[0];
 
 /** A Worker's isolate whose messages are kept here until a test delivers them. */
 function openIsolate(send?: () => Promise<never>) {
-  const messages: AnswerBatch[] = [];
+  const messages: RequestCountBatch[] = [];
   const waited: Promise<unknown>[] = [];
-  const tally = new Tally();
+  const tally = new MetricsAccumulator();
   // An instance for each request, as the Worker has it.
   const answer = (given: Answer) =>
-    openStatistics({
+    openWorkerMetrics({
       db,
       queue: {
-        send: send ?? (async (message) => void messages.push(structuredClone(message) as AnswerBatch) as never),
+        send: send ?? (async (message) => void messages.push(structuredClone(message) as RequestCountBatch) as never),
       },
       waitUntil: (promise) => void waited.push(promise),
-      tally,
+      accumulator: tally,
     }).observeResponse(given);
   return { messages, waited, answer, settle: () => Promise.all(waited) };
 }
 
-const told = async () => (await openStatistics({ db, queue: { send: assert.fail }, waitUntil() {} }).render()).body;
+const told = async () => (await openWorkerMetrics({ db, queue: { send: assert.fail }, waitUntil() {} }).render()).body;
 const HTTP = /^attune_http_request_duration_seconds/;
 
 test('what isolates answered adds up to the text that Node would tell of the same answers', async () => {
@@ -54,7 +54,7 @@ test('what isolates answered adds up to the text that Node would tell of the sam
   for (const isolate of isolates) await isolate.settle();
   const batches = isolates.flatMap(({ messages }) => messages);
   assert.equal(batches.length, 3, 'an isolate tells once for all that it answered in a second');
-  await addAnswers(db, batches);
+  await addRequestCounts(db, batches);
   const lines = (text: string) => text.split('\n').filter((line) => HTTP.test(line));
   assert.deepEqual(lines(await told()).sort(), lines((await node.render()).body).sort());
   assert.match(await told(), /# TYPE attune_http_request_duration_seconds histogram\n/);
@@ -62,7 +62,7 @@ test('what isolates answered adds up to the text that Node would tell of the sam
 
 test('a batch that is delivered twice, or to ten consumers at once, counts once', async () => {
   const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD'];
-  const batch = (at: number): AnswerBatch => ({
+  const batch = (at: number): RequestCountBatch => ({
     id: crypto.randomUUID(),
     // In another order each, as isolates have them.
     answers: [...methods.slice(at % 6), ...methods.slice(0, at % 6)].flatMap((method) =>
@@ -78,20 +78,20 @@ test('a batch that is delivered twice, or to ten consumers at once, counts once'
   });
   const shared = Array.from({ length: 300 }, (_, at) => batch(at));
   const own = Array.from({ length: 10 }, (_, at) => batch(at));
-  await Promise.all(own.map((alone, at) => addAnswers(db, [...(at % 2 ? shared : shared.toReversed()), alone])));
-  await addAnswers(db, [...shared, ...shared]);
+  await Promise.all(own.map((alone, at) => addRequestCounts(db, [...(at % 2 ? shared : shared.toReversed()), alone])));
+  await addRequestCounts(db, [...shared, ...shared]);
   assert.match(await told(), /_count\{method="PUT",route="\/twice",status="200"} 11160\n/);
   assert.match(await told(), /_sum\{method="PUT",route="\/twice",status="200"} 5580\n/);
   // Batches that have no id in common still meet in the rows they add to.
-  await Promise.all(Array.from({ length: 10 }, (_, at) => addAnswers(db, [batch(at)])));
+  await Promise.all(Array.from({ length: 10 }, (_, at) => addRequestCounts(db, [batch(at)])));
   assert.match(await told(), /_count\{method="PUT",route="\/twice",status="200"} 11520\n/);
 });
 
 test('ids of batches are remembered for a day', async () => {
-  await addAnswers(db, [{ id: 'yesterday', answers: [] }]);
+  await addRequestCounts(db, [{ id: 'yesterday', answers: [] }]);
   await db.update(answer_batches).set({ created_at: sql`now() - interval '25 hours'` }).where(sql`id = 'yesterday'`);
-  await addAnswers(db, [{ id: 'today', answers: [] }]);
-  await forgetBatches(db);
+  await addRequestCounts(db, [{ id: 'today', answers: [] }]);
+  await deleteOldBatches(db);
   assert.equal(await db.$count(answer_batches, sql`id = 'yesterday'`), 0);
   assert.equal(await db.$count(answer_batches, sql`id = 'today'`), 1);
 });
@@ -116,14 +116,14 @@ test('without a queue an answer is an answer, and the next second is told again'
 });
 
 test('a request that ends before it has told leaves that to a later one', () => {
-  const tally = new Tally();
-  assert.equal(tally.claim(1_000_000), true);
-  assert.equal(tally.claim(1_000_500), false);
-  assert.equal(tally.claim(1_006_000), true);
+  const tally = new MetricsAccumulator();
+  assert.equal(tally.claimFlush(1_000_000), true);
+  assert.equal(tally.claimFlush(1_000_500), false);
+  assert.equal(tally.claimFlush(1_006_000), true);
 });
 
 test('a method that nobody knows has no line of its own', () => {
-  const tally = new Tally();
+  const tally = new MetricsAccumulator();
   for (const method of ['BREW', 'WHEN']) tally.add({ method, route: 'none', status: 404, seconds: 0 });
   assert.deepEqual(
     tally.take().map(({ method, count }) => [method, count]),
@@ -133,11 +133,11 @@ test('a method that nobody knows has no line of its own', () => {
 
 test('where Postgres cannot be reached the numbers are refused and answers are not', async () => {
   const gone = connect(url.replace(/:\d+\//, ':1/'), { max: 1 });
-  const statistics = openStatistics({
+  const statistics = openWorkerMetrics({
     db: gone.db,
     queue: { send: async () => ({}) as never },
     waitUntil() {},
-    tally: new Tally(),
+    accumulator: new MetricsAccumulator(),
   });
   statistics.observeResponse({ method: 'GET', route: '/status', status: 200, seconds: 0.1 });
   await assert.rejects(statistics.render());

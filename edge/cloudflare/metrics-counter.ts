@@ -6,33 +6,23 @@ import type { Database } from '../../shared/database/connect.ts';
 import { HTTP_DURATION } from '../metrics/definitions.ts';
 import type { Metrics } from '../ports.ts';
 import type { BackgroundMessage } from './background.ts';
-import { tellAnswers } from './metrics-store.ts';
-
-/** Answers of one kind that fell into one bucket, as the table answer_counts has them. */
-export type AnswerCount = {
-  method: string;
-  route: string;
-  status: number;
-  bucket: number;
-  count: number;
-  seconds: number;
-};
+import { formatMetrics, type RequestCount } from './metrics-store.ts';
 
 /** Milliseconds that an isolate counts before it tells. */
-const WINDOW = 1000;
+const FLUSH_INTERVAL_MS = 1000;
 /** After which a window's request is taken for dead, and the next one tells in its place. */
-const PATIENCE = 5000;
+const FLUSH_TIMEOUT_MS = 5000;
 /** Clients may send any word; each would be a line of its own for ever. */
-const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
 /** What an isolate has answered and not told yet. Shared by its requests, of which one tells for all. */
-export class Tally {
-  private readonly counts = new Map<string, AnswerCount>();
-  private teller = 0;
+export class MetricsAccumulator {
+  private readonly counts = new Map<string, RequestCount>();
+  private flushStartedMs = 0;
 
   add(answer: { method: string; route: string; status: number; seconds: number }): void {
     const { route, status, seconds } = answer;
-    const method = METHODS.has(answer.method) ? answer.method : 'OTHER';
+    const method = KNOWN_METHODS.has(answer.method) ? answer.method : 'OTHER';
     const found = HTTP_DURATION.buckets.findIndex((bound) => seconds <= bound);
     const bucket = found === -1 ? HTTP_DURATION.buckets.length : found;
     const key = [method, route, status, bucket].join(' ');
@@ -41,32 +31,37 @@ export class Tally {
   }
 
   /** Whether the caller is the one that has to tell. */
-  claim(now = Date.now()): boolean {
-    if (now - this.teller < PATIENCE) return false;
-    this.teller = now;
+  claimFlush(now = Date.now()): boolean {
+    if (now - this.flushStartedMs < FLUSH_TIMEOUT_MS) return false;
+    this.flushStartedMs = now;
     return true;
   }
 
-  take(): AnswerCount[] {
+  take(): RequestCount[] {
     const taken = [...this.counts.values()];
     this.counts.clear();
-    this.teller = 0;
+    this.flushStartedMs = 0;
     return taken;
   }
 }
 
-const isolate = new Tally();
+const isolateAccumulator = new MetricsAccumulator();
 
-export type StatisticsOptions = {
+export type WorkerMetricsOptions = {
   db: Database;
   queue: Pick<Queue<BackgroundMessage>, 'send'>;
   waitUntil(promise: Promise<unknown>): void;
-  tally?: Tally;
+  accumulator?: MetricsAccumulator;
 };
 
-export function openStatistics({ db, queue, waitUntil, tally = isolate }: StatisticsOptions): Metrics {
+export function openWorkerMetrics({
+  db,
+  queue,
+  waitUntil,
+  accumulator: tally = isolateAccumulator,
+}: WorkerMetricsOptions): Metrics {
   const tell = async () => {
-    await new Promise((resolve) => setTimeout(resolve, WINDOW));
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_INTERVAL_MS));
     const answers = tally.take();
     if (answers.length === 0) return;
     await queue.send({ kind: 'answers', id: crypto.randomUUID(), answers });
@@ -74,9 +69,9 @@ export function openStatistics({ db, queue, waitUntil, tally = isolate }: Statis
   return {
     observeResponse(answer) {
       tally.add(answer);
-      if (!tally.claim()) return;
+      if (!tally.claimFlush()) return;
       waitUntil(tell().catch((error: Error) => console.error('statistics: the queue took none:', error.message)));
     },
-    render: () => tellAnswers(db),
+    render: () => formatMetrics(db),
   };
 }

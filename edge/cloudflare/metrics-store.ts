@@ -5,18 +5,20 @@ import type { Database } from '../../shared/database/connect.ts';
 import { answer_batches, answer_counts } from '../../shared/database/schema.ts';
 import { activePolicyId } from '../../shared/store/registry.ts';
 import { ACTIVE_POLICY_INFO, HTTP_DURATION } from '../metrics/definitions.ts';
-import type { AnswerCount } from './metrics-counter.ts';
 
-export type AnswerBatch = { id: string; answers: AnswerCount[] };
+/** Requests with the same labels whose response time falls into the same bucket. */
+export type RequestCount = typeof answer_counts.$inferSelect;
+
+export type RequestCountBatch = { id: string; answers: RequestCount[] };
 
 /** Adds up what no earlier delivery of the same batch has. */
-export async function addAnswers(db: Database, batches: AnswerBatch[]): Promise<void> {
+export async function addRequestCounts(db: Database, batches: RequestCountBatch[]): Promise<void> {
   await db.transaction(async (transaction) => {
     // In order, here and below: two consumers that add at once wait for each other and not both.
     const ids = [...new Set(batches.map(({ id }) => id))].sort().map((id) => ({ id }));
     const fresh = await transaction.insert(answer_batches).values(ids).onConflictDoNothing().returning();
     const left = new Set(fresh.map(({ id }) => id));
-    const sums = new Map<string, AnswerCount>();
+    const sums = new Map<string, RequestCount>();
     for (const { id, answers } of batches) {
       if (!left.delete(id)) continue;
       for (const answer of answers) {
@@ -39,7 +41,7 @@ export async function addAnswers(db: Database, batches: AnswerBatch[]): Promise<
 }
 
 /** Removes the ids of batches that no queue delivers again. */
-export async function forgetBatches(db: Database): Promise<void> {
+export async function deleteOldBatches(db: Database): Promise<void> {
   const old = db
     .select({ id: answer_batches.id })
     .from(answer_batches)
@@ -49,7 +51,7 @@ export async function forgetBatches(db: Database): Promise<void> {
 }
 
 /** What GET /metrics answers in a Worker. */
-export async function tellAnswers(db: Database): Promise<{ body: string; type: string }> {
+export async function formatMetrics(db: Database): Promise<{ body: string; type: string }> {
   const [rows, active] = await Promise.all([
     db
       .select()
@@ -58,26 +60,26 @@ export async function tellAnswers(db: Database): Promise<{ body: string; type: s
     activePolicyId(db),
   ]);
   const lines = [
-    ...head(HTTP_DURATION, 'histogram'),
-    ...[...Map.groupBy(rows, toLabels)].flatMap(([labels, counts]) => showHistogram(labels, counts)),
-    ...head(ACTIVE_POLICY_INFO, 'gauge'),
+    ...formatHeader(HTTP_DURATION, 'histogram'),
+    ...[...Map.groupBy(rows, toLabels)].flatMap(([labels, counts]) => formatHistogram(labels, counts)),
+    ...formatHeader(ACTIVE_POLICY_INFO, 'gauge'),
     ...(active ? [`${ACTIVE_POLICY_INFO.name}{policy="${active}"} 1`] : []),
   ];
   return { body: `${lines.join('\n')}\n`, type: 'text/plain; version=0.0.4; charset=utf-8' };
 }
 
-function head({ name, help }: { name: string; help: string }, type: string): string[] {
+function formatHeader({ name, help }: { name: string; help: string }, type: string): string[] {
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
 }
 
 /** A method, one of our own routes and a number: nothing in them needs escaping. */
-function toLabels({ method, route, status }: AnswerCount): string {
+function toLabels({ method, route, status }: RequestCount): string {
   return `method="${method}",route="${route}",status="${status}"`;
 }
 
-function showHistogram(labels: string, counts: AnswerCount[]): string[] {
+function formatHistogram(labels: string, counts: RequestCount[]): string[] {
   const { name, buckets } = HTTP_DURATION;
-  const total = (rows: AnswerCount[], of: 'count' | 'seconds') => rows.reduce((sum, row) => sum + row[of], 0);
+  const total = (rows: RequestCount[], of: 'count' | 'seconds') => rows.reduce((sum, row) => sum + row[of], 0);
   const upTo = (place: number) =>
     total(
       counts.filter(({ bucket }) => bucket <= place),

@@ -16,8 +16,8 @@ import { limitBody } from '../middleware/body-limit.ts';
 import { placeOperations } from '../middleware/placement.ts';
 import type { Ports } from '../ports.ts';
 import { ActivePolicy } from './active-policy.ts';
-import { choosePlace, forward, type Site } from './placement.ts';
-import { Lookup } from './request-policies.ts';
+import { type PlacementContext, placeRequest, selectPlacement } from './placement.ts';
+import { RequestPolicies } from './request-policies.ts';
 
 const { db } = await openBareDatabase();
 const [SMALL, LARGE, OTHER] = ['pol_small', 'pol_large', 'pol_other'] as const;
@@ -78,11 +78,11 @@ type Given = { env?: Record<string, string>; load?: (manifest: Manifest) => Prom
 function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   let failure: string | null = null;
   const active = new ActivePolicy();
-  const site: Site = {
+  const site: PlacementContext = {
     bindings: edge ? { EDGE: edge as never } : {},
     settings: readSettings(env),
     policies: {
-      refusal: ({ id }) => (id === LARGE ? 'it is too large' : failure),
+      findUnsupportedReason: ({ id }) => (id === LARGE ? 'it is too large' : failure),
       async load(manifest) {
         await load?.(manifest).catch((error: AttuneError) => {
           if (error.code === 'runtime_unavailable') failure = error.message;
@@ -96,7 +96,9 @@ function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   app.onError((error, context) => toErrorResponse(context, error));
   app.use(requestId({ generator: () => newId('req_') }));
   app.use(limitBody(10_000));
-  placeOperations(app, { placeRequest: (context) => forward(site, new Lookup(db, active), context) } as Ports);
+  placeOperations(app, {
+    placeRequest: (context) => placeRequest(site, new RequestPolicies(db, active), context),
+  } as Ports);
   app.post('/v1/*', (context) => context.json({ from: 'here' }));
   return {
     site,
@@ -144,10 +146,10 @@ test('a policy that does not fit is asked for elsewhere, wherever the request na
 
 test('a promotion that was made elsewhere is known here at once', async () => {
   const { active, ask } = openSite();
-  assert.equal(await active.id(db), SMALL);
+  assert.equal(await active.getId(db), SMALL);
   await activatePolicy(db, LARGE, 'test');
   await ask(`/v1/policies/${LARGE}/promote`, '');
-  assert.equal(await active.id(db), LARGE);
+  assert.equal(await active.getId(db), LARGE);
   await activatePolicy(db, SMALL, 'test');
 });
 
@@ -210,14 +212,14 @@ test('an active policy that cannot be loaded leaves the one before it answering,
   await registerPolicy(db, { id: fresh, name: fresh, manifest: makeManifest(fresh) });
   assert.equal((await ask('/v1/chat/completions', {})).status, 200);
   await activatePolicy(db, fresh, 'test');
-  active.forget();
+  active.invalidate();
   assert.equal((await ask('/v1/chat/completions', {})).status, 200);
-  assert.equal(await active.id(db), SMALL);
+  assert.equal(await active.getId(db), SMALL);
   assert.equal((await ask('/v1/chat/completions', { model: fresh })).error!.code, 'model_not_found');
   isMissing = false;
-  active.forget();
+  active.invalidate();
   assert.equal((await ask('/v1/chat/completions', {})).status, 200);
-  assert.equal(await active.id(db), fresh);
+  assert.equal(await active.getId(db), fresh);
   await activatePolicy(db, SMALL, 'test');
 });
 
@@ -226,9 +228,9 @@ test('an active policy whose manifest is of a newer version leaves the one befor
   assert.equal((await ask('/v1/chat/completions', {})).status, 200);
   await registerPolicy(db, { id: 'pol_newer', name: 'newer', manifest: { format: 2 } });
   await activatePolicy(db, 'pol_newer', 'test');
-  active.forget();
+  active.invalidate();
   assert.equal((await ask('/v1/chat/completions', {})).headers.get('x-attune-compute'), 'worker');
-  assert.equal(await active.id(db), SMALL);
+  assert.equal(await active.getId(db), SMALL);
   await activatePolicy(db, SMALL, 'test');
 });
 
@@ -243,7 +245,8 @@ test('where nothing else computes, both remedies are named', async () => {
 });
 
 test('the container is asked unless INFERENCE_URL is set', () => {
-  const place = (given: Given) => choosePlace(openSite(given).site, [makeManifest(SMALL), makeManifest(LARGE)]).place;
+  const place = (given: Given) =>
+    selectPlacement(openSite(given).site, [makeManifest(SMALL), makeManifest(LARGE)]).place;
   assert.equal(place({ env: {}, edge: {} }), 'container');
   assert.equal(place({ edge: {} }), 'url');
 });

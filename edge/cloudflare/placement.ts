@@ -11,20 +11,22 @@ import { previousPolicy } from '../../shared/store/registry.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import type { Placement } from '../ports.ts';
 import type { Bindings } from './bindings.ts';
-import { FORWARDED, forwardTo, reachContainer, reachUrl, type Upstream } from './forward.ts';
-import { servingBytes } from './load-package.ts';
-import type { IsolatePolicies } from './local-policies.ts';
-import type { Lookup } from './request-policies.ts';
+import { createContainerUpstream, createUrlUpstream, FORWARDED_HEADER, forwardTo, type Upstream } from './forward.ts';
+import { getServingBytes } from './load-package.ts';
+import type { LocalPolicies } from './local-policies.ts';
+import type { RequestPolicies } from './request-policies.ts';
 
-export type Site = {
+export type PlacementContext = {
   bindings: Pick<Bindings, 'EDGE'>;
   settings: Settings;
-  policies: Pick<IsolatePolicies, 'refusal' | 'load'>;
+  policies: Pick<LocalPolicies, 'findUnsupportedReason' | 'load'>;
 };
 
 /** Where policies are computed together, and why. Throws an AttuneError where nobody can. */
-export function choosePlace({ bindings, settings, policies }: Site, manifests: Manifest[]): Placement {
-  const reason = manifests.map((manifest) => explainRefusal(policies, manifest)).find((refusal) => refusal !== null);
+export function selectPlacement({ bindings, settings, policies }: PlacementContext, manifests: Manifest[]): Placement {
+  const reason = manifests
+    .map((manifest) => describeUnsupported(policies, manifest))
+    .find((refusal) => refusal !== null);
   if (reason === undefined) return { place: 'worker', reason: describeFit(manifests, settings) };
   // wrangler.toml binds a container unasked; whoever sets the URL means it.
   if (settings.INFERENCE_URL) return { place: 'url', reason };
@@ -36,43 +38,47 @@ export function choosePlace({ bindings, settings, policies }: Site, manifests: M
 }
 
 /** Where the request is computed; with the answer where that is elsewhere, or where it fails before its route. */
-export async function forward(
-  site: Site,
-  lookup: Lookup,
+export async function placeRequest(
+  site: PlacementContext,
+  lookup: RequestPolicies,
   context: Context,
 ): Promise<Placement & { response?: Response }> {
   const manifests = await findManifests(lookup, context);
   if (!manifests) return { place: 'worker', reason: 'no policy is needed to answer this' };
-  let compute = choosePlace(site, manifests);
+  let compute = selectPlacement(site, manifests);
   try {
     if (compute.place === 'worker') {
       if (await canLoad(site, lookup, manifests)) return compute;
-      compute = choosePlace(site, manifests);
+      compute = selectPlacement(site, manifests);
     }
-    const upstream = reach(site, compute, context);
+    const upstream = selectUpstream(site, compute, context);
     const response = await forwardTo(upstream, context, site.settings.REQUEST_TIMEOUT);
     // A promotion or a rollback that was made elsewhere shows here at once too.
-    if (context.req.path.startsWith('/v1/policies/')) lookup.active.forget();
+    if (context.req.path.startsWith('/v1/policies/')) lookup.active.invalidate();
     return { ...compute, response };
   } catch (error) {
-    if (isRefusal(error) && (await lookup.replaceActive(error))) return forward(site, lookup, context);
+    if (isLoadFailure(error) && (await lookup.fallBack(error))) return placeRequest(site, lookup, context);
     return { ...compute, response: toErrorResponse(context, error) };
   }
 }
 
 /** What is said of a policy that could not be loaded here, other than that there is no room for it now. */
-function isRefusal(error: unknown): error is AttuneError {
-  return error instanceof AttuneError && REFUSALS.has(error.code ?? '');
+function isLoadFailure(error: unknown): error is AttuneError {
+  return error instanceof AttuneError && LOAD_FAILURES.has(error.code ?? '');
 }
 
-const REFUSALS = new Set(['model_not_found', 'damaged_policy', 'policy_unusable', 'policy_store_unreachable']);
+const LOAD_FAILURES = new Set(['model_not_found', 'damaged_policy', 'policy_unusable', 'policy_store_unreachable']);
 
 /** Whether the runtime starts here, which shows at the first policy; from then on it is a refusal. */
-async function canLoad({ policies }: Site, { active }: Lookup, manifests: Manifest[]): Promise<boolean> {
+async function canLoad(
+  { policies }: PlacementContext,
+  { active }: RequestPolicies,
+  manifests: Manifest[],
+): Promise<boolean> {
   try {
     for (const manifest of manifests) {
       await policies.load(manifest);
-      active.accept(manifest.id);
+      active.markLoaded(manifest.id);
     }
     return true;
   } catch (error) {
@@ -81,9 +87,9 @@ async function canLoad({ policies }: Site, { active }: Lookup, manifests: Manife
   }
 }
 
-function reach({ bindings, settings }: Site, { place }: Placement, context: Context): Upstream {
-  if (place === 'container') return reachContainer(bindings.EDGE!, settings.CONTAINERS);
-  if (context.req.header(FORWARDED) === undefined) return reachUrl(settings.INFERENCE_URL!);
+function selectUpstream({ bindings, settings }: PlacementContext, { place }: Placement, context: Context): Upstream {
+  if (place === 'container') return createContainerUpstream(bindings.EDGE!, settings.CONTAINERS);
+  if (context.req.header(FORWARDED_HEADER) === undefined) return createUrlUpstream(settings.INFERENCE_URL!);
   throw new AttuneError(
     'INFERENCE_URL leads back to a Worker that cannot compute this either; set it to an Attune that runs on Node',
     { status: 508, code: 'forwarding_loop', retry: false },
@@ -91,10 +97,10 @@ function reach({ bindings, settings }: Site, { place }: Placement, context: Cont
 }
 
 /** The manifests of the policies that the request needs; null where it needs none, or one that is not there. */
-async function findManifests(lookup: Lookup, context: Context): Promise<Manifest[] | null> {
+async function findManifests(lookup: RequestPolicies, context: Context): Promise<Manifest[] | null> {
   try {
     const asked = await readPolicies(lookup.db, context);
-    return asked && (await Promise.all(asked.map((id) => lookup.manifest(id))));
+    return asked && (await Promise.all(asked.map((id) => lookup.getManifest(id))));
   } catch (error) {
     if (error instanceof AttuneError) return null;
     throw error;
@@ -119,16 +125,19 @@ async function readPolicies(db: Database, context: Context): Promise<(string | u
   return data ? (data.models ?? [data.model]) : null;
 }
 
-function explainRefusal(policies: Pick<IsolatePolicies, 'refusal'>, manifest: Manifest): string | null {
-  const refusal = policies.refusal(manifest);
+function describeUnsupported(
+  policies: Pick<LocalPolicies, 'findUnsupportedReason'>,
+  manifest: Manifest,
+): string | null {
+  const refusal = policies.findUnsupportedReason(manifest);
   return refusal && `policy ${manifest.id}: ${refusal}`;
 }
 
 function describeFit(manifests: Manifest[], { WORKER_POLICY_BYTES }: Settings): string {
-  const bytes = Math.max(...manifests.map(servingBytes));
-  return `${inMegabytes(bytes)} of weights fit in WORKER_POLICY_BYTES of ${inMegabytes(WORKER_POLICY_BYTES)}`;
+  const bytes = Math.max(...manifests.map(getServingBytes));
+  return `${formatMegabytes(bytes)} of weights fit in WORKER_POLICY_BYTES of ${formatMegabytes(WORKER_POLICY_BYTES)}`;
 }
 
-function inMegabytes(bytes: number): string {
+function formatMegabytes(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1).replace('.0', '')} MB`;
 }

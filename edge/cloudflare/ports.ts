@@ -8,21 +8,21 @@ import type { Ports, ServingStatus } from '../ports.ts';
 import { ActivePolicy } from './active-policy.ts';
 import { enqueueDueWebhooks } from './background.ts';
 import { readWorkerEnv, type WorkerEnv } from './bindings.ts';
-import { IsolatePolicies } from './local-policies.ts';
-import { openStatistics } from './metrics-counter.ts';
-import { choosePlace, forward } from './placement.ts';
-import { Lookup } from './request-policies.ts';
+import { LocalPolicies } from './local-policies.ts';
+import { openWorkerMetrics } from './metrics-counter.ts';
+import { placeRequest, selectPlacement } from './placement.ts';
+import { RequestPolicies } from './request-policies.ts';
 
-export type Isolate = WorkerEnv & { active: ActivePolicy; policies: IsolatePolicies };
+export type Isolate = WorkerEnv & { active: ActivePolicy; policies: LocalPolicies };
 
 /** Throws an AttuneError that names what is missing. */
 export function openIsolate(env: Record<string, unknown>): Isolate {
   const { bindings, settings } = readWorkerEnv(env);
-  const policies = new IsolatePolicies({
+  const policies = new LocalPolicies({
     // POLICY_STORE is how the others name the bucket that is bound here; its prefix counts here too.
     store: openR2Store(bindings.POLICIES, settings.POLICY_STORE?.replace(/^s3:\/\/[^/]+\/?/, '')),
-    mostBytes: settings.WORKER_POLICY_BYTES,
-    kvMemory: Math.min(settings.KV_MEMORY, MOST_KV),
+    maxBytes: settings.WORKER_POLICY_BYTES,
+    kvMemory: Math.min(settings.KV_MEMORY, MAX_KV_BYTES),
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
   });
@@ -30,28 +30,28 @@ export function openIsolate(env: Record<string, unknown>): Isolate {
 }
 
 /** Of an isolate's 128 MB. */
-const MOST_KV = 16 * 2 ** 20;
+const MAX_KV_BYTES = 16 * 2 ** 20;
 
 export function openPorts(isolate: Isolate, { db }: Connection, context: ExecutionContext): Ports {
   const { bindings, settings, active, policies } = isolate;
-  const lookup = new Lookup(db, active);
+  const lookup = new RequestPolicies(db, active);
   return {
     db,
     settings,
     inference: {
-      policy: async (id) => policies.load(await lookup.manifest(id)),
+      policy: async (id) => policies.load(await lookup.getManifest(id)),
       async activate() {
-        active.forget();
-        if (settings.WEBHOOK_URL) await enqueueDueWebhooks(db, bindings.BACKGROUND).catch(leaveToCron);
+        active.invalidate();
+        if (settings.WEBHOOK_URL) await enqueueDueWebhooks(db, bindings.BACKGROUND).catch(logEnqueueFailure);
       },
     },
     getServingStatus: () => describeServing(isolate, lookup),
-    placeRequest: (request) => forward(isolate, lookup, request),
+    placeRequest: (request) => placeRequest(isolate, lookup, request),
     async openDocsFile(name) {
       const found = await bindings.DOCS.fetch(`https://docs/${name}`);
       return found.ok ? (found as unknown as Response) : null;
     },
-    metrics: openStatistics({ db, queue: bindings.BACKGROUND, waitUntil: (work) => context.waitUntil(work) }),
+    metrics: openWorkerMetrics({ db, queue: bindings.BACKGROUND, waitUntil: (work) => context.waitUntil(work) }),
     // LISTEN needs a connection of one's own, which Hyperdrive does not give: whoever waits looks again.
     waitForChange: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
     async isWithinRateLimit(caller) {
@@ -65,17 +65,17 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
   };
 }
 
-async function describeServing(isolate: Isolate, lookup: Lookup): Promise<ServingStatus> {
-  const policy = await isolate.active.id(lookup.db);
+async function describeServing(isolate: Isolate, lookup: RequestPolicies): Promise<ServingStatus> {
+  const policy = await isolate.active.getId(lookup.db);
   if (policy === null) return { policy, compute: null };
-  const manifest = await lookup.manifest(policy);
+  const manifest = await lookup.getManifest(policy);
   try {
-    return { policy, compute: choosePlace(isolate, [manifest]) };
+    return { policy, compute: selectPlacement(isolate, [manifest]) };
   } catch (error) {
     return { policy, compute: { place: 'none', reason: (error as Error).message } };
   }
 }
 
-function leaveToCron(error: unknown): void {
+function logEnqueueFailure(error: unknown): void {
   console.error(`late: the queue was not told of a webhook, the next cron does it: ${(error as Error).message}`);
 }

@@ -6,10 +6,10 @@ import type { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import type { ActivePolicy } from './active-policy.ts';
 
-export class Lookup {
+export class RequestPolicies {
   readonly db: Database;
   readonly active: ActivePolicy;
-  private readonly found = new Map<string, Promise<Manifest>>();
+  private readonly manifests = new Map<string, Promise<Manifest>>();
 
   constructor(db: Database, active: ActivePolicy) {
     this.db = db;
@@ -17,17 +17,17 @@ export class Lookup {
   }
 
   /** Without an id, or with `attune`, the one that answers. */
-  manifest(asked = 'attune'): Promise<Manifest> {
-    const manifest = this.found.get(asked) ?? this.active.manifest(this.db, asked);
-    this.found.set(asked, manifest);
+  getManifest(asked = 'attune'): Promise<Manifest> {
+    const manifest = this.manifests.get(asked) ?? this.active.getManifest(this.db, asked);
+    this.manifests.set(asked, manifest);
     return manifest;
   }
 
   /** Whether another policy answers in place of the active one, which could not be loaded. */
-  async replaceActive(reason: AttuneError): Promise<boolean> {
-    const active = await this.found.get('attune');
-    if (!active || !this.active.refuse(active.id, reason)) return false;
-    this.found.delete('attune');
+  async fallBack(reason: AttuneError): Promise<boolean> {
+    const active = await this.manifests.get('attune');
+    if (!active || !this.active.markFailed(active.id, reason)) return false;
+    this.manifests.delete('attune');
     return true;
   }
 }

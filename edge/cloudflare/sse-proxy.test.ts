@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
 import { openDeadline } from '../http/deadline.ts';
-import { relayEvents } from './sse-proxy.ts';
+import { proxyEvents } from './sse-proxy.ts';
 
 const END = 'data: [DONE]\n\n';
 
@@ -22,7 +22,7 @@ function relay(chunks: (string | Uint8Array)[], fault?: Error) {
     },
   });
   const explain = () => new AttuneError('it broke', { status: 502, code: 'upstream_interrupted' });
-  return { seen, deadline, body: relayEvents(source, deadline, explain) };
+  return { seen, deadline, body: proxyEvents(source, deadline, explain) };
 }
 
 const read = async (body: ReadableStream<Uint8Array>) => {

@@ -6,7 +6,7 @@ import type { Deadline } from '../http/deadline.ts';
 import { toErrorBody } from '../http/errors.ts';
 
 /** A client that goes away, or the deadline, ends the source too. `explain` is asked where the source ends early. */
-export function relayEvents(
+export function proxyEvents(
   source: ReadableStream<Uint8Array>,
   deadline: Deadline,
   explain: () => AttuneError,
@@ -37,7 +37,7 @@ export function relayEvents(
       async pull(controller) {
         const events = await read().catch(() => null);
         if (events !== null) return controller.enqueue(encoder.encode(events));
-        if (!isEnd(last)) {
+        if (!isFinalEvent(last)) {
           controller.enqueue(encoder.encode(`data: ${JSON.stringify(toErrorBody(explain()))}\n\n`));
           await reader.cancel().catch(() => {});
         }
@@ -54,6 +54,6 @@ export function relayEvents(
 }
 
 /** Streams of this API end with one of these. */
-function isEnd(event: string): boolean {
+function isFinalEvent(event: string): boolean {
   return event.startsWith('data: [DONE]') || event.startsWith('data: {"error":');
 }

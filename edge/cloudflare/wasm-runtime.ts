@@ -6,15 +6,15 @@ import { AttuneError } from '../../shared/error.ts';
 import { writeOnnxModel } from '../../shared/onnx/model-proto.ts';
 
 /** A serving graph and the file of weights that it names. */
-export type Graph = { model: Uint8Array; weights: { path: string; data: Uint8Array } };
+export type ServingGraph = { model: Uint8Array; weights: { path: string; data: Uint8Array } };
 
-export type Runtime = { Tensor: TensorConstructor; open(graph: Graph): Promise<DecoderSession> };
+export type Runtime = { Tensor: TensorConstructor; open(graph: ServingGraph): Promise<DecoderSession> };
 
 let started: Runtime | undefined;
 let failure: AttuneError | undefined;
 
 /** Why nothing can be computed in this isolate, once that has been seen. */
-export function runtimeFailure(): string | null {
+export function getRuntimeFailure(): string | null {
   return failure?.message ?? null;
 }
 
@@ -27,7 +27,7 @@ export async function startRuntime(): Promise<Runtime> {
       import('onnxruntime-web/wasm'),
       import('onnxruntime-web/dist/ort-wasm-simd-threaded.wasm'),
     ]);
-    return await exclusively(async () => {
+    return await runExclusive(async () => {
       started ??= await start(ort, wasm.default);
       return started;
     });
@@ -49,9 +49,9 @@ async function start(ort: Ort, wasm: WebAssembly.Module): Promise<Runtime> {
   env.wasm.proxy = false;
   // Never read: with bytes given, the runtime does not look for its file.
   env.wasm.wasmBinary = new Uint8Array(1);
-  const restore = pretend(wasm);
+  const restore = patchLoader(wasm);
   try {
-    const session = await ort.InferenceSession.create(SMALLEST);
+    const session = await ort.InferenceSession.create(IDENTITY_MODEL);
     await session.run({ x: new ort.Tensor('float32', Float32Array.of(1), [1]) });
     await session.release();
   } finally {
@@ -60,7 +60,7 @@ async function start(ort: Ort, wasm: WebAssembly.Module): Promise<Runtime> {
   return {
     Tensor: ort.Tensor,
     async open({ model, weights }) {
-      const session = await exclusively(() =>
+      const session = await runExclusive(() =>
         ort.InferenceSession.create(model, {
           executionProviders: ['wasm'],
           executionMode: 'sequential',
@@ -73,7 +73,7 @@ async function start(ort: Ort, wasm: WebAssembly.Module): Promise<Runtime> {
 }
 
 /** Starting the runtime means making a session; this one is thrown away. */
-const SMALLEST = writeOnnxModel({
+const IDENTITY_MODEL = writeOnnxModel({
   nodes: [{ op: 'Identity', inputs: ['x'], outputs: ['y'] }],
   inputs: [{ name: 'x', type: 'float32', dims: [1] }],
   outputs: [{ name: 'y', type: 'float32', dims: [1] }],
@@ -84,7 +84,7 @@ const SMALLEST = writeOnnxModel({
  * The runtime's loader offers no way in for a compiled module, and takes a Worker with nodejs_compat for Node. While it
  * starts, its WebAssembly.instantiate gives the module, and the process calls itself what the loader does not take for Node.
  */
-function pretend(wasm: WebAssembly.Module): () => void {
+function patchLoader(wasm: WebAssembly.Module): () => void {
   const { instantiate } = WebAssembly;
   const process = globalThis.process as { type?: string };
   const { type } = process;
@@ -108,7 +108,7 @@ class SharedSession implements DecoderSession {
   }
 
   async run(feeds: Record<string, Tensor>, fetches?: Record<string, Tensor>): Promise<Record<string, unknown>> {
-    const results = await exclusively(() => this.session.run(feeds));
+    const results = await runExclusive(() => this.session.run(feeds));
     if (!fetches) return results;
     for (const [name, fetch] of Object.entries(fetches)) {
       (fetch.data as Float32Array).set((results[name] as Tensor).data as Float32Array);
@@ -117,24 +117,24 @@ class SharedSession implements DecoderSession {
   }
 
   release(): Promise<void> {
-    return exclusively(() => this.session.release());
+    return runExclusive(() => this.session.release());
   }
 }
 
 let isBusy = false;
 /** Milliseconds between two looks whether it still is, and how many there are. */
-const LOOK = 10;
-const MOST_LOOKS = 200;
+const POLL_INTERVAL_MS = 10;
+const MAX_POLLS = 200;
 
 /**
  * The runtime keeps one stack, and a call that begins inside another one ruins it. A call awaits nothing that takes time,
  * so only work of the same request ever finds it busy. Where it stays busy, its call was killed, for its use of the
  * processor say, and what it left behind is not to be trusted.
  */
-async function exclusively<T>(work: () => Promise<T>): Promise<T> {
+async function runExclusive<T>(work: () => Promise<T>): Promise<T> {
   for (let looks = 0; isBusy; looks++) {
-    if (looks === MOST_LOOKS) throw fail('WebAssembly was stopped in the middle of a computation in this Worker');
-    await new Promise((resolve) => setTimeout(resolve, LOOK * Math.sign(looks)));
+    if (looks === MAX_POLLS) throw fail('WebAssembly was stopped in the middle of a computation in this Worker');
+    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS * Math.sign(looks)));
   }
   if (failure) throw failure;
   isBusy = true;

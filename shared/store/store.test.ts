@@ -9,14 +9,14 @@ import { getPlatformProxy } from 'wrangler';
 import { startS3Server } from '../../testing/s3-server.ts';
 import { noise, packageOf, streamOf } from '../../testing/store-package.ts';
 import { newId } from '../id.ts';
-import { OFFLINE } from '../wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../wrangler.ts';
 import { openFolderStore } from './folder.ts';
 import { askByHttp } from './node-http.ts';
 import { openR2Store } from './r2.ts';
 import { openS3Store } from './s3.ts';
 import { openFile, type PolicyStore, readFile } from './store.ts';
 
-Object.assign(process.env, OFFLINE);
+Object.assign(process.env, WRANGLER_OFFLINE_ENV);
 
 type Binding = {
   store: PolicyStore /** Changes one byte of what is stored. */;

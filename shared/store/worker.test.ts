@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { createTestHarness } from 'wrangler';
 import { noise, packageOf } from '../../testing/store-package.ts';
-import { OFFLINE } from '../wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../wrangler.ts';
 import { openR2Store } from './r2.ts';
 
-Object.assign(process.env, OFFLINE);
+Object.assign(process.env, WRANGLER_OFFLINE_ENV);
 
 const home = await mkdtemp(path.join(tmpdir(), 'attune-worker-store-'));
 after(() => rm(home, { recursive: true }));

@@ -1,7 +1,7 @@
 // Runs one plan in a peer's own process and waits for what came out. No process outlives this one, however it ends.
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { ALLOCATOR } from '../../cli/allocator.ts';
+import { MALLOC_ENV } from '../../cli/malloc.ts';
 import type { FromPeer, Outcome, Plan } from './peers/peer.ts';
 
 export type PeerProgram = 'attune' | 'attune-http' | 'transformers' | 'llama';
@@ -50,7 +50,7 @@ export function endPeers(): void {
 
 /** Attune runs as `npm start` runs it; the others as they come. */
 function environmentOf(program: PeerProgram): NodeJS.ProcessEnv {
-  return program.startsWith('attune') ? { ...process.env, ...ALLOCATOR } : process.env;
+  return program.startsWith('attune') ? { ...process.env, ...MALLOC_ENV } : process.env;
 }
 
 // 'exit' and not 'close', which never comes where this side has closed the channel.

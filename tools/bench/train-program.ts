@@ -2,7 +2,7 @@
 // Python. No program outlives this one: its standard input stays open until it is done, and it ends when that closes.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { ALLOCATOR } from '../../cli/allocator.ts';
+import { MALLOC_ENV } from '../../cli/malloc.ts';
 import { AttuneError } from '../../shared/error.ts';
 
 /** `python`: the interpreter of a Python peer. */
@@ -51,5 +51,5 @@ export function endPrograms(): void {
 
 /** Attune trains as `npm start` does; the others as they come, but without a network. */
 function environmentOf({ python }: Program): NodeJS.ProcessEnv {
-  return python ? { ...process.env, HF_HUB_OFFLINE: '1' } : { ...process.env, ...ALLOCATOR };
+  return python ? { ...process.env, HF_HUB_OFFLINE: '1' } : { ...process.env, ...MALLOC_ENV };
 }

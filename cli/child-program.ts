@@ -6,15 +6,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AttuneError } from '../shared/error.ts';
 
 /** Run in the program, and in what it runs as Node does, before the program itself. */
-const FOLLOW = `data:text/javascript,${encodeURIComponent(
+const STOP_WITH_PARENT = `data:text/javascript,${encodeURIComponent(
   "process.once('disconnect', () => { process.disconnect = undefined; process.kill(process.pid, 'SIGTERM'); });" +
     'process.channel?.unref();',
 )}`;
 /** Milliseconds until it is ready, and until it has ended. */
-const PATIENCE = 60_000;
-const IMPATIENCE = 8_000;
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 8_000;
 
-export type CompanionOptions = {
+export type ChildProgramOptions = {
   /** for messages */
   name: string;
   args: string[];
@@ -24,7 +24,7 @@ export type CompanionOptions = {
   isReady(message: unknown): boolean;
 };
 
-export type Companion = {
+export type ChildProgram = {
   name: string;
   /** Resolves with how it ended, whoever ended it. */
   ended: Promise<string>;
@@ -32,9 +32,9 @@ export type Companion = {
 };
 
 /** Resolves when it is ready. */
-export async function startCompanion(options: CompanionOptions): Promise<Companion> {
+export async function startChildProgram(options: ChildProgramOptions): Promise<ChildProgram> {
   const { name, args, env, output = 'inherit', isReady } = options;
-  const child = spawn(process.execPath, ['--import', FOLLOW, ...args], {
+  const child = spawn(process.execPath, ['--import', STOP_WITH_PARENT, ...args], {
     env,
     stdio: ['ignore', output, 'inherit', 'ipc'],
     detached: true,
@@ -44,7 +44,9 @@ export async function startCompanion(options: CompanionOptions): Promise<Compani
   );
   const ready = new Promise<true>((resolve) => child.on('message', (message) => isReady(message) && resolve(true)));
   const hurry = new AbortController();
-  const late = sleep(PATIENCE, `not ready after ${PATIENCE / 1000} s`, { signal: hurry.signal }).catch(() => '');
+  const late = sleep(START_TIMEOUT_MS, `not ready after ${START_TIMEOUT_MS / 1000} s`, { signal: hurry.signal }).catch(
+    () => '',
+  );
   const outcome = await Promise.race([ready, ended, late]);
   hurry.abort();
   const stop = () => stopGroup(child, ended);
@@ -58,7 +60,7 @@ async function stopGroup(child: ChildProcess, ended: Promise<string>): Promise<v
   if (child.pid === undefined) return;
   child.kill('SIGTERM');
   const hurry = new AbortController();
-  await Promise.race([ended, sleep(IMPATIENCE, undefined, { signal: hurry.signal }).catch(() => {})]);
+  await Promise.race([ended, sleep(STOP_TIMEOUT_MS, undefined, { signal: hurry.signal }).catch(() => {})]);
   hurry.abort();
   try {
     process.kill(-child.pid, 'SIGKILL');

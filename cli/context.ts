@@ -8,10 +8,10 @@ import { orStopped } from '../shared/program.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { openPolicies, type PolicyShelf } from '../shared/store/local-store.ts';
 
-export type Room = { settings: Settings; databaseUrl: string; leave(): Promise<void> };
+export type CommandContext = { settings: Settings; databaseUrl: string; close(): Promise<void> };
 
 /** Starts or joins the embedded Postgres unless DATABASE_URL names another, and migrates it. */
-export async function openRoom(say: (line: string) => void = () => {}, env = process.env): Promise<Room> {
+export async function openContext(say: (line: string) => void = () => {}, env = process.env): Promise<CommandContext> {
   const settings = readSettings(env);
   let databaseUrl = settings.DATABASE_URL;
   let leave = async () => {};
@@ -27,20 +27,20 @@ export async function openRoom(say: (line: string) => void = () => {}, env = pro
     await leave();
     throw error;
   }
-  return { settings, databaseUrl, leave };
+  return { settings, databaseUrl, close: leave };
 }
 
 /** Runs one command's work with a connection and the policies, and puts everything away after. */
-export async function inRoom<T>(
-  work: (connection: Connection, shelf: PolicyShelf, room: Room) => Promise<T>,
+export async function withContext<T>(
+  work: (connection: Connection, shelf: PolicyShelf, room: CommandContext) => Promise<T>,
 ): Promise<T> {
-  const room = await openRoom();
+  const room = await openContext();
   const connection = connect(room.databaseUrl, { name: 'attune command', max: 3 });
   try {
     const shelf = await openPolicies(room.settings);
     return await orStopped(work(connection, shelf, room));
   } finally {
     await connection.close();
-    await room.leave();
+    await room.close();
   }
 }

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { asc, eq } from 'drizzle-orm';
-import { IsolatePolicies } from '../edge/cloudflare/local-policies.ts';
+import { LocalPolicies } from '../edge/cloudflare/local-policies.ts';
 import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect, isUnreachable } from '../shared/database/connect.ts';
 import { policies } from '../shared/database/schema.ts';
@@ -19,29 +19,29 @@ import { openPolicies, type PolicyShelf } from '../shared/store/local-store.ts';
 import { openR2Store } from '../shared/store/r2.ts';
 import { activePolicyId } from '../shared/store/registry.ts';
 import type { PolicyStore } from '../shared/store/store.ts';
-import { OFFLINE } from '../shared/wrangler.ts';
-import { type Companion, startCompanion } from './companion.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import { type ChildProgram, startChildProgram } from './child-program.ts';
 import { WRANGLER_CONFIG } from './wrangler.ts';
 
-const LOOK_EVERY = 1000;
-const FILLED = 'filled';
+const POLL_INTERVAL_MS = 1000;
+const SYNCED = 'filled';
 
 /** Resolves when all that is there by now is copied into wrangler's folder of local state. */
-export function keepBucket(state: string, databaseUrl: string, env: NodeJS.ProcessEnv): Promise<Companion> {
-  return startCompanion({
+export function startBucketSync(state: string, databaseUrl: string, env: NodeJS.ProcessEnv): Promise<ChildProgram> {
+  return startChildProgram({
     name: 'the copying of policies',
     args: [fileURLToPath(import.meta.url), state],
-    env: { ...env, ...OFFLINE, DATABASE_URL: databaseUrl },
-    isReady: (message) => message === FILLED,
+    env: { ...env, ...WRANGLER_OFFLINE_ENV, DATABASE_URL: databaseUrl },
+    isReady: (message) => message === SYNCED,
   });
 }
 
-async function fill(state: string): Promise<void> {
+async function syncBucket(state: string): Promise<void> {
   const settings = readSettings(process.env);
   const connection = connect(settings.DATABASE_URL!, { name: 'attune dev-worker', max: 3 });
   const shelf = await openPolicies(settings);
   const store = openR2Store(await openBucket(state));
-  const copy = copier(connection, shelf, store, openRules(store, settings));
+  const copy = createCopier(connection, shelf, store, openWorkerPolicies(store, settings));
   let copying = Promise.resolve();
   const look = () => {
     copying = copying.then(copy).catch((error: unknown) => {
@@ -50,23 +50,23 @@ async function fill(state: string): Promise<void> {
     return copying;
   };
   await connection.sql.listen(CHANGES, look);
-  setInterval(look, LOOK_EVERY);
+  setInterval(look, POLL_INTERVAL_MS);
   await look();
-  process.send?.(FILLED);
+  process.send?.(SYNCED);
 }
 
 /** Each call copies what was not known at the last one. */
-function copier(
+function createCopier(
   { db }: Connection,
   shelf: PolicyShelf,
   store: PolicyStore,
-  rules: Pick<IsolatePolicies, 'refusal'>,
+  rules: Pick<LocalPolicies, 'findUnsupportedReason'>,
 ): () => Promise<void> {
   const done = new Set<string>();
   const refused = new Set<string>();
   const copy = async (id: string) => {
     const [row] = await db.select({ manifest: policies.manifest }).from(policies).where(eq(policies.id, id));
-    if (rules.refusal(manifestSchema.parse(row?.manifest)) === null && !(await store.manifest(id)))
+    if (rules.findUnsupportedReason(manifestSchema.parse(row?.manifest)) === null && !(await store.manifest(id)))
       await sendPackage(store, await shelf.folderOf(id));
     done.add(id);
   };
@@ -90,9 +90,9 @@ function copier(
 }
 
 /** What the Worker itself goes by. Nothing is computed here. */
-function openRules(store: PolicyStore, settings: Settings): IsolatePolicies {
+function openWorkerPolicies(store: PolicyStore, settings: Settings): LocalPolicies {
   const { WORKER_POLICY_BYTES: mostBytes, KV_MEMORY: kvMemory, MAX_ROWS: maxRows, MAX_QUEUE: maxQueue } = settings;
-  return new IsolatePolicies({ store, mostBytes, kvMemory, maxRows, maxQueue });
+  return new LocalPolicies({ store, maxBytes: mostBytes, kvMemory, maxRows, maxQueue });
 }
 
 /** The bucket alone: the proxy of the whole configuration would start its Durable Objects and queues a second time. */
@@ -111,4 +111,4 @@ async function openBucket(state: string): Promise<R2Bucket> {
   return env.POLICIES;
 }
 
-if (import.meta.main) await runProgram(() => fill(process.argv[2]!));
+if (import.meta.main) await runProgram(() => syncBucket(process.argv[2]!));
