@@ -67,7 +67,11 @@ export function addPolicies(program: Command): void {
           const name = options.name ?? hub ?? path.basename(folder);
           const precision = options.precision ?? settings.PRECISION;
           const isPrecisionDemanded = options.precision !== undefined;
-          const id = await importPolicy(db, shelf, folder, name, { origin, precision, isPrecisionDemanded });
+          const id = await importPolicy(db, shelf, folder, name, {
+            origin,
+            precision,
+            isPrecisionForced: isPrecisionDemanded,
+          });
           if (options.promote) await activatePolicy(db, id, 'imported');
           console.log(`${id}${options.promote ? ' is active' : ''}`);
           console.log(describeAccuracy((await findPolicy(db, id)).manifest as Manifest));

@@ -11,7 +11,7 @@ import { connect } from '../shared/database/connect.ts';
 import { type Release, tryLock } from '../shared/database/lock.ts';
 import { AttuneError } from '../shared/error.ts';
 import { untilStopped } from '../shared/program.ts';
-import { ensurePolicy } from '../shared/publish/default-policy.ts';
+import { ensureDefaultPolicy } from '../shared/publish/default-policy.ts';
 import { openPolicies } from '../shared/store/local-store.ts';
 import { openContext } from './context.ts';
 import { restartWithMallocEnv } from './malloc.ts';
@@ -59,7 +59,7 @@ export async function startAttune(
   try {
     unclaim = await lockHome(databaseUrl, settings.ATTUNE_HOME);
     const shelf = await openPolicies(settings);
-    const policy = await ensurePolicy(connection, shelf, settings.PRECISION, () =>
+    const policy = await ensureDefaultPolicy(connection, shelf, settings.PRECISION, () =>
       say('policy: converting the default policy, stories15M (15 million parameters); a few seconds, once'),
     );
     say(`policy: ${policy} is active`);

@@ -8,7 +8,7 @@ import { inArray } from 'drizzle-orm';
 import { generations } from '../shared/database/schema.ts';
 import { newId } from '../shared/id.ts';
 import { readCheckpoint } from '../shared/model/checkpoint.ts';
-import { writePolicyGraphs } from '../shared/onnx/graph.ts';
+import { writePolicyGraphs } from '../shared/onnx/write-graphs.ts';
 import { hashFiles, readManifest, writeManifest } from '../shared/package/files.ts';
 import type { Manifest } from '../shared/package/manifest.ts';
 import { activatePolicy, registerPolicy } from '../shared/store/registry.ts';

@@ -9,7 +9,7 @@ import { connect } from '../shared/database/connect.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
 import { AttuneError } from '../shared/error.ts';
 import { runProgram, untilStopped } from '../shared/program.ts';
-import { ensurePolicy } from '../shared/publish/default-policy.ts';
+import { ensureDefaultPolicy } from '../shared/publish/default-policy.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { openPolicies } from '../shared/store/local-store.ts';
 import { followWebhooks } from '../shared/webhooks/follow.ts';
@@ -101,7 +101,7 @@ function leaveCopies(error: unknown): void {
 export async function serve(settings: Settings, databaseUrl: string, stopped: Promise<string>): Promise<void> {
   const connection = connect(databaseUrl, { max: 2 });
   const shelf = await openPolicies(settings);
-  await ensurePolicy(connection, shelf, settings.PRECISION, () =>
+  await ensureDefaultPolicy(connection, shelf, settings.PRECISION, () =>
     console.log('attune: policy: converting the default policy, stories15M; a few seconds, once'),
   );
   await connection.close();

@@ -6,15 +6,15 @@ import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
 const scaledRope = { type: 'llama3', factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContext: 64 };
 
-export const SEED = 11;
+export const GOLDEN_SEED = 11;
 
 /** One or more of each family, each with what sets it apart from the others. */
 export const GOLDEN_CASES: Record<string, TinyOptions> = {
   'llama-tied': { family: 'llama', tied: true },
   'llama-untied': { family: 'llama', tied: false, headDim: 10 },
-  'llama-biases': { family: 'llama', tied: false, mathematics: { biases: { qkv: true, output: true, mlp: true } } },
-  'llama-rope-llama3': { family: 'llama', mathematics: { ropeScaling: { ...scaledRope, type: 'llama3' } } },
-  'llama-rope-linear': { family: 'llama', mathematics: { ropeScaling: { type: 'linear', factor: 3 } } },
+  'llama-biases': { family: 'llama', tied: false, variant: { biases: { qkv: true, output: true, mlp: true } } },
+  'llama-rope-llama3': { family: 'llama', variant: { ropeScaling: { ...scaledRope, type: 'llama3' } } },
+  'llama-rope-linear': { family: 'llama', variant: { ropeScaling: { type: 'linear', factor: 3 } } },
   mistral: { family: 'mistral', tied: false },
   'qwen2-tied': { family: 'qwen2', tied: true },
   'qwen2-untied': { family: 'qwen2', tied: false },
@@ -25,7 +25,7 @@ export const GOLDEN_CASES: Record<string, TinyOptions> = {
     family: 'gpt_neox',
     tied: false,
     hiddenSize: 48,
-    mathematics: { parallelResidual: false, rotaryShare: 0.5, activation: 'gelu_tanh' },
+    variant: { parallelResidual: false, rotaryShare: 0.5, activation: 'gelu_tanh' },
   },
   gemma: { family: 'gemma', tied: true, kvHeads: 1, headDim: 16 },
 };
@@ -43,7 +43,7 @@ export function readGoldens(): File {
 }
 
 /** The largest difference of logits [V] after the token at `at` from what was kept: of one of them, or of their RMS. */
-export function distanceFrom(golden: Golden, stride: number, at: number, logits: Float32Array | Float64Array): number {
+export function maxDeviation(golden: Golden, stride: number, at: number, logits: Float32Array | Float64Array): number {
   const columns = Math.ceil(logits.length / stride);
   const kept = golden.logits.slice(at * columns, (at + 1) * columns);
   let squares = 0;
@@ -57,5 +57,5 @@ if (import.meta.main) {
   const folder = process.argv[2];
   if (!folder) throw new Error('golden.ts: name the folder to write the checkpoints into');
   for (const [name, options] of Object.entries(GOLDEN_CASES))
-    await writeTinyCheckpoint(join(folder, name), { seed: SEED, ...options });
+    await writeTinyCheckpoint(join(folder, name), { seed: GOLDEN_SEED, ...options });
 }

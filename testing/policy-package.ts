@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import type { GenerationEvent } from '../edge/engine/inference.ts';
 import { PLAIN, type Sampling } from '../shared/decoder/sampling.ts';
 import { readCheckpoint } from '../shared/model/checkpoint.ts';
-import { writePolicyGraphs } from '../shared/onnx/graph.ts';
+import { writePolicyGraphs } from '../shared/onnx/write-graphs.ts';
 import type { PrecisionName } from '../shared/precision-name.ts';
-import { writeDefaultCheckpoint } from '../shared/publish/llama2c.ts';
+import { writeDefaultCheckpoint } from '../shared/publish/convert-llama2c.ts';
 import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
 /** A folder that is gone when the test file ends: `after(folder.remove)`. */

@@ -4,9 +4,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type Architecture,
+  type ArchitectureVariant,
   type FamilyName,
   LLAMA,
-  type Mathematics,
   weightShapes,
 } from '../shared/model/architecture.ts';
 import { writeCheckpoint, writeJson } from '../shared/model/checkpoint.ts';
@@ -17,7 +17,7 @@ export type TinyOptions = {
   seed?: number;
   family?: FamilyName;
   /** Where it is not what the family usually has. */
-  mathematics?: Partial<Mathematics>;
+  variant?: Partial<ArchitectureVariant>;
   layers?: number;
   hiddenSize?: number;
   intermediateSize?: number;
@@ -44,7 +44,7 @@ export function tinyPieces(): Piece[] {
 }
 
 const BIASED = { qkv: true, output: true, mlp: true };
-const USUAL: Record<FamilyName, Partial<Mathematics>> = {
+const USUAL: Record<FamilyName, Partial<ArchitectureVariant>> = {
   llama: {},
   mistral: {},
   qwen2: { biases: { qkv: true, output: false, mlp: false } },
@@ -71,7 +71,7 @@ export function tinyArchitecture(options: TinyOptions = {}): Architecture {
     family,
     ...USUAL[family],
     embeddingScale: family === 'gemma' ? Math.sqrt(hiddenSize) : 1,
-    ...options.mathematics,
+    ...options.variant,
     hiddenSize,
     intermediateSize: options.intermediateSize ?? 64,
     layers: options.layers ?? 2,

@@ -119,10 +119,10 @@ async function publish(
     shelf,
     db: record.db,
     name: `${plan.parent.name.split(' ')[0]} ${objective.type}`,
-    from: plan.parentFolder,
+    sourceFolder: plan.parentFolder,
     architecture: plan.architecture,
     weights: await engine.weights(),
-    about: {
+    provenance: {
       parent: plan.parent.id,
       reference: plan.referenceId,
       objective: { ...objective, ...settingsOfIt },
@@ -132,7 +132,7 @@ async function publish(
     },
     roundId: record.roundId,
     precision: settings.PRECISION,
-    check: (folder) => checkExport(folder, plan.architecture, engine, samples),
+    validate: (folder) => checkExport(folder, plan.architecture, engine, samples),
   });
 }
 

@@ -18,7 +18,7 @@ export type RopeScaling =
       originalContext: number;
     };
 
-export type Mathematics = {
+export type ArchitectureVariant = {
   /** How the checkpoint and its config.json are written down. */
   family: FamilyName;
   /** RMSNorm, or LayerNorm with a bias. */
@@ -40,7 +40,7 @@ export type Mathematics = {
   embeddingScale: number;
 };
 
-export type Architecture = Mathematics & {
+export type Architecture = ArchitectureVariant & {
   hiddenSize: number;
   intermediateSize: number;
   layers: number;
@@ -60,7 +60,7 @@ export type Architecture = Mathematics & {
 };
 
 /** The mathematics of a plain Llama. */
-export const LLAMA: Mathematics = {
+export const LLAMA: ArchitectureVariant = {
   family: 'llama',
   norm: 'rms',
   activation: 'silu',

@@ -4,10 +4,10 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AttuneError } from '../error.ts';
 import type { Architecture } from './architecture.ts';
-import { buildConfig, buildGenerationConfig, parseArchitecture } from './config.ts';
-import { familyOf } from './families/families.ts';
+import { fromCheckpointTensors, toCheckpointTensors } from './checkpoint-tensors.ts';
+import { parseConfig, toConfig, toGenerationConfig } from './config.ts';
+import { getFamily } from './families/families.ts';
 import { readCheckpointWeights, type Weights, writeSafetensors } from './safetensors.ts';
-import { layWeights, takeWeights } from './weight-mapping.ts';
 
 export type Checkpoint = { architecture: Architecture; weights: Weights };
 
@@ -18,22 +18,22 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
     throw isMissing(error) ? missingFile('tokenizer.json') : error;
   });
   // Old exporters saved masks as booleans, which are no weights.
-  const weights = await readCheckpointWeights(folder, { skip: familyOf(architecture).buffers });
-  return { architecture, weights: takeWeights(architecture, weights) };
+  const weights = await readCheckpointWeights(folder, { skip: getFamily(architecture).buffers });
+  return { architecture, weights: fromCheckpointTensors(architecture, weights) };
 }
 
 /** Reads config.json and, where there is one, generation_config.json. */
 export async function readArchitecture(folder: string): Promise<Architecture> {
   const config = await readJson(join(folder, 'config.json'), 'config.json');
   if (config === undefined) throw missingFile('config.json');
-  return parseArchitecture(config, await readJson(join(folder, 'generation_config.json'), 'generation_config.json'));
+  return parseConfig(config, await readJson(join(folder, 'generation_config.json'), 'generation_config.json'));
 }
 
 /** Writes config.json, generation_config.json and model.safetensors. The tokenizer's files are the caller's to copy. */
 export async function writeCheckpoint(folder: string, { architecture, weights }: Checkpoint): Promise<void> {
-  const stored = layWeights(architecture, weights);
-  await writeJson(join(folder, 'config.json'), buildConfig(architecture));
-  await writeJson(join(folder, 'generation_config.json'), buildGenerationConfig(architecture));
+  const stored = toCheckpointTensors(architecture, weights);
+  await writeJson(join(folder, 'config.json'), toConfig(architecture));
+  await writeJson(join(folder, 'generation_config.json'), toGenerationConfig(architecture));
   await writeSafetensors(join(folder, 'model.safetensors'), stored);
 }
 

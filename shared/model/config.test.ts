@@ -12,10 +12,10 @@ import {
 } from '../../testing/published-configs.ts';
 import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import { type Architecture, LLAMA } from './architecture.ts';
-import { buildConfig, buildGenerationConfig, parseArchitecture } from './config.ts';
+import { parseConfig, toConfig, toGenerationConfig } from './config.ts';
 
 test('the config of a small Llama becomes an architecture', () => {
-  assert.deepEqual(parseArchitecture(config), {
+  assert.deepEqual(parseConfig(config), {
     ...LLAMA,
     hiddenSize: 576,
     intermediateSize: 1536,
@@ -83,50 +83,50 @@ const PUBLISHED: [string, object, Partial<Architecture>][] = [
 
 for (const [name, published, expected] of PUBLISHED) {
   test(`the config of ${name} is understood`, () => {
-    const found = parseArchitecture(published);
+    const found = parseConfig(published);
     for (const [field, value] of Object.entries(expected))
       assert.deepEqual(found[field as keyof Architecture], value, field);
-    assert.deepEqual(parseArchitecture(buildConfig(found)), found);
+    assert.deepEqual(parseConfig(toConfig(found)), found);
   });
 }
 
 test('generation_config has the last word on the tokens that end a response', () => {
-  assert.deepEqual(parseArchitecture(config, { eos_token_id: [1, 2] }).eos, [1, 2]);
-  assert.deepEqual(parseArchitecture({ ...config, eos_token_id: null }).eos, []);
+  assert.deepEqual(parseConfig(config, { eos_token_id: [1, 2] }).eos, [1, 2]);
+  assert.deepEqual(parseConfig({ ...config, eos_token_id: null }).eos, []);
 });
 
 test('what other exporters leave out or add is understood', () => {
   const { num_key_value_heads: _, ...multiHead } = config;
-  assert.equal(parseArchitecture(multiHead).kvHeads, 9);
-  assert.equal(parseArchitecture({ ...config, head_dim: 32 }).headDim, 32);
-  assert.deepEqual(parseArchitecture({ ...config, attention_bias: true }).biases, { ...ALL, mlp: false });
-  assert.deepEqual(parseArchitecture({ ...config, mlp_bias: true }).biases, { ...NONE, mlp: true });
-  assert.equal(parseArchitecture({ ...gpt2, n_inner: null }).intermediateSize, 3072);
-  assert.equal(parseArchitecture({ ...gpt2, n_inner: 100 }).intermediateSize, 100);
-  assert.equal(parseArchitecture({ ...gpt2, tie_word_embeddings: false }).tied, false);
-  assert.equal(parseArchitecture({ ...pythia70m, use_parallel_residual: false }).parallelResidual, false);
-  assert.deepEqual(parseArchitecture({ ...pythia70m, attention_bias: false }).biases, { ...NONE, mlp: true });
+  assert.equal(parseConfig(multiHead).kvHeads, 9);
+  assert.equal(parseConfig({ ...config, head_dim: 32 }).headDim, 32);
+  assert.deepEqual(parseConfig({ ...config, attention_bias: true }).biases, { ...ALL, mlp: false });
+  assert.deepEqual(parseConfig({ ...config, mlp_bias: true }).biases, { ...NONE, mlp: true });
+  assert.equal(parseConfig({ ...gpt2, n_inner: null }).intermediateSize, 3072);
+  assert.equal(parseConfig({ ...gpt2, n_inner: 100 }).intermediateSize, 100);
+  assert.equal(parseConfig({ ...gpt2, tie_word_embeddings: false }).tied, false);
+  assert.equal(parseConfig({ ...pythia70m, use_parallel_residual: false }).parallelResidual, false);
+  assert.deepEqual(parseConfig({ ...pythia70m, attention_bias: false }).biases, { ...NONE, mlp: true });
 });
 
 test('rope_parameters, as newer exporters have them, are understood', () => {
   const newer = (rope: object, of: object = config) =>
-    parseArchitecture({ ...of, rope_theta: undefined, rope_scaling: undefined, rope_parameters: rope });
+    parseConfig({ ...of, rope_theta: undefined, rope_scaling: undefined, rope_parameters: rope });
   assert.equal(newer({ rope_type: 'default', rope_theta: 5e5 }).ropeTheta, 5e5);
-  assert.deepEqual(newer({ ...llama32Scaling, rope_theta: 5e5 }), parseArchitecture(PUBLISHED.at(-1)![1]));
+  assert.deepEqual(newer({ ...llama32Scaling, rope_theta: 5e5 }), parseConfig(PUBLISHED.at(-1)![1]));
   assert.deepEqual(newer({ rope_type: 'linear', factor: 2, rope_theta: 1e4 }).ropeScaling, {
     type: 'linear',
     factor: 2,
   });
   const { rotary_pct: _, rotary_emb_base: __, ...neox } = pythia70m;
   const pythia = newer({ rope_type: 'default', rope_theta: 10000, partial_rotary_factor: 0.25 }, neox);
-  assert.deepEqual(pythia, parseArchitecture(pythia70m));
+  assert.deepEqual(pythia, parseConfig(pythia70m));
 });
 
 test('a context goes no further than a window of attention', () => {
-  const read = (change: object) => parseArchitecture({ ...mistral7b, ...change }).contextLength;
+  const read = (change: object) => parseConfig({ ...mistral7b, ...change }).contextLength;
   assert.equal(read({ sliding_window: null }), 32768);
   assert.equal(read({ sliding_window: 65536 }), 32768);
-  assert.equal(parseArchitecture({ ...qwen25, use_sliding_window: true }).contextLength, 16384);
+  assert.equal(parseConfig({ ...qwen25, use_sliding_window: true }).contextLength, 16384);
 });
 
 test('every other mathematics is refused by name', () => {
@@ -151,7 +151,7 @@ test('every other mathematics is refused by name', () => {
     [{ num_key_value_heads: 2 }, /num_attention_heads 9 is no multiple of num_key_value_heads 2/],
     [{ eos_token_id: 49152 }, /special token 49152 is outside vocab_size 49152/],
   ];
-  for (const [change, message] of cases) assert.throws(() => parseArchitecture({ ...config, ...change }), message);
+  for (const [change, message] of cases) assert.throws(() => parseConfig({ ...config, ...change }), message);
   const others: [object, RegExp][] = [
     [{ ...mistral7b, mlp_bias: true }, /mlp_bias is true; Attune serves false only/],
     [{ ...gpt2, scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx is true/],
@@ -162,21 +162,21 @@ test('every other mathematics is refused by name', () => {
     [{ ...gemma2b, hidden_activation: 'silu' }, /hidden_activation is "silu"/],
     [{ ...gemma2b, use_bidirectional_attention: true }, /use_bidirectional_attention is true/],
   ];
-  for (const [wrong, message] of others) assert.throws(() => parseArchitecture(wrong), message);
+  for (const [wrong, message] of others) assert.throws(() => parseConfig(wrong), message);
 });
 
 test('missing and wrong fields are named together', () => {
   const { hidden_size: _, vocab_size: __, ...rest } = config;
   assert.throws(
-    () => parseArchitecture({ ...rest, num_hidden_layers: '30' }),
+    () => parseConfig({ ...rest, num_hidden_layers: '30' }),
     /config\.json: hidden_size is missing, num_hidden_layers: .*, vocab_size is missing/,
   );
-  assert.throws(() => parseArchitecture([]), /config\.json/);
-  assert.throws(() => parseArchitecture(null), /no JSON object/);
+  assert.throws(() => parseConfig([]), /config\.json/);
+  assert.throws(() => parseConfig(null), /no JSON object/);
 });
 
 test('a written config reads back as the same architecture', () => {
   for (const architecture of [tinyArchitecture(), { ...tinyArchitecture({ headDim: 10 }), bos: null, eos: [1, 2] }]) {
-    assert.deepEqual(parseArchitecture(buildConfig(architecture), buildGenerationConfig(architecture)), architecture);
+    assert.deepEqual(parseConfig(toConfig(architecture), toGenerationConfig(architecture)), architecture);
   }
 });

@@ -2,20 +2,20 @@
 // reading; what no family can read is refused by name.
 import { z } from 'zod';
 import { type Architecture, FAMILY_NAMES, type FamilyName } from './architecture.ts';
-import { familyOf } from './families/families.ts';
-import { checkFields, refused } from './families/family.ts';
+import { getFamily } from './families/families.ts';
+import { parseFields, unsupported } from './families/family.ts';
 
 const token = z.int().nonnegative();
 const tokens = z.union([token, z.array(token)]).nullish();
 const specialTokens = z.looseObject({ bos_token_id: tokens, eos_token_id: tokens });
 
 /** Checks a config.json (and generation_config.json, whose special tokens win) and takes from it what Attune needs. */
-export function parseArchitecture(config: unknown, generationConfig?: unknown): Architecture {
+export function parseConfig(config: unknown, generationConfig?: unknown): Architecture {
   if (typeof config !== 'object' || config === null)
-    throw refused('it is no JSON object', 'export the checkpoint again');
-  const description = familyOf({ family: readFamily(config) }).read(config);
-  const c = checkFields(specialTokens, config);
-  const g = checkFields(specialTokens, generationConfig ?? {}, 'generation_config.json');
+    throw unsupported('it is no JSON object', 'export the checkpoint again');
+  const description = getFamily({ family: readFamily(config) }).parseConfig(config);
+  const c = parseFields(specialTokens, config);
+  const g = parseFields(specialTokens, generationConfig ?? {}, 'generation_config.json');
   const bos = g.bos_token_id ?? c.bos_token_id ?? null;
   const architecture: Architecture = {
     ...description,
@@ -24,7 +24,7 @@ export function parseArchitecture(config: unknown, generationConfig?: unknown): 
   };
   const { vocabSize } = architecture;
   for (const id of [...architecture.eos, architecture.bos ?? 0]) {
-    if (id >= vocabSize) throw refused(`special token ${id} is outside vocab_size ${vocabSize}`, 'one is wrong');
+    if (id >= vocabSize) throw unsupported(`special token ${id} is outside vocab_size ${vocabSize}`, 'one is wrong');
   }
   return architecture;
 }
@@ -34,12 +34,12 @@ function readFamily(config: { model_type?: unknown; architectures?: unknown }): 
   const family = FAMILY_NAMES.find((name) => name === type);
   if (!family) {
     const problem = `model_type is ${JSON.stringify(type) ?? 'missing'}`;
-    throw refused(problem, `Attune serves ${FAMILY_NAMES.join(', ')} only`);
+    throw unsupported(problem, `Attune serves ${FAMILY_NAMES.join(', ')} only`);
   }
   const classes = Array.isArray(architectures) ? architectures : [];
-  const { className } = familyOf({ family });
+  const { className } = getFamily({ family });
   if (classes.length > 0 && !(classes.length === 1 && classes[0] === className)) {
-    throw refused(
+    throw unsupported(
       `architectures is ${JSON.stringify(classes)}`,
       `of model_type ${family} Attune serves ${className} only`,
     );
@@ -48,12 +48,12 @@ function readFamily(config: { model_type?: unknown; architectures?: unknown }): 
 }
 
 /** The config.json of a checkpoint that Attune writes; parseArchitecture reads it back unchanged. */
-export function buildConfig(a: Architecture): Record<string, unknown> {
-  const family = familyOf(a);
+export function toConfig(a: Architecture): Record<string, unknown> {
+  const family = getFamily(a);
   return {
     architectures: [family.className],
     model_type: a.family,
-    ...family.write(a),
+    ...family.toConfig(a),
     vocab_size: a.vocabSize,
     tie_word_embeddings: a.tied,
     bos_token_id: a.bos,
@@ -64,6 +64,6 @@ export function buildConfig(a: Architecture): Record<string, unknown> {
 }
 
 /** The generation_config.json that goes with it. */
-export function buildGenerationConfig(a: Architecture): Record<string, unknown> {
+export function toGenerationConfig(a: Architecture): Record<string, unknown> {
   return { bos_token_id: a.bos, eos_token_id: a.eos };
 }

@@ -1,7 +1,7 @@
 // What every precision does to a matrix before it is stored.
 
 /** [rows, columns] → [columns, rows], in tiles that stay in the cache. */
-export function transposeMatrix<A extends Float32Array | Int8Array>(data: A, rows: number, columns: number): A {
+export function transpose<A extends Float32Array | Int8Array>(data: A, rows: number, columns: number): A {
   const turned = new (data.constructor as new (length: number) => A)(data.length);
   const tile = 32;
   for (let top = 0; top < rows; top += tile) {
@@ -17,7 +17,7 @@ export function transposeMatrix<A extends Float32Array | Int8Array>(data: A, row
 }
 
 /** The largest magnitude in data[begin, end); NaN where there is one, so that damage stays visible. */
-export function largestIn(data: Float32Array, begin: number, end: number): number {
+export function maxAbs(data: Float32Array, begin: number, end: number): number {
   let largest = 0;
   for (let i = begin; i < end; i++) {
     const size = Math.abs(data[i]!);

@@ -36,7 +36,7 @@ export async function readSafetensors(path: string, options: Selection = {}): Pr
   try {
     const { entries, dataStart } = await readHeader(file, where);
     const weights: Weights = new Map();
-    for (const entry of chooseEntries(entries, options.names, where)) {
+    for (const entry of selectEntries(entries, options.names, where)) {
       if (options.skip?.test(entry.name)) continue;
       weights.set(entry.name, { shape: entry.shape, data: await readTensor(file, dataStart, entry, where) });
     }
@@ -94,7 +94,7 @@ function buildHeader(weights: Weights, metadata: Record<string, string>): Uint8A
   const header: Record<string, unknown> = { __metadata__: metadata };
   let offset = 0;
   for (const [name, { shape, data }] of weights) {
-    if (sizeOf(shape) !== data.length) {
+    if (elementCount(shape) !== data.length) {
       throw new Error(`internal: tensor ${name} has shape [${shape.join(', ')}] but ${data.length} values`);
     }
     header[name] = { dtype: 'F32', shape, data_offsets: [offset, offset + data.byteLength] };
@@ -158,7 +158,7 @@ function checkLayout(entries: Entry[], dataBytes: number, where: string): void {
       throw damaged(where, `tensor ${name} at bytes ${begin} to ${end} ${problem}`);
     }
     const width = BYTES[dtype];
-    if (width !== undefined && end - begin !== sizeOf(shape) * width) {
+    if (width !== undefined && end - begin !== elementCount(shape) * width) {
       throw damaged(where, `tensor ${name} has shape [${shape.join(', ')}] in ${dtype} but ${end - begin} bytes`);
     }
     if (end > dataBytes) {
@@ -169,7 +169,7 @@ function checkLayout(entries: Entry[], dataBytes: number, where: string): void {
   if (position !== dataBytes) throw damaged(where, `${dataBytes - position} bytes at its end belong to no tensor`);
 }
 
-function chooseEntries(entries: Entry[], names: Iterable<string> | undefined, where: string): Entry[] {
+function selectEntries(entries: Entry[], names: Iterable<string> | undefined, where: string): Entry[] {
   if (names === undefined) return entries;
   const byName = new Map(entries.map((entry) => [entry.name, entry]));
   return Array.from(names, (name) => {
@@ -187,13 +187,13 @@ async function readTensor(file: FileHandle, dataStart: number, entry: Entry, whe
       { code: 'unsupported_dtype' },
     );
   }
-  const data = new Float32Array(sizeOf(entry.shape));
+  const data = new Float32Array(elementCount(entry.shape));
   const start = dataStart + entry.begin;
   if (entry.dtype === 'F32') {
     await readFully(file, new Uint8Array(data.buffer), start, where);
     return data;
   }
-  const widen = entry.dtype === 'F16' ? widenHalves : widenBrains;
+  const widen = entry.dtype === 'F16' ? widenFloat16 : widenBfloat16;
   const scratch = new Uint16Array(Math.min(data.length, CHUNK_BYTES / 2));
   for (let done = 0; done < data.length; ) {
     const halves = scratch.subarray(0, Math.min(scratch.length, data.length - done));
@@ -205,20 +205,20 @@ async function readTensor(file: FileHandle, dataStart: number, entry: Entry, whe
 }
 
 /** A bfloat16 is the upper half of a float32. */
-function widenBrains(source: Uint16Array, target: Float32Array): void {
+function widenBfloat16(source: Uint16Array, target: Float32Array): void {
   const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
   for (let i = 0; i < source.length; i++) bits[i] = source[i]! << 16;
 }
 
-let halfTable: Float32Array | undefined;
+let float16Table: Float32Array | undefined;
 
 /** All 65,536 half floats fit a 256 KiB table, which beats taking exponents apart for every weight. */
-function widenHalves(source: Uint16Array, target: Float32Array): void {
-  halfTable ??= Float32Array.from({ length: 65536 }, (_, bits) => halfToFloat(bits));
-  for (let i = 0; i < source.length; i++) target[i] = halfTable[source[i]!]!;
+function widenFloat16(source: Uint16Array, target: Float32Array): void {
+  float16Table ??= Float32Array.from({ length: 65536 }, (_, bits) => float16ToFloat32(bits));
+  for (let i = 0; i < source.length; i++) target[i] = float16Table[source[i]!]!;
 }
 
-function halfToFloat(bits: number): number {
+function float16ToFloat32(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;
   const fraction = bits & 0x3ff;
@@ -282,7 +282,7 @@ async function writeFully(file: FileHandle, source: Uint8Array): Promise<void> {
   }
 }
 
-function sizeOf(shape: number[]): number {
+function elementCount(shape: number[]): number {
   return shape.reduce((product, extent) => product * extent, 1);
 }
 

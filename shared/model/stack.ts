@@ -2,7 +2,7 @@
 import type { Tensor } from './safetensors.ts';
 
 /** Tensors [rows, …] → [all rows, …] */
-export function stackRows(tensors: Tensor[]): Tensor {
+export function concatRows(tensors: Tensor[]): Tensor {
   const rows = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0);
   const data = new Float32Array(tensors.reduce((sum, tensor) => sum + tensor.data.length, 0));
   let offset = 0;

@@ -25,7 +25,7 @@ export async function writeManifest(folder: string, manifest: Manifest): Promise
 }
 
 /** Where a file of a package lies; names in manifests have forward slashes. */
-export function fileIn(folder: string, name: string): string {
+export function packageFilePath(folder: string, name: string): string {
   return join(folder, ...name.split('/'));
 }
 
@@ -33,8 +33,8 @@ export function fileIn(folder: string, name: string): string {
 export async function hashFiles(folder: string): Promise<Manifest['files']> {
   const files: Manifest['files'] = {};
   for (const name of await listFiles(folder)) {
-    await sync(fileIn(folder, name));
-    files[name] = await hashFile(fileIn(folder, name));
+    await fsyncPath(packageFilePath(folder, name));
+    files[name] = await hashFile(packageFilePath(folder, name));
   }
   return files;
 }
@@ -44,26 +44,26 @@ export async function verifyFiles(folder: string, manifest: Manifest): Promise<v
   const expected = Object.entries(manifest.files);
   // Sizes first: they cost nothing and find most damage.
   for (const [name, { bytes }] of expected) {
-    const found = await stat(fileIn(folder, name)).catch(() => undefined);
+    const found = await stat(packageFilePath(folder, name)).catch(() => undefined);
     if (!found?.isFile()) throw damagedPolicy(manifest.id, `file ${name} is missing`);
     if (found.size !== bytes) throw damagedPolicy(manifest.id, `file ${name} has ${found.size} bytes, not ${bytes}`);
   }
   for (const [name, { sha256 }] of expected) {
-    const found = await hashFile(fileIn(folder, name));
+    const found = await hashFile(packageFilePath(folder, name));
     if (found.sha256 !== sha256)
       throw damagedPolicy(manifest.id, `file ${name} has SHA-256 ${found.sha256}, not ${sha256}`);
   }
 }
 
 /** Makes the names in a folder and in all below it durable, as fsync of a file makes its bytes. */
-export async function syncTree(folder: string): Promise<void> {
+export async function fsyncTree(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
-    if (entry.isDirectory()) await sync(join(entry.parentPath, entry.name));
-  await sync(folder);
+    if (entry.isDirectory()) await fsyncPath(join(entry.parentPath, entry.name));
+  await fsyncPath(folder);
 }
 
 /** Makes a file's bytes durable, or the names in a folder. */
-export async function sync(path: string): Promise<void> {
+export async function fsyncPath(path: string): Promise<void> {
   const handle = await open(path, 'r');
   await handle.sync().finally(() => handle.close());
 }

@@ -6,11 +6,11 @@ import { LOCKS, takeLock } from '../database/lock.ts';
 import type { PrecisionName } from '../precision-name.ts';
 import type { PolicyShelf } from '../store/local-store.ts';
 import { activatePolicy, activePolicyId } from '../store/registry.ts';
-import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from './llama2c.ts';
+import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from './convert-llama2c.ts';
 import { importPolicy } from './publish.ts';
 
 /** Returns the active policy's id, having made and activated the default one where there was none. */
-export async function ensurePolicy(
+export async function ensureDefaultPolicy(
   { db, url }: Connection,
   shelf: PolicyShelf,
   precision: PrecisionName,

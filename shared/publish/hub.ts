@@ -42,21 +42,21 @@ export async function fetchCheckpoint(
       },
     );
   }
-  const hub = connect(options.env ?? process.env);
+  const hub = readHubEnv(options.env ?? process.env);
   const repo = { type: 'model', name } as const;
   try {
     const info = await modelInfo({ ...hub, name, revision: wanted, additionalFields: ['sha', 'cardData'] });
     const revision = info.sha;
     const listed: ListFileEntry[] = [];
     for await (const entry of listFiles({ ...hub, repo, revision })) if (entry.type === 'file') listed.push(entry);
-    const chosen = chooseFiles(name, listed);
+    const chosen = selectFiles(name, listed);
 
     await mkdir(folder, { recursive: true });
     const totalBytes = chosen.reduce((sum, { size }) => sum + size, 0);
     let loadedBytes = 0;
     for (const entry of chosen) {
       const blob = await downloadFile({ ...hub, repo, revision, path: entry.path });
-      if (blob === null) throw failed(`${name} lists ${entry.path} but does not have it`, 'try again', 502);
+      if (blob === null) throw hubError(`${name} lists ${entry.path} but does not have it`, 'try again', 502);
       await save(blob, entry, folder, (bytes) => {
         loadedBytes += bytes;
         options.onProgress?.({ file: entry.path, loadedBytes, totalBytes });
@@ -69,11 +69,11 @@ export async function fetchCheckpoint(
       ...(typeof license === 'string' ? { license } : {}),
     };
   } catch (error) {
-    throw explain(error, name, hub.hubUrl);
+    throw toAttuneError(error, name, hub.hubUrl);
   }
 }
 
-function connect(env: Record<string, string | undefined>): { hubUrl: string; accessToken?: string } {
+function readHubEnv(env: Record<string, string | undefined>): { hubUrl: string; accessToken?: string } {
   const hubUrl = (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   if (!URL.canParse(hubUrl)) {
     throw new AttuneError(`HF_ENDPOINT: ${JSON.stringify(hubUrl)} is no URL; write https://HOST`, {
@@ -89,12 +89,12 @@ function connect(env: Record<string, string | undefined>): { hubUrl: string; acc
   return { hubUrl, accessToken: env.HF_TOKEN };
 }
 
-function chooseFiles(name: string, listed: ListFileEntry[]): ListFileEntry[] {
+function selectFiles(name: string, listed: ListFileEntry[]): ListFileEntry[] {
   const byPath = new Map(listed.map((entry) => [entry.path, entry]));
   const missing = REQUIRED.filter((path) => !byPath.has(path));
   if (!byPath.has(SINGLE) && !byPath.has(SHARD_INDEX)) missing.push(SINGLE);
   if (missing.length > 0) {
-    throw failed(
+    throw hubError(
       `${name} has no ${missing.join(', ')}`,
       'choose a model in safetensors format with tokenizer.json',
       400,
@@ -120,7 +120,7 @@ async function save(blob: Blob, entry: ListFileEntry, folder: string, onBytes: (
     await pipeline(body, counter, createWriteStream(partial, { flush: true }));
     const got = await hashFile(partial);
     if (got.bytes !== entry.size || (entry.lfs && got.sha256 !== entry.lfs.oid)) {
-      throw failed(`${entry.path} arrived damaged (${got.bytes} of ${entry.size} bytes)`, 'try again', 502);
+      throw hubError(`${entry.path} arrived damaged (${got.bytes} of ${entry.size} bytes)`, 'try again', 502);
     }
     await rename(partial, target);
   } catch (error) {
@@ -129,25 +129,25 @@ async function save(blob: Blob, entry: ListFileEntry, folder: string, onBytes: (
   }
 }
 
-function explain(error: unknown, name: string, hubUrl: string): Error {
+function toAttuneError(error: unknown, name: string, hubUrl: string): Error {
   if (error instanceof AttuneError) return error;
   if (error instanceof HubApiError) {
     // The hub answers 401 for a model that does not exist, so as not to tell which private ones do.
     if ([401, 403, 404].includes(error.statusCode)) {
       const remedy = 'check the name, or set HF_TOKEN if it is private or gated';
-      return failed(`${name} is not at ${hubUrl} or not open to you (status ${error.statusCode})`, remedy, 404);
+      return hubError(`${name} is not at ${hubUrl} or not open to you (status ${error.statusCode})`, remedy, 404);
     }
-    return failed(`${hubUrl} answered ${error.statusCode} for ${name}`, 'try again later', 502);
+    return hubError(`${hubUrl} answered ${error.statusCode} for ${name}`, 'try again later', 502);
   }
   // fetch reports every failure of the network as a TypeError with the reason as its cause.
   if (error instanceof TypeError && error.cause !== undefined) {
     const reason = (error.cause as { code?: string }).code ?? error.message;
     const remedy = 'check the network, set HF_ENDPOINT to a mirror, or import a local folder';
-    return failed(`${hubUrl} cannot be reached (${reason})`, remedy, 502);
+    return hubError(`${hubUrl} cannot be reached (${reason})`, remedy, 502);
   }
   return error instanceof Error ? error : new Error(`internal: ${error}`);
 }
 
-function failed(problem: string, remedy: string, status: number): AttuneError {
+function hubError(problem: string, remedy: string, status: number): AttuneError {
   return new AttuneError(`hub: ${problem}; ${remedy}`, { status, code: 'hub_error' });
 }

@@ -9,9 +9,9 @@ import { AttuneError } from '../error.ts';
 import { newId } from '../id.ts';
 import type { Architecture } from '../model/architecture.ts';
 import { readCheckpoint } from '../model/checkpoint.ts';
+import { toCheckpointTensors } from '../model/checkpoint-tensors.ts';
 import { type Weights, writeSafetensors } from '../model/safetensors.ts';
-import { layWeights } from '../model/weight-mapping.ts';
-import { writePolicyGraphs } from '../onnx/graph.ts';
+import { writePolicyGraphs } from '../onnx/write-graphs.ts';
 import { hashFiles, readManifest, writeManifest } from '../package/files.ts';
 import type { Manifest } from '../package/manifest.ts';
 import type { PrecisionName } from '../precision-name.ts';
@@ -30,48 +30,49 @@ const KEPT = [
   'special_tokens_map.json',
 ];
 
-export type Publication = {
+export type PublishOptions = {
   shelf: PolicyShelf;
   db: Database;
   name: string;
   /** folder with config.json and the tokenizer's files */
-  from: string;
+  sourceFolder: string;
   architecture: Architecture;
   weights: Weights;
-  about: Pick<Manifest, 'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'source' | 'license'>;
+  provenance: Pick<Manifest, 'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'source' | 'license'>;
   roundId?: string;
   /** What to serve it at; a better one is taken where this harms the policy. row8 unless told. */
   precision?: PrecisionName;
   /** Take the precision whatever it does to the policy. */
-  isPrecisionDemanded?: boolean;
+  isPrecisionForced?: boolean;
   /** Looks at the finished draft and throws where it must not be offered. */
-  check?(folder: string): Promise<void>;
+  validate?(folder: string): Promise<void>;
 };
 
 /** Publishes and returns the new policy's id. Nothing of it stays where anything fails. */
-export async function publishPolicy(publication: Publication): Promise<string> {
-  const { shelf, db, name, from, architecture, weights, about } = publication;
+export async function publishPolicy(publication: PublishOptions): Promise<string> {
+  const { shelf, db, name, sourceFolder, architecture, weights, provenance } = publication;
   const id = newId('pol_');
   const draft = await shelf.draft();
   try {
     for (const file of KEPT)
-      if (existsSync(path.join(from, file))) await copyFile(path.join(from, file), path.join(draft, file));
-    await writeSafetensors(path.join(draft, 'model.safetensors'), layWeights(architecture, weights));
+      if (existsSync(path.join(sourceFolder, file)))
+        await copyFile(path.join(sourceFolder, file), path.join(draft, file));
+    await writeSafetensors(path.join(draft, 'model.safetensors'), toCheckpointTensors(architecture, weights));
     await writePolicyGraphs(draft, architecture, weights);
-    await publication.check?.(draft);
-    const { precision = 'row8', isPrecisionDemanded } = publication;
+    await publication.validate?.(draft);
+    const { precision = 'row8', isPrecisionForced } = publication;
     const serving = await choosePrecision(
       path.join(draft, 'onnx'),
       architecture,
       weights,
       precision,
-      isPrecisionDemanded,
+      isPrecisionForced,
     );
     const manifest: Manifest = {
       format: 1,
       id,
       name,
-      ...about,
+      ...provenance,
       architecture,
       serving,
       tokenizer_hash: (await Tokenizer.open(draft)).hash,
@@ -83,8 +84,8 @@ export async function publishPolicy(publication: Publication): Promise<string> {
     await registerPolicy(db, {
       id,
       name,
-      parent_id: about.parent,
-      reference_id: about.reference,
+      parent_id: provenance.parent,
+      reference_id: provenance.reference,
       round_id: publication.roundId ?? null,
       manifest,
     });
@@ -119,7 +120,7 @@ export async function changePrecision(folder: string, precision: PrecisionName):
   return manifest;
 }
 
-export type ImportOptions = Pick<Publication, 'precision' | 'isPrecisionDemanded'> & {
+export type ImportOptions = Pick<PublishOptions, 'precision' | 'isPrecisionForced'> & {
   /** Where it came from. */
   origin?: Pick<Manifest, 'source' | 'license'>;
 };
@@ -138,10 +139,10 @@ export async function importPolicy(
     shelf,
     db,
     name,
-    from: folder,
+    sourceFolder: folder,
     architecture,
     weights,
     ...precision,
-    about: { parent: null, reference: null, objective: null, pairs: null, metrics: {}, ...origin },
+    provenance: { parent: null, reference: null, objective: null, pairs: null, metrics: {}, ...origin },
   });
 }

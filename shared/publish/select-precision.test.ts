@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import { readCheckpoint } from '../model/checkpoint.ts';
-import { writePolicyGraphs } from '../onnx/graph.ts';
+import { writePolicyGraphs } from '../onnx/write-graphs.ts';
 import type { PrecisionName } from '../precision-name.ts';
-import { writeDefaultCheckpoint } from './llama2c.ts';
+import { writeDefaultCheckpoint } from './convert-llama2c.ts';
 import { choosePrecision } from './select-precision.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'attune-precision-'));

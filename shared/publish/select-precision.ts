@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { AttuneError } from '../error.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { Weights } from '../model/safetensors.ts';
-import { SERVE, SERVE_DATA, writeServeGraph } from '../onnx/graph.ts';
 import { PRECISIONS } from '../onnx/precision/precisions.ts';
+import { SERVE_DATA, SERVE_GRAPH, writeServingGraph } from '../onnx/write-graphs.ts';
 import type { PrecisionName } from '../precision-name.ts';
-import { type Accuracy, measureAccuracy } from './accuracy.ts';
+import { comparePrecisions, type PrecisionReport } from './precision-report.ts';
 
 /** From the one that keeps least to the one that keeps all. */
 const LADDER: PrecisionName[] = ['int4', 'row8', 'int8', 'fp32'];
@@ -16,7 +16,7 @@ const LADDER: PrecisionName[] = ['int4', 'row8', 'int8', 'fp32'];
 /** Above either of these a precision is nobody's default: nats per token, and times float32's perplexity. */
 export const MOST_HARM = { kl: 0.02, perplexity: 1.02 };
 
-export type Serving = { precision: PrecisionName; accuracy: Partial<Record<PrecisionName, Accuracy>> };
+export type Serving = { precision: PrecisionName; accuracy: Partial<Record<PrecisionName, PrecisionReport>> };
 
 /**
  * Replaces the float32 serving graph in a package's onnx folder by the first precision, from the wanted one upwards,
@@ -36,8 +36,8 @@ export async function choosePrecision(
     if (refusal) continue;
     const candidate = join(onnx, precision);
     await mkdir(candidate);
-    await writeServeGraph(candidate, architecture, weights, precision);
-    const measured = await measureAccuracy(architecture, join(onnx, SERVE), join(candidate, SERVE));
+    await writeServingGraph(candidate, architecture, weights, precision);
+    const measured = await comparePrecisions(architecture, join(onnx, SERVE_GRAPH), join(candidate, SERVE_GRAPH));
     if (!Number.isFinite(measured.reference.perplexity)) {
       const problem = 'weights: at float32 they give log-probabilities that are not finite; the checkpoint is damaged';
       throw new AttuneError(problem, { param: 'weights', code: 'invalid_policy' });
@@ -46,7 +46,7 @@ export async function choosePrecision(
     // JSON has no NaN; what is not finite harms, and is not taken unless somebody insists.
     if (Number.isFinite(measured.candidate.kl)) accuracy[precision] = measured.candidate;
     const isTaken = isDemanded || isHarmless(measured.candidate, measured.reference);
-    if (isTaken) for (const file of [SERVE, SERVE_DATA]) await rename(join(candidate, file), join(onnx, file));
+    if (isTaken) for (const file of [SERVE_GRAPH, SERVE_DATA]) await rename(join(candidate, file), join(onnx, file));
     await rm(candidate, { recursive: true });
     if (isTaken) return { precision, accuracy };
   }
@@ -62,6 +62,6 @@ function refuse(
 }
 
 /** Comparisons are written so that NaN is harm. */
-function isHarmless(found: Accuracy, reference: Accuracy): boolean {
+function isHarmless(found: PrecisionReport, reference: PrecisionReport): boolean {
   return found.kl <= MOST_HARM.kl && found.perplexity <= reference.perplexity * MOST_HARM.perplexity;
 }

@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import { fileIn, readManifest, writeManifest } from '../package/files.ts';
+import { packageFilePath, readManifest, writeManifest } from '../package/files.ts';
 import type { Manifest } from '../package/manifest.ts';
 import { checked, type OpenFile, type PolicyStore } from './store.ts';
 
@@ -16,13 +16,13 @@ export async function sendPackage(store: PolicyStore, folder: string): Promise<v
 }
 
 export function readFrom(folder: string): OpenFile {
-  return (file) => toWeb(createReadStream(fileIn(folder, file), { highWaterMark: CHUNK }));
+  return (file) => toWeb(createReadStream(packageFilePath(folder, file), { highWaterMark: CHUNK }));
 }
 
 /** Writes the package into a draft, policy.json last. Bytes are on disk when this returns, names when it is settled. */
 export async function fillFolder(folder: string, manifest: Manifest, openFile: OpenFile): Promise<void> {
   for (const file of Object.keys(manifest.files)) {
-    const target = fileIn(folder, file);
+    const target = packageFilePath(folder, file);
     await mkdir(path.dirname(target), { recursive: true });
     const handle = await open(target, 'wx');
     try {

@@ -5,7 +5,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import { fileIn, readManifest } from '../package/files.ts';
+import { packageFilePath, readManifest } from '../package/files.ts';
 import { damagedPolicy, isPackagePath, type Manifest } from '../package/manifest.ts';
 import { fillFolder } from './copy-package.ts';
 import { openDrafts } from './staging.ts';
@@ -24,7 +24,7 @@ export async function openFolderStore(root: string): Promise<PolicyStore> {
     },
     async read(id, file) {
       if (!(await isThere(id))) throw missingPolicy(id, root);
-      const source = fileIn(path.join(root, id), file);
+      const source = packageFilePath(path.join(root, id), file);
       const found = isPackagePath(file) ? await stat(source).catch(() => null) : null;
       if (!found?.isFile()) throw damagedPolicy(id, `file ${file} is missing`);
       return Readable.toWeb(createReadStream(source, { highWaterMark: 1 << 20 })) as ReadableStream<Uint8Array>;

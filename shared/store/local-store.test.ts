@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { layWire, startS3Server } from '../../testing/s3-server.ts';
 import { noise, packageOf, type TestPackage } from '../../testing/store-package.ts';
 import { AttuneError } from '../error.ts';
-import { fileIn, readManifest, writeManifest } from '../package/files.ts';
+import { packageFilePath, readManifest, writeManifest } from '../package/files.ts';
 import { openFolderStore } from './folder.ts';
 import { openShelf, type PolicyShelf } from './local-store.ts';
 import { askByHttp } from './node-http.ts';
@@ -28,8 +28,8 @@ async function layDraft(shelf: PolicyShelf, made: TestPackage = packageOf(files)
   const { manifest } = made;
   const draft = await shelf.draft();
   for (const [name, bytes] of Object.entries(made.files)) {
-    await mkdir(path.dirname(fileIn(draft, name)), { recursive: true });
-    await writeFile(fileIn(draft, name), bytes);
+    await mkdir(path.dirname(packageFilePath(draft, name)), { recursive: true });
+    await writeFile(packageFilePath(draft, name), bytes);
   }
   await writeManifest(draft, manifest);
   return { draft, id: manifest.id, manifest };
@@ -128,7 +128,7 @@ describe('shelves on one S3 store', async () => {
     const folder = await (await openShelf(root, store)).folderOf(id);
     assert.deepEqual(await readManifest(folder), manifest);
     for (const [name, bytes] of Object.entries(files))
-      assert.deepEqual(new Uint8Array(await readFile(fileIn(folder, name))), bytes);
+      assert.deepEqual(new Uint8Array(await readFile(packageFilePath(folder, name))), bytes);
     assert.deepEqual(await readdir(root), [id]);
     const away = openS3Store({ ...place, endpoint: 'http://127.0.0.1:2', attempts: 1 }, askByHttp);
     assert.equal(await (await openShelf(root, away)).folderOf(id), folder);

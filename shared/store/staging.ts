@@ -6,7 +6,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAlive } from '../liveness.ts';
-import { sync, syncTree } from '../package/files.ts';
+import { fsyncPath, fsyncTree } from '../package/files.ts';
 
 export type Drafts = {
   /** An empty folder that nobody takes for a whole one. */
@@ -30,14 +30,14 @@ export async function openDrafts(root: string, bury?: (draft: string) => Promise
       return draft;
     },
     async settle(draft, name) {
-      await syncTree(draft);
+      await fsyncTree(draft);
       try {
         await rename(draft, path.join(root, name));
       } catch (error) {
         if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
         throw error;
       }
-      await sync(root);
+      await fsyncPath(root);
       return true;
     },
     discard: (draft) => rm(draft, { recursive: true, force: true }),

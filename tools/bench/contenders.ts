@@ -7,7 +7,7 @@ import { connect } from '../../shared/database/connect.ts';
 import { openPostgres } from '../../shared/database/embedded.ts';
 import { migrateDatabase } from '../../shared/database/migrate.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
-import { writePolicyGraphs } from '../../shared/onnx/graph.ts';
+import { writePolicyGraphs } from '../../shared/onnx/write-graphs.ts';
 import type { PrecisionName } from '../../shared/precision-name.ts';
 import { importPolicy } from '../../shared/publish/publish.ts';
 import { openShelf, policiesFolder } from '../../shared/store/local-store.ts';
@@ -89,7 +89,7 @@ async function prepareHome(cache: Cache, model: Model, precision: PrecisionName)
 }
 
 async function prepareHubModel(cache: Cache, model: Model, dtype: string): Promise<string> {
-  const sources = ['tools/bench/hub-graph.ts', 'tools/bench/quantize.py', 'shared/onnx/', 'shared/onnx/graph-model.ts'];
+  const sources = ['tools/bench/hub-graph.ts', 'tools/bench/quantize.py', 'shared/onnx/', 'shared/onnx/model-graph.ts'];
   const folder = await cache.make(
     `${model.name}/hub`,
     await digestSources(sources, path.basename(model.folder)),

@@ -4,18 +4,18 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import { transposeMatrix } from '../../shared/model/matrix.ts';
+import { transpose } from '../../shared/model/matrix.ts';
 import { rotaryTables } from '../../shared/model/rotary.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
+import { ExternalDataFile } from '../../shared/onnx/external-data.ts';
 import { GraphBuilder } from '../../shared/onnx/graph-builder.ts';
-import { WeightFile } from '../../shared/onnx/graph-weights.ts';
 import { type ValueInfo, writeOnnxModel } from '../../shared/onnx/model-proto.ts';
 
 const DATA_FILE = 'model.onnx_data';
 
 /** Writes model.onnx and model.onnx_data, float32, into the folder. */
 export async function writeHubGraph(folder: string, a: Architecture, weights: Weights): Promise<void> {
-  const file = await WeightFile.create(path.join(folder, DATA_FILE), DATA_FILE);
+  const file = await ExternalDataFile.create(path.join(folder, DATA_FILE), DATA_FILE);
   try {
     await storeWeights(file, a, weights);
   } finally {
@@ -24,7 +24,7 @@ export async function writeHubGraph(folder: string, a: Architecture, weights: We
   await writeFile(path.join(folder, 'model.onnx'), buildGraph(a, file.initializers));
 }
 
-async function storeWeights(file: WeightFile, a: Architecture, weights: Weights): Promise<void> {
+async function storeWeights(file: ExternalDataFile, a: Architecture, weights: Weights): Promise<void> {
   const take = (name: string) => weights.get(`${name}.weight`)!;
   /** Weights [out, in] side by side as [in, out of all], the layout that MatMul takes. */
   const storeProduct = (name: string, from: string[]) => {
@@ -37,7 +37,7 @@ async function storeWeights(file: WeightFile, a: Architecture, weights: Weights)
       stacked.set(data, offset);
       offset += data.length;
     }
-    return file.store(name, 'float32', [into, out], transposeMatrix(stacked, out, into));
+    return file.store(name, 'float32', [into, out], transpose(stacked, out, into));
   };
   const storeAsIs = (name: string, from: string) => file.store(name, 'float32', take(from).shape, take(from).data);
 
@@ -60,7 +60,7 @@ async function storeWeights(file: WeightFile, a: Architecture, weights: Weights)
     await file.store(name, 'float32', [a.contextLength, a.headDim / 2], table);
 }
 
-function buildGraph(a: Architecture, stored: WeightFile['initializers']): Uint8Array {
+function buildGraph(a: Architecture, stored: ExternalDataFile['initializers']): Uint8Array {
   const g = new GraphBuilder(stored);
   const product = (x: string, name: string) => g.add('MatMul', [x, g.weight(name)]);
   const epsilon = { float: a.normEpsilon };

@@ -5,8 +5,8 @@ import { copyFile, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AttuneError } from '../../shared/error.ts';
 import { readArchitecture, writeJson } from '../../shared/model/checkpoint.ts';
-import { buildConfig, buildGenerationConfig } from '../../shared/model/config.ts';
-import { writeDefaultCheckpoint } from '../../shared/publish/llama2c.ts';
+import { toConfig, toGenerationConfig } from '../../shared/model/config.ts';
+import { writeDefaultCheckpoint } from '../../shared/publish/convert-llama2c.ts';
 import { type Cache, digestSources } from './cache.ts';
 import { SMOLLM2_135M, writeRandomCheckpoint } from './random-model.ts';
 
@@ -17,7 +17,10 @@ const TINY_FOLDER = 'TINYLLAMAS_260K';
 const FILES = /^(config|tokenizer|tokenizer_config)\.json$|\.safetensors(\.index\.json)?$/;
 
 const MADE: Record<string, { sources: string[]; write(folder: string): Promise<void> }> = {
-  stories15M: { sources: ['shared/publish/llama2c.ts', 'shared/tokenizer/bpe.ts'], write: writeDefaultCheckpoint },
+  stories15M: {
+    sources: ['shared/publish/convert-llama2c.ts', 'shared/tokenizer/bpe.ts'],
+    write: writeDefaultCheckpoint,
+  },
   'smollm2-135m-random': {
     sources: ['tools/bench/random-model.ts', 'shared/tokenizer/bpe.ts'],
     write: (folder) => writeRandomCheckpoint(folder, SMOLLM2_135M, 1),
@@ -62,9 +65,9 @@ export async function openModel(cache: Cache, nameOrFolder: string, env: NodeJS.
 
 async function dropEnd(folder: string): Promise<void> {
   const architecture = { ...(await readArchitecture(folder)), eos: [] };
-  await writeJson(path.join(folder, 'config.json'), { ...buildConfig(architecture), eos_token_id: null });
+  await writeJson(path.join(folder, 'config.json'), { ...toConfig(architecture), eos_token_id: null });
   await writeJson(path.join(folder, 'generation_config.json'), {
-    ...buildGenerationConfig(architecture),
+    ...toGenerationConfig(architecture),
     eos_token_id: null,
   });
 }

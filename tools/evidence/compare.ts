@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { AttuneError } from '../../shared/error.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
-import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from '../../shared/publish/llama2c.ts';
+import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from '../../shared/publish/convert-llama2c.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { openProgress } from '../demo/progress.ts';
 import type { Archive } from './archive.ts';

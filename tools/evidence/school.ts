@@ -6,7 +6,7 @@ import { mkdir, rename } from 'node:fs/promises';
 import path from 'node:path';
 import type { Checkpoint } from '../../shared/model/checkpoint.ts';
 import { readSafetensors, type Weights, writeSafetensors } from '../../shared/model/safetensors.ts';
-import { DEFAULT_CHECKPOINT } from '../../shared/publish/llama2c.ts';
+import { DEFAULT_CHECKPOINT } from '../../shared/publish/convert-llama2c.ts';
 import type { Engine, TrainPair } from '../../trainer/engine/engine.ts';
 import { openEngine } from '../../trainer/engine/open-engine.ts';
 import { learningRateAt, shuffle } from '../../trainer/stages/lr-schedule.ts';

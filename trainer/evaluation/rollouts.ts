@@ -10,7 +10,7 @@ import { PLAIN, sampleToken } from '../../shared/decoder/sampling.ts';
 import { openSession } from '../../shared/decoder/session.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
-import { SERVE, writeServeGraph } from '../../shared/onnx/graph.ts';
+import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
 import type { Sequence, TrainPair } from '../engine/engine.ts';
 
 const ROWS = 16;
@@ -53,8 +53,8 @@ export async function drawResponses(
   await mkdir(writer.folder, { recursive: true });
   const folder = await mkdtemp(join(writer.folder, 'samples-'));
   try {
-    await writeServeGraph(folder, writer.architecture, writer.weights, 'fp32');
-    const session = await openSession(join(folder, SERVE), writer.threads);
+    await writeServingGraph(folder, writer.architecture, writer.weights, 'fp32');
+    const session = await openSession(join(folder, SERVE_GRAPH), writer.threads);
     const decoder = new Decoder(session, Tensor, writer.architecture);
     try {
       const sequences: Sequence[] = [];

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { type Checkpoint, readCheckpoint } from '../../shared/model/checkpoint.ts';
+import { toCheckpointTensors } from '../../shared/model/checkpoint-tensors.ts';
 import { writeSafetensors } from '../../shared/model/safetensors.ts';
-import { layWeights } from '../../shared/model/weight-mapping.ts';
-import { writePolicyGraphs } from '../../shared/onnx/graph.ts';
-import { distanceFrom, GOLDEN_CASES, readGoldens, SEED } from '../../testing/golden.ts';
+import { writePolicyGraphs } from '../../shared/onnx/write-graphs.ts';
+import { GOLDEN_CASES, GOLDEN_SEED, maxDeviation, readGoldens } from '../../testing/golden.ts';
 import { plainLogits, plainLogps } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights, writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
@@ -34,16 +34,16 @@ for (const [name, options] of Object.entries(GOLDEN_CASES)) {
   test(`${name}: trainer and double-precision model give the logits of transformers`, async () => {
     const golden = cases[name]!;
     const architecture = tinyArchitecture(options);
-    const weights = tinyWeights(architecture, SEED);
+    const weights = tinyWeights(architecture, GOLDEN_SEED);
     for (const [at, logits] of plainLogits(architecture, weights, ids).entries()) {
-      const apart = distanceFrom(golden, stride, at, logits);
+      const apart = maxDeviation(golden, stride, at, logits);
       assert.ok(apart < TOLERANCE, `double precision at ${at}: ${apart}`);
     }
     await withEngine({ architecture, weights }, async (engine) => {
       const all = await engine.logits(ids);
       for (const at of ids.keys()) {
         const own = all.subarray(at * architecture.vocabSize, (at + 1) * architecture.vocabSize);
-        const apart = distanceFrom(golden, stride, at, own);
+        const apart = maxDeviation(golden, stride, at, own);
         assert.ok(apart < TOLERANCE, `engine at ${at}: ${apart}`);
       }
       const sequence = { promptIds: ids.slice(0, 6), responseIds: ids.slice(6) };
@@ -81,7 +81,7 @@ for (const [name, options] of Object.entries(GOLDEN_CASES)) {
       for (const file of ['config.json', 'generation_config.json', 'tokenizer.json'])
         await copyFile(join(from, file), join(to, file));
       const weights = await engine.weights();
-      await writeSafetensors(join(to, 'model.safetensors'), layWeights(architecture, weights));
+      await writeSafetensors(join(to, 'model.safetensors'), toCheckpointTensors(architecture, weights));
       await writePolicyGraphs(to, architecture, weights);
       await checkExport(to, architecture, engine, [[...chosen.promptIds, ...chosen.responseIds]]);
       const reloaded = await readCheckpoint(to);

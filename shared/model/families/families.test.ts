@@ -6,17 +6,17 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { AutoModelForCausalLM, env, Tensor as HubTensor } from '@huggingface/transformers';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { distanceFrom, GOLDEN_CASES, readGoldens, SEED } from '../../../testing/golden.ts';
+import { GOLDEN_CASES, GOLDEN_SEED, maxDeviation, readGoldens } from '../../../testing/golden.ts';
 import { tinyWeights, writeTinyCheckpoint } from '../../../testing/tiny-checkpoint.ts';
 import { Decoder } from '../../decoder/decoder.ts';
 import { openSession } from '../../decoder/session.ts';
 import { hashFile } from '../../digest.ts';
-import { writePolicyGraphs } from '../../onnx/graph.ts';
+import { writePolicyGraphs } from '../../onnx/write-graphs.ts';
 import type { PrecisionName } from '../../precision-name.ts';
 import type { Architecture } from '../architecture.ts';
 import { type Checkpoint, readCheckpoint } from '../checkpoint.ts';
-import { buildConfig, parseArchitecture } from '../config.ts';
-import { layWeights, takeWeights } from '../weight-mapping.ts';
+import { fromCheckpointTensors, toCheckpointTensors } from '../checkpoint-tensors.ts';
+import { parseConfig, toConfig } from '../config.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'attune-families-'));
 after(() => rm(root, { recursive: true, force: true }));
@@ -26,7 +26,7 @@ const TOLERANCE = 1e-4;
 
 async function writePackage(name: string, precision?: PrecisionName): Promise<Checkpoint & { folder: string }> {
   const folder = join(root, `${name}-${precision}`);
-  await writeTinyCheckpoint(folder, { seed: SEED, ...GOLDEN_CASES[name] });
+  await writeTinyCheckpoint(folder, { seed: GOLDEN_SEED, ...GOLDEN_CASES[name] });
   const checkpoint = await readCheckpoint(folder);
   await writePolicyGraphs(folder, checkpoint.architecture, checkpoint.weights, precision);
   return { folder, ...checkpoint };
@@ -83,12 +83,12 @@ for (const name of Object.keys(GOLDEN_CASES)) {
     const { folder, architecture: a } = await writePackage(name, 'fp32');
     const all = await runModel(folder, a);
     for (const at of ids.keys()) {
-      const apart = distanceFrom(golden, stride, at, all.subarray(at * a.vocabSize, (at + 1) * a.vocabSize));
+      const apart = maxDeviation(golden, stride, at, all.subarray(at * a.vocabSize, (at + 1) * a.vocabSize));
       assert.ok(apart < TOLERANCE, `model.onnx at ${at}: ${apart}`);
     }
     const begin = 7;
     for (const [i, logits] of (await serve(folder, a, begin)).entries()) {
-      const apart = distanceFrom(golden, stride, begin - 1 + i, logits);
+      const apart = maxDeviation(golden, stride, begin - 1 + i, logits);
       assert.ok(apart < TOLERANCE, `serve.onnx at ${begin - 1 + i}: ${apart}`);
     }
   });
@@ -111,12 +111,12 @@ for (const name of Object.keys(GOLDEN_CASES)) {
 
   test(`${name}: what a checkpoint holds is what is written of it again`, async () => {
     const { architecture, weights } = await writePackage(name, 'fp32');
-    const stored = layWeights(architecture, weights);
-    assert.deepEqual(takeWeights(architecture, stored), weights);
-    assert.deepEqual(layWeights(architecture, takeWeights(architecture, stored)), stored);
-    const written = buildConfig(architecture);
-    assert.deepEqual(parseArchitecture(written), architecture);
-    assert.deepEqual(parseArchitecture(JSON.parse(JSON.stringify(written))), architecture);
+    const stored = toCheckpointTensors(architecture, weights);
+    assert.deepEqual(fromCheckpointTensors(architecture, stored), weights);
+    assert.deepEqual(toCheckpointTensors(architecture, fromCheckpointTensors(architecture, stored)), stored);
+    const written = toConfig(architecture);
+    assert.deepEqual(parseConfig(written), architecture);
+    assert.deepEqual(parseConfig(JSON.parse(JSON.stringify(written))), architecture);
   });
 }
 
@@ -148,25 +148,30 @@ for (const name of ['mistral', 'qwen2-untied', 'qwen3', 'gpt2', 'gpt_neox-parall
 }
 
 test('a tensor of another shape is refused by the name that the file has for it', () => {
-  const architecture = parseArchitecture(gptConfig());
-  const stored = layWeights(architecture, tinyWeights(architecture));
+  const architecture = parseConfig(gptConfig());
+  const stored = toCheckpointTensors(architecture, tinyWeights(architecture));
   stored.set('transformer.h.1.attn.c_attn.weight', { shape: [96, 32], data: new Float32Array(96 * 32) });
-  assert.throws(() => takeWeights(architecture, stored), {
+  assert.throws(() => fromCheckpointTensors(architecture, stored), {
     name: 'AttuneError',
     message: /tensor transformer\.h\.1\.attn\.c_attn\.weight has shape \[96, 32\], expected \[32, 96\]/,
   });
 });
 
 test('GPT-2 checkpoints without the prefix of newer ones, and with the masks of older ones, are read', () => {
-  const architecture = parseArchitecture(gptConfig());
+  const architecture = parseConfig(gptConfig());
   const weights = tinyWeights(architecture);
   const older = new Map(
-    Array.from(layWeights(architecture, weights), ([name, tensor]) => [name.replace('transformer.', ''), tensor]),
+    Array.from(toCheckpointTensors(architecture, weights), ([name, tensor]) => [
+      name.replace('transformer.', ''),
+      tensor,
+    ]),
   );
   older.set('h.0.attn.bias', { shape: [1, 1, 4, 4], data: new Float32Array(16) });
-  assert.deepEqual(takeWeights(architecture, older), weights);
+  assert.deepEqual(fromCheckpointTensors(architecture, older), weights);
   older.set('h.0.attn.gate', { shape: [1], data: new Float32Array(1) });
-  assert.throws(() => takeWeights(architecture, older), { message: /tensor h\.0\.attn\.gate has no place in a gpt2/ });
+  assert.throws(() => fromCheckpointTensors(architecture, older), {
+    message: /tensor h\.0\.attn\.gate has no place in a gpt2/,
+  });
 });
 
 function gptConfig(): object {

@@ -7,6 +7,6 @@ import { gemma, llama, mistral, qwen2, qwen3 } from './llama.ts';
 
 const FAMILIES: Record<FamilyName, Family> = { llama, mistral, qwen2, qwen3, gpt2, gpt_neox: gptNeox, gemma };
 
-export function familyOf({ family }: { family: FamilyName }): Family {
+export function getFamily({ family }: { family: FamilyName }): Family {
   return FAMILIES[family];
 }

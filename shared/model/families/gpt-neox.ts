@@ -3,53 +3,53 @@
 import { z } from 'zod';
 import { LLAMA } from '../architecture.ts';
 import {
-  allowOnly,
-  checkFields,
-  checkHeads,
-  count,
+  activationName,
   type Family,
-  flag,
-  nameActivation,
-  readActivation,
+  optionalBoolean,
+  parseActivation,
+  parseFields,
+  positiveInt,
+  validateFields,
+  validateHeads,
 } from './family.ts';
-import { byHead, same } from './forms.ts';
-import { readRope, ropeFields, writeRope } from './rope.ts';
+import { parseRope, ropeFields, toRopeFields } from './rope-config.ts';
+import { interleavedByHead, unchanged } from './tensor-layouts.ts';
 
 const schema = z.looseObject({
-  hidden_size: count,
-  intermediate_size: count,
-  num_hidden_layers: count,
-  num_attention_heads: count,
-  vocab_size: count,
-  max_position_embeddings: count,
+  hidden_size: positiveInt,
+  intermediate_size: positiveInt,
+  num_hidden_layers: positiveInt,
+  num_attention_heads: positiveInt,
+  vocab_size: positiveInt,
+  max_position_embeddings: positiveInt,
   layer_norm_eps: z.number().positive().default(1e-5),
   hidden_act: z.string().default('gelu'),
-  attention_bias: flag,
-  use_parallel_residual: flag,
+  attention_bias: optionalBoolean,
+  use_parallel_residual: optionalBoolean,
   rotary_pct: z.number().positive().max(1).nullish(),
   rotary_emb_base: z.number().positive().nullish(),
-  tie_word_embeddings: flag,
+  tie_word_embeddings: optionalBoolean,
   ...ropeFields,
 });
 
 export const gptNeox: Family = {
   className: 'GPTNeoXForCausalLM',
-  read(config) {
-    allowOnly(config, { quantization_config: [] });
-    const c = checkFields(schema, config);
+  parseConfig(config) {
+    validateFields(config, { quantization_config: [] });
+    const c = parseFields(schema, config);
     const heads = c.num_attention_heads;
     const headDim = c.hidden_size / heads;
-    checkHeads(heads, heads, headDim);
+    validateHeads(heads, heads, headDim);
     const hasBias = c.attention_bias ?? true;
     return {
       ...LLAMA,
       family: 'gpt_neox',
       norm: 'layer',
-      activation: readActivation('hidden_act', c.hidden_act),
+      activation: parseActivation('hidden_act', c.hidden_act),
       gated: false,
       biases: { qkv: hasBias, output: hasBias, mlp: true },
       parallelResidual: c.use_parallel_residual ?? true,
-      ...readRope({ ...c, rope_theta: c.rotary_emb_base ?? c.rope_theta }, headDim, c.rotary_pct ?? 0.25),
+      ...parseRope({ ...c, rope_theta: c.rotary_emb_base ?? c.rope_theta }, headDim, c.rotary_pct ?? 0.25),
       hiddenSize: c.hidden_size,
       intermediateSize: c.intermediate_size,
       layers: c.num_hidden_layers,
@@ -62,19 +62,19 @@ export const gptNeox: Family = {
       tied: c.tie_word_embeddings ?? false,
     };
   },
-  write: (a) => ({
+  toConfig: (a) => ({
     hidden_size: a.hiddenSize,
     intermediate_size: a.intermediateSize,
     num_hidden_layers: a.layers,
     num_attention_heads: a.heads,
     max_position_embeddings: a.contextLength,
     layer_norm_eps: a.normEpsilon,
-    hidden_act: nameActivation(a.activation),
+    hidden_act: activationName(a.activation),
     attention_bias: a.biases.qkv,
     attention_dropout: 0,
     hidden_dropout: 0,
     use_parallel_residual: a.parallelResidual,
-    ...writeRope(a),
+    ...toRopeFields(a),
     rotary_emb_base: a.ropeTheta,
     rotary_pct: a.rotaryShare,
   }),
@@ -86,7 +86,7 @@ export const gptNeox: Family = {
       const products = kinds.map((kind) => ({
         name: `${to}.attention.query_key_value.${kind}`,
         parts: ['q', 'k', 'v'].map((name) => `${from}.self_attn.${name}_proj.${kind}`),
-        form: byHead(a.headDim),
+        layout: interleavedByHead(a.headDim),
       }));
       return [
         ...copies(`${to}.input_layernorm`, `${from}.input_layernorm`),
@@ -108,5 +108,5 @@ export const gptNeox: Family = {
 };
 
 function copies(name: string, part: string, kinds = ['weight', 'bias']) {
-  return kinds.map((kind) => ({ name: `${name}.${kind}`, parts: [`${part}.${kind}`], form: same }));
+  return kinds.map((kind) => ({ name: `${name}.${kind}`, parts: [`${part}.${kind}`], layout: unchanged }));
 }

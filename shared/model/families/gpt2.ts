@@ -3,47 +3,47 @@
 import { z } from 'zod';
 import { LLAMA } from '../architecture.ts';
 import {
-  allowOnly,
-  checkFields,
-  checkHeads,
-  count,
+  activationName,
   type Family,
-  flag,
-  nameActivation,
-  readActivation,
+  optionalBoolean,
+  parseActivation,
+  parseFields,
+  positiveInt,
+  validateFields,
+  validateHeads,
 } from './family.ts';
-import { same, stacked, turned } from './forms.ts';
+import { stacked, stackedTransposed, unchanged } from './tensor-layouts.ts';
 
 const schema = z.looseObject({
-  n_embd: count,
-  n_layer: count,
-  n_head: count,
-  n_positions: count,
+  n_embd: positiveInt,
+  n_layer: positiveInt,
+  n_head: positiveInt,
+  n_positions: positiveInt,
   /** Four times the width where it is null. */
-  n_inner: count.nullish(),
-  vocab_size: count,
+  n_inner: positiveInt.nullish(),
+  vocab_size: positiveInt,
   layer_norm_epsilon: z.number().positive().default(1e-5),
   activation_function: z.string().default('gelu_new'),
-  tie_word_embeddings: flag,
+  tie_word_embeddings: optionalBoolean,
 });
 
 export const gpt2: Family = {
   className: 'GPT2LMHeadModel',
-  read(config) {
-    allowOnly(config, {
+  parseConfig(config) {
+    validateFields(config, {
       scale_attn_weights: [true],
       scale_attn_by_inverse_layer_idx: [false],
       add_cross_attention: [false],
       quantization_config: [],
     });
-    const c = checkFields(schema, config);
+    const c = parseFields(schema, config);
     const headDim = c.n_embd / c.n_head;
-    checkHeads(c.n_head, c.n_head, headDim);
+    validateHeads(c.n_head, c.n_head, headDim);
     return {
       ...LLAMA,
       family: 'gpt2',
       norm: 'layer',
-      activation: readActivation('activation_function', c.activation_function),
+      activation: parseActivation('activation_function', c.activation_function),
       gated: false,
       biases: { qkv: true, output: true, mlp: true },
       positions: 'learned',
@@ -60,7 +60,7 @@ export const gpt2: Family = {
       tied: c.tie_word_embeddings ?? true,
     };
   },
-  write: (a) => ({
+  toConfig: (a) => ({
     n_embd: a.hiddenSize,
     n_layer: a.layers,
     n_head: a.heads,
@@ -68,7 +68,7 @@ export const gpt2: Family = {
     n_ctx: a.contextLength,
     n_inner: a.intermediateSize,
     layer_norm_epsilon: a.normEpsilon,
-    activation_function: a.activation === 'gelu_tanh' ? 'gelu_new' : nameActivation(a.activation),
+    activation_function: a.activation === 'gelu_tanh' ? 'gelu_new' : activationName(a.activation),
     attn_pdrop: 0,
     embd_pdrop: 0,
     resid_pdrop: 0,
@@ -79,13 +79,13 @@ export const gpt2: Family = {
       const from = `model.layers.${layer}`;
       const attention = (kind: string) => ['q', 'k', 'v'].map((name) => `${from}.self_attn.${name}_proj.${kind}`);
       const linear = (name: string, part: string) => [
-        { name: `${to}.${name}.weight`, parts: [`${from}.${part}.weight`], form: turned },
-        { name: `${to}.${name}.bias`, parts: [`${from}.${part}.bias`], form: same },
+        { name: `${to}.${name}.weight`, parts: [`${from}.${part}.weight`], layout: stackedTransposed },
+        { name: `${to}.${name}.bias`, parts: [`${from}.${part}.bias`], layout: unchanged },
       ];
       return [
         ...norm(`${to}.ln_1`, `${from}.input_layernorm`),
-        { name: `${to}.attn.c_attn.weight`, parts: attention('weight'), form: turned },
-        { name: `${to}.attn.c_attn.bias`, parts: attention('bias'), form: stacked },
+        { name: `${to}.attn.c_attn.weight`, parts: attention('weight'), layout: stackedTransposed },
+        { name: `${to}.attn.c_attn.bias`, parts: attention('bias'), layout: stacked },
         ...linear('attn.c_proj', 'self_attn.o_proj'),
         ...norm(`${to}.ln_2`, `${from}.post_attention_layernorm`),
         ...linear('mlp.c_fc', 'mlp.up_proj'),
@@ -93,17 +93,17 @@ export const gpt2: Family = {
       ];
     });
     return [
-      { name: 'transformer.wte.weight', parts: ['model.embed_tokens.weight'], form: same },
-      { name: 'transformer.wpe.weight', parts: ['model.embed_positions.weight'], form: same },
+      { name: 'transformer.wte.weight', parts: ['model.embed_tokens.weight'], layout: unchanged },
+      { name: 'transformer.wpe.weight', parts: ['model.embed_positions.weight'], layout: unchanged },
       ...layers.flat(),
       ...norm('transformer.ln_f', 'model.norm'),
-      ...(a.tied ? [] : [{ name: 'lm_head.weight', parts: ['lm_head.weight'], form: same }]),
+      ...(a.tied ? [] : [{ name: 'lm_head.weight', parts: ['lm_head.weight'], layout: unchanged }]),
     ];
   },
-  prefix: 'transformer.',
+  optionalPrefix: 'transformer.',
   buffers: /(^|\.)attn\.(masked_)?bias$/,
 };
 
 function norm(name: string, part: string) {
-  return ['weight', 'bias'].map((kind) => ({ name: `${name}.${kind}`, parts: [`${part}.${kind}`], form: same }));
+  return ['weight', 'bias'].map((kind) => ({ name: `${name}.${kind}`, parts: [`${part}.${kind}`], layout: unchanged }));
 }

@@ -3,35 +3,35 @@
 import { z } from 'zod';
 import { type Architecture, type FamilyName, LLAMA, weightShapes } from '../architecture.ts';
 import {
-  allowOnly,
-  checkFields,
-  checkHeads,
-  count,
+  activationName,
   type Family,
-  flag,
-  nameActivation,
-  readActivation,
-  refused,
+  optionalBoolean,
+  parseActivation,
+  parseFields,
+  positiveInt,
+  unsupported,
+  validateFields,
+  validateHeads,
 } from './family.ts';
-import { lessOne, same } from './forms.ts';
-import { readRope, ropeFields, writeRope } from './rope.ts';
+import { parseRope, ropeFields, toRopeFields } from './rope-config.ts';
+import { minusOne, unchanged } from './tensor-layouts.ts';
 
 const schema = z.looseObject({
-  hidden_size: count,
-  intermediate_size: count,
-  num_hidden_layers: count,
-  num_attention_heads: count,
-  num_key_value_heads: count.nullish(),
-  head_dim: count.nullish(),
-  vocab_size: count,
-  max_position_embeddings: count,
+  hidden_size: positiveInt,
+  intermediate_size: positiveInt,
+  num_hidden_layers: positiveInt,
+  num_attention_heads: positiveInt,
+  num_key_value_heads: positiveInt.nullish(),
+  head_dim: positiveInt.nullish(),
+  vocab_size: positiveInt,
+  max_position_embeddings: positiveInt,
   rms_norm_eps: z.number().positive(),
   hidden_act: z.string().nullish(),
-  attention_bias: flag,
-  mlp_bias: flag,
-  sliding_window: count.nullish(),
-  use_sliding_window: flag,
-  tie_word_embeddings: flag,
+  attention_bias: optionalBoolean,
+  mlp_bias: optionalBoolean,
+  sliding_window: positiveInt.nullish(),
+  use_sliding_window: optionalBoolean,
+  tie_word_embeddings: optionalBoolean,
   ...ropeFields,
 });
 type Config = z.infer<typeof schema>;
@@ -55,24 +55,25 @@ type Variant = {
 function describe(family: FamilyName, variant: Variant): Family {
   return {
     className: variant.className,
-    read(config) {
-      allowOnly(config, {
+    parseConfig(config) {
+      validateFields(config, {
         rope_interleaved: [false],
         partial_rotary_factor: [1],
         quantization_config: [],
         ...variant.fixed,
       });
-      const c = checkFields(schema, config);
+      const c = parseFields(schema, config);
       const heads = c.num_attention_heads;
       const kvHeads = c.num_key_value_heads ?? heads;
       const headDim = c.head_dim ?? c.hidden_size / heads;
-      checkHeads(heads, kvHeads, headDim);
-      const rope = readRope(c, headDim);
-      if (rope.rotaryShare !== 1) throw refused(`partial_rotary_factor is ${rope.rotaryShare}`, 'Attune serves 1 only');
+      validateHeads(heads, kvHeads, headDim);
+      const rope = parseRope(c, headDim);
+      if (rope.rotaryShare !== 1)
+        throw unsupported(`partial_rotary_factor is ${rope.rotaryShare}`, 'Attune serves 1 only');
       return {
         ...LLAMA,
         family,
-        activation: variant.activation ?? readActivation('hidden_act', c.hidden_act ?? 'silu'),
+        activation: variant.activation ?? parseActivation('hidden_act', c.hidden_act ?? 'silu'),
         biases: readBiases(variant, c),
         queryKeyNorm: variant.queryKeyNorm ?? false,
         embeddingScale: variant.scalesEmbedding ? Math.sqrt(c.hidden_size) : 1,
@@ -90,7 +91,7 @@ function describe(family: FamilyName, variant: Variant): Family {
         tied: c.tie_word_embeddings ?? variant.tied ?? false,
       };
     },
-    write: (a) => ({
+    toConfig: (a) => ({
       hidden_size: a.hiddenSize,
       intermediate_size: a.intermediateSize,
       num_hidden_layers: a.layers,
@@ -99,18 +100,18 @@ function describe(family: FamilyName, variant: Variant): Family {
       head_dim: a.headDim,
       max_position_embeddings: a.contextLength,
       rms_norm_eps: a.normEpsilon,
-      ...writeRope(a),
-      hidden_act: nameActivation(a.activation),
+      ...toRopeFields(a),
+      hidden_act: activationName(a.activation),
       attention_dropout: 0,
       ...(variant.biases === 'flagged' ? { attention_bias: a.biases.qkv, mlp_bias: a.biases.mlp } : {}),
       ...(variant.window ? { sliding_window: null, use_sliding_window: false } : {}),
-      ...(variant.activation ? { hidden_activation: nameActivation(a.activation) } : {}),
+      ...(variant.activation ? { hidden_activation: activationName(a.activation) } : {}),
     }),
     tensors: (a) =>
       Array.from(weightShapes(a).keys(), (name) => ({
         name,
         parts: [name],
-        form: variant.normAroundOne && name.endsWith('norm.weight') ? lessOne : same,
+        layout: variant.normAroundOne && name.endsWith('norm.weight') ? minusOne : unchanged,
       })),
     buffers: /(^|\.)rotary_emb\.inv_freq$|\.self_attn\.(masked_)?bias$/,
   };

@@ -1,7 +1,7 @@
 // int8 and int4: whole numbers with one scale for each 32 inputs (MatMulNBits), which keeps more of the weights than one
 // scale for a row does. int8 is for accuracy, int4 for memory.
 
-import { largestIn } from '../../model/matrix.ts';
+import { maxAbs } from '../../model/matrix.ts';
 import type { Tensor } from '../../model/safetensors.ts';
 import type { Precision } from './precision.ts';
 
@@ -66,7 +66,7 @@ function quantizeBlocks({ shape, data }: Tensor, bits: 4 | 8): { packed: Uint8Ar
   const scales = new Float32Array((out * into) / BLOCK);
   for (let block = 0; block < scales.length; block++) {
     const begin = block * BLOCK;
-    const scale = largestIn(data, begin, begin + BLOCK) / (zero - 1);
+    const scale = maxAbs(data, begin, begin + BLOCK) / (zero - 1);
     scales[block] = scale;
     for (let i = begin; i < begin + BLOCK; i++) {
       const value = scale === 0 ? zero : Math.round(data[i]! / scale) + zero;

@@ -1,5 +1,5 @@
 // float32: what the trainer computes with, and what the other precisions are held against.
-import { transposeMatrix } from '../../model/matrix.ts';
+import { transpose } from '../../model/matrix.ts';
 import type { Precision } from './precision.ts';
 
 export const float32: Precision = {
@@ -7,7 +7,7 @@ export const float32: Precision = {
   async storeLinear(file, name, weight) {
     // ONNX Runtime packs a constant right-hand side while it loads; [in, out] is the layout that MatMul takes.
     const [out, into] = weight.shape as [number, number];
-    await file.store(name, 'float32', [into, out], transposeMatrix(weight.data, out, into));
+    await file.store(name, 'float32', [into, out], transpose(weight.data, out, into));
   },
   linear: (graph, x, names) => names.map((name) => graph.add('MatMul', [x, graph.weight(name)])),
   async storeTable(file, name, table) {

@@ -2,18 +2,18 @@
 // written against this type and never sees numbers. Norms, rotary tables and attention are float32 in every precision.
 
 import type { Tensor } from '../../model/safetensors.ts';
+import type { ExternalDataFile } from '../external-data.ts';
 import type { GraphBuilder } from '../graph-builder.ts';
-import type { WeightFile } from '../graph-weights.ts';
 
 export type Precision = {
   /** Why matrices with this many inputs cannot be stored so; null where they can. */
   refuse(inputs: number): string | null;
   /** Stores W [out, in] for `linear`. */
-  storeLinear(file: WeightFile, name: string, weight: Tensor): Promise<void>;
+  storeLinear(file: ExternalDataFile, name: string, weight: Tensor): Promise<void>;
   /** x [N, in] → x Wᵀ [N, out] for each of the named W; what they share is computed once. */
   linear(graph: GraphBuilder, x: string, names: string[]): string[];
   /** Stores a table [V, d] for `embed`, for `head`, or, when it is tied, for both. */
-  storeTable(file: WeightFile, name: string, table: Tensor): Promise<void>;
+  storeTable(file: ExternalDataFile, name: string, table: Tensor): Promise<void>;
   /** ids [N] → [N, d] */
   embed(graph: GraphBuilder, ids: string, name: string): string;
   /** h [rows, d] → logits [rows, V], the output of that name */

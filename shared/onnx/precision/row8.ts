@@ -2,7 +2,7 @@
 // row comes. A row's result depends on nothing but that row, which ONNX Runtime's own dynamic quantization, with one
 // scale for a whole batch, does not give; and it is the quickest with many rows.
 
-import { largestIn, transposeMatrix } from '../../model/matrix.ts';
+import { maxAbs, transpose } from '../../model/matrix.ts';
 import type { Tensor } from '../../model/safetensors.ts';
 import type { GraphBuilder } from '../graph-builder.ts';
 import type { Precision } from './precision.ts';
@@ -21,7 +21,7 @@ export const row8: Precision = {
   async storeLinear(file, name, weight) {
     const [out, into] = weight.shape as [number, number];
     const { quantized, scales } = quantizeRows(weight);
-    await file.store(name, 'int8', [into, out], transposeMatrix(quantized, out, into));
+    await file.store(name, 'int8', [into, out], transpose(quantized, out, into));
     await file.store(`${name}.scale`, 'float32', [out], scales);
   },
   linear(graph, x, names) {
@@ -49,7 +49,7 @@ function quantizeRows({ shape, data }: Tensor): { quantized: Int8Array; scales: 
   const quantized = new Int8Array(data.length);
   const scales = new Float32Array(out);
   for (let row = 0; row < out; row++) {
-    const scale = largestIn(data, row * into, (row + 1) * into) / WEIGHT_RANGE;
+    const scale = maxAbs(data, row * into, (row + 1) * into) / WEIGHT_RANGE;
     scales[row] = scale;
     if (scale === 0) continue;
     for (let i = row * into; i < (row + 1) * into; i++) quantized[i] = Math.round(data[i]! / scale);

@@ -2,7 +2,7 @@
 // transformers 5. A scaling that Attune does not compute is refused by name.
 import { z } from 'zod';
 import type { Architecture, RopeScaling } from '../architecture.ts';
-import { refused } from './family.ts';
+import { unsupported } from './family.ts';
 
 const positive = z.number().positive();
 const parameters = z.looseObject({
@@ -30,18 +30,18 @@ const llama3 = z.looseObject({
 });
 
 /** `share`: what of a head is turned where the config does not say. */
-export function readRope(config: RopeFields, headDim: number, share = 1): Rope {
+export function parseRope(config: RopeFields, headDim: number, share = 1): Rope {
   const { rope_parameters: newer, rope_scaling: older } = config;
   // `rope_scaling` without a type, or with other knobs, is some scaling all the same.
-  if (older && !older.rope_type && !older.type) throw unknownScaling(older);
+  if (older && !older.rope_type && !older.type) throw unsupportedScaling(older);
   const rope: Rope = {
     ropeTheta: newer?.rope_theta ?? config.rope_theta ?? 10000,
-    ropeScaling: readScaling(newer) ?? readScaling(older),
+    ropeScaling: parseScaling(newer) ?? parseScaling(older),
     rotaryShare: newer?.partial_rotary_factor ?? share,
   };
   const dims = Math.trunc(headDim * rope.rotaryShare);
   if (dims % 2 !== 0 || dims === 0) {
-    throw refused(
+    throw unsupported(
       `the head size is ${headDim}, of which ${dims} turn`,
       'rotary positions need an even number; set head_dim',
     );
@@ -49,7 +49,7 @@ export function readRope(config: RopeFields, headDim: number, share = 1): Rope {
   return rope;
 }
 
-function readScaling(given: z.infer<typeof parameters> | null | undefined): RopeScaling | null {
+function parseScaling(given: z.infer<typeof parameters> | null | undefined): RopeScaling | null {
   const type = given?.rope_type ?? given?.type ?? 'default';
   if (type === 'default') return null;
   if (type === 'linear') {
@@ -68,11 +68,11 @@ function readScaling(given: z.infer<typeof parameters> | null | undefined): Rope
       };
     }
   }
-  throw unknownScaling(given);
+  throw unsupportedScaling(given);
 }
 
-function unknownScaling(given: unknown): Error {
-  return refused(
+function unsupportedScaling(given: unknown): Error {
+  return unsupported(
     `rope_scaling is ${JSON.stringify(given)}`,
     'Attune serves rope_type default, linear (with factor) and llama3 (with factor, low_freq_factor, ' +
       'high_freq_factor, original_max_position_embeddings)',
@@ -80,11 +80,11 @@ function unknownScaling(given: unknown): Error {
 }
 
 /** The fields of a config.json in the older form, which every reader knows. */
-export function writeRope({ ropeTheta, ropeScaling }: Architecture): Record<string, unknown> {
-  return { rope_theta: ropeTheta, rope_scaling: ropeScaling && writeScaling(ropeScaling) };
+export function toRopeFields({ ropeTheta, ropeScaling }: Architecture): Record<string, unknown> {
+  return { rope_theta: ropeTheta, rope_scaling: ropeScaling && toScalingFields(ropeScaling) };
 }
 
-function writeScaling(scaling: RopeScaling): Record<string, unknown> {
+function toScalingFields(scaling: RopeScaling): Record<string, unknown> {
   if (scaling.type === 'linear') return { rope_type: 'linear', type: 'linear', factor: scaling.factor };
   return {
     rope_type: 'llama3',

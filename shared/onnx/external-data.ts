@@ -7,7 +7,7 @@ const PAGE_BYTES = 4096;
 /** Node writes at most 2 GiB at a time. */
 const CHUNK_BYTES = 1 << 28;
 
-export class WeightFile {
+export class ExternalDataFile {
   /** What has been stored, by name. */
   readonly initializers = new Map<string, Initializer>();
   private readonly file: FileHandle;
@@ -20,8 +20,8 @@ export class WeightFile {
   }
 
   /** `location` is the file's name as the graphs beside it write it. */
-  static async create(path: string, location: string): Promise<WeightFile> {
-    return new WeightFile(await open(path, 'w'), location);
+  static async create(path: string, location: string): Promise<ExternalDataFile> {
+    return new ExternalDataFile(await open(path, 'w'), location);
   }
 
   async store(name: string, type: OnnxType, dims: number[], data: TensorData): Promise<void> {

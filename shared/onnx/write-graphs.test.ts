@@ -9,7 +9,7 @@ import { type TinyOptions, writeTinyCheckpoint } from '../../testing/tiny-checkp
 import type { Architecture } from '../model/architecture.ts';
 import type { Weights } from '../model/safetensors.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../precision-name.ts';
-import { writePolicyGraphs } from './graph.ts';
+import { writePolicyGraphs } from './write-graphs.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'attune-graph-'));
 after(() => rm(root, { recursive: true, force: true }));

@@ -1,26 +1,26 @@
 // How a checkpoint keeps one or several of Attune's tensors as one of its own. Each form is its own way back.
-import { transposeMatrix } from '../matrix.ts';
+import { transpose } from '../matrix.ts';
 import type { Tensor } from '../safetensors.ts';
-import { splitRows, stackRows } from '../stack.ts';
+import { concatRows, splitRows } from '../stack.ts';
 
-export type Form = {
+export type TensorLayout = {
   /** The shape of the stored tensor. */
-  shape(parts: number[][]): number[];
+  storedShape(parts: number[][]): number[];
   join(parts: Tensor[]): Tensor;
   /** The parts again, of these shapes. */
   split(stored: Tensor, parts: number[][]): Tensor[];
 };
 
-export const same: Form = {
-  shape: ([only]) => only!,
+export const unchanged: TensorLayout = {
+  storedShape: ([only]) => only!,
   join: ([only]) => only!,
   split: (stored) => [stored],
 };
 
 /** On top of each other. */
-export const stacked: Form = {
-  shape: (parts) => [parts.reduce((sum, [rows]) => sum + rows!, 0), ...parts[0]!.slice(1)],
-  join: stackRows,
+export const stacked: TensorLayout = {
+  storedShape: (parts) => [parts.reduce((sum, [rows]) => sum + rows!, 0), ...parts[0]!.slice(1)],
+  join: concatRows,
   split: (stored, parts) =>
     splitRows(
       stored,
@@ -29,30 +29,30 @@ export const stacked: Form = {
 };
 
 /** On top of each other and then [in, out], as GPT-2 keeps its matrices. */
-export const turned: Form = {
-  shape: (parts) => stacked.shape(parts).toReversed(),
-  join: (parts) => turn(stackRows(parts)),
+export const stackedTransposed: TensorLayout = {
+  storedShape: (parts) => stacked.storedShape(parts).toReversed(),
+  join: (parts) => turn(concatRows(parts)),
   split: (stored, parts) => stacked.split(turn(stored), parts),
 };
 
 /** A norm's gain less one, as Gemma keeps it. */
-export const lessOne: Form = {
-  shape: ([only]) => only!,
+export const minusOne: TensorLayout = {
+  storedShape: ([only]) => only!,
   join: ([only]) => add(only!, -1),
   split: (stored) => [add(stored, 1)],
 };
 
 /** Queries, keys and values of the first head, then those of the second, and so on, as GPT-NeoX keeps them. */
-export function byHead(headDim: number): Form {
+export function interleavedByHead(headDim: number): TensorLayout {
   return {
-    shape: stacked.shape,
-    join: (parts) => regroup(stackRows(parts), headDim, parts.length, true),
-    split: (stored, parts) => stacked.split(regroup(stored, headDim, parts.length, false), parts),
+    storedShape: stacked.storedShape,
+    join: (parts) => permuteHeads(concatRows(parts), headDim, parts.length, true),
+    split: (stored, parts) => stacked.split(permuteHeads(stored, headDim, parts.length, false), parts),
   };
 }
 
 /** Rows [kinds, heads, headDim] ↔ [heads, kinds, headDim] */
-function regroup({ shape, data }: Tensor, headDim: number, kinds: number, intoHeads: boolean): Tensor {
+function permuteHeads({ shape, data }: Tensor, headDim: number, kinds: number, intoHeads: boolean): Tensor {
   const size = (data.length / shape[0]!) * headDim;
   const heads = shape[0]! / (headDim * kinds);
   const moved = new Float32Array(data.length);
@@ -69,7 +69,7 @@ function regroup({ shape, data }: Tensor, headDim: number, kinds: number, intoHe
 
 function turn({ shape, data }: Tensor): Tensor {
   const [rows, columns] = shape as [number, number];
-  return { shape: [columns, rows], data: transposeMatrix(data, rows, columns) };
+  return { shape: [columns, rows], data: transpose(data, rows, columns) };
 }
 
 function add({ shape, data }: Tensor, number: number): Tensor {

@@ -2,8 +2,8 @@
 // Plain ONNX operators only, so that any runtime can take it; nothing here is tuned, the serving graph is.
 
 import { type Architecture, rotaryDims } from '../model/architecture.ts';
+import type { ExternalDataFile } from './external-data.ts';
 import { GraphBuilder } from './graph-builder.ts';
-import type { WeightFile } from './graph-weights.ts';
 import type { OnnxGraph, ValueInfo } from './model-proto.ts';
 import { float32 } from './precision/float32.ts';
 
@@ -14,7 +14,7 @@ const HIDDEN = -1e30;
  * input_ids, position_ids [B, S], attention_mask [B, P + S], past_key_values.N.key, .value [B, KV, P, hd] →
  * logits [B, S, V], present.N.key, present.N.value [B, KV, P + S, hd]
  */
-export function buildModelGraph(a: Architecture, stored: WeightFile['initializers']): OnnxGraph {
+export function buildModelGraph(a: Architecture, stored: ExternalDataFile['initializers']): OnnxGraph {
   const g = new GraphBuilder(stored);
   const queries = a.heads * a.headDim;
   const keys = a.kvHeads * a.headDim;

@@ -5,8 +5,8 @@
 // a row's logits do not depend on how long its neighbours made the cache.
 
 import { type Architecture, rotaryDims } from '../model/architecture.ts';
+import type { ExternalDataFile } from './external-data.ts';
 import { GraphBuilder } from './graph-builder.ts';
-import type { WeightFile } from './graph-weights.ts';
 import type { OnnxGraph, ValueInfo } from './model-proto.ts';
 import type { Precision } from './precision/precision.ts';
 
@@ -19,7 +19,11 @@ const HIDDEN = -1e30;
  * new_kv [B, layers · 2 · KV, S, hd]: per layer the keys, then the values.
  * Of the T positions of the past only the first past_length are seen.
  */
-export function buildServeGraph(a: Architecture, stored: WeightFile['initializers'], precision: Precision): OnnxGraph {
+export function buildServingGraph(
+  a: Architecture,
+  stored: ExternalDataFile['initializers'],
+  precision: Precision,
+): OnnxGraph {
   const g = new GraphBuilder(stored);
   const queries = a.heads * a.headDim;
   const group = a.heads / a.kvHeads;

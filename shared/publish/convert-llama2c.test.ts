@@ -7,7 +7,7 @@ import { tinyPieces } from '../../testing/tiny-checkpoint.ts';
 import { type Checkpoint, readCheckpoint } from '../model/checkpoint.ts';
 import { TextStream } from '../tokenizer/detokenizer.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { parseLlama2c, writeDefaultCheckpoint } from './llama2c.ts';
+import { parseLlama2c, writeDefaultCheckpoint } from './convert-llama2c.ts';
 
 let folder: string;
 let stories: Checkpoint;

@@ -8,7 +8,7 @@ import { PLAIN, sampleToken } from '../decoder/sampling.ts';
 import { openSession } from '../decoder/session.ts';
 import type { Architecture } from '../model/architecture.ts';
 
-export type Accuracy = {
+export type PrecisionReport = {
   /** exp of the mean negative log-probability of the text. */
   perplexity: number;
   /** How often the likeliest token is float32's. */
@@ -22,11 +22,11 @@ const ROWS = 16;
 const STEPS = 64;
 
 /** Compares two serving graphs, float32's and another, by the paths of their .onnx files. */
-export async function measureAccuracy(
+export async function comparePrecisions(
   architecture: Architecture,
   reference: string,
   candidate: string,
-): Promise<{ reference: Accuracy; candidate: Accuracy }> {
+): Promise<{ reference: PrecisionReport; candidate: PrecisionReport }> {
   const open = async (path: string) => new Decoder(await openSession(path), Tensor, architecture);
   const decoders = [await open(reference), await open(candidate)] as const;
   try {

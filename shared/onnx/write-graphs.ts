@@ -5,18 +5,18 @@ import { join } from 'node:path';
 import { type Architecture, rotaryDims } from '../model/architecture.ts';
 import { rotaryTables } from '../model/rotary.ts';
 import type { Tensor, Weights } from '../model/safetensors.ts';
-import { stackRows } from '../model/stack.ts';
+import { concatRows } from '../model/stack.ts';
 import type { PrecisionName } from '../precision-name.ts';
-import { buildModelGraph } from './graph-model.ts';
-import { buildServeGraph } from './graph-serve.ts';
-import { WeightFile } from './graph-weights.ts';
+import { ExternalDataFile } from './external-data.ts';
+import { buildModelGraph } from './model-graph.ts';
 import { type OnnxGraph, writeOnnxModel } from './model-proto.ts';
 import { float32 } from './precision/float32.ts';
 import type { Precision } from './precision/precision.ts';
 import { PRECISIONS } from './precision/precisions.ts';
+import { buildServingGraph } from './serving-graph.ts';
 
 const SHARED_DATA = 'model.onnx_data';
-export const SERVE = 'serve.onnx';
+export const SERVE_GRAPH = 'serve.onnx';
 export const SERVE_DATA = 'serve.onnx_data';
 
 /**
@@ -33,12 +33,12 @@ export async function writePolicyGraphs(
   await mkdir(onnx, { recursive: true });
   const shared = await storeWeights(onnx, SHARED_DATA, architecture, weights, float32);
   await writeGraph(onnx, 'model.onnx', buildModelGraph(architecture, shared));
-  if (precision === 'fp32') await writeGraph(onnx, SERVE, buildServeGraph(architecture, shared, float32));
-  else await writeServeGraph(onnx, architecture, weights, precision);
+  if (precision === 'fp32') await writeGraph(onnx, SERVE_GRAPH, buildServingGraph(architecture, shared, float32));
+  else await writeServingGraph(onnx, architecture, weights, precision);
 }
 
 /** Writes serve.onnx and a file of weights for it alone into a folder; what has these names is replaced. */
-export async function writeServeGraph(
+export async function writeServingGraph(
   onnx: string,
   architecture: Architecture,
   weights: Weights,
@@ -47,7 +47,7 @@ export async function writeServeGraph(
   await mkdir(onnx, { recursive: true });
   const precision = PRECISIONS[name];
   const stored = await storeWeights(onnx, SERVE_DATA, architecture, weights, precision);
-  await writeGraph(onnx, SERVE, buildServeGraph(architecture, stored, precision));
+  await writeGraph(onnx, SERVE_GRAPH, buildServingGraph(architecture, stored, precision));
 }
 
 async function writeGraph(onnx: string, name: string, graph: OnnxGraph): Promise<void> {
@@ -63,8 +63,8 @@ async function storeWeights(
   architecture: Architecture,
   weights: Weights,
   precision: Precision,
-): Promise<WeightFile['initializers']> {
-  const file = await WeightFile.create(join(onnx, location), location);
+): Promise<ExternalDataFile['initializers']> {
+  const file = await ExternalDataFile.create(join(onnx, location), location);
   try {
     await storeAll(file, architecture, weights, precision);
   } finally {
@@ -73,7 +73,12 @@ async function storeWeights(
   return file.initializers;
 }
 
-async function storeAll(file: WeightFile, a: Architecture, weights: Weights, precision: Precision): Promise<void> {
+async function storeAll(
+  file: ExternalDataFile,
+  a: Architecture,
+  weights: Weights,
+  precision: Precision,
+): Promise<void> {
   const take = (name: string) => {
     const tensor = weights.get(name);
     if (!tensor) throw new Error(`internal: graph: the weights have no ${name}`);
@@ -85,9 +90,9 @@ async function storeAll(file: WeightFile, a: Architecture, weights: Weights, pre
     if (weights.has(`${from}.bias`)) await storeAsIs(`${name}.bias`, take(`${from}.bias`));
   };
   const storeLinear = async (name: string, from: string[]) => {
-    await precision.storeLinear(file, name, stackRows(from.map((part) => take(`${part}.weight`))));
+    await precision.storeLinear(file, name, concatRows(from.map((part) => take(`${part}.weight`))));
     const biases = from.filter((part) => weights.has(`${part}.bias`)).map((part) => take(`${part}.bias`));
-    if (biases.length > 0) await storeAsIs(`${name}.bias`, stackRows(biases));
+    if (biases.length > 0) await storeAsIs(`${name}.bias`, concatRows(biases));
   };
 
   await precision.storeTable(file, 'embed', take('model.embed_tokens.weight'));

@@ -2,22 +2,22 @@
 // tensor's presence, shape and finiteness, and name the one that is wrong as the file does.
 import { AttuneError } from '../error.ts';
 import { type Architecture, weightShapes } from './architecture.ts';
-import { familyOf } from './families/families.ts';
+import { getFamily } from './families/families.ts';
 import type { Tensor, Weights } from './safetensors.ts';
 
 /** A checkpoint's tensors → Attune's, in checkpoint order. */
-export function takeWeights(architecture: Architecture, stored: Weights): Weights {
-  const { tensors, prefix = '', buffers } = familyOf(architecture);
+export function fromCheckpointTensors(architecture: Architecture, stored: Weights): Weights {
+  const { tensors, optionalPrefix: prefix = '', buffers } = getFamily(architecture);
   const shapes = weightShapes(architecture);
   const expected = tensors(architecture);
   const known = new Set<string>();
   const found: Weights = new Map();
-  for (const { name, parts, form } of expected) {
+  for (const { name, parts, layout: form } of expected) {
     const bare = name.startsWith(prefix) ? name.slice(prefix.length) : name;
     const own = stored.has(name) ? name : bare;
     known.add(own);
     const partShapes = parts.map((part) => shapes.get(part)!);
-    const tensor = check(name, stored.get(own), form.shape(partShapes));
+    const tensor = check(name, stored.get(own), form.storedShape(partShapes));
     for (const [i, part] of form.split(tensor, partShapes).entries()) found.set(parts[i]!, part);
   }
   for (const name of stored.keys()) {
@@ -31,11 +31,11 @@ export function takeWeights(architecture: Architecture, stored: Weights): Weight
 const OUTPUT_LAYER = /^(lm_head|embed_out)\.weight$/;
 
 /** Attune's tensors → a checkpoint's, in its order. */
-export function layWeights(architecture: Architecture, weights: Weights): Weights {
+export function toCheckpointTensors(architecture: Architecture, weights: Weights): Weights {
   const shapes = weightShapes(architecture);
   for (const name of weights.keys()) if (!shapes.has(name)) throw new Error(`internal: layout: a tensor ${name}`);
   const stored: Weights = new Map();
-  for (const { name, parts, form } of familyOf(architecture).tensors(architecture)) {
+  for (const { name, parts, layout: form } of getFamily(architecture).tensors(architecture)) {
     const tensors = parts.map((part) => check(part, weights.get(part), shapes.get(part)!));
     stored.set(name, form.join(tensors));
   }
