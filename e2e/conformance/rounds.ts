@@ -70,7 +70,13 @@ export function conformRounds(api: Api): void {
       if (seen.length === 3) {
         await say(id, 'last');
         const metrics = { 'rewards/accuracies': 0.75 };
-        await change(id, { status: 'succeeded', stage: 'done', finished_at: new Date(), metrics, reason: 'the gate' });
+        await change(id, {
+          status: 'succeeded',
+          stage: 'active',
+          finished_at: new Date(),
+          metrics,
+          reason: 'the gate',
+        });
       }
     }
     const done = seen.pop()!;

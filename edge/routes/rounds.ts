@@ -2,6 +2,7 @@
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { and, asc, eq, gt } from 'drizzle-orm';
+import { gateReport, ROUND_STAGES, ROUND_STATUSES } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { requestRound } from '../../shared/rounds/schedule.ts';
@@ -11,30 +12,12 @@ import { listQuery, listSchema, selectPage, toPage } from '../http/pagination.ts
 import { streamEvents } from '../http/sse.ts';
 import type { Ports } from '../ports.ts';
 
-const interval = z.object({ low: z.number(), high: z.number() }).nullable();
-const gate = z
-  .object({
-    pass: z.boolean(),
-    checks: z.array(
-      z.object({
-        name: z.string(),
-        measured: z.number().nullable(),
-        interval: interval.openapi({ description: '95%, by resampling prompts; null where there are too few' }),
-        bound: z.number().nullable(),
-        pass: z.boolean(),
-        message: z.string(),
-      }),
-    ),
-    intervals: z.record(z.string(), interval).openapi({ description: '95% intervals of the metrics' }),
-  })
-  .openapi({ description: 'what was looked at before the policy was published or refused' });
-
 const round = z
   .object({
     id: z.string(),
     object: z.literal('round'),
-    status: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),
-    stage: z.string(),
+    status: z.enum(ROUND_STATUSES),
+    stage: z.enum(ROUND_STAGES),
     trigger: z.string(),
     method: z.object({ type: z.literal('dil'), dil: z.record(z.string(), z.unknown()) }),
     reference: z.string().nullable(),
@@ -42,7 +25,7 @@ const round = z
     policy: z.string().nullable().openapi({ description: 'what it published; null where the gate refused' }),
     pairs: z.record(z.string(), z.unknown()).nullable(),
     metrics: z.record(z.string(), z.number()).nullable(),
-    gate: gate.nullable(),
+    gate: gateReport.nullable(),
     reason: z.string().nullable(),
     created_at: z.number(),
     started_at: z.number().nullable(),

@@ -19,6 +19,7 @@ import {
   timestamp,
   uniqueIndex,
 } from 'drizzle-orm/pg-core';
+import type { GateReport, RoundStage, RoundStatus } from './round-types.ts';
 
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
 
@@ -144,31 +145,12 @@ export const reference_logps = pgTable('reference_logps', {
   created_at: createdAt(),
 });
 
-type Interval = { low: number; high: number };
-/** `null` where there is too little to say, or nothing was bounded. */
-export type GateReport = {
-  pass: boolean;
-  checks: {
-    name: string;
-    measured: number | null;
-    interval: Interval | null;
-    bound: number | null;
-    pass: boolean;
-    message: string;
-  }[];
-  /** 95% intervals of metrics on held-out pairs */
-  intervals: Record<string, Interval | null>;
-};
-
-export type RoundStatus = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
-
 export const rounds = pgTable(
   'rounds',
   {
     id: text().primaryKey(),
     status: text().$type<RoundStatus>().notNull().default('queued'),
-    /** where it is or where it ended; the stages are listed in trainer/round.ts */
-    stage: text().notNull().default('queued'),
+    stage: text().$type<RoundStage>().notNull().default('queued'),
     trigger: text().$type<'schedule' | 'api' | 'command'>().notNull(),
     settings: jsonb().$type<Record<string, unknown>>().notNull(),
     reference_id: text(),
@@ -177,7 +159,7 @@ export const rounds = pgTable(
     policy_id: text(),
     pairs: jsonb().$type<Record<string, unknown>>(),
     metrics: jsonb().$type<Record<string, number>>(),
-    /** what the gate looked at, and how sure the metrics are; null before it did */
+    /** null until the round is evaluated */
     gate: jsonb().$type<GateReport>(),
     /** why it failed or why the gate refused */
     reason: text(),

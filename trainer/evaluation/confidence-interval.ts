@@ -1,9 +1,8 @@
 // How sure a number is that was measured on few pairs: 95% intervals by resampling whole prompts, because what answers
 // one prompt is alike. Two policies are compared item by item, over the same resamples: what is hard for both cancels.
 // No interval comes from fewer than six prompts: chance alone makes five agree once in 32 times, more than 2.5%.
+import type { Interval } from '../../shared/database/round-types.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
-
-export type Interval = { low: number; high: number };
 
 export const FEWEST_CLUSTERS = 6;
 const RESAMPLES = 1000;

@@ -1,10 +1,11 @@
 // What a policy makes of the held-out pairs (the objective, the field's reward metrics, each pair's log-probabilities,
 // whose distributions people look at), and what it writes by itself beside its parent: how far that is from the
 // reference, how long, how repetitive. Everything comes with the interval that so few pairs and draws leave open.
+import type { Interval } from '../../shared/database/round-types.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import type { Engine, PairOutcome, Sequence, TrainPair } from '../engine/engine.ts';
-import { type Estimate, estimate, estimateMean, type Interval, ratio } from './confidence-interval.ts';
+import { type Estimate, estimate, estimateMean, ratio } from './confidence-interval.ts';
 import { countRepeats, type Draw, drawResponses, planDraws, shareDistinct } from './rollouts.ts';
 
 export type Evaluation = {

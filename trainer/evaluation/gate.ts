@@ -5,7 +5,8 @@
 // The bounds are alarms, not targets. What a round of pairs asks for is small: the better of two responses is at most
 // ln 2 − ½ = 0.19 nats from where both came from. A healthy round of the demo takes 0.05 nats a token off the chosen
 // responses; the learning rates that broke the small model took 0.84.
-import { type Estimate, estimateMean, type Interval } from './confidence-interval.ts';
+import type { GateCheck } from '../../shared/database/round-types.ts';
+import { type Estimate, estimateMean } from './confidence-interval.ts';
 import type { Evaluation, SampleEvaluation } from './evaluation.ts';
 
 /** As RoundSettings has them. */
@@ -20,17 +21,7 @@ export type GateBounds = {
   gate_repetition: number;
 };
 
-export type Check = {
-  name: 'improvement' | 'kl' | 'chosen_drop' | 'length' | 'repetition' | 'finite';
-  measured: number | null;
-  interval: Interval | null;
-  bound: number | null;
-  pass: boolean;
-  /** What was measured, what the bound is and, where it does not pass, what to do. */
-  message: string;
-};
-
-export type Verdict = { pass: boolean; reason: string; checks: Check[] };
+export type Verdict = { pass: boolean; reason: string; checks: GateCheck[] };
 
 /** The first metric that is not a number. Such a policy cannot write samples; `judge` then needs none. */
 export function findBroken({ metrics }: Pick<Evaluation, 'metrics'>): [name: string, value: number] | null {
@@ -74,11 +65,11 @@ export function judge(
 
 function refuseBroken(what: string): Verdict {
   const message = `${what}; training diverged: lower LEARNING_RATE or use REDUCTION=mean`;
-  const check: Check = { name: 'finite', measured: null, interval: null, bound: null, pass: false, message };
+  const check: GateCheck = { name: 'finite', measured: null, interval: null, bound: null, pass: false, message };
   return { pass: false, reason: `gate: refused: ${message}`, checks: [check] };
 }
 
-function checkImprovement(parent: Evaluation, candidate: Evaluation, seed: number): Check {
+function checkImprovement(parent: Evaluation, candidate: Evaluation, seed: number): GateCheck {
   const gains = parent.outcomes.map(({ loss }, at) => loss - candidate.outcomes[at]!.loss);
   const { value, interval } = estimateMean(gains, candidate.prompts, seed);
   const prompts = new Set(candidate.prompts).size;
@@ -97,12 +88,12 @@ function checkImprovement(parent: Evaluation, candidate: Evaluation, seed: numbe
   return { name: 'improvement', measured: value, interval, bound: 0, pass, message };
 }
 
-function checkKl({ kl, klPerToken, draws }: SampleEvaluation, bound: number): Check {
+function checkKl({ kl, klPerToken, draws }: SampleEvaluation, bound: number): GateCheck {
   const told = `KL to the reference is ${show(kl, 2)} nats per response (${klPerToken.value.toFixed(3)} per token, ${draws} samples)`;
   return check('kl', kl, bound, kl.value <= bound, told, `above ${bound}; lower LEARNING_RATE or raise GATE_KL`);
 }
 
-function checkChosen(parent: Evaluation, candidate: Evaluation, bound: number, seed: number): Check {
+function checkChosen(parent: Evaluation, candidate: Evaluation, bound: number, seed: number): GateCheck {
   const drops = parent.logps.chosen.map((logp, at) => logp - candidate.logps.chosen[at]!);
   const drop = estimateMean(drops, candidate.prompts, seed);
   const told = `the log-probability of chosen responses fell by ${show(drop, 3)} nats per token`;
@@ -110,7 +101,7 @@ function checkChosen(parent: Evaluation, candidate: Evaluation, bound: number, s
   return check('chosen_drop', drop, bound, drop.value <= bound, told, advice);
 }
 
-function checkLength({ lengthRatio, metrics, parent }: SampleEvaluation, bound: number): Check {
+function checkLength({ lengthRatio, metrics, parent }: SampleEvaluation, bound: number): GateCheck {
   const name = 'completions/mean_length';
   const told = `responses are ${show(lengthRatio, 2)} times as long as the parent's (${metrics[name]!.toFixed(1)} tokens, ${parent[name]!.toFixed(1)} before)`;
   const pass = lengthRatio.value <= bound && lengthRatio.value >= 1 / bound;
@@ -118,7 +109,7 @@ function checkLength({ lengthRatio, metrics, parent }: SampleEvaluation, bound: 
   return check('length', lengthRatio, bound, pass, told, advice);
 }
 
-function checkRepetition({ repetitionGrowth, metrics, parent }: SampleEvaluation, bound: number): Check {
+function checkRepetition({ repetitionGrowth, metrics, parent }: SampleEvaluation, bound: number): GateCheck {
   const name = 'completions/repetition';
   const told = `the share of repeated 4-grams in its samples changed by ${show(repetitionGrowth, 3)} (${metrics[name]!.toFixed(3)}, ${parent[name]!.toFixed(3)} before)`;
   const advice = `more than ${bound}; lower LEARNING_RATE or EPOCHS, or raise GATE_REPETITION`;
@@ -126,13 +117,13 @@ function checkRepetition({ repetitionGrowth, metrics, parent }: SampleEvaluation
 }
 
 function check(
-  name: Check['name'],
+  name: GateCheck['name'],
   { value, interval }: Estimate,
   bound: number,
   pass: boolean,
   told: string,
   advice: string,
-): Check {
+): GateCheck {
   return { name, measured: value, interval, bound, pass, message: pass ? told : `${told}, ${advice}` };
 }
 

@@ -3,13 +3,14 @@
 import { and, eq } from 'drizzle-orm';
 import { notifyChange } from '../../shared/database/channels.ts';
 import type { Database } from '../../shared/database/connect.ts';
+import type { RoundStage } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { writeEvent } from '../../shared/webhooks/event.ts';
 
 export type RoundRow = typeof rounds.$inferSelect;
 type Changes = Partial<typeof rounds.$inferInsert>;
 
-export type Progress = { stage: string; done: number; total: number; note: string };
+export type Progress = { stage: RoundStage; done: number; total: number; note: string };
 
 /** Thrown by whoever watches, to stop a round between two steps: it stays as it is, and the next trainer goes on. */
 export class Interruption extends Error {}
@@ -26,7 +27,7 @@ export class RoundRecord {
   }
 
   /** Enters a stage. Throws where the round is no longer ours to run (another trainer took it for dead). */
-  async enter(stage: string, message: string, changes: Changes = {}): Promise<void> {
+  async enter(stage: RoundStage, message: string, changes: Changes = {}): Promise<void> {
     await this.change({ stage, ...changes });
     await this.say('stage', message, { stage });
     this.watch({ stage, done: 0, total: 0, note: message });
@@ -69,11 +70,11 @@ export class RoundRecord {
       });
   }
 
-  progress(stage: string, done: number, total: number, note: string): void {
+  progress(stage: RoundStage, done: number, total: number, note: string): void {
     this.watch({ stage, done, total, note });
   }
 
-  async finish(status: 'succeeded' | 'failed', stage: string, changes: Changes): Promise<void> {
+  async finish(status: 'succeeded' | 'failed', stage: RoundStage, changes: Changes): Promise<void> {
     await this.change({ stage, ...changes });
     await this.say('stage', changes.reason ?? stage, { stage, status }, status === 'failed' ? 'error' : 'info');
     // Last: whoever waits for the end finds everything else written.

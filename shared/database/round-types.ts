@@ -1,0 +1,45 @@
+// The values of the columns of `rounds` that trainer, API and demo share: status, stage and the report of the gate.
+
+import { z } from 'zod';
+
+export const ROUND_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const;
+export type RoundStatus = (typeof ROUND_STATUSES)[number];
+
+/** In order: where a round is, and then how it ended. */
+export const ROUND_STAGES = [
+  'queued',
+  'selecting',
+  'scoring',
+  'training',
+  'evaluating',
+  'publishing',
+  'activating',
+  // The policy is active; published, but another one became active meanwhile; refused by the gate.
+  'active',
+  'published',
+  'refused',
+  'failed',
+] as const;
+export type RoundStage = (typeof ROUND_STAGES)[number];
+
+export const interval = z.object({ low: z.number(), high: z.number() });
+export type Interval = z.output<typeof interval>;
+
+const gateCheck = z.object({
+  name: z.enum(['improvement', 'kl', 'chosen_drop', 'length', 'repetition', 'finite']),
+  measured: z.number().nullable(),
+  interval: interval.nullable().describe('95%, by resampling prompts; null where there are too few'),
+  bound: z.number().nullable(),
+  pass: z.boolean(),
+  message: z.string().describe('what was measured, the bound and, if it does not pass, what to do'),
+});
+export type GateCheck = z.output<typeof gateCheck>;
+
+export const gateReport = z
+  .object({
+    pass: z.boolean(),
+    checks: z.array(gateCheck),
+    intervals: z.record(z.string(), interval.nullable()).describe('95% intervals of the metrics on held-out pairs'),
+  })
+  .describe('the checks that decide whether the policy is published or refused');
+export type GateReport = z.output<typeof gateReport>;
