@@ -4,7 +4,7 @@ import { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import { type PolicyStore, readFile } from '../../shared/store/store.ts';
 import { TOKENIZER_FILES, Tokenizer, type TokenizerFiles } from '../../shared/tokenizer/tokenizer.ts';
-import { checkTokenizer, unusable } from '../engine/package-errors.ts';
+import { checkTokenizer, unusable } from '../engine/validate-package.ts';
 import type { ServingGraph } from './wasm-runtime.ts';
 
 const GRAPH_FILE = 'onnx/serve.onnx';

@@ -4,7 +4,7 @@
 import type { Decoder } from '../../shared/decoder/decoder.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { Generation } from '../engine/generation.ts';
+import { Generation } from '../engine/generation-stream.ts';
 import type { GenerationEvent, GenerationInput, LoadedPolicy } from '../engine/inference.ts';
 import { reachWithin, rowBytes } from '../engine/kv-budget.ts';
 import { clock } from '../engine/request.ts';

@@ -1,7 +1,8 @@
 // The choices that decode: each is a row of one cache, and a step gives each its next token. Rows join and leave between
 // steps, and every sum of a row is over that row alone.
-import type { KvCache } from '../../shared/decoder/cache.ts';
+
 import type { Decoder } from '../../shared/decoder/decoder.ts';
+import type { KvCache } from '../../shared/decoder/kv-cache.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { rankTokens, sampleToken } from '../../shared/decoder/sampling.ts';
 import { blocksOf, type Prefix } from './prefix-cache.ts';

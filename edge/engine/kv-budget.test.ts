@@ -3,7 +3,7 @@ import { after, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { positionBytes } from '../../shared/decoder/block.ts';
+import { positionBytes } from '../../shared/decoder/kv-cache.ts';
 import {
   answerAlone,
   countPrompt,

@@ -1,6 +1,5 @@
 // How long a sequence can become within the memory for keys and values, and what a choice may come to need of it.
-import { type KvShape, positionBytes } from '../../shared/decoder/block.ts';
-import { allocatedFor, lengthWithin } from '../../shared/decoder/cache.ts';
+import { allocatedFor, type KvShape, lengthWithin, positionBytes } from '../../shared/decoder/kv-cache.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 
 /** Prompt and answer together: the policy's context, or less where not even one row of it has room. */

@@ -1,8 +1,9 @@
 // Computes the prompts of choices that have a row to come to. A turn computes one chunk's worth of tokens: a piece of a
 // long prompt, or several short prompts together. Nothing is computed that is known from another prompt, or that another
 // is about to compute.
-import type { KvCache } from '../../shared/decoder/cache.ts';
+
 import type { Computed, Decoder } from '../../shared/decoder/decoder.ts';
+import type { KvCache } from '../../shared/decoder/kv-cache.ts';
 import { CHUNK, planChunks } from './chunking.ts';
 import { blocksOf, nameChunk, type Prefix, type Prefixes } from './prefix-cache.ts';
 import { type Choice, clock, type JobEvent } from './request.ts';

@@ -1,7 +1,8 @@
 // The beginnings of prompts that were computed lately, chunk by chunk: a prompt that begins with the same tokens, cut in
 // the same places, takes them from here and gets the very numbers that computing them again would give.
-import type { KvBlock } from '../../shared/decoder/block.ts';
+
 import type { Computed } from '../../shared/decoder/decoder.ts';
+import type { KvBlock } from '../../shared/decoder/kv-cache.ts';
 
 /** A chunk after the chunks before it. */
 export type Prefix = Computed & { parent: Prefix | null; serial: number; key: string };

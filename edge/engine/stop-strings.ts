@@ -1,6 +1,7 @@
 // The visible text of one choice. Stop strings end it and are cut from it, so text that may be the beginning of one is
 // held back until it is clear that it is not. Bytes of unfinished characters are TextStream's business.
-import { TextStream, type Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import { TextStream } from '../../shared/tokenizer/detokenizer.ts';
+import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 
 export class StopText {
   /** All text so far, cut at the stop string; what is still held back included. */

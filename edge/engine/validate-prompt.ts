@@ -1,5 +1,5 @@
 // Refuses, before it waits for anything, a prompt that a policy cannot take.
-import { positionBytes } from '../../shared/decoder/block.ts';
+import { positionBytes } from '../../shared/decoder/kv-cache.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { LoadedPolicy } from './inference.ts';
 import { reachWithin } from './kv-budget.ts';

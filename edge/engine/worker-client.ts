@@ -2,9 +2,9 @@
 // never terminated, because ending one inside a native run ends the process: it drains, releases its model and exits.
 import { Worker } from 'node:worker_threads';
 import { AttuneError } from '../../shared/error.ts';
-import { unusable } from './package-errors.ts';
 import type { Job, JobEvent } from './request.ts';
 import type { Turn } from './scheduler.ts';
+import { unusable } from './validate-package.ts';
 import type { FromThread, ThreadOptions, ToThread } from './worker-protocol.ts';
 
 export type JobListener = { receive(event: JobEvent): void; fail(error: Error): void };

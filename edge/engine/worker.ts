@@ -8,7 +8,7 @@ import { Tensor } from 'onnxruntime-node';
 import { Decoder } from '../../shared/decoder/decoder.ts';
 import { openSession } from '../../shared/decoder/session.ts';
 import { Scheduler } from './scheduler.ts';
-import { warmUp } from './warm-up.ts';
+import { warmUp } from './validate-package.ts';
 import type { FromThread, ThreadOptions, ToThread } from './worker-protocol.ts';
 
 const NICENESS = 5;

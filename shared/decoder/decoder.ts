@@ -2,10 +2,8 @@
 // runtime's session from outside, native or WebAssembly.
 import type { Tensor, TensorConstructor } from 'onnxruntime-node';
 import type { Architecture } from '../model/architecture.ts';
-import { type KvBlock, takeBlock } from './block.ts';
-import { KvCache } from './cache.ts';
-import { Inputs } from './inputs.ts';
-import { Outputs } from './outputs.ts';
+import { Inputs, Outputs } from './graph-io.ts';
+import { type KvBlock, KvCache, takeBlock } from './kv-cache.ts';
 
 /** What is needed of the runtime's session: it writes into the fetches where there are any. */
 export type DecoderSession = {

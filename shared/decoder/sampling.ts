@@ -1,7 +1,7 @@
 // Chooses the next token of one row from its logits. Pure arithmetic on one Float32Array; the row's history is the
 // caller's. It looks only at as much of the vocabulary as it needs, because 49,000 exponentials for every token would
 // cost more than a small model's step; what it leaves out is bounded, and counts once it could change the choice.
-import { findLargest, gather, gatherUntil, keepFirst } from './likeliest.ts';
+
 import {
   drawFromAll,
   exponentiate,
@@ -13,7 +13,8 @@ import {
   sumWeights,
   toRow,
   weigh,
-} from './weights.ts';
+} from './softmax.ts';
+import { findLargest, gather, gatherUntil, keepFirst } from './top-k.ts';
 
 /**
  * How a token is chosen, applied in this order: logitBias, penalties (over what was generated so far), temperature,

@@ -1,7 +1,7 @@
 // Token ids in, text out, while a response is still growing. A token can end inside a UTF-8 character, and decoders
 // treat the first token of a text specially, so single tokens cannot be decoded alone: each new one is decoded together
 // with the few before it, and only what cannot change any more is given out.
-import type { Tokenizer } from './tokenizer.ts';
+import { type Tokenizer, textAfter } from './tokenizer.ts';
 
 /** Enough tokens for any character; the prompt's last ones tell the decoder that the response is no beginning. */
 const PROMPT_TOKENS = 8;
@@ -47,12 +47,4 @@ export class TextStream {
     this.#givenText = this.#tokenizer.decode(this.#window);
     return fresh;
   }
-}
-
-/** What `text` has after its common beginning with `before`. */
-export function textAfter(before: string, text: string): string {
-  if (text.startsWith(before)) return text.slice(before.length);
-  let at = 0;
-  while (at < before.length && before[at] === text[at]) at++;
-  return text.slice(at);
 }

@@ -4,9 +4,6 @@ import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
 import { type ChatMessage, chooseTemplate, compileTemplate, PLAIN_TEMPLATE, type RenderChat } from './chat-template.ts';
-import { textAfter } from './detokenizer.ts';
-
-export { TextStream } from './detokenizer.ts';
 
 /** The files a tokenizer is made of, as texts; only tokenizer.json must exist. */
 export type TokenizerFiles = {
@@ -168,6 +165,14 @@ export class Tokenizer {
   renderChat(messages: ChatMessage[], options: { addGenerationPrompt?: boolean } = {}): string {
     return this.#render(messages, options);
   }
+}
+
+/** What `text` has after its common beginning with `before`. */
+export function textAfter(before: string, text: string): string {
+  if (text.startsWith(before)) return text.slice(before.length);
+  let at = 0;
+  while (at < before.length && before[at] === text[at]) at++;
+  return text.slice(at);
 }
 
 function parse(files: TokenizerFiles, key: keyof TokenizerFiles): Record<string, unknown> {

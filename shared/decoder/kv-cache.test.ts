@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type KvBlock, positionBytes, takeBlock } from './block.ts';
-import { KvCache } from './cache.ts';
+import { type KvBlock, KvCache, positionBytes, takeBlock } from './kv-cache.ts';
 
 const SHAPE = { layers: 2, kvHeads: 2, headDim: 4 };
 const WIDTH = 2 * 2 * 2 * 4;

@@ -3,8 +3,8 @@
 import { AttuneError } from '../../shared/error.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import type { FinishEvent, GenerationEvent, GenerationInput } from './inference.ts';
-import type { Stopwatch } from './latency.ts';
 import type { JobEvent } from './request.ts';
+import type { Stopwatch } from './request-timer.ts';
 import { StopText } from './stop-strings.ts';
 import type { JobListener } from './worker-client.ts';
 

@@ -2,7 +2,7 @@
 // one ONNX tensor without a copy. Rows are dense: when one leaves, the last takes its place. T grows in steps, because
 // the cost of a decoding step grows with it whatever the rows' own lengths are. Arrays that are outgrown are freed at
 // once and one by one: the garbage collector does not see their size, and two caches would not fit where one does.
-import { type KvBlock, type KvShape, positionBytes } from './block.ts';
+import type { Architecture } from '../model/architecture.ts';
 
 const STEP = 64;
 
@@ -158,4 +158,29 @@ export class KvCache {
       to.set(from.subarray(start, start + filled), (toRow * kvHeads + head) * toAllocated * headDim);
     }
   }
+}
+
+/** What the size of keys and values depends on. */
+export type KvShape = Pick<Architecture, 'layers' | 'kvHeads' | 'headDim'>;
+
+/** data [layers · 2, KV, length, hd]: per layer the keys, then the values. */
+export type KvBlock = { length: number; data: Float32Array };
+
+/** Bytes that one position of one sequence takes. */
+export function positionBytes({ layers, kvHeads, headDim }: KvShape): number {
+  return layers * 2 * kvHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
+}
+
+/** new_kv [rows, layers · 2 · KV, steps, hd] → the first `length` positions of one row. */
+export function takeBlock(shape: KvShape, fresh: Float32Array, row: number, steps: number, length: number): KvBlock {
+  const { headDim } = shape;
+  const heads = shape.layers * 2 * shape.kvHeads;
+  const own = fresh.subarray(row * heads * steps * headDim, (row + 1) * heads * steps * headDim);
+  if (own.length === fresh.length && length === steps) return { length, data: own };
+  const data = new Float32Array(heads * length * headDim);
+  for (let head = 0; head < heads; head++) {
+    const begin = head * steps * headDim;
+    data.set(own.subarray(begin, begin + length * headDim), head * length * headDim);
+  }
+  return { length, data };
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from './random.ts';
-import { drawFromAll, findNucleus, type Row, toRow } from './weights.ts';
+import { drawFromAll, findNucleus, type Row, toRow } from './softmax.ts';
 
 const random = seedRandom(29, 0);
 const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());

@@ -1,7 +1,7 @@
 // One row's logits as weights to draw by: exp((logit − peak) / temperature). Relative to the largest, which is 1,
 // because a bias of 100 and a temperature of 0.01 must not overflow. Most of a vocabulary weighs next to nothing: what
 // is far below the peak is left out for as long as a bound on it shows that it cannot change the outcome.
-import { gather, gatherUntil, keepFirst } from './likeliest.ts';
+import { gather, gatherUntil, keepFirst } from './top-k.ts';
 
 /** Tokens near the peak: those that weigh exp(-9) and more. */
 const NEAR = 9;
