@@ -39,11 +39,11 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
     kvMemory: settings.KV_MEMORY,
-    meter: metrics.instrumentation,
+    instrumentation: metrics.instrumentation,
   });
   const news = await watchPolicies(connection, inference);
   const webhooks = await followWebhooks(connection, settings);
-  const trimming = setInterval(() => shelf.trim(inference.inUse()).catch(leaveCopies), TRIM_EVERY);
+  const trimming = setInterval(() => shelf.trim(inference.listInUse()).catch(leaveCopies), TRIM_EVERY);
   const app = createApp({
     db: connection.db,
     inference,

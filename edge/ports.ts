@@ -20,7 +20,7 @@ export type ServingStatus = { policy: string | null; compute: Placement | { plac
 
 export type Ports = {
   db: Database;
-  inference: Pick<Inference, 'policy' | 'activate'>;
+  inference: Pick<Inference, 'getPolicy' | 'activate'>;
   settings: Settings;
   getServingStatus(): Promise<ServingStatus>;
   /** Where a request that needs a policy is computed; where that is elsewhere, with the answer from there. */

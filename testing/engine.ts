@@ -1,17 +1,20 @@
 // The engine without its thread, for tests: a decoder over a tiny package, and schedulers on it turn by turn.
 import { join } from 'node:path';
 import { Tensor } from 'onnxruntime-node';
-import { clock, type Job, type JobEvent } from '../edge/engine/request.ts';
-import { Scheduler, type SchedulerOptions, type Turn } from '../edge/engine/scheduler.ts';
+import { type EngineEvent, type EngineRequest, epochSeconds } from '../edge/engine/request.ts';
+import { Scheduler, type SchedulerOptions, type StepResult } from '../edge/engine/scheduler.ts';
 import { Decoder } from '../shared/decoder/decoder.ts';
-import type { Sampling } from '../shared/decoder/sampling.ts';
+import type { SamplingParams } from '../shared/decoder/sampling.ts';
 import { openSession } from '../shared/decoder/session.ts';
 import type { Architecture } from '../shared/model/architecture.ts';
 import { readArchitecture } from '../shared/model/checkpoint.ts';
-import { chooseSampling } from './policy-package.ts';
+import { makeSampling } from './policy-package.ts';
 
-export type Answer = { tokenIds: number[]; logprobs: number[]; finish: string };
-type Asked = Partial<Omit<Job, 'sampling'>> & { promptIds: number[]; sampling?: Partial<Sampling> };
+export type ChoiceResult = { tokenIds: number[]; logprobs: number[]; finish: string };
+type RequestInput = Partial<Omit<EngineRequest, 'sampling'>> & {
+  promptIds: number[];
+  sampling?: Partial<SamplingParams>;
+};
 
 /** A policy that never stops by itself, unless told. */
 export async function openDecoder(folder: string, changes: Partial<Architecture> = {}, threads = 1): Promise<Decoder> {
@@ -27,28 +30,28 @@ export function makePrompt(length: number, seed: number): number[] {
   return Array.from({ length }, (_, i) => (i === 0 ? 1 : 3 + ((i * 7919 + seed * 104729) % 330)));
 }
 
-export function makeJob({ sampling, ...job }: Asked): Job {
+export function makeRequest({ sampling, ...job }: RequestInput): EngineRequest {
   return {
     id: 1,
     n: 1,
     sharedLength: 0,
     tenant: '',
-    arrived: clock(),
-    sampling: chooseSampling(sampling),
+    arrivedAt: epochSeconds(),
+    sampling: makeSampling(sampling),
     ...job,
   };
 }
 
 /** Every turn until there is nothing left to do. */
-export async function drain(scheduler: Scheduler): Promise<Turn[]> {
-  const turns: Turn[] = [];
-  while (!scheduler.isIdle) turns.push(await scheduler.turn());
+export async function drain(scheduler: Scheduler): Promise<StepResult[]> {
+  const turns: StepResult[] = [];
+  while (!scheduler.isIdle) turns.push(await scheduler.step());
   return turns;
 }
 
 /** What each choice came to, by `id:index`. */
-export function gather(turns: Turn[]): Map<string, Answer> {
-  const answers = new Map<string, Answer>();
+export function collectResults(turns: StepResult[]): Map<string, ChoiceResult> {
+  const answers = new Map<string, ChoiceResult>();
   for (const event of eventsOf(turns)) {
     if (event.type === 'start') continue;
     const key = `${event.id}:${event.index}`;
@@ -62,19 +65,20 @@ export function gather(turns: Turn[]): Map<string, Answer> {
   return answers;
 }
 
-export function eventsOf(turns: Turn[]): JobEvent[] {
+export function eventsOf(turns: StepResult[]): EngineEvent[] {
   return turns.flatMap(({ events }) => events);
 }
 
 /** Tokens of prompts that were computed, and those that were known. */
-export function countPrompt(turns: Turn[]): { prefilled: number; reused: number } {
-  const sum = (field: 'prefilled' | 'reused') => turns.reduce((total, { report }) => total + report[field], 0);
-  return { prefilled: sum('prefilled'), reused: sum('reused') };
+export function countPromptTokens(turns: StepResult[]): { prefilled: number; cached: number } {
+  const sum = (field: 'prefilledTokens' | 'cachedTokens') =>
+    turns.reduce((total, { stats: report }) => total + report[field], 0);
+  return { prefilled: sum('prefilledTokens'), cached: sum('cachedTokens') };
 }
 
 /** What a job comes to with nobody else there and nothing known. */
-export async function answerAlone(decoder: Decoder, job: Asked): Promise<Map<string, Answer>> {
+export async function generateAlone(decoder: Decoder, job: RequestInput): Promise<Map<string, ChoiceResult>> {
   const scheduler = makeScheduler(decoder);
-  scheduler.submit(makeJob(job));
-  return gather(await drain(scheduler));
+  scheduler.submit(makeRequest(job));
+  return collectResults(await drain(scheduler));
 }

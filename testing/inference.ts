@@ -2,61 +2,61 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FinishEvent, GenerationInput, Inference, LoadedPolicy } from '../edge/engine/inference.ts';
-import type { Meter, StepReport } from '../edge/engine/instrumentation.ts';
+import type { Instrumentation, StepStats } from '../edge/engine/instrumentation.ts';
 import { type InferenceOptions, openInference } from '../edge/engine/policy-pool.ts';
-import type { Sampling } from '../shared/decoder/sampling.ts';
-import { chooseSampling, collect } from './policy-package.ts';
+import type { SamplingParams } from '../shared/decoder/sampling.ts';
+import { collectChoices, makeSampling } from './policy-package.ts';
 
 /** A tiny random model that never stops by itself. */
-export const ENDLESS = { logitBias: { 1: -100, 2: -100 }, maxTokens: 100 };
+export const NO_EOS = { logitBias: { 1: -100, 2: -100 }, maxTokens: 100 };
 
 /** A meter that remembers what it was told. */
-export class Record implements Meter {
-  readonly steps: StepReport[] = [];
+export class RecordingInstrumentation implements Instrumentation {
+  readonly steps: StepStats[] = [];
   readonly waits: number[] = [];
   readonly firstTokens: number[] = [];
   readonly gaps: number[] = [];
-  readonly ends: Parameters<Meter['finished']>[1][] = [];
+  readonly ends: Parameters<Instrumentation['recordFinish']>[1][] = [];
   readonly swaps: string[] = [];
   readonly refusals: string[] = [];
 
-  step(report: StepReport): void {
+  recordStep(report: StepStats): void {
     this.steps.push(report);
   }
-  started(_: string, waited: number): void {
+  recordQueueTime(_: string, waited: number): void {
     this.waits.push(waited);
   }
-  firstToken(_: string, seconds: number): void {
+  recordFirstToken(_: string, seconds: number): void {
     this.firstTokens.push(seconds);
   }
-  nextToken(_: string, seconds: number): void {
+  recordNextToken(_: string, seconds: number): void {
     this.gaps.push(seconds);
   }
-  finished(_: string, choice: Parameters<Meter['finished']>[1]): void {
+  recordFinish(_: string, choice: Parameters<Instrumentation['recordFinish']>[1]): void {
     this.ends.push(choice);
   }
-  swapped(id: string): void {
+  recordSwap(id: string): void {
     this.swaps.push(id);
   }
-  refused(id: string): void {
+  recordRejectedPolicy(id: string): void {
     this.refusals.push(id);
   }
 
-  sum(field: 'prefilled' | 'reused' | 'rows'): number {
+  sum(field: 'prefilledTokens' | 'cachedTokens' | 'decodedSequences'): number {
     return this.steps.reduce((total, report) => total + report[field], 0);
   }
 }
 
-export type Use = <T>(
+export type WithInference = <T>(
   id: string | null,
   use: (inference: Inference) => Promise<T>,
   options?: Partial<InferenceOptions>,
 ) => Promise<T>;
 
 /** Packages are the folders below `root`, by name. The named one is active. */
-export function useInference(root: string): Use {
+export function makeWithInference(root: string): WithInference {
   return async (id, use, options = {}) => {
-    const inference = openPackages(root, options);
+    const inference = openTestInference(root, options);
     try {
       if (id !== null) await inference.activate(id);
       return await use(inference);
@@ -66,7 +66,7 @@ export function useInference(root: string): Use {
   };
 }
 
-export function openPackages(root: string, options: Partial<InferenceOptions> = {}): Inference {
+export function openTestInference(root: string, options: Partial<InferenceOptions> = {}): Inference {
   const folderOf = async (id: string) => {
     const folder = join(root, id);
     await readFile(join(folder, 'tokenizer_config.json'));
@@ -75,20 +75,20 @@ export function openPackages(root: string, options: Partial<InferenceOptions> = 
   return openInference({ folderOf, threads: 1, ...options });
 }
 
-export function inputFor(
+export function makeInput(
   policy: LoadedPolicy,
   text: string,
-  sampling: Partial<Sampling> = {},
+  sampling: Partial<SamplingParams> = {},
   given: Partial<GenerationInput> = {},
 ): GenerationInput {
-  return { promptIds: policy.tokenizer.encode(text), sampling: chooseSampling(sampling), n: 1, ...given };
+  return { promptIds: policy.tokenizer.encode(text), sampling: makeSampling(sampling), n: 1, ...given };
 }
 
 /** The only choice's finish. */
-export async function finish(
+export async function generateOne(
   policy: LoadedPolicy,
   text: string,
-  sampling: Partial<Sampling> = {},
+  sampling: Partial<SamplingParams> = {},
 ): Promise<FinishEvent> {
-  return (await collect(policy.generate(inputFor(policy, text, sampling))))[0]!.finish;
+  return (await collectChoices(policy.generate(makeInput(policy, text, sampling))))[0]!.finish;
 }

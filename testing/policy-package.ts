@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GenerationEvent } from '../edge/engine/inference.ts';
-import { PLAIN, type Sampling } from '../shared/decoder/sampling.ts';
+import { NEUTRAL_SAMPLING, type SamplingParams } from '../shared/decoder/sampling.ts';
 import { readCheckpoint } from '../shared/model/checkpoint.ts';
 import { writePolicyGraphs } from '../shared/onnx/write-graphs.ts';
 import type { PrecisionName } from '../shared/precision-name.ts';
@@ -11,7 +11,7 @@ import { writeDefaultCheckpoint } from '../shared/publish/convert-llama2c.ts';
 import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
 /** A folder that is gone when the test file ends: `after(folder.remove)`. */
-export async function makeFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
+export async function makeTempFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), 'attune-generation-'));
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
@@ -30,10 +30,10 @@ export async function writeStoriesPackage(folder: string, precision?: PrecisionN
 }
 
 /** Greedy and otherwise off, unless told. */
-export function chooseSampling(given: Partial<Sampling> = {}): Sampling {
+export function makeSampling(given: Partial<SamplingParams> = {}): SamplingParams {
   return {
     maxTokens: 16,
-    ...PLAIN,
+    ...NEUTRAL_SAMPLING,
     temperature: 0,
     seed: 1,
     stop: [],
@@ -45,7 +45,7 @@ export function chooseSampling(given: Partial<Sampling> = {}): Sampling {
 type Of<T extends GenerationEvent['type']> = Extract<GenerationEvent, { type: T }>;
 
 /** Reads a generation to its end: tokens and finishes per choice, in the order of the choices. */
-export async function collect(events: AsyncIterable<GenerationEvent>) {
+export async function collectChoices(events: AsyncIterable<GenerationEvent>) {
   const choices: { tokens: Of<'token'>[]; finish: Of<'finish'> }[] = [];
   const tokens = new Map<number, Of<'token'>[]>();
   for await (const event of events) {

@@ -18,7 +18,7 @@ import { openR2Store } from '../shared/store/r2.ts';
 import { Tokenizer } from '../shared/tokenizer/tokenizer.ts';
 import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
 import type { Env, GenerateRequest } from './generate-worker.ts';
-import { collect, writeTinyPackage } from './policy-package.ts';
+import { collectChoices, writeTinyPackage } from './policy-package.ts';
 import type { TinyOptions } from './tiny-checkpoint.ts';
 
 const ROOT = fileURLToPath(new URL('.', import.meta.url));
@@ -108,15 +108,15 @@ export async function generateInWorker(isolate: WorkerFixture, { manifest }: Pac
   const events = text.split('\n').filter((line) => line !== '');
   const all = events.map((line) => JSON.parse(line) as GenerationEvent & { stream: number });
   const ofStream = (at: number) => all.filter(({ stream }) => stream === at).map(({ stream: _, ...event }) => event);
-  return Promise.all(inputs.map((_, at) => collect(from(ofStream(at)))));
+  return Promise.all(inputs.map((_, at) => collectChoices(from(ofStream(at)))));
 }
 
 /** What it comes to on Node's engine. */
 export async function generateOnNode({ folder, manifest }: Package, inputs: GenerationInput[]) {
   const inference = openInference({ folderOf: async () => folder, threads: 1 });
   try {
-    const policy = await inference.policy(manifest.id);
-    return await Promise.all(inputs.map((input) => collect(policy.generate(input))));
+    const policy = await inference.getPolicy(manifest.id);
+    return await Promise.all(inputs.map((input) => collectChoices(policy.generate(input))));
   } finally {
     await inference.close();
   }

@@ -4,7 +4,7 @@ import { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import { type PolicyStore, readFile } from '../../shared/store/store.ts';
 import { TOKENIZER_FILES, Tokenizer, type TokenizerFiles } from '../../shared/tokenizer/tokenizer.ts';
-import { checkTokenizer, unusable } from '../engine/validate-package.ts';
+import { policyUnusable, validateTokenizer } from '../engine/validate-package.ts';
 import type { ServingGraph } from './wasm-runtime.ts';
 
 const GRAPH_FILE = 'onnx/serve.onnx';
@@ -48,12 +48,12 @@ async function openTokenizer(manifest: Manifest, take: (name: string) => Promise
   try {
     const tokenizer = tokenizerCache.get(key)?.deref() ?? (await loadTokenizer(there, take));
     tokenizerCache.set(key, new WeakRef(tokenizer));
-    checkTokenizer(tokenizer, architecture, tokenizer_hash);
+    validateTokenizer(tokenizer, architecture, tokenizer_hash);
     return tokenizer;
   } catch (error) {
     // What the store says of itself (missing, damaged, out of reach) stays as it is.
     const isUnfit = error instanceof AttuneError && error.status === 400;
-    throw isUnfit ? unusable(id, error.message) : error;
+    throw isUnfit ? policyUnusable(id, error.message) : error;
   }
 }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { openR2Store } from '../../shared/store/r2.ts';
-import { chooseSampling } from '../../testing/policy-package.ts';
+import { makeSampling } from '../../testing/policy-package.ts';
 import {
   createPackage,
   generateInWorker,
@@ -60,7 +60,7 @@ test('a stop string ends a generation where it ends on Node', async () => {
   const [[whole]] = (await generateOnNode(policy, [ask({ maxTokens: 30, temperature: 1, seed: 4 })])) as [[Answer]];
   const stop = [whole.finish.text.slice(5, 8)];
   const [[stopped]] = (await same(policy, [ask({ maxTokens: 30, temperature: 1, seed: 4, stop })])) as [[Answer]];
-  assert.equal(stopped.finish.finish, 'stop');
+  assert.equal(stopped.finish.finishReason, 'stop');
   assert.equal(stopped.finish.text, whole.finish.text.slice(0, whole.finish.text.indexOf(stop[0]!)));
 });
 
@@ -198,8 +198,8 @@ test('where the runtime does not start, the reason is known from then on', async
 
 type Answer = Awaited<ReturnType<typeof generateOnNode>>[number][number];
 
-function ask(sampling: Parameters<typeof chooseSampling>[0] = {}, given: Partial<GenerationInput> = {}) {
-  return { promptIds: SHORT, sampling: chooseSampling(sampling), n: 1, ...given };
+function ask(sampling: Parameters<typeof makeSampling>[0] = {}, given: Partial<GenerationInput> = {}) {
+  return { promptIds: SHORT, sampling: makeSampling(sampling), n: 1, ...given };
 }
 
 /** Asks both and holds them against each other; what workerd gave. */

@@ -5,8 +5,8 @@ import { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import type { PolicyStore } from '../../shared/store/store.ts';
 import type { LoadedPolicy } from '../engine/inference.ts';
-import { reachWithin } from '../engine/kv-budget.ts';
-import { unusable, warmUp } from '../engine/validate-package.ts';
+import { maxSequenceLength } from '../engine/kv-budget.ts';
+import { policyUnusable, warmUp } from '../engine/validate-package.ts';
 import { type AdmissionOptions, KvAdmission } from './kv-admission.ts';
 import { getServingBytes, readPackage } from './load-package.ts';
 import { LocalPolicy } from './local-policy.ts';
@@ -161,7 +161,7 @@ function explainUnsupported(
   if (bytes > mostBytes)
     return `its serving graph and weights have ${bytes} bytes, and a Worker computes up to ${mostBytes} (WORKER_POLICY_BYTES)`;
   // Elsewhere the same prompt would be answered.
-  const reach = reachWithin(kvMemory, manifest.architecture);
+  const reach = maxSequenceLength(kvMemory, manifest.architecture);
   if (reach >= contextLength) return null;
   return `its context has ${contextLength} tokens, and a Worker's ${kvMemory} bytes of keys and values have room for ${Math.max(0, reach)}`;
 }
@@ -180,6 +180,6 @@ async function openSession(
   } catch (error) {
     await session?.release();
     if (error instanceof AttuneError) throw error;
-    throw unusable(id, `its serving graph: ${error instanceof Error ? error.message : error}`);
+    throw policyUnusable(id, `its serving graph: ${error instanceof Error ? error.message : error}`);
   }
 }

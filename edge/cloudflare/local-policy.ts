@@ -4,12 +4,12 @@
 import type { Decoder } from '../../shared/decoder/decoder.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { Generation } from '../engine/generation-stream.ts';
+import { GenerationStream } from '../engine/generation-stream.ts';
 import type { GenerationEvent, GenerationInput, LoadedPolicy } from '../engine/inference.ts';
-import { reachWithin, rowBytes } from '../engine/kv-budget.ts';
-import { clock } from '../engine/request.ts';
+import { maxSequenceLength, reservedKvBytes } from '../engine/kv-budget.ts';
+import { epochSeconds } from '../engine/request.ts';
 import { Scheduler } from '../engine/scheduler.ts';
-import { checkPrompt } from '../engine/validate-prompt.ts';
+import { validatePrompt } from '../engine/validate-prompt.ts';
 import type { AdmissionOptions, KvAdmission, Reservation } from './kv-admission.ts';
 import { pause } from './pause.ts';
 
@@ -37,35 +37,35 @@ export class LocalPolicy implements LoadedPolicy {
   }
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
-    checkPrompt(input.promptIds, this, this.options.kvMemory);
+    validatePrompt(input.promptIds, this, this.options.kvMemory);
     const stay = this.options.admission.reserve({ policy: this, bytes: this.reserveBytes(input), choices: input.n });
-    const generation = new Generation(this.tokenizer, input);
+    const generation = new GenerationStream(this.tokenizer, input);
     const cancel = () => generation.cancel();
     signal?.addEventListener('abort', cancel);
     // At once: with its last event a request may be over, and then nothing more of it runs.
-    void generation.over.then(() => {
+    void generation.done.then(() => {
       this.options.admission.release(stay);
       signal?.removeEventListener('abort', cancel);
     });
     if (signal?.aborted) cancel();
-    this.run(generation, input, stay).catch((error: Error) => generation.fail(error));
+    this.run(generation, input, stay).catch((error: Error) => generation.onError(error));
     return generation;
   }
 
-  private async run(generation: Generation, input: GenerationInput, stay: Reservation): Promise<void> {
+  private async run(generation: GenerationStream, input: GenerationInput, stay: Reservation): Promise<void> {
     const { admission: room, maxRows, makeDecoder } = this.options;
     const { promptIds, n, tenant = '', sharedLength = 0 } = input;
     const { stop: _, ...sampling } = input.sampling;
-    const arrived = clock();
-    while (!generation.isOver && !room.tryStart(stay)) await pause(POLL_INTERVAL_MS);
-    if (generation.isOver) return;
+    const arrivedAt = epochSeconds();
+    while (!generation.isDone && !room.tryStart(stay)) await pause(POLL_INTERVAL_MS);
+    if (generation.isDone) return;
     const scheduler = new Scheduler(makeDecoder(), { maxRows, kvMemory: stay.bytes });
-    generation.onAbandon = (index) => scheduler.cancel(0, index);
-    scheduler.submit({ id: 0, promptIds, sharedLength, tenant, sampling, n, arrived });
+    generation.onAbort = (index) => scheduler.cancel(0, index);
+    scheduler.submit({ id: 0, promptIds, sharedLength, tenant, sampling, n, arrivedAt });
     while (true) {
-      const { events } = await scheduler.turn();
-      for (const event of events) generation.receive(event);
-      if (generation.isOver) return;
+      const { events } = await scheduler.step();
+      for (const event of events) generation.onEvent(event);
+      if (generation.isDone) return;
       room.touch(stay);
       await pause(0);
     }
@@ -74,8 +74,8 @@ export class LocalPolicy implements LoadedPolicy {
   /** What all choices can come to need, or all there is: then they decode one after the other. */
   private reserveBytes({ promptIds, sampling, n }: GenerationInput): number {
     const { kvMemory, maxRows } = this.options;
-    const reach = reachWithin(kvMemory, this.architecture);
-    const one = rowBytes(this.architecture, reach, promptIds.length, sampling.maxTokens);
+    const reach = maxSequenceLength(kvMemory, this.architecture);
+    const one = reservedKvBytes(this.architecture, reach, promptIds.length, sampling.maxTokens);
     return Math.min(kvMemory, one * Math.min(n, maxRows));
   }
 }

@@ -39,7 +39,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
     db,
     settings,
     inference: {
-      policy: async (id) => policies.load(await lookup.getManifest(id)),
+      getPolicy: async (id) => policies.load(await lookup.getManifest(id)),
       async activate() {
         active.invalidate();
         if (settings.WEBHOOK_URL) await enqueueDueWebhooks(db, bindings.BACKGROUND).catch(logEnqueueFailure);

@@ -1,26 +1,26 @@
 // How long to wait before a thread that died is started again: not long the first time, longer each time that it dies
 // soon, so that a policy which cannot live does not load itself over and over.
 
-const FIRST = 100;
-const LONGEST = 10_000;
+const MIN_DELAY_MS = 100;
+const MAX_DELAY_MS = 10_000;
 /** Milliseconds after which a death has nothing to do with the one before. */
-const SOON = 60_000;
+const RESET_AFTER_MS = 60_000;
 
 export class Backoff {
-  private deaths = 0;
-  private born = 0;
+  private crashes = 0;
+  private startedAtMs = 0;
 
-  begin(): void {
-    this.born = performance.now();
+  recordStart(): void {
+    this.startedAtMs = performance.now();
   }
 
-  end(): void {
-    if (performance.now() - this.born > SOON) this.deaths = 0;
-    this.deaths++;
+  recordCrash(): void {
+    if (performance.now() - this.startedAtMs > RESET_AFTER_MS) this.crashes = 0;
+    this.crashes++;
   }
 
   /** Milliseconds. */
-  get delay(): number {
-    return this.deaths === 0 ? 0 : Math.min(LONGEST, FIRST * 2 ** (this.deaths - 1));
+  get delayMs(): number {
+    return this.crashes === 0 ? 0 : Math.min(MAX_DELAY_MS, MIN_DELAY_MS * 2 ** (this.crashes - 1));
   }
 }

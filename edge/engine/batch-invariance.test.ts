@@ -5,20 +5,20 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { PRECISION_NAMES } from '../../shared/precision-name.ts';
 import {
-  answerAlone,
-  countPrompt,
+  collectResults,
+  countPromptTokens,
   drain,
-  gather,
-  makeJob,
+  generateAlone,
   makePrompt,
+  makeRequest,
   makeScheduler,
   openDecoder,
 } from '../../testing/engine.ts';
-import { makeFolder, writeStoriesPackage, writeTinyPackage } from '../../testing/policy-package.ts';
-import { CHUNK } from './chunking.ts';
-import type { Turn } from './scheduler.ts';
+import { makeTempFolder, writeStoriesPackage, writeTinyPackage } from '../../testing/policy-package.ts';
+import { CHUNK_TOKENS } from './chunking.ts';
+import type { StepResult } from './scheduler.ts';
 
-const folder = await makeFolder();
+const folder = await makeTempFolder();
 after(folder.remove);
 
 /** Each way that a policy can be served, and a real one, because sums of other lengths are cut in other places. */
@@ -53,16 +53,16 @@ for (const { name, write } of packages) {
       sampling: { maxTokens: 24 + 2 * i, temperature: i % 2, seed: i, topP: 0.95 },
     }));
     const scheduler = makeScheduler(decoder);
-    const turns: Turn[] = [];
+    const turns: StepResult[] = [];
     for (const job of jobs) {
-      scheduler.submit(makeJob(job));
-      if (job.id % 3 === 0) turns.push(await scheduler.turn());
+      scheduler.submit(makeRequest(job));
+      if (job.id % 3 === 0) turns.push(await scheduler.step());
     }
     turns.push(...(await drain(scheduler)));
-    assert.ok(turns.some(({ report }) => report.rows === 16));
-    const together = gather(turns);
+    assert.ok(turns.some(({ stats: report }) => report.decodedSequences === 16));
+    const together = collectResults(turns);
     for (const job of jobs) {
-      const alone = (await answerAlone(decoder, job)).get(`${job.id}:0`)!;
+      const alone = (await generateAlone(decoder, job)).get(`${job.id}:0`)!;
       assert.equal(alone.tokenIds.length, job.sampling.maxTokens);
       assert.deepEqual(together.get(`${job.id}:0`), alone, `a prompt of ${job.promptIds.length} tokens`);
     }
@@ -72,7 +72,7 @@ for (const { name, write } of packages) {
     const compute = async (prompts: number[][]) => {
       const cache = decoder.createCache();
       for (const _ of prompts) cache.addRow();
-      return decoder.compute(cache, prompts);
+      return decoder.prefill(cache, prompts);
     };
     for (const lengths of [
       [1, 2],
@@ -99,16 +99,16 @@ for (const { name, write } of packages) {
       { id: 3, promptIds: ask(2, 30), sharedLength: 140 },
       { id: 4, promptIds: ask(2, 30) },
       { id: 5, promptIds: [...ask(3, 90), ...makePrompt(5, 4)], sharedLength: 140 },
-      { id: 6, promptIds: system.slice(0, CHUNK) },
+      { id: 6, promptIds: system.slice(0, CHUNK_TOKENS) },
     ].map((job) => ({ ...job, sampling: { maxTokens: 10, temperature: 1, seed: 3 } }));
     const scheduler = makeScheduler(decoder);
     const known: number[] = [];
     for (const job of jobs) {
-      scheduler.submit(makeJob(job));
+      scheduler.submit(makeRequest(job));
       const turns = await drain(scheduler);
-      known.push(countPrompt(turns).reused);
-      assert.deepEqual(gather(turns), await answerAlone(decoder, job), `job ${job.id}`);
+      known.push(countPromptTokens(turns).cached);
+      assert.deepEqual(collectResults(turns), await generateAlone(decoder, job), `job ${job.id}`);
     }
-    assert.deepEqual(known, [0, 140, 170, CHUNK, 140, CHUNK]);
+    assert.deepEqual(known, [0, 140, 170, CHUNK_TOKENS, 140, CHUNK_TOKENS]);
   });
 }

@@ -1,17 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CHUNK, planChunks } from './chunking.ts';
+import { CHUNK_TOKENS, planChunks } from './chunking.ts';
 
 test('a prompt is cut into chunks, the last of which may be shorter', () => {
   assert.deepEqual(planChunks(1, 0), [1]);
-  assert.deepEqual(planChunks(CHUNK, 0), [CHUNK]);
-  assert.deepEqual(planChunks(2 * CHUNK + 1, 0), [CHUNK, 2 * CHUNK, 2 * CHUNK + 1]);
+  assert.deepEqual(planChunks(CHUNK_TOKENS, 0), [CHUNK_TOKENS]);
+  assert.deepEqual(planChunks(2 * CHUNK_TOKENS + 1, 0), [CHUNK_TOKENS, 2 * CHUNK_TOKENS, 2 * CHUNK_TOKENS + 1]);
 });
 
 test('what is shared ends with a chunk, and the rest is cut from there', () => {
-  assert.deepEqual(planChunks(3 * CHUNK, CHUNK + 20), [CHUNK, CHUNK + 20, 2 * CHUNK + 20, 3 * CHUNK]);
-  assert.deepEqual(planChunks(CHUNK + 36, 2 * CHUNK), [CHUNK, CHUNK + 36]);
-  assert.deepEqual(planChunks(CHUNK + 1, CHUNK), [CHUNK, CHUNK + 1]);
+  assert.deepEqual(planChunks(3 * CHUNK_TOKENS, CHUNK_TOKENS + 20), [
+    CHUNK_TOKENS,
+    CHUNK_TOKENS + 20,
+    2 * CHUNK_TOKENS + 20,
+    3 * CHUNK_TOKENS,
+  ]);
+  assert.deepEqual(planChunks(CHUNK_TOKENS + 36, 2 * CHUNK_TOKENS), [CHUNK_TOKENS, CHUNK_TOKENS + 36]);
+  assert.deepEqual(planChunks(CHUNK_TOKENS + 1, CHUNK_TOKENS), [CHUNK_TOKENS, CHUNK_TOKENS + 1]);
 });
 
 test('a shared beginning that is short, or all of the prompt, changes nothing', () => {

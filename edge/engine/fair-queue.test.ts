@@ -5,10 +5,10 @@ import { FairQueue } from './fair-queue.ts';
 function takeAll(queue: FairQueue<string>): string[] {
   const taken: string[] = [];
   for (let next = queue.peek(); next !== undefined; next = queue.peek()) {
-    assert.equal(queue.take(), next);
+    assert.equal(queue.shift(), next);
     taken.push(next);
   }
-  assert.equal(queue.take(), undefined);
+  assert.equal(queue.shift(), undefined);
   assert.equal(queue.size, 0);
   return taken;
 }
@@ -25,7 +25,7 @@ test('tenants are served in turn, and each in its order', () => {
 
 test('who comes back waits behind those who are there', () => {
   const queue = fill(['a1', 'b1', 'c1']);
-  assert.equal(queue.take(), 'a1');
+  assert.equal(queue.shift(), 'a1');
   queue.push('a', 'a2');
   assert.deepEqual(takeAll(queue), ['b1', 'c1', 'a2']);
 });

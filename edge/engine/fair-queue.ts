@@ -3,7 +3,7 @@
 
 export class FairQueue<T> {
   /** The first tenant's first item is next. */
-  private readonly lines = new Map<string, T[]>();
+  private readonly queues = new Map<string, T[]>();
   private count = 0;
 
   get size(): number {
@@ -11,32 +11,32 @@ export class FairQueue<T> {
   }
 
   push(tenant: string, item: T): void {
-    const line = this.lines.get(tenant);
+    const line = this.queues.get(tenant);
     if (line) line.push(item);
-    else this.lines.set(tenant, [item]);
+    else this.queues.set(tenant, [item]);
     this.count++;
   }
 
   /** Who is next, and stays it until taken. */
   peek(): T | undefined {
-    return this.lines.values().next().value?.[0];
+    return this.queues.values().next().value?.[0];
   }
 
-  take(): T | undefined {
-    const [tenant, line] = this.lines.entries().next().value ?? ['', []];
+  shift(): T | undefined {
+    const [tenant, line] = this.queues.entries().next().value ?? ['', []];
     const item = line.shift();
-    this.lines.delete(tenant);
-    if (line.length > 0) this.lines.set(tenant, line);
+    this.queues.delete(tenant);
+    if (line.length > 0) this.queues.set(tenant, line);
     if (item !== undefined) this.count--;
     return item;
   }
 
   remove(isGone: (item: T) => boolean): void {
-    for (const [tenant, line] of this.lines) {
+    for (const [tenant, line] of this.queues) {
       const rest = line.filter((item) => !isGone(item));
       this.count -= line.length - rest.length;
-      if (rest.length === 0) this.lines.delete(tenant);
-      else if (rest.length < line.length) this.lines.set(tenant, rest);
+      if (rest.length === 0) this.queues.delete(tenant);
+      else if (rest.length < line.length) this.queues.set(tenant, rest);
     }
   }
 }

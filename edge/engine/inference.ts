@@ -1,12 +1,12 @@
 // What the API sees of generation: policies that turn prompts into streams of tokens. Types only, so that a Worker, which
 // has neither threads nor a native runtime, can be written against them too.
-import type { Sampling, TokenLogprob } from '../../shared/decoder/sampling.ts';
+import type { SamplingParams, TokenLogprob } from '../../shared/decoder/sampling.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 
 export type GenerationInput = {
   promptIds: number[];
-  sampling: Sampling;
+  sampling: SamplingParams;
   /** Choice i of n samples with a seed derived from (seed, i). */
   n: number;
   /** Who asks: those who wait are served in turn, tenant by tenant. */
@@ -26,7 +26,7 @@ export type TokenEvent = {
 
 export type FinishEvent = {
   index: number;
-  finish: 'stop' | 'length' | 'cancelled';
+  finishReason: 'stop' | 'length' | 'cancelled';
   /** Every generated token but the one that ended it, those of a stop string included. */
   tokenIds: number[];
   logprobs: number[];
@@ -53,11 +53,11 @@ export interface Inference {
   /** The policy that new requests get; null while none is loaded. */
   active(): LoadedPolicy | null;
   /** The policy of an id; 'attune' or none means the active one. Loads on demand and keeps a few. 404 if unknown. */
-  policy(id?: string): Promise<LoadedPolicy>;
+  getPolicy(id?: string): Promise<LoadedPolicy>;
   /** Loads and checks a policy beside the active one, then routes new requests to it. If it fails, nothing changes. */
   activate(id: string): Promise<void>;
   /** Ids of the policies whose packages it needs: the active one, those at hand and those that drain. */
-  inUse(): string[];
+  listInUse(): string[];
   /** Cancels what runs and ends the threads. */
   close(): Promise<void>;
 }

@@ -2,32 +2,32 @@
 // All times are in seconds.
 
 /** One turn of a policy's scheduler: a prefill, a decoding step, or both. */
-export type StepReport = {
+export type StepStats = {
   policyId: string;
   /** Rows that decoded in this turn. */
-  rows: number;
+  decodedSequences: number;
   /** Tokens of prompts computed in this turn. */
-  prefilled: number;
+  prefilledTokens: number;
   /** Tokens of prompts that a prefix already in memory saved, counted as their generation began. */
-  reused: number;
+  cachedTokens: number;
   /** Choices that decode, and those that wait for a row. */
   running: number;
   waiting: number;
   /** Bytes of keys and values held, prefixes included, and the most there may be. */
   kvBytes: number;
-  kvBudget: number;
+  kvBudgetBytes: number;
   seconds: number;
 };
 
-export interface Meter {
-  step(report: StepReport): void;
+export interface Instrumentation {
+  recordStep(report: StepStats): void;
   /** From the request's arrival to the beginning of its prefill. */
-  started(policyId: string, waited: number): void;
+  recordQueueTime(policyId: string, waited: number): void;
   /** From the request's arrival to its first token. */
-  firstToken(policyId: string, seconds: number): void;
+  recordFirstToken(policyId: string, seconds: number): void;
   /** Between two tokens of one choice. */
-  nextToken(policyId: string, seconds: number): void;
-  finished(
+  recordNextToken(policyId: string, seconds: number): void;
+  recordFinish(
     policyId: string,
     choice: {
       reason: 'stop' | 'length' | 'cancelled' | 'error';
@@ -37,6 +37,6 @@ export interface Meter {
     },
   ): void;
   /** A policy became the active one, `seconds` after it was asked for; or was refused. */
-  swapped(policyId: string, seconds: number): void;
-  refused(policyId: string): void;
+  recordSwap(policyId: string, seconds: number): void;
+  recordRejectedPolicy(policyId: string): void;
 }

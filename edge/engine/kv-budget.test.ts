@@ -3,23 +3,23 @@ import { after, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { positionBytes } from '../../shared/decoder/kv-cache.ts';
+import { kvBytesPerPosition } from '../../shared/decoder/kv-cache.ts';
 import {
-  answerAlone,
-  countPrompt,
+  collectResults,
+  countPromptTokens,
   drain,
   eventsOf,
-  gather,
-  makeJob,
+  generateAlone,
   makePrompt,
+  makeRequest,
   makeScheduler,
   openDecoder,
 } from '../../testing/engine.ts';
-import { makeFolder, writeTinyPackage } from '../../testing/policy-package.ts';
-import { reachWithin, rowBytes } from './kv-budget.ts';
-import type { Turn } from './scheduler.ts';
+import { makeTempFolder, writeTinyPackage } from '../../testing/policy-package.ts';
+import { maxSequenceLength, reservedKvBytes } from './kv-budget.ts';
+import type { StepResult } from './scheduler.ts';
 
-const folder = await makeFolder();
+const folder = await makeTempFolder();
 await writeTinyPackage(folder.path, { contextLength: 640, seed: 2 });
 const decoder = await openDecoder(folder.path);
 after(async () => {
@@ -28,41 +28,41 @@ after(async () => {
 });
 const { architecture } = decoder;
 /** A row of 64 positions. */
-const SMALL = 64 * positionBytes(architecture);
+const SMALL = 64 * kvBytesPerPosition(architecture);
 
-const startsOf = (turns: Turn[]) =>
+const startsOf = (turns: StepResult[]) =>
   eventsOf(turns)
     .filter(({ type }) => type === 'start')
     .map(({ id }) => id);
 
 test('a row takes what it can grow to, in steps, and at most the context or what the memory holds', () => {
-  const reach = reachWithin(2 ** 30, architecture);
+  const reach = maxSequenceLength(2 ** 30, architecture);
   assert.equal(reach, 640);
-  assert.equal(rowBytes(architecture, reach, 10, 20), SMALL);
-  assert.equal(rowBytes(architecture, reach, 44, 20), 2 * SMALL, 'the last position stays empty');
-  assert.equal(rowBytes(architecture, reach, 10, 9999), 11 * SMALL);
-  assert.equal(reachWithin(3 * SMALL, architecture), 191);
-  assert.equal(rowBytes(architecture, 191, 10, 9999), 3 * SMALL);
-  assert.equal(reachWithin(SMALL - 1, architecture), -1);
+  assert.equal(reservedKvBytes(architecture, reach, 10, 20), SMALL);
+  assert.equal(reservedKvBytes(architecture, reach, 44, 20), 2 * SMALL, 'the last position stays empty');
+  assert.equal(reservedKvBytes(architecture, reach, 10, 9999), 11 * SMALL);
+  assert.equal(maxSequenceLength(3 * SMALL, architecture), 191);
+  assert.equal(reservedKvBytes(architecture, 191, 10, 9999), 3 * SMALL);
+  assert.equal(maxSequenceLength(SMALL - 1, architecture), -1);
 });
 
 test('as many decode together as could all grow to the length of the longest', async () => {
   const kvMemory = 8 * SMALL;
   const scheduler = makeScheduler(decoder, { kvMemory });
   for (let id = 1; id <= 12; id++) {
-    scheduler.submit(makeJob({ id, promptIds: makePrompt(8, id), sampling: { maxTokens: 50 } }));
+    scheduler.submit(makeRequest({ id, promptIds: makePrompt(8, id), sampling: { maxTokens: 50 } }));
   }
   const turns = await drain(scheduler);
-  assert.equal(Math.max(...turns.map(({ report }) => report.rows)), 8);
-  assert.ok(turns.every(({ report }) => report.kvBytes <= kvMemory));
-  assert.equal(gather(turns).size, 12);
-  assert.ok([...gather(turns).values()].every(({ tokenIds }) => tokenIds.length === 50));
+  assert.equal(Math.max(...turns.map(({ stats: report }) => report.decodedSequences)), 8);
+  assert.ok(turns.every(({ stats: report }) => report.kvBytes <= kvMemory));
+  assert.equal(collectResults(turns).size, 12);
+  assert.ok([...collectResults(turns).values()].every(({ tokenIds }) => tokenIds.length === 50));
 });
 
 test('one that needs more room waits for it and is not overtaken', async () => {
   const scheduler = makeScheduler(decoder, { kvMemory: 8 * SMALL });
   const submit = (id: number, maxTokens: number) =>
-    scheduler.submit(makeJob({ id, tenant: `${id % 2}`, promptIds: makePrompt(8, id), sampling: { maxTokens } }));
+    scheduler.submit(makeRequest({ id, tenant: `${id % 2}`, promptIds: makePrompt(8, id), sampling: { maxTokens } }));
   submit(1, 40);
   submit(2, 40);
   submit(3, 200);
@@ -84,15 +84,15 @@ test('rows have priority over what is kept of prompts, and answers are the same 
     sampling: { maxTokens: 60, temperature: 1, seed: i },
   }));
   const scheduler = makeScheduler(decoder, { kvMemory });
-  for (const job of jobs) scheduler.submit(makeJob(job));
+  for (const job of jobs) scheduler.submit(makeRequest(job));
   const turns = await drain(scheduler);
-  assert.ok(turns.every(({ report }) => report.kvBytes <= kvMemory));
-  assert.ok(turns.some(({ report }) => report.rows === 1));
+  assert.ok(turns.every(({ stats: report }) => report.kvBytes <= kvMemory));
+  assert.ok(turns.some(({ stats: report }) => report.decodedSequences === 1));
   for (const job of jobs) {
-    assert.deepEqual(gather(turns).get(`${job.id}:0`), (await answerAlone(decoder, job)).get(`${job.id}:0`));
+    assert.deepEqual(collectResults(turns).get(`${job.id}:0`), (await generateAlone(decoder, job)).get(`${job.id}:0`));
   }
   // Two rows would need all of it, so one decodes and there is room for one prompt's beginning and end.
-  assert.ok(countPrompt(turns).prefilled < 9 * 90);
+  assert.ok(countPromptTokens(turns).prefilled < 9 * 90);
 });
 
 test('after a burst the memory is back, but for what is kept of prompts', async () => {
@@ -101,7 +101,7 @@ test('after a burst the memory is back, but for what is kept of prompts', async 
   const scheduler = makeScheduler(decoder);
   const burst = async (length: number) => {
     for (let id = 1; id <= 16; id++) {
-      scheduler.submit(makeJob({ id, promptIds: makePrompt(length, id), sampling: { maxTokens: 100 } }));
+      scheduler.submit(makeRequest({ id, promptIds: makePrompt(length, id), sampling: { maxTokens: 100 } }));
     }
     const turns = await drain(scheduler);
     // Buffers are freed in the background after the first.
@@ -112,8 +112,8 @@ test('after a burst the memory is back, but for what is kept of prompts', async 
     return { held: process.memoryUsage().arrayBuffers, turns };
   };
   const first = await burst(300);
-  const peak = Math.max(...first.turns.map(({ report }) => report.kvBytes));
-  const kept = first.turns.at(-1)!.report.kvBytes;
+  const peak = Math.max(...first.turns.map(({ stats: report }) => report.kvBytes));
+  const kept = first.turns.at(-1)!.stats.kvBytes;
   assert.ok(peak - kept >= 16 * 7 * SMALL, `${peak} at most, ${kept} after`);
   const again: number[] = [];
   for (let round = 0; round < 3; round++) again.push((await burst(300)).held);

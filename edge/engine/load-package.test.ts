@@ -5,13 +5,13 @@ import { after, test } from 'node:test';
 import { hashFiles, writeManifest } from '../../shared/package/files.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { ENDLESS, finish, Record, useInference } from '../../testing/inference.ts';
-import { makeFolder, writeTinyPackage } from '../../testing/policy-package.ts';
+import { generateOne, makeWithInference, NO_EOS, RecordingInstrumentation } from '../../testing/inference.ts';
+import { makeTempFolder, writeTinyPackage } from '../../testing/policy-package.ts';
 import type { Inference } from './inference.ts';
 
-const root = await makeFolder();
+const root = await makeTempFolder();
 after(root.remove);
-const withInference = useInference(root.path);
+const withInference = makeWithInference(root.path);
 const whole = join(root.path, 'whole');
 await writeTinyPackage(whole, { seed: 1 });
 
@@ -23,16 +23,16 @@ async function copyPackage(name: string): Promise<string> {
 
 /** The package is refused for this reason, and the one before it goes on. */
 async function assertRefused(name: string, reason: RegExp): Promise<void> {
-  const record = new Record();
+  const record = new RecordingInstrumentation();
   const run = async (inference: Inference) => {
-    const before = await finish(inference.active()!, 'Once', ENDLESS);
+    const before = await generateOne(inference.active()!, 'Once', NO_EOS);
     const expected = { name: 'AttuneError', code: 'policy_unusable', status: 422, message: reason };
     await assert.rejects(inference.activate(name), expected);
-    await assert.rejects(inference.policy(name), expected);
+    await assert.rejects(inference.getPolicy(name), expected);
     assert.equal(inference.active()!.id, 'whole');
-    assert.deepEqual(await finish(inference.active()!, 'Once', ENDLESS), before);
+    assert.deepEqual(await generateOne(inference.active()!, 'Once', NO_EOS), before);
   };
-  await withInference('whole', run, { meter: record });
+  await withInference('whole', run, { instrumentation: record });
   assert.deepEqual(record.refusals, [name]);
 }
 
@@ -75,7 +75,7 @@ test('a tokenizer other than the one in policy.json is refused, and the right on
   }
   await assertRefused('wrong', /tokenizer\.json has hash \w{64}, policy\.json says 0{64}/);
   await withInference('right', async (inference) => {
-    assert.equal((await finish(inference.active()!, 'Once', ENDLESS)).finish, 'length');
+    assert.equal((await generateOne(inference.active()!, 'Once', NO_EOS)).finishReason, 'length');
   });
 });
 

@@ -10,17 +10,17 @@ import { readArchitecture } from '../../shared/model/checkpoint.ts';
 import { readManifest } from '../../shared/package/files.ts';
 import { MANIFEST_FILE } from '../../shared/package/manifest.ts';
 import { TOKENIZER_FILES, Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { checkTokenizer, unusable } from './validate-package.ts';
+import { policyUnusable, validateTokenizer } from './validate-package.ts';
 
-export type Package = { folder: string; architecture: Architecture; tokenizer: Tokenizer };
+export type PolicyPackage = { folder: string; architecture: Architecture; tokenizer: Tokenizer };
 
-export async function openPackage(id: string, folder: string): Promise<Package> {
+export async function loadPackage(id: string, folder: string): Promise<PolicyPackage> {
   try {
     const [architecture, tokenizer] = await Promise.all([readArchitecture(folder), openTokenizer(folder)]);
-    checkTokenizer(tokenizer, architecture, await readTokenizerHash(folder));
+    validateTokenizer(tokenizer, architecture, await readTokenizerHash(folder));
     return { folder, architecture, tokenizer };
   } catch (error) {
-    throw error instanceof AttuneError ? unusable(id, error.message) : error;
+    throw error instanceof AttuneError ? policyUnusable(id, error.message) : error;
   }
 }
 
@@ -34,7 +34,7 @@ const opened = new Map<string, WeakRef<Tokenizer>>();
 /** The tokenizer of a policy's folder; the same object as before where the files are the same. */
 async function openTokenizer(folder: string): Promise<Tokenizer> {
   const hash = createHash('sha256');
-  for (const name of Object.values(TOKENIZER_FILES)) hash.update(await fingerprint(join(folder, name)));
+  for (const name of Object.values(TOKENIZER_FILES)) hash.update(await hashFile(join(folder, name)));
   const key = hash.digest('hex');
   const known = opened.get(key)?.deref();
   if (known) return known;
@@ -43,7 +43,7 @@ async function openTokenizer(folder: string): Promise<Tokenizer> {
   return tokenizer;
 }
 
-async function fingerprint(path: string): Promise<Uint8Array> {
+async function hashFile(path: string): Promise<Uint8Array> {
   const hash = createHash('sha256');
   try {
     return hash.update(await readFile(path)).digest();

@@ -2,21 +2,23 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
-import { ENDLESS, finish, inputFor, openPackages, useInference } from '../../testing/inference.ts';
-import { collect, makeFolder, writeStoriesPackage, writeTinyPackage } from '../../testing/policy-package.ts';
+import { generateOne, makeInput, makeWithInference, NO_EOS, openTestInference } from '../../testing/inference.ts';
+import { collectChoices, makeTempFolder, writeStoriesPackage, writeTinyPackage } from '../../testing/policy-package.ts';
 import type { FinishEvent, Inference } from './inference.ts';
 
-const root = await makeFolder();
+const root = await makeTempFolder();
 after(root.remove);
 await writeStoriesPackage(join(root.path, 'stories'));
 for (const seed of [1, 2, 3, 4]) await writeTinyPackage(join(root.path, `tiny-${seed}`), { seed });
 
-const withInference = useInference(root.path);
+const withInference = makeWithInference(root.path);
 
 test('stories15M tells its story, to the token', async () => {
   await withInference('stories', async (inference) => {
     const policy = inference.active()!;
-    const { finish } = (await collect(policy.generate(inputFor(policy, 'Once upon a time', { maxTokens: 24 }))))[0]!;
+    const { finish } = (
+      await collectChoices(policy.generate(makeInput(policy, 'Once upon a time', { maxTokens: 24 })))
+    )[0]!;
     assert.deepEqual(policy.tokenizer.encode('Once upon a time'), [1, 9038, 2501, 263, 931]);
     assert.deepEqual(
       finish.tokenIds,
@@ -27,7 +29,7 @@ test('stories15M tells its story, to the token', async () => {
     );
     const story = ', there was a little girl named Lily. She loved to play outside in the sunshine. One day,';
     assert.equal(finish.text, story);
-    assert.equal(finish.finish, 'length');
+    assert.equal(finish.finishReason, 'length');
     assert.equal(finish.logprobs.length, 24);
   });
 });
@@ -36,8 +38,8 @@ test('choices stream interleaved, each with its own seed, and their texts add up
   await withInference('stories', async (inference) => {
     const policy = inference.active()!;
     const sampling = { temperature: 1, seed: 5, maxTokens: 20, topLogprobs: 2 };
-    const three = await collect(policy.generate(inputFor(policy, 'Once upon a time', sampling, { n: 3 })));
-    const again = await collect(policy.generate(inputFor(policy, 'Once upon a time', sampling, { n: 3 })));
+    const three = await collectChoices(policy.generate(makeInput(policy, 'Once upon a time', sampling, { n: 3 })));
+    const again = await collectChoices(policy.generate(makeInput(policy, 'Once upon a time', sampling, { n: 3 })));
     assert.deepEqual(again, three);
     assert.equal(new Set(three.map(({ finish }) => finish.text)).size, 3);
     for (const { tokens, finish } of three) {
@@ -56,10 +58,10 @@ test('a stop string that spans tokens ends the text before it, and the tokens of
     const policy = inference.active()!;
     const {
       text,
-      finish: reason,
+      finishReason: reason,
       stopToken,
       tokenIds,
-    } = await finish(policy, 'Once upon a time', {
+    } = await generateOne(policy, 'Once upon a time', {
       maxTokens: 100,
       stop: ['named Lily. S', 'never'],
     });
@@ -72,10 +74,10 @@ test('a stop string that spans tokens ends the text before it, and the tokens of
 test('a story that ends says which token ended it, and does not contain it', async () => {
   await withInference('stories', async (inference) => {
     const {
-      finish: reason,
+      finishReason: reason,
       stopToken,
       tokenIds,
-    } = await finish(inference.active()!, 'Once upon a time', {
+    } = await generateOne(inference.active()!, 'Once upon a time', {
       maxTokens: 250,
       logitBias: { 29889: -100, 1: 14 },
     });
@@ -90,20 +92,20 @@ test('aborting ends with what there is, leaving the iteration frees the row, and
     const abort = new AbortController();
     let received = 0;
     let last: FinishEvent | undefined;
-    const other = finish(policy, 'One day', ENDLESS);
-    for await (const event of policy.generate(inputFor(policy, 'Once', ENDLESS), abort.signal)) {
+    const other = generateOne(policy, 'One day', NO_EOS);
+    for await (const event of policy.generate(makeInput(policy, 'Once', NO_EOS), abort.signal)) {
       if (event.type === 'finish') last = event;
       else if (++received === 3) abort.abort();
     }
-    assert.equal(last!.finish, 'cancelled');
+    assert.equal(last!.finishReason, 'cancelled');
     assert.ok(last!.tokenIds.length >= 3 && last!.tokenIds.length < 90);
-    for await (const _ of policy.generate(inputFor(policy, 'Once', ENDLESS))) break;
+    for await (const _ of policy.generate(makeInput(policy, 'Once', NO_EOS))) break;
     assert.equal((await other).tokenIds.length, 100);
     // With two rows and both freed, another pair runs.
-    const pair = await Promise.all([finish(policy, 'a', ENDLESS), finish(policy, 'b', ENDLESS)]);
+    const pair = await Promise.all([generateOne(policy, 'a', NO_EOS), generateOne(policy, 'b', NO_EOS)]);
     assert.ok(pair.every(({ tokenIds }) => tokenIds.length === 100));
-    const [never] = await collect(policy.generate(inputFor(policy, 'a', ENDLESS), AbortSignal.abort()));
-    assert.deepEqual([never!.finish.finish, never!.finish.tokenIds], ['cancelled', []]);
+    const [never] = await collectChoices(policy.generate(makeInput(policy, 'a', NO_EOS), AbortSignal.abort()));
+    assert.deepEqual([never!.finish.finishReason, never!.finish.tokenIds], ['cancelled', []]);
   };
   await withInference('tiny-1', run, { maxRows: 2 });
 });
@@ -111,13 +113,13 @@ test('aborting ends with what there is, leaving the iteration frees the row, and
 test('a full queue refuses, and takes requests again when there is room', async () => {
   const run = async (inference: Inference) => {
     const policy = inference.active()!;
-    const accepted = [1, 2, 3].map(() => finish(policy, 'Once', ENDLESS));
+    const accepted = [1, 2, 3].map(() => generateOne(policy, 'Once', NO_EOS));
     assert.throws(
-      () => policy.generate(inputFor(policy, 'Once', ENDLESS)),
+      () => policy.generate(makeInput(policy, 'Once', NO_EOS)),
       (error: AttuneError) => error.status === 429 && error.code === 'queue_full' && error.retry,
     );
     await Promise.all(accepted);
-    assert.equal((await finish(policy, 'Once', ENDLESS)).finish, 'length');
+    assert.equal((await generateOne(policy, 'Once', NO_EOS)).finishReason, 'length');
   };
   await withInference('tiny-1', run, { maxRows: 1, maxQueue: 2 });
 });
@@ -126,7 +128,7 @@ test('swapping three times under eight streams fails none and mixes none', async
   const alone = new Map<string, string>();
   for (const id of ['tiny-1', 'tiny-2', 'tiny-3', 'tiny-4']) {
     await withInference(id, async (inference) => {
-      alone.set((await finish(inference.active()!, 'Once upon a time', ENDLESS)).tokenIds.join(), id);
+      alone.set((await generateOne(inference.active()!, 'Once upon a time', NO_EOS)).tokenIds.join(), id);
     });
   }
   assert.equal(alone.size, 4);
@@ -140,7 +142,7 @@ test('swapping three times under eight streams fails none and mixes none', async
         const policy = inference.active()!;
         // Between choosing a policy and using it a server waits for its database.
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 5));
-        const { tokenIds } = await finish(policy, 'Once upon a time', ENDLESS);
+        const { tokenIds } = await generateOne(policy, 'Once upon a time', NO_EOS);
         assert.equal(alone.get(tokenIds.join()), policy.id);
         served.push(policy.id);
       }
@@ -159,38 +161,38 @@ test('swapping three times under eight streams fails none and mixes none', async
 test('a policy that there is none of is refused by name, and the old policy goes on', async () => {
   await withInference('tiny-1', async (inference) => {
     await assert.rejects(inference.activate('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
-    await assert.rejects(inference.policy('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
+    await assert.rejects(inference.getPolicy('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
     assert.equal(inference.active()!.id, 'tiny-1');
-    assert.equal((await finish(inference.active()!, 'Once', ENDLESS)).finish, 'length');
+    assert.equal((await generateOne(inference.active()!, 'Once', NO_EOS)).finishReason, 'length');
   });
 });
 
 test('a policy can be asked for by id or as the active one, and comes back after it was let go', async () => {
   await withInference(null, async (inference) => {
     assert.equal(inference.active(), null);
-    await assert.rejects(inference.policy(), { status: 503 });
+    await assert.rejects(inference.getPolicy(), { status: 503 });
     await inference.activate('tiny-1');
-    assert.equal(await inference.policy('attune'), inference.active());
-    assert.equal(await inference.policy('tiny-1'), inference.active());
-    const second = await inference.policy('tiny-2');
-    assert.equal(await inference.policy('tiny-2'), second);
+    assert.equal(await inference.getPolicy('attune'), inference.active());
+    assert.equal(await inference.getPolicy('tiny-1'), inference.active());
+    const second = await inference.getPolicy('tiny-2');
+    assert.equal(await inference.getPolicy('tiny-2'), second);
     assert.equal(second.tokenizer, inference.active()!.tokenizer, 'equal tokenizers are one object');
-    const before = await finish(second, 'Once', ENDLESS);
-    for (const id of ['tiny-3', 'tiny-4', 'stories']) await inference.policy(id);
-    assert.notEqual(await inference.policy('tiny-2'), second);
+    const before = await generateOne(second, 'Once', NO_EOS);
+    for (const id of ['tiny-3', 'tiny-4', 'stories']) await inference.getPolicy(id);
+    assert.notEqual(await inference.getPolicy('tiny-2'), second);
     // The old handle still answers: its thread comes back for it.
-    assert.deepEqual(await finish(second, 'Once', ENDLESS), before);
+    assert.deepEqual(await generateOne(second, 'Once', NO_EOS), before);
     assert.equal(inference.active()!.id, 'tiny-1');
   });
 });
 
 test('closing cancels what runs and ends', async () => {
-  const inference = openPackages(root.path);
+  const inference = openTestInference(root.path);
   await inference.activate('tiny-1');
   const policy = inference.active()!;
-  const running = finish(policy, 'Once', ENDLESS);
+  const running = generateOne(policy, 'Once', NO_EOS);
   await inference.close();
-  assert.equal((await running).finish, 'cancelled');
-  assert.throws(() => policy.generate(inputFor(policy, 'Once', ENDLESS)), { name: 'AttuneError', status: 503 });
-  await assert.rejects(inference.policy('tiny-2'), AttuneError);
+  assert.equal((await running).finishReason, 'cancelled');
+  assert.throws(() => policy.generate(makeInput(policy, 'Once', NO_EOS)), { name: 'AttuneError', status: 503 });
+  await assert.rejects(inference.getPolicy('tiny-2'), AttuneError);
 });

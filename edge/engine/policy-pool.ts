@@ -4,9 +4,9 @@
 import { availableParallelism } from 'node:os';
 import { AttuneError } from '../../shared/error.ts';
 import type { Inference, LoadedPolicy } from './inference.ts';
-import type { Meter } from './instrumentation.ts';
-import { openPackage } from './load-package.ts';
-import { PolicySlot, refuseWhenClosing, type SlotOptions } from './policy-runner.ts';
+import type { Instrumentation } from './instrumentation.ts';
+import { loadPackage } from './load-package.ts';
+import { PolicyRunner, type RunnerOptions, throwIfClosing } from './policy-runner.ts';
 
 export type InferenceOptions = {
   /** The folder of a policy's package; throws for an id that there is none of. */
@@ -20,37 +20,37 @@ export type InferenceOptions = {
   /** Bytes of keys and values that a policy may hold. */
   kvMemory?: number;
   /** Told of the work as it is done. */
-  meter?: Meter;
+  instrumentation?: Instrumentation;
 };
 
 /** The name under which the active policy can be asked for. */
-const ALIAS = 'attune';
+const ACTIVE_ALIAS = 'attune';
 /** Policies besides the active one that stay loaded. */
-const SPARE = 2;
+const MAX_STANDBY = 2;
 
 /** Policies that run on ONNX Runtime's native engine, each in its own thread. */
 export function openInference(options: InferenceOptions): Inference {
-  return new PolicySlots(options.folderOf, {
+  return new PolicyPool(options.folderOf, {
     threads: options.threads ?? availableParallelism(),
     maxRows: options.maxRows ?? 16,
     maxQueue: options.maxQueue ?? 64,
     kvMemory: options.kvMemory ?? 2 ** 30,
-    meter: options.meter,
+    instrumentation: options.instrumentation,
   });
 }
 
-class PolicySlots implements Inference {
-  private current: PolicySlot | null = null;
+class PolicyPool implements Inference {
+  private current: PolicyRunner | null = null;
   /** Loaded or loading, the least recently used first; the active one is not among them. */
-  private readonly spares = new Map<string, Promise<PolicySlot>>();
+  private readonly standby = new Map<string, Promise<PolicyRunner>>();
   /** Swapped out and draining. */
-  private readonly retiring = new Map<PolicySlot, Promise<void>>();
+  private readonly retiring = new Map<PolicyRunner, Promise<void>>();
   private swap: Promise<void> = Promise.resolve();
   private readonly closing = new AbortController();
   private readonly folderOf: (id: string) => Promise<string>;
-  private readonly options: SlotOptions;
+  private readonly options: RunnerOptions;
 
-  constructor(folderOf: (id: string) => Promise<string>, options: Omit<SlotOptions, 'closing'>) {
+  constructor(folderOf: (id: string) => Promise<string>, options: Omit<RunnerOptions, 'closing'>) {
     this.folderOf = folderOf;
     this.options = { ...options, closing: this.closing.signal };
   }
@@ -59,14 +59,14 @@ class PolicySlots implements Inference {
     return this.current;
   }
 
-  inUse(): string[] {
+  listInUse(): string[] {
     const draining = Array.from(this.retiring.keys(), ({ id }) => id);
-    return [...(this.current ? [this.current.id] : []), ...this.spares.keys(), ...draining];
+    return [...(this.current ? [this.current.id] : []), ...this.standby.keys(), ...draining];
   }
 
-  async policy(id: string = ALIAS): Promise<LoadedPolicy> {
+  async getPolicy(id: string = ACTIVE_ALIAS): Promise<LoadedPolicy> {
     if (id === this.current?.id) return this.current;
-    if (id !== ALIAS) return this.spare(id);
+    if (id !== ACTIVE_ALIAS) return this.getStandby(id);
     if (this.current) return this.current;
     throw new AttuneError('policy: none is active yet; try again when /health says so', {
       status: 503,
@@ -79,44 +79,44 @@ class PolicySlots implements Inference {
     // One at a time, so that the last to be asked for is the last to become active.
     const asked = performance.now();
     const swap = this.swap.then(() => this.swapTo(id, asked));
-    this.swap = swap.catch(() => this.options.meter?.refused(id));
+    this.swap = swap.catch(() => this.options.instrumentation?.recordRejectedPolicy(id));
     return swap;
   }
 
   async close(): Promise<void> {
     this.closing.abort();
     await this.swap;
-    const slots = await Promise.allSettled(this.spares.values());
+    const slots = await Promise.allSettled(this.standby.values());
     for (const slot of slots) if (slot.status === 'fulfilled') this.retire(slot.value);
     if (this.current) this.retire(this.current);
     this.current = null;
-    this.spares.clear();
+    this.standby.clear();
     for (const slot of this.retiring.keys()) slot.cancelAll();
     await Promise.all(this.retiring.values());
   }
 
   private async swapTo(id: string, asked: number): Promise<void> {
     if (id === this.current?.id) return;
-    const slot = await this.spare(id);
-    this.spares.delete(id);
+    const slot = await this.getStandby(id);
+    this.standby.delete(id);
     const old = this.current;
     this.current = slot;
     if (old) this.retire(old);
-    this.options.meter?.swapped(id, (performance.now() - asked) / 1000);
+    this.options.instrumentation?.recordSwap(id, (performance.now() - asked) / 1000);
   }
 
   /** A loaded policy that is not the active one. */
-  private spare(id: string): Promise<PolicySlot> {
-    refuseWhenClosing(this.closing.signal);
-    const slot = this.spares.get(id) ?? this.load(id);
-    this.spares.delete(id);
-    this.spares.set(id, slot);
+  private getStandby(id: string): Promise<PolicyRunner> {
+    throwIfClosing(this.closing.signal);
+    const slot = this.standby.get(id) ?? this.load(id);
+    this.standby.delete(id);
+    this.standby.set(id, slot);
     slot.catch(() => {
-      if (this.spares.get(id) === slot) this.spares.delete(id);
+      if (this.standby.get(id) === slot) this.standby.delete(id);
     });
-    if (this.spares.size > SPARE) {
-      const [oldest, evicted] = this.spares.entries().next().value!;
-      this.spares.delete(oldest);
+    if (this.standby.size > MAX_STANDBY) {
+      const [oldest, evicted] = this.standby.entries().next().value!;
+      this.standby.delete(oldest);
       evicted.then(
         (unused) => this.retire(unused),
         () => {},
@@ -125,13 +125,13 @@ class PolicySlots implements Inference {
     return slot;
   }
 
-  private async load(id: string): Promise<PolicySlot> {
-    const slot = new PolicySlot(id, await openPackage(id, await this.find(id)), this.options);
-    await slot.warm();
+  private async load(id: string): Promise<PolicyRunner> {
+    const slot = new PolicyRunner(id, await loadPackage(id, await this.findFolder(id)), this.options);
+    await slot.load();
     return slot;
   }
 
-  private async find(id: string): Promise<string> {
+  private async findFolder(id: string): Promise<string> {
     try {
       return await this.folderOf(id);
     } catch (error) {
@@ -146,7 +146,7 @@ class PolicySlots implements Inference {
     }
   }
 
-  private retire(slot: PolicySlot): void {
+  private retire(slot: PolicyRunner): void {
     this.retiring.set(
       slot,
       slot.retire().finally(() => this.retiring.delete(slot)),

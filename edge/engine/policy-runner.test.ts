@@ -3,16 +3,22 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { Worker } from 'node:worker_threads';
 import type { AttuneError } from '../../shared/error.ts';
-import { ENDLESS, finish, inputFor, Record, useInference } from '../../testing/inference.ts';
-import { chooseSampling, collect, makeFolder, writeTinyPackage } from '../../testing/policy-package.ts';
+import {
+  generateOne,
+  makeInput,
+  makeWithInference,
+  NO_EOS,
+  RecordingInstrumentation,
+} from '../../testing/inference.ts';
+import { collectChoices, makeSampling, makeTempFolder, writeTinyPackage } from '../../testing/policy-package.ts';
 import type { Inference, LoadedPolicy } from './inference.ts';
 
-const root = await makeFolder();
+const root = await makeTempFolder();
 after(root.remove);
-const withInference = useInference(root.path);
+const withInference = makeWithInference(root.path);
 await writeTinyPackage(join(root.path, 'tiny'), { seed: 1 });
 
-const threadOf = (policy: LoadedPolicy) => (policy as unknown as { thread: { worker: Worker } | null }).thread;
+const threadOf = (policy: LoadedPolicy) => (policy as unknown as { worker: { worker: Worker } | null }).worker;
 
 /** Makes the thread throw where nobody catches it, between two of its turns. */
 function kill(policy: LoadedPolicy): void {
@@ -29,11 +35,11 @@ test('when its thread dies in the middle of a batch all that ran fails with 503,
   await withInference('tiny', async (inference) => {
     const policy = inference.active()!;
     const texts = ['Once', 'One day', 'The', 'a'];
-    const before = await Promise.all(texts.map((text) => finish(policy, text, ENDLESS)));
+    const before = await Promise.all(texts.map((text) => generateOne(policy, text, NO_EOS)));
     const old = threadOf(policy);
-    const running = texts.map((text) => finish(policy, text, ENDLESS));
+    const running = texts.map((text) => generateOne(policy, text, NO_EOS));
     // All of them have begun by then.
-    for await (const _ of policy.generate(inputFor(policy, 'b', ENDLESS))) break;
+    for await (const _ of policy.generate(makeInput(policy, 'b', NO_EOS))) break;
     kill(policy);
     for (const generation of running) {
       await assert.rejects(generation, {
@@ -43,7 +49,7 @@ test('when its thread dies in the middle of a batch all that ran fails with 503,
         retry: true,
       });
     }
-    assert.deepEqual(await Promise.all(texts.map((text) => finish(policy, text, ENDLESS))), before);
+    assert.deepEqual(await Promise.all(texts.map((text) => generateOne(policy, text, NO_EOS))), before);
     assert.notEqual(threadOf(policy), old);
   });
 });
@@ -63,7 +69,7 @@ test('a thread that dies comes back by itself, later each time', async () => {
       // A timer may be early by less than a millisecond.
       assert.ok(pauses[i]! >= least - 2, `came back the ${i + 1}th time after ${pauses[i]} ms`);
     }
-    assert.equal((await finish(policy, 'Once', ENDLESS)).finish, 'length');
+    assert.equal((await generateOne(policy, 'Once', NO_EOS)).finishReason, 'length');
   });
 });
 
@@ -72,9 +78,9 @@ test('closing does not wait for a thread that is to come back', async () => {
     const policy = inference.active()!;
     kill(policy);
     await waitFor(() => threadOf(policy) === null);
-    const waiting = finish(policy, 'Once', ENDLESS);
+    const waiting = generateOne(policy, 'Once', NO_EOS);
     await inference.close();
-    assert.equal((await waiting).finish, 'cancelled');
+    assert.equal((await waiting).finishReason, 'cancelled');
     assert.equal(threadOf(policy), null);
   });
 });
@@ -82,7 +88,7 @@ test('closing does not wait for a thread that is to come back', async () => {
 test('a prompt that fills the context is refused with both numbers, and one below it gets one token', async () => {
   await withInference('tiny', async (inference) => {
     const policy = inference.active()!;
-    const long = { promptIds: new Array<number>(128).fill(40), sampling: chooseSampling(ENDLESS), n: 1 };
+    const long = { promptIds: new Array<number>(128).fill(40), sampling: makeSampling(NO_EOS), n: 1 };
     assert.throws(
       () => policy.generate(long),
       (error: AttuneError) =>
@@ -91,8 +97,8 @@ test('a prompt that fills the context is refused with both numbers, and one belo
         error.param === 'messages' &&
         /128 tokens.*context of 128/.test(error.message),
     );
-    const [choice] = await collect(policy.generate({ ...long, promptIds: long.promptIds.slice(1) }));
-    assert.deepEqual([choice!.finish.tokenIds.length, choice!.finish.finish], [1, 'length']);
+    const [choice] = await collectChoices(policy.generate({ ...long, promptIds: long.promptIds.slice(1) }));
+    assert.deepEqual([choice!.finish.tokenIds.length, choice!.finish.finishReason], [1, 'length']);
   });
 });
 
@@ -102,7 +108,7 @@ test('a prompt that the memory for keys and values can never hold is refused wit
     const policy = inference.active()!;
     const ask = (length: number) => ({
       promptIds: new Array<number>(length).fill(40),
-      sampling: chooseSampling(ENDLESS),
+      sampling: makeSampling(NO_EOS),
       n: 1,
     });
     assert.throws(
@@ -113,23 +119,23 @@ test('a prompt that the memory for keys and values can never hold is refused wit
         error.code === 'kv_memory_exceeded' &&
         /63 tokens.*KV_MEMORY of 20000 bytes has room for 63/.test(error.message),
     );
-    const [choice] = await collect(policy.generate(ask(60)));
-    assert.deepEqual([choice!.finish.finish, choice!.finish.tokenIds.length], ['length', 3]);
+    const [choice] = await collectChoices(policy.generate(ask(60)));
+    assert.deepEqual([choice!.finish.finishReason, choice!.finish.tokenIds.length], ['length', 3]);
   };
   await withInference('tiny', run, { kvMemory: 20_000 });
 });
 
 test('the meter is told of every turn, token, end and swap', async () => {
-  const record = new Record();
+  const record = new RecordingInstrumentation();
   const run = async (inference: Inference) => {
     const policy = inference.active()!;
-    const sampling = { ...ENDLESS, maxTokens: 10 };
-    const input = inputFor(policy, 'Once upon a time', sampling, { n: 3 });
+    const sampling = { ...NO_EOS, maxTokens: 10 };
+    const input = makeInput(policy, 'Once upon a time', sampling, { n: 3 });
     const size = input.promptIds.length;
-    await collect(policy.generate(input));
+    await collectChoices(policy.generate(input));
     assert.deepEqual([record.swaps, record.refusals], [['tiny'], []]);
-    assert.deepEqual([record.sum('prefilled'), record.sum('reused')], [size, 2 * size]);
-    assert.equal(record.sum('rows'), 27, 'each choice has its first token from its prompt');
+    assert.deepEqual([record.sum('prefilledTokens'), record.sum('cachedTokens')], [size, 2 * size]);
+    assert.equal(record.sum('decodedSequences'), 27, 'each choice has its first token from its prompt');
     assert.deepEqual([record.waits.length, record.firstTokens.length, record.gaps.length], [3, 3, 27]);
     assert.ok([...record.waits, ...record.firstTokens, ...record.gaps].every((seconds) => seconds >= 0));
     assert.deepEqual(
@@ -137,13 +143,13 @@ test('the meter is told of every turn, token, end and swap', async () => {
       new Array(3).fill({ reason: 'length', promptTokens: size, generatedTokens: 10 }),
     );
     const last = record.steps.at(-1)!;
-    assert.deepEqual([last.policyId, last.running, last.waiting, last.kvBudget], ['tiny', 0, 0, 2 ** 30]);
+    assert.deepEqual([last.policyId, last.running, last.waiting, last.kvBudgetBytes], ['tiny', 0, 0, 2 ** 30]);
 
     const abort = new AbortController();
-    const cancelled = policy.generate(inputFor(policy, 'One day', ENDLESS), abort.signal);
+    const cancelled = policy.generate(makeInput(policy, 'One day', NO_EOS), abort.signal);
     abort.abort();
-    await collect(cancelled);
-    const failed = finish(policy, 'One day', ENDLESS);
+    await collectChoices(cancelled);
+    const failed = generateOne(policy, 'One day', NO_EOS);
     kill(policy);
     await assert.rejects(failed);
     assert.deepEqual(
@@ -151,26 +157,26 @@ test('the meter is told of every turn, token, end and swap', async () => {
       ['cancelled', 'error'],
     );
   };
-  await withInference('tiny', run, { meter: record });
+  await withInference('tiny', run, { instrumentation: record });
 });
 
 test('both sides of a comparison, a repeated prompt and a shared beginning are computed once', async () => {
-  const record = new Record();
+  const record = new RecordingInstrumentation();
   const run = async (inference: Inference) => {
     const policy = inference.active()!;
     const system = 'She was a day upon a time. '.repeat(2);
     const ask = (text: string, seed: number) => {
-      const input = inputFor(policy, system + text, { ...ENDLESS, maxTokens: 4, seed });
-      return collect(policy.generate({ ...input, sharedLength: policy.tokenizer.encode(system).length - 1 }));
+      const input = makeInput(policy, system + text, { ...NO_EOS, maxTokens: 4, seed });
+      return collectChoices(policy.generate({ ...input, sharedLength: policy.tokenizer.encode(system).length - 1 }));
     };
     const sizeOf = (text: string) => policy.tokenizer.encode(system + text).length;
     await Promise.all([ask('Once', 1), ask('Once', 2)]);
-    assert.equal(record.sum('prefilled'), sizeOf('Once'));
+    assert.equal(record.sum('prefilledTokens'), sizeOf('Once'));
     await ask('Once', 3);
-    assert.equal(record.sum('prefilled'), sizeOf('Once'));
+    assert.equal(record.sum('prefilledTokens'), sizeOf('Once'));
     await ask('The', 4);
     const shared = policy.tokenizer.encode(system).length - 1;
-    assert.equal(record.sum('prefilled'), sizeOf('Once') + sizeOf('The') - shared);
+    assert.equal(record.sum('prefilledTokens'), sizeOf('Once') + sizeOf('The') - shared);
   };
-  await withInference('tiny', run, { meter: record });
+  await withInference('tiny', run, { instrumentation: record });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { blocksOf, type Prefix, Prefixes } from './prefix-cache.ts';
+import { kvBlocksOf, type Prefix, PrefixCache } from './prefix-cache.ts';
 
 /** 40 bytes, told apart by its number. */
 const compute = (number: number) => ({
@@ -10,9 +10,9 @@ const compute = (number: number) => ({
 });
 
 test('a chunk is found after the chunks it was computed after, and nowhere else', () => {
-  const prefixes = new Prefixes();
-  const first = prefixes.keep(null, [1, 2], compute(1));
-  const second = prefixes.keep(first, [3], compute(2));
+  const prefixes = new PrefixCache();
+  const first = prefixes.add(null, [1, 2], compute(1));
+  const second = prefixes.add(first, [3], compute(2));
   assert.equal(prefixes.find(null, [1, 2]), first);
   assert.equal(prefixes.find(first, [3]), second);
   for (const [parent, tokens] of [
@@ -26,17 +26,17 @@ test('a chunk is found after the chunks it was computed after, and nowhere else'
     assert.equal(prefixes.find(parent, tokens), undefined, `${tokens} after ${parent?.serial}`);
   }
   assert.deepEqual(
-    blocksOf(second).map(({ data }) => data[0]),
+    kvBlocksOf(second).map(({ data }) => data[0]),
     [1, 2],
   );
 });
 
 test('the least recently used goes first, and what it continues goes after it', () => {
-  const prefixes = new Prefixes();
-  const root = prefixes.keep(null, [1], compute(1));
-  const old = prefixes.keep(root, [2], compute(2));
-  prefixes.keep(root, [3], compute(3));
-  const other = prefixes.keep(null, [4], compute(4));
+  const prefixes = new PrefixCache();
+  const root = prefixes.add(null, [1], compute(1));
+  const old = prefixes.add(root, [2], compute(2));
+  prefixes.add(root, [3], compute(3));
+  const other = prefixes.add(null, [4], compute(4));
   prefixes.touch(old);
   assert.equal(prefixes.bytes, 160);
   prefixes.trim(159);
@@ -52,10 +52,10 @@ test('the least recently used goes first, and what it continues goes after it', 
 });
 
 test('a prompt under way brings back what was let go of in the meantime', () => {
-  const prefixes = new Prefixes();
-  const first = prefixes.keep(null, [1], compute(1));
+  const prefixes = new PrefixCache();
+  const first = prefixes.add(null, [1], compute(1));
   prefixes.trim(0);
-  const second = prefixes.keep(first, [2], compute(2));
+  const second = prefixes.add(first, [2], compute(2));
   assert.equal(prefixes.bytes, 80);
   assert.equal(prefixes.find(prefixes.find(null, [1])!, [2]), second);
 });

@@ -1,24 +1,24 @@
 // The beginnings of prompts that were computed lately, chunk by chunk: a prompt that begins with the same tokens, cut in
 // the same places, takes them from here and gets the very numbers that computing them again would give.
 
-import type { Computed } from '../../shared/decoder/decoder.ts';
+import type { PrefillOutput } from '../../shared/decoder/decoder.ts';
 import type { KvBlock } from '../../shared/decoder/kv-cache.ts';
 
 /** A chunk after the chunks before it. */
-export type Prefix = Computed & { parent: Prefix | null; serial: number; key: string };
+export type Prefix = PrefillOutput & { parent: Prefix | null; serial: number; key: string };
 
-export class Prefixes {
+export class PrefixCache {
   bytes = 0;
   /** The least recently used first. */
   private readonly known = new Map<string, Prefix>();
   private made = 0;
 
   find(parent: Prefix | null, tokens: readonly number[]): Prefix | undefined {
-    return this.known.get(nameChunk(parent, tokens));
+    return this.known.get(chunkKey(parent, tokens));
   }
 
-  keep(parent: Prefix | null, tokens: readonly number[], computed: Computed): Prefix {
-    const prefix = { ...computed, parent, serial: ++this.made, key: nameChunk(parent, tokens) };
+  add(parent: Prefix | null, tokens: readonly number[], computed: PrefillOutput): Prefix {
+    const prefix = { ...computed, parent, serial: ++this.made, key: chunkKey(parent, tokens) };
     this.touch(prefix);
     return prefix;
   }
@@ -28,7 +28,7 @@ export class Prefixes {
     for (let at: Prefix | null = prefix; at; at = at.parent) {
       this.forget(this.known.get(at.key));
       this.known.set(at.key, at);
-      this.bytes += sizeOf(at);
+      this.bytes += prefixBytes(at);
     }
   }
 
@@ -43,22 +43,22 @@ export class Prefixes {
   private forget(prefix: Prefix | undefined): void {
     if (!prefix) return;
     this.known.delete(prefix.key);
-    this.bytes -= sizeOf(prefix);
+    this.bytes -= prefixBytes(prefix);
   }
 }
 
 /** All chunks up to this one, in their order. */
-export function blocksOf(prefix: Prefix | null): KvBlock[] {
+export function kvBlocksOf(prefix: Prefix | null): KvBlock[] {
   const blocks: KvBlock[] = [];
   for (let at = prefix; at; at = at.parent) blocks.push(at.block);
   return blocks.reverse();
 }
 
 /** The tokens themselves and whom they follow: two chunks with the same name are the same. */
-export function nameChunk(parent: Prefix | null, tokens: readonly number[]): string {
+export function chunkKey(parent: Prefix | null, tokens: readonly number[]): string {
   return `${parent?.serial ?? 0}:${tokens.join()}`;
 }
 
-function sizeOf({ block, logits }: Prefix): number {
+function prefixBytes({ block, logits }: Prefix): number {
   return block.data.byteLength + logits.byteLength;
 }

@@ -1,47 +1,52 @@
 // Times the choices of one generation for the meter: from its arrival to their turn, to their first token, from token to
 // token, to their end.
-import type { Meter } from './instrumentation.ts';
+import type { Instrumentation } from './instrumentation.ts';
 
-type Reason = Parameters<Meter['finished']>[1]['reason'];
+type FinishReason = Parameters<Instrumentation['recordFinish']>[1]['reason'];
 
-export class Stopwatch {
-  private readonly meter: Meter;
+export class RequestTimer {
+  private readonly instrumentation: Instrumentation;
   private readonly policyId: string;
   private readonly promptTokens: number;
-  private readonly arrived = now();
+  private readonly arrivedAt = nowSeconds();
   /** When each choice had its last token, and how many it has. */
   private readonly choices = new Map<number, { at: number; tokens: number }>();
 
-  constructor(meter: Meter, policyId: string, promptTokens: number) {
-    this.meter = meter;
+  constructor(meter: Instrumentation, policyId: string, promptTokens: number) {
+    this.instrumentation = meter;
     this.policyId = policyId;
     this.promptTokens = promptTokens;
   }
 
-  start(waited: number): void {
-    this.meter.started(this.policyId, waited);
+  recordStart(waited: number): void {
+    this.instrumentation.recordQueueTime(this.policyId, waited);
   }
 
-  token(index: number): void {
-    const at = now();
+  recordToken(index: number): void {
+    const at = nowSeconds();
     const choice = this.choices.get(index);
     if (choice) {
-      this.meter.nextToken(this.policyId, at - choice.at);
+      this.instrumentation.recordNextToken(this.policyId, at - choice.at);
       choice.at = at;
       choice.tokens++;
     } else {
-      this.meter.firstToken(this.policyId, at - this.arrived);
+      this.instrumentation.recordFirstToken(this.policyId, at - this.arrivedAt);
       this.choices.set(index, { at, tokens: 1 });
     }
   }
 
-  finish(index: number, reason: Reason): void {
+  recordFinish(index: number, reason: FinishReason): void {
     const { promptTokens } = this;
     const generatedTokens = this.choices.get(index)?.tokens ?? 0;
-    this.meter.finished(this.policyId, { reason, promptTokens, generatedTokens, seconds: now() - this.arrived });
+    this.instrumentation.recordFinish(this.policyId, {
+      reason,
+      promptTokens,
+      generatedTokens,
+      seconds: nowSeconds() - this.arrivedAt,
+    });
   }
 }
 
-function now(): number {
+function nowSeconds(): number {
   return performance.now() / 1000;
 }

@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import {
-  answerAlone,
-  countPrompt,
+  collectResults,
+  countPromptTokens,
   drain,
   eventsOf,
-  gather,
-  makeJob,
+  generateAlone,
   makePrompt,
+  makeRequest,
   makeScheduler,
   openDecoder,
 } from '../../testing/engine.ts';
-import { makeFolder, writeTinyPackage } from '../../testing/policy-package.ts';
-import { CHUNK } from './chunking.ts';
+import { makeTempFolder, writeTinyPackage } from '../../testing/policy-package.ts';
+import { CHUNK_TOKENS } from './chunking.ts';
 
-const folder = await makeFolder();
+const folder = await makeTempFolder();
 await writeTinyPackage(folder.path, { contextLength: 320, seed: 2 });
 const decoder = await openDecoder(folder.path);
 after(async () => {
@@ -24,12 +24,12 @@ after(async () => {
 
 test('decoding with the cache gives the ids of computing everything anew for each token', async () => {
   const promptIds = makePrompt(9, 1);
-  const cached = (await answerAlone(decoder, { promptIds, sampling: { maxTokens: 40 } })).get('1:0')!.tokenIds;
+  const cached = (await generateAlone(decoder, { promptIds, sampling: { maxTokens: 40 } })).get('1:0')!.tokenIds;
   const ids = [...promptIds];
   for (let i = 0; i < 40; i++) {
     const cache = decoder.createCache();
     cache.addRow();
-    const { logits } = await decoder.run(cache, [ids]);
+    const { logits } = await decoder.forward(cache, [ids]);
     ids.push(logits.indexOf(Math.max(...logits)));
   }
   assert.deepEqual(cached, ids.slice(promptIds.length));
@@ -38,10 +38,10 @@ test('decoding with the cache gives the ids of computing everything anew for eac
 test('choices of one prompt differ from each other, and each is what its seed says', async () => {
   const promptIds = makePrompt(20, 3);
   const sampling = { temperature: 1, seed: 42, maxTokens: 20 };
-  const three = await answerAlone(decoder, { promptIds, sampling, n: 3 });
-  const again = await answerAlone(decoder, { promptIds, sampling, n: 3 });
-  const one = await answerAlone(decoder, { promptIds, sampling });
-  const other = await answerAlone(decoder, { promptIds, sampling: { ...sampling, seed: 43 } });
+  const three = await generateAlone(decoder, { promptIds, sampling, n: 3 });
+  const again = await generateAlone(decoder, { promptIds, sampling, n: 3 });
+  const one = await generateAlone(decoder, { promptIds, sampling });
+  const other = await generateAlone(decoder, { promptIds, sampling: { ...sampling, seed: 43 } });
   assert.deepEqual(three, again);
   assert.deepEqual(three.get('1:0'), one.get('1:0'));
   assert.notDeepEqual(other.get('1:0'), one.get('1:0'));
@@ -51,11 +51,11 @@ test('choices of one prompt differ from each other, and each is what its seed sa
 test('more choices than rows are generated one after the other', async () => {
   const job = { promptIds: makePrompt(4, 1), sampling: { temperature: 1, maxTokens: 6 }, n: 5 };
   const scheduler = makeScheduler(decoder, { maxRows: 2 });
-  scheduler.submit(makeJob(job));
+  scheduler.submit(makeRequest(job));
   const turns = await drain(scheduler);
-  assert.deepEqual(gather(turns), await answerAlone(decoder, job));
-  assert.ok(turns.every(({ report }) => report.rows <= 2));
-  assert.deepEqual(countPrompt(turns), { prefilled: 4, reused: 16 });
+  assert.deepEqual(collectResults(turns), await generateAlone(decoder, job));
+  assert.ok(turns.every(({ stats: report }) => report.decodedSequences <= 2));
+  assert.deepEqual(countPromptTokens(turns), { prefilled: 4, cached: 16 });
 });
 
 test('log-probabilities are the policy’s own, whatever temperature, bias and penalties do', async () => {
@@ -69,14 +69,14 @@ test('log-probabilities are the policy’s own, whatever temperature, bias and p
     topLogprobs: 400,
   };
   const scheduler = makeScheduler(decoder);
-  scheduler.submit(makeJob({ promptIds, sampling }));
+  scheduler.submit(makeRequest({ promptIds, sampling }));
   const tokens = eventsOf(await drain(scheduler)).filter((event) => event.type === 'token');
   assert.equal(tokens.length, 12);
   const ids = [...promptIds];
   for (const { tokenId, logprob, topLogprobs } of tokens) {
     const cache = decoder.createCache();
     cache.addRow();
-    const { logits } = await decoder.run(cache, [ids]);
+    const { logits } = await decoder.forward(cache, [ids]);
     const total = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
     assert.ok(Math.abs(logits[tokenId]! - total - logprob) < 1e-4);
     const mass = topLogprobs.reduce((sum, top) => sum + Math.exp(top.logprob), 0);
@@ -87,19 +87,19 @@ test('log-probabilities are the policy’s own, whatever temperature, bias and p
 
 test('a generation ends with the context, and with an end token that is not part of it', async () => {
   const long = { promptIds: makePrompt(315, 2), sampling: { maxTokens: 100 } };
-  const { tokenIds: few, finish } = (await answerAlone(decoder, long)).get('1:0')!;
+  const { tokenIds: few, finish } = (await generateAlone(decoder, long)).get('1:0')!;
   assert.deepEqual([few.length, finish], [5, 'length']);
 
   const job = { promptIds: makePrompt(9, 1), sampling: { maxTokens: 30 } };
-  const { tokenIds } = (await answerAlone(decoder, job)).get('1:0')!;
+  const { tokenIds } = (await generateAlone(decoder, job)).get('1:0')!;
   const end = tokenIds[7]!;
   const ending = await openDecoder(folder.path, { eos: [end] });
   const scheduler = makeScheduler(ending);
-  scheduler.submit(makeJob(job));
+  scheduler.submit(makeRequest(job));
   const turns = await drain(scheduler);
   await ending.release();
   assert.deepEqual(eventsOf(turns).at(-1), { type: 'finish', id: 1, index: 0, finish: 'stop', stopToken: end });
-  assert.deepEqual(gather(turns).get('1:0')!.tokenIds, tokenIds.slice(0, tokenIds.indexOf(end)));
+  assert.deepEqual(collectResults(turns).get('1:0')!.tokenIds, tokenIds.slice(0, tokenIds.indexOf(end)));
 });
 
 test('a cancelled choice is silent at once and changes nothing for the others', async () => {
@@ -109,61 +109,61 @@ test('a cancelled choice is silent at once and changes nothing for the others', 
     sampling: { temperature: 1, maxTokens: 20 },
   }));
   const scheduler = makeScheduler(decoder, { maxRows: 3 });
-  for (const job of jobs) scheduler.submit(makeJob(job));
-  const before = [await scheduler.turn(), await scheduler.turn()];
+  for (const job of jobs) scheduler.submit(makeRequest(job));
+  const before = [await scheduler.step(), await scheduler.step()];
   scheduler.cancel(2, 0);
   scheduler.cancel(4, 0);
-  const next = await scheduler.turn();
-  assert.equal(next.report.rows, 2, 'its row is free at the next step');
+  const next = await scheduler.step();
+  assert.equal(next.stats.decodedSequences, 2, 'its row is free at the next step');
   const later = [next, ...(await drain(scheduler))];
   assert.ok(eventsOf(later).every(({ id }) => id === 1 || id === 3));
-  const answers = gather([...before, ...later]);
+  const answers = collectResults([...before, ...later]);
   for (const id of [1, 3]) {
-    assert.deepEqual(answers.get(`${id}:0`), (await answerAlone(decoder, jobs[id - 1]!)).get(`${id}:0`));
+    assert.deepEqual(answers.get(`${id}:0`), (await generateAlone(decoder, jobs[id - 1]!)).get(`${id}:0`));
   }
   assert.equal(answers.get('4:0'), undefined);
 });
 
 test('a choice that is cancelled while its prompt is computed is not decoded', async () => {
   const scheduler = makeScheduler(decoder);
-  scheduler.submit(makeJob({ id: 1, promptIds: makePrompt(200, 1) }));
-  const first = await scheduler.turn();
+  scheduler.submit(makeRequest({ id: 1, promptIds: makePrompt(200, 1) }));
+  const first = await scheduler.step();
   scheduler.cancel(1, 0);
   const turns = [first, ...(await drain(scheduler))];
   assert.deepEqual(
     eventsOf(turns).map(({ type }) => type),
     ['start'],
   );
-  assert.ok(countPrompt(turns).prefilled < 200);
+  assert.ok(countPromptTokens(turns).prefilled < 200);
 });
 
 test('a prompt that the runtime refuses fails alone, also where others were computed with it', async () => {
   const scheduler = makeScheduler(decoder);
   const sampling = { maxTokens: 8 };
   for (const [i, promptIds] of [makePrompt(10, 1), [1, 999_999], makePrompt(12, 2)].entries()) {
-    scheduler.submit(makeJob({ id: i + 1, promptIds, sampling }));
+    scheduler.submit(makeRequest({ id: i + 1, promptIds, sampling }));
   }
-  const answers = gather(await drain(scheduler));
+  const answers = collectResults(await drain(scheduler));
   assert.match(answers.get('2:0')!.finish, /indices|range|bound/i);
   for (const [key, promptIds] of [
     ['1:0', makePrompt(10, 1)],
     ['3:0', makePrompt(12, 2)],
   ] as const) {
-    assert.deepEqual(answers.get(key), (await answerAlone(decoder, { promptIds, sampling })).get('1:0'));
+    assert.deepEqual(answers.get(key), (await generateAlone(decoder, { promptIds, sampling })).get('1:0'));
   }
 });
 
 test('between two chunks of a long prompt those who decode get a token, and short prompts do not wait for its end', async () => {
   const scheduler = makeScheduler(decoder);
-  scheduler.submit(makeJob({ id: 1, promptIds: makePrompt(5, 1), sampling: { maxTokens: 60 } }));
-  await scheduler.turn();
-  scheduler.submit(makeJob({ id: 2, promptIds: makePrompt(2 * CHUNK + 20, 2), sampling: { maxTokens: 2 } }));
-  scheduler.submit(makeJob({ id: 3, promptIds: makePrompt(9, 3), sampling: { maxTokens: 2 } }));
+  scheduler.submit(makeRequest({ id: 1, promptIds: makePrompt(5, 1), sampling: { maxTokens: 60 } }));
+  await scheduler.step();
+  scheduler.submit(makeRequest({ id: 2, promptIds: makePrompt(2 * CHUNK_TOKENS + 20, 2), sampling: { maxTokens: 2 } }));
+  scheduler.submit(makeRequest({ id: 3, promptIds: makePrompt(9, 3), sampling: { maxTokens: 2 } }));
   const turns = await drain(scheduler);
-  const chunks = turns.filter(({ report }) => report.prefilled > 0);
+  const chunks = turns.filter(({ stats: report }) => report.prefilledTokens > 0);
   assert.ok(chunks.length >= 4);
-  for (const { events, report } of chunks) {
-    assert.ok(report.prefilled <= CHUNK);
+  for (const { events, stats: report } of chunks) {
+    assert.ok(report.prefilledTokens <= CHUNK_TOKENS);
     assert.ok(events.some(({ id, type }) => id === 1 && type === 'token'));
   }
   const firstOf = (wanted: number) =>
@@ -174,9 +174,9 @@ test('between two chunks of a long prompt those who decode get a token, and shor
 
 test('short prompts that arrive together are computed in one run', async () => {
   const scheduler = makeScheduler(decoder);
-  for (let id = 1; id <= 5; id++) scheduler.submit(makeJob({ id, promptIds: makePrompt(6 + id, id) }));
-  const { events, report } = await scheduler.turn();
-  assert.equal(report.prefilled, 7 + 8 + 9 + 10 + 11);
+  for (let id = 1; id <= 5; id++) scheduler.submit(makeRequest({ id, promptIds: makePrompt(6 + id, id) }));
+  const { events, stats: report } = await scheduler.step();
+  assert.equal(report.prefilledTokens, 7 + 8 + 9 + 10 + 11);
   assert.equal(events.filter(({ type }) => type === 'token').length, 10, 'each has its first and its second token');
 });
 
@@ -184,9 +184,9 @@ test('tenants take turns, whoever asked for more', async () => {
   const scheduler = makeScheduler(decoder, { maxRows: 1 });
   const sampling = { maxTokens: 2 };
   for (let id = 1; id <= 4; id++) {
-    scheduler.submit(makeJob({ id, tenant: 'busy', promptIds: makePrompt(5, id), sampling, n: 2 }));
+    scheduler.submit(makeRequest({ id, tenant: 'busy', promptIds: makePrompt(5, id), sampling, n: 2 }));
   }
-  scheduler.submit(makeJob({ id: 9, tenant: 'modest', promptIds: makePrompt(5, 9), sampling }));
+  scheduler.submit(makeRequest({ id: 9, tenant: 'modest', promptIds: makePrompt(5, 9), sampling }));
   const starts = eventsOf(await drain(scheduler)).filter(({ type }) => type === 'start');
   assert.deepEqual(
     starts.map(({ id, index }) => `${id}:${index}`),

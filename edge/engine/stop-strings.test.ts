@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { makeFolder } from '../../testing/policy-package.ts';
+import { makeTempFolder } from '../../testing/policy-package.ts';
 import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
-import { StopText } from './stop-strings.ts';
+import { StopStringDetokenizer } from './stop-strings.ts';
 
-const folder = await makeFolder();
+const folder = await makeTempFolder();
 after(folder.remove);
 await writeTinyCheckpoint(folder.path);
 const tokenizer = await Tokenizer.open(folder.path);
@@ -15,7 +15,7 @@ const prompt = tokenizer.encode('Once');
 const spell = (text: string) => Array.from(new TextEncoder().encode(text), (byte) => 3 + byte);
 
 function read(text: string, stop: string[]) {
-  const visible = new StopText(tokenizer, prompt, stop);
+  const visible = new StopStringDetokenizer(tokenizer, prompt, stop);
   const pieces: string[] = [];
   for (const id of spell(text)) {
     if (!visible.isStopped) pieces.push(visible.push(id));

@@ -5,12 +5,12 @@ import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 
-export function unusable(id: string, problem: string): AttuneError {
+export function policyUnusable(id: string, problem: string): AttuneError {
   return new AttuneError(`policy ${id} cannot serve: ${problem}`, { status: 422, code: 'policy_unusable' });
 }
 
 /** With another policy's tokenizer a policy answers all the same, in nonsense. */
-export function checkTokenizer(tokenizer: Tokenizer, { vocabSize }: Architecture, expectedHash?: string): void {
+export function validateTokenizer(tokenizer: Tokenizer, { vocabSize }: Architecture, expectedHash?: string): void {
   const remedy = 'this is another tokenizer; publish the policy again with its own';
   if (tokenizer.size > vocabSize) {
     throw new AttuneError(`tokenizer.json has ${tokenizer.size} tokens, the policy knows ${vocabSize}; ${remedy}`);
@@ -26,7 +26,7 @@ export async function warmUp(decoder: Decoder): Promise<void> {
   const cache = decoder.createCache();
   cache.addRow();
   for (const tokens of [[bos ?? 0, 0], [vocabSize - 1]]) {
-    const { logits, logNormalizers } = await decoder.run(cache, [tokens]);
+    const { logits, logNormalizers } = await decoder.forward(cache, [tokens]);
     if (logits.length !== vocabSize) throw new Error(`it has ${logits.length} logits, config.json says ${vocabSize}`);
     if (!Number.isFinite(logNormalizers[0]) || !logits.every(Number.isFinite)) {
       throw new Error('its logits are not finite');

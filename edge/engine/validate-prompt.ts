@@ -1,12 +1,12 @@
 // Refuses, before it waits for anything, a prompt that a policy cannot take.
-import { positionBytes } from '../../shared/decoder/kv-cache.ts';
+import { kvBytesPerPosition } from '../../shared/decoder/kv-cache.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { LoadedPolicy } from './inference.ts';
-import { reachWithin } from './kv-budget.ts';
+import { maxSequenceLength } from './kv-budget.ts';
 
 type Policy = Pick<LoadedPolicy, 'id' | 'architecture'>;
 
-export function checkPrompt(promptIds: number[], { id, architecture }: Policy, kvMemory: number): void {
+export function validatePrompt(promptIds: number[], { id, architecture }: Policy, kvMemory: number): void {
   const { contextLength, vocabSize } = architecture;
   const count = promptIds.length;
   if (count >= contextLength) {
@@ -16,11 +16,11 @@ export function checkPrompt(promptIds: number[], { id, architecture }: Policy, k
       { param: 'messages', code: 'context_length_exceeded' },
     );
   }
-  const reach = reachWithin(kvMemory, architecture);
+  const reach = maxSequenceLength(kvMemory, architecture);
   if (count >= reach) {
     throw new AttuneError(
       `messages: the prompt has ${count} tokens, and KV_MEMORY of ${kvMemory} bytes has room for ${Math.max(0, reach)} of ` +
-        `prompt and answer together, at ${positionBytes(architecture)} bytes each for policy ${id}; shorten the ` +
+        `prompt and answer together, at ${kvBytesPerPosition(architecture)} bytes each for policy ${id}; shorten the ` +
         'messages, or raise KV_MEMORY',
       { param: 'messages', code: 'kv_memory_exceeded' },
     );

@@ -1,9 +1,9 @@
 // What a policy's thread and the main thread say to each other.
 import type { Architecture } from '../../shared/model/architecture.ts';
-import type { Job, JobEvent } from './request.ts';
-import type { SchedulerOptions, Turn } from './scheduler.ts';
+import type { EngineEvent, EngineRequest } from './request.ts';
+import type { SchedulerOptions, StepResult } from './scheduler.ts';
 
-export type ThreadOptions = SchedulerOptions & {
+export type PolicyWorkerOptions = SchedulerOptions & {
   /** The folder of the policy's package. */
   folder: string;
   architecture: Architecture;
@@ -11,15 +11,15 @@ export type ThreadOptions = SchedulerOptions & {
   threads: number;
 };
 
-export type ToThread =
-  | { type: 'submit'; job: Job }
+export type WorkerRequest =
+  | { type: 'submit'; job: EngineRequest }
   | { type: 'cancel'; id: number; index: number }
   /** End when the work is done. */
   | { type: 'close' };
 
-export type FromThread =
+export type WorkerMessage =
   /** Loaded, warmed up, and its logits are finite. */
   | { type: 'ready' }
   | { type: 'unusable'; reason: string }
-  | { type: 'events'; events: JobEvent[] }
-  | ({ type: 'turn' } & Turn);
+  | { type: 'events'; events: EngineEvent[] }
+  | ({ type: 'turn' } & StepResult);

@@ -9,13 +9,13 @@ import { Decoder } from '../../shared/decoder/decoder.ts';
 import { openSession } from '../../shared/decoder/session.ts';
 import { Scheduler } from './scheduler.ts';
 import { warmUp } from './validate-package.ts';
-import type { FromThread, ThreadOptions, ToThread } from './worker-protocol.ts';
+import type { PolicyWorkerOptions, WorkerMessage, WorkerRequest } from './worker-protocol.ts';
 
 const NICENESS = 5;
 
 const port = parentPort!;
-const options = workerData as ThreadOptions;
-const post = (message: FromThread) => port.postMessage(message);
+const options = workerData as PolicyWorkerOptions;
+const post = (message: WorkerMessage) => port.postMessage(message);
 
 // On Linux a priority is a thread's own, and ONNX Runtime's threads inherit this one's: the API, which has little to do
 // and must do it at once, goes before the decoder wherever both want a core.
@@ -53,7 +53,7 @@ function serve(decoder: Decoder): void {
     await setImmediate();
     // Messages come in while a turn awaits the runtime, which lets the event loop turn before each run.
     while (!scheduler.isIdle) {
-      post({ type: 'turn', ...(await scheduler.turn()) });
+      post({ type: 'turn', ...(await scheduler.step()) });
     }
     isRunning = false;
     if (!isClosing) return;
@@ -61,7 +61,7 @@ function serve(decoder: Decoder): void {
     port.close();
   }
 
-  port.on('message', (message: ToThread) => {
+  port.on('message', (message: WorkerRequest) => {
     if (message.type === 'submit') scheduler.submit(message.job);
     else if (message.type === 'cancel') scheduler.cancel(message.id, message.index);
     else if (message.type === 'close') isClosing = true;

@@ -110,7 +110,7 @@ function toRow(draft: PreparedCompletion, id: string, choice: number, finish: Fi
     stop_token: finish.stopToken,
     sampling: { ...sampling },
     seed: sampling.seed,
-    finish_reason: finish.finish,
+    finish_reason: finish.finishReason,
     user: request.user,
     metadata: request.metadata,
     created_at: new Date(draft.created * 1000),

@@ -2,7 +2,7 @@
 // Chat, text completions and comparisons all begin here; decoding.ts takes the drafts to their end.
 
 import type { Prompt } from '../../shared/database/schema.ts';
-import type { Sampling } from '../../shared/decoder/sampling.ts';
+import type { SamplingParams } from '../../shared/decoder/sampling.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import type { LoadedPolicy } from '../engine/inference.ts';
@@ -15,7 +15,7 @@ export type CompletionRequest = {
   promptIds?: number[];
   n: number;
   /** maxTokens null: as many as there is room for, or defaultTokens */
-  sampling: Omit<Sampling, 'maxTokens' | 'seed'> & { maxTokens: number | null; seed: number | null };
+  sampling: Omit<SamplingParams, 'maxTokens' | 'seed'> & { maxTokens: number | null; seed: number | null };
   defaultTokens?: number;
   /** the field that gave maxTokens, if not max_tokens */
   lengthField?: string;
@@ -33,7 +33,7 @@ export type PreparedCompletion = {
   /** tokens of the prompt's beginning that other prompts probably share */
   sharedLength: number;
   ids: string[];
-  sampling: Sampling;
+  sampling: SamplingParams;
 };
 
 /** Checks the request against the policy and fixes its ids and seed; nothing is computed or stored yet. */

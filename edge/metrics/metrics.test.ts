@@ -3,13 +3,13 @@ import { after, test } from 'node:test';
 import { openMetrics } from './metrics.ts';
 
 const step = {
-  rows: 4,
-  prefilled: 10,
-  reused: 6,
+  decodedSequences: 4,
+  prefilledTokens: 10,
+  cachedTokens: 6,
   running: 4,
   waiting: 2,
   kvBytes: 250,
-  kvBudget: 1000,
+  kvBudgetBytes: 1000,
   seconds: 0.01,
 };
 
@@ -25,14 +25,22 @@ async function open() {
 }
 
 test('what the engine reports is told under the names that vLLM has for it', async () => {
-  const { instrumentation: meter, read } = await open();
-  meter.step({ policyId: 'pol_a', ...step });
-  meter.step({ policyId: 'pol_a', ...step, rows: 5, prefilled: 0, reused: 0, running: 5, waiting: 0 });
-  meter.started('pol_a', 0.02);
-  meter.firstToken('pol_a', 0.03);
-  meter.nextToken('pol_a', 0.004);
-  meter.finished('pol_a', { reason: 'length', promptTokens: 16, generatedTokens: 2, seconds: 0.034 });
-  meter.finished('pol_a', { reason: 'cancelled', promptTokens: 16, generatedTokens: 0, seconds: 1 });
+  const { instrumentation, read } = await open();
+  instrumentation.recordStep({ policyId: 'pol_a', ...step });
+  instrumentation.recordStep({
+    policyId: 'pol_a',
+    ...step,
+    decodedSequences: 5,
+    prefilledTokens: 0,
+    cachedTokens: 0,
+    running: 5,
+    waiting: 0,
+  });
+  instrumentation.recordQueueTime('pol_a', 0.02);
+  instrumentation.recordFirstToken('pol_a', 0.03);
+  instrumentation.recordNextToken('pol_a', 0.004);
+  instrumentation.recordFinish('pol_a', { reason: 'length', promptTokens: 16, generatedTokens: 2, seconds: 0.034 });
+  instrumentation.recordFinish('pol_a', { reason: 'cancelled', promptTokens: 16, generatedTokens: 0, seconds: 1 });
   const told = await read();
   const of = (name: string, labels = '') => told.get(`vllm:${name}{model_name="pol_a"${labels}}`);
   assert.equal(of('num_requests_running'), 5);
@@ -54,10 +62,10 @@ test('what the engine reports is told under the names that vLLM has for it', asy
 });
 
 test('the active policy is one, and swaps and refusals are counted', async () => {
-  const { instrumentation: meter, read } = await open();
-  meter.swapped('pol_a', 0.2);
-  meter.swapped('pol_b', 0.3);
-  meter.refused('pol_c');
+  const { instrumentation, read } = await open();
+  instrumentation.recordSwap('pol_a', 0.2);
+  instrumentation.recordSwap('pol_b', 0.3);
+  instrumentation.recordRejectedPolicy('pol_c');
   const told = await read();
   assert.deepEqual(
     [...told.keys()].filter((key) => key.startsWith('attune_active_policy_info')),
@@ -69,12 +77,12 @@ test('the active policy is one, and swaps and refusals are counted', async () =>
 });
 
 test('a hundred policies leave the numbers of the last few and of the active one', async () => {
-  const { instrumentation: meter, read } = await open();
-  meter.swapped('pol_0', 0.1);
+  const { instrumentation, read } = await open();
+  instrumentation.recordSwap('pol_0', 0.1);
   for (let at = 0; at < 100; at++) {
-    meter.step({ policyId: `pol_${at}`, ...step });
-    meter.firstToken(`pol_${at}`, 0.1);
-    meter.finished(`pol_${at}`, { reason: 'stop', promptTokens: 1, generatedTokens: 1, seconds: 1 });
+    instrumentation.recordStep({ policyId: `pol_${at}`, ...step });
+    instrumentation.recordFirstToken(`pol_${at}`, 0.1);
+    instrumentation.recordFinish(`pol_${at}`, { reason: 'stop', promptTokens: 1, generatedTokens: 1, seconds: 1 });
   }
   const told = await read();
   const policies = new Set([...told.keys()].flatMap((key) => /model_name="(\w+)"/.exec(key)?.[1] ?? []));

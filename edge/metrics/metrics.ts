@@ -3,7 +3,7 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { Meter } from '../engine/instrumentation.ts';
+import type { Instrumentation } from '../engine/instrumentation.ts';
 import type { Metrics } from '../ports.ts';
 import { ACTIVE_POLICY_INFO, HTTP_DURATION } from './definitions.ts';
 import { Throughput } from './throughput.ts';
@@ -20,7 +20,7 @@ const LONG = HTTP_DURATION.buckets;
 const SHORT = LONG.filter((bound) => bound <= 10);
 const TOKENS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
 
-export type OpenMetrics = Metrics & { instrumentation: Meter; close(): void };
+export type OpenMetrics = Metrics & { instrumentation: Instrumentation; close(): void };
 
 export function openMetrics(limits: { maxQueue: number }): OpenMetrics {
   const registry = new Registry();
@@ -107,45 +107,45 @@ export function openMetrics(limits: { maxQueue: number }): OpenMetrics {
     rates.get(policyId)!.add(now(), 1);
   };
 
-  const meter: Meter = {
-    step(report) {
+  const instrumentation: Instrumentation = {
+    recordStep(report) {
       const labels = hear(report.policyId);
       running.set(labels, report.running);
       waiting.set(labels, report.waiting);
-      kvUsage.set(labels, report.kvBytes / report.kvBudget);
-      prefixQueries.inc(labels, report.prefilled + report.reused);
-      prefixHits.inc(labels, report.reused);
-      promptTokens.inc(labels, report.prefilled + report.reused);
-      iteration.observe(labels, report.rows + report.prefilled);
+      kvUsage.set(labels, report.kvBytes / report.kvBudgetBytes);
+      prefixQueries.inc(labels, report.prefilledTokens + report.cachedTokens);
+      prefixHits.inc(labels, report.cachedTokens);
+      promptTokens.inc(labels, report.prefilledTokens + report.cachedTokens);
+      iteration.observe(labels, report.decodedSequences + report.prefilledTokens);
     },
-    started: (id, waited) => queued.observe(hear(id), waited),
-    firstToken(id, seconds) {
+    recordQueueTime: (id, waited) => queued.observe(hear(id), waited),
+    recordFirstToken(id, seconds) {
       const labels = hear(id);
       firstToken.observe(labels, seconds);
       countToken(id, labels);
     },
-    nextToken(id, seconds) {
+    recordNextToken(id, seconds) {
       const labels = hear(id);
       tokenGap.observe(labels, seconds);
       countToken(id, labels);
     },
-    finished(id, { reason, seconds }) {
+    recordFinish(id, { reason, seconds }) {
       const labels = hear(id);
       whole.observe(labels, seconds);
       ended.inc({ ...labels, finished_reason: REASONS[reason] });
     },
-    swapped(id, seconds) {
+    recordSwap(id, seconds) {
       swaps.inc();
       swapTime.observe(seconds);
       activeId = id;
       active.reset();
       active.set({ policy: id }, 1);
     },
-    refused: () => refusals.inc(),
+    recordRejectedPolicy: () => refusals.inc(),
   };
 
   return {
-    instrumentation: meter,
+    instrumentation,
     observeResponse: ({ method, route, status, seconds }) => answers.observe({ method, route, status }, seconds),
     async render() {
       for (const [model_name, rate] of rates) tokenRate.set({ model_name }, rate.perSecond(now()));

@@ -68,7 +68,7 @@ export function addChat(app: OpenAPIHono, ports: Ports): void {
       response: chatCompletion,
     },
     async ({ context, body }) => {
-      const policy = await ports.inference.policy(body.model);
+      const policy = await ports.inference.getPolicy(body.model);
       const draft = prepareCompletion(policy, toRequest(body));
       const caller = getCaller(context);
       if (body.stream) return streamChat(ports, draft, body, caller);

@@ -156,7 +156,7 @@ async function generateSides(
   for (const [at, model] of models.entries()) {
     // Two policies under one seed would draw the same random numbers; each side has its own.
     const asked = request(body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
-    drafts.push(prepareCompletion(await ports.inference.policy(model), asked));
+    drafts.push(prepareCompletion(await ports.inference.getPolicy(model), asked));
   }
   const { runs, interruption } = await decode(startDecoding(ports, drafts, caller));
   if (interruption) throw interruption;

@@ -71,7 +71,7 @@ export function addCompletions(app: OpenAPIHono, ports: Ports): void {
       response: textCompletion,
     },
     async ({ context, body }) => {
-      const policy = await ports.inference.policy(body.model);
+      const policy = await ports.inference.getPolicy(body.model);
       const drafts = toRequests(body).map((request) => prepareCompletion(policy, request));
       const caller = getCaller(context);
       if (body.stream) return streamText(ports, drafts, body, caller);

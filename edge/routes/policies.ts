@@ -75,7 +75,7 @@ export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
     async ({ param }) => {
       const row = await findPolicy(db, param('id'));
       // Loaded and warmed here first: a package that cannot serve never becomes the active one.
-      await inference.policy(row.id);
+      await inference.getPolicy(row.id);
       await activatePolicy(db, row.id, 'promoted');
       await inference.activate(row.id);
       return show(row, row.id);
@@ -92,7 +92,7 @@ export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
       response: policy,
     },
     async () => {
-      const id = await rollbackPolicy(db, (previous) => inference.policy(previous));
+      const id = await rollbackPolicy(db, (previous) => inference.getPolicy(previous));
       await inference.activate(id);
       return show(await findPolicy(db, id), id);
     },

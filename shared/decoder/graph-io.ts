@@ -4,7 +4,7 @@ import type { Tensor, TensorConstructor } from 'onnxruntime-node';
 import type { Architecture } from '../model/architecture.ts';
 import type { KvCache, KvShape } from './kv-cache.ts';
 
-export class Inputs {
+export class GraphInputs {
   readonly feeds: Record<string, Tensor>;
   readonly rows: number;
   readonly steps: number;
@@ -14,7 +14,7 @@ export class Inputs {
   private readonly ids: BigInt64Array;
   private readonly positions: BigInt64Array;
   private readonly pastLengths: BigInt64Array;
-  private readonly lasts: BigInt64Array;
+  private readonly lastIndices: BigInt64Array;
 
   constructor(tensor: TensorConstructor, shape: KvShape, cache: KvCache, steps: number) {
     const rows = cache.lengths.length;
@@ -26,15 +26,15 @@ export class Inputs {
     this.ids = new BigInt64Array(rows * steps);
     this.positions = new BigInt64Array(rows * steps);
     this.pastLengths = new BigInt64Array(rows);
-    this.lasts = new BigInt64Array(rows);
+    this.lastIndices = new BigInt64Array(rows);
     this.feeds = {
       input_ids: new tensor('int64', this.ids, [rows, steps]),
       position_ids: new tensor('int64', this.positions, [rows, steps]),
       past_length: new tensor('int64', this.pastLengths, [rows]),
-      last_index: new tensor('int64', this.lasts, [rows, 1]),
+      last_index: new tensor('int64', this.lastIndices, [rows, 1]),
     };
     // A cache that holds nothing yet is passed as T = 0.
-    const allocated = this.isEmpty ? 0 : cache.allocated;
+    const allocated = this.isEmpty ? 0 : cache.allocatedLength;
     const size = rows * shape.kvHeads * allocated * shape.headDim;
     for (const [i, array] of cache.arrays.entries()) {
       const dims = [rows, shape.kvHeads, allocated, shape.headDim];
@@ -64,7 +64,7 @@ export class Inputs {
         this.positions[row * this.steps + step] = BigInt(length + step);
       }
       this.pastLengths[row] = BigInt(length);
-      this.lasts[row] = BigInt(own.length - 1);
+      this.lastIndices[row] = BigInt(own.length - 1);
     }
   }
 }
@@ -73,37 +73,37 @@ function isEmpty(cache: KvCache): boolean {
   return cache.lengths.every((length) => length === 0);
 }
 
-export class Outputs {
+export class DecodeOutputs {
   fetches: Record<string, Tensor> = {};
   /** [rows, V] */
   logits = new Float32Array(0);
   /** [rows] */
   logNormalizers = new Float32Array(0);
   /** new_kv [rows, layers · 2 · KV, 1, hd] */
-  fresh = new Float32Array(0);
+  newKv = new Float32Array(0);
   private readonly Tensor: TensorConstructor;
   private readonly vocabSize: number;
-  private readonly heads: number;
+  private readonly kvRows: number;
   private readonly headDim: number;
 
   constructor(tensor: TensorConstructor, { vocabSize, layers, kvHeads, headDim }: Architecture) {
     this.Tensor = tensor;
     this.vocabSize = vocabSize;
-    this.heads = layers * 2 * kvHeads;
+    this.kvRows = layers * 2 * kvHeads;
     this.headDim = headDim;
   }
 
   /** Makes them fit a step of so many rows. */
-  shape(rows: number): void {
+  resizeFor(rows: number): void {
     if (this.logNormalizers.length === rows) return;
-    const { Tensor, vocabSize, heads, headDim } = this;
+    const { Tensor, vocabSize, kvRows: heads, headDim } = this;
     this.logits = resize(this.logits, rows * vocabSize);
     this.logNormalizers = resize(this.logNormalizers, rows);
-    this.fresh = resize(this.fresh, rows * heads * headDim);
+    this.newKv = resize(this.newKv, rows * heads * headDim);
     this.fetches = {
       logits: new Tensor('float32', this.logits, [rows, vocabSize]),
       log_normalizer: new Tensor('float32', this.logNormalizers, [rows]),
-      new_kv: new Tensor('float32', this.fresh, [rows, heads, 1, headDim]),
+      new_kv: new Tensor('float32', this.newKv, [rows, heads, 1, headDim]),
     };
   }
 }

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type KvBlock, KvCache, positionBytes, takeBlock } from './kv-cache.ts';
+import { extractKvBlock, type KvBlock, KvCache, kvBytesPerPosition } from './kv-cache.ts';
 
 const SHAPE = { layers: 2, kvHeads: 2, headDim: 4 };
 const WIDTH = 2 * 2 * 2 * 4;
-const BYTES = positionBytes(SHAPE);
+const BYTES = kvBytesPerPosition(SHAPE);
 
 /** What a position of a sequence holds: a number for each head and place in it. */
 const numberAt = (sequence: number, position: number, place: number) => 1000 * sequence + 10 * position + place / 100;
@@ -22,7 +22,7 @@ function makeFresh(sequence: number, from: number, steps: number): Float32Array 
 }
 
 function makeBlock(sequence: number, from: number, length: number): KvBlock {
-  return takeBlock(SHAPE, makeFresh(sequence, from, length), 0, length, length);
+  return extractKvBlock(SHAPE, makeFresh(sequence, from, length), 0, length, length);
 }
 
 /** Every filled position of the row holds what its sequence has there. */
@@ -32,7 +32,7 @@ function assertHolds(cache: KvCache, row: number, sequence: number, length: numb
     for (let head = 0; head < SHAPE.kvHeads; head++) {
       for (let position = 0; position < length; position++) {
         for (let at = 0; at < SHAPE.headDim; at++) {
-          const found = array[((row * SHAPE.kvHeads + head) * cache.allocated + position) * SHAPE.headDim + at];
+          const found = array[((row * SHAPE.kvHeads + head) * cache.allocatedLength + position) * SHAPE.headDim + at];
           const place = (i * SHAPE.kvHeads + head) * SHAPE.headDim + at;
           assert.equal(found, Math.fround(numberAt(sequence, position, place)), `${sequence} at ${position}`);
         }
@@ -42,7 +42,7 @@ function assertHolds(cache: KvCache, row: number, sequence: number, length: numb
 }
 
 function fill(cache: KvCache, sequence: number, length: number): void {
-  cache.write(cache.addRow(length), makeBlock(sequence, 0, length));
+  cache.appendBlock(cache.addRow(length), makeBlock(sequence, 0, length));
 }
 
 /** A step in which each row of these sequences gets its next position. */
@@ -50,7 +50,7 @@ function step(cache: KvCache, sequences: number[]): void {
   const fresh = new Float32Array(sequences.length * WIDTH);
   for (const [row, sequence] of sequences.entries())
     fresh.set(makeFresh(sequence, cache.lengths[row]!, 1), row * WIDTH);
-  cache.append(fresh);
+  cache.appendStep(fresh);
 }
 
 test('rows hold what was written and appended while the cache grows in rows and in length', () => {
@@ -58,18 +58,18 @@ test('rows hold what was written and appended while the cache grows in rows and 
   fill(cache, 1, 60);
   for (let i = 0; i < 10; i++) step(cache, [1]);
   fill(cache, 2, 5);
-  cache.write(1, makeBlock(2, 5, 70));
+  cache.appendBlock(1, makeBlock(2, 5, 70));
   fill(cache, 3, 1);
   for (let i = 0; i < 70; i++) step(cache, [1, 2, 3]);
   for (const [row, length] of [140, 145, 71].entries()) assertHolds(cache, row, row + 1, length);
-  assert.equal(cache.allocated, 192);
+  assert.equal(cache.allocatedLength, 192);
 });
 
 test('a block of one row among padded ones is that row alone', () => {
   const steps = 5;
   const fresh = new Float32Array(3 * steps * WIDTH);
   for (const row of [0, 1, 2]) fresh.set(makeFresh(row, 0, steps), row * steps * WIDTH);
-  assert.deepEqual(takeBlock(SHAPE, fresh, 1, steps, 3), makeBlock(1, 0, 3));
+  assert.deepEqual(extractKvBlock(SHAPE, fresh, 1, steps, 3), makeBlock(1, 0, 3));
 });
 
 test('the last row takes the place of one that leaves', () => {
@@ -85,9 +85,9 @@ test('the last row takes the place of one that leaves', () => {
 test('the last position of a row that fills its step stays empty', () => {
   const cache = new KvCache(SHAPE);
   fill(cache, 1, 63);
-  assert.equal(cache.allocated, 64);
+  assert.equal(cache.allocatedLength, 64);
   step(cache, [1]);
-  assert.equal(cache.allocated, 128);
+  assert.equal(cache.allocatedLength, 128);
 });
 
 test('memory comes back as rows leave, and all of it with the last', () => {
@@ -131,7 +131,7 @@ test('a row that held NaN leaves nothing of it behind', () => {
   const cache = new KvCache(SHAPE);
   fill(cache, 1, 3);
   fill(cache, 2, 5);
-  for (const array of cache.arrays) array.fill(Number.NaN, SHAPE.kvHeads * cache.allocated * SHAPE.headDim);
+  for (const array of cache.arrays) array.fill(Number.NaN, SHAPE.kvHeads * cache.allocatedLength * SHAPE.headDim);
   cache.removeRow(1, { wipe: true });
   fill(cache, 3, 1);
   assert.ok(cache.arrays.every((array) => array.every(Number.isFinite)));

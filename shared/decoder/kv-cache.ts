@@ -4,28 +4,28 @@
 // once and one by one: the garbage collector does not see their size, and two caches would not fit where one does.
 import type { Architecture } from '../model/architecture.ts';
 
-const STEP = 64;
+const LENGTH_STEP = 64;
 
 /** T that a row of this length needs: the graph's reductions are exact over padding if the last position is padding. */
-export function allocatedFor(length: number): number {
-  return Math.ceil((length + 1) / STEP) * STEP;
+export function allocatedLengthFor(length: number): number {
+  return Math.ceil((length + 1) / LENGTH_STEP) * LENGTH_STEP;
 }
 
 /** The longest row that so many allocated positions hold. */
-export function lengthWithin(allocated: number): number {
-  return Math.floor(allocated / STEP) * STEP - 1;
+export function maxLengthWithin(allocated: number): number {
+  return Math.floor(allocated / LENGTH_STEP) * LENGTH_STEP - 1;
 }
 
 export class KvCache {
   /** How many positions of each row are filled; its length is the number of rows. */
   readonly lengths: number[] = [];
   /** T: positions allocated per row. */
-  allocated = 0;
+  allocatedLength = 0;
   /** Per layer the keys, then the values. */
   readonly arrays: Float32Array[];
   /** Counts how often the arrays were replaced: what points into them is good for one version. */
   version = 0;
-  private capacity = 0;
+  private rowCapacity = 0;
   private readonly shape: KvShape;
   private readonly maxBytes: number;
 
@@ -37,38 +37,39 @@ export class KvCache {
   }
 
   get bytes(): number {
-    return this.bytesOf(this.capacity, this.allocated);
+    return this.bytesOf(this.rowCapacity, this.allocatedLength);
   }
 
   /** Adds an empty row with room for `length` positions and returns its place. */
   addRow(length = 0): number {
     this.lengths.push(0);
-    if (length > 0 || this.allocated > 0) this.grow(length);
+    if (length > 0 || this.allocatedLength > 0) this.grow(length);
     return this.lengths.length - 1;
   }
 
   /** Removes a row; the last row moves into its place. A row that held NaN must be wiped: 0 · NaN is NaN to the next. */
   removeRow(row: number, { wipe = false } = {}): void {
     const last = this.lengths.length - 1;
-    const stride = this.shape.kvHeads * this.allocated * this.shape.headDim;
+    const stride = this.shape.kvHeads * this.allocatedLength * this.shape.headDim;
     if (wipe) for (const array of this.arrays) array.fill(0, row * stride, (row + 1) * stride);
     if (row !== last) {
       this.lengths[row] = this.lengths[last]!;
-      for (const array of this.arrays) this.copyRow(array, this.allocated, last, array, this.allocated, row);
+      for (const array of this.arrays)
+        this.copyRow(array, this.allocatedLength, last, array, this.allocatedLength, row);
     }
     this.lengths.pop();
     this.shrink();
   }
 
   /** Appends a block to a row. */
-  write(row: number, { length, data }: KvBlock): void {
+  appendBlock(row: number, { length, data }: KvBlock): void {
     const { kvHeads, headDim } = this.shape;
     const at = this.lengths[row]!;
     this.grow(at + length);
     let source = 0;
     for (const array of this.arrays) {
       for (let head = 0; head < kvHeads; head++) {
-        const target = ((row * kvHeads + head) * this.allocated + at) * headDim;
+        const target = ((row * kvHeads + head) * this.allocatedLength + at) * headDim;
         array.set(data.subarray(source, source + length * headDim), target);
         source += length * headDim;
       }
@@ -77,7 +78,7 @@ export class KvCache {
   }
 
   /** Appends one position to every row, from the graph's new_kv [rows, layers · 2 · KV, 1, hd]. */
-  append(fresh: Float32Array): void {
+  appendStep(fresh: Float32Array): void {
     this.grow(Math.max(...this.lengths) + 1);
     const { kvHeads, headDim } = this.shape;
     let source = 0;
@@ -85,7 +86,7 @@ export class KvCache {
       const position = this.lengths[row]!++;
       for (const array of this.arrays) {
         for (let head = 0; head < kvHeads; head++) {
-          const target = ((row * kvHeads + head) * this.allocated + position) * headDim;
+          const target = ((row * kvHeads + head) * this.allocatedLength + position) * headDim;
           for (let i = 0; i < headDim; i++) array[target + i] = fresh[source + i]!;
           source += headDim;
         }
@@ -100,14 +101,14 @@ export class KvCache {
   }
 
   private bytesOf(rows: number, allocated: number): number {
-    return rows * allocated * positionBytes(this.shape);
+    return rows * allocated * kvBytesPerPosition(this.shape);
   }
 
   private grow(length: number): void {
     const rows = this.lengths.length;
-    const allocated = Math.max(this.allocated, allocatedFor(length));
-    const isRoomy = rows <= this.capacity && this.bytesOf(this.capacity, allocated) <= this.maxBytes;
-    this.resize(isRoomy ? this.capacity : this.spaceFor(rows, allocated), allocated);
+    const allocated = Math.max(this.allocatedLength, allocatedLengthFor(length));
+    const isRoomy = rows <= this.rowCapacity && this.bytesOf(this.rowCapacity, allocated) <= this.maxBytes;
+    this.resize(isRoomy ? this.rowCapacity : this.rowCapacityFor(rows, allocated), allocated);
   }
 
   /** Late, so that a row that comes and goes around a border does not copy everything each time. */
@@ -117,29 +118,29 @@ export class KvCache {
       this.resize(0, 0);
       return;
     }
-    const needed = allocatedFor(Math.max(...this.lengths));
-    const allocated = 2 * needed <= this.allocated ? needed : this.allocated;
-    this.resize(4 * rows <= this.capacity ? this.spaceFor(rows, allocated) : this.capacity, allocated);
+    const needed = allocatedLengthFor(Math.max(...this.lengths));
+    const allocated = 2 * needed <= this.allocatedLength ? needed : this.allocatedLength;
+    this.resize(4 * rows <= this.rowCapacity ? this.rowCapacityFor(rows, allocated) : this.rowCapacity, allocated);
   }
 
-  private spaceFor(rows: number, allocated: number): number {
+  private rowCapacityFor(rows: number, allocated: number): number {
     const spare = 2 ** Math.ceil(Math.log2(rows));
     return this.bytesOf(spare, allocated) <= this.maxBytes ? spare : rows;
   }
 
   private resize(capacity: number, allocated: number): void {
-    if (capacity === this.capacity && allocated === this.allocated) return;
+    if (capacity === this.rowCapacity && allocated === this.allocatedLength) return;
     const { kvHeads, headDim } = this.shape;
     for (const [i, old] of this.arrays.entries()) {
       const array = new Float32Array(capacity * kvHeads * allocated * headDim);
       for (let row = 0; row < this.lengths.length; row++) {
-        if (row < this.capacity) this.copyRow(old, this.allocated, row, array, allocated, row);
+        if (row < this.rowCapacity) this.copyRow(old, this.allocatedLength, row, array, allocated, row);
       }
       this.arrays[i] = array;
       (old.buffer as ArrayBuffer).transfer(0);
     }
-    this.capacity = capacity;
-    this.allocated = allocated;
+    this.rowCapacity = capacity;
+    this.allocatedLength = allocated;
     this.version++;
   }
 
@@ -167,12 +168,18 @@ export type KvShape = Pick<Architecture, 'layers' | 'kvHeads' | 'headDim'>;
 export type KvBlock = { length: number; data: Float32Array };
 
 /** Bytes that one position of one sequence takes. */
-export function positionBytes({ layers, kvHeads, headDim }: KvShape): number {
+export function kvBytesPerPosition({ layers, kvHeads, headDim }: KvShape): number {
   return layers * 2 * kvHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
 }
 
 /** new_kv [rows, layers · 2 · KV, steps, hd] → the first `length` positions of one row. */
-export function takeBlock(shape: KvShape, fresh: Float32Array, row: number, steps: number, length: number): KvBlock {
+export function extractKvBlock(
+  shape: KvShape,
+  fresh: Float32Array,
+  row: number,
+  steps: number,
+  length: number,
+): KvBlock {
   const { headDim } = shape;
   const heads = shape.layers * 2 * shape.kvHeads;
   const own = fresh.subarray(row * heads * steps * headDim, (row + 1) * heads * steps * headDim);

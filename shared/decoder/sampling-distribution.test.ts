@@ -4,12 +4,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from './random.ts';
-import { PLAIN, type Shaping, sampleToken } from './sampling.ts';
+import { type DistributionParams, NEUTRAL_SAMPLING, sampleToken } from './sampling.ts';
 
 type Counts = ReadonlyMap<number, number>;
 
 /** The probability of each token: bias, penalties, temperature, top_k, top_p, min_p, one after the other. */
-function expect(logits: Float32Array, shaping: Shaping, counts: Counts): Float64Array {
+function expect(logits: Float32Array, shaping: DistributionParams, counts: Counts): Float64Array {
   const shaped = Float64Array.from(logits, (logit, token) => {
     const count = counts.get(token) ?? 0;
     const penalty = count > 0 ? count * shaping.frequencyPenalty + shaping.presencePenalty : 0;
@@ -42,7 +42,13 @@ function logSumExp(logits: Float32Array): number {
   return Math.fround(peak + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - peak), 0)));
 }
 
-function drawMany(logits: Float32Array, shaping: Shaping, draws: number, counts: Counts, seed = 17): Float64Array {
+function drawMany(
+  logits: Float32Array,
+  shaping: DistributionParams,
+  draws: number,
+  counts: Counts,
+  seed = 17,
+): Float64Array {
   const random = seedRandom(seed, 0);
   const logNormalizer = logSumExp(logits);
   const row = new Float32Array(logits.length);
@@ -86,9 +92,14 @@ function assertDrawn(seen: Float64Array, probabilities: Float64Array): void {
   assert.ok(chiSquare < bound, `chi-square ${chiSquare.toFixed(1)} of ${cells} cells, at most ${bound.toFixed(1)}`);
 }
 
-function assertSays(logits: ArrayLike<number>, given: Partial<Shaping>, draws: number, counts: Counts = new Map()) {
+function assertSays(
+  logits: ArrayLike<number>,
+  given: Partial<DistributionParams>,
+  draws: number,
+  counts: Counts = new Map(),
+) {
   const row = Float32Array.from(logits);
-  const shaping = { ...PLAIN, ...given };
+  const shaping = { ...NEUTRAL_SAMPLING, ...given };
   assertDrawn(drawMany(row, shaping, draws, counts), expect(row, shaping, counts));
 }
 
@@ -126,7 +137,7 @@ const PEAKED = makePeaked(5);
 const LIKELY = [...PEAKED.keys()].sort((a, b) => PEAKED[b]! - PEAKED[a]!);
 const REPEATED = new Map(LIKELY.slice(0, 40).map((token, rank) => [token, 1 + (rank % 3)]));
 
-const LARGE: Record<string, [Partial<Shaping>, Counts?]> = {
+const LARGE: Record<string, [Partial<DistributionParams>, Counts?]> = {
   'temperature 1': [{}],
   'temperature 0.7': [{ temperature: 0.7 }],
   'temperature 1.4': [{ temperature: 1.4 }],
@@ -147,7 +158,7 @@ for (const [name, [shaping, counts]] of Object.entries(LARGE)) {
 test('where logits are equal, the first of them are kept', () => {
   const even = Array.from({ length: 400 }, () => 1.25);
   for (const shaping of [{ topK: 7 }, { topP: 0.25 }, { topK: 8, topP: 0.5 }, { topP: 0.25, temperature: 0.5 }]) {
-    const seen = drawMany(Float32Array.from(even), { ...PLAIN, ...shaping }, 10_000, new Map());
+    const seen = drawMany(Float32Array.from(even), { ...NEUTRAL_SAMPLING, ...shaping }, 10_000, new Map());
     const kept = { topK: even.length, topP: 1, ...shaping };
     assert.equal(seen.findLastIndex((times) => times > 0) + 1, kept.topK * kept.topP);
     assertSays(even, shaping, 10_000);
@@ -167,7 +178,7 @@ test('a token of logit -inf is never drawn, whatever is asked for', () => {
 
 test('of one token, or one that outweighs all, that one is drawn', () => {
   for (const shaping of [{}, { topK: 3 }, { topP: 0.5 }, { temperature: 0 }, { minP: 1 }, { logitBias: { 0: -100 } }])
-    assert.equal(drawMany(Float32Array.of(-2), { ...PLAIN, ...shaping }, 10, new Map())[0], 10);
+    assert.equal(drawMany(Float32Array.of(-2), { ...NEUTRAL_SAMPLING, ...shaping }, 10, new Map())[0], 10);
   for (const temperature of [0.02, 1, 2]) assertSays(SMALL, { temperature, logitBias: { 5: 100, 0: -100 } }, 20_000);
 });
 
@@ -177,8 +188,8 @@ test('top_k 1 and top_p 0 are greedy, also among equals', () => {
     // Few different values, so that most rows have several largest.
     const length = 1 + Math.floor(random() * 300);
     const logits = Float32Array.from({ length }, () => Math.floor(random() * 12) / 4);
-    const draw = (given: Partial<Shaping>) =>
-      sampleToken(Float32Array.from(logits), logSumExp(logits), { ...PLAIN, ...given }, new Map(), random);
+    const draw = (given: Partial<DistributionParams>) =>
+      sampleToken(Float32Array.from(logits), logSumExp(logits), { ...NEUTRAL_SAMPLING, ...given }, new Map(), random);
     const greedy = logits.indexOf(Math.max(...logits));
     for (const temperature of [0.3, 1, 1.7]) {
       assert.equal(draw({ temperature: 0 }), greedy);

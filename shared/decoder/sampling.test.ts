@@ -1,16 +1,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from './random.ts';
-import { PLAIN, rankTokens, type Shaping, sampleToken } from './sampling.ts';
+import { type DistributionParams, NEUTRAL_SAMPLING, sampleToken, selectTopLogprobs } from './sampling.ts';
 
 const LOGITS = [2, 1, 0.5, 0, -1, -3, 1.5, 0.2];
 
 /** How often each token is drawn. */
-function count(logits: number[], shaping: Partial<Shaping>, draws: number, counts = new Map<number, number>()) {
+function count(
+  logits: number[],
+  shaping: Partial<DistributionParams>,
+  draws: number,
+  counts = new Map<number, number>(),
+) {
   const random = seedRandom(11, 0);
   const seen = new Array<number>(logits.length).fill(0);
   for (let i = 0; i < draws; i++) {
-    seen[sampleToken(Float32Array.from(logits), logSumExp(logits), { ...PLAIN, ...shaping }, counts, random)]!++;
+    seen[
+      sampleToken(Float32Array.from(logits), logSumExp(logits), { ...NEUTRAL_SAMPLING, ...shaping }, counts, random)
+    ]!++;
   }
   return seen;
 }
@@ -109,7 +116,7 @@ test('penalties lower what was generated: frequency per time, presence once', ()
 
 test('the logits are as they were after a draw', () => {
   const logits = Float32Array.from(LOGITS);
-  const shaping = { ...PLAIN, logitBias: { 5: 4, 0: 0.1 }, frequencyPenalty: 0.3, presencePenalty: 0.3 };
+  const shaping = { ...NEUTRAL_SAMPLING, logitBias: { 5: 4, 0: 0.1 }, frequencyPenalty: 0.3, presencePenalty: 0.3 };
   sampleToken(logits, logSumExp(LOGITS), shaping, new Map([[0, 1]]), () => 0.5);
   assert.deepEqual(logits, Float32Array.from(LOGITS));
 });
@@ -121,7 +128,13 @@ test('weights are exp to ten digits, whatever the temperature', () => {
       const p = 1 / (1 + Math.exp(gap / temperature));
       const logits = [0, -gap];
       const draw = (uniform: number) =>
-        sampleToken(Float32Array.from(logits), logSumExp(logits), { ...PLAIN, temperature }, new Map(), () => uniform);
+        sampleToken(
+          Float32Array.from(logits),
+          logSumExp(logits),
+          { ...NEUTRAL_SAMPLING, temperature },
+          new Map(),
+          () => uniform,
+        );
       assert.equal(draw(1 - p - 1e-9), 0);
       assert.equal(draw(1 - p + 1e-9), 1);
     }
@@ -131,12 +144,12 @@ test('weights are exp to ten digits, whatever the temperature', () => {
 test('ranking gives the likeliest tokens with their log-probabilities', () => {
   const logits = Float32Array.from(LOGITS);
   const logNormalizer = logSumExp(LOGITS);
-  const ranked = rankTokens(logits, logNormalizer, 3);
+  const ranked = selectTopLogprobs(logits, logNormalizer, 3);
   assert.deepEqual(
     ranked.map(({ tokenId }) => tokenId),
     [0, 6, 1],
   );
   assert.ok(Math.abs(Math.exp(ranked[0]!.logprob) - softmax(LOGITS)[0]!) < 1e-9);
-  assert.deepEqual(rankTokens(logits, logNormalizer, 0), []);
-  assert.equal(rankTokens(logits, logNormalizer, 20).length, LOGITS.length);
+  assert.deepEqual(selectTopLogprobs(logits, logNormalizer, 0), []);
+  assert.equal(selectTopLogprobs(logits, logNormalizer, 20).length, LOGITS.length);
 });

@@ -3,24 +3,24 @@
 // cost more than a small model's step; what it leaves out is bounded, and counts once it could change the choice.
 
 import {
-  drawFromAll,
-  exponentiate,
-  findAt,
-  findNucleus,
-  keepWeight,
-  type Row,
-  STEPS,
+  EXP_STEPS,
+  fastExp,
+  findTokenAt,
+  type ScaledLogits,
+  sampleFromAll,
+  scaleLogits,
+  selectNucleus,
+  selectTopMass,
   sumWeights,
-  toRow,
-  weigh,
+  weightOf,
 } from './softmax.ts';
-import { findLargest, gather, gatherUntil, keepFirst } from './top-k.ts';
+import { argmax, quickselectTop, selectAtLeast, selectTopUntil } from './top-k.ts';
 
 /**
  * How a token is chosen, applied in this order: logitBias, penalties (over what was generated so far), temperature,
  * topK, topP, minP. Temperature 0 takes the likeliest; topK 0, topP 1 and minP 0 are off.
  */
-export type Sampling = {
+export type SamplingParams = {
   maxTokens: number;
   temperature: number;
   topP: number;
@@ -41,18 +41,18 @@ export type Sampling = {
 export type TokenLogprob = { tokenId: number; logprob: number };
 
 /** Below this a temperature is as good as zero, and dividing by it is not. */
-const COLD = 1e-5;
+const GREEDY_TEMPERATURE = 1e-5;
 
 /** Most rows have some hundred logits within this of the largest. */
-const STEP = 8;
+const TOP_LOGIT_GAP = 8;
 
-export type Shaping = Pick<
-  Sampling,
+export type DistributionParams = Pick<
+  SamplingParams,
   'temperature' | 'topP' | 'topK' | 'minP' | 'frequencyPenalty' | 'presencePenalty' | 'logitBias'
 >;
 
 /** As the policy has it: temperature 1, and everything else off. */
-export const PLAIN: Shaping = {
+export const NEUTRAL_SAMPLING: DistributionParams = {
   temperature: 1,
   topP: 1,
   topK: 0,
@@ -69,34 +69,38 @@ export const PLAIN: Shaping = {
 export function sampleToken(
   logits: Float32Array,
   logNormalizer: number,
-  shaping: Shaping,
+  shaping: DistributionParams,
   counts: ReadonlyMap<number, number>,
   uniform: () => number,
 ): number {
-  const before = shapeLogits(logits, shaping, counts);
+  const before = applyBiasAndPenalties(logits, shaping, counts);
   try {
-    return choose(logits, logNormalizer, before, shaping, uniform);
+    return sampleFromLogits(logits, logNormalizer, before, shaping, uniform);
   } finally {
     for (const [token, logit] of before) logits[token] = logit;
   }
 }
 
 /** The `count` likeliest tokens under softmax(logits), likeliest first. */
-export function rankTokens(logits: Float32Array, logNormalizer: number, count: number): TokenLogprob[] {
+export function selectTopLogprobs(logits: Float32Array, logNormalizer: number, count: number): TokenLogprob[] {
   if (count === 0) return [];
-  return gatherLikeliest(logits, logits[findLargest(logits)]!, count)
+  return selectTop(logits, logits[argmax(logits)]!, count)
     .sort((a, b) => logits[b]! - logits[a]! || a - b)
     .slice(0, count)
     .map((tokenId) => ({ tokenId, logprob: logits[tokenId]! - logNormalizer }));
 }
 
 /** At least the `count` likeliest, usually some more, in no order. */
-function gatherLikeliest(logits: Float32Array, peak: number, count: number): number[] {
-  return gatherUntil(logits, peak, STEP, (tokens) => tokens.length >= count);
+function selectTop(logits: Float32Array, peak: number, count: number): number[] {
+  return selectTopUntil(logits, peak, TOP_LOGIT_GAP, (tokens) => tokens.length >= count);
 }
 
 /** Applies biases and penalties; returns what was there before, by token. */
-function shapeLogits(logits: Float32Array, shaping: Shaping, counts: ReadonlyMap<number, number>): Map<number, number> {
+function applyBiasAndPenalties(
+  logits: Float32Array,
+  shaping: DistributionParams,
+  counts: ReadonlyMap<number, number>,
+): Map<number, number> {
   const before = new Map<number, number>();
   const add = (token: number, amount: number) => {
     if (token >= logits.length) return;
@@ -110,47 +114,50 @@ function shapeLogits(logits: Float32Array, shaping: Shaping, counts: ReadonlyMap
   return before;
 }
 
-function choose(
+function sampleFromLogits(
   logits: Float32Array,
   logNormalizer: number,
   before: ReadonlyMap<number, number>,
-  shaping: Shaping,
+  shaping: DistributionParams,
   uniform: () => number,
 ): number {
   const { temperature, topK, topP, minP } = shaping;
   const isFiltered = topP < 1 || minP > 0 || (topK > 0 && topK < logits.length);
-  if (before.size === 0 && !isFiltered && temperature === 1) return drawPlainly(logits, logNormalizer, uniform());
-  const best = findLargest(logits);
-  if (temperature < COLD) return best;
+  if (before.size === 0 && !isFiltered && temperature === 1) return sampleUnfiltered(logits, logNormalizer, uniform());
+  const best = argmax(logits);
+  if (temperature < GREEDY_TEMPERATURE) return best;
 
-  const row = toRow(logits, logits[best]!, temperature, logNormalizer, before);
-  if (!isFiltered) return drawFromAll(row, uniform());
+  const row = scaleLogits(logits, logits[best]!, temperature, logNormalizer, before);
+  if (!isFiltered) return sampleFromAll(row, uniform());
   const tokens = filterTokens(row, shaping);
-  return findAt(row, tokens, uniform() * sumWeights(row, tokens)) ?? tokens.findLast((token) => weigh(row, token) > 0)!;
+  return (
+    findTokenAt(row, tokens, uniform() * sumWeights(row, tokens)) ??
+    tokens.findLast((token) => weightOf(row, token) > 0)!
+  );
 }
 
 /** topK, then topP of what remains, then minP relative to the likeliest. */
-function filterTokens(row: Row, { topK, topP, minP }: Shaping): number[] {
+function filterTokens(row: ScaledLogits, { topK, topP, minP }: DistributionParams): number[] {
   const { logits } = row;
   let tokens: number[];
   if (topK > 0 && topK < logits.length) {
-    tokens = keepFirst(gatherLikeliest(logits, row.peak, topK), logits, topK, () => 1);
-    if (topP < 1) tokens = keepWeight(row, tokens, topP * sumWeights(row, tokens));
-  } else if (topP < 1) tokens = findNucleus(row, topP);
-  else tokens = gather(logits, row.peak + row.temperature * (Math.log(minP) - 1e-6));
-  return minP > 0 ? tokens.filter((token) => weigh(row, token) >= minP) : tokens;
+    tokens = quickselectTop(selectTop(logits, row.peak, topK), logits, topK, () => 1);
+    if (topP < 1) tokens = selectTopMass(row, tokens, topP * sumWeights(row, tokens));
+  } else if (topP < 1) tokens = selectNucleus(row, topP);
+  else tokens = selectAtLeast(logits, row.peak + row.temperature * (Math.log(minP) - 1e-6));
+  return minP > 0 ? tokens.filter((token) => weightOf(row, token) >= minP) : tokens;
 }
 
 /**
  * The usual case needs neither the largest logit nor the total, which the graph has computed, and so can stop at the
  * token it draws. Vocabularies begin with their commonest tokens: that is soon.
  */
-function drawPlainly(logits: Float32Array, logNormalizer: number, uniform: number): number {
+function sampleUnfiltered(logits: Float32Array, logNormalizer: number, uniform: number): number {
   let rest = uniform;
   for (let token = 0; token < logits.length; token++) {
-    rest -= exponentiate((logits[token]! - logNormalizer) * STEPS);
+    rest -= fastExp((logits[token]! - logNormalizer) * EXP_STEPS);
     if (rest < 0) return token;
   }
   // Rounding can leave a crumb of a millionth behind the last token.
-  return findLargest(logits);
+  return argmax(logits);
 }

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from './random.ts';
-import { drawFromAll, findNucleus, type Row, toRow } from './softmax.ts';
+import { type ScaledLogits, sampleFromAll, scaleLogits, selectNucleus } from './softmax.ts';
 
 const random = seedRandom(29, 0);
 const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 
 /** Rows from flat to peaked, some with logits changed after their sum was taken. */
-function* makeRows(count: number): Generator<Row> {
+function* makeRows(count: number): Generator<ScaledLogits> {
   for (let i = 0; i < count; i++) {
     const spread = 1 + 3 * random();
     const logits = Float32Array.from({ length: 1 + Math.floor(2000 * random()) }, () => spread * normal());
@@ -19,12 +19,12 @@ function* makeRows(count: number): Generator<Row> {
       logits[token]! += 8 * normal();
     }
     const temperature = [0.3, 0.7, 0.95, 1, 1, 1.5][i % 6]!;
-    yield toRow(logits, Math.max(...logits), temperature, logNormalizer, before);
+    yield scaleLogits(logits, Math.max(...logits), temperature, logNormalizer, before);
   }
 }
 
 /** The weights in the obvious way. */
-const weighAll = ({ logits, peak, temperature }: Row) =>
+const weighAll = ({ logits, peak, temperature }: ScaledLogits) =>
   Float64Array.from(logits, (logit) => Math.exp((logit - peak) / temperature));
 const sum = (weights: Float64Array) => weights.reduce((a, b) => a + b);
 
@@ -38,7 +38,7 @@ test('the nucleus is what sorting and adding up gives', () => {
       mass += weights[token]!;
       return mass >= share * sum(weights);
     });
-    assert.deepEqual(findNucleus(row, share).sort(compare), sorted.slice(0, size + 1).sort(compare));
+    assert.deepEqual(selectNucleus(row, share).sort(compare), sorted.slice(0, size + 1).sort(compare));
   }
 });
 
@@ -55,7 +55,7 @@ test('a draw lands where the weights laid end to end say, those near the peak fi
         rest -= weights[token]!;
         return rest < 0;
       });
-      assert.equal(drawFromAll(row, uniform), drawn);
+      assert.equal(sampleFromAll(row, uniform), drawn);
     }
   }
 });

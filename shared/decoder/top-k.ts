@@ -2,7 +2,7 @@
 // else are not. The order is always: the larger logit first, and of equal ones the lower token.
 
 /** The token of the largest of logits [V]. */
-export function findLargest(logits: Float32Array): number {
+export function argmax(logits: Float32Array): number {
   let best = 0;
   let peak = logits[0]!;
   const look = (from: number, to: number) => {
@@ -23,7 +23,7 @@ export function findLargest(logits: Float32Array): number {
 }
 
 /** Every token whose logit is at least `floor`, in the order of the vocabulary. */
-export function gather(logits: Float32Array, floor: number): number[] {
+export function selectAtLeast(logits: Float32Array, floor: number): number[] {
   const tokens: number[] = [];
   const look = (from: number, to: number) => {
     for (let token = from; token < to; token++) if (logits[token]! >= floor) tokens.push(token);
@@ -39,14 +39,14 @@ export function gather(logits: Float32Array, floor: number): number[] {
 }
 
 /** Gathers with the floor `step` below the peak, then lower ones, until there is `enough`; all tokens where there never is. */
-export function gatherUntil(
+export function selectTopUntil(
   logits: Float32Array,
   peak: number,
   step: number,
   isEnough: (tokens: number[]) => boolean,
 ): number[] {
   for (const depth of [step, 2 * step]) {
-    const tokens = gather(logits, peak - depth);
+    const tokens = selectAtLeast(logits, peak - depth);
     if (isEnough(tokens)) return tokens;
   }
   return Array.from(logits.keys());
@@ -56,7 +56,7 @@ export function gatherUntil(
  * The fewest tokens, the first in order, whose sizes together reach `goal`; all of them where they do not. They come in
  * no order, and so do `tokens` after it. Quickselect: only the part that holds the border is looked at again.
  */
-export function keepFirst(
+export function quickselectTop(
   tokens: number[],
   logits: Float32Array,
   goal: number,

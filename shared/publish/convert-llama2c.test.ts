@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { tinyPieces } from '../../testing/tiny-checkpoint.ts';
 import { type Checkpoint, readCheckpoint } from '../model/checkpoint.ts';
-import { TextStream } from '../tokenizer/detokenizer.ts';
+import { IncrementalDetokenizer } from '../tokenizer/detokenizer.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { parseLlama2c, writeDefaultCheckpoint } from './convert-llama2c.ts';
 
@@ -39,7 +39,7 @@ test('its tokenizer is Llama 2’s', () => {
 
 test('a story streams as the continuation of its beginning', () => {
   const promptIds = tokenizer.encode('Once upon a time');
-  const stream = new TextStream(tokenizer, promptIds);
+  const stream = new IncrementalDetokenizer(tokenizer, promptIds);
   assert.deepEqual(
     [29892, 727, 471, 1].map((id) => stream.push(id)),
     [',', ' there', ' was', ''],

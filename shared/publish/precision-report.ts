@@ -4,7 +4,7 @@
 import { Tensor } from 'onnxruntime-node';
 import { Decoder, type DecoderOutput } from '../decoder/decoder.ts';
 import { seedRandom } from '../decoder/random.ts';
-import { PLAIN, sampleToken } from '../decoder/sampling.ts';
+import { NEUTRAL_SAMPLING, sampleToken } from '../decoder/sampling.ts';
 import { openSession } from '../decoder/session.ts';
 import type { Architecture } from '../model/architecture.ts';
 
@@ -46,12 +46,12 @@ async function compare(architecture: Architecture, reference: Decoder, candidate
   const sums = { reference: 0, candidate: 0, agreed: 0, kl: 0 };
   for (let step = 0; step < steps; step++) {
     const fed = tokens.map((token) => [token]);
-    const expected = await reference.run(caches[0], fed);
-    const found = await candidate.run(caches[1], fed);
+    const expected = await reference.forward(caches[0], fed);
+    const found = await candidate.forward(caches[1], fed);
     tokens = randoms.map((random, row) => {
       const own = logitsOf(expected, row, vocabSize);
       const other = logitsOf(found, row, vocabSize);
-      const token = sampleToken(own.logits, own.normalizer, PLAIN, new Map(), random);
+      const token = sampleToken(own.logits, own.normalizer, NEUTRAL_SAMPLING, new Map(), random);
       sums.reference -= own.logits[token]! - own.normalizer;
       sums.candidate -= other.logits[token]! - other.normalizer;
       const { kl, isSame } = divergence(own, other);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AttuneError } from '../error.ts';
-import { chooseTemplate, compileTemplate, PLAIN_TEMPLATE } from './chat-template.ts';
+import { compileTemplate, PLAIN_TEMPLATE, selectTemplate } from './chat-template.ts';
 
 const tokens = { bos: '<s>', eos: '</s>' };
 const user = (content: string) => ({ role: 'user', content });
@@ -43,15 +43,15 @@ test('a template that does not parse is the checkpoint’s fault', () => {
 });
 
 test('of several named templates the default one is taken', () => {
-  assert.equal(chooseTemplate({}), null);
-  assert.equal(chooseTemplate({ chat_template: 'a' }), 'a');
+  assert.equal(selectTemplate({}), null);
+  assert.equal(selectTemplate({ chat_template: 'a' }), 'a');
   const named = (name: string) => ({
     chat_template: [
       { name: 'tool_use', template: 't' },
       { name, template: 'd' },
     ],
   });
-  assert.equal(chooseTemplate(named('default')), 'd');
-  assert.throws(() => chooseTemplate(named('rag')), /none of tool_use, rag is called default/);
-  assert.throws(() => chooseTemplate({ chat_template: 3 }), /neither a text nor a list/);
+  assert.equal(selectTemplate(named('default')), 'd');
+  assert.throws(() => selectTemplate(named('rag')), /none of tool_use, rag is called default/);
+  assert.throws(() => selectTemplate({ chat_template: 3 }), /neither a text nor a list/);
 });

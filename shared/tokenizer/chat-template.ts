@@ -19,13 +19,14 @@ export const PLAIN_TEMPLATE =
 const templateSchema = z.union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))]).nullish();
 
 /** The template's source from tokenizer_config.json: a string, or the one called `default` of several. */
-export function chooseTemplate(tokenizerConfig: Record<string, unknown>): string | null {
+export function selectTemplate(tokenizerConfig: Record<string, unknown>): string | null {
   const parsed = templateSchema.safeParse(tokenizerConfig.chat_template);
-  if (!parsed.success) throw broken('it is neither a text nor a list of named templates');
+  if (!parsed.success) throw invalidTemplate('it is neither a text nor a list of named templates');
   const found = parsed.data ?? null;
   if (typeof found !== 'object' || found === null) return found;
   const chosen = found.find(({ name }) => name === 'default');
-  if (chosen === undefined) throw broken(`none of ${found.map(({ name }) => name).join(', ')} is called default`);
+  if (chosen === undefined)
+    throw invalidTemplate(`none of ${found.map(({ name }) => name).join(', ')} is called default`);
   return chosen.template;
 }
 
@@ -35,7 +36,7 @@ export function compileTemplate(source: string, tokens: { bos: string | null; eo
   try {
     template = new Template(source);
   } catch (error) {
-    throw broken(messageOf(error));
+    throw invalidTemplate(messageOf(error));
   }
   return (messages, { addGenerationPrompt = false } = {}) => {
     try {
@@ -59,7 +60,7 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function broken(problem: string): AttuneError {
+function invalidTemplate(problem: string): AttuneError {
   return new AttuneError(`chat_template: ${problem}; mend or remove it in tokenizer_config.json`, {
     code: 'invalid_checkpoint',
   });

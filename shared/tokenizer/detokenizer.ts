@@ -1,13 +1,13 @@
 // Token ids in, text out, while a response is still growing. A token can end inside a UTF-8 character, and decoders
 // treat the first token of a text specially, so single tokens cannot be decoded alone: each new one is decoded together
 // with the few before it, and only what cannot change any more is given out.
-import { type Tokenizer, textAfter } from './tokenizer.ts';
+import { removeCommonPrefix, type Tokenizer } from './tokenizer.ts';
 
 /** Enough tokens for any character; the prompt's last ones tell the decoder that the response is no beginning. */
 const PROMPT_TOKENS = 8;
 const REPLACEMENT = '\uFFFD';
 
-export class TextStream {
+export class IncrementalDetokenizer {
   readonly #tokenizer: Tokenizer;
   /** The tokens still needed: `#given` that were given out as text, then those held back. */
   #window: number[];
@@ -39,7 +39,7 @@ export class TextStream {
   }
 
   #release(text: string): string {
-    const fresh = textAfter(this.#givenText, text);
+    const fresh = removeCommonPrefix(this.#givenText, text);
     // Tokens without any text yet (a first lone space that the decoder strips) stay, to be seen with their successors.
     if (fresh === '') return '';
     this.#window = this.#window.slice(this.#given);

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import { sha256 } from '../digest.ts';
 import { writeJson } from '../model/checkpoint.ts';
-import { TextStream } from './detokenizer.ts';
+import { IncrementalDetokenizer } from './detokenizer.ts';
 import { Tokenizer } from './tokenizer.ts';
 
 const TEXTS = [
@@ -65,7 +65,7 @@ test('a stream puts out exactly the continuation, and never half a character', (
     for (const text of TEXTS) {
       const promptIds = tokenizer.encode(prompt);
       const ids = tokenizer.encodePair(prompt, text, { eos: true }).responseIds;
-      const stream = new TextStream(tokenizer, promptIds);
+      const stream = new IncrementalDetokenizer(tokenizer, promptIds);
       const parts = ids.map((id) => stream.push(id));
       if (text !== TEXTS[4]) assert(!parts.join('').includes('\uFFFD'), JSON.stringify(parts));
       parts.push(stream.finish());
@@ -85,7 +85,7 @@ test('streams of arbitrary tokens, broken characters included, add up to the dec
     const draw = () => (random() < 0.4 ? 3 + Math.floor(random() * 256) : Math.floor(random() * 339));
     const promptIds = Array.from({ length: Math.floor(random() * 12) }, draw);
     const ids = Array.from({ length: 30 }, draw);
-    const stream = new TextStream(tokenizer, promptIds);
+    const stream = new IncrementalDetokenizer(tokenizer, promptIds);
     const text = ids.map((id) => stream.push(id)).join('') + stream.finish();
     assert.equal(text, tokenizer.decodeContinuation(promptIds, ids), `trial ${trial}: ${promptIds} | ${ids}`);
   }

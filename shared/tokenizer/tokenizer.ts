@@ -3,7 +3,7 @@
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
-import { type ChatMessage, chooseTemplate, compileTemplate, PLAIN_TEMPLATE, type RenderChat } from './chat-template.ts';
+import { type ChatMessage, compileTemplate, PLAIN_TEMPLATE, type RenderChat, selectTemplate } from './chat-template.ts';
 
 /** The files a tokenizer is made of, as texts; only tokenizer.json must exist. */
 export type TokenizerFiles = {
@@ -22,15 +22,15 @@ export const TOKENIZER_FILES: Record<keyof TokenizerFiles, string> = {
   chatTemplate: 'chat_template.jinja',
 };
 
-const named = z
+const tokenSchema = z
   .union([z.string(), z.object({ content: z.string() })])
   .nullish()
   .transform((token) => (typeof token === 'object' ? (token?.content ?? null) : (token ?? null)));
-const tokenizerConfigSchema = z.looseObject({ bos_token: named, eos_token: named });
-const id = z.int().nonnegative();
+const tokenizerConfigSchema = z.looseObject({ bos_token: tokenSchema, eos_token: tokenSchema });
+const idSchema = z.int().nonnegative();
 const idsSchema = z.looseObject({
-  bos_token_id: z.union([id, z.array(id)]).nullish(),
-  eos_token_id: z.union([id, z.array(id)]).nullish(),
+  bos_token_id: z.union([idSchema, z.array(idSchema)]).nullish(),
+  eos_token_id: z.union([idSchema, z.array(idSchema)]).nullish(),
 });
 
 export class Tokenizer {
@@ -61,14 +61,14 @@ export class Tokenizer {
     );
     const files = Object.fromEntries(texts) as Partial<TokenizerFiles>;
     if (files.tokenizer === undefined) {
-      throw invalid('tokenizer.json', 'it is missing; slow tokenizers (tokenizer.model) must be converted first');
+      throw invalidFile('tokenizer.json', 'it is missing; slow tokenizers (tokenizer.model) must be converted first');
     }
     return Tokenizer.from(files as TokenizerFiles);
   }
 
   /** For runtimes without a file system. */
   static async from(files: TokenizerFiles): Promise<Tokenizer> {
-    const template = files.chatTemplate ?? chooseTemplate(parse(files, 'tokenizerConfig'));
+    const template = files.chatTemplate ?? selectTemplate(parseFile(files, 'tokenizerConfig'));
     const bytes = new TextEncoder().encode(files.tokenizer + (template ?? ''));
     const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
     const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -77,11 +77,14 @@ export class Tokenizer {
 
   private constructor(files: TokenizerFiles, template: string | null, hash: string) {
     this.hash = hash;
-    const tokenizerConfig = check(tokenizerConfigSchema, files, 'tokenizerConfig');
+    const tokenizerConfig = validateFile(tokenizerConfigSchema, files, 'tokenizerConfig');
     try {
-      this.#inner = new HubTokenizer(parse(files, 'tokenizer'), tokenizerConfig);
+      this.#inner = new HubTokenizer(parseFile(files, 'tokenizer'), tokenizerConfig);
     } catch (error) {
-      throw invalid('tokenizer.json', `${error instanceof Error ? error.message : error}; export the tokenizer again`);
+      throw invalidFile(
+        'tokenizer.json',
+        `${error instanceof Error ? error.message : error}; export the tokenizer again`,
+      );
     }
     let largest = -1;
     for (const tokenId of this.#inner.get_vocab().values()) largest = Math.max(largest, tokenId);
@@ -90,8 +93,8 @@ export class Tokenizer {
     this.#special = new Set(added.filter(([, token]) => token.special).map(([tokenId]) => tokenId));
 
     const find = (token: string | null) => (token === null ? undefined : this.#inner.token_to_id(token));
-    const config = check(idsSchema, files, 'config');
-    const generation = check(idsSchema, files, 'generationConfig');
+    const config = validateFile(idsSchema, files, 'config');
+    const generation = validateFile(idsSchema, files, 'generationConfig');
     this.bos = find(tokenizerConfig.bos_token) ?? [config.bos_token_id ?? []].flat()[0] ?? null;
     // A chat model often ends a turn with another token than a document; tokenizer_config names the one for turns.
     const own = find(tokenizerConfig.eos_token) ?? [];
@@ -132,7 +135,7 @@ export class Tokenizer {
     const responseIds = whole.slice(border);
     if (eos) {
       if (this.eos[0] === undefined) {
-        throw invalid('generation_config.json', 'eos_token_id is missing; name the token that ends a response');
+        throw invalidFile('generation_config.json', 'eos_token_id is missing; name the token that ends a response');
       }
       responseIds.push(this.eos[0]);
     }
@@ -149,7 +152,7 @@ export class Tokenizer {
 
   /** The text that `ids` add to the prompt: a decoder may drop a leading space that a continuation must keep. */
   decodeContinuation(promptIds: number[], ids: number[]): string {
-    return textAfter(this.decode(promptIds), this.decode([...promptIds, ...ids]));
+    return removeCommonPrefix(this.decode(promptIds), this.decode([...promptIds, ...ids]));
   }
 
   isSpecial(tokenId: number): boolean {
@@ -168,14 +171,14 @@ export class Tokenizer {
 }
 
 /** What `text` has after its common beginning with `before`. */
-export function textAfter(before: string, text: string): string {
+export function removeCommonPrefix(before: string, text: string): string {
   if (text.startsWith(before)) return text.slice(before.length);
   let at = 0;
   while (at < before.length && before[at] === text[at]) at++;
   return text.slice(at);
 }
 
-function parse(files: TokenizerFiles, key: keyof TokenizerFiles): Record<string, unknown> {
+function parseFile(files: TokenizerFiles, key: keyof TokenizerFiles): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(files[key] ?? '{}');
@@ -183,16 +186,16 @@ function parse(files: TokenizerFiles, key: keyof TokenizerFiles): Record<string,
     value = null;
   }
   if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
-  throw invalid(TOKENIZER_FILES[key], 'it is not a JSON object; download or export the checkpoint again');
+  throw invalidFile(TOKENIZER_FILES[key], 'it is not a JSON object; download or export the checkpoint again');
 }
 
-function check<T>(schema: z.ZodType<T>, files: TokenizerFiles, key: keyof TokenizerFiles): T {
-  const parsed = schema.safeParse(parse(files, key));
+function validateFile<T>(schema: z.ZodType<T>, files: TokenizerFiles, key: keyof TokenizerFiles): T {
+  const parsed = schema.safeParse(parseFile(files, key));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
-  throw invalid(TOKENIZER_FILES[key], `${issue.path.join('.')}: ${issue.message}; export the checkpoint again`);
+  throw invalidFile(TOKENIZER_FILES[key], `${issue.path.join('.')}: ${issue.message}; export the checkpoint again`);
 }
 
-function invalid(where: string, problem: string): AttuneError {
+function invalidFile(where: string, problem: string): AttuneError {
   return new AttuneError(`${where}: ${problem}`, { code: 'invalid_checkpoint' });
 }

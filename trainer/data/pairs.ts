@@ -4,7 +4,7 @@
 import { and, desc, eq, inArray } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { generations, type Prompt, preferences, round_pairs } from '../../shared/database/schema.ts';
-import { PLAIN } from '../../shared/decoder/sampling.ts';
+import { NEUTRAL_SAMPLING } from '../../shared/decoder/sampling.ts';
 import { hashContent } from '../../shared/hash.ts';
 import { isNewPair, isStrictPreference, isUsedPair } from '../../shared/rounds/pairs.ts';
 import type { Settings } from '../../shared/settings.ts';
@@ -128,7 +128,7 @@ function toSampled(row: typeof generations.$inferSelect): Sampled {
 
 /** Whether the policy's own distribution was drawn from: the log-probabilities that are kept are of that one. */
 function isPlain(sampling: Record<string, unknown>): boolean {
-  return Object.entries(PLAIN).every(([name, neutral]) => {
+  return Object.entries(NEUTRAL_SAMPLING).every(([name, neutral]) => {
     const value = sampling[name];
     return value === undefined || value === null || JSON.stringify(value) === JSON.stringify(neutral);
   });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Tensor } from 'onnxruntime-node';
 import { Decoder } from '../../shared/decoder/decoder.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
-import { PLAIN, sampleToken } from '../../shared/decoder/sampling.ts';
+import { NEUTRAL_SAMPLING, sampleToken } from '../../shared/decoder/sampling.ts';
 import { openSession } from '../../shared/decoder/session.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
@@ -82,13 +82,13 @@ async function drawRows(decoder: Decoder, draws: readonly Draw[], randoms: (() =
   const rows = [...draws.keys()];
   let fed = draws.map(({ promptIds }) => promptIds);
   while (rows.length > 0) {
-    const { logits, logNormalizers } = await decoder.run(cache, fed);
+    const { logits, logNormalizers } = await decoder.forward(cache, fed);
     const isOver = rows.map((draw, row) => {
       const own = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
       const normalizer = logNormalizers[row]!;
       if (!Number.isFinite(normalizer))
         throw new Error('internal: samples: the policy gives logits that are no numbers');
-      const token = sampleToken(own, normalizer, PLAIN, new Map(), randoms[draw]!);
+      const token = sampleToken(own, normalizer, NEUTRAL_SAMPLING, new Map(), randoms[draw]!);
       const { responseIds } = sequences[draw]!;
       responseIds.push(token);
       return ends.has(token) || responseIds.length >= draws[draw]!.maxTokens;

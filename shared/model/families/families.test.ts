@@ -39,7 +39,7 @@ async function serve(folder: string, a: Architecture, begin: number): Promise<Fl
   cache.addRow();
   const found: Float32Array[] = [];
   for (let at = begin; at <= ids.length; at++) {
-    const { logits } = await decoder.run(cache, [at === begin ? ids.slice(0, begin) : [ids[at - 1]!]]);
+    const { logits } = await decoder.forward(cache, [at === begin ? ids.slice(0, begin) : [ids[at - 1]!]]);
     found.push(logits.slice());
   }
   await decoder.release();
@@ -138,7 +138,7 @@ for (const name of ['mistral', 'qwen2-untied', 'qwen3', 'gpt2', 'gpt_neox-parall
     cache.addRow();
     const ours: number[] = [];
     for (let next = ids; ours.length < theirs.length; next = [ours.at(-1)!]) {
-      const { logits } = await decoder.run(cache, [next]);
+      const { logits } = await decoder.forward(cache, [next]);
       ours.push(logits.indexOf(Math.max(...logits)));
     }
     await decoder.release();

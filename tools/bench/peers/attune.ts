@@ -1,6 +1,6 @@
 // Attune as a library: the engine that the API uses, without the API.
 import { openInference } from '../../../edge/engine/policy-pool.ts';
-import { PLAIN } from '../../../shared/decoder/sampling.ts';
+import { NEUTRAL_SAMPLING } from '../../../shared/decoder/sampling.ts';
 import { type Batch, servePeer } from './peer.ts';
 
 servePeer(async ({ source, threads, batch }) => {
@@ -16,7 +16,7 @@ servePeer(async ({ source, threads, batch }) => {
     const tokenIds: number[] = [];
     const sampling = {
       maxTokens,
-      ...PLAIN,
+      ...NEUTRAL_SAMPLING,
       temperature: 0,
       seed: 1,
       stop: [],
