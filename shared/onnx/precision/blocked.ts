@@ -1,36 +1,42 @@
-// int8 and int4: whole numbers with one scale for each 32 inputs (MatMulNBits), which keeps more of the weights than one
-// scale for a row does. int8 is for accuracy, int4 for memory.
+// int8 and int4: block-wise integer weights (MatMulNBits), one scale per block of inputs, which is more accurate than
+// one scale per row. int8 is for accuracy, int4 for memory.
 
 import { maxAbs } from '../../model/matrix.ts';
 import type { Tensor } from '../../model/safetensors.ts';
 import type { Precision } from './precision.ts';
 
-const BLOCK = 32;
-/** Multiply whole numbers; the activations of a row are quantized block by block. */
-const INTEGER_PRODUCTS = 4;
+/**
+ * Inputs per scale. With 4 bits and blocks of 32 or more, ONNX Runtime's AVX2 kernel for a single row sums in another
+ * order than its kernel for several, so a row's result would depend on the batch. Blocks of 16 have one kernel for both.
+ */
+const BLOCK_SIZE = { 4: 16, 8: 32 } as const;
+/** MatMulNBits accuracy_level 4: int8 products; the activations of each row are quantized block by block. */
+const INT8_ACTIVATIONS = 4;
 
 export function blocked(bits: 4 | 8): Precision {
+  const blockSize = BLOCK_SIZE[bits];
   const attributesOf = (out: number, into: number) => ({
     K: into,
     N: out,
     bits,
-    block_size: BLOCK,
-    accuracy_level: INTEGER_PRODUCTS,
+    block_size: blockSize,
+    accuracy_level: INT8_ACTIVATIONS,
   });
 
   const precision: Precision = {
-    refuse: (inputs) => (inputs % BLOCK === 0 ? null : `int${bits} needs ${inputs} to be a multiple of ${BLOCK}`),
+    refuse: (inputs) =>
+      inputs % blockSize === 0 ? null : `int${bits} needs ${inputs} to be a multiple of ${blockSize}`,
     async storeLinear(file, name, weight) {
       const [out, into] = weight.shape as [number, number];
-      const { packed, scales } = quantizeBlocks(weight, bits);
-      await file.store(name, 'uint8', [out, into / BLOCK, (BLOCK * bits) / 8], packed);
-      await file.store(`${name}.scale`, 'float32', [out, into / BLOCK], scales);
+      const { packed, scales } = quantizeBlocks(weight, bits, blockSize);
+      await file.store(name, 'uint8', [out, into / blockSize, (blockSize * bits) / 8], packed);
+      await file.store(`${name}.scale`, 'float32', [out, into / blockSize], scales);
     },
     linear(graph, x, names) {
       return names.map((name) => {
         const [out, blocks] = graph.shapeOf(`${name}.scale`) as [number, number];
         const inputs = [x, graph.weight(name), graph.weight(`${name}.scale`)];
-        return graph.addContrib('MatMulNBits', inputs, { attributes: attributesOf(out, blocks * BLOCK) });
+        return graph.addContrib('MatMulNBits', inputs, { attributes: attributesOf(out, blocks * blockSize) });
       });
     },
     async storeTable(file, name, table) {
@@ -43,14 +49,14 @@ export function blocked(bits: 4 | 8): Precision {
         'GatherBlockQuantized',
         [graph.weight(`${name}.rows`), ids, graph.weight(`${name}.scale`)],
         {
-          attributes: { bits, block_size: BLOCK, gather_axis: 0, quantize_axis: 1 },
+          attributes: { bits, block_size: blockSize, gather_axis: 0, quantize_axis: 1 },
         },
       );
     },
     head(graph, h, name, output) {
       const [out, blocks] = graph.shapeOf(`${name}.scale`) as [number, number];
       graph.addContrib('MatMulNBits', [h, graph.weight(name), graph.weight(`${name}.scale`)], {
-        attributes: attributesOf(out, blocks * BLOCK),
+        attributes: attributesOf(out, blocks * blockSize),
         outputs: [output],
       });
     },
@@ -58,17 +64,21 @@ export function blocked(bits: 4 | 8): Precision {
   return precision;
 }
 
-/** W [out, in] → unsigned numbers around 2^(bits − 1), two to a byte at four bits, and scales [out, in / 32]. */
-function quantizeBlocks({ shape, data }: Tensor, bits: 4 | 8): { packed: Uint8Array; scales: Float32Array } {
+/** W [out, in] → unsigned integers around 2^(bits − 1), two to a byte at four bits, and scales [out, in / blockSize]. */
+function quantizeBlocks(
+  { shape, data }: Tensor,
+  bits: 4 | 8,
+  blockSize: number,
+): { packed: Uint8Array; scales: Float32Array } {
   const [out, into] = shape as [number, number];
   const zero = 2 ** (bits - 1);
   const packed = new Uint8Array((data.length * bits) / 8);
-  const scales = new Float32Array((out * into) / BLOCK);
+  const scales = new Float32Array((out * into) / blockSize);
   for (let block = 0; block < scales.length; block++) {
-    const begin = block * BLOCK;
-    const scale = maxAbs(data, begin, begin + BLOCK) / (zero - 1);
+    const begin = block * blockSize;
+    const scale = maxAbs(data, begin, begin + blockSize) / (zero - 1);
     scales[block] = scale;
-    for (let i = begin; i < begin + BLOCK; i++) {
+    for (let i = begin; i < begin + blockSize; i++) {
       const value = scale === 0 ? zero : Math.round(data[i]! / scale) + zero;
       if (bits === 8) packed[i] = value;
       else packed[i >> 1]! |= i % 2 === 0 ? value : value << 4;

@@ -1,0 +1,26 @@
+// What must hold on a processor with AVX2 alone, held on newer ones too.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { promisify } from 'node:util';
+import { hideNewerThanAvx2 } from '../testing/avx2-only.ts';
+
+const TEST = path.join(import.meta.dirname, '..', 'edge', 'engine', 'batch-invariance.test.ts');
+
+const avx2 = await hideNewerThanAvx2();
+if (typeof avx2 !== 'string') after(avx2.remove);
+
+test('with AVX2 alone a generation does not depend on its batch, in any precision', {
+  skip: typeof avx2 === 'string' && avx2,
+}, async () => {
+  const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
+  const env = { ...environment, ...(avx2 as Exclude<typeof avx2, string>).environment };
+  const options = { env, maxBuffer: 2 ** 28 };
+  const { stdout } = await promisify(execFile)(process.execPath, ['--test-reporter=tap', TEST], options).catch(
+    ({ stdout }) => assert.fail(stdout.slice(0, 10_000)),
+  );
+  const passed = Number(/^# pass (\d+)$/m.exec(stdout)![1]);
+  assert.ok(passed >= 33, `${passed} tests passed`);
+});
