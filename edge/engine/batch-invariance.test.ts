@@ -32,7 +32,7 @@ const packages = [
     name: family,
     write: (path: string) => writeTinyPackage(path, { family, contextLength: 320, seed: 2, precision: 'row8' }),
   })),
-  ...PRECISIONS.map((precision) => ({
+  ...PRECISION_NAMES.map((precision) => ({
     name: `stories15M at ${precision}`,
     write: (path: string) => writeStoriesPackage(path, precision),
   })),
