@@ -11,7 +11,7 @@ import { addServe } from './cli/serve.ts';
 import { addStart } from './cli/start.ts';
 import { addTensorflow } from './cli/tensorflow.ts';
 import { addTrain } from './cli/train.ts';
-import { runProgram } from './shared/program.ts';
+import { runProgram } from './shared/process.ts';
 import { describeSettings } from './shared/settings.ts';
 
 const program = new Command('attune')

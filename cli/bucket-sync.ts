@@ -9,15 +9,16 @@ import type { R2Bucket } from '@cloudflare/workers-types';
 import { asc, eq } from 'drizzle-orm';
 import { LocalPolicies } from '../edge/cloudflare/local-policies.ts';
 import { CHANGES } from '../shared/database/channels.ts';
-import { type Connection, connect, isUnreachable } from '../shared/database/connect.ts';
+import { type Connection, connect } from '../shared/database/connect.ts';
 import { policies } from '../shared/database/schema.ts';
 import { manifestSchema } from '../shared/package/manifest.ts';
-import { runProgram } from '../shared/program.ts';
+import { isUnreachable } from '../shared/postgres-errors.ts';
+import { runProgram } from '../shared/process.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
-import { sendPackage } from '../shared/store/copy-package.ts';
-import { openPolicies, type PolicyShelf } from '../shared/store/local-store.ts';
+import { uploadPackage } from '../shared/store/copy-package.ts';
+import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 import { openR2Store } from '../shared/store/r2.ts';
-import { activePolicyId } from '../shared/store/registry.ts';
+import { getActivePolicyId } from '../shared/store/registry.ts';
 import type { PolicyStore } from '../shared/store/store.ts';
 import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
 import { type ChildProgram, startChildProgram } from './child-program.ts';
@@ -39,7 +40,7 @@ export function startBucketSync(state: string, databaseUrl: string, env: NodeJS.
 async function syncBucket(state: string): Promise<void> {
   const settings = readSettings(process.env);
   const connection = connect(settings.DATABASE_URL!, { name: 'attune dev-worker', max: 3 });
-  const shelf = await openPolicies(settings);
+  const shelf = await openLocalStore(settings);
   const store = openR2Store(await openBucket(state));
   const copy = createCopier(connection, shelf, store, openWorkerPolicies(store, settings));
   let copying = Promise.resolve();
@@ -58,7 +59,7 @@ async function syncBucket(state: string): Promise<void> {
 /** Each call copies what was not known at the last one. */
 function createCopier(
   { db }: Connection,
-  shelf: PolicyShelf,
+  shelf: LocalStore,
   store: PolicyStore,
   rules: Pick<LocalPolicies, 'findUnsupportedReason'>,
 ): () => Promise<void> {
@@ -67,12 +68,12 @@ function createCopier(
   const copy = async (id: string) => {
     const [row] = await db.select({ manifest: policies.manifest }).from(policies).where(eq(policies.id, id));
     if (rules.findUnsupportedReason(manifestSchema.parse(row?.manifest)) === null && !(await store.manifest(id)))
-      await sendPackage(store, await shelf.folderOf(id));
+      await uploadPackage(store, await shelf.folderOf(id));
     done.add(id);
   };
   return async () => {
     const [active, rows] = await Promise.all([
-      activePolicyId(db),
+      getActivePolicyId(db),
       db.select({ id: policies.id }).from(policies).orderBy(asc(policies.id)),
     ]);
     // The active one first: it is asked for.

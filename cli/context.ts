@@ -4,9 +4,9 @@ import path from 'node:path';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
-import { orStopped } from '../shared/program.ts';
+import { rejectOnSignal } from '../shared/process.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
-import { openPolicies, type PolicyShelf } from '../shared/store/local-store.ts';
+import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 
 export type CommandContext = { settings: Settings; databaseUrl: string; close(): Promise<void> };
 
@@ -32,13 +32,13 @@ export async function openContext(say: (line: string) => void = () => {}, env = 
 
 /** Runs one command's work with a connection and the policies, and puts everything away after. */
 export async function withContext<T>(
-  work: (connection: Connection, shelf: PolicyShelf, room: CommandContext) => Promise<T>,
+  work: (connection: Connection, shelf: LocalStore, room: CommandContext) => Promise<T>,
 ): Promise<T> {
   const room = await openContext();
   const connection = connect(room.databaseUrl, { name: 'attune command', max: 3 });
   try {
-    const shelf = await openPolicies(room.settings);
-    return await orStopped(work(connection, shelf, room));
+    const shelf = await openLocalStore(room.settings);
+    return await rejectOnSignal(work(connection, shelf, room));
   } finally {
     await connection.close();
     await room.close();

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { orStopped } from '../shared/program.ts';
+import { rejectOnSignal } from '../shared/process.ts';
 import { runDemo } from '../tools/demo/demo.ts';
 import { restartWithMallocEnv } from './malloc.ts';
 import { startAttune } from './start.ts';
@@ -51,7 +51,7 @@ async function withOwnAttune(work: (url: string) => Promise<void>): Promise<void
     };
     const everything = await startAttune(env, (line) => console.log(`attune: ${line}`), 'ignore');
     try {
-      await orStopped(work(everything.url));
+      await rejectOnSignal(work(everything.url));
     } finally {
       await everything.stop();
     }

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { AttuneError } from '../shared/error.ts';
-import { untilStopped } from '../shared/program.ts';
+import { waitForSignal } from '../shared/process.ts';
 import { describeSettings, type Settings } from '../shared/settings.ts';
 import { startBucketSync } from './bucket-sync.ts';
 import type { ChildProgram } from './child-program.ts';
@@ -34,7 +34,7 @@ const log = (line: string) => console.log(`attune: ${line}`);
 
 async function devWorker(): Promise<void> {
   restartWithMallocEnv();
-  const stopped = untilStopped();
+  const stopped = waitForSignal();
   const hurry = new AbortController();
   void stopped.then((signal) => hurry.abort(new AttuneError(`stopped (${signal})`)));
   const worker = await startWorker(process.env, hurry.signal);

@@ -75,7 +75,7 @@ async function describePolicies(): Promise<string> {
   const store = await openRemoteStore(settings);
   if (!store) return `in ${folder}, for this machine alone; POLICY_STORE shares them`;
   await store.manifest(`pol_${'0'.repeat(32)}`);
-  return `in ${store.place}, which answers; what is fetched of it is kept in ${folder}`;
+  return `in ${store.location}, which answers; what is fetched of it is kept in ${folder}`;
 }
 
 function describeRuntime(): string {

@@ -13,9 +13,9 @@ import { type FetchProgress, fetchCheckpoint } from '../shared/publish/hub.ts';
 import { changePrecision, importPolicy } from '../shared/publish/publish.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openRemoteStore } from '../shared/store/configured-store.ts';
-import { sendPackage } from '../shared/store/copy-package.ts';
-import { type PolicyShelf, policiesFolder } from '../shared/store/local-store.ts';
-import { activatePolicy, activePolicyId, findPolicy, rollbackPolicy } from '../shared/store/registry.ts';
+import { uploadPackage } from '../shared/store/copy-package.ts';
+import { type LocalStore, policiesFolder } from '../shared/store/local-store.ts';
+import { activatePolicy, getActivePolicyId, getPolicy, rollbackPolicy } from '../shared/store/registry.ts';
 import { withContext } from './context.ts';
 
 export function addPolicies(program: Command): void {
@@ -32,7 +32,7 @@ export function addPolicies(program: Command): void {
     .description('every policy, newest first; * marks the active one')
     .action(() =>
       withContext(async ({ db }) => {
-        const active = await activePolicyId(db);
+        const active = await getActivePolicyId(db);
         const rows = await db.select().from(policies).orderBy(desc(policies.id));
         for (const row of rows)
           console.log(
@@ -56,7 +56,7 @@ export function addPolicies(program: Command): void {
     .action((source: string, options: { name?: string; promote?: boolean; precision?: PrecisionName }) =>
       withContext(async ({ db }, shelf, { settings }) => {
         const hub = source.startsWith('hf:') ? source.slice(3) : null;
-        const folder = hub ? await shelf.draft() : path.resolve(source);
+        const folder = hub ? await shelf.createStaging() : path.resolve(source);
         let origin: { source: string; license?: string } | undefined;
         try {
           if (hub) {
@@ -74,7 +74,7 @@ export function addPolicies(program: Command): void {
           });
           if (options.promote) await activatePolicy(db, id, 'imported');
           console.log(`${id}${options.promote ? ' is active' : ''}`);
-          console.log(describeAccuracy((await findPolicy(db, id)).manifest as Manifest));
+          console.log(describeAccuracy((await getPolicy(db, id)).manifest as Manifest));
         } finally {
           if (hub) await shelf.discard(folder);
         }
@@ -86,7 +86,7 @@ export function addPolicies(program: Command): void {
     .argument('<id>')
     .description('a policy’s manifest')
     .action((id: string) =>
-      withContext(async ({ db }) => console.log(JSON.stringify((await findPolicy(db, id)).manifest, null, 2))),
+      withContext(async ({ db }) => console.log(JSON.stringify((await getPolicy(db, id)).manifest, null, 2))),
     );
 
   group
@@ -95,7 +95,7 @@ export function addPolicies(program: Command): void {
     .description('make a policy the active one; every edge swaps to it while it serves')
     .action((id: string) =>
       withContext(async ({ db }, shelf, { settings }) => {
-        await findPolicy(db, id);
+        await getPolicy(db, id);
         await assertAvailable(shelf, settings, id);
         await activatePolicy(db, id, 'promoted');
         console.log(`${id} is active`);
@@ -121,13 +121,13 @@ export function addPolicies(program: Command): void {
         const store = await openRemoteStore(settings);
         if (!store) throw new AttuneError('policies send: POLICY_STORE is not set; give s3://bucket/prefix');
         for (const id of ids) {
-          await findPolicy(db, id);
+          await getPolicy(db, id);
           if (!(await store.manifest(id)))
-            await sendPackage(store, path.join(policiesFolder(settings), id)).catch(async (error) => {
+            await uploadPackage(store, path.join(policiesFolder(settings), id)).catch(async (error) => {
               await store.discard(id).catch(() => {});
               throw error;
             });
-          console.log(`${id} is in ${store.place}`);
+          console.log(`${id} is in ${store.location}`);
         }
       }),
     );
@@ -141,7 +141,7 @@ export function addPolicies(program: Command): void {
     .addHelpText('after', '\nExamples:\n  $ npx attune policies export pol_… ./copy --precision int4\n')
     .action((id: string, folder: string, options: { precision?: PrecisionName }) =>
       withContext(async ({ db }, shelf) => {
-        await findPolicy(db, id);
+        await getPolicy(db, id);
         await cp(await shelf.folderOf(id), folder, { recursive: true, errorOnExist: true, force: false }).catch(
           (error: NodeJS.ErrnoException) => {
             throw new AttuneError(`policies export: ${error.message}`);
@@ -154,12 +154,12 @@ export function addPolicies(program: Command): void {
 }
 
 /** Throws where the package is missing or damaged, or is on this machine alone while others look in POLICY_STORE. */
-async function assertAvailable(shelf: PolicyShelf, settings: Settings, id: string): Promise<void> {
+async function assertAvailable(shelf: LocalStore, settings: Settings, id: string): Promise<void> {
   await shelf.folderOf(id);
   const store = await openRemoteStore(settings);
   if (!store || (await store.manifest(id))) return;
   throw new AttuneError(
-    `${id} is on this machine and not in ${store.place}, where the others look; \`attune policies send ${id}\` copies it`,
+    `${id} is on this machine and not in ${store.location}, where the others look; \`attune policies send ${id}\` copies it`,
   );
 }
 

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { serve } from '../edge/node.ts';
-import { untilStopped } from '../shared/program.ts';
+import { waitForSignal } from '../shared/process.ts';
 import { openContext } from './context.ts';
 import { restartWithMallocEnv } from './malloc.ts';
 
@@ -13,7 +13,7 @@ export function addServe(program: Command): void {
     .addHelpText('after', '\nExamples:\n  $ DATABASE_URL=postgres://… HOST=0.0.0.0 API_KEY=… npx attune serve\n')
     .action(async () => {
       restartWithMallocEnv();
-      const stopped = untilStopped();
+      const stopped = waitForSignal();
       const room = await openContext((line) => console.log(`attune: ${line}`));
       try {
         await serve(room.settings, room.databaseUrl, stopped);

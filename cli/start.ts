@@ -8,11 +8,11 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { startEdge } from '../edge/node.ts';
 import { connect } from '../shared/database/connect.ts';
-import { type Release, tryLock } from '../shared/database/lock.ts';
+import { type Release, tryAcquireLock } from '../shared/database/lock.ts';
 import { AttuneError } from '../shared/error.ts';
-import { untilStopped } from '../shared/program.ts';
+import { waitForSignal } from '../shared/process.ts';
 import { ensureDefaultPolicy } from '../shared/publish/default-policy.ts';
-import { openPolicies } from '../shared/store/local-store.ts';
+import { openLocalStore } from '../shared/store/local-store.ts';
 import { openContext } from './context.ts';
 import { restartWithMallocEnv } from './malloc.ts';
 
@@ -30,7 +30,7 @@ const say = (line: string) => console.log(`attune: ${line}`);
 
 async function start(): Promise<void> {
   restartWithMallocEnv();
-  const stopped = untilStopped();
+  const stopped = waitForSignal();
   const everything = await startAttune(process.env, say);
   printBanner(everything.url, everything.needsKey);
   say(`stopping (${await stopped})`);
@@ -58,7 +58,7 @@ export async function startAttune(
   };
   try {
     unclaim = await lockHome(databaseUrl, settings.ATTUNE_HOME);
-    const shelf = await openPolicies(settings);
+    const shelf = await openLocalStore(settings);
     const policy = await ensureDefaultPolicy(connection, shelf, settings.PRECISION, () =>
       say('policy: converting the default policy, stories15M (15 million parameters); a few seconds, once'),
     );
@@ -87,7 +87,7 @@ export async function startAttune(
 async function lockHome(databaseUrl: string, home: string): Promise<Release> {
   const folder = path.resolve(home);
   const claim = createHash('sha256').update(`${hostname()}:${folder}`).digest().readInt32BE();
-  const release = await tryLock(databaseUrl, claim);
+  const release = await tryAcquireLock(databaseUrl, claim);
   if (release) return release;
   throw new AttuneError(
     `Attune already runs on ${folder}; stop it first, or set ATTUNE_HOME and PORT for a second one`,

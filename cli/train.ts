@@ -6,8 +6,8 @@ import { type Command, Option } from 'commander';
 import { connect } from '../shared/database/connect.ts';
 import { AttuneError } from '../shared/error.ts';
 import { isObjectiveModule } from '../shared/hyperparameters.ts';
-import { untilStopped } from '../shared/program.ts';
-import { openPolicies } from '../shared/store/local-store.ts';
+import { waitForSignal } from '../shared/process.ts';
+import { openLocalStore } from '../shared/store/local-store.ts';
 import { startTrainer, trainDue, trainOnce, type Watch } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';
 import { Interruption, type RoundRow } from '../trainer/stages/log.ts';
@@ -77,7 +77,7 @@ const watch = createRoundLogger((line) => console.log(`trainer: ${line}`));
 async function preview({ settings, databaseUrl }: CommandContext): Promise<void> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
   try {
-    const shelf = await openPolicies(settings);
+    const shelf = await openLocalStore(settings);
     for (const { name, told } of await previewRound({ settings, shelf }, connection.db))
       console.log(`${name.padEnd(10)} ${told}`);
   } finally {
@@ -108,7 +108,7 @@ function describeRound({ id, status, policy_id, reason }: RoundRow): string {
 /** Stops between two steps: a thread that computes cannot be ended without ending the process. */
 async function withInterruption<T>(work: (watch: Watch) => Promise<T>): Promise<T> {
   let signal: string | null = null;
-  void untilStopped().then((first) => {
+  void waitForSignal().then((first) => {
     signal = first;
     console.log(`trainer: ${first}; stopping after this step`);
   });
@@ -128,7 +128,7 @@ async function runSchedule({ settings, databaseUrl }: CommandContext): Promise<v
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   const orphaned = new Promise((resolve) => process.once('disconnect', resolve));
   const trainer = await startTrainer(settings, databaseUrl, watch);
-  await Promise.race([untilStopped(), orphaned]);
+  await Promise.race([waitForSignal(), orphaned]);
   // A round in progress is left as it is: the next trainer goes on with it.
   await Promise.race([trainer.close(), new Promise((resolve) => setTimeout(resolve, 1000))]);
 }

@@ -9,11 +9,11 @@ import { answer_counts, preferences, rounds, webhook_events } from '../shared/da
 import { newId } from '../shared/id.ts';
 import { activatePolicy, registerPolicy } from '../shared/store/registry.ts';
 import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
-import { openBareDatabase } from '../testing/database.ts';
-import { Receiver, until } from '../testing/webhook-receiver.ts';
+import { openTestDatabase } from '../testing/database.ts';
+import { until, WebhookReceiver } from '../testing/webhook-receiver.ts';
 
-const { db, url: databaseUrl } = await openBareDatabase();
-const receiver = await new Receiver().open();
+const { db, url: databaseUrl } = await openTestDatabase();
+const receiver = await new WebhookReceiver().open();
 await registerPolicy(db, { id: 'pol_a', name: 'a', manifest: {} });
 
 Object.assign(process.env, WRANGLER_OFFLINE_ENV);
@@ -76,7 +76,7 @@ test('a webhook goes from the cron through the queue to its receiver, signed', {
 
 test('what its receiver refuses the queue tries again by itself, until it is taken', { timeout: 60_000 }, async () => {
   receiver.received.length = 0;
-  receiver.answer = (response) => response.writeHead(receiver.received.length === 1 ? 500 : 204).end();
+  receiver.respond = (response) => response.writeHead(receiver.received.length === 1 ? 500 : 204).end();
   await activatePolicy(db, 'pol_a', 'refused once');
   await tick();
   await until(() => receiver.received.length === 2, 30_000);
@@ -84,5 +84,5 @@ test('what its receiver refuses the queue tries again by itself, until it is tak
   assert.equal(first!.id, second!.id);
   assert.ok(second!.timestamp - first!.timestamp >= 5);
   await until(async () => (await db.$count(webhook_events, sql`delivered_at is null`)) === 0);
-  assert.deepEqual(receiver.refused, []);
+  assert.deepEqual(receiver.rejected, []);
 });

@@ -13,7 +13,7 @@ import { type Connection, connect } from '../shared/database/connect.ts';
 import { activations } from '../shared/database/schema.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import type { Settings } from '../shared/settings.ts';
-import { openPolicies } from '../shared/store/local-store.ts';
+import { openLocalStore } from '../shared/store/local-store.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
 import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { until } from './fleet.ts';
@@ -103,8 +103,8 @@ async function activatedAt(): Promise<number> {
 
 async function makeTiny(options: TinyOptions, isActive: boolean): Promise<string> {
   return inHome(async ({ db }, settings) => {
-    const shelf = await openPolicies(settings);
-    const draft = await shelf.draft();
+    const shelf = await openLocalStore(settings);
+    const draft = await shelf.createStaging();
     await writeTinyCheckpoint(draft, options);
     const id = await importPolicy(db, shelf, draft, `tiny ${options.seed}`, { precision: 'fp32' });
     await shelf.discard(draft);

@@ -11,7 +11,7 @@ import { preferences, round_events, rounds } from '../shared/database/schema.ts'
 import { importPolicy } from '../shared/publish/publish.ts';
 import { requestRound } from '../shared/rounds/schedule.ts';
 import { policiesFolder } from '../shared/store/local-store.ts';
-import { activatePolicy, activePolicyId } from '../shared/store/registry.ts';
+import { activatePolicy, getActivePolicyId } from '../shared/store/registry.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { type Json, setStage } from './stage.ts';
 
@@ -139,13 +139,13 @@ test('every preference that was acknowledged is there after Postgres was killed,
 });
 
 test('a full disk while publishing leaves nothing behind and says so', async () => {
-  const source = await stage.shelf.draft();
+  const source = await stage.shelf.createStaging();
   await writeTinyCheckpoint(source, { seed: 9 });
   const full = {
     ...stage.shelf,
     // /dev/full answers every write as a full disk does.
     async draft() {
-      const draft = await stage.shelf.draft();
+      const draft = await stage.shelf.createStaging();
       await symlink('/dev/full', path.join(draft, 'model.safetensors.partial'));
       return draft;
     },
@@ -163,7 +163,7 @@ test('a damaged package is refused, and the policy that was serving goes on', as
   const promoted = await stage.request(`/v1/policies/${damaged}/promote`, { method: 'POST' });
   assert.ok(promoted.status >= 400);
   assert.match(promoted.body.error.message, /model\.onnx_data/);
-  assert.equal(await activePolicyId(db), serving);
+  assert.equal(await getActivePolicyId(db), serving);
   // Even where its activation was written by somebody else, the edge keeps what works.
   await activatePolicy(db, damaged, 'test');
   await sleep(500);

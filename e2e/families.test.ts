@@ -37,7 +37,7 @@ async function answerOf(policy: string): Promise<string> {
 
 for (const family of FAMILY_NAMES.filter((name) => name !== 'llama')) {
   test(`a ${family} is imported, served, trained, published and served again`, async () => {
-    const draft = await stage.shelf.draft();
+    const draft = await stage.shelf.createStaging();
     await writeTinyCheckpoint(draft, { family, tied: family !== 'gpt_neox', seed: 7 });
     const imported = await importPolicy(stage.connection.db, stage.shelf, draft, family);
     const config = await readJson(`${draft}/config.json`, 'config.json');

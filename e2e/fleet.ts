@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { openContext } from '../cli/context.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
-import { openPolicies, type PolicyShelf } from '../shared/store/local-store.ts';
+import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
@@ -27,7 +27,7 @@ export type Server = {
 
 export type Fleet = {
   connection: Connection;
-  shelf: PolicyShelf;
+  shelf: LocalStore;
   importTiny(options: TinyOptions): Promise<string>;
   launch(env?: Record<string, string>): Promise<Server>;
 };
@@ -37,7 +37,7 @@ export async function openFleet(): Promise<Fleet> {
   await chmod(home, 0o755);
   const room = await openContext(() => {}, { ATTUNE_HOME: home, PORT: '0' });
   const connection = connect(room.databaseUrl, { name: 'attune test', max: 3 });
-  const shelf = await openPolicies(room.settings);
+  const shelf = await openLocalStore(room.settings);
   const children: ChildProcess[] = [];
   after(async () => {
     await Promise.all(children.map((child) => end(child, 'SIGTERM')));
@@ -49,7 +49,7 @@ export async function openFleet(): Promise<Fleet> {
     connection,
     shelf,
     async importTiny(options) {
-      const folder = await shelf.draft();
+      const folder = await shelf.createStaging();
       await writeTinyCheckpoint(folder, options);
       const id = await importPolicy(connection.db, shelf, folder, `tiny ${options.seed}`);
       await shelf.discard(folder);

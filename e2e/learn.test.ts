@@ -10,7 +10,7 @@ import { readManifest } from '../shared/package/files.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { countNewPairs } from '../shared/rounds/pairs.ts';
 import { requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
-import { activePolicyId } from '../shared/store/registry.ts';
+import { getActivePolicyId } from '../shared/store/registry.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { isHeldOut } from '../trainer/data/pairs.ts';
 import { startTrainer } from '../trainer/main.ts';
@@ -120,7 +120,7 @@ test('a round says all that the gate looked at, with intervals', async () => {
 
 test('a policy that is better but out of a bound is refused, and the round says which and what to do', async () => {
   await collect(25, 'Round too far');
-  const active = await activePolicyId(db);
+  const active = await getActivePolicyId(db);
   const round = await ended((await requestRound(db, 'api', { gate_kl: 1e-4 })).id);
   assert.equal(round.status, 'succeeded', round.reason);
   assert.equal(round.stage, 'refused');
@@ -131,7 +131,7 @@ test('a policy that is better but out of a bound is refused, and the round says 
     failed.map((check: Json) => [check.name, check.bound]),
     [['kl', 1e-4]],
   );
-  assert.equal(await activePolicyId(db), active);
+  assert.equal(await getActivePolicyId(db), active);
 });
 
 test('held-out prompts are never trained on, and a pair that was used is new no more', async () => {
@@ -157,12 +157,12 @@ test('the reference scores a pair once', async () => {
 
 test('a policy that is worse than its parent is refused with the reason, and the parent goes on serving', async () => {
   await collect(20, 'Round three');
-  const active = await activePolicyId(db);
+  const active = await getActivePolicyId(db);
   const { id } = await requestRound(db, 'api', { learning_rate: 1, epochs: 3 });
   const round = await ended(id);
   assert.equal(round.policy, null);
   assert.match(round.reason, /gate|loss is/);
-  assert.equal(await activePolicyId(db), active);
+  assert.equal(await getActivePolicyId(db), active);
 });
 
 test('two trainers on one database run one round at a time', async () => {
@@ -187,13 +187,13 @@ test('the schedule asks for a round only where enough new pairs have come', asyn
 });
 
 test('a reference with another tokenizer than the parent is refused by both names', async () => {
-  const draft = await stage.shelf.draft();
+  const draft = await stage.shelf.createStaging();
   await writeTinyCheckpoint(draft, { seed: 3 });
   const file = path.join(draft, 'tokenizer.json');
   await writeFile(file, (await readFile(file, 'utf8')).replaceAll(' upon', ' upom').replaceAll('▁upon', '▁upom'));
   const other = await importPolicy(db, stage.shelf, draft, 'another tokenizer');
   await stage.shelf.discard(draft);
-  const active = (await activePolicyId(db))!;
+  const active = (await getActivePolicyId(db))!;
   await db.update(policies).set({ reference_id: other }).where(eq(policies.id, active));
   const round = await ended((await requestRound(db, 'api', {})).id);
   assert.equal(round.status, 'failed');

@@ -9,8 +9,8 @@ import { after, describe, test } from 'node:test';
 import { policies } from '../shared/database/schema.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { readSettings } from '../shared/settings.ts';
-import { openPolicies, openShelf, type PolicyShelf } from '../shared/store/local-store.ts';
-import { askByHttp } from '../shared/store/node-http.ts';
+import { type LocalStore, openLocalStore, openLocalStoreAt } from '../shared/store/local-store.ts';
+import { fetchByNodeHttp } from '../shared/store/node-http.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
 import { openS3Store } from '../shared/store/s3.ts';
 import { startS3Server } from '../testing/s3-server.ts';
@@ -30,7 +30,7 @@ describe('one policy store for several machines', async () => {
   const fleet = await openFleet();
   const { db } = fleet.connection;
 
-  const { place } = server;
+  const { location: place } = server;
   const machine = (name: string) => ({
     ATTUNE_HOME: path.join(homes, name),
     POLICY_STORE: `s3://${place.bucket}/attune`,
@@ -39,10 +39,10 @@ describe('one policy store for several machines', async () => {
     AWS_ACCESS_KEY_ID: place.accessKeyId,
     AWS_SECRET_ACCESS_KEY: place.secretAccessKey,
   });
-  const trainer = await openPolicies(readSettings(machine('trainer')));
+  const trainer = await openLocalStore(readSettings(machine('trainer')));
 
-  async function importTiny(shelf: PolicyShelf, seed: number): Promise<string> {
-    const folder = await shelf.draft();
+  async function importTiny(shelf: LocalStore, seed: number): Promise<string> {
+    const folder = await shelf.createStaging();
     try {
       await writeTinyCheckpoint(folder, { seed });
       return await importPolicy(db, shelf, folder, `tiny ${seed}`);
@@ -88,8 +88,8 @@ describe('one policy store for several machines', async () => {
   test('a policy that did not reach the store is in no list and on no shelf', async () => {
     const before = await db.select({ id: policies.id }).from(policies);
     const root = path.join(homes, 'cut-off');
-    const away = openS3Store({ ...place, bucket: 'nowhere' }, askByHttp);
-    const shelf = await openShelf(root, away);
+    const away = openS3Store({ ...place, bucket: 'nowhere' }, fetchByNodeHttp);
+    const shelf = await openLocalStoreAt(root, away);
     await assert.rejects(importTiny(shelf, 3), { message: /has no bucket nowhere/ });
     assert.deepEqual(await db.select({ id: policies.id }).from(policies), before);
     assert.deepEqual(await readdir(root), []);

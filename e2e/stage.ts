@@ -11,7 +11,7 @@ import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
-import { openPolicies, type PolicyShelf } from '../shared/store/local-store.ts';
+import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
 import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 
@@ -20,7 +20,7 @@ export type Stage = {
   settings: Settings;
   databaseUrl: string;
   connection: Connection;
-  shelf: PolicyShelf;
+  shelf: LocalStore;
   policyId: string;
   edge: Edge;
   /** Imports another tiny policy, with other random weights. */
@@ -43,9 +43,9 @@ export async function setStage(env: Record<string, string> = {}, { isActive = tr
   const server = await openPostgres(home);
   await migrateDatabase(server.url);
   const connection = connect(server.url, { name: 'attune test', max: 3 });
-  const shelf = await openPolicies(settings);
+  const shelf = await openLocalStore(settings);
   const importTiny = async (seed: number, options?: TinyOptions) => {
-    const folder = await shelf.draft();
+    const folder = await shelf.createStaging();
     await writeTinyCheckpoint(folder, { ...options, seed });
     const id = await importPolicy(connection.db, shelf, folder, `tiny ${seed}`, { precision: settings.PRECISION });
     await shelf.discard(folder);

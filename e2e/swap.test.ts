@@ -131,7 +131,7 @@ test('ten swaps under load: all are answered, each by one policy, and memory com
 
 /** A copy of a policy with something changed, under an id of its own; its digests are made to fit unless told otherwise. */
 async function forge(change: (folder: string) => Promise<unknown>, { isSigned = true } = {}): Promise<string> {
-  const draft = await fleet.shelf.draft();
+  const draft = await fleet.shelf.createStaging();
   await cp(await fleet.shelf.folderOf(policies[1]!), draft, { recursive: true });
   const id = newId('pol_');
   if (isSigned) await change(draft);

@@ -5,7 +5,7 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { createTestHarness, type WorkerHandle } from 'wrangler';
-import { sendPackage } from '../shared/store/copy-package.ts';
+import { uploadPackage } from '../shared/store/copy-package.ts';
 import { openR2Store } from '../shared/store/r2.ts';
 import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
 
@@ -41,7 +41,7 @@ export async function openWorker(
     url: url.origin,
     worker,
     bucket: POLICIES,
-    sendPolicy: (folder) => sendPackage(openR2Store(POLICIES), folder),
+    sendPolicy: (folder) => uploadPackage(openR2Store(POLICIES), folder),
     logs: () =>
       server
         .getLogs()

@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Receiver } from '../testing/webhook-receiver.ts';
+import { WebhookReceiver } from '../testing/webhook-receiver.ts';
 import { until } from './backstage.ts';
 import { setStage } from './stage.ts';
 import { openWorker } from './worker-stage.ts';
 
 const stage = await setStage({ PRECISION: 'fp32' });
-const receiver = await new Receiver().open();
+const receiver = await new WebhookReceiver().open();
 const { url, worker, sendPolicy } = await openWorker(stage.databaseUrl, {
   TRAIN_MIN_PAIRS: '1',
   TRAIN_SCHEDULE: '0,30 * * * *',

@@ -8,11 +8,11 @@ import { createAdaptorServer } from '@hono/node-server';
 import { connect } from '../shared/database/connect.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
 import { AttuneError } from '../shared/error.ts';
-import { runProgram, untilStopped } from '../shared/program.ts';
+import { runProgram, waitForSignal } from '../shared/process.ts';
 import { ensureDefaultPolicy } from '../shared/publish/default-policy.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
-import { openPolicies } from '../shared/store/local-store.ts';
-import { followWebhooks } from '../shared/webhooks/follow.ts';
+import { openLocalStore } from '../shared/store/local-store.ts';
+import { startWebhookDelivery } from '../shared/webhooks/delivery-loop.ts';
 import { createApp } from './app.ts';
 import { openInference } from './engine/policy-pool.ts';
 import { openMetrics } from './metrics/metrics.ts';
@@ -31,7 +31,7 @@ const COMPUTE: Placement = { place: 'node', reason: 'this process has ONNX Runti
 
 export async function startEdge(settings: Settings, databaseUrl: string): Promise<Edge> {
   const connection = connect(databaseUrl, { name: 'attune edge' });
-  const shelf = await openPolicies(settings);
+  const shelf = await openLocalStore(settings);
   const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE });
   const inference = openInference({
     folderOf: shelf.folderOf,
@@ -42,7 +42,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     instrumentation: metrics.instrumentation,
   });
   const news = await watchPolicies(connection, inference);
-  const webhooks = await followWebhooks(connection, settings);
+  const webhooks = await startWebhookDelivery(connection, settings);
   const trimming = setInterval(() => shelf.trim(inference.listInUse()).catch(leaveCopies), TRIM_EVERY);
   const app = createApp({
     db: connection.db,
@@ -100,7 +100,7 @@ function leaveCopies(error: unknown): void {
 /** The API with a policy to serve, until told to stop; streams in progress end first. */
 export async function serve(settings: Settings, databaseUrl: string, stopped: Promise<string>): Promise<void> {
   const connection = connect(databaseUrl, { max: 2 });
-  const shelf = await openPolicies(settings);
+  const shelf = await openLocalStore(settings);
   await ensureDefaultPolicy(connection, shelf, settings.PRECISION, () =>
     console.log('attune: policy: converting the default policy, stories15M; a few seconds, once'),
   );
@@ -149,7 +149,7 @@ function listen(fetch: (request: Request) => Response | Promise<Response>, setti
 
 if (import.meta.main) {
   await runProgram(async () => {
-    const stopped = untilStopped();
+    const stopped = waitForSignal();
     const settings = readSettings(process.env);
     if (!settings.DATABASE_URL)
       throw new AttuneError(

@@ -2,8 +2,9 @@
 // that a swap reaches every process within two.
 
 import { CHANGES } from '../shared/database/channels.ts';
-import { type Connection, isUnreachable } from '../shared/database/connect.ts';
-import { activePolicyId } from '../shared/store/registry.ts';
+import type { Connection } from '../shared/database/connect.ts';
+import { isUnreachable } from '../shared/postgres-errors.ts';
+import { getActivePolicyId } from '../shared/store/registry.ts';
 import type { Inference } from './engine/inference.ts';
 
 const LOOK_EVERY = 1000;
@@ -25,7 +26,7 @@ export async function watchPolicies({ db, sql }: Connection, inference: Inferenc
   let following = Promise.resolve();
 
   const follow = async () => {
-    const id = await activePolicyId(db);
+    const id = await getActivePolicyId(db);
     if (!id || closed || id === inference.active()?.id) return;
     if (id === refused.id && performance.now() < refused.until) return;
     try {

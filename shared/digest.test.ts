@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { digestList, hashFile, sha256 } from './digest.ts';
+import { hashList, sha256 } from './digest.ts';
+import { hashFile } from './package/files.ts';
 
 test('text, bytes and files have the published digest of "abc"', async () => {
   const expected = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad';
@@ -16,6 +17,6 @@ test('text, bytes and files have the published digest of "abc"', async () => {
 });
 
 test('lists that only join to the same text have different digests', () => {
-  const digests = [['ab'], ['a', 'b'], ['b', 'a'], ['', 'ab'], []].map(digestList);
+  const digests = [['ab'], ['a', 'b'], ['b', 'a'], ['', 'ab'], []].map(hashList);
   assert.equal(new Set(digests).size, 5);
 });

@@ -1,26 +1,24 @@
-// SHA-256 in one place, as lower-case hex: of bytes at hand, of files of any size, of lists of texts.
+// SHA-256 as lower-case hex, in Node and in a Worker (nodejs_compat has node:crypto).
 
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 
 export function sha256(data: Uint8Array | string): string {
   return createHash('sha256').update(data).digest('hex');
 }
 
-/** Reads the file as a stream, so that its size does not matter. */
-export async function hashFile(path: string): Promise<{ sha256: string; bytes: number }> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
-    hash.update(chunk as Buffer);
-    bytes += (chunk as Buffer).length;
-  }
-  return { sha256: hash.digest('hex'), bytes };
-}
-
-/** A digest of a list in its order. Each text's length goes in too, so that ["ab"] and ["a", "b"] differ. */
-export function digestList(texts: Iterable<string>): string {
+/** Digest of an ordered list. Each text's length is hashed too, so that ["ab"] and ["a", "b"] differ. */
+export function hashList(texts: Iterable<string>): string {
   const hash = createHash('sha256');
   for (const text of texts) hash.update(`${Buffer.byteLength(text)}:`).update(text);
   return hash.digest('hex');
+}
+
+/** Digest of a JSON value, independent of the order of keys. */
+export function hashContent(value: unknown): string {
+  return sha256(JSON.stringify(value, sortKeys) ?? 'undefined');
+}
+
+function sortKeys(_key: string, value: unknown): unknown {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

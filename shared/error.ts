@@ -1,18 +1,18 @@
-// The one error that people see. The API turns it into OpenAI's shape, the command line into one line.
-// Anything else that is thrown is our own bug and reaches nobody in detail; its message starts with `internal:`.
+// The one error type whose message reaches users: the API returns it in OpenAI's shape, the command line prints one line.
+// Any other error is a bug of ours: its message starts with `internal:` and its details are only logged.
 
 export type ErrorDetails = {
-  /** HTTP status; 400 unless told. */
+  /** HTTP status; default: 400 */
   status?: number;
-  /** The field that is wrong, as a path in the request: `messages.0.content`. */
+  /** path of the invalid field in the request: `messages.0.content` */
   param?: string | null;
-  /** A machine-readable reason: `unknown_policy`. */
+  /** machine-readable reason: `unknown_policy` */
   code?: string | null;
-  /** Whether the same request can succeed later. OpenAI's clients retry 408, 409, 429 and 5xx unless told not to. */
+  /** Whether the same request can succeed later; default: true for 5xx. OpenAI's clients retry 408, 409, 429 and 5xx. */
   retry?: boolean;
 };
 
-/** Bad input or a missing thing, said so that its reader can mend it. */
+/** Invalid input or a missing resource. The message states the problem and how to fix it. */
 export class AttuneError extends Error {
   override name = 'AttuneError';
   readonly status: number;

@@ -1,4 +1,4 @@
-// Ids sort by time (UUIDv7) and say what they are: `pol_0192…`. An id is made once and never reused.
+// Ids carry their type as a prefix and sort by creation time (UUIDv7): `pol_0192…`.
 
 import { v7 } from 'uuid';
 

@@ -8,7 +8,7 @@ import { type Connection, connect } from '../shared/database/connect.ts';
 import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
 
-export async function openBareDatabase(): Promise<Connection> {
+export async function openTestDatabase(): Promise<Connection> {
   const home = await mkdtemp(path.join(tmpdir(), 'attune-bare-'));
   await chmod(home, 0o755);
   const server = await openPostgres(home);

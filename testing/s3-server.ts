@@ -8,10 +8,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { bringTool } from '../e2e/tool.ts';
-import type { S3Place } from '../shared/store/s3-client.ts';
+import type { S3Location } from '../shared/store/s3-client.ts';
 
 export type S3Server = {
-  place: S3Place;
+  location: S3Location;
   /** Where the bucket's objects lie as files. */
   folder: string;
   close(): Promise<void>;
@@ -33,7 +33,7 @@ export async function startS3Server(): Promise<S3Server | { missing: string }> {
   const child = spawn(tool.path, [...args, ...backend], { stdio: ['ignore', 'ignore', 'inherit'] });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   const endpoint = `http://127.0.0.1:${port}`;
-  const place: S3Place = { bucket, prefix: '', endpoint, region: 'us-east-1', accessKeyId, secretAccessKey };
+  const place: S3Location = { bucket, prefix: '', endpoint, region: 'us-east-1', accessKeyId, secretAccessKey };
   const close = async () => {
     child.kill();
     await ended;
@@ -46,7 +46,7 @@ export async function startS3Server(): Promise<S3Server | { missing: string }> {
     }
     await sleep(50);
   }
-  return { place, folder, close };
+  return { location: place, folder, close };
 }
 
 export type Fault = {
@@ -59,7 +59,7 @@ export type Fault = {
   times: number;
 };
 
-export type Wire = {
+export type FaultyProxy = {
   endpoint: string;
   /** What goes wrong from now on; undefined ends it. */
   fault: Fault | undefined;
@@ -68,7 +68,7 @@ export type Wire = {
   close(): void;
 };
 
-export async function layWire({ endpoint: target }: S3Place): Promise<Wire> {
+export async function startFaultyProxy({ endpoint: target }: S3Location): Promise<FaultyProxy> {
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect(Number(new URL(target).port), '127.0.0.1');
@@ -110,7 +110,7 @@ export async function layWire({ endpoint: target }: S3Place): Promise<Wire> {
   }
 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const wire: Wire = {
+  const wire: FaultyProxy = {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     fault: undefined,
     happened: 0,

@@ -8,7 +8,7 @@ import { tinyArchitecture } from './tiny-checkpoint.ts';
 
 export type TestPackage = { manifest: Manifest; open: OpenFile; files: Record<string, Uint8Array> };
 
-export function packageOf(files: Record<string, Uint8Array>, id = newId('pol_')): TestPackage {
+export function makePackage(files: Record<string, Uint8Array>, id = newId('pol_')): TestPackage {
   const manifest: Manifest = {
     format: 1,
     id,
@@ -44,7 +44,7 @@ export function streamOf(bytes: Uint8Array, failAt = Number.POSITIVE_INFINITY): 
 }
 
 /** Bytes that nothing can compress, the same for the same length. */
-export function noise(length: number): Uint8Array {
+export function randomBytes(length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   let state = 1;
   for (let i = 0; i < length; i++) {

@@ -14,11 +14,11 @@ export type Received = {
   body: { type: string; timestamp: string; data: Record<string, unknown> };
 };
 
-export class Receiver {
+export class WebhookReceiver {
   readonly received: Received[] = [];
   /** What was not signed as it should be. */
-  readonly refused: string[] = [];
-  answer: (response: ServerResponse, received: Received) => void = (response) => response.writeHead(204).end();
+  readonly rejected: string[] = [];
+  respond: (response: ServerResponse, received: Received) => void = (response) => response.writeHead(204).end();
   private port = 0;
   private server: Server | undefined;
 
@@ -42,9 +42,9 @@ export class Receiver {
           body: new Webhook(SECRET).verify(body, headers) as Received['body'],
         };
         this.received.push(received);
-        this.answer(response, received);
+        this.respond(response, received);
       } catch (error) {
-        this.refused.push((error as Error).message);
+        this.rejected.push((error as Error).message);
         response.writeHead(401).end();
       }
     });

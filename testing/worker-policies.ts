@@ -13,7 +13,7 @@ import { readArchitecture } from '../shared/model/checkpoint.ts';
 import { hashFiles, writeManifest } from '../shared/package/files.ts';
 import type { Manifest } from '../shared/package/manifest.ts';
 import type { PrecisionName } from '../shared/precision-name.ts';
-import { sendPackage } from '../shared/store/copy-package.ts';
+import { uploadPackage } from '../shared/store/copy-package.ts';
 import { openR2Store } from '../shared/store/r2.ts';
 import { Tokenizer } from '../shared/tokenizer/tokenizer.ts';
 import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
@@ -97,7 +97,7 @@ export async function createManifest(folder: string, precision: PrecisionName = 
 }
 
 export function sendPolicy({ bucket }: WorkerFixture, { folder }: Package): Promise<void> {
-  return sendPackage(openR2Store(bucket), folder);
+  return uploadPackage(openR2Store(bucket), folder);
 }
 
 /** What each generation comes to in workerd. */

@@ -5,15 +5,16 @@
 import { and, asc, eq, inArray, notInArray, sql } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import { CHANGES } from '../shared/database/channels.ts';
-import { type Connection, connect, type Database, isUnreachable } from '../shared/database/connect.ts';
-import { LOCKS, tryLock } from '../shared/database/lock.ts';
+import { type Connection, connect, type Database } from '../shared/database/connect.ts';
+import { LOCKS, tryAcquireLock } from '../shared/database/lock.ts';
 import { round_events, rounds } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
+import { isUnreachable } from '../shared/postgres-errors.ts';
 import { requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
 import { completeRoundSettings } from '../shared/rounds/settings.ts';
 import type { Settings } from '../shared/settings.ts';
-import { openPolicies } from '../shared/store/local-store.ts';
-import { isStoreAway } from '../shared/store/store.ts';
+import { openLocalStore } from '../shared/store/local-store.ts';
+import { isStoreUnreachable } from '../shared/store/store.ts';
 import { runRound } from './round.ts';
 import { Interruption, type Progress, RoundRecord, type RoundRow } from './stages/log.ts';
 import type { Workshop } from './stages/select-pairs.ts';
@@ -113,12 +114,12 @@ export async function trainDue(settings: Settings, databaseUrl: string, watch: W
 }
 
 async function openWorkshop(settings: Settings): Promise<Workshop> {
-  return { settings, shelf: await openPolicies(settings) };
+  return { settings, shelf: await openLocalStore(settings) };
 }
 
 /** Runs the oldest queued round where no other trainer is at work. Returns whether it ran one. */
 export async function runNext({ db, url }: Connection, workshop: Workshop, watch: Watch): Promise<boolean> {
-  const release = await tryLock(url, LOCKS.train);
+  const release = await tryAcquireLock(url, LOCKS.train);
   if (!release) return false;
   try {
     const round = (await takeUpDeadRound(db)) ?? (await takeNextRound(db));
@@ -128,7 +129,7 @@ export async function runNext({ db, url }: Connection, workshop: Workshop, watch
       await runRound(workshop, round, record);
     } catch (error) {
       // The round stays where it is and is taken up again, as where Postgres is away.
-      if (error instanceof Interruption || isStoreAway(error)) throw error;
+      if (error instanceof Interruption || isStoreUnreachable(error)) throw error;
       if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
       await record.finish('failed', 'failed', { reason: (error as Error).message });
     }

@@ -8,7 +8,7 @@ import { eq } from 'drizzle-orm';
 import { policies } from '../shared/database/schema.ts';
 import { publishPolicy } from '../shared/publish/publish.ts';
 import { completeRoundSettings, type RoundRequest } from '../shared/rounds/settings.ts';
-import { activatePolicy, activePolicyId } from '../shared/store/registry.ts';
+import { activatePolicy, getActivePolicyId } from '../shared/store/registry.ts';
 import { recordPairs, type Selected } from './data/pairs.ts';
 import type { Engine, TrainPair } from './engine/engine.ts';
 import { evaluatePolicy } from './evaluation/evaluation.ts';
@@ -139,7 +139,7 @@ async function publish(
 /** Makes the policy the one that answers, unless another became active since the round began. */
 async function activate(record: RoundRecord, policyId: string, parentId: string | null, why: string): Promise<void> {
   await record.enter('activating', `activating ${policyId}`, { policy_id: policyId });
-  const active = await activePolicyId(record.db);
+  const active = await getActivePolicyId(record.db);
   if (active !== parentId && active !== policyId) {
     const reason = `another policy became active while it trained from ${parentId}; ${policyId} is published and not activated`;
     return record.finish('succeeded', 'published', { reason });

@@ -1,8 +1,9 @@
 // The loop over a round's steps: every epoch in a new order, held-out pairs looked at on the way, the best state and
 // the last one on disk, so that a killed trainer goes on where it was. The same seed gives the same weights on one
 // machine, whether it was killed or not.
+
+import { hashContent } from '../shared/digest.ts';
 import { AttuneError } from '../shared/error.ts';
-import { hashContent } from '../shared/hash.ts';
 import type { RoundSettings } from '../shared/rounds/settings.ts';
 import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
 import { openCheckpoint, type Place } from './stages/checkpoint.ts';

@@ -7,7 +7,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import { policies } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { type Manifest, manifestSchema } from '../../shared/package/manifest.ts';
-import { activePolicyId } from '../../shared/store/registry.ts';
+import { getActivePolicyId } from '../../shared/store/registry.ts';
 
 /** Milliseconds for which a look at the registry is good. */
 const REFRESH_INTERVAL_MS = 1000;
@@ -26,7 +26,7 @@ export class ActivePolicy {
   /** The id of the policy that answers, or null before the first one. */
   async getId(db: Database): Promise<string | null> {
     if (Date.now() >= this.cached.until)
-      this.cached = { id: await activePolicyId(db), until: Date.now() + REFRESH_INTERVAL_MS };
+      this.cached = { id: await getActivePolicyId(db), until: Date.now() + REFRESH_INTERVAL_MS };
     const { id } = this.cached;
     return this.fallbackId && id === this.failed.id && Date.now() < this.failed.until ? this.fallbackId : id;
   }

@@ -6,12 +6,12 @@ import { connect } from '../../shared/database/connect.ts';
 import { answer_batches, answer_counts, preferences, rounds, webhook_events } from '../../shared/database/schema.ts';
 import { readSettings } from '../../shared/settings.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
-import { openBareDatabase } from '../../testing/database.ts';
-import { Receiver } from '../../testing/webhook-receiver.ts';
+import { openTestDatabase } from '../../testing/database.ts';
+import { WebhookReceiver } from '../../testing/webhook-receiver.ts';
 import { type BackgroundMessage, consumeBatch, isScheduledMinute, runScheduled } from './background.ts';
 
-const { db, url } = await openBareDatabase();
-const receiver = await new Receiver().open();
+const { db, url } = await openTestDatabase();
+const receiver = await new WebhookReceiver().open();
 const settings = readSettings({ ...receiver.settings, TRAIN_MIN_PAIRS: '1', TRAIN_SCHEDULE: '30 3 * * *' });
 const NIGHT = new Date('2026-03-01T03:30:29Z');
 const DAY = new Date('2026-03-01T15:30:29Z');
@@ -20,7 +20,7 @@ await registerPolicy(db, { id: 'pol_a', name: 'a', manifest: {} });
 beforeEach(async () => {
   await db.delete(webhook_events);
   receiver.received.length = 0;
-  receiver.answer = (response) => response.writeHead(204).end();
+  receiver.respond = (response) => response.writeHead(204).end();
 });
 
 /** Cloudflare's side of a batch: what was said of each message. */
@@ -91,7 +91,7 @@ test('the cron puts due webhooks on the queue, which delivers each once however 
 });
 
 test('what the receiver refuses goes back to the queue for as long as the event waits', async () => {
-  receiver.answer = (response) => response.writeHead(500).end();
+  receiver.respond = (response) => response.writeHead(500).end();
   await activatePolicy(db, 'pol_a', 'refused');
   const queue = openQueue();
   await runScheduled(db, settings, queue, DAY);

@@ -7,8 +7,13 @@ import { z } from 'zod';
 import type { Database } from '../../shared/database/connect.ts';
 import { requestRoundIfDue } from '../../shared/rounds/schedule.ts';
 import type { Settings } from '../../shared/settings.ts';
-import { deliver, findDue, takeEvent } from '../../shared/webhooks/delivery.ts';
-import { readTarget, type Target } from '../../shared/webhooks/target.ts';
+import {
+  claimEvent,
+  deliverEvent,
+  listDueEvents,
+  readWebhookTarget,
+  type WebhookTarget,
+} from '../../shared/webhooks/delivery.ts';
 import { addRequestCounts, deleteOldBatches } from './metrics-store.ts';
 
 const place = z.number().int().min(0);
@@ -54,7 +59,7 @@ export async function runScheduled(
 ): Promise<void> {
   const parts = [
     isScheduledMinute(settings.TRAIN_SCHEDULE, now) ? requestRoundIfDue(db, settings) : null,
-    readTarget(settings) ? enqueueDueWebhooks(db, queue) : null,
+    readWebhookTarget(settings) ? enqueueDueWebhooks(db, queue) : null,
     deleteOldBatches(db),
   ];
   // One that fails keeps none of the others; the cron's log has every reason.
@@ -74,7 +79,7 @@ export async function enqueueDueWebhooks(
   db: Database,
   queue: Pick<Queue<BackgroundMessage>, 'sendBatch'>,
 ): Promise<void> {
-  const ids = await findDue(db, MAX_BATCH);
+  const ids = await listDueEvents(db, MAX_BATCH);
   if (ids.length > 0) await queue.sendBatch(ids.map((id) => ({ body: { kind: 'webhook', id } })));
 }
 
@@ -110,7 +115,7 @@ async function storeMetrics(db: Database, known: Received<MetricsMessage>[]): Pr
 
 async function sendWebhooks(db: Database, settings: Settings, known: Received<WebhookMessage>[]): Promise<void> {
   if (known.length === 0) return;
-  const target = readTarget(settings);
+  const target = readWebhookTarget(settings);
   const left = known.values();
   const lane = async () => {
     for (const one of left) await sendWebhook(db, target, one).catch((error) => retryAll([one], error));
@@ -120,11 +125,11 @@ async function sendWebhooks(db: Database, settings: Settings, known: Received<We
 
 async function sendWebhook(
   db: Database,
-  target: Target | null,
+  target: WebhookTarget | null,
   { message, body }: Received<WebhookMessage>,
 ): Promise<void> {
-  const event = target && (await takeEvent(db, body.id));
-  const pause = event ? await deliver(db, target, event) : null;
+  const event = target && (await claimEvent(db, body.id));
+  const pause = event ? await deliverEvent(db, target, event) : null;
   if (pause === null) message.ack();
   // A second more: a message that came before its event is due again would be dropped.
   else message.retry({ delaySeconds: Math.min(pause + 1, MAX_RETRY_DELAY_S) });

@@ -4,8 +4,8 @@
 
 import { Container } from '@cloudflare/containers';
 import type { DurableObjectNamespace, DurableObjectState } from '@cloudflare/workers-types';
+import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { hashContent } from '../../shared/hash.ts';
 import { toErrorBody } from '../http/errors.ts';
 import { CONTAINER_PORT, readContainerEnv } from './container-env.ts';
 

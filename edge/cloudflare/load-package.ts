@@ -26,7 +26,7 @@ export async function readPackage(
   const take = async (name: string) => {
     const bytes = await readFile(store, manifest, name).catch((error: unknown) => {
       if (error instanceof AttuneError) throw error;
-      const message = `policy store: ${store.place} broke off in ${name} (${(error as Error).message}); try again shortly`;
+      const message = `policy store: ${store.location} broke off in ${name} (${(error as Error).message}); try again shortly`;
       throw new AttuneError(message, { status: 503, code: 'policy_store_unreachable' });
     });
     onRead();

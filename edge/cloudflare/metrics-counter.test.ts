@@ -4,12 +4,12 @@ import { sql } from 'drizzle-orm';
 import { connect } from '../../shared/database/connect.ts';
 import { answer_batches } from '../../shared/database/schema.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
-import { openBareDatabase } from '../../testing/database.ts';
+import { openTestDatabase } from '../../testing/database.ts';
 import { openMetrics } from '../metrics/metrics.ts';
 import { MetricsAccumulator, openWorkerMetrics } from './metrics-counter.ts';
 import { addRequestCounts, deleteOldBatches, type RequestCountBatch } from './metrics-store.ts';
 
-const { db, url } = await openBareDatabase();
+const { db, url } = await openTestDatabase();
 const node = openMetrics({ maxQueue: 1 });
 after(node.close);
 

@@ -3,7 +3,7 @@
 import { inArray, lt, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { answer_batches, answer_counts } from '../../shared/database/schema.ts';
-import { activePolicyId } from '../../shared/store/registry.ts';
+import { getActivePolicyId } from '../../shared/store/registry.ts';
 import { ACTIVE_POLICY_INFO, HTTP_DURATION } from '../metrics/definitions.ts';
 
 /** Requests with the same labels whose response time falls into the same bucket. */
@@ -57,7 +57,7 @@ export async function formatMetrics(db: Database): Promise<{ body: string; type:
       .select()
       .from(answer_counts)
       .orderBy(answer_counts.route, answer_counts.method, answer_counts.status, answer_counts.bucket),
-    activePolicyId(db),
+    getActivePolicyId(db),
   ]);
   const lines = [
     ...formatHeader(HTTP_DURATION, 'histogram'),

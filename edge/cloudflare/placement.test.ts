@@ -10,7 +10,7 @@ import { LLAMA } from '../../shared/model/architecture.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import { readSettings } from '../../shared/settings.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
-import { openBareDatabase } from '../../testing/database.ts';
+import { openTestDatabase } from '../../testing/database.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import { limitBody } from '../middleware/body-limit.ts';
 import { placeOperations } from '../middleware/placement.ts';
@@ -19,7 +19,7 @@ import { ActivePolicy } from './active-policy.ts';
 import { type PlacementContext, placeRequest, selectPlacement } from './placement.ts';
 import { RequestPolicies } from './request-policies.ts';
 
-const { db } = await openBareDatabase();
+const { db } = await openTestDatabase();
 const [SMALL, LARGE, OTHER] = ['pol_small', 'pol_large', 'pol_other'] as const;
 for (const id of [SMALL, LARGE, OTHER]) await registerPolicy(db, { id, name: id, manifest: makeManifest(id) });
 await activatePolicy(db, LARGE, 'test');

@@ -7,7 +7,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import type { Settings } from '../../shared/settings.ts';
-import { previousPolicy } from '../../shared/store/registry.ts';
+import { findRollbackTarget } from '../../shared/store/registry.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import type { Placement } from '../ports.ts';
 import type { Bindings } from './bindings.ts';
@@ -114,7 +114,7 @@ const body = z.object({ model: name.optional(), models: z.tuple([name, name]).op
 async function readPolicies(db: Database, context: Context): Promise<(string | undefined)[] | null> {
   const promoted = context.req.param('id');
   if (promoted !== undefined) return [promoted.replaceAll('\0', '')];
-  if (context.req.path.endsWith('/rollback')) return [(await previousPolicy(db)).previous.policy_id];
+  if (context.req.path.endsWith('/rollback')) return [(await findRollbackTarget(db)).previous.policy_id];
   let json: unknown;
   try {
     json = JSON.parse(await context.req.text());

@@ -3,8 +3,8 @@
 
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
-import { isUnreachable, unavailable } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
+import { isUnreachable, postgresUnavailable } from '../../shared/postgres-errors.ts';
 
 export type ErrorBody = { error: { message: string; type: string; param: string | null; code: string | null } };
 
@@ -19,7 +19,7 @@ const TYPES: Record<number, string> = {
 /** Whatever was thrown, as an AttuneError. Our own bugs are logged here and nowhere else. */
 export function toAttuneError(error: unknown): AttuneError {
   if (error instanceof AttuneError) return error;
-  if (isUnreachable(error)) return unavailable();
+  if (isUnreachable(error)) return postgresUnavailable();
   if (error instanceof HTTPException)
     return new AttuneError(error.message || 'the request was refused', { status: error.status });
   console.error('internal:', error);

@@ -4,8 +4,8 @@
 import { eq } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { idempotency_keys } from '../../shared/database/schema.ts';
+import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { hashContent } from '../../shared/hash.ts';
 
 export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 

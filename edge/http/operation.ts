@@ -4,7 +4,7 @@
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
-import { refuseUnstorable } from '../../shared/json-limits.ts';
+import { assertStorable } from '../../shared/storable.ts';
 
 type Schema = z.ZodType;
 type Parsed<S> = S extends Schema ? z.output<S> : undefined;
@@ -106,7 +106,7 @@ async function readJson(context: Context): Promise<unknown> {
   } catch (error) {
     throw new AttuneError(`the body is not valid JSON: ${(error as Error).message}`, { code: 'invalid_json' });
   }
-  refuseUnstorable(value);
+  assertStorable(value);
   return value;
 }
 

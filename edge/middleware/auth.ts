@@ -3,8 +3,8 @@
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { bearerAuth } from 'hono/bearer-auth';
+import { sha256 } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { sha256 } from '../../shared/hash.ts';
 
 declare module 'hono' {
   interface ContextVariableMap {

@@ -4,8 +4,8 @@ import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { policies } from '../../shared/database/schema.ts';
 import {
   activatePolicy,
-  activePolicyId,
-  findPolicy,
+  getActivePolicyId,
+  getPolicy,
   type PolicyRow,
   rollbackPolicy,
 } from '../../shared/store/registry.ts';
@@ -52,7 +52,7 @@ export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
     },
     async ({ query }) => {
       const rows = await selectPage(db, policies, query);
-      const activeId = await activePolicyId(db);
+      const activeId = await getActivePolicyId(db);
       return toPage(rows, query.limit, (row) => show(row, activeId));
     },
   );
@@ -60,7 +60,7 @@ export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
   addOperation(
     app,
     { method: 'get', path: '/v1/policies/{id}', tag: 'Policies', summary: 'One policy', response: policy },
-    async ({ param }) => show(await findPolicy(db, param('id')), await activePolicyId(db)),
+    async ({ param }) => show(await getPolicy(db, param('id')), await getActivePolicyId(db)),
   );
 
   addOperation(
@@ -73,7 +73,7 @@ export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
       response: policy,
     },
     async ({ param }) => {
-      const row = await findPolicy(db, param('id'));
+      const row = await getPolicy(db, param('id'));
       // Loaded and warmed here first: a package that cannot serve never becomes the active one.
       await inference.getPolicy(row.id);
       await activatePolicy(db, row.id, 'promoted');
@@ -94,7 +94,7 @@ export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
     async () => {
       const id = await rollbackPolicy(db, (previous) => inference.getPolicy(previous));
       await inference.activate(id);
-      return show(await findPolicy(db, id), id);
+      return show(await getPolicy(db, id), id);
     },
   );
 }

@@ -3,11 +3,11 @@
 
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
 import { eq, inArray } from 'drizzle-orm';
-import { isDuplicate } from '../../shared/database/connect.ts';
 import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
+import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { hashContent } from '../../shared/hash.ts';
 import { newId } from '../../shared/id.ts';
+import { isUniqueViolation } from '../../shared/postgres-errors.ts';
 import { findPreference } from '../../shared/preferences/store.ts';
 import { runOnce, type Transaction } from '../http/idempotency.ts';
 import { addOperation } from '../http/operation.ts';
@@ -159,7 +159,7 @@ async function storePreference(transaction: Transaction, body: PreferenceBody): 
   try {
     await transaction.insert(preferences).values(row);
   } catch (error) {
-    if (!isDuplicate(error)) throw error;
+    if (!isUniqueViolation(error)) throw error;
     throw new AttuneError(
       `comparison: rater ${JSON.stringify(body.rater)} has voted on ${body.comparison} already; each rater votes once`,
       { status: 409, param: 'comparison', code: 'already_voted', retry: false },

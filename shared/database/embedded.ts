@@ -11,10 +11,10 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { AttuneError } from '../error.ts';
-import { isAlive } from '../liveness.ts';
-import { type Premises, preparePremises } from './postgres-files.ts';
+import { isProcessAlive } from '../process.ts';
+import { type PostgresFiles, preparePostgresFiles } from './postgres-files.ts';
 
-export type Server = {
+export type EmbeddedPostgres = {
   url: string;
   /** Stops the server unless another process still uses it. Call it after closing every own connection. */
   leave(): Promise<void>;
@@ -23,8 +23,8 @@ export type Server = {
 const TRIES = 3;
 
 /** Starts or joins the Postgres of this folder. Takes about 2 s the first time, 0.1 s later. */
-export async function openPostgres(home: string): Promise<Server> {
-  const premises = await preparePremises(path.resolve(home));
+export async function openPostgres(home: string): Promise<EmbeddedPostgres> {
+  const premises = await preparePostgresFiles(path.resolve(home));
   await initialise(premises);
   const password = (await readFile(premises.passwordFile, 'utf8')).trim();
   for (let attempt = 0; attempt < TRIES; attempt++) {
@@ -41,7 +41,7 @@ export async function openPostgres(home: string): Promise<Server> {
 const urlOf = (port: number, password: string) => `postgres://attune:${password}@127.0.0.1:${port}/postgres`;
 
 /** initdb into a folder of its own, then one rename: a killed first start leaves nothing half-made. */
-async function initialise(premises: Premises): Promise<void> {
+async function initialise(premises: PostgresFiles): Promise<void> {
   if (existsSync(path.join(premises.data, 'PG_VERSION'))) return;
   if (!existsSync(premises.passwordFile)) {
     const file = await open(premises.passwordFile, 'wx', 0o600).catch(() => null);
@@ -70,13 +70,13 @@ async function initialise(premises: Premises): Promise<void> {
 }
 
 /** The port of a server that already runs on this folder and answers, or null. */
-async function runningPort(premises: Premises, password: string): Promise<number | null> {
+async function runningPort(premises: PostgresFiles, password: string): Promise<number | null> {
   for (let waited = 0; waited < 100; waited++) {
     const lines = await readFile(path.join(premises.data, 'postmaster.pid'), 'utf8').then(
       (text) => text.split('\n'),
       () => null,
     );
-    if (!lines || !isAlive(Number(lines[0]))) return null;
+    if (!lines || !isProcessAlive(Number(lines[0]))) return null;
     const port = Number(lines[3]);
     if (port && (await answers(urlOf(port, password)))) return port;
     await sleep(100);
@@ -85,7 +85,7 @@ async function runningPort(premises: Premises, password: string): Promise<number
 }
 
 /** Starts the server and keeps it up until left; null where another process was faster. */
-async function startServer(premises: Premises, password: string, port: number): Promise<Server | null> {
+async function startServer(premises: PostgresFiles, password: string, port: number): Promise<EmbeddedPostgres | null> {
   const url = urlOf(port, password);
   let leaving = false;
   let child: ChildProcess;
@@ -139,7 +139,7 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-async function stopIfAlone(premises: Premises, url: string): Promise<void> {
+async function stopIfAlone(premises: PostgresFiles, url: string): Promise<void> {
   const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {} });
   try {
     const others = await sql`
@@ -153,9 +153,9 @@ async function stopIfAlone(premises: Premises, url: string): Promise<void> {
   const pid = Number(
     (await readFile(path.join(premises.data, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n')[0],
   );
-  if (!isAlive(pid)) return;
+  if (!isProcessAlive(pid)) return;
   process.kill(pid, 'SIGINT');
-  for (let waited = 0; waited < 200 && isAlive(pid); waited++) await sleep(50);
+  for (let waited = 0; waited < 200 && isProcessAlive(pid); waited++) await sleep(50);
 }
 
 function freePort(): Promise<number> {

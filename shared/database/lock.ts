@@ -8,14 +8,14 @@ export const LOCKS = { migrate: 288863, defaultPolicy: 288864, train: 288865 } a
 export type Release = () => Promise<void>;
 
 /** Waits for the lock. */
-export async function takeLock(url: string, key: number): Promise<Release> {
+export async function acquireLock(url: string, key: number): Promise<Release> {
   const sql = open(url);
   await sql`select pg_advisory_lock(${key})`;
   return () => sql.end({ timeout: 1 });
 }
 
 /** Takes the lock, or returns null where another process has it. */
-export async function tryLock(url: string, key: number): Promise<Release | null> {
+export async function tryAcquireLock(url: string, key: number): Promise<Release | null> {
   const sql = open(url);
   try {
     const [row] = await sql`select pg_try_advisory_lock(${key}) as held`;

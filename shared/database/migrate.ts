@@ -3,12 +3,12 @@
 import { fileURLToPath } from 'node:url';
 import { migrate } from 'drizzle-orm/postgres-js/migrator';
 import { connect } from './connect.ts';
-import { LOCKS, takeLock } from './lock.ts';
+import { acquireLock, LOCKS } from './lock.ts';
 
 export const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url));
 
 export async function migrateDatabase(url: string): Promise<void> {
-  const release = await takeLock(url, LOCKS.migrate);
+  const release = await acquireLock(url, LOCKS.migrate);
   const connection = connect(url, { max: 1, name: 'attune migrations' });
   try {
     await migrate(connection.db, { migrationsFolder: MIGRATIONS });

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AttuneError } from '../error.ts';
 
-export type Premises = {
+export type PostgresFiles = {
   /** parent of the data, writable to us */
   folder: string;
   data: string;
@@ -23,7 +23,7 @@ export type Premises = {
 /** nobody, on every Linux distribution */
 const NOBODY = 65534;
 
-export async function preparePremises(home: string): Promise<Premises> {
+export async function preparePostgresFiles(home: string): Promise<PostgresFiles> {
   const native = await linkLibraries();
   const uid = process.getuid?.() === 0 ? NOBODY : undefined;
   await mkdir(home, { recursive: true });

@@ -1,7 +1,8 @@
 // The files of a policy package in a folder of this machine: policy.json read and written, digests made and checked.
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join, sep } from 'node:path';
-import { hashFile } from '../digest.ts';
 import {
   damagedPolicy,
   formatManifest,
@@ -27,6 +28,17 @@ export async function writeManifest(folder: string, manifest: Manifest): Promise
 /** Where a file of a package lies; names in manifests have forward slashes. */
 export function packageFilePath(folder: string, name: string): string {
   return join(folder, ...name.split('/'));
+}
+
+/** SHA-256 and size of a file of any size; it is read as a stream. */
+export async function hashFile(path: string): Promise<{ sha256: string; bytes: number }> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+    hash.update(chunk as Buffer);
+    bytes += (chunk as Buffer).length;
+  }
+  return { sha256: hash.digest('hex'), bytes };
 }
 
 /** Digests of all files below the folder, sorted by path; what has a digest is on disk. */

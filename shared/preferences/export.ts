@@ -1,15 +1,15 @@
 // One preference as a line of JSON that other trainers read: OpenAI's preference fine-tuning or TRL. It carries the pair;
 // ties have no line. TRL's line also carries id and rater, which TRL ignores; OpenAI refuses keys that it does not know.
 // Metadata stays behind: its types differ from row to row, which would keep a dataset from loading.
-import type { Message, PreferenceRecord } from './record.ts';
+import type { ChatMessage, PreferenceRecord } from './record.ts';
 
 /** A strict preference → one line without its line feed; a tie → null. */
-export function writePreference(record: PreferenceRecord, format: 'openai' | 'trl'): string | null {
+export function formatPreference(record: PreferenceRecord, format: 'openai' | 'trl'): string | null {
   const { prompt, a, b, choice, rater, externalId } = record;
   if (choice !== 'a' && choice !== 'b') return null;
   const [chosen, rejected] = choice === 'a' ? [a, b] : [b, a];
   if (format === 'openai') {
-    const messages: Message[] = typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt;
+    const messages: ChatMessage[] = typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt;
     return JSON.stringify({
       input: { messages, tools: [], parallel_tool_calls: true },
       preferred_output: say(chosen),
@@ -27,4 +27,4 @@ export function writePreference(record: PreferenceRecord, format: 'openai' | 'tr
   });
 }
 
-const say = (content: string): Message[] => [{ role: 'assistant', content }];
+const say = (content: string): ChatMessage[] => [{ role: 'assistant', content }];

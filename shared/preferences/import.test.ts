@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { writePreference } from './export.ts';
-import { readPreferences } from './import.ts';
+import { formatPreference } from './export.ts';
+import { parsePreferences } from './import.ts';
 import type { PreferenceRecord } from './record.ts';
 
 async function* bytesOf(text: string, size = 7): AsyncGenerator<Uint8Array> {
@@ -11,7 +11,7 @@ async function* bytesOf(text: string, size = 7): AsyncGenerator<Uint8Array> {
 }
 
 async function read(text: string, options = {}) {
-  return Array.fromAsync(readPreferences(bytesOf(text), options));
+  return Array.fromAsync(parsePreferences(bytesOf(text), options));
 }
 
 async function readOne(row: unknown): Promise<PreferenceRecord | string> {
@@ -41,7 +41,7 @@ const containers: [string, string][] = [
 for (const [name, text] of containers) {
   test(`rows come out of ${name}, however the bytes are cut`, async () => {
     for (const size of [1, 3, 1000]) {
-      const found = await Array.fromAsync(readPreferences(bytesOf(text, size)));
+      const found = await Array.fromAsync(parsePreferences(bytesOf(text, size)));
       assert.deepEqual(
         found.map((item) => ('record' in item ? item.record.prompt : item.error)),
         ['é "1" ] , {', 'é "2" ] , {', 'é "3" ] , {'],
@@ -76,7 +76,7 @@ test('a file that is not UTF-8 is refused after the rows before it', async () =>
     yield new TextEncoder().encode(`${row(1)}\n`.padEnd(600, ' '));
     yield Uint8Array.of(0x22, 0xe9, 0x22);
   }
-  const found = await Array.fromAsync(readPreferences(latin1()));
+  const found = await Array.fromAsync(parsePreferences(latin1()));
   assert.match((found.at(-1) as { error: string }).error, /not UTF-8/);
 });
 
@@ -123,7 +123,7 @@ test('a hundred thousand rows are read in the memory of a few', async () => {
   const before = process.memoryUsage().heapUsed;
   let count = 0;
   let most = 0;
-  for await (const item of readPreferences(many())) {
+  for await (const item of parsePreferences(many())) {
     assert.ok('record' in item);
     if (++count % 10_000 === 0) most = Math.max(most, process.memoryUsage().heapUsed - before);
   }
@@ -135,10 +135,10 @@ test('what is exported in either shape imports as the same preference', async ()
   for (const prompt of ['Q', question]) {
     for (const format of ['openai', 'trl'] as const) {
       const original = { ...plain, prompt, choice: 'b' as const, a: 'bad', b: 'good' };
-      const found = await readOne(JSON.parse(writePreference(original, format)!));
+      const found = await readOne(JSON.parse(formatPreference(original, format)!));
       const expected = format === 'openai' && typeof prompt === 'string' ? question : prompt;
       assert.deepEqual(found, { ...plain, prompt: expected });
     }
   }
-  assert.equal(writePreference({ ...plain, choice: 'tie' }, 'trl'), null);
+  assert.equal(formatPreference({ ...plain, choice: 'tie' }, 'trl'), null);
 });

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openBareDatabase } from '../../testing/database.ts';
+import { openTestDatabase } from '../../testing/database.ts';
 import { preferences, round_pairs, rounds } from '../database/schema.ts';
 import { newId } from '../id.ts';
 import { countNewPairs } from '../rounds/pairs.ts';
 import { countPreferences } from './store.ts';
 
-const { db } = await openBareDatabase();
+const { db } = await openTestDatabase();
 
 test('pairs_not_yet_seen is what the schedule counts, after a failed round too', async () => {
   const ids = Array.from({ length: 5 }, () => newId('pref_'));

@@ -3,12 +3,12 @@
 import { asc, count, eq, gt, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { preferences } from '../database/schema.ts';
-import { hashContent } from '../hash.ts';
+import { hashContent } from '../digest.ts';
 import { newId } from '../id.ts';
 import { countNewPairs } from '../rounds/pairs.ts';
-import { writePreference } from './export.ts';
-import { readPreferences } from './import.ts';
-import type { Message, PreferenceRecord } from './record.ts';
+import { formatPreference } from './export.ts';
+import { parsePreferences } from './import.ts';
+import type { ChatMessage, PreferenceRecord } from './record.ts';
 
 export type ImportReport = {
   /** rows read, including refused ones */
@@ -40,7 +40,7 @@ export async function importPreferences(
     batch = [];
     onProgress(report);
   };
-  for await (const item of readPreferences(source)) {
+  for await (const item of parsePreferences(source)) {
     report.rows = Math.max(report.rows, item.row);
     if ('error' in item) {
       report.refused++;
@@ -89,9 +89,9 @@ export async function* exportPreferences(db: Database, format: 'openai' | 'trl')
       .limit(BATCH);
     for (const row of page) {
       if (row.choice !== 'a' && row.choice !== 'b') continue;
-      const line = writePreference(
+      const line = formatPreference(
         {
-          prompt: row.prompt as string | Message[],
+          prompt: row.prompt as string | ChatMessage[],
           a: row.chosen,
           b: row.rejected,
           choice: 'a',

@@ -2,26 +2,26 @@
 // many processes start together.
 
 import type { Connection } from '../database/connect.ts';
-import { LOCKS, takeLock } from '../database/lock.ts';
+import { acquireLock, LOCKS } from '../database/lock.ts';
 import type { PrecisionName } from '../precision-name.ts';
-import type { PolicyShelf } from '../store/local-store.ts';
-import { activatePolicy, activePolicyId } from '../store/registry.ts';
+import type { LocalStore } from '../store/local-store.ts';
+import { activatePolicy, getActivePolicyId } from '../store/registry.ts';
 import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from './convert-llama2c.ts';
 import { importPolicy } from './publish.ts';
 
 /** Returns the active policy's id, having made and activated the default one where there was none. */
 export async function ensureDefaultPolicy(
   { db, url }: Connection,
-  shelf: PolicyShelf,
+  shelf: LocalStore,
   precision: PrecisionName,
   onImport: () => void,
 ): Promise<string> {
-  const release = await takeLock(url, LOCKS.defaultPolicy);
+  const release = await acquireLock(url, LOCKS.defaultPolicy);
   try {
-    const active = await activePolicyId(db);
+    const active = await getActivePolicyId(db);
     if (active) return active;
     onImport();
-    const draft = await shelf.draft();
+    const draft = await shelf.createStaging();
     try {
       await writeDefaultCheckpoint(draft);
       const { name, ...origin } = DEFAULT_CHECKPOINT;

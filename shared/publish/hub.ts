@@ -8,8 +8,8 @@ import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import { downloadFile, HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
-import { hashFile } from '../digest.ts';
 import { AttuneError } from '../error.ts';
+import { hashFile } from '../package/files.ts';
 
 export type FetchProgress = { file: string; loadedBytes: number; totalBytes: number };
 

@@ -15,7 +15,7 @@ import { writePolicyGraphs } from '../onnx/write-graphs.ts';
 import { hashFiles, readManifest, writeManifest } from '../package/files.ts';
 import type { Manifest } from '../package/manifest.ts';
 import type { PrecisionName } from '../precision-name.ts';
-import type { PolicyShelf } from '../store/local-store.ts';
+import type { LocalStore } from '../store/local-store.ts';
 import { registerPolicy } from '../store/registry.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { choosePrecision } from './select-precision.ts';
@@ -31,7 +31,7 @@ const KEPT = [
 ];
 
 export type PublishOptions = {
-  shelf: PolicyShelf;
+  shelf: LocalStore;
   db: Database;
   name: string;
   /** folder with config.json and the tokenizer's files */
@@ -52,7 +52,7 @@ export type PublishOptions = {
 export async function publishPolicy(publication: PublishOptions): Promise<string> {
   const { shelf, db, name, sourceFolder, architecture, weights, provenance } = publication;
   const id = newId('pol_');
-  const draft = await shelf.draft();
+  const draft = await shelf.createStaging();
   try {
     for (const file of KEPT)
       if (existsSync(path.join(sourceFolder, file)))
@@ -128,7 +128,7 @@ export type ImportOptions = Pick<PublishOptions, 'precision' | 'isPrecisionForce
 /** Imports a checkpoint in Hugging Face layout. */
 export async function importPolicy(
   db: Database,
-  shelf: PolicyShelf,
+  shelf: LocalStore,
   folder: string,
   name: string,
   options: ImportOptions = {},

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
-import { openBareDatabase } from '../../testing/database.ts';
+import { openTestDatabase } from '../../testing/database.ts';
 import { connect } from '../database/connect.ts';
 import { preferences, rounds } from '../database/schema.ts';
 import { newId } from '../id.ts';
 import { countNewPairs } from './pairs.ts';
 import { requestRoundIfDue } from './schedule.ts';
 
-const { db, url } = await openBareDatabase();
+const { db, url } = await openTestDatabase();
 const settings = { TRAIN_MIN_PAIRS: 10 };
 
 async function collect(count: number, choice: 'a' | 'tie' = 'a'): Promise<void> {

@@ -3,9 +3,9 @@
 
 import { AttuneError } from '../error.ts';
 import type { Settings } from '../settings.ts';
-import { askByHttp } from './node-http.ts';
+import { fetchByNodeHttp } from './node-http.ts';
 import { openS3Store } from './s3.ts';
-import type { S3Place } from './s3-client.ts';
+import type { S3Location } from './s3-client.ts';
 import type { PolicyStore } from './store.ts';
 
 type StoreSettings = Pick<
@@ -25,15 +25,15 @@ const NOBODY = `pol_${'0'.repeat(32)}`;
 export async function openRemoteStore(settings: StoreSettings): Promise<PolicyStore | undefined> {
   if (!settings.POLICY_STORE) return undefined;
   const place = readPlace(settings.POLICY_STORE, settings);
-  await openS3Store({ ...place, attempts: 1, patience: 5000 }, askByHttp)
+  await openS3Store({ ...place, maxAttempts: 1, timeoutMs: 5000 }, fetchByNodeHttp)
     .manifest(NOBODY)
     .catch((error) => {
       if (!(error instanceof AttuneError && error.retry)) throw error;
     });
-  return openS3Store(place, askByHttp);
+  return openS3Store(place, fetchByNodeHttp);
 }
 
-function readPlace(store: string, settings: StoreSettings): S3Place {
+function readPlace(store: string, settings: StoreSettings): S3Location {
   const [, bucket, prefix] = /^s3:\/\/([^/]+)\/?(.*)$/.exec(store)!;
   const region = settings.AWS_REGION;
   if (!settings.AWS_ENDPOINT_URL && region === 'auto')

@@ -7,15 +7,15 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import { packageFilePath, readManifest } from '../package/files.ts';
 import { damagedPolicy, isPackagePath, type Manifest } from '../package/manifest.ts';
-import { fillFolder } from './copy-package.ts';
-import { openDrafts } from './staging.ts';
-import { isPolicyId, missingPolicy, type PolicyStore, takenPolicy } from './store.ts';
+import { writePackageFolder } from './copy-package.ts';
+import { openStaging } from './staging.ts';
+import { isPolicyId, type PolicyStore, policyExistsError, policyNotFoundError } from './store.ts';
 
 export async function openFolderStore(root: string): Promise<PolicyStore> {
-  const drafts = await openDrafts(root);
+  const drafts = await openStaging(root);
   const isThere = async (id: string) => isPolicyId(id) && (await stat(path.join(root, id)).catch(() => null)) !== null;
   return {
-    place: root,
+    location: root,
     async manifest(id) {
       if (!(await isThere(id))) return null;
       const manifest = await readManifest(path.join(root, id));
@@ -23,7 +23,7 @@ export async function openFolderStore(root: string): Promise<PolicyStore> {
       return manifest;
     },
     async read(id, file) {
-      if (!(await isThere(id))) throw missingPolicy(id, root);
+      if (!(await isThere(id))) throw policyNotFoundError(id, root);
       const source = packageFilePath(path.join(root, id), file);
       const found = isPackagePath(file) ? await stat(source).catch(() => null) : null;
       if (!found?.isFile()) throw damagedPolicy(id, `file ${file} is missing`);
@@ -31,11 +31,11 @@ export async function openFolderStore(root: string): Promise<PolicyStore> {
     },
     async write(manifest: Manifest, open) {
       if (!isPolicyId(manifest.id)) throw new Error(`internal: ${manifest.id} is no policy's id`);
-      if (await isThere(manifest.id)) throw takenPolicy(manifest.id, root);
-      const draft = await drafts.make();
+      if (await isThere(manifest.id)) throw policyExistsError(manifest.id, root);
+      const draft = await drafts.create();
       try {
-        await fillFolder(draft, manifest, open);
-        if (!(await drafts.settle(draft, manifest.id))) throw takenPolicy(manifest.id, root);
+        await writePackageFolder(draft, manifest, open);
+        if (!(await drafts.commit(draft, manifest.id))) throw policyExistsError(manifest.id, root);
       } catch (error) {
         await drafts.discard(draft);
         throw error;

@@ -7,26 +7,26 @@ import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { layWire, startS3Server } from '../../testing/s3-server.ts';
-import { noise, packageOf, type TestPackage } from '../../testing/store-package.ts';
+import { startFaultyProxy, startS3Server } from '../../testing/s3-server.ts';
+import { makePackage, randomBytes, type TestPackage } from '../../testing/store-package.ts';
 import { AttuneError } from '../error.ts';
 import { packageFilePath, readManifest, writeManifest } from '../package/files.ts';
 import { openFolderStore } from './folder.ts';
-import { openShelf, type PolicyShelf } from './local-store.ts';
-import { askByHttp } from './node-http.ts';
+import { type LocalStore, openLocalStoreAt } from './local-store.ts';
+import { fetchByNodeHttp } from './node-http.ts';
 import { openS3Store } from './s3.ts';
-import type { S3Place } from './s3-client.ts';
+import type { S3Location } from './s3-client.ts';
 
 const home = await mkdtemp(path.join(tmpdir(), 'attune-shelf-'));
 after(() => rm(home, { recursive: true }));
 let roots = 0;
 const newRoot = () => path.join(home, `shelf-${roots++}`);
 
-const files = { 'config.json': noise(300), 'onnx/model.onnx_data': noise(10 * 2 ** 20) };
+const files = { 'config.json': randomBytes(300), 'onnx/model.onnx_data': randomBytes(10 * 2 ** 20) };
 
-async function layDraft(shelf: PolicyShelf, made: TestPackage = packageOf(files)) {
+async function layDraft(shelf: LocalStore, made: TestPackage = makePackage(files)) {
   const { manifest } = made;
-  const draft = await shelf.draft();
+  const draft = await shelf.createStaging();
   for (const [name, bytes] of Object.entries(made.files)) {
     await mkdir(path.dirname(packageFilePath(draft, name)), { recursive: true });
     await writeFile(packageFilePath(draft, name), bytes);
@@ -40,7 +40,7 @@ const draftsIn = async (root: string) => (await readdir(root)).filter((name) => 
 describe('a shelf alone', () => {
   test('shows what was published and nothing before', async () => {
     const root = newRoot();
-    const shelf = await openShelf(root);
+    const shelf = await openLocalStoreAt(root);
     const { draft, id } = await layDraft(shelf);
     await assert.rejects(shelf.folderOf(id), { code: 'model_not_found', message: new RegExp(`is not in ${root}`) });
     await shelf.publish(draft, id);
@@ -52,17 +52,20 @@ describe('a shelf alone', () => {
 
   test('refuses a damaged package', async () => {
     const root = newRoot();
-    const shelf = await openShelf(root);
+    const shelf = await openLocalStoreAt(root);
     const { draft, id } = await layDraft(shelf);
     await shelf.publish(draft, id);
     await appendFile(path.join(root, id, 'config.json'), 'x');
-    await assert.rejects((await openShelf(root)).folderOf(id), { code: 'damaged_policy', message: /has 301 bytes/ });
+    await assert.rejects((await openLocalStoreAt(root)).folderOf(id), {
+      code: 'damaged_policy',
+      message: /has 301 bytes/,
+    });
   });
 
   test('removes drafts of dead processes, and no others', async () => {
     const root = newRoot();
-    const shelf = await openShelf(root);
-    const mine = path.basename(await shelf.draft());
+    const shelf = await openLocalStoreAt(root);
+    const mine = path.basename(await shelf.createStaging());
     const [now, before] = [Date.now(), Math.floor(performance.timeOrigin) - 1000];
     const others = {
       dead: `.draft-${hostname()}-999999999-${now}-0`,
@@ -72,7 +75,7 @@ describe('a shelf alone', () => {
       elsewhereOld: `.draft-some-other-host-1-${now - 2 * 86_400_000}-0`,
     };
     for (const name of Object.values(others)) await mkdir(path.join(root, name));
-    await openShelf(root);
+    await openLocalStoreAt(root);
     assert.deepEqual((await readdir(root)).sort(), [mine, others.parent, others.elsewhere].sort());
   });
 });
@@ -83,16 +86,16 @@ describe('shelves on one S3 store', async () => {
     test('needs a tool', { skip: server.missing });
     return;
   }
-  const { place, folder: objects } = server;
-  const wire = await layWire(place);
+  const { location: place, folder: objects } = server;
+  const wire = await startFaultyProxy(place);
   const children: ChildProcess[] = [];
   after(async () => {
     for (const child of children) child.kill('SIGKILL');
     wire.close();
     await server.close();
   });
-  const store = openS3Store(place, askByHttp);
-  const wired: S3Place = { ...place, endpoint: wire.endpoint, attempts: 2 };
+  const store = openS3Store(place, fetchByNodeHttp);
+  const wired: S3Location = { ...place, endpoint: wire.endpoint, maxAttempts: 2 };
 
   /** Uploads in parts that were started and neither completed nor aborted; versitygw keeps each in a folder. */
   async function openUploads(): Promise<number> {
@@ -103,13 +106,13 @@ describe('shelves on one S3 store', async () => {
   }
 
   /** Runs code in a process of its own, with the shelf of this root. */
-  function elsewhere(root: string, place: S3Place, code: string): { child: ChildProcess; ended: Promise<string> } {
+  function elsewhere(root: string, place: S3Location, code: string): { child: ChildProcess; ended: Promise<string> } {
     const url = (name: string) => JSON.stringify(new URL(name, import.meta.url).href);
     const script = `
-      import { openShelf } from ${url('./local-store.ts')};
-      import { askByHttp } from ${url('./node-http.ts')};
+      import { openLocalStoreAt } from ${url('./local-store.ts')};
+      import { fetchByNodeHttp } from ${url('./node-http.ts')};
       import { openS3Store } from ${url('./s3.ts')};
-      const shelf = await openShelf(${JSON.stringify(root)}, openS3Store(${JSON.stringify(place)}, askByHttp));
+      const shelf = await openLocalStoreAt(${JSON.stringify(root)}, openS3Store(${JSON.stringify(place)}, fetchByNodeHttp));
       ${code}`;
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -121,33 +124,33 @@ describe('shelves on one S3 store', async () => {
   }
 
   test('what one publishes another loads, and keeps while the store is away', async () => {
-    const one = await openShelf(newRoot(), store);
+    const one = await openLocalStoreAt(newRoot(), store);
     const { draft, id, manifest } = await layDraft(one);
     await one.publish(draft, id);
     const root = newRoot();
-    const folder = await (await openShelf(root, store)).folderOf(id);
+    const folder = await (await openLocalStoreAt(root, store)).folderOf(id);
     assert.deepEqual(await readManifest(folder), manifest);
     for (const [name, bytes] of Object.entries(files))
       assert.deepEqual(new Uint8Array(await readFile(packageFilePath(folder, name))), bytes);
     assert.deepEqual(await readdir(root), [id]);
-    const away = openS3Store({ ...place, endpoint: 'http://127.0.0.1:2', attempts: 1 }, askByHttp);
-    assert.equal(await (await openShelf(root, away)).folderOf(id), folder);
+    const away = openS3Store({ ...place, endpoint: 'http://127.0.0.1:2', maxAttempts: 1 }, fetchByNodeHttp);
+    assert.equal(await (await openLocalStoreAt(root, away)).folderOf(id), folder);
   });
 
   test('a package that is nowhere is model_not_found', async () => {
-    const shelf = await openShelf(newRoot(), store);
-    await assert.rejects(shelf.folderOf(packageOf({}).manifest.id), {
+    const shelf = await openLocalStoreAt(newRoot(), store);
+    await assert.rejects(shelf.folderOf(makePackage({}).manifest.id), {
       code: 'model_not_found',
       message: /its package is not in s3:\/\/policies/,
     });
   });
 
   test('many ask at once, in one process and in several', async () => {
-    const one = await openShelf(newRoot(), store);
+    const one = await openLocalStoreAt(newRoot(), store);
     const { draft, id } = await layDraft(one);
     await one.publish(draft, id);
     const root = newRoot();
-    const here = await openShelf(root, store);
+    const here = await openLocalStoreAt(root, store);
     const there = [1, 2].map(() => elsewhere(root, place, `console.log(await shelf.folderOf(${JSON.stringify(id)}));`));
     const folders = await Promise.all(Array.from({ length: 10 }, () => here.folderOf(id)));
     for (const { ended } of there) folders.push((await ended).trim());
@@ -157,18 +160,18 @@ describe('shelves on one S3 store', async () => {
 
   test('a copy that was damaged here is fetched again', async () => {
     const root = newRoot();
-    const shelf = await openShelf(root, store);
+    const shelf = await openLocalStoreAt(root, store);
     const { draft, id } = await layDraft(shelf);
     await shelf.publish(draft, id);
     await appendFile(path.join(root, id, 'config.json'), 'x');
     await rm(path.join(root, id, 'onnx'), { recursive: true });
-    const folder = await (await openShelf(root, store)).folderOf(id);
+    const folder = await (await openLocalStoreAt(root, store)).folderOf(id);
     assert.deepEqual(new Uint8Array(await readFile(path.join(folder, 'config.json'))), files['config.json']);
     assert.deepEqual(await readdir(root), [id]);
   });
 
   test('what is damaged in the store is refused and leaves nothing', async () => {
-    const one = await openShelf(newRoot(), store);
+    const one = await openLocalStoreAt(newRoot(), store);
     const { draft, id } = await layDraft(one);
     await one.publish(draft, id);
     const target = path.join(objects, id, 'config.json');
@@ -176,7 +179,7 @@ describe('shelves on one S3 store', async () => {
     bytes[7]! ^= 1;
     await writeFile(target, bytes);
     const root = newRoot();
-    await assert.rejects((await openShelf(root, store)).folderOf(id), {
+    await assert.rejects((await openLocalStoreAt(root, store)).folderOf(id), {
       code: 'damaged_policy',
       message: /config\.json/,
     });
@@ -185,7 +188,7 @@ describe('shelves on one S3 store', async () => {
 
   test('publishing that is cut off shows the package nowhere and can be repeated', async () => {
     const root = newRoot();
-    const shelf = await openShelf(root, openS3Store(wired, askByHttp));
+    const shelf = await openLocalStoreAt(root, openS3Store(wired, fetchByNodeHttp));
     const { draft, id } = await layDraft(shelf);
     wire.fault = { kind: 'cut', way: 'there', at: 2 ** 20, times: 100 };
     await assert.rejects(shelf.publish(draft, id), { code: 'policy_store_unreachable' });
@@ -200,7 +203,7 @@ describe('shelves on one S3 store', async () => {
 
   test('a draft that is given up after an interrupted upload leaves nothing in the store', async () => {
     const root = newRoot();
-    const shelf = await openShelf(root, openS3Store(wired, askByHttp));
+    const shelf = await openLocalStoreAt(root, openS3Store(wired, fetchByNodeHttp));
     const { draft, id } = await layDraft(shelf);
     wire.fault = { kind: 'cut', way: 'there', at: 2 ** 20, times: 100 };
     await assert.rejects(shelf.publish(draft, id));
@@ -213,14 +216,14 @@ describe('shelves on one S3 store', async () => {
 
   test('a publisher that is killed in the middle shows nothing, and who comes after it cleans up', async () => {
     const root = newRoot();
-    const source = await layDraft(await openShelf(newRoot()));
+    const source = await layDraft(await openLocalStoreAt(newRoot()));
     wire.fault = { kind: 'hang', way: 'there', at: 2 ** 20, times: 100 };
     wire.happened = 0;
     const { child, ended } = elsewhere(
       root,
       wired,
       `import { cp } from 'node:fs/promises';
-      const draft = await shelf.draft();
+      const draft = await shelf.createStaging();
       await cp(${JSON.stringify(source.draft)}, draft, { recursive: true });
       await shelf.publish(draft, ${JSON.stringify(source.id)});`,
     );
@@ -234,29 +237,29 @@ describe('shelves on one S3 store', async () => {
     assert.equal(await openUploads(), 1);
 
     // Another machine sees nothing of it; the same machine removes what is left and can publish it after all.
-    await assert.rejects((await openShelf(newRoot(), store)).folderOf(source.id), { code: 'model_not_found' });
-    const shelf = await openShelf(root, store);
+    await assert.rejects((await openLocalStoreAt(newRoot(), store)).folderOf(source.id), { code: 'model_not_found' });
+    const shelf = await openLocalStoreAt(root, store);
     assert.deepEqual(await readdir(root), []);
     assert.ok(!existsSync(path.join(objects, source.id)));
     assert.equal(await openUploads(), 0);
-    const again = await layDraft(shelf, { ...packageOf(files, source.id), manifest: source.manifest });
+    const again = await layDraft(shelf, { ...makePackage(files, source.id), manifest: source.manifest });
     await shelf.publish(again.draft, source.id);
     assert.deepEqual(
-      await readManifest(await (await openShelf(newRoot(), store)).folderOf(source.id)),
+      await readManifest(await (await openLocalStoreAt(newRoot(), store)).folderOf(source.id)),
       source.manifest,
     );
   });
 
   test('a dead draft stays while the store cannot be asked', async () => {
     const root = newRoot();
-    const shelf = await openShelf(root);
+    const shelf = await openLocalStoreAt(root);
     const { draft } = await layDraft(shelf);
     const dead = `.draft-${hostname()}-999999999-1-0`;
     await rename(draft, path.join(root, dead));
-    const away = openS3Store({ ...place, endpoint: 'http://127.0.0.1:2', attempts: 1 }, askByHttp);
-    await openShelf(root, away);
+    const away = openS3Store({ ...place, endpoint: 'http://127.0.0.1:2', maxAttempts: 1 }, fetchByNodeHttp);
+    await openLocalStoreAt(root, away);
     assert.deepEqual(await readdir(root), [dead]);
-    await openShelf(root, store);
+    await openLocalStoreAt(root, store);
     assert.deepEqual(await readdir(root), []);
   });
 });
@@ -272,28 +275,28 @@ describe('a shelf before a store', () => {
       if (attempts++ === 0) throw away;
       await store.write(manifest, open);
     };
-    const patient = await openShelf(newRoot(), { ...store, write }, 20_000);
+    const patient = await openLocalStoreAt(newRoot(), { ...store, write }, 20_000);
     const { draft, id } = await layDraft(patient);
     await patient.publish(draft, id);
     assert.equal(attempts, 2);
     assert.equal((await store.manifest(id))?.id, id);
 
     attempts = 0;
-    const hasty = await openShelf(newRoot(), { ...store, write });
-    const other = await layDraft(hasty, packageOf(files));
+    const hasty = await openLocalStoreAt(newRoot(), { ...store, write });
+    const other = await layDraft(hasty, makePackage(files));
     await assert.rejects(hasty.publish(other.draft, other.id), away);
   });
 
   test('copies that nobody needs are removed, and only those that the store has', async () => {
     const root = newRoot();
     const store = await openFolderStore(newRoot());
-    const alone = await openShelf(root);
+    const alone = await openLocalStoreAt(root);
     const unsent = await layDraft(alone);
     await alone.publish(unsent.draft, unsent.id);
-    const shelf = await openShelf(root, store);
+    const shelf = await openLocalStoreAt(root, store);
     const ids: string[] = [];
     for (let made = 0; made < 7; made++) {
-      const { draft, id } = await layDraft(shelf, packageOf({ 'config.json': noise(300) }));
+      const { draft, id } = await layDraft(shelf, makePackage({ 'config.json': randomBytes(300) }));
       await shelf.publish(draft, id);
       ids.push(id);
       await sleep(5);

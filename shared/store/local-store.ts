@@ -10,15 +10,15 @@ import { readManifest, verifyFiles } from '../package/files.ts';
 import type { Manifest } from '../package/manifest.ts';
 import type { Settings } from '../settings.ts';
 import { openRemoteStore } from './configured-store.ts';
-import { fillFolder, sendPackage } from './copy-package.ts';
-import { openDrafts } from './staging.ts';
-import { isPolicyId, isStoreAway, missingPolicy, type PolicyStore } from './store.ts';
+import { uploadPackage, writePackageFolder } from './copy-package.ts';
+import { openStaging } from './staging.ts';
+import { isPolicyId, isStoreUnreachable, type PolicyStore, policyNotFoundError } from './store.ts';
 
-export interface PolicyShelf {
+export interface LocalStore {
   /** A folder on this machine with the whole, verified package. Throws AttuneError where it is missing or damaged. */
   folderOf(id: string): Promise<string>;
   /** An empty folder to make a package in; it becomes visible by `publish` and by nothing else. */
-  draft(): Promise<string>;
+  createStaging(): Promise<string>;
   /** Makes the draft the package of this id, here and in the store, for good. Where it fails it can be repeated. */
   publish(draft: string, id: string): Promise<void>;
   discard(draft: string): Promise<void>;
@@ -32,8 +32,8 @@ export function policiesFolder({ ATTUNE_HOME }: Pick<Settings, 'ATTUNE_HOME'>): 
 }
 
 /** The shelf of these settings: with POLICY_STORE a part of that, otherwise the folder alone. */
-export async function openPolicies(settings: Settings): Promise<PolicyShelf> {
-  return openShelf(policiesFolder(settings), await openRemoteStore(settings), PATIENCE);
+export async function openLocalStore(settings: Settings): Promise<LocalStore> {
+  return openLocalStoreAt(policiesFolder(settings), await openRemoteStore(settings), PATIENCE);
 }
 
 /** Milliseconds for which publishing waits for a store that is away: a round may have trained for hours. */
@@ -43,23 +43,23 @@ const PAUSE = 5000;
 const KEPT = 4;
 
 /** `patience`: milliseconds for which publishing waits for a store that cannot be reached. */
-export async function openShelf(root: string, store?: PolicyStore, patience = 0): Promise<PolicyShelf> {
+export async function openLocalStoreAt(root: string, store?: PolicyStore, patience = 0): Promise<LocalStore> {
   /** Takes back what was sent of a draft that nobody will publish. */
   const withdraw = async (draft: string) => {
     const manifest = store && (await readManifest(draft).catch(() => null));
     if (manifest) await store.discard(manifest.id);
   };
-  const drafts = await openDrafts(root, withdraw);
+  const drafts = await openStaging(root, withdraw);
   const sent = new Set<string>();
   const verified = new Set<string>();
   const sought = new Map<string, Promise<string>>();
 
   /** Files are checked as they come. Another process may have been faster; then theirs is as good. */
   async function fetchPackage(manifest: Manifest, from: PolicyStore): Promise<void> {
-    const draft = await drafts.make();
+    const draft = await drafts.create();
     try {
-      await fillFolder(draft, manifest, (file) => from.read(manifest.id, file));
-      await drafts.settle(draft, manifest.id);
+      await writePackageFolder(draft, manifest, (file) => from.read(manifest.id, file));
+      await drafts.commit(draft, manifest.id);
     } finally {
       await drafts.discard(draft);
     }
@@ -68,9 +68,9 @@ export async function openShelf(root: string, store?: PolicyStore, patience = 0)
   async function send(to: PolicyStore, draft: string): Promise<void> {
     for (const began = performance.now(); ; await sleep(PAUSE)) {
       try {
-        return await sendPackage(to, draft);
+        return await uploadPackage(to, draft);
       } catch (error) {
-        if (!isStoreAway(error) || performance.now() - began + PAUSE > patience) throw error;
+        if (!isStoreUnreachable(error) || performance.now() - began + PAUSE > patience) throw error;
         console.error(`${error.message}; publishing tries again in ${PAUSE / 1000} s`);
       }
     }
@@ -85,7 +85,7 @@ export async function openShelf(root: string, store?: PolicyStore, patience = 0)
       // One that was published before there was a store is nowhere else.
       if (!(await from.manifest(id)) || sought.has(id)) continue;
       verified.delete(id);
-      const grave = await drafts.make();
+      const grave = await drafts.create();
       await rename(path.join(root, id), grave);
       await drafts.discard(grave);
     }
@@ -93,7 +93,7 @@ export async function openShelf(root: string, store?: PolicyStore, patience = 0)
 
   async function find(id: string): Promise<string> {
     const folder = path.join(root, id);
-    if (!isPolicyId(id)) throw missingPolicy(id, root);
+    if (!isPolicyId(id)) throw policyNotFoundError(id, root);
     let damage: unknown;
     if (existsSync(folder)) {
       // The folder's own time says when it was asked for last.
@@ -109,9 +109,9 @@ export async function openShelf(root: string, store?: PolicyStore, patience = 0)
       }
     }
     const manifest = await store?.manifest(id);
-    if (!store || !manifest) throw damage ?? missingPolicy(id, store?.place ?? root);
+    if (!store || !manifest) throw damage ?? policyNotFoundError(id, store?.location ?? root);
     if (damage) {
-      const grave = await drafts.make();
+      const grave = await drafts.create();
       await rename(folder, grave);
       await drafts.discard(grave);
     }
@@ -128,7 +128,7 @@ export async function openShelf(root: string, store?: PolicyStore, patience = 0)
       sought.set(id, search);
       return search;
     },
-    draft: drafts.make,
+    createStaging: drafts.create,
     async publish(draft, id) {
       const taken = `internal: policy ${id} exists already; an id is never reused`;
       if (existsSync(path.join(root, id))) throw new Error(taken);
@@ -137,7 +137,7 @@ export async function openShelf(root: string, store?: PolicyStore, patience = 0)
         await send(store, draft);
         sent.delete(draft);
       }
-      if (!(await drafts.settle(draft, id))) throw new Error(taken);
+      if (!(await drafts.commit(draft, id))) throw new Error(taken);
     },
     async discard(draft) {
       // Where the store cannot be reached, what was sent stays there, and nobody sees it.

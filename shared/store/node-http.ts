@@ -4,11 +4,11 @@
 import http from 'node:http';
 import https from 'node:https';
 import { Readable } from 'node:stream';
-import type { Ask } from './s3-client.ts';
+import type { Fetch } from './s3-client.ts';
 
 const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
 
-export const askByHttp: Ask = (url, { method, headers, body, signal }) =>
+export const fetchByNodeHttp: Fetch = (url, { method, headers, body, signal }) =>
   new Promise((resolve, reject) => {
     const isSecure = url.protocol === 'https:';
     const options = { method, signal, agent: isSecure ? agents.https : agents.http };

@@ -2,14 +2,14 @@
 
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { AttuneError } from '../error.ts';
-import { openObjectStore } from './objects.ts';
+import { openObjectStore } from './object-store.ts';
 import type { PolicyStore } from './store.ts';
 
 /** Keys begin with the prefix, as with POLICY_STORE=s3://bucket/prefix. */
 export function openR2Store(bucket: R2Bucket, prefix = ''): PolicyStore {
   const base = prefix.replace(/^\/+|\/+$/g, '').replace(/.$/, '$&/');
   return openObjectStore({
-    place: base ? `the R2 bucket under ${base}` : 'the R2 bucket',
+    location: base ? `the R2 bucket under ${base}` : 'the R2 bucket',
     async get(key) {
       const object = await bucket.get(base + key).catch((error: Error) => {
         throw new AttuneError(`policy store: R2 cannot be read (${error.message}); try again shortly`, {
@@ -20,7 +20,7 @@ export function openR2Store(bucket: R2Bucket, prefix = ''): PolicyStore {
       if (!object) return null;
       return { body: object.body as unknown as ReadableStream<Uint8Array>, sha256: object.customMetadata?.sha256 };
     },
-    async put(key, bytes, { sha256, isNew }) {
+    async put(key, bytes, { sha256, ifAbsent: isNew }) {
       const options = { sha256, customMetadata: { sha256 } };
       if (!isNew) return (await bucket.put(base + key, bytes, options)) !== null;
       return (await bucket.put(base + key, bytes, { ...options, onlyIf: { etagDoesNotMatch: '*' } })) !== null;

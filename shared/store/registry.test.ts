@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { openBareDatabase } from '../../testing/database.ts';
+import { openTestDatabase } from '../../testing/database.ts';
 import { activations } from '../database/schema.ts';
-import { activatePolicy, activePolicyId, registerPolicy, rollbackPolicy } from './registry.ts';
+import { activatePolicy, getActivePolicyId, registerPolicy, rollbackPolicy } from './registry.ts';
 
-const { db } = await openBareDatabase();
+const { db } = await openTestDatabase();
 for (const id of ['a', 'b', 'c', 'd']) await registerPolicy(db, { id, name: id, manifest: {} });
 
 beforeEach(() => db.delete(activations));
@@ -17,7 +17,7 @@ test('rolling back twice goes back two policies and stops at the first', async (
   assert.equal(await rollback(), 'b');
   assert.equal(await rollback(), 'a');
   await assert.rejects(rollback(), { status: 409, message: 'a is the first policy; there is nothing to roll back to' });
-  assert.equal(await activePolicyId(db), 'a');
+  assert.equal(await getActivePolicyId(db), 'a');
 });
 
 test('a policy that was rolled back from is not restored by a later rollback', async () => {
@@ -50,7 +50,7 @@ test('a rollback whose check fails leaves the active policy', async () => {
     }),
     { message: 'a cannot be loaded' },
   );
-  assert.equal(await activePolicyId(db), 'b');
+  assert.equal(await getActivePolicyId(db), 'b');
   const rows = await db.select().from(activations);
   assert.deepEqual(
     rows.map(({ reason }) => reason),

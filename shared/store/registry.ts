@@ -17,7 +17,7 @@ export async function registerPolicy(db: Database, row: typeof policies.$inferIn
 }
 
 /** Throws `model_not_found` for an unknown id. */
-export async function findPolicy(db: Database, id: string): Promise<PolicyRow> {
+export async function getPolicy(db: Database, id: string): Promise<PolicyRow> {
   const [row] = await db.select().from(policies).where(eq(policies.id, id));
   if (!row)
     throw new AttuneError(`there is no policy ${id}; \`attune policies list\` shows those there are`, {
@@ -29,7 +29,7 @@ export async function findPolicy(db: Database, id: string): Promise<PolicyRow> {
 }
 
 /** The id of the active policy; null before the first activation. */
-export async function activePolicyId(db: Database): Promise<string | null> {
+export async function getActivePolicyId(db: Database): Promise<string | null> {
   return (await latestActivation(db))?.policy_id ?? null;
 }
 
@@ -40,9 +40,9 @@ async function latestActivation(db: Database): Promise<Activation | null> {
 
 /** Makes the policy active and notifies every process. `restoresId`: the activation that a rollback restores. */
 export async function activatePolicy(db: Database, id: string, reason: string, restoresId?: number): Promise<void> {
-  await findPolicy(db, id);
+  await getPolicy(db, id);
   await db.transaction(async (transaction) => {
-    const previous = await activePolicyId(transaction);
+    const previous = await getActivePolicyId(transaction);
     await transaction.insert(activations).values({ policy_id: id, reason, restores_id: restoresId });
     await writeEvent(transaction, 'policy.activated', { id, reason, previous });
     await notifyChange(transaction, id);
@@ -50,7 +50,7 @@ export async function activatePolicy(db: Database, id: string, reason: string, r
 }
 
 /** The activation that a rollback restores and the id of the policy that is active now; 409 where there is none. */
-export async function previousPolicy(db: Database): Promise<{ previous: Activation; activeId: string }> {
+export async function findRollbackTarget(db: Database): Promise<{ previous: Activation; activeId: string }> {
   const current = await latestActivation(db);
   if (!current) throw new AttuneError('there is no active policy to roll back from', { status: 409, retry: false });
   // Rollbacks undo the rows between themselves and what they restore, so that rolling back twice goes back two policies.
@@ -81,7 +81,7 @@ export async function previousPolicy(db: Database): Promise<{ previous: Activati
 
 /** Makes the previous policy active and returns its id. `check` runs first; if it throws, nothing changes. */
 export async function rollbackPolicy(db: Database, check: (id: string) => Promise<unknown>): Promise<string> {
-  const { previous, activeId } = await previousPolicy(db);
+  const { previous, activeId } = await findRollbackTarget(db);
   await check(previous.policy_id);
   await activatePolicy(db, previous.policy_id, `rollback from ${activeId}`, previous.id);
   return previous.policy_id;

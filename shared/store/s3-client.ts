@@ -2,9 +2,9 @@
 // answers otherwise becomes an error that names the setting to mend.
 
 import { AwsV4Signer } from 'aws4fetch';
-import { explainAnswer, unreachable } from './s3-errors.ts';
+import { toS3Error, unreachableError } from './s3-errors.ts';
 
-export type S3Place = {
+export type S3Location = {
   bucket: string;
   /** Without slashes at its ends; '' for none. */
   prefix: string;
@@ -14,13 +14,13 @@ export type S3Place = {
   secretAccessKey: string;
   sessionToken?: string | undefined;
   /** How often a request is sent at most; 6 unless told. */
-  attempts?: number;
+  maxAttempts?: number;
   /** Milliseconds that a server may be silent; 30,000 unless told. */
-  patience?: number;
+  timeoutMs?: number;
 };
 
 /** `fetch`, or what does the same. */
-export type Ask = (
+export type Fetch = (
   url: URL,
   init: { method: string; headers: Headers; body?: Uint8Array<ArrayBuffer>; signal: AbortSignal },
 ) => Promise<Response>;
@@ -40,7 +40,7 @@ export type S3Request = {
   isStreamed?: boolean;
 };
 
-export type S3Answer = {
+export type S3Response = {
   status: number;
   headers: Headers;
   /** The whole body, unless it is streamed. */
@@ -50,13 +50,13 @@ export type S3Answer = {
   code: string;
 };
 
-export type S3Wire = {
-  place: S3Place;
-  send(request: S3Request): Promise<S3Answer>;
+export type S3Client = {
+  location: S3Location;
+  send(request: S3Request): Promise<S3Response>;
   /** Waits before the next attempt; throws the error instead where there have been enough. */
-  pause(attempt: number, error: unknown): Promise<void>;
+  backOff(attempt: number, error: unknown): Promise<void>;
   /** Throws where the promise takes longer than a server may be silent. */
-  within<T>(promise: Promise<T>): Promise<T>;
+  withTimeout<T>(promise: Promise<T>): Promise<T>;
 };
 
 /** What the slowest line carries while a server may be silent. */
@@ -76,28 +76,35 @@ const PASSING = new Set([
   'ServiceUnavailable',
 ]);
 
-export function openWire(place: S3Place, ask: Ask): S3Wire {
-  const { attempts = 6, patience = 30_000, accessKeyId, secretAccessKey, sessionToken, region } = place;
+export function createS3Client(place: S3Location, ask: Fetch): S3Client {
+  const {
+    maxAttempts: attempts = 6,
+    timeoutMs: patience = 30_000,
+    accessKeyId,
+    secretAccessKey,
+    sessionToken,
+    region,
+  } = place;
   /** What a signature is made with, by day. */
   const cache = new Map<string, ArrayBuffer>();
 
-  async function send(request: S3Request): Promise<S3Answer> {
+  async function send(request: S3Request): Promise<S3Response> {
     for (let attempt = 1; ; attempt++) {
       const answer = await sendOnce(request).catch(async (error) => {
-        await wire.pause(attempt, error);
+        await wire.backOff(attempt, error);
         return null;
       });
       if (!answer) continue;
       const { status, code } = answer;
       const isTrouble = status >= 500 || status === 429 || PASSING.has(code);
       if (!isTrouble && (code === '' ? status < 300 : code === request.expectsCode)) return answer;
-      const error = explainAnswer(place, request, answer);
+      const error = toS3Error(place, request, answer);
       if (!isTrouble) throw error;
-      await wire.pause(attempt, error);
+      await wire.backOff(attempt, error);
     }
   }
 
-  async function sendOnce({ method, key, query, headers, body, sha256, isStreamed }: S3Request): Promise<S3Answer> {
+  async function sendOnce({ method, key, query, headers, body, sha256, isStreamed }: S3Request): Promise<S3Response> {
     // A slow line needs longer for a body: two and a half minutes for a part of 8 MiB.
     const abandon = new AbortController();
     const timeout = patience * (1 + (body?.length ?? 0) / SLOW_BYTES);
@@ -122,24 +129,27 @@ export function openWire(place: S3Place, ask: Ask): S3Wire {
       const code = /<Error>[\s\S]*?<Code>([^<]*)<\/Code>/.exec(text)?.[1] ?? '';
       return { status: response.status, headers: response.headers, text, body: streamed ? response.body : null, code };
     } catch (error) {
-      throw unreachable(place, error);
+      throw unreachableError(place, error);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  const wire: S3Wire = {
-    place,
+  const wire: S3Client = {
+    location: place,
     send,
-    async pause(attempt, error) {
+    async backOff(attempt, error) {
       if (attempt >= attempts) throw error;
       // Not all at once: many edges lose the server at the same moment.
       await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** attempt * (0.5 + Math.random())));
     },
-    async within(promise) {
+    async withTimeout(promise) {
       let timer: ReturnType<typeof setTimeout>;
       const silence = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(unreachable(place, new Error(`no byte in ${patience / 1000} s`))), patience);
+        timer = setTimeout(
+          () => reject(unreachableError(place, new Error(`no byte in ${patience / 1000} s`))),
+          patience,
+        );
       });
       return Promise.race([promise, silence]).finally(() => clearTimeout(timer));
     },
@@ -147,7 +157,7 @@ export function openWire(place: S3Place, ask: Ask): S3Wire {
   return wire;
 }
 
-function urlOf({ endpoint, bucket, prefix }: S3Place, key?: string, query?: Record<string, string>): string {
+function urlOf({ endpoint, bucket, prefix }: S3Location, key?: string, query?: Record<string, string>): string {
   const parts = key === undefined ? [bucket] : [bucket, ...prefix.split('/').filter(Boolean), ...key.split('/')];
   const search = query ? `?${new URLSearchParams(query)}` : '';
   return `${endpoint}/${parts.map(encodeURIComponent).join('/')}${search}`;

@@ -1,10 +1,10 @@
 // What an S3-compatible server or the way to it says, in words that name the setting to mend.
 
 import { AttuneError } from '../error.ts';
-import type { S3Answer, S3Place, S3Request } from './s3-client.ts';
+import type { S3Location, S3Request, S3Response } from './s3-client.ts';
 
 /** Nothing came back, or only a part of it. Later it may. */
-export function unreachable({ endpoint }: S3Place, error: unknown): AttuneError {
+export function unreachableError({ endpoint }: S3Location, error: unknown): AttuneError {
   if (error instanceof AttuneError) return error;
   // fetch tells the reason as a cause, and so does a request that we gave up.
   const failure = (
@@ -18,7 +18,7 @@ export function unreachable({ endpoint }: S3Place, error: unknown): AttuneError 
 }
 
 /** What the server refused; by its code, or where a proxy or another server answers without one, by the status. */
-export function explainAnswer(place: S3Place, request: S3Request, answer: S3Answer): AttuneError {
+export function toS3Error(place: S3Location, request: S3Request, answer: S3Response): AttuneError {
   const { bucket, endpoint, region, accessKeyId } = place;
   const { status, code, text } = answer;
   const said = /<Message>([^<]*)<\/Message>/.exec(text)?.[1] ?? '';

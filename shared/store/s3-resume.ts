@@ -1,11 +1,11 @@
 // A download that goes on where it was cut. It never mixes two objects: the server is asked for the rest of this one, by
 // its ETag.
 
-import type { S3Answer, S3Wire } from './s3-client.ts';
-import { unreachable } from './s3-errors.ts';
+import type { S3Client, S3Response } from './s3-client.ts';
+import { unreachableError } from './s3-errors.ts';
 
 /** The body of the first answer; where its connection breaks or falls silent, the rest is asked for again. */
-export function resumable(wire: S3Wire, key: string, first: S3Answer): ReadableStream<Uint8Array> {
+export function resumableBody(wire: S3Client, key: string, first: S3Response): ReadableStream<Uint8Array> {
   const etag = first.headers.get('etag');
   let reader = first.body!.getReader();
   let offset = 0;
@@ -16,7 +16,10 @@ export function resumable(wire: S3Wire, key: string, first: S3Answer): ReadableS
     const rest = await wire.send({ method: 'GET', key, headers, isStreamed: true });
     if (rest.status !== 206) {
       await rest.body?.cancel();
-      throw unreachable(wire.place, new Error(`${key} was cut at byte ${offset}, and the server gives no ranges`));
+      throw unreachableError(
+        wire.location,
+        new Error(`${key} was cut at byte ${offset}, and the server gives no ranges`),
+      );
     }
     reader = rest.body!.getReader();
   }
@@ -25,14 +28,14 @@ export function resumable(wire: S3Wire, key: string, first: S3Answer): ReadableS
     async pull(controller) {
       for (;;) {
         try {
-          const { done, value } = await wire.within(reader.read());
+          const { done, value } = await wire.withTimeout(reader.read());
           if (done) return controller.close();
           offset += value.length;
           failures = 0;
           return controller.enqueue(value);
         } catch (error) {
           void reader.cancel().catch(() => {});
-          await wire.pause(++failures, unreachable(wire.place, error));
+          await wire.backOff(++failures, unreachableError(wire.location, error));
           await goOn();
         }
       }

@@ -5,16 +5,16 @@ import { request as ask, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { after, beforeEach, describe, test } from 'node:test';
-import { type Fault, layWire, startS3Server } from '../../testing/s3-server.ts';
-import { noise, packageOf } from '../../testing/store-package.ts';
+import { type Fault, startFaultyProxy, startS3Server } from '../../testing/s3-server.ts';
+import { makePackage, randomBytes } from '../../testing/store-package.ts';
 import { readSettings } from '../settings.ts';
 import { openRemoteStore } from './configured-store.ts';
-import { askByHttp } from './node-http.ts';
+import { fetchByNodeHttp } from './node-http.ts';
 import { openS3Store } from './s3.ts';
 import { readFile } from './store.ts';
 
 const MB = 2 ** 20;
-const files = { 'config.json': noise(3000), 'model.bin': noise(20 * MB) };
+const files = { 'config.json': randomBytes(3000), 'model.bin': randomBytes(20 * MB) };
 
 describe('a policy store on an S3 server', async () => {
   const server = await startS3Server();
@@ -22,8 +22,8 @@ describe('a policy store on an S3 server', async () => {
     test('needs a tool', { skip: server.missing });
     return;
   }
-  const { place, folder } = server;
-  const wire = await layWire(place);
+  const { location: place, folder } = server;
+  const wire = await startFaultyProxy(place);
   after(async () => {
     wire.close();
     await server.close();
@@ -32,11 +32,11 @@ describe('a policy store on an S3 server', async () => {
     wire.fault = undefined;
     wire.happened = 0;
   });
-  const near = openS3Store(place, askByHttp);
-  const distant = { ...place, endpoint: wire.endpoint, attempts: 3 };
-  const far = openS3Store(distant, askByHttp);
+  const near = openS3Store(place, fetchByNodeHttp);
+  const distant = { ...place, endpoint: wire.endpoint, maxAttempts: 3 };
+  const far = openS3Store(distant, fetchByNodeHttp);
   /** A hanging connection is given up only after a while, and a busy machine may be slow. */
-  const impatient = openS3Store({ ...distant, attempts: 2, patience: 700 }, askByHttp);
+  const impatient = openS3Store({ ...distant, maxAttempts: 2, timeoutMs: 700 }, fetchByNodeHttp);
   const fail = (kind: Fault['kind'], way: Fault['way'], at: number, times: number) => {
     wire.fault = { kind, way, at, times };
   };
@@ -46,7 +46,7 @@ describe('a policy store on an S3 server', async () => {
     ['hang', impatient, 2],
   ] as const) {
     test(`an upload whose connection ${kind}s once in the middle of a part goes on`, async () => {
-      const { manifest, open } = packageOf(files);
+      const { manifest, open } = makePackage(files);
       fail(kind, 'there', 4 * MB, 1);
       await store.write(manifest, open);
       assert.equal(wire.happened, 1);
@@ -54,7 +54,7 @@ describe('a policy store on an S3 server', async () => {
     });
 
     test(`an upload whose connection ${kind}s each time leaves nothing to see and can be repeated`, async () => {
-      const { manifest, open } = packageOf(files);
+      const { manifest, open } = makePackage(files);
       fail(kind, 'there', 4 * MB, 100);
       await assert.rejects(store.write(manifest, open), {
         name: 'AttuneError',
@@ -70,7 +70,7 @@ describe('a policy store on an S3 server', async () => {
     });
 
     test(`a download whose connection ${kind}s goes on where it was`, async () => {
-      const { manifest, open } = packageOf(files);
+      const { manifest, open } = makePackage(files);
       await near.write(manifest, open);
       fail(kind, 'back', 7 * MB, 1);
       assert.deepEqual(await readFile(store, manifest, 'model.bin'), files['model.bin']);
@@ -79,14 +79,14 @@ describe('a policy store on an S3 server', async () => {
   }
 
   test('a download that never gets on ends in an error', async () => {
-    const { manifest, open } = packageOf(files);
+    const { manifest, open } = makePackage(files);
     await near.write(manifest, open);
     fail('cut', 'back', 200, 1000);
     await assert.rejects(readFile(far, manifest, 'model.bin'), { code: 'policy_store_unreachable' });
   });
 
   test('the server refuses a part that was damaged on its way, and the same part is sent again', async () => {
-    const { manifest, open } = packageOf(files);
+    const { manifest, open } = makePackage(files);
     fail('flip', 'there', 4 * MB, 1);
     await far.write(manifest, open);
     assert.equal(wire.happened, 1);
@@ -94,7 +94,7 @@ describe('a policy store on an S3 server', async () => {
   });
 
   test('bytes that are damaged each time on their way are never stored', async () => {
-    const { manifest, open } = packageOf({ 'model.bin': noise(5 * MB) });
+    const { manifest, open } = makePackage({ 'model.bin': randomBytes(5 * MB) });
     fail('flip', 'there', 4 * MB, 100);
     await assert.rejects(far.write(manifest, open), { message: /model\.bin arrived damaged at http/ });
     assert.equal(wire.happened, 3);
@@ -103,19 +103,19 @@ describe('a policy store on an S3 server', async () => {
   });
 
   test('bytes that are damaged on their way back are refused', async () => {
-    const { manifest, open } = packageOf(files);
+    const { manifest, open } = makePackage(files);
     await near.write(manifest, open);
     fail('flip', 'back', 4 * MB, 1);
     await assert.rejects(readFile(far, manifest, 'model.bin'), { code: 'damaged_policy' });
   });
 
   test('a policy.json whose answer was lost is written once and counts as written', async () => {
-    const { manifest, open } = packageOf({ 'a.txt': noise(10) });
+    const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
     // The first answer asks whether the id is taken, the second is the file's, the third that of policy.json.
     let answers = 0;
     const losing = openS3Store(
       { ...place, endpoint: await losingProxy(place.endpoint, () => ++answers === 3) },
-      askByHttp,
+      fetchByNodeHttp,
     );
     await losing.write(manifest, open);
     assert.ok(answers > 3, `${answers} answers`);
@@ -123,12 +123,12 @@ describe('a policy store on an S3 server', async () => {
   });
 
   test('a large file whose last answer was lost is complete', async () => {
-    const { manifest, open } = packageOf({ 'model.bin': files['model.bin'] });
+    const { manifest, open } = makePackage({ 'model.bin': files['model.bin'] });
     // id free?, start, three parts, complete
     let answers = 0;
     const losing = openS3Store(
       { ...place, endpoint: await losingProxy(place.endpoint, () => ++answers === 6) },
-      askByHttp,
+      fetchByNodeHttp,
     );
     await losing.write(manifest, open);
     assert.ok(answers > 6, `${answers} answers`);
@@ -148,8 +148,8 @@ describe('a policy store on an S3 server', async () => {
   test('the settings open it, and without POLICY_STORE there is none', async () => {
     assert.equal(await openRemoteStore(readSettings({})), undefined);
     const store = (await openRemoteStore(settings({})))!;
-    assert.equal(store.place, 's3://policies/some/prefix');
-    const { manifest, open } = packageOf({ 'a.txt': noise(10) });
+    assert.equal(store.location, 's3://policies/some/prefix');
+    const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
     await store.write(manifest, open);
     assert.ok(existsSync(path.join(folder, 'some', 'prefix', manifest.id, 'policy.json')));
   });
@@ -182,12 +182,12 @@ describe('a policy store on an S3 server', async () => {
   });
 
   test('a server that is down does not keep the store from being opened, and is named when it is needed', async () => {
-    const closed = await layWire(place);
+    const closed = await startFaultyProxy(place);
     closed.close();
     const AWS_ENDPOINT_URL = closed.endpoint;
     assert.ok(await openRemoteStore(settings({ AWS_ENDPOINT_URL })));
-    const store = openS3Store({ ...place, endpoint: AWS_ENDPOINT_URL, attempts: 2 }, askByHttp);
-    await assert.rejects(store.manifest(packageOf({}).manifest.id), {
+    const store = openS3Store({ ...place, endpoint: AWS_ENDPOINT_URL, maxAttempts: 2 }, fetchByNodeHttp);
+    await assert.rejects(store.manifest(makePackage({}).manifest.id), {
       status: 503,
       retry: true,
       message: `POLICY_STORE: ${AWS_ENDPOINT_URL} cannot be reached (ECONNREFUSED); check AWS_ENDPOINT_URL and the network`,
@@ -200,7 +200,10 @@ describe('a policy store on an S3 server', async () => {
     await new Promise<void>((resolve) => busy.listen(0, '127.0.0.1', resolve));
     after(() => busy.close());
     const endpoint = `http://127.0.0.1:${(busy.address() as AddressInfo).port}`;
-    assert.equal(await openS3Store({ ...place, endpoint }, askByHttp).manifest(packageOf({}).manifest.id), null);
+    assert.equal(
+      await openS3Store({ ...place, endpoint }, fetchByNodeHttp).manifest(makePackage({}).manifest.id),
+      null,
+    );
     assert.equal(asked, 3);
   });
 });

@@ -1,30 +1,30 @@
 // The policy store on any S3-compatible server: R2's S3 endpoint, Amazon's, MinIO. The digest of each body is part of its
 // signature, so a server refuses bytes that were damaged on their way.
 
-import { digestOf } from './digest.ts';
-import { type ObjectService, openObjectStore } from './objects.ts';
-import { type Ask, openWire, type S3Place } from './s3-client.ts';
-import { resumable } from './s3-resume.ts';
+import { sha256 } from '../digest.ts';
+import { type ObjectService, openObjectStore } from './object-store.ts';
+import { createS3Client, type Fetch, type S3Location } from './s3-client.ts';
+import { resumableBody } from './s3-resume.ts';
 import type { PolicyStore } from './store.ts';
 
-export function openS3Store(place: S3Place, ask: Ask): PolicyStore {
+export function openS3Store(place: S3Location, ask: Fetch): PolicyStore {
   return openObjectStore(openS3(place, ask));
 }
 
-function openS3(place: S3Place, ask: Ask): ObjectService {
+function openS3(place: S3Location, ask: Fetch): ObjectService {
   const { bucket, prefix } = place;
-  const wire = openWire(place, ask);
+  const wire = createS3Client(place, ask);
   const { send } = wire;
   const base = prefix === '' ? '' : `${prefix}/`;
 
   return {
-    place: `s3://${bucket}${prefix === '' ? '' : `/${prefix}`}`,
+    location: `s3://${bucket}${prefix === '' ? '' : `/${prefix}`}`,
     async get(key) {
       const answer = await send({ method: 'GET', key, isStreamed: true, expectsCode: 'NoSuchKey' });
       if (!answer.body) return null;
-      return { body: resumable(wire, key, answer), sha256: answer.headers.get('x-amz-meta-sha256') ?? undefined };
+      return { body: resumableBody(wire, key, answer), sha256: answer.headers.get('x-amz-meta-sha256') ?? undefined };
     },
-    async put(key, bytes, { sha256, isNew }) {
+    async put(key, bytes, { sha256, ifAbsent: isNew }) {
       const headers = { 'x-amz-meta-sha256': sha256, ...(isNew ? { 'if-none-match': '*' } : {}) };
       const expectsCode = isNew ? 'PreconditionFailed' : undefined;
       return (await send({ method: 'PUT', key, headers, body: bytes, sha256, expectsCode })).code === '';
@@ -37,7 +37,7 @@ function openS3(place: S3Place, ask: Ask): ObjectService {
       return {
         async part(number, bytes) {
           const query = { partNumber: String(number), uploadId };
-          const { headers } = await send({ method: 'PUT', key, query, body: bytes, sha256: digestOf(bytes) });
+          const { headers } = await send({ method: 'PUT', key, query, body: bytes, sha256: sha256(bytes) });
           parts.push(`<Part><PartNumber>${number}</PartNumber><ETag>${headers.get('etag')}</ETag></Part>`);
           bytesSent += bytes.length;
         },
@@ -45,13 +45,13 @@ function openS3(place: S3Place, ask: Ask): ObjectService {
           const body = new TextEncoder().encode(
             `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${parts.join('')}</CompleteMultipartUpload>`,
           );
-          const sha256 = digestOf(body);
+          const digest = sha256(body);
           const done = await send({
             method: 'POST',
             key,
             query: { uploadId },
             body,
-            sha256,
+            sha256: digest,
             expectsCode: 'NoSuchUpload',
           });
           // It may be complete already: the answer was lost and this was sent again. Readers check what is there.

@@ -5,31 +5,31 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isAlive } from '../liveness.ts';
 import { fsyncPath, fsyncTree } from '../package/files.ts';
+import { isProcessAlive } from '../process.ts';
 
-export type Drafts = {
+export type Staging = {
   /** An empty folder that nobody takes for a whole one. */
-  make(): Promise<string>;
+  create(): Promise<string>;
   /** Gives the draft its name, for good. False where the name is taken. */
-  settle(draft: string, name: string): Promise<boolean>;
+  commit(draft: string, name: string): Promise<boolean>;
   discard(draft: string): Promise<void>;
 };
 
 let made = 0;
 
 /** `bury` is told of each draft that a dead process left, before it is removed; where it throws, the draft stays. */
-export async function openDrafts(root: string, bury?: (draft: string) => Promise<void>): Promise<Drafts> {
+export async function openStaging(root: string, bury?: (draft: string) => Promise<void>): Promise<Staging> {
   await mkdir(root, { recursive: true });
   // Where what buries them is silent nobody waits for it: the next to open the root tries again.
   await Promise.race([removeDead(root, bury), sleep(PATIENCE, undefined, { ref: false })]);
   return {
-    async make() {
+    async create() {
       const draft = path.join(root, `.draft-${hostname()}-${process.pid}-${Date.now()}-${made++}`);
       await mkdir(draft);
       return draft;
     },
-    async settle(draft, name) {
+    async commit(draft, name) {
       await fsyncTree(draft);
       try {
         await rename(draft, path.join(root, name));
@@ -69,5 +69,5 @@ function isDead(name: string): boolean {
   if (host === undefined) return false;
   if (host !== hostname()) return Date.now() - Number(began) > DAY;
   if (Number(pid) === process.pid) return Number(began) < performance.timeOrigin;
-  return !isAlive(Number(pid));
+  return !isProcessAlive(Number(pid));
 }

@@ -7,11 +7,11 @@ import { after, describe, test } from 'node:test';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { getPlatformProxy } from 'wrangler';
 import { startS3Server } from '../../testing/s3-server.ts';
-import { noise, packageOf, streamOf } from '../../testing/store-package.ts';
+import { makePackage, randomBytes, streamOf } from '../../testing/store-package.ts';
 import { newId } from '../id.ts';
 import { WRANGLER_OFFLINE_ENV } from '../wrangler.ts';
 import { openFolderStore } from './folder.ts';
-import { askByHttp } from './node-http.ts';
+import { fetchByNodeHttp } from './node-http.ts';
 import { openR2Store } from './r2.ts';
 import { openS3Store } from './s3.ts';
 import { openFile, type PolicyStore, readFile } from './store.ts';
@@ -54,7 +54,7 @@ async function bindS3(): Promise<Binding | string> {
   if ('missing' in server) return server.missing;
   after(server.close);
   return {
-    store: openS3Store({ ...server.place, prefix: 'attune/policies' }, askByHttp),
+    store: openS3Store({ ...server.location, prefix: 'attune/policies' }, fetchByNodeHttp),
     damage: (id, file) => flipByte(path.join(server.folder, 'attune', 'policies', id, file)),
   };
 }
@@ -68,12 +68,12 @@ async function flipByte(file: string): Promise<void> {
   await handle.close();
 }
 
-const big = noise(2 * 8 * 2 ** 20 + 12_345);
+const big = randomBytes(2 * 8 * 2 ** 20 + 12_345);
 const files = {
   'config.json': new TextEncoder().encode('{"a": 1}'),
   'empty.txt': new Uint8Array(0),
-  'a name+with &odd; (ä) %41 signs.txt': noise(100),
-  'onnx/one-part.bin': noise(8 * 2 ** 20),
+  'a name+with &odd; (ä) %41 signs.txt': randomBytes(100),
+  'onnx/one-part.bin': randomBytes(8 * 2 ** 20),
   'onnx/model.onnx_data': big,
 };
 
@@ -87,7 +87,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
     const { store, damage } = binding;
 
     test('what was written is read back, whatever its size and name', async () => {
-      const { manifest, open } = packageOf(files);
+      const { manifest, open } = makePackage(files);
       await store.write(manifest, open);
       assert.deepEqual(await store.manifest(manifest.id), manifest);
       for (const [file, bytes] of Object.entries(files))
@@ -95,9 +95,9 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
     });
 
     test('an id is written once', async () => {
-      const { manifest, open } = packageOf({ 'a.txt': noise(10) });
+      const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
       await store.write(manifest, open);
-      const other = packageOf({ 'a.txt': noise(11) }, manifest.id);
+      const other = makePackage({ 'a.txt': randomBytes(11) }, manifest.id);
       await assert.rejects(store.write(other.manifest, other.open), { code: 'policy_exists', status: 409 });
       await assert.rejects(store.write(manifest, open), { code: 'policy_exists' });
       assert.equal((await readFile(store, manifest, 'a.txt')).length, 10);
@@ -105,7 +105,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
 
     test('of two writers of different packages under one id one is refused', async () => {
       const id = newId('pol_');
-      const packages = [packageOf({ 'a.txt': noise(10) }, id), packageOf({ 'b.txt': noise(11) }, id)];
+      const packages = [makePackage({ 'a.txt': randomBytes(10) }, id), makePackage({ 'b.txt': randomBytes(11) }, id)];
       const written = await Promise.allSettled(packages.map(({ manifest, open }) => store.write(manifest, open)));
       assert.deepEqual(written.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
       const refused = written.find((one) => one.status === 'rejected')!;
@@ -125,7 +125,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
     });
 
     test('a file that the package has not, or that lies outside of it, is damage', async () => {
-      const { manifest, open } = packageOf({ 'a.txt': noise(10) });
+      const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
       await store.write(manifest, open);
       for (const file of ['b.txt', '../x', '/etc/passwd', ''])
         await assert.rejects(store.read(manifest.id, file), { code: 'damaged_policy' }, file);
@@ -140,33 +140,33 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
       ['a large file', 9 * 2 ** 20],
     ] as const)
       test(`an upload that ends in the middle of ${file} leaves nothing to see and can be repeated`, async () => {
-        const { manifest, open } = packageOf({ 'a.txt': noise(10), 'b.bin': big, 'c.txt': noise(12) });
+        const { manifest, open } = makePackage({ 'a.txt': randomBytes(10), 'b.bin': big, 'c.txt': randomBytes(12) });
         const fails = failAt === 0 ? 'c.txt' : 'b.bin';
         const failing = (name: string) => (name === fails ? streamOf(big, failAt) : open(name));
         await assert.rejects(store.write(manifest, failing), { message: 'the disk was pulled out' });
         assert.equal(await store.manifest(manifest.id), null);
         await assert.rejects(store.read(manifest.id, 'nothing.txt'), { code: 'model_not_found' });
         await store.write(manifest, open);
-        assert.deepEqual(await readFile(store, manifest, 'c.txt'), noise(12));
+        assert.deepEqual(await readFile(store, manifest, 'c.txt'), randomBytes(12));
       });
 
     test('what an interrupted upload left can be removed; a whole package cannot', async () => {
-      const { manifest, open } = packageOf({ 'a.txt': noise(10), 'b.bin': big });
+      const { manifest, open } = makePackage({ 'a.txt': randomBytes(10), 'b.bin': big });
       await assert.rejects(store.write(manifest, (name) => (name === 'b.bin' ? streamOf(big, 9e6) : open(name))));
       await store.discard(manifest.id);
       await assert.rejects(store.read(manifest.id, 'a.txt'), { code: 'model_not_found' });
       await store.write(manifest, open);
       await store.discard(manifest.id);
-      assert.deepEqual(await readFile(store, manifest, 'a.txt'), noise(10));
+      assert.deepEqual(await readFile(store, manifest, 'a.txt'), randomBytes(10));
     });
 
     for (const [what, bytes] of [
-      ['another byte', noise(10).map((byte, at) => (at === 5 ? byte ^ 1 : byte))],
-      ['fewer bytes', noise(9)],
-      ['more bytes', noise(11)],
+      ['another byte', randomBytes(10).map((byte, at) => (at === 5 ? byte ^ 1 : byte))],
+      ['fewer bytes', randomBytes(9)],
+      ['more bytes', randomBytes(11)],
     ] as const)
       test(`${what} than the manifest says are refused before the package is visible`, async () => {
-        const { manifest } = packageOf({ 'a.txt': noise(10) });
+        const { manifest } = makePackage({ 'a.txt': randomBytes(10) });
         await assert.rejects(
           store.write(manifest, () => streamOf(bytes)),
           { code: 'damaged_policy', message: /file a\.txt has / },
@@ -175,7 +175,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
       });
 
     test('a large file whose end is not what the manifest says is refused', async () => {
-      const { manifest, open } = packageOf({ 'b.bin': big });
+      const { manifest, open } = makePackage({ 'b.bin': big });
       const other = big.slice();
       other[other.length - 1]! ^= 1;
       await assert.rejects(
@@ -187,7 +187,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
     });
 
     test('a byte that changed at rest is found by whoever reads it', async () => {
-      const { manifest, open } = packageOf({ 'a.txt': noise(10) });
+      const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
       await store.write(manifest, open);
       await damage(manifest.id, 'a.txt');
       await assert.rejects(readFile(store, manifest, 'a.txt'), {
@@ -200,7 +200,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
 
     if (name !== 'folder')
       test('a policy.json that changed at rest is refused', async () => {
-        const { manifest, open } = packageOf({ 'a.txt': noise(10) });
+        const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
         await store.write(manifest, open);
         await damage(manifest.id, 'policy.json');
         await assert.rejects(store.manifest(manifest.id), {
@@ -214,8 +214,8 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
 test('a folder that is written to has nothing but whole packages and no drafts', async () => {
   const root = path.join(home, 'tidy');
   const store = await openFolderStore(root);
-  const { manifest, open } = packageOf({ 'a.txt': noise(10) });
-  await assert.rejects(store.write(manifest, () => streamOf(noise(10), 0)));
+  const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
+  await assert.rejects(store.write(manifest, () => streamOf(randomBytes(10), 0)));
   assert.deepEqual(await readdir(root), []);
   await store.write(manifest, open);
   assert.deepEqual(await readdir(root), [manifest.id]);

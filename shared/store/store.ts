@@ -1,13 +1,13 @@
 // Where policy packages are kept for everybody: one interface, of which folder.ts, r2.ts and s3.ts are the bindings. A
 // package is visible whole or not at all and never changes after. Runs on Node and in a Worker; imports nothing of either.
 
+import { createHash } from 'node:crypto';
 import { AttuneError } from '../error.ts';
 import { damagedPolicy, type Manifest } from '../package/manifest.ts';
-import { startDigest } from './digest.ts';
 
 export interface PolicyStore {
   /** Where it is, for people: a folder's path, `s3://bucket/prefix`. */
-  readonly place: string;
+  readonly location: string;
   /** What the package holds, or null where the store has no whole package of this id. */
   manifest(id: string): Promise<Manifest | null>;
   /** One file as it is stored. Nobody has checked it: `openFile` and `readFile` do. */
@@ -22,7 +22,7 @@ export interface PolicyStore {
 }
 
 /** Whether an error says that the store cannot be reached, which passes. */
-export function isStoreAway(error: unknown): error is AttuneError {
+export function isStoreUnreachable(error: unknown): error is AttuneError {
   return error instanceof AttuneError && error.code === 'policy_store_unreachable';
 }
 
@@ -34,7 +34,7 @@ export async function openFile(
   manifest: Manifest,
   file: string,
 ): Promise<ReadableStream<Uint8Array>> {
-  return checked(await store.read(manifest.id, file), manifest, file);
+  return verifyStream(await store.read(manifest.id, file), manifest, file);
 }
 
 /** A file of a package of the store as a whole, checked. */
@@ -49,13 +49,13 @@ export async function readFile(store: PolicyStore, manifest: Manifest, file: str
 }
 
 /** The same bytes, passed on as they come; the stream fails where they are not the file that the manifest lists. */
-export function checked(
+export function verifyStream(
   stream: ReadableStream<Uint8Array>,
   manifest: Manifest,
   file: string,
 ): ReadableStream<Uint8Array> {
   const expected = entryOf(manifest, file);
-  const digest = startDigest();
+  const digest = createHash('sha256');
   let bytes = 0;
   return stream.pipeThrough(
     new TransformStream<Uint8Array, Uint8Array>({
@@ -69,7 +69,7 @@ export function checked(
       flush() {
         if (bytes !== expected.bytes)
           throw damagedPolicy(manifest.id, `file ${file} has ${bytes} bytes, not ${expected.bytes}`);
-        const sha256 = digest.hex();
+        const sha256 = digest.digest('hex');
         if (sha256 !== expected.sha256)
           throw damagedPolicy(manifest.id, `file ${file} has SHA-256 ${sha256}, not ${expected.sha256}`);
       },
@@ -87,7 +87,7 @@ export function isPolicyId(id: string): boolean {
   return /^pol_[0-9a-f]{32}$/.test(id);
 }
 
-export function missingPolicy(id: string, place: string): AttuneError {
+export function policyNotFoundError(id: string, place: string): AttuneError {
   return new AttuneError(`policy ${id}: its package is not in ${place}`, {
     status: 404,
     param: 'model',
@@ -96,7 +96,7 @@ export function missingPolicy(id: string, place: string): AttuneError {
 }
 
 /** An id names one package for ever: nothing may be written under it again. */
-export function takenPolicy(id: string, place: string): AttuneError {
+export function policyExistsError(id: string, place: string): AttuneError {
   return new AttuneError(`policy ${id}: its package is in ${place} already, and an id is never reused`, {
     status: 409,
     code: 'policy_exists',

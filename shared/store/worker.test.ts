@@ -7,7 +7,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { createTestHarness } from 'wrangler';
-import { noise, packageOf } from '../../testing/store-package.ts';
+import { makePackage, randomBytes } from '../../testing/store-package.ts';
 import { WRANGLER_OFFLINE_ENV } from '../wrangler.ts';
 import { openR2Store } from './r2.ts';
 
@@ -48,13 +48,13 @@ test('a Worker reads a package from its bucket and refuses a damaged file', asyn
   await server.listen();
   after(() => server.close());
   const { POLICIES } = (await server.getWorker().getEnv()) as { POLICIES: R2Bucket };
-  const { manifest, open, files } = packageOf({ 'a.bin': noise(9 * 2 ** 20), 'b.txt': noise(10) });
+  const { manifest, open, files } = makePackage({ 'a.bin': randomBytes(9 * 2 ** 20), 'b.txt': randomBytes(10) });
   await openR2Store(POLICIES).write(manifest, open);
 
   const whole = await server.fetch(`/${manifest.id}/a.bin`);
   assert.equal(whole.status, 200);
   assert.ok(Buffer.from(await whole.arrayBuffer()).equals(files['a.bin']!));
-  await POLICIES.put(`${manifest.id}/b.txt`, noise(10).reverse());
+  await POLICIES.put(`${manifest.id}/b.txt`, randomBytes(10).reverse());
   const damaged = await server.fetch(`/${manifest.id}/b.txt`);
   assert.equal(damaged.status, 500);
   assert.match(await damaged.text(), /damaged_policy/);

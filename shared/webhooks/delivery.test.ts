@@ -1,22 +1,28 @@
 import assert from 'node:assert/strict';
 import { beforeEach, mock, test } from 'node:test';
 import { eq, sql } from 'drizzle-orm';
-import { openBareDatabase } from '../../testing/database.ts';
-import { Receiver } from '../../testing/webhook-receiver.ts';
+import { openTestDatabase } from '../../testing/database.ts';
+import { WebhookReceiver } from '../../testing/webhook-receiver.ts';
 import { webhook_events } from '../database/schema.ts';
 import { readSettings } from '../settings.ts';
-import { deliver, findDue, PAUSES, takeDue, takeEvent } from './delivery.ts';
+import {
+  claimDueEvents,
+  claimEvent,
+  deliverEvent,
+  listDueEvents,
+  RETRY_DELAYS_S,
+  readWebhookTarget,
+} from './delivery.ts';
 import { writeEvent } from './event.ts';
-import { readTarget } from './target.ts';
 
-const { db } = await openBareDatabase();
-const receiver = await new Receiver().open();
-const target = readTarget(receiver.settings)!;
+const { db } = await openTestDatabase();
+const receiver = await new WebhookReceiver().open();
+const target = readWebhookTarget(receiver.settings)!;
 
 beforeEach(async () => {
   await db.delete(webhook_events);
   receiver.received.length = 0;
-  receiver.answer = (response) => response.writeHead(204).end();
+  receiver.respond = (response) => response.writeHead(204).end();
 });
 
 async function write(data: Record<string, unknown> = { id: 'pol_a' }): Promise<string> {
@@ -28,12 +34,12 @@ async function write(data: Record<string, unknown> = { id: 'pol_a' }): Promise<s
 const read = async (id: string) => (await db.select().from(webhook_events).where(eq(webhook_events.id, id)))[0]!;
 const becomeDue = (id: string) =>
   db.update(webhook_events).set({ next_at: sql`now()` }).where(eq(webhook_events.id, id));
-const attempt = async (id: string) => deliver(db, target, (await takeEvent(db, id))!);
+const attempt = async (id: string) => deliverEvent(db, target, (await claimEvent(db, id))!);
 
 test('an event arrives signed, with its id, type, time and data', async () => {
   const data = { id: 'pol_a', reason: 'Grüße, "promoted"', previous: null };
   const id = await write(data);
-  assert.deepEqual(await findDue(db, 10), [id]);
+  assert.deepEqual(await listDueEvents(db, 10), [id]);
   assert.equal(await attempt(id), null);
   const [received] = receiver.received;
   const row = await read(id);
@@ -42,9 +48,9 @@ test('an event arrives signed, with its id, type, time and data', async () => {
   assert.match(id, /^evt_/);
   assert.ok(Math.abs(received!.timestamp - Date.now() / 1000) < 5);
   assert.ok(row.delivered_at && !row.given_up_at);
-  assert.deepEqual(receiver.refused, []);
-  assert.equal(await takeEvent(db, id), null);
-  assert.deepEqual(await findDue(db, 10), []);
+  assert.deepEqual(receiver.rejected, []);
+  assert.equal(await claimEvent(db, id), null);
+  assert.deepEqual(await listDueEvents(db, 10), []);
 });
 
 for (const [name, status, location] of [
@@ -52,16 +58,16 @@ for (const [name, status, location] of [
   ['a redirect, which is not followed', 307, '/elsewhere'],
 ] as const)
   test(`${name} is no success: it is tried again under the same id after a pause that grows`, async () => {
-    receiver.answer = (response) => response.writeHead(status, location ? { location } : {}).end();
+    receiver.respond = (response) => response.writeHead(status, location ? { location } : {}).end();
     const id = await write();
     assert.equal(await attempt(id), 5);
-    assert.equal(await takeEvent(db, id), null);
+    assert.equal(await claimEvent(db, id), null);
     await becomeDue(id);
     assert.equal(await attempt(id), 30);
     const row = await read(id);
-    assert.equal(row.last_error, `the receiver answered ${status}`);
+    assert.equal(row.last_error, `the receiver responded with ${status}`);
     assert.ok(Math.abs(row.next_at.getTime() - Date.now() - 30_000) < 5000);
-    receiver.answer = (response) => response.writeHead(200).end('thanks');
+    receiver.respond = (response) => response.writeHead(200).end('thanks');
     await becomeDue(id);
     assert.equal(await attempt(id), null);
     assert.deepEqual(
@@ -72,13 +78,13 @@ for (const [name, status, location] of [
   });
 
 test('a receiver that does not answer is left after ten seconds', { timeout: 20_000 }, async () => {
-  receiver.answer = () => {};
+  receiver.respond = () => {};
   const id = await write();
   const began = performance.now();
   assert.equal(await attempt(id), 5);
   const took = performance.now() - began;
   assert.ok(took > 9500 && took < 15_000, `${took} ms`);
-  assert.equal((await read(id)).last_error, 'the receiver did not answer within 10 s');
+  assert.equal((await read(id)).last_error, 'no response within 10 s');
 });
 
 test('a receiver that is down and comes back gets what happened meanwhile', async () => {
@@ -93,10 +99,10 @@ test('a receiver that is down and comes back gets what happened meanwhile', asyn
 });
 
 test('after most of a day it is given up, which its row and the log show', async () => {
-  receiver.answer = (response) => response.writeHead(503).end();
+  receiver.respond = (response) => response.writeHead(503).end();
   const log = mock.method(console, 'error', () => {});
   const id = await write();
-  for (const pause of PAUSES) {
+  for (const pause of RETRY_DELAYS_S) {
     assert.equal(await attempt(id), pause);
     await becomeDue(id);
   }
@@ -104,12 +110,15 @@ test('after most of a day it is given up, which its row and the log show', async
   log.mock.restore();
   const row = await read(id);
   assert.ok(row.given_up_at && !row.delivered_at);
-  assert.equal(row.last_error, 'the receiver answered 503');
-  assert.equal(receiver.received.length, PAUSES.length + 1);
-  assert.match(log.mock.calls[0]!.arguments[0], new RegExp(`${id} \\(policy.activated\\) was given up after 11 tries`));
+  assert.equal(row.last_error, 'the receiver responded with 503');
+  assert.equal(receiver.received.length, RETRY_DELAYS_S.length + 1);
+  assert.match(
+    log.mock.calls[0]!.arguments[0],
+    new RegExp(`${id} \\(policy.activated\\): giving up after 11 attempts`),
+  );
   await becomeDue(id);
-  assert.equal(await takeEvent(db, id), null);
-  const hours = PAUSES.reduce((sum, pause) => sum + pause) / 3600;
+  assert.equal(await claimEvent(db, id), null);
+  const hours = RETRY_DELAYS_S.reduce((sum, pause) => sum + pause) / 3600;
   assert.ok(hours > 20 && hours < 24);
 });
 
@@ -119,10 +128,10 @@ test('ten deliverers share what is due, each event for one of them', async () =>
   const shares = await Promise.all(
     Array.from({ length: 10 }, async () => {
       const mine: string[] = [];
-      for (let events = await takeDue(db, 3); events.length > 0; events = await takeDue(db, 3))
+      for (let events = await claimDueEvents(db, 3); events.length > 0; events = await claimDueEvents(db, 3))
         for (const event of events) {
           mine.push(event.id);
-          await deliver(db, target, event);
+          await deliverEvent(db, target, event);
         }
       return mine;
     }),
@@ -134,11 +143,11 @@ test('ten deliverers share what is due, each event for one of them', async () =>
 
 test('one that was slower than its minute does not undo what another has done since', async () => {
   const id = await write();
-  const slow = (await takeEvent(db, id))!;
+  const slow = (await claimEvent(db, id))!;
   await becomeDue(id);
   assert.equal(await attempt(id), null);
-  receiver.answer = (response) => response.writeHead(500).end();
-  await deliver(db, target, slow);
+  receiver.respond = (response) => response.writeHead(500).end();
+  await deliverEvent(db, target, slow);
   const row = await read(id);
   assert.ok(row.delivered_at);
   assert.equal(row.last_error, null);
@@ -146,5 +155,5 @@ test('one that was slower than its minute does not undo what another has done si
 
 test('nothing is sent without a secret, which is said with how to make one', () => {
   assert.throws(() => readSettings({ WEBHOOK_URL: 'http://127.0.0.1' }), /WEBHOOK_SECRET is missing/);
-  assert.equal(readTarget({}), null);
+  assert.equal(readWebhookTarget({}), null);
 });

@@ -1,89 +1,99 @@
-// Delivers events as Standard Webhooks has it, at least once. Whoever delivers takes an event by moving its next try a
-// minute on, so no transaction stands open while somebody else's server thinks, and one that dies only delays it.
+// Delivers webhook events at least once, as Standard Webhooks has it: signed, timestamped, retried with the same id. A
+// claim leases the row by moving its next attempt one minute ahead, so no transaction stays open during the request and
+// a deliverer that dies only delays the event.
 
 import { and, asc, eq, inArray, isNull, lte, type SQL, sql } from 'drizzle-orm';
+import { Webhook } from 'standardwebhooks';
 import type { Database } from '../database/connect.ts';
 import { webhook_events } from '../database/schema.ts';
-import type { Target } from './target.ts';
+import type { Settings } from '../settings.ts';
 
 export type WebhookEvent = typeof webhook_events.$inferSelect;
+export type WebhookTarget = { url: string; signer: Webhook };
 
-/** Milliseconds for the receiver to answer. */
-const PATIENCE = 10_000;
-/** Well over that: until then nobody else tries. */
-const HELD = sql`interval '1 minute'`;
-/** Seconds before each further try: 22 hours in all. */
-export const PAUSES = [5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600, 28_800];
-const LONGEST_ERROR = 500;
+const RESPONSE_TIMEOUT_MS = 10_000;
+/** Much longer than the timeout: the row is claimed by nobody else until then. */
+const LEASE = sql`interval '1 minute'`;
+/** Seconds before each retry: 22 hours in all. */
+export const RETRY_DELAYS_S = [5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600, 28_800];
+const MAX_ERROR_LENGTH = 500;
+
+/** Null without WEBHOOK_URL. */
+export function readWebhookTarget(settings: Pick<Settings, 'WEBHOOK_URL' | 'WEBHOOK_SECRET'>): WebhookTarget | null {
+  const { WEBHOOK_URL: url, WEBHOOK_SECRET: secret } = settings;
+  // readSettings rejects a URL without a secret: nothing is sent unsigned.
+  if (url === undefined || secret === undefined) return null;
+  return { url, signer: new Webhook(secret) };
+}
 
 const isOpen = and(isNull(webhook_events.delivered_at), isNull(webhook_events.given_up_at));
 const isDue = and(isOpen, lte(webhook_events.next_at, sql`now()`));
 
-/** The ids of events that are due. */
-export async function findDue(db: Database, most: number): Promise<string[]> {
+/** The ids of due events, the longest overdue first. */
+export async function listDueEvents(db: Database, limit: number): Promise<string[]> {
   const rows = await db
     .select({ id: webhook_events.id })
     .from(webhook_events)
     .where(isDue)
     .orderBy(asc(webhook_events.next_at))
-    .limit(most);
+    .limit(limit);
   return rows.map(({ id }) => id);
 }
 
-/** Takes events that are due, each for one caller, however many ask at once. */
-export async function takeDue(db: Database, most: number, filter?: SQL): Promise<WebhookEvent[]> {
+/** Claims due events; concurrent callers get disjoint sets. */
+export async function claimDueEvents(db: Database, limit: number, filter?: SQL): Promise<WebhookEvent[]> {
   const due = db
     .select({ id: webhook_events.id })
     .from(webhook_events)
     .where(and(isDue, filter))
     .orderBy(asc(webhook_events.next_at))
-    .limit(most)
+    .limit(limit)
     .for('update', { skipLocked: true });
   return db
     .update(webhook_events)
-    .set({ attempts: sql`${webhook_events.attempts} + 1`, next_at: sql`now() + ${HELD}` })
+    .set({ attempts: sql`${webhook_events.attempts} + 1`, next_at: sql`now() + ${LEASE}` })
     .where(inArray(webhook_events.id, due))
     .returning();
 }
 
-/** Takes this one, or returns null where it is not due or somebody else has it. */
-export async function takeEvent(db: Database, id: string): Promise<WebhookEvent | null> {
-  return (await takeDue(db, 1, eq(webhook_events.id, id)))[0] ?? null;
+/** Claims one event; null if it is not due or is claimed already. */
+export async function claimEvent(db: Database, id: string): Promise<WebhookEvent | null> {
+  return (await claimDueEvents(db, 1, eq(webhook_events.id, id)))[0] ?? null;
 }
 
-/** Tries once and writes down what came of it. Returns the seconds to the next try, or null where there is none. */
-export async function deliver(
+/** Makes one attempt and stores its outcome. Returns the seconds until the next attempt, or null if there is none. */
+export async function deliverEvent(
   db: Database,
-  target: Target,
+  target: WebhookTarget,
   event: WebhookEvent,
-  stopped?: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<number | null> {
-  const error = await send(target, event, stopped);
-  // Whoever was so slow that another has taken the event leaves its next try to that one.
-  const isOurs = and(eq(webhook_events.id, event.id), isOpen, eq(webhook_events.attempts, event.attempts));
+  const error = await send(target, event, signal);
   if (error === null) {
-    const wasOpen = and(eq(webhook_events.id, event.id), isNull(webhook_events.delivered_at));
-    const arrived = { delivered_at: sql`now()`, given_up_at: null, last_error: null };
-    await db.update(webhook_events).set(arrived).where(wasOpen);
+    const isUndelivered = and(eq(webhook_events.id, event.id), isNull(webhook_events.delivered_at));
+    const delivered = { delivered_at: sql`now()`, given_up_at: null, last_error: null };
+    await db.update(webhook_events).set(delivered).where(isUndelivered);
     return null;
   }
-  const last_error = error.slice(0, LONGEST_ERROR);
-  const pause = PAUSES[event.attempts - 1];
-  if (pause === undefined) {
+  // After its lease expired another deliverer may have claimed the event, and then schedules its next attempt.
+  const isOurs = and(eq(webhook_events.id, event.id), isOpen, eq(webhook_events.attempts, event.attempts));
+  const last_error = error.slice(0, MAX_ERROR_LENGTH);
+  const delay = RETRY_DELAYS_S[event.attempts - 1];
+  if (delay === undefined) {
     await db.update(webhook_events).set({ last_error, given_up_at: sql`now()` }).where(isOurs);
-    console.error(`webhook: ${event.id} (${event.type}) was given up after ${event.attempts} tries: ${error}`);
+    console.error(`webhook: ${event.id} (${event.type}): giving up after ${event.attempts} attempts: ${error}`);
     return null;
   }
-  const next_at = sql`now() + ${pause} * interval '1 second'`;
+  const next_at = sql`now() + ${delay} * interval '1 second'`;
   await db.update(webhook_events).set({ last_error, next_at }).where(isOurs);
-  return pause;
+  return delay;
 }
 
-/** Why it did not arrive, or null. */
-async function send({ url, signer }: Target, event: WebhookEvent, stopped?: AbortSignal): Promise<string | null> {
+/** Returns the error, or null on success. */
+async function send({ url, signer }: WebhookTarget, event: WebhookEvent, signal?: AbortSignal): Promise<string | null> {
   const body = JSON.stringify({ type: event.type, timestamp: event.created_at.toISOString(), data: event.data });
   const now = new Date();
-  const signals = [AbortSignal.timeout(PATIENCE), ...(stopped ? [stopped] : [])];
+  const signals = [AbortSignal.timeout(RESPONSE_TIMEOUT_MS), ...(signal ? [signal] : [])];
   try {
     const response = await fetch(url, {
       method: 'POST',
@@ -95,20 +105,20 @@ async function send({ url, signer }: Target, event: WebhookEvent, stopped?: Abor
         'webhook-signature': signer.sign(event.id, now, body),
       },
       body,
-      // What was signed for one address is not for another.
+      // A redirect could leak a signed event to another address.
       redirect: 'manual',
       signal: AbortSignal.any(signals),
     });
     await response.body?.cancel().catch(() => {});
-    return response.ok ? null : `the receiver answered ${response.status}`;
+    return response.ok ? null : `the receiver responded with ${response.status}`;
   } catch (error) {
-    return explain(error as Error);
+    return describeFailure(error as Error);
   }
 }
 
-function explain(error: Error): string {
-  if (error.name === 'TimeoutError') return `the receiver did not answer within ${PATIENCE / 1000} s`;
-  if (error.name === 'AbortError') return 'the deliverer was stopped';
+function describeFailure(error: Error): string {
+  if (error.name === 'TimeoutError') return `no response within ${RESPONSE_TIMEOUT_MS / 1000} s`;
+  if (error.name === 'AbortError') return 'delivery was interrupted by a shutdown';
   const { cause } = error;
   if (!(cause instanceof Error)) return error.message;
   return cause.message || String((cause as { code?: unknown }).code ?? error.message);

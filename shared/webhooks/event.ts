@@ -1,26 +1,26 @@
-// What WEBHOOK_URL is told, as rows: written in the transaction of what they tell of, so that neither is there without
-// the other. Writing one sends nothing and waits for nobody.
+// The outbox of webhooks: an event is inserted in the transaction of the change that it reports, so that neither exists
+// without the other. Delivery is a separate process's work (delivery-loop.ts, or a Worker's queue).
 
 import { inArray, lt, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { type WebhookType, webhook_events } from '../database/schema.ts';
 import { newId } from '../id.ts';
 
-/** For this long an event can be looked up, or waits for somebody who delivers. */
-const KEPT = sql`interval '3 days'`;
+/** An event stays this long, delivered or not. */
+const RETENTION = sql`interval '3 days'`;
 
-/** The caller notifies: what an event tells of is news to others as well. */
+/** Inserts an event. The caller notifies CHANGES, since other subscribers follow the same change. */
 export async function writeEvent(
   transaction: Database,
   type: WebhookType,
   data: { [name: string]: unknown },
 ): Promise<void> {
   await transaction.insert(webhook_events).values({ id: newId('evt_'), type, data });
-  // Here, since nobody else is sure to come by: where no WEBHOOK_URL is set nobody delivers.
-  const old = transaction
+  // Expired events are removed here, because without WEBHOOK_URL no deliverer ever runs.
+  const expired = transaction
     .select({ id: webhook_events.id })
     .from(webhook_events)
-    .where(lt(webhook_events.created_at, sql`now() - ${KEPT}`))
+    .where(lt(webhook_events.created_at, sql`now() - ${RETENTION}`))
     .for('update', { skipLocked: true });
-  await transaction.delete(webhook_events).where(inArray(webhook_events.id, old));
+  await transaction.delete(webhook_events).where(inArray(webhook_events.id, expired));
 }

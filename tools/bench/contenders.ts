@@ -10,7 +10,7 @@ import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import { writePolicyGraphs } from '../../shared/onnx/write-graphs.ts';
 import type { PrecisionName } from '../../shared/precision-name.ts';
 import { importPolicy } from '../../shared/publish/publish.ts';
-import { openShelf, policiesFolder } from '../../shared/store/local-store.ts';
+import { openLocalStoreAt, policiesFolder } from '../../shared/store/local-store.ts';
 import { type Cache, digestSources } from './cache.ts';
 import type { Storage } from './floor.ts';
 import { type GgufType, writeGguf } from './gguf.ts';
@@ -78,7 +78,7 @@ async function prepareHome(cache: Cache, model: Model, precision: PrecisionName)
     await migrateDatabase(postgres.url);
     const connection = connect(postgres.url, { name: 'attune bench', max: 2 });
     try {
-      const shelf = await openShelf(policiesFolder({ ATTUNE_HOME: draft }));
+      const shelf = await openLocalStoreAt(policiesFolder({ ATTUNE_HOME: draft }));
       const options = { precision, isPrecisionDemanded: true };
       await importPolicy(connection.db, shelf, model.folder, model.name, options);
     } finally {

@@ -2,7 +2,7 @@
 // was stopped goes on where it was, and the page can be made again without computing anything.
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { hashContent } from '../../shared/hash.ts';
+import { hashContent } from '../../shared/digest.ts';
 
 export class Archive {
   readonly folder: string;

@@ -2,10 +2,10 @@
 // the others some prepare the reference and the rest is what the runs draw their training pairs from.
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { hashContent } from '../../shared/hash.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import { readPreferences } from '../../shared/preferences/import.ts';
+import { parsePreferences } from '../../shared/preferences/import.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { isHeldOut } from '../../trainer/data/pairs.ts';
 import type { Sequence } from '../../trainer/engine/engine.ts';
@@ -40,7 +40,7 @@ export async function readMaterial(
   await stat(file).catch(() => {
     throw new AttuneError(`evidence: --pairs ${file} is not there; give a file that attune preferences import reads`);
   });
-  for await (const item of readPreferences(createReadStream(file))) {
+  for await (const item of parsePreferences(createReadStream(file))) {
     if ('error' in item) {
       counts.refused++;
       continue;

@@ -5,7 +5,7 @@ import { and, desc, eq, inArray } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { generations, type Prompt, preferences, round_pairs } from '../../shared/database/schema.ts';
 import { NEUTRAL_SAMPLING } from '../../shared/decoder/sampling.ts';
-import { hashContent } from '../../shared/hash.ts';
+import { hashContent } from '../../shared/digest.ts';
 import { isNewPair, isStrictPreference, isUsedPair } from '../../shared/rounds/pairs.ts';
 import type { Settings } from '../../shared/settings.ts';
 

@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { round_events, rounds, webhook_events } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
-import { openBareDatabase } from '../../testing/database.ts';
+import { openTestDatabase } from '../../testing/database.ts';
 import { RoundRecord } from './log.ts';
 
-const { db } = await openBareDatabase();
+const { db } = await openTestDatabase();
 
 async function begin(): Promise<RoundRecord> {
   const id = newId('round_');

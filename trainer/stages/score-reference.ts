@@ -4,7 +4,7 @@
 import { inArray } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { reference_logps } from '../../shared/database/schema.ts';
-import { hashContent } from '../../shared/hash.ts';
+import { hashContent } from '../../shared/digest.ts';
 import type { TokenPair } from '../data/tokens.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 

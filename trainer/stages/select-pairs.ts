@@ -1,14 +1,14 @@
 // What a round is about to do: from which policy, against which reference, on which pairs. Nothing is written here, so
 // that `attune train --dry-run` can ask too.
 import type { Database } from '../../shared/database/connect.ts';
-import { digestList } from '../../shared/digest.ts';
+import { hashList } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { readManifest } from '../../shared/package/files.ts';
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
-import type { PolicyShelf } from '../../shared/store/local-store.ts';
-import { activePolicyId, findPolicy, type PolicyRow } from '../../shared/store/registry.ts';
+import type { LocalStore } from '../../shared/store/local-store.ts';
+import { getActivePolicyId, getPolicy, type PolicyRow } from '../../shared/store/registry.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { pairsOfRound, type Selected, selectPairs } from '../data/pairs.ts';
 import { ageOf, countAges, findForebears } from '../data/staleness.ts';
@@ -17,7 +17,7 @@ import { inputLength } from '../engine/packing.ts';
 import { FEWEST_CLUSTERS } from '../evaluation/confidence-interval.ts';
 import type { RoundRow } from './log.ts';
 
-export type Workshop = { settings: Settings; shelf: PolicyShelf };
+export type Workshop = { settings: Settings; shelf: LocalStore };
 
 export type PlannedPair = { pair: Selected; tokens: TokenPair; age: number | null };
 
@@ -56,9 +56,9 @@ export async function planRound(
   how: RoundSettings,
   row: RoundRow | null,
 ): Promise<Plan> {
-  const parentId = row?.parent_id ?? (await activePolicyId(db));
+  const parentId = row?.parent_id ?? (await getActivePolicyId(db));
   if (!parentId) throw new AttuneError('there is no active policy to start from');
-  const parent = await findPolicy(db, parentId);
+  const parent = await getPolicy(db, parentId);
   const referenceId = row?.reference_id ?? parent.reference_id ?? parent.id;
   const parentFolder = await shelf.folderOf(parentId);
   const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(parentFolder);
@@ -104,7 +104,7 @@ export function checkPlan({ counts }: Plan, settings: Settings): void {
 }
 
 /** The reference's log-probabilities are of its own tokens: with another vocabulary they would be of another text. */
-async function checkReference(shelf: PolicyShelf, referenceId: string, parentId: string, hash: string): Promise<void> {
+async function checkReference(shelf: LocalStore, referenceId: string, parentId: string, hash: string): Promise<void> {
   if (referenceId === parentId) return;
   const reference = await readManifest(await shelf.folderOf(referenceId));
   if (reference.tokenizer_hash !== hash)
@@ -129,6 +129,6 @@ function countPairs(pairs: PlannedPair[], leftOut: PairCounts['left_out']): Pair
     cut: count(({ tokens }) => tokens.promptIsCut || tokens.responseIsCut),
     ages: countAges(pairs.map(({ age }) => age)),
     tokens: train.reduce((sum, { tokens }) => sum + inputLength(tokens.chosen) + inputLength(tokens.rejected), 0),
-    digest: digestList(pairs.map(({ pair }) => pair.id).sort()),
+    digest: hashList(pairs.map(({ pair }) => pair.id).sort()),
   };
 }

@@ -10,8 +10,8 @@ import { GOLDEN_CASES, GOLDEN_SEED, maxDeviation, readGoldens } from '../../../t
 import { tinyWeights, writeTinyCheckpoint } from '../../../testing/tiny-checkpoint.ts';
 import { Decoder } from '../../decoder/decoder.ts';
 import { openSession } from '../../decoder/session.ts';
-import { hashFile } from '../../digest.ts';
 import { writePolicyGraphs } from '../../onnx/write-graphs.ts';
+import { hashFile } from '../../package/files.ts';
 import type { PrecisionName } from '../../precision-name.ts';
 import type { Architecture } from '../architecture.ts';
 import { type Checkpoint, readCheckpoint } from '../checkpoint.ts';

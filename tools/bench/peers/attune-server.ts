@@ -8,7 +8,7 @@ import { migrateDatabase } from '../../../shared/database/migrate.ts';
 import { readManifest } from '../../../shared/package/files.ts';
 import { readSettings } from '../../../shared/settings.ts';
 import { policiesFolder } from '../../../shared/store/local-store.ts';
-import { activatePolicy, activePolicyId, registerPolicy } from '../../../shared/store/registry.ts';
+import { activatePolicy, getActivePolicyId, registerPolicy } from '../../../shared/store/registry.ts';
 
 const abandoned = new Promise<void>((resolve) => {
   process.once('disconnect', resolve);
@@ -32,7 +32,7 @@ process.exit(0);
 async function ensureActive(url: string, policies: string): Promise<void> {
   const { db, close } = connect(url, { name: 'attune bench', max: 1 });
   const id = (await readdir(policies)).find((name) => name.startsWith('pol_'))!;
-  if ((await activePolicyId(db)) !== id) {
+  if ((await getActivePolicyId(db)) !== id) {
     const manifest = await readManifest(path.join(policies, id));
     await registerPolicy(db, { id, name: manifest.name, manifest });
     await activatePolicy(db, id, 'bench');

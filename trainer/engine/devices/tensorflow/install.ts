@@ -5,7 +5,7 @@ import { mkdir, open, readFile, rename, rm, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { AttuneError } from '../../../../shared/error.ts';
-import { isAlive } from '../../../../shared/liveness.ts';
+import { isProcessAlive } from '../../../../shared/process.ts';
 import { type Addon, type AddonKind, addonFile, placeOfAddon, probeAddon, VERSIONS } from './addon.ts';
 import { buildAddon } from './build.ts';
 import { findTools } from './build-tools.ts';
@@ -81,7 +81,7 @@ async function lock(file: string, say: Say): Promise<() => Promise<void>> {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
     const holder = Number(await readFile(file, 'utf8').catch(() => ''));
-    if (holder && !isAlive(holder)) await rm(file, { force: true });
+    if (holder && !isProcessAlive(holder)) await rm(file, { force: true });
     else if (!waited) {
       waited = true;
       say(`process ${holder} is installing it; waiting`);

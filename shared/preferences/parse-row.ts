@@ -1,34 +1,34 @@
 // One row of a file of preferences → records, whatever its shape. Holds what is true of every shape: two answers that can
 // be told apart, a prompt, and nothing in it that the database would refuse. The row's other keys become metadata.
 import { AttuneError } from '../error.ts';
-import { refuseUnstorable } from '../json-limits.ts';
-import { describe } from './message.ts';
+import { assertStorable } from '../storable.ts';
+import { FORMATS, type Format, type Judgement, type Row } from './formats.ts';
+import { describe } from './message-schemas.ts';
 import type { PreferenceRecord } from './record.ts';
-import { type Judgement, type Row, SHAPES, type Shape } from './shapes.ts';
 
 const ID_KEYS = ['id', 'question_id', 'idx'];
 const RATER_KEYS = ['rater', 'judge'];
 
 /** One row of any shape → its records; several where several people judged. Throws what is wrong and how to mend it. */
-export function readRow(row: unknown): PreferenceRecord[] {
+export function parseRow(row: unknown): PreferenceRecord[] {
   if (row === null || typeof row !== 'object' || Array.isArray(row))
     throw new AttuneError(`is ${describe(row)}; each row must be an object`);
-  const shape = SHAPES.find((shape) => shape.isShapeOf(row as Row));
+  const shape = FORMATS.find((shape) => shape.matches(row as Row));
   if (!shape) {
     const found = Object.keys(row).slice(0, 20).join(', ') || 'none';
-    const known = SHAPES.map(({ name, keys }) => `${name} {${keys}}`).join(', ');
+    const known = FORMATS.map(({ name, keys }) => `${name} {${keys}}`).join(', ');
     throw new AttuneError(`the shape is unknown: its keys are ${found}; write it as one of ${known}`);
   }
   try {
-    refuseUnstorable(row);
-    return shape.read(row as Row).map((judgement) => finish(shape, row as Row, judgement));
+    assertStorable(row);
+    return shape.parse(row as Row).map((judgement) => finish(shape, row as Row, judgement));
   } catch (error) {
     if (error instanceof AttuneError) throw new AttuneError(`${shape.name}: ${error.message}`);
     throw error;
   }
 }
 
-function finish({ uses, sides }: Shape, row: Row, judgement: Judgement): PreferenceRecord {
+function finish({ knownKeys: uses, responseKeys: sides }: Format, row: Row, judgement: Judgement): PreferenceRecord {
   const { prompt, a, b, choice, rater } = judgement;
   for (const [index, side] of [a, b].entries())
     if (side.trim() === '') throw new AttuneError(`${sides[index]} is empty; give the text of the answer`);

@@ -4,74 +4,74 @@
 // instruct pairs of alpaca descent, and PandaLM's test set with its three annotators.
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
-import { answer, conversation, need, oneAnswer, text, textOrMessages, turnOfAnswer, turns } from './message.ts';
-import type { Message, PreferenceRecord } from './record.ts';
+import { answer, conversation, need, oneAnswer, text, textOrMessages, turnOfAnswer, turns } from './message-schemas.ts';
+import type { ChatMessage, PreferenceRecord } from './record.ts';
 
 export type Row = Record<string, unknown>;
 export type Judgement = Pick<PreferenceRecord, 'prompt' | 'a' | 'b' | 'choice'> & { rater?: string; metadata?: Row };
-export type Shape = {
+export type Format = {
   name: string;
   /** how the shape is written, for the reader of a refusal */
   keys: string;
-  isShapeOf(row: Row): boolean;
-  read(row: Row): Judgement[];
+  matches(row: Row): boolean;
+  parse(row: Row): Judgement[];
   /** the keys that read understands; the rest is metadata */
-  uses: RegExp;
+  knownKeys: RegExp;
   /** what the two answers are called in the row */
-  sides: [string, string];
+  responseKeys: [string, string];
 };
 
 /** In the order in which they are tried: a later one's key may appear in an earlier one's rows. */
-export const SHAPES: Shape[] = [
+export const FORMATS: Format[] = [
   openai('preferred_output', 'non_preferred_output'),
   openai('preferred_completion', 'non_preferred_completion'),
   {
     name: 'arena',
     keys: 'winner, conversation_a, conversation_b',
-    isShapeOf: (row) => 'conversation_a' in row || 'conversation_b' in row,
-    read: readArena,
-    uses: /^(winner|conversation_a|conversation_b)$/,
-    sides: ['conversation_a', 'conversation_b'],
+    matches: (row) => 'conversation_a' in row || 'conversation_b' in row,
+    parse: readArena,
+    knownKeys: /^(winner|conversation_a|conversation_b)$/,
+    responseKeys: ['conversation_a', 'conversation_b'],
   },
   {
     name: 'openpipe',
     keys: 'messages, rejected_message',
-    isShapeOf: (row) => 'rejected_message' in row,
-    read: readOpenPipe,
-    uses: /^(messages|rejected_message)$/,
-    sides: ['the last of messages', 'rejected_message'],
+    matches: (row) => 'rejected_message' in row,
+    parse: readOpenPipe,
+    knownKeys: /^(messages|rejected_message)$/,
+    responseKeys: ['the last of messages', 'rejected_message'],
   },
   {
     name: 'sharegpt',
     keys: 'conversations, chosen, rejected',
-    isShapeOf: (row) => 'conversations' in row,
-    read: readShareGpt,
-    uses: /^(conversations|system|chosen|rejected)$/,
-    sides: ['chosen', 'rejected'],
+    matches: (row) => 'conversations' in row,
+    parse: readShareGpt,
+    knownKeys: /^(conversations|system|chosen|rejected)$/,
+    responseKeys: ['chosen', 'rejected'],
   },
   {
     name: 'pandalm',
     keys: 'instruction, input, response1, response2, annotator1…',
-    isShapeOf: (row) => 'response1' in row || 'response2' in row,
-    read: readPandaLm,
-    uses: /^(instruction|input|response1|response2|annotator\d+)$/,
-    sides: ['response1', 'response2'],
+    matches: (row) => 'response1' in row || 'response2' in row,
+    parse: readPandaLm,
+    knownKeys: /^(instruction|input|response1|response2|annotator\d+)$/,
+    responseKeys: ['response1', 'response2'],
   },
   {
     name: 'instruct',
     keys: 'instruction, input, chosen, rejected',
-    isShapeOf: (row) => 'instruction' in row,
-    read: readInstruct,
-    uses: /^(instruction|input|chosen|rejected)$/,
-    sides: ['chosen', 'rejected'],
+    matches: (row) => 'instruction' in row,
+    parse: readInstruct,
+    knownKeys: /^(instruction|input|chosen|rejected)$/,
+    responseKeys: ['chosen', 'rejected'],
   },
   {
     name: 'trl',
     keys: 'prompt, chosen, rejected',
-    isShapeOf: (row) => 'chosen' in row || 'rejected' in row,
-    read: readTrl,
-    uses: /^(prompt|chosen|rejected)$/,
-    sides: ['chosen', 'rejected'],
+    matches: (row) => 'chosen' in row || 'rejected' in row,
+    parse: readTrl,
+    knownKeys: /^(prompt|chosen|rejected)$/,
+    responseKeys: ['chosen', 'rejected'],
   },
 ];
 
@@ -80,18 +80,18 @@ const openaiInput = z.object(
   need('an object with messages'),
 );
 
-function openai(chosen: string, rejected: string): Shape {
+function openai(chosen: string, rejected: string): Format {
   return {
     name: 'openai',
     keys: `input.messages, ${chosen}, ${rejected}`,
-    isShapeOf: (row) => chosen in row || rejected in row,
-    read: (row) => {
+    matches: (row) => chosen in row || rejected in row,
+    parse: (row) => {
       const { messages, tools } = check(openaiInput, row.input, 'input');
       const [a, b] = [check(oneAnswer, row[chosen], chosen), check(oneAnswer, row[rejected], rejected)];
       return [{ prompt: messages, a, b, choice: 'a', metadata: tools?.length ? { tools } : {} }];
     },
-    uses: new RegExp(`^(input|${chosen}|${rejected})$`),
-    sides: [chosen, rejected],
+    knownKeys: new RegExp(`^(input|${chosen}|${rejected})$`),
+    responseKeys: [chosen, rejected],
   };
 }
 
@@ -133,7 +133,7 @@ const shareGpt = z.object({
 
 function readShareGpt(row: Row): Judgement[] {
   const { conversations, system, chosen, rejected } = check(shareGpt, row);
-  const prompt: Message[] = system ? [{ role: 'system', content: system }, ...conversations] : conversations;
+  const prompt: ChatMessage[] = system ? [{ role: 'system', content: system }, ...conversations] : conversations;
   return [{ prompt, a: chosen, b: rejected, choice: 'a' }];
 }
 
@@ -173,12 +173,12 @@ function readPandaLm(row: Row): Judgement[] {
 }
 
 // An instruction is spoken to an assistant, so it becomes a user's message and goes through the chat template.
-function instructionOf(instruction: string, input: string | null | undefined): Message[] {
+function instructionOf(instruction: string, input: string | null | undefined): ChatMessage[] {
   return [{ role: 'user', content: input?.trim() ? `${instruction}\n\n${input}` : instruction }];
 }
 
 /** Two whole conversations → the prompt that they share and the one answer that ends each. */
-function splitPrompt(a: Message[], b: Message[], sides: [string, string]) {
+function splitPrompt(a: ChatMessage[], b: ChatMessage[], sides: [string, string]) {
   const prompt = a.slice(0, -1);
   if (!isSame(prompt, b.slice(0, -1)))
     throw new AttuneError(
@@ -188,13 +188,13 @@ function splitPrompt(a: Message[], b: Message[], sides: [string, string]) {
   return { prompt, a: answerOf(a, sides[0]), b: answerOf(b, sides[1]) };
 }
 
-function answerOf(messages: Message[], side: string): string {
+function answerOf(messages: ChatMessage[], side: string): string {
   const last = messages.at(-1);
   if (last?.role === 'assistant') return last.content;
   throw new AttuneError(`${side} ends with a message by ${last?.role}; end it with the assistant's answer`);
 }
 
-function isSame(a: Message[], b: Message[]): boolean {
+function isSame(a: ChatMessage[], b: ChatMessage[]): boolean {
   return a.length === b.length && a.every(({ role, content }, i) => role === b[i]?.role && content === b[i]?.content);
 }
 

@@ -1,7 +1,7 @@
 // Messages as other people write them: OpenAI's roles and content parts, ShareGPT's from and value. Only text is
 // understood: images, audio and tool calls are refused, because dropping them would change what was judged.
 import { z } from 'zod';
-import type { Message } from './record.ts';
+import type { ChatMessage } from './record.ts';
 
 /** Zod's error option for a field: says what is there instead, and what to give. */
 export function need(what: string) {
@@ -52,7 +52,7 @@ const message = z
     },
     need('a message {role, content}'),
   )
-  .transform(({ role, content }): Message => ({ role, content }));
+  .transform(({ role, content }): ChatMessage => ({ role, content }));
 
 export const conversation = z.array(message, need('a list of messages')).min(1, 'is empty; give at least one message');
 
@@ -72,7 +72,7 @@ export const answer = message.transform(({ role, content }, context) => {
   return z.NEVER;
 });
 
-export const textOrMessages = z.unknown().transform((value, context): string | Message[] => {
+export const textOrMessages = z.unknown().transform((value, context): string | ChatMessage[] => {
   if (typeof value === 'string') return value;
   if (!Array.isArray(value)) {
     context.addIssue({ code: 'custom', message: need('text or a list of messages').error({ input: value }) });
@@ -84,7 +84,7 @@ export const textOrMessages = z.unknown().transform((value, context): string | M
   return z.NEVER;
 });
 
-const SHAREGPT_ROLES: Record<string, Message['role']> = {
+const SHAREGPT_ROLES: Record<string, ChatMessage['role']> = {
   system: 'system',
   human: 'user',
   user: 'user',
@@ -100,7 +100,7 @@ const turn = z
     { from: z.string(need(`one of ${Object.keys(SHAREGPT_ROLES).join(', ')}`)), value: text },
     need('a turn {from, value}'),
   )
-  .transform(({ from, value }, context): Message => {
+  .transform(({ from, value }, context): ChatMessage => {
     const role = Object.hasOwn(SHAREGPT_ROLES, from) ? SHAREGPT_ROLES[from] : undefined;
     if (role) return { role, content: value };
     context.addIssue({

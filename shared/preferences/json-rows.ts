@@ -9,7 +9,7 @@ const ARRAY = /^\s*(?:\{\s*"data"\s*:\s*)?\[/;
 const HEAD = 256;
 
 /** Rows in order, counted from 1. A blank line is counted and passed over. */
-export async function* cutRows(source: AsyncIterable<Uint8Array>, maxRowLength: number): AsyncGenerator<Row> {
+export async function* splitJsonRows(source: AsyncIterable<Uint8Array>, maxRowLength: number): AsyncGenerator<Row> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let head = '';
   let cut: ((text: string, last: boolean) => Iterable<Row>) | null = null;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseRow } from './parse-row.ts';
 import type { PreferenceRecord } from './record.ts';
-import { readRow } from './row.ts';
 
 const asked = { role: 'user', content: 'Q' };
 const good = { role: 'assistant', content: 'good' };
@@ -69,7 +69,7 @@ const understood: [string, object, object][] = [
   ],
 ];
 for (const [name, row, differs] of understood)
-  test(`${name} is understood`, () => assert.deepEqual(readRow(row), [{ ...plain, ...differs }]));
+  test(`${name} is understood`, () => assert.deepEqual(parseRow(row), [{ ...plain, ...differs }]));
 
 for (const [winner, choice] of Object.entries({
   model_a: 'a',
@@ -79,12 +79,12 @@ for (const [winner, choice] of Object.entries({
   both_bad: 'both_bad',
 }))
   test(`arena's ${winner} is the choice ${choice}`, () =>
-    assert.deepEqual(readRow({ ...arena, ...sides, winner, judge: 'j' }), [
+    assert.deepEqual(parseRow({ ...arena, ...sides, winner, judge: 'j' }), [
       { ...plain, choice, rater: 'j', externalId: '7', metadata: { model_a: 'x', model_b: 'y' } },
     ]));
 
 test('each of three annotators gives a record of their own', () => {
-  const records = readRow({ ...panda, cmp_key: 'k', annotator1: 1, annotator2: 2, annotator3: 0 });
+  const records = parseRow({ ...panda, cmp_key: 'k', annotator1: 1, annotator2: 2, annotator3: 0 });
   const expected = {
     ...plain,
     prompt: [{ role: 'user', content: 'I\n\nin' }],
@@ -141,9 +141,12 @@ const refused: [object | null, RegExp][] = [
   ],
   [[], /is an empty list; each row must be an object/],
   [null, /is null; each row must be an object/],
-  [{ prompt: 'Q\0', chosen: 'x', rejected: 'y' }, /prompt holds a NUL character/],
-  [{ prompt: 'Q', chosen: 'x', rejected: 'y', extra: { deep: '\ud800' } }, /extra\.deep holds half a surrogate pair/],
+  [{ prompt: 'Q\0', chosen: 'x', rejected: 'y' }, /prompt contains a NUL character/],
+  [
+    { prompt: 'Q', chosen: 'x', rejected: 'y', extra: { deep: '\ud800' } },
+    /extra\.deep contains an unpaired surrogate/,
+  ],
   [{ prompt: 'Q', chosen: 'x', rejected: 'y', deep }, /deep nests deeper than 32/],
 ];
 for (const [row, reason] of refused)
-  test(`a row is refused with ${reason}`, () => assert.throws(() => readRow(row), { message: reason }));
+  test(`a row is refused with ${reason}`, () => assert.throws(() => parseRow(row), { message: reason }));

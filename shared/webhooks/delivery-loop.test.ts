@@ -2,24 +2,24 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, beforeEach, test } from 'node:test';
 import { eq, sql } from 'drizzle-orm';
-import { openBareDatabase } from '../../testing/database.ts';
-import { Receiver, until } from '../../testing/webhook-receiver.ts';
+import { openTestDatabase } from '../../testing/database.ts';
+import { until, WebhookReceiver } from '../../testing/webhook-receiver.ts';
 import { connect } from '../database/connect.ts';
 import { activations, policies, webhook_events } from '../database/schema.ts';
 import { readSettings } from '../settings.ts';
 import { activatePolicy, registerPolicy } from '../store/registry.ts';
-import { followWebhooks } from './follow.ts';
+import { startWebhookDelivery } from './delivery-loop.ts';
 
-const connection = await openBareDatabase();
+const connection = await openTestDatabase();
 const { db, url } = connection;
-const receiver = await new Receiver().open();
+const receiver = await new WebhookReceiver().open();
 const settings = readSettings(receiver.settings);
 await registerPolicy(db, { id: 'pol_a', name: 'a', manifest: {} });
 
 beforeEach(async () => {
   await db.delete(webhook_events);
   receiver.received.length = 0;
-  receiver.answer = (response) => response.writeHead(204).end();
+  receiver.respond = (response) => response.writeHead(204).end();
 });
 
 const activate = (reason: string) => activatePolicy(db, 'pol_a', reason);
@@ -28,7 +28,7 @@ const row = async () => (await db.select().from(webhook_events))[0]!;
 /** A deliverer with connections of its own, as another process has. */
 async function follow() {
   const own = connect(url, { max: 3 });
-  const webhooks = await followWebhooks(own, settings);
+  const webhooks = await startWebhookDelivery(own, settings);
   let isOpen = true;
   const close = async () => {
     if (!isOpen) return;
@@ -53,7 +53,7 @@ test('a policy that becomes active is told of at once, and what came before a de
 });
 
 test('what failed is tried again by itself, five seconds later', { timeout: 20_000 }, async () => {
-  receiver.answer = (response) => response.writeHead(receiver.received.length === 1 ? 500 : 204).end();
+  receiver.respond = (response) => response.writeHead(receiver.received.length === 1 ? 500 : 204).end();
   const { close } = await follow();
   await activate('once more');
   await until(async () => (await row()).delivered_at !== null, 15_000);
@@ -73,12 +73,12 @@ test('ten deliverers tell each event once when all goes well', async () => {
 });
 
 test('a deliverer that is killed only delays its event, which another tells under the same id', async () => {
-  receiver.answer = () => {};
+  receiver.respond = () => {};
   await activate('killed');
   const code = `
     import { connect } from '${import.meta.resolve('../database/connect.ts')}';
-    import { followWebhooks } from '${import.meta.resolve('./follow.ts')}';
-    await followWebhooks(connect('${url}'), ${JSON.stringify(receiver.settings)});`;
+    import { startWebhookDelivery } from '${import.meta.resolve('./delivery-loop.ts')}';
+    await startWebhookDelivery(connect('${url}'), ${JSON.stringify(receiver.settings)});`;
   const child = spawn(process.execPath, ['--input-type=module', '--eval', code], { stdio: 'inherit' });
   await until(() => receiver.received.length === 1);
   child.kill('SIGKILL');
@@ -87,7 +87,7 @@ test('a deliverer that is killed only delays its event, which another tells unde
   assert.equal(left.delivered_at, null);
   assert.ok(left.next_at.getTime() > Date.now() + 30_000, 'nobody tries while it may still be at it');
 
-  receiver.answer = (response) => response.writeHead(204).end();
+  receiver.respond = (response) => response.writeHead(204).end();
   await db.update(webhook_events).set({ next_at: sql`now()` });
   const { close } = await follow();
   await until(async () => (await row()).delivered_at !== null);
@@ -99,7 +99,7 @@ test('a deliverer that is killed only delays its event, which another tells unde
 });
 
 test('closing does not wait for a receiver that hangs, and leaves the event for others', async () => {
-  receiver.answer = () => {};
+  receiver.respond = () => {};
   const { close } = await follow();
   await activate('hanging');
   await until(() => receiver.received.length === 1);
@@ -107,18 +107,18 @@ test('closing does not wait for a receiver that hangs, and leaves the event for 
   await close();
   assert.ok(performance.now() - began < 3000);
   const left = await row();
-  assert.equal(left.last_error, 'the deliverer was stopped');
+  assert.equal(left.last_error, 'delivery was interrupted by a shutdown');
   assert.ok(left.next_at.getTime() < Date.now() + 10_000);
 });
 
 test('activating a policy waits for no receiver, and without WEBHOOK_URL nothing is sent', async () => {
-  receiver.answer = () => {};
+  receiver.respond = () => {};
   const { close } = await follow();
   const began = performance.now();
   await activate('quick');
   assert.ok(performance.now() - began < 2000);
   await close();
-  const none = await followWebhooks(connection, readSettings({}));
+  const none = await startWebhookDelivery(connection, readSettings({}));
   await none.close();
 });
 
