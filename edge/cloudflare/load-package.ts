@@ -1,9 +1,10 @@
 // What a Worker needs of a policy's package, read from the store and checked: each file against its SHA-256, and the
 // tokenizer against the policy. Files that it does not serve from are neither read nor counted.
 import { AttuneError } from '../../shared/error.ts';
+import { TOKENIZER_FILES } from '../../shared/model/checkpoint-files.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import { type PolicyStore, readFile } from '../../shared/store/store.ts';
-import { TOKENIZER_FILES, Tokenizer, type TokenizerFiles } from '../../shared/tokenizer/tokenizer.ts';
+import { Tokenizer, type TokenizerFiles } from '../../shared/tokenizer/tokenizer.ts';
 import { policyUnusable, validateTokenizer } from '../engine/validate-package.ts';
 import type { ServingGraph } from './wasm-runtime.ts';
 

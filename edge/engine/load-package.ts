@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { readArchitecture } from '../../shared/model/checkpoint.ts';
+import { TOKENIZER_FILES } from '../../shared/model/checkpoint-files.ts';
 import { readManifest } from '../../shared/package/files.ts';
 import { MANIFEST_FILE } from '../../shared/package/manifest.ts';
-import { TOKENIZER_FILES, Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { policyUnusable, validateTokenizer } from './validate-package.ts';
 
 export type PolicyPackage = { folder: string; architecture: Architecture; tokenizer: Tokenizer };

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import { weightShapes } from './architecture.ts';
 
-test('the shapes follow grouped heads and an own head size, and the head is there only when untied', () => {
+test('shapes follow grouped heads and head_dim; lm_head exists only when untied', () => {
   const shapes = weightShapes(tinyArchitecture({ headDim: 10, tied: false }));
   assert.deepEqual(shapes.get('model.layers.1.self_attn.q_proj.weight'), [40, 32]);
   assert.deepEqual(shapes.get('model.layers.1.self_attn.k_proj.weight'), [20, 32]);
@@ -13,7 +13,7 @@ test('the shapes follow grouped heads and an own head size, and the head is ther
   assert(!weightShapes(tinyArchitecture()).has('lm_head.weight'));
 });
 
-test('biases, norms of heads and learned positions are there only where the architecture has them', () => {
+test('biases, head norms and learned positions exist only if the architecture has them', () => {
   const namesOf = (family: 'qwen2' | 'qwen3' | 'gpt2') =>
     Array.from(weightShapes(tinyArchitecture({ family })), ([name, shape]) => `${name} ${shape}`);
   const beyondLlama = (family: 'qwen2' | 'qwen3' | 'gpt2') => {

@@ -1,87 +1,86 @@
-// What a policy's decoder is: its sizes, and which of a few kinds of mathematics its parts have. One decoder is described
-// by this in every place that computes it; a model family is only a way to write such a description and the weights down.
+// The architecture of a policy's decoder: its sizes, and which norm, activation, biases and positions it has. The
+// trainer, both ONNX graphs and the reference decoder read this description and never the family's name.
+import { z } from 'zod';
+
+/** `model_type` in config.json. */
 export const FAMILY_NAMES = ['llama', 'mistral', 'qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'gemma'] as const;
-/** As `model_type` of a config.json. */
 export type FamilyName = (typeof FAMILY_NAMES)[number];
 
-export const ACTIVATIONS = ['silu', 'gelu', 'gelu_tanh'] as const;
-export type Activation = (typeof ACTIVATIONS)[number];
+const size = z.int().nonnegative();
+const factor = z.number();
 
-/** How angles are slowed so that a model reaches further than it was first trained to. */
-export type RopeScaling =
-  | { type: 'linear'; factor: number }
-  | {
-      type: 'llama3';
-      factor: number;
-      lowFrequencyFactor: number;
-      highFrequencyFactor: number;
-      originalContext: number;
-    };
+/** Scaling of the rotary frequencies, for contexts longer than the model was first trained on. */
+const ropeScalingSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('linear'), factor }),
+  z.object({
+    type: z.literal('llama3'),
+    factor,
+    lowFrequencyFactor: factor,
+    highFrequencyFactor: factor,
+    originalContext: size,
+  }),
+]);
 
-export type ArchitectureVariant = {
-  /** How the checkpoint and its config.json are written down. */
-  family: FamilyName;
+/** The defaults are Llama's: manifests written before Attune had other families contain sizes only. */
+const variantSchema = z.object({
+  /** Which layout and names the checkpoint and its config.json have. */
+  family: z.enum(FAMILY_NAMES).default('llama'),
   /** RMSNorm, or LayerNorm with a bias. */
-  norm: 'rms' | 'layer';
-  activation: Activation;
-  /** down(act(gate) · up), or down(act(up)). */
-  gated: boolean;
-  /** Which products have a bias: queries, keys and values; the attention's output; the feed-forward. */
-  biases: { qkv: boolean; output: boolean; mlp: boolean };
-  /** An RMSNorm over each head of queries and keys, before they are turned. */
-  queryKeyNorm: boolean;
-  positions: 'rotary' | 'learned';
-  /** The share of a head's dimensions that rotary positions turn. */
-  rotaryShare: number;
-  ropeScaling: RopeScaling | null;
-  /** Attention and feed-forward read the same residual stream and are added together. */
-  parallelResidual: boolean;
-  /** What rows of the embedding table are multiplied by as inputs. */
-  embeddingScale: number;
-};
+  norm: z.enum(['rms', 'layer']).default('rms'),
+  activation: z.enum(['silu', 'gelu', 'gelu_tanh']).default('silu'),
+  /** down(act(gate) · up) if true, else down(act(up)). */
+  gated: z.boolean().default(true),
+  /** Which projections have a bias: queries, keys and values; the attention's output; the feed-forward. */
+  biases: z
+    .object({ qkv: z.boolean(), output: z.boolean(), mlp: z.boolean() })
+    .default({ qkv: false, output: false, mlp: false }),
+  /** An RMSNorm over each head of queries and keys, before the rotary embedding. */
+  queryKeyNorm: z.boolean().default(false),
+  positions: z.enum(['rotary', 'learned']).default('rotary'),
+  /** Share of each head's dimensions that the rotary embedding rotates. */
+  rotaryShare: factor.default(1),
+  ropeScaling: ropeScalingSchema.nullable().default(null),
+  /** Attention and feed-forward both read the same residual stream, and their outputs are added to it together. */
+  parallelResidual: z.boolean().default(false),
+  /** Factor applied to input embeddings. */
+  embeddingScale: factor.default(1),
+});
 
-export type Architecture = ArchitectureVariant & {
-  hiddenSize: number;
-  intermediateSize: number;
-  layers: number;
-  heads: number;
+export const architectureSchema = variantSchema.extend({
+  hiddenSize: size,
+  intermediateSize: size,
+  layers: size,
+  heads: size,
   /** Key and value heads; each serves heads / kvHeads query heads. */
-  kvHeads: number;
-  headDim: number;
-  vocabSize: number;
-  contextLength: number;
-  normEpsilon: number;
-  ropeTheta: number;
-  /** Whether the embedding table is also the output layer. */
-  tied: boolean;
-  bos: number | null;
+  kvHeads: size,
+  headDim: size,
+  vocabSize: size,
+  contextLength: size,
+  normEpsilon: z.number(),
+  ropeTheta: z.number(),
+  /** Whether the output layer shares the embedding table. */
+  tied: z.boolean(),
+  bos: size.nullable(),
   /** Every token that ends a response. */
-  eos: number[];
-};
+  eos: z.array(size),
+});
 
-/** The mathematics of a plain Llama. */
-export const LLAMA: ArchitectureVariant = {
-  family: 'llama',
-  norm: 'rms',
-  activation: 'silu',
-  gated: true,
-  biases: { qkv: false, output: false, mlp: false },
-  queryKeyNorm: false,
-  positions: 'rotary',
-  rotaryShare: 1,
-  ropeScaling: null,
-  parallelResidual: false,
-  embeddingScale: 1,
-};
+export type RopeScaling = z.infer<typeof ropeScalingSchema>;
+/** An architecture without its sizes. */
+export type ArchitectureVariant = z.infer<typeof variantSchema>;
+export type Activation = ArchitectureVariant['activation'];
+export type Architecture = z.infer<typeof architectureSchema>;
 
-/** How many dimensions of a head rotary positions turn: the first ones. */
+export const LLAMA: ArchitectureVariant = variantSchema.parse({});
+
+/** Number of leading dimensions of each head that the rotary embedding rotates. */
 export function rotaryDims(a: Architecture): number {
   return Math.trunc(a.headDim * a.rotaryShare);
 }
 
 /**
- * Every tensor of this architecture with its shape, in checkpoint order, by the names that all of Attune uses: those of
- * Llama's checkpoints, matrices [out, in]. Families translate from and to them.
+ * The shape of every tensor, in checkpoint order, under Attune's names: those of Llama checkpoints, matrices [out, in].
+ * Families convert from and to these.
  */
 export function weightShapes(a: Architecture): Map<string, number[]> {
   const queries = a.heads * a.headDim;

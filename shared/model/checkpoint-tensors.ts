@@ -1,66 +1,68 @@
-// Between the tensors of a checkpoint file, as its family names and lays them, and Attune's own. Both ways check every
-// tensor's presence, shape and finiteness, and name the one that is wrong as the file does.
+// Converts between a checkpoint's tensors, with its family's names and layouts, and Attune's. Both directions validate
+// every tensor's presence, shape and finiteness; errors use the checkpoint's names.
 import { AttuneError } from '../error.ts';
 import { type Architecture, weightShapes } from './architecture.ts';
 import { getFamily } from './families/families.ts';
 import type { Tensor, Weights } from './safetensors.ts';
 
-/** A checkpoint's tensors → Attune's, in checkpoint order. */
+/** Converts a checkpoint's tensors to Attune's. Throws AttuneError for a missing, extra or invalid tensor. */
 export function fromCheckpointTensors(architecture: Architecture, stored: Weights): Weights {
-  const { tensors, optionalPrefix: prefix = '', buffers } = getFamily(architecture);
+  const { tensors, optionalPrefix = '', buffers } = getFamily(architecture);
   const shapes = weightShapes(architecture);
   const expected = tensors(architecture);
   const known = new Set<string>();
   const found: Weights = new Map();
-  for (const { name, parts, layout: form } of expected) {
-    const bare = name.startsWith(prefix) ? name.slice(prefix.length) : name;
-    const own = stored.has(name) ? name : bare;
-    known.add(own);
+  for (const { name, parts, layout } of expected) {
+    const shortName = name.startsWith(optionalPrefix) ? name.slice(optionalPrefix.length) : name;
+    const storedName = stored.has(name) ? name : shortName;
+    known.add(storedName);
     const partShapes = parts.map((part) => shapes.get(part)!);
-    const tensor = check(name, stored.get(own), form.storedShape(partShapes));
-    for (const [i, part] of form.split(tensor, partShapes).entries()) found.set(parts[i]!, part);
+    const tensor = validateTensor(name, stored.get(storedName), layout.storedShape(partShapes));
+    for (const [i, part] of layout.split(tensor, partShapes).entries()) found.set(parts[i]!, part);
   }
   for (const name of stored.keys()) {
     if (known.has(name) || buffers.test(name) || (architecture.tied && OUTPUT_LAYER.test(name))) continue;
-    throw invalid(`tensor ${name} has no place in a ${architecture.family} of this config.json; it is another model's`);
+    throw invalid(
+      `tensor ${name} does not belong to a ${architecture.family} with this config.json; it is from another model`,
+    );
   }
   return new Map(Array.from(shapes.keys(), (name) => [name, found.get(name)!]));
 }
 
-/** A tied model's table may be stored once more under the output layer's name. */
+/** A tied model's embedding table may be stored a second time as the output layer. */
 const OUTPUT_LAYER = /^(lm_head|embed_out)\.weight$/;
 
-/** Attune's tensors → a checkpoint's, in its order. */
+/** Converts Attune's tensors to the family's, in checkpoint order. */
 export function toCheckpointTensors(architecture: Architecture, weights: Weights): Weights {
   const shapes = weightShapes(architecture);
-  for (const name of weights.keys()) if (!shapes.has(name)) throw new Error(`internal: layout: a tensor ${name}`);
+  for (const name of weights.keys()) if (!shapes.has(name)) throw new Error(`internal: unknown tensor ${name}`);
   const stored: Weights = new Map();
-  for (const { name, parts, layout: form } of getFamily(architecture).tensors(architecture)) {
-    const tensors = parts.map((part) => check(part, weights.get(part), shapes.get(part)!));
-    stored.set(name, form.join(tensors));
+  for (const { name, parts, layout } of getFamily(architecture).tensors(architecture)) {
+    const tensors = parts.map((part) => validateTensor(part, weights.get(part), shapes.get(part)!));
+    stored.set(name, layout.join(tensors));
   }
   return stored;
 }
 
-function check(name: string, tensor: Tensor | undefined, shape: number[]): Tensor {
+function validateTensor(name: string, tensor: Tensor | undefined, shape: number[]): Tensor {
   if (tensor === undefined) {
-    throw invalid(`tensor ${name} is missing; the checkpoint is incomplete or its config.json is another model's`);
+    throw invalid(`tensor ${name} is missing; the checkpoint is incomplete or its config.json is from another model`);
   }
   if (tensor.shape.join() !== shape.join()) {
     throw invalid(
       `tensor ${name} has shape [${tensor.shape.join(', ')}], expected [${shape.join(', ')}]; ` +
-        "the checkpoint is damaged or its config.json is another model's",
+        'the checkpoint is damaged or its config.json is from another model',
     );
   }
   const at = findNonFinite(tensor.data);
   if (at >= 0) {
-    throw invalid(`tensor ${name} holds ${tensor.data[at]} at index ${at}; its training diverged or it is damaged`);
+    throw invalid(`tensor ${name} is ${tensor.data[at]} at index ${at}; training diverged or the file is damaged`);
   }
   return tensor;
 }
 
 function findNonFinite(data: Float32Array): number {
-  // x - x is 0 for every finite x and NaN for the rest: one pass without a branch per element decides the usual case.
+  // x - x is 0 for every finite x and NaN otherwise: one pass without a branch per element covers the usual case.
   let sum = 0;
   for (let i = 0; i < data.length; i++) sum += data[i]! - data[i]!;
   return sum === 0 ? -1 : data.findIndex((value) => !Number.isFinite(value));

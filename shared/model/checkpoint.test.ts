@@ -20,14 +20,14 @@ after(() => rm(folder, { recursive: true }));
 
 const rewrite = () => writeSafetensors(join(folder, 'model.safetensors'), tiny.weights);
 
-test('a checkpoint reads back as it was written, in checkpoint order', async () => {
+test('reads a checkpoint back unchanged, in checkpoint order', async () => {
   const { architecture, weights } = await readCheckpoint(folder);
   assert.deepEqual(architecture, tiny.architecture);
   assert.deepEqual([...weights.keys()], [...weightShapes(architecture).keys()]);
   assert.deepEqual(weights, tiny.weights);
 });
 
-test('the same seed gives the same weights, another seed others', async () => {
+test('the same seed gives the same weights, another seed different ones', async () => {
   const name = 'model.norm.weight';
   const again = await writeTinyCheckpoint(folder, { seed: 3 });
   const other = await writeTinyCheckpoint(folder, { seed: 4 });
@@ -35,30 +35,30 @@ test('the same seed gives the same weights, another seed others', async () => {
   assert.notDeepEqual(other.weights.get(name), tiny.weights.get(name));
 });
 
-test('a tensor of another shape is refused with both shapes', async () => {
+test('rejects a tensor of the wrong shape and reports both shapes', async () => {
   tiny.weights.set('model.layers.1.mlp.up_proj.weight', { shape: [64, 31], data: new Float32Array(64 * 31) });
   await rewrite();
   await assert.rejects(readCheckpoint(folder), {
     name: 'AttuneError',
     message:
       'policies import: tensor model.layers.1.mlp.up_proj.weight has shape [64, 31], expected [64, 32]; ' +
-      "the checkpoint is damaged or its config.json is another model's",
+      'the checkpoint is damaged or its config.json is from another model',
   });
 });
 
-test('a missing tensor, a NaN and an infinity are refused by name', async () => {
+test('rejects a missing tensor, a NaN and an infinity by tensor name', async () => {
   const name = 'model.layers.0.self_attn.q_proj.weight';
   for (const value of [Number.NaN, Number.NEGATIVE_INFINITY]) {
     tiny.weights.get(name)!.data[5] = value;
     await rewrite();
-    await assert.rejects(readCheckpoint(folder), { message: new RegExp(`tensor ${name} holds ${value} at index 5`) });
+    await assert.rejects(readCheckpoint(folder), { message: new RegExp(`tensor ${name} is ${value} at index 5`) });
   }
   tiny.weights.delete(name);
   await rewrite();
   await assert.rejects(readCheckpoint(folder), { message: new RegExp(`tensor ${name} is missing`) });
 });
 
-test('harmless buffers are dropped, anything else that is extra is refused', async () => {
+test('drops known buffers and rejects any other extra tensor', async () => {
   const extra = { shape: [4], data: new Float32Array(4) };
   tiny.weights.set('model.layers.0.self_attn.rotary_emb.inv_freq', extra);
   tiny.weights.set('lm_head.weight', tiny.weights.get('model.embed_tokens.weight')!);
@@ -69,25 +69,25 @@ test('harmless buffers are dropped, anything else that is extra is refused', asy
   tiny.weights.set('model.layers.0.self_attn.q_proj.bias', extra);
   await rewrite();
   await assert.rejects(readCheckpoint(folder), {
-    message: /tensor model\.layers\.0\.self_attn\.q_proj\.bias has no place/,
+    message: /tensor model\.layers\.0\.self_attn\.q_proj\.bias does not belong/,
   });
 });
 
-test('an untied checkpoint keeps its own head', async () => {
+test('an untied checkpoint keeps its output layer', async () => {
   await writeTinyCheckpoint(folder, { tied: false });
   assert((await readCheckpoint(folder)).weights.has('lm_head.weight'));
 });
 
-test('missing and malformed files are named', async () => {
+test('names missing and malformed files', async () => {
   await rm(join(folder, 'tokenizer.json'));
   await assert.rejects(readCheckpoint(folder), { message: /tokenizer\.json is missing/ });
   await writeFile(join(folder, 'config.json'), '{');
-  await assert.rejects(readCheckpoint(folder), { message: /config\.json is not JSON/ });
+  await assert.rejects(readCheckpoint(folder), { message: /config\.json is not valid JSON/ });
   await rm(join(folder, 'config.json'));
   await assert.rejects(readCheckpoint(folder), { message: /config\.json is missing/ });
 });
 
-test('a mask of booleans, as old exporters saved it, is not read', async () => {
+test('skips the BOOL masks of old exporters', async () => {
   await writeTinyCheckpoint(folder, { family: 'gpt_neox' });
   const path = join(folder, 'model.safetensors');
   const bytes = await readFile(path);

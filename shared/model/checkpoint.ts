@@ -1,5 +1,5 @@
-// A checkpoint folder in Hugging Face layout: config.json, tokenizer.json, safetensors. Reading checks everything that
-// can be checked before a round or a server spends time on it; a damaged checkpoint is refused, never repaired.
+// Reads and writes checkpoint folders in Hugging Face layout: config.json, tokenizer.json, safetensors. Reading validates
+// everything up front, before a round or a server spends time on it; a damaged checkpoint is rejected, never repaired.
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AttuneError } from '../error.ts';
@@ -11,25 +11,25 @@ import { readCheckpointWeights, type Weights, writeSafetensors } from './safeten
 
 export type Checkpoint = { architecture: Architecture; weights: Weights };
 
-/** Reads and checks a checkpoint: files, architecture, and every tensor's presence, shape and finiteness. */
+/** Validates the files, the architecture, and every tensor's presence, shape and finiteness. Throws AttuneError. */
 export async function readCheckpoint(folder: string): Promise<Checkpoint> {
   const architecture = await readArchitecture(folder);
   await stat(join(folder, 'tokenizer.json')).catch((error) => {
     throw isMissing(error) ? missingFile('tokenizer.json') : error;
   });
-  // Old exporters saved masks as booleans, which are no weights.
+  // Old exporters saved attention masks as BOOL tensors, which have no float32 form.
   const weights = await readCheckpointWeights(folder, { skip: getFamily(architecture).buffers });
   return { architecture, weights: fromCheckpointTensors(architecture, weights) };
 }
 
-/** Reads config.json and, where there is one, generation_config.json. */
+/** Reads config.json and, if present, generation_config.json. */
 export async function readArchitecture(folder: string): Promise<Architecture> {
   const config = await readJson(join(folder, 'config.json'), 'config.json');
   if (config === undefined) throw missingFile('config.json');
   return parseConfig(config, await readJson(join(folder, 'generation_config.json'), 'generation_config.json'));
 }
 
-/** Writes config.json, generation_config.json and model.safetensors. The tokenizer's files are the caller's to copy. */
+/** Writes config.json, generation_config.json and model.safetensors. The caller copies the tokenizer's files. */
 export async function writeCheckpoint(folder: string, { architecture, weights }: Checkpoint): Promise<void> {
   const stored = toCheckpointTensors(architecture, weights);
   await writeJson(join(folder, 'config.json'), toConfig(architecture));
@@ -37,7 +37,7 @@ export async function writeCheckpoint(folder: string, { architecture, weights }:
   await writeSafetensors(join(folder, 'model.safetensors'), stored);
 }
 
-/** The parsed file, or undefined where there is none. */
+/** Returns the parsed file, or undefined if it does not exist. `name` appears in errors. */
 export async function readJson(path: string, name: string): Promise<unknown> {
   let text: string;
   try {
@@ -49,11 +49,11 @@ export async function readJson(path: string, name: string): Promise<unknown> {
   try {
     return JSON.parse(text);
   } catch {
-    throw invalid(`${name} is not JSON; download or export the checkpoint again`);
+    throw invalid(`${name} is not valid JSON; download or export the checkpoint again`);
   }
 }
 
-/** Writes indented JSON, on disk before it returns. */
+/** Writes indented JSON and flushes it to disk. */
 export async function writeJson(path: string, value: unknown): Promise<void> {
   await writeFile(path, `${JSON.stringify(value, null, 2)}\n`, { flush: true });
 }
@@ -63,7 +63,7 @@ function isMissing(error: unknown): boolean {
 }
 
 function missingFile(name: string): AttuneError {
-  return invalid(`${name} is missing; give a folder in Hugging Face layout`);
+  return invalid(`${name} is missing; pass a folder in Hugging Face layout`);
 }
 
 function invalid(problem: string): AttuneError {

@@ -14,7 +14,7 @@ import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import { type Architecture, LLAMA } from './architecture.ts';
 import { parseConfig, toConfig, toGenerationConfig } from './config.ts';
 
-test('the config of a small Llama becomes an architecture', () => {
+test('parses the config of a small Llama', () => {
   assert.deepEqual(parseConfig(config), {
     ...LLAMA,
     hiddenSize: 576,
@@ -82,7 +82,7 @@ const PUBLISHED: [string, object, Partial<Architecture>][] = [
 ];
 
 for (const [name, published, expected] of PUBLISHED) {
-  test(`the config of ${name} is understood`, () => {
+  test(`parses the config of ${name}`, () => {
     const found = parseConfig(published);
     for (const [field, value] of Object.entries(expected))
       assert.deepEqual(found[field as keyof Architecture], value, field);
@@ -90,12 +90,12 @@ for (const [name, published, expected] of PUBLISHED) {
   });
 }
 
-test('generation_config has the last word on the tokens that end a response', () => {
+test('eos_token_id of generation_config.json takes precedence', () => {
   assert.deepEqual(parseConfig(config, { eos_token_id: [1, 2] }).eos, [1, 2]);
   assert.deepEqual(parseConfig({ ...config, eos_token_id: null }).eos, []);
 });
 
-test('what other exporters leave out or add is understood', () => {
+test('accepts fields that other exporters omit or add', () => {
   const { num_key_value_heads: _, ...multiHead } = config;
   assert.equal(parseConfig(multiHead).kvHeads, 9);
   assert.equal(parseConfig({ ...config, head_dim: 32 }).headDim, 32);
@@ -108,7 +108,7 @@ test('what other exporters leave out or add is understood', () => {
   assert.deepEqual(parseConfig({ ...pythia70m, attention_bias: false }).biases, { ...NONE, mlp: true });
 });
 
-test('rope_parameters, as newer exporters have them, are understood', () => {
+test('parses rope_parameters of newer exporters', () => {
   const newer = (rope: object, of: object = config) =>
     parseConfig({ ...of, rope_theta: undefined, rope_scaling: undefined, rope_parameters: rope });
   assert.equal(newer({ rope_type: 'default', rope_theta: 5e5 }).ropeTheta, 5e5);
@@ -122,60 +122,60 @@ test('rope_parameters, as newer exporters have them, are understood', () => {
   assert.deepEqual(pythia, parseConfig(pythia70m));
 });
 
-test('a context goes no further than a window of attention', () => {
+test('a sliding window limits the context length', () => {
   const read = (change: object) => parseConfig({ ...mistral7b, ...change }).contextLength;
   assert.equal(read({ sliding_window: null }), 32768);
   assert.equal(read({ sliding_window: 65536 }), 32768);
   assert.equal(parseConfig({ ...qwen25, use_sliding_window: true }).contextLength, 16384);
 });
 
-test('every other mathematics is refused by name', () => {
+test('rejects unsupported architectures by field', () => {
   const cases: [object, RegExp][] = [
     [
       { model_type: 'gemma2' },
-      /model_type is "gemma2"; Attune serves llama, mistral, qwen2, qwen3, gpt2, gpt_neox, gemma only/,
+      /model_type is "gemma2"; Attune supports only llama, mistral, qwen2, qwen3, gpt2, gpt_neox, gemma$/,
     ],
     [{ model_type: undefined }, /model_type is missing/],
     [{ architectures: ['LlamaForSequenceClassification'] }, /architectures is \["LlamaForSequenceClassification"\]/],
-    [{ model_type: 'qwen2' }, /architectures is \["LlamaForCausalLM"\]; of model_type qwen2 .* Qwen2ForCausalLM only/],
+    [{ model_type: 'qwen2' }, /architectures is \["LlamaForCausalLM"\]; for model_type qwen2 .* only Qwen2ForCausalLM/],
     [{ rope_scaling: { rope_type: 'yarn', factor: 32 } }, /rope_scaling is .*yarn.*default, linear .* llama3/],
     [{ rope_scaling: { rope_type: 'llama3', factor: 32 } }, /rope_scaling is .*llama3/],
     [{ rope_scaling: { factor: 2 } }, /rope_scaling is/],
     [{ rope_parameters: { rope_type: 'longrope' } }, /rope_scaling is .*longrope/],
     [{ partial_rotary_factor: 0.5 }, /partial_rotary_factor is 0.5/],
-    [{ hidden_act: 'relu' }, /hidden_act is "relu"; Attune serves silu, .*gelu.* only/],
+    [{ hidden_act: 'relu' }, /hidden_act is "relu"; Attune supports only silu, .*gelu/],
     [{ quantization_config: { bits: 4 } }, /quantization_config is/],
     [{ sliding_window: 512 }, /sliding_window is 512/],
     [{ head_dim: 63 }, /head size is 63/],
-    [{ num_attention_heads: 7 }, /no multiple|head size/],
-    [{ num_key_value_heads: 2 }, /num_attention_heads 9 is no multiple of num_key_value_heads 2/],
+    [{ num_attention_heads: 7 }, /not a multiple|head size/],
+    [{ num_key_value_heads: 2 }, /num_attention_heads 9 is not a multiple of num_key_value_heads 2/],
     [{ eos_token_id: 49152 }, /special token 49152 is outside vocab_size 49152/],
   ];
   for (const [change, message] of cases) assert.throws(() => parseConfig({ ...config, ...change }), message);
   const others: [object, RegExp][] = [
-    [{ ...mistral7b, mlp_bias: true }, /mlp_bias is true; Attune serves false only/],
+    [{ ...mistral7b, mlp_bias: true }, /mlp_bias is true; Attune supports only false/],
     [{ ...gpt2, scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx is true/],
     [{ ...gpt2, add_cross_attention: true }, /add_cross_attention is true/],
     [{ ...gpt2, activation_function: 'relu' }, /activation_function is "relu"/],
     [{ ...gpt2, n_head: 5 }, /head size is 153.6/],
-    [{ ...pythia70m, rotary_pct: 0.4 }, /head size is 64, of which 25 turn/],
+    [{ ...pythia70m, rotary_pct: 0.4 }, /head size is 64, of which 25 dimensions rotate/],
     [{ ...gemma2b, hidden_activation: 'silu' }, /hidden_activation is "silu"/],
     [{ ...gemma2b, use_bidirectional_attention: true }, /use_bidirectional_attention is true/],
   ];
   for (const [wrong, message] of others) assert.throws(() => parseConfig(wrong), message);
 });
 
-test('missing and wrong fields are named together', () => {
+test('reports missing and invalid fields together', () => {
   const { hidden_size: _, vocab_size: __, ...rest } = config;
   assert.throws(
     () => parseConfig({ ...rest, num_hidden_layers: '30' }),
     /config\.json: hidden_size is missing, num_hidden_layers: .*, vocab_size is missing/,
   );
   assert.throws(() => parseConfig([]), /config\.json/);
-  assert.throws(() => parseConfig(null), /no JSON object/);
+  assert.throws(() => parseConfig(null), /not a JSON object/);
 });
 
-test('a written config reads back as the same architecture', () => {
+test('toConfig and parseConfig are inverses', () => {
   for (const architecture of [tinyArchitecture(), { ...tinyArchitecture({ headDim: 10 }), bos: null, eos: [1, 2] }]) {
     assert.deepEqual(parseConfig(toConfig(architecture), toGenerationConfig(architecture)), architecture);
   }

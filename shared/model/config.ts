@@ -1,5 +1,5 @@
-// Reads a Hugging Face config.json as an Architecture, and writes one. The family that its model_type names does the
-// reading; what no family can read is refused by name.
+// Converts between Hugging Face's config.json and an Architecture. The family named by model_type does the conversion;
+// unsupported configurations are rejected with the offending field.
 import { z } from 'zod';
 import { type Architecture, FAMILY_NAMES, type FamilyName } from './architecture.ts';
 import { getFamily } from './families/families.ts';
@@ -9,10 +9,10 @@ const token = z.int().nonnegative();
 const tokens = z.union([token, z.array(token)]).nullish();
 const specialTokens = z.looseObject({ bos_token_id: tokens, eos_token_id: tokens });
 
-/** Checks a config.json (and generation_config.json, whose special tokens win) and takes from it what Attune needs. */
+/** Validates config.json and returns its Architecture. Special tokens in generation_config.json take precedence. */
 export function parseConfig(config: unknown, generationConfig?: unknown): Architecture {
   if (typeof config !== 'object' || config === null)
-    throw unsupported('it is no JSON object', 'export the checkpoint again');
+    throw unsupported('not a JSON object', 'export the checkpoint again');
   const description = getFamily({ family: readFamily(config) }).parseConfig(config);
   const c = parseFields(specialTokens, config);
   const g = parseFields(specialTokens, generationConfig ?? {}, 'generation_config.json');
@@ -24,7 +24,8 @@ export function parseConfig(config: unknown, generationConfig?: unknown): Archit
   };
   const { vocabSize } = architecture;
   for (const id of [...architecture.eos, architecture.bos ?? 0]) {
-    if (id >= vocabSize) throw unsupported(`special token ${id} is outside vocab_size ${vocabSize}`, 'one is wrong');
+    if (id >= vocabSize)
+      throw unsupported(`special token ${id} is outside vocab_size ${vocabSize}`, 'correct one of them');
   }
   return architecture;
 }
@@ -34,20 +35,20 @@ function readFamily(config: { model_type?: unknown; architectures?: unknown }): 
   const family = FAMILY_NAMES.find((name) => name === type);
   if (!family) {
     const problem = `model_type is ${JSON.stringify(type) ?? 'missing'}`;
-    throw unsupported(problem, `Attune serves ${FAMILY_NAMES.join(', ')} only`);
+    throw unsupported(problem, `Attune supports only ${FAMILY_NAMES.join(', ')}`);
   }
   const classes = Array.isArray(architectures) ? architectures : [];
   const { className } = getFamily({ family });
   if (classes.length > 0 && !(classes.length === 1 && classes[0] === className)) {
     throw unsupported(
       `architectures is ${JSON.stringify(classes)}`,
-      `of model_type ${family} Attune serves ${className} only`,
+      `for model_type ${family} Attune supports only ${className}`,
     );
   }
   return family;
 }
 
-/** The config.json of a checkpoint that Attune writes; parseArchitecture reads it back unchanged. */
+/** Returns the config.json of an architecture; parseArchitecture reads it back unchanged. */
 export function toConfig(a: Architecture): Record<string, unknown> {
   const family = getFamily(a);
   return {
@@ -63,7 +64,6 @@ export function toConfig(a: Architecture): Record<string, unknown> {
   };
 }
 
-/** The generation_config.json that goes with it. */
 export function toGenerationConfig(a: Architecture): Record<string, unknown> {
   return { bos_token_id: a.bos, eos_token_id: a.eos };
 }

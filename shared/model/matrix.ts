@@ -1,27 +1,53 @@
-// What every precision does to a matrix before it is stored.
+// Operations on weight matrices before they are stored: transpose, concatenate, split, magnitude.
+import type { Tensor } from './safetensors.ts';
 
-/** [rows, columns] → [columns, rows], in tiles that stay in the cache. */
+/** [rows, columns] → [columns, rows], in tiles that fit the processor's cache. */
 export function transpose<A extends Float32Array | Int8Array>(data: A, rows: number, columns: number): A {
-  const turned = new (data.constructor as new (length: number) => A)(data.length);
+  const transposed = new (data.constructor as new (length: number) => A)(data.length);
   const tile = 32;
   for (let top = 0; top < rows; top += tile) {
     for (let left = 0; left < columns; left += tile) {
       const bottom = Math.min(top + tile, rows);
       const right = Math.min(left + tile, columns);
       for (let row = top; row < bottom; row++) {
-        for (let column = left; column < right; column++) turned[column * rows + row] = data[row * columns + column]!;
+        for (let column = left; column < right; column++) {
+          transposed[column * rows + row] = data[row * columns + column]!;
+        }
       }
     }
   }
-  return turned;
+  return transposed;
 }
 
-/** The largest magnitude in data[begin, end); NaN where there is one, so that damage stays visible. */
+/** Tensors [rows, …] → [sum of rows, …] */
+export function concatRows(tensors: Tensor[]): Tensor {
+  const rows = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0);
+  const data = new Float32Array(tensors.reduce((sum, tensor) => sum + tensor.data.length, 0));
+  let offset = 0;
+  for (const tensor of tensors) {
+    data.set(tensor.data, offset);
+    offset += tensor.data.length;
+  }
+  return { shape: [rows, ...tensors[0]!.shape.slice(1)], data };
+}
+
+/** [sum of rows, …] → one tensor [rows, …] for each entry of `rows` */
+export function splitRows({ shape, data }: Tensor, rows: number[]): Tensor[] {
+  const width = data.length / shape[0]!;
+  let begin = 0;
+  return rows.map((count) => {
+    const part = data.slice(begin * width, (begin + count) * width);
+    begin += count;
+    return { shape: [count, ...shape.slice(1)], data: part };
+  });
+}
+
+/** The largest magnitude in data[begin, end), or NaN if it contains one, so that damaged weights stay detectable. */
 export function maxAbs(data: Float32Array, begin: number, end: number): number {
   let largest = 0;
   for (let i = begin; i < end; i++) {
-    const size = Math.abs(data[i]!);
-    if (!(size <= largest)) largest = size;
+    const magnitude = Math.abs(data[i]!);
+    if (!(magnitude <= largest)) largest = magnitude;
   }
   return largest;
 }

@@ -1,8 +1,8 @@
-// The angles of rotary positions (Su et al. 2021), with the scalings that checkpoints ask for. Every graph and the
-// trainer take their tables from here.
+// Rotary position embedding tables (Su et al. 2021), with linear and Llama 3 frequency scaling. The ONNX graphs and the
+// trainer both use these tables.
 import { type Architecture, type RopeScaling, rotaryDims } from './architecture.ts';
 
-/** Cosines and sines [length, rotary dimensions / 2] of every position's angles. */
+/** Cosines and sines of every position's angles, each [length, rotaryDims / 2]. */
 export function rotaryTables(a: Architecture, length: number): { cos: Float32Array; sin: Float32Array } {
   const frequencies = rotaryFrequencies(a);
   const half = frequencies.length;
@@ -18,17 +18,17 @@ export function rotaryTables(a: Architecture, length: number): { cos: Float32Arr
   return { cos, sin };
 }
 
-/** By how much each pair of dimensions turns from one position to the next, in radians. */
+/** Radians per position for each pair of dimensions, [rotaryDims / 2]. */
 function rotaryFrequencies(a: Architecture): number[] {
   const half = rotaryDims(a) / 2;
-  return Array.from({ length: half }, (_, i) => scale(a.ropeTheta ** (-i / half), a.ropeScaling));
+  return Array.from({ length: half }, (_, i) => scaleFrequency(a.ropeTheta ** (-i / half), a.ropeScaling));
 }
 
-function scale(frequency: number, scaling: RopeScaling | null): number {
+function scaleFrequency(frequency: number, scaling: RopeScaling | null): number {
   if (scaling === null) return frequency;
   if (scaling.type === 'linear') return frequency / scaling.factor;
-  // Llama 3: how often a pair turns over the original context decides. Quick ones stay, slow ones are divided by the
-  // factor, and those between are mixed.
+  // Llama 3: pairs that rotate often within the original context keep their frequency, slow ones are divided by the
+  // factor, and those between are interpolated.
   const turns = (scaling.originalContext * frequency) / (2 * Math.PI);
   const { lowFrequencyFactor: low, highFrequencyFactor: high } = scaling;
   const kept = Math.min(1, Math.max(0, (turns - low) / (high - low)));

@@ -1,6 +1,6 @@
 // Reads and writes safetensors files (https://huggingface.co/docs/safetensors): eight bytes of header length, a JSON
-// header, then raw tensors. Weights are float32 in memory whatever the file holds; F16 and BF16 widen exactly.
-// A file that does not add up (cut short, holes, overlaps) is refused whole: half a checkpoint is never served.
+// header, then raw tensors. Weights are float32 in memory; F16 and BF16 widen exactly. An inconsistent file (truncated,
+// with gaps or overlaps) is rejected as a whole.
 import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
@@ -14,9 +14,9 @@ export type Weights = Map<string, Tensor>;
 type Entry = { name: string; dtype: string; shape: number[]; begin: number; end: number };
 
 const BYTES: Record<string, number> = { F32: 4, F16: 2, BF16: 2 };
-/** What the reference implementation allows; a larger length is never a real header. */
+/** The limit of the reference implementation. */
 const MAX_HEADER_BYTES = 100_000_000;
-/** Node reads and writes at most 2 GiB at a time, and half-precision tensors need scratch space of this size. */
+/** Node reads and writes at most 2 GiB at a time; also the scratch space for widening half-precision tensors. */
 const CHUNK_BYTES = 1 << 24;
 
 const index = z.int().nonnegative();
@@ -26,7 +26,7 @@ const headerSchema = z.record(
 );
 const shardIndexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
 
-/** Which tensors to read: those in `names`, or all; and none that `skip` matches, whatever their type is. */
+/** Reads the tensors in `names` (default: all) except those that match `skip`, whose dtype may be unsupported. */
 type Selection = { names?: Iterable<string>; skip?: RegExp };
 
 /** Reads the tensors of one file as float32. */
@@ -46,7 +46,7 @@ export async function readSafetensors(path: string, options: Selection = {}): Pr
   }
 }
 
-/** Reads all tensors of a checkpoint folder: `model.safetensors`, or the shards that its index names. */
+/** Reads the tensors of a checkpoint folder: `model.safetensors`, or the shards listed in its index. */
 export async function readCheckpointWeights(folder: string, options: Selection = {}): Promise<Weights> {
   const single = join(folder, 'model.safetensors');
   if (await exists(single)) return readSafetensors(single, options);
@@ -54,7 +54,7 @@ export async function readCheckpointWeights(folder: string, options: Selection =
   const indexPath = join(folder, 'model.safetensors.index.json');
   if (!(await exists(indexPath))) {
     throw new AttuneError(
-      'checkpoint: it has neither model.safetensors nor model.safetensors.index.json; export it in the safetensors format',
+      'checkpoint: neither model.safetensors nor model.safetensors.index.json exists; export it in safetensors format',
       { code: 'invalid_checkpoint' },
     );
   }
@@ -67,7 +67,7 @@ export async function readCheckpointWeights(folder: string, options: Selection =
   return weights;
 }
 
-/** Writes the tensors as F32 in the map's order. The file appears under its name only once it is whole and on disk. */
+/** Writes the tensors as F32 in the map's order. The file is renamed into place once complete and on disk. */
 export async function writeSafetensors(
   path: string,
   weights: Weights,
@@ -101,7 +101,7 @@ function buildHeader(weights: Weights, metadata: Record<string, string>): Uint8A
     offset += data.byteLength;
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
-  // Padding with spaces to 8 bytes lets readers map the tensors without copying them.
+  // Padding the header with spaces to 8 bytes lets readers memory-map the tensors.
   const length = Math.ceil(json.length / 8) * 8;
   const bytes = new Uint8Array(8 + length).fill(0x20);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
@@ -111,12 +111,13 @@ function buildHeader(weights: Weights, metadata: Record<string, string>): Uint8A
 
 async function readHeader(file: FileHandle, where: string): Promise<{ entries: Entry[]; dataStart: number }> {
   const { size } = await file.stat();
-  if (size < 8) throw damaged(where, `it has ${size} bytes, too few for a safetensors file`);
+  if (size < 8) throw damaged(where, `${size} bytes are too few for a safetensors file`);
   const prefix = new Uint8Array(8);
   await readFully(file, prefix, 0, where);
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
-  if (length > MAX_HEADER_BYTES) throw damaged(where, `its header claims ${length} bytes; it is no safetensors file`);
-  if (8 + length > size) throw damaged(where, `it ends inside its header (${size} of ${8 + length} bytes)`);
+  if (length > MAX_HEADER_BYTES)
+    throw damaged(where, `the header length is ${length} bytes; this is not a safetensors file`);
+  if (8 + length > size) throw damaged(where, `truncated inside the header (${size} of ${8 + length} bytes)`);
 
   const json = new Uint8Array(length);
   await readFully(file, json, 8, where);
@@ -130,14 +131,14 @@ function parseEntries(json: Uint8Array, where: string): Entry[] {
   try {
     header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json));
   } catch {
-    throw damaged(where, 'its header is not JSON');
+    throw damaged(where, 'the header is not JSON');
   }
-  if (typeof header !== 'object' || header === null) throw damaged(where, 'its header is no JSON object');
+  if (typeof header !== 'object' || header === null) throw damaged(where, 'the header is not a JSON object');
   const { __metadata__: _, ...tensors } = header as Record<string, unknown>;
   const parsed = headerSchema.safeParse(tensors);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    throw damaged(where, `its header entry ${issue.path.join('.')} is wrong: ${issue.message}`);
+    throw damaged(where, `header entry ${issue.path.join('.')} is invalid: ${issue.message}`);
   }
   return Object.entries(parsed.data).map(([name, { dtype, shape, data_offsets }]) => ({
     name,
@@ -148,7 +149,7 @@ function parseEntries(json: Uint8Array, where: string): Entry[] {
   }));
 }
 
-/** The format allows neither gaps nor overlaps: sorted by offset, the tensors must tile the data exactly. */
+/** The format allows no gaps and no overlaps: sorted by offset, the tensors must tile the data exactly. */
 function checkLayout(entries: Entry[], dataBytes: number, where: string): void {
   let position = 0;
   for (const { name, dtype, shape, begin, end } of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
@@ -162,11 +163,11 @@ function checkLayout(entries: Entry[], dataBytes: number, where: string): void {
       throw damaged(where, `tensor ${name} has shape [${shape.join(', ')}] in ${dtype} but ${end - begin} bytes`);
     }
     if (end > dataBytes) {
-      throw damaged(where, `tensor ${name} ends at byte ${end} of ${dataBytes}; the file is cut short`);
+      throw damaged(where, `tensor ${name} ends at byte ${end} of ${dataBytes}; the file is truncated`);
     }
     position = end;
   }
-  if (position !== dataBytes) throw damaged(where, `${dataBytes - position} bytes at its end belong to no tensor`);
+  if (position !== dataBytes) throw damaged(where, `the last ${dataBytes - position} bytes belong to no tensor`);
 }
 
 function selectEntries(entries: Entry[], names: Iterable<string> | undefined, where: string): Entry[] {
@@ -174,7 +175,7 @@ function selectEntries(entries: Entry[], names: Iterable<string> | undefined, wh
   const byName = new Map(entries.map((entry) => [entry.name, entry]));
   return Array.from(names, (name) => {
     const entry = byName.get(name);
-    if (entry === undefined) throw damaged(where, `it has no tensor ${name}`);
+    if (entry === undefined) throw damaged(where, `tensor ${name} is missing`);
     return entry;
   });
 }
@@ -183,7 +184,7 @@ async function readTensor(file: FileHandle, dataStart: number, entry: Entry, whe
   const width = BYTES[entry.dtype];
   if (width === undefined) {
     throw new AttuneError(
-      `${where}: tensor ${entry.name} is ${entry.dtype}; Attune reads F32, F16 and BF16, so convert the checkpoint first`,
+      `${where}: tensor ${entry.name} is ${entry.dtype}; Attune reads F32, F16 and BF16; convert the checkpoint first`,
       { code: 'unsupported_dtype' },
     );
   }
@@ -212,7 +213,7 @@ function widenBfloat16(source: Uint16Array, target: Float32Array): void {
 
 let float16Table: Float32Array | undefined;
 
-/** All 65,536 half floats fit a 256 KiB table, which beats taking exponents apart for every weight. */
+/** A 256 KiB table of all 65,536 values is faster than decoding the exponent of every weight. */
 function widenFloat16(source: Uint16Array, target: Float32Array): void {
   float16Table ??= Float32Array.from({ length: 65536 }, (_, bits) => float16ToFloat32(bits));
   for (let i = 0; i < source.length; i++) target[i] = float16Table[source[i]!]!;
@@ -231,14 +232,17 @@ async function readShardIndex(path: string): Promise<Map<string, string>> {
   try {
     json = JSON.parse(await readFile(path, 'utf8'));
   } catch {
-    throw damaged(basename(path), 'it is not JSON');
+    throw damaged(basename(path), 'not valid JSON');
   }
   const parsed = shardIndexSchema.safeParse(json);
-  if (!parsed.success) throw damaged(basename(path), 'it has no weight_map from tensor names to files');
+  if (!parsed.success) throw damaged(basename(path), 'weight_map from tensor names to files is missing or invalid');
   for (const [name, shard] of Object.entries(parsed.data.weight_map)) {
-    // A checkpoint from elsewhere must not make us read outside its own folder.
+    // An untrusted checkpoint must not make us read outside its folder.
     if (!/^[\w.-]+\.safetensors$/.test(shard)) {
-      throw damaged(basename(path), `tensor ${name} is in ${JSON.stringify(shard)}, not a safetensors file beside it`);
+      throw damaged(
+        basename(path),
+        `tensor ${name} is in ${JSON.stringify(shard)}, not a safetensors file in the same folder`,
+      );
     }
   }
   return new Map(Object.entries(parsed.data.weight_map));
@@ -248,7 +252,7 @@ function groupByShard(shardOf: Map<string, string>, names: Iterable<string> | un
   const groups = new Map<string, string[]>();
   for (const name of names ?? shardOf.keys()) {
     const shard = shardOf.get(name);
-    if (shard === undefined) throw damaged('model.safetensors.index.json', `it has no tensor ${name}`);
+    if (shard === undefined) throw damaged('model.safetensors.index.json', `tensor ${name} is missing`);
     const group = groups.get(shard);
     if (group) group.push(name);
     else groups.set(shard, [name]);
@@ -261,7 +265,7 @@ async function openForReading(path: string): Promise<FileHandle> {
     return await open(path, 'r');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new AttuneError(`${basename(path)}: there is no such file; the checkpoint is incomplete`, {
+    throw new AttuneError(`${basename(path)}: file not found; the checkpoint is incomplete`, {
       code: 'invalid_checkpoint',
     });
   }
@@ -271,7 +275,7 @@ async function readFully(file: FileHandle, target: Uint8Array, position: number,
   for (let done = 0; done < target.length; ) {
     const length = Math.min(CHUNK_BYTES, target.length - done);
     const { bytesRead } = await file.read(target, done, length, position + done);
-    if (bytesRead === 0) throw damaged(where, 'it ended while it was being read');
+    if (bytesRead === 0) throw damaged(where, 'the file shrank while it was read');
     done += bytesRead;
   }
 }

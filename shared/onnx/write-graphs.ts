@@ -3,9 +3,9 @@
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Architecture, rotaryDims } from '../model/architecture.ts';
+import { concatRows } from '../model/matrix.ts';
 import { rotaryTables } from '../model/rotary.ts';
 import type { Tensor, Weights } from '../model/safetensors.ts';
-import { concatRows } from '../model/stack.ts';
 import type { PrecisionName } from '../precision-name.ts';
 import { ExternalDataFile } from './external-data.ts';
 import { buildModelGraph } from './model-graph.ts';

@@ -1,4 +1,4 @@
-// The files of a policy package in a folder of this machine: policy.json read and written, digests made and checked.
+// A policy package in a local folder: reads and writes policy.json, computes and verifies file digests.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
@@ -14,23 +14,24 @@ import {
 
 export async function readManifest(folder: string): Promise<Manifest> {
   const text = await readFile(join(folder, MANIFEST_FILE), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') throw invalidPolicy(`${MANIFEST_FILE} is missing; this folder is no policy package`);
+    if (error.code === 'ENOENT')
+      throw invalidPolicy(`${MANIFEST_FILE} is missing; this folder is not a policy package`);
     throw error;
   });
   return parseManifest(text);
 }
 
-/** Written last, and on disk before it returns: a package with a policy.json is a whole one. */
+/** Flushed to disk. Write it last: a package with a policy.json is complete. */
 export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
   await writeFile(join(folder, MANIFEST_FILE), formatManifest(manifest), { flush: true });
 }
 
-/** Where a file of a package lies; names in manifests have forward slashes. */
+/** The path of a file in a package; names in manifests have forward slashes. */
 export function packageFilePath(folder: string, name: string): string {
   return join(folder, ...name.split('/'));
 }
 
-/** SHA-256 and size of a file of any size; it is read as a stream. */
+/** SHA-256 and size of a file, read as a stream. */
 export async function hashFile(path: string): Promise<{ sha256: string; bytes: number }> {
   const hash = createHash('sha256');
   let bytes = 0;
@@ -41,7 +42,7 @@ export async function hashFile(path: string): Promise<{ sha256: string; bytes: n
   return { sha256: hash.digest('hex'), bytes };
 }
 
-/** Digests of all files below the folder, sorted by path; what has a digest is on disk. */
+/** Digests of all files below the folder, sorted by path. Each file is fsynced first. */
 export async function hashFiles(folder: string): Promise<Manifest['files']> {
   const files: Manifest['files'] = {};
   for (const name of await listFiles(folder)) {
@@ -51,30 +52,31 @@ export async function hashFiles(folder: string): Promise<Manifest['files']> {
   return files;
 }
 
-/** Throws at the first file that is missing, has another size or another content than the manifest says. */
+/** Throws AttuneError for the first file that is missing or whose size or SHA-256 differs from the manifest. */
 export async function verifyFiles(folder: string, manifest: Manifest): Promise<void> {
   const expected = Object.entries(manifest.files);
-  // Sizes first: they cost nothing and find most damage.
+  // Sizes first: cheap, and enough to detect most damage.
   for (const [name, { bytes }] of expected) {
     const found = await stat(packageFilePath(folder, name)).catch(() => undefined);
     if (!found?.isFile()) throw damagedPolicy(manifest.id, `file ${name} is missing`);
-    if (found.size !== bytes) throw damagedPolicy(manifest.id, `file ${name} has ${found.size} bytes, not ${bytes}`);
+    if (found.size !== bytes)
+      throw damagedPolicy(manifest.id, `file ${name} has ${found.size} bytes, expected ${bytes}`);
   }
   for (const [name, { sha256 }] of expected) {
     const found = await hashFile(packageFilePath(folder, name));
     if (found.sha256 !== sha256)
-      throw damagedPolicy(manifest.id, `file ${name} has SHA-256 ${found.sha256}, not ${sha256}`);
+      throw damagedPolicy(manifest.id, `file ${name} has SHA-256 ${found.sha256}, expected ${sha256}`);
   }
 }
 
-/** Makes the names in a folder and in all below it durable, as fsync of a file makes its bytes. */
+/** Fsyncs the folder and every folder below it, so that their entries are durable. */
 export async function fsyncTree(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
     if (entry.isDirectory()) await fsyncPath(join(entry.parentPath, entry.name));
   await fsyncPath(folder);
 }
 
-/** Makes a file's bytes durable, or the names in a folder. */
+/** Fsyncs a file or a folder. */
 export async function fsyncPath(path: string): Promise<void> {
   const handle = await open(path, 'r');
   await handle.sync().finally(() => handle.close());

@@ -39,7 +39,7 @@ const manifest = async (): Promise<Manifest> => ({
   source: 'test',
 });
 
-test('a manifest reads back as it was written and lists every file but itself', async () => {
+test('a manifest is read back unchanged and lists every file except itself', async () => {
   const written = await manifest();
   await writeManifest(folder, written);
   const read = await readManifest(folder);
@@ -52,12 +52,12 @@ test('a manifest reads back as it was written and lists every file but itself', 
   await verifyFiles(folder, read);
 });
 
-test('a file that is missing, longer or altered is named', async () => {
+test('names a file that is missing, longer or altered', async () => {
   const read = await manifest();
   await writeFile(join(folder, 'onnx', 'model.onnx'), 'grapf');
   await assert.rejects(verifyFiles(folder, read), { message: /policy pol_1: file onnx\/model\.onnx has SHA-256 / });
   await appendFile(join(folder, 'onnx', 'model.onnx'), 'x');
-  await assert.rejects(verifyFiles(folder, read), { message: /file onnx\/model\.onnx has 6 bytes, not 5/ });
+  await assert.rejects(verifyFiles(folder, read), { message: /file onnx\/model\.onnx has 6 bytes, expected 5/ });
   await rm(join(folder, 'onnx', 'model.onnx'));
   await assert.rejects(verifyFiles(folder, read), {
     name: 'AttuneError',
@@ -65,7 +65,7 @@ test('a file that is missing, longer or altered is named', async () => {
   });
 });
 
-test('a manifest that is absent, of another format or with paths out of the folder is refused', async () => {
+test('rejects a manifest that is missing, of another format or with paths outside the folder', async () => {
   await assert.rejects(readManifest(folder), { message: /policy\.json is missing/ });
   const good = await manifest();
   const write = (change: object) => writeFile(join(folder, 'policy.json'), JSON.stringify({ ...good, ...change }));
@@ -79,7 +79,7 @@ test('a manifest that is absent, of another format or with paths out of the fold
   assert.deepEqual(await readManifest(folder), good);
 });
 
-test('a package from before there were other families is a plain Llama', async () => {
+test('a manifest without architecture variant is a plain Llama', async () => {
   const written = await manifest();
   const { hiddenSize, intermediateSize, layers, heads, kvHeads, headDim, vocabSize, contextLength } =
     written.architecture;
@@ -90,7 +90,7 @@ test('a package from before there were other families is a plain Llama', async (
   assert.deepEqual((await readManifest(folder)).architecture, tinyArchitecture());
 });
 
-test('a manifest keeps what other families have', async () => {
+test('a manifest keeps the architecture of every family', async () => {
   for (const options of Object.values(GOLDEN_CASES)) {
     const architecture = tinyArchitecture(options);
     await writeManifest(folder, { ...(await manifest()), architecture });

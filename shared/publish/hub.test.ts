@@ -15,15 +15,15 @@ let root: string;
 let server: Server;
 let env: Record<string, string>;
 let files: Map<string, Buffer>;
-let asked: string[];
-let lie = '';
+let requested: string[];
+let corrupted = '';
 
-/** The three endpoints of the hub that a download needs: the commit, the list of files, the files. */
+/** A server with the hub's three endpoints for downloads: the commit, the file list, the files. */
 before(async () => {
   root = await mkdtemp(join(tmpdir(), 'attune-hub-'));
   server = createServer((request, response) => {
     const url = new URL(request.url!, 'http://hub');
-    asked.push(url.pathname);
+    requested.push(url.pathname);
     const json = (status: number, body: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     if (url.pathname.startsWith('/api/models/me/private/') && request.headers.authorization !== 'Bearer hf_good') {
@@ -51,7 +51,7 @@ before(async () => {
     }
     const bytes = files.get(path.slice(`/me/tiny/resolve/${COMMIT}/`.length));
     if (!path.startsWith(`/me/tiny/resolve/${COMMIT}/`) || !bytes) return json(404, { error: 'Not found' });
-    const sent = lie && path.endsWith(lie) ? Buffer.from(bytes).fill(0, bytes.length - 4) : bytes;
+    const sent = corrupted && path.endsWith(corrupted) ? Buffer.from(bytes).fill(0, bytes.length - 4) : bytes;
     const [, from, to] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? '') ?? [];
     if (from === undefined) return response.writeHead(200, { etag: '"e"' }).end(sent);
     const part = sent.subarray(Number(from), to ? Number(to) + 1 : undefined);
@@ -63,8 +63,8 @@ before(async () => {
 });
 
 beforeEach(async () => {
-  lie = '';
-  asked = [];
+  corrupted = '';
+  requested = [];
   const source = await mkdtemp(join(root, 'source-'));
   await writeTinyCheckpoint(source, { layers: 4, hiddenSize: 128 });
   await writeFile(join(source, 'pytorch_model.bin'), 'pickle');
@@ -80,7 +80,7 @@ after(async () => {
 
 const target = () => mkdtemp(join(root, 'target-'));
 
-test('a checkpoint arrives whole, from one commit, without the files that are not needed', async () => {
+test('downloads a checkpoint from one commit, without unneeded files', async () => {
   const folder = await target();
   const progress: FetchProgress[] = [];
   const fetched = await fetchCheckpoint('me/tiny', folder, { env, onProgress: (p) => progress.push(p) });
@@ -90,38 +90,40 @@ test('a checkpoint arrives whole, from one commit, without the files that are no
   assert(!fetched.files.includes('pytorch_model.bin'));
   assert.equal((await readCheckpoint(folder)).architecture.layers, 4);
   assert.equal(progress.at(-1)!.loadedBytes, progress.at(-1)!.totalBytes);
-  assert(asked.filter((path) => path.includes('/resolve/')).every((path) => path.includes(COMMIT)));
+  assert(requested.filter((path) => path.includes('/resolve/')).every((path) => path.includes(COMMIT)));
 });
 
-test('a private model opens with HF_TOKEN, and a revision can be named', async () => {
+test('downloads a private model with HF_TOKEN, and a named revision', async () => {
   const denied = fetchCheckpoint('me/private', await target(), { env });
   await assert.rejects(denied, {
     name: 'AttuneError',
     status: 404,
-    message: /not open to you \(status 401\).*HF_TOKEN/,
+    message: /access is denied \(status 401\).*HF_TOKEN/,
   });
   const fetched = await fetchCheckpoint('me/private@main', await target(), { env: { ...env, HF_TOKEN: 'hf_good' } });
   assert(fetched.files.includes('model.safetensors'));
   await assert.rejects(fetchCheckpoint('me/tiny', await target(), { env: { ...env, HF_TOKEN: 'x' } }), /HF_TOKEN/);
 });
 
-test('a file that changed on the way is refused and not left behind', async () => {
-  lie = 'model.safetensors';
+test('rejects and removes a file that was damaged in transfer', async () => {
+  corrupted = 'model.safetensors';
   const folder = await target();
-  await assert.rejects(fetchCheckpoint('me/tiny', folder, { env }), { message: /model\.safetensors arrived damaged/ });
+  await assert.rejects(fetchCheckpoint('me/tiny', folder, { env }), {
+    message: /model\.safetensors was damaged in transfer/,
+  });
   assert(!(await readdir(folder)).some((name) => name.startsWith('model.safetensors')));
 });
 
-test('a model without safetensors, an unknown one, a bad name and a dead hub are told apart', async () => {
+test('distinguishes a model without safetensors, an unknown model, an invalid name and an unreachable hub', async () => {
   files.delete('model.safetensors');
   const fetch = async (name: string, endpoint = env.HF_ENDPOINT!) =>
     fetchCheckpoint(name, await target(), { env: { HF_ENDPOINT: endpoint } });
   await assert.rejects(fetch('me/tiny'), { message: /me\/tiny has no model\.safetensors; choose/ });
-  await assert.rejects(fetch('me/unknown'), { status: 404, message: /me\/unknown is not at/ });
-  for (const name of ['tiny', 'a/b/c', '../x/y', 'me/tiny@']) await assert.rejects(fetch(name), /write OWNER\/NAME/);
+  await assert.rejects(fetch('me/unknown'), { status: 404, message: /me\/unknown does not exist at/ });
+  for (const name of ['tiny', 'a/b/c', '../x/y', 'me/tiny@']) await assert.rejects(fetch(name), /use OWNER\/NAME/);
   await assert.rejects(fetch('me/tiny', 'http://127.0.0.1:1'), {
     status: 502,
-    message: /cannot be reached.*HF_ENDPOINT/,
+    message: /is unreachable.*HF_ENDPOINT/,
   });
-  await assert.rejects(fetch('me/tiny', 'nonsense'), /HF_ENDPOINT: .* is no URL/);
+  await assert.rejects(fetch('me/tiny', 'nonsense'), /HF_ENDPOINT: .* is not a URL/);
 });

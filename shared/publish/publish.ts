@@ -1,5 +1,5 @@
-// Makes a policy package out of weights and a tokenizer, checks it, and publishes it: files first, then its row.
-// Until the row is there nobody can ask for it, and until the folder is renamed nobody can see it.
+// Builds a policy package from weights and a tokenizer, validates and publishes it: files first, then the policy's row.
+// A policy can be requested only once its row exists, and its folder is renamed into place only when complete.
 
 import { existsSync } from 'node:fs';
 import { copyFile, rm } from 'node:fs/promises';
@@ -9,6 +9,7 @@ import { AttuneError } from '../error.ts';
 import { newId } from '../id.ts';
 import type { Architecture } from '../model/architecture.ts';
 import { readCheckpoint } from '../model/checkpoint.ts';
+import { CHECKPOINT_FILES } from '../model/checkpoint-files.ts';
 import { toCheckpointTensors } from '../model/checkpoint-tensors.ts';
 import { type Weights, writeSafetensors } from '../model/safetensors.ts';
 import { writePolicyGraphs } from '../onnx/write-graphs.ts';
@@ -20,47 +21,37 @@ import { registerPolicy } from '../store/registry.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { choosePrecision } from './select-precision.ts';
 
-/** What goes into a package unchanged from the checkpoint or policy that it comes from. */
-const KEPT = [
-  'config.json',
-  'generation_config.json',
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'chat_template.jinja',
-  'special_tokens_map.json',
-];
-
 export type PublishOptions = {
   shelf: LocalStore;
   db: Database;
   name: string;
-  /** folder with config.json and the tokenizer's files */
+  /** Folder with config.json and the tokenizer's files. */
   sourceFolder: string;
   architecture: Architecture;
   weights: Weights;
   provenance: Pick<Manifest, 'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'source' | 'license'>;
   roundId?: string;
-  /** What to serve it at; a better one is taken where this harms the policy. row8 unless told. */
+  /** Precision of the serving graph, or the next better one if this one loses too much. Default: row8. */
   precision?: PrecisionName;
-  /** Take the precision whatever it does to the policy. */
+  /** Use `precision` however much it loses. */
   isPrecisionForced?: boolean;
-  /** Looks at the finished draft and throws where it must not be offered. */
+  /** Throws if the complete package in `folder` must not be published. */
   validate?(folder: string): Promise<void>;
 };
 
-/** Publishes and returns the new policy's id. Nothing of it stays where anything fails. */
-export async function publishPolicy(publication: PublishOptions): Promise<string> {
-  const { shelf, db, name, sourceFolder, architecture, weights, provenance } = publication;
+/** Publishes a policy and returns its id. On failure nothing remains. */
+export async function publishPolicy(options: PublishOptions): Promise<string> {
+  const { shelf, db, name, sourceFolder, architecture, weights, provenance } = options;
   const id = newId('pol_');
   const draft = await shelf.createStaging();
   try {
-    for (const file of KEPT)
+    for (const file of CHECKPOINT_FILES)
       if (existsSync(path.join(sourceFolder, file)))
         await copyFile(path.join(sourceFolder, file), path.join(draft, file));
     await writeSafetensors(path.join(draft, 'model.safetensors'), toCheckpointTensors(architecture, weights));
     await writePolicyGraphs(draft, architecture, weights);
-    await publication.validate?.(draft);
-    const { precision = 'row8', isPrecisionForced } = publication;
+    await options.validate?.(draft);
+    const { precision = 'row8', isPrecisionForced } = options;
     const serving = await choosePrecision(
       path.join(draft, 'onnx'),
       architecture,
@@ -86,14 +77,14 @@ export async function publishPolicy(publication: PublishOptions): Promise<string
       name,
       parent_id: provenance.parent,
       reference_id: provenance.reference,
-      round_id: publication.roundId ?? null,
+      round_id: options.roundId ?? null,
       manifest,
     });
     return id;
   } catch (error) {
     await shelf.discard(draft);
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC')
-      throw new AttuneError('policies: the disk is full; nothing was published. Free some space and try again', {
+      throw new AttuneError('policies: the disk is full; nothing was published; free some space and retry', {
         status: 507,
         code: 'disk_full',
       });
@@ -101,7 +92,7 @@ export async function publishPolicy(publication: PublishOptions): Promise<string
   }
 }
 
-/** Makes the serving graph of a copied package anew; the copy gets an id of its own, and the policy it was as parent. */
+/** Rewrites the graphs of a copied package at another precision. The copy gets a new id, with the original as parent. */
 export async function changePrecision(folder: string, precision: PrecisionName): Promise<Manifest> {
   const before = await readManifest(folder);
   const { architecture, weights } = await readCheckpoint(folder);
@@ -121,11 +112,11 @@ export async function changePrecision(folder: string, precision: PrecisionName):
 }
 
 export type ImportOptions = Pick<PublishOptions, 'precision' | 'isPrecisionForced'> & {
-  /** Where it came from. */
+  /** Manifest fields that record the origin. */
   origin?: Pick<Manifest, 'source' | 'license'>;
 };
 
-/** Imports a checkpoint in Hugging Face layout. */
+/** Publishes a checkpoint in Hugging Face layout and returns the policy's id. */
 export async function importPolicy(
   db: Database,
   shelf: LocalStore,

@@ -7,8 +7,9 @@ import type { Architecture } from '../model/architecture.ts';
 import type { Weights } from '../model/safetensors.ts';
 import { PRECISIONS } from '../onnx/precision/precisions.ts';
 import { SERVE_DATA, SERVE_GRAPH, writeServingGraph } from '../onnx/write-graphs.ts';
+import type { PrecisionReport } from '../package/manifest.ts';
 import type { PrecisionName } from '../precision-name.ts';
-import { comparePrecisions, type PrecisionReport } from './precision-report.ts';
+import { comparePrecisions } from './precision-report.ts';
 
 /** From the one that keeps least to the one that keeps all. */
 const LADDER: PrecisionName[] = ['int4', 'row8', 'int8', 'fp32'];

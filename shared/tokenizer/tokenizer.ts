@@ -3,24 +3,11 @@
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
+import { TOKENIZER_FILES } from '../model/checkpoint-files.ts';
 import { type ChatMessage, compileTemplate, PLAIN_TEMPLATE, type RenderChat, selectTemplate } from './chat-template.ts';
 
 /** The files a tokenizer is made of, as texts; only tokenizer.json must exist. */
-export type TokenizerFiles = {
-  tokenizer: string;
-  tokenizerConfig?: string;
-  config?: string;
-  generationConfig?: string;
-  chatTemplate?: string;
-};
-
-export const TOKENIZER_FILES: Record<keyof TokenizerFiles, string> = {
-  tokenizer: 'tokenizer.json',
-  tokenizerConfig: 'tokenizer_config.json',
-  config: 'config.json',
-  generationConfig: 'generation_config.json',
-  chatTemplate: 'chat_template.jinja',
-};
+export type TokenizerFiles = Partial<Record<keyof typeof TOKENIZER_FILES, string>> & { tokenizer: string };
 
 const tokenSchema = z
   .union([z.string(), z.object({ content: z.string() })])

@@ -1,4 +1,4 @@
-// Each family against Hugging Face transformers: the logits that golden.py kept, and transformers.js over the package.
+// Compares each family with Hugging Face transformers (logits recorded by golden.py) and with transformers.js.
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -32,7 +32,7 @@ async function writePackage(name: string, precision?: PrecisionName): Promise<Ch
   return { folder, ...checkpoint };
 }
 
-/** Logits after the first `begin` tokens, and after each one that follows by itself. */
+/** Logits after the first `begin` tokens, then after each further token, decoded one at a time. */
 async function serve(folder: string, a: Architecture, begin: number): Promise<Float32Array[]> {
   const decoder = new Decoder(await openSession(join(folder, 'onnx', 'serve.onnx'), 1), Tensor, a);
   const cache = decoder.createCache();
@@ -67,19 +67,19 @@ async function runModel(folder: string, a: Architecture): Promise<Float32Array> 
   return logits!.data as Float32Array;
 }
 
-test('there is a golden for every case, and one for every family', () => {
+test('every case has recorded logits', () => {
   assert.deepEqual(Object.keys(cases).sort(), Object.keys(GOLDEN_CASES).sort());
 });
 
 for (const name of Object.keys(GOLDEN_CASES)) {
   const golden = cases[name]!;
 
-  test(`${name}: the checkpoint is the one that transformers read`, async () => {
+  test(`${name}: the checkpoint is the one that transformers loaded`, async () => {
     const { folder } = await writePackage(name, 'fp32');
     assert.equal((await hashFile(join(folder, 'model.safetensors'))).sha256, golden.sha256);
   });
 
-  test(`${name}: the exported graphs give the logits of transformers`, async () => {
+  test(`${name}: both exported graphs match the logits of transformers`, async () => {
     const { folder, architecture: a } = await writePackage(name, 'fp32');
     const all = await runModel(folder, a);
     for (const at of ids.keys()) {
@@ -93,7 +93,7 @@ for (const name of Object.keys(GOLDEN_CASES)) {
     }
   });
 
-  test(`${name}: eight bits come near them`, async () => {
+  test(`${name}: row8 logits are close to float32`, async () => {
     const { folder, architecture } = await writePackage(name, 'row8');
     let apart = 0;
     let size = 0;
@@ -109,7 +109,7 @@ for (const name of Object.keys(GOLDEN_CASES)) {
     assert.ok(relative < 0.1 && relative > 0, `${relative}`);
   });
 
-  test(`${name}: what a checkpoint holds is what is written of it again`, async () => {
+  test(`${name}: weights and config survive a round trip`, async () => {
     const { architecture, weights } = await writePackage(name, 'fp32');
     const stored = toCheckpointTensors(architecture, weights);
     assert.deepEqual(fromCheckpointTensors(architecture, stored), weights);
@@ -121,7 +121,7 @@ for (const name of Object.keys(GOLDEN_CASES)) {
 }
 
 for (const name of ['mistral', 'qwen2-untied', 'qwen3', 'gpt2', 'gpt_neox-parallel', 'gemma']) {
-  test(`${name}: transformers.js loads the package and answers greedily as the serving graph does`, async () => {
+  test(`${name}: transformers.js decodes the package greedily to the same tokens as the serving graph`, async () => {
     const { folder, architecture } = await writePackage(name, 'fp32');
     env.allowRemoteModels = false;
     const model = await AutoModelForCausalLM.from_pretrained(folder, { dtype: 'fp32', device: 'cpu' });
@@ -147,7 +147,7 @@ for (const name of ['mistral', 'qwen2-untied', 'qwen3', 'gpt2', 'gpt_neox-parall
   });
 }
 
-test('a tensor of another shape is refused by the name that the file has for it', () => {
+test('a tensor of the wrong shape is reported under the name in the file', () => {
   const architecture = parseConfig(gptConfig());
   const stored = toCheckpointTensors(architecture, tinyWeights(architecture));
   stored.set('transformer.h.1.attn.c_attn.weight', { shape: [96, 32], data: new Float32Array(96 * 32) });
@@ -157,7 +157,7 @@ test('a tensor of another shape is refused by the name that the file has for it'
   });
 });
 
-test('GPT-2 checkpoints without the prefix of newer ones, and with the masks of older ones, are read', () => {
+test('reads GPT-2 checkpoints without the transformer. prefix and with mask buffers', () => {
   const architecture = parseConfig(gptConfig());
   const weights = tinyWeights(architecture);
   const older = new Map(
@@ -170,7 +170,7 @@ test('GPT-2 checkpoints without the prefix of newer ones, and with the masks of 
   assert.deepEqual(fromCheckpointTensors(architecture, older), weights);
   older.set('h.0.attn.gate', { shape: [1], data: new Float32Array(1) });
   assert.throws(() => fromCheckpointTensors(architecture, older), {
-    message: /tensor h\.0\.attn\.gate has no place in a gpt2/,
+    message: /tensor h\.0\.attn\.gate does not belong to a gpt2/,
   });
 });
 

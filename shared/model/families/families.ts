@@ -1,4 +1,4 @@
-// Every family that Attune knows, by the model_type of its config.json.
+// The supported model families by model_type.
 import type { FamilyName } from '../architecture.ts';
 import type { Family } from './family.ts';
 import { gptNeox } from './gpt-neox.ts';

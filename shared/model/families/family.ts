@@ -1,41 +1,42 @@
-// What Attune knows of a model family: how to read and write its config.json, and under which names and in which form
-// its checkpoints keep the tensors of the one decoder. Mathematics that no family of Attune's has is refused by name,
-// because a model served with the wrong mathematics still answers, only badly.
+// A model family: how its config.json maps to an Architecture, and the names and layouts of the tensors in its
+// checkpoints. Unsupported config fields are rejected by name: a model computed with the wrong architecture would still
+// generate text, only worse.
 import { z } from 'zod';
 import { AttuneError } from '../../error.ts';
 import type { Activation, Architecture } from '../architecture.ts';
 import type { TensorLayout } from './tensor-layouts.ts';
 
-/** All but the special tokens, which every family has alike. */
+/** An architecture without its special tokens, which config.ts reads for every family. */
 export type FamilyConfig = Omit<Architecture, 'bos' | 'eos'>;
 
+/** A tensor of a checkpoint, made of one or several of Attune's tensors (`parts`). */
 export type StoredTensor = { name: string; parts: string[]; layout: TensorLayout };
 
 export type Family = {
-  /** What transformers calls the class, in `architectures`. */
+  /** The class in transformers, as listed in `architectures`. */
   className: string;
   parseConfig(config: object): FamilyConfig;
-  /** What `read` takes back unchanged. */
+  /** The inverse of parseConfig. */
   toConfig(a: Architecture): Record<string, unknown>;
-  /** The tensors of a checkpoint, in its order. */
+  /** The tensors of a checkpoint, in checkpoint order. */
   tensors(a: Architecture): StoredTensor[];
-  /** What some exporters leave out in front of names. */
+  /** A prefix of tensor names that some exporters omit. */
   optionalPrefix?: string;
-  /** Buffers that old exporters saved beside the weights; the architecture already determines them. */
+  /** Buffers that old exporters saved as tensors; the architecture determines their values. */
   buffers: RegExp;
 };
 
 export const positiveInt = z.int().positive();
 export const optionalBoolean = z.boolean().nullish();
 
-/** The config.json as the schema has it, or an error that names every wrong field. */
+/** Parses the fields of config.json. Throws AttuneError that lists every missing or invalid field. */
 export function parseFields<T>(schema: z.ZodType<T>, value: unknown, file = 'config.json'): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const fields = parsed.error.issues.map((issue) => {
     const field = issue.path.join('.');
     const missing = issue.path.length === 1 && (value as Record<string, unknown>)[field] === undefined;
-    return missing ? `${field} is missing` : `${field || 'it'}: ${issue.message}`;
+    return missing ? `${field} is missing` : `${field || 'content'}: ${issue.message}`;
   });
   throw new AttuneError(`${file}: ${fields.join(', ')}; export the checkpoint again`, { code: 'invalid_checkpoint' });
 }
@@ -44,18 +45,20 @@ export function unsupported(problem: string, remedy: string): AttuneError {
   return new AttuneError(`config.json: ${problem}; ${remedy}`, { code: 'unsupported_architecture' });
 }
 
-/** Refuses fields with other values than these; a field that is absent or null is fine. */
+/** Rejects fields whose value is not in the list; absent and null are allowed. */
 export function validateFields(config: object, allowed: Record<string, readonly unknown[]>): void {
   for (const [field, values] of Object.entries(allowed)) {
     const value = (config as Record<string, unknown>)[field] ?? null;
     if (value === null || values.includes(value)) continue;
     const remedy =
-      values.length > 0 ? `Attune serves ${JSON.stringify(values[0])} only` : 'Attune serves models without it';
+      values.length > 0
+        ? `Attune supports only ${JSON.stringify(values[0])}`
+        : 'Attune supports only models without it';
     throw unsupported(`${field} is ${JSON.stringify(value)}`, remedy);
   }
 }
 
-/** transformers has several names for one function. */
+/** transformers has several names for the same function. */
 const ACTIVATION_NAMES: Record<string, Activation> = {
   silu: 'silu',
   swish: 'silu',
@@ -70,22 +73,22 @@ export function parseActivation(field: string, name: string): Activation {
   if (activation) return activation;
   throw unsupported(
     `${field} is ${JSON.stringify(name)}`,
-    `Attune serves ${Object.keys(ACTIVATION_NAMES).join(', ')} only`,
+    `Attune supports only ${Object.keys(ACTIVATION_NAMES).join(', ')}`,
   );
 }
 
-/** As every family's config.json may have it. */
+/** The name in config.json, accepted by every family. */
 export function activationName(activation: Activation): string {
   return activation === 'gelu_tanh' ? 'gelu_pytorch_tanh' : activation;
 }
 
-/** The heads of a model whose head size is a share of its width, unless it says otherwise. */
 export function validateHeads(heads: number, kvHeads: number, headDim: number): void {
   if (heads % kvHeads !== 0) {
     throw unsupported(
-      `num_attention_heads ${heads} is no multiple of num_key_value_heads ${kvHeads}`,
-      'one of them is wrong',
+      `num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}`,
+      'correct one of them',
     );
   }
-  if (!Number.isInteger(headDim)) throw unsupported(`the head size is ${headDim}`, 'it must be whole; set head_dim');
+  if (!Number.isInteger(headDim))
+    throw unsupported(`the head size is ${headDim}`, 'it must be an integer; set head_dim');
 }

@@ -1,5 +1,5 @@
-// GPT-NeoX, which Pythia is: LayerNorm and biases, attention and feed-forward side by side, rotary positions for the
-// first quarter of each head. Queries, keys and values are stored head by head.
+// GPT-NeoX (Pythia): LayerNorm and biases, parallel attention and feed-forward, rotary embedding on the first quarter of
+// each head. Queries, keys and values are stored as one tensor, interleaved by head.
 import { z } from 'zod';
 import { LLAMA } from '../architecture.ts';
 import {
@@ -89,24 +89,24 @@ export const gptNeox: Family = {
         layout: interleavedByHead(a.headDim),
       }));
       return [
-        ...copies(`${to}.input_layernorm`, `${from}.input_layernorm`),
-        ...copies(`${to}.post_attention_layernorm`, `${from}.post_attention_layernorm`),
+        ...copy(`${to}.input_layernorm`, `${from}.input_layernorm`),
+        ...copy(`${to}.post_attention_layernorm`, `${from}.post_attention_layernorm`),
         ...products,
-        ...copies(`${to}.attention.dense`, `${from}.self_attn.o_proj`, kinds),
-        ...copies(`${to}.mlp.dense_h_to_4h`, `${from}.mlp.up_proj`),
-        ...copies(`${to}.mlp.dense_4h_to_h`, `${from}.mlp.down_proj`),
+        ...copy(`${to}.attention.dense`, `${from}.self_attn.o_proj`, kinds),
+        ...copy(`${to}.mlp.dense_h_to_4h`, `${from}.mlp.up_proj`),
+        ...copy(`${to}.mlp.dense_4h_to_h`, `${from}.mlp.down_proj`),
       ];
     });
     return [
-      ...copies('gpt_neox.embed_in', 'model.embed_tokens', ['weight']),
+      ...copy('gpt_neox.embed_in', 'model.embed_tokens', ['weight']),
       ...layers.flat(),
-      ...copies('gpt_neox.final_layer_norm', 'model.norm'),
-      ...(a.tied ? [] : copies('embed_out', 'lm_head', ['weight'])),
+      ...copy('gpt_neox.final_layer_norm', 'model.norm'),
+      ...(a.tied ? [] : copy('embed_out', 'lm_head', ['weight'])),
     ];
   },
   buffers: /(^|\.)rotary_emb\.inv_freq$|\.attention\.(masked_)?bias$/,
 };
 
-function copies(name: string, part: string, kinds = ['weight', 'bias']) {
+function copy(name: string, part: string, kinds = ['weight', 'bias']) {
   return kinds.map((kind) => ({ name: `${name}.${kind}`, parts: [`${part}.${kind}`], layout: unchanged }));
 }

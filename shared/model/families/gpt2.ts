@@ -1,5 +1,5 @@
-// GPT-2: learned positions, LayerNorm and biases everywhere, GELU by tanh, an embedding that is the output layer too.
-// Its matrices are stored [in, out], those of queries, keys and values as one.
+// GPT-2: learned positions, LayerNorm, biases, tanh-approximated GELU, tied embeddings. Matrices are stored [in, out]
+// (Conv1D); queries, keys and values as one.
 import { z } from 'zod';
 import { LLAMA } from '../architecture.ts';
 import {
@@ -19,7 +19,7 @@ const schema = z.looseObject({
   n_layer: positiveInt,
   n_head: positiveInt,
   n_positions: positiveInt,
-  /** Four times the width where it is null. */
+  /** Null means 4 · n_embd. */
   n_inner: positiveInt.nullish(),
   vocab_size: positiveInt,
   layer_norm_epsilon: z.number().positive().default(1e-5),

@@ -1,5 +1,5 @@
-// Llama and the families that changed a detail of it: Mistral's window, Qwen2's biases, Qwen3's norms of queries and
-// keys, Gemma's GELU and its norms around one. Attune's own names of tensors are theirs.
+// Llama and the families that differ from it in a detail: Mistral's sliding window, Qwen2's biases, Qwen3's query and key
+// norms, Gemma's GELU and norms stored minus one. Attune uses their tensor names.
 import { z } from 'zod';
 import { type Architecture, type FamilyName, LLAMA, weightShapes } from '../architecture.ts';
 import {
@@ -36,23 +36,23 @@ const schema = z.looseObject({
 });
 type Config = z.infer<typeof schema>;
 
-/** What a family does differently. */
-type Variant = {
+/** How a family differs from Llama. */
+type LlamaVariant = {
   className: string;
-  /** None unless told; `flagged` where config.json says. */
+  /** `flagged`: read from attention_bias and mlp_bias in config.json. Default: none. */
   biases?: Architecture['biases'] | 'flagged';
   queryKeyNorm?: boolean;
-  /** Of how many positions a token sees the last ones only; null for all. */
+  /** Sliding attention window in tokens; null for full attention. */
   window?(config: Config): number | null;
   activation?: Architecture['activation'];
   tied?: boolean;
   scalesEmbedding?: boolean;
-  normAroundOne?: boolean;
-  /** Fields that this family's config.json must have besides, and no other values of them. */
-  fixed?: Record<string, readonly unknown[]>;
+  isNormMinusOne?: boolean;
+  /** Further config.json fields with their supported values. */
+  allowed?: Record<string, readonly unknown[]>;
 };
 
-function describe(family: FamilyName, variant: Variant): Family {
+function defineFamily(family: FamilyName, variant: LlamaVariant): Family {
   return {
     className: variant.className,
     parseConfig(config) {
@@ -60,7 +60,7 @@ function describe(family: FamilyName, variant: Variant): Family {
         rope_interleaved: [false],
         partial_rotary_factor: [1],
         quantization_config: [],
-        ...variant.fixed,
+        ...variant.allowed,
       });
       const c = parseFields(schema, config);
       const heads = c.num_attention_heads;
@@ -69,12 +69,12 @@ function describe(family: FamilyName, variant: Variant): Family {
       validateHeads(heads, kvHeads, headDim);
       const rope = parseRope(c, headDim);
       if (rope.rotaryShare !== 1)
-        throw unsupported(`partial_rotary_factor is ${rope.rotaryShare}`, 'Attune serves 1 only');
+        throw unsupported(`partial_rotary_factor is ${rope.rotaryShare}`, 'Attune supports only 1');
       return {
         ...LLAMA,
         family,
         activation: variant.activation ?? parseActivation('hidden_act', c.hidden_act ?? 'silu'),
-        biases: readBiases(variant, c),
+        biases: parseBiases(variant, c),
         queryKeyNorm: variant.queryKeyNorm ?? false,
         embeddingScale: variant.scalesEmbedding ? Math.sqrt(c.hidden_size) : 1,
         ...rope,
@@ -85,7 +85,7 @@ function describe(family: FamilyName, variant: Variant): Family {
         kvHeads,
         headDim,
         vocabSize: c.vocab_size,
-        // Within the window every token sees all others, and beyond it Attune does not go.
+        // Limited to the window, within which sliding attention equals full attention.
         contextLength: Math.min(c.max_position_embeddings, variant.window?.(c) ?? Number.POSITIVE_INFINITY),
         normEpsilon: c.rms_norm_eps,
         tied: c.tie_word_embeddings ?? variant.tied ?? false,
@@ -111,13 +111,13 @@ function describe(family: FamilyName, variant: Variant): Family {
       Array.from(weightShapes(a).keys(), (name) => ({
         name,
         parts: [name],
-        layout: variant.normAroundOne && name.endsWith('norm.weight') ? minusOne : unchanged,
+        layout: variant.isNormMinusOne && name.endsWith('norm.weight') ? minusOne : unchanged,
       })),
     buffers: /(^|\.)rotary_emb\.inv_freq$|\.self_attn\.(masked_)?bias$/,
   };
 }
 
-function readBiases({ biases = LLAMA.biases }: Variant, c: Config): Architecture['biases'] {
+function parseBiases({ biases = LLAMA.biases }: LlamaVariant, c: Config): Architecture['biases'] {
   if (biases !== 'flagged') return biases;
   const attention = c.attention_bias ?? false;
   return { qkv: attention, output: attention, mlp: c.mlp_bias ?? false };
@@ -126,42 +126,42 @@ function readBiases({ biases = LLAMA.biases }: Variant, c: Config): Architecture
 const optionalWindow = (c: Config) => (c.use_sliding_window ? (c.sliding_window ?? null) : null);
 const noMlpBias = { mlp_bias: [false] };
 
-export const llama = describe('llama', {
+export const llama = defineFamily('llama', {
   className: 'LlamaForCausalLM',
   biases: 'flagged',
-  fixed: { sliding_window: [] },
+  allowed: { sliding_window: [] },
 });
 
-export const mistral = describe('mistral', {
+export const mistral = defineFamily('mistral', {
   className: 'MistralForCausalLM',
   window: (c) => c.sliding_window ?? null,
-  fixed: { ...noMlpBias, attention_bias: [false] },
+  allowed: { ...noMlpBias, attention_bias: [false] },
 });
 
-export const qwen2 = describe('qwen2', {
+export const qwen2 = defineFamily('qwen2', {
   className: 'Qwen2ForCausalLM',
   biases: { qkv: true, output: false, mlp: false },
   window: optionalWindow,
-  fixed: noMlpBias,
+  allowed: noMlpBias,
 });
 
-export const qwen3 = describe('qwen3', {
+export const qwen3 = defineFamily('qwen3', {
   className: 'Qwen3ForCausalLM',
   biases: 'flagged',
   queryKeyNorm: true,
   window: optionalWindow,
-  fixed: noMlpBias,
+  allowed: noMlpBias,
 });
 
-/** The first Gemma. Its checkpoints' `hidden_act: gelu` has always meant the approximation by tanh. */
-export const gemma = describe('gemma', {
+/** Gemma 1. `hidden_act: gelu` in its checkpoints means the tanh approximation. */
+export const gemma = defineFamily('gemma', {
   className: 'GemmaForCausalLM',
   biases: 'flagged',
   activation: 'gelu_tanh',
   tied: true,
   scalesEmbedding: true,
-  normAroundOne: true,
-  fixed: {
+  isNormMinusOne: true,
+  allowed: {
     ...noMlpBias,
     hidden_act: ['gelu_pytorch_tanh', 'gelu', 'gelu_new'],
     hidden_activation: ['gelu_pytorch_tanh', 'gelu_new'],

@@ -1,5 +1,5 @@
-// Rotary positions as config.json has them: `rope_theta` with `rope_scaling`, and `rope_parameters` for all of it since
-// transformers 5. A scaling that Attune does not compute is refused by name.
+// Rotary embedding fields of config.json: `rope_theta` and `rope_scaling`, or `rope_parameters` since transformers 5.
+// Unsupported scalings are rejected by name.
 import { z } from 'zod';
 import type { Architecture, RopeScaling } from '../architecture.ts';
 import { unsupported } from './family.ts';
@@ -29,21 +29,21 @@ const llama3 = z.looseObject({
   original_max_position_embeddings: z.int().positive(),
 });
 
-/** `share`: what of a head is turned where the config does not say. */
-export function parseRope(config: RopeFields, headDim: number, share = 1): Rope {
+/** `defaultShare`: share of each head that rotates if the config has no partial_rotary_factor. */
+export function parseRope(config: RopeFields, headDim: number, defaultShare = 1): Rope {
   const { rope_parameters: newer, rope_scaling: older } = config;
-  // `rope_scaling` without a type, or with other knobs, is some scaling all the same.
+  // `rope_scaling` without a type still scales, in a way that cannot be determined.
   if (older && !older.rope_type && !older.type) throw unsupportedScaling(older);
   const rope: Rope = {
     ropeTheta: newer?.rope_theta ?? config.rope_theta ?? 10000,
     ropeScaling: parseScaling(newer) ?? parseScaling(older),
-    rotaryShare: newer?.partial_rotary_factor ?? share,
+    rotaryShare: newer?.partial_rotary_factor ?? defaultShare,
   };
   const dims = Math.trunc(headDim * rope.rotaryShare);
   if (dims % 2 !== 0 || dims === 0) {
     throw unsupported(
-      `the head size is ${headDim}, of which ${dims} turn`,
-      'rotary positions need an even number; set head_dim',
+      `the head size is ${headDim}, of which ${dims} dimensions rotate`,
+      'an even number must rotate; set head_dim',
     );
   }
   return rope;
@@ -74,12 +74,12 @@ function parseScaling(given: z.infer<typeof parameters> | null | undefined): Rop
 function unsupportedScaling(given: unknown): Error {
   return unsupported(
     `rope_scaling is ${JSON.stringify(given)}`,
-    'Attune serves rope_type default, linear (with factor) and llama3 (with factor, low_freq_factor, ' +
+    'Attune supports rope_type default, linear (with factor) and llama3 (with factor, low_freq_factor, ' +
       'high_freq_factor, original_max_position_embeddings)',
   );
 }
 
-/** The fields of a config.json in the older form, which every reader knows. */
+/** config.json fields in the older form, which every reader supports. */
 export function toRopeFields({ ropeTheta, ropeScaling }: Architecture): Record<string, unknown> {
   return { rope_theta: ropeTheta, rope_scaling: ropeScaling && toScalingFields(ropeScaling) };
 }

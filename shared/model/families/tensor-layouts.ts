@@ -1,13 +1,12 @@
-// How a checkpoint keeps one or several of Attune's tensors as one of its own. Each form is its own way back.
-import { transpose } from '../matrix.ts';
+// How a checkpoint stores one or several of Attune's tensors as a single tensor. Every layout is invertible.
+import { concatRows, splitRows, transpose } from '../matrix.ts';
 import type { Tensor } from '../safetensors.ts';
-import { concatRows, splitRows } from '../stack.ts';
 
 export type TensorLayout = {
-  /** The shape of the stored tensor. */
+  /** Shapes of the parts → shape of the stored tensor. */
   storedShape(parts: number[][]): number[];
   join(parts: Tensor[]): Tensor;
-  /** The parts again, of these shapes. */
+  /** The inverse of join; `parts` are their shapes. */
   split(stored: Tensor, parts: number[][]): Tensor[];
 };
 
@@ -17,7 +16,7 @@ export const unchanged: TensorLayout = {
   split: (stored) => [stored],
 };
 
-/** On top of each other. */
+/** The parts' rows, concatenated. */
 export const stacked: TensorLayout = {
   storedShape: (parts) => [parts.reduce((sum, [rows]) => sum + rows!, 0), ...parts[0]!.slice(1)],
   join: concatRows,
@@ -28,21 +27,21 @@ export const stacked: TensorLayout = {
     ),
 };
 
-/** On top of each other and then [in, out], as GPT-2 keeps its matrices. */
+/** Rows concatenated, then transposed to [in, out]: GPT-2. */
 export const stackedTransposed: TensorLayout = {
   storedShape: (parts) => stacked.storedShape(parts).toReversed(),
-  join: (parts) => turn(concatRows(parts)),
-  split: (stored, parts) => stacked.split(turn(stored), parts),
+  join: (parts) => transposeTensor(concatRows(parts)),
+  split: (stored, parts) => stacked.split(transposeTensor(stored), parts),
 };
 
-/** A norm's gain less one, as Gemma keeps it. */
+/** A norm's weight minus 1: Gemma. */
 export const minusOne: TensorLayout = {
   storedShape: ([only]) => only!,
   join: ([only]) => add(only!, -1),
   split: (stored) => [add(stored, 1)],
 };
 
-/** Queries, keys and values of the first head, then those of the second, and so on, as GPT-NeoX keeps them. */
+/** Queries, keys and values of the first head, then those of the second, and so on: GPT-NeoX. */
 export function interleavedByHead(headDim: number): TensorLayout {
   return {
     storedShape: stacked.storedShape,
@@ -67,7 +66,7 @@ function permuteHeads({ shape, data }: Tensor, headDim: number, kinds: number, i
   return { shape, data: moved };
 }
 
-function turn({ shape, data }: Tensor): Tensor {
+function transposeTensor({ shape, data }: Tensor): Tensor {
   const [rows, columns] = shape as [number, number];
   return { shape: [columns, rows], data: transpose(data, rows, columns) };
 }
