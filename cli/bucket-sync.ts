@@ -11,6 +11,7 @@ import { LocalPolicies } from '../edge/cloudflare/local-policies.ts';
 import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { policies } from '../shared/database/schema.ts';
+import { subscribe } from '../shared/database/subscribe.ts';
 import { manifestSchema } from '../shared/package/manifest.ts';
 import { isUnreachable } from '../shared/postgres-errors.ts';
 import { runProgram } from '../shared/process.ts';
@@ -43,16 +44,9 @@ async function syncBucket(state: string): Promise<void> {
   const shelf = await openLocalStore(settings);
   const store = openR2Store(await openBucket(state));
   const copy = createCopier(connection, shelf, store, openWorkerPolicies(store, settings));
-  let copying = Promise.resolve();
-  const look = () => {
-    copying = copying.then(copy).catch((error: unknown) => {
-      if (!isUnreachable(error)) console.error('internal: copying policies failed:', error);
-    });
-    return copying;
-  };
-  await connection.sql.listen(CHANGES, look);
-  setInterval(look, POLL_INTERVAL_MS);
-  await look();
+  const options = { name: 'policies', pollIntervalMs: POLL_INTERVAL_MS };
+  const subscription = await subscribe(connection, CHANGES, options, copy);
+  await subscription.firstRun;
   process.send?.(SYNCED);
 }
 

@@ -8,6 +8,7 @@ import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect, type Database } from '../shared/database/connect.ts';
 import { LOCKS, tryAcquireLock } from '../shared/database/lock.ts';
 import { round_events, rounds } from '../shared/database/schema.ts';
+import { subscribe } from '../shared/database/subscribe.ts';
 import { AttuneError } from '../shared/error.ts';
 import { isUnreachable } from '../shared/postgres-errors.ts';
 import { requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
@@ -21,7 +22,7 @@ import type { Workshop } from './stages/select-pairs.ts';
 
 export type Watch = (round: RoundRow, progress: Progress) => void;
 
-const LOOK_EVERY = 5000;
+const POLL_INTERVAL_MS = 5000;
 const QUEUE = 'attune_round_due';
 
 export type Trainer = { close(): Promise<void> };
@@ -44,32 +45,16 @@ export async function startTrainer(settings: Settings, databaseUrl: string, watc
   await boss.schedule(QUEUE, settings.TRAIN_SCHEDULE, {}, { tz: 'UTC' });
   await boss.work(QUEUE, () => requestRoundIfDue(connection.db, settings));
 
-  let closed = false;
-  let wake = () => {};
-  const listening = await connection.sql.listen(CHANGES, () => wake());
-  const loop = (async () => {
-    while (!closed) {
-      const more = await runNext(connection, workshop, watch).catch((error: unknown) => {
-        if (error instanceof AttuneError) console.error(`trainer: ${error.message}`);
-        else if (!isUnreachable(error) && !closed) console.error('internal: trainer:', error);
-        return false;
-      });
-      if (more || closed) continue;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, LOOK_EVERY);
-        wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
-  })();
+  let isClosed = false;
+  const runQueued = async () => {
+    while (!isClosed && (await runNext(connection, workshop, watch)));
+  };
+  const options = { name: 'trainer', pollIntervalMs: POLL_INTERVAL_MS };
+  const subscription = await subscribe(connection, CHANGES, options, runQueued);
   return {
     async close() {
-      closed = true;
-      wake();
-      await loop;
-      await listening.unlisten().catch(() => {});
+      isClosed = true;
+      await subscription.close();
       await boss.stop({ graceful: false, close: true });
       await connection.close();
     },
