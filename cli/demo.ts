@@ -1,4 +1,4 @@
-// attune demo: the whole loop with simulated raters, on a folder of its own, and a report to look at.
+// attune demo: the whole feedback loop with simulated raters on a temporary server, and an HTML report.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,12 +12,9 @@ import { startAttune } from './start.ts';
 export function addDemo(program: Command): void {
   program
     .command('demo')
-    .description('watch the whole loop learn a taste from simulated raters, and write a report (under 10 minutes)')
-    .option('--out <file>', 'where the report goes', 'attune-demo.html')
-    .option(
-      '--url <url>',
-      'an Attune that already runs; without it, one is started for the demo in a folder of its own',
-    )
+    .description('run the feedback loop with simulated raters and write an HTML report (under 10 minutes)')
+    .option('--out <file>', 'path of the report', 'attune-demo.html')
+    .option('--url <url>', 'a running Attune server; default: start one in a temporary folder')
     .addHelpText(
       'after',
       '\nExamples:\n  $ npx attune demo\n  $ npx attune demo --url http://127.0.0.1:8787 --out report.html\n',
@@ -28,16 +25,16 @@ export function addDemo(program: Command): void {
         await runDemo({ url: options.url, apiKey: process.env.API_KEY?.split(',')[0], out: options.out, log });
       else {
         restartWithMallocEnv();
-        await withOwnAttune((url) => runDemo({ url, out: options.out, log }));
+        await withTemporaryServer((url) => runDemo({ url, out: options.out, log }));
       }
       process.exit(0);
     });
 }
 
-async function withOwnAttune(work: (url: string) => Promise<void>): Promise<void> {
+async function withTemporaryServer(work: (url: string) => Promise<void>): Promise<void> {
   const home = await mkdtemp(path.join(tmpdir(), 'attune-demo-'));
   try {
-    // No schedule in between: the demo asks for its rounds itself.
+    // Scheduled rounds are effectively off: the demo requests its own.
     const env = {
       ...process.env,
       ATTUNE_HOME: home,
@@ -46,14 +43,14 @@ async function withOwnAttune(work: (url: string) => Promise<void>): Promise<void
       API_KEY: undefined,
       PORT: '0',
       TRAIN_SCHEDULE: '0 0 1 1 *',
-      // The gate wants to be sure, and a demo has few pairs: a third of them is enough for that.
+      // The gate needs enough held-out pairs for a decision, and the demo has few: hold out a third.
       TRAIN_HELD_OUT: '0.33',
     };
-    const everything = await startAttune(env, (line) => console.log(`attune: ${line}`), 'ignore');
+    const server = await startAttune(env, (line) => console.log(`attune: ${line}`), 'ignore');
     try {
-      await rejectOnSignal(work(everything.url));
+      await rejectOnSignal(work(server.url));
     } finally {
-      await everything.stop();
+      await server.stop();
     }
   } finally {
     await rm(home, { recursive: true, force: true });

@@ -1,26 +1,37 @@
-// The report's plots: one function for each, from a story to SVG.
+// The plots of the demo report, as SVG.
 
-import { axis, COLOURS, draw, GREY, legend, wholeAxis } from '../report/chart.ts';
-import { boxOf, density, mean } from '../report/statistics.ts';
-import { heldOutOf, type Logps, type Published, type Story } from './story.ts';
+import {
+  axis,
+  COLOURS,
+  GREY,
+  guideLines,
+  legend,
+  lineShape,
+  type RenderApi,
+  renderSvg,
+  stepAxis,
+} from '../report/chart.ts';
+import type { Logps } from '../report/logp-densities.ts';
+import { boxQuantiles, mean } from '../report/statistics.ts';
+import { type DemoResult, getHeldOutLogps } from './result.ts';
 
 const POLICY_COLOURS = ['#8a94a3', '#8fb4f0', '#3d5bd1', '#23307f', '#12807a', '#d4682b'];
 
 /** Each published policy's win rate against the reference, with its 95% interval. */
-export function drawWinRates(story: Story): string {
+export function drawWinRates(result: DemoResult): string {
   const names = [
     'reference',
-    ...story.chapters.map(({ published }, at) => `after round ${at + 1}${published ? '' : ' (none published)'}`),
+    ...result.rounds.map(({ publication }, at) => `after round ${at + 1}${publication ? '' : ' (none published)'}`),
   ];
-  const points = story.chapters.flatMap(({ published }, at) =>
-    published ? [{ at: at + 1, contest: published.contest }] : [],
+  const points = result.rounds.flatMap(({ publication }, at) =>
+    publication ? [{ at: at + 1, winRate: publication.winRate }] : [],
   );
-  const lowest = Math.min(0.5, ...points.map(({ contest }) => contest.low));
+  const lowest = Math.min(0.5, ...points.map(({ winRate }) => winRate.low));
   const floor = Math.floor(100 * lowest - 5) / 100;
-  return draw('win-rates', 1000, 320, {
+  return renderSvg('win-rates', 1000, 320, {
     grid: { left: 64, right: 24, top: 24, bottom: 36 },
     xAxis: axis('', { type: 'category', data: names, axisLine: { show: true, lineStyle: { color: COLOURS.faint } } }),
-    yAxis: axis('wins against the reference', {
+    yAxis: axis('win rate against the reference', {
       type: 'value',
       min: Math.floor(floor * 10) / 10,
       max: 1,
@@ -30,13 +41,13 @@ export function drawWinRates(story: Story): string {
     series: [
       {
         type: 'custom',
-        data: points.map(({ at, contest }) => [at, contest.low, contest.high]),
-        renderItem: drawInterval,
+        data: points.map(({ at, winRate }) => [at, winRate.low, winRate.high]),
+        renderItem: drawErrorBar,
         z: 2,
       },
       {
         type: 'line',
-        data: [[0, 0.5], ...points.map(({ at, contest }) => [at, contest.rate])],
+        data: [[0, 0.5], ...points.map(({ at, winRate }) => [at, winRate.rate])],
         symbol: 'circle',
         symbolSize: 11,
         lineStyle: { color: COLOURS.policy, width: 2 },
@@ -55,7 +66,7 @@ export function drawWinRates(story: Story): string {
           symbol: 'none',
           silent: true,
           lineStyle: { color: GREY, type: 'dashed' },
-          label: { formatter: 'no better than the reference', position: 'insideStartBottom', color: GREY },
+          label: { formatter: 'reference', position: 'insideStartBottom', color: GREY },
           data: [{ yAxis: 0.5 }],
         },
         z: 3,
@@ -64,73 +75,38 @@ export function drawWinRates(story: Story): string {
   });
 }
 
-type RenderApi = { value(dimension: number): number; coord(point: [number, number]): [number, number] };
-
-function drawInterval(_: unknown, api: RenderApi) {
+function drawErrorBar(_: unknown, api: RenderApi) {
   const [x, top] = api.coord([api.value(0), api.value(2)]);
   const [, bottom] = api.coord([api.value(0), api.value(1)]);
-  const line = (x1: number, y1: number, x2: number, y2: number) => ({
-    type: 'line',
-    shape: { x1, y1, x2, y2 },
-    style: { stroke: COLOURS.policy, lineWidth: 2, opacity: 0.7 },
-  });
+  const style = { stroke: COLOURS.policy, lineWidth: 2, opacity: 0.7 };
   return {
     type: 'group',
-    children: [line(x, top, x, bottom), line(x - 8, top, x + 8, top), line(x - 8, bottom, x + 8, bottom)],
+    children: [
+      lineShape([x, top], [x, bottom], style),
+      lineShape([x - 8, top], [x + 8, top], style),
+      lineShape([x - 8, bottom], [x + 8, bottom], style),
+    ],
   };
 }
 
-/** Densities of held-out log-probabilities: before in outline, after filled. */
-export function drawDensities(name: string, { before, after }: { before: Logps; after: Logps }, width: number): string {
-  const all = [before, after].flatMap(({ chosen, rejected }) => [...chosen, ...rejected]);
-  const low = Math.min(...all) - 0.2;
-  const high = Math.max(...all) + 0.2;
-  const points = Array.from({ length: 121 }, (_, at) => low + ((high - low) * at) / 120);
-  const curve = (label: string, values: number[], colour: string, filled: boolean) => ({
-    type: 'line',
-    name: label,
-    data: density(values, points).map((value, at) => [points[at], value]),
-    showSymbol: false,
-    smooth: true,
-    lineStyle: { color: colour, width: filled ? 2 : 1.5, type: filled ? 'solid' : 'dashed' },
-    itemStyle: { color: colour },
-    ...(filled ? { areaStyle: { color: colour, opacity: 0.12 } } : {}),
-  });
-  return draw(name, width, 240, {
-    grid: { left: 16, right: 16, top: 8, bottom: 48 },
-    xAxis: axis('log-probability per token', {
-      type: 'value',
-      min: Math.floor(low * 2) / 2,
-      max: Math.ceil(high * 2) / 2,
-    }),
-    yAxis: axis('', { type: 'value', axisLabel: { show: false } }),
-    series: [
-      curve('chosen, before', before.chosen, COLOURS.chosen, false),
-      curve('rejected, before', before.rejected, COLOURS.rejected, false),
-      curve('chosen, after', after.chosen, COLOURS.chosen, true),
-      curve('rejected, after', after.rejected, COLOURS.rejected, true),
-    ],
-  });
-}
-
-/** The same log-probabilities as boxes, all rounds beside one another. */
-export function drawBoxes(story: Story): string {
-  const boxes = story.chapters.flatMap((chapter, at): [string, Logps][] => {
-    const heldOut = heldOutOf(chapter);
-    if (!heldOut) return [];
+/** Held-out log-probabilities before and after every round. */
+export function drawLogpBoxes(result: DemoResult): string {
+  const boxes = result.rounds.flatMap((round, at): [string, Logps][] => {
+    const heldOutLogps = getHeldOutLogps(round);
+    if (!heldOutLogps) return [];
     return [
-      [`round ${at + 1}\nbefore`, heldOut.before],
-      [`round ${at + 1}\nafter`, heldOut.after],
+      [`round ${at + 1}\nbefore`, heldOutLogps.before],
+      [`round ${at + 1}\nafter`, heldOutLogps.after],
     ];
   });
   const series = (name: 'chosen' | 'rejected') => ({
     type: 'boxplot',
     name,
-    data: boxes.map(([, logps]) => boxOf(logps[name])),
+    data: boxes.map(([, logps]) => boxQuantiles(logps[name])),
     itemStyle: { color: `${COLOURS[name]}22`, borderColor: COLOURS[name], borderWidth: 1.5 },
     boxWidth: [14, 34],
   });
-  return draw('boxes', 1000, 320, {
+  return renderSvg('boxes', 1000, 320, {
     ...legend(['chosen', 'rejected']),
     grid: { left: 64, right: 24, top: 32, bottom: 48 },
     xAxis: axis('', { type: 'category', data: boxes.map(([name]) => name) }),
@@ -141,22 +117,22 @@ export function drawBoxes(story: Story): string {
 
 type Curve = { name: string; metric: string; colour: string };
 
-/** Metrics of every training step, the rounds one after another; a dotted line where a round begins. */
-export function drawCurves(story: Story, label: string, curves: Curve[], width: number): string {
+/** Metrics by training step, rounds concatenated with a dotted line between them. */
+export function drawTrainingCurves(result: DemoResult, label: string, curves: Curve[], width: number): string {
   let offset = 0;
   const begins: number[] = [];
-  const steps = story.chapters.flatMap(({ checkpoints }) => {
+  const steps = result.rounds.flatMap(({ checkpoints }) => {
     const train = checkpoints.filter(({ split }) => split === 'train');
     begins.push(offset);
     const placed = train.map(({ step_number, metrics }) => ({ x: offset + step_number, metrics }));
     offset += train.length;
     return placed;
   });
-  return draw(label.replace(/\W+/g, '-'), width, 260, {
+  return renderSvg(label.replace(/\W+/g, '-'), width, 260, {
     ...(curves.length > 1 ? legend(curves.map(({ name }) => name)) : {}),
     title: { text: label, left: 8, top: 0, textStyle: { fontSize: 13, fontWeight: 600, color: COLOURS.ink } },
     grid: { left: 52, right: 16, top: 36, bottom: 44 },
-    xAxis: axis('step', wholeAxis(offset)),
+    xAxis: axis('step', stepAxis(offset)),
     yAxis: axis('', { type: 'value', scale: true }),
     series: curves.flatMap(({ name, metric, colour }, at) => {
       const points = steps.flatMap(({ x, metrics }) => (metrics[metric] === undefined ? [] : [[x, metrics[metric]]]));
@@ -168,48 +144,47 @@ export function drawCurves(story: Story, label: string, curves: Curve[], width: 
           name,
           data: smoothPoints(points as [number, number][]),
           lineStyle: { color: colour, width: 2 },
-          ...(at === 0 ? { markLine: markBeginnings(begins) } : {}),
+          ...(at === 0
+            ? {
+                markLine: guideLines(
+                  begins.slice(1).map((x) => ({ xAxis: x })),
+                  'dotted',
+                ),
+              }
+            : {}),
         },
       ];
     }),
   });
 }
 
-const markBeginnings = (begins: number[]) => ({
-  symbol: 'none',
-  silent: true,
-  label: { show: false },
-  lineStyle: { color: '#9aa3b0', type: 'dotted' },
-  data: begins.slice(1).map((x) => ({ xAxis: x })),
-});
-
-/** Each point with the mean of itself and up to four before it. */
+/** Moving average over each point and up to four before it. */
 function smoothPoints(points: [number, number][]): [number, number][] {
   return points.map(([x], at) => [x, mean(points.slice(Math.max(0, at - 4), at + 1).map(([, y]) => y))]);
 }
 
-/** What the visitor got while rounds trained and swapped: each answer's time, coloured by the policy it came from. */
-export function drawVisits(story: Story): string {
-  const published = story.chapters.map(({ published }) => published).filter((item): item is Published => item !== null);
-  const known = [story.first, ...published.map(({ policy }) => policy)];
-  const names = ['policy at the beginning', ...published.map((_, at) => `policy ${at + 1}`)];
+/** Latency of every probe while rounds trained and swapped, coloured by the policy of the response. */
+export function drawProbes(result: DemoResult): string {
+  const published = result.rounds.flatMap(({ publication }) => publication?.policy ?? []);
+  const policies = [result.initialPolicy, ...published];
+  const names = ['initial policy', ...published.map((_, at) => `policy ${at + 1}`)];
   let offset = 0;
-  const answers = story.chapters.flatMap(({ visit }) => {
-    const placed = visit.answers.map(({ at, seconds, policy }) => ({ x: offset + at, seconds, policy }));
+  const responses = result.rounds.flatMap(({ probe }) => {
+    const placed = probe.responses.map(({ at, seconds, policy }) => ({ x: offset + at, seconds, policy }));
     offset = (placed.at(-1)?.x ?? offset) + 1;
     return placed;
   });
-  return draw('visits', 1000, 240, {
+  return renderSvg('probe-latency', 1000, 240, {
     ...legend(names),
     grid: { left: 64, right: 24, top: 32, bottom: 44 },
-    xAxis: axis('seconds of training, round after round', wholeAxis(offset)),
-    yAxis: axis('seconds to answer', { type: 'value', min: 0, nameGap: 44 }),
-    series: known.map((policy, at) => ({
+    xAxis: axis('seconds of training, rounds concatenated', stepAxis(offset)),
+    yAxis: axis('latency, s', { type: 'value', min: 0, nameGap: 44 }),
+    series: policies.map((policy, at) => ({
       type: 'scatter',
       name: names[at],
       symbolSize: 5,
       itemStyle: { color: POLICY_COLOURS[at % POLICY_COLOURS.length], opacity: 0.9 },
-      data: answers.filter((answer) => answer.policy === policy).map(({ x, seconds }) => [x, seconds]),
+      data: responses.filter((response) => response.policy === policy).map(({ x, seconds }) => [x, seconds]),
     })),
   });
 }

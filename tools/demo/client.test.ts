@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { openClient, readEvents, type ServerEvent } from './client.ts';
+import { openClient, parseEvents, type ServerEvent } from './client.ts';
 
 async function serve(context: TestContext, listener: RequestListener): Promise<string> {
   const server = createServer(listener).listen(0, '127.0.0.1');
@@ -11,17 +11,22 @@ async function serve(context: TestContext, listener: RequestListener): Promise<s
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-async function* stream(texts: string[]): AsyncGenerator<string> {
-  yield* texts;
+function stream(texts: string[]): ReadableStream<string> {
+  return new ReadableStream({
+    start(controller) {
+      for (const text of texts) controller.enqueue(text);
+      controller.close();
+    },
+  });
 }
 
 async function collect(texts: string[]): Promise<ServerEvent[]> {
   const events: ServerEvent[] = [];
-  for await (const event of readEvents(stream(texts))) events.push(event);
+  for await (const event of parseEvents(stream(texts))) events.push(event);
   return events;
 }
 
-test('events are the same wherever the stream is cut, and an unfinished one is left out', async () => {
+test('parses events however the stream is chunked and drops an incomplete last event', async () => {
   const sent = 'id: 7\ndata: {"a": 1}\n\n: a comment\n\nevent: done\ndata: {"b":\ndata: 2}\n\nid: 8\ndata: {"c"';
   const expected = [
     { id: '7', event: 'message', data: { a: 1 } },
@@ -31,24 +36,24 @@ test('events are the same wherever the stream is cut, and an unfinished one is l
   assert.deepEqual(await collect([...sent]), expected);
 });
 
-test('a server that is not there is named, with what to do', async () => {
+test('an unreachable server is named in the error, with the remedy', async () => {
   await assert.rejects(openClient('http://127.0.0.1:9/').get('/health'), {
     name: 'AttuneError',
-    message: /nothing answers at http:\/\/127\.0\.0\.1:9 .*attune start/,
+    message: /cannot connect to http:\/\/127\.0\.0\.1:9 .*attune start/,
   });
 });
 
-test('a request is sent again where the server says that it can succeed later', async (context) => {
-  let asked = 0;
+test('retries a request when the response has x-should-retry: true', async (context) => {
+  let requests = 0;
   const url = await serve(context, (_, response) => {
-    if (++asked < 3) response.writeHead(429, { 'x-should-retry': 'true', 'retry-after-ms': '1' }).end('{}');
+    if (++requests < 3) response.writeHead(429, { 'x-should-retry': 'true', 'retry-after-ms': '1' }).end('{}');
     else response.end('{"fine": true}');
   });
   assert.deepEqual(await openClient(url).get('/x'), { fine: true });
-  assert.equal(asked, 3);
+  assert.equal(requests, 3);
 });
 
-test('a refusal is told in the words of the server, once, and with its key sent along', async (context) => {
+test('throws an API error with the message of the server, without a retry, and sends the key', async (context) => {
   const keys: (string | undefined)[] = [];
   const url = await serve(context, (request, response) => {
     keys.push(request.headers.authorization);
@@ -56,7 +61,7 @@ test('a refusal is told in the words of the server, once, and with its key sent 
   });
   await assert.rejects(openClient(url, 'sk-test').post('/v1/rounds', {}), {
     status: 401,
-    message: 'demo: /v1/rounds was answered 401: the key is unknown; set API_KEY to a key of that Attune',
+    message: 'demo: /v1/rounds responded with 401: the key is unknown; set API_KEY to a key of that server',
   });
   assert.deepEqual(keys, ['Bearer sk-test']);
 });

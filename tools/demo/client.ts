@@ -1,6 +1,6 @@
-// The API as the demo uses it, over plain fetch: what any other client could do. It waits where the server says to try
-// again, and says in one line what is wrong where nothing answers.
+// A client of the public HTTP API over fetch, with the retries that the server asks for and server-sent events.
 
+import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { AttuneError } from '../../shared/error.ts';
 
 export type Side = { text: string; finish_reason: string };
@@ -35,23 +35,24 @@ export type Client = {
   events(path: string, lastEventId: string | null): AsyncGenerator<ServerEvent>;
 };
 
-const TRIES = 8;
+const MAX_ATTEMPTS = 8;
 
+/** Throws AttuneError when the server is unreachable or responds with an error that it does not mark as retryable. */
 export function openClient(url: string, apiKey?: string): Client {
   const root = url.replace(/\/+$/, '');
   const authorization: Record<string, string> = apiKey ? { authorization: `Bearer ${apiKey}` } : {};
 
   const send = async (path: string, init: RequestInit): Promise<Response> => {
-    for (let tried = 1; ; tried++) {
+    for (let attempt = 1; ; attempt++) {
       const response = await fetch(`${root}${path}`, init).catch((error: unknown) => {
-        throw unreachable(root, error);
+        throw toUnreachableError(root, error);
       });
       if (response.ok) return response;
-      const again = response.headers.get('x-should-retry') === 'true' && tried < TRIES;
-      if (!again) throw await refusal(path, response);
+      const isRetryable = response.headers.get('x-should-retry') === 'true' && attempt < MAX_ATTEMPTS;
+      if (!isRetryable) throw await toApiError(path, response);
       await response.body?.cancel();
-      const wait = Number(response.headers.get('retry-after-ms') ?? 1000);
-      await new Promise((resolve) => setTimeout(resolve, wait * tried));
+      const delayMs = Number(response.headers.get('retry-after-ms') ?? 1000);
+      await new Promise((resolve) => setTimeout(resolve, delayMs * attempt));
     }
   };
 
@@ -67,47 +68,34 @@ export function openClient(url: string, apiKey?: string): Client {
     async *events(path, lastEventId) {
       const resume: Record<string, string> = lastEventId ? { 'last-event-id': lastEventId } : {};
       const response = await send(path, { headers: { ...authorization, ...resume } });
-      yield* readEvents(response.body!.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>));
+      yield* parseEvents(response.body!.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>));
     },
   };
 }
 
-/** Splits a stream of text into server-sent events, however it is cut. */
-export async function* readEvents(texts: AsyncIterable<string>): AsyncGenerator<ServerEvent> {
-  let rest = '';
-  for await (const text of texts) {
-    const blocks = (rest + text).split(/\r?\n\r?\n/);
-    rest = blocks.pop()!;
-    for (const block of blocks) {
-      const fields = new Map<string, string>();
-      for (const line of block.split(/\r?\n/)) {
-        const [, name, value] = /^(\w+): ?(.*)$/.exec(line) ?? [];
-        if (name) fields.set(name, fields.has(name) ? `${fields.get(name)}\n${value}` : value!);
-      }
-      const data = fields.get('data');
-      if (data !== undefined)
-        yield { id: fields.get('id') ?? null, event: fields.get('event') ?? 'message', data: JSON.parse(data) };
-    }
-  }
+/** Parses server-sent events whose data is JSON; an incomplete last event is dropped. */
+export async function* parseEvents(text: ReadableStream<string>): AsyncGenerator<ServerEvent> {
+  for await (const { id, event, data } of text.pipeThrough(new EventSourceParserStream()))
+    yield { id: id ?? null, event: event ?? 'message', data: JSON.parse(data) };
 }
 
-function unreachable(root: string, error: unknown): AttuneError {
+function toUnreachableError(root: string, error: unknown): AttuneError {
   const cause = (error as { cause?: { code?: string; message?: string } }).cause;
-  const why = cause?.code ?? cause?.message ?? (error as Error).message;
+  const reason = cause?.code ?? cause?.message ?? (error as Error).message;
   return new AttuneError(
-    `demo: nothing answers at ${root} (${why}); start Attune there with \`attune start\`, or leave --url out and the demo starts its own`,
+    `demo: cannot connect to ${root} (${reason}); start a server there with \`attune start\`, or omit --url to start one for the demo`,
     { status: 503, code: 'unreachable' },
   );
 }
 
-async function refusal(path: string, response: Response): Promise<AttuneError> {
+async function toApiError(path: string, response: Response): Promise<AttuneError> {
   const text = await response.text();
   let message = text.slice(0, 200);
   try {
     message = (JSON.parse(text) as { error: { message: string } }).error.message;
   } catch {
-    // Not ours, perhaps a proxy's; its first words are all there is to tell.
+    // Not an Attune error, perhaps a proxy's: report the start of its body.
   }
-  if (response.status === 401) message += '; set API_KEY to a key of that Attune';
-  return new AttuneError(`demo: ${path} was answered ${response.status}: ${message}`, { status: response.status });
+  if (response.status === 401) message += '; set API_KEY to a key of that server';
+  return new AttuneError(`demo: ${path} responded with ${response.status}: ${message}`, { status: response.status });
 }

@@ -8,32 +8,32 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { runDemo } from './demo.ts';
 
-test('without a server the demo says so and writes no report', async (context) => {
+test('fails without a report when the server is unreachable', async (context) => {
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-test-'));
   context.after(() => rm(folder, { recursive: true }));
   const out = path.join(folder, 'report.html');
-  await assert.rejects(runDemo({ url: 'http://127.0.0.1:9', out, log: () => {} }), /nothing answers at/);
+  await assert.rejects(runDemo({ url: 'http://127.0.0.1:9', out, log: () => {} }), /cannot connect to/);
   assert.equal(existsSync(out), false);
 });
 
-test('a server that fails on the way leaves a report that says why', async (context) => {
+test('writes a report with the error when the server fails midway', async (context) => {
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-test-'));
   context.after(() => rm(folder, { recursive: true }));
-  const answers: Record<string, object> = {
+  const responses: Record<string, object> = {
     '/health': { status: 'ok', postgres: 'ok', policy: 'pol_a' },
     '/v1/policies/pol_a': { id: 'pol_a', name: 'a', active: true, reference: null },
   };
   const server = createServer((request, response) => {
-    const answer = answers[request.url!];
-    if (!answer) response.writeHead(400);
-    response.end(JSON.stringify(answer ?? { error: { message: 'out of order' } }));
+    const body = responses[request.url!];
+    if (!body) response.writeHead(400);
+    response.end(JSON.stringify(body ?? { error: { message: 'out of order' } }));
   }).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
   context.after(() => server.close());
   const out = path.join(folder, 'report.html');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  await assert.rejects(runDemo({ url, out, log: () => {}, quick: true }), /answered 400: out of order/);
+  await assert.rejects(runDemo({ url, out, log: () => {}, quick: true }), /responded with 400: out of order/);
   const page = await readFile(out, 'utf8');
-  assert.match(page, /Ended early.*answered 400: out of order/s);
+  assert.match(page, /Ended early.*responded with 400: out of order/s);
   assert.match(page, /The raters are simulated/);
 });

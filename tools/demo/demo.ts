@@ -1,135 +1,154 @@
-// The whole loop in a few minutes, through the public API alone: simulated raters with a stated taste compare
-// generations, rounds learn from their votes, policies are published and swapped in, and at the end the newest policy is
-// held against the reference on prompts nobody voted on. It talks to any Attune and needs nothing of ours but the API.
+// The feedback loop end to end through the public API: simulated raters vote on comparisons, rounds train on the votes,
+// policies are published and hot-swapped, and each is compared with the reference on prompts without votes. Works with any
+// Attune server.
 
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { AttuneError } from '../../shared/error.ts';
+import { openProgress } from '../report/progress.ts';
+import { formatPercent } from '../report/statistics.ts';
 import { type Client, type Health, openClient, type Policy } from './client.ts';
-import { judgeStories, type Stories, writeStories } from './contest.ts';
-import { fullPlan, type Plan, quickPlan } from './plan.ts';
-import { startVisit } from './probe.ts';
-import { openProgress } from './progress.ts';
-import { type Prompts, takePrompts, writePrompts } from './prompts.ts';
-import { followRound, untilServed } from './round.ts';
-import { type Chapter, newestOf, type Story } from './story.ts';
-import { percent, SIMULATED, writeTable } from './table.ts';
-import { TASTE } from './taste.ts';
-import { collectVotes } from './vote.ts';
+import { collectVotes } from './collect-votes.ts';
+import { type DemoConfig, fullConfig, quickConfig } from './config.ts';
+import { type Continuations, compareTexts, generateContinuations } from './evaluation.ts';
+import { followRound, waitUntilServed } from './follow-round.ts';
+import { startProbe } from './probe.ts';
+import { makePrompts, type Prompts, slicePrompts } from './prompts.ts';
+import { SCORING_RULE } from './raters.ts';
+import { type DemoResult, getNewestPublication, type RoundResult } from './result.ts';
+import { formatSummary, SIMULATED_NOTE } from './summary.ts';
 
 export type DemoOptions = {
   url: string;
   apiKey?: string;
-  /** where the report goes */
+  /** path of the report */
   out: string;
   log: (line: string) => void;
-  /** one small round, too little to learn from */
+  /** one small round, too few pairs to learn from */
   quick?: boolean;
-  plan?: Plan;
+  config?: DemoConfig;
 };
 
-/** Runs the demo and writes its report, also where something ends it early; then the error is thrown after. */
-export async function runDemo({ url, apiKey, out, log, quick = false, plan }: DemoOptions): Promise<void> {
-  const began = performance.now();
-  const story: Story = {
-    plan: plan ?? (quick ? quickPlan : fullPlan),
+/** Runs the demo and writes its report, of a partial run too; then rethrows the error that ended it. */
+export async function runDemo({ url, apiKey, out, log, quick = false, config }: DemoOptions): Promise<void> {
+  const started = performance.now();
+  const result: DemoResult = {
+    config: config ?? (quick ? quickConfig : fullConfig),
     url,
     startedAt: new Date(),
     seconds: 0,
     reference: null,
-    first: null,
-    chapters: [],
+    initialPolicy: null,
+    rounds: [],
     prompts: [],
-    referenceStories: null,
-    newestStories: null,
+    referenceTexts: null,
+    newestTexts: null,
     failure: null,
   };
   const client = openClient(url, apiKey);
   let failure: unknown = null;
   try {
-    await play(client, story, log);
-    if (!quick && !newestOf(story))
-      throw new AttuneError('demo: the gate refused every policy, so none was published; the report says why', {
+    await runRounds(client, result, log);
+    if (!quick && !getNewestPublication(result))
+      throw new AttuneError('demo: the gate rejected every policy, so none was published; the report has the reasons', {
         code: 'nothing_published',
       });
   } catch (error) {
     failure = error;
-    story.failure = error instanceof Error ? error.message : String(error);
+    result.failure = error instanceof Error ? error.message : String(error);
   }
-  story.seconds = (performance.now() - began) / 1000;
-  // Without a server there is nothing to report.
-  if (story.reference) {
-    // Only now: the plotting library takes a moment to load, and other commands load this file too.
-    const { writeReport } = await import('./report.ts');
-    await writeFile(out, writeReport(story));
-    log(`\n${writeTable(story)}\n`);
-    log(`${(story.seconds / 60).toFixed(1)} minutes. Report: ${path.resolve(out)}`);
+  result.seconds = (performance.now() - started) / 1000;
+  // Unset when the server was never reached: nothing to report.
+  if (result.reference) {
+    // Loaded on demand: echarts takes a moment, and every `attune` command imports this file.
+    const { renderReport } = await import('./report.ts');
+    await writeFile(out, await renderReport(result));
+    log(`\n${formatSummary(result)}\n`);
+    log(`${(result.seconds / 60).toFixed(1)} minutes. Report: ${path.resolve(out)}`);
   }
   if (failure) throw failure;
 }
 
-async function play(client: Client, story: Story, log: (line: string) => void): Promise<void> {
-  const { plan } = story;
-  await meet(client, story);
-  log(`Raters: ${SIMULATED}`);
-  log(`Taste: ${TASTE}`);
-  log(`Reference: ${story.reference}`);
+async function runRounds(client: Client, result: DemoResult, log: (line: string) => void): Promise<void> {
+  const { config } = result;
+  await readPolicies(client, result);
+  log(`Raters: ${SIMULATED_NOTE}`);
+  log(`Scoring rule: ${SCORING_RULE}`);
+  log(`Reference: ${result.reference}`);
 
-  const prompts = writePrompts(plan.seed);
-  story.prompts = takePrompts(prompts.evaluation, 0, plan.evaluationPrompts);
-  log(`\nThe reference writes ${story.prompts.length} stories to be compared with`);
-  story.referenceStories = await write(client, story, story.reference!, 0, log);
-  for (let at = 0; at < plan.rounds; at++) {
-    log(`\nRound ${at + 1} of ${plan.rounds}`);
-    await playRound(client, story, prompts, at, log);
+  const prompts = makePrompts(config.seed);
+  result.prompts = slicePrompts(prompts.evaluation, 0, config.evaluationPrompts);
+  log(`\nGenerating ${result.prompts.length} continuations with the reference`);
+  result.referenceTexts = await generate(client, result, result.reference!, 0, log);
+  for (let index = 0; index < config.rounds; index++) {
+    log(`\nRound ${index + 1} of ${config.rounds}`);
+    await runRound(client, result, prompts, index, log);
   }
 }
 
-/** Finds the policy that answers and the reference it is held against. */
-async function meet(client: Client, story: Story): Promise<void> {
+/** Finds the active policy and its reference. */
+async function readPolicies(client: Client, result: DemoResult): Promise<void> {
   const health = await client.get<Health>('/health');
-  story.first = health.policy;
+  result.initialPolicy = health.policy;
   const policy = await client.get<Policy>(`/v1/policies/${health.policy}`);
-  story.reference = policy.reference ?? policy.id;
+  result.reference = policy.reference ?? policy.id;
 }
 
-async function playRound(client: Client, story: Story, prompts: Prompts, at: number, log: (line: string) => void) {
-  const { plan } = story;
-  const asked = takePrompts(prompts.voting, at * plan.comparisons, plan.comparisons);
-  const bar = openProgress('voting', 'comparisons', asked.length, log);
-  const votes = await collectVotes(client, asked, plan, 1000 * plan.seed + 100_000 * at, bar.advance);
+async function runRound(
+  client: Client,
+  result: DemoResult,
+  prompts: Prompts,
+  index: number,
+  log: (line: string) => void,
+): Promise<void> {
+  const { config } = result;
+  const voted = slicePrompts(prompts.voting, index * config.comparisons, config.comparisons);
+  const bar = openProgress('voting', 'comparisons', voted.length, log);
+  const votes = await collectVotes(client, voted, config, 1000 * config.seed + 100_000 * index, bar.advance);
   bar.stop();
   log(`  ${votes.strict} preferences and ${votes.ties} ties`);
 
-  const trained = performance.now();
-  const visit = startVisit(client);
-  let chapter: Chapter;
+  const started = performance.now();
+  const probe = startProbe(client);
   try {
-    const { round, checkpoints } = await followRound(client, plan, plan.seed + at, log);
-    const trainSeconds = (performance.now() - trained) / 1000;
-    const swapSeconds = round.policy ? await untilServed(client, round.policy) : 0;
-    chapter = { votes, round, checkpoints, trainSeconds, visit: await visit.stop(), published: null };
-    story.chapters.push(chapter);
-    // The gate has said why among the round's events.
+    const { round, checkpoints } = await followRound(client, config, config.seed + index, log);
+    const trainSeconds = (performance.now() - started) / 1000;
+    const swapSeconds = round.policy ? await waitUntilServed(client, round.policy) : 0;
+    const roundResult: RoundResult = {
+      votes,
+      round,
+      checkpoints,
+      trainSeconds,
+      probe: await probe.stop(),
+      publication: null,
+    };
+    result.rounds.push(roundResult);
+    // Rejected by the gate: the reason was logged with the round's events.
     if (!round.policy) return;
-    log(`  ${round.policy} answers ${swapSeconds.toFixed(1)} s after the round ended`);
-    story.newestStories = await write(client, story, round.policy, at + 1, log);
-    const contest = judgeStories(story.newestStories.texts, story.referenceStories!.texts);
-    chapter.published = { policy: round.policy, swapSeconds, contest };
+    log(`  the edge serves ${round.policy} ${swapSeconds.toFixed(1)} s after the end of the round`);
+    result.newestTexts = await generate(client, result, round.policy, index + 1, log);
+    const winRate = compareTexts(result.newestTexts.texts, result.referenceTexts!.texts);
+    roundResult.publication = { policy: round.policy, swapSeconds, winRate };
     log(
-      `  wins ${percent(contest.rate)} against the reference on prompts never voted on (95% interval ${percent(contest.low)} to ${percent(contest.high)})`,
+      `  win rate against the reference on evaluation prompts: ${formatPercent(winRate.rate)} (95% interval ${formatPercent(winRate.low)} to ${formatPercent(winRate.high)})`,
     );
   } finally {
-    await visit.stop();
+    await probe.stop();
   }
 }
 
-async function write(client: Client, story: Story, policy: string, at: number, log: (line: string) => void) {
-  const { plan, prompts } = story;
-  const bar = openProgress('stories', 'stories', prompts.length, log);
-  // Seeds far from those of the votes, and others for every policy.
-  const seed = 1_000_000_000 + 1_000_000 * plan.seed + 10_000 * at;
-  const stories: Stories = await writeStories(client, policy, prompts, plan, seed, bar.advance);
+async function generate(
+  client: Client,
+  result: DemoResult,
+  policy: string,
+  index: number,
+  log: (line: string) => void,
+): Promise<Continuations> {
+  const { config, prompts } = result;
+  const bar = openProgress('evaluation', 'continuations', prompts.length, log);
+  // Disjoint from the seeds of the votes, and different for every policy.
+  const seed = 1_000_000_000 + 1_000_000 * config.seed + 10_000 * index;
+  const continuations = await generateContinuations(client, policy, prompts, config, seed, bar.advance);
   bar.stop();
-  return stories;
+  return continuations;
 }

@@ -1,37 +1,38 @@
-// A visitor who asks for a few words twice a second while a round trains and swaps: does every question get an answer,
-// and from which policy?
+// A background client that requests a short completion twice a second while a round trains and swaps: it records latency,
+// failures and the policy of each response.
 
 import type { Client, Completion } from './client.ts';
 
-export type Answer = { at: number; seconds: number; policy: string };
-export type Visit = { answers: Answer[]; failures: string[] };
+/** `at` and `seconds`: start, since the probe started, and duration of the request. */
+export type ProbeResponse = { at: number; seconds: number; policy: string };
+export type ProbeResult = { responses: ProbeResponse[]; failures: string[] };
 
-const EVERY = 500;
+const PROBE_INTERVAL_MS = 500;
 
-/** Visits until stopped. Times are in seconds since the visit began. */
-export function startVisit(client: Client): { stop(): Promise<Visit> } {
-  const began = performance.now();
-  const visit: Visit = { answers: [], failures: [] };
-  let stopped = false;
+export function startProbe(client: Client): { stop(): Promise<ProbeResult> } {
+  const started = performance.now();
+  const result: ProbeResult = { responses: [], failures: [] };
+  let isStopped = false;
   const loop = (async () => {
-    while (!stopped) {
-      const asked = performance.now();
+    while (!isStopped) {
+      const sent = performance.now();
       try {
         const body = { prompt: 'Once upon a time', max_tokens: 8, store: false };
         const { model } = await client.post<Completion>('/v1/completions', body);
-        const seconds = (performance.now() - asked) / 1000;
-        visit.answers.push({ at: (asked - began) / 1000, seconds, policy: model });
+        const seconds = (performance.now() - sent) / 1000;
+        result.responses.push({ at: (sent - started) / 1000, seconds, policy: model });
       } catch (error) {
-        visit.failures.push((error as Error).message);
+        result.failures.push((error as Error).message);
       }
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, EVERY - (performance.now() - asked))));
+      const delayMs = Math.max(0, PROBE_INTERVAL_MS - (performance.now() - sent));
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
     }
   })();
   return {
     async stop() {
-      stopped = true;
+      isStopped = true;
       await loop;
-      return visit;
+      return result;
     },
   };
 }

@@ -1,5 +1,5 @@
-// Openings of stories: every child with every situation. The children of the evaluation prompts never appear in a
-// prompt that is voted on, so what is measured there is the taste, not the memory of a prompt.
+// Prompts in the style of TinyStories: every child's name with every situation. Names in evaluation prompts never occur in
+// voting prompts, so the evaluation measures generalisation and not memorised prompts.
 
 import { AttuneError } from '../../shared/error.ts';
 import { seedRandom, shuffle } from './random.ts';
@@ -43,39 +43,45 @@ const SITUATIONS = [
   'One day, an old man came to {her} door.',
 ];
 
-/** One child in this many is kept for the evaluation. */
-const EVALUATION_SHARE = 4;
+/** One name in this many is reserved for the evaluation. */
+const EVALUATION_EVERY_NTH = 4;
 
 export type Prompts = { voting: string[]; evaluation: string[] };
 
-/** Prompts for voting and for evaluation, each in an order that the seed gives, without a child in common. */
-export function writePrompts(seed: number): Prompts {
+/** Voting and evaluation prompts without a common name, each list shuffled by the seed. */
+export function makePrompts(seed: number): Prompts {
   const random = seedRandom(seed);
   const girls = shuffle(GIRLS, random);
   const boys = shuffle(BOYS, random);
-  const isKept = (_: string, at: number) => at % EVALUATION_SHARE === 0;
-  const isVoted = (_: string, at: number) => at % EVALUATION_SHARE !== 0;
+  const isEvaluation = (_: string, at: number) => at % EVALUATION_EVERY_NTH === 0;
+  const isVoting = (_: string, at: number) => at % EVALUATION_EVERY_NTH !== 0;
   return {
-    voting: shuffle(openings(girls.filter(isVoted), boys.filter(isVoted)), random),
-    evaluation: shuffle(openings(girls.filter(isKept), boys.filter(isKept)), random),
+    voting: shuffle(makeOpenings(girls.filter(isVoting), boys.filter(isVoting)), random),
+    evaluation: shuffle(makeOpenings(girls.filter(isEvaluation), boys.filter(isEvaluation)), random),
   };
 }
 
-/** The first `count` of a list that must have them. */
-export function takePrompts(prompts: string[], from: number, count: number): string[] {
+/** `count` prompts starting at `from`. Throws AttuneError when the list is too short. */
+export function slicePrompts(prompts: string[], from: number, count: number): string[] {
   if (from + count > prompts.length)
-    throw new AttuneError(`demo: ${from + count} prompts are asked for and there are ${prompts.length}; ask for fewer`);
+    throw new AttuneError(
+      `demo: needs ${from + count} prompts, but only ${prompts.length} exist; lower the counts in tools/demo/config.ts`,
+    );
   return prompts.slice(from, from + count);
 }
 
-function openings(girls: string[], boys: string[]): string[] {
+function makeOpenings(girls: string[], boys: string[]): string[] {
   return SITUATIONS.flatMap((situation) => [
-    ...girls.map((name) => `Once upon a time, there was a little girl named ${name}. ${say(situation, 'she', 'her')}`),
-    ...boys.map((name) => `Once upon a time, there was a little boy named ${name}. ${say(situation, 'he', 'his')}`),
+    ...girls.map(
+      (name) => `Once upon a time, there was a little girl named ${name}. ${fillTemplate(situation, 'she', 'her')}`,
+    ),
+    ...boys.map(
+      (name) => `Once upon a time, there was a little boy named ${name}. ${fillTemplate(situation, 'he', 'his')}`,
+    ),
   ]);
 }
 
-function say(situation: string, subject: string, possessive: string): string {
+function fillTemplate(situation: string, subject: string, possessive: string): string {
   return situation
     .replaceAll('{she}', subject)
     .replaceAll('{She}', subject[0]!.toUpperCase() + subject.slice(1))

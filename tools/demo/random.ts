@@ -1,4 +1,4 @@
-// Random numbers that are the same on every run: the demo can be repeated, apart from what the server draws.
+// Seeded random numbers, so that every run of the demo uses the same prompts and the same votes for the same texts.
 
 /** Numbers in [0, 1) from a 32-bit seed (mulberry32). */
 export function seedRandom(seed: number): () => number {

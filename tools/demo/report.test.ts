@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Checkpoint } from './client.ts';
-import { judgeStories } from './contest.ts';
-import { quickPlan } from './plan.ts';
-import { writeReport } from './report.ts';
-import type { Chapter, Story } from './story.ts';
-import { SIMULATED, verdict, writeTable } from './table.ts';
+import { quickConfig } from './config.ts';
+import { compareTexts } from './evaluation.ts';
+import { renderReport } from './report.ts';
+import type { DemoResult, RoundResult } from './result.ts';
+import { formatConclusion, formatSummary, SIMULATED_NOTE } from './summary.ts';
 
 const checkpoint = (step: number, split: 'train' | 'held_out', shift: number): Checkpoint => ({
   step_number: step,
@@ -14,8 +14,8 @@ const checkpoint = (step: number, split: 'train' | 'held_out', shift: number): C
   logps: split === 'train' ? null : { chosen: [-1.2, -1.5, -1.1].map((x) => x + shift), rejected: [-1.4, -1.6, -1.3] },
 });
 
-function storyOf(texts: string[], referenceTexts: string[]): Story {
-  const chapter: Chapter = {
+function makeResult(texts: string[], referenceTexts: string[]): DemoResult {
+  const round: RoundResult = {
     votes: { comparisons: 40, strict: 36, ties: 4, seconds: 5 },
     round: {
       id: 'round_1',
@@ -35,76 +35,82 @@ function storyOf(texts: string[], referenceTexts: string[]): Story {
       checkpoint(2, 'held_out', 0.1),
     ],
     trainSeconds: 20,
-    visit: { answers: [{ at: 0.5, seconds: 0.1, policy: 'pol_a' }], failures: [] },
-    published: { policy: 'pol_b', swapSeconds: 0.3, contest: judgeStories(texts, referenceTexts) },
+    probe: { responses: [{ at: 0.5, seconds: 0.1, policy: 'pol_a' }], failures: [] },
+    publication: { policy: 'pol_b', swapSeconds: 0.3, winRate: compareTexts(texts, referenceTexts) },
   };
-  const stories = (policy: string, own: string[]) => ({ policy, texts: own, tokens: 100, seconds: 1 });
+  const continuations = (policy: string, own: string[]) => ({ policy, texts: own, tokens: 100, seconds: 1 });
   return {
-    plan: quickPlan,
+    config: quickConfig,
     url: 'http://127.0.0.1:1',
     startedAt: new Date(0),
     seconds: 60,
     reference: 'pol_a',
-    first: 'pol_a',
-    chapters: [chapter],
+    initialPolicy: 'pol_a',
+    rounds: [round],
     prompts: texts.map((_, at) => `Prompt <${at}>`),
-    referenceStories: stories('pol_a', referenceTexts),
-    newestStories: stories('pol_b', texts),
+    referenceTexts: continuations('pol_a', referenceTexts),
+    newestTexts: continuations('pol_b', texts),
     failure: null,
   };
 }
 
-const won = () => storyOf(Array(30).fill('happy'), Array(30).fill('sad'));
+const successful = () => makeResult(Array(30).fill('happy'), Array(30).fill('sad'));
 
-test('the report stands alone, says that the raters are simulated, and shows each plot', () => {
-  const page = writeReport(won());
-  assert.ok(page.includes(SIMULATED));
+test('the report is self-contained, states that the raters are simulated, and has every plot', async () => {
+  const page = await renderReport(successful());
+  assert.ok(page.includes(SIMULATED_NOTE));
   assert.equal(/<script|<link|<img|src=|url\((?!#)|@import/.exec(page), null);
-  // one win rate, one density, the boxes, three curves, the visits
+  // win rates, one density, box plots, three curves, probe latency
   assert.equal(page.match(/<svg /g)!.length, 7);
   assert.equal(/NaN|undefined|\[object/.exec(page), null);
   const ids = [...page.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
-  assert.equal(new Set(ids).size, ids.length, `ids are used twice: ${ids}`);
+  assert.equal(new Set(ids).size, ids.length, `duplicate ids: ${ids}`);
 });
 
-test('what a policy wrote cannot become part of the page', () => {
-  const page = writeReport(storyOf(['<script>alert(1)</script> & "happy"'], ['</p><b onclick=x>sad']));
+test('generated text is escaped', async () => {
+  const page = await renderReport(makeResult(['<script>alert(1)</script> & "happy"'], ['</p><b onclick=x>sad']));
   assert.equal(/<script>|<b onclick/.exec(page), null);
   assert.ok(page.includes('&lt;script'));
   assert.ok(page.includes('Prompt &lt;0&gt;'));
 });
 
-test('the verdict claims what the interval shows and no more', () => {
-  assert.match(verdict(won()), /^It learned the taste: .* 100\.0% .* 30 prompts never voted on/);
-  assert.match(verdict(storyOf(['happy', 'sad'], ['sad', 'happy'])), /^Not shown: /);
-  assert.match(verdict(storyOf(Array(30).fill('sad'), Array(30).fill('happy'))), /^It went the wrong way/);
-  assert.match(verdict({ ...won(), chapters: [] }), /^No policy was published/);
+test('the conclusion follows from the interval', () => {
+  assert.match(
+    formatConclusion(successful()),
+    /^The policy learned the raters' preference: .* 100\.0% .* 30 held-out prompts/,
+  );
+  assert.match(formatConclusion(makeResult(['happy', 'sad'], ['sad', 'happy'])), /^Inconclusive: /);
+  assert.match(
+    formatConclusion(makeResult(Array(30).fill('sad'), Array(30).fill('happy'))),
+    /^The policy moved away from the raters' preference/,
+  );
+  assert.match(formatConclusion({ ...successful(), rounds: [] }), /^No policy was published/);
 });
 
-test('the table has a line for each policy and for each held-out evaluation', () => {
-  const lines = writeTable(won()).split('\n');
+test('the summary has a row for each policy and for each held-out evaluation', () => {
+  const lines = formatSummary(successful()).split('\n');
   assert.ok(lines.some((line) => /^round 1 +36 +100\.0% +\S+% – 100\.0% +30\/0\/0/.test(line)));
   assert.ok(lines.some((line) => /^round 1, before +-1\.267 \[/.test(line)));
   assert.ok(lines.some((line) => /^round 1, after +-1\.167 \[/.test(line)));
-  assert.equal(lines.at(-1), SIMULATED);
+  assert.equal(lines.at(-1), SIMULATED_NOTE);
 });
 
-test('a demo that ended early or whose policy was refused still has a report', () => {
-  const early = writeReport({
-    ...won(),
-    chapters: [],
-    referenceStories: null,
-    newestStories: null,
+test('a run that ended early or published nothing still has a report', async () => {
+  const early = await renderReport({
+    ...successful(),
+    rounds: [],
+    referenceTexts: null,
+    newestTexts: null,
     failure: 'the server <went> away',
   });
   assert.ok(early.includes('the server &lt;went&gt; away'));
-  const refused = won();
-  refused.chapters[0]!.published = null;
-  refused.chapters[0]!.round = {
-    ...refused.chapters[0]!.round,
+  const rejected = successful();
+  rejected.rounds[0]!.publication = null;
+  rejected.rounds[0]!.round = {
+    ...rejected.rounds[0]!.round,
     policy: null,
     reason: 'gate: no better than its parent',
   };
-  assert.ok(writeReport(refused).includes('gate: no better than its parent'));
-  assert.match(writeTable(refused), /refused/);
+  assert.ok((await renderReport(rejected)).includes('gate: no better than its parent'));
+  assert.match(formatSummary(rejected), /rejected/);
 });

@@ -1,198 +1,183 @@
-// The report: one HTML file that needs nothing else, neither script nor network, with the whole of a demo in it. It says
-// first that the raters are simulated, and shows the evaluation's first stories, not its best ones.
+// The HTML report of a demo run: one self-contained file without scripts. It states first that the raters are simulated,
+// and its examples are the first evaluation prompts, not selected ones.
 
+import { html } from 'hono/html';
 import { COLOURS } from '../report/chart.ts';
-import { figure, section, table } from '../report/components.ts';
-import { Html, html } from '../report/html.ts';
-import { STYLE } from '../report/style.ts';
-import { drawBoxes, drawCurves, drawDensities, drawVisits, drawWinRates } from './charts.ts';
-import { heldOutOf, newestOf, type Story } from './story.ts';
-import { logpRows, percent, policyRows, SIMULATED, verdict } from './table.ts';
-import { HAPPY, RATERS, SAD, scoreStory, TASTE } from './taste.ts';
+import { figure, type Html, renderPage, section, table, tiles } from '../report/components.ts';
+import { logpDensities } from '../report/logp-densities.ts';
+import { formatPercent, sum } from '../report/statistics.ts';
+import { drawLogpBoxes, drawProbes, drawTrainingCurves, drawWinRates } from './charts.ts';
+import { NEGATIVE_WORDS, POSITIVE_WORDS, RATERS, SCORING_RULE, scoreText } from './raters.ts';
+import { type DemoResult, getHeldOutLogps, getNewestPublication } from './result.ts';
+import { formatConclusion, logpRows, policyRows, SIMULATED_NOTE } from './summary.ts';
 
-const EXAMPLES = 6;
+const MAX_EXAMPLES = 6;
 
 const RATER_NOTE =
   'Two simulated raters take turns: ' +
   RATERS.map(
-    ({ name, carelessness, threshold }) =>
-      `${name} calls a difference of less than ${threshold} a tie${carelessness > 0 ? ` and votes at random in ${percent(carelessness, 0)} of cases` : ''}`,
+    ({ name, errorRate, tieThreshold }) =>
+      `${name} votes a tie when scores differ by less than ${tieThreshold}${errorRate > 0 ? ` and votes at random in ${formatPercent(errorRate, 0)} of comparisons` : ''}`,
   ).join('; ') +
-  '. In the evaluation nobody votes: the higher score wins, by however little.';
+  '. The evaluation has no tie threshold: the higher score wins.';
 
-export function writeReport(story: Story): string {
-  const trained = story.chapters.some((chapter) => chapter.checkpoints.length > 0);
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Attune demo</title>
-<style>${new Html(STYLE)}</style>
-</head>
-<body>
-<main>
-<header>
-<p class="kicker">Attune demo · ${story.startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC</p>
-<h1>${verdict(story)}</h1>
-<p class="simulated"><strong>Simulated raters.</strong> ${SIMULATED}</p>
-${story.failure !== null && html`<p class="failure"><strong>Ended early.</strong> ${story.failure}</p>`}
-</header>
-${tiles(story)}
-${newestOf(story) && section('Win rate against the reference', html`${figure(drawWinRates(story))}${table(policyRows(story))}`, winRateNote(story))}
-${trained && section('Chosen and rejected log-probabilities', logps(story), LOGPS_NOTE)}
-${trained && section('Training', curves(story), CURVES_NOTE)}
-${story.chapters.some(({ visit }) => visit.answers.length > 0) && section('Answers while it learned', figure(drawVisits(story)), visitNote(story))}
-${examples(story)}
-${section('The taste', tasteBox(), '')}
-${section('Settings and counts', table(settings(story)), '')}
-<footer>Written by <code>attune demo</code>. Everything here was done through the public HTTP API.</footer>
-</main>
-</body>
-</html>
-`.text;
+export async function renderReport(result: DemoResult): Promise<string> {
+  const hasTrained = result.rounds.some((round) => round.checkpoints.length > 0);
+  const hasProbes = result.rounds.some(({ probe }) => probe.responses.length > 0);
+  return renderPage({
+    title: 'Attune demo',
+    header: html`<p class="kicker">Attune demo · ${result.startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC</p>
+<h1>${formatConclusion(result)}</h1>
+<p class="simulated"><strong>Simulated raters.</strong> ${SIMULATED_NOTE}</p>
+${result.failure !== null && html`<p class="failure"><strong>Ended early.</strong> ${result.failure}</p>`}`,
+    content: html`${summaryTiles(result)}
+${getNewestPublication(result) && section('Win rate against the reference', html`${figure(drawWinRates(result))}${table(policyRows(result))}`, winRateNote(result))}
+${hasTrained && section('Chosen and rejected log-probabilities', logpsContent(result), LOGPS_NOTE)}
+${hasTrained && section('Training', trainingCurves(result), CURVES_NOTE)}
+${hasProbes && section('Serving during training', figure(drawProbes(result)), probeNote(result))}
+${exampleSection(result)}
+${section('Scoring rule of the raters', scoringRule(), '')}
+${section('Configuration and counts', table(configRows(result)), '')}`,
+    footer: html`Generated by <code>attune demo</code> through the public HTTP API.`,
+  });
 }
 
-function tiles(story: Story): Html {
-  const newest = newestOf(story);
-  const votes = story.chapters.reduce((sum, chapter) => sum + chapter.votes.comparisons, 0);
-  const published = story.chapters.filter((chapter) => chapter.published).length;
-  const { answered, failed } = visits(story);
-  const tile = (value: string, label: string) => html`<div class="tile"><b>${value}</b><span>${label}</span></div>`;
-  return html`<div class="tiles">
-${newest && tile(percent(newest.contest.rate), `win rate, 95% interval ${percent(newest.contest.low)} to ${percent(newest.contest.high)}`)}
-${tile(String(votes), 'simulated votes')}
-${tile(`${published} of ${story.chapters.length}`, 'rounds published a policy')}
-${tile(failed === 0 ? `${answered}` : `${answered} + ${failed} failed`, failed === 0 ? 'answers while it trained and swapped, none failed' : 'answers while it trained and swapped')}
-${tile(`${(story.seconds / 60).toFixed(1)} min`, 'in all, on this machine')}
-</div>`;
+function summaryTiles(result: DemoResult): Html {
+  const newest = getNewestPublication(result)?.winRate;
+  const votes = sum(result.rounds.map((round) => round.votes.comparisons));
+  const published = result.rounds.filter((round) => round.publication).length;
+  const { responses, failures } = countProbes(result);
+  const items: [string, string][] = [
+    [String(votes), 'simulated votes'],
+    [`${published} of ${result.rounds.length}`, 'rounds published a policy'],
+    failures === 0
+      ? [`${responses}`, 'requests during training and swaps, none failed']
+      : [`${responses} + ${failures} failed`, 'requests during training and swaps'],
+    [`${(result.seconds / 60).toFixed(1)} min`, 'total on this machine'],
+  ];
+  if (newest)
+    items.unshift([
+      formatPercent(newest.rate),
+      `win rate, 95% interval ${formatPercent(newest.low)} to ${formatPercent(newest.high)}`,
+    ]);
+  return tiles(items);
 }
 
-function visits(story: Story): { answered: number; failed: number } {
+function countProbes(result: DemoResult): { responses: number; failures: number } {
   return {
-    answered: story.chapters.reduce((sum, { visit }) => sum + visit.answers.length, 0),
-    failed: story.chapters.reduce((sum, { visit }) => sum + visit.failures.length, 0),
+    responses: sum(result.rounds.map(({ probe }) => probe.responses.length)),
+    failures: sum(result.rounds.map(({ probe }) => probe.failures.length)),
   };
 }
 
-function winRateNote(story: Story): string {
+function winRateNote(result: DemoResult): string {
   return (
-    `Each policy and the reference continue the same ${story.prompts.length} prompts. Nobody has voted on any of them, and the children they are about are in none ` +
-    'of the prompts that were voted on. The taste says which continuation it likes better; a tie is half a win. Bars are 95% Wilson intervals over prompts. ' +
-    'Score is the mean by the taste; distinct pairs is the share of two-word sequences that are new within their text, which would fall if a policy learned to repeat itself.'
+    `Each policy and the reference continue the same ${result.prompts.length} evaluation prompts. None of these prompts was voted on, and the children they name appear in no ` +
+    'prompt that was. The scoring rule picks the winner; a tie counts as half a win. Error bars are 95% Wilson intervals over prompts. ' +
+    'Score: mean score by the rule. Distinct-2: unique bigrams within a text over all its bigrams; it drops when a policy repeats itself.'
   );
 }
 
 const LOGPS_NOTE =
-  'Over the held-out pairs of each round, which are never trained on: the mean log-probability per token of the chosen and of the rejected continuation, under the policy before the round and after it. ' +
-  'Boxes are quartiles, whiskers 5% and 95%. Held-out pairs grow from round to round.';
+  'Mean log-probability per token of the chosen and the rejected continuation of held-out pairs, which are never trained on, under the policy before and after each round. ' +
+  'Boxes are quartiles, whiskers the 5th and 95th percentile. The held-out set grows from round to round.';
 
-function logps(story: Story): Html {
-  const drawn = story.chapters.filter((chapter) => heldOutOf(chapter) !== null);
-  if (drawn.length === 0) return html`<p>No round got as far as its held-out evaluation.</p>`;
-  const width = drawn.length === 1 ? 1000 : drawn.length === 2 ? 490 : 330;
-  const key = (name: string, colour: string, when: string) =>
-    html`<span><i class="${when}" style="color:${colour}"></i>${name}, ${when}</span>`;
-  const legend = ['before', 'after'].map((when) => [
-    key('chosen', COLOURS.chosen, when),
-    key('rejected', COLOURS.rejected, when),
-  ]);
-  return html`<p class="legend">${legend}</p><div class="row">${story.chapters.map((chapter, at) => {
-    const heldOut = heldOutOf(chapter);
-    return (
-      heldOut && html`<div><h3>Round ${at + 1}</h3>${figure(drawDensities(`round-${at + 1}`, heldOut, width))}</div>`
-    );
-  })}</div>${figure(drawBoxes(story))}${table(logpRows(story))}`;
+function logpsContent(result: DemoResult): Html {
+  const plots = result.rounds.flatMap((round, at) => {
+    const logps = getHeldOutLogps(round);
+    return logps ? [{ title: `Round ${at + 1}`, name: `round-${at + 1}`, logps }] : [];
+  });
+  if (plots.length === 0) return html`<p>No round reached its held-out evaluation.</p>`;
+  const width = plots.length === 1 ? 1000 : plots.length === 2 ? 490 : 330;
+  return html`${logpDensities(plots, width)}${figure(drawLogpBoxes(result))}${table(logpRows(result))}`;
 }
 
 const CURVES_NOTE =
-  'Every optimizer step, on the pairs it was about to learn from. The thick line is the mean of five steps. Log-ratios are mean per token against the reference; accuracy is the share of pairs whose chosen continuation has the larger one. Dotted lines: a new round begins.';
+  'Every optimizer step, evaluated on its batch before the update. The thick line is a moving average over five steps. Log-ratios are means per token against the reference; accuracy is the share of pairs with the larger log-ratio on the chosen continuation. Dotted lines separate rounds.';
 
-function curves(story: Story): Html {
+function trainingCurves(result: DemoResult): Html {
+  const { policy: colour, chosen, rejected } = COLOURS;
   return html`<div class="row">
-${figure(drawCurves(story, `loss (${story.plan.training.objective})`, [{ name: 'loss', metric: 'loss', colour: COLOURS.policy }], 330))}
+${figure(drawTrainingCurves(result, `loss (${result.config.training.objective})`, [{ name: 'loss', metric: 'loss', colour }], 330))}
 ${figure(
-  drawCurves(
-    story,
+  drawTrainingCurves(
+    result,
     'log-ratios',
     [
-      { name: 'chosen', metric: 'rewards/chosen', colour: COLOURS.chosen },
-      { name: 'rejected', metric: 'rewards/rejected', colour: COLOURS.rejected },
+      { name: 'chosen', metric: 'rewards/chosen', colour: chosen },
+      { name: 'rejected', metric: 'rewards/rejected', colour: rejected },
     ],
     330,
   ),
 )}
-${figure(drawCurves(story, 'accuracy', [{ name: 'accuracy', metric: 'rewards/accuracies', colour: COLOURS.policy }], 330))}
+${figure(drawTrainingCurves(result, 'accuracy', [{ name: 'accuracy', metric: 'rewards/accuracies', colour }], 330))}
 </div>`;
 }
 
-function visitNote(story: Story): string {
-  const { answered, failed } = visits(story);
-  const swaps = story.chapters
-    .flatMap(({ published }) => (published ? [`${published.swapSeconds.toFixed(1)} s`] : []))
+function probeNote(result: DemoResult): string {
+  const { responses, failures } = countProbes(result);
+  const swaps = result.rounds
+    .flatMap(({ publication }) => (publication ? [`${publication.swapSeconds.toFixed(1)} s`] : []))
     .join(', ');
   return (
-    `A visitor asked for eight tokens twice a second while the rounds trained on the same machine: ${answered} answers, ${failed} failures. ` +
-    `The colour is the policy that the answer names.${swaps ? ` From the end of a round until the edge answered from its policy: ${swaps}.` : ''}`
+    `A client requested eight tokens twice a second while the rounds trained on the same machine: ${responses} responses, ${failures} failures. ` +
+    `Colours show the policy of each response.${swaps ? ` Time from the end of a round until the edge served its policy: ${swaps}.` : ''}`
   );
 }
 
-function examples(story: Story): Html {
-  const { newestStories: newest, referenceStories: reference, prompts } = story;
+function exampleSection(result: DemoResult): Html {
+  const { newestTexts: newest, referenceTexts: reference, prompts } = result;
   if (!newest || !reference) return html``;
-  const side = (title: string, text: string, wins: boolean) =>
-    html`<div class="side${wins && ' wins'}"><h4>${title} <span>score ${scoreStory(text)}</span></h4><p>${marked(text)}</p></div>`;
-  const cards = prompts.slice(0, EXAMPLES).map((prompt, at) => {
+  const side = (title: string, text: string, isWinner: boolean) =>
+    html`<div class="side${isWinner && ' wins'}"><h4>${title} <span>score ${scoreText(text)}</span></h4><p>${highlightWords(text)}</p></div>`;
+  const cards = prompts.slice(0, MAX_EXAMPLES).map((prompt, at) => {
     const [first, second] = [reference.texts[at]!, newest.texts[at]!];
-    const difference = scoreStory(second) - scoreStory(first);
+    const difference = scoreText(second) - scoreText(first);
     return html`<article><p class="prompt">${prompt}</p><div class="pair">${side('Reference', first, difference < 0)}${side('Newest policy', second, difference > 0)}</div></article>`;
   });
   return section(
-    'Stories side by side',
+    'Examples',
     html`${cards}`,
-    `The first ${cards.length} of ${prompts.length} evaluation prompts, as they came. Happy and sad words are marked; the frame is around the one that the taste prefers. Stories end where ${story.plan.maxTokens} tokens do.`,
+    `The first ${cards.length} of ${prompts.length} evaluation prompts, not selected. Positive and negative words are highlighted; the winner is framed. Texts are cut at ${result.config.maxTokens} tokens.`,
   );
 }
 
-function marked(text: string): Html[] {
+function highlightWords(text: string): Html[] {
   return text.split(/([A-Za-z]+)/).map((part) => {
     const word = part.toLowerCase();
-    if (HAPPY.has(word)) return html`<mark class="happy">${part}</mark>`;
-    if (SAD.has(word)) return html`<mark class="sad">${part}</mark>`;
+    if (POSITIVE_WORDS.has(word)) return html`<mark class="positive">${part}</mark>`;
+    if (NEGATIVE_WORDS.has(word)) return html`<mark class="negative">${part}</mark>`;
     return html`${part}`;
   });
 }
 
-function tasteBox(): Html {
+function scoringRule(): Html {
   const list = (words: ReadonlySet<string>) => [...words].join(', ');
-  return html`<p class="note">${TASTE} ${RATER_NOTE}</p>
-<details><summary>All happy and sad words</summary><p><b>Happy:</b> ${list(HAPPY)}.</p><p><b>Sad:</b> ${list(SAD)}.</p></details>`;
+  return html`<p class="note">${SCORING_RULE} ${RATER_NOTE}</p>
+<details><summary>Word lists</summary><p><b>Positive:</b> ${list(POSITIVE_WORDS)}.</p><p><b>Negative:</b> ${list(NEGATIVE_WORDS)}.</p></details>`;
 }
 
-function settings(story: Story): string[][] {
-  const { plan } = story;
-  const perRound = (tell: (at: number) => string) => story.chapters.map((_, at) => tell(at)).join(', ') || '–';
-  const chapter = (at: number) => story.chapters[at]!;
+function configRows(result: DemoResult): string[][] {
+  const { config, rounds } = result;
+  const { training } = config;
+  const perRound = (format: (round: (typeof rounds)[number]) => string) => rounds.map(format).join(', ') || '–';
   return [
     ['setting', 'value'],
-    ['reference', story.reference ?? '–'],
-    ['newest policy', newestOf(story)?.policy ?? '–'],
-    ['objective', `${plan.training.objective}, reduction ${plan.training.reduction}`],
+    ['reference', result.reference ?? '–'],
+    ['newest policy', getNewestPublication(result)?.policy ?? '–'],
+    ['objective', `${training.objective}, reduction ${training.reduction}`],
+    ['learning rate, epochs, pairs per step', `${training.learning_rate}, ${training.epochs}, ${training.batch_pairs}`],
+    ['sampling', `temperature ${config.temperature}, max. ${config.maxTokens} tokens`],
+    ['comparisons per round', perRound(({ votes }) => String(votes.comparisons))],
+    ['ties', perRound(({ votes }) => String(votes.ties))],
     [
-      'learning rate, epochs, pairs per step',
-      `${plan.training.learning_rate}, ${plan.training.epochs}, ${plan.training.batch_pairs}`,
+      'training pairs (new + replayed)',
+      perRound(({ round }) => `${round.pairs?.new ?? 0} + ${round.pairs?.replay ?? 0}`),
     ],
-    ['sampling', `temperature ${plan.temperature}, at most ${plan.maxTokens} tokens`],
-    ['comparisons in each round', perRound((at) => String(chapter(at).votes.comparisons))],
-    ['of these ties', perRound((at) => String(chapter(at).votes.ties))],
-    [
-      'pairs trained on (new + replayed)',
-      perRound((at) => `${chapter(at).round.pairs?.new ?? 0} + ${chapter(at).round.pairs?.replay ?? 0}`),
-    ],
-    ['pairs held out', perRound((at) => String(chapter(at).round.pairs?.held_out ?? 0))],
-    ['seconds of voting', perRound((at) => chapter(at).votes.seconds.toFixed(0))],
-    ['seconds of each round', perRound((at) => chapter(at).trainSeconds.toFixed(0))],
-    ['gate', perRound((at) => chapter(at).round.reason ?? '–')],
-    ['seed', String(plan.seed)],
+    ['held-out pairs', perRound(({ round }) => String(round.pairs?.held_out ?? 0))],
+    ['voting time, s', perRound(({ votes }) => votes.seconds.toFixed(0))],
+    ['round time, s', perRound(({ trainSeconds }) => trainSeconds.toFixed(0))],
+    ['gate', perRound(({ round }) => round.reason ?? '–')],
+    ['seed', String(config.seed)],
   ];
 }

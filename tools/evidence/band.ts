@@ -1,26 +1,25 @@
-// A line for the mean over the seeds and a band from the least of them to the greatest.
-import { type Spread, spreadOf } from './figures.ts';
-import type { Contender } from './plan.ts';
-import type { Look, Run } from './study.ts';
+// Mean over seeds as a line, with a band from minimum to maximum.
+import type { RenderApi } from '../report/chart.ts';
+import type { Method } from './config.ts';
+import { type Summary, summarize } from './metrics.ts';
+import type { Evaluation, TrainingRun } from './training-run.ts';
 
-const COLOUR = { lsif: '#3d5bd1', ukl: '#12807a', bce: '#8a5bc7', dpo: '#d4682b', sft: '#667080' };
-const OTHERS = ['#c2a21c', '#b3477d', '#4f9fd0'];
+const COLOURS_BY_OBJECTIVE = { lsif: '#3d5bd1', ukl: '#12807a', bce: '#8a5bc7', dpo: '#d4682b', sft: '#667080' };
+const EXTRA_COLOURS = ['#c2a21c', '#b3477d', '#4f9fd0'];
 
-/** The same for an objective in all plots; a second and third of one objective take what is left. */
-export function colourOf({ name }: Contender, all: Contender[]): string {
-  const isFirst = ({ name, objective }: Contender) =>
+/** One colour per objective in all plots; further methods with the same objective get the extra colours. */
+export function methodColour({ name }: Method, all: Method[]): string {
+  const isFirst = ({ name, objective }: Method) =>
     all.find((other) => other.objective.objective === objective.objective)?.name === name;
-  const own = all.find((contender) => contender.name === name)!;
-  if (isFirst(own)) return COLOUR[own.objective.objective as keyof typeof COLOUR];
-  return OTHERS[all.filter((contender) => !isFirst(contender)).indexOf(own) % OTHERS.length]!;
+  const own = all.find((method) => method.name === name)!;
+  if (isFirst(own)) return COLOURS_BY_OBJECTIVE[own.objective.objective as keyof typeof COLOURS_BY_OBJECTIVE];
+  return EXTRA_COLOURS[all.filter((method) => !isFirst(method)).indexOf(own) % EXTRA_COLOURS.length]!;
 }
 
-export type Point = { x: number; y: Spread };
-export type Place = { grid?: number };
-export type CoordApi = { coord(point: [number, number]): [number, number] };
+export type Point = { x: number; y: Summary };
+export type GridPosition = { grid?: number };
 
-/** A line through the means and a band around it. */
-export function drawBand(name: string, points: Point[], colour: string, { grid = 0 }: Place = {}) {
+export function bandSeries(name: string, points: Point[], colour: string, { grid = 0 }: GridPosition = {}) {
   const at = { xAxisIndex: grid, yAxisIndex: grid };
   const outline = [
     ...points.map(({ x, y }): [number, number] => [x, y.high]),
@@ -30,13 +29,13 @@ export function drawBand(name: string, points: Point[], colour: string, { grid =
     {
       ...at,
       type: 'custom',
-      // Both ends, so that the axis holds them; the first of them draws all.
+      // Minimum and maximum, so that the axis includes both; the first item draws the whole band.
       data: [Math.min(...points.map(({ y }) => y.low)), Math.max(...points.map(({ y }) => y.high))].map((end) => [
         points[0]!.x,
         end,
       ]),
       silent: true,
-      renderItem: ({ dataIndex }: { dataIndex: number }, api: CoordApi) =>
+      renderItem: ({ dataIndex }: { dataIndex: number }, api: RenderApi) =>
         dataIndex === 0 && {
           type: 'polygon',
           shape: { points: outline.map((point) => api.coord(point)) },
@@ -58,10 +57,13 @@ export function drawBand(name: string, points: Point[], colour: string, { grid =
   ];
 }
 
-/** What is told of each look, over the runs of an objective. */
-export function overSteps(runs: Run[], tell: (run: Run, look: Look) => number | null): Point[] {
-  return runs[0]!.looks.flatMap(({ step }, at) => {
-    const values = runs.map((run) => tell(run, run.looks[at]!));
-    return values.every((value) => value !== null) ? [{ x: step, y: spreadOf(values) }] : [];
+/** A metric at every evaluation, summarized over runs of one method; evaluations without it are skipped. */
+export function pointsByStep(
+  runs: TrainingRun[],
+  metric: (run: TrainingRun, evaluation: Evaluation) => number | null,
+): Point[] {
+  return runs[0]!.evaluations.flatMap(({ step }, at) => {
+    const values = runs.map((run) => metric(run, run.evaluations[at]!));
+    return values.every((value) => value !== null) ? [{ x: step, y: summarize(values) }] : [];
   });
 }

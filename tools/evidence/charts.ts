@@ -1,97 +1,128 @@
-// Plots on real preferences in which the objectives share one pair of axes.
-import { axis, draw, legend } from '../report/chart.ts';
-import { colourOf, drawBand, overSteps } from './band.ts';
-import type { Study } from './compare.ts';
-import { accuracyOf, changeOf, firstSeedOf, outcomeOf, runsOf, type Side } from './figures.ts';
-import type { Contender } from './plan.ts';
-import type { Look, Run } from './study.ts';
+// Plots that compare the methods in one pair of axes.
+import { axis, legend, renderSvg } from '../report/chart.ts';
+import { bandSeries, methodColour, pointsByStep } from './band.ts';
+import type { Method } from './config.ts';
+import { accuracy, findRuns, getOutcome, logpChange, onlyFirstSeed, type Side, summarize } from './metrics.ts';
+import type { PreferenceStudy } from './preference-study.ts';
+import type { RaterStudy } from './rater-study.ts';
+import type { Evaluation, TrainingRun } from './training-run.ts';
 
-type Told = { name: string; title: string; tell: (study: Study, run: Run, look: Look) => number | null };
+type CurveSpec = {
+  name: string;
+  title: string;
+  metric: (study: PreferenceStudy, run: TrainingRun, evaluation: Evaluation) => number | null;
+};
 
-export const ACCURACY: Told = {
+export const ACCURACY_CURVE: CurveSpec = {
   name: 'held-out-accuracy-by-step',
   title: 'held-out accuracy',
-  tell: (study, run, look) => (look.step === 0 ? 0.5 : accuracyOf(study, run, look, 'mean')),
+  metric: (study, run, evaluation) => (evaluation.step === 0 ? 0.5 : accuracy(study, run, evaluation, 'mean')),
 };
-export const KL: Told = {
+export const KL_CURVE: CurveSpec = {
   name: 'kl-to-the-reference-by-step',
-  title: 'KL to the reference, nats a response',
-  tell: (_, __, look) => look.divergence?.kl ?? 0,
+  title: 'KL to the reference, nats/response',
+  metric: (_, __, evaluation) => evaluation.kl?.kl ?? 0,
 };
 
-/** One number for each objective, step by step. */
-export function drawCurve(study: Study, { name, title, tell }: Told, width: number): string {
-  const { contenders } = study.plan;
-  const steps = study.runs[0]!.looks.at(-1)!.step;
-  return draw(name, width, 290, {
-    ...legend(contenders.map((contender) => contender.name)),
+/** A metric of every method by step. */
+export function drawCurve(study: PreferenceStudy, { name, title, metric }: CurveSpec, width: number): string {
+  const { methods } = study.config;
+  const steps = study.runs[0]!.evaluations.at(-1)!.step;
+  return renderSvg(name, width, 290, {
+    ...legend(methods.map((method) => method.name)),
     grid: { left: 58, right: 16, top: 34, bottom: 44 },
     xAxis: axis('step', { type: 'value', min: 0, max: steps, interval: steps / 4 }),
     yAxis: axis(title, { type: 'value', scale: true, nameGap: 42 }),
-    series: contenders.flatMap((contender) =>
-      drawBand(
-        contender.name,
-        overSteps(runsOf(study, contender), (run, look) => tell(study, run, look)),
-        colourOf(contender, contenders),
+    series: methods.flatMap((method) =>
+      bandSeries(
+        method.name,
+        pointsByStep(findRuns(study, method), (run, evaluation) => metric(study, run, evaluation)),
+        methodColour(method, methods),
       ),
     ),
   });
 }
 
-/** What has become of a log-probability, or of the margin, by how far the policy has gone from the reference. */
-function drawPlane(
+/** Change of a log-probability, or of the margin, by KL to the reference. */
+function drawLogpByKl(
   name: string,
-  study: Study,
+  study: PreferenceStudy,
   side: Side | 'margin',
   width: number,
-  pointsOf: (contender: Contender) => [kl: number, change: number][],
+  pointsOf: (method: Method) => [kl: number, change: number][],
   kl: object,
 ): string {
-  const { contenders } = study.plan;
-  return draw(`${side}-by-kl-${name}`, width, 300, {
-    ...legend(contenders.map(({ name }) => name)),
+  const { methods } = study.config;
+  return renderSvg(`${side}-by-kl-${name}`, width, 300, {
+    ...legend(methods.map(({ name }) => name)),
     grid: { left: 58, right: 20, top: 34, bottom: 44 },
-    xAxis: axis('KL to the reference, nats a response', { nameGap: 28, ...kl }),
-    yAxis: axis(side === 'margin' ? 'chosen less rejected, nats' : `${side}, change in nats`, {
+    xAxis: axis('KL to the reference, nats/response', { nameGap: 28, ...kl }),
+    yAxis: axis(side === 'margin' ? 'Δ margin, nats' : `Δ log-prob. of ${side}, nats`, {
       type: 'value',
       scale: true,
       nameGap: 42,
     }),
-    series: contenders.map((contender) => ({
+    series: methods.map((method) => ({
       type: 'line',
-      name: contender.name,
-      data: pointsOf(contender),
+      name: method.name,
+      data: pointsOf(method),
       symbol: 'circle',
       symbolSize: (_: unknown, { dataIndex }: { dataIndex: number }) => 5 + 2 * dataIndex,
-      lineStyle: { color: colourOf(contender, contenders), width: 1.5 },
-      itemStyle: { color: colourOf(contender, contenders) },
+      lineStyle: { color: methodColour(method, methods), width: 1.5 },
+      itemStyle: { color: methodColour(method, methods) },
     })),
   });
 }
 
-/** The way of each objective through its training, look by look, the mean over its seeds. */
-export function drawWays(study: Study, side: Side | 'margin', width: number): string {
-  const told = (run: Run, look: Look) =>
-    side === 'margin' ? changeOf(run, look, 'chosen') - changeOf(run, look, 'rejected') : changeOf(run, look, side);
-  const pointsOf = (contender: Contender): [number, number][] => {
-    const runs = runsOf(study, contender);
-    const kls = overSteps(runs, (_, look) => look.divergence?.kl ?? 0);
-    return overSteps(runs, told).map(({ y }, at) => [kls[at]!.y.mean, y.mean]);
+/** Every method during training, one point per evaluation, mean over seeds. */
+export function drawTrajectories(study: PreferenceStudy, side: Side | 'margin', width: number): string {
+  const change = (run: TrainingRun, evaluation: Evaluation) =>
+    side === 'margin'
+      ? logpChange(run, evaluation, 'chosen') - logpChange(run, evaluation, 'rejected')
+      : logpChange(run, evaluation, side);
+  const pointsOf = (method: Method): [number, number][] => {
+    const runs = findRuns(study, method);
+    const kls = pointsByStep(runs, (_, evaluation) => evaluation.kl?.kl ?? 0);
+    return pointsByStep(runs, change).map(({ y }, at) => [kls[at]!.y.mean, y.mean]);
   };
-  return drawPlane('through-training', study, side, width, pointsOf, { type: 'value', min: 0 });
+  return drawLogpByKl('through-training', study, side, width, pointsOf, { type: 'value', min: 0 });
 }
 
-/** Where each objective ends at each learning rate. */
-export function drawRates(study: Study, side: Side | 'margin', width: number): string {
-  const { contenders, learningRate, otherRates } = study.plan;
-  const rates = [learningRate, ...otherRates].sort((a, b) => a - b);
-  const first = firstSeedOf(study);
-  const pointsOf = (contender: Contender) =>
+/** Every method at the end of training, one point per learning rate. */
+export function drawLearningRates(study: PreferenceStudy, side: Side | 'margin', width: number): string {
+  const { methods, learningRate, otherLearningRates } = study.config;
+  const rates = [learningRate, ...otherLearningRates].sort((a, b) => a - b);
+  const first = onlyFirstSeed(study);
+  const pointsOf = (method: Method) =>
     rates.flatMap((rate): [number, number][] => {
-      const outcome = outcomeOf(first, contender, rate);
+      const outcome = getOutcome(first, method, rate);
       return outcome ? [[outcome.kl.mean, outcome[side].mean]] : [];
     });
-  const kls = contenders.flatMap((contender) => pointsOf(contender).map(([kl]) => kl));
+  const kls = methods.flatMap((method) => pointsOf(method).map(([kl]) => kl));
   const min = 2 ** Math.floor(Math.log2(Math.min(...kls)));
-  return drawPlane('at-each-learning-rate', study, side, width, pointsOf, { type: 'log', logBase: 2, min });
+  return drawLogpByKl('at-each-learning-rate', study, side, width, pointsOf, { type: 'log', logBase: 2, min });
+}
+
+/** KL(chosen distribution ‖ policy) by step on a logarithmic scale. */
+export function drawRaterStudy(
+  name: string,
+  study: RaterStudy,
+  methods: Method[],
+  [min, max]: [number, number],
+): string {
+  const { steps } = study.config;
+  return renderSvg(name, 490, 330, {
+    ...legend(methods.map((method) => method.name)),
+    grid: { left: 62, right: 16, top: 34, bottom: 44 },
+    xAxis: axis('step', { type: 'value', min: 0, max: steps, interval: steps / 5 }),
+    yAxis: axis('KL(chosen ‖ policy), nats', { type: 'log', min, max, nameGap: 46 }),
+    series: methods.flatMap((method) => {
+      const runs = study.runs.filter((run) => run.method.name === method.name);
+      const points = runs[0]!.evaluations.map(({ step }, at) => ({
+        x: step,
+        y: summarize(runs.map(({ evaluations }) => evaluations[at]!.forward)),
+      }));
+      return bandSeries(method.name, points, methodColour(method, study.config.methods));
+    }),
+  });
 }

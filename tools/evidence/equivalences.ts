@@ -1,45 +1,45 @@
-// The equivalences that Direct Imitation Learning (arXiv 2503.05079) rests on, in the world of three answers: both sides
-// computed apart, and how far they lie from each other at most. What is ours on a side comes from trainer/objectives.ts.
+// Numerical check of the equivalences of Direct Imitation Learning (arXiv 2503.05079) on the toy problem: both sides are
+// computed independently and compared. Losses of this project come from trainer/objectives.ts.
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { type ObjectiveRequest, pairLosses, readObjective } from '../../trainer/objectives.ts';
-import { divergenceFrom, logPartition, mean, softmax, tilt } from './tabular.ts';
+import { divergenceFrom, expectation, logPartition, softmax, tilt } from './tabular-policy.ts';
 import {
-  CHOSEN,
+  CHOSEN_DISTRIBUTION,
   type ClosedForm,
-  closedForms,
-  descend,
-  findPolicy,
-  findRatios,
+  compareClosedForms,
   LOG_REFERENCE,
+  minimize,
+  minimizeOverPolicies,
+  minimizeOverRatios,
   REFERENCE,
-} from './world.ts';
+} from './toy-problem.ts';
 
 export type Equivalence = {
-  /** In the paper. */
+  /** Their numbers in the paper. */
   equations: string;
   claim: string;
   left: string;
   right: string;
-  /** Each comparison that was made, with the largest difference found in it. */
+  /** Comparisons with the largest absolute difference in each. */
   checks: { what: string; difference: number }[];
 };
 
-/** Everything about the world of three answers. Computes on tfjs's cpu backend, in this thread. */
-export async function showWorld(): Promise<{ forms: ClosedForm[]; equivalences: Equivalence[] }> {
-  // Keeps tfjs from praising its native library, which has nothing to do here.
+/** All results on the toy problem, computed on tfjs's cpu backend in this thread. */
+export async function computeToyResults(): Promise<{ forms: ClosedForm[]; equivalences: Equivalence[] }> {
+  // Suppresses tfjs's advertisement of its native library.
   tf.env().set('IS_TEST', true);
   await tf.setBackend('cpu');
-  return { forms: closedForms(), equivalences: showEquivalences() };
+  return { forms: compareClosedForms(), equivalences: computeEquivalences() };
 }
 
-export function showEquivalences(): Equivalence[] {
-  return [showEnergy(), showDistillation(), showStages(), showContrast()];
+export function computeEquivalences(): Equivalence[] {
+  return [compareEnergyLoss(), compareDistillation(), compareStages(), compareContrastive()];
 }
 
-/** −log of an energy-based policy, its partition function estimated on the pair, against −log σ(r_w − r_l). */
-function showEnergy(): Equivalence {
+/** −log of an energy-based policy with its partition function estimated on the pair, against −log σ(r_w − r_l). */
+function compareEnergyLoss(): Equivalence {
   const random = seedRandom(1, 0);
   const rewards = Array.from({ length: 200 }, () => 12 * random() - 6);
   const [chosen, rejected] = [tf.tensor1d(rewards.slice(0, 100)), tf.tensor1d(rewards.slice(100))];
@@ -48,87 +48,91 @@ function showEnergy(): Equivalence {
     tf.sub(tf.logSumExp(tf.stack([w, l]), 0), tf.add(w, Math.LN2)) as tf.Tensor1D;
   const bradleyTerry = (w: tf.Tensor, l: tf.Tensor) => dpoLosses(w, l, 1);
 
-  // With the partition function as it is instead of estimated: Σ_y π_ref e^r.
-  const exact = descend((r) => tf.sub(logPartition(r), tf.sum(tf.mul(tf.tensor1d(CHOSEN), r))), 1);
-  const learned = rewardOfPairs();
+  // With the exact partition function Σ_y π_ref e^r instead of the estimate.
+  const exact = minimize((r) => tf.sub(logPartition(r), tf.sum(tf.mul(tf.tensor1d(CHOSEN_DISTRIBUTION), r))), 1);
+  const learned = fitPairReward();
   return {
     equations: '3 and 12',
-    claim: 'Energy-based imitation of the chosen answers is the Bradley-Terry reward loss.',
-    left: '−log π_φ(y_w)/π_ref(y_w) for π_φ = π_ref e^r / Z, with Z = E_ref[e^r] estimated on the pair itself: −r_w + log ½(e^{r_w} + e^{r_l})',
-    right: '−log σ(r_w − r_l), and log 2 less of it: a constant',
+    claim: 'Energy-based imitation of the chosen responses is the Bradley-Terry reward loss.',
+    left: '−log π_φ(y_w)/π_ref(y_w) for π_φ = π_ref e^r / Z, with Z = E_ref[e^r] estimated on the pair: −r_w + log ½(e^{r_w} + e^{r_l})',
+    right: '−log σ(r_w − r_l), minus the constant log 2',
     checks: [
       {
         what: 'loss, 100 random pairs of rewards in ±6',
-        difference: gap(
+        difference: maxDifference(
           energy(chosen, rejected).dataSync(),
           tf.sub(bradleyTerry(chosen, rejected), Math.LN2).dataSync(),
         ),
       },
-      { what: 'its slopes by both rewards', difference: gapOfSlopes(energy, bradleyTerry, chosen, rejected) },
+      { what: 'gradient by both rewards', difference: maxGradientDifference(energy, bradleyTerry, chosen, rejected) },
       {
-        what: 'the policies π_ref e^r / Z where each is least, Z exact on the left, all nine pairs on the right',
-        difference: gap(tilt(exact), tilt(learned)),
+        what: 'policies π_ref e^r / Z at the minima, with exact Z on the left and all nine pairs on the right',
+        difference: maxDifference(tilt(exact), tilt(learned)),
       },
     ],
   };
 }
 
-/** E_π[r] − KL(π ‖ π_ref) against log Z − KL(π ‖ π_φ), with the reward that the pairs teach. */
-function showDistillation(): Equivalence {
-  const reward = rewardOfPairs();
+/** E_π[r] − KL(π ‖ π_ref) against log Z − KL(π ‖ π_φ), with the reward fitted to the pairs. */
+function compareDistillation(): Equivalence {
+  const reward = fitPairReward();
   const target = tilt(reward);
   const logZ = Math.log(REFERENCE.reduce((sum, p, i) => sum + p * Math.exp(reward[i]!), 0));
   const r = tf.tensor1d(reward);
-  const regularized = (theta: tf.Tensor) => tf.sub(mean(theta, r), divergenceFrom(theta, REFERENCE)) as tf.Scalar;
+  const regularized = (theta: tf.Tensor) =>
+    tf.sub(expectation(theta, r), divergenceFrom(theta, REFERENCE)) as tf.Scalar;
   const distilled = (theta: tf.Tensor) => tf.sub(logZ, divergenceFrom(theta, target)) as tf.Scalar;
 
   const random = seedRandom(2, 0);
   const policies = Array.from({ length: 100 }, () => tf.tensor1d([0, 1, 2].map(() => 6 * random() - 3)));
   const each = (of: (theta: tf.Tensor) => tf.Tensor) => policies.flatMap((theta) => [...of(theta).dataSync()]);
-  const found = (score: (theta: tf.Tensor) => tf.Scalar) =>
-    softmax(descend((theta) => tf.neg(score(theta)), 1, LOG_REFERENCE));
+  const maximize = (score: (theta: tf.Tensor) => tf.Scalar) =>
+    softmax(minimize((theta) => tf.neg(score(theta)), 1, LOG_REFERENCE));
   return {
     equations: '13 to 15',
     claim: 'KL-regularised RL on that reward is the reverse-KL distillation of the energy-based policy.',
     left: 'E_π[r] − KL(π ‖ π_ref)',
     right: 'log Z − KL(π ‖ π_φ), π_φ = π_ref e^r / Z',
     checks: [
-      { what: 'value, 100 random policies', difference: gap(each(regularized), each(distilled)) },
+      { what: 'value, 100 random policies', difference: maxDifference(each(regularized), each(distilled)) },
       {
-        what: 'slopes by the logits of these policies',
-        difference: gap(each(tf.grad(regularized)), each(tf.grad(distilled))),
+        what: 'gradient by the logits of these policies',
+        difference: maxDifference(each(tf.grad(regularized)), each(tf.grad(distilled))),
       },
-      { what: 'the policies where each is largest', difference: gap(found(regularized), found(distilled)) },
-      { what: 'and both against π_φ itself', difference: gap(found(regularized), target) },
+      { what: 'policies at the maxima', difference: maxDifference(maximize(regularized), maximize(distilled)) },
+      { what: 'left maximum against π_φ', difference: maxDifference(maximize(regularized), target) },
     ],
   };
 }
 
-/** First a density ratio, then the policy that distils it; against the policy put in the ratio's place. */
-function showStages(): Equivalence {
+/** Two stages (fit a density ratio, then distil it into a policy) against one (substitute π/π_ref for the ratio). */
+function compareStages(): Equivalence {
   const checks = (['lsif', 'ukl', 'bce'] as const).flatMap((objective) => {
     const request = { objective };
-    const ratio = tf.tensor1d(findRatios(request, 0.8).f);
-    const second = softmax(
-      descend((theta) => tf.sub(divergenceFrom(theta, REFERENCE), mean(theta, ratio)), 1, LOG_REFERENCE),
+    const ratio = tf.tensor1d(minimizeOverRatios(request, 0.8).f);
+    const twoStage = softmax(
+      minimize((theta) => tf.sub(divergenceFrom(theta, REFERENCE), expectation(theta, ratio)), 1, LOG_REFERENCE),
     );
-    const once = findPolicy(request, 0.8).f.map((f, i) => REFERENCE[i]! * Math.exp(f));
+    const oneStage = minimizeOverPolicies(request, 0.8).f.map((f, i) => REFERENCE[i]! * Math.exp(f));
     return [
-      { what: `${objective}: the two policies`, difference: gap(second, once) },
-      { what: `${objective}: one stage against the true chosen distribution`, difference: gap(once, CHOSEN) },
+      { what: `${objective}: two-stage against one-stage policy`, difference: maxDifference(twoStage, oneStage) },
+      {
+        what: `${objective}: one-stage policy against the chosen distribution`,
+        difference: maxDifference(oneStage, CHOSEN_DISTRIBUTION),
+      },
     ];
   });
   return {
     equations: '17, and 22 to 24',
-    claim: 'Two stages, a density ratio and then the policy that distils it, end where one stage ends.',
-    left: 'r̂ least in the Bregman loss over free ratios; then π largest in E_π[log r̂] − KL(π ‖ π_ref)',
-    right: 'π least in the same Bregman loss with r = π/π_ref',
+    claim: 'Fitting a density ratio and then distilling it into a policy has the same optimum as one stage.',
+    left: 'r̂ minimizes the Bregman loss over unconstrained ratios; then π maximizes E_π[log r̂] − KL(π ‖ π_ref)',
+    right: 'π minimizes the same Bregman loss with r = π/π_ref',
     checks,
   };
 }
 
-/** Picking the chosen one out of two by the scores e^{βf}, as contrastive predictive coding does, against DPO. */
-function showContrast(): Equivalence {
+/** Contrastive predictive coding (classify the chosen response of two by the scores e^{βf}) against DPO. */
+function compareContrastive(): Equivalence {
   const values = [-8, -3, -1, -0.2, 0, 0.2, 1, 3, 8];
   const grid = values.flatMap((w) => values.map((l) => [w, l] as const));
   const [chosen, rejected] = [tf.tensor1d(grid.map(([w]) => w)), tf.tensor1d(grid.map(([, l]) => l))];
@@ -141,23 +145,23 @@ function showContrast(): Equivalence {
     return [
       {
         what: `β ${beta}: loss, 81 pairs of log-ratios in ±8`,
-        difference: gap(contrast(chosen, rejected).dataSync(), dpo(chosen, rejected).dataSync()),
+        difference: maxDifference(contrast(chosen, rejected).dataSync(), dpo(chosen, rejected).dataSync()),
       },
-      { what: `β ${beta}: its slopes`, difference: gapOfSlopes(contrast, dpo, chosen, rejected) },
+      { what: `β ${beta}: gradient`, difference: maxGradientDifference(contrast, dpo, chosen, rejected) },
     ];
   });
   return {
     equations: '25 to 27',
-    claim: 'DPO is Direct Imitation Learning with contrastive predictive coding for its density ratio.',
-    left: '−log e^{βf_w} / (e^{βf_w} + e^{βf_l}): the cross-entropy of telling the chosen answer from one of the reference',
+    claim: 'DPO is Direct Imitation Learning with contrastive predictive coding as the density-ratio estimator.',
+    left: '−log e^{βf_w} / (e^{βf_w} + e^{βf_l}): the cross-entropy of classifying the chosen response against a sample of the reference',
     right: '−log σ(β(f_w − f_l)), `dpo` of objectives.ts',
     checks,
   };
 }
 
-/** The reward that −log σ(r_w − r_l) is least at over all pairs, where rewards stand for log-ratios. */
-function rewardOfPairs(): number[] {
-  return findRatios({ objective: 'dpo', beta: 1 }, 2).f;
+/** The reward that minimizes −log σ(r_w − r_l) over all pairs: dpo with rewards in place of log-ratios. */
+function fitPairReward(): number[] {
+  return minimizeOverRatios({ objective: 'dpo', beta: 1 }, 2).f;
 }
 
 function dpoLosses(chosen: tf.Tensor, rejected: tf.Tensor, beta: number): tf.Tensor1D {
@@ -174,14 +178,14 @@ function dpoLosses(chosen: tf.Tensor, rejected: tf.Tensor, beta: number): tf.Ten
 
 type Loss = (w: tf.Tensor, l: tf.Tensor) => tf.Tensor1D;
 
-function gapOfSlopes(one: Loss, other: Loss, chosen: tf.Tensor1D, rejected: tf.Tensor1D): number {
-  const slopes = (loss: Loss) =>
+function maxGradientDifference(one: Loss, other: Loss, chosen: tf.Tensor1D, rejected: tf.Tensor1D): number {
+  const gradients = (loss: Loss) =>
     tf
       .grads(loss)([chosen, rejected])
-      .flatMap((slope) => [...slope.dataSync()]);
-  return gap(slopes(one), slopes(other));
+      .flatMap((gradient) => [...gradient.dataSync()]);
+  return maxDifference(gradients(one), gradients(other));
 }
 
-function gap(a: ArrayLike<number>, b: ArrayLike<number>): number {
+function maxDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Math.max(...Array.from(a, (x, i) => Math.abs(x - b[i]!)));
 }

@@ -1,16 +1,19 @@
-// Formulas in plain text, as they are written in comments, with their indices and exponents set as such.
-import { Html, html } from '../report/html.ts';
+// Formulas in plain text notation as markup with subscripts and superscripts.
 
-const RAISED = /([_^])(?:\{([^{}]*)\}|([\p{L}\p{N}]+|\*))/gu;
+import { html } from 'hono/html';
+import type { Html } from '../report/components.ts';
 
-/** `π_ref e^{f_w}` as markup: after _ or ^ come letters and digits, or anything in braces. */
+const SCRIPT = /([_^])(?:\{([^{}]*)\}|([\p{L}\p{N}]+|\*))/gu;
+
+/** `π_ref e^{f_w}` as markup: _ and ^ apply to the letters and digits that follow, or to a group in braces. */
 export function formula(text: string): Html {
-  return new Html(
-    html`${text}`.text.replace(RAISED, (_, kind: string, braced?: string, plain?: string) => {
-      const tag = kind === '_' ? 'sub' : 'sup';
-      // An exponent may have an index of its own.
-      const inner = braced === undefined ? plain! : formula(braced).text;
-      return `<${tag}>${inner}</${tag}>`;
-    }),
-  );
+  const parts: (string | Html)[] = [];
+  let end = 0;
+  for (const { 0: match, 1: kind, 2: group, 3: plain, index } of text.matchAll(SCRIPT)) {
+    // An exponent may have its own subscript.
+    const inner = group === undefined ? plain! : formula(group);
+    parts.push(text.slice(end, index), kind === '_' ? html`<sub>${inner}</sub>` : html`<sup>${inner}</sup>`);
+    end = index + match.length;
+  }
+  return html`${parts}${text.slice(end)}`;
 }

@@ -5,10 +5,10 @@ import type { Engine, Sequence } from '../../trainer/engine/engine.ts';
 import { openEngine } from '../../trainer/engine/open-engine.ts';
 import { estimateKl } from './kl.ts';
 
-// Six tokens, and token 2 ends a response: all responses of at most three tokens can be listed.
+// Six tokens, where token 2 ends a response: all responses of at most three tokens can be enumerated.
 const architecture = tinyArchitecture({ vocabSize: 6, contextLength: 32 });
 const PROMPT = [1, 4];
-const MOST = 3;
+const MAX_TOKENS = 3;
 
 async function withEngines(seeds: [number, number], work: (engines: [Engine, Engine]) => Promise<void>) {
   const open = (seed: number) =>
@@ -21,12 +21,12 @@ async function withEngines(seeds: [number, number], work: (engines: [Engine, Eng
   }
 }
 
-function listResponses(begun: number[] = []): number[][] {
-  if (begun.at(-1) === 2 || begun.length === MOST) return [begun];
-  return [0, 1, 2, 3, 4, 5].flatMap((id) => listResponses([...begun, id]));
+function listResponses(prefix: number[] = []): number[][] {
+  if (prefix.at(-1) === 2 || prefix.length === MAX_TOKENS) return [prefix];
+  return [0, 1, 2, 3, 4, 5].flatMap((id) => listResponses([...prefix, id]));
 }
 
-test('the estimate is the divergence over all responses, within its own standard error', async () => {
+test('the estimate matches the exact KL over all responses within its standard error', async () => {
   await withEngines([1, 2], async ([policy, reference]) => {
     const all: Sequence[] = listResponses().map((responseIds) => ({ promptIds: PROMPT, responseIds }));
     const logpOf = (logps: Float32Array) => logps.reduce((sum, logp) => sum + logp, 0);
@@ -35,7 +35,7 @@ test('the estimate is the divergence over all responses, within its own standard
 
     const prompts = Array.from({ length: 800 }, () => PROMPT);
     const { kl, error, samples } = await estimateKl(policy, reference, architecture, prompts, {
-      maxTokens: MOST,
+      maxTokens: MAX_TOKENS,
       seed: 1,
     });
     assert.equal(samples, 800);
@@ -44,9 +44,9 @@ test('the estimate is the divergence over all responses, within its own standard
   });
 });
 
-test('a policy does not diverge from itself', async () => {
+test('the KL of a policy to itself is 0', async () => {
   await withEngines([1, 1], async ([policy, reference]) => {
-    const found = await estimateKl(policy, reference, architecture, [PROMPT, [3]], { maxTokens: 8, seed: 1 });
-    assert.ok(Math.abs(found.kl) < 1e-6, `${found.kl}`);
+    const estimate = await estimateKl(policy, reference, architecture, [PROMPT, [3]], { maxTokens: 8, seed: 1 });
+    assert.ok(Math.abs(estimate.kl) < 1e-6, `${estimate.kl}`);
   });
 });

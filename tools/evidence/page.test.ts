@@ -1,70 +1,84 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import type { Study } from './compare.ts';
-import { showWorld } from './equivalences.ts';
-import { accuracyOf, chosenAt, judgeStudy, judgeTaste } from './figures.ts';
-import { type Evidence, writePage } from './page.ts';
-import { type Contender, studyPlan, tastePlan } from './plan.ts';
-import type { Run } from './study.ts';
-import type { Taste } from './taste.ts';
+import { type Method, preferenceStudyConfig, raterStudyConfig } from './config.ts';
+import { computeToyResults } from './equivalences.ts';
+import { accuracy, chosenAtKl, concludeRaterStudy, concludeStudy } from './metrics.ts';
+import { type Evidence, renderEvidencePage } from './page.ts';
+import type { PreferenceStudy } from './preference-study.ts';
+import type { RaterStudy } from './rater-study.ts';
+import type { TrainingRun } from './training-run.ts';
 
 const PAIRS = 6;
 
 /** Runs that change every chosen log-probability by `chosen`, with a KL that goes with the learning rate. */
-function makeStudy(chosenOf: (contender: Contender) => number): Study {
-  const run = (contender: Contender, learningRate: number, seed: number): Run => {
-    const look = (step: number) => ({
+function makeStudy(chosenOf: (method: Method) => number): PreferenceStudy {
+  const run = (method: Method, learningRate: number, seed: number): TrainingRun => {
+    const evaluation = (step: number) => ({
       step,
-      chosen: Array.from({ length: PAIRS }, (_, i) => -20 - i + (step / 2) * (chosenOf(contender) + 0.01 * seed)),
+      chosen: Array.from({ length: PAIRS }, (_, i) => -20 - i + (step / 2) * (chosenOf(method) + 0.01 * seed)),
       rejected: Array.from({ length: PAIRS }, (_, i) => -22 - i - step),
-      divergence:
+      kl:
         step === 0
           ? null
           : { kl: step * learningRate * 1e5 * (1 + 0.01 * seed), error: 0.1, samples: 4, meanLength: 9 },
     });
-    return { contender, learningRate, seed, looks: [0, 1, 2].map(look), losses: [1, 2], tokens: 10, seconds: 1 };
+    return {
+      method,
+      learningRate,
+      seed,
+      evaluations: [0, 1, 2].map(evaluation),
+      losses: [1, 2],
+      tokens: 10,
+      seconds: 1,
+    };
   };
-  const { contenders, variants, learningRate, otherRates, seeds } = studyPlan;
+  const { methods, variants, learningRate, otherLearningRates, seeds } = preferenceStudyConfig;
   return {
-    plan: studyPlan,
+    config: preferenceStudyConfig,
     file: 'some-pairs.json',
-    counts: { read: 100, short: 90, refused: 0, train: 80, heldOut: PAIRS },
+    counts: { read: 100, short: 90, invalid: 0, train: 80, heldOut: PAIRS },
     lengths: { chosen: Array(PAIRS).fill(5), rejected: Array(PAIRS).fill(4) },
     missing: [],
     runs: [
-      ...seeds.flatMap((seed) => contenders.map((contender) => run(contender, learningRate, seed))),
-      ...otherRates.flatMap((rate) => contenders.map((contender) => run(contender, rate, 1))),
+      ...seeds.flatMap((seed) => methods.map((method) => run(method, learningRate, seed))),
+      ...otherLearningRates.flatMap((rate) => methods.map((method) => run(method, rate, 1))),
       ...variants.map((variant) => run(variant, learningRate, 1)),
     ],
   };
 }
 
-const taste: Taste = {
-  plan: tastePlan,
+const raterStudy: RaterStudy = {
+  config: raterStudyConfig,
   start: 0.1,
   limits: [
     { beta: 1, forward: 0.5 },
     { beta: 0.1, forward: 20 },
   ],
-  runs: tastePlan.seeds.flatMap((seed) =>
-    tastePlan.contenders.map((contender) => ({
-      contender,
+  runs: raterStudyConfig.seeds.flatMap((seed) =>
+    raterStudyConfig.methods.map((method) => ({
+      method,
       seed,
-      looks: [0, 250, 500].map((step) => ({ step, forward: 0.1 + step / 1000, backward: 0.2 })),
+      evaluations: [0, 250, 500].map((step) => ({ step, forward: 0.1 + step / 1000, backward: 0.2 })),
     })),
   ),
 };
 
-let world: Evidence['world'];
+let toyResults: Evidence['toyResults'];
 before(async () => {
-  world = await showWorld();
+  toyResults = await computeToyResults();
 });
 
-const asThePaperSays = ({ objective }: Contender) => (objective.objective === 'dpo' ? -4 : -1);
+const likeThePaper = ({ objective }: Method) => (objective.objective === 'dpo' ? -4 : -1);
 
-test('the page holds everything and loads nothing', () => {
-  const study = makeStudy(asThePaperSays);
-  const page = writePage({ world, study, taste, about: '<b>pairs</b> & licence', date: new Date(0) });
+test('the page is self-contained', async () => {
+  const study = makeStudy(likeThePaper);
+  const page = await renderEvidencePage({
+    toyResults,
+    preferenceStudy: study,
+    raterStudy: raterStudy,
+    about: '<b>pairs</b> & licence',
+    date: new Date(0),
+  });
   assert.doesNotMatch(page, /<script|<link|<img|@import|src=|url\((?!#)/i);
   assert.deepEqual(page.match(/href="[^#"][^"]*"/g), ['href="https://arxiv.org/abs/2503.05079"']);
   assert.match(page, /&lt;b&gt;pairs&lt;\/b&gt; &amp; licence/);
@@ -75,73 +89,85 @@ test('the page holds everything and loads nothing', () => {
     assert.ok(page.includes(text), `${text} is missing`);
 });
 
-test('runs that are not done yet are named, and the page is made of those that are', () => {
-  const study = makeStudy(asThePaperSays);
-  const runs = study.runs.filter(({ learningRate }) => learningRate === study.plan.learningRate);
-  const page = writePage({
-    world,
-    study: { ...study, runs, missing: ['dpo, rate 0.00008, seed 1'] },
-    taste,
+test('the page lists missing runs and shows the finished ones', async () => {
+  const study = makeStudy(likeThePaper);
+  const runs = study.runs.filter(({ learningRate }) => learningRate === study.config.learningRate);
+  const page = await renderEvidencePage({
+    toyResults,
+    preferenceStudy: { ...study, runs, missing: ['dpo, rate 0.00008, seed 1'] },
+    raterStudy: raterStudy,
     about: '',
     date: new Date(0),
   });
-  assert.match(page, /Not done yet:<\/strong> dpo, rate 0\.00008, seed 1\./);
+  assert.match(page, /Missing runs:<\/strong> dpo, rate 0\.00008, seed 1\./);
   assert.doesNotMatch(page, /NaN|undefined|Infinity/);
 });
 
-test('without pairs the page speaks of what needs none', () => {
-  const page = writePage({ world, study: null, taste, about: '', date: new Date(0) });
-  assert.doesNotMatch(page, /real preferences/);
-  assert.match(page, /How near to what raters choose/);
+test('without pairs the page has only the analytic and the simulated results', async () => {
+  const page = await renderEvidencePage({
+    toyResults,
+    preferenceStudy: null,
+    raterStudy: raterStudy,
+    about: '',
+    date: new Date(0),
+  });
+  assert.doesNotMatch(page, /Real preferences/);
+  assert.match(page, /Distance from the chosen distribution/);
 });
 
-test('the verdict is what came out, whether the paper says so or not', () => {
-  const said = judgeStudy(makeStudy(asThePaperSays));
-  assert.deepEqual([said.fell, said.least], [true, true]);
-  assert.match(said.sentence, /falls \(−3\.98 nats a response\).*it stays higher \(lsif −0\.98/);
-  const contrary = judgeStudy(makeStudy(({ objective }) => (objective.objective === 'ukl' ? -5 : 1)));
+test('the conclusion follows from the results, whether or not it confirms the paper', () => {
+  const conclusion = concludeStudy(makeStudy(likeThePaper));
+  assert.deepEqual([conclusion.fell, conclusion.least], [true, true]);
+  assert.match(conclusion.sentence, /falls \(−3\.98 nats\/response\) and stays higher .*\(lsif −0\.98/);
+  const contrary = concludeStudy(makeStudy(({ objective }) => (objective.objective === 'ukl' ? -5 : 1)));
   assert.deepEqual([contrary.fell, contrary.least], [false, false]);
-  assert.match(contrary.sentence, /rises .* not every objective/);
+  assert.match(contrary.sentence, /rises .* does not stay higher under every objective/);
 });
 
-test('who comes nearer to what raters choose than the reference is told apart from who does not', () => {
+test('methods are split into those closer to the chosen distribution than the reference and those farther', () => {
   const ends: Record<string, number> = { lsif: 0.02, sft: 0.03 };
-  const runs = taste.runs.map((run) => ({
+  const runs = raterStudy.runs.map((run) => ({
     ...run,
-    looks: [{ step: 500, forward: ends[run.contender.name] ?? 3, backward: 0.2 }],
+    evaluations: [{ step: 500, forward: ends[run.method.name] ?? 3, backward: 0.2 }],
   }));
-  const said = judgeTaste({ ...taste, runs });
+  const conclusion = concludeRaterStudy({ ...raterStudy, runs });
   assert.match(
-    said,
-    /^Nearer than the reference \(0\.1000 nats\): lsif 0\.0200, sft 0\.0300\. Farther: .*dpo β 1 3\.0000/,
+    conclusion,
+    /^Closer to the chosen distribution than the reference \(0\.1000 nats\): lsif 0\.0200, sft 0\.0300\. Farther: .*dpo β 1 3\.0000/,
   );
 });
 
-test('accuracy compares what both sides have gained, over tokens or per token', () => {
-  const study = makeStudy(asThePaperSays);
-  const run: Run = {
+test('accuracy compares the gains of both sides, summed over tokens or per token', () => {
+  const study = makeStudy(likeThePaper);
+  const run: TrainingRun = {
     ...study.runs[0]!,
-    looks: [
-      { step: 0, chosen: [-10, -10], rejected: [-10, -10], divergence: null },
+    evaluations: [
+      { step: 0, chosen: [-10, -10], rejected: [-10, -10], kl: null },
       // gains of −2 over 8 tokens and −1 over 2, then of 1 and 0
-      { step: 1, chosen: [-12, -9], rejected: [-11, -10], divergence: null },
+      { step: 1, chosen: [-12, -9], rejected: [-11, -10], kl: null },
     ],
   };
   const lengths = { chosen: [8, 2], rejected: [2, 2] };
-  assert.equal(accuracyOf({ ...study, lengths }, run, run.looks[1]!, 'sum'), 0.5);
-  assert.equal(accuracyOf({ ...study, lengths }, run, run.looks[1]!, 'mean'), 1);
+  assert.equal(accuracy({ ...study, lengths }, run, run.evaluations[1]!, 'sum'), 0.5);
+  assert.equal(accuracy({ ...study, lengths }, run, run.evaluations[1]!, 'mean'), 1);
 });
 
-test('at equal KL an objective is read off between its learning rates, and nowhere beyond them', () => {
-  const study = makeStudy(asThePaperSays);
-  const [lsif] = studyPlan.contenders;
+test('the change at equal KL is interpolated between learning rates and null outside their range', () => {
+  const study = makeStudy(likeThePaper);
+  const [lsif] = preferenceStudyConfig.methods;
   // Two nats lower at the highest rate, whose KL is 16.16; the common rate's is 4.04.
   const runs = study.runs.map((run) =>
     run.learningRate < 8e-5
       ? run
-      : { ...run, looks: run.looks.map((look) => ({ ...look, chosen: look.chosen.map((logp) => logp - look.step) })) },
+      : {
+          ...run,
+          evaluations: run.evaluations.map((evaluation) => ({
+            ...evaluation,
+            chosen: evaluation.chosen.map((logp) => logp - evaluation.step),
+          })),
+        },
   );
-  const at = (kl: number) => chosenAt({ ...study, runs }, lsif!, kl);
+  const at = (kl: number) => chosenAtKl({ ...study, runs }, lsif!, kl);
   assert.ok(Math.abs(at(4.04)! - -0.99) < 1e-9);
   assert.ok(Math.abs(at(10.1)! - -1.99) < 1e-9);
   assert.equal(at(100), null);

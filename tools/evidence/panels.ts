@@ -1,48 +1,58 @@
-// Plots with a panel for each objective, all on the same axes: chosen and rejected log-probability through training.
-import { axis, COLOURS, draw, GREY, legend, type Option } from '../report/chart.ts';
-import { boxOf } from '../report/statistics.ts';
-import { type CoordApi, drawBand, overSteps, type Place } from './band.ts';
-import type { Study } from './compare.ts';
-import { changeOf, runsOf, type Side } from './figures.ts';
-import type { Run } from './study.ts';
+// Plots with one panel per method on common axes: chosen and rejected log-probability during training.
+import {
+  axis,
+  COLOURS,
+  GREY,
+  guideLines,
+  legend,
+  lineShape,
+  type Option,
+  type RenderApi,
+  renderSvg,
+} from '../report/chart.ts';
+import { boxQuantiles } from '../report/statistics.ts';
+import { bandSeries, type GridPosition, pointsByStep } from './band.ts';
+import { findRuns, logpChange, type Side } from './metrics.ts';
+import type { PreferenceStudy } from './preference-study.ts';
+import type { TrainingRun } from './training-run.ts';
 
 const SIDES = ['chosen', 'rejected'] as const;
 
-/** One small plot for each objective, all with the same axes; the first one's are written out. */
+/** One panel per method; only the first has axis labels. */
 function drawPanels(
   name: string,
-  study: Study,
+  study: PreferenceStudy,
   height: number,
   yName: string,
   { min, max, interval }: Range,
-  series: (runs: Run[], place: Required<Place>) => object[],
+  series: (runs: TrainingRun[], place: Required<GridPosition>) => object[],
 ): string {
-  const { contenders } = study.plan;
+  const { methods } = study.config;
   const left = 62;
-  const width = (1000 - left - 12) / contenders.length;
-  const steps = study.runs[0]!.looks.at(-1)!.step;
+  const width = (1000 - left - 12) / methods.length;
+  const steps = study.runs[0]!.evaluations.at(-1)!.step;
   const option: Option = {
     ...legend([...SIDES]),
-    title: contenders.map(({ name }, at) => ({
+    title: methods.map(({ name }, at) => ({
       text: name,
       left: left + at * width + width / 2 - 8,
       top: 26,
       textAlign: 'center',
       textStyle: { fontSize: 13, fontWeight: 600, color: COLOURS.ink },
     })),
-    grid: contenders.map((_, at) => ({ left: left + at * width, width: width - 16, top: 52, bottom: 44 })),
-    xAxis: contenders.map((_, grid) => ({
+    grid: methods.map((_, at) => ({ left: left + at * width, width: width - 16, top: 52, bottom: 44 })),
+    xAxis: methods.map((_, grid) => ({
       ...axis('step', { type: 'value', gridIndex: grid, min: 0, max: 1.1 * steps, nameGap: 26 }),
       axisLabel: { color: GREY, fontSize: 12, customValues: [0, steps / 2, steps] },
       splitLine: { show: false },
     })),
-    yAxis: contenders.map((_, grid) => ({
+    yAxis: methods.map((_, grid) => ({
       ...axis(grid === 0 ? yName : '', { type: 'value', gridIndex: grid, min, max, interval, nameGap: 42 }),
       ...(grid === 0 ? {} : { axisLabel: { show: false } }),
     })),
-    series: contenders.flatMap((contender, grid) => series(runsOf(study, contender), { grid })),
+    series: methods.flatMap((method, grid) => series(findRuns(study, method), { grid })),
   };
-  return draw(name, 1000, height, option);
+  return renderSvg(name, 1000, height, option);
 }
 
 const zeroLine = (grid: number) => ({
@@ -50,32 +60,26 @@ const zeroLine = (grid: number) => ({
   xAxisIndex: grid,
   yAxisIndex: grid,
   data: [],
-  markLine: {
-    symbol: 'none',
-    silent: true,
-    label: { show: false },
-    lineStyle: { color: '#9aa3b0', type: 'solid', width: 1 },
-    data: [{ yAxis: 0 }],
-  },
+  markLine: guideLines([{ yAxis: 0 }], 'solid'),
 });
 
-/** How the log-probabilities of held-out responses move on the average. */
-export function drawCourses(study: Study): string {
-  const courses = study.plan.contenders.flatMap((contender) =>
-    SIDES.map((side) => overSteps(runsOf(study, contender), (run, look) => changeOf(run, look, side))),
+/** Mean change of the log-probability of held-out responses. */
+export function drawLogpChanges(study: PreferenceStudy): string {
+  const changes = study.config.methods.flatMap((method) =>
+    SIDES.map((side) => pointsByStep(findRuns(study, method), (run, evaluation) => logpChange(run, evaluation, side))),
   );
   return drawPanels(
-    'courses',
+    'log-probability-changes-by-step',
     study,
     320,
-    'change, nats a response',
-    rangeOf(courses.flat().flatMap(({ y }) => [y.low, y.high])),
+    'change, nats/response',
+    niceRange(changes.flat().flatMap(({ y }) => [y.low, y.high])),
     (runs, place) => [
       zeroLine(place.grid),
       ...SIDES.flatMap((side) =>
-        drawBand(
+        bandSeries(
           side,
-          overSteps(runs, (run, look) => changeOf(run, look, side)),
+          pointsByStep(runs, (run, evaluation) => logpChange(run, evaluation, side)),
           COLOURS[side],
           place,
         ),
@@ -84,22 +88,24 @@ export function drawCourses(study: Study): string {
   );
 }
 
-/** The same, response by response: 5%, quartiles and 95% at every look, all seeds together. */
-export function drawFans(study: Study): string {
-  const changes = (runs: Run[], at: number, side: Side) =>
-    runs.flatMap(({ looks }) => looks[at]![side].map((logp, i) => logp - looks[0]![side][i]!));
-  const boxes = (runs: Run[], side: Side) =>
-    runs[0]!.looks.flatMap(({ step }, at) => (at === 0 ? [] : [{ step, box: boxOf(changes(runs, at, side)) }]));
-  const all = study.plan.contenders.flatMap((contender) =>
-    SIDES.flatMap((side) => boxes(runsOf(study, contender), side).flatMap(({ box }) => box)),
+/** Distribution of the change over responses: 5%, quartiles and 95% at every evaluation, over all seeds. */
+export function drawLogpChangeBoxes(study: PreferenceStudy): string {
+  const changes = (runs: TrainingRun[], at: number, side: Side) =>
+    runs.flatMap(({ evaluations }) => evaluations[at]![side].map((logp, i) => logp - evaluations[0]![side][i]!));
+  const boxes = (runs: TrainingRun[], side: Side) =>
+    runs[0]!.evaluations.flatMap(({ step }, at) =>
+      at === 0 ? [] : [{ step, box: boxQuantiles(changes(runs, at, side)) }],
+    );
+  const all = study.config.methods.flatMap((method) =>
+    SIDES.flatMap((side) => boxes(findRuns(study, method), side).flatMap(({ box }) => box)),
   );
-  const steps = study.runs[0]!.looks.at(-1)!.step;
+  const steps = study.runs[0]!.evaluations.at(-1)!.step;
   return drawPanels(
     'spread-of-changes-by-step',
     study,
     320,
-    'change, nats a response',
-    rangeOf(all),
+    'change, nats/response',
+    niceRange(all),
     (runs, { grid }) => [
       zeroLine(grid),
       ...SIDES.map((side, at) => ({
@@ -116,34 +122,28 @@ export function drawFans(study: Study): string {
   );
 }
 
-type BoxApi = CoordApi & { value(dimension: number): number };
-
-const drawBox = (colour: string) => (_: unknown, api: BoxApi) => {
+/** Data: [x, 5%, 25%, 50%, 75%, 95%]. */
+const drawBox = (colour: string) => (_: unknown, api: RenderApi) => {
   const y = (dimension: number) => api.coord([api.value(0), api.value(dimension)])[1];
   const [x] = api.coord([api.value(0), 0]);
-  const line = (y1: number, y2: number, half: number, lineWidth: number) => ({
-    type: 'line',
-    shape: { x1: x - half, y1, x2: x + half, y2 },
-    style: { stroke: colour, lineWidth },
-  });
   return {
     type: 'group',
     children: [
-      line(y(1), y(5), 0, 1),
+      lineShape([x, y(1)], [x, y(5)], { stroke: colour, lineWidth: 1 }),
       {
         type: 'rect',
         shape: { x: x - 4, y: y(4), width: 8, height: y(2) - y(4) },
         style: { fill: '#fff', stroke: colour, lineWidth: 1.5 },
       },
-      line(y(3), y(3), 4, 2.5),
+      lineShape([x - 4, y(3)], [x + 4, y(3)], { stroke: colour, lineWidth: 2.5 }),
     ],
   };
 };
 
 type Range = { min: number; max: number; interval: number };
 
-/** Round numbers around all values and zero, some five of them. */
-function rangeOf(values: number[]): Range {
+/** An axis with about five round ticks that includes all values and zero. */
+function niceRange(values: number[]): Range {
   const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
   const rough = (high - low) / 5 || 1;
   const power = 10 ** Math.floor(Math.log10(rough));

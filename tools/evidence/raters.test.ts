@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type TastePlan, tastePlan } from './plan.ts';
-import { chosenDistribution, divergence, makeWorld, runTaste, tiltedDistribution } from './raters.ts';
+import { type RaterStudyConfig, raterStudyConfig } from './config.ts';
+import { chosenDistribution, createRaterTask, klDivergence, tiltedDistribution, trainOnRaters } from './raters.ts';
 
 const reference = [0.5, 0.3, 0.2];
 const rewards = [-1, 0.5, 2];
@@ -11,7 +11,7 @@ function assertNear(actual: number[], expected: number[], tolerance = 1e-12): vo
     assert.ok(Math.abs(actual[i]! - value) < tolerance, `${actual} is not ${expected}`);
 }
 
-test('the chosen distribution is what comes of every pair and every vote', () => {
+test('the chosen distribution is the sum over all pairs and votes', () => {
   const counted = [0, 0, 0];
   for (const [y, p] of reference.entries())
     for (const [z, q] of reference.entries()) {
@@ -22,7 +22,7 @@ test('the chosen distribution is what comes of every pair and every vote', () =>
   assertNear(chosenDistribution(reference, rewards), counted);
 });
 
-test('chosen and rejected are half each of the reference', () => {
+test('chosen and rejected responses together are distributed as the reference', () => {
   const chosen = chosenDistribution(reference, rewards);
   const rejected = chosenDistribution(
     reference,
@@ -34,45 +34,51 @@ test('chosen and rejected are half each of the reference', () => {
   );
 });
 
-test("DPO's limit has log-ratios that differ as the rewards do, over β", () => {
+test("DPO's optimum has log-ratio differences equal to reward differences over β", () => {
   const tilted = tiltedDistribution(reference, rewards, 0.5);
   const ratios = tilted.map((p, i) => Math.log(p / reference[i]!));
   assertNear([ratios[1]! - ratios[0]!, ratios[2]! - ratios[1]!], [3, 3]);
   assertNear([tilted.reduce((sum, p) => sum + p)], [1]);
 });
 
-const small: TastePlan = {
-  ...tastePlan,
-  vocabulary: 4,
-  length: 2,
+const small: RaterStudyConfig = {
+  ...raterStudyConfig,
+  vocabSize: 4,
+  responseTokens: 2,
   prompts: 2,
   steps: 60,
   batchPairs: 32,
-  looks: 2,
+  evaluations: 2,
   learningRate: 3e-3,
 };
 
-test('every response of the world is listed, and its rewards have the spread that was asked for', async () => {
-  const { prompts, rewards: all } = await makeWorld(small);
+test('all responses are enumerated, and their rewards have the configured standard deviation', async () => {
+  const { prompts, rewards: all } = await createRaterTask(small);
   assert.equal(prompts.length, 2);
   for (const [i, { sequences, reference: p }] of prompts.entries()) {
     assert.equal(sequences.length, 16);
-    // What the engine gives all of them is one whole, in single precision.
+    // Probabilities sum to 1 in single precision.
     assertNear([p.reduce((sum, value) => sum + value)], [1], 1e-5);
     const mean = all[i]!.reduce((sum, r, y) => sum + r * p[y]!, 0);
     const variance = all[i]!.reduce((sum, r, y) => sum + p[y]! * (r - mean) ** 2, 0);
-    assertNear([mean, Math.sqrt(variance)], [0, small.spread], 1e-5);
+    assertNear([mean, Math.sqrt(variance)], [0, small.rewardStd], 1e-5);
   }
 });
 
-test('with the engine, lsif comes nearer to what raters choose, and dpo at a small β goes far beyond', async () => {
-  const world = await makeWorld(small);
-  const find = (name: string) => small.contenders.find((contender) => contender.name === name)!;
-  const run = (name: string) => runTaste(world, small, { contender: find(name), seed: 1 }, () => {});
+test('lsif training approaches the chosen distribution, and dpo with a small β overshoots it', async () => {
+  const task = await createRaterTask(small);
+  const find = (name: string) => small.methods.find((method) => method.name === name)!;
+  const run = (name: string) => trainOnRaters(task, small, { method: find(name), seed: 1 }, () => {});
   const [lsif, dpo] = [await run('lsif'), await run('dpo β 0.1')];
-  const [start] = lsif.looks;
-  const chosen = world.prompts.map(({ chosen: p, reference: q }) => divergence(p, q));
+  const [start] = lsif.evaluations;
+  const chosen = task.prompts.map(({ chosen: p, reference: q }) => klDivergence(p, q));
   assertNear([start!.forward], [(chosen[0]! + chosen[1]!) / 2], 1e-5);
-  assert.ok(lsif.looks.at(-1)!.forward < 0.6 * start!.forward, `lsif: ${lsif.looks.map(({ forward }) => forward)}`);
-  assert.ok(dpo.looks.at(-1)!.forward > 2 * start!.forward, `dpo: ${dpo.looks.map(({ forward }) => forward)}`);
+  assert.ok(
+    lsif.evaluations.at(-1)!.forward < 0.6 * start!.forward,
+    `lsif: ${lsif.evaluations.map(({ forward }) => forward)}`,
+  );
+  assert.ok(
+    dpo.evaluations.at(-1)!.forward > 2 * start!.forward,
+    `dpo: ${dpo.evaluations.map(({ forward }) => forward)}`,
+  );
 });

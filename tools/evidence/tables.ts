@@ -1,147 +1,157 @@
-// The page's tables, as rows of text.
-import { type Html, html } from '../report/html.ts';
-import type { Study } from './compare.ts';
+// Rows of the page's tables.
+import { html } from 'hono/html';
+import type { Html } from '../report/components.ts';
+import { formatPercent } from '../report/statistics.ts';
 import type { Equivalence } from './equivalences.ts';
-import { chosenAt, firstSeedOf, type Outcome, outcomeOf, type Spread, signed, spreadOf } from './figures.ts';
 import { formula } from './formula.ts';
-import type { Taste } from './taste.ts';
-import type { Both, ClosedForm } from './world.ts';
+import {
+  chosenAtKl,
+  formatSigned,
+  getOutcome,
+  type Outcome,
+  onlyFirstSeed,
+  type Summary,
+  summarize,
+} from './metrics.ts';
+import type { PreferenceStudy } from './preference-study.ts';
+import type { RaterStudy } from './rater-study.ts';
+import type { ClosedForm, Comparison } from './toy-problem.ts';
 
-const real = (value: number, digits: number) => value.toFixed(digits).replace('-', '−');
-export const small = (value: number, digits = 1) => (value === 0 ? '0' : value.toExponential(digits).replace('-', '−'));
+const formatFixed = (value: number, digits: number) => value.toFixed(digits).replace('-', '−');
+export const formatExponential = (value: number, digits = 1) =>
+  value === 0 ? '0' : value.toExponential(digits).replace('-', '−');
 
-/** Mean, and below it from where to where, where there are several. */
-function spread({ mean, low, high, count }: Spread, write: (value: number) => string): string {
+/** The mean, and on the next line the range over seeds when there are several. */
+function formatSummary({ mean, low, high, count }: Summary, write: (value: number) => string): string {
   return count === 1 ? write(mean) : `${write(mean)}\n[${write(low)},\u00a0${write(high)}]`;
 }
 
 export function closedFormRows(forms: ClosedForm[]): (string | Html)[][] {
   const head = [
     'objective',
-    'value at f = 0',
-    html`slopes by ${formula('f_w, f_l')}`,
+    'loss at f = 0',
+    html`gradient by ${formula('f_w, f_l')}`,
     'minimum',
-    'by formula',
-    'r found',
+    'analytic minimum',
+    'r at the minimum',
     'policy',
-    'r*?',
+    'policy = π_chosen',
   ];
   return [
     head,
     ...forms.map(({ name, value, slopes, minimum, ratios, policy, findsChosen }) => [
       name,
-      real(value.found, 5),
-      slopes.map(({ found }) => signed(found, 3)).join(', '),
-      real(minimum.found, 6),
-      real(minimum.expected, 6),
-      ratios.map(({ found }) => ratio(found)).join(', '),
-      policy.map(ratio).join(', '),
+      formatFixed(value.actual, 5),
+      slopes.map(({ actual }) => formatSigned(actual, 3)).join(', '),
+      formatFixed(minimum.actual, 6),
+      formatFixed(minimum.expected, 6),
+      ratios.map(({ actual }) => formatRatio(actual)).join(', '),
+      policy.map(formatRatio).join(', '),
       findsChosen ? 'yes' : 'no',
     ]),
   ];
 }
 
-const ratio = (value: number) => (value < 0.001 ? small(value) : value.toFixed(4));
+const formatRatio = (value: number) => (value < 0.001 ? formatExponential(value) : value.toFixed(4));
 
-/** The largest difference between a number that was found and its formula. */
-export function largestGap(forms: ClosedForm[]): number {
+/** The largest difference between a numeric result and its formula. */
+export function maxFormulaDifference(forms: ClosedForm[]): number {
   const gaps = forms.flatMap(({ value, slopes, minimum, ratios }) => [value, ...slopes, minimum, ...ratios]);
-  return Math.max(...gaps.map(({ found, expected }: Both) => Math.abs(found - expected)));
+  return Math.max(...gaps.map(({ actual, expected }: Comparison) => Math.abs(actual - expected)));
 }
 
 export function equivalenceRows({ checks }: Equivalence): (string | Html)[][] {
   return [
-    ['compared', 'largest difference'],
-    ...checks.map(({ what, difference }) => [formula(what), small(difference)]),
+    ['comparison', 'max. difference'],
+    ...checks.map(({ what, difference }) => [formula(what), formatExponential(difference)]),
   ];
 }
 
 const OUTCOME_HEAD = [
-  'chosen, change in nats',
-  'rejected, change in nats',
-  'margin, nats',
+  'chosen Δ log-prob., nats',
+  'rejected Δ log-prob., nats',
+  'Δ margin, nats',
   'accuracy, per token',
   'accuracy, summed',
-  'KL, nats a response',
-  'sampled tokens',
+  'KL, nats/response',
+  'sample length, tokens',
 ];
 
 function outcomeCells(outcome: Outcome): string[] {
-  const share = (value: number) => `${(100 * value).toFixed(1)}%`;
   return [
-    spread(outcome.chosen, (value) => signed(value)),
-    spread(outcome.rejected, (value) => signed(value)),
-    spread(outcome.margin, (value) => signed(value)),
-    spread(outcome.accuracy, share),
-    spread(outcome.accuracySum, share),
-    spread(outcome.kl, (value) => value.toFixed(2)),
-    spread(outcome.length, (value) => value.toFixed(1)),
+    formatSummary(outcome.chosen, (value) => formatSigned(value)),
+    formatSummary(outcome.rejected, (value) => formatSigned(value)),
+    formatSummary(outcome.margin, (value) => formatSigned(value)),
+    formatSummary(outcome.accuracy, formatPercent),
+    formatSummary(outcome.accuracySum, formatPercent),
+    formatSummary(outcome.kl, (value) => value.toFixed(2)),
+    formatSummary(outcome.length, (value) => value.toFixed(1)),
   ];
 }
 
-/** Every objective at the common learning rate, over its seeds. */
-export function outcomeRows(study: Study): string[][] {
+/** Every method at the main learning rate, over its seeds. */
+export function outcomeRows(study: PreferenceStudy): string[][] {
   return [
     ['objective', ...OUTCOME_HEAD],
-    ...study.plan.contenders.flatMap((contender) => {
-      const outcome = outcomeOf(study, contender);
-      return outcome ? [[contender.name, ...outcomeCells(outcome)]] : [];
+    ...study.config.methods.flatMap((method) => {
+      const outcome = getOutcome(study, method);
+      return outcome ? [[method.name, ...outcomeCells(outcome)]] : [];
     }),
   ];
 }
 
-/** One seed at every learning rate, the variants last. */
-export function rateRows(study: Study): string[][] {
-  const { contenders, variants, learningRate, otherRates } = study.plan;
-  const rates = [learningRate, ...otherRates].sort((a, b) => a - b);
-  const first = firstSeedOf(study);
-  const row = (contender: (typeof contenders)[number], rate: number) => {
-    const outcome = outcomeOf(first, contender, rate);
-    return outcome ? [[contender.name, small(rate, 0), ...outcomeCells(outcome)]] : [];
+/** One seed at every learning rate, then the ablations. */
+export function learningRateRows(study: PreferenceStudy): string[][] {
+  const { methods, variants, learningRate, otherLearningRates } = study.config;
+  const rates = [learningRate, ...otherLearningRates].sort((a, b) => a - b);
+  const first = onlyFirstSeed(study);
+  const row = (method: (typeof methods)[number], rate: number) => {
+    const outcome = getOutcome(first, method, rate);
+    return outcome ? [[method.name, formatExponential(rate, 0), ...outcomeCells(outcome)]] : [];
   };
   return [
     ['objective', 'learning rate', ...OUTCOME_HEAD],
-    ...contenders.flatMap((contender) => rates.flatMap((rate) => row(contender, rate))),
+    ...methods.flatMap((method) => rates.flatMap((rate) => row(method, rate))),
     ...variants.flatMap((variant) => row(variant, learningRate)),
   ];
 }
 
-/** Each objective's chosen log-probability where all have gone equally far. */
-export function equalRows(study: Study): string[][] {
-  const outcomes = study.plan.contenders.flatMap((contender) => outcomeOf(firstSeedOf(study), contender) ?? []);
-  const head = ['KL of …, nats', ...study.plan.contenders.map(({ name }) => `${name}, chosen`)];
+/** Change of the chosen log-probability of every method at equal KL to the reference. */
+export function equalKlRows(study: PreferenceStudy): string[][] {
+  const outcomes = study.config.methods.flatMap((method) => getOutcome(onlyFirstSeed(study), method) ?? []);
+  const head = ['at the KL of', ...study.config.methods.map(({ name }) => `${name}, chosen`)];
   return [
     head,
-    ...outcomes.map(({ contender, kl }) => [
-      `${contender.name}: ${kl.mean.toFixed(2)}`,
-      ...study.plan.contenders.map((other) => {
-        const chosen = chosenAt(study, other, kl.mean);
-        return chosen === null ? '–' : signed(chosen);
+    ...outcomes.map(({ method, kl }) => [
+      `${method.name}: ${kl.mean.toFixed(2)}`,
+      ...study.config.methods.map((other) => {
+        const chosen = chosenAtKl(study, other, kl.mean);
+        return chosen === null ? '–' : formatSigned(chosen);
       }),
     ]),
   ];
 }
 
-export function tasteRows(taste: Taste): string[][] {
+export function raterStudyRows(study: RaterStudy): string[][] {
   return [
-    ['objective', 'KL(chosen ‖ policy) at the end', 'KL(policy ‖ chosen) at the end', 'least on the way', 'its limit'],
-    ...taste.plan.contenders.map((contender) => {
-      const runs = taste.runs.filter((run) => run.contender.name === contender.name);
-      const over = (tell: (run: (typeof runs)[number]) => number) =>
-        spread(spreadOf(runs.map(tell)), (value) => value.toFixed(4));
+    ['objective', 'final KL(chosen ‖ policy)', 'final KL(policy ‖ chosen)', 'min. KL(chosen ‖ policy)', 'limit'],
+    ...study.config.methods.map((method) => {
+      const runs = study.runs.filter((run) => run.method.name === method.name);
+      const over = (metric: (run: (typeof runs)[number]) => number) =>
+        formatSummary(summarize(runs.map(metric)), (value) => value.toFixed(4));
       return [
-        contender.name,
-        over(({ looks }) => looks.at(-1)!.forward),
-        over(({ looks }) => looks.at(-1)!.backward),
-        over(({ looks }) => Math.min(...looks.map(({ forward }) => forward))),
-        limitOf(taste, contender),
+        method.name,
+        over(({ evaluations }) => evaluations.at(-1)!.forward),
+        over(({ evaluations }) => evaluations.at(-1)!.backward),
+        over(({ evaluations }) => Math.min(...evaluations.map(({ forward }) => forward))),
+        formatLimit(study, method),
       ];
     }),
   ];
 }
 
-/** Where endless training on endless pairs would end, where that is known. */
-function limitOf({ limits }: Taste, { objective }: Taste['plan']['contenders'][number]): string {
+/** KL(chosen ‖ policy) at the minimum of the expected loss, if known. */
+function formatLimit({ limits }: RaterStudy, { objective }: RaterStudy['config']['methods'][number]): string {
   if (objective.objective === 'dpo') return limits.find(({ beta }) => beta === objective.beta)!.forward.toFixed(4);
   if (objective.objective === 'sft') return '0';
   return objective.negatives === 'both' && objective.reduction === 'sum' ? '0' : 'not 0';

@@ -1,31 +1,33 @@
-// What all plots have in common: their colours, axes and legend, and the drawing itself, on the server into SVG by Apache
-// ECharts, as text that stands in a page as it is and needs nothing when the page is read.
+// Server-side Apache ECharts: options shared by every plot, and rendering to inline SVG that needs no script.
 
 import * as echarts from 'echarts';
 
 export const COLOURS = { chosen: '#12807a', rejected: '#d4682b', policy: '#3d5bd1', faint: '#c9ced6', ink: '#1d2430' };
 export const GREY = '#667080';
-// Without quotes: it stands in an attribute.
+// No quotes: the value is written into an SVG attribute.
 const FONT = 'system-ui, sans-serif';
 
 export type Option = echarts.EChartsCoreOption;
 
-/** `name` tells what is drawn, in words with hyphens between them: those who cannot see it are told it. */
-export function draw(name: string, width: number, height: number, option: Option): string {
+/** The part of the API of a custom series' renderItem that the plots use. */
+export type RenderApi = { value(dimension: number): number; coord(point: [number, number]): [number, number] };
+
+/** `name` has words separated by hyphens; it becomes the SVG's aria-label and the prefix of its ids. */
+export function renderSvg(name: string, width: number, height: number, option: Option): string {
   const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width, height });
   try {
     chart.setOption({ animation: false, textStyle: { fontFamily: FONT, color: COLOURS.ink }, ...option });
-    return settle(chart.renderToSVGString(), name);
+    return cleanSvg(chart.renderToSVGString(), name);
   } finally {
     chart.dispose();
   }
 }
 
 /**
- * ECharts numbers its ids within one plot, so two plots in a page would clip each other; and its classes and `ecmeta`
- * attributes serve a pointer, which a still picture has no use for.
+ * ECharts numbers ids per plot, so clip paths of two plots in one page collide: ids get the plot's name as their prefix.
+ * Classes and `ecmeta` attributes serve pointer events, which a static page does not have.
  */
-function settle(svg: string, name: string): string {
+function cleanSvg(svg: string, name: string): string {
   return svg
     .replace(/<style[^>]*>.*?<\/style>/gs, '')
     .replace(/ (?:class|ecmeta_\w+)="[^"]*"/g, '')
@@ -45,8 +47,8 @@ export const axis = (name: string, more: object = {}) => ({
   ...more,
 });
 
-/** From 0 to the very end, whose label would stand on its neighbour. */
-export const wholeAxis = (end: number) => ({
+/** From 0 to exactly `end`, without the last label, which would overlap its neighbour. */
+export const stepAxis = (end: number) => ({
   type: 'value',
   min: 0,
   max: Math.ceil(Math.max(1, end)),
@@ -63,4 +65,20 @@ export const legend = (data: string[]) => ({
     itemGap: 26,
     textStyle: { color: GREY, fontSize: 12 },
   },
+});
+
+/** Unlabelled lines across the plot, for a series' `markLine`. */
+export const guideLines = (data: object[], type: 'solid' | 'dotted') => ({
+  symbol: 'none',
+  silent: true,
+  label: { show: false },
+  lineStyle: { color: '#9aa3b0', type, width: 1 },
+  data,
+});
+
+/** A line of a custom series, in pixels. */
+export const lineShape = ([x1, y1]: [number, number], [x2, y2]: [number, number], style: object) => ({
+  type: 'line',
+  shape: { x1, y1, x2, y2 },
+  style,
 });

@@ -1,4 +1,4 @@
-// The report's looks.
+// The style sheet of the generated pages.
 
 export const STYLE = `
 :root { --ink: #1d2430; --grey: #5c6675; --line: #e3e6eb; --paper: #fff; --ground: #f5f6f8; --blue: #3d5bd1; }
@@ -39,8 +39,8 @@ article { border-top: 1px solid var(--line); padding: 16px 0; }
 .side.wins { border-color: var(--blue); box-shadow: inset 0 0 0 1px var(--blue); }
 .side p { margin: 0; font-family: Georgia, "Times New Roman", serif; font-size: 15px; white-space: pre-line; }
 mark { background: none; color: inherit; border-radius: 3px; padding: 0 2px; }
-mark.happy { background: #cfeee9; }
-mark.sad { background: #fbdcc9; }
+mark.positive { background: #cfeee9; }
+mark.negative { background: #fbdcc9; }
 details { font-size: 14px; color: var(--grey); }
 footer { color: var(--grey); font-size: 13px; text-align: center; margin-top: 24px; }
 @media (max-width: 720px) { .pair { grid-template-columns: 1fr; } section { padding: 18px 16px; } h1 { font-size: 24px; } }

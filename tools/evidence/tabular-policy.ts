@@ -1,6 +1,6 @@
-// Policies over the three answers, as softmax(θ), and what is asked of them.
+// Tabular policies over three responses, softmax(θ) with θ [3].
 import * as tf from '@tensorflow/tfjs-core';
-import { LOG_REFERENCE, normalize, REFERENCE } from './world.ts';
+import { LOG_REFERENCE, normalize, REFERENCE } from './toy-problem.ts';
 
 /** log Σ π_ref e^r */
 export function logPartition(r: tf.Tensor1D): tf.Scalar {
@@ -13,11 +13,12 @@ export function divergenceFrom(theta: tf.Tensor, q: number[]): tf.Scalar {
   return tf.sum(tf.mul(tf.exp(logs), tf.sub(logs, tf.tensor1d(q.map(Math.log)))));
 }
 
-/** The mean of x [3] under softmax(θ). */
-export function mean(theta: tf.Tensor, x: tf.Tensor1D): tf.Scalar {
+/** E[x] under softmax(θ), x [3]. */
+export function expectation(theta: tf.Tensor, x: tf.Tensor1D): tf.Scalar {
   return tf.sum(tf.mul(tf.softmax(theta), x));
 }
 
+/** π_ref e^r, normalised. */
 export function tilt(reward: number[]): number[] {
   return normalize(REFERENCE.map((p, i) => p * Math.exp(reward[i]!)));
 }

@@ -1,15 +1,15 @@
-// Progress of long work: a bar with rate and time left on a terminal, a plain line now and then in a log.
+// Progress of a long task: a bar with rate and ETA on a terminal, a plain line every few seconds elsewhere.
 
 import { SingleBar } from 'cli-progress';
 
 export type Progress = { set(done: number, note?: string): void; advance(): void; stop(): void };
 
-const LINE_EVERY = 5000;
+const LOG_INTERVAL_MS = 5000;
 
 export function openProgress(label: string, unit: string, total: number, log: (line: string) => void): Progress {
   const started = performance.now();
   let done = 0;
-  let last = started;
+  let lastLogged = started;
   const rate = () => (done / Math.max(1e-3, (performance.now() - started) / 1000)).toFixed(1);
   const bar = process.stdout.isTTY
     ? new SingleBar({
@@ -22,9 +22,9 @@ export function openProgress(label: string, unit: string, total: number, log: (l
   const set = (value: number, note = '') => {
     done = value;
     if (bar) bar.update(done, { rate: rate(), note });
-    else if (performance.now() - last > LINE_EVERY && done < total) {
-      last = performance.now();
-      const left = Math.round(((last - started) / 1000 / Math.max(1, done)) * (total - done));
+    else if (performance.now() - lastLogged > LOG_INTERVAL_MS && done < total) {
+      lastLogged = performance.now();
+      const left = Math.round(((lastLogged - started) / 1000 / Math.max(1, done)) * (total - done));
       log(`  ${label}: ${done}/${total} ${unit}, ${rate()}/s, ${left} s left${note ? `, ${note}` : ''}`);
     }
   };

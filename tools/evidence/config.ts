@@ -1,32 +1,32 @@
-// What is compared with what, and at which cost: the same pairs, steps and learning rate for every objective, chosen so
-// that all of it takes about 25 minutes on two idle cores.
+// Configuration of both studies: every method gets the same pairs, steps and learning rate. The sizes are chosen so that
+// everything takes about 25 minutes on two idle cores.
 import type { ObjectiveRequest } from '../../trainer/objectives.ts';
 
-/** An objective as its own people use it; `name` is what the page calls it. */
-export type Contender = { name: string; objective: ObjectiveRequest };
+/** An objective with the reduction and β that its authors use; `name` is its label in the page. */
+export type Method = { name: string; objective: ObjectiveRequest };
 
-export type StudyPlan = {
-  /** Pairs whose chosen responses the reference learns first, so that it knows what kind of text this is. */
-  preparePairs: number;
-  prepareRate: number;
+export type PreferenceStudyConfig = {
+  /** Pairs on whose chosen responses the reference is fine-tuned first, so that the text is in its distribution. */
+  warmUpPairs: number;
+  warmUpLearningRate: number;
   trainPairs: number;
   heldOutPairs: number;
   batchPairs: number;
-  /** Tokens of a prompt with its longer response; longer pairs are left out. */
-  maxLength: number;
-  /** Held-out looks after the one at the start. */
-  looks: number;
+  /** Tokens of a prompt and its longer response; longer pairs are skipped. */
+  maxTokens: number;
+  /** Held-out evaluations after the one at step 0. */
+  evaluations: number;
   learningRate: number;
-  /** Others, one seed each. */
-  otherRates: number[];
+  /** One seed each. */
+  otherLearningRates: number[];
   seeds: number[];
-  contenders: Contender[];
-  /** What else is worth a look, one seed each. */
-  variants: Contender[];
+  methods: Method[];
+  /** Ablations, one seed each. */
+  variants: Method[];
   kl: { samples: number; maxTokens: number };
 };
 
-export const CONTENDERS: Contender[] = [
+export const METHODS: Method[] = [
   { name: 'lsif', objective: { objective: 'lsif', reduction: 'mean' } },
   { name: 'ukl', objective: { objective: 'ukl', reduction: 'mean' } },
   { name: 'bce', objective: { objective: 'bce', reduction: 'mean' } },
@@ -34,18 +34,18 @@ export const CONTENDERS: Contender[] = [
   { name: 'sft', objective: { objective: 'sft', reduction: 'mean' } },
 ];
 
-export const studyPlan: StudyPlan = {
-  preparePairs: 200,
-  prepareRate: 1e-4,
+export const preferenceStudyConfig: PreferenceStudyConfig = {
+  warmUpPairs: 200,
+  warmUpLearningRate: 1e-4,
   trainPairs: 192,
   heldOutPairs: 64,
   batchPairs: 8,
-  maxLength: 96,
-  looks: 3,
+  maxTokens: 96,
+  evaluations: 3,
   learningRate: 2e-5,
-  otherRates: [5e-6, 8e-5],
+  otherLearningRates: [5e-6, 8e-5],
   seeds: [1, 2, 3],
-  contenders: CONTENDERS,
+  methods: METHODS,
   variants: [
     { name: 'lsif, sum', objective: { objective: 'lsif', reduction: 'sum' } },
     { name: 'dpo, mean, β 1', objective: { objective: 'dpo', reduction: 'mean', beta: 1 } },
@@ -53,31 +53,31 @@ export const studyPlan: StudyPlan = {
   kl: { samples: 48, maxTokens: 48 },
 };
 
-export type TastePlan = {
-  vocabulary: number;
-  length: number;
+export type RaterStudyConfig = {
+  vocabSize: number;
+  responseTokens: number;
   prompts: number;
-  /** Spread of the taste's rewards, in logits of a comparison. */
-  spread: number;
+  /** Standard deviation of the raters' rewards, in logits of a comparison. */
+  rewardStd: number;
   steps: number;
   batchPairs: number;
   learningRate: number;
-  looks: number;
+  evaluations: number;
   seeds: number[];
-  contenders: Contender[];
+  methods: Method[];
 };
 
-export const tastePlan: TastePlan = {
-  vocabulary: 6,
-  length: 3,
+export const raterStudyConfig: RaterStudyConfig = {
+  vocabSize: 6,
+  responseTokens: 3,
   prompts: 4,
-  spread: 1.5,
+  rewardStd: 1.5,
   steps: 500,
   batchPairs: 64,
   learningRate: 1e-3,
-  looks: 20,
+  evaluations: 20,
   seeds: [1, 2, 3],
-  contenders: [
+  methods: [
     { name: 'lsif', objective: { objective: 'lsif', reduction: 'sum', negatives: 'both' } },
     { name: 'ukl', objective: { objective: 'ukl', reduction: 'sum', negatives: 'both' } },
     { name: 'bce', objective: { objective: 'bce', reduction: 'sum', negatives: 'both' } },

@@ -1,14 +1,14 @@
-// How much of everything the demo does. The counts were measured on two cores so that the whole ends well under ten
-// minutes; docs/LOG.md has what else was tried.
+// The size of a demo run, chosen so that it takes well under ten minutes on two cores; docs/LOG.md has the alternatives
+// that were measured.
 
-export type Plan = {
+export type DemoConfig = {
   rounds: number;
   /** comparisons before each round */
   comparisons: number;
   evaluationPrompts: number;
   maxTokens: number;
   temperature: number;
-  /** comparisons in flight; each decodes two rows */
+  /** comparisons in flight; each decodes two sequences */
   concurrency: number;
   seed: number;
   training: {
@@ -20,7 +20,7 @@ export type Plan = {
   };
 };
 
-export const fullPlan: Plan = {
+export const fullConfig: DemoConfig = {
   rounds: 3,
   comparisons: 600,
   evaluationPrompts: 200,
@@ -31,12 +31,12 @@ export const fullPlan: Plan = {
   training: { objective: 'lsif', reduction: 'mean', learning_rate: 2e-5, epochs: 1, batch_pairs: 8 },
 };
 
-/** One small round, to see that everything holds together; too little to learn from. */
-export const quickPlan: Plan = {
-  ...fullPlan,
+/** One small round for smoke tests; too few pairs to learn from. */
+export const quickConfig: DemoConfig = {
+  ...fullConfig,
   rounds: 1,
   comparisons: 80,
   evaluationPrompts: 16,
   maxTokens: 40,
-  training: { ...fullPlan.training, epochs: 1 },
+  training: { ...fullConfig.training, epochs: 1 },
 };

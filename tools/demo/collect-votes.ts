@@ -1,35 +1,36 @@
-// Collecting: raters are shown two generations of a prompt and say which one they like, as people would do on a page.
+// Collects preferences: simulated raters vote on comparisons through the API, as a web page would for people.
 
+import pMap from 'p-map';
 import type { Client, Comparison } from './client.ts';
-import type { Plan } from './plan.ts';
-import { mapConcurrently } from './pool.ts';
+import type { DemoConfig } from './config.ts';
 import { seedRandom } from './random.ts';
-import { type Choice, RATERS, vote } from './taste.ts';
+import { type Choice, chooseText, RATERS } from './raters.ts';
 
 export type Votes = { comparisons: number; strict: number; ties: number; seconds: number };
 
-/** One comparison and one vote for each prompt; the raters take turns. */
+/** One comparison and one vote per prompt; the raters take turns. */
 export async function collectVotes(
   client: Client,
   prompts: string[],
-  plan: Plan,
+  config: DemoConfig,
   seed: number,
   onVote: () => void,
 ): Promise<Votes> {
   const started = performance.now();
-  const choices = await mapConcurrently(prompts, plan.concurrency, async (prompt, at): Promise<Choice> => {
+  const vote = async (prompt: string, index: number): Promise<Choice> => {
     const comparison = await client.post<Comparison>('/v1/comparisons', {
       prompt,
-      max_tokens: plan.maxTokens,
-      temperature: plan.temperature,
-      seed: seed + 2 * at,
+      max_tokens: config.maxTokens,
+      temperature: config.temperature,
+      seed: seed + 2 * index,
     });
-    const rater = RATERS[at % RATERS.length]!;
-    const choice = vote(rater, comparison.a.text, comparison.b.text, seedRandom(seed + at));
+    const rater = RATERS[index % RATERS.length]!;
+    const choice = chooseText(rater, comparison.a.text, comparison.b.text, seedRandom(seed + index));
     await client.post('/v1/preferences', { comparison: comparison.id, choice, rater: rater.name });
     onVote();
     return choice;
-  });
+  };
+  const choices = await pMap(prompts, vote, { concurrency: config.concurrency });
   const ties = choices.filter((choice) => choice === 'tie').length;
   return {
     comparisons: choices.length,
