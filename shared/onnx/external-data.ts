@@ -1,5 +1,5 @@
-// The file of weights that both graphs of a policy read. Every weight is written once, in the layout that its precision
-// wants, at a page boundary so that ONNX Runtime can map it; what is smaller than a page travels inside the graphs.
+// Writes the external data file of ONNX graphs. Tensors start at page boundaries so that ONNX Runtime can memory-map them;
+// a tensor smaller than a page is embedded in the graphs instead.
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Initializer, OnnxType, TensorData } from './model-proto.ts';
 
@@ -8,7 +8,7 @@ const PAGE_BYTES = 4096;
 const CHUNK_BYTES = 1 << 28;
 
 export class ExternalDataFile {
-  /** What has been stored, by name. */
+  /** The tensors written so far, by name. */
   readonly initializers = new Map<string, Initializer>();
   private readonly file: FileHandle;
   private readonly location: string;
@@ -19,12 +19,12 @@ export class ExternalDataFile {
     this.location = location;
   }
 
-  /** `location` is the file's name as the graphs beside it write it. */
+  /** `location`: the file's path relative to the graphs. */
   static async create(path: string, location: string): Promise<ExternalDataFile> {
     return new ExternalDataFile(await open(path, 'w'), location);
   }
 
-  async store(name: string, type: OnnxType, dims: number[], data: TensorData): Promise<void> {
+  async write(name: string, type: OnnxType, dims: number[], data: TensorData): Promise<void> {
     if (data.byteLength < PAGE_BYTES) {
       this.initializers.set(name, { name, type, dims, data });
       return;
@@ -40,15 +40,15 @@ export class ExternalDataFile {
     this.initializers.set(name, { name, type, dims, external });
   }
 
-  /** The same bytes under another name and shape. */
+  /** Makes the bytes of tensor `of` available under another name and shape. */
   alias(name: string, of: string, dims: number[]): void {
     this.initializers.set(name, { ...this.initializers.get(of)!, name, dims });
   }
 
-  /** Once this resolves the weights are on disk. */
+  /** Fsyncs and closes the file. */
   async close(): Promise<void> {
     try {
-      // A graph that names its weight file must find one, even where every weight was small enough to go inside.
+      // The file must not be empty, even if every tensor was small enough to be embedded.
       if (this.length === 0) await this.file.write(new Uint8Array(1), 0, 1, 0);
       await this.file.sync();
     } finally {

@@ -1,9 +1,9 @@
-// Writes ONNX models (onnx.proto3, IR version 9) without a protobuf library: a model is some 200 lines of messages
-// of which we need seven. It does not read models and does not check them; ONNX Runtime does when it loads one.
+// Serializes ONNX models (onnx.proto3, IR version 9) without a protobuf library: seven message types are enough. Models
+// are not validated here; ONNX Runtime does that when it loads them.
 
 export type OnnxType = 'float32' | 'uint8' | 'int8' | 'int32' | 'int64' | 'bool' | 'float16';
 export type TensorData = Float32Array | Int32Array | BigInt64Array | Uint8Array | Int8Array | Uint16Array;
-/** An attribute: whole numbers are ints, `{ float }` a float, arrays are ints. */
+/** A number is an INT attribute, `{ float }` a FLOAT, an array INTS. */
 export type Attribute = number | string | number[] | { float: number };
 
 export type OnnxNode = {
@@ -13,13 +13,13 @@ export type OnnxNode = {
   attributes?: Record<string, Attribute>;
   domain?: string;
 };
-/** Weights that live in another file beside the model: location is relative to the model's own folder. */
+/** A tensor in another file; `location` is relative to the model's folder. */
 export type ExternalData = { location: string; offset: number; length: number };
 export type Initializer = { name: string; type: OnnxType; dims: number[] } & (
   | { data: TensorData }
   | { external: ExternalData }
 );
-/** A graph input or output; a string as a dimension is a free one. */
+/** A graph input or output; a string is a symbolic dimension. */
 export type ValueInfo = { name: string; type: OnnxType; dims: (number | string)[] };
 export type OnnxGraph = {
   name?: string;
@@ -139,7 +139,7 @@ function valueMessage(value: ValueInfo): Message {
   return new Message().text(1, value.name).message(2, new Message().message(1, tensor));
 }
 
-/** The bytes of a ModelProto with opset 18 and com.microsoft 1. */
+/** Serializes a ModelProto with opset 18 and com.microsoft 1. */
 export function writeOnnxModel(graph: OnnxGraph): Uint8Array {
   const message = new Message();
   for (const node of graph.nodes) message.message(1, nodeMessage(node));

@@ -1,5 +1,5 @@
-// Writes a policy's two ONNX graphs and the one file of weights that both read. `model.onnx` is for other people's
-// clients (transformers.js), `serve.onnx` for Attune's engine. The weights are stored once, in one layout for both.
+// Writes a policy's two ONNX graphs with their weights: `model.onnx` for other clients (transformers.js), `serve.onnx` for
+// Attune's engine. At float32 both share one external data file.
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Architecture, rotaryDims } from '../model/architecture.ts';
@@ -15,14 +15,11 @@ import type { Precision } from './precision/precision.ts';
 import { PRECISIONS } from './precision/precisions.ts';
 import { buildServingGraph } from './serving-graph.ts';
 
-const SHARED_DATA = 'model.onnx_data';
+const MODEL_DATA = 'model.onnx_data';
 export const SERVE_GRAPH = 'serve.onnx';
 export const SERVE_DATA = 'serve.onnx_data';
 
-/**
- * Writes onnx/model.onnx, onnx/serve.onnx and their weights into a policy's folder; all on disk on return. The graph for
- * others is float32 always; at float32 both read one file.
- */
+/** Writes onnx/model.onnx (always float32), onnx/serve.onnx and their weights into a policy's folder, fsynced. */
 export async function writePolicyGraphs(
   folder: string,
   architecture: Architecture,
@@ -31,13 +28,14 @@ export async function writePolicyGraphs(
 ): Promise<void> {
   const onnx = join(folder, 'onnx');
   await mkdir(onnx, { recursive: true });
-  const shared = await storeWeights(onnx, SHARED_DATA, architecture, weights, float32);
-  await writeGraph(onnx, 'model.onnx', buildModelGraph(architecture, shared));
-  if (precision === 'fp32') await writeGraph(onnx, SERVE_GRAPH, buildServingGraph(architecture, shared, float32));
+  const float32Weights = await writeWeights(onnx, MODEL_DATA, architecture, weights, float32);
+  await writeGraph(onnx, 'model.onnx', buildModelGraph(architecture, float32Weights));
+  if (precision === 'fp32')
+    await writeGraph(onnx, SERVE_GRAPH, buildServingGraph(architecture, float32Weights, float32));
   else await writeServingGraph(onnx, architecture, weights, precision);
 }
 
-/** Writes serve.onnx and a file of weights for it alone into a folder; what has these names is replaced. */
+/** Writes serve.onnx with its own external data file into a folder, replacing existing ones. */
 export async function writeServingGraph(
   onnx: string,
   architecture: Architecture,
@@ -46,7 +44,7 @@ export async function writeServingGraph(
 ): Promise<void> {
   await mkdir(onnx, { recursive: true });
   const precision = PRECISIONS[name];
-  const stored = await storeWeights(onnx, SERVE_DATA, architecture, weights, precision);
+  const stored = await writeWeights(onnx, SERVE_DATA, architecture, weights, precision);
   await writeGraph(onnx, SERVE_GRAPH, buildServingGraph(architecture, stored, precision));
 }
 
@@ -57,7 +55,7 @@ async function writeGraph(onnx: string, name: string, graph: OnnxGraph): Promise
   await directory.close();
 }
 
-async function storeWeights(
+async function writeWeights(
   onnx: string,
   location: string,
   architecture: Architecture,
@@ -66,59 +64,59 @@ async function storeWeights(
 ): Promise<ExternalDataFile['initializers']> {
   const file = await ExternalDataFile.create(join(onnx, location), location);
   try {
-    await storeAll(file, architecture, weights, precision);
+    await writeAll(file, architecture, weights, precision);
   } finally {
     await file.close();
   }
   return file.initializers;
 }
 
-async function storeAll(
+async function writeAll(
   file: ExternalDataFile,
   a: Architecture,
   weights: Weights,
   precision: Precision,
 ): Promise<void> {
-  const take = (name: string) => {
+  const getTensor = (name: string) => {
     const tensor = weights.get(name);
-    if (!tensor) throw new Error(`internal: graph: the weights have no ${name}`);
+    if (!tensor) throw new Error(`internal: graph: weight ${name} is missing`);
     return tensor;
   };
-  const storeAsIs = async (name: string, { shape, data }: Tensor) => file.store(name, 'float32', shape, data);
-  const storeNorm = async (name: string, from: string) => {
-    await storeAsIs(name, take(`${from}.weight`));
-    if (weights.has(`${from}.bias`)) await storeAsIs(`${name}.bias`, take(`${from}.bias`));
+  const writeFloat32 = async (name: string, { shape, data }: Tensor) => file.write(name, 'float32', shape, data);
+  const writeNorm = async (name: string, from: string) => {
+    await writeFloat32(name, getTensor(`${from}.weight`));
+    if (weights.has(`${from}.bias`)) await writeFloat32(`${name}.bias`, getTensor(`${from}.bias`));
   };
-  const storeLinear = async (name: string, from: string[]) => {
-    await precision.storeLinear(file, name, concatRows(from.map((part) => take(`${part}.weight`))));
-    const biases = from.filter((part) => weights.has(`${part}.bias`)).map((part) => take(`${part}.bias`));
-    if (biases.length > 0) await storeAsIs(`${name}.bias`, concatRows(biases));
+  const writeLinear = async (name: string, from: string[]) => {
+    await precision.writeLinear(file, name, concatRows(from.map((part) => getTensor(`${part}.weight`))));
+    const biases = from.filter((part) => weights.has(`${part}.bias`)).map((part) => getTensor(`${part}.bias`));
+    if (biases.length > 0) await writeFloat32(`${name}.bias`, concatRows(biases));
   };
 
-  await precision.storeTable(file, 'embed', take('model.embed_tokens.weight'));
-  if (a.positions === 'learned') await storeAsIs('positions', take('model.embed_positions.weight'));
+  await precision.writeEmbedding(file, 'embed', getTensor('model.embed_tokens.weight'));
+  if (a.positions === 'learned') await writeFloat32('positions', getTensor('model.embed_positions.weight'));
   else {
     for (const [name, table] of Object.entries(rotaryTables(a, a.contextLength))) {
-      await file.store(`rotary.${name}`, 'float32', [a.contextLength, rotaryDims(a) / 2], table);
+      await file.write(`rotary.${name}`, 'float32', [a.contextLength, rotaryDims(a) / 2], table);
     }
   }
   for (let layer = 0; layer < a.layers; layer++) {
     const from = `model.layers.${layer}`;
     const to = `layers.${layer}`;
-    // One product for all three is faster than three, and needs the input quantized only once.
-    await storeLinear(
+    // One product for all three is faster, and quantizes the input only once.
+    await writeLinear(
       `${to}.qkv`,
       ['q', 'k', 'v'].map((kind) => `${from}.self_attn.${kind}_proj`),
     );
-    await storeLinear(`${to}.o`, [`${from}.self_attn.o_proj`]);
+    await writeLinear(`${to}.o`, [`${from}.self_attn.o_proj`]);
     for (const kind of a.gated ? ['gate', 'up', 'down'] : ['up', 'down']) {
-      await storeLinear(`${to}.${kind}`, [`${from}.mlp.${kind}_proj`]);
+      await writeLinear(`${to}.${kind}`, [`${from}.mlp.${kind}_proj`]);
     }
-    await storeNorm(`${to}.attention_norm`, `${from}.input_layernorm`);
-    await storeNorm(`${to}.mlp_norm`, `${from}.post_attention_layernorm`);
+    await writeNorm(`${to}.attention_norm`, `${from}.input_layernorm`);
+    await writeNorm(`${to}.mlp_norm`, `${from}.post_attention_layernorm`);
     if (!a.queryKeyNorm) continue;
-    for (const kind of ['q', 'k']) await storeNorm(`${to}.${kind}_norm`, `${from}.self_attn.${kind}_norm`);
+    for (const kind of ['q', 'k']) await writeNorm(`${to}.${kind}_norm`, `${from}.self_attn.${kind}_norm`);
   }
-  await storeNorm('norm', 'model.norm');
-  if (!a.tied) await precision.storeTable(file, 'head', take('lm_head.weight'));
+  await writeNorm('norm', 'model.norm');
+  if (!a.tied) await precision.writeEmbedding(file, 'head', getTensor('lm_head.weight'));
 }

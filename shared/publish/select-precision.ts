@@ -58,7 +58,7 @@ function refuse(
   precision: PrecisionName,
   { hiddenSize, intermediateSize, heads, headDim }: Architecture,
 ): string | null {
-  const { refuse } = PRECISIONS[precision];
+  const { checkInputs: refuse } = PRECISIONS[precision];
   return refuse(hiddenSize) ?? refuse(intermediateSize) ?? refuse(heads * headDim);
 }
 

@@ -37,9 +37,9 @@ async function storeWeights(file: ExternalDataFile, a: Architecture, weights: We
       stacked.set(data, offset);
       offset += data.length;
     }
-    return file.store(name, 'float32', [into, out], transpose(stacked, out, into));
+    return file.write(name, 'float32', [into, out], transpose(stacked, out, into));
   };
-  const storeAsIs = (name: string, from: string) => file.store(name, 'float32', take(from).shape, take(from).data);
+  const storeAsIs = (name: string, from: string) => file.write(name, 'float32', take(from).shape, take(from).data);
 
   await storeAsIs('embed', 'model.embed_tokens');
   for (let layer = 0; layer < a.layers; layer++) {
@@ -57,7 +57,7 @@ async function storeWeights(file: ExternalDataFile, a: Architecture, weights: We
   // A tied table too is stored once more for the head: only a constant right-hand side of a MatMul gets quantized.
   await storeProduct('head', [a.tied ? 'model.embed_tokens' : 'lm_head']);
   for (const [name, table] of Object.entries(rotaryTables(a, a.contextLength)))
-    await file.store(name, 'float32', [a.contextLength, a.headDim / 2], table);
+    await file.write(name, 'float32', [a.contextLength, a.headDim / 2], table);
 }
 
 function buildGraph(a: Architecture, stored: ExternalDataFile['initializers']): Uint8Array {
@@ -65,9 +65,9 @@ function buildGraph(a: Architecture, stored: ExternalDataFile['initializers']): 
   const product = (x: string, name: string) => g.add('MatMul', [x, g.weight(name)]);
   const epsilon = { float: a.normEpsilon };
 
-  const lengths = g.add('ReduceSum', ['attention_mask', g.ints([1])], { attributes: { keepdims: 0 } });
-  const seen = g.add('Cast', [g.add('Sub', [lengths, g.int(1)])], { attributes: { to: 6 } });
-  const total = g.add('Cast', [g.extent('attention_mask', 1)], { attributes: { to: 6 } });
+  const lengths = g.add('ReduceSum', ['attention_mask', g.intVector([1])], { attributes: { keepdims: 0 } });
+  const seen = g.add('Cast', [g.add('Sub', [lengths, g.intScalar(1)])], { attributes: { to: 6 } });
+  const total = g.add('Cast', [g.dim('attention_mask', 1)], { attributes: { to: 6 } });
 
   let residual = g.add('Gather', [g.weight('embed'), 'input_ids']);
   let pending: string | null = null;
@@ -105,8 +105,8 @@ function buildGraph(a: Architecture, stored: ExternalDataFile['initializers']): 
     pending = product(g.add('Mul', [silu, product(hidden, `${layer}.up`)]), `${layer}.down`);
   }
   // num_logits_to_keep is 1 while generating, and 0 for all of them: −0 is where the whole begins.
-  const from = g.add('Unsqueeze', [g.add('Neg', ['num_logits_to_keep']), g.ints([0])]);
-  const kept = g.add('Slice', [norm('norm'), from, g.ints([Number.MAX_SAFE_INTEGER]), g.ints([1])]);
+  const from = g.add('Unsqueeze', [g.add('Neg', ['num_logits_to_keep']), g.intVector([0])]);
+  const kept = g.add('Slice', [norm('norm'), from, g.intVector([Number.MAX_SAFE_INTEGER]), g.intVector([1])]);
   g.add('MatMul', [kept, g.weight('head')], { outputs: ['logits'] });
   return writeOnnxModel(g.finish(...describePorts(a)));
 }

@@ -15,7 +15,7 @@ const INT8_ACTIVATIONS = 4;
 
 export function blocked(bits: 4 | 8): Precision {
   const blockSize = BLOCK_SIZE[bits];
-  const attributesOf = (out: number, into: number) => ({
+  const matMulAttributes = (out: number, into: number) => ({
     K: into,
     N: out,
     bits,
@@ -24,23 +24,23 @@ export function blocked(bits: 4 | 8): Precision {
   });
 
   const precision: Precision = {
-    refuse: (inputs) =>
+    checkInputs: (inputs) =>
       inputs % blockSize === 0 ? null : `int${bits} needs ${inputs} to be a multiple of ${blockSize}`,
-    async storeLinear(file, name, weight) {
+    async writeLinear(file, name, weight) {
       const [out, into] = weight.shape as [number, number];
       const { packed, scales } = quantizeBlocks(weight, bits, blockSize);
-      await file.store(name, 'uint8', [out, into / blockSize, (blockSize * bits) / 8], packed);
-      await file.store(`${name}.scale`, 'float32', [out, into / blockSize], scales);
+      await file.write(name, 'uint8', [out, into / blockSize, (blockSize * bits) / 8], packed);
+      await file.write(`${name}.scale`, 'float32', [out, into / blockSize], scales);
     },
     linear(graph, x, names) {
       return names.map((name) => {
         const [out, blocks] = graph.shapeOf(`${name}.scale`) as [number, number];
         const inputs = [x, graph.weight(name), graph.weight(`${name}.scale`)];
-        return graph.addContrib('MatMulNBits', inputs, { attributes: attributesOf(out, blocks * blockSize) });
+        return graph.addContrib('MatMulNBits', inputs, { attributes: matMulAttributes(out, blocks * blockSize) });
       });
     },
-    async storeTable(file, name, table) {
-      await precision.storeLinear(file, name, table);
+    async writeEmbedding(file, name, table) {
+      await precision.writeLinear(file, name, table);
       const [size, width] = table.shape as [number, number];
       file.alias(`${name}.rows`, name, [size, (width * bits) / 8]);
     },
@@ -53,10 +53,10 @@ export function blocked(bits: 4 | 8): Precision {
         },
       );
     },
-    head(graph, h, name, output) {
+    outputLayer(graph, h, name, output) {
       const [out, blocks] = graph.shapeOf(`${name}.scale`) as [number, number];
       graph.addContrib('MatMulNBits', [h, graph.weight(name), graph.weight(`${name}.scale`)], {
-        attributes: attributesOf(out, blocks * blockSize),
+        attributes: matMulAttributes(out, blocks * blockSize),
         outputs: [output],
       });
     },
