@@ -116,7 +116,7 @@ async function publish(
   const samples = heldOut.slice(0, 2).map(({ chosen }) => [...chosen.promptIds, ...chosen.responseIds]);
   const { objective: _, ...settingsOfIt } = how;
   return publishPolicy({
-    shelf,
+    store: shelf,
     db: record.db,
     name: `${plan.parent.name.split(' ')[0]} ${objective.type}`,
     sourceFolder: plan.parentFolder,

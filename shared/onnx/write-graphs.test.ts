@@ -24,7 +24,7 @@ async function writePackage(name: string, options: TinyOptions = {}, precision: 
 }
 
 for (const tied of [true, false]) {
-  test(`both graphs compute what the formulas say, ${tied ? 'tied' : 'untied'}`, async () => {
+  test(`both graphs match a plain implementation of the formulas, ${tied ? 'tied' : 'untied'}`, async () => {
     const { folder, architecture, weights } = await writePackage(`formula-${tied}`, { tied, seed: 3 });
     const expected = referenceLogits(architecture, weights, PROMPT);
     const own = await runServe(folder, architecture, PROMPT);
@@ -36,14 +36,14 @@ for (const tied of [true, false]) {
   });
 }
 
-// What each precision rounds: weights to so many steps in spans of their row, activations to 127 in spans of theirs.
+// How each precision rounds: weights to `steps` levels in blocks of `span` inputs, activations to 127 levels likewise.
 for (const [precision, steps, span] of [
   ['row8', 64, Number.POSITIVE_INFINITY],
   ['int8', 127, 32],
   ['int4', 7, 32],
 ] as const) {
   for (const tied of [true, false]) {
-    test(`${precision} computes what rounding says, ${tied ? 'tied' : 'untied'}`, async () => {
+    test(`${precision} matches an implementation that rounds, ${tied ? 'tied' : 'untied'}`, async () => {
       const { folder, architecture, weights } = await writePackage(
         `${precision}-${tied}`,
         { tied, seed: 3 },
@@ -59,7 +59,7 @@ for (const [precision, steps, span] of [
       const expected = referenceLogits(architecture, rounded, PROMPT, roundRow).at(-1)!;
       const exact = referenceLogits(architecture, weights, PROMPT).at(-1)!;
       const { logits } = await runServe(folder, architecture, PROMPT);
-      // A number that lies between two steps can go either way, and what follows with it.
+      // A value halfway between two steps may round either way, which changes everything after it.
       const found = distance(logits, expected);
       assert.ok(
         found < 0.4 * distance(exact, expected),
@@ -69,7 +69,7 @@ for (const [precision, steps, span] of [
   }
 }
 
-test('a weight that is not a number makes logits that are none, at every precision', async () => {
+test('a NaN in the weights makes the logits not finite, at every precision', async () => {
   for (const precision of PRECISION_NAMES) {
     for (const name of ['model.embed_tokens.weight', 'model.layers.1.mlp.down_proj.weight']) {
       const { folder, architecture, weights } = await writePackage(`nan-${precision}-${name}`, {}, precision);
@@ -81,7 +81,7 @@ test('a weight that is not a number makes logits that are none, at every precisi
   }
 });
 
-test('transformers.js loads the package and answers greedily with the same ids as our engine', async () => {
+test('transformers.js decodes the package greedily to the same tokens as the serving graph', async () => {
   const { folder, architecture, weights } = await writePackage('clients', { seed: 5 });
   env.allowRemoteModels = false;
   const model = await AutoModelForCausalLM.from_pretrained(folder, { dtype: 'fp32', device: 'cpu' });
@@ -104,14 +104,14 @@ test('transformers.js loads the package and answers greedily with the same ids a
   assert.equal(last.indexOf(Math.max(...last)), ids.at(-1));
 });
 
-test('padding on the left changes no logits of the client graph', async () => {
+test('left padding does not change the logits of model.onnx', async () => {
   const { folder, architecture } = await writePackage('padding');
   const plain = await runModel(folder, architecture, PROMPT);
   const padded = await runModel(folder, architecture, PROMPT, 3);
   assert.ok(distance(padded.slice(3 * architecture.vocabSize), plain) < 1e-5);
 });
 
-test('the weights are on disk once, and a tied table is not there twice', async () => {
+test('weights, including a tied table, are stored once', async () => {
   const { folder, weights } = await writePackage('size', { vocabSize: 4096 });
   const parameters = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
   const stored = (await readFile(join(folder, 'onnx', 'model.onnx_data'))).byteLength;
@@ -175,18 +175,18 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Array.from(a).reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0);
 }
 
-/** Numbers rounded to whole steps of (largest of their span) / steps. */
+/** Rounds each span of x to multiples of (its largest magnitude) / steps. */
 function roundSpans(x: ArrayLike<number>, span: number, steps: number): number[] {
   const values = Array.from(x);
   for (let begin = 0; begin < values.length; begin += span) {
-    const own = values.slice(begin, begin + span);
-    const step = Math.max(...own.map(Math.abs)) / steps;
-    for (const [i, value] of own.entries()) values[begin + i] = step === 0 ? 0 : Math.round(value / step) * step;
+    const block = values.slice(begin, begin + span);
+    const step = Math.max(...block.map(Math.abs)) / steps;
+    for (const [i, value] of block.entries()) values[begin + i] = step === 0 ? 0 : Math.round(value / step) * step;
   }
   return values;
 }
 
-/** The decoder written out with loops, as the papers have it: logits [S, V]. `round` is done to what matrices take. */
+/** The decoder as plain loops: logits [S, V]. `round` is applied to the inputs of matrices. */
 function referenceLogits(
   a: Architecture,
   weights: Weights,

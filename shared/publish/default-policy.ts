@@ -12,7 +12,7 @@ import { importPolicy } from './publish.ts';
 /** Returns the active policy's id; creates and activates the default policy if none is active. */
 export async function ensureDefaultPolicy(
   { db, url }: Connection,
-  shelf: LocalStore,
+  store: LocalStore,
   precision: PrecisionName,
   onImport: () => void,
 ): Promise<string> {
@@ -21,15 +21,15 @@ export async function ensureDefaultPolicy(
     const active = await getActivePolicyId(db);
     if (active) return active;
     onImport();
-    const draft = await shelf.createStaging();
+    const staging = await store.createStaging();
     try {
-      await writeDefaultCheckpoint(draft);
+      await writeDefaultCheckpoint(staging);
       const { name, ...origin } = DEFAULT_CHECKPOINT;
-      const id = await importPolicy(db, shelf, draft, name, { origin, precision });
+      const id = await importPolicy(db, store, staging, name, { origin, precision });
       await activatePolicy(db, id, 'default');
       return id;
     } finally {
-      await shelf.discard(draft);
+      await store.discard(staging);
     }
   } finally {
     await release();

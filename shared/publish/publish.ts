@@ -19,10 +19,10 @@ import type { PrecisionName } from '../precision-name.ts';
 import type { LocalStore } from '../store/local-store.ts';
 import { registerPolicy } from '../store/registry.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { choosePrecision } from './select-precision.ts';
+import { selectPrecision } from './select-precision.ts';
 
 export type PublishOptions = {
-  shelf: LocalStore;
+  store: LocalStore;
   db: Database;
   name: string;
   /** Folder with config.json and the tokenizer's files. */
@@ -41,19 +41,19 @@ export type PublishOptions = {
 
 /** Publishes a policy and returns its id. On failure nothing remains. */
 export async function publishPolicy(options: PublishOptions): Promise<string> {
-  const { shelf, db, name, sourceFolder, architecture, weights, provenance } = options;
+  const { store, db, name, sourceFolder, architecture, weights, provenance } = options;
   const id = newId('pol_');
-  const draft = await shelf.createStaging();
+  const staging = await store.createStaging();
   try {
     for (const file of CHECKPOINT_FILES)
       if (existsSync(path.join(sourceFolder, file)))
-        await copyFile(path.join(sourceFolder, file), path.join(draft, file));
-    await writeSafetensors(path.join(draft, 'model.safetensors'), toCheckpointTensors(architecture, weights));
-    await writePolicyGraphs(draft, architecture, weights);
-    await options.validate?.(draft);
+        await copyFile(path.join(sourceFolder, file), path.join(staging, file));
+    await writeSafetensors(path.join(staging, 'model.safetensors'), toCheckpointTensors(architecture, weights));
+    await writePolicyGraphs(staging, architecture, weights);
+    await options.validate?.(staging);
     const { precision = 'row8', isPrecisionForced } = options;
-    const serving = await choosePrecision(
-      path.join(draft, 'onnx'),
+    const serving = await selectPrecision(
+      path.join(staging, 'onnx'),
       architecture,
       weights,
       precision,
@@ -66,12 +66,12 @@ export async function publishPolicy(options: PublishOptions): Promise<string> {
       ...provenance,
       architecture,
       serving,
-      tokenizer_hash: (await Tokenizer.open(draft)).hash,
-      files: await hashFiles(draft),
+      tokenizer_hash: (await Tokenizer.open(staging)).hash,
+      files: await hashFiles(staging),
       created_at: new Date().toISOString(),
     };
-    await writeManifest(draft, manifest);
-    await shelf.publish(draft, id);
+    await writeManifest(staging, manifest);
+    await store.publish(staging, id);
     await registerPolicy(db, {
       id,
       name,
@@ -82,7 +82,7 @@ export async function publishPolicy(options: PublishOptions): Promise<string> {
     });
     return id;
   } catch (error) {
-    await shelf.discard(draft);
+    await store.discard(staging);
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC')
       throw new AttuneError('policies: the disk is full; nothing was published; free some space and retry', {
         status: 507,
@@ -103,7 +103,7 @@ export async function changePrecision(folder: string, precision: PrecisionName):
     ...before,
     id: newId('pol_'),
     parent: before.id,
-    serving: await choosePrecision(onnx, architecture, weights, precision, true),
+    serving: await selectPrecision(onnx, architecture, weights, precision, true),
     files: await hashFiles(folder),
     created_at: new Date().toISOString(),
   };
@@ -119,7 +119,7 @@ export type ImportOptions = Pick<PublishOptions, 'precision' | 'isPrecisionForce
 /** Publishes a checkpoint in Hugging Face layout and returns the policy's id. */
 export async function importPolicy(
   db: Database,
-  shelf: LocalStore,
+  store: LocalStore,
   folder: string,
   name: string,
   options: ImportOptions = {},
@@ -127,7 +127,7 @@ export async function importPolicy(
   const { origin = { source: `imported: ${name}` }, ...precision } = options;
   const { architecture, weights } = await readCheckpoint(folder);
   return publishPolicy({
-    shelf,
+    store,
     db,
     name,
     sourceFolder: folder,

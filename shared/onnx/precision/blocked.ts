@@ -25,7 +25,7 @@ export function blocked(bits: 4 | 8): Precision {
 
   const precision: Precision = {
     checkInputs: (inputs) =>
-      inputs % blockSize === 0 ? null : `int${bits} needs ${inputs} to be a multiple of ${blockSize}`,
+      inputs % blockSize === 0 ? null : `int${bits} requires ${inputs} to be a multiple of ${blockSize}`,
     async writeLinear(file, name, weight) {
       const [out, into] = weight.shape as [number, number];
       const { packed, scales } = quantizeBlocks(weight, bits, blockSize);
