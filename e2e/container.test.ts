@@ -8,8 +8,8 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { DRAIN_TIMEOUT_MS } from '../edge/node.ts';
-import { bePatient } from './backstage.ts';
-import { setStage } from './stage.ts';
+import { setStage } from '../testing/edge-server.ts';
+import { bePatient } from '../testing/extra-edge.ts';
 
 const ENTRY = fileURLToPath(new URL('../edge/node.ts', import.meta.url));
 const KEY = 'sk-container-test';

@@ -15,9 +15,9 @@ import { importPolicy } from '../shared/publish/publish.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
+import { until } from '../testing/edge-processes.ts';
+import type { Json } from '../testing/edge-server.ts';
 import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
-import { until } from './fleet.ts';
-import type { Json } from './stage.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 const home = await mkdtemp(path.join(tmpdir(), 'attune-dev-worker-'));

@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import type { RequestListener } from 'node:http';
 import { afterEach, test } from 'node:test';
 import { generations } from '../shared/database/schema.ts';
-import { until } from './fleet.ts';
-import { misbehave as misbehaveAt, openForwarder, openGate } from './forward-stage.ts';
-import { type Json, setStage } from './stage.ts';
-import { openWorker } from './worker-stage.ts';
+import { until } from '../testing/edge-processes.ts';
+import { type Json, setStage } from '../testing/edge-server.ts';
+import { openWorker } from '../testing/worker-server.ts';
+import { misbehave as misbehaveAt, openForwarder, openGate } from './forward-fixture.ts';
 
 const KEY = 'sk-forward-test';
 const JSON_TYPE = { 'content-type': 'application/json', 'x-attune-compute': 'node' };

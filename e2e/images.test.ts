@@ -8,9 +8,9 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { MALLOC_ENV } from '../cli/malloc.ts';
 import { describeSettings } from '../shared/settings.ts';
-import { copiedPaths, environmentOf, lastOf, readDockerfile } from './dockerfile.ts';
+import { copiedPaths, environmentOf, lastOf, readDockerfile } from '../testing/dockerfile.ts';
+import { bringTool } from '../testing/install-tool.ts';
 import { followImports } from './module-graph.ts';
-import { bringTool } from './tool.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FILES = ['edge/Dockerfile', 'trainer/Dockerfile'] as const;

@@ -10,9 +10,9 @@ import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
 import { DRAIN_TIMEOUT_MS } from '../edge/node.ts';
 import { describeSettings, readSettings } from '../shared/settings.ts';
-import { environmentOf, lastOf, readDockerfile } from './dockerfile.ts';
-import type { Json } from './stage.ts';
-import { bringTool } from './tool.ts';
+import { environmentOf, lastOf, readDockerfile } from '../testing/dockerfile.ts';
+import type { Json } from '../testing/edge-server.ts';
+import { bringTool } from '../testing/install-tool.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FOLDER = path.join(ROOT, 'docs', 'kubernetes');

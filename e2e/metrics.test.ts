@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { startEdge } from '../edge/node.ts';
 import { readSettings } from '../shared/settings.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
-import { setStage } from './stage.ts';
+import { setStage } from '../testing/edge-server.ts';
 
 const stage = await setStage();
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));

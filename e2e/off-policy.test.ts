@@ -9,9 +9,9 @@ import { round_events, rounds } from '../shared/database/schema.ts';
 import { readManifest } from '../shared/package/files.ts';
 import { requestRound } from '../shared/rounds/schedule.ts';
 import { readSettings } from '../shared/settings.ts';
+import { type Json, setStage } from '../testing/edge-server.ts';
 import { startTrainer } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';
-import { type Json, setStage } from './stage.ts';
 
 const env = {
   LEARNING_RATE: '0.003',

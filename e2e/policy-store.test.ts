@@ -13,10 +13,10 @@ import { type LocalStore, openLocalStore, openLocalStoreAt } from '../shared/sto
 import { fetchByNodeHttp } from '../shared/store/node-http.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
 import { openS3Store } from '../shared/store/s3.ts';
+import { openFleet, until } from '../testing/edge-processes.ts';
+import type { Json } from '../testing/edge-server.ts';
 import { startS3Server } from '../testing/s3-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
-import { openFleet, until } from './fleet.ts';
-import type { Json } from './stage.ts';
 
 describe('one policy store for several machines', async () => {
   const server = await startS3Server();

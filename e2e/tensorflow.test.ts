@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setStage } from '../testing/edge-server.ts';
 import { reasonToSkip } from '../testing/tensorflow-addon.ts';
 import { trainOnce } from '../trainer/main.ts';
-import { setStage } from './stage.ts';
 
 const skip = await reasonToSkip();
 

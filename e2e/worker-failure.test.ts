@@ -7,11 +7,11 @@ import path from 'node:path';
 import { beforeEach, test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { generations, preferences } from '../shared/database/schema.ts';
+import { until } from '../testing/edge-processes.ts';
+import { type Json, setStage } from '../testing/edge-server.ts';
+import { openGate } from '../testing/tcp-proxy.ts';
+import { openWorker } from '../testing/worker-server.ts';
 import { openBroken } from './broken-worker.ts';
-import { until } from './fleet.ts';
-import { openGate } from './gate.ts';
-import { type Json, setStage } from './stage.ts';
-import { openWorker } from './worker-stage.ts';
 
 // What a Worker computes itself.
 const stage = await setStage({ PRECISION: 'fp32' });

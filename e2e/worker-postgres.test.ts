@@ -5,10 +5,10 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { inArray } from 'drizzle-orm';
 import { generations, preferences } from '../shared/database/schema.ts';
-import { until } from './fleet.ts';
-import { bringPgBouncer, openPooler, type Pooler } from './pooler.ts';
-import { type Json, setStage } from './stage.ts';
-import { openWorker, type WorkerStage } from './worker-stage.ts';
+import { until } from '../testing/edge-processes.ts';
+import { type Json, setStage } from '../testing/edge-server.ts';
+import { bringPgBouncer, openPooler, type Pooler } from '../testing/pgbouncer.ts';
+import { openWorker, type WorkerStage } from '../testing/worker-server.ts';
 
 const SIZE = 10;
 const tool = bringPgBouncer();

@@ -7,8 +7,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bringTool } from '../e2e/tool.ts';
 import type { S3Location } from '../shared/store/s3-client.ts';
+import { bringTool } from './install-tool.ts';
 
 export type S3Server = {
   location: S3Location;

@@ -2,9 +2,9 @@
 // was called and the shape of what it answered, so that runtimes can be held against each other at the end.
 
 import OpenAI from 'openai';
-import { type Json, type Stage, setStage, type TinyOptions } from '../stage.ts';
-import { openWorker, type WorkerStage } from '../worker-stage.ts';
-import { isJson, shapeOfBody } from './shape.ts';
+import { type Json, type Stage, setStage, type TinyOptions } from '../../testing/edge-server.ts';
+import { openWorker, type WorkerStage } from '../../testing/worker-server.ts';
+import { isJson, shapeOfBody } from './response-shape.ts';
 
 export type Runtime = 'node' | 'worker';
 export type Call = { method: string; path: string; status: number; type: string; headers: string[]; shape: string[] };

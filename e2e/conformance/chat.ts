@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { generations } from '../../shared/database/schema.ts';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 
 const messages = [{ role: 'user' as const, content: 'Once upon a time' }];

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Api } from './api.ts';
-import { readChunks } from './events.ts';
+import { readChunks } from './server-sent-events.ts';
 
 /** The tiny policy does not end by itself. */
 const ENDLESS = { logit_bias: { 1: -100, 2: -100 } };

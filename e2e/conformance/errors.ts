@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import OpenAI from 'openai';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
 import type { Answer, Api } from './api.ts';
-import { REFUSALS } from './refusals.ts';
+import { REFUSALS } from './invalid-requests.ts';
 
 /** Fails unless an answer is an error as this API has them. */
 export function assertError({ status, headers, body }: Answer, expected: number, name = ''): void {

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
+import { untilServed } from './activation.ts';
 import type { Api } from './api.ts';
-import { followEvents } from './events.ts';
-import { untilServed } from './start.ts';
+import { followEvents } from './server-sent-events.ts';
 
 /** `all` are the runtimes that must follow within five seconds. */
 export function conformPolicies(api: Api, all: Api[]): void {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import OpenAI from 'openai';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 
 export function conformPreferences(api: Api): void {

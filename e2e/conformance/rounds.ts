@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
-import { followEvents, readEvents, type ServerEvent } from './events.ts';
+import { followEvents, readEvents, type ServerEvent } from './server-sent-events.ts';
 
 export function conformRounds(api: Api): void {
   const { request, client, stage } = api;

@@ -5,9 +5,9 @@ import { test } from 'node:test';
 import { inArray } from 'drizzle-orm';
 import type OpenAI from 'openai';
 import { generations } from '../../shared/database/schema.ts';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
-import { readChunks } from './events.ts';
+import { readChunks } from './server-sent-events.ts';
 
 const messages = [{ role: 'user' as const, content: 'Once upon a time' }];
 

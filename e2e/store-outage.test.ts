@@ -6,8 +6,8 @@ import { eq } from 'drizzle-orm';
 import { rounds } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { requestRound } from '../shared/rounds/schedule.ts';
+import { setStage } from '../testing/edge-server.ts';
 import { runNext } from '../trainer/main.ts';
-import { setStage } from './stage.ts';
 
 const stage = await setStage({ LEARNING_RATE: '0.003', TRAIN_THREADS: '1', TRAIN_MEMORY: String(2 ** 30) });
 const { connection, settings, shelf } = stage;

@@ -12,8 +12,8 @@ import { importPolicy } from '../shared/publish/publish.ts';
 import { requestRound } from '../shared/rounds/schedule.ts';
 import { policiesFolder } from '../shared/store/local-store.ts';
 import { activatePolicy, getActivePolicyId } from '../shared/store/registry.ts';
+import { type Json, setStage } from '../testing/edge-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
-import { type Json, setStage } from './stage.ts';
 
 const stage = await setStage();
 const { db } = stage.connection;

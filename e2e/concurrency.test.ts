@@ -7,8 +7,8 @@ import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { eq } from 'drizzle-orm';
 import { generations } from '../shared/database/schema.ts';
-import { bePatient, sleep, until, withEdge } from './backstage.ts';
-import { type Json, setStage } from './stage.ts';
+import { type Json, setStage } from '../testing/edge-server.ts';
+import { bePatient, sleep, until, withEdge } from '../testing/extra-edge.ts';
 
 const stage = await setStage();
 const { db } = stage.connection;

@@ -13,7 +13,7 @@ import { importPolicy } from '../shared/publish/publish.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
-import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
+import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
 export type Stage = {
   home: string;

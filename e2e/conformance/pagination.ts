@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 
 export const LISTS = ['chat/completions', 'comparisons', 'preferences', 'policies', 'rounds'];

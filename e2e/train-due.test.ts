@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { requestRound } from '../shared/rounds/schedule.ts';
-import { setStage } from './stage.ts';
+import { setStage } from '../testing/edge-server.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 const settings = {

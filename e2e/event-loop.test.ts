@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { openFleet } from './fleet.ts';
-import { readStream } from './read-stream.ts';
+import { readStream } from '../testing/completion-stream.ts';
+import { openFleet } from '../testing/edge-processes.ts';
 
 const STREAMS = 16;
 const SECONDS = 3;

@@ -1,7 +1,7 @@
 // The shape of an answer: which fields it has at which depth and of what type, without what they hold. Two runtimes that
 // answer the same requests must answer in the same shapes.
 
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
 
 /** Fields whose keys are data: tokens, counts by name, whatever a client sent. */
 const MAPS = new Set(['top_logprobs', 'metadata', 'by_choice', 'by_source', 'data', 'paths', 'schemas', 'responses']);

@@ -11,10 +11,10 @@ import { importPolicy } from '../shared/publish/publish.ts';
 import { countNewPairs } from '../shared/rounds/pairs.ts';
 import { requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
 import { getActivePolicyId } from '../shared/store/registry.ts';
+import { type Json, setStage } from '../testing/edge-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { isHeldOut } from '../trainer/data/pairs.ts';
 import { startTrainer } from '../trainer/main.ts';
-import { type Json, setStage } from './stage.ts';
 
 const stage = await setStage({
   LEARNING_RATE: '0.003',

@@ -11,8 +11,8 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { unstable_startWorker as startWorker } from 'wrangler';
 import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import type { Json } from '../testing/edge-server.ts';
 import type { Play } from './forward-worker.ts';
-import type { Json } from './stage.ts';
 
 export type Gate = Awaited<ReturnType<typeof openGate>>;
 

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { eq, inArray } from 'drizzle-orm';
 import OpenAI from 'openai';
 import { generations, preferences } from '../../shared/database/schema.ts';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
 import { type Api, QUEUE } from './api.ts';
 
 const CROWD = 50;

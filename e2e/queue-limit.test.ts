@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setStage } from './stage.ts';
+import { setStage } from '../testing/edge-server.ts';
 
 const stage = await setStage({ MAX_ROWS: '1', MAX_QUEUE: '1' });
 const ENDLESS = { logit_bias: { 1: -100, 2: -100 } };

@@ -1,6 +1,6 @@
 // A client of a streamed completion that notes what a test may ask: when each chunk came and which policies they name.
 
-import type { Json } from './stage.ts';
+import type { Json } from './edge-server.ts';
 
 export type Streamed = {
   status: number;

@@ -3,7 +3,7 @@
 
 import { startEdge } from '../edge/node.ts';
 import { readSettings } from '../shared/settings.ts';
-import type { Json, Stage } from './stage.ts';
+import type { Json, Stage } from './edge-server.ts';
 
 export type Answer = { status: number; headers: Headers; body: Json; text: string };
 export type Send = (path: string, json: unknown, headers?: Record<string, string>) => Promise<Answer>;

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { withEdge } from '../backstage.ts';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
+import { withEdge } from '../../testing/extra-edge.ts';
 import { type Api, KEYS } from './api.ts';
 import { assertError } from './errors.ts';
 

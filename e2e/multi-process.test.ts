@@ -7,9 +7,9 @@ import { after, test } from 'node:test';
 import { inArray } from 'drizzle-orm';
 import { activations, generations, preferences } from '../shared/database/schema.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
-import { openFleet, until } from './fleet.ts';
-import { readStream } from './read-stream.ts';
-import type { Json } from './stage.ts';
+import { readStream } from '../testing/completion-stream.ts';
+import { openFleet, until } from '../testing/edge-processes.ts';
+import type { Json } from '../testing/edge-server.ts';
 
 const fleet = await openFleet();
 const { db, sql } = fleet.connection;

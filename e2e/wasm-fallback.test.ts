@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type Json, setStage } from './stage.ts';
-import { openWorker } from './worker-stage.ts';
+import { type Json, setStage } from '../testing/edge-server.ts';
+import { openWorker } from '../testing/worker-server.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const stage = await setStage({ PRECISION: 'fp32' });
@@ -18,7 +18,7 @@ async function writeConfig(): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-wasm-'));
   after(() => rm(folder, { recursive: true, force: true }));
   const text = (await readFile(path.join(ROOT, 'wrangler.toml'), 'utf8'))
-    .replace('"edge/worker.ts"', JSON.stringify(path.join(ROOT, 'e2e/played-worker.ts')))
+    .replace('"edge/worker.ts"', JSON.stringify(path.join(ROOT, 'e2e/stub-container-worker.ts')))
     .replace('"node_modules/swagger-ui-dist"', JSON.stringify(path.join(ROOT, 'node_modules/swagger-ui-dist')))
     .replace('"./edge/Dockerfile"', JSON.stringify(path.join(ROOT, 'edge/Dockerfile')))
     .replace('image_build_context = "."', `image_build_context = ${JSON.stringify(ROOT)}`);

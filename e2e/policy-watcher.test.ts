@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { startEdge } from '../edge/node.ts';
 import { activations } from '../shared/database/schema.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
-import { type Json, setStage } from './stage.ts';
+import { type Json, setStage } from '../testing/edge-server.ts';
 
 const stage = await setStage();
 const { db } = stage.connection;

@@ -12,10 +12,10 @@ import { writePolicyGraphs } from '../shared/onnx/write-graphs.ts';
 import { hashFiles, readManifest, writeManifest } from '../shared/package/files.ts';
 import type { Manifest } from '../shared/package/manifest.ts';
 import { activatePolicy, registerPolicy } from '../shared/store/registry.ts';
-import { openFleet, until } from './fleet.ts';
-import { readStream, type Streamed } from './read-stream.ts';
-import { recompute } from './recompute.ts';
-import type { Json } from './stage.ts';
+import { readStream, type Streamed } from '../testing/completion-stream.ts';
+import { openFleet, until } from '../testing/edge-processes.ts';
+import type { Json } from '../testing/edge-server.ts';
+import { recompute } from './recompute-logps.ts';
 
 const STREAMS = 16;
 const SWAPS = 10;

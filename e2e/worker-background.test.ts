@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setStage } from '../testing/edge-server.ts';
+import { until } from '../testing/extra-edge.ts';
 import { WebhookReceiver } from '../testing/webhook-receiver.ts';
-import { until } from './backstage.ts';
-import { setStage } from './stage.ts';
-import { openWorker } from './worker-stage.ts';
+import { openWorker } from '../testing/worker-server.ts';
 
 const stage = await setStage({ PRECISION: 'fp32' });
 const receiver = await new WebhookReceiver().open();

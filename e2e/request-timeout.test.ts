@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { generations } from '../shared/database/schema.ts';
-import { bePatient, until, withEdge } from './backstage.ts';
-import { setStage } from './stage.ts';
+import { setStage } from '../testing/edge-server.ts';
+import { bePatient, until, withEdge } from '../testing/extra-edge.ts';
 
 const stage = await setStage();
 const { db } = stage.connection;

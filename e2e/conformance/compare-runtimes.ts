@@ -1,6 +1,6 @@
 // Where two runtimes differ: in what they said, or in the shapes of their answers; and what of the API was not called.
 
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
 import type { Call } from './api.ts';
 
 /** Numbers of two machines' arithmetic may be this far apart; whole ones may not. */

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import type { Api } from './api.ts';
-import { LISTS } from './lists.ts';
+import { LISTS } from './pagination.ts';
 
 export async function assertSameRows(one: Api, other: Api): Promise<void> {
   const textsOf = async (path: string) => {

@@ -9,7 +9,7 @@ import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import postgres from 'postgres';
-import { until } from './fleet.ts';
+import { until } from './edge-processes.ts';
 
 const CACHE = path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'attune', 'tools', 'pgbouncer');
 const PROGRAM = 'usr/sbin/pgbouncer';

@@ -5,10 +5,10 @@ import { before, test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import OpenAI from 'openai';
 import { generations } from '../../shared/database/schema.ts';
-import { until } from '../backstage.ts';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
+import { until } from '../../testing/extra-edge.ts';
 import type { Api } from './api.ts';
-import { followEvents, readEvents } from './events.ts';
+import { followEvents, readEvents } from './server-sent-events.ts';
 
 const messages = [{ role: 'user' as const, content: 'Once upon a time' }];
 

@@ -11,7 +11,7 @@ import { openContext } from '../cli/context.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
-import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
+import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 

@@ -1,7 +1,7 @@
 // Server-sent events as they lie on the wire, for tests of their framing; and one at a time, for tests of when they come.
 
 import assert from 'node:assert/strict';
-import type { Json } from '../stage.ts';
+import type { Json } from '../../testing/edge-server.ts';
 
 export type ServerEvent = { event?: string; id?: string; data: string };
 

@@ -6,9 +6,9 @@ import { readCheckpoint, readJson } from '../shared/model/checkpoint.ts';
 import { readManifest } from '../shared/package/files.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
+import { type Json, setStage } from '../testing/edge-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { startTrainer } from '../trainer/main.ts';
-import { type Json, setStage } from './stage.ts';
 
 const stage = await setStage({ LEARNING_RATE: '0.003', TRAIN_THREADS: '1', BATCH_PAIRS: '8' });
 const trainer = await startTrainer(stage.settings, stage.databaseUrl, () => {});
