@@ -11,12 +11,13 @@ import { addServe } from './cli/serve.ts';
 import { addStart } from './cli/start.ts';
 import { addTensorflow } from './cli/tensorflow.ts';
 import { addTrain } from './cli/train.ts';
+import packageJson from './package.json' with { type: 'json' };
 import { runProgram } from './shared/process.ts';
 import { describeSettings } from './shared/settings.ts';
 
 const program = new Command('attune')
   .description('Serves a small language model, takes preferences, and learns from them while it serves.')
-  .version('0.1.0')
+  .version(packageJson.version)
   .showHelpAfterError('(add --help for what is understood)')
   .addHelpText(
     'after',

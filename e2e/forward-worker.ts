@@ -119,7 +119,10 @@ app.post('/v1/*', (context) => {
   const { UPSTREAM, EDGE } = context.env;
   const upstream =
     context.req.query('via') === 'container' ? createContainerUpstream(EDGE, 1) : createUrlUpstream(UPSTREAM);
-  return forwardTo(upstream, context, Number(context.req.query('seconds') ?? 600));
+  return forwardTo(upstream, context, {
+    timeoutSeconds: Number(context.req.query('seconds') ?? 600),
+    isRetrySafe: context.req.path !== '/v1/policies/rollback',
+  });
 });
 
 export default app;

@@ -1,92 +1,117 @@
-// The API as a Hono app. It imports no node:, onnxruntime or Cloudflare module: those come in through its ports.
+// The API as a Hono app: its operations by method and path, and the middleware in front of them. It imports no node:,
+// onnxruntime or Cloudflare module; those come in through its ports, so that the same app runs on Node and on Workers.
 
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
 import { requestId } from 'hono/request-id';
-import { routePath } from 'hono/route';
+import packageJson from '../package.json' with { type: 'json' };
 import { AttuneError } from '../shared/error.ts';
 import { newId } from '../shared/id.ts';
 import { toErrorResponse } from './http/errors.ts';
-import { addDocs } from './http/swagger-ui.ts';
+import { addOperation, type Operation, type Route } from './http/operation.ts';
+import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { requireApiKey } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
-import { placeOperations } from './middleware/placement.ts';
+import { observeResponses } from './middleware/http-metrics.ts';
+import { placeRequest } from './middleware/placement.ts';
 import { limitRate } from './middleware/rate-limit.ts';
-import type { Metrics, Ports } from './ports.ts';
-import { addChat } from './routes/chat.ts';
-import { addComparisons } from './routes/comparisons.ts';
-import { addCompletions } from './routes/completions.ts';
-import { addHealth } from './routes/health.ts';
-import { addModels } from './routes/models.ts';
-import { addPolicies } from './routes/policies.ts';
-import { addPreferenceFiles } from './routes/preference-files.ts';
-import { addPreferences } from './routes/preferences.ts';
-import { addRounds } from './routes/rounds.ts';
-import { addStoredChats } from './routes/stored-chats.ts';
+import { sendRequestId } from './middleware/request-id.ts';
+import type { Ports } from './ports.ts';
+import { createChatCompletion } from './routes/chat.ts';
+import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
+import { createCompletion } from './routes/completions.ts';
+import { getHealth, getMetrics, getStatus } from './routes/health.ts';
+import { getModel, listModels } from './routes/models.ts';
+import { getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
+import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
+import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
+import { createRound, getRound, listRoundMetrics, listRounds, streamRoundEvents } from './routes/rounds.ts';
+import { getChatCompletion, listChatCompletions } from './routes/stored-chats.ts';
 
-const ABOUT = {
+// Matched in this order: a path with a parameter comes after the fixed paths that it would also match.
+const OPERATIONS: Record<string, Record<`${'POST ' | 'GET  '}/${string}`, Operation>> = {
+  Generate: {
+    'POST /v1/chat/completions': createChatCompletion,
+    'GET  /v1/chat/completions': listChatCompletions,
+    'GET  /v1/chat/completions/{id}': getChatCompletion,
+    'POST /v1/completions': createCompletion,
+    'GET  /v1/models': listModels,
+    'GET  /v1/models/{model}': getModel,
+  },
+  Collect: {
+    'POST /v1/comparisons': createComparison,
+    'GET  /v1/comparisons': listComparisons,
+    'GET  /v1/comparisons/{id}': getComparison,
+    'POST /v1/preferences/import': importPreferences,
+    'GET  /v1/preferences/export': exportPreferences,
+    'GET  /v1/preferences/stats': countPreferences,
+    'POST /v1/preferences': createPreference,
+    'GET  /v1/preferences': listPreferences,
+    'GET  /v1/preferences/{id}': getPreference,
+  },
+  Learn: {
+    'POST /v1/rounds': createRound,
+    'GET  /v1/rounds': listRounds,
+    'GET  /v1/rounds/{id}': getRound,
+    'GET  /v1/rounds/{id}/metrics': listRoundMetrics,
+    'GET  /v1/rounds/{id}/events': streamRoundEvents,
+    'GET  /v1/policies': listPolicies,
+    'GET  /v1/policies/{id}': getPolicy,
+    'POST /v1/policies/{id}/promote': promotePolicy,
+    'POST /v1/policies/rollback': rollBackPolicy,
+  },
+  Operate: {
+    'GET  /status': getStatus,
+    'GET  /health': getHealth,
+    'GET  /metrics': getMetrics,
+    'GET  /docs': serveDocs,
+    'GET  /docs/{file}': serveDocsFile,
+    'GET  /': redirectToDocs,
+  },
+};
+
+const INFO = {
   title: 'Attune',
-  version: '0.1.0',
+  version: packageJson.version,
   description: 'Generates text with a small language model, takes preferences, and learns from them while it serves.',
 };
 
 export function createApp(ports: Ports): OpenAPIHono {
+  const { settings, metrics, isWithinRateLimit } = ports;
   const app = new OpenAPIHono();
   app.onError((error, context) => toErrorResponse(context, error));
-  app.notFound((context) =>
-    toErrorResponse(
-      context,
-      new AttuneError(`there is no ${context.req.method} ${context.req.path}; GET /docs shows what there is`, {
-        status: 404,
-        code: 'not_found',
-      }),
-    ),
-  );
-  app.use(requestId({ generator: () => newId('req_') }), nameAnswer);
-  if (ports.metrics) app.use(countAnswers(ports.metrics));
-  if (ports.settings.API_KEY) app.use('/v1/*', requireApiKey(ports.settings.API_KEY));
-  if (ports.isWithinRateLimit) app.use('/v1/*', limitRate(ports.isWithinRateLimit));
-  const readAll = limitBody(ports.settings.MAX_BODY_BYTES);
-  // An import is read as it comes.
-  app.on('POST', '/v1/*', (context, next) =>
-    context.req.path === '/v1/preferences/import' ? next() : readAll(context, next),
-  );
-  placeOperations(app, ports);
+  app.notFound((context) => toErrorResponse(context, unknownRoute(context.req)));
 
-  addHealth(app, ports);
-  addChat(app, ports);
-  addStoredChats(app, ports);
-  addCompletions(app, ports);
-  addModels(app, ports);
-  addComparisons(app, ports);
-  addPreferenceFiles(app, ports);
-  addPreferences(app, ports);
-  addRounds(app, ports);
-  addPolicies(app, ports);
+  app.use(requestId({ generator: () => newId('req_') }), sendRequestId);
+  app.use(observeResponses(metrics));
+  if (settings.API_KEY) app.use('/v1/*', requireApiKey(settings.API_KEY));
+  if (isWithinRateLimit) app.use('/v1/*', limitRate(isWithinRateLimit));
+  for (const route of listRoutes()) {
+    const { rawBody, needsPolicy } = route.operation;
+    const middleware: MiddlewareHandler[] = [];
+    if (route.method === 'POST' && !rawBody) middleware.push(limitBody(settings.MAX_BODY_BYTES));
+    if (needsPolicy) middleware.push(placeRequest(ports, needsPolicy));
+    addOperation(app, route, middleware, ports);
+  }
 
-  const bearer = app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
-  const security = ports.settings.API_KEY ? [{ [bearer.name]: [] }] : [];
-  app.doc31('/openapi.json', { openapi: '3.1.0', info: ABOUT, security });
-  addDocs(app, ports);
+  const apiKey = app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
+  const security = settings.API_KEY ? [{ [apiKey.name]: [] }] : [];
+  app.doc31('/openapi.json', { openapi: '3.1.0', info: INFO, security });
   return app;
 }
 
-/** Answers that a handler makes itself, streams above all, carry the request's id too. */
-const nameAnswer: MiddlewareHandler = async (context, next) => {
-  await next();
-  if (!context.res.headers.has('x-request-id')) context.header('x-request-id', context.get('requestId'));
-};
+function listRoutes(): Route[] {
+  return Object.entries(OPERATIONS).flatMap(([tag, operations]) =>
+    Object.entries(operations).map(([route, operation]) => {
+      const [method, path] = route.split(/ +/) as [Route['method'], string];
+      return { method, path, tag, operation };
+    }),
+  );
+}
 
-function countAnswers(metrics: Metrics): MiddlewareHandler {
-  return async (context, next) => {
-    const began = performance.now();
-    await next();
-    const pattern = routePath(context, -1);
-    metrics.observeResponse({
-      method: context.req.method,
-      route: pattern.includes('*') ? 'none' : pattern,
-      status: context.res.status,
-      seconds: (performance.now() - began) / 1000,
-    });
-  };
+function unknownRoute({ method, path }: { method: string; path: string }): AttuneError {
+  return new AttuneError(`unknown route ${method} ${path}; GET /docs lists the routes`, {
+    status: 404,
+    code: 'not_found',
+  });
 }

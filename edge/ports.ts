@@ -1,36 +1,39 @@
-// What the API needs from outside: handed to createApp, so that the same app runs on Node and on Workers.
+// What the API needs from its platform. createApp receives it, so that the same app runs on Node and on Workers.
 
 import type { Context } from 'hono';
 import type { Database } from '../shared/database/connect.ts';
 import type { Settings } from '../shared/settings.ts';
 import type { Inference } from './engine/inference.ts';
 
-/** Counts what the API answers, and tells it all to Prometheus. */
+/** Counts the responses of the API, and renders all metrics for Prometheus. */
 export type Metrics = {
-  /** `route` is the pattern that matched, never a path with somebody's id in it; `seconds` until the answer began. */
-  observeResponse(answer: { method: string; route: string; status: number; seconds: number }): void;
+  /** `route` is the pattern that matched, never a path with an id in it; `seconds` until the response began. */
+  observeResponse(response: { method: string; route: string; status: number; seconds: number }): void;
   render(): Promise<{ body: string; type: string }>;
 };
 
-/** Where generations are computed: in this process, in this Worker, in its container, or at INFERENCE_URL. */
+/** Where a policy is computed: in this Node process, in this Worker, in its container, or at INFERENCE_URL; and why. */
 export type Placement = { place: 'node' | 'worker' | 'container' | 'url'; reason: string };
 
-/** What /health says of the active policy: null while there is none, `nowhere` where nobody can compute it. */
+/** How a request names the policy that it needs: `model` or `models` in its body, `{id}` in its path, or implicitly the
+ * policy that was active before. */
+export type RequiredPolicy = 'body' | 'path' | 'previous';
+
+/** The active policy as /health reports it: null before the first one; `none` where no backend can compute it. */
 export type ServingStatus = { policy: string | null; compute: Placement | { place: 'none'; reason: string } | null };
 
 export type Ports = {
   db: Database;
   inference: Pick<Inference, 'getPolicy' | 'activate'>;
   settings: Settings;
+  metrics: Metrics;
   getServingStatus(): Promise<ServingStatus>;
-  /** Where a request that needs a policy is computed; where that is elsewhere, with the answer from there. */
-  placeRequest(context: Context): Promise<Placement & { response?: Response }>;
-  /** A file of the docs page by its name, null where there is none. */
+  /** Selects where a request is computed. Elsewhere than here, or on failure, `response` is the whole response. */
+  placeRequest(context: Context, needsPolicy: RequiredPolicy): Promise<Placement & { response?: Response }>;
+  /** A file of Swagger UI; null if there is none of this name. */
   openDocsFile(name: string): Promise<Response | null>;
-  /** Resolves when rows of rounds or policies may have changed, or after the given time. */
-  waitForChange(milliseconds: number): Promise<void>;
-  /** without it there is no GET /metrics */
-  metrics?: Metrics;
-  /** Whether the caller (its key's place, or its address) may ask now; without it only the queue limits. */
+  /** Resolves when rows of rounds or policies may have changed, or after the timeout. */
+  waitForChange(timeoutMs: number): Promise<void>;
+  /** Whether the caller (a tenant, or an address) may send a request now; without it only the queue limits requests. */
   isWithinRateLimit?(caller: string): Promise<boolean>;
 };

@@ -7,7 +7,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import { policies } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { type Manifest, manifestSchema } from '../../shared/package/manifest.ts';
-import { getActivePolicyId } from '../../shared/store/registry.ts';
+import { getActivePolicyId, unknownPolicy } from '../../shared/store/registry.ts';
 
 /** Milliseconds for which a look at the registry is good. */
 const REFRESH_INTERVAL_MS = 1000;
@@ -74,12 +74,7 @@ export class ActivePolicy {
     const known = this.manifests.get(id);
     if (known) return known;
     const [row] = await db.select({ manifest: policies.manifest }).from(policies).where(eq(policies.id, id));
-    if (!row)
-      throw new AttuneError(`model: there is no policy ${id}; GET /v1/models lists those there are`, {
-        status: 404,
-        param: 'model',
-        code: 'model_not_found',
-      });
+    if (!row) throw unknownPolicy(id);
     return this.cacheManifest(id, row.manifest);
   }
 

@@ -23,7 +23,7 @@ async function openUpstream(listener: RequestListener, path = '') {
   const app = new Hono();
   app.onError((error, context) => toErrorResponse(context, error));
   app.use(requestId());
-  app.post('*', (context) => forwardTo(createUrlUpstream(url), context, 60));
+  app.post('*', (context) => forwardTo(createUrlUpstream(url), context, { timeoutSeconds: 60, isRetrySafe: true }));
   return (target: string, init: RequestInit = {}) => app.request(target, { method: 'POST', body: '{}', ...init });
 }
 

@@ -47,11 +47,19 @@ export function createContainerUpstream(namespace: EdgeNamespace, instances: num
   };
 }
 
-/** The upstream's answer. Throws an AttuneError where it gives none that is this API's. */
-export async function forwardTo(upstream: Upstream, context: Context, seconds: number): Promise<Response> {
-  const deadline = openDeadline(seconds + TIMEOUT_MARGIN_S, context.req.raw.signal);
-  // A rollback that was done unseen would go back one policy more when it is sent again.
-  const retry = !context.req.path.endsWith('/rollback');
+export type ForwardOptions = {
+  timeoutSeconds: number;
+  /** whether the client may send the request again after a failure that leaves open whether it took effect */
+  isRetrySafe: boolean;
+};
+
+/** Returns the upstream's response. Throws an AttuneError if the upstream sends none in this API's shape. */
+export async function forwardTo(
+  upstream: Upstream,
+  context: Context,
+  { timeoutSeconds, isRetrySafe: retry }: ForwardOptions,
+): Promise<Response> {
+  const deadline = openDeadline(timeoutSeconds + TIMEOUT_MARGIN_S, context.req.raw.signal);
   const explain = () => toInterruptedError(upstream, deadline, retry);
   try {
     const request = await copyRequest(upstream, context, deadline.signal);

@@ -13,8 +13,8 @@ import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openTestDatabase } from '../../testing/database.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import { limitBody } from '../middleware/body-limit.ts';
-import { placeOperations } from '../middleware/placement.ts';
-import type { Ports } from '../ports.ts';
+import * as middleware from '../middleware/placement.ts';
+import type { Ports, RequiredPolicy } from '../ports.ts';
 import { ActivePolicy } from './active-policy.ts';
 import { type PlacementContext, placeRequest, selectPlacement } from './placement.ts';
 import { RequestPolicies } from './request-policies.ts';
@@ -96,10 +96,16 @@ function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   app.onError((error, context) => toErrorResponse(context, error));
   app.use(requestId({ generator: () => newId('req_') }));
   app.use(limitBody(10_000));
-  placeOperations(app, {
-    placeRequest: (context) => placeRequest(site, new RequestPolicies(db, active), context),
-  } as Ports);
-  app.post('/v1/*', (context) => context.json({ from: 'here' }));
+  const ports: Pick<Ports, 'placeRequest'> = {
+    placeRequest: (context, needsPolicy) => placeRequest(site, new RequestPolicies(db, active), context, needsPolicy),
+  };
+  const routes: [string, RequiredPolicy][] = [
+    ['/v1/policies/rollback', 'previous'],
+    ['/v1/policies/:id/promote', 'path'],
+    ['/v1/*', 'body'],
+  ];
+  for (const [path, needsPolicy] of routes)
+    app.post(path, middleware.placeRequest(ports, needsPolicy), (context) => context.json({ from: 'here' }));
   return {
     site,
     active,

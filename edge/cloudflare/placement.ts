@@ -9,7 +9,7 @@ import type { Manifest } from '../../shared/package/manifest.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { findRollbackTarget } from '../../shared/store/registry.ts';
 import { toErrorResponse } from '../http/errors.ts';
-import type { Placement } from '../ports.ts';
+import type { Placement, RequiredPolicy } from '../ports.ts';
 import type { Bindings } from './bindings.ts';
 import { createContainerUpstream, createUrlUpstream, FORWARDED_HEADER, forwardTo, type Upstream } from './forward.ts';
 import { getServingBytes } from './load-package.ts';
@@ -42,8 +42,9 @@ export async function placeRequest(
   site: PlacementContext,
   lookup: RequestPolicies,
   context: Context,
+  needsPolicy: RequiredPolicy,
 ): Promise<Placement & { response?: Response }> {
-  const manifests = await findManifests(lookup, context);
+  const manifests = await findManifests(lookup, context, needsPolicy);
   if (!manifests) return { place: 'worker', reason: 'no policy is needed to answer this' };
   let compute = selectPlacement(site, manifests);
   try {
@@ -52,12 +53,16 @@ export async function placeRequest(
       compute = selectPlacement(site, manifests);
     }
     const upstream = selectUpstream(site, compute, context);
-    const response = await forwardTo(upstream, context, site.settings.REQUEST_TIMEOUT);
+    const response = await forwardTo(upstream, context, {
+      timeoutSeconds: site.settings.REQUEST_TIMEOUT,
+      // A rollback whose response was lost would, sent again, go back one more policy.
+      isRetrySafe: needsPolicy !== 'previous',
+    });
     // A promotion or a rollback that was made elsewhere shows here at once too.
-    if (context.req.path.startsWith('/v1/policies/')) lookup.active.invalidate();
+    if (needsPolicy !== 'body') lookup.active.invalidate();
     return { ...compute, response };
   } catch (error) {
-    if (isLoadFailure(error) && (await lookup.fallBack(error))) return placeRequest(site, lookup, context);
+    if (isLoadFailure(error) && (await lookup.fallBack(error))) return placeRequest(site, lookup, context, needsPolicy);
     return { ...compute, response: toErrorResponse(context, error) };
   }
 }
@@ -97,9 +102,13 @@ function selectUpstream({ bindings, settings }: PlacementContext, { place }: Pla
 }
 
 /** The manifests of the policies that the request needs; null where it needs none, or one that is not there. */
-async function findManifests(lookup: RequestPolicies, context: Context): Promise<Manifest[] | null> {
+async function findManifests(
+  lookup: RequestPolicies,
+  context: Context,
+  needsPolicy: RequiredPolicy,
+): Promise<Manifest[] | null> {
   try {
-    const asked = await readPolicies(lookup.db, context);
+    const asked = await readPolicies(lookup.db, context, needsPolicy);
     return asked && (await Promise.all(asked.map((id) => lookup.getManifest(id))));
   } catch (error) {
     if (error instanceof AttuneError) return null;
@@ -111,10 +120,13 @@ const name = z.string().refine((text) => !text.includes('\0'));
 const body = z.object({ model: name.optional(), models: z.tuple([name, name]).optional() });
 
 /** Ids, or undefined for the active policy; null where the body does not say. */
-async function readPolicies(db: Database, context: Context): Promise<(string | undefined)[] | null> {
-  const promoted = context.req.param('id');
-  if (promoted !== undefined) return [promoted.replaceAll('\0', '')];
-  if (context.req.path.endsWith('/rollback')) return [(await findRollbackTarget(db)).previous.policy_id];
+async function readPolicies(
+  db: Database,
+  context: Context,
+  needsPolicy: RequiredPolicy,
+): Promise<(string | undefined)[] | null> {
+  if (needsPolicy === 'path') return [context.req.param('id')!.replaceAll('\0', '')];
+  if (needsPolicy === 'previous') return [(await findRollbackTarget(db)).previous.policy_id];
   let json: unknown;
   try {
     json = JSON.parse(await context.req.text());

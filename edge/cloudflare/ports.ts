@@ -46,7 +46,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
       },
     },
     getServingStatus: () => describeServing(isolate, lookup),
-    placeRequest: (request) => placeRequest(isolate, lookup, request),
+    placeRequest: (request, needsPolicy) => placeRequest(isolate, lookup, request, needsPolicy),
     async openDocsFile(name) {
       const found = await bindings.DOCS.fetch(`https://docs/${name}`);
       return found.ok ? (found as unknown as Response) : null;

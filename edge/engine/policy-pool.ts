@@ -3,6 +3,7 @@
 // to load, nothing has changed.
 import { availableParallelism } from 'node:os';
 import { AttuneError } from '../../shared/error.ts';
+import { unknownPolicy } from '../../shared/store/registry.ts';
 import type { Inference, LoadedPolicy } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
 import { loadPackage } from './load-package.ts';
@@ -138,11 +139,7 @@ class PolicyPool implements Inference {
       const isMissing =
         error instanceof AttuneError ? error.status === 404 : (error as NodeJS.ErrnoException).code === 'ENOENT';
       if (!isMissing) throw error;
-      throw new AttuneError(`model: there is no policy ${id}; GET /v1/models lists those there are`, {
-        status: 404,
-        param: 'model',
-        code: 'model_not_found',
-      });
+      throw unknownPolicy(id);
     }
   }
 

@@ -1,5 +1,5 @@
-// Takes drafts to their end: all into the queue or none, under one deadline; then their generations are stored, and only
-// then is anybody told that it is done. Nothing here touches the decoder itself.
+// Decodes prepared completions, all queued or none, under one deadline, and stores their generations. A request is
+// complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
 
 import { generations } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
@@ -11,94 +11,105 @@ import type { Ports } from '../ports.ts';
 import type { PreparedCompletion } from './prepare.ts';
 
 export type GenerationRow = typeof generations.$inferInsert;
-export type Decoding = { drafts: PreparedCompletion[]; events: AsyncIterable<GenerationEvent>[]; deadline: Deadline };
-export type CompletionResult = { draft: PreparedCompletion; rows: GenerationRow[]; tokens: TokenEvent[][] };
+export type Decoding = {
+  completions: PreparedCompletion[];
+  events: AsyncIterable<GenerationEvent>[];
+  deadline: Deadline;
+};
+/** `rows` and `tokens` have one entry per choice. */
+export type CompletionResult = { completion: PreparedCompletion; rows: GenerationRow[]; tokens: TokenEvent[][] };
 
-/** Told of each token, and which of the drafts it belongs to. */
-export type TokenListener = (event: TokenEvent, draft: number) => void;
+/** Receives each token, and the index of its completion. */
+export type TokenListener = (event: TokenEvent, completionIndex: number) => void;
 
-/** Throws where one draft finds no room in the queue: before a stream's first byte, so with its status. */
-export function startDecoding({ settings }: Ports, drafts: PreparedCompletion[], { tenant, signal }: Caller): Decoding {
+/** Throws if the queue is full: before the first byte of a stream, so that the response still gets the status. */
+export function startDecoding(
+  { settings }: Ports,
+  completions: PreparedCompletion[],
+  { tenant, signal }: Caller,
+): Decoding {
   const deadline = openDeadline(settings.REQUEST_TIMEOUT, signal);
   try {
-    const events = drafts.map(({ policy, promptIds, sharedLength, sampling, ids }) =>
+    const events = completions.map(({ policy, promptIds, sharedLength, sampling, ids }) =>
       policy.generate({ promptIds, sampling, n: ids.length, tenant, sharedLength }, deadline.signal),
     );
-    return { drafts, events, deadline };
+    return { completions, events, deadline };
   } catch (error) {
     deadline.close();
     throw error;
   }
 }
 
-/** Follows every choice to its end and stores what came; throws where the client or the time ended it. */
+/** Decodes every choice to its end and stores the generations. Throws if the client or the deadline interrupted them. */
 export async function decodeAndStore(
   ports: Ports,
   decoding: Decoding,
-  listen?: TokenListener,
+  onToken?: TokenListener,
 ): Promise<CompletionResult[]> {
-  const { runs, interruption } = await decode(decoding, listen);
-  // What was asked to be stored of an interrupted request is kept where there is anything.
-  const rows = runs
-    .filter(({ draft }) => draft.request.store)
-    .flatMap((run) => run.rows)
+  const { results, interruption } = await decode(decoding, onToken);
+  // An interrupted choice is stored too, if it has any tokens.
+  const rows = results
+    .filter(({ completion }) => completion.request.store)
+    .flatMap((result) => result.rows)
     .filter((row) => row.finish_reason !== 'cancelled' || row.token_ids.length > 0);
   await storeGenerations(ports.db, rows);
   if (interruption) throw interruption;
-  return runs;
+  return results;
 }
 
-/** Follows every choice to its end, and says what interrupted them, if anything did. */
+/** Decodes every choice to its end, and returns what interrupted them, if anything did. */
 export async function decode(
-  { drafts, events, deadline }: Decoding,
-  listen: TokenListener = () => {},
-): Promise<{ runs: CompletionResult[]; interruption: AttuneError | null }> {
+  { completions, events, deadline }: Decoding,
+  onToken: TokenListener = () => {},
+): Promise<{ results: CompletionResult[]; interruption: AttuneError | null }> {
   try {
-    const runs = await Promise.all(drafts.map((draft, at) => follow(draft, events[at]!, (event) => listen(event, at))));
-    return { runs, interruption: explainInterruption(runs, deadline) };
+    const results = await Promise.all(
+      completions.map((completion, at) => collectChoices(completion, events[at]!, (event) => onToken(event, at))),
+    );
+    return { results, interruption: findInterruption(results, deadline) };
   } finally {
-    // Where one draft failed the others are not decoded for nobody.
+    // If one completion failed, this cancels the others.
     deadline.close();
   }
 }
 
-/** Commits the generations. The caller answers only after this. */
+/** Commits the generations. The response is sent only after this. */
 export async function storeGenerations(db: Ports['db'] | Transaction, rows: GenerationRow[]): Promise<void> {
   if (rows.length > 0) await db.insert(generations).values(rows);
 }
 
 /**
- * One draft to its end; a cancelled one gives what was produced until then. Postgres cannot hold NUL in a text, so what
- * is shown and what is stored both have U+FFFD in its place; the token ids tell.
+ * Collects the events of all choices; a cancelled choice keeps its tokens so far. Postgres cannot store NUL in a text, so
+ * both the response and the stored text have U+FFFD in its place; the token ids keep the difference.
  */
-async function follow(
-  draft: PreparedCompletion,
+async function collectChoices(
+  completion: PreparedCompletion,
   events: AsyncIterable<GenerationEvent>,
   onToken: (event: TokenEvent) => void,
 ): Promise<CompletionResult> {
   const finished = new Map<number, FinishEvent>();
-  const tokens: TokenEvent[][] = draft.ids.map(() => []);
+  const tokens: TokenEvent[][] = completion.ids.map(() => []);
   for await (const event of events) {
-    const visible = { ...event, text: event.text.replaceAll('\0', '\uFFFD') };
-    if (visible.type === 'finish') finished.set(visible.index, visible);
+    const storable = { ...event, text: event.text.replaceAll('\0', '\uFFFD') };
+    if (storable.type === 'finish') finished.set(storable.index, storable);
     else {
-      tokens[visible.index]!.push(visible);
-      onToken(visible);
+      tokens[storable.index]!.push(storable);
+      onToken(storable);
     }
   }
-  const rows = draft.ids.map((id, choice) => {
+  const rows = completion.ids.map((id, choice) => {
     const finish = finished.get(choice);
-    if (!finish) throw new Error(`internal: choice ${choice} of ${draft.id} never finished`);
-    return toRow(draft, id, choice, finish);
+    if (!finish) throw new Error(`internal: choice ${choice} of ${completion.id} never finished`);
+    return toRow(completion, id, choice, finish);
   });
-  return { draft, rows, tokens };
+  return { completion, rows, tokens };
 }
 
-function toRow(draft: PreparedCompletion, id: string, choice: number, finish: FinishEvent): GenerationRow {
-  const { request, policy, promptIds, sampling } = draft;
+function toRow(completion: PreparedCompletion, id: string, choice: number, finish: FinishEvent): GenerationRow {
+  const { request, policy, promptIds, sampling } = completion;
   return {
     id,
-    completion_id: draft.id,
+    completion_id: completion.id,
     choice,
     kind: request.kind,
     policy_id: policy.id,
@@ -113,23 +124,20 @@ function toRow(draft: PreparedCompletion, id: string, choice: number, finish: Fi
     finish_reason: finish.finishReason,
     user: request.user,
     metadata: request.metadata,
-    created_at: new Date(draft.created * 1000),
+    created_at: new Date(completion.created * 1000),
   };
 }
 
-function explainInterruption(runs: CompletionResult[], deadline: Deadline): AttuneError | null {
-  const rows = runs.flatMap((run) => run.rows);
+function findInterruption(results: CompletionResult[], deadline: Deadline): AttuneError | null {
+  const rows = results.flatMap((result) => result.rows);
   if (rows.every((row) => row.finish_reason !== 'cancelled')) return null;
   if (!deadline.hasPassed())
     return new AttuneError('the request was cancelled', { status: 499, code: 'cancelled', retry: false });
   if (rows.every((row) => row.token_ids.length === 0))
-    return new AttuneError('generation: its time was up before its turn came; try again when there is less to do', {
-      status: 503,
-      code: 'queue_timeout',
-    });
-  // Sent again it would take as long again.
+    return new AttuneError('generation: timed out in the queue; retry later', { status: 503, code: 'queue_timeout' });
+  // A retry would take as long.
   return new AttuneError(
-    'generation: its time was up before its end; ask for fewer tokens, or raise REQUEST_TIMEOUT of the server',
+    'generation: timed out while generating; request fewer tokens, or raise REQUEST_TIMEOUT on the server',
     { status: 504, code: 'deadline_exceeded', retry: false },
   );
 }

@@ -1,7 +1,7 @@
-// From a request to a draft of its completion: the prompt as tokens, checked against the policy; ids and seed fixed.
-// Chat, text completions and comparisons all begin here; decoding.ts takes the drafts to their end.
+// From a request to a prepared completion: the prompt as tokens, validated against the policy, with its ids and seed.
+// Chat completions, completions and comparisons all start here; decode.ts takes it from there.
 
-import type { Prompt } from '../../shared/database/schema.ts';
+import type { Prompt } from '../../shared/chat-message.ts';
 import type { SamplingParams } from '../../shared/decoder/sampling.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
@@ -14,10 +14,10 @@ export type CompletionRequest = {
   /** token ids given instead of text */
   promptIds?: number[];
   n: number;
-  /** maxTokens null: as many as there is room for, or defaultTokens */
+  /** maxTokens null: defaultTokens, or else as many as fit into the context */
   sampling: Omit<SamplingParams, 'maxTokens' | 'seed'> & { maxTokens: number | null; seed: number | null };
   defaultTokens?: number;
-  /** the field that gave maxTokens, if not max_tokens */
+  /** the request field that maxTokens comes from; default: max_tokens */
   lengthField?: string;
   user: string | null;
   metadata: Record<string, string> | null;
@@ -26,22 +26,24 @@ export type CompletionRequest = {
 
 export type PreparedCompletion = {
   id: string;
+  /** Unix seconds */
   created: number;
   request: CompletionRequest;
   policy: LoadedPolicy;
   promptIds: number[];
-  /** tokens of the prompt's beginning that other prompts probably share */
+  /** length in tokens of the prefix that other prompts probably share */
   sharedLength: number;
+  /** one id per choice; the first is the completion's own */
   ids: string[];
   sampling: SamplingParams;
 };
 
-/** Checks the request against the policy and fixes its ids and seed; nothing is computed or stored yet. */
+/** Validates the request against the policy and fixes its ids and seed; nothing is computed or stored yet. */
 export function prepareCompletion(policy: LoadedPolicy, request: CompletionRequest): PreparedCompletion {
   const { kind, prompt, sampling } = request;
   const promptIds = request.promptIds ?? encodePrompt(policy, prompt);
-  const room = checkPrompt(policy, kind, promptIds);
-  checkTokens('logit_bias', Object.keys(sampling.logitBias).map(Number), policy.architecture.vocabSize);
+  const room = validatePrompt(policy, kind, promptIds);
+  assertInVocabulary('logit_bias', Object.keys(sampling.logitBias).map(Number), policy.architecture.vocabSize);
   const maxTokens = sampling.maxTokens ?? Math.min(request.defaultTokens ?? room, room);
   if (maxTokens > room) throw tooLong(request, room, promptIds.length, policy.architecture.contextLength);
   const ids = Array.from({ length: request.n }, () => newId(kind === 'chat' ? 'chatcmpl-' : 'cmpl-'));
@@ -66,8 +68,8 @@ function encodePrompt(policy: LoadedPolicy, prompt: Prompt): number[] {
   return policy.tokenizer.encode(policy.tokenizer.renderChat(prompt, { addGenerationPrompt: true }));
 }
 
-/** The tokens that the context has left for an answer, at least one. */
-function checkPrompt({ architecture }: LoadedPolicy, kind: CompletionRequest['kind'], promptIds: number[]): number {
+/** Returns how many tokens the context leaves for the completion, at least one. */
+function validatePrompt({ architecture }: LoadedPolicy, kind: CompletionRequest['kind'], promptIds: number[]): number {
   const param = kind === 'chat' ? 'messages' : 'prompt';
   const { contextLength, vocabSize } = architecture;
   if (promptIds.length === 0)
@@ -75,23 +77,23 @@ function checkPrompt({ architecture }: LoadedPolicy, kind: CompletionRequest['ki
   const room = contextLength - promptIds.length;
   if (room < 1)
     throw new AttuneError(
-      `${param}: the prompt has ${promptIds.length} tokens and this policy's context holds ${contextLength}; shorten it`,
+      `${param}: the prompt has ${promptIds.length} tokens, over this policy's context of ${contextLength}; shorten it`,
       { param, code: 'context_length_exceeded' },
     );
-  checkTokens(param, promptIds, vocabSize);
+  assertInVocabulary(param, promptIds, vocabSize);
   return room;
 }
 
-function checkTokens(param: string, ids: number[], vocabSize: number): void {
-  const wrong = ids.find((id) => id >= vocabSize);
-  if (wrong !== undefined)
-    throw new AttuneError(`${param}: token ${wrong} is outside the vocabulary of ${vocabSize}`, { param });
+function assertInVocabulary(param: string, ids: number[], vocabSize: number): void {
+  const invalid = ids.find((id) => id >= vocabSize);
+  if (invalid !== undefined)
+    throw new AttuneError(`${param}: token ${invalid} is outside the vocabulary of ${vocabSize}`, { param });
 }
 
 function tooLong(request: CompletionRequest, room: number, promptLength: number, contextLength: number): AttuneError {
   const param = request.lengthField ?? 'max_tokens';
   return new AttuneError(
-    `${param}: ${request.sampling.maxTokens} is over the context: of its ${contextLength} tokens the prompt takes ` +
+    `${param}: ${request.sampling.maxTokens} exceeds the context of ${contextLength} tokens, of which the prompt takes ` +
       `${promptLength}; give ${room} or less, or leave it out`,
     { param, code: 'context_length_exceeded' },
   );

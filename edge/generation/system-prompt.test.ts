@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import type { ChatMessage } from '../../shared/tokenizer/chat-template.ts';
+import type { ChatMessage } from '../../shared/chat-message.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { tinyArchitecture, writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { LoadedPolicy } from '../engine/inference.ts';

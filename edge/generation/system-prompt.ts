@@ -1,20 +1,20 @@
-// How much of a chat's prompt other chats probably share: the tokens of its leading system messages, which an
-// application sends with every request. The engine keeps their keys and values; here they are only counted.
+// The length of the prefix that a chat's prompt probably shares with other chats: the tokens of its leading system
+// messages, which an application sends with every request. The engine's prefix cache keeps their keys and values.
 
-import type { ChatMessage } from '../../shared/tokenizer/chat-template.ts';
+import { LRUCache } from 'lru-cache';
+import type { ChatMessage } from '../../shared/chat-message.ts';
 import type { LoadedPolicy } from '../engine/inference.ts';
 
-/** The tokens of system messages seen lately, so that the same ones are rendered and tokenized once. */
-const seen = new Map<string, number[]>();
-const MOST = 64;
+/** Token ids of recent system messages, so that repeated ones are rendered and tokenized once. */
+const encoded = new LRUCache<string, number[]>({ max: 64 });
 
-/** How many of the prompt's tokens are those of its leading system messages; 0 where a template has none alone. */
+/** Counts the prompt's tokens that its leading system messages account for; 0 if the template rejects them alone. */
 export function countSystemTokens(policy: LoadedPolicy, messages: ChatMessage[], promptIds: number[]): number {
   const end = messages.findIndex(({ role }) => role !== 'system' && role !== 'developer');
   const system = end < 0 ? messages : messages.slice(0, end);
   if (system.length === 0) return 0;
   const ids = encodeSystem(policy, system);
-  // The texts may merge where they meet; and the prompt's last token is always computed, for what comes after it.
+  // Tokens may merge across the boundary; and the prompt's last token is always computed, for the logits after it.
   let shared = 0;
   while (shared < promptIds.length - 1 && ids[shared] === promptIds[shared]) shared++;
   return shared;
@@ -22,11 +22,8 @@ export function countSystemTokens(policy: LoadedPolicy, messages: ChatMessage[],
 
 function encodeSystem({ id, tokenizer }: LoadedPolicy, system: ChatMessage[]): number[] {
   const key = `${id} ${JSON.stringify(system)}`;
-  const known = seen.get(key);
-  const ids = known ?? tryEncode(tokenizer, system);
-  seen.delete(key);
-  seen.set(key, ids);
-  if (seen.size > MOST) seen.delete(seen.keys().next().value!);
+  const ids = encoded.get(key) ?? tryEncode(tokenizer, system);
+  encoded.set(key, ids);
   return ids;
 }
 
@@ -34,7 +31,7 @@ function tryEncode(tokenizer: LoadedPolicy['tokenizer'], system: ChatMessage[]):
   try {
     return tokenizer.encode(tokenizer.renderChat(system));
   } catch {
-    // Many templates insist on a user's message.
+    // Many templates require a user message.
     return [];
   }
 }

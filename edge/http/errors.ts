@@ -1,5 +1,5 @@
-// The one place where what was thrown becomes an answer: OpenAI's error shape, its status, and the headers that tell
-// OpenAI's clients whether to try again. An error that is not an AttuneError hides its details from the client.
+// Turns a thrown error into a response: OpenAI's error shape, the status, and the headers that control the retries of
+// OpenAI's clients. An error that is not an AttuneError hides its details from the client.
 
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
@@ -7,6 +7,26 @@ import { AttuneError } from '../../shared/error.ts';
 import { isUnreachable, postgresUnavailable } from '../../shared/postgres-errors.ts';
 
 export type ErrorBody = { error: { message: string; type: string; param: string | null; code: string | null } };
+
+const nullableString = { type: ['string', 'null'] as ('string' | 'null')[] };
+
+/** ErrorBody as JSON Schema, for the OpenAPI document. */
+export const errorSchema = {
+  type: 'object' as const,
+  required: ['error'],
+  properties: {
+    error: {
+      type: 'object' as const,
+      required: ['message', 'type', 'param', 'code'],
+      properties: {
+        message: { type: 'string' as const },
+        type: { type: 'string' as const },
+        param: nullableString,
+        code: nullableString,
+      },
+    },
+  },
+};
 
 const TYPES: Record<number, string> = {
   401: 'authentication_error',
@@ -16,14 +36,14 @@ const TYPES: Record<number, string> = {
   429: 'rate_limit_error',
 };
 
-/** Whatever was thrown, as an AttuneError. Our own bugs are logged here and nowhere else. */
+/** The thrown error as an AttuneError. Our own bugs are logged here and nowhere else. */
 export function toAttuneError(error: unknown): AttuneError {
   if (error instanceof AttuneError) return error;
   if (isUnreachable(error)) return postgresUnavailable();
   if (error instanceof HTTPException)
     return new AttuneError(error.message || 'the request was refused', { status: error.status });
   console.error('internal:', error);
-  return new AttuneError('internal: something went wrong on our side', { status: 500, code: 'internal_error' });
+  return new AttuneError('internal: unexpected error; see the server log', { status: 500, code: 'internal_error' });
 }
 
 export function toErrorBody(error: AttuneError): ErrorBody {
@@ -35,7 +55,12 @@ export function toErrorResponse(context: Context, thrown: unknown): Response {
   const error = toAttuneError(thrown);
   const headers: Record<string, string> = { 'x-should-retry': String(error.retry) };
   if (error.retry) Object.assign(headers, { 'retry-after': '1', 'retry-after-ms': '1000' });
-  // The rest of such a body is not read: a client that sent its next request behind it would lose that one.
+  // The rest of the body is not read, so the next request on this connection would be lost.
   if (error.status === 413 || error.status === 408) headers.connection = 'close';
   return context.json(toErrorBody(error), error.status as 400, headers);
+}
+
+/** `param` is the field that has the id. */
+export function notFound(kind: string, id: string, param = 'id'): AttuneError {
+  return new AttuneError(`there is no ${kind} ${id}`, { status: 404, param, code: 'not_found' });
 }

@@ -1,7 +1,9 @@
-// A request with an Idempotency-Key (or an id in its body) takes effect once. The stored answer is committed together
-// with what it acknowledges; the same content gets that answer again, other content under the same key a conflict.
+// A request with an Idempotency-Key (or an id in its body) takes effect once. The response is stored in the transaction
+// that it acknowledges: the same content under the same key gets the stored response, other content a conflict.
 
+import { z } from '@hono/zod-openapi';
 import { eq } from 'drizzle-orm';
+import type { Context } from 'hono';
 import type { Database } from '../../shared/database/connect.ts';
 import { idempotency_keys } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
@@ -9,20 +11,31 @@ import { AttuneError } from '../../shared/error.ts';
 
 export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 
-/** As long as Postgres can index, with room to spare. */
-const LONGEST_KEY = 200;
+/** Characters; well below what Postgres can index. */
+const MAX_KEY_LENGTH = 200;
+
+export const idempotencyKeyField = z
+  .string()
+  .min(1)
+  .max(MAX_KEY_LENGTH)
+  .optional()
+  .openapi({ description: 'an idempotency key, as an alternative to the header Idempotency-Key' });
+
+export function getIdempotencyKey(context: Context, body: { id?: string | undefined }): string | undefined {
+  return context.req.header('idempotency-key') ?? body.id;
+}
 
 export type IdempotentRequest = {
-  /** the operation, so that one key may serve two of them */
+  /** the operation: keys of different operations are independent */
   scope: string;
   key: string | undefined;
-  /** what the key stands for */
+  /** must be equal for two requests with one key */
   content: unknown;
 };
 
 /**
- * Prepares (slow work, outside any transaction), commits, and returns the answer; or the answer of the first request
- * with this key.
+ * Runs `prepare` (slow work, outside any transaction), then `commit` in a transaction, and returns the response; or the
+ * stored response of the first request with this key.
  */
 export async function runOnce<P, T>(
   db: Database,
@@ -34,32 +47,32 @@ export async function runOnce<P, T>(
     const prepared = await prepare();
     return db.transaction((transaction) => commit(transaction, prepared));
   }
-  if (key.length > LONGEST_KEY)
-    throw new AttuneError(`the idempotency key is longer than ${LONGEST_KEY} characters; send a shorter one`, {
+  if (key.length > MAX_KEY_LENGTH)
+    throw new AttuneError(`the idempotency key is longer than ${MAX_KEY_LENGTH} characters; send a shorter one`, {
       param: 'id',
     });
-  const stored = `${scope}:${key}`;
+  const scopedKey = `${scope}:${key}`;
   const hash = await hashContent(content);
-  const earlier = await replay<T>(db, stored, hash);
-  if (earlier) return earlier.answer;
+  const earlier = await findStoredResponse<T>(db, scopedKey, hash);
+  if (earlier) return earlier.response;
   const prepared = await prepare();
   try {
     return await db.transaction(async (transaction) => {
       const response = await commit(transaction, prepared);
-      await transaction.insert(idempotency_keys).values({ key: stored, request_hash: hash, response });
+      await transaction.insert(idempotency_keys).values({ key: scopedKey, request_hash: hash, response });
       return response;
     });
   } catch (error) {
-    // Two requests with one key at once: the slower one's work is undone and it gets the faster one's answer.
-    const winner = await replay<T>(db, stored, hash);
-    if (winner) return winner.answer;
+    // Of two concurrent requests with one key, the slower one is rolled back and gets the faster one's response.
+    const first = await findStoredResponse<T>(db, scopedKey, hash);
+    if (first) return first.response;
     throw error;
   }
 }
 
-/** The stored answer, or null; throws where the key was used for something else. */
-async function replay<T>(db: Database, stored: string, hash: string): Promise<{ answer: T } | null> {
-  const [row] = await db.select().from(idempotency_keys).where(eq(idempotency_keys.key, stored));
+/** Wrapped, since a response may be null. Throws if the key was used for other content. */
+async function findStoredResponse<T>(db: Database, scopedKey: string, hash: string): Promise<{ response: T } | null> {
+  const [row] = await db.select().from(idempotency_keys).where(eq(idempotency_keys.key, scopedKey));
   if (!row) return null;
   if (row.request_hash !== hash)
     throw new AttuneError('this idempotency key was used for a different request; send a new key', {
@@ -67,5 +80,5 @@ async function replay<T>(db: Database, stored: string, hash: string): Promise<{ 
       code: 'idempotency_conflict',
       retry: false,
     });
-  return { answer: row.response as T };
+  return { response: row.response as T };
 }

@@ -1,55 +1,79 @@
-// One way to add an operation: its schemas validate the request, make its part of the OpenAPI document, and its
-// handler returns a value. Handlers throw AttuneError; answer.ts turns that into OpenAI's shape.
+// An operation of the API: what it accepts, returns and needs, and its handler. app.ts gives it a method and a path. Its
+// schemas validate the request and become its part of the OpenAPI document. Handlers return a value, or throw AttuneError.
 
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
-import type { Context } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
 import { assertStorable } from '../../shared/storable.ts';
+import type { Ports, RequiredPolicy } from '../ports.ts';
+import { errorSchema } from './errors.ts';
 
 type Schema = z.ZodType;
 type Parsed<S> = S extends Schema ? z.output<S> : undefined;
 
-export type Operation<B extends Schema | undefined, Q extends Schema | undefined> = {
-  method: 'get' | 'post';
-  path: string;
+export type Operation<B extends Schema | undefined = Schema | undefined, Q extends Schema | undefined = B> = {
   summary: string;
-  tag: string;
   body?: B;
   query?: Q;
-  /** what a 200 carries; `text/event-stream` answers are described in the summary */
+  /** what a 200 carries; `text/event-stream` responses are described in the summary */
   response: Schema;
-  /** the type of that, where it is not JSON */
+  /** the media type of the response; default: application/json */
   responseType?: string;
-  /** request bodies that are not JSON are read by the handler itself */
+  /** the media type of a body that the handler reads itself, as a stream: its size and duration are not limited */
   rawBody?: string;
+  /** the policy that must be loaded to handle a request; without it none is */
+  needsPolicy?: RequiredPolicy;
+  /** leaves it out of the OpenAPI document */
+  hide?: true;
+  handler(call: Call<B, Q>): Promise<unknown>;
 };
 
 export type Call<B extends Schema | undefined, Q extends Schema | undefined> = {
+  ports: Ports;
   context: Context;
   body: Parsed<B>;
   query: Parsed<Q>;
   param(name: string): string;
 };
 
-/** Registers the operation on the app and in its OpenAPI document. */
-export function addOperation<B extends Schema | undefined = undefined, Q extends Schema | undefined = undefined>(
-  app: OpenAPIHono,
+export type Route = { method: 'GET' | 'POST'; path: string; tag: string; operation: Operation };
+
+/** Infers the types that the handler receives from the schemas. */
+export function defineOperation<B extends Schema | undefined = undefined, Q extends Schema | undefined = undefined>(
   operation: Operation<B, Q>,
-  handle: (call: Call<B, Q>) => Promise<unknown>,
-): void {
-  const { method, path, body, query } = operation;
+): Operation<B, Q> {
+  return operation;
+}
+
+/** Registers the operation on the app, behind its own middleware, and in the OpenAPI document. */
+export function addOperation(app: OpenAPIHono, route: Route, middleware: MiddlewareHandler[], ports: Ports): void {
+  const { method, path, operation } = route;
+  const { body, query } = operation;
+  if (!operation.hide) addToDocument(app, route);
+  app.on(method, [path.replaceAll(/\{(\w+)\}/g, ':$1')], ...middleware, async (context: Context) => {
+    const result = await operation.handler({
+      ports,
+      context,
+      body: body && parseRequest(body, await readJson(context)),
+      query: query && parseRequest(query, context.req.query()),
+      param: (name) => (context.req.param(name) ?? '').replaceAll('\0', ''),
+    });
+    return result instanceof Response ? result : context.json(result as object);
+  });
+}
+
+function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route): void {
+  const { body, rawBody, query, response, responseType = 'application/json' } = operation;
   app.openAPIRegistry.registerPath({
-    method,
+    method: method === 'GET' ? 'get' : 'post',
     path,
     summary: operation.summary,
-    tags: [operation.tag],
-    // What is not under /v1 is open to everybody.
+    tags: [tag],
+    // Only /v1 needs an API key.
     ...(path.startsWith('/v1/') ? {} : { security: [] }),
     request: {
       ...(body ? { body: { required: true, content: { 'application/json': { schema: body } } } } : {}),
-      ...(operation.rawBody
-        ? { body: { required: true, content: { [operation.rawBody]: { schema: { type: 'string' } } } } }
-        : {}),
+      ...(rawBody ? { body: { required: true, content: { [rawBody]: { schema: { type: 'string' } } } } } : {}),
       ...(query ? { query: query as unknown as z.ZodObject } : {}),
     },
     parameters: [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
@@ -59,45 +83,16 @@ export function addOperation<B extends Schema | undefined = undefined, Q extends
       schema: { type: 'string' as const },
     })),
     responses: {
-      200: {
-        description: 'Done',
-        content: { [operation.responseType ?? 'application/json']: { schema: operation.response } },
-      },
+      200: { description: 'Done', content: { [responseType]: { schema: response } } },
       default: {
         description: 'An error in the shape of OpenAI',
-        content: { 'application/json': { schema: errorJson } },
+        content: { 'application/json': { schema: errorSchema } },
       },
     },
-  });
-  app[method](path.replaceAll(/\{(\w+)\}/g, ':$1'), async (context) => {
-    const call: Call<B, Q> = {
-      context,
-      body: (body ? parse(body, await readJson(context)) : undefined) as Parsed<B>,
-      query: (query ? parse(query, context.req.query()) : undefined) as Parsed<Q>,
-      param: (name) => (context.req.param(name) ?? '').replaceAll('\0', ''),
-    };
-    const result = await handle(call);
-    return result instanceof Response ? result : context.json(result as object);
   });
 }
 
-const errorJson = {
-  type: 'object' as const,
-  required: ['error'],
-  properties: {
-    error: {
-      type: 'object' as const,
-      required: ['message', 'type', 'param', 'code'],
-      properties: {
-        message: { type: 'string' as const },
-        type: { type: 'string' as const },
-        param: { type: ['string', 'null'] as ('string' | 'null')[] },
-        code: { type: ['string', 'null'] as ('string' | 'null')[] },
-      },
-    },
-  },
-};
-
+/** The body as JSON, whatever its content-type. */
 async function readJson(context: Context): Promise<unknown> {
   const text = await context.req.text();
   let value: unknown;
@@ -110,17 +105,14 @@ async function readJson(context: Context): Promise<unknown> {
   return value;
 }
 
-/** The value as the schema has it, or an AttuneError that names the first field that is wrong. */
-export function parse<S extends Schema>(schema: S, value: unknown): z.output<S> {
+/** The parsed value. Throws an AttuneError that names the first invalid field. */
+export function parseRequest<S extends Schema>(schema: S, value: unknown): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
   if (issue.code === 'unrecognized_keys') {
-    const key = [...issue.path, issue.keys[0]!].join('.');
-    throw new AttuneError(`${key}: this field is not known here; leave it out`, {
-      param: key,
-      code: 'unknown_parameter',
-    });
+    const field = [...issue.path, issue.keys[0]!].join('.');
+    throw new AttuneError(`unknown field "${field}"`, { param: field, code: 'unknown_parameter' });
   }
   const param = issue.path.join('.') || null;
   throw new AttuneError(`${param ? `${param}: ` : ''}${issue.message}`, { param, code: 'invalid_value' });

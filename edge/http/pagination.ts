@@ -1,11 +1,16 @@
-// Lists as OpenAI has them: newest first unless told, a page at a time, the next one after the last id seen.
+// Lists in OpenAI's shape: newest first by default, one page at a time, the next page after the last id of this one.
 
 import { z } from '@hono/zod-openapi';
 import { and, asc, desc, gt, lt, type SQL } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import type { comparisons, generations, policies, preferences, rounds } from '../../shared/database/schema.ts';
 
-type Listed = typeof comparisons | typeof generations | typeof policies | typeof preferences | typeof rounds;
+export type ResourceTable =
+  | typeof comparisons
+  | typeof generations
+  | typeof policies
+  | typeof preferences
+  | typeof rounds;
 
 export const listQuery = z.strictObject({
   after: z
@@ -28,30 +33,29 @@ export function listSchema<S extends z.ZodType>(item: S) {
   });
 }
 
-/** The rows of a page, and one more where there are more. */
-export async function selectPage<T extends Listed>(
+/** The rows of one page, and whether there are more after it. */
+export async function selectPage<T extends ResourceTable>(
   db: Database,
   table: T,
   { after, limit, order }: ListQuery,
   filter?: SQL,
-): Promise<T['$inferSelect'][]> {
-  const [beyond, sort] = order === 'asc' ? [gt, asc] : [lt, desc];
-  return db
+): Promise<{ rows: T['$inferSelect'][]; hasMore: boolean }> {
+  const [isBeyond, sort] = order === 'asc' ? [gt, asc] : [lt, desc];
+  const rows: T['$inferSelect'][] = await db
     .select()
-    .from(table as Listed)
-    .where(and(filter, after ? beyond(table.id, after) : undefined))
+    .from(table as ResourceTable)
+    .where(and(filter, after ? isBeyond(table.id, after) : undefined))
     .orderBy(sort(table.id))
     .limit(limit + 1);
+  return { rows: rows.slice(0, limit), hasMore: rows.length > limit };
 }
 
-/** A page out of the rows of selectPage. */
-export function toPage<R extends { id: string }, T>(rows: R[], limit: number, show: (row: R) => T) {
-  const shown = rows.slice(0, limit);
+export function toPage<T extends { id: string }>(data: T[], hasMore: boolean) {
   return {
     object: 'list' as const,
-    data: shown.map(show),
-    first_id: shown[0]?.id ?? null,
-    last_id: shown.at(-1)?.id ?? null,
-    has_more: rows.length > limit,
+    data,
+    first_id: data[0]?.id ?? null,
+    last_id: data.at(-1)?.id ?? null,
+    has_more: hasMore,
   };
 }

@@ -1,29 +1,41 @@
-// /docs: Swagger UI over /openapi.json. Its files come from the npm package through the host (node.ts, worker.ts), not
-// from another site, so that it works without a network.
+// /docs: Swagger UI over /openapi.json. Its files come from the npm package through the platform (node.ts, worker.ts),
+// not from a CDN, so that it works without a network.
 
-import type { OpenAPIHono } from '@hono/zod-openapi';
-import type { Context } from 'hono';
-import type { Ports } from '../ports.ts';
+import { z } from '@hono/zod-openapi';
+import { defineOperation } from './operation.ts';
 
-const FILES: Record<string, string> = {
+const FILE_TYPES: Record<string, string> = {
   'swagger-ui.css': 'text/css',
   'swagger-ui-bundle.js': 'text/javascript',
 };
 
-export function addDocs(app: OpenAPIHono, { openDocsFile: docsFile }: Ports): void {
-  app.get('/docs', showPage);
-  app.get('/docs/:file', async (context) => {
-    const file = context.req.param('file');
-    const type = FILES[file];
-    const found = type && (await docsFile(file));
-    if (!found) return context.notFound();
-    return new Response(found.body, { headers: { 'content-type': type, 'cache-control': 'max-age=86400' } });
-  });
-  app.get('/', (context) => context.redirect('/docs'));
-}
+export const serveDocs = defineOperation({
+  summary: 'Swagger UI',
+  response: z.string(),
+  hide: true,
+  handler: async ({ context }) => context.html(PAGE),
+});
 
-function showPage(context: Context): Response | Promise<Response> {
-  return context.html(`<!doctype html>
+export const serveDocsFile = defineOperation({
+  summary: 'A file of Swagger UI',
+  response: z.string(),
+  hide: true,
+  async handler({ ports, context, param }) {
+    const type = FILE_TYPES[param('file')];
+    const file = type && (await ports.openDocsFile(param('file')));
+    if (!file) return context.notFound();
+    return new Response(file.body, { headers: { 'content-type': type, 'cache-control': 'max-age=86400' } });
+  },
+});
+
+export const redirectToDocs = defineOperation({
+  summary: 'Redirects to /docs',
+  response: z.string(),
+  hide: true,
+  handler: async ({ context }) => context.redirect('/docs'),
+});
+
+const PAGE = `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -36,5 +48,4 @@ function showPage(context: Context): Response | Promise<Response> {
 <script src="/docs/swagger-ui-bundle.js"></script>
 <script>SwaggerUIBundle({ url: '/openapi.json', dom_id: '#ui', deepLinking: true, validatorUrl: null });</script>
 </body>
-</html>`);
-}
+</html>`;

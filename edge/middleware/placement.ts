@@ -1,31 +1,24 @@
-// The operations that need a policy: asked of whoever can compute it, here or elsewhere, and told to the client in two
-// headers. What is elsewhere answers in this API's own shape, so its answer is handed on as it comes.
+// Selects where a request that needs a policy is computed, here or by another Attune, and reports it in two headers. A
+// response from elsewhere already has this API's shape and is passed on unchanged.
 
-import type { OpenAPIHono } from '@hono/zod-openapi';
-import type { Placement, Ports } from '../ports.ts';
+import type { MiddlewareHandler } from 'hono';
+import type { Placement, Ports, RequiredPolicy } from '../ports.ts';
 
-const OPERATIONS = [
-  '/v1/chat/completions',
-  '/v1/completions',
-  '/v1/comparisons',
-  '/v1/policies/rollback',
-  '/v1/policies/:id/promote',
-];
-
-/** Before the routes themselves, after the checks of key and body. */
-export function placeOperations(app: OpenAPIHono, { placeRequest: place }: Ports): void {
-  app.on('POST', OPERATIONS, async (context, next) => {
-    const { response: answer, ...compute } = await place(context);
-    if (answer) return tell(answer, compute);
+/** Comes after API key, rate and body were checked. */
+export function placeRequest(ports: Pick<Ports, 'placeRequest'>, needsPolicy: RequiredPolicy): MiddlewareHandler {
+  return async (context, next) => {
+    const { response, ...placement } = await ports.placeRequest(context, needsPolicy);
+    if (response) return withPlacementHeaders(response, placement);
     await next();
-    context.res = tell(context.res, compute);
-  });
+    context.res = withPlacementHeaders(context.res, placement);
+  };
 }
 
-function tell(response: Response, { place, reason }: Placement): Response {
-  const told = new Response(response.body, response);
-  told.headers.set('x-attune-compute', place);
-  // A header holds no more than this.
-  told.headers.set('x-attune-compute-reason', reason.replaceAll(/[^\x20-\x7e]+/g, '?'));
-  return told;
+function withPlacementHeaders(response: Response, { place, reason }: Placement): Response {
+  // A copy: the headers of a fetched response are immutable.
+  const copy = new Response(response.body, response);
+  copy.headers.set('x-attune-compute', place);
+  // A header value is limited to printable ASCII.
+  copy.headers.set('x-attune-compute-reason', reason.replaceAll(/[^\x20-\x7e]+/g, '?'));
+  return copy;
 }

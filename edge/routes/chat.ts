@@ -1,32 +1,37 @@
-// POST /v1/chat/completions: answers a chat, whole or as a stream.
+// POST /v1/chat/completions: generates the next message of a chat, whole or as a stream.
 
-import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import type { TokenEvent } from '../engine/inference.ts';
+import { z } from '@hono/zod-openapi';
 import { decodeAndStore, type GenerationRow, startDecoding } from '../generation/decode.ts';
-import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
-import { addOperation } from '../http/operation.ts';
-import { streamEvents } from '../http/sse.ts';
-import { type Caller, getCaller } from '../middleware/auth.ts';
-import type { Ports } from '../ports.ts';
-import { toTokenLogprobs } from './logprobs.ts';
-import { messages } from './messages.ts';
-import { MAX_CHOICES, samplingFields, toSampling, toUsage, usageSchema } from './sampling.ts';
+import { toTokenLogprobs } from '../generation/logprobs.ts';
+import { type CompletionRequest, prepareCompletion } from '../generation/prepare.ts';
+import { choicesField, samplingFields, streamFields, toSampling } from '../generation/sampling-fields.ts';
+import { type ChunkFormat, streamChoices } from '../generation/stream-choices.ts';
+import { countUsage, usageSchema } from '../generation/usage.ts';
+import { chatMessages } from '../http/messages.ts';
+import { defineOperation } from '../http/operation.ts';
+import { toUnixSeconds } from '../http/resource.ts';
+import { getCaller } from '../middleware/auth.ts';
 
 const { max_tokens, ...sharedFields } = samplingFields;
 
 const chatBody = z
   .strictObject({
-    model: z.string().optional().openapi({ description: '`attune` or nothing: the active policy; an id: that policy' }),
-    messages,
-    n: z.number().int().min(1).max(MAX_CHOICES).nullish(),
+    model: z
+      .string()
+      .optional()
+      .openapi({ description: 'the id of a policy; `attune`, the default, is the active policy' }),
+    messages: chatMessages,
+    n: choicesField,
     max_tokens,
     max_completion_tokens: max_tokens,
     ...sharedFields,
     logprobs: z.boolean().nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
-    stream: z.boolean().nullish(),
-    stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
-    store: z.boolean().nullish().openapi({ description: 'false: nothing is kept, and it cannot be voted on' }),
+    ...streamFields,
+    store: z
+      .boolean()
+      .nullish()
+      .openapi({ description: 'false: the completion is not stored, and cannot be voted on' }),
   })
   .refine((body) => body.top_logprobs == null || body.logprobs, {
     path: ['top_logprobs'],
@@ -56,31 +61,24 @@ export const chatCompletion = z
 
 type ChatBody = z.output<typeof chatBody>;
 
-export function addChat(app: OpenAPIHono, ports: Ports): void {
-  addOperation(
-    app,
-    {
-      method: 'post',
-      path: '/v1/chat/completions',
-      tag: 'Generate',
-      summary: 'Answers a chat; with stream: true as server-sent events',
-      body: chatBody,
-      response: chatCompletion,
-    },
-    async ({ context, body }) => {
-      const policy = await ports.inference.getPolicy(body.model);
-      const draft = prepareCompletion(policy, toRequest(body));
-      const caller = getCaller(context);
-      if (body.stream) return streamChat(ports, draft, body, caller);
-      const [run] = await decodeAndStore(ports, startDecoding(ports, [draft], caller));
-      const { rows, tokens } = run!;
-      return toChatCompletion(
-        rows,
-        body.logprobs ? tokens.map((list) => toTokenLogprobs(policy.tokenizer, list)) : undefined,
-      );
-    },
-  );
-}
+export const createChatCompletion = defineOperation({
+  summary: 'Generates the next message of a chat; with stream: true as server-sent events',
+  needsPolicy: 'body',
+  body: chatBody,
+  response: chatCompletion,
+  async handler({ ports, context, body }) {
+    const policy = await ports.inference.getPolicy(body.model);
+    const completion = prepareCompletion(policy, toRequest(body));
+    const caller = getCaller(context);
+    if (body.stream) return streamChoices(ports, [completion], caller, toChunkFormat(body));
+    const [result] = await decodeAndStore(ports, startDecoding(ports, [completion], caller));
+    const { rows, tokens } = result!;
+    return toChatCompletion(
+      rows,
+      body.logprobs ? tokens.map((events) => toTokenLogprobs(policy.tokenizer, events)) : undefined,
+    );
+  },
+});
 
 function toRequest(body: ChatBody): CompletionRequest {
   return {
@@ -98,13 +96,13 @@ function toRequest(body: ChatBody): CompletionRequest {
   };
 }
 
-/** The choices of one completion as it is answered. */
-export function toChatCompletion(rows: GenerationRow[], logprobs?: unknown[]): z.input<typeof chatCompletion> {
+/** The choices of one completion; `logprobs` has one entry per choice. */
+export function toChatCompletion(rows: GenerationRow[], logprobs?: unknown[]): z.output<typeof chatCompletion> {
   const first = rows[0]!;
   return {
     id: first.completion_id,
     object: 'chat.completion',
-    created: Math.floor((first.created_at as Date).getTime() / 1000),
+    created: toUnixSeconds(first.created_at as Date),
     model: first.policy_id,
     choices: rows.map((row, index) => ({
       index,
@@ -113,52 +111,28 @@ export function toChatCompletion(rows: GenerationRow[], logprobs?: unknown[]): z
       finish_reason: row.finish_reason,
       logprobs: logprobs ? { content: logprobs[index], refusal: null } : null,
     })),
-    usage: toUsage(
-      first.prompt_token_ids.length,
-      rows.reduce((sum, row) => sum + row.token_ids.length, 0),
-    ),
+    usage: countUsage(first.prompt_token_ids.length, rows),
     system_fingerprint: first.policy_id,
     metadata: first.metadata,
   };
 }
 
-function streamChat(ports: Ports, draft: PreparedCompletion, body: ChatBody, { tenant }: Caller): Response {
-  const abort = new AbortController();
-  const usage = body.stream_options?.include_usage ? { usage: null } : {};
-  const chunk = (choices: unknown[], extra: object = usage) => ({
-    id: draft.id,
+function toChunkFormat(body: ChatBody): ChunkFormat {
+  return {
     object: 'chat.completion.chunk',
-    created: draft.created,
-    model: draft.policy.id,
-    system_fingerprint: draft.policy.id,
-    choices,
-    ...extra,
-  });
-  const logprobsOf = (event: TokenEvent) =>
-    body.logprobs ? { content: toTokenLogprobs(draft.policy.tokenizer, [event]), refusal: null } : null;
-  const decoding = startDecoding(ports, [draft], { tenant, signal: abort.signal });
-  const sent = draft.ids.map(() => 0);
-  return streamEvents(abort, async (send) => {
-    for (const [index, generation_id] of draft.ids.entries()) {
-      const delta = { role: 'assistant', content: '', refusal: null };
-      send(chunk([{ index, generation_id, delta, logprobs: null, finish_reason: null }]));
-    }
-    // Committed before the last byte: the id in the stream can be voted on as soon as the client has read it all.
-    const [run] = await decodeAndStore(ports, decoding, (event) => {
-      const { index, text } = event;
-      sent[index]! += text.length;
-      if (text || body.logprobs)
-        send(chunk([{ index, delta: { content: text }, logprobs: logprobsOf(event), finish_reason: null }]));
-    });
-    const { rows } = run!;
-    for (const [index, row] of rows.entries()) {
-      const held = row.text.slice(sent[index]);
-      send(chunk([{ index, delta: held ? { content: held } : {}, logprobs: null, finish_reason: row.finish_reason }]));
-    }
-    if (body.stream_options?.include_usage) {
-      const completion = rows.reduce((sum, row) => sum + row.token_ids.length, 0);
-      send(chunk([], { usage: toUsage(draft.promptIds.length, completion) }));
-    }
-    send('[DONE]');
-  });
+    includeUsage: body.stream_options?.include_usage === true,
+    hasLogprobs: body.logprobs === true,
+    formatOpening: (generation_id) => ({
+      generation_id,
+      delta: { role: 'assistant', content: '', refusal: null },
+      logprobs: null,
+      finish_reason: null,
+    }),
+    formatToken: (event, { policy }) => ({
+      delta: { content: event.text },
+      logprobs: body.logprobs ? { content: toTokenLogprobs(policy.tokenizer, [event]), refusal: null } : null,
+      finish_reason: null,
+    }),
+    formatEnd: ({ finish_reason }, rest) => ({ delta: rest ? { content: rest } : {}, logprobs: null, finish_reason }),
+  };
 }

@@ -1,37 +1,32 @@
-// Two generations of one prompt shown side by side. Which policy made which side, and the generations' ids that would
-// tell, stay hidden until somebody has voted.
+// Two generations from one prompt, side by side. The policies and the generation ids of the sides stay hidden until the
+// comparison is voted on.
 
-import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { eq, inArray } from 'drizzle-orm';
-import { comparisons, generations, type Prompt, preferences } from '../../shared/database/schema.ts';
-import { AttuneError } from '../../shared/error.ts';
+import { z } from '@hono/zod-openapi';
+import { inArray } from 'drizzle-orm';
+import type { Prompt } from '../../shared/chat-message.ts';
+import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
 import { decode, type GenerationRow, startDecoding, storeGenerations } from '../generation/decode.ts';
 import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
-import { runOnce } from '../http/idempotency.ts';
-import { addOperation } from '../http/operation.ts';
-import { listQuery, listSchema, selectPage, toPage } from '../http/pagination.ts';
+import { samplingFields, toSampling } from '../generation/sampling-fields.ts';
+import { getIdempotencyKey, idempotencyKeyField, runOnce } from '../http/idempotency.ts';
+import { chatMessages, promptSchema } from '../http/messages.ts';
+import { defineOperation } from '../http/operation.ts';
+import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { type Caller, getCaller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import { messages } from './messages.ts';
-import { samplingFields, toSampling } from './sampling.ts';
 
 const comparisonBody = z
   .strictObject({
-    messages: messages.optional(),
+    messages: chatMessages.optional(),
     prompt: z.string().min(1, 'give the prompt some text').optional(),
-    model: z.string().optional().openapi({ description: 'the policy of both sides; the active one unless told' }),
+    model: z.string().optional().openapi({ description: 'the policy of both sides; default: the active one' }),
     models: z
       .tuple([z.string(), z.string()])
       .optional()
       .openapi({ description: 'one policy for each side, in any order' }),
     ...samplingFields,
-    id: z
-      .string()
-      .min(1)
-      .max(200)
-      .optional()
-      .openapi({ description: 'an idempotency key, as the header Idempotency-Key is' }),
+    id: idempotencyKeyField,
   })
   .refine((body) => (body.messages === undefined) !== (body.prompt === undefined), {
     path: ['messages'],
@@ -42,14 +37,14 @@ const comparisonBody = z
     error: 'give either model or models',
   });
 
+type ComparisonBody = z.output<typeof comparisonBody>;
+
 const side = z.object({
   text: z.string(),
   finish_reason: z.string(),
   generation: z.string().optional(),
   model: z.string().optional(),
 });
-
-export const promptSchema = z.union([z.string(), z.array(z.object({ role: z.string(), content: z.string() }))]);
 
 const comparison = z
   .object({
@@ -65,84 +60,60 @@ const comparison = z
   .openapi('Comparison');
 
 type ComparisonRow = typeof comparisons.$inferSelect;
-type Shown = z.output<typeof comparison>;
-type Generation = Pick<GenerationRow, 'id' | 'text' | 'finish_reason' | 'policy_id'>;
+type ComparisonResponse = z.output<typeof comparison>;
+type Side = Pick<GenerationRow, 'id' | 'text' | 'finish_reason' | 'policy_id'>;
 
-export function addComparisons(app: OpenAPIHono, ports: Ports): void {
-  const { db } = ports;
-  addOperation(
-    app,
-    {
-      method: 'post',
-      path: '/v1/comparisons',
-      tag: 'Collect',
-      summary: 'Generates two answers to one prompt for somebody to choose between',
-      body: comparisonBody,
-      response: comparison,
-    },
-    async ({ context, body }) => {
-      const key = context.req.header('idempotency-key') ?? body.id;
-      const prompt: Prompt = body.messages ?? body.prompt!;
-      const generate = () => generateSides(ports, prompt, body, getCaller(context));
-      return runOnce(db, { scope: 'comparisons', key, content: body }, generate, async (transaction, rows) => {
-        const swapped = crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
-        const [a, b] = swapped ? [rows[1]!, rows[0]!] : [rows[0]!, rows[1]!];
-        const row: ComparisonRow = {
-          id: newId('cmp_'),
-          prompt,
-          a_generation_id: a.id,
-          b_generation_id: b.id,
-          swapped,
-          metadata: body.metadata ?? null,
-          created_at: new Date(),
-        };
-        await storeGenerations(transaction, rows);
-        await transaction.insert(comparisons).values(row);
-        return show(row, a, b, false);
-      });
-    },
-  );
+export const createComparison = defineOperation({
+  summary: 'Generates two responses to one prompt, to be voted on',
+  needsPolicy: 'body',
+  body: comparisonBody,
+  response: comparison,
+  async handler({ ports, context, body }) {
+    const key = getIdempotencyKey(context, body);
+    const prompt: Prompt = body.messages ?? body.prompt!;
+    const generate = () => generateSides(ports, prompt, body, getCaller(context));
+    return runOnce(ports.db, { scope: 'comparisons', key, content: body }, generate, async (transaction, rows) => {
+      const swapped = crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
+      const [a, b] = swapped ? [rows[1]!, rows[0]!] : [rows[0]!, rows[1]!];
+      const row: ComparisonRow = {
+        id: newId('cmp_'),
+        prompt,
+        a_generation_id: a.id,
+        b_generation_id: b.id,
+        swapped,
+        metadata: body.metadata ?? null,
+        created_at: new Date(),
+      };
+      await storeGenerations(transaction, rows);
+      await transaction.insert(comparisons).values(row);
+      return toResponse(row, a, b, false);
+    });
+  },
+});
 
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/comparisons',
-      tag: 'Collect',
-      summary: 'Lists comparisons',
-      query: listQuery,
-      response: listSchema(comparison),
-    },
-    async ({ query }) => {
-      const rows = await selectPage(db, comparisons, query);
-      const shown = new Map((await showAll(db, rows)).map((item) => [item.id, item]));
-      return toPage(rows, query.limit, (row) => shown.get(row.id)!);
-    },
-  );
+export const listComparisons = listOperation({
+  summary: 'Lists comparisons',
+  table: comparisons,
+  item: comparison,
+  toResponses,
+});
 
-  addOperation(
-    app,
-    { method: 'get', path: '/v1/comparisons/{id}', tag: 'Collect', summary: 'One comparison', response: comparison },
-    async ({ param }) => {
-      const rows = await db
-        .select()
-        .from(comparisons)
-        .where(eq(comparisons.id, param('id')));
-      if (rows.length === 0)
-        throw new AttuneError(`there is no comparison ${param('id')}`, { status: 404, param: 'id', code: 'not_found' });
-      return (await showAll(db, rows))[0];
-    },
-  );
-}
+export const getComparison = getOperation({
+  summary: 'One comparison',
+  kind: 'comparison',
+  table: comparisons,
+  item: comparison,
+  toResponses,
+});
 
-/** The two generations, in the order in which their policies were asked for. */
+/** The two generations, in the order of the requested policies. */
 async function generateSides(
   ports: Ports,
   prompt: Prompt,
-  body: z.output<typeof comparisonBody>,
+  body: ComparisonBody,
   caller: Caller,
 ): Promise<GenerationRow[]> {
-  const request = (n: number, seed: number | null): CompletionRequest => ({
+  const toRequest = (n: number, seed: number | null): CompletionRequest => ({
     kind: typeof prompt === 'string' ? 'text' : 'chat',
     prompt,
     n,
@@ -152,51 +123,47 @@ async function generateSides(
     store: true,
   });
   const models = body.models ?? [body.model];
-  const drafts: PreparedCompletion[] = [];
+  const completions: PreparedCompletion[] = [];
   for (const [at, model] of models.entries()) {
-    // Two policies under one seed would draw the same random numbers; each side has its own.
-    const asked = request(body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
-    drafts.push(prepareCompletion(await ports.inference.getPolicy(model), asked));
+    // Under one seed, two policies would draw the same random numbers; so each side gets its own.
+    const request = toRequest(body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
+    completions.push(prepareCompletion(await ports.inference.getPolicy(model), request));
   }
-  const { runs, interruption } = await decode(startDecoding(ports, drafts, caller));
+  const { results, interruption } = await decode(startDecoding(ports, completions, caller));
   if (interruption) throw interruption;
-  return runs.flatMap((run) => run.rows);
+  return results.flatMap(({ rows }) => rows);
 }
 
-async function showAll(db: Ports['db'], rows: ComparisonRow[]): Promise<Shown[]> {
+async function toResponses(rows: ComparisonRow[], { db }: Ports): Promise<ComparisonResponse[]> {
   if (rows.length === 0) return [];
-  const ids = rows.flatMap((row) => [row.a_generation_id, row.b_generation_id]);
-  const found = await db.select().from(generations).where(inArray(generations.id, ids));
-  const byId = new Map(found.map((row) => [row.id, row]));
+  const generationIds = rows.flatMap((row) => [row.a_generation_id, row.b_generation_id]);
+  const sides = await db.select().from(generations).where(inArray(generations.id, generationIds));
+  const sidesById = new Map(sides.map((row) => [row.id, row]));
+  const ids = rows.map((row) => row.id);
   const votes = await db
     .selectDistinct({ id: preferences.comparison_id })
     .from(preferences)
-    .where(
-      inArray(
-        preferences.comparison_id,
-        rows.map((row) => row.id),
-      ),
-    );
+    .where(inArray(preferences.comparison_id, ids));
   const voted = new Set(votes.map((vote) => vote.id));
   return rows.map((row) =>
-    show(row, byId.get(row.a_generation_id)!, byId.get(row.b_generation_id)!, voted.has(row.id)),
+    toResponse(row, sidesById.get(row.a_generation_id)!, sidesById.get(row.b_generation_id)!, voted.has(row.id)),
   );
 }
 
-function show(row: ComparisonRow, a: Generation, b: Generation, voted: boolean): Shown {
-  const showSide = (generation: Generation) => ({
+function toResponse(row: ComparisonRow, a: Side, b: Side, isVoted: boolean): ComparisonResponse {
+  const toSide = (generation: Side) => ({
     text: generation.text,
     finish_reason: generation.finish_reason,
-    ...(voted ? { generation: generation.id, model: generation.policy_id } : {}),
+    ...(isVoted ? { generation: generation.id, model: generation.policy_id } : {}),
   });
   return {
     id: row.id,
     object: 'comparison',
-    created: Math.floor(row.created_at.getTime() / 1000),
+    created: toUnixSeconds(row.created_at),
     prompt: row.prompt,
-    a: showSide(a),
-    b: showSide(b),
-    voted,
+    a: toSide(a),
+    b: toSide(b),
+    voted: isVoted,
     metadata: row.metadata,
   };
 }

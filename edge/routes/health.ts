@@ -1,10 +1,9 @@
-// Whether it is alive (/status), whether it can serve (/health) and how it does (/metrics); open to everybody, since
-// load balancers and Prometheus ask. None of them tells what was said, or by whom.
+// Liveness (/status), readiness (/health) and metrics (/metrics), without an API key, for load balancers and Prometheus.
+// None of them reveals prompts, generations or callers.
 
-import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { z } from '@hono/zod-openapi';
 import { sql } from 'drizzle-orm';
-import { addOperation } from '../http/operation.ts';
-import type { Ports } from '../ports.ts';
+import { defineOperation } from '../http/operation.ts';
 
 const health = z.object({
   status: z.enum(['ok', 'unavailable']),
@@ -13,55 +12,35 @@ const health = z.object({
   compute: z.object({ place: z.enum(['node', 'worker', 'container', 'url', 'none']), reason: z.string() }).nullable(),
 });
 
-export function addHealth(app: OpenAPIHono, { db, getServingStatus: serving, metrics }: Ports): void {
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/status',
-      tag: 'Health',
-      summary: 'Alive',
-      response: z.object({ status: z.literal('ok') }),
-    },
-    async () => ({ status: 'ok' }),
-  );
+export const getStatus = defineOperation({
+  summary: 'Whether the process is alive',
+  response: z.object({ status: z.literal('ok') }),
+  handler: async () => ({ status: 'ok' }),
+});
 
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/health',
-      tag: 'Health',
-      summary: 'Whether it can serve; 503 while it cannot',
-      response: health,
-    },
-    async ({ context }) => {
-      const [postgres, { policy, compute }] = await Promise.all([
-        db.execute(sql`select 1`).then(
-          () => 'ok' as const,
-          () => 'unreachable' as const,
-        ),
-        serving().catch(() => ({ policy: null, compute: null })),
-      ]);
-      const able = postgres === 'ok' && policy !== null && compute?.place !== 'none';
-      return context.json({ status: able ? 'ok' : 'unavailable', postgres, policy, compute }, able ? 200 : 503);
-    },
-  );
+export const getHealth = defineOperation({
+  summary: 'Whether requests can be served; 503 if not',
+  response: health,
+  async handler({ ports, context }) {
+    const [postgres, { policy, compute }] = await Promise.all([
+      ports.db.execute(sql`select 1`).then(
+        () => 'ok' as const,
+        () => 'unreachable' as const,
+      ),
+      ports.getServingStatus().catch(() => ({ policy: null, compute: null })),
+    ]);
+    const isReady = postgres === 'ok' && policy !== null && compute?.place !== 'none';
+    const status = isReady ? 'ok' : 'unavailable';
+    return context.json({ status, postgres, policy, compute }, isReady ? 200 : 503);
+  },
+});
 
-  if (!metrics) return;
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/metrics',
-      tag: 'Health',
-      summary: 'Numbers for Prometheus',
-      response: z.string(),
-      responseType: 'text/plain',
-    },
-    async ({ context }) => {
-      const { body, type } = await metrics.render();
-      return context.body(body, 200, { 'content-type': type });
-    },
-  );
-}
+export const getMetrics = defineOperation({
+  summary: 'Metrics for Prometheus',
+  response: z.string(),
+  responseType: 'text/plain',
+  async handler({ ports, context }) {
+    const { body, type } = await ports.metrics.render();
+    return context.body(body, 200, { 'content-type': type });
+  },
+});

@@ -1,61 +1,46 @@
-// GET /v1/models: every published policy, and `attune`, which stands for the active one.
+// Every published policy as one of OpenAI's models, and `attune`, an alias of the active policy.
 
-import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { desc, eq } from 'drizzle-orm';
+import { z } from '@hono/zod-openapi';
+import { desc } from 'drizzle-orm';
 import { policies } from '../../shared/database/schema.ts';
-import { AttuneError } from '../../shared/error.ts';
-import { addOperation } from '../http/operation.ts';
+import { getPolicy, unknownPolicy } from '../../shared/store/registry.ts';
+import { defineOperation } from '../http/operation.ts';
+import { toUnixSeconds } from '../http/resource.ts';
 import type { Ports } from '../ports.ts';
 
 const model = z
   .object({ id: z.string(), object: z.literal('model'), created: z.number(), owned_by: z.string() })
   .openapi('Model');
 
-/** Stands for the active policy, and is as old as the newest. */
+/** Its `created` is that of the newest policy. */
 const ALIAS = 'attune';
 
-const show = (id: string, created: Date): z.output<typeof model> => ({
+const toResponse = (id: string, created: Date): z.output<typeof model> => ({
   id,
   object: 'model',
-  created: Math.floor(created.getTime() / 1000),
+  created: toUnixSeconds(created),
   owned_by: 'attune',
 });
 
-export function addModels(app: OpenAPIHono, { db }: Ports): void {
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/models',
-      tag: 'Policies',
-      summary: 'Every policy that can be asked for by id',
-      response: z.object({ object: z.literal('list'), data: z.array(model) }),
-    },
-    async () => {
-      const rows = await db.select().from(policies).orderBy(desc(policies.id));
-      const data = rows.map((row) => show(row.id, row.created_at));
-      return { object: 'list', data: rows[0] ? [show(ALIAS, rows[0].created_at), ...data] : data };
-    },
-  );
+const selectNewestFirst = (db: Ports['db']) => db.select().from(policies).orderBy(desc(policies.id));
 
-  addOperation(
-    app,
-    { method: 'get', path: '/v1/models/{model}', tag: 'Policies', summary: 'One policy as a model', response: model },
-    async ({ param }) => {
-      const isAlias = param('model') === ALIAS;
-      const [row] = await db
-        .select()
-        .from(policies)
-        .where(isAlias ? undefined : eq(policies.id, param('model')))
-        .orderBy(desc(policies.id))
-        .limit(1);
-      if (!row)
-        throw new AttuneError(`there is no policy ${param('model')}`, {
-          status: 404,
-          param: 'model',
-          code: 'model_not_found',
-        });
-      return show(isAlias ? ALIAS : row.id, row.created_at);
-    },
-  );
-}
+export const listModels = defineOperation({
+  summary: 'Lists the policies that a request can name as its model',
+  response: z.object({ object: z.literal('list'), data: z.array(model) }),
+  async handler({ ports }) {
+    const rows = await selectNewestFirst(ports.db);
+    const data = rows.map((row) => toResponse(row.id, row.created_at));
+    return { object: 'list', data: rows[0] ? [toResponse(ALIAS, rows[0].created_at), ...data] : data };
+  },
+});
+
+export const getModel = defineOperation({
+  summary: 'One policy as a model',
+  response: model,
+  async handler({ ports, param }) {
+    const id = param('model');
+    const row = id === ALIAS ? (await selectNewestFirst(ports.db).limit(1))[0] : await getPolicy(ports.db, id);
+    if (!row) throw unknownPolicy(id);
+    return toResponse(id, row.created_at);
+  },
+});

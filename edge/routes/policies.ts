@@ -1,17 +1,10 @@
-// Policies with their manifests, and the two moves that change which one answers: promote and rollback.
+// Policies with their manifests, and the two operations that change which one is active: promote and rollback.
 
-import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { z } from '@hono/zod-openapi';
 import { policies } from '../../shared/database/schema.ts';
-import {
-  activatePolicy,
-  getActivePolicyId,
-  getPolicy,
-  type PolicyRow,
-  rollbackPolicy,
-} from '../../shared/store/registry.ts';
-import { addOperation } from '../http/operation.ts';
-import { listQuery, listSchema, selectPage, toPage } from '../http/pagination.ts';
-import type { Ports } from '../ports.ts';
+import * as registry from '../../shared/store/registry.ts';
+import { defineOperation } from '../http/operation.ts';
+import { listOperation, toUnixSeconds } from '../http/resource.ts';
 
 const policy = z
   .object({
@@ -27,10 +20,10 @@ const policy = z
   })
   .openapi('Policy');
 
-const show = (row: PolicyRow, activeId: string | null): z.output<typeof policy> => ({
+const toResponse = (row: registry.PolicyRow, activeId: string | null): z.output<typeof policy> => ({
   id: row.id,
   object: 'policy',
-  created: Math.floor(row.created_at.getTime() / 1000),
+  created: toUnixSeconds(row.created_at),
   name: row.name,
   active: row.id === activeId,
   parent: row.parent_id,
@@ -39,62 +32,44 @@ const show = (row: PolicyRow, activeId: string | null): z.output<typeof policy> 
   manifest: row.manifest,
 });
 
-export function addPolicies(app: OpenAPIHono, { db, inference }: Ports): void {
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/policies',
-      tag: 'Policies',
-      summary: 'Lists policies',
-      query: listQuery,
-      response: listSchema(policy),
-    },
-    async ({ query }) => {
-      const rows = await selectPage(db, policies, query);
-      const activeId = await getActivePolicyId(db);
-      return toPage(rows, query.limit, (row) => show(row, activeId));
-    },
-  );
+export const listPolicies = listOperation({
+  summary: 'Lists policies',
+  table: policies,
+  item: policy,
+  async toResponses(rows, { db }) {
+    const activeId = await registry.getActivePolicyId(db);
+    return rows.map((row) => toResponse(row, activeId));
+  },
+});
 
-  addOperation(
-    app,
-    { method: 'get', path: '/v1/policies/{id}', tag: 'Policies', summary: 'One policy', response: policy },
-    async ({ param }) => show(await getPolicy(db, param('id')), await getActivePolicyId(db)),
-  );
+export const getPolicy = defineOperation({
+  summary: 'One policy',
+  response: policy,
+  handler: async ({ ports: { db }, param }) =>
+    toResponse(await registry.getPolicy(db, param('id')), await registry.getActivePolicyId(db)),
+});
 
-  addOperation(
-    app,
-    {
-      method: 'post',
-      path: '/v1/policies/{id}/promote',
-      tag: 'Policies',
-      summary: 'Makes a policy the active one',
-      response: policy,
-    },
-    async ({ param }) => {
-      const row = await getPolicy(db, param('id'));
-      // Loaded and warmed here first: a package that cannot serve never becomes the active one.
-      await inference.getPolicy(row.id);
-      await activatePolicy(db, row.id, 'promoted');
-      await inference.activate(row.id);
-      return show(row, row.id);
-    },
-  );
+export const promotePolicy = defineOperation({
+  summary: 'Makes a policy the active one',
+  needsPolicy: 'path',
+  response: policy,
+  async handler({ ports: { db, inference }, param }) {
+    const row = await registry.getPolicy(db, param('id'));
+    // Loaded and warmed up here first: a package that cannot serve never becomes the active policy.
+    await inference.getPolicy(row.id);
+    await registry.activatePolicy(db, row.id, 'promoted');
+    await inference.activate(row.id);
+    return toResponse(row, row.id);
+  },
+});
 
-  addOperation(
-    app,
-    {
-      method: 'post',
-      path: '/v1/policies/rollback',
-      tag: 'Policies',
-      summary: 'Makes the previous policy the active one',
-      response: policy,
-    },
-    async () => {
-      const id = await rollbackPolicy(db, (previous) => inference.getPolicy(previous));
-      await inference.activate(id);
-      return show(await getPolicy(db, id), id);
-    },
-  );
-}
+export const rollBackPolicy = defineOperation({
+  summary: 'Makes the previous policy the active one',
+  needsPolicy: 'previous',
+  response: policy,
+  async handler({ ports: { db, inference } }) {
+    const id = await registry.rollbackPolicy(db, (previous) => inference.getPolicy(previous));
+    await inference.activate(id);
+    return toResponse(await registry.getPolicy(db, id), id);
+  },
+});

@@ -1,84 +1,58 @@
-// Preferences by the file: import and export, both streamed, and how many there are.
+// Preferences in bulk: import and export, both streamed, and their counts.
 
-import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { z } from '@hono/zod-openapi';
 import { AttuneError } from '../../shared/error.ts';
-import { countPreferences, exportPreferences, importPreferences } from '../../shared/preferences/store.ts';
-import { addOperation } from '../http/operation.ts';
-import type { Ports } from '../ports.ts';
+import * as store from '../../shared/preferences/store.ts';
+import { defineOperation } from '../http/operation.ts';
 
-const importReport = z.object({
-  object: z.literal('preference.import'),
-  rows: z.number(),
-  imported: z.number(),
-  duplicates: z.number(),
-  refused: z.number(),
-  errors: z.array(z.object({ row: z.number(), message: z.string() })),
+export const importPreferences = defineOperation({
+  summary: 'Imports preferences as JSONL or JSON in the shapes of OpenAI, TRL, OpenPipe, ShareGPT and Arena',
+  rawBody: 'application/jsonl',
+  response: z.object({
+    object: z.literal('preference.import'),
+    rows: z.number(),
+    imported: z.number(),
+    duplicates: z.number(),
+    refused: z.number(),
+    errors: z.array(z.object({ row: z.number(), message: z.string() })),
+  }),
+  handler: async ({ ports, context }) => ({
+    object: 'preference.import',
+    ...(await store.importPreferences(ports.db, readNonEmpty(context.req.raw.body))),
+  }),
 });
 
-const exportQuery = z.strictObject({ format: z.enum(['openai', 'trl']).default('openai') });
+export const exportPreferences = defineOperation({
+  summary: 'Every strict preference as JSONL, streamed',
+  query: z.strictObject({ format: z.enum(['openai', 'trl']).default('openai') }),
+  response: z.string(),
+  responseType: 'application/jsonl',
+  async handler({ ports, query }) {
+    const lines = store.exportPreferences(ports.db, query.format);
+    const encoder = new TextEncoder();
+    const body = new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        const { value, done } = await lines.next();
+        if (done) controller.close();
+        else controller.enqueue(encoder.encode(value));
+      },
+    });
+    return new Response(body, { headers: { 'content-type': 'application/jsonl; charset=utf-8' } });
+  },
+});
 
-/** Before the routes with an id, which would take these names for one. */
-export function addPreferenceFiles(app: OpenAPIHono, { db }: Ports): void {
-  addOperation(
-    app,
-    {
-      method: 'post',
-      path: '/v1/preferences/import',
-      tag: 'Collect',
-      summary: 'Imports preferences as JSONL or JSON in the shapes of OpenAI, TRL, OpenPipe, ShareGPT and Arena',
-      rawBody: 'application/jsonl',
-      response: importReport,
-    },
-    async ({ context }) => ({
-      object: 'preference.import',
-      ...(await importPreferences(db, readSome(context.req.raw.body))),
-    }),
-  );
+export const countPreferences = defineOperation({
+  summary: 'Counts preferences',
+  response: z.record(z.string(), z.unknown()),
+  handler: async ({ ports }) => store.countPreferences(ports.db),
+});
 
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/preferences/export',
-      tag: 'Collect',
-      summary: 'Every strict preference as JSONL, streamed',
-      query: exportQuery,
-      response: z.string(),
-      responseType: 'application/jsonl',
-    },
-    async ({ query }) => {
-      const lines = exportPreferences(db, query.format);
-      const encoder = new TextEncoder();
-      const body = new ReadableStream<Uint8Array>({
-        async pull(controller) {
-          const { value, done } = await lines.next();
-          if (done) controller.close();
-          else controller.enqueue(encoder.encode(value));
-        },
-      });
-      return new Response(body, { headers: { 'content-type': 'application/jsonl; charset=utf-8' } });
-    },
-  );
-
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/preferences/stats',
-      tag: 'Collect',
-      summary: 'How many preferences there are',
-      response: z.record(z.string(), z.unknown()),
-    },
-    async () => countPreferences(db),
-  );
-}
-
-/** The body as it comes; hosts differ in whether one without a byte is there at all. */
-async function* readSome(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {
+/** Streams the body. Throws if it is empty: platforms differ in whether an empty body is null. */
+async function* readNonEmpty(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {
   let length = 0;
-  for await (const part of (body ?? []) as unknown as AsyncIterable<Uint8Array>) {
-    length += part.length;
-    yield part;
+  for await (const chunk of (body ?? []) as unknown as AsyncIterable<Uint8Array>) {
+    length += chunk.length;
+    yield chunk;
   }
   if (length === 0) throw new AttuneError('the body is empty; send JSONL or a JSON array', { code: 'empty_body' });
 }

@@ -1,20 +1,17 @@
-// One rater's choice: on a comparison, between two generations, or between two given texts. Committed before it is
-// answered; what a comparison was voted on is fixed, one vote for each rater.
+// One rater's choice: on a comparison, between two generations, or between two given texts. It is committed before the
+// response. Each rater votes once on a comparison, and the vote never changes.
 
-import { type OpenAPIHono, z } from '@hono/zod-openapi';
-import { eq, inArray } from 'drizzle-orm';
+import { z } from '@hono/zod-openapi';
+import { inArray } from 'drizzle-orm';
 import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { isUniqueViolation } from '../../shared/postgres-errors.ts';
-import { findPreference } from '../../shared/preferences/store.ts';
-import { runOnce, type Transaction } from '../http/idempotency.ts';
-import { addOperation } from '../http/operation.ts';
-import { listQuery, listSchema, selectPage, toPage } from '../http/pagination.ts';
-import type { Ports } from '../ports.ts';
-import { promptSchema } from './comparisons.ts';
-import { messages } from './messages.ts';
+import { getIdempotencyKey, idempotencyKeyField, runOnce, type Transaction } from '../http/idempotency.ts';
+import { chatMessages, promptSchema } from '../http/messages.ts';
+import { defineOperation } from '../http/operation.ts';
+import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 
 const text = z.string().min(1, 'give it some text');
 
@@ -29,29 +26,23 @@ const preferenceBody = z
     chosen: text.optional().openapi({ description: 'a generation id; with prompt or messages: the text itself' }),
     rejected: text.optional(),
     prompt: text.optional(),
-    messages: messages.optional(),
+    messages: chatMessages.optional(),
     rater: z.string().min(1).max(200).default('anonymous'),
     metadata: z.record(z.string(), z.unknown()).nullish(),
-    id: z
-      .string()
-      .min(1)
-      .max(200)
-      .optional()
-      .openapi({ description: 'an idempotency key, as the header Idempotency-Key is' }),
+    id: idempotencyKeyField,
   })
   .superRefine((body, context) => {
     const refuse = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
     if (body.comparison !== undefined) {
-      if (body.choice === undefined) refuse('choice', 'say which: a, b, tie, both_bad or skip');
+      if (body.choice === undefined) refuse('choice', 'give one of a, b, tie, both_bad and skip');
       for (const field of ['chosen', 'rejected', 'prompt', 'messages'] as const)
-        if (body[field] !== undefined) refuse(field, 'a vote on a comparison has only a choice; leave it out');
+        if (body[field] !== undefined) refuse(field, 'is not allowed in a vote on a comparison; give only a choice');
       return;
     }
-    if (body.choice !== undefined) refuse('choice', 'a choice needs the comparison that it is about');
+    if (body.choice !== undefined) refuse('choice', 'needs a comparison');
     if (body.chosen === undefined) refuse('chosen', 'give a comparison with a choice, or chosen and rejected');
-    else if (body.rejected === undefined) refuse('rejected', 'give the other side too');
-    else if (body.chosen === body.rejected)
-      refuse('rejected', 'chosen and rejected are the same; a preference needs two sides');
+    else if (body.rejected === undefined) refuse('rejected', 'is missing; a preference needs both sides');
+    else if (body.chosen === body.rejected) refuse('rejected', 'equals chosen; a preference needs two different sides');
     if (body.prompt !== undefined && body.messages !== undefined) refuse('messages', 'give either messages or prompt');
   });
 
@@ -76,10 +67,10 @@ const preference = z
   })
   .openapi('Preference');
 
-const show = (row: PreferenceRow): z.output<typeof preference> => ({
+const toResponse = (row: PreferenceRow): z.output<typeof preference> => ({
   id: row.id,
   object: 'preference',
-  created: Math.floor(row.created_at.getTime() / 1000),
+  created: toUnixSeconds(row.created_at),
   source: row.source,
   comparison: row.comparison_id,
   choice: row.choice,
@@ -90,60 +81,37 @@ const show = (row: PreferenceRow): z.output<typeof preference> => ({
   metadata: row.metadata,
 });
 
-export function addPreferences(app: OpenAPIHono, { db }: Ports): void {
-  addOperation(
-    app,
-    {
-      method: 'post',
-      path: '/v1/preferences',
-      tag: 'Collect',
-      summary:
-        'Takes a preference: {comparison, choice}, {chosen, rejected} of generation ids, or {prompt, chosen, rejected}',
-      body: preferenceBody,
-      response: preference,
-    },
-    async ({ context, body }) => {
-      const key = context.req.header('idempotency-key') ?? body.id;
-      const store = (transaction: Transaction) => storePreference(transaction, body);
-      return show(revive(await runOnce(db, { scope: 'preferences', key, content: body }, async () => {}, store)));
-    },
-  );
+export const createPreference = defineOperation({
+  summary:
+    'Stores a preference: {comparison, choice}, {chosen, rejected} of generation ids, or {prompt, chosen, rejected}',
+  body: preferenceBody,
+  response: preference,
+  async handler({ ports, context, body }) {
+    const key = getIdempotencyKey(context, body);
+    const store = (transaction: Transaction) => storePreference(transaction, body);
+    const row = await runOnce(ports.db, { scope: 'preferences', key, content: body }, async () => {}, store);
+    // The stored row of an earlier request comes from JSON, where its date is a string.
+    return toResponse({ ...row, created_at: new Date(row.created_at) });
+  },
+});
 
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/preferences',
-      tag: 'Collect',
-      summary: 'Lists preferences',
-      query: listQuery,
-      response: listSchema(preference),
-    },
-    async ({ query }) => {
-      const rows = await selectPage(db, preferences, query);
-      return toPage(rows, query.limit, show);
-    },
-  );
+export const listPreferences = listOperation({
+  summary: 'Lists preferences',
+  table: preferences,
+  item: preference,
+  toResponses: (rows) => rows.map(toResponse),
+});
 
-  addOperation(
-    app,
-    { method: 'get', path: '/v1/preferences/{id}', tag: 'Collect', summary: 'One preference', response: preference },
-    async ({ param }) => {
-      const row = await findPreference(db, param('id'));
-      if (!row)
-        throw new AttuneError(`there is no preference ${param('id')}`, { status: 404, param: 'id', code: 'not_found' });
-      return show(row);
-    },
-  );
-}
-
-/** A replayed row comes back from JSON, where its date is a text. */
-function revive(row: PreferenceRow): PreferenceRow {
-  return { ...row, created_at: new Date(row.created_at) };
-}
+export const getPreference = getOperation({
+  summary: 'One preference',
+  kind: 'preference',
+  table: preferences,
+  item: preference,
+  toResponses: (rows) => rows.map(toResponse),
+});
 
 async function storePreference(transaction: Transaction, body: PreferenceBody): Promise<PreferenceRow> {
-  const said = body.comparison
+  const input = body.comparison
     ? await fromComparison(transaction, body)
     : body.prompt !== undefined || body.messages !== undefined
       ? fromTexts(body)
@@ -152,23 +120,23 @@ async function storePreference(transaction: Transaction, body: PreferenceBody): 
     id: newId('pref_'),
     rater: body.rater,
     metadata: body.metadata ?? null,
-    content_hash: await hashContent({ ...said, rater: body.rater }),
+    content_hash: await hashContent({ ...input, rater: body.rater }),
     created_at: new Date(),
-    ...said,
+    ...input,
   };
   try {
     await transaction.insert(preferences).values(row);
   } catch (error) {
     if (!isUniqueViolation(error)) throw error;
     throw new AttuneError(
-      `comparison: rater ${JSON.stringify(body.rater)} has voted on ${body.comparison} already; each rater votes once`,
+      `comparison: rater ${JSON.stringify(body.rater)} has already voted on ${body.comparison}; each rater votes once`,
       { status: 409, param: 'comparison', code: 'already_voted', retry: false },
     );
   }
   return row;
 }
 
-type Said = Pick<
+type PreferenceInput = Pick<
   PreferenceRow,
   | 'source'
   | 'comparison_id'
@@ -180,17 +148,11 @@ type Said = Pick<
   | 'rejected_generation_id'
 >;
 
-async function fromComparison(transaction: Transaction, body: PreferenceBody): Promise<Said> {
-  const [row] = await transaction.select().from(comparisons).where(eq(comparisons.id, body.comparison!));
-  if (!row)
-    throw new AttuneError(`comparison: there is no comparison ${body.comparison}`, {
-      status: 404,
-      param: 'comparison',
-      code: 'not_found',
-    });
+async function fromComparison(transaction: Transaction, body: PreferenceBody): Promise<PreferenceInput> {
+  const row = await findOr404(transaction, comparisons, 'comparison', body.comparison!, 'comparison');
   const [chosenId, rejectedId] =
     body.choice === 'b' ? [row.b_generation_id, row.a_generation_id] : [row.a_generation_id, row.b_generation_id];
-  const [chosen, rejected] = await bothGenerations(transaction, chosenId, rejectedId);
+  const [chosen, rejected] = await findGenerations(transaction, chosenId, rejectedId);
   return {
     source: 'comparison',
     comparison_id: row.id,
@@ -203,15 +165,12 @@ async function fromComparison(transaction: Transaction, body: PreferenceBody): P
   };
 }
 
-async function fromGenerations(transaction: Transaction, body: PreferenceBody): Promise<Said> {
-  const [chosen, rejected] = await bothGenerations(transaction, body.chosen!, body.rejected!);
+async function fromGenerations(transaction: Transaction, body: PreferenceBody): Promise<PreferenceInput> {
+  const [chosen, rejected] = await findGenerations(transaction, body.chosen!, body.rejected!);
   if (JSON.stringify(chosen.prompt_token_ids) !== JSON.stringify(rejected.prompt_token_ids))
     throw new AttuneError(
-      'rejected: the two generations answer different prompts; a preference compares two answers to one',
-      {
-        param: 'rejected',
-        code: 'different_prompts',
-      },
+      'rejected: its prompt differs from that of chosen; a preference compares two generations from one prompt',
+      { param: 'rejected', code: 'different_prompts' },
     );
   return {
     source: 'generations',
@@ -225,7 +184,7 @@ async function fromGenerations(transaction: Transaction, body: PreferenceBody): 
   };
 }
 
-function fromTexts(body: PreferenceBody): Said {
+function fromTexts(body: PreferenceBody): PreferenceInput {
   return {
     source: 'raw',
     comparison_id: null,
@@ -238,7 +197,7 @@ function fromTexts(body: PreferenceBody): Said {
   };
 }
 
-async function bothGenerations(transaction: Transaction, chosenId: string, rejectedId: string) {
+async function findGenerations(transaction: Transaction, chosenId: string, rejectedId: string) {
   const rows = await transaction
     .select()
     .from(generations)
@@ -247,12 +206,8 @@ async function bothGenerations(transaction: Transaction, chosenId: string, rejec
     const row = rows.find((candidate) => candidate.id === id);
     if (!row)
       throw new AttuneError(
-        `${param}: there is no stored generation ${id}; give a generation id, or add the prompt and both texts`,
-        {
-          status: 404,
-          param,
-          code: 'not_found',
-        },
+        `${param}: there is no stored generation ${id}; give a generation id, or the prompt and both texts`,
+        { status: 404, param, code: 'not_found' },
       );
     return row;
   };

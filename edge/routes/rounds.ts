@@ -1,16 +1,17 @@
-// Rounds of training: asked for here, run by the trainer, watched here. They look like OpenAI's fine-tuning jobs.
+// Training rounds: requested and observed here, run by the trainer. In the shape of OpenAI's fine-tuning jobs.
 
-import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { z } from '@hono/zod-openapi';
 import { and, asc, eq, gt } from 'drizzle-orm';
 import { gateReport, ROUND_STAGES, ROUND_STATUSES } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
-import { AttuneError } from '../../shared/error.ts';
-import { requestRound } from '../../shared/rounds/schedule.ts';
+import { type RoundRow, requestRound } from '../../shared/rounds/schedule.ts';
 import { roundMethod } from '../../shared/rounds/settings.ts';
-import { addOperation } from '../http/operation.ts';
-import { listQuery, listSchema, selectPage, toPage } from '../http/pagination.ts';
+import { defineOperation } from '../http/operation.ts';
+import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { streamEvents } from '../http/sse.ts';
-import type { Ports } from '../ports.ts';
+
+/** How often the events of a round are polled, should a change notification be lost. */
+const POLL_INTERVAL_MS = 1000;
 
 const round = z
   .object({
@@ -22,7 +23,7 @@ const round = z
     method: z.object({ type: z.literal('dil'), dil: z.record(z.string(), z.unknown()) }),
     reference: z.string().nullable(),
     parent: z.string().nullable(),
-    policy: z.string().nullable().openapi({ description: 'what it published; null where the gate refused' }),
+    policy: z.string().nullable().openapi({ description: 'the policy that it published; null if the gate refused' }),
     pairs: z.record(z.string(), z.unknown()).nullable(),
     metrics: z.record(z.string(), z.number()).nullable(),
     gate: gateReport.nullable(),
@@ -33,11 +34,7 @@ const round = z
   })
   .openapi('Round');
 
-type RoundRow = typeof rounds.$inferSelect;
-
-const seconds = (date: Date | null) => (date ? Math.floor(date.getTime() / 1000) : null);
-
-const show = (row: RoundRow): z.output<typeof round> => ({
+const toResponse = (row: RoundRow): z.output<typeof round> => ({
   id: row.id,
   object: 'round',
   status: row.status,
@@ -51,9 +48,9 @@ const show = (row: RoundRow): z.output<typeof round> => ({
   metrics: row.metrics,
   gate: row.gate,
   reason: row.reason,
-  created_at: seconds(row.created_at)!,
-  started_at: seconds(row.started_at),
-  finished_at: seconds(row.finished_at),
+  created_at: toUnixSeconds(row.created_at),
+  started_at: row.started_at && toUnixSeconds(row.started_at),
+  finished_at: row.finished_at && toUnixSeconds(row.finished_at),
 });
 
 const checkpoint = z.object({
@@ -63,116 +60,81 @@ const checkpoint = z.object({
   logps: z.object({ chosen: z.array(z.number()), rejected: z.array(z.number()) }).nullable(),
 });
 
-export function addRounds(app: OpenAPIHono, ports: Ports): void {
-  const { db } = ports;
-  const find = async (id: string): Promise<RoundRow> => {
-    const [row] = await db.select().from(rounds).where(eq(rounds.id, id));
-    if (!row) throw new AttuneError(`there is no round ${id}`, { status: 404, param: 'id', code: 'not_found' });
-    return row;
-  };
+export const createRound = defineOperation({
+  summary: 'Requests a training round; a trainer runs the requested rounds in order',
+  body: z.strictObject({ method: roundMethod.optional() }),
+  response: round,
+  handler: async ({ ports, body }) => toResponse(await requestRound(ports.db, 'api', body.method?.dil ?? {})),
+});
 
-  addOperation(
-    app,
-    {
-      method: 'post',
-      path: '/v1/rounds',
-      tag: 'Learn',
-      summary: 'Asks for a round of training now; a trainer takes it up in order',
-      body: z.strictObject({ method: roundMethod.optional() }),
-      response: round,
-    },
-    async ({ body }) => show(await requestRound(db, 'api', body.method?.dil ?? {})),
-  );
+export const listRounds = listOperation({
+  summary: 'Lists rounds',
+  table: rounds,
+  item: round,
+  toResponses: (rows) => rows.map(toResponse),
+});
 
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/rounds',
-      tag: 'Learn',
-      summary: 'Lists rounds',
-      query: listQuery,
-      response: listSchema(round),
-    },
-    async ({ query }) => {
-      const rows = await selectPage(db, rounds, query);
-      return toPage(rows, query.limit, show);
-    },
-  );
+export const getRound = getOperation({
+  summary: 'One round',
+  kind: 'round',
+  table: rounds,
+  item: round,
+  toResponses: (rows) => rows.map(toResponse),
+});
 
-  addOperation(
-    app,
-    { method: 'get', path: '/v1/rounds/{id}', tag: 'Learn', summary: 'One round', response: round },
-    async ({ param }) => show(await find(param('id'))),
-  );
+export const listRoundMetrics = defineOperation({
+  summary: 'The metrics of every recorded step, and each pair’s log-probabilities where they were evaluated',
+  response: z.object({ object: z.literal('list'), data: z.array(checkpoint) }),
+  async handler({ ports: { db }, param }) {
+    const { id } = await findOr404(db, rounds, 'round', param('id'));
+    const rows = await db
+      .select()
+      .from(round_metrics)
+      .where(eq(round_metrics.round_id, id))
+      .orderBy(asc(round_metrics.step), asc(round_metrics.split));
+    return {
+      object: 'list',
+      data: rows.map((row) => ({ step_number: row.step, split: row.split, metrics: row.values, logps: row.logps })),
+    };
+  },
+});
 
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/rounds/{id}/metrics',
-      tag: 'Learn',
-      summary: 'The metrics of every recorded step, and each pair’s log-probabilities where they were evaluated',
-      response: z.object({ object: z.literal('list'), data: z.array(checkpoint) }),
-    },
-    async ({ param }) => {
-      const { id } = await find(param('id'));
-      const rows = await db
-        .select()
-        .from(round_metrics)
-        .where(eq(round_metrics.round_id, id))
-        .orderBy(asc(round_metrics.step), asc(round_metrics.split));
-      return {
-        object: 'list',
-        data: rows.map((row) => ({ step_number: row.step, split: row.split, metrics: row.values, logps: row.logps })),
-      };
-    },
-  );
-
-  addOperation(
-    app,
-    {
-      method: 'get',
-      path: '/v1/rounds/{id}/events',
-      tag: 'Learn',
-      summary: 'What happens in a round, as server-sent events from its beginning (or Last-Event-ID) until it ends',
-      response: z.object({
-        level: z.string(),
-        message: z.string(),
-        type: z.string(),
-        data: z.unknown(),
-        created_at: z.number(),
-      }),
-    },
-    async ({ context, param }) => {
-      const { id } = await find(param('id'));
-      // Nobody reads what follows a HEAD, and nobody would end it.
-      if (context.req.method === 'HEAD')
-        return new Response(null, { headers: { 'content-type': 'text/event-stream' } });
-      const last = Number(context.req.header('last-event-id') ?? 0);
-      const abort = new AbortController();
-      return streamEvents(abort, async (send) => {
-        let after = Number.isSafeInteger(last) ? last : 0;
-        while (!abort.signal.aborted) {
-          // The status is read before the events: what is written in between is still sent.
-          const { status } = await find(id);
-          const events = await db
-            .select()
-            .from(round_events)
-            .where(and(eq(round_events.round_id, id), gt(round_events.id, after)))
-            .orderBy(asc(round_events.id));
-          for (const event of events) {
-            after = event.id;
-            const { level, message, type, data } = event;
-            send({ level, message, type, data, created_at: seconds(event.created_at) }, { id: String(event.id) });
-          }
-          if (status !== 'queued' && status !== 'running') {
-            send(show(await find(id)), { event: 'done' });
-            return;
-          }
-          await ports.waitForChange(1000);
+export const streamRoundEvents = defineOperation({
+  summary: 'The events of a round, as server-sent events from the first one (or Last-Event-ID) until the round ends',
+  response: z.object({
+    level: z.string(),
+    message: z.string(),
+    type: z.string(),
+    data: z.unknown(),
+    created_at: z.number(),
+  }),
+  async handler({ ports: { db, waitForChange }, context, param }) {
+    const { id } = await findOr404(db, rounds, 'round', param('id'));
+    // The body of a HEAD response is never read, so that its stream would never be cancelled.
+    if (context.req.method === 'HEAD') return new Response(null, { headers: { 'content-type': 'text/event-stream' } });
+    const lastEventId = Number(context.req.header('last-event-id') ?? 0);
+    const abort = new AbortController();
+    return streamEvents(abort, async (send) => {
+      let after = Number.isSafeInteger(lastEventId) ? lastEventId : 0;
+      while (!abort.signal.aborted) {
+        // The status is read before the events, so that events written in between are still sent.
+        const { status } = await findOr404(db, rounds, 'round', id);
+        const events = await db
+          .select()
+          .from(round_events)
+          .where(and(eq(round_events.round_id, id), gt(round_events.id, after)))
+          .orderBy(asc(round_events.id));
+        for (const event of events) {
+          after = event.id;
+          const { level, message, type, data } = event;
+          send({ level, message, type, data, created_at: toUnixSeconds(event.created_at) }, { id: String(event.id) });
         }
-      });
-    },
-  );
-}
+        if (status !== 'queued' && status !== 'running') {
+          send(toResponse(await findOr404(db, rounds, 'round', id)), { event: 'done' });
+          return;
+        }
+        await waitForChange(POLL_INTERVAL_MS);
+      }
+    });
+  },
+});

@@ -19,6 +19,7 @@ import {
   timestamp,
   uniqueIndex,
 } from 'drizzle-orm/pg-core';
+import type { Prompt } from '../chat-message.ts';
 import type { GateReport, RoundStage, RoundStatus } from './round-types.ts';
 
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
@@ -30,10 +31,6 @@ const reals = customType<{ data: number[]; driverData: string | number[] }>({
   fromDriver: (value) =>
     typeof value === 'string' ? value.slice(1, -1).split(',').filter(Boolean).map(Number) : value.map(Number),
 });
-
-export type ChatMessage = { role: string; content: string };
-/** A prompt as it was asked: a text, or the messages of a chat. */
-export type Prompt = string | ChatMessage[];
 
 export const policies = pgTable('policies', {
   id: text().primaryKey(),

@@ -1,7 +1,8 @@
 // One preference as a line of JSON that other trainers read: OpenAI's preference fine-tuning or TRL. It carries the pair;
 // ties have no line. TRL's line also carries id and rater, which TRL ignores; OpenAI refuses keys that it does not know.
 // Metadata stays behind: its types differ from row to row, which would keep a dataset from loading.
-import type { ChatMessage, PreferenceRecord } from './record.ts';
+import type { ChatMessage } from '../chat-message.ts';
+import type { PreferenceRecord } from './record.ts';
 
 /** A strict preference → one line without its line feed; a tie → null. */
 export function formatPreference(record: PreferenceRecord, format: 'openai' | 'trl'): string | null {

@@ -3,9 +3,10 @@
 // Sources: OpenAI's preference fine-tuning, TRL's dataset formats, OpenPipe, ShareGPT pairs, Chatbot Arena's votes, the
 // instruct pairs of alpaca descent, and PandaLM's test set with its three annotators.
 import { z } from 'zod';
+import type { ChatMessage } from '../chat-message.ts';
 import { AttuneError } from '../error.ts';
 import { answer, conversation, need, oneAnswer, text, textOrMessages, turnOfAnswer, turns } from './message-schemas.ts';
-import type { ChatMessage, PreferenceRecord } from './record.ts';
+import type { PreferenceRecord } from './record.ts';
 
 export type Row = Record<string, unknown>;
 export type Judgement = Pick<PreferenceRecord, 'prompt' | 'a' | 'b' | 'choice'> & { rater?: string; metadata?: Row };

@@ -1,7 +1,7 @@
 // Messages as other people write them: OpenAI's roles and content parts, ShareGPT's from and value. Only text is
 // understood: images, audio and tool calls are refused, because dropping them would change what was judged.
 import { z } from 'zod';
-import type { ChatMessage } from './record.ts';
+import { CHAT_ROLES, type ChatMessage, type Prompt } from '../chat-message.ts';
 
 /** Zod's error option for a field: says what is there instead, and what to give. */
 export function need(what: string) {
@@ -42,10 +42,7 @@ const noCalls = z.array(z.unknown()).max(0, 'is not empty; tool calls are not un
 const message = z
   .object(
     {
-      role: z.enum(
-        ['system', 'user', 'assistant', 'developer', 'tool'],
-        need('system, developer, user, assistant or tool'),
-      ),
+      role: z.enum(CHAT_ROLES, need('system, developer, user, assistant or tool')),
       // before content, which is null where there are calls: the calls are the better reason
       tool_calls: noCalls,
       content,
@@ -72,7 +69,7 @@ export const answer = message.transform(({ role, content }, context) => {
   return z.NEVER;
 });
 
-export const textOrMessages = z.unknown().transform((value, context): string | ChatMessage[] => {
+export const textOrMessages = z.unknown().transform((value, context): Prompt => {
   if (typeof value === 'string') return value;
   if (!Array.isArray(value)) {
     context.addIssue({ code: 'custom', message: need('text or a list of messages').error({ input: value }) });

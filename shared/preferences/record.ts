@@ -1,11 +1,11 @@
 // One person's judgement of two answers to one prompt, in the shape that every import becomes and every export starts
 // from. Which side was chosen is said by `choice`, so that a tie can be told as faithfully as a pair.
 
-export type ChatMessage = { role: 'system' | 'user' | 'assistant' | 'developer' | 'tool'; content: string };
+import type { Prompt } from '../chat-message.ts';
 
 export type PreferenceRecord = {
   /** text to continue, or a conversation to answer */
-  prompt: string | ChatMessage[];
+  prompt: Prompt;
   a: string;
   b: string;
   choice: 'a' | 'b' | 'tie' | 'both_bad';

@@ -8,7 +8,7 @@ import { newId } from '../id.ts';
 import { countNewPairs } from '../rounds/pairs.ts';
 import { formatPreference } from './export.ts';
 import { parsePreferences } from './import.ts';
-import type { ChatMessage, PreferenceRecord } from './record.ts';
+import type { PreferenceRecord } from './record.ts';
 
 export type ImportReport = {
   /** rows read, including refused ones */
@@ -91,7 +91,7 @@ export async function* exportPreferences(db: Database, format: 'openai' | 'trl')
       if (row.choice !== 'a' && row.choice !== 'b') continue;
       const line = formatPreference(
         {
-          prompt: row.prompt as string | ChatMessage[],
+          prompt: row.prompt,
           a: row.chosen,
           b: row.rejected,
           choice: 'a',

@@ -16,15 +16,18 @@ export async function registerPolicy(db: Database, row: typeof policies.$inferIn
   await db.insert(policies).values(row).onConflictDoNothing();
 }
 
+export function unknownPolicy(id: string): AttuneError {
+  return new AttuneError(`there is no policy ${id}; GET /v1/models or \`attune policies list\` lists the policies`, {
+    status: 404,
+    param: 'model',
+    code: 'model_not_found',
+  });
+}
+
 /** Throws `model_not_found` for an unknown id. */
 export async function getPolicy(db: Database, id: string): Promise<PolicyRow> {
   const [row] = await db.select().from(policies).where(eq(policies.id, id));
-  if (!row)
-    throw new AttuneError(`there is no policy ${id}; \`attune policies list\` shows those there are`, {
-      status: 404,
-      param: 'model',
-      code: 'model_not_found',
-    });
+  if (!row) throw unknownPolicy(id);
   return row;
 }
 

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { ChatMessage } from '../chat-message.ts';
 import { AttuneError } from '../error.ts';
 import { compileTemplate, PLAIN_TEMPLATE, selectTemplate } from './chat-template.ts';
 
 const tokens = { bos: '<s>', eos: '</s>' };
-const user = (content: string) => ({ role: 'user', content });
+const user = (content: string): ChatMessage => ({ role: 'user', content });
 
 test('the plain template joins contents and leaves the last one open', () => {
   const render = compileTemplate(PLAIN_TEMPLATE, tokens);

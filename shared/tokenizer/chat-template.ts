@@ -3,9 +3,8 @@
 // checkpoints: the interpreter gives them no access to anything but what render passes in.
 import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
+import type { ChatMessage } from '../chat-message.ts';
 import { AttuneError } from '../error.ts';
-
-export type ChatMessage = { role: string; content: string; name?: string };
 
 export type RenderChat = (messages: ChatMessage[], options?: { addGenerationPrompt?: boolean }) => string;
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
+import type { ChatMessage } from '../chat-message.ts';
 import { sha256 } from '../digest.ts';
 import { writeJson } from '../model/checkpoint.ts';
 import { IncrementalDetokenizer } from './detokenizer.ts';
@@ -120,7 +121,7 @@ test('the hash changes with the tokenizer or the chat template, and with nothing
 
 test('a chat renders by the template of the checkpoint, chat_template.jinja before tokenizer_config', async () => {
   const other = await mkdtemp(join(folder, 'chat-'));
-  const messages = [{ role: 'user', content: 'Hi' }];
+  const messages: ChatMessage[] = [{ role: 'user', content: 'Hi' }];
   assert.equal(tokenizer.renderChat(messages), 'Hi');
   await writeTinyCheckpoint(other, { chatTemplate: '{{ bos_token }}[{{ messages[0].content }}]' });
   const chat = await Tokenizer.open(other);

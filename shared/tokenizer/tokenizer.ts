@@ -2,9 +2,10 @@
 // scored on the very tokens that were served. Nothing here cleans text up: what decodes must encode to itself again.
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
+import type { ChatMessage } from '../chat-message.ts';
 import { AttuneError } from '../error.ts';
 import { TOKENIZER_FILES } from '../model/checkpoint-files.ts';
-import { type ChatMessage, compileTemplate, PLAIN_TEMPLATE, type RenderChat, selectTemplate } from './chat-template.ts';
+import { compileTemplate, PLAIN_TEMPLATE, type RenderChat, selectTemplate } from './chat-template.ts';
 
 /** The files a tokenizer is made of, as texts; only tokenizer.json must exist. */
 export type TokenizerFiles = Partial<Record<keyof typeof TOKENIZER_FILES, string>> & { tokenizer: string };

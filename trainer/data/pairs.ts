@@ -2,8 +2,9 @@
 // Held-out is decided by a hash of the prompt alone, so a prompt that was ever held out is never trained on.
 
 import { and, desc, eq, inArray } from 'drizzle-orm';
+import type { Prompt } from '../../shared/chat-message.ts';
 import type { Database } from '../../shared/database/connect.ts';
-import { generations, type Prompt, preferences, round_pairs } from '../../shared/database/schema.ts';
+import { generations, preferences, round_pairs } from '../../shared/database/schema.ts';
 import { NEUTRAL_SAMPLING } from '../../shared/decoder/sampling.ts';
 import { hashContent } from '../../shared/digest.ts';
 import { isNewPair, isStrictPreference, isUsedPair } from '../../shared/rounds/pairs.ts';

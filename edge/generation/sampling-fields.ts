@@ -1,10 +1,17 @@
-// The sampling fields that chat completions, text completions and comparisons share, as OpenAI names and bounds them
-// (top_k and min_p as vLLM does).
+// The request fields that chat completions, completions and comparisons share, with OpenAI's names and bounds (top_k
+// and min_p: vLLM's).
 
 import { z } from '@hono/zod-openapi';
-import type { CompletionRequest } from '../generation/prepare.ts';
+import type { CompletionRequest } from './prepare.ts';
 
 export const MAX_CHOICES = 16;
+
+export const choicesField = z.number().int().min(1).max(MAX_CHOICES).nullish();
+
+export const streamFields = {
+  stream: z.boolean().nullish(),
+  stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
+};
 
 export const samplingFields = {
   max_tokens: z.number().int().min(1).nullish(),
@@ -47,19 +54,5 @@ export function toSampling(body: SamplingFields, topLogprobs: number): Completio
     seed: body.seed ?? null,
     stop: typeof body.stop === 'string' ? [body.stop] : (body.stop ?? []),
     topLogprobs,
-  };
-}
-
-export const usageSchema = z.object({
-  prompt_tokens: z.number(),
-  completion_tokens: z.number(),
-  total_tokens: z.number(),
-});
-
-export function toUsage(promptTokens: number, completionTokens: number): z.output<typeof usageSchema> {
-  return {
-    prompt_tokens: promptTokens,
-    completion_tokens: completionTokens,
-    total_tokens: promptTokens + completionTokens,
   };
 }

@@ -1,11 +1,12 @@
-// The messages of a chat, as OpenAI has them; text only.
+// Prompts in requests and responses: chat messages in OpenAI's shape, text only.
 
 import { z } from '@hono/zod-openapi';
+import { CHAT_ROLES } from '../../shared/chat-message.ts';
 
 const textPart = z.strictObject({ type: z.literal('text'), text: z.string() });
 
-const message = z.strictObject({
-  role: z.enum(['system', 'developer', 'user', 'assistant']),
+const chatMessage = z.strictObject({
+  role: z.enum(CHAT_ROLES).exclude(['tool']),
   content: z.union(
     [
       z.string(),
@@ -14,15 +15,16 @@ const message = z.strictObject({
         .min(1)
         .transform((parts) => parts.map((part) => part.text).join('')),
     ],
-    {
-      error: 'give a text, or an array of text parts; images and audio are not served here',
-    },
+    { error: 'give a text, or an array of text parts; images and audio are not supported' },
   ),
   name: z.string().optional(),
 });
 
-export const messages = z
-  .array(message)
+export const chatMessages = z
+  .array(chatMessage)
   .min(1, 'give at least one message')
   .refine((list) => list.some((item) => item.content.trim() !== ''), 'every message is empty; give one some content')
   .transform((list) => list.map(({ role, content }) => ({ role, content })));
+
+/** A prompt as responses carry it: a text, or the messages of a chat. */
+export const promptSchema = z.union([z.string(), z.array(z.object({ role: z.enum(CHAT_ROLES), content: z.string() }))]);

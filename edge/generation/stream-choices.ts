@@ -1,0 +1,66 @@
+// Streams the choices of one or more completions as server-sent events, in OpenAI's order: the opening of each choice,
+// its tokens, its finish_reason, the usage on request, [DONE].
+
+import type { TokenEvent } from '../engine/inference.ts';
+import { streamEvents } from '../http/sse.ts';
+import type { Caller } from '../middleware/auth.ts';
+import type { Ports } from '../ports.ts';
+import { decodeAndStore, type GenerationRow, startDecoding } from './decode.ts';
+import type { PreparedCompletion } from './prepare.ts';
+import { sumUsage } from './usage.ts';
+
+/** How an operation writes its chunks; each function returns one entry of `choices`, without the index. */
+export type ChunkFormat = {
+  object: string;
+  includeUsage: boolean;
+  /** sends a chunk for a token without visible text too, for its log-probability */
+  hasLogprobs: boolean;
+  formatOpening?(generationId: string): object;
+  /** `textOffset`: code points of this choice that were sent before */
+  formatToken(event: TokenEvent, completion: PreparedCompletion, textOffset: number): object;
+  /** `rest`: text that was held back, since it might have become a stop string */
+  formatEnd(row: GenerationRow, rest: string): object;
+};
+
+export function streamChoices(
+  ports: Ports,
+  completions: PreparedCompletion[],
+  { tenant }: Caller,
+  format: ChunkFormat,
+): Response {
+  const abort = new AbortController();
+  const decoding = startDecoding(ports, completions, { tenant, signal: abort.signal });
+  const envelope = toEnvelope(completions[0]!, format.object);
+  const usage = format.includeUsage ? { usage: null } : {};
+  const choices = completions.flatMap(({ ids }) => ids.map((id) => ({ id, sentLength: 0, sentCodePoints: 0 })));
+  const choicesPerCompletion = completions[0]!.ids.length;
+
+  return streamEvents(abort, async (send) => {
+    const sendChoice = (index: number, choice: object) =>
+      send({ ...envelope, choices: [{ index, ...choice }], ...usage });
+    if (format.formatOpening)
+      for (const [index, { id }] of choices.entries()) sendChoice(index, format.formatOpening(id));
+    // Committed before the last byte: a client that has read the whole stream can vote on its generation ids.
+    const results = await decodeAndStore(ports, decoding, (event, at) => {
+      const index = at * choicesPerCompletion + event.index;
+      const choice = choices[index]!;
+      if (event.text || format.hasLogprobs)
+        sendChoice(index, format.formatToken(event, completions[at]!, choice.sentCodePoints));
+      choice.sentLength += event.text.length;
+      choice.sentCodePoints += countCodePoints(event.text);
+    });
+    for (const [index, row] of results.flatMap(({ rows }) => rows).entries())
+      sendChoice(index, format.formatEnd(row, row.text.slice(choices[index]!.sentLength)));
+    if (format.includeUsage) send({ ...envelope, choices: [], usage: sumUsage(results) });
+    send('[DONE]');
+  });
+}
+
+/** What every response and every chunk of a completion begins with. */
+export function toEnvelope({ id, created, policy }: PreparedCompletion, object: string) {
+  return { id, object, created, model: policy.id, system_fingerprint: policy.id };
+}
+
+export function countCodePoints(text: string): number {
+  return [...text].length;
+}

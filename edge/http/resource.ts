@@ -1,0 +1,71 @@
+// The two operations that every stored resource has: GET of a list, and GET by id.
+
+import type { z } from '@hono/zod-openapi';
+import { eq, type SQL } from 'drizzle-orm';
+import type { Database } from '../../shared/database/connect.ts';
+import type { Ports } from '../ports.ts';
+import { notFound } from './errors.ts';
+import { defineOperation } from './operation.ts';
+import { listQuery, listSchema, type ResourceTable, selectPage, toPage } from './pagination.ts';
+
+type Resource<T extends ResourceTable, S extends z.ZodType<{ id: string }>> = {
+  summary: string;
+  table: T;
+  item: S;
+  toResponses(rows: T['$inferSelect'][], ports: Ports): Promise<z.output<S>[]> | z.output<S>[];
+};
+
+export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id: string }>>({
+  summary,
+  table,
+  filter,
+  item,
+  toResponses,
+}: Resource<T, S> & { filter?: SQL }) {
+  return defineOperation({
+    summary,
+    query: listQuery,
+    response: listSchema(item),
+    async handler({ ports, query }) {
+      const { rows, hasMore } = await selectPage(ports.db, table, query, filter);
+      return toPage(await toResponses(rows, ports), hasMore);
+    },
+  });
+}
+
+/** `kind` is what the 404 calls the resource. */
+export function getOperation<T extends ResourceTable, S extends z.ZodType<{ id: string }>>({
+  summary,
+  kind,
+  table,
+  item,
+  toResponses,
+}: Resource<T, S> & { kind: string }) {
+  return defineOperation({
+    summary,
+    response: item,
+    async handler({ ports, param }) {
+      const row = await findOr404(ports.db, table, kind, param('id'));
+      return (await toResponses([row], ports))[0];
+    },
+  });
+}
+
+export async function findOr404<T extends ResourceTable>(
+  db: Pick<Database, 'select'>,
+  table: T,
+  kind: string,
+  id: string,
+  param = 'id',
+): Promise<T['$inferSelect']> {
+  const rows: T['$inferSelect'][] = await db
+    .select()
+    .from(table as ResourceTable)
+    .where(eq(table.id, id));
+  if (!rows[0]) throw notFound(kind, id, param);
+  return rows[0];
+}
+
+export function toUnixSeconds(date: Date): number {
+  return Math.floor(date.getTime() / 1000);
+}
