@@ -4,14 +4,14 @@ import { openDeadline } from './deadline.ts';
 
 const fired = (signal: AbortSignal) => new Promise((resolve) => signal.addEventListener('abort', resolve));
 
-test('it fires when the time is up, and says that it was the time', async () => {
+test('aborts when the time limit passes, and reports it', async () => {
   const { signal, hasPassed } = openDeadline(0.01, new AbortController().signal);
   assert.equal(hasPassed(), false);
   await fired(signal);
   assert.equal(hasPassed(), true);
 });
 
-test('it fires when the client goes, or has gone already', () => {
+test('aborts when the client disconnects, also if that happened before', () => {
   const client = new AbortController();
   const early = openDeadline(60, client.signal);
   client.abort();
@@ -22,7 +22,7 @@ test('it fires when the client goes, or has gone already', () => {
   }
 });
 
-test('closed before its time it fires, and the time comes no more', async () => {
+test('close aborts at once, and the time limit no longer passes', async () => {
   const { signal, hasPassed, close } = openDeadline(0.01, new AbortController().signal);
   close();
   assert.equal(signal.aborted, true);

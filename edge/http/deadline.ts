@@ -1,21 +1,20 @@
-// The end of a request that has not ended by itself: its client went away, its time is up, or it failed elsewhere.
+// An AbortSignal for one request: aborted when the client disconnects, the time limit passes, or `close` is called.
 
 export type Deadline = {
-  /** Fires at the end, whatever brought it. */
   signal: AbortSignal;
-  /** Whether it was the time. */
+  /** Whether the time limit caused the abort. */
   hasPassed(): boolean;
-  /** The end, now; also lets go of timer and client. */
+  /** Aborts now, and releases the timer and the client's signal. */
   close(): void;
 };
 
 export function openDeadline(seconds: number, client: AbortSignal): Deadline {
-  const end = new AbortController();
+  const controller = new AbortController();
   let passed = false;
   const close = () => {
     clearTimeout(timer);
     client.removeEventListener('abort', close);
-    end.abort();
+    controller.abort();
   };
   const timer = setTimeout(() => {
     passed = true;
@@ -23,5 +22,5 @@ export function openDeadline(seconds: number, client: AbortSignal): Deadline {
   }, seconds * 1000);
   client.addEventListener('abort', close);
   if (client.aborted) close();
-  return { signal: end.signal, hasPassed: () => passed, close };
+  return { signal: controller.signal, hasPassed: () => passed, close };
 }

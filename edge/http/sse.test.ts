@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
 import { streamEvents } from './sse.ts';
 
-test('events come whole and in order, and the stream ends with what produces them', async () => {
+test('events arrive complete and in order, and the stream ends with its producer', async () => {
   const response = streamEvents(new AbortController(), async (send) => {
     send({ at: 1 });
     await new Promise((resolve) => setTimeout(resolve, 5));
@@ -13,7 +13,7 @@ test('events come whole and in order, and the stream ends with what produces the
   assert.equal(await response.text(), 'data: {"at":1}\n\nevent: done\nid: 7\ndata: {"at":2}\n\ndata: [DONE]\n\n');
 });
 
-test('what is thrown is the last event, in the shape of an error', async () => {
+test('a thrown error becomes the last event, in the shape of an error', async () => {
   const response = streamEvents(new AbortController(), async (send) => {
     send('first');
     throw new AttuneError('too late', { status: 504, code: 'deadline_exceeded' });
@@ -25,7 +25,7 @@ test('what is thrown is the last event, in the shape of an error', async () => {
   });
 });
 
-test('a reader that goes away aborts the work, and is gone when what there was is stored', async () => {
+test('a reader that cancels aborts the producer; cancel resolves when the producer has ended', async () => {
   const abort = new AbortController();
   let isStored = false;
   const response = streamEvents(abort, async (send) => {
@@ -41,7 +41,7 @@ test('a reader that goes away aborts the work, and is gone when what there was i
   assert.equal(isStored, true);
 });
 
-test('a reader that falls a megabyte behind is hung up on, and the work aborted; one that keeps up is not', async () => {
+test('a reader that falls a megabyte behind is disconnected and the producer aborted; one that keeps up is not', async () => {
   const produce = (pause: () => Promise<void>) => async (send: (data: unknown) => void) => {
     for (let at = 0; at < 40; at++) {
       send('x'.repeat(100_000));

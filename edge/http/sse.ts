@@ -1,74 +1,74 @@
-// Server-sent events: the one way in which the API streams. What produces them never waits for their reader: a reader
-// that goes away, falls too far behind or takes too long over the rest is hung up on, and the work behind it aborted.
+// Server-sent events. A producer never waits for its reader: a reader that cancels, falls too far behind or takes too
+// long to read the rest is disconnected, and its producer aborted.
 
 import { toAttuneError, toErrorBody } from './errors.ts';
 
 const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache',
-  // Proxies of the nginx kind hold events back unless told.
+  // nginx buffers a proxied response by default.
   'x-accel-buffering': 'no',
 };
 
-/** Characters that may wait for their reader, besides what the system holds for its connection. */
-const MOST_UNREAD = 2 ** 20;
-/** Milliseconds to read the rest in, once all is produced. */
-const PATIENCE = 60_000;
+/** Characters that may wait for the reader, besides the socket's own buffer. */
+const MAX_UNREAD = 2 ** 20;
+/** For reading the rest once the producer has ended. */
+const READ_TIMEOUT_MS = 60_000;
 
 export type SendEvent = (data: unknown, fields?: { event?: string; id?: string }) => void;
 
 /**
- * Streams what `produce` sends. What it throws after the first byte becomes an event in the shape of an error, and
- * the stream ends without `[DONE]`, so that no client takes it for whole.
+ * Streams the events that `produce` sends. An error that it throws becomes an event in the shape of an error, and the
+ * stream ends without `[DONE]`, so that no client takes it for complete.
  */
 export function streamEvents(abort: AbortController, produce: (send: SendEvent) => Promise<void>): Response {
   const encoder = new TextEncoder();
   let unread = '';
-  let isOver = false;
+  let hasEnded = false;
   let wake = () => {};
-  let patience: ReturnType<typeof setTimeout> | undefined;
-  let produced = Promise.resolve();
+  let readTimeout: ReturnType<typeof setTimeout> | undefined;
+  let producer = Promise.resolve();
 
   const body = new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        const hangUp = () => {
+        const disconnect = () => {
           abort.abort();
           unread = '';
-          void produced.then(() => controller.error(tooSlow()));
+          void producer.then(() => controller.error(slowReader()));
         };
         const send: SendEvent = (data, fields = {}) => {
           if (abort.signal.aborted) return;
-          unread += writeEvent(data, fields);
-          if (unread.length > MOST_UNREAD) hangUp();
+          unread += formatEvent(data, fields);
+          if (unread.length > MAX_UNREAD) disconnect();
           wake();
         };
-        produced = produce(send)
+        producer = produce(send)
           .catch((error: unknown) => send(toErrorBody(toAttuneError(error))))
           .finally(() => {
-            isOver = true;
-            if (!abort.signal.aborted) patience = setTimeout(hangUp, PATIENCE);
+            hasEnded = true;
+            if (!abort.signal.aborted) readTimeout = setTimeout(disconnect, READ_TIMEOUT_MS);
             wake();
           });
       },
       async pull(controller) {
-        while (unread === '' && !isOver)
+        while (unread === '' && !hasEnded)
           await new Promise<void>((resolve) => {
             wake = resolve;
           });
         if (abort.signal.aborted) return;
         if (unread !== '') controller.enqueue(encoder.encode(unread));
         else {
-          clearTimeout(patience);
+          clearTimeout(readTimeout);
           controller.close();
         }
         unread = '';
       },
       cancel() {
-        clearTimeout(patience);
+        clearTimeout(readTimeout);
         abort.abort();
-        // Over is over when what was produced is stored: in a Worker the Postgres client is closed then.
-        return produced;
+        // Resolves after the producer has stored its results: a Worker closes its Postgres client then.
+        return producer;
       },
     },
     { highWaterMark: 0 },
@@ -76,14 +76,14 @@ export function streamEvents(abort: AbortController, produce: (send: SendEvent) 
   return new Response(body, { headers: HEADERS });
 }
 
-function writeEvent(data: unknown, { event, id }: { event?: string; id?: string }): string {
+function formatEvent(data: unknown, { event, id }: { event?: string; id?: string }): string {
   const fields = `${event ? `event: ${event}\n` : ''}${id ? `id: ${id}\n` : ''}`;
   return `${fields}data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`;
 }
 
-function tooSlow(): Error {
-  const error = new Error('stream: its reader was too slow, and was hung up on');
-  // The host logs it; where it was thrown says nothing.
+function slowReader(): Error {
+  const error = new Error('stream: the reader was too slow and was disconnected');
+  // The platform logs this error, and its stack is of no use.
   error.stack = undefined;
   return error;
 }

@@ -1,5 +1,5 @@
-// API keys: who may ask at all, and as which tenant. A tenant is the place of its key in API_KEY, so that no key is
-// handed on; and nothing else makes one, so that nobody gets ahead of others by inventing users.
+// API keys, and the tenant that a request belongs to. A tenant is the index of its key in API_KEY, so that keys are not
+// passed around; and only a key makes a tenant, so that inventing users does not gain turns in the queue.
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { bearerAuth } from 'hono/bearer-auth';
@@ -12,21 +12,21 @@ declare module 'hono' {
   }
 }
 
-/** Who waits for an answer: whose turn it is, and until when. */
+/** Whose turn in the queue a generation takes, and until when. */
 export type Caller = { tenant: string | undefined; signal: AbortSignal };
 
 export function getCaller(context: Context): Caller {
   return { tenant: context.get('tenant'), signal: context.req.raw.signal };
 }
 
-/** Lets a request through with any of the keys. */
+/** Accepts a request with any of the keys. */
 export function requireApiKey(keys: string[]): MiddlewareHandler {
-  // By hash, because how long a comparison of hashes takes tells nothing about a key.
+  // Compared by hash: the time that takes reveals nothing about a key.
   const tenants = Promise.all(keys.map(sha256)).then(
-    (hashes) => new Map(hashes.map((hash, at) => [hash, `key ${at}`])),
+    (hashes) => new Map(hashes.map((hash, index) => [hash, `key ${index}`])),
   );
-  const refuse = () => {
-    throw new AttuneError('this API needs a key: send `authorization: Bearer …` with one out of API_KEY', {
+  const throwUnauthorized = () => {
+    throw new AttuneError('missing or invalid API key; send `authorization: Bearer …` with a key from API_KEY', {
       status: 401,
       code: 'invalid_api_key',
       retry: false,
@@ -38,8 +38,8 @@ export function requireApiKey(keys: string[]): MiddlewareHandler {
       context.set('tenant', tenant);
       return tenant !== undefined;
     },
-    noAuthenticationHeader: { message: refuse },
-    invalidAuthenticationHeader: { message: refuse },
-    invalidToken: { message: refuse },
+    noAuthenticationHeader: { message: throwUnauthorized },
+    invalidAuthenticationHeader: { message: throwUnauthorized },
+    invalidToken: { message: throwUnauthorized },
   });
 }

@@ -1,47 +1,48 @@
-// The body of a request, read whole before its handler runs: within a size, so that nobody fills the memory, and within
-// a time, so that nobody holds a connection by sending a byte now and then.
+// Buffers the body of a request before its handler runs, within a size limit, so that a request cannot exhaust memory,
+// and a time limit, so that a slow client cannot hold a connection.
 
 import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { AttuneError } from '../../shared/error.ts';
 
-const PATIENCE = 30;
+const BODY_TIMEOUT_SECONDS = 30;
 
-/** Reads the body; handlers find it in `context.req.text()`. */
-export function limitBody(most: number, seconds = PATIENCE): MiddlewareHandler {
+/** The handler reads the body with `context.req.text()`. */
+export function limitBody(maxBytes: number, timeoutSeconds = BODY_TIMEOUT_SECONDS): MiddlewareHandler {
   const limit = bodyLimit({
-    maxSize: most,
+    maxSize: maxBytes,
     onError: () => {
-      throw new AttuneError(`the body is larger than ${most} bytes; send less, or import preferences, which stream`, {
-        status: 413,
-        code: 'body_too_large',
-      });
+      throw new AttuneError(
+        `the body is larger than ${maxBytes} bytes; send less, or use POST /v1/preferences/import, which streams`,
+        { status: 413, code: 'body_too_large' },
+      );
     },
   });
   return async (context, next) => {
     const read = limit(context, async () => {
       await context.req.text();
     });
-    await within(seconds, read);
+    await withTimeout(read, timeoutSeconds);
     await next();
   };
 }
 
-async function within(seconds: number, reading: Promise<unknown>): Promise<void> {
+async function withTimeout(read: Promise<unknown>, seconds: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const impatience = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(late(seconds)), seconds * 1000);
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(bodyTimeout(seconds)), seconds * 1000);
   });
   try {
-    await Promise.race([reading, impatience]);
+    await Promise.race([read, timeout]);
   } catch (error) {
-    throw error instanceof AttuneError ? error : new AttuneError('the body broke off', { code: 'incomplete_body' });
+    if (error instanceof AttuneError) throw error;
+    throw new AttuneError('the connection ended before the whole body arrived', { code: 'incomplete_body' });
   } finally {
     clearTimeout(timer);
   }
 }
 
-function late(seconds: number): AttuneError {
+function bodyTimeout(seconds: number): AttuneError {
   return new AttuneError(`the body did not arrive within ${seconds} seconds; send it faster, or send less`, {
     status: 408,
     code: 'request_timeout',

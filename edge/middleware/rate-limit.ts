@@ -1,30 +1,30 @@
-// How often one caller may ask. Who asks is the tenant of the key; where there are no keys, the address that Cloudflare
-// says. What counts is the port: this only asks it, and refuses before a body is read.
+// Limits how often one caller may send requests: the tenant of its key or, without keys, the address that Cloudflare
+// reports. The port counts; this middleware rejects, before a body is read.
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
 import { toErrorResponse } from '../http/errors.ts';
 
-/** Seconds. Who counts does not say when there is room again; within a window of a minute this is soon enough. */
-const RETRY_AFTER = 10;
+/** The port does not report when its window ends; with a window of one minute, this is soon enough. */
+const RETRY_AFTER_SECONDS = 10;
 
-export function limitRate(admit: (caller: string) => Promise<boolean>): MiddlewareHandler {
+export function limitRate(isWithinRateLimit: (caller: string) => Promise<boolean>): MiddlewareHandler {
   return async (context, next) => {
-    if (await admit(nameCaller(context))) return next();
-    const refused = toErrorResponse(
+    if (await isWithinRateLimit(identifyCaller(context))) return next();
+    const response = toErrorResponse(
       context,
-      new AttuneError(`too many requests from this caller; send fewer, or wait ${RETRY_AFTER} seconds`, {
+      new AttuneError(`too many requests from this caller; send fewer, or wait ${RETRY_AFTER_SECONDS} seconds`, {
         status: 429,
         code: 'rate_limit_exceeded',
         retry: true,
       }),
     );
-    refused.headers.set('retry-after', `${RETRY_AFTER}`);
-    refused.headers.set('retry-after-ms', `${RETRY_AFTER * 1000}`);
-    return refused;
+    response.headers.set('retry-after', `${RETRY_AFTER_SECONDS}`);
+    response.headers.set('retry-after-ms', `${RETRY_AFTER_SECONDS * 1000}`);
+    return response;
   };
 }
 
-function nameCaller(context: Context): string {
+function identifyCaller(context: Context): string {
   return context.get('tenant') ?? context.req.header('cf-connecting-ip') ?? 'unknown';
 }
