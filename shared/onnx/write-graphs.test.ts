@@ -40,7 +40,7 @@ for (const tied of [true, false]) {
 for (const [precision, steps, span] of [
   ['row8', 64, Number.POSITIVE_INFINITY],
   ['int8', 127, 32],
-  ['int4', 7, 32],
+  ['int4', 7, 16],
 ] as const) {
   for (const tied of [true, false]) {
     test(`${precision} matches an implementation that rounds, ${tied ? 'tied' : 'untied'}`, async () => {
