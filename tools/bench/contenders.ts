@@ -79,7 +79,7 @@ async function prepareHome(cache: Cache, model: Model, precision: PrecisionName)
     const connection = connect(postgres.url, { name: 'attune bench', max: 2 });
     try {
       const shelf = await openLocalStoreAt(policiesFolder({ ATTUNE_HOME: draft }));
-      const options = { precision, isPrecisionDemanded: true };
+      const options = { precision, isPrecisionForced: true };
       await importPolicy(connection.db, shelf, model.folder, model.name, options);
     } finally {
       await connection.close();
