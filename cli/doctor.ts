@@ -13,7 +13,7 @@ import { openRemoteStore } from '../shared/store/configured-store.ts';
 import { policiesFolder } from '../shared/store/local-store.ts';
 import { findAddon, probeAddon } from '../trainer/engine/devices/tensorflow/addon.ts';
 import { describeProvider } from '../trainer/engine/execution-provider.ts';
-import { explainEngine } from '../trainer/engine/select-device.ts';
+import { resolveEngine } from '../trainer/engine/select-device.ts';
 import { openContext } from './context.ts';
 
 const require = createRequire(import.meta.url);
@@ -97,7 +97,7 @@ async function describeTensorflow(): Promise<string> {
 
 async function describeEngine(): Promise<string> {
   const { ENGINE, TRAIN_PROVIDER } = readSettings(process.env);
-  const { name, reason } = await explainEngine(ENGINE, TRAIN_PROVIDER);
+  const { name, reason } = await resolveEngine(ENGINE, TRAIN_PROVIDER);
   const where = name === 'onnx' ? ` on ${TRAIN_PROVIDER}` : '';
   return `${name}${where} trains, because ${reason}`;
 }

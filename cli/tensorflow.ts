@@ -1,7 +1,7 @@
 // attune tensorflow: builds the native library of the TensorFlow engine, which an NVIDIA GPU is trained on with.
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import { placeOfAddon } from '../trainer/engine/devices/tensorflow/addon.ts';
+import { addonLocation } from '../trainer/engine/devices/tensorflow/addon.ts';
 import { installAddon } from '../trainer/engine/devices/tensorflow/install.ts';
 
 export function addTensorflow(program: Command): void {
@@ -25,7 +25,7 @@ Examples:
     )
     .action(async ({ gpu }: { gpu?: boolean }) => {
       const kind = gpu ? 'gpu' : 'cpu';
-      const { file, folder } = placeOfAddon(kind);
+      const { file, folder } = addonLocation(kind);
       if (existsSync(file)) console.log(`tensorflow: it is installed already, in ${folder}`);
       else await installAddon(kind, (line) => console.log(`tensorflow: ${line}`));
       console.log('tensorflow: `npx attune doctor` says which engine trains');

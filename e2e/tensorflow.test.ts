@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setStage } from '../testing/edge-server.ts';
-import { reasonToSkip } from '../testing/tensorflow-addon.ts';
+import { tensorflowSkipReason } from '../testing/tensorflow-addon.ts';
 import { trainOnce } from '../trainer/main.ts';
 
-const skip = await reasonToSkip();
+const skip = await tensorflowSkipReason();
 
 test('a round on TensorFlow publishes a policy that is better and that the API serves', { skip }, async () => {
   const stage = await setStage({ ENGINE: 'tensorflow', LEARNING_RATE: '0.003', TRAIN_THREADS: '1' });

@@ -102,9 +102,9 @@ const environment = z.object({
     .default('auto')
     .describe('training engine; auto: TensorFlow where it is installed and finds a GPU, else onnx'),
   TRAIN_PROVIDER: z
-    .enum(['cpu', 'webgpu', 'cuda'])
+    .enum(['cpu', 'webgpu'])
     .default('cpu')
-    .describe('what the onnx engine runs on; cuda needs onnxruntime-node installed with it'),
+    .describe('execution provider of the onnx engine; webgpu: any GPU with a Vulkan, Metal or Direct3D 12 driver'),
   ...trainingVariables(),
 });
 

@@ -1,16 +1,16 @@
-// The same decoder in plain double-precision JavaScript, one token at a time and nothing clever, for tests to compare
-// with: it shares no line with the one that trains.
+// The reference decoder for tests: plain double-precision JavaScript, one token at a time, without optimizations. It shares no
+// code with the decoder that trains.
 import type { Architecture } from '../shared/model/architecture.ts';
 import type { Weights } from '../shared/model/safetensors.ts';
 
 type Vector = Float64Array;
 
-/** Logits after each of the tokens, [T][V]. */
-export function plainLogits(a: Architecture, weights: Weights, ids: number[]): Vector[] {
+/** Logits [T][V] after each of T tokens. */
+export function referenceLogits(a: Architecture, weights: Weights, ids: number[]): Vector[] {
   const keys: Vector[][] = Array.from({ length: a.layers }, () => []);
   const values: Vector[][] = Array.from({ length: a.layers }, () => []);
-  const row = (name: string, at: number) =>
-    Float64Array.from(weights.get(name)!.data.subarray(at * a.hiddenSize, (at + 1) * a.hiddenSize));
+  const row = (name: string, index: number) =>
+    Float64Array.from(weights.get(name)!.data.subarray(index * a.hiddenSize, (index + 1) * a.hiddenSize));
   const linear = (name: string, x: Vector) => {
     const product = multiply(weights.get(`${name}.weight`)!.data, x);
     const bias = weights.get(`${name}.bias`);
@@ -22,34 +22,39 @@ export function plainLogits(a: Architecture, weights: Weights, ids: number[]): V
     let x = row('model.embed_tokens.weight', id).map((v) => v * a.embeddingScale);
     if (a.positions === 'learned') x = sum(x, row('model.embed_positions.weight', t));
     for (let layer = 0; layer < a.layers; layer++) {
-      const at = (part: string) => `model.layers.${layer}.${part}`;
-      const place = (kind: 'q' | 'k', input: Vector) => {
-        const heads = linear(at(`self_attn.${kind}_proj`), input);
-        return turn(
-          a.queryKeyNorm ? normalizeHeads(heads, weights.get(at(`self_attn.${kind}_norm.weight`))!.data, a) : heads,
+      const name = (part: string) => `model.layers.${layer}.${part}`;
+      const project = (kind: 'q' | 'k', input: Vector) => {
+        const heads = linear(name(`self_attn.${kind}_proj`), input);
+        return applyRotary(
+          a.queryKeyNorm ? normalizeHeads(heads, weights.get(name(`self_attn.${kind}_norm.weight`))!.data, a) : heads,
           t,
           a,
         );
       };
-      const attended = norm(at('input_layernorm'), x);
-      keys[layer]!.push(place('k', attended));
-      values[layer]!.push(linear(at('self_attn.v_proj'), attended));
-      const mixed = attend(place('q', attended), keys[layer]!, values[layer]!, a);
-      const between = sum(x, linear(at('self_attn.o_proj'), mixed));
-      const fed = norm(at('post_attention_layernorm'), a.parallelResidual ? x : between);
-      const up = linear(at('mlp.up_proj'), fed);
+      const attentionInput = norm(name('input_layernorm'), x);
+      keys[layer]!.push(project('k', attentionInput));
+      values[layer]!.push(linear(name('self_attn.v_proj'), attentionInput));
+      const attended = attend(project('q', attentionInput), keys[layer]!, values[layer]!, a);
+      const afterAttention = sum(x, linear(name('self_attn.o_proj'), attended));
+      const ffnInput = norm(name('post_attention_layernorm'), a.parallelResidual ? x : afterAttention);
+      const up = linear(name('mlp.up_proj'), ffnInput);
       const inner = a.gated
-        ? linear(at('mlp.gate_proj'), fed).map((g, i) => activate(g, a) * up[i]!)
+        ? linear(name('mlp.gate_proj'), ffnInput).map((g, i) => activate(g, a) * up[i]!)
         : up.map((u) => activate(u, a));
-      x = sum(between, linear(at('mlp.down_proj'), inner));
+      x = sum(afterAttention, linear(name('mlp.down_proj'), inner));
     }
     return linear(a.tied ? 'model.embed_tokens' : 'lm_head', norm('model.norm', x));
   });
 }
 
 /** The log-probability of each response token. */
-export function plainLogps(a: Architecture, weights: Weights, promptIds: number[], responseIds: number[]): number[] {
-  const logits = plainLogits(a, weights, [...promptIds, ...responseIds]);
+export function referenceLogps(
+  a: Architecture,
+  weights: Weights,
+  promptIds: number[],
+  responseIds: number[],
+): number[] {
+  const logits = referenceLogits(a, weights, [...promptIds, ...responseIds]);
   return responseIds.map((id, j) => {
     const row = logits[promptIds.length - 1 + j]!;
     return row[id]! - Math.log(row.reduce((total, z) => total + Math.exp(z), 0));
@@ -59,36 +64,36 @@ export function plainLogps(a: Architecture, weights: Weights, promptIds: number[
 function attend(q: Vector, keys: Vector[], values: Vector[], a: Architecture): Vector {
   const out = new Float64Array(a.heads * a.headDim);
   for (let head = 0; head < a.heads; head++) {
-    const own = head * a.headDim;
-    const shared = Math.floor(head / (a.heads / a.kvHeads)) * a.headDim;
-    const shares = keys.map((key) => {
+    const queryOffset = head * a.headDim;
+    const keyOffset = Math.floor(head / (a.heads / a.kvHeads)) * a.headDim;
+    const weights = keys.map((key) => {
       let score = 0;
-      for (let i = 0; i < a.headDim; i++) score += q[own + i]! * key[shared + i]!;
+      for (let i = 0; i < a.headDim; i++) score += q[queryOffset + i]! * key[keyOffset + i]!;
       return Math.exp(score / Math.sqrt(a.headDim));
     });
-    const total = shares.reduce((sum, share) => sum + share, 0);
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
     for (const [s, value] of values.entries())
-      for (let i = 0; i < a.headDim; i++) out[own + i]! += (shares[s]! / total) * value[shared + i]!;
+      for (let i = 0; i < a.headDim; i++) out[queryOffset + i]! += (weights[s]! / total) * value[keyOffset + i]!;
   }
   return out;
 }
 
-/** The first dimensions of each head turned in pairs, those half of them apart. */
-function turn(x: Vector, position: number, a: Architecture): Vector {
+/** Rotates the first `dims` of each head in pairs (i, i + dims/2). */
+function applyRotary(x: Vector, position: number, a: Architecture): Vector {
   if (a.positions !== 'rotary') return x;
   const dims = Math.floor(a.headDim * a.rotaryShare);
   const half = dims / 2;
-  return x.map((own, at) => {
-    const i = at % a.headDim;
-    if (i >= dims) return own;
-    const angle = position * slow(1 / a.ropeTheta ** ((i % half) / half), a);
-    const other = i < half ? -x[at + half]! : x[at - half]!;
-    return own * Math.cos(angle) + other * Math.sin(angle);
+  return x.map((value, index) => {
+    const i = index % a.headDim;
+    if (i >= dims) return value;
+    const angle = position * scaleFrequency(1 / a.ropeTheta ** ((i % half) / half), a);
+    const other = i < half ? -x[index + half]! : x[index - half]!;
+    return value * Math.cos(angle) + other * Math.sin(angle);
   });
 }
 
-/** Radians per position, as the model's scaling changes them. */
-function slow(frequency: number, { ropeScaling: scaling }: Architecture): number {
+/** Radians per position, after the model's RoPE scaling. */
+function scaleFrequency(frequency: number, { ropeScaling: scaling }: Architecture): number {
   if (!scaling) return frequency;
   if (scaling.type === 'linear') return frequency / scaling.factor;
   const wavelength = (2 * Math.PI) / frequency;
@@ -122,7 +127,7 @@ function activate(x: number, { activation }: Architecture): number {
   return (x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))) / 2;
 }
 
-/** The series with e^(−x²) in front, whose terms are all of one sign. */
+/** erf(x) = 2/√π · e^(−x²) · Σ 2ⁿ x^(2n+1) / (2n+1)!!, a series whose terms all have one sign. */
 function erf(x: number): number {
   let term = x;
   let total = x;

@@ -1,13 +1,12 @@
-// For tests of the TensorFlow engine: the addon, which the first of them to run on a machine installs (274 MB from the
-// Python package index, half a minute), or why there is none. Given to `skip`, that is printed beside the test.
-import { findAddon } from '../trainer/engine/devices/tensorflow/addon.ts';
-import { prepareTensorflow } from '../trainer/engine/devices/tensorflow/environment.ts';
+// The TensorFlow addon for tests. The first test file that needs it on a machine installs it: 274 MB from the Python package
+// index, half a minute. Where that fails, the reason goes to the `skip` option of the tests.
+import { findAddon, setTensorflowEnvironment } from '../trainer/engine/devices/tensorflow/addon.ts';
 import { installAddon } from '../trainer/engine/devices/tensorflow/install.ts';
 
-export async function reasonToSkip(): Promise<string | false> {
-  prepareTensorflow(2);
+export async function tensorflowSkipReason(): Promise<string | false> {
+  setTensorflowEnvironment(2);
   if (findAddon()) return false;
-  // Without a network, find out soon.
+  // Fails fast without a network.
   process.env.PIP_RETRIES ??= '1';
   try {
     await installAddon('cpu', (line) => console.log(`tensorflow: ${line}`));

@@ -1,5 +1,5 @@
-// For tests: a Vulkan device to run on, be it a software one. Which libraries a process finds is settled when it starts,
-// so a test that needs one runs its file again as a child with the environment that is found here.
+// A Vulkan device for tests, hardware or software. The loader's search path is fixed when a process starts, so a test that
+// needs a device runs its file again as a child process with the environment that is found here.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -11,23 +11,23 @@ import { brotliDecompressSync } from 'node:zlib';
 type Environment = Record<string, string>;
 
 const DRIVER = 'vk_swiftshader_icd.json';
-/** Browsers carry a Vulkan loader and SwiftShader, which computes on the CPU. */
+/** Folders of browsers, which contain a Vulkan loader and SwiftShader, a Vulkan device on the CPU. */
 const BROWSERS = ['/usr/lib/chromium', '/usr/lib/chromium-browser', '/opt/google/chrome', '/snap/chromium/current'];
-// Debian 12's mesa-vulkan-drivers brings a software device too, but one that Dawn refuses.
-export const HOW_TO_GET_ONE =
-  'no Vulkan device; bring a software one: apt-get install chromium, or npm install --no-save @sparticuz/chromium';
+// Debian 12's mesa-vulkan-drivers has a software device too, but Dawn rejects it.
+export const VULKAN_INSTALL_HINT =
+  'no Vulkan device; install a software one: apt-get install chromium, or npm install --no-save @sparticuz/chromium';
 
-/** What to add to the environment; null where nothing brings a device. */
+/** The variables to add to the environment; null where there is no device. */
 export function findVulkan(): Environment | null {
-  if (works({})) return {};
-  const found = BROWSERS.map(swiftshader).find(works);
-  if (found) return found;
+  if (hasWebgpu({})) return {};
+  const fromBrowser = BROWSERS.map(swiftshader).find(hasWebgpu);
+  if (fromBrowser) return fromBrowser;
   const unpacked = unpackPackage();
-  return unpacked && works(swiftshader(unpacked)) ? swiftshader(unpacked) : null;
+  return unpacked && hasWebgpu(swiftshader(unpacked)) ? swiftshader(unpacked) : null;
 }
 
-/** Runs a test file with this added to its environment. */
-export function runWith(environment: Environment, file: string): { passed: boolean; output: string } {
+/** Runs a test file in a child process with these variables added to its environment. */
+export function runTestFile(environment: Environment, file: string): { passed: boolean; output: string } {
   const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
   const env = { ...inherited, ...environment };
   const { status, stdout, stderr } = spawnSync(process.execPath, ['--test-reporter=spec', file], {
@@ -42,7 +42,7 @@ function swiftshader(folder: string): Environment {
   return { LD_LIBRARY_PATH: folder, VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver };
 }
 
-/** The same two libraries out of an npm package that carries a browser, if it is installed. */
+/** Unpacks the same two libraries from an npm package of a browser, if it is installed. */
 function unpackPackage(): string | null {
   let archive: string;
   try {
@@ -57,10 +57,10 @@ function unpackPackage(): string | null {
   return status === 0 ? folder : null;
 }
 
-function works(environment: Environment): boolean {
+function hasWebgpu(environment: Environment): boolean {
   const driver = environment.VK_DRIVER_FILES;
   if (driver && !existsSync(driver)) return false;
-  const provider = new URL('../trainer/engine/execution-provider.ts', import.meta.url);
-  const script = `import(${JSON.stringify(fileURLToPath(provider))}).then((m) => m.describeProvider({ TRAIN_PROVIDER: 'webgpu' }))`;
+  const providerModule = new URL('../trainer/engine/execution-provider.ts', import.meta.url);
+  const script = `import(${JSON.stringify(fileURLToPath(providerModule))}).then((m) => m.describeProvider({ TRAIN_PROVIDER: 'webgpu' }))`;
   return spawnSync(process.execPath, ['-e', script], { env: { ...process.env, ...environment } }).status === 0;
 }

@@ -122,9 +122,9 @@ function isSound({ loss, gradNorm }: StepReport): boolean {
   return Number.isFinite(loss) && Number.isFinite(gradNorm);
 }
 
-function diverged({ loss, gradNorm, broken }: StepReport, step: number, folder: string): AttuneError {
+function diverged({ loss, gradNorm, nonFinite }: StepReport, step: number, folder: string): AttuneError {
   const what = Number.isFinite(loss) ? `the gradient's norm is ${gradNorm}` : `the loss is ${loss}`;
-  const where = broken ? ` (${broken})` : '';
+  const where = nonFinite ? ` (${nonFinite})` : '';
   return new AttuneError(
     `training diverged at step ${step + 1}: ${what}${where}; lower LEARNING_RATE or use REDUCTION=mean. The weights after step ${step} are in ${folder}`,
     { code: 'training_diverged' },

@@ -1,107 +1,138 @@
-// Sequences as the arrays that a program takes. A row of tokens holds several runs, each a prompt and the responses to it:
-// a response's positions go on where the prompt's end, and the prompt's last token predicts the first of every response.
+// The collator: packs sequences into the arrays that a program takes. A row of T tokens holds several runs, each a prompt
+// followed by its responses: the position ids of every response continue from the prompt, and the prompt's last token
+// predicts the first token of each.
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import type { Sequence } from './engine.ts';
-import { type AttentionCost, inputLength, layOut, roundUp } from './packing.ts';
-import type { Bucket } from './programs.ts';
+import type { Sequence, TrainPair } from './engine.ts';
+import { type AttentionCost, countInputTokens, packRows, roundUp } from './packing.ts';
 
-/** That of a small policy, where it is not given. */
-const USUAL_ATTENTION = 5e-4;
+/** Default: the attention cost of a small policy. */
+const TYPICAL_ATTENTION_COST = 5e-4;
 
-export type Arrays = Map<string, { shape: number[]; data: Float32Array | Int32Array }>;
+/** The shape of a batch: S rows of T tokens with R response tokens in all, of P pairs. */
+export type ShapeBucket = { S: number; T: number; R: number; P: number };
 
-/** Responses as the arrays that a program takes; what is not filled is padding with weight 0. */
+/** Tensors by name, as flat arrays with shapes. */
+export type InputArrays = Map<string, { shape: number[]; data: Float32Array | Int32Array }>;
+
+/** Packed responses. Padding has segment 0 and token weight 0. */
 export type PackedBatch = {
-  bucket: Bucket;
-  /** ids, positionIds, segments, parents [S, T]; positions, targets, owners, weights [R]. Segment 0 is padding. */
-  arrays: Arrays;
-  /** Where each response begins in the flat list of R positions; null for padding. */
-  starts: (number | null)[];
+  bucket: ShapeBucket;
+  /**
+   * inputIds, positionIds, segmentIds, parentSegmentIds [S, T]; logitPositions, targetIds, responseIndices, tokenWeights
+   * [R]
+   */
+  arrays: InputArrays;
+  /** The index in the flat list of R response tokens at which each response starts; null for padding. */
+  responseStarts: (number | null)[];
 };
 
-/** Refuses what would index outside of a table or has nothing to predict. */
-export function checkSequence(sequence: Sequence, a: Architecture, where: string): void {
+/** Throws `invalid_sequence` where a token id is outside of the vocabulary or there is nothing to predict. */
+export function validateSequence(sequence: Sequence, a: Architecture, where: string): void {
   const { promptIds, responseIds } = sequence;
   if (promptIds.length === 0)
-    throw refused(`${where}: the prompt has no token, so the response's first one has nothing before it; add bos`);
-  if (responseIds.length === 0) throw refused(`${where}: the response has no token; leave such pairs out`);
-  const length = inputLength(sequence);
+    throw invalid(`${where}: the prompt has no token, so nothing predicts the response's first token; add bos`);
+  if (responseIds.length === 0) throw invalid(`${where}: the response has no token; leave such pairs out`);
+  const length = countInputTokens(sequence);
   if (length > a.contextLength)
-    throw refused(`${where}: ${length + 1} tokens, more than the policy's context of ${a.contextLength}; shorten it`);
+    throw invalid(`${where}: ${length + 1} tokens exceed the policy's context of ${a.contextLength}; shorten it`);
   for (const id of [...promptIds, ...responseIds])
     if (!Number.isInteger(id) || id < 0 || id >= a.vocabSize)
-      throw refused(`${where}: token ${id} is not in the vocabulary of ${a.vocabSize}; another tokenizer made it`);
+      throw invalid(
+        `${where}: token ${id} is not in the vocabulary of ${a.vocabSize}; tokenize with the policy's own tokenizer`,
+      );
+}
+
+/** Throws `invalid_pair` where the reference log-probabilities belong to other tokens. */
+export function validatePair(pair: TrainPair, a: Architecture, where: string): void {
+  for (const [side, refLogps] of [
+    ['chosen', pair.refChosenLogps],
+    ['rejected', pair.refRejectedLogps],
+  ] as const) {
+    const sequence = pair[side];
+    validateSequence(sequence, a, `${where}: ${side}`);
+    if (refLogps.length !== sequence.responseIds.length)
+      throw new AttuneError(
+        `${where}: ${side} has ${sequence.responseIds.length} response tokens but ${refLogps.length} reference log-probabilities; score the reference again`,
+        { code: 'invalid_pair' },
+      );
+  }
 }
 
 export type PackOptions = {
-  /** `mean` divides each token's weight by the response's length. */
+  /** `mean` divides each token's weight by the length of its response. */
   reduction: 'mean' | 'sum';
-  attention?: AttentionCost;
-  /** For a device that makes a graph for every bucket: rounds everything up to a few sizes. */
-  fewBuckets?: boolean;
+  attentionCost?: AttentionCost;
+  /** For devices that compile a graph per shape: rounds every extent up to one of a few sizes. */
+  useShapeBuckets?: boolean;
 };
 
-/** The sequences, of which null ones are places for padding, in as few tokens as it takes. */
+/** Packs the sequences into the fewest tokens; null sequences are padding. */
 export function packSequences(sequences: (Sequence | null)[], options: PackOptions): PackedBatch {
-  const { T: length, rows } = layOut(sequences, options.attention ?? USUAL_ATTENTION);
-  const size = options.fewBuckets ? roundToSize : (count: number) => count;
-  const responses = sequences.reduce((sum, sequence) => sum + (sequence?.responseIds.length ?? 0), 0);
-  const [S, T, R] = [size(rows.length), size(length), size(responses)];
+  const { T: length, rows } = packRows(sequences, options.attentionCost ?? TYPICAL_ATTENTION_COST);
+  const toSize = options.useShapeBuckets ? roundUpToBucket : (count: number) => count;
+  const responseTokens = sequences.reduce((sum, sequence) => sum + (sequence?.responseIds.length ?? 0), 0);
+  const [S, T, R] = [toSize(rows.length), toSize(length), toSize(responseTokens)];
+  // [S, T] each
   const tokens = {
-    ids: new Int32Array(S * T),
+    inputIds: new Int32Array(S * T),
     positionIds: new Int32Array(S * T),
-    segments: new Int32Array(S * T),
-    parents: new Int32Array(S * T),
+    segmentIds: new Int32Array(S * T),
+    parentSegmentIds: new Int32Array(S * T),
   };
-  const places = { positions: new Int32Array(R), targets: new Int32Array(R), owners: new Int32Array(R) };
-  const weights = new Float32Array(R);
-  const starts: (number | null)[] = sequences.map(() => null);
-  let next = 0;
+  // [R] each
+  const responses = {
+    logitPositions: new Int32Array(R),
+    targetIds: new Int32Array(R),
+    responseIndices: new Int32Array(R),
+  };
+  const tokenWeights = new Float32Array(R);
+  const responseStarts: (number | null)[] = sequences.map(() => null);
+  let r = 0;
   for (const [row, runs] of rows.entries()) {
     let at = row * T;
     let segment = 0;
     for (const { members } of runs) {
       const { promptIds } = sequences[members[0]!]!;
-      const prompt = ++segment;
-      const feed = (ids: number[], position: number, own: number): void => {
+      const promptSegment = ++segment;
+      const append = (ids: number[], firstPosition: number, segmentId: number): void => {
         for (const [t, id] of ids.entries()) {
-          tokens.ids[at] = id;
-          tokens.positionIds[at] = position + t;
-          tokens.segments[at] = own;
-          tokens.parents[at] = prompt;
+          tokens.inputIds[at] = id;
+          tokens.positionIds[at] = firstPosition + t;
+          tokens.segmentIds[at] = segmentId;
+          tokens.parentSegmentIds[at] = promptSegment;
           at++;
         }
       };
-      feed(promptIds, 0, prompt);
-      const last = at - 1;
+      append(promptIds, 0, promptSegment);
+      const promptEnd = at - 1;
       for (const member of members) {
         const { responseIds } = sequences[member]!;
-        starts[member] = next;
-        for (const [j, target] of responseIds.entries()) {
-          places.positions[next] = j === 0 ? last : at + j - 1;
-          places.targets[next] = target;
-          places.owners[next] = member;
-          weights[next] = options.reduction === 'mean' ? 1 / responseIds.length : 1;
-          next++;
+        responseStarts[member] = r;
+        for (const [j, targetId] of responseIds.entries()) {
+          responses.logitPositions[r] = j === 0 ? promptEnd : at + j - 1;
+          responses.targetIds[r] = targetId;
+          responses.responseIndices[r] = member;
+          tokenWeights[r] = options.reduction === 'mean' ? 1 / responseIds.length : 1;
+          r++;
         }
-        feed(responseIds.slice(0, -1), promptIds.length, ++segment);
+        append(responseIds.slice(0, -1), promptIds.length, ++segment);
       }
     }
   }
-  const arrays: Arrays = new Map();
+  const arrays: InputArrays = new Map();
   for (const [name, data] of Object.entries(tokens)) arrays.set(name, { shape: [S, T], data });
-  for (const [name, data] of Object.entries(places)) arrays.set(name, { shape: [R], data });
-  arrays.set('weights', { shape: [R], data: weights });
-  return { bucket: { S, T, R, P: Math.floor(sequences.length / 2) }, arrays, starts };
+  for (const [name, data] of Object.entries(responses)) arrays.set(name, { shape: [R], data });
+  arrays.set('tokenWeights', { shape: [R], data: tokenWeights });
+  return { bucket: { S, T, R, P: Math.floor(sequences.length / 2) }, arrays, responseStarts };
 }
 
-/** Up to the next of 1, 2, … 16, 18, 20, … 32, 36, 40, …: at most an eighth is added. */
-export function roundToSize(count: number): number {
+/** Rounds up to the next of 1, 2, … 16, 18, 20, … 32, 36, 40, …: adds at most an eighth. */
+export function roundUpToBucket(count: number): number {
   const step = 2 ** Math.max(0, Math.ceil(Math.log2(count)) - 4);
   return roundUp(count, step);
 }
 
-function refused(message: string): AttuneError {
+function invalid(message: string): AttuneError {
   return new AttuneError(message, { code: 'invalid_sequence' });
 }

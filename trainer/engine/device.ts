@@ -1,60 +1,75 @@
-// What computes: it holds the weights, the gradient and AdamW's moments where they are computed on (flat memory that
-// ONNX Runtime reads, TensorFlow's tensors, a GPU's buffers), so that only batches and small results travel.
+// A Device runs programs and keeps weights, gradient and AdamW's moments where it computes: in memory that ONNX Runtime
+// reads in place, in TensorFlow's tensors or in GPU buffers. Only batches and small results cross its interface.
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tensor, Weights } from '../../shared/model/safetensors.ts';
 import type { Settings } from '../../shared/settings.ts';
+import { LORA_SCALE } from '../model/parameters.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
-import type { Arrays } from './batch.ts';
+import type { InputArrays, ShapeBucket } from './batch.ts';
 import type { OptimizerSettings } from './engine.ts';
-import type { LoraSettings } from './lora.ts';
-import type { Bucket, ProgramKind } from './programs.ts';
+import { initAdapters, type LoraConfig } from './lora.ts';
+import type { ProgramKind } from './programs.ts';
 
 export type DeviceOptions = {
   architecture: Architecture;
   objective: ObjectiveSettings;
   threads: number;
-  /** Of the ONNX engine; the CPU unless told. */
+  /** The execution provider of the onnx engine. Default: cpu. */
   provider?: Settings['TRAIN_PROVIDER'];
-  /** Low-rank adapters are trained, and the weights are frozen. */
-  lora?: LoraSettings | null;
-  /** Bytes that training may take; no limit unless told. */
-  memory?: number;
-  /** No gradient will be taken, so memory is counted for the weights alone. */
+  /** Trains LoRA adapters and freezes the weights. */
+  lora?: LoraConfig | null;
+  /** Bytes that training may take. Default: no limit. */
+  memoryBytes?: number;
+  /** Only scores, so memory is counted for the weights alone. */
   scoreOnly?: boolean;
 };
 
-/** The arrays that outlive a step: the weights (or adapters) that are trained, and AdamW's first and second moments. */
-export type KeptArray = 'weight' | 'first' | 'second';
+/** The arrays that outlive a step: the trained weights (or adapters), and AdamW's first and second moments. */
+export type ParameterArray = 'weight' | 'first' | 'second';
 
 export interface Device {
-  /** Whether it makes something for every bucket, so that there should be few. */
-  readonly fewBuckets?: boolean;
-  /** Optimizer steps so far; AdamW's corrections depend on it. */
-  steps: number;
-  /** Runs a program on a batch. A `step` also adds the batch's gradient to the one that is held. */
-  run(kind: ProgramKind, bucket: Bucket, batch: Arrays): Promise<Map<string, Float32Array>>;
-  clearGradient(): void;
-  /** The norm of the gradient that is held, of all or of one parameter. */
+  /** Whether it compiles a graph per batch shape, so that batches should have few shapes. */
+  readonly usesShapeBuckets?: boolean;
+  /** Optimizer steps so far; AdamW's bias corrections depend on it. */
+  optimizerSteps: number;
+  /** Runs a program on a batch. A `step` also adds the batch's gradient to the accumulated one. */
+  run(kind: ProgramKind, bucket: ShapeBucket, batch: InputArrays): Promise<Map<string, Float32Array>>;
+  zeroGradient(): void;
+  /** The L2 norm of the accumulated gradient, of all parameters or of one. */
   gradientNorm(name?: string): Promise<number>;
-  /** One AdamW step from the gradient times `scale`. */
-  update(scale: number, learningRate: number, settings: OptimizerSettings): Promise<void>;
-  /** Takes what programs need and nobody trains: see lora.ts. */
-  freeze(weights: Weights): void;
-  /** Takes what is named `prefix` + parameter; AttuneError where one is missing or has another shape. */
-  load(array: KeptArray, tensors: Weights, prefix?: string): void;
+  /** One AdamW step with the accumulated gradient times `scale`. */
+  optimizerStep(scale: number, learningRate: number, settings: OptimizerSettings): Promise<void>;
+  /** Loads the inputs of programs that are not trained; see `frozenShapes` in lora.ts. */
+  loadFrozen(weights: Weights): void;
+  /** Loads the tensors named `prefix` + parameter; throws an AttuneError where one is missing or has another shape. */
+  load(array: ParameterArray, tensors: Weights, prefix?: string): void;
   /** Copies, safe to keep. */
-  copy(array: KeptArray, prefix?: string): Promise<Weights>;
+  copy(array: ParameterArray, prefix?: string): Promise<Weights>;
   close(): Promise<void>;
 }
 
-/** What a device loads; refuses what is missing or has another shape. */
-export function takeTensor(tensors: Weights, name: string, shape: number[]): Tensor {
-  const given = tensors.get(name);
-  if (!given || given.shape.join() !== shape.join())
+/** Loads a policy onto a device: its weights, or its frozen weights and new adapters. */
+export function loadPolicy(
+  device: Device,
+  weights: Weights,
+  { architecture, lora }: { architecture: Architecture; lora?: LoraConfig | null },
+): void {
+  if (!lora) {
+    device.load('weight', weights);
+    return;
+  }
+  device.loadFrozen(new Map(weights).set(LORA_SCALE, { shape: [], data: Float32Array.of(lora.alpha / lora.rank) }));
+  device.load('weight', initAdapters(architecture, lora));
+}
+
+/** The tensor of this name; throws `invalid_checkpoint` where it is missing or has another shape. */
+export function expectTensor(tensors: Weights, name: string, shape: number[]): Tensor {
+  const tensor = tensors.get(name);
+  if (!tensor || tensor.shape.join() !== shape.join())
     throw new AttuneError(
-      `trainer: tensor ${name} ${given ? `has shape [${given.shape}]` : 'is missing'}, expected [${shape}]; the weights are another policy's`,
+      `trainer: tensor ${name} ${tensor ? `has shape [${tensor.shape}]` : 'is missing'}, expected [${shape}]; the weights belong to another policy`,
       { code: 'invalid_checkpoint' },
     );
-  return given;
+  return tensor;
 }

@@ -1,8 +1,8 @@
-// What the trainer asks of whatever computes gradients. It knows pairs and tokens; texts, schedules and rounds are
-// other people's business.
+// The Engine interface of the trainer: scores, steps and evaluates on token ids. It has no notion of texts, schedules or
+// rounds.
 import type { Weights } from '../../shared/model/safetensors.ts';
 
-/** One prompt x and one response y to it. */
+/** A prompt x and one response y to it. */
 export type Sequence = { promptIds: number[]; responseIds: number[] };
 
 export type TrainPair = {
@@ -11,16 +11,16 @@ export type TrainPair = {
   /** The reference's log-probability of each response token. */
   refChosenLogps: Float32Array;
   refRejectedLogps: Float32Array;
-  /** What each response counts as a sample of the reference (clipped π_ref/μ, whatever sampled it); 1 unless given. */
+  /** Importance weight of each response as a sample of the reference (clipped π_ref/μ, μ the sampling policy). Default: 1. */
   importance?: { chosen: number; rejected: number };
 };
 
-/** What became of one pair. */
+/** The loss and log-probabilities of one pair. */
 export type PairOutcome = {
   loss: number;
-  /** Log-ratios as the objective reduces them. */
-  chosenRatio: number;
-  rejectedRatio: number;
+  /** Reduced as the objective reduces them. */
+  chosenLogRatio: number;
+  rejectedLogRatio: number;
   /** Summed over the response. */
   chosenLogp: number;
   rejectedLogp: number;
@@ -29,19 +29,19 @@ export type PairOutcome = {
 export type StepReport = {
   /** Mean over the pairs. */
   loss: number;
-  /** Global norm of the gradient before clipping; 0 where there was no step. If not finite, the step was skipped. */
+  /** Global norm of the gradient before clipping; 0 without a step. If not finite, the optimizer step was skipped. */
   gradNorm: number;
-  /** Where the loss or the gradient is not finite: the first pair or parameter that is not. */
-  broken?: string;
-  /** What both sequences of each pair hold without padding, so a shared prompt counts twice, as others count it. */
+  /** Where the loss or the gradient is not finite: the first such pair ("pair 3") or parameter. */
+  nonFinite?: string;
+  /** Input tokens of both sequences of each pair without padding; a shared prompt counts twice, as in other trainers. */
   tokens: number;
-  /** Positions that were computed: a shared prompt once, and padding. */
-  computed: number;
+  /** Token positions computed: a shared prompt once, padding included. */
+  computedTokens: number;
   pairs: number;
   /**
-   * Means over the pairs: rewards/chosen, rewards/rejected and rewards/margins (log-ratios as the objective reduces
-   * them), rewards/accuracies (share of positive margins), logps/chosen and logps/rejected (summed over the response),
-   * capped (share of the objective's exponentials above its cap).
+   * Means over the pairs, named as in TRL: rewards/chosen, rewards/rejected and rewards/margins (log-ratios as the
+   * objective reduces them), rewards/accuracies (share of positive margins), logps/chosen and logps/rejected (summed over
+   * the response); and capped (share of the objective's exponentials above its cap).
    */
   metrics: Record<string, number>;
 };
@@ -50,18 +50,18 @@ export interface Engine {
   readonly name: string;
   /** The log-probability of each response token of each sequence. */
   score(sequences: Sequence[]): Promise<Float32Array[]>;
-  /** One optimizer step on the mean loss of the pairs; how they are split into micro-batches does not matter. */
+  /** One optimizer step on the mean loss of the pairs; the result does not depend on the split into micro-batches. */
   step(pairs: TrainPair[], learningRate: number): Promise<StepReport>;
-  /** Loss and metrics without a step, and each pair's own, in their order. */
+  /** Loss and metrics without a step, and the outcome of each pair in order. */
   evaluate(pairs: TrainPair[]): Promise<StepReport & { outcomes: PairOutcome[] }>;
-  /** Logits [T, V] after each of T tokens, to check an exported graph against. */
+  /** Logits [T, V] after each of T tokens. */
   logits(ids: number[]): Promise<Float32Array>;
-  /** A copy of the weights as they are now, adapters merged. */
+  /** A copy of the current weights, with adapters merged. */
   weights(): Promise<Weights>;
-  /** Writes what is trained and the optimizer's state to one file, from which `restore` goes on as if nothing had happened. */
+  /** Writes the trained parameters and the optimizer state to one file, from which `restore` resumes exactly. */
   save(path: string): Promise<void>;
   restore(path: string): Promise<void>;
-  /** Finishes what was asked before, then frees everything. */
+  /** Finishes the calls in flight, then frees everything. */
   close(): Promise<void>;
 }
 
@@ -69,13 +69,13 @@ export type OptimizerSettings = {
   beta1: number;
   beta2: number;
   epsilon: number;
-  /** Decoupled, of matrices only: a norm's gain has no reason to be small. */
+  /** Decoupled weight decay, of matrices only: norm gains and biases are not decayed. */
   weightDecay: number;
-  /** A gradient with a larger global norm is scaled down to it. */
+  /** A gradient with a larger global norm is scaled down to this norm. */
   maxGradNorm: number;
 };
 
-export const defaultOptimizer: OptimizerSettings = {
+export const DEFAULT_OPTIMIZER: OptimizerSettings = {
   beta1: 0.9,
   beta2: 0.999,
   epsilon: 1e-8,

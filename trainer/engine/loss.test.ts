@@ -4,18 +4,19 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
-import { plainLogps } from '../../testing/reference-decoder.ts';
+import { referenceLogps } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
-import { makeConstants } from '../model/decoder.ts';
+import { createConstants } from '../model/decoder.ts';
 import { type ObjectiveRequest, readObjective } from '../objectives.ts';
-import { type Arrays, packSequences } from './batch.ts';
-import { Sessions } from './devices/cpu/cpu-sessions.ts';
-import { type PairBatch, pairGradients } from './loss.ts';
-import { emptyGradient, gradientName } from './programs.ts';
+import { type InputArrays, packSequences } from './batch.ts';
+import { CpuSessions } from './devices/cpu/cpu-sessions.ts';
+import { computePairGradients, type PairBatch } from './loss.ts';
+import { gradientName, zeroGradients } from './programs.ts';
 
 before(async () => {
   await tf.setBackend('cpu');
-  // Its first tensor advertises another backend, unless under test; but then it takes saved tensors for leaks.
+  // The cpu backend prints an advertisement at its first tensor unless IS_TEST is set; but with it, tfjs reports saved tensors
+  // as leaks.
   tf.env().set('IS_TEST', true);
   tf.scalar(0).dispose();
   tf.env().set('IS_TEST', false);
@@ -31,28 +32,28 @@ const sequences = [
   { promptIds: tokens(3, 4), responseIds: tokens(6, 11) },
 ];
 
-/** Two pairs and the reference's log-probabilities, near the policy's own so that no ratio is extreme. */
+/** Two pairs whose reference log-probabilities are near the policy's, so that no log-ratio is extreme. */
 function makeInputs(a: Architecture, weights: Weights, reduction: 'mean' | 'sum') {
   const batch = packSequences(sequences, { reduction });
   const { R } = batch.bucket;
-  const refs = new Float32Array(R);
+  const refLogps = new Float32Array(R);
   for (const [row, { promptIds, responseIds }] of sequences.entries())
-    for (const [j, logp] of plainLogps(a, weights, promptIds, responseIds).entries())
-      refs[batch.starts[row]! + j] = logp + 0.3 * Math.sin(row * 5 + j * 1.7);
-  const inputs: Arrays = new Map([...weights, ...batch.arrays])
-    .set('refs', { shape: [R], data: refs })
+    for (const [j, logp] of referenceLogps(a, weights, promptIds, responseIds).entries())
+      refLogps[batch.responseStarts[row]! + j] = logp + 0.3 * Math.sin(row * 5 + j * 1.7);
+  const inputs: InputArrays = new Map([...weights, ...batch.arrays])
+    .set('refLogps', { shape: [R], data: refLogps })
     .set('importance', { shape: [4], data: Float32Array.from([1, 1, 0.7, 1.3]) })
-    .set('shares', { shape: [2], data: Float32Array.from([0.25, 0.75]) });
-  return { batch, inputs, refs };
+    .set('pairWeights', { shape: [2], data: Float32Array.from([0.25, 0.75]) });
+  return { batch, inputs, refLogps };
 }
 
 async function tracedGradients(a: Architecture, request: ObjectiveRequest, weights: Weights) {
   const objective = readObjective(request);
-  const { batch, inputs, refs } = makeInputs(a, weights, objective.reduction);
-  const sessions = new Sessions({ architecture: a, objective, threads: 2 });
-  const outputs = await sessions.run('step', batch.bucket, new Map([...inputs, ...emptyGradient(weights)]));
+  const { batch, inputs, refLogps } = makeInputs(a, weights, objective.reduction);
+  const sessions = new CpuSessions({ architecture: a, objective, threads: 2 });
+  const outputs = await sessions.run('step', batch.bucket, new Map([...inputs, ...zeroGradients(weights)]));
   await sessions.close();
-  return { outputs, batch, inputs, refs, objective };
+  return { outputs, batch, inputs, refLogps, objective };
 }
 
 /** ‖a − b‖ / ‖b‖ */
@@ -77,7 +78,7 @@ const REQUESTS: ObjectiveRequest[] = [
 
 for (const [i, request] of REQUESTS.entries()) {
   const tied = i % 2 === 0;
-  test(`the traced gradient of ${JSON.stringify(request)}, ${tied ? 'tied' : 'untied'}, is that of tfjs on its own backend`, async () => {
+  test(`the traced gradient of ${JSON.stringify(request)}, ${tied ? 'tied' : 'untied'}, equals that of tfjs's cpu backend`, async () => {
     const a = tinyArchitecture({ ...small, tied });
     const weights = tinyWeights(a, 3);
     const { outputs, inputs, objective } = await tracedGradients(a, request, weights);
@@ -89,8 +90,8 @@ for (const [i, request] of REQUESTS.entries()) {
     );
     const parameters = new Map(Array.from(weights.keys(), (name) => [name, eager.get(name)!]));
     const tensors = Object.fromEntries(eager) as unknown as PairBatch;
-    const constants = makeConstants(a, tensors);
-    const expected = pairGradients(a, objective, parameters, constants, tensors);
+    const constants = createConstants(a, tensors);
+    const expected = computePairGradients(a, objective, parameters, constants, tensors);
     assert.ok(distance(outputs.get('losses')!, expected.losses.dataSync()) < 1e-4);
     for (const [name, gradient] of expected.gradients) {
       const apart = distance(outputs.get(gradientName(name))!, gradient.dataSync());
@@ -99,17 +100,17 @@ for (const [i, request] of REQUESTS.entries()) {
   });
 }
 
-/** The loss in double precision, written down again from the formulas. */
-function plainLoss(
+/** The loss in double precision, written a second time from the formulas. */
+function referenceLoss(
   a: Architecture,
   weights: Weights,
-  refs: Float32Array,
+  refLogps: Float32Array,
   starts: (number | null)[],
   lsif: boolean,
 ): number {
   const ratios = sequences.map(({ promptIds, responseIds }, row) => {
-    const logps = plainLogps(a, weights, promptIds, responseIds);
-    return logps.reduce((sum, logp, j) => sum + logp - refs[starts[row]! + j]!, 0) / logps.length;
+    const logps = referenceLogps(a, weights, promptIds, responseIds);
+    return logps.reduce((sum, logp, j) => sum + logp - refLogps[starts[row]! + j]!, 0) / logps.length;
   });
   const one = (w: number, l: number, importance: number) =>
     lsif
@@ -119,19 +120,19 @@ function plainLoss(
 }
 
 for (const objective of ['lsif', 'bce'] as const) {
-  test(`the gradient of ${objective} agrees with finite differences of a double-precision model`, async () => {
+  test(`the gradient of ${objective} equals finite differences of the double-precision reference`, async () => {
     const a = tinyArchitecture(small);
     const weights = tinyWeights(a, 5);
-    const { outputs, batch, refs } = await tracedGradients(a, { objective }, weights);
+    const { outputs, batch, refLogps } = await tracedGradients(a, { objective }, weights);
     for (const [name, tensor] of weights) {
       const gradient = outputs.get(gradientName(name))!;
       const steepest = gradient.reduce((best, slope, i) => (Math.abs(slope) > Math.abs(gradient[best]!) ? i : best), 0);
       const lossAt = (value: number) => {
         const moved = new Map(weights).set(name, { shape: tensor.shape, data: tensor.data.slice() });
         moved.get(name)!.data[steepest] = value;
-        // float32 rounds the shift, so it is read back.
+        // float32 rounds the shifted value, so it is read back.
         const at = moved.get(name)!.data[steepest]!;
-        return { at, loss: plainLoss(a, moved, refs, batch.starts, objective === 'lsif') };
+        return { at, loss: referenceLoss(a, moved, refLogps, batch.responseStarts, objective === 'lsif') };
       };
       const up = lossAt(tensor.data[steepest]! + 1e-3);
       const down = lossAt(tensor.data[steepest]! - 1e-3);

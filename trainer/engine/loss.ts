@@ -1,28 +1,34 @@
-// From token log-probabilities to the loss of a batch of pairs, in tfjs. A batch of P pairs holds 2P responses: the P
-// chosen ones, then their P rejected ones, wherever their tokens lie in its rows. Its R response positions are one flat
-// list; `owners` says which response each belongs to.
-// tfjs-core keeps its gradients out of its own entry; this registers them.
+// From token log-probabilities to the loss of a batch of P pairs, in tfjs:
+//   f(y|x) = Σ_t w_t · (log π_θ(y_t|x, y_<t) − log π_ref(y_t|x, y_<t))   w_t = 1 or 1/|y|, by REDUCTION
+//   loss   = Σ_p v_p · ℓ(f(y_chosen), f(y_rejected))                      v_p = 1/(pairs of the step), ℓ in objectives.ts
+// A batch holds 2P responses: the P chosen ones, then the P rejected ones. Their R tokens are one flat list, in which
+// `responseIndices` names the response of each token.
+// tfjs-core does not register gradients itself; this import does.
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import { type Constants, type Rows, tokenLogps } from '../model/decoder.ts';
+import { type BatchConstants, type PackedTokens, tokenLogps } from '../model/decoder.ts';
 import type { Parameters } from '../model/parameters.ts';
 import { cappedShares, type ObjectiveSettings, type PairRatios, pairLosses } from '../objectives.ts';
 
-export type ResponseBatch = Rows & {
-  positions: tf.Tensor1D; // [R]
-  targets: tf.Tensor1D; // [R]
+export type ResponseBatch = PackedTokens & {
+  /** Index in the flat [S·T] tokens of the position whose logits predict each response token. [R] */
+  logitPositions: tf.Tensor1D;
+  /** Response tokens. [R] */
+  targetIds: tf.Tensor1D;
 };
 
 export type PairBatch = ResponseBatch & {
-  owners: tf.Tensor1D; // [R]
-  /** What each token counts in its response: 1, or one over the length; 0 for padding. [R] */
-  weights: tf.Tensor1D;
-  refs: tf.Tensor1D; // [R]
-  /** What each response counts as a sample of the reference. [2P] */
+  /** The response of each token, 0 … 2P−1. [R] */
+  responseIndices: tf.Tensor1D;
+  /** The completion mask, for mean reduction divided by the length of the response. [R] */
+  tokenWeights: tf.Tensor1D;
+  /** log π_ref of each response token. [R] */
+  refLogps: tf.Tensor1D;
+  /** Importance weight of each response as a sample of the reference. [2P] */
   importance: tf.Tensor1D;
-  /** What each pair counts in the loss; 0 for padding. [P] */
-  shares: tf.Tensor1D;
+  /** Weight of each pair in the loss; 0 for padding. [P] */
+  pairWeights: tf.Tensor1D;
 };
 
 export type PairOutputs = {
@@ -32,31 +38,31 @@ export type PairOutputs = {
   logps: tf.Tensor1D; // [R]
 };
 
-/** Loss and outputs of a batch; the loss is Σ shares · losses. */
-export function pairOutputs(
+/** Forward pass: the loss Σ pairWeights · losses, and its parts. */
+export function computePairLosses(
   a: Architecture,
   objective: ObjectiveSettings,
   parameters: Parameters,
-  constants: Constants,
+  constants: BatchConstants,
   batch: PairBatch,
 ): PairOutputs {
   const logps = tokenLogps(a, parameters, constants, batch);
-  const ratios = reduceToPairs(logps, batch);
+  const ratios = reduceToLogRatios(logps, batch);
   const losses = pairLosses(objective, ratios);
   return {
-    loss: tf.sum(tf.mul(losses, batch.shares)),
+    loss: tf.sum(tf.mul(losses, batch.pairWeights)),
     losses,
     capped: cappedShares(objective, ratios),
     logps,
   };
 }
 
-/** The same with the gradient of the loss by parameter name, of those that are trained. */
-export function pairGradients(
+/** Forward and backward pass: adds the gradient of the loss with respect to the parameters in `names`. */
+export function computePairGradients(
   a: Architecture,
   objective: ObjectiveSettings,
   parameters: Parameters,
-  constants: Constants,
+  constants: BatchConstants,
   batch: PairBatch,
   names: string[] = [...parameters.keys()],
 ): PairOutputs & { gradients: Map<string, tf.Tensor> } {
@@ -64,8 +70,8 @@ export function pairGradients(
   const differentiate = tf.valueAndGrads((...tensors: tf.Tensor[]) => {
     const all = new Map(parameters);
     for (const [i, name] of names.entries()) all.set(name, tensors[i]!);
-    outputs = pairOutputs(a, objective, all, constants, batch);
-    // tfjs frees what a differentiated function does not return.
+    outputs = computePairLosses(a, objective, all, constants, batch);
+    // tfjs frees every tensor that a differentiated function does not return.
     for (const tensor of Object.values(outputs)) if (tensor !== outputs.loss) tf.keep(tensor);
     return outputs.loss;
   });
@@ -73,19 +79,23 @@ export function pairGradients(
   return { ...outputs!, gradients: new Map(names.map((name, i) => [name, grads[i]!])) };
 }
 
-function reduceToPairs(logps: tf.Tensor1D, batch: PairBatch): PairRatios {
-  const P = batch.shares.shape[0];
+/** logps [R] → log-ratios and log-probabilities [P] of the chosen and rejected responses */
+function reduceToLogRatios(logps: tf.Tensor1D, batch: PairBatch): PairRatios {
+  const P = batch.pairWeights.shape[0];
   const R = logps.shape[0];
-  const mine = tf.equal(tf.expandDims(tf.range(0, 2 * P, 1, 'int32'), 1), tf.expandDims(batch.owners, 0)); // [2P, R]
-  const shares: tf.Tensor2D = tf.mul(tf.cast(mine, 'float32'), tf.expandDims(batch.weights, 0)); // [2P, R]
+  const isOfResponse = tf.equal(
+    tf.expandDims(tf.range(0, 2 * P, 1, 'int32'), 1), // [2P, 1]
+    tf.expandDims(batch.responseIndices, 0), // [1, R]
+  ); // [2P, R]
+  const weights: tf.Tensor2D = tf.mul(tf.cast(isOfResponse, 'float32'), tf.expandDims(batch.tokenWeights, 0)); // [2P, R]
   const reduce = (perToken: tf.Tensor1D): tf.Tensor1D =>
-    tf.reshape(tf.matMul(shares, tf.reshape(perToken, [R, 1]) as tf.Tensor2D), [2 * P]); // [2P, 1] → [2P]
+    tf.reshape(tf.matMul(weights, tf.reshape(perToken, [R, 1]) as tf.Tensor2D), [2 * P]); // [2P, 1] → [2P]
   const ofChosen = (x: tf.Tensor1D): tf.Tensor1D => tf.slice(x, [0], [P]);
   const ofRejected = (x: tf.Tensor1D): tf.Tensor1D => tf.slice(x, [P], [P]);
-  const ratios = reduce(tf.sub(logps, batch.refs));
+  const logRatios = reduce(tf.sub(logps, batch.refLogps));
   return {
-    chosen: ofChosen(ratios),
-    rejected: ofRejected(ratios),
+    chosen: ofChosen(logRatios),
+    rejected: ofRejected(logRatios),
     chosenLogps: ofChosen(reduce(logps)),
     chosenImportance: ofChosen(batch.importance),
     rejectedImportance: ofRejected(batch.importance),

@@ -1,44 +1,45 @@
-// What training takes of the machine, before it is taken: weights, gradient and moments, what a micro-batch keeps for its
-// gradient, and the output layer's rows. It chooses how many tokens are computed at once, and refuses what cannot fit.
+// Estimates the memory of training before it is allocated: weights, gradient and moments, the activations that a
+// micro-batch keeps for its backward pass, and the rows of the output layer. Chooses the size of a micro-batch, and
+// rejects a policy that cannot fit.
 import { AttuneError } from '../../shared/error.ts';
 import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';
-import { type LoraSettings, trainableShapes } from './lora.ts';
-import type { Bucket, ProgramKind } from './programs.ts';
-import { sizeOf } from './trace/graph.ts';
+import type { ShapeBucket } from './batch.ts';
+import { type LoraConfig, trainableShapes } from './lora.ts';
+import type { ProgramKind } from './programs.ts';
+import { sizeOf } from './trace/symbolic-tensor.ts';
 
-/** Node, ONNX Runtime and the traced graphs of a policy this size. */
-const PROCESS = 350 * 2 ** 20;
-/** More are no quicker on a CPU, see docs/LOG.md. */
-const MOST_TOKENS = 1024;
-const LEAST_TOKENS = 128;
-const USUAL_LENGTH = 512;
+/** Node, ONNX Runtime and the traced graphs of a small policy. */
+const PROCESS_BYTES = 350 * 2 ** 20;
+/** Larger micro-batches are no faster on a CPU; see docs/LOG.md. */
+const MAX_MICRO_BATCH_TOKENS = 1024;
+const MIN_MICRO_BATCH_TOKENS = 128;
+const TYPICAL_SEQUENCE_TOKENS = 512;
+/** The default budget is never below this, even where other processes fill the memory at this moment. */
+const MIN_BUDGET_BYTES = 2 ** 30;
 
 export type MemoryOptions = {
   architecture: Architecture;
-  lora?: LoraSettings | null;
-  /** No gradient is taken: only weights are held. */
+  lora?: LoraConfig | null;
+  /** No gradient is computed: only weights are held. */
   scoreOnly?: boolean;
 };
 
-/** What a machine that others have filled for a moment is still asked for. */
-const LEAST_MEMORY = 2 ** 30;
-
-/** Bytes that training may take. */
-export function memoryBudget(setting: number | undefined): number {
-  return setting ?? Math.max(LEAST_MEMORY, process.availableMemory() / 2);
+/** Bytes that training may take. Default: half of free memory. */
+export function resolveMemoryBudget(settingBytes: number | undefined): number {
+  return settingBytes ?? Math.max(MIN_BUDGET_BYTES, process.availableMemory() / 2);
 }
 
-/** Bytes of a policy in an engine, whatever the batches. */
+/** Bytes that an engine holds whatever the batches. */
 export function estimateParameters({ architecture, lora, scoreOnly }: MemoryOptions): number {
-  const weights = countOf(weightShapes(architecture));
-  // The checkpoint as it was read is there too, and a copy of what a run gave out that waits to be collected.
-  if (scoreOnly) return PROCESS + 4 * 2 * weights;
-  if (!lora) return PROCESS + 4 * 6 * weights;
-  return PROCESS + 4 * (2 * weights + 7 * countOf(trainableShapes(architecture, lora)));
+  const weights = countElements(weightShapes(architecture));
+  // Besides: the checkpoint as it was read, and the copy of a run's outputs that waits for garbage collection.
+  if (scoreOnly) return PROCESS_BYTES + 4 * 2 * weights;
+  if (!lora) return PROCESS_BYTES + 4 * 6 * weights;
+  return PROCESS_BYTES + 4 * (2 * weights + 7 * countElements(trainableShapes(architecture, lora)));
 }
 
-/** Bytes that a program holds at its peak beside the parameters. */
-export function estimateRun(options: MemoryOptions, kind: ProgramKind, { S, T, R }: Omit<Bucket, 'P'>): number {
+/** Bytes that a program holds at its peak in addition to the parameters. */
+export function estimateRun(options: MemoryOptions, kind: ProgramKind, { S, T, R }: Omit<ShapeBucket, 'P'>): number {
   const { architecture: a, lora } = options;
   const head = (kind === 'step' ? 3 : 2) * (kind === 'logits' ? S * T : R) * a.vocabSize;
   const heads = (a.heads + 2 * a.kvHeads) * a.headDim;
@@ -47,35 +48,41 @@ export function estimateRun(options: MemoryOptions, kind: ProgramKind, { S, T, R
   return 4 * (head + layer * (kind === 'step' ? a.layers : 1));
 }
 
-/** The tokens of a micro-batch for a budget of bytes. Refuses where not even a small one fits, or the longest pair. */
-export function chooseMicroBatch(options: MemoryOptions & { longest?: number }, memory: number): number {
-  const fixed = estimateParameters(options);
-  const pair = fixed + estimateRows(options, 2, options.longest ?? 0);
-  if (pair > memory) throw tooLittle(pair, memory);
-  let tokens = MOST_TOKENS;
+/**
+ * Tokens of a micro-batch for a budget of bytes. Throws `too_little_memory` where the longest pair or the smallest
+ * micro-batch does not fit.
+ */
+export function chooseMicroBatchTokens(
+  options: MemoryOptions & { maxSequenceTokens?: number },
+  memoryBytes: number,
+): number {
+  const fixedBytes = estimateParameters(options);
+  const pairBytes = fixedBytes + estimateRows(options, 2, options.maxSequenceTokens ?? 0);
+  if (pairBytes > memoryBytes) throw insufficientMemory(pairBytes, memoryBytes);
+  let tokens = MAX_MICRO_BATCH_TOKENS;
   for (;;) {
-    const length = Math.min(tokens, USUAL_LENGTH);
-    const needed = fixed + estimateRows(options, tokens / length, length);
-    if (needed <= memory) return tokens;
-    if (tokens <= LEAST_TOKENS) throw tooLittle(needed, memory);
+    const length = Math.min(tokens, TYPICAL_SEQUENCE_TOKENS);
+    const neededBytes = fixedBytes + estimateRows(options, tokens / length, length);
+    if (neededBytes <= memoryBytes) return tokens;
+    if (tokens <= MIN_MICRO_BATCH_TOKENS) throw insufficientMemory(neededBytes, memoryBytes);
     tokens /= 2;
   }
 }
 
-export function tooLittle(needed: number, memory: number): AttuneError {
+export function insufficientMemory(neededBytes: number, memoryBytes: number): AttuneError {
   const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   return new AttuneError(
-    `trainer: training this policy needs about ${inGiB(needed)}, and ${inGiB(memory)} may be taken (TRAIN_MEMORY, or half of what is free); set LORA_RANK, MAX_LENGTH or TRAIN_MEMORY, or choose a smaller policy`,
+    `trainer: training this policy needs about ${inGiB(neededBytes)}, but its limit is ${inGiB(memoryBytes)} (TRAIN_MEMORY; default: half of free memory); set LORA_RANK, MAX_LENGTH or TRAIN_MEMORY, or choose a smaller policy`,
     { code: 'too_little_memory' },
   );
 }
 
-/** Nearly all of it responses. */
+/** Assumes that nearly all tokens are response tokens. */
 function estimateRows(options: MemoryOptions, S: number, T: number): number {
   return estimateRun(options, options.scoreOnly ? 'score' : 'step', { S, T, R: S * T });
 }
 
-function countOf(shapes: ReadonlyMap<string, number[]>): number {
+function countElements(shapes: ReadonlyMap<string, number[]>): number {
   let count = 0;
   for (const shape of shapes.values()) count += sizeOf(shape);
   return count;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
 import { readSafetensors } from '../../shared/model/safetensors.ts';
-import { plainLogits, plainLogps } from '../../testing/reference-decoder.ts';
+import { referenceLogits, referenceLogps } from '../../testing/reference-decoder.ts';
 import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, Sequence, TrainPair } from './engine.ts';
 import { type EngineOptions, openEngine } from './open-engine.ts';
@@ -32,7 +32,7 @@ async function withEngine(
   }
 }
 
-/** Pairs whose reference is the engine's policy as it is now. */
+/** Pairs whose reference is the engine's current policy. */
 async function makePairs(engine: Engine, count: number): Promise<TrainPair[]> {
   const sequences = Array.from({ length: 2 * count }, (_, i) => makeSequence(i));
   const logps = await engine.score(sequences);
@@ -51,20 +51,20 @@ function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tol
 }
 
 for (const tied of [true, false]) {
-  test(`scores and logits with ${tied ? 'a tied' : 'an untied'} head are those of a plain double-precision model`, async () => {
+  test(`scores and logits with ${tied ? 'a tied' : 'an untied'} head equal those of the double-precision reference`, async () => {
     await withEngine({ tiny: { tied } }, async (engine, { architecture, weights }) => {
       const sequences = [1, 2, 7, 9].map(makeSequence);
       const scores = await engine.score(sequences);
       for (const [i, { promptIds, responseIds }] of sequences.entries())
-        assertClose(scores[i]!, plainLogps(architecture, weights, promptIds, responseIds), 2e-5);
+        assertClose(scores[i]!, referenceLogps(architecture, weights, promptIds, responseIds), 2e-5);
       const ids = tokens(3, 40);
-      const expected = plainLogits(architecture, weights, ids).flatMap((row) => [...row]);
+      const expected = referenceLogits(architecture, weights, ids).flatMap((row) => [...row]);
       assertClose(await engine.logits(ids), expected, 2e-5);
     });
   });
 }
 
-test('neither padding nor neighbours nor micro-batches change a score or a step', async () => {
+test('padding, neighbours and micro-batches change neither a score nor a step', async () => {
   const results: { scores: Float32Array[]; alone: Float32Array; weights: Float32Array; gradNorm: number }[] = [];
   for (const microBatchTokens of [64, 256, 4096]) {
     await withEngine({ microBatchTokens }, async (engine) => {
@@ -87,7 +87,7 @@ test('neither padding nor neighbours nor micro-batches change a score or a step'
   }
 });
 
-test('a few steps lower the loss, part the rewards and move the weights', async () => {
+test('a few steps lower the loss, separate the rewards and change the weights', async () => {
   await withEngine({ objective: { objective: 'lsif' } }, async (engine, { weights }) => {
     const pairs = await makePairs(engine, 4);
     const before = await engine.evaluate(pairs);
@@ -104,7 +104,7 @@ test('a few steps lower the loss, part the rewards and move the weights', async 
   });
 });
 
-test('the same steps give the same bits, and a saved state goes on as if never stopped', async (t) => {
+test('the same steps give the same bits, and a restored state continues with the same bits', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'attune-engine-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, 'state.safetensors');
@@ -126,7 +126,7 @@ test('the same steps give the same bits, and a saved state goes on as if never s
   assert.deepEqual(ends[0], ends[2]);
 });
 
-test('a step over no pairs is no step', async () => {
+test('a step over no pairs changes nothing', async () => {
   await withEngine({}, async (engine, { weights }) => {
     await engine.step(await makePairs(engine, 1), 0);
     assert.equal((await engine.step([], 1)).pairs, 0);
@@ -134,18 +134,18 @@ test('a step over no pairs is no step', async () => {
   });
 });
 
-test('a loss that is not finite leaves the weights as they are, and the report names the pair', async () => {
+test('a loss that is not finite leaves the weights unchanged, and the report names the pair', async () => {
   await withEngine({}, async (engine, { weights }) => {
     const pairs = await makePairs(engine, 2);
     pairs[1]!.refChosenLogps.fill(Number.NaN);
-    const { gradNorm, broken } = await engine.step(pairs, 1e-3);
+    const { gradNorm, nonFinite } = await engine.step(pairs, 1e-3);
     assert.ok(Number.isNaN(gradNorm));
-    assert.equal(broken, 'pair 1');
+    assert.equal(nonFinite, 'pair 1');
     for (const [name, { data }] of await engine.weights()) assert.deepEqual(data, weights.get(name)!.data, name);
   });
 });
 
-test('bad pairs and settings are refused with what is wrong, and the engine goes on', async () => {
+test('rejects invalid pairs and weights with the reason, and the engine keeps working', async () => {
   await withEngine({}, async (engine, options) => {
     const pairs = await makePairs(engine, 1);
     const wrong = { ...pairs[0]!, refRejectedLogps: new Float32Array(1) };
@@ -160,7 +160,7 @@ test('bad pairs and settings are refused with what is wrong, and the engine goes
   });
 });
 
-test('closing waits for a step in flight, and then every call is refused', async () => {
+test('closing waits for a step in flight, and then every call is rejected', async () => {
   const architecture = tinyArchitecture(small);
   const engine = await openEngine({ architecture, weights: tinyWeights(architecture), objective: {} });
   const pairs = await makePairs(engine, 2);
@@ -170,19 +170,19 @@ test('closing waits for a step in flight, and then every call is refused', async
   await assert.rejects(engine.weights(), /it was closed/);
 });
 
-test('a gradient that is not finite under a loss that is names the parameter', async () => {
+test('a gradient that is not finite while the loss is finite is reported with the parameter', async () => {
   await withEngine({ objective: { reduction: 'sum' } }, async (engine, { weights }) => {
     const [pair] = await makePairs(engine, 1);
-    // Half of it is the loss; the slope is more than the largest float32.
+    // The loss is half of the weight; the gradient exceeds the largest float32.
     const step = await engine.step([{ ...pair!, importance: { chosen: 1, rejected: 3.4e38 } }], 1e-3);
     assert.ok(Number.isFinite(step.loss), `${step.loss}`);
     assert.ok(!Number.isFinite(step.gradNorm), `${step.gradNorm}`);
-    assert.ok(weights.has(step.broken!), step.broken);
+    assert.ok(weights.has(step.nonFinite!), step.nonFinite);
     for (const [name, { data }] of await engine.weights()) assert.deepEqual(data, weights.get(name)!.data, name);
   });
 });
 
-test('adapters begin at the policy, learn, and what is read out has them merged', async () => {
+test('adapters start at the policy, learn, and are merged into the weights that are read out', async () => {
   const lora = { rank: 4, alpha: 8, targets: ['q_proj', 'v_proj', 'up_proj'] };
   await withEngine({ lora }, async (engine, { architecture, weights }) => {
     const pairs = await makePairs(engine, 4);
@@ -204,7 +204,7 @@ test('adapters begin at the policy, learn, and what is read out has them merged'
   });
 });
 
-test('adapters and their moments are saved without the policy, and restored', async (t) => {
+test('adapters and their moments are saved without the weights of the policy, and restored', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'attune-engine-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, 'state.safetensors');
@@ -227,13 +227,13 @@ test('adapters and their moments are saved without the policy, and restored', as
   assert.equal(names.length, 2 * 2 * 3 + 1); // A and B of two layers, each with two moments, and the step
 });
 
-test('targets that the policy does not have are refused, and so is too little memory', async () => {
+test('rejects LoRA targets that the policy does not have, and too little memory', async () => {
   const architecture = tinyArchitecture(small);
   const weights = tinyWeights(architecture, 4);
   const lora = { rank: 2, alpha: 4, targets: ['c_attn'] };
   await assert.rejects(openEngine({ architecture, weights, objective: {}, lora }), /LORA_TARGETS names c_attn/);
   await assert.rejects(
-    openEngine({ architecture, weights, objective: {}, memory: 2 ** 27 }),
-    /needs about 0\.\d GiB, and 0\.1 GiB may be taken/,
+    openEngine({ architecture, weights, objective: {}, memoryBytes: 2 ** 27 }),
+    /needs about 0\.\d GiB, but its limit is 0\.1 GiB/,
   );
 });

@@ -1,18 +1,18 @@
-// Opens the engine that a machine and its settings ask for, in a thread of its own.
+// Opens the engine chosen by the machine and its settings, in its own thread.
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import { isModule } from '../divergence.ts';
 import { type ObjectiveRequest, readObjective } from '../objectives.ts';
-import { prepareTensorflow } from './devices/tensorflow/environment.ts';
-import { defaultOptimizer, type Engine, type OptimizerSettings } from './engine.ts';
-import type { Provider } from './execution-provider.ts';
-import type { LoraSettings } from './lora.ts';
-import { chooseMicroBatch, memoryBudget } from './memory-estimate.ts';
-import { type EngineChoice, wantsTensorflow } from './select-device.ts';
+import { setTensorflowEnvironment } from './devices/tensorflow/addon.ts';
+import { DEFAULT_OPTIMIZER, type Engine, type OptimizerSettings } from './engine.ts';
+import type { ExecutionProvider } from './execution-provider.ts';
+import type { LoraConfig } from './lora.ts';
+import { chooseMicroBatchTokens, resolveMemoryBudget } from './memory-estimate.ts';
+import { type EngineChoice, needsTensorflow } from './select-device.ts';
 import type { OpenOptions } from './worker.ts';
-import { Remote } from './worker-rpc.ts';
+import { WorkerClient } from './worker-rpc.ts';
 
 export type EngineOptions = {
   architecture: Architecture;
@@ -20,56 +20,56 @@ export type EngineOptions = {
   objective: ObjectiveRequest;
   optimizer?: Partial<OptimizerSettings>;
   engine?: EngineChoice;
-  provider?: Provider;
+  provider?: ExecutionProvider;
   threads?: number;
-  /** Tokens computed at once, padding included; as many as the memory allows unless told. */
+  /** Tokens of a micro-batch, padding included. Default: as many as fit the memory. */
   microBatchTokens?: number;
-  /** Bytes that training may take; half of what is free unless told. Refuses where that is too little. */
-  memory?: number;
-  lora?: LoraSettings | null;
-  /** No gradient will be taken: less memory is needed. */
+  /** Bytes that training may take. Default: half of free memory. Throws `too_little_memory` where they do not suffice. */
+  memoryBytes?: number;
+  lora?: LoraConfig | null;
+  /** Only scores, which needs less memory. */
   scoreOnly?: boolean;
-  /** Tokens of the longest prompt and response, so that what cannot fit is refused before anything has begun. */
-  longest?: number;
+  /** Tokens of the longest prompt and response, so that a pair that cannot fit is rejected before training starts. */
+  maxSequenceTokens?: number;
 };
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const memory = memoryBudget(options.memory);
-  const given: OpenOptions = {
+  const memoryBytes = resolveMemoryBudget(options.memoryBytes);
+  const resolved: OpenOptions = {
     engine: options.engine ?? 'auto',
     architecture: options.architecture,
     weights: options.weights,
     objective: readObjective(options.objective),
-    optimizer: { ...defaultOptimizer, ...options.optimizer },
+    optimizer: { ...DEFAULT_OPTIMIZER, ...options.optimizer },
     provider: options.provider ?? 'cpu',
     threads: options.threads ?? availableParallelism(),
     lora: options.lora,
     scoreOnly: options.scoreOnly,
-    memory,
-    microBatchTokens: options.microBatchTokens ?? chooseMicroBatch(options, memory),
+    memoryBytes,
+    microBatchTokens: options.microBatchTokens ?? chooseMicroBatchTokens(options, memoryBytes),
   };
-  // Only where there is one: it loads another backend.
-  if (isModule(given.objective.objective))
-    await (await import('./validate-objective.ts')).tryObjective(given.objective);
-  if (wantsTensorflow(given.engine, given.provider)) prepareTensorflow(given.threads);
+  // Imported only for a custom objective, because it loads another backend.
+  if (isModule(resolved.objective.objective))
+    await (await import('./validate-objective.ts')).validateObjective(resolved.objective);
+  if (needsTensorflow(resolved.engine, resolved.provider)) setTensorflowEnvironment(resolved.threads);
   const worker = new Worker(new URL('./worker.ts', import.meta.url));
-  const remote = new Remote(worker, 'trainer engine');
+  const client = new WorkerClient(worker, 'trainer engine');
   let name: string;
   try {
-    name = await remote.call('open', given);
+    name = await client.call('open', resolved);
   } catch (error) {
-    await remote.close();
+    await client.close();
     throw error;
   }
   return {
     name,
-    score: (sequences) => remote.call('score', sequences),
-    step: (pairs, learningRate) => remote.call('step', pairs, learningRate),
-    evaluate: (pairs) => remote.call('evaluate', pairs),
-    logits: (ids) => remote.call('logits', ids),
-    weights: () => remote.call('weights'),
-    save: (path) => remote.call('save', path),
-    restore: (path) => remote.call('restore', path),
-    close: () => remote.close(),
+    score: (sequences) => client.call('score', sequences),
+    step: (pairs, learningRate) => client.call('step', pairs, learningRate),
+    evaluate: (pairs) => client.call('evaluate', pairs),
+    logits: (ids) => client.call('logits', ids),
+    weights: () => client.call('weights'),
+    save: (path) => client.call('save', path),
+    restore: (path) => client.call('restore', path),
+    close: () => client.close(),
   };
 }

@@ -1,86 +1,89 @@
-// Decides which sequences share their prompt, which lie in one row of tokens, and which are computed at once. Sequences
-// with one prompt become one run of tokens, prompt first; runs fill rows, first-fit decreasing. Longer rows waste less
-// and cost more attention, so every way is priced.
+// Packs sequences into rows of tokens and splits a step into micro-batches. Sequences with one prompt become one run of
+// tokens, prompt first; runs fill rows by first-fit decreasing. Longer rows waste fewer tokens and cost more attention,
+// so every row length is priced with both.
 import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';
 import type { Sequence } from './engine.ts';
 
-/** Sequences, by their places in the list, that follow one prompt. */
-export type Run = { members: number[]; length: number };
+/** Sequences, by index, that share one prompt in a row, and the tokens that they take together. */
+export type PromptRun = { members: number[]; length: number };
 
 /** Rows of T tokens and the runs in each. */
-export type Layout = { T: number; rows: Run[][]; cost: number };
+export type RowLayout = { T: number; rows: PromptRun[][]; cost: number };
 
-/** What a token costs more for each token that its row has, as a share of what it costs anyway. */
+/** The extra cost of a token per token of its row, relative to the cost of a token without attention. */
 export type AttentionCost = number;
 
-/** Of rows, so that they begin at addresses that vector instructions like. */
-const LENGTH_STEP = 8;
+/** Row lengths are multiples of this, so that rows start at addresses that suit vector instructions. */
+const ROW_LENGTH_MULTIPLE = 8;
 
-/** Attention's small products and what is done to its scores run at about two thirds of the speed of large products. */
+/** Attention's small products and its softmax run at about two thirds of the speed of large products. */
 const ATTENTION_SLOWNESS = 1.5;
 
-export function attentionCostOf(a: Architecture): AttentionCost {
-  let products = 0;
+export function estimateAttentionCost(a: Architecture): AttentionCost {
+  let flopsPerToken = 0;
   for (const [name, shape] of weightShapes(a))
-    if (name.startsWith('model.layers.0.') && shape.length === 2) products += 2 * shape[0]! * shape[1]!;
-  return (ATTENTION_SLOWNESS * 4 * a.heads * a.headDim) / products;
+    if (name.startsWith('model.layers.0.') && shape.length === 2) flopsPerToken += 2 * shape[0]! * shape[1]!;
+  return (ATTENTION_SLOWNESS * 4 * a.heads * a.headDim) / flopsPerToken;
 }
 
-/** The number of tokens that the model reads: the last one is only predicted. */
-export function inputLength({ promptIds, responseIds }: Sequence): number {
+/** The number of tokens that the model reads: the last token is only predicted. */
+export function countInputTokens({ promptIds, responseIds }: Sequence): number {
   return promptIds.length + responseIds.length - 1;
 }
 
-/** The cheapest way to lay these out, null ones left out; prompts are shared where that is cheaper. */
-export function layOut(sequences: (Sequence | null)[], attention: AttentionCost): Layout {
-  const apart = sequences.flatMap((sequence, i) => (sequence ? [{ members: [i], length: inputLength(sequence) }] : []));
-  const shared = shareLayout(sequences, attention);
-  const alone = fillRows(apart, attention);
-  return shared && shared.cost <= alone.cost ? shared : alone;
+/** The cheapest layout, null sequences left out; prompts are shared where that is cheaper. */
+export function packRows(sequences: (Sequence | null)[], attentionCost: AttentionCost): RowLayout {
+  const unsharedRuns = sequences.flatMap((sequence, i) =>
+    sequence ? [{ members: [i], length: countInputTokens(sequence) }] : [],
+  );
+  const shared = packSharedPrompts(sequences, attentionCost);
+  const unshared = fitRows(unsharedRuns, attentionCost);
+  return shared && shared.cost <= unshared.cost ? shared : unshared;
 }
 
-function shareLayout(sequences: (Sequence | null)[], attention: AttentionCost): Layout | null {
-  const runs: Run[] = [];
-  const open = new Map<string, Run>();
-  // A pair of the longest two; runs of many responses would make rows that nothing else needs.
-  const limit = 2 * Math.max(...sequences.map((sequence) => (sequence ? inputLength(sequence) : 0)));
+function packSharedPrompts(sequences: (Sequence | null)[], attentionCost: AttentionCost): RowLayout | null {
+  const runs: PromptRun[] = [];
+  const runByPrompt = new Map<string, PromptRun>();
+  // The length of a pair of the longest sequence; runs of many responses would force rows that long on everything else.
+  const limit = 2 * Math.max(...sequences.map((sequence) => (sequence ? countInputTokens(sequence) : 0)));
   let isShared = false;
   for (const [i, sequence] of sequences.entries()) {
     if (!sequence) continue;
     const prompt = sequence.promptIds.join();
-    const more = sequence.responseIds.length - 1;
-    const run = open.get(prompt);
-    if (run && run.length + more <= limit) {
+    const added = sequence.responseIds.length - 1;
+    const run = runByPrompt.get(prompt);
+    if (run && run.length + added <= limit) {
       run.members.push(i);
-      run.length += more;
+      run.length += added;
       isShared = true;
     } else {
-      const started = { members: [i], length: inputLength(sequence) };
-      runs.push(started);
-      open.set(prompt, started);
+      const newRun = { members: [i], length: countInputTokens(sequence) };
+      runs.push(newRun);
+      runByPrompt.set(prompt, newRun);
     }
   }
-  return isShared ? fillRows(runs, attention) : null;
+  return isShared ? fitRows(runs, attentionCost) : null;
 }
 
-function fillRows(runs: Run[], attention: AttentionCost): Layout {
-  const order = runs.toSorted((a, b) => b.length - a.length || a.members[0]! - b.members[0]!);
+/** Tries row lengths from the longest run upwards, until no longer row can be cheaper. */
+function fitRows(runs: PromptRun[], attentionCost: AttentionCost): RowLayout {
+  const byLength = runs.toSorted((a, b) => b.length - a.length || a.members[0]! - b.members[0]!);
   const total = runs.reduce((sum, { length }) => sum + length, 0);
-  let best: Layout | undefined;
-  for (let T = roundUp(Math.max(1, order[0]?.length ?? 0), LENGTH_STEP); ; T += LENGTH_STEP) {
-    const price = 1 + attention * T;
-    if (best && (best.rows.length <= 1 || total * price >= best.cost)) return best;
-    const rows = firstFit(order, T);
-    const cost = rows.length * T * price;
+  let best: RowLayout | undefined;
+  for (let T = roundUp(Math.max(1, byLength[0]?.length ?? 0), ROW_LENGTH_MULTIPLE); ; T += ROW_LENGTH_MULTIPLE) {
+    const costPerToken = 1 + attentionCost * T;
+    if (best && (best.rows.length <= 1 || total * costPerToken >= best.cost)) return best;
+    const rows = firstFit(byLength, T);
+    const cost = rows.length * T * costPerToken;
     if (!best || cost < best.cost) best = { T, rows, cost };
     else if (rows.length === 1) return best;
   }
 }
 
-function firstFit(order: Run[], T: number): Run[][] {
-  const rows: Run[][] = [];
+function firstFit(byLength: PromptRun[], T: number): PromptRun[][] {
+  const rows: PromptRun[][] = [];
   const free: number[] = [];
-  for (const run of order) {
+  for (const run of byLength) {
     let row = free.findIndex((left) => left >= run.length);
     if (row < 0) {
       row = rows.length;
@@ -94,40 +97,37 @@ function firstFit(order: Run[], T: number): Run[][] {
 }
 
 /**
- * Splits items, each a few sequences that have to stay together, into groups of like lengths and like sizes whose rows
- * hold no more than `budget` tokens; an item that alone holds more is a group. As few groups as that allows.
+ * Splits items, each a few sequences that stay together, into as few micro-batches as possible, of similar lengths and
+ * sizes, whose rows hold at most `maxTokens` tokens. An item that alone exceeds that is a micro-batch of its own.
  */
-export function planGroups(items: Sequence[][], budget: number, attention: AttentionCost): number[][] {
+export function planMicroBatches(items: Sequence[][], maxTokens: number, attentionCost: AttentionCost): number[][] {
   if (items.length === 0) return [];
-  const sizes = items.map((item) => item.reduce((sum, sequence) => sum + inputLength(sequence), 0));
-  const order = items.map((_, i) => i).sort((a, b) => sizes[b]! - sizes[a]! || a - b);
-  const needed = items.reduce((sum, item) => sum + tokensOf(layOut(item, attention)), 0);
-  let count = Math.ceil(needed / budget);
+  const sizes = items.map((item) => item.reduce((sum, sequence) => sum + countInputTokens(sequence), 0));
+  const bySize = items.map((_, i) => i).sort((a, b) => sizes[b]! - sizes[a]! || a - b);
+  const needed = items.reduce((sum, item) => sum + countPaddedTokens(packRows(item, attentionCost)), 0);
+  let count = Math.ceil(needed / maxTokens);
   for (;;) {
-    const groups = split(order, sizes, count);
-    const fits = (group: number[]) =>
-      group.length === 1 ||
-      tokensOf(
-        layOut(
-          group.flatMap((i) => items[i]!),
-          attention,
-        ),
-      ) <= budget;
-    const large = groups.filter((group) => !fits(group)).length;
-    if (large === 0) return groups;
-    count += Math.ceil(large / 4);
+    const groups = splitEvenly(bySize, sizes, count);
+    const fits = (group: number[]) => {
+      if (group.length === 1) return true;
+      const sequences = group.flatMap((i) => items[i]!);
+      return countPaddedTokens(packRows(sequences, attentionCost)) <= maxTokens;
+    };
+    const oversized = groups.filter((group) => !fits(group)).length;
+    if (oversized === 0) return groups;
+    count += Math.ceil(oversized / 4);
   }
 }
 
-/** Neighbours with one prompt, as long as they fit a micro-batch together. */
-export function groupByPrompt(sequences: Sequence[], budget: number): number[][] {
+/** Groups neighbouring sequences with one prompt, as long as together they fit a micro-batch. */
+export function groupByPrompt(sequences: Sequence[], maxTokens: number): number[][] {
   const groups: number[][] = [];
   let last = '';
   let size = 0;
   for (const [i, sequence] of sequences.entries()) {
     const prompt = sequence.promptIds.join();
-    const length = inputLength(sequence);
-    const joins = prompt === last && size + length <= budget;
+    const length = countInputTokens(sequence);
+    const joins = prompt === last && size + length <= maxTokens;
     if (joins) groups.at(-1)!.push(i);
     else groups.push([i]);
     size = joins ? size + length : length;
@@ -136,17 +136,17 @@ export function groupByPrompt(sequences: Sequence[], budget: number): number[][]
   return groups;
 }
 
-export function tokensOf({ T, rows }: Layout): number {
+export function countPaddedTokens({ T, rows }: RowLayout): number {
   return T * rows.length;
 }
 
-/** Cuts the ordered items into about `count` groups of about the same sum of sizes. */
-function split(order: number[], sizes: number[], count: number): number[][] {
-  const share = sizes.reduce((sum, size) => sum + size, 0) / count;
+/** Splits the ordered items into about `count` groups with about the same sum of sizes. */
+function splitEvenly(order: number[], sizes: number[], count: number): number[][] {
+  const target = sizes.reduce((sum, size) => sum + size, 0) / count;
   const groups = new Map<number, number[]>();
   let before = 0;
   for (const i of order) {
-    const group = Math.floor((before + sizes[i]! / 2) / share);
+    const group = Math.floor((before + sizes[i]! / 2) / target);
     groups.set(group, [...(groups.get(group) ?? []), i]);
     before += sizes[i]!;
   }

@@ -1,47 +1,51 @@
-// The four programs of an engine. Traced, each is one graph for every batch, or one for each bucket of batch shapes
-// where a device runs quicker on what it knows beforehand.
-
+// The four programs of an engine: logits, score (log-probabilities), evaluate (losses) and step (losses and gradients).
+// A program is traced to one ONNX graph for batches of every shape, or to one per shape bucket for a device that runs
+// faster on static shapes; TensorFlow runs it eagerly.
 import type * as tf from '@tensorflow/tfjs-core';
 import { add, reshape } from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import { logits, makeConstants, tokenLogps } from '../model/decoder.ts';
-import { isAdapter, type Parameters, SCALE } from '../model/parameters.ts';
+import { createConstants, logits, tokenLogps } from '../model/decoder.ts';
+import { isAdapter, LORA_SCALE, type Parameters } from '../model/parameters.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
-import type { Arrays } from './batch.ts';
-import { frozenShapes, type LoraSettings, trainableShapes } from './lora.ts';
-import { type PairBatch, pairGradients, pairOutputs } from './loss.ts';
-import { type Program, sizeOf, type Target } from './trace/graph.ts';
+import type { InputArrays, ShapeBucket } from './batch.ts';
+import { frozenShapes, type LoraConfig, trainableShapes } from './lora.ts';
+import { computePairGradients, computePairLosses, type PairBatch } from './loss.ts';
+import type { TracedProgram, TraceTarget } from './trace/graph.ts';
 import { choosePrimes } from './trace/symbolic-dimensions.ts';
+import { sizeOf } from './trace/symbolic-tensor.ts';
 import { type InputSpec, trace } from './trace/trace.ts';
 
 export type ProgramKind = 'logits' | 'score' | 'evaluate' | 'step';
 
-/** S rows of T tokens, with R response positions in all, of P pairs. */
-export type Bucket = { S: number; T: number; R: number; P: number };
-
-/** The name under which a program gives out the gradient of a parameter. */
+/** The output name of the gradient of a parameter. */
 export function gradientName(parameter: string): string {
   return `gradient.${parameter}`;
 }
 
-/** The name under which a free `step` program takes what it adds the gradient to; both may be one memory. */
-export function heldName(parameter: string): string {
-  return `held.${parameter}`;
+/**
+ * The input name of the gradient accumulated so far, to which a dynamic `step` program adds its own; input and output may
+ * share one memory.
+ */
+export function accumulatedName(parameter: string): string {
+  return `accumulated.${parameter}`;
 }
 
-/** What a step is given where nothing has been added up yet. */
-export function emptyGradient(parameters: Iterable<readonly [string, { shape: number[] }]>): Arrays {
+/** The accumulated gradient before the first micro-batch. */
+export function zeroGradients(parameters: Iterable<readonly [string, { shape: number[] }]>): InputArrays {
   return new Map(
-    Array.from(parameters, ([name, { shape }]) => [heldName(name), { shape, data: new Float32Array(sizeOf(shape)) }]),
+    Array.from(parameters, ([name, { shape }]) => [
+      accumulatedName(name),
+      { shape, data: new Float32Array(sizeOf(shape)) },
+    ]),
   );
 }
 
-/** Shapes of what a program gives out, by name. */
+/** Shapes of the outputs of a program. */
 export function outputShapes(
   a: Architecture,
   kind: ProgramKind,
-  { S, T, R, P }: Bucket,
-  lora?: LoraSettings | null,
+  { S, T, R, P }: ShapeBucket,
+  lora?: LoraConfig | null,
 ): Map<string, number[]> {
   if (kind === 'logits') return new Map([['logits', [S, T, a.vocabSize]]]);
   const shapes = new Map([['logps', [R]]]);
@@ -51,71 +55,71 @@ export function outputShapes(
   return shapes;
 }
 
-/** The graph for one bucket. */
-export function buildProgram(
+/** Traces the graph for one shape bucket. */
+export function buildBucketProgram(
   a: Architecture,
   objective: ObjectiveSettings,
   kind: ProgramKind,
-  bucket: Bucket,
-  target?: Target,
-  lora?: LoraSettings | null,
-): Program {
+  bucket: ShapeBucket,
+  target?: TraceTarget,
+  lora?: LoraConfig | null,
+): TracedProgram {
   const compute = (tensors: ReadonlyMap<string, tf.Tensor>) => computeProgram(a, objective, kind, bucket, tensors);
   return trace(inputSpecs(a, bucket, lora), compute, { target });
 }
 
-/** The graph for every batch whose positions are below `length`. */
-export function buildFreeProgram(
+/** Traces the graph for batches of every shape whose position ids are below `length`. */
+export function buildDynamicProgram(
   a: Architecture,
   objective: ObjectiveSettings,
   kind: ProgramKind,
   length: number,
-  lora?: LoraSettings | null,
-): Program {
-  const known = [...trainableShapes(a, lora).values(), ...frozenShapes(a, lora).values()].flat();
-  const bucket = choosePrimes(['S', 'T', 'R', 'P'], [...known, a.heads, a.kvHeads, a.headDim, length]);
+  lora?: LoraConfig | null,
+): TracedProgram {
+  const staticExtents = [...trainableShapes(a, lora).values(), ...frozenShapes(a, lora).values()].flat();
+  const bucket = choosePrimes(['S', 'T', 'R', 'P'], [...staticExtents, a.heads, a.kvHeads, a.headDim, length]);
   const specs = inputSpecs(a, bucket, lora);
-  const held: [string, InputSpec][] = Array.from(kind === 'step' ? trainableShapes(a, lora) : [], ([name, shape]) => [
-    heldName(name),
-    { shape, type: 'float32' },
-  ]);
+  const accumulated: [string, InputSpec][] = Array.from(
+    kind === 'step' ? trainableShapes(a, lora) : [],
+    ([name, shape]) => [accumulatedName(name), { shape, type: 'float32' }],
+  );
   const compute = (tensors: ReadonlyMap<string, tf.Tensor>) => {
-    const own = new Map(Array.from(tensors).filter(([name]) => specs.has(name)));
-    const outputs = computeProgram(a, objective, kind, bucket, own, length);
+    const inputs = new Map(Array.from(tensors).filter(([name]) => specs.has(name)));
+    const outputs = computeProgram(a, objective, kind, bucket, inputs, length);
     for (const name of trainableShapes(a, lora).keys()) {
-      const before = tensors.get(heldName(name));
-      if (before) outputs.set(gradientName(name), add(before, outputs.get(gradientName(name))!));
+      const sum = tensors.get(accumulatedName(name));
+      if (sum) outputs.set(gradientName(name), add(sum, outputs.get(gradientName(name))!));
     }
     return outputs;
   };
-  return trace(new Map([...specs, ...held]), compute, { free: new Map(Object.entries(bucket)) });
+  return trace(new Map([...specs, ...accumulated]), compute, { dynamicDims: new Map(Object.entries(bucket)) });
 }
 
 /**
- * The program itself, from its batch's tensors, the parameters and the frozen weights; on symbols while it is traced,
- * else at once. Where there are adapters, the gradient is theirs.
+ * Runs a program on the tensors of its batch, parameters and frozen weights: symbolically inside of a trace, else
+ * eagerly. With adapters, gradients are taken of the adapters only.
  */
 export function computeProgram(
   a: Architecture,
   objective: ObjectiveSettings,
   kind: ProgramKind,
-  bucket: Bucket,
+  bucket: ShapeBucket,
   tensors: ReadonlyMap<string, tf.Tensor>,
   length = bucket.T,
 ): Map<string, tf.Tensor> {
-  const ofBatch = new Map(batchSpecs(bucket));
-  const parameters: Parameters = new Map(Array.from(tensors).filter(([name]) => !ofBatch.has(name)));
+  const batchNames = new Map(batchSpecs(bucket));
+  const parameters: Parameters = new Map(Array.from(tensors).filter(([name]) => !batchNames.has(name)));
   const batch = Object.fromEntries(tensors) as unknown as PairBatch;
-  const constants = makeConstants(a, batch, length);
+  const constants = createConstants(a, batch, length);
   if (kind === 'logits') {
-    const all = logits(a, parameters, constants, batch.ids);
-    return new Map([['logits', reshape(all, [bucket.S, bucket.T, a.vocabSize])]]); // [S·T, V] → [S, T, V]
+    const flat = logits(a, parameters, constants, batch.inputIds);
+    return new Map([['logits', reshape(flat, [bucket.S, bucket.T, a.vocabSize])]]); // [S·T, V] → [S, T, V]
   }
   if (kind === 'score') return new Map([['logps', tokenLogps(a, parameters, constants, batch)]]);
-  if (kind === 'evaluate') return toOutputs(pairOutputs(a, objective, parameters, constants, batch));
+  if (kind === 'evaluate') return toOutputs(computePairLosses(a, objective, parameters, constants, batch));
   const names = [...parameters.keys()];
-  const trained = parameters.has(SCALE) ? names.filter(isAdapter) : names;
-  const { gradients, ...outputs } = pairGradients(a, objective, parameters, constants, batch, trained);
+  const trained = parameters.has(LORA_SCALE) ? names.filter(isAdapter) : names;
+  const { gradients, ...outputs } = computePairGradients(a, objective, parameters, constants, batch, trained);
   const all = toOutputs(outputs);
   for (const [name, gradient] of gradients) all.set(gradientName(name), gradient);
   return all;
@@ -129,25 +133,25 @@ function toOutputs({ losses, capped, logps }: { losses: tf.Tensor; capped: tf.Te
   ]);
 }
 
-function inputSpecs(a: Architecture, bucket: Bucket, lora?: LoraSettings | null): Map<string, InputSpec> {
+function inputSpecs(a: Architecture, bucket: ShapeBucket, lora?: LoraConfig | null): Map<string, InputSpec> {
   const specs = new Map<string, InputSpec>(batchSpecs(bucket));
   for (const shapes of [trainableShapes(a, lora), frozenShapes(a, lora)])
     for (const [name, shape] of shapes) specs.set(name, { shape, type: 'float32' });
   return specs;
 }
 
-function batchSpecs({ S, T, R, P }: Bucket): [string, InputSpec][] {
+function batchSpecs({ S, T, R, P }: ShapeBucket): [string, InputSpec][] {
   return [
-    ['ids', { shape: [S, T], type: 'int32' }],
+    ['inputIds', { shape: [S, T], type: 'int32' }],
     ['positionIds', { shape: [S, T], type: 'int32' }],
-    ['segments', { shape: [S, T], type: 'int32' }],
-    ['parents', { shape: [S, T], type: 'int32' }],
-    ['positions', { shape: [R], type: 'int32' }],
-    ['targets', { shape: [R], type: 'int32' }],
-    ['owners', { shape: [R], type: 'int32' }],
-    ['weights', { shape: [R], type: 'float32' }],
-    ['refs', { shape: [R], type: 'float32' }],
+    ['segmentIds', { shape: [S, T], type: 'int32' }],
+    ['parentSegmentIds', { shape: [S, T], type: 'int32' }],
+    ['logitPositions', { shape: [R], type: 'int32' }],
+    ['targetIds', { shape: [R], type: 'int32' }],
+    ['responseIndices', { shape: [R], type: 'int32' }],
+    ['tokenWeights', { shape: [R], type: 'float32' }],
+    ['refLogps', { shape: [R], type: 'float32' }],
     ['importance', { shape: [2 * P], type: 'float32' }],
-    ['shares', { shape: [P], type: 'float32' }],
+    ['pairWeights', { shape: [P], type: 'float32' }],
   ];
 }

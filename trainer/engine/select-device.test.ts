@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { reasonToSkip } from '../../testing/tensorflow-addon.ts';
-import { explainEngine, wantsTensorflow } from './select-device.ts';
+import { tensorflowSkipReason } from '../../testing/tensorflow-addon.ts';
+import { needsTensorflow, resolveEngine } from './select-device.ts';
 
-const skip = await reasonToSkip();
+const skip = await tensorflowSkipReason();
 
 async function withoutAddon(work: () => Promise<void>): Promise<void> {
   const { XDG_CACHE_HOME } = process.env;
@@ -16,19 +16,19 @@ async function withoutAddon(work: () => Promise<void>): Promise<void> {
   }
 }
 
-test('without TensorFlow’s library onnx trains, and asking for TensorFlow is refused with the command', async () => {
+test('without TensorFlow’s library onnx trains, and ENGINE=tensorflow is rejected with the install command', async () => {
   await withoutAddon(async () => {
-    assert.equal(wantsTensorflow('auto'), false);
-    const { name, reason } = await explainEngine('auto');
+    assert.equal(needsTensorflow('auto'), false);
+    const { name, reason } = await resolveEngine('auto');
     assert.equal(name, 'onnx');
     assert.match(reason, /not installed/);
-    await assert.rejects(explainEngine('tensorflow'), /npx attune tensorflow install/);
+    await assert.rejects(resolveEngine('tensorflow'), /npx attune tensorflow install/);
   });
 });
 
-test('ENGINE decides where it is set, and the reason says so', { skip }, async () => {
-  assert.deepEqual((await explainEngine('tensorflow')).name, 'tensorflow');
-  assert.match((await explainEngine('tensorflow')).reason, /ENGINE is tensorflow; it computes on the (C|G)PU/);
-  assert.equal((await explainEngine('onnx')).name, 'onnx');
-  assert.equal(wantsTensorflow('onnx'), false);
+test('ENGINE selects the engine where it is set, and the reason names it', { skip }, async () => {
+  assert.deepEqual((await resolveEngine('tensorflow')).name, 'tensorflow');
+  assert.match((await resolveEngine('tensorflow')).reason, /ENGINE is tensorflow; it computes on the (C|G)PU/);
+  assert.equal((await resolveEngine('onnx')).name, 'onnx');
+  assert.equal(needsTensorflow('onnx'), false);
 });

@@ -1,27 +1,9 @@
-// Adds up the report of a step from what its micro-batches gave out.
-import { AttuneError } from '../../shared/error.ts';
-import type { Architecture } from '../../shared/model/architecture.ts';
-import { checkSequence, type PackedBatch } from './batch.ts';
+// Accumulates the report of a step from the outputs of its micro-batches.
+import type { PackedBatch } from './batch.ts';
 import type { PairOutcome, StepReport, TrainPair } from './engine.ts';
-import { inputLength } from './packing.ts';
+import { countInputTokens } from './packing.ts';
 
-/** Refuses a pair whose reference was scored on other tokens. */
-export function checkPair(pair: TrainPair, a: Architecture, where: string): void {
-  for (const [side, logps] of [
-    ['chosen', pair.refChosenLogps],
-    ['rejected', pair.refRejectedLogps],
-  ] as const) {
-    const sequence = pair[side];
-    checkSequence(sequence, a, `${where}: ${side}`);
-    if (logps.length !== sequence.responseIds.length)
-      throw new AttuneError(
-        `${where}: ${side} has ${sequence.responseIds.length} response tokens but ${logps.length} reference log-probabilities; score the reference again`,
-        { code: 'invalid_pair' },
-      );
-  }
-}
-
-export class Tally {
+export class StepMetrics {
   private readonly reduction: 'mean' | 'sum';
   private pairs = 0;
   private tokens = 0;
@@ -32,51 +14,51 @@ export class Tally {
     this.reduction = reduction;
   }
 
-  /** Takes the outputs of a batch that held these pairs. */
+  /** Adds the outputs of a micro-batch that held these pairs. */
   add(pairs: TrainPair[], batch: PackedBatch, outputs: ReadonlyMap<string, Float32Array>): PairOutcome[] {
     const logps = outputs.get('logps')!;
     return pairs.map((pair, i) => {
-      const chosen = this.sumTokens(logps, batch.starts[i]!, pair.refChosenLogps);
-      const rejected = this.sumTokens(logps, batch.starts[batch.bucket.P + i]!, pair.refRejectedLogps);
+      const chosen = this.sumTokens(logps, batch.responseStarts[i]!, pair.refChosenLogps);
+      const rejected = this.sumTokens(logps, batch.responseStarts[batch.bucket.P + i]!, pair.refRejectedLogps);
       const loss = outputs.get('losses')![i]!;
       this.pairs++;
-      this.tokens += inputLength(pair.chosen) + inputLength(pair.rejected);
+      this.tokens += countInputTokens(pair.chosen) + countInputTokens(pair.rejected);
       this.loss += loss;
-      this.count('rewards/chosen', chosen.ratio);
-      this.count('rewards/rejected', rejected.ratio);
-      this.count('rewards/margins', chosen.ratio - rejected.ratio);
-      this.count('rewards/accuracies', chosen.ratio > rejected.ratio ? 1 : 0);
-      this.count('logps/chosen', chosen.logp);
-      this.count('logps/rejected', rejected.logp);
-      this.count('capped', outputs.get('capped')![i]!);
+      this.addMetric('rewards/chosen', chosen.logRatio);
+      this.addMetric('rewards/rejected', rejected.logRatio);
+      this.addMetric('rewards/margins', chosen.logRatio - rejected.logRatio);
+      this.addMetric('rewards/accuracies', chosen.logRatio > rejected.logRatio ? 1 : 0);
+      this.addMetric('logps/chosen', chosen.logp);
+      this.addMetric('logps/rejected', rejected.logp);
+      this.addMetric('capped', outputs.get('capped')![i]!);
       return {
         loss,
-        chosenRatio: chosen.ratio,
-        rejectedRatio: rejected.ratio,
+        chosenLogRatio: chosen.logRatio,
+        rejectedLogRatio: rejected.logRatio,
         chosenLogp: chosen.logp,
         rejectedLogp: rejected.logp,
       };
     });
   }
 
-  report(): Omit<StepReport, 'computed'> {
+  report(): Omit<StepReport, 'computedTokens'> {
     const { pairs, tokens } = this;
     if (pairs === 0) return { loss: 0, gradNorm: 0, tokens, pairs, metrics: {} };
     const metrics = Object.fromEntries(Array.from(this.sums, ([name, sum]) => [name, sum / pairs]));
     return { loss: this.loss / pairs, gradNorm: 0, tokens, pairs, metrics };
   }
 
-  private count(name: string, value: number): void {
+  private addMetric(name: string, value: number): void {
     this.sums.set(name, (this.sums.get(name) ?? 0) + value);
   }
 
-  private sumTokens(logps: Float32Array, start: number, refs: Float32Array): { logp: number; ratio: number } {
+  private sumTokens(logps: Float32Array, start: number, refLogps: Float32Array): { logp: number; logRatio: number } {
     let logp = 0;
-    let ratio = 0;
-    for (const [j, ref] of refs.entries()) {
+    let logRatio = 0;
+    for (const [j, refLogp] of refLogps.entries()) {
       logp += logps[start + j]!;
-      ratio += logps[start + j]! - ref;
+      logRatio += logps[start + j]! - refLogp;
     }
-    return { logp, ratio: this.reduction === 'mean' ? ratio / refs.length : ratio };
+    return { logp, logRatio: this.reduction === 'mean' ? logRatio / refLogps.length : logRatio };
   }
 }

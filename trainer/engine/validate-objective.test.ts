@@ -7,7 +7,7 @@ import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts'
 import { openEngine } from './open-engine.ts';
 
 async function writeModule(t: TestContext, source: string): Promise<string> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'attune-trial-'));
+  const folder = await mkdtemp(path.join(tmpdir(), 'attune-objective-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const file = path.join(folder, 'my-h.ts');
   await writeFile(file, source);
@@ -24,13 +24,13 @@ const open = (objective: string) =>
     engine: 'onnx',
   });
 
-test("a user's h trains in the engine like the built-in one it equals", async (t) => {
-  const own = await writeModule(
+test('a custom h trains like the equal built-in one', async (t) => {
+  const custom = await writeModule(
     t,
     'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
   );
   const ends: number[][] = [];
-  for (const objective of ['ukl', own]) {
+  for (const objective of ['ukl', custom]) {
     const engine = await open(objective);
     const chosen = { promptIds: [1, 5], responseIds: [9, 8, 2] };
     const rejected = { promptIds: [1, 5], responseIds: [7, 2] };
@@ -45,18 +45,18 @@ test("a user's h trains in the engine like the built-in one it equals", async (t
   assert.ok(ends[1]![1]! > 0);
 });
 
-test('an h with an operation that the engine does not have is refused before training, by its name', async (t) => {
+test('an h with an unsupported operation is rejected before training, and the operation is named', async (t) => {
   const file = await writeModule(
     t,
     'export default (tf) => ({ h: (r) => tf.sub(0, tf.atan(r)).add(tf.square(r)), derivative: (r) => tf.sub(tf.mul(2, r), tf.div(1, tf.add(1, tf.square(r)))) });',
   );
   await assert.rejects(open(file), {
     name: 'AttuneError',
-    message: /its operation Atan cannot be trained with; write it/,
+    message: /unsupported operation Atan; write it/,
   });
 });
 
-test('an h that is not convex is refused before training', async (t) => {
+test('an h that is not convex is rejected before training', async (t) => {
   const file = await writeModule(
     t,
     'export default (tf) => ({ h: (r) => tf.neg(tf.square(r)), derivative: (r) => tf.mul(-2, r) });',

@@ -1,5 +1,5 @@
-// Tries a user's objective before anything rests on it: its h is checked number by number, and its loss and gradient
-// are traced once, because a round should not end at an operation that the engine does not have.
+// Validates a custom objective before a round starts: checks its h numerically, and traces its loss and gradient once, so
+// that an operation the engine lacks is found before training and not during it.
 import '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -8,21 +8,22 @@ import { checkDivergence, loadDivergence } from '../divergence.ts';
 import { type ObjectiveSettings, pairLosses } from '../objectives.ts';
 import { type InputSpec, trace } from './trace/trace.ts';
 
+/** Pairs of the traced batch; any number would do. */
 const PAIRS = 4;
 
-/** Loads the module that `settings.objective` names. */
-export async function tryObjective(settings: ObjectiveSettings): Promise<void> {
+/** Loads and validates the module that `settings.objective` names. Throws `invalid_objective`. */
+export async function validateObjective(settings: ObjectiveSettings): Promise<void> {
   const file = settings.objective;
   const divergence = await loadDivergence(file);
-  const before = tf.getBackend();
+  const previousBackend = tf.getBackend();
   await tf.setBackend('cpu');
-  // Its first tensor advertises another backend, unless under test.
+  // The cpu backend prints an advertisement at its first tensor, unless IS_TEST is set.
   tf.env().set('IS_TEST', true);
   try {
     checkDivergence(file, divergence);
   } finally {
     tf.env().set('IS_TEST', false);
-    if (before) await tf.setBackend(before);
+    if (previousBackend) await tf.setBackend(previousBackend);
   }
   const spec: InputSpec = { shape: [PAIRS], type: 'float32' };
   const names = ['chosen', 'rejected', 'chosenLogps', 'chosenImportance', 'rejectedImportance'] as const;
@@ -39,16 +40,16 @@ export async function tryObjective(settings: ObjectiveSettings): Promise<void> {
             rejectedImportance: get('rejectedImportance'),
           }),
         );
-      const [byChosen, byRejected] = tf.grads(loss)([get('chosen'), get('rejected')]);
+      const [chosenGradient, rejectedGradient] = tf.grads(loss)([get('chosen'), get('rejected')]);
       return new Map([
-        ['chosen.slope', byChosen!],
-        ['rejected.slope', byRejected!],
+        ['gradient.chosen', chosenGradient!],
+        ['gradient.rejected', rejectedGradient!],
       ]);
     });
   } catch (error) {
-    const missing = /Kernel '(\w+)' not registered/.exec((error as Error).message)?.[1];
+    const missingKernel = /Kernel '(\w+)' not registered/.exec((error as Error).message)?.[1];
     throw new AttuneError(
-      `objective ${file}: ${missing ? `its operation ${missing} cannot be trained with` : (error as Error).message}; write it with add, sub, mul, div, exp, log, sqrt, square, sigmoid, softplus, relu, maximum and minimum`,
+      `objective ${file}: ${missingKernel ? `unsupported operation ${missingKernel}` : (error as Error).message}; write it with add, sub, mul, div, exp, log, sqrt, square, sigmoid, softplus, relu, maximum and minimum`,
       { param: 'objective', code: 'invalid_objective' },
     );
   }

@@ -107,7 +107,8 @@ test('log-probabilities per token and outcomes are those of scoring the response
     const mean = own.reduce((sum, logp) => sum + logp, 0) / own.length;
     assert.ok(Math.abs(logps.rejected[i]! - mean) < 1e-5);
   }
-  const right = outcomes.filter(({ chosenRatio, rejectedRatio }) => chosenRatio > rejectedRatio).length / 12;
+  const right =
+    outcomes.filter(({ chosenLogRatio, rejectedLogRatio }) => chosenLogRatio > rejectedLogRatio).length / 12;
   assert.ok(Math.abs(metrics['rewards/accuracies']! - right) < 1e-9);
   for (const [name, interval] of Object.entries(intervals)) {
     assert.ok(interval!.low <= metrics[name]! && metrics[name]! <= interval!.high, name);

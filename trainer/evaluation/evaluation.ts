@@ -24,7 +24,7 @@ export async function evaluatePolicy(engine: Engine, pairs: TrainPair[], seed = 
   const { loss, metrics, outcomes } = await engine.evaluate(pairs);
   const prompts = pairs.map(({ chosen }) => chosen.promptIds.join());
   const interval = (values: number[]) => estimateMean(values, prompts, seed).interval;
-  const margins = outcomes.map(({ chosenRatio, rejectedRatio }) => chosenRatio - rejectedRatio);
+  const margins = outcomes.map(({ chosenLogRatio, rejectedLogRatio }) => chosenLogRatio - rejectedLogRatio);
   return {
     metrics: { loss, ...metrics },
     intervals: {

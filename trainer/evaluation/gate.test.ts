@@ -16,8 +16,8 @@ function evaluation(loss: number, { chosen = -1, noise = 0, prompts = 12, metric
     logps: { chosen: pairs.map((i) => chosen + hardness(i)), rejected: pairs.map(() => -2) },
     outcomes: pairs.map((i) => ({
       loss: loss + 5 * hardness(i) + noise * Math.cos(3 * i),
-      chosenRatio: 0,
-      rejectedRatio: 0,
+      chosenLogRatio: 0,
+      rejectedLogRatio: 0,
       chosenLogp: -9,
       rejectedLogp: -9,
     })),

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { plainLogits } from '../../testing/reference-decoder.ts';
+import { referenceLogits } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { TrainPair } from '../engine/engine.ts';
 import { countRepeats, drawResponses, planDraws, shareDistinct } from './rollouts.ts';
@@ -80,7 +80,7 @@ test('tokens come as often as the policy makes them likely', async (t) => {
   const promptIds = [1, 5, 9];
   const draws = Array.from({ length: 2000 }, () => ({ promptIds, prompt: 0, maxTokens: 1 }));
   const drawn = await drawResponses({ architecture, weights, folder: await openFolder(t), seed: 1, threads: 1 }, draws);
-  const logits = plainLogits(architecture, weights, promptIds).at(-1)!;
+  const logits = referenceLogits(architecture, weights, promptIds).at(-1)!;
   const total = [...logits].reduce((sum, logit) => sum + Math.exp(logit), 0);
   for (const [token, logit] of [...logits].entries()) {
     const p = Math.exp(logit) / total;

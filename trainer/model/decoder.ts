@@ -1,80 +1,101 @@
-// The decoder of every family, written once against the tfjs API: run eagerly by any tfjs backend or traced into an ONNX
-// graph. Parameters have the names and shapes of a Llama's checkpoint. A row of a batch may hold several sequences, and
-// responses that share a prompt: who sees whom comes with the batch.
+// The decoder of every model family, written once with tfjs operations: a tfjs backend runs it eagerly, or it is traced into
+// an ONNX graph. Parameters have the names and shapes of a Llama checkpoint. A row of a batch may hold several sequences
+// and responses that share a prompt; the batch's segment ids define which positions attend to which.
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { activate, activateGated } from './activation.ts';
-import { attend, visibility } from './attention.ts';
+import { attend, createAttentionMask } from './attention.ts';
 import { targetLogps } from './head.ts';
 import { layerNorm, rmsNorm } from './norm.ts';
 import { linear, matrix, type Parameters, vector } from './parameters.ts';
-import { makeTables, type RotaryTables, rotate } from './rotary.ts';
+import { applyRotary, createRotaryTables, type RotaryTables } from './rotary.ts';
 
-/** S rows of T tokens, each with its position in its own sequence and the segment that it belongs to and continues. */
-export type Rows = { ids: tf.Tensor2D; positionIds: tf.Tensor2D; segments: tf.Tensor2D; parents: tf.Tensor2D };
-
-/** What is the same in every layer. Gradient functions read it, so make it outside of tf.grads. */
-export type Constants = {
+/** S rows of T tokens, with the position of each token in its sequence, its segment and the segment that it continues. */
+export type PackedTokens = {
+  inputIds: tf.Tensor2D;
   positionIds: tf.Tensor2D;
-  /** None where positions are learned. */
+  segmentIds: tf.Tensor2D;
+  parentSegmentIds: tf.Tensor2D;
+};
+
+/** Tensors shared by all layers. Gradient functions read them, so create them outside of tf.grads. */
+export type BatchConstants = {
+  positionIds: tf.Tensor2D;
+  /** Null for learned positions. */
   rotary: RotaryTables | null;
   mask: tf.Tensor4D;
 };
 
 /** For positions below `length`. */
-export function makeConstants(a: Architecture, rows: Rows, length = rows.ids.shape[1]): Constants {
+export function createConstants(
+  a: Architecture,
+  tokens: PackedTokens,
+  length = tokens.inputIds.shape[1],
+): BatchConstants {
   return {
-    positionIds: rows.positionIds,
-    rotary: a.positions === 'rotary' ? makeTables(a, rows.positionIds, length) : null,
-    mask: visibility(rows.segments, rows.parents),
+    positionIds: tokens.positionIds,
+    rotary: a.positions === 'rotary' ? createRotaryTables(a, tokens.positionIds, length) : null,
+    mask: createAttentionMask(tokens.segmentIds, tokens.parentSegmentIds),
   };
 }
 
 /**
- * Log-probabilities [R] of `targets` [R] as the tokens after `positions` [R], which index the batch ids [S, T] as one
- * flat list. Only these positions reach the output layer.
+ * Log-probabilities [R] of `targetIds` [R] as the tokens after `logitPositions` [R], which index the flat [S·T] tokens.
+ * Only these positions reach the output layer.
  */
 export function tokenLogps(
   a: Architecture,
   parameters: Parameters,
-  constants: Constants,
-  batch: { ids: tf.Tensor2D; positions: tf.Tensor1D; targets: tf.Tensor1D },
+  constants: BatchConstants,
+  batch: { inputIds: tf.Tensor2D; logitPositions: tf.Tensor1D; targetIds: tf.Tensor1D },
 ): tf.Tensor1D {
-  const all = residuals(a, parameters, constants, batch.ids); // [S·T, d]
-  const wanted: tf.Tensor2D = tf.gather(all, batch.positions); // [R, d]
-  const hidden = norm(a, parameters, wanted, 'model.norm');
-  return targetLogps(hidden, outputTable(a, parameters), batch.targets);
+  const all = runLayers(a, parameters, constants, batch.inputIds); // [S·T, d]
+  const selected: tf.Tensor2D = tf.gather(all, batch.logitPositions); // [R, d]
+  const hidden = norm(a, parameters, selected, 'model.norm');
+  return targetLogps(hidden, outputEmbedding(a, parameters), batch.targetIds);
 }
 
 /** Logits [S·T, V] after every token of ids [S, T]. */
-export function logits(a: Architecture, parameters: Parameters, constants: Constants, ids: tf.Tensor2D): tf.Tensor2D {
-  const all = residuals(a, parameters, constants, ids);
+export function logits(
+  a: Architecture,
+  parameters: Parameters,
+  constants: BatchConstants,
+  ids: tf.Tensor2D,
+): tf.Tensor2D {
+  const all = runLayers(a, parameters, constants, ids); // [S·T, d]
   const hidden = norm(a, parameters, all, 'model.norm');
-  return tf.matMul(hidden, outputTable(a, parameters), false, true);
+  return tf.matMul(hidden, outputEmbedding(a, parameters), false, true);
 }
 
 /** ids [S, T] → the residual stream after the last layer [S·T, d] */
-function residuals(a: Architecture, parameters: Parameters, constants: Constants, ids: tf.Tensor2D): tf.Tensor2D {
+function runLayers(a: Architecture, parameters: Parameters, constants: BatchConstants, ids: tf.Tensor2D): tf.Tensor2D {
   const [S, T] = ids.shape;
   let x = embed(a, parameters, constants, ids);
   for (let layer = 0; layer < a.layers; layer++) {
     const name = (part: string) => `model.layers.${layer}.${part}`;
-    const mixed = mix(a, parameters, constants, norm(a, parameters, x, name('input_layernorm')), [S, T], name);
-    const between = tf.add(x, mixed) as tf.Tensor2D;
-    const fed = norm(a, parameters, a.parallelResidual ? x : between, name('post_attention_layernorm'));
-    x = tf.add(between, feedForward(a, parameters, fed, name));
+    const attended = selfAttention(
+      a,
+      parameters,
+      constants,
+      norm(a, parameters, x, name('input_layernorm')),
+      [S, T],
+      name,
+    );
+    const afterAttention = tf.add(x, attended) as tf.Tensor2D;
+    const ffnInput = norm(a, parameters, a.parallelResidual ? x : afterAttention, name('post_attention_layernorm'));
+    x = tf.add(afterAttention, feedForward(a, parameters, ffnInput, name));
   }
   return x;
 }
 
 /** ids [S, T] → [S·T, d] */
-function embed(a: Architecture, parameters: Parameters, constants: Constants, ids: tf.Tensor2D): tf.Tensor2D {
-  const look = (table: string, at: tf.Tensor2D): tf.Tensor2D =>
-    tf.gather(matrix(parameters, table), tf.reshape(at, [at.size]));
-  const tokens = look('model.embed_tokens.weight', ids);
+function embed(a: Architecture, parameters: Parameters, constants: BatchConstants, ids: tf.Tensor2D): tf.Tensor2D {
+  const lookUp = (table: string, indices: tf.Tensor2D): tf.Tensor2D =>
+    tf.gather(matrix(parameters, table), tf.reshape(indices, [indices.size])); // [S, T] → [S·T]
+  const tokens = lookUp('model.embed_tokens.weight', ids);
   const scaled: tf.Tensor2D = a.embeddingScale === 1 ? tokens : tf.mul(tokens, a.embeddingScale);
   if (a.positions !== 'learned') return scaled;
-  return tf.add(scaled, look('model.embed_positions.weight', constants.positionIds));
+  return tf.add(scaled, lookUp('model.embed_positions.weight', constants.positionIds));
 }
 
 function norm(a: Architecture, parameters: Parameters, x: tf.Tensor2D, name: string): tf.Tensor2D {
@@ -83,11 +104,11 @@ function norm(a: Architecture, parameters: Parameters, x: tf.Tensor2D, name: str
   return layerNorm(x, gain, vector(parameters, `${name}.bias`), a.normEpsilon);
 }
 
-/** Attention: x [S·T, d] → [S·T, d] */
-function mix(
+/** x [S·T, d] → [S·T, d] */
+function selfAttention(
   a: Architecture,
   parameters: Parameters,
-  { rotary, mask }: Constants,
+  { rotary, mask }: BatchConstants,
   x: tf.Tensor2D,
   [S, T]: [number, number],
   name: (part: string) => string,
@@ -95,20 +116,22 @@ function mix(
   const group = a.heads / a.kvHeads;
   const split = (kind: string, heads: number): tf.Tensor4D =>
     tf.reshape(linear(parameters, x, name(`self_attn.${kind}_proj`)), [S, T, heads, a.headDim]); // [S·T, heads·D] → [S, T, heads, D]
-  const place = (kind: 'q' | 'k', heads: number): tf.Tensor4D => {
-    const all = split(kind, heads);
-    const normed = a.queryKeyNorm ? normHeads(all, vector(parameters, name(`self_attn.${kind}_norm.weight`))) : all;
-    return rotary ? rotate(normed, rotary) : normed;
+  const splitAndRotate = (kind: 'q' | 'k', heads: number): tf.Tensor4D => {
+    const projected = split(kind, heads);
+    const normed = a.queryKeyNorm
+      ? normHeads(projected, vector(parameters, name(`self_attn.${kind}_norm.weight`)))
+      : projected;
+    return rotary ? applyRotary(normed, rotary) : normed;
   };
   const normHeads = (y: tf.Tensor4D, gain: tf.Tensor1D): tf.Tensor4D =>
     tf.reshape(rmsNorm(tf.reshape(y, [y.size / a.headDim, a.headDim]), gain, a.normEpsilon), y.shape); // [S·T·heads, D] and back
   const fold = (y: tf.Tensor4D, length: number): tf.Tensor3D =>
-    tf.reshape(tf.transpose(y, [0, 2, 1, 3]), [S * a.kvHeads, length, a.headDim]); // [S, T, heads, D] → [S·KV, ·, D]
-  const q = fold(place('q', a.heads), group * T);
-  const k = fold(place('k', a.kvHeads), T);
+    tf.reshape(tf.transpose(y, [0, 2, 1, 3]), [S * a.kvHeads, length, a.headDim]); // [S, T, heads, D] → [S·KV, length, D]
+  const q = fold(splitAndRotate('q', a.heads), group * T);
+  const k = fold(splitAndRotate('k', a.kvHeads), T);
   const v = fold(split('v', a.kvHeads), T);
-  const mixed = tf.reshape(attend(q, k, v, mask), [S, a.heads, T, a.headDim]); // [S·KV, G·T, D] → [S, H, T, D]
-  const joined: tf.Tensor2D = tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [S * T, a.heads * a.headDim]); // → [S·T, H·D]
+  const attended = tf.reshape(attend(q, k, v, mask), [S, a.heads, T, a.headDim]); // [S·KV, G·T, D] → [S, H, T, D]
+  const joined: tf.Tensor2D = tf.reshape(tf.transpose(attended, [0, 2, 1, 3]), [S * T, a.heads * a.headDim]); // → [S·T, H·D]
   return linear(parameters, joined, name('self_attn.o_proj'));
 }
 
@@ -119,13 +142,13 @@ function feedForward(
   x: tf.Tensor2D,
   name: (part: string) => string,
 ): tf.Tensor2D {
-  const multiply = (input: tf.Tensor2D, kind: string) => linear(parameters, input, name(`mlp.${kind}_proj`));
+  const project = (input: tf.Tensor2D, kind: string) => linear(parameters, input, name(`mlp.${kind}_proj`));
   const inner = a.gated
-    ? activateGated(a.activation, multiply(x, 'gate'), multiply(x, 'up'))
-    : activate(a.activation, multiply(x, 'up'));
-  return multiply(inner, 'down');
+    ? activateGated(a.activation, project(x, 'gate'), project(x, 'up'))
+    : activate(a.activation, project(x, 'up'));
+  return project(inner, 'down'); // [N, f] → [N, d]
 }
 
-function outputTable(a: Architecture, parameters: Parameters): tf.Tensor2D {
+function outputEmbedding(a: Architecture, parameters: Parameters): tf.Tensor2D {
   return matrix(parameters, a.tied ? 'model.embed_tokens.weight' : 'lm_head.weight');
 }

@@ -1,5 +1,5 @@
-// Each family in the trainer: held against Hugging Face transformers by the logits that golden.py kept, and the way from
-// a checkpoint through training to a published one and back.
+// Each model family in the trainer: logits against those that golden.py recorded from Hugging Face transformers, and the path
+// from a checkpoint through training to a published checkpoint and back.
 import assert from 'node:assert/strict';
 import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { toCheckpointTensors } from '../../shared/model/checkpoint-tensors.ts';
 import { writeSafetensors } from '../../shared/model/safetensors.ts';
 import { writePolicyGraphs } from '../../shared/onnx/write-graphs.ts';
 import { GOLDEN_CASES, GOLDEN_SEED, maxDeviation, readGoldens } from '../../testing/golden.ts';
-import { plainLogits, plainLogps } from '../../testing/reference-decoder.ts';
+import { referenceLogits, referenceLogps } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights, writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-engine.ts';
@@ -31,24 +31,24 @@ async function withEngine(checkpoint: Checkpoint, work: (engine: Engine) => Prom
 }
 
 for (const [name, options] of Object.entries(GOLDEN_CASES)) {
-  test(`${name}: trainer and double-precision model give the logits of transformers`, async () => {
+  test(`${name}: the trainer and the double-precision reference match the logits of transformers`, async () => {
     const golden = cases[name]!;
     const architecture = tinyArchitecture(options);
     const weights = tinyWeights(architecture, GOLDEN_SEED);
-    for (const [at, logits] of plainLogits(architecture, weights, ids).entries()) {
+    for (const [at, logits] of referenceLogits(architecture, weights, ids).entries()) {
       const apart = maxDeviation(golden, stride, at, logits);
       assert.ok(apart < TOLERANCE, `double precision at ${at}: ${apart}`);
     }
     await withEngine({ architecture, weights }, async (engine) => {
       const all = await engine.logits(ids);
       for (const at of ids.keys()) {
-        const own = all.subarray(at * architecture.vocabSize, (at + 1) * architecture.vocabSize);
-        const apart = maxDeviation(golden, stride, at, own);
+        const actual = all.subarray(at * architecture.vocabSize, (at + 1) * architecture.vocabSize);
+        const apart = maxDeviation(golden, stride, at, actual);
         assert.ok(apart < TOLERANCE, `engine at ${at}: ${apart}`);
       }
       const sequence = { promptIds: ids.slice(0, 6), responseIds: ids.slice(6) };
       const [scores] = await engine.score([sequence]);
-      const expected = plainLogps(architecture, weights, sequence.promptIds, sequence.responseIds);
+      const expected = referenceLogps(architecture, weights, sequence.promptIds, sequence.responseIds);
       for (const [j, score] of scores!.entries())
         assert.ok(Math.abs(score - expected[j]!) < TOLERANCE, `score ${j}: ${score} is not ${expected[j]}`);
     });
@@ -56,7 +56,7 @@ for (const [name, options] of Object.entries(GOLDEN_CASES)) {
 }
 
 for (const [name, options] of Object.entries(GOLDEN_CASES)) {
-  test(`${name}: a checkpoint is trained, exported, and is a checkpoint of its family again`, async () => {
+  test(`${name}: a checkpoint is trained, exported and read back as a checkpoint of its family`, async () => {
     const from = join(root, `${name}-from`);
     const to = join(root, `${name}-to`);
     await writeTinyCheckpoint(from, options);
@@ -76,7 +76,7 @@ for (const [name, options] of Object.entries(GOLDEN_CASES)) {
       const { loss: afterwards } = await engine.evaluate([pair]);
       assert.ok(afterwards < before - 1e-3, `${before} became ${afterwards}`);
 
-      // What publishing does with a policy's own files.
+      // As publishing does with a policy's files.
       await mkdir(to);
       for (const file of ['config.json', 'generation_config.json', 'tokenizer.json'])
         await copyFile(join(from, file), join(to, file));
@@ -88,12 +88,12 @@ for (const [name, options] of Object.entries(GOLDEN_CASES)) {
       assert.deepEqual(reloaded.architecture, architecture);
       for (const [tensor, { data }] of reloaded.weights) {
         const trained = weights.get(tensor)!.data;
-        // Gemma keeps a gain less one, which can cost its last bit.
+        // Gemma stores gains minus one, which can cost the last bit.
         for (const [at, value] of data.entries())
           assert.ok(Math.abs(value - trained[at]!) <= (architecture.family === 'gemma' ? 1e-7 : 0), `${tensor} ${at}`);
-        // Added to every key alike and not turned, a bias changes no share of attention, and has no gradient.
-        const isIdle = architecture.positions === 'learned' && tensor.endsWith('k_proj.bias');
-        if (!isIdle) assert.notDeepEqual(data, imported.weights.get(tensor)!.data, `${tensor} did not move`);
+        // Added to every key and not rotated, a bias changes no attention probability and has no gradient.
+        const hasNoGradient = architecture.positions === 'learned' && tensor.endsWith('k_proj.bias');
+        if (!hasNoGradient) assert.notDeepEqual(data, imported.weights.get(tensor)!.data, `${tensor} did not move`);
       }
     });
   });

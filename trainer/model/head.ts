@@ -1,48 +1,51 @@
-// The output layer and the log-softmax as one operation with its own gradient. [R, V] is by far the largest thing in
-// training, so there is never a second one, and it comes in pieces of the vocabulary: a processor multiplies them a
-// tenth quicker than all at once. The softmax of all is that of each piece times the piece's share.
+// The log-prob head: output layer and log-softmax as one operation with a custom gradient,
+//   log p(y) = h·W_y − log Σ_v exp(h·W_v)     d/dh = W_y − Σ_v p_v W_v     d/dW_v = (1[v = y] − p_v) h
+// The [R, V] probabilities are by far the largest tensor in training, so only one of that size exists. It is computed in
+// chunks of the vocabulary, which a CPU multiplies a tenth faster than the whole. The softmax over V is the softmax of
+// each chunk times that chunk's share of the total probability.
 import * as tf from '@tensorflow/tfjs-core';
 
-/** Rows of the table in one piece, at most. */
-const PIECE = 8192;
+/** Vocabulary rows in one chunk, at most. */
+const MAX_CHUNK_ROWS = 8192;
 
-/** hidden [R, d], table [V, d], targets [R] → log-probabilities [R] */
-export function targetLogps(hidden: tf.Tensor2D, table: tf.Tensor2D, targets: tf.Tensor1D): tf.Tensor1D {
+/** hidden [R, d], table [V, d], targetIds [R] → log-probabilities [R] */
+export function targetLogps(hidden: tf.Tensor2D, table: tf.Tensor2D, targetIds: tf.Tensor1D): tf.Tensor1D {
   return tf.customGrad((...args) => {
     const [hidden, table, save] = args as unknown as [tf.Tensor2D, tf.Tensor2D, tf.GradSaveFunc];
     const V = table.shape[0];
-    const pieces: tf.Tensor2D[] = tf.split(table, pieceSizes(V)); // [v, d] each
-    const sums: tf.Tensor2D[] = [];
-    const parts = pieces.map((piece) => {
-      const logits: tf.Tensor2D = tf.matMul(hidden, piece, false, true); // [R, v]
+    const chunks: tf.Tensor2D[] = tf.split(table, chunkSizes(V)); // [v, d] each
+    const logSums: tf.Tensor2D[] = [];
+    const chunkProbs = chunks.map((chunk) => {
+      const logits: tf.Tensor2D = tf.matMul(hidden, chunk, false, true); // [R, v]
       const logps = logSoftmax(logits);
-      // Any column tells by how much its row was lowered.
-      sums.push(tf.sub(tf.slice(logits, [0, 0], [-1, 1]), tf.slice(logps, [0, 0], [-1, 1])));
+      // logit − logp is the chunk's log-sum-exp [R, 1], the same in every column.
+      logSums.push(tf.sub(tf.slice(logits, [0, 0], [-1, 1]), tf.slice(logps, [0, 0], [-1, 1])));
       return tf.exp(logps);
     });
-    const sum: tf.Tensor2D = tf.logSumExp(tf.concat(sums, 1), 1, true); // [R, 1]
-    const wanted: tf.Tensor2D = tf.gather(table, targets); // [R, d]
-    const value = tf.sub(tf.sum(tf.mul(hidden, wanted), 1), tf.squeeze(sum, [1])); // [R]
-    save([hidden, targets, wanted, sum, ...sums, ...parts, ...pieces]);
+    const logSum: tf.Tensor2D = tf.logSumExp(tf.concat(logSums, 1), 1, true); // [R, 1]
+    const targetRows: tf.Tensor2D = tf.gather(table, targetIds); // [R, d]
+    const value = tf.sub(tf.sum(tf.mul(hidden, targetRows), 1), tf.squeeze(logSum, [1])); // [R]
+    save([hidden, targetIds, targetRows, logSum, ...logSums, ...chunkProbs, ...chunks]);
     return {
       value,
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const [hidden, targets, wanted, sum] = saved as [tf.Tensor2D, tf.Tensor1D, tf.Tensor2D, tf.Tensor2D];
-        const take = (group: number) => saved.slice(4 + group * pieces.length).slice(0, pieces.length) as tf.Tensor2D[];
-        const [sums, parts, table] = [take(0), take(1), take(2)];
+        const [hidden, targetIds, targetRows, logSum] = saved as [tf.Tensor2D, tf.Tensor1D, tf.Tensor2D, tf.Tensor2D];
+        const group = (index: number) =>
+          saved.slice(4 + index * chunks.length).slice(0, chunks.length) as tf.Tensor2D[];
+        const [logSums, chunkProbs, table] = [group(0), group(1), group(2)];
         const negated = tf.neg(tf.expandDims(dy, 1)); // [R, 1]
-        const shares = sums.map((one) => tf.mul(tf.exp(tf.sub(one, sum)), negated)); // [R, 1] each
-        const toHidden = parts.map((part, i) => tf.mul(tf.matMul(part, table[i]!), shares[i]!)); // [R, d] each
-        // With the small factor as the transposed one, [d, V], it is quicker, and so turned once in the end.
-        const toTable = parts.map((part, i) => tf.matMul(tf.mul(hidden, shares[i]!) as tf.Tensor2D, part, true));
+        const shares = logSums.map((chunkSum) => tf.mul(tf.exp(tf.sub(chunkSum, logSum)), negated)); // [R, 1] each
+        const dHidden = chunkProbs.map((probs, i) => tf.mul(tf.matMul(probs, table[i]!), shares[i]!)); // [R, d] each
+        // [d, v] each: faster with the small factor transposed, so the sum is transposed once at the end.
+        const dTable = chunkProbs.map((probs, i) => tf.matMul(tf.mul(hidden, shares[i]!) as tf.Tensor2D, probs, true));
         return [
           tf.sub(
-            toHidden.reduce((a, b) => tf.add(a, b)),
-            tf.mul(wanted, negated),
+            dHidden.reduce((a, b) => tf.add(a, b)),
+            tf.mul(targetRows, negated),
           ),
           tf.add(
-            tf.transpose(tf.concat(toTable, 1)),
-            tf.unsortedSegmentSum(tf.mul(hidden, tf.expandDims(dy, 1)), targets, V),
+            tf.transpose(tf.concat(dTable, 1)), // [d, V] → [V, d]
+            tf.unsortedSegmentSum(tf.mul(hidden, tf.expandDims(dy, 1)), targetIds, V),
           ),
         ];
       },
@@ -50,14 +53,14 @@ export function targetLogps(hidden: tf.Tensor2D, table: tf.Tensor2D, targets: tf
   })(hidden, table) as tf.Tensor1D;
 }
 
-/** As few pieces as there can be, of about one size. */
-function pieceSizes(V: number): number[] {
-  const count = Math.ceil(V / PIECE);
+/** As few chunks as possible, of about one size. */
+function chunkSizes(V: number): number[] {
+  const count = Math.ceil(V / MAX_CHUNK_ROWS);
   const end = (i: number) => Math.floor((V * i) / count);
   return Array.from({ length: count }, (_, i) => end(i + 1) - end(i));
 }
 
-/** tfjs makes it of five operations; a backend may have it as one. */
+/** tfjs composes log-softmax of five operations; a backend may have it as one kernel. */
 function logSoftmax(x: tf.Tensor2D): tf.Tensor2D {
   if (!tf.getKernel('LogSoftmax', tf.getBackend())) return tf.logSoftmax(x);
   return tf.engine().runKernel('LogSoftmax', { logits: x });

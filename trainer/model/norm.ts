@@ -1,8 +1,8 @@
-// RMSNorm and LayerNorm with their own gradients: tfjs would differentiate every small operation in them and keep all
-// the intermediates.
+// RMSNorm (Zhang and Sennrich 2019) and LayerNorm (Ba et al. 2016) with custom gradients: tfjs would differentiate every
+// small operation in them and keep all intermediates.
 import * as tf from '@tensorflow/tfjs-core';
 
-/** x [N, d], gain [d] → [N, d] */
+/** x [N, d], gain [d] → x / √(mean(x²) + ε) · gain [N, d] */
 export function rmsNorm(x: tf.Tensor2D, gain: tf.Tensor1D, epsilon: number): tf.Tensor2D {
   return tf.customGrad((...args) => {
     const [x, gain, save] = args as unknown as [tf.Tensor2D, tf.Tensor1D, tf.GradSaveFunc];
@@ -14,14 +14,14 @@ export function rmsNorm(x: tf.Tensor2D, gain: tf.Tensor1D, epsilon: number): tf.
         const [x, gain, inverse] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
         const normed = tf.mul(x, inverse);
         const dNormed = tf.mul(dy, gain);
-        const along = tf.mean(tf.mul(dNormed, normed), -1, true);
-        return [tf.mul(inverse, tf.sub(dNormed, tf.mul(normed, along))), tf.sum(tf.mul(dy, normed), 0)];
+        const projection = tf.mean(tf.mul(dNormed, normed), -1, true); // [N, 1]
+        return [tf.mul(inverse, tf.sub(dNormed, tf.mul(normed, projection))), tf.sum(tf.mul(dy, normed), 0)];
       },
     };
   })(x, gain) as tf.Tensor2D;
 }
 
-/** x [N, d], gain [d], bias [d] → [N, d] */
+/** x [N, d], gain [d], bias [d] → (x − mean(x)) / √(var(x) + ε) · gain + bias [N, d] */
 export function layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D, bias: tf.Tensor1D, epsilon: number): tf.Tensor2D {
   return tf.customGrad((...args) => {
     const [x, gain, bias, save] = args as unknown as [tf.Tensor2D, tf.Tensor1D, tf.Tensor1D, tf.GradSaveFunc];
@@ -35,8 +35,8 @@ export function layerNorm(x: tf.Tensor2D, gain: tf.Tensor1D, bias: tf.Tensor1D, 
         const [x, gain, mean, inverse] = saved as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
         const normed = tf.mul(tf.sub(x, mean), inverse);
         const dNormed = tf.mul(dy, gain);
-        const along = tf.mean(tf.mul(dNormed, normed), -1, true);
-        const dCentred = tf.sub(dNormed, tf.add(tf.mean(dNormed, -1, true), tf.mul(normed, along)));
+        const projection = tf.mean(tf.mul(dNormed, normed), -1, true); // [N, 1]
+        const dCentred = tf.sub(dNormed, tf.add(tf.mean(dNormed, -1, true), tf.mul(normed, projection)));
         return [tf.mul(inverse, dCentred), tf.sum(tf.mul(dy, normed), 0), tf.sum(dy, 0)];
       },
     };

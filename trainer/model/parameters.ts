@@ -1,43 +1,46 @@
-// Looks up the weights of a decoder. Everything that multiplies by a matrix of a layer goes through `linear`, and so
-// does an adapter of that matrix, where there is one.
+// Looks up the parameters of a decoder by name. Every product with a layer's matrix goes through `linear`, which also
+// applies the LoRA adapter of that matrix, if there is one.
 import * as tf from '@tensorflow/tfjs-core';
 
-/** By the names and with the shapes of Hugging Face checkpoints. */
+/** With the names and shapes of Hugging Face checkpoints. */
 export type Parameters = ReadonlyMap<string, tf.Tensor>;
 
-/** The name of what every adapter's product is multiplied by, []. */
-export const SCALE = 'lora.scale';
+/** The name of the scale α/r of all adapters, []. */
+export const LORA_SCALE = 'lora.scale';
 
-/** A [rank, in] and B [out, rank] beside the matrix W [out, in]. */
-export function adapterNames(name: string): { down: string; up: string } {
-  return { down: `${name}.lora_a`, up: `${name}.lora_b` };
+/** The names of A [rank, in] and B [out, rank], the adapter of the matrix W [out, in]. */
+export function adapterNames(name: string): { loraA: string; loraB: string } {
+  return { loraA: `${name}.lora_a`, loraB: `${name}.lora_b` };
 }
 
 export function isAdapter(name: string): boolean {
   return /\.lora_[ab]$/.test(name);
 }
 
-/** x [N, in] → x Wᵀ + b [N, out], where W [out, in] is `${name}.weight` and b [out], if there is one, `${name}.bias` */
+/**
+ * x [N, in] → x Wᵀ + b + scale · (x Aᵀ) Bᵀ [N, out], where W [out, in] is `${name}.weight` and b [out] is `${name}.bias`;
+ * without b or an adapter, those terms are left out.
+ */
 export function linear(parameters: Parameters, x: tf.Tensor2D, name: string): tf.Tensor2D {
   const product: tf.Tensor2D = tf.matMul(x, matrix(parameters, `${name}.weight`), false, true);
   const bias = parameters.get(`${name}.bias`);
-  const whole: tf.Tensor2D = bias ? tf.add(product, bias) : product;
-  const { down, up } = adapterNames(name);
-  if (!parameters.has(down)) return whole;
-  const narrow = tf.matMul(x, matrix(parameters, down), false, true); // [N, rank]
-  const scaled: tf.Tensor2D = tf.mul(narrow, find(parameters, SCALE));
-  return tf.add(whole, tf.matMul(scaled, matrix(parameters, up), false, true));
+  const output: tf.Tensor2D = bias ? tf.add(product, bias) : product;
+  const { loraA, loraB } = adapterNames(name);
+  if (!parameters.has(loraA)) return output;
+  const narrow = tf.matMul(x, matrix(parameters, loraA), false, true); // [N, rank]
+  const scaled: tf.Tensor2D = tf.mul(narrow, getParameter(parameters, LORA_SCALE));
+  return tf.add(output, tf.matMul(scaled, matrix(parameters, loraB), false, true));
 }
 
 export function vector(parameters: Parameters, name: string): tf.Tensor1D {
-  return find(parameters, name) as tf.Tensor1D;
+  return getParameter(parameters, name) as tf.Tensor1D;
 }
 
 export function matrix(parameters: Parameters, name: string): tf.Tensor2D {
-  return find(parameters, name) as tf.Tensor2D;
+  return getParameter(parameters, name) as tf.Tensor2D;
 }
 
-function find(parameters: Parameters, name: string): tf.Tensor {
+function getParameter(parameters: Parameters, name: string): tf.Tensor {
   const tensor = parameters.get(name);
   if (!tensor) throw new Error(`internal: decoder: no parameter ${name}`);
   return tensor;

@@ -4,7 +4,7 @@ import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import { describeModule, isModule } from '../divergence.ts';
 import type { Engine } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-engine.ts';
-import { inputLength } from '../engine/packing.ts';
+import { countInputTokens } from '../engine/packing.ts';
 import type { RoundRecord } from './log.ts';
 import type { Plan, Workshop } from './select-pairs.ts';
 
@@ -43,11 +43,11 @@ export async function openPolicy(
     engine: settings.ENGINE,
     provider: settings.TRAIN_PROVIDER,
     threads: settings.TRAIN_THREADS,
-    memory: settings.TRAIN_MEMORY,
+    memoryBytes: settings.TRAIN_MEMORY,
     lora: purpose === 'to train' ? toLora(how) : null,
     scoreOnly: purpose === 'to score',
-    longest: plan.pairs.reduce(
-      (most, { tokens: { chosen, rejected } }) => Math.max(most, inputLength(chosen), inputLength(rejected)),
+    maxSequenceTokens: plan.pairs.reduce(
+      (most, { tokens: { chosen, rejected } }) => Math.max(most, countInputTokens(chosen), countInputTokens(rejected)),
       0,
     ),
   });

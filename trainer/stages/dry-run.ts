@@ -3,8 +3,8 @@ import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { completeRoundSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
 import { isModule } from '../divergence.ts';
-import { chooseMicroBatch, estimateParameters, memoryBudget } from '../engine/memory-estimate.ts';
-import { explainEngine } from '../engine/select-device.ts';
+import { chooseMicroBatchTokens, estimateParameters, resolveMemoryBudget } from '../engine/memory-estimate.ts';
+import { resolveEngine } from '../engine/select-device.ts';
 import { readObjective } from '../objectives.ts';
 import { toLora } from './context.ts';
 import { findScores } from './score-reference.ts';
@@ -24,7 +24,7 @@ export async function previewRound(workshop: Workshop, db: Database): Promise<Pr
     { id: plan.referenceId, tokenizerHash: plan.tokenizerHash },
     plan.pairs.map(({ tokens }) => tokens),
   );
-  const engine = await explainEngine(settings.ENGINE, settings.TRAIN_PROVIDER);
+  const engine = await resolveEngine(settings.ENGINE, settings.TRAIN_PROVIDER);
   const lines: Record<string, string> = {
     parent: `${plan.parent.id} (${plan.parent.name})`,
     reference: `${plan.referenceId}; it has scored ${known.size} of ${plan.pairs.length} pairs already`,
@@ -55,11 +55,11 @@ function tellLeftOut({ counts }: Plan): string {
 
 function tellMemory({ architecture }: Plan, { settings }: Workshop, how: RoundSettings): string {
   const options = { architecture, lora: toLora(how) };
-  const memory = memoryBudget(settings.TRAIN_MEMORY);
+  const memory = resolveMemoryBudget(settings.TRAIN_MEMORY);
   const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
   const told = `${inGiB(estimateParameters(options))} for the policy and its optimizer`;
   try {
-    return `${told}; ${inGiB(memory)} may be taken, so ${chooseMicroBatch(options, memory)} tokens are computed at once`;
+    return `${told}; ${inGiB(memory)} may be taken, so ${chooseMicroBatchTokens(options, memory)} tokens are computed at once`;
   } catch (error) {
     if (!(error instanceof AttuneError)) throw error;
     return `${told}; it would be refused: ${error.message}`;
@@ -76,7 +76,8 @@ async function tellVerdict(plan: Plan, { settings }: Workshop, how: RoundSetting
   try {
     checkPlan(plan, settings);
     const objective = readObjective(how);
-    if (isModule(objective.objective)) await (await import('../engine/validate-objective.ts')).tryObjective(objective);
+    if (isModule(objective.objective))
+      await (await import('../engine/validate-objective.ts')).validateObjective(objective);
   } catch (error) {
     if (!(error instanceof AttuneError)) throw error;
     return `it would fail: ${error.message}`;

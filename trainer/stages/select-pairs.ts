@@ -13,7 +13,7 @@ import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { pairsOfRound, type Selected, selectPairs } from '../data/pairs.ts';
 import { ageOf, countAges, findForebears } from '../data/staleness.ts';
 import { type TokenPair, tokenizePair } from '../data/tokens.ts';
-import { inputLength } from '../engine/packing.ts';
+import { countInputTokens } from '../engine/packing.ts';
 import { FEWEST_CLUSTERS } from '../evaluation/confidence-interval.ts';
 import type { RoundRow } from './log.ts';
 
@@ -128,7 +128,10 @@ function countPairs(pairs: PlannedPair[], leftOut: PairCounts['left_out']): Pair
     left_out: leftOut,
     cut: count(({ tokens }) => tokens.promptIsCut || tokens.responseIsCut),
     ages: countAges(pairs.map(({ age }) => age)),
-    tokens: train.reduce((sum, { tokens }) => sum + inputLength(tokens.chosen) + inputLength(tokens.rejected), 0),
+    tokens: train.reduce(
+      (sum, { tokens }) => sum + countInputTokens(tokens.chosen) + countInputTokens(tokens.rejected),
+      0,
+    ),
     digest: hashList(pairs.map(({ pair }) => pair.id).sort()),
   };
 }

@@ -18,7 +18,7 @@ answer(async (plan: StepsPlan): Promise<Omit<StepsOutcome, 'peakBytes'>> => {
   const loadSeconds = performance.now() / 1000;
   const step = async () => {
     const started = performance.now();
-    const { loss, gradNorm, computed } = await engine.step(pairs, plan.learningRate);
+    const { loss, gradNorm, computedTokens: computed } = await engine.step(pairs, plan.learningRate);
     return { loss, gradNorm, computed, seconds: (performance.now() - started) / 1000 };
   };
   const warm = [];

@@ -1,190 +1,187 @@
-// An ONNX graph under construction. Kernels append nodes and get symbols back: tensors that have a shape but no values.
-// Equal nodes are made once, constants are kept by content, and a tensor of one repeated number stays a number as long
-// as it can, because tfjs's gradients are full of ones and zeros.
+// Builds an ONNX graph. Kernels append nodes and receive symbolic tensors, which have a shape but no values. Equal nodes
+// are emitted once (common subexpressions), constants are deduplicated by content, and a tensor of one repeated number
+// stays a number for as long as possible, because tfjs's gradients are full of ones and zeros.
 import { createHash } from 'node:crypto';
-import { type Attribute, type OnnxNode, type OnnxType, writeOnnxModel } from '../../../shared/onnx/model-proto.ts';
-import { Dimensions } from './symbolic-dimensions.ts';
+import { type Attribute, type OnnxNode, writeOnnxModel } from '../../../shared/onnx/model-proto.ts';
+import { SymbolicDimensions } from './symbolic-dimensions.ts';
+import {
+  type ElementType,
+  filledArray,
+  type SymbolicTensor,
+  sameShape,
+  sizeOf,
+  type TypedValues,
+} from './symbolic-tensor.ts';
 
-export type ElementType = Extract<OnnxType, 'float32' | 'int32' | 'int64' | 'bool'>;
-export type Values = Float32Array | Int32Array | BigInt64Array | Uint8Array;
-
-export type Symbolic = {
-  shape: number[];
-  type: ElementType;
-  /** In the graph; a symbol without a name gets one when a node needs it. */
-  name?: string;
-  /** Every element is this number. */
-  splat?: number;
-  /** The elements of a constant. */
-  values?: Values;
-  /** A sum of rows, which an addition may put right into its other operand. */
-  rows?: { indices: Symbolic; updates: Symbolic };
-};
-
-export type Program = { bytes: Uint8Array; inputs: string[]; outputs: string[]; nodeCount: number };
+export type TracedProgram = { bytes: Uint8Array; inputs: string[]; outputs: string[]; nodeCount: number };
 
 type Node = OnnxNode & { shape: number[] };
-type Constant = { name: string; type: ElementType; dims: number[]; data: Values };
+type Constant = { name: string; type: ElementType; dims: number[]; data: TypedValues };
 
-/** A splat of up to this many elements is written out; a larger one is expanded when the graph runs. */
-const WRITTEN_OUT = 4096;
+/** A splat of up to this many elements is stored in the graph; a larger one is expanded when the graph runs. */
+const MAX_INLINE_ELEMENTS = 4096;
 
-/** What will run the graph. WebGPU lacks a few kernels, and a node without one would be computed on the CPU. */
-export type Target = 'cpu' | 'webgpu';
+/** The execution provider. WebGPU lacks a few kernels, and ONNX Runtime would compute such nodes on the CPU. */
+export type TraceTarget = 'cpu' | 'webgpu';
 
 export class Graph {
-  readonly target: Target;
+  readonly target: TraceTarget;
   private readonly nodes: Node[] = [];
-  private readonly made = new Map<string, Symbolic>();
-  private readonly makers = new Map<string, Node>();
+  private readonly tensorsByKey = new Map<string, SymbolicTensor>();
+  private readonly producers = new Map<string, Node>();
   private readonly constants = new Map<string, Constant>();
-  private readonly inputs: Symbolic[] = [];
-  private readonly dimensions: Dimensions;
+  private readonly inputs: SymbolicTensor[] = [];
+  private readonly dimensions: SymbolicDimensions;
 
-  constructor(target: Target = 'cpu', dimensions = new Dimensions()) {
+  constructor(target: TraceTarget = 'cpu', dimensions = new SymbolicDimensions()) {
     this.target = target;
     this.dimensions = dimensions;
   }
 
-  input(name: string, shape: number[], type: ElementType): Symbolic {
-    const symbol = { name, shape, type };
-    this.inputs.push(symbol);
-    return symbol;
+  input(name: string, shape: number[], type: ElementType): SymbolicTensor {
+    const tensor = { name, shape, type };
+    this.inputs.push(tensor);
+    return tensor;
   }
 
-  /** Appends a node with one output, unless an equal one is there already. */
+  /** Appends a node with one output, or returns the output of an equal node. */
   emit(
     op: string,
-    inputs: (Symbolic | string)[],
+    inputs: (SymbolicTensor | string)[],
     shape: number[],
     type: ElementType,
     attributes: Record<string, Attribute> = {},
     domain = '',
-  ): Symbolic {
+  ): SymbolicTensor {
     const names = inputs.map((input) => (typeof input === 'string' ? input : this.nameOf(input)));
     const key = `${op}|${names.join(',')}|${JSON.stringify(attributes)}`;
-    const known = this.made.get(key);
-    if (known) return { ...known, shape };
-    const symbol: Symbolic = { name: `t${this.nodes.length}`, shape, type };
-    const node: Node = { op, inputs: names, outputs: [symbol.name!], attributes, domain, shape };
+    const existing = this.tensorsByKey.get(key);
+    if (existing) return { ...existing, shape };
+    const tensor: SymbolicTensor = { name: `t${this.nodes.length}`, shape, type };
+    const node: Node = { op, inputs: names, outputs: [tensor.name!], attributes, domain, shape };
     this.nodes.push(node);
-    this.makers.set(symbol.name!, node);
-    this.made.set(key, symbol);
-    return symbol;
+    this.producers.set(tensor.name!, node);
+    this.tensorsByKey.set(key, tensor);
+    return tensor;
   }
 
-  /** The node that makes a symbol, for rewriting; none for inputs and constants. */
-  makerOf(name: string): Node | undefined {
-    return this.makers.get(name);
+  /** The node that produces a tensor; undefined for inputs and constants. */
+  producerOf(name: string): Node | undefined {
+    return this.producers.get(name);
   }
 
-  constant(type: ElementType, dims: number[], data: Values): string {
-    if (dims.some((extent) => this.isFree(extent)))
-      throw new Error(`internal: graph: a constant of shape [${dims.map((extent) => this.dimensions.label(extent))}]`);
+  constant(type: ElementType, dims: number[], data: TypedValues): string {
+    if (dims.some((extent) => this.isDynamic(extent)))
+      throw new Error(
+        `internal: graph: a constant with a dynamic dimension, of shape [${dims.map((extent) => this.dimensions.toOnnxDimension(extent))}]`,
+      );
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const key = createHash('sha1').update(`${type} ${dims}`).update(bytes).digest('hex');
-    const known = this.constants.get(key);
-    if (known) return known.name;
+    const existing = this.constants.get(key);
+    if (existing) return existing.name;
     const name = `c${this.constants.size}`;
     this.constants.set(key, { name, type, dims, data });
     return name;
   }
 
-  /** A list of int64, as ONNX wants shapes and axes. */
-  list(numbers: number[]): string {
-    if (!numbers.some((number) => this.isFree(number)))
+  /** A constant or computed int64 list, the form of shapes and axes in ONNX. */
+  int64List(numbers: number[]): string {
+    if (!numbers.some((number) => this.isDynamic(number)))
       return this.constant('int64', [numbers.length], BigInt64Array.from(numbers, BigInt));
-    const extents = numbers.map((number) => this.extent(number));
+    const extents = numbers.map((number) => this.extentTensor(number));
     return this.nameOf(this.emit('Concat', extents, [numbers.length], 'int64', { axis: 0 }));
   }
 
-  /** Whether it is known only when the graph runs. */
-  isFree(extent: number): boolean {
-    return this.dimensions.isFree(extent);
+  /** Whether the extent is known only when the graph runs. */
+  isDynamic(extent: number): boolean {
+    return this.dimensions.isDynamic(extent);
   }
 
-  /** A list of one number, which comes from the inputs' shapes where it is free. */
-  extent(number: number): Symbolic {
-    const { factor, names } = this.dimensions.split(number);
-    const parts = names.map((name) => this.read(name));
-    if (factor !== 1 || parts.length === 0) parts.push({ shape: [1], type: 'int64', splat: factor });
-    return parts.reduce((product, part) => this.emit('Mul', [product, part], [1], 'int64'));
+  /** A list [1] of one extent; a dynamic one is computed from the shapes of the inputs. */
+  extentTensor(number: number): SymbolicTensor {
+    const { factor, names } = this.dimensions.factorize(number);
+    const factors = names.map((name) => this.readDimension(name));
+    if (factor !== 1 || factors.length === 0) factors.push({ shape: [1], type: 'int64', splat: factor });
+    return factors.reduce((product, next) => this.emit('Mul', [product, next], [1], 'int64'));
   }
 
-  private read(dimension: string): Symbolic {
+  private readDimension(dimension: string): SymbolicTensor {
     for (const { name, shape } of this.inputs) {
-      const axis = shape.findIndex((extent) => this.dimensions.label(extent) === dimension);
+      const axis = shape.findIndex((extent) => this.dimensions.toOnnxDimension(extent) === dimension);
       if (axis >= 0) return this.emit('Shape', [name!], [1], 'int64', { start: axis, end: axis + 1 });
     }
     throw new Error(`internal: graph: no input has the dimension ${dimension}`);
   }
 
-  /** The operand of a broadcasting node: there one number stands for any shape. */
-  broadcast(symbol: Symbolic): string {
-    if (symbol.splat === undefined || symbol.name) return this.nameOf(symbol);
-    return this.constant(symbol.type, [], valuesOf(symbol.type, 1, symbol.splat));
+  /** The name of an operand of a broadcasting node, where a splat may be a scalar. */
+  broadcastOperand(tensor: SymbolicTensor): string {
+    if (tensor.splat === undefined || tensor.name) return this.nameOf(tensor);
+    return this.constant(tensor.type, [], filledArray(tensor.type, 1, tensor.splat));
   }
 
-  nameOf(symbol: Symbolic): string {
-    symbol.name ??= this.place(symbol);
-    return symbol.name;
+  nameOf(tensor: SymbolicTensor): string {
+    tensor.name ??= this.materialize(tensor);
+    return tensor.name;
   }
 
-  /** dense [N, …] + the rows that `updates` adds at `indices`. ScatterND would race on indices that come twice. */
-  addRows(dense: Symbolic, { indices, updates }: NonNullable<Symbolic['rows']>): Symbolic {
+  /**
+   * dense [N, …] with the rows of `updates` added at `indices`. ScatterElements, because ScatterND with reduction=add races
+   * where an index occurs twice.
+   */
+  scatterAdd(dense: SymbolicTensor, { indices, updates }: NonNullable<SymbolicTensor['segmentSum']>): SymbolicTensor {
     const count = sizeOf(indices.shape);
     const width = sizeOf(dense.shape.slice(1));
-    const rows = this.reshape(indices, [count, 1]);
-    const everywhere = this.emit('Expand', [rows, this.list([count, width])], [count, width], indices.type);
-    const flat = this.reshape(dense, [dense.shape[0]!, width]);
+    const column = this.reshape(indices, [count, 1]);
+    const elementIndices = this.emit('Expand', [column, this.int64List([count, width])], [count, width], indices.type);
+    const flat = this.reshape(dense, [dense.shape[0]!, width]); // [N, …] → [N, width]
     const sum = this.emit(
       'ScatterElements',
-      [flat, everywhere, this.reshape(updates, [count, width])],
+      [flat, elementIndices, this.reshape(updates, [count, width])],
       flat.shape,
       dense.type,
       { axis: 0, reduction: 'add' },
     );
-    return this.reshape(sum, dense.shape);
+    return this.reshape(sum, dense.shape); // [N, width] → [N, …]
   }
 
-  reshape(symbol: Symbolic, shape: number[]): Symbolic {
-    if (sameShape(symbol.shape, shape)) return symbol;
-    if (!symbol.name && symbol.splat !== undefined) return { shape, type: symbol.type, splat: symbol.splat };
-    if (!symbol.name && symbol.values) return { shape, type: symbol.type, values: symbol.values };
-    let source = this.nameOf(symbol);
-    const maker = this.makers.get(source);
-    if (maker?.op === 'Reshape') {
-      source = maker.inputs[0]!;
-      if (sameShape(this.makers.get(source)?.shape ?? [], shape)) return { name: source, shape, type: symbol.type };
+  reshape(tensor: SymbolicTensor, shape: number[]): SymbolicTensor {
+    if (sameShape(tensor.shape, shape)) return tensor;
+    if (!tensor.name && tensor.splat !== undefined) return { shape, type: tensor.type, splat: tensor.splat };
+    if (!tensor.name && tensor.values) return { shape, type: tensor.type, values: tensor.values };
+    let source = this.nameOf(tensor);
+    const producer = this.producers.get(source);
+    if (producer?.op === 'Reshape') {
+      source = producer.inputs[0]!;
+      if (sameShape(this.producers.get(source)?.shape ?? [], shape)) return { name: source, shape, type: tensor.type };
     }
-    return this.emit('Reshape', [source, this.shapeOf(shape)], shape, symbol.type);
+    return this.emit('Reshape', [source, this.shapeOf(shape)], shape, tensor.type);
   }
 
-  /** The list for a Reshape, which works out one free extent by itself. */
+  /** The shape operand of a Reshape, which infers one dynamic extent (-1). */
   private shapeOf(shape: number[]): string {
-    const free = shape.filter((extent) => this.isFree(extent));
-    return this.list(free.length === 1 ? shape.map((extent) => (extent === free[0] ? -1 : extent)) : shape);
+    const dynamic = shape.filter((extent) => this.isDynamic(extent));
+    return this.int64List(dynamic.length === 1 ? shape.map((extent) => (extent === dynamic[0] ? -1 : extent)) : shape);
   }
 
-  cast(symbol: Symbolic, type: ElementType): Symbolic {
-    if (symbol.type === type) return symbol;
-    if (!symbol.name && symbol.splat !== undefined) return { shape: symbol.shape, type, splat: Number(symbol.splat) };
-    return this.emit('Cast', [symbol], symbol.shape, type, { to: { float32: 1, int32: 6, int64: 7, bool: 9 }[type] });
+  cast(tensor: SymbolicTensor, type: ElementType): SymbolicTensor {
+    if (tensor.type === type) return tensor;
+    if (!tensor.name && tensor.splat !== undefined) return { shape: tensor.shape, type, splat: Number(tensor.splat) };
+    return this.emit('Cast', [tensor], tensor.shape, type, { to: { float32: 1, int32: 6, int64: 7, bool: 9 }[type] });
   }
 
-  /** The model with these outputs and only the nodes, constants and inputs that they need. */
-  build(outputs: Map<string, Symbolic>): Program {
+  /** Serializes the model with these outputs, without unused nodes, constants and inputs. */
+  build(outputs: Map<string, SymbolicTensor>): TracedProgram {
     const renamed = new Map<string, string>();
     const copies: OnnxNode[] = [];
-    for (const [name, symbol] of outputs) {
-      const source = this.nameOf(symbol);
-      const maker = this.makers.get(source);
-      // A reshaped symbol may go by the name of its source; an output must have its own shape.
-      if (maker && sameShape(maker.shape, symbol.shape) && !renamed.has(source)) renamed.set(source, name);
-      else copies.push(this.copy(source, symbol, name, renamed));
+    for (const [name, tensor] of outputs) {
+      const source = this.nameOf(tensor);
+      const producer = this.producers.get(source);
+      // A reshaped tensor may carry the name of its source, but an output needs its own shape.
+      if (producer && sameShape(producer.shape, tensor.shape) && !renamed.has(source)) renamed.set(source, name);
+      else copies.push(this.copyToOutput(source, tensor, name, renamed));
     }
-    const live = this.needed([
-      ...Array.from(outputs.values(), (symbol) => this.nameOf(symbol)),
+    const live = this.findLiveNodes([
+      ...Array.from(outputs.values(), (tensor) => this.nameOf(tensor)),
       ...copies.flatMap((node) => node.inputs),
     ]);
     const rename = (name: string) => renamed.get(name) ?? name;
@@ -195,11 +192,11 @@ export class Graph {
 
     const used = new Set(nodes.flatMap((node) => node.inputs));
     const inputs = this.inputs.filter((input) => used.has(input.name!));
-    const label = (shape: number[]) => shape.map((extent) => this.dimensions.label(extent));
+    const toDims = (shape: number[]) => shape.map((extent) => this.dimensions.toOnnxDimension(extent));
     const bytes = writeOnnxModel({
       nodes,
-      inputs: inputs.map(({ name, type, shape }) => ({ name: name!, type, dims: label(shape) })),
-      outputs: Array.from(outputs, ([name, { type, shape }]) => ({ name, type, dims: label(shape) })),
+      inputs: inputs.map(({ name, type, shape }) => ({ name: name!, type, dims: toDims(shape) })),
+      outputs: Array.from(outputs, ([name, { type, shape }]) => ({ name, type, dims: toDims(shape) })),
       initializers: [...this.constants.values()].filter(({ name }) => used.has(name)),
     });
     return {
@@ -210,16 +207,16 @@ export class Graph {
     };
   }
 
-  private copy(source: string, symbol: Symbolic, name: string, renamed: Map<string, string>): OnnxNode {
+  private copyToOutput(source: string, tensor: SymbolicTensor, name: string, renamed: Map<string, string>): OnnxNode {
     const from = renamed.get(source) ?? source;
-    return { op: 'Reshape', inputs: [from, this.shapeOf(symbol.shape)], outputs: [name] };
+    return { op: 'Reshape', inputs: [from, this.shapeOf(tensor.shape)], outputs: [name] };
   }
 
-  private needed(names: string[]): Set<Node> {
+  private findLiveNodes(names: string[]): Set<Node> {
     const live = new Set<Node>();
     const open = [...names];
     while (open.length > 0) {
-      const node = this.makers.get(open.pop()!);
+      const node = this.producers.get(open.pop()!);
       if (!node || live.has(node)) continue;
       live.add(node);
       open.push(...node.inputs);
@@ -227,33 +224,17 @@ export class Graph {
     return live;
   }
 
-  private place(symbol: Symbolic): string {
-    const { shape, type, splat, values, rows } = symbol;
-    if (rows) return this.nameOf(this.addRows({ shape, type, splat: 0 }, rows));
+  private materialize(tensor: SymbolicTensor): string {
+    const { shape, type, splat, values, segmentSum: rows } = tensor;
+    if (rows) return this.nameOf(this.scatterAdd({ shape, type, splat: 0 }, rows));
     if (splat === undefined) {
-      if (!values) throw new Error(`internal: graph: a symbol of shape [${shape}] with neither name nor values`);
+      if (!values) throw new Error(`internal: graph: a tensor of shape [${shape}] with neither name nor values`);
       return this.constant(type, shape, values);
     }
     const size = sizeOf(shape);
-    if (size <= WRITTEN_OUT && !shape.some((extent) => this.isFree(extent)))
-      return this.constant(type, shape, valuesOf(type, size, splat));
-    const one = this.constant(type, [1], valuesOf(type, 1, splat));
-    return this.nameOf(this.emit('Expand', [one, this.list(shape)], shape, type));
+    if (size <= MAX_INLINE_ELEMENTS && !shape.some((extent) => this.isDynamic(extent)))
+      return this.constant(type, shape, filledArray(type, size, splat));
+    const one = this.constant(type, [1], filledArray(type, 1, splat));
+    return this.nameOf(this.emit('Expand', [one, this.int64List(shape)], shape, type));
   }
-}
-
-export function sizeOf(shape: number[]): number {
-  return shape.reduce((product, extent) => product * extent, 1);
-}
-
-export function sameShape(a: number[], b: number[]): boolean {
-  return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
-}
-
-/** Numbers as the typed array of an element type. */
-export function valuesOf(type: ElementType, length: number, fill: number): Values {
-  if (type === 'float32') return new Float32Array(length).fill(fill);
-  if (type === 'int32') return new Int32Array(length).fill(fill);
-  if (type === 'bool') return new Uint8Array(length).fill(fill);
-  return new BigInt64Array(length).fill(BigInt(fill));
 }

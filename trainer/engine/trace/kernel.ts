@@ -1,19 +1,20 @@
-// What a kernel of the tracing backend is: tfjs calls it like any kernel, and it appends nodes instead of computing.
-import type { Graph, Symbolic } from './graph.ts';
+// A kernel of the tracing backend: tfjs calls it like any kernel, and it appends nodes instead of computing.
+import type { Graph } from './graph.ts';
+import type { SymbolicTensor } from './symbolic-tensor.ts';
 
 export type KernelCall<Attributes> = {
   graph: Graph;
-  /** By tfjs's own names: a, b, x, indices … */
-  inputs: Record<string, Symbolic>;
+  /** By tfjs's input names: a, b, x, indices … */
+  inputs: Record<string, SymbolicTensor>;
   attributes: Attributes;
 };
-export type Kernel = (call: KernelCall<never>) => Symbolic | Symbolic[];
+export type Kernel = (call: KernelCall<never>) => SymbolicTensor | SymbolicTensor[];
 
-/** tfjs's kernel names with what to do for each. */
+/** Kernels by tfjs kernel name. */
 export type Kernels = Record<string, Kernel>;
 
-export function input(inputs: Record<string, Symbolic>, name: string): Symbolic {
-  const symbol = inputs[name];
-  if (!symbol) throw new Error(`internal: trace: a kernel without its input ${name}`);
-  return symbol;
+export function getInput(inputs: Record<string, SymbolicTensor>, name: string): SymbolicTensor {
+  const tensor = inputs[name];
+  if (!tensor) throw new Error(`internal: trace: a kernel call lacks its input ${name}`);
+  return tensor;
 }

@@ -1,20 +1,21 @@
-// Matrix multiplication: Gemm for two matrices, MatMul for batches, and ONNX Runtime's FusedMatMul where a batch would
-// have to be transposed first. WebGPU has no FusedMatMul, so there it is transposed.
+// Matrix multiplication: Gemm for two matrices, MatMul for batches, and ONNX Runtime's FusedMatMul for batches with a
+// transposed operand. WebGPU has no FusedMatMul, so there the operand is transposed first.
 import { backend_util } from '@tensorflow/tfjs-core';
-import type { Graph, Symbolic } from './graph.ts';
-import { input, type KernelCall, type Kernels } from './kernel.ts';
+import type { Graph } from './graph.ts';
+import { getInput, type KernelCall, type Kernels } from './kernel.ts';
 import { transpose } from './shape.ts';
+import type { SymbolicTensor } from './symbolic-tensor.ts';
 
 /** [..., m, n] → [..., n, m] */
-function turnLast(graph: Graph, x: Symbolic): Symbolic {
+function transposeLastTwo(graph: Graph, x: SymbolicTensor): SymbolicTensor {
   const last = x.shape.length - 1;
   return transpose(graph, x, [...x.shape.keys()].slice(0, -2).concat(last, last - 1));
 }
 
-export const multiplyKernels: Kernels = {
+export const matmulKernels: Kernels = {
   BatchMatMul: ({ graph, inputs, attributes }: KernelCall<{ transposeA: boolean; transposeB: boolean }>) => {
-    const a = input(inputs, 'a'); // [..., m, k], or [..., k, m] when transposed
-    const b = input(inputs, 'b'); // [..., k, n], or [..., n, k] when transposed
+    const a = getInput(inputs, 'a'); // [..., m, k], or [..., k, m] when transposed
+    const b = getInput(inputs, 'b'); // [..., k, n], or [..., n, k] when transposed
     const m = a.shape.at(attributes.transposeA ? -1 : -2)!;
     const n = b.shape.at(attributes.transposeB ? -2 : -1)!;
     const batch = backend_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
@@ -27,8 +28,8 @@ export const multiplyKernels: Kernels = {
     }
     if (!flags.transA && !flags.transB) return graph.emit('MatMul', [a, b], shape, a.type);
     if (graph.target === 'webgpu') {
-      const left = flags.transA ? turnLast(graph, a) : a;
-      const right = flags.transB ? turnLast(graph, b) : b;
+      const left = flags.transA ? transposeLastTwo(graph, a) : a;
+      const right = flags.transB ? transposeLastTwo(graph, b) : b;
       return graph.emit('MatMul', [left, right], shape, a.type);
     }
     return graph.emit('FusedMatMul', [a, b], shape, a.type, flags, 'com.microsoft');

@@ -1,13 +1,13 @@
-// Kernels that reduce along axes, and the two softmaxes.
+// Reductions along axes, softmax and log-softmax.
 import { util } from '@tensorflow/tfjs-core';
-import { type Symbolic, sizeOf } from './graph.ts';
-import { input, type Kernel, type KernelCall, type Kernels } from './kernel.ts';
+import { getInput, type Kernel, type KernelCall, type Kernels } from './kernel.ts';
+import { type SymbolicTensor, sizeOf } from './symbolic-tensor.ts';
 
 type ReduceAttributes = { axis?: number | number[]; reductionIndices?: number | number[]; keepDims?: boolean };
 
 function reduction(op: string, fold: (value: number, count: number) => number): Kernel {
   return ({ graph, inputs, attributes }: KernelCall<ReduceAttributes>) => {
-    const x = input(inputs, 'x');
+    const x = getInput(inputs, 'x');
     const all = x.shape.map((_, axis) => axis);
     const axes = util.parseAxisParam(attributes.axis ?? attributes.reductionIndices ?? all, x.shape);
     const shape = attributes.keepDims
@@ -16,30 +16,31 @@ function reduction(op: string, fold: (value: number, count: number) => number): 
     const count = sizeOf(axes.map((axis) => x.shape[axis]!));
     if (x.splat !== undefined) return { shape, type: x.type, splat: fold(x.splat, count) };
     if (count === 1) return graph.reshape(x, shape);
-    return graph.emit(op, [x, graph.list(axes)], shape, x.type, { keepdims: attributes.keepDims ? 1 : 0 });
+    return graph.emit(op, [x, graph.int64List(axes)], shape, x.type, { keepdims: attributes.keepDims ? 1 : 0 });
   };
 }
 
 type SoftmaxCall = KernelCall<{ dim?: number; axis?: number }>;
 
-function softmax(op: string): (call: SoftmaxCall) => Symbolic {
+function softmax(op: string): (call: SoftmaxCall) => SymbolicTensor {
   return ({ graph, inputs, attributes }) => {
-    const x = input(inputs, 'logits');
+    const x = getInput(inputs, 'logits');
     const axis = util.parseAxisParam(attributes.dim ?? attributes.axis ?? -1, x.shape)[0]!;
     return graph.emit(op, [x], x.shape, x.type, { axis });
   };
 }
 
-/** WebGPU has no such kernel. */
-function logSoftmax(call: SoftmaxCall): Symbolic {
+/** WebGPU has no LogSoftmax kernel, so there it is composed: x − max − log Σ exp(x − max). */
+function logSoftmax(call: SoftmaxCall): SymbolicTensor {
   if (call.graph.target === 'cpu') return softmax('LogSoftmax')(call);
   const { graph } = call;
-  const x = input(call.inputs, 'logits');
-  const along = (op: string, of: Symbolic) =>
-    graph.emit(op, [of, graph.list([x.shape.length - 1])], [...x.shape.slice(0, -1), 1], x.type, { keepdims: 1 });
-  const like = (op: string, ...operands: Symbolic[]) => graph.emit(op, operands, operands[0]!.shape, x.type);
-  const shifted = like('Sub', x, along('ReduceMax', x));
-  return like('Sub', shifted, like('Log', along('ReduceSum', like('Exp', shifted))));
+  const x = getInput(call.inputs, 'logits');
+  const reduceLast = (op: string, of: SymbolicTensor) =>
+    graph.emit(op, [of, graph.int64List([x.shape.length - 1])], [...x.shape.slice(0, -1), 1], x.type, { keepdims: 1 });
+  const elementwise = (op: string, ...operands: SymbolicTensor[]) =>
+    graph.emit(op, operands, operands[0]!.shape, x.type);
+  const shifted = elementwise('Sub', x, reduceLast('ReduceMax', x));
+  return elementwise('Sub', shifted, elementwise('Log', reduceLast('ReduceSum', elementwise('Exp', shifted))));
 }
 
 export const reduceKernels: Kernels = {

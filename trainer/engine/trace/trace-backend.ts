@@ -1,6 +1,6 @@
-// A tfjs backend that computes nothing: each kernel appends ONNX nodes, and tensors are symbols. Because tfjs
-// differentiates by calling kernels too, the backward pass is traced like the forward one.
-// It cannot give values back: code that branches on a tensor's content is not traceable, and is told so.
+// A tfjs backend that computes nothing: each kernel appends ONNX nodes, and tensors are symbolic. tfjs differentiates by
+// calling kernels, so the backward pass is traced like the forward pass. Code that reads the values of a tensor cannot be
+// traced and throws.
 import {
   type BackendValues,
   type DataId,
@@ -14,37 +14,38 @@ import {
   type TensorInfo,
 } from '@tensorflow/tfjs-core';
 import { elementwiseKernels } from './elementwise.ts';
-import { lookupKernels } from './gather-scatter.ts';
-import { type ElementType, type Graph, type Symbolic, sameShape, type Values } from './graph.ts';
+import { gatherScatterKernels } from './gather-scatter.ts';
+import type { Graph } from './graph.ts';
 import type { Kernel } from './kernel.ts';
-import { multiplyKernels } from './matmul.ts';
+import { matmulKernels } from './matmul.ts';
 import { reduceKernels } from './reduce.ts';
 import { shapeKernels } from './shape.ts';
+import { type ElementType, type SymbolicTensor, sameShape, type TypedValues } from './symbolic-tensor.ts';
 
-export const BACKEND = 'onnx-trace';
+export const TRACE_BACKEND = 'onnx-trace';
 
 class TraceBackend extends KernelBackend {
   graph: Graph | null = null;
-  private readonly symbols = new WeakMap<DataId, Symbolic>();
+  private readonly symbols = new WeakMap<DataId, SymbolicTensor>();
 
-  register(symbol: Symbolic): TensorInfo {
+  register(symbol: SymbolicTensor): TensorInfo {
     const dataId = {};
     this.symbols.set(dataId, symbol);
     return { dataId, shape: symbol.shape, dtype: symbol.type === 'int64' ? 'int32' : symbol.type };
   }
 
-  symbolOf(tensor: TensorInfo): Symbolic {
+  symbolOf(tensor: TensorInfo): SymbolicTensor {
     const symbol = this.symbols.get(tensor.dataId);
-    if (!symbol) throw new Error('internal: trace: a tensor of another backend; make it inside of the trace');
-    // The same symbol as long as it can be: naming it names it for all its users.
+    if (!symbol) throw new Error('internal: trace: a tensor of another backend; create it inside of the trace');
+    // The same object where the shape allows it, so that naming it names it for all of its uses.
     return sameShape(symbol.shape, tensor.shape) ? symbol : { ...symbol, shape: tensor.shape };
   }
 
   override write(values: BackendValues | number[] | null, shape: number[], dtype: DataType): DataId {
-    if (!values) throw new Error('internal: trace: a constant without values');
+    if (!values) throw new Error('internal: trace: a constant has no values');
     const type = dtype as ElementType;
     const typed = toTyped(values, type);
-    const symbol: Symbolic = { shape, type, values: typed };
+    const symbol: SymbolicTensor = { shape, type, values: typed };
     if (typed.length > 0 && typed.every((x) => x === typed[0])) symbol.splat = Number(typed[0]);
     return this.register(symbol).dataId;
   }
@@ -56,7 +57,7 @@ class TraceBackend extends KernelBackend {
     return this.readSync();
   }
 
-  // Symbols live as long as their graph, so nothing is counted.
+  // Symbols live as long as their graph, so references are not counted.
   override disposeData(): boolean {
     return false;
   }
@@ -79,8 +80,8 @@ class TraceBackend extends KernelBackend {
   override dispose(): void {}
 }
 
-function toTyped(values: BackendValues | number[], type: ElementType): Values {
-  if (!Array.isArray(values)) return values as Values;
+function toTyped(values: BackendValues | number[], type: ElementType): TypedValues {
+  if (!Array.isArray(values)) return values as TypedValues;
   const numbers = values as number[];
   if (type === 'float32') return Float32Array.from(numbers);
   return type === 'int32' ? Int32Array.from(numbers) : Uint8Array.from(numbers, Number);
@@ -89,28 +90,28 @@ function toTyped(values: BackendValues | number[], type: ElementType): Values {
 function toKernelConfig(kernelName: string, kernel: Kernel): KernelConfig {
   return {
     kernelName,
-    backendName: BACKEND,
+    backendName: TRACE_BACKEND,
     kernelFunc: ({ inputs, attrs }) => {
       if (!backend.graph) throw new Error(`internal: trace: ${kernelName} outside of a trace`);
       const symbols = Object.entries(inputs).map(([name, tensor]) => [name, backend.symbolOf(tensor as TensorInfo)]);
-      const made = kernel({
+      const outputs = kernel({
         graph: backend.graph,
         inputs: Object.fromEntries(symbols),
         attributes: (attrs ?? {}) as never,
       });
-      return Array.isArray(made) ? made.map((symbol) => backend.register(symbol)) : backend.register(made);
+      return Array.isArray(outputs) ? outputs.map((symbol) => backend.register(symbol)) : backend.register(outputs);
     },
   };
 }
 
 const backend = new TraceBackend();
-registerBackend(BACKEND, () => backend, 0);
-for (const kernels of [elementwiseKernels, shapeKernels, reduceKernels, multiplyKernels, lookupKernels])
+registerBackend(TRACE_BACKEND, () => backend, 0);
+for (const kernels of [elementwiseKernels, shapeKernels, reduceKernels, matmulKernels, gatherScatterKernels])
   for (const [name, kernel] of Object.entries(kernels)) registerKernel(toKernelConfig(name, kernel));
 
-/** Lets `work` run its tfjs calls into `graph`. */
+/** Runs `work` so that its tfjs calls append nodes to `graph`. */
 export function recordInto<T>(graph: Graph, work: () => T): T {
-  if (backend.graph) throw new Error('internal: trace: a trace inside of a trace');
+  if (backend.graph) throw new Error('internal: trace: traces cannot be nested');
   backend.graph = graph;
   try {
     return work();
@@ -119,11 +120,11 @@ export function recordInto<T>(graph: Graph, work: () => T): T {
   }
 }
 
-/** A symbol as a tensor that tfjs code can use, while recording. */
-export function toTensor(symbol: Symbolic): Tensor {
+/** A symbol as a tfjs tensor; usable only while recording. */
+export function toTensor(symbol: SymbolicTensor): Tensor {
   return engine().makeTensorFromTensorInfo(backend.register(symbol));
 }
 
-export function toSymbol(tensor: Tensor): Symbolic {
+export function toSymbol(tensor: Tensor): SymbolicTensor {
   return backend.symbolOf(tensor);
 }

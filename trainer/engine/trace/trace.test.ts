@@ -27,7 +27,7 @@ async function run(
   };
 }
 
-test('a traced function and its gradient give what tfjs would', async () => {
+test('a traced function and its gradient give the values of tfjs', async () => {
   const { outputs } = await run({ x: { spec: spec([2]), data: [1, 2] }, y: { spec: spec([2]), data: [3, 5] } }, (t) => {
     const { value, grads } = tf.valueAndGrads((x, y) => tf.sum(tf.mul(tf.square(x!), y!)))([t.get('x')!, t.get('y')!]);
     return new Map<string, tf.Tensor>([
@@ -39,7 +39,7 @@ test('a traced function and its gradient give what tfjs would', async () => {
   assert.deepEqual(outputs, { value: [23], dx: [6, 20], dy: [1, 4] });
 });
 
-test('equal nodes are made once, and neutral operations not at all', async () => {
+test('equal nodes are emitted once, and neutral operations not at all', async () => {
   const { outputs, nodeCount } = await run({ x: { spec: spec([2]), data: [1, 2] } }, (t) => {
     const x = t.get('x')!;
     const once = tf.exp(tf.mul(tf.add(x, tf.zerosLike(x)), tf.onesLike(x)));
@@ -49,7 +49,7 @@ test('equal nodes are made once, and neutral operations not at all', async () =>
   assert.deepEqual(outputs.sum, [...Float32Array.of(2 * Math.E, 2 * Math.E ** 2)]);
 });
 
-test('rows that come twice are added twice, whatever they are added to', async () => {
+test('a segment sum adds every row of a repeated index, alone and into another tensor', async () => {
   const indices = [0, 2, 0, 0, 2, 0, 0, 2];
   const inputs = {
     indices: { spec: spec([8], 'int32'), data: indices },
@@ -73,7 +73,7 @@ test('rows that come twice are added twice, whatever they are added to', async (
   );
 });
 
-test('outputs may be constants, inputs or one another', async () => {
+test('outputs may be constants, inputs or other outputs', async () => {
   const { outputs } = await run({ x: { spec: spec([2]), data: [1, 2] } }, (t) => {
     const x = t.get('x')!;
     const twice = tf.mul(x, 2);
@@ -87,7 +87,7 @@ test('outputs may be constants, inputs or one another', async () => {
   assert.deepEqual(outputs, { ones: [1, 1, 1], same: [1, 2], twice: [2, 4], again: [2, 4] });
 });
 
-test('code that looks at values is told that there are none yet, and leaves nothing behind', () => {
+test('code that reads values is rejected, and the next trace is unaffected', () => {
   const specs = new Map([['x', spec([2])]]);
   assert.throws(
     () => trace(specs, (t) => new Map([['y', tf.tensor(t.get('x')!.dataSync())]])),
@@ -96,13 +96,13 @@ test('code that looks at values is told that there are none yet, and leaves noth
   assert.equal(trace(specs, (t) => new Map([['y', tf.exp(t.get('x')!)]])).nodeCount, 1);
 });
 
-test('one graph serves every extent that was free when it was traced', async () => {
-  const free = choosePrimes(['N', 'M'], [3]);
+test('one graph runs with every extent of its dynamic dimensions', async () => {
+  const primes = choosePrimes(['N', 'M'], [3]);
   const compute = (t: ReadonlyMap<string, tf.Tensor>) => {
     const x = t.get('x') as tf.Tensor3D; // [N, M, 3]
     const [N, M] = x.shape;
-    const turned = tf.reshape(tf.transpose(tf.reshape(x, [N * M, 3])), [3, N, M]);
-    const counted = tf.add(turned, tf.cast(tf.range(0, M, 1, 'int32'), 'float32'));
+    const transposed = tf.reshape(tf.transpose(tf.reshape(x, [N * M, 3])), [3, N, M]);
+    const counted = tf.add(transposed, tf.cast(tf.range(0, M, 1, 'int32'), 'float32'));
     const { value, grads } = tf.valueAndGrads((x) =>
       tf.sum(tf.square(tf.gather(tf.reshape(x!, [N * M, 3]), tf.range(0, N, 1, 'int32')))),
     )([x]);
@@ -113,7 +113,9 @@ test('one graph serves every extent that was free when it was traced', async () 
       ['ones', tf.ones([N, 2 * M])],
     ]);
   };
-  const program = trace(new Map([['x', spec([free.N, free.M, 3])]]), compute, { free: new Map(Object.entries(free)) });
+  const program = trace(new Map([['x', spec([primes.N, primes.M, 3])]]), compute, {
+    dynamicDims: new Map(Object.entries(primes)),
+  });
   const session = await InferenceSession.create(program.bytes, { logSeverityLevel: 3 });
   for (const [N, M] of [
     [2, 1],
@@ -130,17 +132,17 @@ test('one graph serves every extent that was free when it was traced', async () 
   await session.release();
 });
 
-test('a constant of a free extent is refused, because it would be the trace’s alone', () => {
-  const free = choosePrimes(['N'], []);
-  const options = { free: new Map(Object.entries(free)) };
-  const values = Array.from({ length: free.N }, (_, i) => i);
+test('rejects a constant with a dynamic dimension, because its extent holds only while tracing', () => {
+  const primes = choosePrimes(['N'], []);
+  const options = { dynamicDims: new Map(Object.entries(primes)) };
+  const values = Array.from({ length: primes.N }, (_, i) => i);
   assert.throws(
     () =>
       trace(
-        new Map([['x', spec([free.N])]]),
+        new Map([['x', spec([primes.N])]]),
         (t) => new Map([['y', tf.add(t.get('x')!, tf.tensor1d(values))]]),
         options,
       ),
-    /a constant of shape \[N\]/,
+    /a constant with a dynamic dimension, of shape \[N\]/,
   );
 });

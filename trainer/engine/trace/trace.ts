@@ -1,31 +1,31 @@
-// Turns a function of tensors into an ONNX model by calling it once, on symbols. Whatever it calls of tfjs, gradients
-// included, becomes the graph; only
-// the extents that are named as free may differ from run to run.
+// Traces a function of tensors into an ONNX model by calling it once on symbolic tensors, as jax.jit does. Every tfjs call
+// in it, gradients included, becomes a node. Only dynamic dimensions may differ from run to run.
 import { getBackend, setBackend, type Tensor, tidy } from '@tensorflow/tfjs-core';
-import { type ElementType, Graph, type Program, type Target } from './graph.ts';
-import { Dimensions } from './symbolic-dimensions.ts';
-import { BACKEND, recordInto, toSymbol, toTensor } from './trace-backend.ts';
+import { Graph, type TracedProgram, type TraceTarget } from './graph.ts';
+import { SymbolicDimensions } from './symbolic-dimensions.ts';
+import type { ElementType } from './symbolic-tensor.ts';
+import { recordInto, TRACE_BACKEND, toSymbol, toTensor } from './trace-backend.ts';
 
 export type InputSpec = { shape: number[]; type: ElementType };
 
 export type TraceOptions = {
-  target?: Target;
-  /** Extents that the graph takes from its inputs when it runs, by name, as primes: see dimensions.ts. */
-  free?: ReadonlyMap<string, number>;
+  target?: TraceTarget;
+  /** Extents that the graph reads from the shapes of its inputs, by name, as primes; see symbolic-dimensions.ts. */
+  dynamicDims?: ReadonlyMap<string, number>;
 };
 
 export function trace(
   inputs: ReadonlyMap<string, InputSpec>,
   compute: (tensors: ReadonlyMap<string, Tensor>) => Map<string, Tensor>,
-  { target, free }: TraceOptions = {},
-): Program {
-  const graph = new Graph(target, new Dimensions(free));
-  const before = getBackend();
-  // For a backend without an asynchronous start this takes effect at once.
-  void setBackend(BACKEND);
+  { target, dynamicDims }: TraceOptions = {},
+): TracedProgram {
+  const graph = new Graph(target, new SymbolicDimensions(dynamicDims));
+  const previousBackend = getBackend();
+  // Takes effect at once, because the backend has no asynchronous initialization.
+  void setBackend(TRACE_BACKEND);
   try {
     return recordInto(graph, () => {
-      let program: Program | undefined;
+      let program: TracedProgram | undefined;
       tidy(() => {
         const tensors = Array.from(
           inputs,
@@ -37,6 +37,6 @@ export function trace(
       return program!;
     });
   } finally {
-    if (before && before !== BACKEND) void setBackend(before);
+    if (previousBackend && previousBackend !== TRACE_BACKEND) void setBackend(previousBackend);
   }
 }

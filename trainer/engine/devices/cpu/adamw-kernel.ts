@@ -1,8 +1,9 @@
-// AdamW (Loshchilov and Hutter 2019) and what goes with it, as WebAssembly SIMD over flat arrays: 1.5 ns an element
-// where JavaScript takes 5 and ONNX operators 9. What they work on holds a multiple of 4 floats.
+// AdamW (Loshchilov and Hutter 2019) and the gradient norm as WebAssembly SIMD over flat buffers: 1.5 ns per element,
+// against 5 in JavaScript and 9 in ONNX operators. Lengths are multiples of 4 floats.
 import {
   assemble,
   type Code,
+  doWhile,
   type FunctionSource,
   f32x4,
   f64add,
@@ -10,27 +11,29 @@ import {
   get,
   i32,
   type Region,
-  repeatWhile,
   set,
   type Type,
   v128,
 } from './wasm-assembler.ts';
 
-/** Each has a memory of its own, in which every parameter has the same address. */
-export const ARRAYS = ['weight', 'gradient', 'first', 'second'] as const;
-export type ArrayName = (typeof ARRAYS)[number];
+/** Each buffer has its own memory, in which every parameter has the same address. */
+export const BUFFERS = ['weight', 'gradient', 'first', 'second'] as const;
+export type BufferName = (typeof BUFFERS)[number];
 
-/** Where an array begins in its memory: a processor takes addresses with equal low bits for the same, and waits. */
-export function beginningOf(array: ArrayName): number {
-  return ARRAYS.indexOf(array) * 2112;
+/**
+ * The byte offset of a buffer in its memory. It differs per buffer, because a processor stalls on accesses whose addresses
+ * have equal low bits (4K aliasing).
+ */
+export function baseOffsetOf(buffer: BufferName): number {
+  return BUFFERS.indexOf(buffer) * 2112;
 }
 
-/** Over `count` elements from the address `at` on. */
+/** Over `count` elements from the address `at`. */
 export type Kernels = {
-  /** Σ gradient², in double precision. */
+  /** Σ gradient², summed in double precision. */
   sumOfSquares(at: number, count: number): number;
   /**
-   * m = β₁m + (1−β₁)gs;  v = β₂v + (1−β₂)(gs)²;  w = w·decay − m·rate / (√v · correction + ε), where s scales the
+   * m ← β₁ m + (1−β₁) s g;  v ← β₂ v + (1−β₂) (s g)²;  w ← decay · w − rate · m / (√v · correction + ε), where s scales the
    * gradient, rate = learning rate / (1−β₁ᵗ), correction = 1/√(1−β₂ᵗ), decay = 1 − learning rate · weight decay.
    */
   adamw(at: number, count: number, ...settings: AdamwSettings): void;
@@ -47,24 +50,24 @@ export type AdamwSettings = [
   epsilon: number,
 ];
 
-/** A loop that runs `body` at every four elements; the first two locals are address and count. */
+/** A loop that runs `body` for every four elements; the first two locals are address and count. */
 function overElements(end: number, body: Code): Code {
   return [
     ...set(end, i32.add(get(0), i32.shiftLeft(get(1), i32.small(2)))),
-    ...repeatWhile([...body, ...set(0, i32.add(get(0), i32.small(16)))], i32.less(get(0), get(end))),
+    ...doWhile([...body, ...set(0, i32.add(get(0), i32.small(16)))], i32.less(get(0), get(end))),
   ];
 }
 
-function load(array: ArrayName): Code {
-  return v128.load(regionOf(array), get(0));
+function load(buffer: BufferName): Code {
+  return v128.load(regionOf(buffer), get(0));
 }
 
-function store(array: ArrayName, value: Code): Code {
-  return v128.store(regionOf(array), get(0), value);
+function store(buffer: BufferName, value: Code): Code {
+  return v128.store(regionOf(buffer), get(0), value);
 }
 
-function regionOf(array: ArrayName): Region {
-  return { memory: ARRAYS.indexOf(array), offset: beginningOf(array) };
+function regionOf(buffer: BufferName): Region {
+  return { memory: BUFFERS.indexOf(buffer), offset: baseOffsetOf(buffer) };
 }
 
 function sumOfSquaresSource(): FunctionSource {
@@ -90,9 +93,9 @@ function adamwSource(): FunctionSource {
   const settings = 9;
   const end = 2 + settings;
   const [gradient, first, second] = [end + 1, end + 2, end + 3];
-  // Each setting is spread over four lanes once, before the loop.
-  const spread = Array.from({ length: settings }, (_, i) => second + 1 + i);
-  const [scale, rate, correction, decay, beta1, oneMinusBeta1, beta2, oneMinusBeta2, epsilon] = spread.map(get) as [
+  // Each setting is broadcast to four lanes once, before the loop.
+  const lanes = Array.from({ length: settings }, (_, i) => second + 1 + i);
+  const [scale, rate, correction, decay, beta1, oneMinusBeta1, beta2, oneMinusBeta2, epsilon] = lanes.map(get) as [
     ...[Code, Code, Code, Code, Code, Code, Code, Code, Code],
   ];
   const update = f32x4.div(
@@ -105,7 +108,7 @@ function adamwSource(): FunctionSource {
     parameters: ['i32', 'i32', ...Array<Type>(settings).fill('f32')],
     locals: ['i32', ...Array<Type>(3 + settings).fill('v128')],
     body: [
-      ...spread.flatMap((local, i) => set(local, f32x4.splat(get(2 + i)))),
+      ...lanes.flatMap((local, i) => set(local, f32x4.splat(get(2 + i)))),
       ...overElements(end, [
         ...set(gradient, f32x4.mul(load('gradient'), scale)),
         ...set(first, f32x4.add(f32x4.mul(load('first'), beta1), f32x4.mul(get(gradient), oneMinusBeta1))),
@@ -118,7 +121,7 @@ function adamwSource(): FunctionSource {
   };
 }
 
-export function openKernels(memories: Record<ArrayName, WebAssembly.Memory>): Kernels {
-  const module = assemble([sumOfSquaresSource(), adamwSource()], ARRAYS);
+export function openKernels(memories: Record<BufferName, WebAssembly.Memory>): Kernels {
+  const module = assemble([sumOfSquaresSource(), adamwSource()], BUFFERS);
   return new WebAssembly.Instance(module, { env: memories }).exports as unknown as Kernels;
 }

@@ -1,42 +1,41 @@
-// ONNX Runtime sessions of the engine's programs. One serves every batch, whatever its shape, up to a length; weights are
-// inputs, so that all of them share one copy. A session keeps the memory of its largest run for the next one, so the
-// least recently used are given up where all together would be more than training may take.
+// ONNX Runtime sessions of the engine's programs, an LRU cache. One session serves batches of every shape up to a row
+// length; weights are inputs, so that all sessions share one copy. A session keeps the memory of its largest run for the
+// next one, so the least recently used sessions are released where all together would exceed the memory limit.
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { Arrays } from '../../batch.ts';
+import type { InputArrays, ShapeBucket } from '../../batch.ts';
 import type { DeviceOptions } from '../../device.ts';
 import { estimateParameters, estimateRun } from '../../memory-estimate.ts';
-import { type Bucket, buildFreeProgram, outputShapes, type ProgramKind } from '../../programs.ts';
-import { sizeOf } from '../../trace/graph.ts';
+import { buildDynamicProgram, outputShapes, type ProgramKind } from '../../programs.ts';
+import { sizeOf } from '../../trace/symbolic-tensor.ts';
 
-/** The least number of positions that a program knows; it doubles from there. */
-const LEAST_LENGTH = 256;
+/** Row lengths of sessions: this, doubled as often as needed. */
+const MIN_SESSION_LENGTH = 256;
 
-type Ready = { session: InferenceSession; inputs: string[]; bytes: number };
-export type SessionOptions = Omit<DeviceOptions, 'provider'> & { provider?: 'cpu' | 'cuda' };
+type CachedSession = { session: InferenceSession; inputs: string[]; bytes: number };
 
-export class Sessions {
-  private readonly ready = new Map<string, Ready>();
-  private readonly options: SessionOptions;
+export class CpuSessions {
+  private readonly cached = new Map<string, CachedSession>();
+  private readonly options: DeviceOptions;
 
-  constructor(options: SessionOptions) {
+  constructor(options: DeviceOptions) {
     this.options = options;
   }
 
-  /** Runs a program on `inputs`, of which it takes what it needs. Outputs that are in `into` are written there. */
+  /** Runs a program on those of `inputs` that it needs. Outputs with an array in `outputArrays` are written there. */
   async run(
     kind: ProgramKind,
-    bucket: Bucket,
-    inputs: Arrays,
-    into: Arrays = new Map(),
+    bucket: ShapeBucket,
+    inputs: InputArrays,
+    outputArrays: InputArrays = new Map(),
   ): Promise<Map<string, Float32Array>> {
-    const { session, inputs: wanted } = await this.open(kind, bucket);
+    const { session, inputs: names } = await this.open(kind, bucket);
     const feeds: Record<string, Tensor> = {};
-    for (const name of wanted) feeds[name] = toTensor(name, inputs);
+    for (const name of names) feeds[name] = toTensor(name, inputs);
     const fetches: Record<string, Tensor> = {};
     const results = new Map<string, Float32Array>();
     for (const [name, shape] of outputShapes(this.options.architecture, kind, bucket, this.options.lora)) {
       const size = sizeOf(shape);
-      const data = (into.get(name)?.data as Float32Array | undefined) ?? new Float32Array(size);
+      const data = (outputArrays.get(name)?.data as Float32Array | undefined) ?? new Float32Array(size);
       fetches[name] = new Tensor('float32', data, shape);
       results.set(name, data);
     }
@@ -45,53 +44,54 @@ export class Sessions {
   }
 
   async close(): Promise<void> {
-    for (const { session } of this.ready.values()) await session.release();
-    this.ready.clear();
+    for (const { session } of this.cached.values()) await session.release();
+    this.cached.clear();
   }
 
-  private async open(kind: ProgramKind, bucket: Bucket): Promise<Ready> {
-    const length = LEAST_LENGTH * 2 ** Math.max(0, Math.ceil(Math.log2(bucket.T / LEAST_LENGTH)));
+  private async open(kind: ProgramKind, bucket: ShapeBucket): Promise<CachedSession> {
+    const length = MIN_SESSION_LENGTH * 2 ** Math.max(0, Math.ceil(Math.log2(bucket.T / MIN_SESSION_LENGTH)));
     const key = `${kind} ${length}`;
-    const known = this.ready.get(key);
-    const bytes = Math.max(known?.bytes ?? 0, estimateRun(this.options, kind, bucket));
-    this.ready.delete(key);
-    await this.makeRoom(bytes);
-    const ready = known ?? (await this.create(kind, length));
-    this.ready.set(key, ready); // now the most recent one
-    ready.bytes = bytes;
-    return ready;
+    const existing = this.cached.get(key);
+    const bytes = Math.max(existing?.bytes ?? 0, estimateRun(this.options, kind, bucket));
+    this.cached.delete(key);
+    await this.evictFor(bytes);
+    const opened = existing ?? (await this.create(kind, length));
+    this.cached.set(key, opened); // now the most recently used
+    opened.bytes = bytes;
+    return opened;
   }
 
-  private async makeRoom(bytes: number): Promise<void> {
-    const { memory = Number.POSITIVE_INFINITY } = this.options;
-    let total = estimateParameters(this.options) + bytes;
-    for (const one of this.ready.values()) total += one.bytes;
-    for (const [key, one] of this.ready) {
-      if (total <= memory) return;
-      total -= one.bytes;
-      this.ready.delete(key);
-      await one.session.release();
+  /** Releases the least recently used sessions until `bytes` fit beside the others. */
+  private async evictFor(bytes: number): Promise<void> {
+    const { memoryBytes = Number.POSITIVE_INFINITY } = this.options;
+    let totalBytes = estimateParameters(this.options) + bytes;
+    for (const cached of this.cached.values()) totalBytes += cached.bytes;
+    for (const [key, cached] of this.cached) {
+      if (totalBytes <= memoryBytes) return;
+      totalBytes -= cached.bytes;
+      this.cached.delete(key);
+      await cached.session.release();
     }
   }
 
-  private async create(kind: ProgramKind, length: number): Promise<Ready> {
-    const { architecture, objective, lora, provider = 'cpu', threads } = this.options;
-    const program = buildFreeProgram(architecture, objective, kind, length, lora);
+  private async create(kind: ProgramKind, length: number): Promise<CachedSession> {
+    const { architecture, objective, lora, threads } = this.options;
+    const program = buildDynamicProgram(architecture, objective, kind, length, lora);
     const session = await InferenceSession.create(program.bytes, {
-      executionProviders: [provider],
+      executionProviders: ['cpu'],
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       logSeverityLevel: 3,
-      // Patterns lay out one block for a whole run, larger than what is ever alive at once.
+      // Memory patterns allocate one block for a whole run, larger than all tensors that are ever live at once.
       enableMemPattern: false,
-      // Threads that wait longer leave the processor to whoever serves; it costs a step nothing.
+      // Threads that spin longer keep the processor from the serving process; a short spin costs a step nothing.
       extra: { session: { intra_op: { allow_spinning: '1', spin_duration_us: '50' } } },
     });
     return { session, inputs: program.inputs, bytes: 0 };
   }
 }
 
-function toTensor(name: string, inputs: Arrays): Tensor {
+function toTensor(name: string, inputs: InputArrays): Tensor {
   const array = inputs.get(name);
   if (!array) throw new Error(`internal: sessions: no input ${name}`);
   const { shape, data } = array;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AttuneError } from '../../../../shared/error.ts';
-import { defaultOptimizer } from '../../engine.ts';
-import { FlatParameters } from './parameter-buffers.ts';
+import { DEFAULT_OPTIMIZER } from '../../engine.ts';
+import { ParameterBuffers } from './parameter-buffers.ts';
 
 const shapes = new Map([
   ['matrix', [7, 9]],
@@ -10,8 +10,8 @@ const shapes = new Map([
 ]);
 const wave = (length: number, seed: number) => Float32Array.from({ length }, (_, i) => Math.sin(i * 1.3 + seed));
 
-function makeParameters(): FlatParameters {
-  const parameters = new FlatParameters(shapes);
+function makeParameters(): ParameterBuffers {
+  const parameters = new ParameterBuffers(shapes);
   for (const name of shapes.keys()) {
     const { data } = parameters.view('weight', name);
     data.set(wave(data.length, 1));
@@ -20,7 +20,7 @@ function makeParameters(): FlatParameters {
   return parameters;
 }
 
-test('three AdamW steps are those of a plain loop', () => {
+test('three AdamW steps equal a plain JavaScript loop', () => {
   const settings = { beta1: 0.8, beta2: 0.95, epsilon: 1e-6, weightDecay: 0.1, maxGradNorm: 1 };
   const parameters = makeParameters();
   for (const [name, shape] of shapes) {
@@ -41,24 +41,24 @@ test('three AdamW steps are those of a plain loop', () => {
       }
     }
     const trained = makeParameters();
-    for (let t = 0; t < 3; t++) trained.update(0.5, 0.01, settings);
+    for (let t = 0; t < 3; t++) trained.optimizerStep(0.5, 0.01, settings);
     const { data } = trained.view('weight', name);
     for (let i = 0; i < size; i++) assert.ok(Math.abs(data[i]! - weight[i]!) < 1e-6, `${name}[${i}]`);
   }
-  assert.equal(parameters.steps, 0);
+  assert.equal(parameters.optimizerSteps, 0);
 });
 
-test('the gradient norm is over all parameters, and padding between them counts nothing', () => {
+test('the gradient norm covers all parameters, and the padding between them adds nothing', () => {
   const parameters = makeParameters();
   const expected = Math.hypot(...wave(63, 2), ...wave(5, 2));
   assert.ok(Math.abs(parameters.gradientNorm() - expected) < 1e-9);
 });
 
-test('weights of another shape are refused, and so are more than fit', () => {
-  const parameters = new FlatParameters(shapes);
+test('rejects weights of another shape and more parameters than fit', () => {
+  const parameters = new ParameterBuffers(shapes);
   assert.throws(() => parameters.load('weight', new Map()), /matrix is missing/);
   const wrong = new Map([['matrix', { shape: [9, 7], data: new Float32Array(63) }]]);
   assert.throws(() => parameters.load('weight', wrong), /shape \[9,7\], expected \[7,9\]/);
-  assert.throws(() => new FlatParameters(new Map([['large', [1 << 30]]])), AttuneError);
-  assert.equal(defaultOptimizer.beta1, 0.9);
+  assert.throws(() => new ParameterBuffers(new Map([['large', [1 << 30]]])), AttuneError);
+  assert.equal(DEFAULT_OPTIMIZER.beta1, 0.9);
 });

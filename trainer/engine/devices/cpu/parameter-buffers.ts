@@ -1,99 +1,118 @@
-// All parameters as four long arrays: weights, gradient and AdamW's two moments,
-// each in a WebAssembly memory of its own. ONNX Runtime reads and writes them in place. Memory is touched, and so taken
-// from the machine, only when it is used: an engine that only scores pays for the weights alone.
+// The parameters in four flat buffers: weights, gradient and AdamW's two moments, each in its own WebAssembly memory, which
+// ONNX Runtime reads and writes in place. The operating system commits memory when it is first written, so an engine that
+// only scores takes the memory of the weights alone.
 import { AttuneError } from '../../../../shared/error.ts';
 import type { Tensor, Weights } from '../../../../shared/model/safetensors.ts';
-import { takeTensor } from '../../device.ts';
+import { expectTensor } from '../../device.ts';
 import type { OptimizerSettings } from '../../engine.ts';
-import { sizeOf } from '../../trace/graph.ts';
-import { type AdamwSettings, ARRAYS, type ArrayName, beginningOf, type Kernels, openKernels } from './adamw-kernel.ts';
+import { sizeOf } from '../../trace/symbolic-tensor.ts';
+import {
+  type AdamwSettings,
+  BUFFERS,
+  type BufferName,
+  baseOffsetOf,
+  type Kernels,
+  openKernels,
+} from './adamw-kernel.ts';
 
-const PAGE = 65536;
-/** WebAssembly addresses are 32 bits. */
+const PAGE_BYTES = 65536;
+/** 4 GiB: WebAssembly addresses have 32 bits. */
 const MAX_PAGES = 65535;
-/** Each parameter begins on a cache line. */
+/** In floats: each parameter starts on a cache line. */
 const ALIGNMENT = 16;
 
-type Place = { shape: number[]; offset: number; length: number; padded: number };
+/** Offset and lengths in floats; `padded` is a multiple of ALIGNMENT. */
+type ParameterSlot = { shape: number[]; offset: number; length: number; padded: number };
 
-export class FlatParameters {
-  private readonly places = new Map<string, Place>();
+export class ParameterBuffers {
+  private readonly slots = new Map<string, ParameterSlot>();
   private readonly total: number;
-  private readonly memories: Record<ArrayName, WebAssembly.Memory>;
+  private readonly memories: Record<BufferName, WebAssembly.Memory>;
   private readonly kernels: Kernels;
-  steps = 0;
+  optimizerSteps = 0;
 
   constructor(shapes: ReadonlyMap<string, number[]>) {
     let offset = 0;
     for (const [name, shape] of shapes) {
       const length = sizeOf(shape);
       const padded = Math.ceil(length / ALIGNMENT) * ALIGNMENT;
-      this.places.set(name, { shape, offset, length, padded });
+      this.slots.set(name, { shape, offset, length, padded });
       offset += padded;
     }
     this.total = offset;
-    const pages = Math.ceil((offset * 4) / PAGE) + 1; // one more for where an array begins
+    const pages = Math.ceil((offset * 4) / PAGE_BYTES) + 1; // one more for the buffer's base offset
     if (pages > MAX_PAGES)
       throw new AttuneError(
-        `trainer: ${offset} parameters are more than the ${(MAX_PAGES * PAGE) / 4} that this engine trains; set LORA_RANK or choose a smaller policy`,
+        `trainer: ${offset} parameters exceed the ${(MAX_PAGES * PAGE_BYTES) / 4} that this engine can train; set LORA_RANK or choose a smaller policy`,
         { code: 'policy_too_large' },
       );
     const reserve = () => new WebAssembly.Memory({ initial: pages, maximum: pages });
-    this.memories = Object.fromEntries(ARRAYS.map((array) => [array, reserve()])) as typeof this.memories;
+    this.memories = Object.fromEntries(BUFFERS.map((buffer) => [buffer, reserve()])) as typeof this.memories;
     this.kernels = openKernels(this.memories);
   }
 
   get names(): Iterable<string> {
-    return this.places.keys();
+    return this.slots.keys();
   }
 
-  /** One parameter's elements, in place. */
-  view(array: ArrayName, name: string): Tensor {
-    const { shape, offset, length } = this.placeOf(name);
-    return { shape, data: new Float32Array(this.memories[array].buffer, beginningOf(array) + offset * 4, length) };
+  /** One parameter in place, not a copy. */
+  view(buffer: BufferName, name: string): Tensor {
+    const { shape, offset, length } = this.slotOf(name);
+    return { shape, data: new Float32Array(this.memories[buffer].buffer, baseOffsetOf(buffer) + offset * 4, length) };
   }
 
-  load(array: ArrayName, tensors: Weights, prefix = ''): void {
-    for (const [name, { shape }] of this.places)
-      this.view(array, name).data.set(takeTensor(tensors, prefix + name, shape).data);
+  load(buffer: BufferName, tensors: Weights, prefix = ''): void {
+    for (const [name, { shape }] of this.slots)
+      this.view(buffer, name).data.set(expectTensor(tensors, prefix + name, shape).data);
   }
 
   /** Copies, safe to keep. */
-  copy(array: ArrayName, prefix = ''): Weights {
+  copy(buffer: BufferName, prefix = ''): Weights {
     return new Map(
-      Array.from(this.places, ([name, { shape }]) => [
+      Array.from(this.slots, ([name, { shape }]) => [
         prefix + name,
-        { shape, data: this.view(array, name).data.slice() },
+        { shape, data: this.view(buffer, name).data.slice() },
       ]),
     );
   }
 
-  clearGradient(): void {
-    for (const name of this.places.keys()) this.view('gradient', name).data.fill(0);
+  zeroGradient(): void {
+    for (const name of this.slots.keys()) this.view('gradient', name).data.fill(0);
   }
 
-  /** Of everything, or of one parameter. */
+  /** The L2 norm of the whole gradient, or of one parameter's. */
   gradientNorm(name?: string): number {
-    const { offset, padded } = name ? this.placeOf(name) : { offset: 0, padded: this.total };
+    const { offset, padded } = name ? this.slotOf(name) : { offset: 0, padded: this.total };
     return Math.sqrt(this.kernels.sumOfSquares(offset * 4, padded));
   }
 
-  /** One AdamW step from `gradient` times `scale`. */
-  update(scale: number, learningRate: number, settings: OptimizerSettings): void {
-    this.steps++;
+  /** One AdamW step with the gradient times `scale`. */
+  optimizerStep(scale: number, learningRate: number, settings: OptimizerSettings): void {
+    this.optimizerSteps++;
     const { beta1, beta2, epsilon, weightDecay } = settings;
-    const rate = learningRate / (1 - beta1 ** this.steps);
-    const correction = 1 / Math.sqrt(1 - beta2 ** this.steps);
-    for (const place of this.places.values()) {
-      const decay = place.shape.length > 1 ? 1 - learningRate * weightDecay : 1;
-      const numbers: AdamwSettings = [scale, rate, correction, decay, beta1, 1 - beta1, beta2, 1 - beta2, epsilon];
-      this.kernels.adamw(place.offset * 4, place.padded, ...numbers);
+    const rate = learningRate / (1 - beta1 ** this.optimizerSteps);
+    const correction = 1 / Math.sqrt(1 - beta2 ** this.optimizerSteps);
+    for (const slot of this.slots.values()) {
+      // Gains and biases are not decayed.
+      const decay = slot.shape.length > 1 ? 1 - learningRate * weightDecay : 1;
+      const kernelSettings: AdamwSettings = [
+        scale,
+        rate,
+        correction,
+        decay,
+        beta1,
+        1 - beta1,
+        beta2,
+        1 - beta2,
+        epsilon,
+      ];
+      this.kernels.adamw(slot.offset * 4, slot.padded, ...kernelSettings);
     }
   }
 
-  private placeOf(name: string): Place {
-    const place = this.places.get(name);
-    if (!place) throw new Error(`internal: flat parameters: no ${name}`);
-    return place;
+  private slotOf(name: string): ParameterSlot {
+    const slot = this.slots.get(name);
+    if (!slot) throw new Error(`internal: parameter buffers: no ${name}`);
+    return slot;
   }
 }

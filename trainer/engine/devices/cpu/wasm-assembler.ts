@@ -1,6 +1,5 @@
-// Just enough of an assembler to write a WebAssembly loop over arrays in TypeScript: each function returns the bytes of
-// one folded expression of the text format. (https://webassembly.github.io/spec/core/binary) Loads and stores say in
-// which of the module's memories.
+// A minimal WebAssembly assembler for loops over arrays: each function returns the bytes of one folded expression of the
+// text format (https://webassembly.github.io/spec/core/binary). Loads and stores name one of the module's memories.
 
 export type Code = number[];
 export type Type = 'i32' | 'f32' | 'f64' | 'v128';
@@ -14,6 +13,7 @@ export type FunctionSource = {
   body: Code;
 };
 
+/** LEB128 */
 function unsigned(value: number): Code {
   const bytes: Code = [];
   let rest = value;
@@ -28,11 +28,11 @@ function simd(opcode: number, ...operands: Code[]): Code {
   return [...operands.flat(), 0xfd, ...unsigned(opcode)];
 }
 
-/** A memory, and the offset in it that is added to every address. */
+/** A memory, and the byte offset that is added to every address in it. */
 export type Region = { memory: number; offset: number };
 
-/** Alignment to 16 bytes, and the region. */
-function place({ memory, offset }: Region): Code {
+/** The memarg immediate: 16-byte alignment, memory index and offset. */
+function memoryArgument({ memory, offset }: Region): Code {
   return [4 | 0x40, ...unsigned(memory), ...unsigned(offset)];
 }
 
@@ -40,7 +40,7 @@ export const get = (local: number): Code => [0x20, ...unsigned(local)];
 export const set = (local: number, value: Code): Code => [...value, 0x21, ...unsigned(local)];
 
 export const i32 = {
-  /** For 0 to 63: the byte is the number. */
+  /** A constant from 0 to 63, which is one byte in LEB128. */
   small: (value: number): Code => [0x41, value],
   add: (a: Code, b: Code): Code => [...a, ...b, 0x6a],
   shiftLeft: (a: Code, b: Code): Code => [...a, ...b, 0x74],
@@ -49,9 +49,12 @@ export const i32 = {
 export const f64add = (a: Code, b: Code): Code => [...a, ...b, 0xa0];
 
 export const v128 = {
-  load: (region: Region, address: Code): Code => [...simd(0x00, address), ...place(region)],
-  store: (region: Region, address: Code, value: Code): Code => [...simd(0x0b, address, value), ...place(region)],
-  /** The upper two floats, moved down. */
+  load: (region: Region, address: Code): Code => [...simd(0x00, address), ...memoryArgument(region)],
+  store: (region: Region, address: Code, value: Code): Code => [
+    ...simd(0x0b, address, value),
+    ...memoryArgument(region),
+  ],
+  /** The upper two floats, moved to the lower half. */
   upper: (a: Code): Code => [...simd(0x0d, a, a), 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15],
 };
 export const f32x4 = {
@@ -69,12 +72,12 @@ export const f64x2 = {
   lane: (a: Code, lane: 0 | 1): Code => [...simd(0x21, a), lane],
 };
 
-/** Repeats `body` while `condition` holds after it. */
-export function repeatWhile(body: Code, condition: Code): Code {
+/** Runs `body`, and again as long as `condition` holds after it. */
+export function doWhile(body: Code, condition: Code): Code {
   return [0x03, 0x40, ...body, ...condition, 0x0d, 0, 0x0b];
 }
 
-/** A module of these functions over the memories that it imports from env, by these names. */
+/** A module of these functions that imports its memories from `env` by these names. */
 export function assemble(functions: FunctionSource[], memories: readonly string[]): WebAssembly.Module {
   const section = (id: number, content: Code) => [id, ...unsigned(content.length), ...content];
   const list = (items: Code[]) => [...unsigned(items.length), ...items.flat()];

@@ -1,5 +1,5 @@
-// Where TensorFlow's native library lives: one folder for each version and kind in the user's cache, for all clones on
-// the machine, so that `npm ci` does not lose it. A folder has its name only once it is whole.
+// Finds TensorFlow's native library: one folder per version and kind in the user's cache, shared by all clones on the machine,
+// so that `npm ci` does not remove it. A folder gets its final name when it is complete.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -7,37 +7,37 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { AttuneError } from '../../../../shared/error.ts';
 
-/** The release whose C library is built against, and the package whose addon is built. */
+/** The TensorFlow release to build against, and the npm package whose addon is built. */
 export const VERSIONS = { tensorflow: '2.21.0', tfjs: '4.22.0' };
 
 export type AddonKind = 'cpu' | 'gpu';
 
-/** Where an addon is or would be. */
+/** The place of an addon, whether it exists or not. */
 export type Addon = { kind: AddonKind; folder: string; file: string };
 
-export function placeOfAddon(kind: AddonKind, env = process.env): Addon {
-  // The directory specification says to ignore what is not absolute.
-  const given = env.XDG_CACHE_HOME ?? '';
-  const cache = path.isAbsolute(given) ? given : path.join(homedir(), '.cache');
+export function addonLocation(kind: AddonKind, env = process.env): Addon {
+  // The XDG base directory specification says to ignore relative paths.
+  const xdgCache = env.XDG_CACHE_HOME ?? '';
+  const cache = path.isAbsolute(xdgCache) ? xdgCache : path.join(homedir(), '.cache');
   const name = `${VERSIONS.tensorflow}-${kind}-tfjs-${VERSIONS.tfjs}`;
   const folder = path.join(cache, 'attune', 'tensorflow', name);
   return { kind, folder, file: addonFile(folder) };
 }
 
-/** The addon looks for its libraries in ../../deps/lib. */
+/** The addon loads its libraries from ../../deps/lib. */
 export function addonFile(folder: string): string {
   return path.join(folder, 'lib', 'napi-v8', 'tfjs_binding.node');
 }
 
-/** The installed addon; of both kinds the one for GPUs, which computes on a CPU too. */
+/** The installed addon; where both are installed the one for GPUs, which also computes on a CPU. */
 export function findAddon(env = process.env): Addon | null {
-  const places = (['gpu', 'cpu'] as const).map((kind) => placeOfAddon(kind, env));
-  return places.find(({ file }) => existsSync(file)) ?? null;
+  const locations = (['gpu', 'cpu'] as const).map((kind) => addonLocation(kind, env));
+  return locations.find(({ file }) => existsSync(file)) ?? null;
 }
 
-export function notInstalled(): AttuneError {
+export function addonNotInstalled(): AttuneError {
   return new AttuneError(
-    'ENGINE is tensorflow, and its native library is not installed; run `npx attune tensorflow install` (with --gpu for an NVIDIA GPU), or leave ENGINE unset',
+    'ENGINE is tensorflow, but its native library is not installed; run `npx attune tensorflow install` (with --gpu for an NVIDIA GPU), or leave ENGINE unset',
     { code: 'tensorflow_not_installed' },
   );
 }
@@ -47,7 +47,7 @@ const { TF_Version, isUsingGpuDevice } = require(process.argv[1]);
 console.log(JSON.stringify({ version: TF_Version, gpu: isUsingGpuDevice() }));
 `;
 
-/** Loads the addon in a process of its own, which a library or driver that is broken may end. */
+/** Loads the addon in a child process, because a broken library or driver may crash it. */
 export async function probeAddon(file: string): Promise<{ version: string; gpu: boolean }> {
   try {
     const { stdout } = await promisify(execFile)(process.execPath, ['-e', PROBE, file]);
@@ -59,4 +59,20 @@ export async function probeAddon(file: string): Promise<{ version: string; gpu: 
       { code: 'tensorflow_broken' },
     );
   }
+}
+
+/**
+ * Sets the environment variables that TensorFlow reads when it is loaded, unless they are set already. To be called in the
+ * main thread: a worker's environment is a copy that native libraries do not see.
+ */
+export function setTensorflowEnvironment(threads: number, env = process.env): void {
+  const defaults = {
+    TF_CPP_MIN_LOG_LEVEL: '2',
+    TF_NUM_INTRAOP_THREADS: String(threads),
+    // By default one process takes the memory of the whole GPU, and no other process fits beside it.
+    TF_FORCE_GPU_ALLOW_GROWTH: 'true',
+    // TF32 has 10 bits of mantissa; exported graphs are checked against the trainer's own logits within 1e-4.
+    NVIDIA_TF32_OVERRIDE: '0',
+  };
+  for (const [name, value] of Object.entries(defaults)) env[name] ??= value;
 }

@@ -1,77 +1,110 @@
-// Builds the addon of tfjs-node-gpu against the C library of a current TensorFlow. The package's own installer fetches a
-// library of 2022 for CUDA 11; the current one, for current GPUs, is in the wheels of the Python package index.
+// Builds the addon of tfjs-node-gpu against the C library of a current TensorFlow, taken from the wheels of the Python package
+// index. The package's own installer downloads a library of 2022 for CUDA 11, which does not support current GPUs.
 import { existsSync } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, statfs } from 'node:fs/promises';
+import { cp, mkdir, open, readFile, rename, rm, statfs, symlink, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import path from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AttuneError } from '../../../../shared/error.ts';
 import { isProcessAlive } from '../../../../shared/process.ts';
-import { type Addon, type AddonKind, addonFile, placeOfAddon, probeAddon, VERSIONS } from './addon.ts';
-import { buildAddon } from './build.ts';
-import { findTools } from './build-tools.ts';
-import { downloadWheels, unpackWheels } from './wheels.ts';
+import { type Addon, type AddonKind, addonFile, addonLocation, probeAddon, VERSIONS } from './addon.ts';
+import { findTools, run, type Tools } from './build-tools.ts';
+import { downloadWheels, LIBRARIES, unpackWheels } from './wheels.ts';
 
-type Say = (line: string) => void;
+const require = createRequire(import.meta.url);
+
+type Log = (line: string) => void;
 
 const GIB = 2 ** 30;
-/** What is downloaded, and the room that installing takes at its height. */
-const SIZES: Record<AddonKind, { download: string; room: number }> = {
-  cpu: { download: '274 MB', room: 1.5 * GIB },
-  gpu: { download: '572 MB, then CUDA with some 2 GB', room: 10 * GIB },
+const LOCK_POLL_INTERVAL_MS = 500;
+/** The size of the download, and the disk space that installing takes at its peak. */
+const SIZES: Record<AddonKind, { download: string; diskBytes: number }> = {
+  cpu: { download: '274 MB', diskBytes: 1.5 * GIB },
+  gpu: { download: '572 MB, then about 2 GB of CUDA', diskBytes: 10 * GIB },
 };
 
-/** Installs unless it is installed. One process at a time; another one waits and finds what the first has made. */
-export async function installAddon(kind: AddonKind, say: Say, env = process.env): Promise<Addon> {
-  const addon = placeOfAddon(kind, env);
+/** Installs the addon unless it is installed. One process at a time; others wait and use its result. */
+export async function installAddon(kind: AddonKind, log: Log, env = process.env): Promise<Addon> {
+  const addon = addonLocation(kind, env);
   if (existsSync(addon.file)) return addon;
   const cache = path.dirname(addon.folder);
   await mkdir(cache, { recursive: true });
-  const unlock = await lock(`${addon.folder}.lock`, say);
+  const unlock = await lock(`${addon.folder}.lock`, log);
   try {
-    if (!existsSync(addon.file)) await make(addon, say);
+    if (!existsSync(addon.file)) await buildStaged(addon, log);
   } finally {
     await unlock();
   }
   return addon;
 }
 
-/** In a draft beside the addon's folder, which gets its name when it is whole. What was downloaded outlives a failure. */
-async function make({ kind, folder }: Addon, say: Say): Promise<void> {
-  const started = performance.now();
-  const step = (what: string) =>
-    say(`${String(Math.round((performance.now() - started) / 1000)).padStart(3)} s  ${what}`);
+/** Builds in a staging folder, which is renamed when it is complete. Downloads survive a failure. */
+async function buildStaged({ kind, folder }: Addon, log: Log): Promise<void> {
+  const startMs = performance.now();
+  const logStep = (text: string) =>
+    log(`${String(Math.round((performance.now() - startMs) / 1000)).padStart(3)} s  ${text}`);
   const tools = await findTools();
-  await checkRoom(path.dirname(folder), SIZES[kind].room);
-  const draft = `${folder}.draft`;
-  const wheels = path.join(draft, 'wheels');
+  await assertDiskSpace(path.dirname(folder), SIZES[kind].diskBytes);
+  const staging = `${folder}.staging`;
+  const wheels = path.join(staging, 'wheels');
   await mkdir(wheels, { recursive: true });
 
-  step(`downloading TensorFlow ${VERSIONS.tensorflow} with pip (${SIZES[kind].download})`);
+  logStep(`downloading TensorFlow ${VERSIONS.tensorflow} with pip (${SIZES[kind].download})`);
   await downloadWheels(tools.python, kind, wheels);
-  step('unpacking its libraries and headers');
-  await unpackWheels(tools.python, wheels, path.join(draft, 'deps'));
-  step(`building the addon of tfjs-node-gpu ${VERSIONS.tfjs}`);
-  await buildAddon(tools, draft, addonFile(draft));
-  step('trying it');
-  const seen = await probeAddon(addonFile(draft));
+  logStep('unpacking its libraries and headers');
+  await unpackWheels(tools.python, wheels, path.join(staging, 'deps'));
+  logStep(`building the addon of tfjs-node-gpu ${VERSIONS.tfjs}`);
+  await buildAddon(tools, staging, addonFile(staging));
+  logStep('loading it');
+  const probed = await probeAddon(addonFile(staging));
   await rm(wheels, { recursive: true });
-  await rename(draft, folder);
-  step(`installed TensorFlow ${seen.version}, which sees ${seen.gpu ? 'a GPU' : 'no GPU'}, in ${folder}`);
+  await rename(staging, folder);
+  logStep(`installed TensorFlow ${probed.version}, which sees ${probed.gpu ? 'a GPU' : 'no GPU'}, in ${folder}`);
 }
 
-async function checkRoom(folder: string, room: number): Promise<void> {
+/**
+ * Compiles the addon in a copy of its sources with its binding.gyp and node-gyp.
+ * @param folder contains deps/lib and deps/include; deps/include and the build files are removed afterwards
+ */
+async function buildAddon({ nodeGyp, nodeFolder }: Tools, folder: string, file: string): Promise<void> {
+  const source = path.dirname(require.resolve('@tensorflow/tfjs-node-gpu/package.json'));
+  const at = (...names: string[]) => path.join(folder, ...names);
+  for (const name of ['binding', 'binding.gyp'])
+    await cp(path.join(source, name), at(name), { recursive: true, force: true });
+  await makeThreadLocal(at('binding', 'tfjs_backend.cc'));
+  // The names that the linker looks for; the addon itself is linked to the SONAMEs of the libraries.
+  const links = { 'libtensorflow.so': LIBRARIES.main, 'libtensorflow_framework.so': LIBRARIES.framework };
+  for (const [link, library] of Object.entries(links)) await symlink(library, at('deps', 'lib', link));
+  // The variables that node-pre-gyp would pass.
+  const variables = ['--module_name=tfjs_binding', '--module_path=./lib/napi-v8', '--napi_build_version=8'];
+  await run([process.execPath, nodeGyp, 'rebuild', `--nodedir=${nodeFolder}`, ...variables], { cwd: folder });
+  await mkdir(path.dirname(file), { recursive: true });
+  await cp(at('build', 'Release', 'tfjs_binding.node'), file);
+  for (const link of Object.keys(links)) await rm(at('deps', 'lib', link));
+  for (const name of ['binding', 'binding.gyp', 'build', 'deps/include']) await rm(at(name), { recursive: true });
+}
+
+/** The addon keeps one unlocked table of names per process, but two engines may compute in two threads. */
+async function makeThreadLocal(file: string): Promise<void> {
+  const table = 'static std::set<std::string> ATTR_NAME_SET;';
+  const before = await readFile(file, 'utf8');
+  if (!before.includes(table)) throw new Error(`internal: tensorflow: ${file} does not contain the expected line`);
+  await writeFile(file, before.replace(table, table.replace('static', 'static thread_local')));
+}
+
+async function assertDiskSpace(folder: string, neededBytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
-  const free = bavail * bsize;
-  if (free < room)
+  const freeBytes = bavail * bsize;
+  if (freeBytes < neededBytes)
     throw new AttuneError(
-      `tensorflow: ${folder} has ${(free / GIB).toFixed(1)} GiB free, and installing takes ${room / GIB} GiB; make room, or set XDG_CACHE_HOME to a larger place`,
+      `tensorflow: ${folder} has ${(freeBytes / GIB).toFixed(1)} GiB free, but installing takes ${neededBytes / GIB} GiB; free disk space, or set XDG_CACHE_HOME to a larger disk`,
       { code: 'no_room' },
     );
 }
 
-/** A file that names the process which installs. That of a process which is no more is taken over. */
-async function lock(file: string, say: Say): Promise<() => Promise<void>> {
-  for (let waited = false; ; ) {
+/** A lock file with the id of the installing process. The lock of a process that no longer runs is taken over. */
+async function lock(file: string, log: Log): Promise<() => Promise<void>> {
+  for (let hasLogged = false; ; ) {
     try {
       const handle = await open(file, 'wx');
       await handle.writeFile(String(process.pid));
@@ -82,10 +115,10 @@ async function lock(file: string, say: Say): Promise<() => Promise<void>> {
     }
     const holder = Number(await readFile(file, 'utf8').catch(() => ''));
     if (holder && !isProcessAlive(holder)) await rm(file, { force: true });
-    else if (!waited) {
-      waited = true;
-      say(`process ${holder} is installing it; waiting`);
+    else if (!hasLogged) {
+      hasLogged = true;
+      log(`process ${holder} is installing it; waiting`);
     }
-    await wait(500);
+    await delay(LOCK_POLL_INTERVAL_MS);
   }
 }

@@ -1,32 +1,35 @@
-// TensorFlow as a tfjs backend. The entry of tfjs-node-gpu looks for its addon in its own folder alone, so its kernels
-// are registered here with the addon from the user's cache; they share the one tfjs-core with everybody else.
+// TensorFlow as a tfjs backend. The entry point of tfjs-node-gpu only finds an addon in its own folder, so this registers its
+// kernels with the addon in the user's cache, on the same tfjs-core that all other code uses.
 import { createRequire } from 'node:module';
 import util from 'node:util';
 import type { KernelBackend } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
-import { findAddon, notInstalled } from './addon.ts';
+import { addonNotInstalled, findAddon } from './addon.ts';
 
 const require = createRequire(import.meta.url);
 
-export const BACKEND = 'tensorflow';
+export const TENSORFLOW_BACKEND = 'tensorflow';
 
 type Binding = { TF_Version: string; isUsingGpuDevice(): boolean };
 type BackendModule = { NodeJSKernelBackend: new (binding: Binding, packageName: string) => KernelBackend };
 
-/** Makes TensorFlow the backend of tfjs in this thread. */
+/** Makes TensorFlow the tfjs backend of this thread. */
 export async function openBackend(): Promise<{ version: string; gpu: boolean }> {
   const addon = findAddon();
-  if (!addon) throw notInstalled();
+  if (!addon) throw addonNotInstalled();
   const binding: Binding = require(addon.file);
-  if (tf.findBackend(BACKEND) === null) {
-    // tfjs-node uses what Node 23 took away, and what Node 24 warns of.
-    const old = util as { isNullOrUndefined?: (value: unknown) => boolean; isArray: (value: unknown) => boolean };
-    old.isNullOrUndefined ??= (value) => value === null || value === undefined;
-    old.isArray = Array.isArray;
+  if (tf.findBackend(TENSORFLOW_BACKEND) === null) {
+    // tfjs-node calls util.isNullOrUndefined, removed in Node 23, and util.isArray, deprecated in Node 24.
+    const deprecated = util as {
+      isNullOrUndefined?: (value: unknown) => boolean;
+      isArray: (value: unknown) => boolean;
+    };
+    deprecated.isNullOrUndefined ??= (value) => value === null || value === undefined;
+    deprecated.isArray = Array.isArray;
     require('@tensorflow/tfjs-node-gpu/dist/register_all_kernels.js');
     const { NodeJSKernelBackend }: BackendModule = require('@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js');
-    tf.registerBackend(BACKEND, () => new NodeJSKernelBackend(binding, '@tensorflow/tfjs-node-gpu'));
+    tf.registerBackend(TENSORFLOW_BACKEND, () => new NodeJSKernelBackend(binding, '@tensorflow/tfjs-node-gpu'));
   }
-  await tf.setBackend(BACKEND);
+  await tf.setBackend(TENSORFLOW_BACKEND);
   return { version: binding.TF_Version, gpu: binding.isUsingGpuDevice() };
 }

@@ -5,22 +5,22 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../../../shared/model/architecture.ts';
-import { reasonToSkip } from '../../../../testing/tensorflow-addon.ts';
+import { tensorflowSkipReason } from '../../../../testing/tensorflow-addon.ts';
 import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
 import { type ObjectiveRequest, readObjective } from '../../../objectives.ts';
-import { type Arrays, packSequences } from '../../batch.ts';
-import type { Device } from '../../device.ts';
-import { Learner } from '../../device-engine.ts';
-import { defaultOptimizer, type Sequence, type TrainPair } from '../../engine.ts';
-import { type LoraSettings, loadPolicy } from '../../lora.ts';
+import { type InputArrays, packSequences } from '../../batch.ts';
+import { type Device, loadPolicy } from '../../device.ts';
+import { DeviceEngine } from '../../device-engine.ts';
+import { DEFAULT_OPTIMIZER, type Sequence, type TrainPair } from '../../engine.ts';
+import type { LoraConfig } from '../../lora.ts';
 import { openEngine } from '../../open-engine.ts';
-import { computeProgram, emptyGradient } from '../../programs.ts';
-import { OnnxDevice } from '../cpu/cpu-device.ts';
-import { Sessions } from '../cpu/cpu-sessions.ts';
+import { computeProgram, zeroGradients } from '../../programs.ts';
+import { CpuDevice } from '../cpu/cpu-device.ts';
+import { CpuSessions } from '../cpu/cpu-sessions.ts';
 import { openBackend } from './tensorflow-backend.ts';
 import { TensorflowDevice } from './tensorflow-device.ts';
 
-const skip = await reasonToSkip();
+const skip = await tensorflowSkipReason();
 
 const small: TinyOptions = { layers: 2, hiddenSize: 16, intermediateSize: 24, heads: 4, kvHeads: 2, vocabSize: 300 };
 const tokens = (seed: number, length: number) =>
@@ -29,38 +29,39 @@ const makeSequence = (seed: number): Sequence => ({
   promptIds: tokens(seed, 2 + (seed % 4)),
   responseIds: tokens(seed + 50, 1 + ((seed * 5) % 40)),
 });
-/** A reference that is somewhat elsewhere, so that no ratio is 0. */
+/** Pairs whose reference differs from the policy, so that no log-ratio is 0. */
 const makePairs = (count: number): TrainPair[] =>
   Array.from({ length: count }, (_, i) => {
     const [chosen, rejected] = [makeSequence(2 * i), makeSequence(2 * i + 1)];
-    const refs = ({ responseIds }: Sequence) => Float32Array.from(responseIds, (_, j) => -5.7 + 0.3 * Math.sin(i + j));
-    return { chosen, rejected, refChosenLogps: refs(chosen), refRejectedLogps: refs(rejected) };
+    const refLogps = ({ responseIds }: Sequence) =>
+      Float32Array.from(responseIds, (_, j) => -5.7 + 0.3 * Math.sin(i + j));
+    return { chosen, rejected, refChosenLogps: refLogps(chosen), refRejectedLogps: refLogps(rejected) };
   });
 
-/** ‖a − b‖ / ‖b‖, or over `least` where b is smaller. */
-function distance(a: ArrayLike<number>, b: ArrayLike<number>, least = 1e-15): number {
+/** ‖a − b‖ / max(‖b‖, minNorm) */
+function distance(a: ArrayLike<number>, b: ArrayLike<number>, minNorm = 1e-15): number {
   assert.equal(a.length, b.length);
-  const difference = sizeOf(Array.from(b, (expected, i) => a[i]! - expected));
-  return difference / Math.max(sizeOf(b), least);
+  const difference = norm(Array.from(b, (expected, i) => a[i]! - expected));
+  return difference / Math.max(norm(b), minNorm);
 }
 
-function sizeOf(x: ArrayLike<number>): number {
+function norm(x: ArrayLike<number>): number {
   return Math.sqrt(Array.from(x).reduce((sum, value) => sum + value ** 2, 0));
 }
 
-/** One program on the same numbers: traced and run by ONNX Runtime, and by TensorFlow at once. */
+/** Runs one program on the same inputs: traced on ONNX Runtime, and eagerly on TensorFlow. */
 async function compareSteps(a: Architecture, request: ObjectiveRequest): Promise<void> {
   const objective = readObjective(request);
   const pairs = makePairs(2);
   const sequences = [...pairs.map(({ chosen }) => chosen), ...pairs.map(({ rejected }) => rejected)];
   const batch = packSequences(sequences, { reduction: objective.reduction });
   const { R } = batch.bucket;
-  const inputs: Arrays = new Map([...tinyWeights(a, 3), ...batch.arrays])
-    .set('refs', { shape: [R], data: Float32Array.from({ length: R }, (_, i) => -5.7 + 0.3 * Math.sin(i)) })
+  const inputs: InputArrays = new Map([...tinyWeights(a, 3), ...batch.arrays])
+    .set('refLogps', { shape: [R], data: Float32Array.from({ length: R }, (_, i) => -5.7 + 0.3 * Math.sin(i)) })
     .set('importance', { shape: [4], data: Float32Array.from([1, 1, 0.7, 1.3]) })
-    .set('shares', { shape: [2], data: Float32Array.from([0.25, 0.75]) });
-  const sessions = new Sessions({ architecture: a, objective, threads: 2 });
-  const traced = await sessions.run('step', batch.bucket, new Map([...inputs, ...emptyGradient(tinyWeights(a, 3))]));
+    .set('pairWeights', { shape: [2], data: Float32Array.from([0.25, 0.75]) });
+  const sessions = new CpuSessions({ architecture: a, objective, threads: 2 });
+  const traced = await sessions.run('step', batch.bucket, new Map([...inputs, ...zeroGradients(tinyWeights(a, 3))]));
   await sessions.close();
 
   await openBackend();
@@ -72,12 +73,10 @@ async function compareSteps(a: Architecture, request: ObjectiveRequest): Promise
   );
   const eager = computeProgram(a, objective, 'step', batch.bucket, tensors);
   assert.deepEqual([...eager.keys()].sort(), [...traced.keys()].sort());
-  // What is 0 but for rounding, as the gradient of a key's bias, which no attention depends on, has no size of its own.
-  const steepness = sizeOf(
-    Array.from(traced).flatMap(([name, data]) => (/^gradient/.test(name) ? [sizeOf(data)] : [])),
-  );
+  // Gradients that are 0 except for rounding, such as that of a key bias without rotary positions, have no scale of their own.
+  const gradientNorm = norm(Array.from(traced).flatMap(([name, data]) => (/^gradient/.test(name) ? [norm(data)] : [])));
   for (const [name, tensor] of eager) {
-    const apart = distance(tensor.dataSync(), traced.get(name)!, steepness / 100);
+    const apart = distance(tensor.dataSync(), traced.get(name)!, gradientNorm / 100);
     assert.ok(apart < 1e-4, `${name}: ${apart}`);
   }
 }
@@ -94,7 +93,7 @@ const REQUESTS: ObjectiveRequest[] = [
 for (const request of REQUESTS) {
   for (const tied of [true, false]) {
     test(
-      `TensorFlow’s gradient of ${JSON.stringify(request)}, ${tied ? 'tied' : 'untied'}, is that of the traced graph`,
+      `TensorFlow’s gradient of ${JSON.stringify(request)}, ${tied ? 'tied' : 'untied'}, equals that of the traced graph`,
       {
         skip,
       },
@@ -104,35 +103,35 @@ for (const request of REQUESTS) {
 }
 
 for (const family of ['qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'gemma'] as const) {
-  test(`TensorFlow’s gradient of a ${family} policy is that of the traced graph`, { skip }, () =>
+  test(`TensorFlow’s gradient of a ${family} policy equals that of the traced graph`, { skip }, () =>
     compareSteps(tinyArchitecture({ ...small, hiddenSize: 32, kvHeads: undefined, family }), {}),
   );
 }
 
-/** A learner on each device, with micro-batches small enough that gradients are added up. */
-async function openLearners(request: ObjectiveRequest = {}, lora?: LoraSettings) {
+/** An engine on each device, with micro-batches small enough that gradients are accumulated. */
+async function openEngines(request: ObjectiveRequest = {}, lora?: LoraConfig) {
   const architecture = tinyArchitecture(small);
   const objective = readObjective(request);
   const options = { architecture, objective, lora, threads: 2 };
   const weights = tinyWeights(architecture, 4);
   const open = (device: Device) => {
     loadPolicy(device, weights, options);
-    const optimizer = { ...defaultOptimizer, weightDecay: 0.1 };
-    return new Learner(device, { ...options, optimizer, microBatchTokens: 128 }, lora && weights);
+    const optimizer = { ...DEFAULT_OPTIMIZER, weightDecay: 0.1 };
+    return new DeviceEngine(device, { ...options, optimizer, microBatchTokens: 128 }, lora && weights);
   };
   const tensorflow = open(await TensorflowDevice.open(options));
-  return { architecture, tensorflow, onnx: open(new OnnxDevice(options)) };
+  return { architecture, tensorflow, onnx: open(new CpuDevice(options)) };
 }
 
 for (const lora of [undefined, { rank: 2, alpha: 4, targets: ['q_proj', 'down_proj'] }]) {
-  test(`steps of both engines on ${lora ? 'adapters' : 'all weights'}, added up, clipped and decayed, lead to the same weights`, {
+  test(`steps of both engines on ${lora ? 'adapters' : 'all weights'} give the same weights, with accumulation, clipping and weight decay`, {
     skip,
   }, async () => {
-    const { tensorflow, onnx } = await openLearners({ objective: 'ukl' }, lora);
+    const { tensorflow, onnx } = await openEngines({ objective: 'ukl' }, lora);
     const pairs = makePairs(5);
     for (let step = 0; step < 4; step++) {
       const [one, other] = [await tensorflow.step(pairs, 1e-3), await onnx.step(pairs, 1e-3)];
-      assert.ok(lora || one.gradNorm > defaultOptimizer.maxGradNorm);
+      assert.ok(lora || one.gradNorm > DEFAULT_OPTIMIZER.maxGradNorm);
       assert.ok(Math.abs(one.gradNorm / other.gradNorm - 1) < 1e-4, `${one.gradNorm} is not ${other.gradNorm}`);
       assert.ok(Math.abs(one.loss / other.loss - 1) < 1e-4, `${one.loss} is not ${other.loss}`);
     }
@@ -149,7 +148,7 @@ for (const lora of [undefined, { rank: 2, alpha: 4, targets: ['q_proj', 'down_pr
 
 test('memory does not grow from step to step', { skip }, async () => {
   const before = tf.memory();
-  const { tensorflow } = await openLearners();
+  const { tensorflow } = await openEngines();
   const pairs = makePairs(3);
   const counts: number[][] = [];
   for (let step = 0; step < 4; step++) {
@@ -165,10 +164,10 @@ test('memory does not grow from step to step', { skip }, async () => {
   assert.equal(tf.memory().numTensors, before.numTensors);
 });
 
-test('a step that fails, and one whose gradient is not finite, leave no tensor and the weights as they are', {
+test('a failed step and one with a gradient that is not finite leak no tensor and leave the weights unchanged', {
   skip,
 }, async () => {
-  const { tensorflow, architecture } = await openLearners();
+  const { tensorflow, architecture } = await openEngines();
   const pairs = makePairs(2);
   await tensorflow.step(pairs, 0);
   const before = { tensors: tf.memory().numTensors, weights: await tensorflow.weights() };
@@ -180,7 +179,7 @@ test('a step that fails, and one whose gradient is not finite, leave no tensor a
   await tensorflow.close();
 });
 
-test('what one engine saved the other goes on from', { skip }, async (t) => {
+test('each engine resumes from a state that the other saved', { skip }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'attune-tensorflow-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const architecture = tinyArchitecture(small);
@@ -207,7 +206,7 @@ test('what one engine saved the other goes on from', { skip }, async (t) => {
   assert.ok(distance(ends[2]!, ends[0]!) < 1e-4);
 });
 
-test('two engines compute in two threads at once', { skip }, async () => {
+test('two engines compute in two threads at the same time', { skip }, async () => {
   const architecture = tinyArchitecture(small);
   const run = async () => {
     const weights = tinyWeights(architecture, 4);
@@ -221,7 +220,7 @@ test('two engines compute in two threads at once', { skip }, async () => {
   assert.ok(distance(one!, other!) < 1e-5, `${one} is not ${other}`);
 });
 
-test('without its library, ENGINE=tensorflow is refused with the command that brings it, and auto goes on', async () => {
+test('without its library, ENGINE=tensorflow is rejected with the install command, and auto uses onnx', async () => {
   const { XDG_CACHE_HOME } = process.env;
   process.env.XDG_CACHE_HOME = '/nowhere';
   try {

@@ -1,12 +1,12 @@
-// The device of NVIDIA GPUs: TensorFlow runs the model's and the objective's own code, one operation after the other, on
-// tensors that stay where it computes. Nothing is traced, so no shape has to be prepared.
+// The device for NVIDIA GPUs: TensorFlow runs the operations of the model and the objective eagerly, on tensors that stay on
+// the GPU. Nothing is traced, so batches may have any shape.
 import * as tf from '@tensorflow/tfjs-core';
 import type { Weights } from '../../../../shared/model/safetensors.ts';
-import type { Arrays } from '../../batch.ts';
-import { type Device, type DeviceOptions, type KeptArray, takeTensor } from '../../device.ts';
+import type { InputArrays, ShapeBucket } from '../../batch.ts';
+import { type Device, type DeviceOptions, expectTensor, type ParameterArray } from '../../device.ts';
 import type { OptimizerSettings } from '../../engine.ts';
 import { frozenShapes, trainableShapes } from '../../lora.ts';
-import { type Bucket, computeProgram, gradientName, type ProgramKind } from '../../programs.ts';
+import { computeProgram, gradientName, type ProgramKind } from '../../programs.ts';
 import { stepAdamw } from './adamw-tfjs.ts';
 import { openBackend } from './tensorflow-backend.ts';
 
@@ -14,37 +14,41 @@ type Tensors = Map<string, tf.Tensor>;
 
 export class TensorflowDevice implements Device {
   readonly version: string;
-  readonly gpu: boolean;
-  steps = 0;
+  readonly hasGpu: boolean;
+  optimizerSteps = 0;
   private readonly options: DeviceOptions;
   private readonly shapes: ReadonlyMap<string, number[]>;
-  /** Moments are there from the first update on: an engine that only scores has none. */
-  private readonly kept: Record<KeptArray, Tensors> = { weight: new Map(), first: new Map(), second: new Map() };
+  /** Moments are created by the first optimizer step, so an engine that only scores has none. */
+  private readonly parameters: Record<ParameterArray, Tensors> = {
+    weight: new Map(),
+    first: new Map(),
+    second: new Map(),
+  };
   private readonly gradient: Tensors = new Map();
   private readonly frozen: Tensors = new Map();
 
-  private constructor(options: DeviceOptions, found: { version: string; gpu: boolean }) {
+  private constructor(options: DeviceOptions, backend: { version: string; gpu: boolean }) {
     this.options = options;
     this.shapes = trainableShapes(options.architecture, options.lora);
-    this.version = found.version;
-    this.gpu = found.gpu;
+    this.version = backend.version;
+    this.hasGpu = backend.gpu;
   }
 
   static async open(options: DeviceOptions): Promise<TensorflowDevice> {
     return new TensorflowDevice(options, await openBackend());
   }
 
-  async run(kind: ProgramKind, bucket: Bucket, batch: Arrays): Promise<Map<string, Float32Array>> {
+  async run(kind: ProgramKind, bucket: ShapeBucket, batch: InputArrays): Promise<Map<string, Float32Array>> {
     const { architecture, objective } = this.options;
     const outputs = new Map<string, Float32Array>();
     tf.engine().startScope();
     try {
-      const inputs: Tensors = new Map([...this.frozen, ...this.kept.weight]);
+      const inputs: Tensors = new Map([...this.frozen, ...this.parameters.weight]);
       for (const [name, array] of batch) inputs.set(name, toTensor(array));
       const tensors = computeProgram(architecture, objective, kind, bucket, inputs);
-      if (kind === 'step') this.addGradient(tensors);
+      if (kind === 'step') this.accumulateGradient(tensors);
       for (const [name, tensor] of tensors) outputs.set(name, tensor.dataSync().slice() as Float32Array);
-      // Those that the gradient's code keeps from being freed before they are read.
+      // computePairGradients keeps its outputs (tf.keep), so the scope does not free them.
       for (const tensor of tensors.values()) tensor.dispose();
     } finally {
       tf.engine().endScope();
@@ -52,7 +56,7 @@ export class TensorflowDevice implements Device {
     return outputs;
   }
 
-  clearGradient(): void {
+  zeroGradient(): void {
     dispose(this.gradient);
   }
 
@@ -64,32 +68,36 @@ export class TensorflowDevice implements Device {
     });
   }
 
-  async update(scale: number, learningRate: number, settings: OptimizerSettings): Promise<void> {
-    this.steps++;
-    const { weight, first, second } = this.kept;
-    for (const array of [first, second]) if (array.size === 0) this.fillWithZeros(array);
-    stepAdamw({ weight, first, second, gradient: this.gradient }, { scale, learningRate, step: this.steps, settings });
+  async optimizerStep(scale: number, learningRate: number, settings: OptimizerSettings): Promise<void> {
+    this.optimizerSteps++;
+    const { weight, first, second } = this.parameters;
+    for (const moments of [first, second]) if (moments.size === 0) this.fillWithZeros(moments);
+    stepAdamw(
+      { weight, first, second, gradient: this.gradient },
+      { scale, learningRate, step: this.optimizerSteps, settings },
+    );
   }
 
-  freeze(weights: Weights): void {
+  loadFrozen(weights: Weights): void {
     dispose(this.frozen);
     for (const [name, shape] of frozenShapes(this.options.architecture, this.options.lora))
-      this.frozen.set(name, tf.keep(tf.tensor(takeTensor(weights, name, shape).data.slice(), shape)));
+      this.frozen.set(name, tf.keep(tf.tensor(expectTensor(weights, name, shape).data.slice(), shape)));
   }
 
-  load(array: KeptArray, tensors: Weights, prefix = ''): void {
-    const taken = Array.from(
+  load(array: ParameterArray, tensors: Weights, prefix = ''): void {
+    const checked = Array.from(
       this.shapes,
-      ([name, shape]) => [name, takeTensor(tensors, prefix + name, shape)] as const,
+      ([name, shape]) => [name, expectTensor(tensors, prefix + name, shape)] as const,
     );
-    dispose(this.kept[array]);
-    // A tensor reads its array when it is first used, which may be long after this.
-    for (const [name, { shape, data }] of taken) this.kept[array].set(name, tf.keep(tf.tensor(data.slice(), shape)));
+    dispose(this.parameters[array]);
+    // tfjs uploads the array when the tensor is first used, which may be much later, so it gets its own copy.
+    for (const [name, { shape, data }] of checked)
+      this.parameters[array].set(name, tf.keep(tf.tensor(data.slice(), shape)));
   }
 
-  async copy(array: KeptArray, prefix = ''): Promise<Weights> {
+  async copy(array: ParameterArray, prefix = ''): Promise<Weights> {
     const read = (name: string, length: number) =>
-      (this.kept[array].get(name)?.dataSync().slice() as Float32Array | undefined) ?? new Float32Array(length);
+      (this.parameters[array].get(name)?.dataSync().slice() as Float32Array | undefined) ?? new Float32Array(length);
     return new Map(
       Array.from(this.shapes, ([name, shape]) => [
         prefix + name,
@@ -99,22 +107,22 @@ export class TensorflowDevice implements Device {
   }
 
   async close(): Promise<void> {
-    for (const tensors of [...Object.values(this.kept), this.gradient, this.frozen]) dispose(tensors);
+    for (const tensors of [...Object.values(this.parameters), this.gradient, this.frozen]) dispose(tensors);
   }
 
-  /** Takes the gradients out of what a step gave and adds them to those that are held. */
-  private addGradient(tensors: Tensors): void {
+  /** Moves the gradients from the outputs of a step into the accumulated gradient. */
+  private accumulateGradient(tensors: Tensors): void {
     for (const name of this.shapes.keys()) {
-      const part = tensors.get(gradientName(name))!;
+      const gradient = tensors.get(gradientName(name))!;
       tensors.delete(gradientName(name));
-      const before = this.gradient.get(name);
-      this.gradient.set(name, tf.keep(before ? tf.add(before, part) : part));
-      before?.dispose();
+      const sum = this.gradient.get(name);
+      this.gradient.set(name, tf.keep(sum ? tf.add(sum, gradient) : gradient));
+      sum?.dispose();
     }
   }
 
-  private fillWithZeros(array: Tensors): void {
-    for (const [name, shape] of this.shapes) array.set(name, tf.keep(tf.zeros(shape)));
+  private fillWithZeros(tensors: Tensors): void {
+    for (const [name, shape] of this.shapes) tensors.set(name, tf.keep(tf.zeros(shape)));
   }
 }
 

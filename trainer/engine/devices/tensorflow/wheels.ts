@@ -1,5 +1,5 @@
-// TensorFlow's libraries and headers out of the wheels of the Python package index. pip fetches them, so that whatever
-// index it is configured with is used; Python unpacks them, since pip needs it anyway.
+// Extracts TensorFlow's libraries and headers from the wheels of the Python package index. pip downloads them from the index
+// that it is configured with, and Python unpacks them.
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { AttuneError } from '../../../../shared/error.ts';
@@ -8,9 +8,9 @@ import { run } from './build-tools.ts';
 
 const DISTRIBUTIONS: Record<AddonKind, string> = { cpu: 'tensorflow-cpu', gpu: 'tensorflow' };
 export const LIBRARIES = { main: 'libtensorflow_cc.so.2', framework: 'libtensorflow_framework.so.2' };
-/** What the addon's sources include; the whole of the headers is 13,000 files. */
+/** The headers that the addon's sources include, of 13,000 in all. */
 const HEADERS = ['tensorflow/c/', 'tensorflow/core/platform/', 'tsl/platform/', 'xla/tsl/c/'];
-// The library does not depend on a Python, so any Python's wheel will do; the machine's own may be too new to have one.
+// The C library does not depend on the Python version, and for a recent Python there may be no wheel, so the version is fixed.
 const TARGET = [
   ...['--python-version', '3.11', '--implementation', 'cp', '--abi', 'cp311', '--only-binary', ':all:', '--no-deps'],
   ...['manylinux_2_27', 'manylinux_2_17', 'manylinux2014'].flatMap((name) => ['--platform', `${name}_x86_64`]),
@@ -30,7 +30,7 @@ for item in wheel.infolist():
         if item.external_attr >> 16: os.chmod(file, item.external_attr >> 16)  # ptxas is a program
 `;
 
-/** Fetches what is not in the folder yet. */
+/** Downloads the wheels that are not in the folder yet. */
 export async function downloadWheels(python: string, kind: AddonKind, folder: string): Promise<void> {
   const name = DISTRIBUTIONS[kind];
   await download(python, folder, [`${name}==${VERSIONS.tensorflow}`]);
@@ -39,34 +39,35 @@ export async function downloadWheels(python: string, kind: AddonKind, folder: st
   await download(
     python,
     folder,
-    readCudaRequirements(await run([python, '-c', PRINT_METADATA, path.join(folder, wheel)])),
+    parseCudaRequirements(await run([python, '-c', PRINT_METADATA, path.join(folder, wheel)])),
   );
 }
 
-/** What `tensorflow[and-cuda]` asks for besides, from the wheel's metadata. */
-export function readCudaRequirements(metadata: string): string[] {
+/** The CUDA packages of `tensorflow[and-cuda]`, from the metadata of its wheel. */
+export function parseCudaRequirements(metadata: string): string[] {
   const lines = metadata.matchAll(/^Requires-Dist: *(nvidia-[^;]+?) *;.*extra *== *["']and-cuda["']/gm);
   const requirements = Array.from(lines, ([, requirement]) => requirement!);
-  if (requirements.length === 0) throw new Error('internal: tensorflow: its metadata names no CUDA packages');
+  if (requirements.length === 0)
+    throw new Error('internal: tensorflow: the metadata of the wheel names no CUDA packages');
   return requirements;
 }
 
-/** `deps` then holds lib and include, where the addon looks, and nvidia, where the libraries look: in ../nvidia. */
+/** Fills `deps` with lib and include for the addon, and nvidia for the libraries, whose RUNPATH has ../nvidia. */
 export async function unpackWheels(python: string, wheels: string, deps: string): Promise<void> {
   await rm(deps, { recursive: true, force: true });
   const lib = path.join(deps, 'lib');
   await mkdir(lib, { recursive: true });
   const libraries = Object.values(LIBRARIES);
-  const wanted = [
+  const prefixes = [
     ...libraries.map((name) => `tensorflow/${name}`),
     ...HEADERS.map((folder) => `tensorflow/include/${folder}`),
     'nvidia/',
   ];
   for (const wheel of await readdir(wheels))
-    await run([python, '-c', EXTRACT, path.join(wheels, wheel), deps, ...wanted]);
+    await run([python, '-c', EXTRACT, path.join(wheels, wheel), deps, ...prefixes]);
   for (const name of libraries) {
     await rename(path.join(deps, 'tensorflow', name), path.join(lib, name));
-    // A quarter of the library is names for debuggers; where `strip` is missing it only stays larger.
+    // A quarter of the library is debug symbols; without `strip` it only stays larger.
     await run(['strip', '--strip-unneeded', path.join(lib, name)]).catch(() => {});
   }
   await rename(path.join(deps, 'tensorflow', 'include'), path.join(deps, 'include'));
@@ -77,7 +78,7 @@ async function download(python: string, folder: string, requirements: string[]):
   const command = [python, '-m', 'pip', 'download', '--dest', folder, ...TARGET, ...requirements];
   await run(command, { isShown: process.stdout.isTTY }).catch((error: Error) => {
     throw new AttuneError(
-      `tensorflow: pip cannot download ${requirements.join(', ')}; see that it reaches an index (pip config list): ${error.message}`,
+      `tensorflow: pip cannot download ${requirements.join(', ')}; check that it reaches an index (pip config list): ${error.message}`,
       { code: 'download_failed' },
     );
   });

@@ -1,23 +1,23 @@
-// The arithmetic of an optimizer step on tensors that stay on the GPU: each operation is a small ONNX graph that ONNX
-// Runtime's WebGPU provider runs. A run makes new buffers and never writes into old ones (the binding ignores an output
-// that it is given), so whoever replaces a tensor frees the old one.
+// The operations of an optimizer step on tensors that stay on the GPU: each is a small ONNX graph that ONNX Runtime's WebGPU
+// provider runs. A run allocates new buffers and never writes into existing ones (the binding ignores preallocated outputs),
+// so the caller disposes of every tensor that it replaces.
 import { InferenceSession, type Tensor } from 'onnxruntime-node';
 import { type OnnxNode, type ValueInfo, writeOnnxModel } from '../../../../shared/onnx/model-proto.ts';
 
-/** What a program's or an operation's outputs are: buffers on the GPU, or arrays in memory. */
-export type Place = 'gpu-buffer' | 'cpu';
+/** Where outputs are placed: in buffers on the GPU, or in arrays in memory. */
+export type OutputLocation = 'gpu-buffer' | 'cpu';
 
 type Operation<Input extends string, Output extends string> = {
   name: string;
   inputs: readonly Input[];
-  /** Inputs that are one number. */
+  /** Inputs of shape []. */
   scalars: readonly Input[];
-  /** Output, operator, operands; each operation is written down in the order in which it runs. */
+  /** Nodes in the order of execution. */
   steps: readonly (readonly [output: string, operator: string, ...operands: string[]])[];
   outputs: readonly Output[];
-  /** Outputs that are one number. */
-  reduced?: readonly Output[];
-  place: Place;
+  /** Outputs of shape []. */
+  scalarOutputs?: readonly Output[];
+  outputLocation: OutputLocation;
 };
 
 export const upload: Operation<'x', 'y'> = {
@@ -26,10 +26,10 @@ export const upload: Operation<'x', 'y'> = {
   scalars: [],
   steps: [['y', 'Identity', 'x']],
   outputs: ['y'],
-  place: 'gpu-buffer',
+  outputLocation: 'gpu-buffer',
 };
 
-export const download: Operation<'x', 'y'> = { ...upload, name: 'download', place: 'cpu' };
+export const download: Operation<'x', 'y'> = { ...upload, name: 'download', outputLocation: 'cpu' };
 
 export const add: Operation<'a' | 'b', 'sum'> = {
   name: 'add',
@@ -37,7 +37,7 @@ export const add: Operation<'a' | 'b', 'sum'> = {
   scalars: [],
   steps: [['sum', 'Add', 'a', 'b']],
   outputs: ['sum'],
-  place: 'gpu-buffer',
+  outputLocation: 'gpu-buffer',
 };
 
 /** total + Σ x² */
@@ -50,60 +50,70 @@ export const addSquares: Operation<'x' | 'total', 'sum'> = {
     ['sum', 'Add', 'total', 'squares'],
   ],
   outputs: ['sum'],
-  reduced: ['sum'],
-  place: 'gpu-buffer',
+  scalarOutputs: ['sum'],
+  outputLocation: 'gpu-buffer',
 };
 
-const numbers = ['scale', 'rate', 'correction', 'decay', 'beta1', 'rest1', 'beta2', 'rest2', 'epsilon'] as const;
-export type AdamwNumber = (typeof numbers)[number];
+const adamwScalars = [
+  'scale',
+  'rate',
+  'correction',
+  'decay',
+  'beta1',
+  'oneMinusBeta1',
+  'beta2',
+  'oneMinusBeta2',
+  'epsilon',
+] as const;
+export type AdamwScalar = (typeof adamwScalars)[number];
 
-/** AdamW's numbers are those of the WebAssembly kernel; see ../adamw.ts. */
+/** The formula of the WebAssembly kernel; see ../cpu/adamw-kernel.ts. */
 export const adamw: Operation<
-  'weight' | 'first' | 'second' | 'gradient' | AdamwNumber,
+  'weight' | 'first' | 'second' | 'gradient' | AdamwScalar,
   'nextWeight' | 'nextFirst' | 'nextSecond'
 > = {
   name: 'adamw',
-  inputs: ['weight', 'first', 'second', 'gradient', ...numbers],
-  scalars: numbers,
+  inputs: ['weight', 'first', 'second', 'gradient', ...adamwScalars],
+  scalars: adamwScalars,
   steps: [
     ['g', 'Mul', 'gradient', 'scale'],
     ['oldFirst', 'Mul', 'first', 'beta1'],
-    ['newFirst', 'Mul', 'g', 'rest1'],
+    ['newFirst', 'Mul', 'g', 'oneMinusBeta1'],
     ['nextFirst', 'Add', 'oldFirst', 'newFirst'],
     ['square', 'Mul', 'g', 'g'],
     ['oldSecond', 'Mul', 'second', 'beta2'],
-    ['newSecond', 'Mul', 'square', 'rest2'],
+    ['newSecond', 'Mul', 'square', 'oneMinusBeta2'],
     ['nextSecond', 'Add', 'oldSecond', 'newSecond'],
     ['root', 'Sqrt', 'nextSecond'],
     ['corrected', 'Mul', 'root', 'correction'],
-    ['slope', 'Add', 'corrected', 'epsilon'],
+    ['denominator', 'Add', 'corrected', 'epsilon'],
     ['step', 'Mul', 'nextFirst', 'rate'],
-    ['change', 'Div', 'step', 'slope'],
+    ['change', 'Div', 'step', 'denominator'],
     ['decayed', 'Mul', 'weight', 'decay'],
     ['nextWeight', 'Sub', 'decayed', 'change'],
   ],
   outputs: ['nextWeight', 'nextFirst', 'nextSecond'],
-  place: 'gpu-buffer',
+  outputLocation: 'gpu-buffer',
 };
 
-/** A session whose outputs stay where `places` says; nothing is computed on the CPU if `strict`, or it is refused. */
-export function openSession(
+/** A session with its outputs at `locations`. With `strict` it fails to open if any node would run on the CPU. */
+export function openWebgpuSession(
   model: Uint8Array,
-  places: Place | Record<string, Place>,
+  locations: OutputLocation | Record<string, OutputLocation>,
   strict = false,
 ): Promise<InferenceSession> {
   return InferenceSession.create(model, {
     executionProviders: ['webgpu'],
-    preferredOutputLocation: places,
+    preferredOutputLocation: locations,
     logSeverityLevel: 3,
     extra: strict ? { session: { disable_cpu_ep_fallback: '1' } } : {},
   });
 }
 
-export class Arithmetic {
+export class GpuOperations {
   private readonly sessions = new Map<string, InferenceSession>();
 
-  /** Tensors of one rank, and scalars. */
+  /** Runs an operation; its tensors have one rank, except for scalars. */
   async run<Input extends string, Output extends string>(
     operation: Operation<Input, Output>,
     inputs: Record<Input, Tensor>,
@@ -112,13 +122,13 @@ export class Arithmetic {
     const key = `${operation.name} ${rank}`;
     let session = this.sessions.get(key);
     if (!session) {
-      session = await openSession(buildModel(operation, rank), operation.place, true);
+      session = await openWebgpuSession(buildModel(operation, rank), operation.outputLocation, true);
       this.sessions.set(key, session);
     }
     return (await session.run(inputs)) as Record<Output, Tensor>;
   }
 
-  /** After every tensor has been freed: with the last session goes the GPU. */
+  /** To be called after every tensor is disposed: closing the last session releases the GPU. */
   async close(): Promise<void> {
     for (const session of this.sessions.values()) await session.release();
     this.sessions.clear();
@@ -126,19 +136,19 @@ export class Arithmetic {
 }
 
 function buildModel<Input extends string, Output extends string>(
-  { inputs, scalars, steps, outputs, reduced = [] }: Operation<Input, Output>,
+  { inputs, scalars, steps, outputs, scalarOutputs: reduced = [] }: Operation<Input, Output>,
   rank: number,
 ): Uint8Array {
   const dims = Array.from({ length: rank }, (_, axis) => `d${axis}`);
-  const describe = <Name extends string>(names: readonly Name[], single: readonly Name[]): ValueInfo[] =>
-    names.map((name) => ({ name, type: 'float32', dims: single.includes(name) ? [] : dims }));
+  const toValueInfos = <Name extends string>(names: readonly Name[], scalarNames: readonly Name[]): ValueInfo[] =>
+    names.map((name) => ({ name, type: 'float32', dims: scalarNames.includes(name) ? [] : dims }));
   return writeOnnxModel({
     nodes: steps.map(([output, op, ...operands]): OnnxNode => {
       const node = { op, inputs: operands, outputs: [output] };
       return op.startsWith('Reduce') ? { ...node, attributes: { keepdims: 0 } } : node;
     }),
-    inputs: describe(inputs, scalars),
-    outputs: describe(outputs, reduced),
+    inputs: toValueInfos(inputs, scalars),
+    outputs: toValueInfos(outputs, reduced),
     initializers: [],
   });
 }

@@ -8,46 +8,47 @@ import { Tensor } from 'onnxruntime-node';
 import { FAMILY_NAMES } from '../../../../shared/model/architecture.ts';
 import type { Weights } from '../../../../shared/model/safetensors.ts';
 import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
-import { findVulkan, HOW_TO_GET_ONE, runWith } from '../../../../testing/vulkan.ts';
+import { findVulkan, runTestFile, VULKAN_INSTALL_HINT } from '../../../../testing/vulkan.ts';
 import { type ObjectiveRequest, readObjective } from '../../../objectives.ts';
-import type { Device } from '../../device.ts';
-import { Learner } from '../../device-engine.ts';
-import { defaultOptimizer, type TrainPair } from '../../engine.ts';
-import { type LoraSettings, loadPolicy } from '../../lora.ts';
+import { type Device, loadPolicy } from '../../device.ts';
+import { DeviceEngine } from '../../device-engine.ts';
+import { DEFAULT_OPTIMIZER, type TrainPair } from '../../engine.ts';
+import type { LoraConfig } from '../../lora.ts';
 import { openEngine } from '../../open-engine.ts';
-import { buildProgram, type ProgramKind } from '../../programs.ts';
-import { OnnxDevice } from '../cpu/cpu-device.ts';
-import { Arithmetic, openSession, upload } from './gpu-operations.ts';
+import { buildBucketProgram, type ProgramKind } from '../../programs.ts';
+import { CpuDevice } from '../cpu/cpu-device.ts';
+import { GpuOperations, openWebgpuSession, upload } from './gpu-operations.ts';
 import { WebgpuDevice } from './webgpu-device.ts';
 
-const LORA: LoraSettings = { rank: 4, alpha: 8, targets: ['q_proj', 'down_proj'] };
-const INSIDE = 'ATTUNE_TEST_INSIDE';
+const LORA: LoraConfig = { rank: 4, alpha: 8, targets: ['q_proj', 'down_proj'] };
+/** Set in the child process that runs the tests of this file on a Vulkan device. */
+const CHILD_VARIABLE = 'ATTUNE_TEST_INSIDE';
 
-if (process.env[INSIDE]) testDevice();
+if (process.env[CHILD_VARIABLE]) testDevice();
 else
-  test('the engine on a GPU', { timeout: 600_000 }, (t) => {
+  test('the WebGPU device', { timeout: 600_000 }, (t) => {
     const environment = findVulkan();
-    if (!environment) return t.skip(HOW_TO_GET_ONE);
+    if (!environment) return t.skip(VULKAN_INSTALL_HINT);
     t.diagnostic(`Vulkan: ${environment.VK_DRIVER_FILES ?? 'the machine’s own'}`);
-    const { passed, output } = runWith({ ...environment, [INSIDE]: '1' }, fileURLToPath(import.meta.url));
+    const { passed, output } = runTestFile({ ...environment, [CHILD_VARIABLE]: '1' }, fileURLToPath(import.meta.url));
     assert.ok(passed, output);
     assert.match(output, /pass [1-9]/);
   });
 
 function testDevice(): void {
-  // With its last session the GPU's context goes, and every shader would be compiled again for the next test.
-  const held = new Arithmetic();
+  // Closing the last session releases the GPU's context, and the next test would compile every shader again.
+  const keepAlive = new GpuOperations();
   before(async () => {
-    (await held.run(upload, { x: new Tensor('float32', [1], [1]) })).y.dispose();
+    (await keepAlive.run(upload, { x: new Tensor('float32', [1], [1]) })).y.dispose();
   });
-  after(() => held.close());
+  after(() => keepAlive.close());
 
-  test('no node of any program, objective or family is left to the CPU', async () => {
+  test('no node of any program, objective or family runs on the CPU', async () => {
     const llama = tinyArchitecture({ layers: 1 });
     const bucket = { S: 4, T: 32, R: 32, P: 2 };
-    const open = async (a: typeof llama, kind: ProgramKind, request: ObjectiveRequest, lora?: LoraSettings) => {
-      const { bytes } = buildProgram(a, readObjective(request), kind, bucket, 'webgpu', lora);
-      await (await openSession(bytes, 'gpu-buffer', true)).release();
+    const open = async (a: typeof llama, kind: ProgramKind, request: ObjectiveRequest, lora?: LoraConfig) => {
+      const { bytes } = buildBucketProgram(a, readObjective(request), kind, bucket, 'webgpu', lora);
+      await (await openWebgpuSession(bytes, 'gpu-buffer', true)).release();
     };
     for (const kind of ['logits', 'score', 'evaluate'] as const) await open(llama, kind, {});
     for (const objective of ['lsif', 'ukl', 'bce', 'dpo', 'sft'] as const)
@@ -55,24 +56,24 @@ function testDevice(): void {
     for (const family of FAMILY_NAMES) await open(tinyArchitecture({ family, layers: 1 }), 'step', {});
     await open(llama, 'step', {}, LORA);
     await assert.rejects(
-      openSession(buildProgram(llama, readObjective({}), 'step', bucket).bytes, 'cpu', true),
+      openWebgpuSession(buildBucketProgram(llama, readObjective({}), 'step', bucket).bytes, 'cpu', true),
       /CPU EP/,
     );
   });
 
-  test('gradients and steps agree with those of the CPU, over micro-batches and rows that come twice', async () => {
+  test('gradients and steps equal those of the CPU, with micro-batches and repeated tokens', async () => {
     const results = [];
     for (const make of [openCpu, openGpu]) {
-      const { device, learner } = make({ vocabSize: 300 }, { weightDecay: 0.1 });
-      const pairs = await makePairs(learner, 4);
-      const first = await learner.step(pairs, 0);
+      const { device, engine } = make({ vocabSize: 300 }, { weightDecay: 0.1 });
+      const pairs = await makePairs(engine, 4);
+      const first = await engine.step(pairs, 0);
       // After one step the first moment is the clipped gradient times 1 − β₁.
       const gradient = await device.copy('first');
       const reports = [first];
-      for (let i = 0; i < 3; i++) reports.push(await learner.step(pairs, 1e-3));
+      for (let i = 0; i < 3; i++) reports.push(await engine.step(pairs, 1e-3));
       const ids = [1, 7, 3, 3, 9];
-      results.push({ gradient, reports, weights: await learner.weights(), logits: await learner.logits(ids) });
-      await learner.close();
+      results.push({ gradient, reports, weights: await engine.weights(), logits: await engine.logits(ids) });
+      await engine.close();
     }
     const [cpu, gpu] = results as [(typeof results)[0], (typeof results)[0]];
     for (const [name, { data }] of cpu.gradient) {
@@ -83,72 +84,72 @@ function testDevice(): void {
       assert.ok(Math.abs(gpu.reports[i]!.loss - report.loss) < 1e-4 * Math.abs(report.loss), `loss ${i}`);
       assert.ok(Math.abs(gpu.reports[i]!.gradNorm - report.gradNorm) < 1e-4 * report.gradNorm, `norm ${i}`);
     }
-    assert.ok(farthest(gpu.weights, cpu.weights) < 1e-4);
+    assert.ok(maxDistance(gpu.weights, cpu.weights) < 1e-4);
     assert.ok(distance(gpu.logits, cpu.logits) < 1e-4);
   });
 
-  test('adapters alone are trained, as on the CPU', async () => {
+  test('only adapters are trained, as on the CPU', async () => {
     const ends: Weights[] = [];
     for (const make of [openCpu, openGpu]) {
-      const { learner, weights } = make({}, { lora: LORA });
-      const pairs = await makePairs(learner, 2);
-      for (let i = 0; i < 3; i++) await learner.step(pairs, 1e-2);
-      const end = await learner.weights();
+      const { engine, weights } = make({}, { lora: LORA });
+      const pairs = await makePairs(engine, 2);
+      for (let i = 0; i < 3; i++) await engine.step(pairs, 1e-2);
+      const end = await engine.weights();
       for (const [name, { data }] of end)
         assert.equal(distance(data, weights.get(name)!.data) > 1e-3, /q_proj|down_proj/.test(name), name);
       ends.push(end);
-      await learner.close();
+      await engine.close();
     }
-    assert.ok(farthest(ends[1]!, ends[0]!) < 1e-4);
+    assert.ok(maxDistance(ends[1]!, ends[0]!) < 1e-4);
   });
 
   test('weights and moments stay on the GPU, and memory does not grow from step to step', async () => {
-    // 1 MiB of embeddings: a step that kept its old weights, moments or gradient would take as much each time.
-    const { device, learner } = openGpu({ vocabSize: 4096, hiddenSize: 64, layers: 1 }, { microBatchTokens: 64 });
-    const pairs = await makePairs(learner, 2);
-    for (let i = 0; i < 3; i++) await learner.step(pairs, 1e-3);
+    // 1 MiB of embeddings: a step that leaked its old weights, moments or gradient would grow by as much.
+    const { device, engine } = openGpu({ vocabSize: 4096, hiddenSize: 64, layers: 1 }, { microBatchTokens: 64 });
+    const pairs = await makePairs(engine, 2);
+    for (let i = 0; i < 3; i++) await engine.step(pairs, 1e-3);
     const before = process.memoryUsage().rss;
-    for (let i = 0; i < 8; i++) await learner.step(pairs, 1e-3);
+    for (let i = 0; i < 8; i++) await engine.step(pairs, 1e-3);
     const grown = (process.memoryUsage().rss - before) / 2 ** 20;
     for (const array of ['weight', 'first', 'second'] as const)
-      assert.deepEqual(device.places(array), new Set(['gpu-buffer']), array);
-    await learner.close();
+      assert.deepEqual(device.locations(array), new Set(['gpu-buffer']), array);
+    await engine.close();
     assert.ok(grown < 6, `${grown} MiB`);
   });
 
-  test('a saved state goes on as if never stopped', async (t) => {
+  test('a restored state continues as if training had not stopped', async (t) => {
     const folder = await mkdtemp(join(tmpdir(), 'attune-gpu-'));
     t.after(() => rm(folder, { recursive: true, force: true }));
     const path = join(folder, 'state.safetensors');
     const one = openGpu();
-    const pairs = await makePairs(one.learner, 2);
-    await one.learner.step(pairs, 1e-3);
-    await one.learner.save(path);
-    const saved = await one.learner.weights();
-    await one.learner.step(pairs, 1e-3);
-    const expected = await one.learner.weights();
-    await one.learner.close();
+    const pairs = await makePairs(one.engine, 2);
+    await one.engine.step(pairs, 1e-3);
+    await one.engine.save(path);
+    const saved = await one.engine.weights();
+    await one.engine.step(pairs, 1e-3);
+    const expected = await one.engine.weights();
+    await one.engine.close();
 
     const other = openGpu({ seed: 9 });
-    await other.learner.restore(path);
-    for (const [name, { data }] of await other.learner.weights()) assert.deepEqual(data, saved.get(name)!.data, name);
-    await other.learner.step(pairs, 1e-3);
-    assert.ok(farthest(await other.learner.weights(), expected) < 1e-6);
-    assert.equal(other.device.steps, 2);
-    await other.learner.close();
+    await other.engine.restore(path);
+    for (const [name, { data }] of await other.engine.weights()) assert.deepEqual(data, saved.get(name)!.data, name);
+    await other.engine.step(pairs, 1e-3);
+    assert.ok(maxDistance(await other.engine.weights(), expected) < 1e-6);
+    assert.equal(other.device.optimizerSteps, 2);
+    await other.engine.close();
   });
 
-  test('a gradient that is not finite leaves the weights as they are', async () => {
-    const { learner, weights } = openGpu();
-    const pairs = await makePairs(learner, 2);
+  test('a gradient that is not finite leaves the weights unchanged', async () => {
+    const { engine, weights } = openGpu();
+    const pairs = await makePairs(engine, 2);
     pairs[0]!.refChosenLogps.fill(Number.NaN);
-    const { gradNorm } = await learner.step(pairs, 1e-3);
+    const { gradNorm } = await engine.step(pairs, 1e-3);
     assert.ok(Number.isNaN(gradNorm));
-    for (const [name, { data }] of await learner.weights()) assert.deepEqual(data, weights.get(name)!.data, name);
-    await learner.close();
+    for (const [name, { data }] of await engine.weights()) assert.deepEqual(data, weights.get(name)!.data, name);
+    await engine.close();
   });
 
-  test('engines in threads of their own can follow one another', async () => {
+  test('engines in separate threads can run one after another', async () => {
     const architecture = tinyArchitecture({ layers: 1 });
     const weights = tinyWeights(architecture, 4);
     const sequences = [{ promptIds: [1, 5, 9], responseIds: [8, 7] }];
@@ -163,8 +164,8 @@ function testDevice(): void {
   });
 }
 
-type Opened<D extends Device> = { device: D; learner: Learner; weights: Weights };
-type Settings = { weightDecay?: number; microBatchTokens?: number; lora?: LoraSettings };
+type Opened<D extends Device> = { device: D; engine: DeviceEngine; weights: Weights };
+type Settings = { weightDecay?: number; microBatchTokens?: number; lora?: LoraConfig };
 
 function prepare<D extends Device>(
   make: (options: ConstructorParameters<typeof WebgpuDevice>[0]) => D,
@@ -172,27 +173,27 @@ function prepare<D extends Device>(
   { weightDecay = 0, microBatchTokens = 128, lora }: Settings = {},
 ): Opened<D> {
   const architecture = tinyArchitecture({ layers: 2, hiddenSize: 16, intermediateSize: 24, ...tiny });
-  const optimizer = { ...defaultOptimizer, weightDecay };
+  const optimizer = { ...DEFAULT_OPTIMIZER, weightDecay };
   const options = { architecture, objective: readObjective({}), threads: 2, optimizer, microBatchTokens, lora };
   const device = make(options);
   const weights = tinyWeights(architecture, seed);
   loadPolicy(device, weights, options);
-  return { device, learner: new Learner(device, options, lora && weights), weights };
+  return { device, engine: new DeviceEngine(device, options, lora && weights), weights };
 }
-const openCpu = (tiny?: TinyOptions, settings?: Settings): Opened<OnnxDevice> =>
-  prepare((options) => new OnnxDevice(options), tiny, settings);
+const openCpu = (tiny?: TinyOptions, settings?: Settings): Opened<CpuDevice> =>
+  prepare((options) => new CpuDevice(options), tiny, settings);
 const openGpu = (tiny?: TinyOptions, settings?: Settings): Opened<WebgpuDevice> =>
   prepare((options) => new WebgpuDevice(options), tiny, settings);
 
-/** Pairs whose reference is the policy as it is now, of few different tokens. */
-async function makePairs(learner: Learner, count: number): Promise<TrainPair[]> {
+/** Pairs of few different tokens, whose reference is the current policy. */
+async function makePairs(engine: DeviceEngine, count: number): Promise<TrainPair[]> {
   const tokens = (seed: number, length: number) =>
     Array.from({ length }, (_, i) => (i * i * 31 + seed * 17 + i * 7) % 23);
   const sequences = Array.from({ length: 2 * count }, (_, i) => ({
     promptIds: tokens(i, 2 + (i % 4)),
     responseIds: tokens(i + 50, 1 + ((i * 5) % 27)),
   }));
-  const logps = await learner.score(sequences);
+  const logps = await engine.score(sequences);
   return Array.from({ length: count }, (_, i) => ({
     chosen: sequences[2 * i]!,
     rejected: sequences[2 * i + 1]!,
@@ -212,6 +213,6 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Math.sqrt(difference / (size + 1e-30));
 }
 
-function farthest(a: Weights, b: Weights): number {
+function maxDistance(a: Weights, b: Weights): number {
   return Math.max(...Array.from(b, ([name, { data }]) => distance(a.get(name)!.data, data)));
 }

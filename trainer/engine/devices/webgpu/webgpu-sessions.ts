@@ -1,47 +1,48 @@
-// ONNX Runtime sessions of the engine's programs on the WebGPU provider, one for each bucket, the least recently used
-// given up first. What they compute in belongs to the GPU's one pool, so only their number counts.
+// ONNX Runtime sessions of the engine's programs on the WebGPU provider, one per shape bucket, in an LRU cache. They share the
+// GPU's one memory pool, so only their number is limited.
 import type { InferenceSession } from 'onnxruntime-node';
+import type { ShapeBucket } from '../../batch.ts';
 import type { DeviceOptions } from '../../device.ts';
-import { type Bucket, buildProgram, gradientName, outputShapes, type ProgramKind } from '../../programs.ts';
-import { openSession, type Place } from './gpu-operations.ts';
+import { buildBucketProgram, gradientName, outputShapes, type ProgramKind } from '../../programs.ts';
+import { type OutputLocation, openWebgpuSession } from './gpu-operations.ts';
 
-const KEPT = 32;
+const MAX_SESSIONS = 32;
 
-export type Ready = { session: InferenceSession; inputs: string[] };
+export type CachedSession = { session: InferenceSession; inputs: string[] };
 
-export class GpuSessions {
-  private readonly ready = new Map<string, Ready>();
+export class WebgpuSessions {
+  private readonly cached = new Map<string, CachedSession>();
   private readonly options: DeviceOptions;
 
   constructor(options: DeviceOptions) {
     this.options = options;
   }
 
-  async open(kind: ProgramKind, bucket: Bucket): Promise<Ready> {
+  async open(kind: ProgramKind, bucket: ShapeBucket): Promise<CachedSession> {
     const key = `${kind} ${bucket.S} ${bucket.T} ${bucket.R} ${bucket.P}`;
-    const ready = this.ready.get(key) ?? (await this.create(kind, bucket));
-    this.ready.delete(key);
-    this.ready.set(key, ready); // now the most recent one
-    for (const [old, one] of this.ready) {
-      if (this.ready.size <= KEPT) break;
-      this.ready.delete(old);
-      await one.session.release();
+    const opened = this.cached.get(key) ?? (await this.create(kind, bucket));
+    this.cached.delete(key);
+    this.cached.set(key, opened); // now the most recently used
+    for (const [oldest, { session }] of this.cached) {
+      if (this.cached.size <= MAX_SESSIONS) break;
+      this.cached.delete(oldest);
+      await session.release();
     }
-    return ready;
+    return opened;
   }
 
   async close(): Promise<void> {
-    for (const { session } of this.ready.values()) await session.release();
-    this.ready.clear();
+    for (const { session } of this.cached.values()) await session.release();
+    this.cached.clear();
   }
 
-  private async create(kind: ProgramKind, bucket: Bucket): Promise<Ready> {
+  private async create(kind: ProgramKind, bucket: ShapeBucket): Promise<CachedSession> {
     const { architecture, objective, lora } = this.options;
-    const program = buildProgram(architecture, objective, kind, bucket, 'webgpu', lora);
-    const places = Array.from(outputShapes(architecture, kind, bucket, lora).keys(), (name): [string, Place] => [
-      name,
-      name.startsWith(gradientName('')) ? 'gpu-buffer' : 'cpu',
-    ]);
-    return { session: await openSession(program.bytes, Object.fromEntries(places)), inputs: program.inputs };
+    const program = buildBucketProgram(architecture, objective, kind, bucket, 'webgpu', lora);
+    const locations = Array.from(
+      outputShapes(architecture, kind, bucket, lora).keys(),
+      (name): [string, OutputLocation] => [name, name.startsWith(gradientName('')) ? 'gpu-buffer' : 'cpu'],
+    );
+    return { session: await openWebgpuSession(program.bytes, Object.fromEntries(locations)), inputs: program.inputs };
   }
 }
