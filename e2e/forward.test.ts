@@ -150,7 +150,7 @@ for (const via of ['url', 'container']) {
     const { status, headers, body } = await worker.ask(`/v1/chat/completions?via=${via}`, CHAT);
     assert.equal(status, 503);
     assert.equal(body.error.code, 'upstream_unavailable');
-    assert.match(body.error.message, /answered 502 with text\/html, which is not this API/);
+    assert.match(body.error.message, /responded 502 with text\/html, which is not this API/);
     assert.match(body.error.message, via === 'url' ? /^INFERENCE_URL \(127\.0\.0\.1:\d+\)/ : /^the container/);
     assert.equal(headers.get('x-should-retry'), 'true');
   });
@@ -164,14 +164,14 @@ test('an upstream that refuses connections is named, with what to look at', asyn
   assert.equal(body.error.code, 'upstream_unavailable');
   assert.match(
     body.error.message,
-    /INFERENCE_URL \(127\.0\.0\.1:\d+\) cannot be reached; see whether an Attune answers/,
+    /INFERENCE_URL \(127\.0\.0\.1:\d+\) cannot be reached; check that an Attune responds/,
   );
   assert.equal(headers.get('retry-after'), '1');
 });
 
 test('what answers as another API, redirects, or does not know the key or the policy is named and not tried again', async () => {
   const answers: [number, Record<string, string>, string, RegExp][] = [
-    [200, { 'content-type': 'application/json' }, '{"id": "chatcmpl-1"}', /answered 200 as something else than Attune/],
+    [200, { 'content-type': 'application/json' }, '{"id": "chatcmpl-1"}', /responded 200 and is not an Attune/],
     [307, { location: 'https://elsewhere.example/' }, '', /redirects to https:\/\/elsewhere\.example\//],
     [401, JSON_TYPE, '{"error": {"message": "no"}}', /give both the same API_KEY/],
     [404, JSON_TYPE, '{"error": {"message": "no"}}', /give both the same Postgres/],
@@ -369,8 +369,5 @@ test('a container that this machine cannot have is named, with what to do instea
   });
   assert.equal(answer.status, 503);
   assert.equal(answer.headers.get('x-attune-compute'), 'container');
-  assert.match(
-    ((await answer.json()) as Json).error.message,
-    /^the container .*set INFERENCE_URL to an Attune elsewhere$/,
-  );
+  assert.match(((await answer.json()) as Json).error.message, /^the container .*set INFERENCE_URL to another Attune$/);
 });

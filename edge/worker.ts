@@ -1,5 +1,5 @@
-// The API on Cloudflare Workers: fetch answers, scheduled marks what is due, queue does what may be late. Nothing but
-// wiring; what is the Worker's own lies in cloudflare/.
+// The API on Cloudflare Workers: fetch serves requests, scheduled runs the cron, queue consumes background work. Only wiring
+// here; what is specific to Workers is in cloudflare/.
 
 import type { ExecutionContext, MessageBatch, ScheduledController } from '@cloudflare/workers-types';
 import { createApp } from './app.ts';
@@ -19,21 +19,21 @@ export default {
   async fetch(request: Request, env: Env, context: ExecutionContext): Promise<Response> {
     try {
       isolate ??= openIsolate(env);
-    } catch (error) {
-      const known = toAttuneError(error);
-      return Response.json(toErrorBody(known), { status: known.status, headers: { 'x-should-retry': 'false' } });
+    } catch (thrown) {
+      const error = toAttuneError(thrown);
+      return Response.json(toErrorBody(error), { status: error.status, headers: { 'x-should-retry': 'false' } });
     }
     const connection = openConnection(isolate.bindings.HYPERDRIVE.connectionString);
     const app = createApp(openPorts(isolate, connection, context));
-    const answer = Promise.resolve(app.fetch(request)).then((response) =>
+    const response = Promise.resolve(app.fetch(request)).then((response) =>
       closeAfterResponse(response, connection, context),
     );
-    // Or a client that leaves would end what is done for it in the middle: what there is, is stored first.
-    context.waitUntil(answer);
-    return answer;
+    // Without waitUntil a client that disconnects would cancel the work before its result is stored.
+    context.waitUntil(response);
+    return response;
   },
 
-  /** Throws where something is missing: Cloudflare shows a cron that failed, and tries a batch again. */
+  /** Throws on a missing binding: Cloudflare reports the failed cron and retries a failed batch. */
   async scheduled({ scheduledTime }: ScheduledController, env: Env): Promise<void> {
     const { bindings, settings } = readWorkerEnv(env);
     await withConnection(bindings.HYPERDRIVE.connectionString, ({ db }) =>

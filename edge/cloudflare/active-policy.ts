@@ -1,42 +1,39 @@
-// Which policy answers, as this isolate knows it: one row, read again after a second, so that a policy published or
-// rolled back anywhere is served by every Worker without a deploy. One that cannot be loaded leaves the one before it
-// answering, as on Node. Manifests never change and are kept.
+// The active policy as this isolate knows it: one row, cached for a second, so that a policy that is published or rolled
+// back anywhere is served by every Worker without a deploy. While the active policy cannot be loaded, the previous one
+// keeps serving, as on Node. Manifests are immutable and cached.
 
-import { eq } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
-import { policies } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { type Manifest, manifestSchema } from '../../shared/package/manifest.ts';
-import { getActivePolicyId, unknownPolicy } from '../../shared/store/registry.ts';
+import { getActivePolicyId, getPolicy } from '../../shared/store/registry.ts';
 
-/** Milliseconds for which a look at the registry is good. */
 const REFRESH_INTERVAL_MS = 1000;
-/** Milliseconds before a policy that did not load is tried again: what was wrong may have been mended. */
+/** Delay before a policy that failed to load is tried again; the cause may be fixed by then. */
 const RETRY_DELAY_MS = 5000;
-/** Manifests kept, a few kilobytes each. */
+/** A few kilobytes each. */
 const MAX_MANIFESTS = 32;
 
 export class ActivePolicy {
-  private cached: { id: string | null; until: number } = { id: null, until: 0 };
-  /** The last one that loaded here while it was active. */
+  private cached: { id: string | null; untilMs: number } = { id: null, untilMs: 0 };
+  /** The last policy that loaded here while it was active. */
   private fallbackId: string | null = null;
-  private failed = { id: '', until: 0 };
+  private failed = { id: '', untilMs: 0 };
   private readonly manifests = new Map<string, Manifest>();
 
-  /** The id of the policy that answers, or null before the first one. */
+  /** The id of the policy to serve; null before the first activation. */
   async getId(db: Database): Promise<string | null> {
-    if (Date.now() >= this.cached.until)
-      this.cached = { id: await getActivePolicyId(db), until: Date.now() + REFRESH_INTERVAL_MS };
+    if (Date.now() >= this.cached.untilMs)
+      this.cached = { id: await getActivePolicyId(db), untilMs: Date.now() + REFRESH_INTERVAL_MS };
     const { id } = this.cached;
-    return this.fallbackId && id === this.failed.id && Date.now() < this.failed.until ? this.fallbackId : id;
+    return this.fallbackId && id === this.failed.id && Date.now() < this.failed.untilMs ? this.fallbackId : id;
   }
 
-  /** The manifest of a policy; without an id, or with `attune`, of the one that answers. */
-  async getManifest(db: Database, asked = 'attune'): Promise<Manifest> {
-    if (asked !== 'attune') return this.findManifest(db, asked);
+  /** A policy's manifest; `attune` is the policy to serve. */
+  async getManifest(db: Database, model = 'attune'): Promise<Manifest> {
+    if (model !== 'attune') return this.findManifest(db, model);
     const id = await this.getId(db);
     if (id === null)
-      throw new AttuneError('policy: none is active yet; try again when /health says so', {
+      throw new AttuneError('policy: no policy is active yet; retry once GET /health reports ok', {
         status: 503,
         param: 'model',
         code: 'policy_not_loaded',
@@ -49,45 +46,35 @@ export class ActivePolicy {
     }
   }
 
-  /** Notes that a policy was loaded here. */
+  /** Records that a policy loaded here. */
   markLoaded(id: string): void {
     if (id === this.cached.id) this.fallbackId = id;
   }
 
-  /** Notes that it could not be; true where the one before it answers in its place for now. */
+  /** Records that a policy failed to load; true if the previous one serves in its place for now. */
   markFailed(id: string, reason: AttuneError): boolean {
     if (id !== this.cached.id || !this.fallbackId || this.fallbackId === id) return false;
-    this.failed = { id, until: Date.now() + RETRY_DELAY_MS };
+    this.failed = { id, untilMs: Date.now() + RETRY_DELAY_MS };
     console.error(
-      `policy: ${id} was refused, ${this.fallbackId} goes on; again in ${RETRY_DELAY_MS / 1000} s: ${reason.message}`,
+      `policy: ${id} failed to load; still serving ${this.fallbackId}, next attempt in ${RETRY_DELAY_MS / 1000} s: ${reason.message}`,
     );
     return true;
   }
 
-  /** What was just made active is known at once here; other isolates look within a second. */
+  /** Makes an activation visible at once in this isolate; others refresh within a second. */
   invalidate(): void {
-    this.cached.until = 0;
-    this.failed.until = 0;
+    this.cached.untilMs = 0;
+    this.failed.untilMs = 0;
   }
 
   private async findManifest(db: Database, id: string): Promise<Manifest> {
-    const known = this.manifests.get(id);
-    if (known) return known;
-    const [row] = await db.select({ manifest: policies.manifest }).from(policies).where(eq(policies.id, id));
-    if (!row) throw unknownPolicy(id);
-    return this.cacheManifest(id, row.manifest);
-  }
-
-  private cacheManifest(id: string, row: Record<string, unknown>): Manifest {
-    const { data: manifest } = manifestSchema.safeParse(row);
+    const cached = this.manifests.get(id);
+    if (cached) return cached;
+    const { data: manifest } = manifestSchema.safeParse((await getPolicy(db, id)).manifest);
     if (!manifest)
       throw new AttuneError(
-        `policy ${id}: a newer version of Attune wrote its manifest; deploy that one, or roll back`,
-        {
-          status: 503,
-          code: 'policy_unusable',
-          retry: false,
-        },
+        `policy ${id}: its manifest was written by a newer version of Attune; deploy that version, or roll back`,
+        { status: 503, code: 'policy_unusable', retry: false },
       );
     this.manifests.set(id, manifest);
     if (this.manifests.size > MAX_MANIFESTS) this.manifests.delete(this.manifests.keys().next().value!);

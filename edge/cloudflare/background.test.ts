@@ -23,33 +23,33 @@ beforeEach(async () => {
   receiver.respond = (response) => response.writeHead(204).end();
 });
 
-/** Cloudflare's side of a batch: what was said of each message. */
+/** A batch as Cloudflare delivers it; `outcomes` records the acknowledgement or retry delay of each message. */
 function batchOf(bodies: unknown[]) {
-  const said: (string | number)[] = bodies.map(() => 'nothing');
+  const outcomes: (string | number)[] = bodies.map(() => 'nothing');
   const messages = bodies.map((body, at) => ({
     id: `message ${at}`,
     body,
     ack() {
-      said[at] = 'ack';
+      outcomes[at] = 'ack';
     },
     retry({ delaySeconds }: { delaySeconds: number }) {
-      said[at] = delaySeconds;
+      outcomes[at] = delaySeconds;
     },
   }));
-  return { said, batch: { queue: 'background', messages } as unknown as MessageBatch<unknown> };
+  return { outcomes, batch: { queue: 'background', messages } as unknown as MessageBatch<unknown> };
 }
 
-/** A queue that holds what it was sent. */
+/** A queue that collects its messages. */
 function openQueue() {
-  const held: BackgroundMessage[] = [];
+  const messages: BackgroundMessage[] = [];
   return {
-    held,
+    messages,
     sendBatch: async (sent: Iterable<{ body: BackgroundMessage }>) =>
-      void held.push(...[...sent].map(({ body }) => body)) as never,
+      void messages.push(...[...sent].map(({ body }) => body)) as never,
   };
 }
 
-test('a cron names its minutes in UTC, whatever the second', () => {
+test('a cron expression is matched in UTC and to the minute', () => {
   assert.equal(isScheduledMinute('30 3 * * *', NIGHT), true);
   assert.equal(isScheduledMinute('30 3 * * *', new Date('2026-03-01T03:31:00Z')), false);
   assert.equal(isScheduledMinute('*/15 * * * *', DAY), true);
@@ -57,7 +57,7 @@ test('a cron names its minutes in UTC, whatever the second', () => {
   assert.equal(isScheduledMinute('0 0 * * SUN', new Date('2026-03-01T00:00:00Z')), true);
 });
 
-test('the cron asks for a round in the minutes of TRAIN_SCHEDULE, and once', async () => {
+test('the cron requests one round in the minutes of TRAIN_SCHEDULE', async () => {
   await db.insert(preferences).values({
     id: 'pref_1',
     source: 'raw',
@@ -74,80 +74,80 @@ test('the cron asks for a round in the minutes of TRAIN_SCHEDULE, and once', asy
   assert.equal(await db.$count(rounds), 1);
 });
 
-test('the cron puts due webhooks on the queue, which delivers each once however often it has it', async () => {
+test('the cron enqueues due webhooks, and each is sent once even if it is queued twice', async () => {
   for (const reason of ['one', 'two', 'three']) await activatePolicy(db, 'pol_a', reason);
   const queue = openQueue();
   await runScheduled(db, settings, queue, DAY);
   await runScheduled(db, settings, queue, DAY);
-  assert.equal(queue.held.length, 6);
-  const first = batchOf(queue.held);
-  const second = batchOf(queue.held);
+  assert.equal(queue.messages.length, 6);
+  const first = batchOf(queue.messages);
+  const second = batchOf(queue.messages);
   await Promise.all([consumeBatch(first.batch, db, settings), consumeBatch(second.batch, db, settings)]);
-  assert.deepEqual([...new Set([...first.said, ...second.said])], ['ack']);
+  assert.deepEqual([...new Set([...first.outcomes, ...second.outcomes])], ['ack']);
   assert.deepEqual(receiver.received.map(({ body }) => body.data.reason).sort(), ['one', 'three', 'two']);
   const later = openQueue();
   await runScheduled(db, settings, later, DAY);
-  assert.deepEqual(later.held, []);
+  assert.deepEqual(later.messages, []);
 });
 
-test('what the receiver refuses goes back to the queue for as long as the event waits', async () => {
+test('a refused webhook is retried when its event is due again', async () => {
   receiver.respond = (response) => response.writeHead(500).end();
   await activatePolicy(db, 'pol_a', 'refused');
   const queue = openQueue();
   await runScheduled(db, settings, queue, DAY);
   for (const pause of [5, 30, 120]) {
-    const { said, batch } = batchOf(queue.held);
+    const { outcomes, batch } = batchOf(queue.messages);
     await consumeBatch(batch, db, settings);
-    assert.deepEqual(said, [pause + 1]);
+    assert.deepEqual(outcomes, [pause + 1]);
     await db.update(webhook_events).set({ next_at: sql`now()` });
   }
 });
 
-test('without WEBHOOK_URL nothing is queued, and what is there is dropped untried', async () => {
+test('without WEBHOOK_URL nothing is enqueued, and queued webhooks are dropped without an attempt', async () => {
   await activatePolicy(db, 'pol_a', 'untold');
   const plain = readSettings({});
   const queue = openQueue();
   await runScheduled(db, plain, queue, DAY);
-  assert.deepEqual(queue.held, []);
+  assert.deepEqual(queue.messages, []);
   const [row] = await db.select().from(webhook_events);
-  const { said, batch } = batchOf([{ kind: 'webhook', id: row!.id }]);
+  const { outcomes, batch } = batchOf([{ kind: 'webhook', id: row!.id }]);
   await consumeBatch(batch, db, plain);
-  assert.deepEqual(said, ['ack']);
+  assert.deepEqual(outcomes, ['ack']);
   assert.equal((await db.select().from(webhook_events))[0]!.attempts, 0);
 });
 
-test('a message of no kind that is known is dropped, and its neighbours are taken', async (context) => {
+test('a message of an unknown shape is dropped, and the others in its batch are handled', async (context) => {
   const log = context.mock.method(console, 'error', () => {});
   await activatePolicy(db, 'pol_a', 'neighbour');
   const [row] = await db.select().from(webhook_events);
   const count = { method: 'GET', route: '/neighbour', status: 200, bucket: 0, count: 1, seconds: 0 };
-  const { said, batch } = batchOf([
-    { kind: 'answers', id: 'x', answers: [{ ...count, count: -1 }] },
+  const { outcomes, batch } = batchOf([
+    { kind: 'metrics', id: 'x', counts: [{ ...count, count: -1 }] },
     { kind: 'webhook', id: row!.id },
     null,
-    { kind: 'answers', id: 'y', answers: [count] },
+    { kind: 'metrics', id: 'y', counts: [count] },
   ]);
   await consumeBatch(batch, db, settings);
-  assert.deepEqual(said, ['ack', 'ack', 'ack', 'ack']);
+  assert.deepEqual(outcomes, ['ack', 'ack', 'ack', 'ack']);
   assert.equal(log.mock.callCount(), 2);
   assert.equal(receiver.received.length, 1);
   assert.equal(await db.$count(answer_counts, sql`route = '/neighbour'`), 1);
 });
 
-test('where Postgres cannot be reached every message is tried again later', async (context) => {
+test('without Postgres every message is retried later', async (context) => {
   context.mock.method(console, 'error', () => {});
   const gone = connect(url.replace(/:\d+\//, ':1/'), { max: 1 });
-  const answers = [{ method: 'GET', route: '/', status: 200, bucket: 0, count: 1, seconds: 0 }];
-  const { said, batch } = batchOf([
+  const counts = [{ method: 'GET', route: '/', status: 200, bucket: 0, count: 1, seconds: 0 }];
+  const { outcomes, batch } = batchOf([
     { kind: 'webhook', id: 'evt_x' },
-    { kind: 'answers', id: 'z', answers },
+    { kind: 'metrics', id: 'z', counts },
   ]);
   await consumeBatch(batch, gone.db, settings);
-  assert.deepEqual(said, [30, 30]);
+  assert.deepEqual(outcomes, [30, 30]);
   await gone.close();
 });
 
-test('one part of the cron that fails keeps none of the others, and is told', async () => {
+test('a failing task of the cron is reported and does not stop the others', async () => {
   await db.insert(answer_batches).values({ id: 'old', created_at: new Date(Date.now() - 90_000_000) });
   await activatePolicy(db, 'pol_a', 'failing');
   const queue = { sendBatch: () => Promise.reject(new Error('the queue is gone')) };

@@ -1,5 +1,5 @@
-// One Postgres client for each request, closed after its answer has been read: a Worker cannot use one request's socket
-// in another. Hyperdrive has the connections; opening a client to it costs a round trip inside the same data centre.
+// One Postgres client per request, closed once its response has been read: a Worker cannot use one request's socket in
+// another. Hyperdrive pools the connections, so opening a client costs one round trip inside the data centre.
 
 import type { ExecutionContext } from '@cloudflare/workers-types';
 import { type Connection, connect } from '../../shared/database/connect.ts';
@@ -11,7 +11,7 @@ export function openConnection(url: string): Connection {
   return connect(url, { name: 'attune worker', max: MAX_CONNECTIONS, fetchTypes: false });
 }
 
-/** The response, and the connection closed once its body has been read, dropped or failed. */
+/** Returns the response and closes the connection once its body has been read, cancelled or has failed. */
 export function closeAfterResponse(response: Response, connection: Connection, context: ExecutionContext): Response {
   if (!response.body) {
     context.waitUntil(connection.close());

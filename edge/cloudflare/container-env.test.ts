@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readContainerEnv } from './container-env.ts';
 
-test('the container gets the settings that the Worker has, and an address of its own', () => {
+test('the container gets the Worker’s settings and its own address', () => {
   const { variables, missing } = readContainerEnv({
     DATABASE_URL: 'postgres://db.example/attune',
     API_KEY: 'sk-secret-one',
@@ -31,7 +31,7 @@ test('the container gets the settings that the Worker has, and an address of its
   });
 });
 
-test('what it cannot do without is named', () => {
+test('names required variables that are missing', () => {
   const { missing } = readContainerEnv({
     API_KEY: 'sk-secret-one',
     POLICY_STORE: 's3://policies',

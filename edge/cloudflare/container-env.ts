@@ -1,5 +1,5 @@
-// What the container is started with: the Worker's own settings, with what only the container needs. Hyperdrive and the R2
-// binding do not reach it, so it has Postgres's own URL and R2's S3 endpoint, both secrets of the Worker.
+// The container's environment: the Worker's settings plus what only the container needs. The Hyperdrive and R2 bindings
+// cannot be passed on, so the container gets Postgres's own URL and R2's S3 endpoint, which are secrets of the Worker.
 
 import { describeSettings } from '../../shared/settings.ts';
 
@@ -13,10 +13,11 @@ const REQUIRED = [
   'AWS_ACCESS_KEY_ID',
   'AWS_SECRET_ACCESS_KEY',
 ];
-/** The Worker's alone, or said here. */
+/** For the Worker only, or set here. */
 const EXCLUDED = new Set(['HOST', 'PORT', 'ATTUNE_HOME', 'INFERENCE_URL', 'WORKER_POLICY_BYTES', 'CONTAINERS']);
 const EXTRA_VARIABLES = ['HF_ENDPOINT', 'HF_TOKEN'];
 
+/** The container's variables, and the required ones that the Worker lacks. */
 export function readContainerEnv(env: Record<string, unknown>): {
   variables: Record<string, string>;
   missing: string[];

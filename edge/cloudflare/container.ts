@@ -1,7 +1,8 @@
-// The container beside the Worker: the same API on Node with onnxruntime-node, for policies too large for an isolate. It
-// sleeps when nobody asks; who asks while it starts waits for it, and is told to come again where that takes too long.
-// One that was started with other settings, a key that was changed since, is ended and started anew.
+// The container behind the Worker: the same API on Node with onnxruntime-node, for policies too large for an isolate. It
+// sleeps when idle. Requests wait while it starts, up to a timeout, and are then asked to retry. If its settings have
+// changed since it started (a rotated key, for example), it is restarted.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Container } from '@cloudflare/containers';
 import type { DurableObjectNamespace, DurableObjectState } from '@cloudflare/workers-types';
 import { hashContent } from '../../shared/digest.ts';
@@ -11,32 +12,31 @@ import { CONTAINER_PORT, readContainerEnv } from './container-env.ts';
 
 export type EdgeNamespace = DurableObjectNamespace;
 
-/** Milliseconds until there is a machine. */
+/** Timeout for Cloudflare to provide a machine. */
 const INSTANCE_TIMEOUT_MS = 10_000;
-/** Seconds after which it is worth asking again. */
 const RETRY_AFTER_S = 5;
-/** Milliseconds between two looks whether it has ended, and how many of them: longer than it lets streams drain. */
+/** 20 s for a stopping container to exit: longer than it takes to drain its streams. */
 const POLL_INTERVAL_MS = 100;
 const MAX_POLLS = 200;
-/** In the object's storage: a digest of what the container was started with, which outlives this object's memory. */
-export const ENV_HASH_KEY = 'started with';
+/** Storage key for the hash of the running container's environment; storage outlives this object's memory. */
+export const ENV_HASH_KEY = 'env hash';
 
 export class EdgeContainer extends Container {
   override defaultPort = CONTAINER_PORT;
   override sleepAfter = '10m';
   override pingEndpoint = 'edge/status';
-  /** Milliseconds until the API on it listens: it migrates and loads the policy before. */
+  /** Timeout for the API to listen, which it does once it has migrated the database and loaded the policy. */
   protected readonly startTimeoutMs: number = 30_000;
   private readonly instance: DurableObjectState['container'];
   private readonly storage: DurableObjectState['storage'];
   private readonly missing: string[];
   private restart: Promise<void> | null = null;
 
-  constructor(...given: ConstructorParameters<typeof Container>) {
-    super(...given);
-    const { variables, missing } = readContainerEnv(given[1] as Record<string, unknown>);
-    this.instance = (given[0] as DurableObjectState).container;
-    this.storage = (given[0] as DurableObjectState).storage;
+  constructor(...args: ConstructorParameters<typeof Container>) {
+    super(...args);
+    const { variables, missing } = readContainerEnv(args[1] as Record<string, unknown>);
+    this.instance = (args[0] as DurableObjectState).container;
+    this.storage = (args[0] as DurableObjectState).storage;
     this.envVars = variables;
     this.missing = missing;
   }
@@ -46,7 +46,7 @@ export class EdgeContainer extends Container {
     try {
       await this.waitUntilReady();
     } catch (error) {
-      console.error('container: it is not ready:', error);
+      console.error('container: not ready:', error);
       return toResponse(this.instance?.running ? starting() : failed());
     }
     return super.fetch(request);
@@ -57,28 +57,27 @@ export class EdgeContainer extends Container {
   }
 
   override onStop({ exitCode, reason }: { exitCode: number; reason: string }): void {
-    console.log(`container: it stopped (${reason}, exit code ${exitCode})`);
+    console.log(`container: stopped (${reason}, exit code ${exitCode})`);
   }
 
-  /** Ends a container that has other settings than these. */
-  private async restartIfChanged(): Promise<void> {
-    const settings = await hashContent(this.envVars);
-    if ((await this.storage.get(ENV_HASH_KEY)) === settings) return;
+  /** Stops a container that was started with a different environment. */
+  private async stopIfChanged(): Promise<void> {
+    const envHash = await hashContent(this.envVars);
+    if ((await this.storage.get(ENV_HASH_KEY)) === envHash) return;
     if (this.instance?.running) await this.stop();
-    for (let looks = 0; this.instance?.running && looks < MAX_POLLS; looks++)
-      await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS));
+    for (let polls = 0; this.instance?.running && polls < MAX_POLLS; polls++) await sleep(POLL_INTERVAL_MS);
     if (this.instance?.running) await this.destroy();
-    await this.storage.put(ENV_HASH_KEY, settings);
+    await this.storage.put(ENV_HASH_KEY, envHash);
   }
 
   private async waitUntilReady(): Promise<void> {
-    this.restart ??= this.restartIfChanged().finally(() => {
+    this.restart ??= this.stopIfChanged().finally(() => {
       this.restart = null;
     });
     await this.restart;
     const { status } = await this.getState();
     if (this.instance?.running && status === 'healthy') return;
-    // Without the request's signal: others wait for the same start.
+    // Without the request's signal: other requests wait for the same start.
     await this.startAndWaitForPorts({
       ports: CONTAINER_PORT,
       cancellationOptions: { instanceGetTimeoutMS: INSTANCE_TIMEOUT_MS, portReadyTimeoutMS: this.startTimeoutMs },
@@ -102,14 +101,14 @@ function misconfigured(missing: string[]): AttuneError {
 
 function starting(): AttuneError {
   return new AttuneError(
-    `the container is still starting; try again in ${RETRY_AFTER_S} seconds, or set INFERENCE_URL to an Attune that is always on`,
+    `the container is still starting; retry in ${RETRY_AFTER_S} seconds, or set INFERENCE_URL to an always-on Attune`,
     { status: 503, code: 'container_starting' },
   );
 }
 
 function failed(): AttuneError {
   return new AttuneError(
-    'the container did not start: it ended by itself, or there is no machine for it now; its log says which (Containers in the dashboard)',
+    'the container did not start: it exited, or no machine is available; see its log (Containers in the dashboard)',
     { status: 503, code: 'container_failed' },
   );
 }

@@ -1,4 +1,4 @@
-// What needs no Worker; e2e/forward.test.ts has the rest in one.
+// Forwarding without workerd; e2e/forward.test.ts tests it in a Worker.
 
 import assert from 'node:assert/strict';
 import { createServer, type RequestListener } from 'node:http';
@@ -27,7 +27,7 @@ async function openUpstream(listener: RequestListener, path = '') {
   return (target: string, init: RequestInit = {}) => app.request(target, { method: 'POST', body: '{}', ...init });
 }
 
-test('a client that goes away before a whole answer is there ends the request upstream', async () => {
+test('a client that disconnects before the response is complete cancels the upstream request', async () => {
   let arrived = () => {};
   const isThere = new Promise<void>((resolve) => (arrived = resolve));
   let closed = () => {};
@@ -45,7 +45,7 @@ test('a client that goes away before a whole answer is there ends the request up
   assert.equal((await answer).status, 499);
 });
 
-test('INFERENCE_URL may have a path, with or without a slash at its end', async () => {
+test('INFERENCE_URL may have a path, with or without a trailing slash', async () => {
   for (const path of ['/attune', '/attune/', '/']) {
     const ask = await openUpstream((request, answer) => {
       answer.writeHead(200, JSON_TYPE).end(JSON.stringify({ url: request.url }));
@@ -55,7 +55,7 @@ test('INFERENCE_URL may have a path, with or without a slash at its end', async 
   }
 });
 
-test('an answer that a proxy compressed is handed on as it is without', async () => {
+test('a response that a proxy compressed is passed on decompressed', async () => {
   const ask = await openUpstream((request, answer) => {
     assert.equal(request.headers['accept-encoding'], 'identity');
     answer.writeHead(200, { ...JSON_TYPE, 'content-encoding': 'gzip' }).end(gzipSync('{"id": "x"}'));
@@ -65,16 +65,16 @@ test('an answer that a proxy compressed is handed on as it is without', async ()
   assert.deepEqual(await answer.json(), { id: 'x' });
 });
 
-test('an error in another shape than this API’s is not handed on', async () => {
+test('an error body of another API is not passed on', async () => {
   const ask = await openUpstream((_, answer) => void answer.writeHead(500, JSON_TYPE).end('{"Message": "no targets"}'));
   const answer = await ask('/v1/completions');
   assert.equal(answer.status, 503);
   const { error } = (await answer.json()) as { error: { message: string; code: string } };
   assert.equal(error.code, 'upstream_unavailable');
-  assert.match(error.message, /answered 500 in another shape/);
+  assert.match(error.message, /responded 500 with an unknown error body/);
 });
 
-test('requests are spread over as many containers as there are to be', () => {
+test('requests are spread over the given number of containers', () => {
   const named = new Set<string>();
   const namespace = { getByName: (name: string) => void named.add(name) };
   for (let at = 0; at < 200; at++) createContainerUpstream(namespace as never, 3);

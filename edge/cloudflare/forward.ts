@@ -1,6 +1,6 @@
-// An Attune elsewhere computes what this Worker cannot: it gets the request as it came, and its answer is handed on.
-// Nothing is sent a second time from here, since workerd does not tell a connection that was refused from one that broke
-// while the request was at work; the client, told whether to try again, decides.
+// Forwards a request that this Worker cannot compute to another Attune, unchanged, and passes the response on. A failed
+// request is not retried here, since workerd does not distinguish a refused connection from one that broke while the
+// request was being processed. The client decides, from x-should-retry.
 
 import type { Context } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
@@ -10,18 +10,18 @@ import type { EdgeNamespace } from './container.ts';
 import { copyEndToEndHeaders } from './headers.ts';
 import { proxyEvents } from './sse-proxy.ts';
 
-/** Marks a request that a Worker handed on. */
+/** Marks a request that a Worker forwarded. */
 export const FORWARDED_HEADER = 'x-attune-forwarded';
 
-/** Seconds beyond REQUEST_TIMEOUT, after which the upstream itself should have given up. */
+/** Time beyond REQUEST_TIMEOUT, by which the upstream should have timed out by itself. */
 const TIMEOUT_MARGIN_S = 30;
 
 export type Upstream = {
-  /** as messages call it */
+  /** Name in error messages. */
   name: string;
-  /** what whoever runs it can look at */
+  /** What its operator can check, for error messages. */
   remedy: string;
-  /** before the request's path */
+  /** URL that precedes the request's path. */
   base: string;
   fetch(request: Request): Promise<Response>;
 };
@@ -30,18 +30,18 @@ export function createUrlUpstream(url: string): Upstream {
   const { host, origin, pathname } = new URL(url);
   return {
     name: `INFERENCE_URL (${host})`,
-    remedy: 'see whether an Attune answers GET /health there',
+    remedy: 'check that an Attune responds to GET /health there',
     base: origin + pathname.replace(/\/+$/, ''),
     fetch: (request) => fetch(request),
   };
 }
 
-/** One of so many containers, by chance: each loads the policy for itself, and sleeps for itself. */
+/** One of the containers, at random: each loads its own copy of the policy and sleeps independently. */
 export function createContainerUpstream(namespace: EdgeNamespace, instances: number): Upstream {
   const stub = namespace.getByName(`edge ${Math.floor(Math.random() * instances)}`);
   return {
     name: 'the container',
-    remedy: 'see its log (`wrangler tail`), or set INFERENCE_URL to an Attune elsewhere',
+    remedy: 'see its log (`wrangler tail`), or set INFERENCE_URL to another Attune',
     base: 'http://edge',
     fetch: (request) => stub.fetch(request as never) as unknown as Promise<Response>,
   };
@@ -49,23 +49,23 @@ export function createContainerUpstream(namespace: EdgeNamespace, instances: num
 
 export type ForwardOptions = {
   timeoutSeconds: number;
-  /** whether the client may send the request again after a failure that leaves open whether it took effect */
+  /** Whether the client may retry a request that may have taken effect. */
   isRetrySafe: boolean;
 };
 
-/** Returns the upstream's response. Throws an AttuneError if the upstream sends none in this API's shape. */
+/** Returns the upstream's response. Throws an AttuneError if there is none, or if it is not a response of this API. */
 export async function forwardTo(
   upstream: Upstream,
   context: Context,
   { timeoutSeconds, isRetrySafe: retry }: ForwardOptions,
 ): Promise<Response> {
   const deadline = openDeadline(timeoutSeconds + TIMEOUT_MARGIN_S, context.req.raw.signal);
-  const explain = () => toInterruptedError(upstream, deadline, retry);
+  const toError = () => toInterruptedError(upstream, deadline, retry);
   try {
     const request = await copyRequest(upstream, context, deadline.signal);
     const response = await upstream.fetch(request).catch((error: Error) => {
-      const known = findAbortError(upstream, deadline);
-      if (known) throw known;
+      const aborted = findAbortError(upstream, deadline);
+      if (aborted) throw aborted;
       console.error(`upstream: ${upstream.name}: ${error.message}`);
       throw unavailable(upstream, 'cannot be reached', retry);
     });
@@ -73,11 +73,11 @@ export async function forwardTo(
     assertAttuneResponse(upstream, response, type, retry);
     const headers = copyEndToEndHeaders(response.headers);
     if (type.startsWith('text/event-stream') && response.body) {
-      const body = proxyEvents(response.body, deadline, explain);
+      const body = proxyEvents(response.body, deadline, toError);
       return new Response(body, { status: response.status, headers });
     }
     const text = await response.text().catch(() => {
-      throw explain();
+      throw toError();
     });
     deadline.close();
     assertErrorShape(upstream, response.status, text, retry);
@@ -93,7 +93,7 @@ async function copyRequest({ base }: Upstream, context: Context, signal: AbortSi
   const headers = copyEndToEndHeaders(context.req.raw.headers);
   headers.set('x-request-id', context.get('requestId'));
   headers.set(FORWARDED_HEADER, '1');
-  // A proxy that compresses holds events back.
+  // A proxy that compresses buffers events.
   headers.set('accept-encoding', 'identity');
   return new Request(base + pathname + search, {
     method: context.req.method,
@@ -104,7 +104,7 @@ async function copyRequest({ base }: Upstream, context: Context, signal: AbortSi
   });
 }
 
-/** What every answer of an Attune has, and a proxy's or another API's has not. */
+/** Throws unless status, type and headers are those of an Attune, and not of a proxy or another API. */
 function assertAttuneResponse(
   upstream: Upstream,
   { status, headers, body }: Response,
@@ -119,19 +119,20 @@ function assertAttuneResponse(
 }
 
 function findProblem({ status, headers }: Pick<Response, 'status' | 'headers'>, type: string): string | null {
-  if (status >= 300 && status < 400) return `redirects to ${headers.get('location')}; name what it leads to instead`;
+  if (status >= 300 && status < 400) return `redirects to ${headers.get('location')}; set the URL it redirects to`;
   if (!/^(application\/json|text\/event-stream)\b/.test(type))
-    return `answered ${status} with ${type || 'no content-type'}, which is not this API`;
+    return `responded ${status} with ${type || 'no content-type'}, which is not this API`;
   if (status === 401 || status === 403)
-    return `answered ${status}: it does not know the key that this Worker lets in; give both the same API_KEY`;
+    return `responded ${status}: it rejects a key that this Worker accepts; give both the same API_KEY`;
   if (status === 404)
-    return 'answered 404 for a policy that is here; give both the same Postgres and policy store, and no path in between';
-  if (status < 400 && !headers.has('x-attune-compute')) return `answered ${status} as something else than Attune`;
+    return 'responded 404 for a policy that exists here; give both the same Postgres and policy store, and the URL no extra path';
+  if (status < 400 && !headers.has('x-attune-compute')) return `responded ${status} and is not an Attune`;
   return null;
 }
 
 function assertErrorShape(upstream: Upstream, status: number, text: string, retry: boolean): void {
-  if (status >= 400 && !isErrorBody(text)) throw unavailable(upstream, `answered ${status} in another shape`, retry);
+  if (status >= 400 && !isErrorBody(text))
+    throw unavailable(upstream, `responded ${status} with an unknown error body`, retry);
 }
 
 function isErrorBody(text: string): boolean {
@@ -144,19 +145,19 @@ function isErrorBody(text: string): boolean {
 }
 
 function toInterruptedError(upstream: Upstream, deadline: Deadline, retry: boolean): AttuneError {
-  const known = findAbortError(upstream, deadline);
-  if (known) return known;
-  return new AttuneError(`${upstream.name} broke off in the middle of its answer; ${upstream.remedy}`, {
+  const aborted = findAbortError(upstream, deadline);
+  if (aborted) return aborted;
+  return new AttuneError(`${upstream.name} closed the connection in the middle of its response; ${upstream.remedy}`, {
     status: 502,
     code: 'upstream_interrupted',
     retry,
   });
 }
 
-/** Where it was not the upstream that ended it. */
+/** The error for a request that the deadline or the client ended; null if neither did. */
 function findAbortError({ name, remedy }: Upstream, { signal, hasPassed }: Deadline): AttuneError | null {
   if (hasPassed())
-    return new AttuneError(`${name} did not end its answer within REQUEST_TIMEOUT; ${remedy}`, {
+    return new AttuneError(`${name} did not finish its response within REQUEST_TIMEOUT; ${remedy}`, {
       status: 504,
       code: 'upstream_timeout',
       retry: false,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { copyEndToEndHeaders } from './headers.ts';
 
-test('all headers go on but the connection’s and Cloudflare’s own', () => {
+test('copies all headers except hop-by-hop ones and Cloudflare’s own', () => {
   const copied = copyEndToEndHeaders(
     new Headers({
       accept: '*/*',

@@ -1,10 +1,10 @@
-// Headers that go on with a request or an answer from one connection to the next: all but those of the connection itself,
-// and those that Cloudflare adds for its own Workers.
+// Headers that a proxy passes on: end-to-end headers (RFC 9110, section 7.6.1), without those that Cloudflare adds for its
+// own Workers.
 
-const HOP_BY_HOP = new Set([
+const NOT_FORWARDED = new Set([
   'accept-encoding',
   'connection',
-  // What is handed on was decoded, and its length is another.
+  // The body is passed on decoded, so its encoding and length differ.
   'content-encoding',
   'content-length',
   'expect',
@@ -19,9 +19,9 @@ const HOP_BY_HOP = new Set([
 ]);
 
 export function copyEndToEndHeaders(headers: Headers): Headers {
-  const named = (headers.get('connection') ?? '').split(',').map((name) => name.trim().toLowerCase());
+  const hopByHop = (headers.get('connection') ?? '').split(',').map((name) => name.trim().toLowerCase());
   const kept = [...headers].filter(
-    ([name]) => !HOP_BY_HOP.has(name) && !name.startsWith('cf-') && !named.includes(name),
+    ([name]) => !NOT_FORWARDED.has(name) && !name.startsWith('cf-') && !hopByHop.includes(name),
   );
   return new Headers(kept);
 }

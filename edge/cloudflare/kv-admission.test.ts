@@ -3,48 +3,52 @@ import { mock, test } from 'node:test';
 import { KvAdmission } from './kv-admission.ts';
 
 const policy = {};
-const need = (bytes: number, choices = 1) => ({ policy, bytes, choices });
+const request = (bytes: number, choices = 1) => ({ policy, bytes, choices });
 
-test('generations begin in the order in which they came, as far as keys, values and rows have room', () => {
-  const room = new KvAdmission({ kvMemory: 100, maxRows: 3, maxQueue: 5 });
-  const [first, large, small] = [room.reserve(need(60)), room.reserve(need(50)), room.reserve(need(10))];
-  assert.equal(room.tryStart(small), false);
-  assert.equal(room.tryStart(first), true);
-  assert.equal(room.tryStart(large), false);
-  assert.equal(room.tryStart(small), false);
-  room.release(first);
-  assert.equal(room.tryStart(large), true);
-  assert.equal(room.tryStart(small), true);
-  const two = room.reserve(need(1, 2));
-  assert.equal(room.tryStart(two), false);
-  room.release(small);
-  assert.equal(room.tryStart(two), true);
+test('generations start in order of arrival, while their keys, values and rows fit', () => {
+  const admission = new KvAdmission({ kvMemory: 100, maxRows: 3, maxQueue: 5 });
+  const [first, large, small] = [
+    admission.reserve(request(60)),
+    admission.reserve(request(50)),
+    admission.reserve(request(10)),
+  ];
+  assert.equal(admission.tryStart(small), false);
+  assert.equal(admission.tryStart(first), true);
+  assert.equal(admission.tryStart(large), false);
+  assert.equal(admission.tryStart(small), false);
+  admission.release(first);
+  assert.equal(admission.tryStart(large), true);
+  assert.equal(admission.tryStart(small), true);
+  const two = admission.reserve(request(1, 2));
+  assert.equal(admission.tryStart(two), false);
+  admission.release(small);
+  assert.equal(admission.tryStart(two), true);
 });
 
-test('one that needs more than there is begins alone', () => {
-  const room = new KvAdmission({ kvMemory: 100, maxRows: 2, maxQueue: 0 });
-  const huge = room.reserve(need(500, 8));
-  assert.equal(room.tryStart(huge), true);
-  assert.throws(() => room.reserve(need(1)), { code: 'queue_full', status: 429 });
+test('a generation larger than the memory runs alone', () => {
+  const admission = new KvAdmission({ kvMemory: 100, maxRows: 2, maxQueue: 0 });
+  const huge = admission.reserve(request(500, 8));
+  assert.equal(admission.tryStart(huge), true);
+  assert.throws(() => admission.reserve(request(1)), { code: 'queue_full', status: 429 });
 });
 
-test('one that nothing is seen of is gone, and is here again once it is seen', () => {
+test('an untouched reservation expires, and touching it admits it again', () => {
   mock.timers.enable({ apis: ['Date'] });
   try {
-    const room = new KvAdmission({ kvMemory: 100, maxRows: 1, maxQueue: 1 });
-    const [silent, waiting] = [room.reserve(need(100)), room.reserve(need(100))];
-    assert.equal(room.tryStart(silent), true);
+    const admission = new KvAdmission({ kvMemory: 100, maxRows: 1, maxQueue: 1 });
+    const [silent, waiting] = [admission.reserve(request(100)), admission.reserve(request(100))];
+    assert.equal(admission.tryStart(silent), true);
     for (let second = 0; second < 3; second++) {
       mock.timers.tick(1000);
-      assert.equal(room.tryStart(waiting), false);
-      assert.ok(room.isInUse(policy));
+      assert.equal(admission.tryStart(waiting), false);
+      assert.ok(admission.isInUse(policy));
     }
     mock.timers.tick(1500);
-    assert.equal(room.tryStart(waiting), true);
-    room.touch(silent);
-    assert.throws(() => room.reserve(need(1)), { code: 'queue_full' });
+    assert.equal(admission.tryStart(waiting), true);
+    admission.touch(silent);
+    assert.throws(() => admission.reserve(request(1)), { code: 'queue_full' });
     mock.timers.tick(60_000);
-    assert.equal(room.isInUse(policy), false);
+    assert.equal(admission.isInUse(policy), false);
   } finally {
     mock.timers.reset();
   }

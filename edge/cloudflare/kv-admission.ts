@@ -1,21 +1,20 @@
-// Who may decode in this isolate: generations enter in the order in which they come, begin where their keys and values
-// have room beside those of the others, and leave. Nobody waits on another request here: each looks for itself, and one
-// that has not been seen for a while is gone, because a request whose client left dies without a word.
+// Admission control for the generations of this isolate: first come, first served, and each starts once its keys and values
+// fit beside the others'. A request cannot wait on another request in a Worker, so each polls. A reservation that has not
+// been touched for a while is dropped, because a request whose client disconnects can die without running any cleanup.
 import { AttuneError } from '../../shared/error.ts';
 
 export type AdmissionOptions = { kvMemory: number; maxRows: number; maxQueue: number };
 
-/** What a generation runs on, and what it needs. */
+/** What a generation needs: its policy, bytes of keys and values, and the rows of its choices. */
 export type ReservationRequest = { readonly policy: object; readonly bytes: number; readonly choices: number };
-/** A generation that is here, and when it last showed that it lives. */
 export type Reservation = ReservationRequest & { lastSeenMs: number; hasStarted: boolean };
 
-/** Milliseconds for which nothing may be seen of a generation, and how many more for each that takes turns with it. */
+/** How long a reservation may go untouched; longer with each reservation that takes turns with it. */
 const SILENCE_TIMEOUT_MS = 3000;
 const TIMEOUT_PER_RESERVATION_MS = 500;
 
 export class KvAdmission {
-  /** In the order in which they came. */
+  /** In order of arrival. */
   private readonly reservations = new Set<Reservation>();
   private readonly options: AdmissionOptions;
 
@@ -23,59 +22,60 @@ export class KvAdmission {
     this.options = options;
   }
 
-  /** Throws where too many run or wait. One alone is always let in. */
-  reserve(need: ReservationRequest): Reservation {
+  /** Throws `queue_full` if too many generations run or wait. A single one is always admitted. */
+  reserve(request: ReservationRequest): Reservation {
     this.dropExpired();
     const { maxRows, maxQueue } = this.options;
     const load = sum([...this.reservations], 'choices');
-    if (load > 0 && load + need.choices > maxRows + maxQueue) {
+    if (load > 0 && load + request.choices > maxRows + maxQueue) {
       throw new AttuneError(
-        `generation: ${load} generations run or wait, and there is room for ${maxRows + maxQueue}; try again soon`,
+        `generation: the queue is full: ${load} generations run or wait, the limit is ${maxRows + maxQueue}; retry later`,
         { status: 429, code: 'queue_full', retry: true },
       );
     }
-    const stay = { ...need, lastSeenMs: Date.now(), hasStarted: false };
-    this.reservations.add(stay);
-    return stay;
+    const reservation = { ...request, lastSeenMs: Date.now(), hasStarted: false };
+    this.reservations.add(reservation);
+    return reservation;
   }
 
-  /** Whether it may begin now. */
-  tryStart(stay: Reservation): boolean {
-    this.touch(stay);
+  /** Starts the reservation if it is the next one and fits; returns whether it started. */
+  tryStart(reservation: Reservation): boolean {
+    this.touch(reservation);
     this.dropExpired();
     const all = [...this.reservations];
-    const first = all.find(({ hasStarted: hasBegun }) => !hasBegun);
-    if (first !== stay) return false;
-    const begun = all.filter(({ hasStarted: hasBegun }) => hasBegun);
+    const next = all.find(({ hasStarted }) => !hasStarted);
+    if (next !== reservation) return false;
+    const started = all.filter(({ hasStarted }) => hasStarted);
     const isFull =
-      begun.length > 0 &&
-      (sum(begun, 'bytes') + stay.bytes > this.options.kvMemory ||
-        sum(begun, 'choices') + stay.choices > this.options.maxRows);
-    stay.hasStarted = !isFull;
-    return stay.hasStarted;
+      started.length > 0 &&
+      (sum(started, 'bytes') + reservation.bytes > this.options.kvMemory ||
+        sum(started, 'choices') + reservation.choices > this.options.maxRows);
+    reservation.hasStarted = !isFull;
+    return reservation.hasStarted;
   }
 
-  /** Notes that it lives; one that was taken for dead is here again. */
-  touch(stay: Reservation): void {
-    stay.lastSeenMs = Date.now();
-    this.reservations.add(stay);
+  /** Records that the generation is alive. One that had expired is admitted again. */
+  touch(reservation: Reservation): void {
+    reservation.lastSeenMs = Date.now();
+    this.reservations.add(reservation);
   }
 
-  release(stay: Reservation): void {
-    this.reservations.delete(stay);
+  release(reservation: Reservation): void {
+    this.reservations.delete(reservation);
   }
 
   isInUse(policy: object): boolean {
     this.dropExpired();
-    return [...this.reservations].some((stay) => stay.policy === policy);
+    return [...this.reservations].some((reservation) => reservation.policy === policy);
   }
 
   private dropExpired(): void {
-    const oldest = Date.now() - SILENCE_TIMEOUT_MS - TIMEOUT_PER_RESERVATION_MS * this.reservations.size;
-    for (const stay of this.reservations) if (stay.lastSeenMs < oldest) this.reservations.delete(stay);
+    const oldestMs = Date.now() - SILENCE_TIMEOUT_MS - TIMEOUT_PER_RESERVATION_MS * this.reservations.size;
+    for (const reservation of this.reservations)
+      if (reservation.lastSeenMs < oldestMs) this.reservations.delete(reservation);
   }
 }
 
-function sum(stays: Reservation[], field: 'bytes' | 'choices'): number {
-  return stays.reduce((total, stay) => total + stay[field], 0);
+function sum(reservations: Reservation[], field: 'bytes' | 'choices'): number {
+  return reservations.reduce((total, reservation) => total + reservation[field], 0);
 }

@@ -1,5 +1,7 @@
-// Policies that this isolate computes: loaded from the store, warmed up, and two of them kept. One that is too large, or
-// that the runtime cannot compute here, is refused with the reason, so that the request goes elsewhere.
+// Policies that this isolate computes itself: loaded from the store, warmed up, and the last two cached. A policy that is
+// too large, or that the WebAssembly runtime cannot compute, is refused with the reason, so that placement sends the request
+// elsewhere.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Decoder, type DecoderSession } from '../../shared/decoder/decoder.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
@@ -10,39 +12,37 @@ import { policyUnusable, warmUp } from '../engine/validate-package.ts';
 import { type AdmissionOptions, KvAdmission } from './kv-admission.ts';
 import { getServingBytes, readPackage } from './load-package.ts';
 import { LocalPolicy } from './local-policy.ts';
-import { pause } from './pause.ts';
 import { getRuntimeFailure, type Runtime, type ServingGraph, startRuntime } from './wasm-runtime.ts';
 
 export type LocalPoliciesOptions = AdmissionOptions & {
   store: PolicyStore;
-  /** The largest serving graph, its weights included, that is computed here. */
+  /** The largest serving graph, including its weights, that is computed here. */
   maxBytes: number;
 };
 
 type LoadedEntry = { policy: LocalPolicy; session: DecoderSession; lastRequestedMs: number };
-/** A request that loads a policy, and when it last showed that it lives. */
+/** A request that is loading a policy. */
 type LoadAttempt = { id: string; lastSeenMs: number; error?: unknown };
 
-/** Policies that stay loaded, and those that are in memory at once: one more, while it is still in use or comes. */
 const MAX_CACHED = 2;
+/** In memory at once: the cached ones, and one that is still in use or is being loaded. */
 const MAX_LOADED = 3;
-/** Milliseconds in which a request begins to generate on what it has asked for. */
+/** How long a request may take between requesting a policy and generating with it. */
 const RELEASE_GRACE_MS = 2000;
-/** Milliseconds after which one request loads what another had begun to load. */
+/** A load without progress for this long is taken over by the next request. */
 const LOAD_SILENCE_TIMEOUT_MS = 5000;
-/** Milliseconds in which one of the policies in memory has to come out of use. */
+/** Timeout for one of the policies in memory to become unused. */
 const EVICTION_TIMEOUT_MS = 15_000;
-/** Milliseconds between two looks at what others do. */
 const POLL_INTERVAL_MS = 10;
 
 export class LocalPolicies {
   private readonly options: LocalPoliciesOptions;
   private readonly admission: KvAdmission;
-  /** The least recently asked for first. */
+  /** Least recently requested first. */
   private readonly cache = new Map<string, LoadedEntry>();
-  /** No longer kept, and maybe still in use. */
+  /** No longer cached, possibly still in use. */
   private readonly evicted = new Set<LoadedEntry>();
-  /** One at a time: each takes memory for its files besides what it keeps. */
+  /** One at a time: loading needs memory for the files beyond what stays. */
   private loading: LoadAttempt | null = null;
 
   constructor(options: LocalPoliciesOptions) {
@@ -50,12 +50,12 @@ export class LocalPolicies {
     this.admission = new KvAdmission(options);
   }
 
-  /** Why a policy cannot be computed here; null where it can. */
+  /** Why a policy cannot be computed here; null if it can. */
   findUnsupportedReason(manifest: Manifest): string | null {
     return explainUnsupported(manifest, this.options) ?? getRuntimeFailure();
   }
 
-  /** Throws an AttuneError where it is refused, missing or damaged. */
+  /** Throws an AttuneError if the policy is unsupported here, missing or damaged. */
   async load(manifest: Manifest): Promise<LoadedPolicy> {
     const { id } = manifest;
     const reason = explainUnsupported(manifest, this.options);
@@ -66,107 +66,99 @@ export class LocalPolicies {
     return (await this.waitForLoaded(id)) ?? this.open(manifest);
   }
 
-  /** Null where the caller is the one to load it. */
+  /** The policy once it is loaded; null if the caller has to load it. */
   private async waitForLoaded(id: string): Promise<LoadedPolicy | null> {
     for (;;) {
-      const kept = this.cache.get(id) ?? [...this.evicted].find(({ policy }) => policy.id === id);
-      if (kept) return this.addToCache(kept);
+      const entry = this.cache.get(id) ?? [...this.evicted].find(({ policy }) => policy.id === id);
+      if (entry) return this.addToCache(entry);
       const other = this.loading;
       if (!other || Date.now() - other.lastSeenMs > LOAD_SILENCE_TIMEOUT_MS) return null;
-      await pause(POLL_INTERVAL_MS);
+      await sleep(POLL_INTERVAL_MS);
       if (other.id === id && other.error !== undefined) throw other.error;
     }
   }
 
   private async open(manifest: Manifest): Promise<LoadedPolicy> {
     const { id } = manifest;
-    const load: LoadAttempt = { id, lastSeenMs: Date.now() };
-    this.loading = load;
-    const see = () => {
-      load.lastSeenMs = Date.now();
+    const attempt: LoadAttempt = { id, lastSeenMs: Date.now() };
+    this.loading = attempt;
+    const touch = () => {
+      attempt.lastSeenMs = Date.now();
     };
     try {
       const runtime = await startRuntime();
-      await this.evictOldest(see);
-      const { tokenizer, graph } = await readPackage(this.options.store, manifest, see);
+      await this.evictOldest(touch);
+      const { tokenizer, graph } = await readPackage(this.options.store, manifest, touch);
       const session = await openSession(runtime, manifest, graph);
-      const makeDecoder = () => new Decoder(session, runtime.Tensor, manifest.architecture);
-      const { admission: room, options } = this;
-      const policy = new LocalPolicy(id, manifest.architecture, {
-        ...options,
-        admission: room,
-        tokenizer,
-        makeDecoder,
-      });
+      const createDecoder = () => new Decoder(session, runtime.Tensor, manifest.architecture);
+      const { admission, options } = this;
+      const policy = new LocalPolicy(id, manifest.architecture, { ...options, admission, tokenizer, createDecoder });
       return this.addToCache({ policy, session, lastRequestedMs: 0 });
     } catch (error) {
-      load.error = error;
+      attempt.error = error;
       throw error;
     } finally {
-      if (this.loading === load) this.loading = null;
+      if (this.loading === attempt) this.loading = null;
     }
   }
 
-  private addToCache(kept: LoadedEntry): LoadedPolicy {
-    const { id } = kept.policy;
-    const before = this.cache.get(id);
-    // Two requests can have loaded it, where the first was taken for dead.
-    if (before && before !== kept) this.evicted.add(before);
-    this.evicted.delete(kept);
+  private addToCache(entry: LoadedEntry): LoadedPolicy {
+    const { id } = entry.policy;
+    const previous = this.cache.get(id);
+    // Two requests can have loaded the policy, after a takeover.
+    if (previous && previous !== entry) this.evicted.add(previous);
+    this.evicted.delete(entry);
     this.cache.delete(id);
-    this.cache.set(id, kept);
-    kept.lastRequestedMs = Date.now();
-    return kept.policy;
+    this.cache.set(id, entry);
+    entry.lastRequestedMs = Date.now();
+    return entry.policy;
   }
 
-  /** Before another one comes: lets the oldest go, and waits until what it takes is free. */
-  private async evictOldest(onLook: () => void): Promise<void> {
+  /** Makes room for one more policy: evicts the oldest, and waits until enough of the evicted ones are unused. */
+  private async evictOldest(onPoll: () => void): Promise<void> {
     while (this.cache.size >= MAX_CACHED) {
       const [id, oldest] = this.cache.entries().next().value!;
       this.cache.delete(id);
       this.evicted.add(oldest);
     }
-    for (const began = Date.now(); ; await pause(POLL_INTERVAL_MS)) {
-      onLook();
+    for (const startedMs = Date.now(); ; await sleep(POLL_INTERVAL_MS)) {
+      onPoll();
       await this.releaseUnused();
       if (this.cache.size + this.evicted.size < MAX_LOADED) return;
-      if (Date.now() - began < EVICTION_TIMEOUT_MS) continue;
-      throw new AttuneError('policy: a Worker holds three at most, and all of them are in use; try again soon', {
-        status: 503,
-        code: 'policies_busy',
-      });
+      if (Date.now() - startedMs < EVICTION_TIMEOUT_MS) continue;
+      throw new AttuneError(
+        `policy: a Worker holds at most ${MAX_LOADED} policies, and all of them are in use; retry later`,
+        { status: 503, code: 'policies_busy' },
+      );
     }
   }
 
   private async releaseUnused(): Promise<void> {
-    for (const kept of this.evicted) {
-      if (this.admission.isInUse(kept.policy) || Date.now() - kept.lastRequestedMs < RELEASE_GRACE_MS) continue;
-      this.evicted.delete(kept);
-      await kept.session.release();
+    for (const entry of this.evicted) {
+      if (this.admission.isInUse(entry.policy) || Date.now() - entry.lastRequestedMs < RELEASE_GRACE_MS) continue;
+      this.evicted.delete(entry);
+      await entry.session.release();
     }
   }
 }
 
-function explainUnsupported(
-  manifest: Manifest,
-  { maxBytes: mostBytes, kvMemory }: LocalPoliciesOptions,
-): string | null {
+function explainUnsupported(manifest: Manifest, { maxBytes, kvMemory }: LocalPoliciesOptions): string | null {
   const { precision } = manifest.serving;
   const { contextLength } = manifest.architecture;
-  // Quantized products are rounded otherwise than on Node: some greedy tokens, and most sampled ones, would differ.
+  // Quantized products round differently than on Node: some greedy tokens, and most sampled ones, would differ.
   if (precision !== 'fp32') {
     return `it is served at ${precision}, and a Worker computes fp32 only; publish it with PRECISION=fp32`;
   }
   const bytes = getServingBytes(manifest);
-  if (bytes > mostBytes)
-    return `its serving graph and weights have ${bytes} bytes, and a Worker computes up to ${mostBytes} (WORKER_POLICY_BYTES)`;
-  // Elsewhere the same prompt would be answered.
-  const reach = maxSequenceLength(kvMemory, manifest.architecture);
-  if (reach >= contextLength) return null;
-  return `its context has ${contextLength} tokens, and a Worker's ${kvMemory} bytes of keys and values have room for ${Math.max(0, reach)}`;
+  if (bytes > maxBytes)
+    return `its serving graph and weights have ${bytes} bytes, and a Worker computes up to ${maxBytes} (WORKER_POLICY_BYTES)`;
+  // A prompt that fills the context is valid on Node, so it has to fit here too.
+  const maxLength = maxSequenceLength(kvMemory, manifest.architecture);
+  if (maxLength >= contextLength) return null;
+  return `its context has ${contextLength} tokens, and a Worker's ${kvMemory} bytes of keys and values hold ${Math.max(0, maxLength)}`;
 }
 
-/** A session that has computed something finite. */
+/** Opens a session and checks that it computes finite values. */
 async function openSession(
   runtime: Runtime,
   { id, architecture }: Manifest,

@@ -1,6 +1,7 @@
-// A policy that this isolate computes. A generation is a scheduler of its own on the policy's one session, driven by the
-// request that asked: a Worker cannot wait for another request, and what a request began ends with it. Between turns the
-// event loop turns, so that what was generated is sent, and a cancellation is heard.
+// A policy that this isolate computes. Each generation has its own scheduler on the policy's one session, driven by the
+// request that it belongs to: a Worker request cannot wait for another one, and its work ends with it. Between steps the
+// event loop runs, so that tokens are sent and a cancellation is noticed.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Decoder } from '../../shared/decoder/decoder.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
@@ -11,16 +12,14 @@ import { epochSeconds } from '../engine/request.ts';
 import { Scheduler } from '../engine/scheduler.ts';
 import { validatePrompt } from '../engine/validate-prompt.ts';
 import type { AdmissionOptions, KvAdmission, Reservation } from './kv-admission.ts';
-import { pause } from './pause.ts';
 
 export type LocalPolicyOptions = AdmissionOptions & {
   admission: KvAdmission;
-  /** A decoder over the policy's session, for one generation. */
-  makeDecoder(): Decoder;
+  /** Creates a decoder on the policy's session, for one generation. */
+  createDecoder(): Decoder;
   tokenizer: Tokenizer;
 };
 
-/** Milliseconds between two looks whether there is room. */
 const POLL_INTERVAL_MS = 10;
 
 export class LocalPolicy implements LoadedPolicy {
@@ -38,44 +37,45 @@ export class LocalPolicy implements LoadedPolicy {
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
     validatePrompt(input.promptIds, this, this.options.kvMemory);
-    const stay = this.options.admission.reserve({ policy: this, bytes: this.reserveBytes(input), choices: input.n });
-    const generation = new GenerationStream(this.tokenizer, input);
-    const cancel = () => generation.cancel();
+    const { admission } = this.options;
+    const reservation = admission.reserve({ policy: this, bytes: this.getKvBytes(input), choices: input.n });
+    const stream = new GenerationStream(this.tokenizer, input);
+    const cancel = () => stream.cancel();
     signal?.addEventListener('abort', cancel);
-    // At once: with its last event a request may be over, and then nothing more of it runs.
-    void generation.done.then(() => {
-      this.options.admission.release(stay);
+    // As soon as the stream is done: the request may end with its last event, and nothing runs after that.
+    void stream.done.then(() => {
+      admission.release(reservation);
       signal?.removeEventListener('abort', cancel);
     });
     if (signal?.aborted) cancel();
-    this.run(generation, input, stay).catch((error: Error) => generation.onError(error));
-    return generation;
+    this.run(stream, input, reservation).catch((error: Error) => stream.onError(error));
+    return stream;
   }
 
-  private async run(generation: GenerationStream, input: GenerationInput, stay: Reservation): Promise<void> {
-    const { admission: room, maxRows, makeDecoder } = this.options;
+  private async run(stream: GenerationStream, input: GenerationInput, reservation: Reservation): Promise<void> {
+    const { admission, maxRows, createDecoder } = this.options;
     const { promptIds, n, tenant = '', sharedLength = 0 } = input;
     const { stop: _, ...sampling } = input.sampling;
     const arrivedAt = epochSeconds();
-    while (!generation.isDone && !room.tryStart(stay)) await pause(POLL_INTERVAL_MS);
-    if (generation.isDone) return;
-    const scheduler = new Scheduler(makeDecoder(), { maxRows, kvMemory: stay.bytes });
-    generation.onAbort = (index) => scheduler.cancel(0, index);
+    while (!stream.isDone && !admission.tryStart(reservation)) await sleep(POLL_INTERVAL_MS);
+    if (stream.isDone) return;
+    const scheduler = new Scheduler(createDecoder(), { maxRows, kvMemory: reservation.bytes });
+    stream.onAbort = (index) => scheduler.cancel(0, index);
     scheduler.submit({ id: 0, promptIds, sharedLength, tenant, sampling, n, arrivedAt });
     while (true) {
       const { events } = await scheduler.step();
-      for (const event of events) generation.onEvent(event);
-      if (generation.isDone) return;
-      room.touch(stay);
-      await pause(0);
+      for (const event of events) stream.onEvent(event);
+      if (stream.isDone) return;
+      admission.touch(reservation);
+      await sleep(0);
     }
   }
 
-  /** What all choices can come to need, or all there is: then they decode one after the other. */
-  private reserveBytes({ promptIds, sampling, n }: GenerationInput): number {
+  /** Bytes of keys and values for all choices, capped at all memory; then the choices decode one after the other. */
+  private getKvBytes({ promptIds, sampling, n }: GenerationInput): number {
     const { kvMemory, maxRows } = this.options;
-    const reach = maxSequenceLength(kvMemory, this.architecture);
-    const one = reservedKvBytes(this.architecture, reach, promptIds.length, sampling.maxTokens);
-    return Math.min(kvMemory, one * Math.min(n, maxRows));
+    const maxLength = maxSequenceLength(kvMemory, this.architecture);
+    const perChoice = reservedKvBytes(this.architecture, maxLength, promptIds.length, sampling.maxTokens);
+    return Math.min(kvMemory, perChoice * Math.min(n, maxRows));
   }
 }

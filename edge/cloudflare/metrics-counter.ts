@@ -1,5 +1,5 @@
-// What the Workers have answered, for GET /metrics. An isolate cannot be scraped: it counts for a second and sends the
-// counts to the queue, whose consumer adds them up in Postgres. Losing a message loses its counts and nothing else.
+// HTTP metrics of the Workers, for GET /metrics. An isolate cannot be scraped: it accumulates counts for a second and sends
+// them to the queue, whose consumer adds them up in Postgres. A lost message loses its counts and nothing else.
 
 import type { Queue } from '@cloudflare/workers-types';
 import type { Database } from '../../shared/database/connect.ts';
@@ -8,40 +8,40 @@ import type { Metrics } from '../ports.ts';
 import type { BackgroundMessage } from './background.ts';
 import { formatMetrics, type RequestCount } from './metrics-store.ts';
 
-/** Milliseconds that an isolate counts before it tells. */
 const FLUSH_INTERVAL_MS = 1000;
-/** After which a window's request is taken for dead, and the next one tells in its place. */
+/** A flush that takes longer is abandoned (its request may have been killed), and a later request flushes instead. */
 const FLUSH_TIMEOUT_MS = 5000;
-/** Clients may send any word; each would be a line of its own for ever. */
+/** A client may send any method; each unknown one would be a time series for ever. */
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
-/** What an isolate has answered and not told yet. Shared by its requests, of which one tells for all. */
+/** Counts that an isolate has not sent yet. Its requests share them, and one request flushes for all. */
 export class MetricsAccumulator {
   private readonly counts = new Map<string, RequestCount>();
   private flushStartedMs = 0;
 
-  add(answer: { method: string; route: string; status: number; seconds: number }): void {
-    const { route, status, seconds } = answer;
-    const method = KNOWN_METHODS.has(answer.method) ? answer.method : 'OTHER';
-    const found = HTTP_DURATION.buckets.findIndex((bound) => seconds <= bound);
-    const bucket = found === -1 ? HTTP_DURATION.buckets.length : found;
+  add(response: { method: string; route: string; status: number; seconds: number }): void {
+    const { route, status, seconds } = response;
+    const method = KNOWN_METHODS.has(response.method) ? response.method : 'OTHER';
+    const index = HTTP_DURATION.buckets.findIndex((bound) => seconds <= bound);
+    const bucket = index === -1 ? HTTP_DURATION.buckets.length : index;
     const key = [method, route, status, bucket].join(' ');
     const sum = this.counts.get(key) ?? { method, route, status, bucket, count: 0, seconds: 0 };
     this.counts.set(key, { ...sum, count: sum.count + 1, seconds: sum.seconds + seconds });
   }
 
-  /** Whether the caller is the one that has to tell. */
-  claimFlush(now = Date.now()): boolean {
-    if (now - this.flushStartedMs < FLUSH_TIMEOUT_MS) return false;
-    this.flushStartedMs = now;
+  /** Whether the caller has to flush: true for one request at a time. */
+  claimFlush(nowMs = Date.now()): boolean {
+    if (nowMs - this.flushStartedMs < FLUSH_TIMEOUT_MS) return false;
+    this.flushStartedMs = nowMs;
     return true;
   }
 
-  take(): RequestCount[] {
-    const taken = [...this.counts.values()];
+  /** Returns all counts and resets them. */
+  drain(): RequestCount[] {
+    const drained = [...this.counts.values()];
     this.counts.clear();
     this.flushStartedMs = 0;
-    return taken;
+    return drained;
   }
 }
 
@@ -54,23 +54,19 @@ export type WorkerMetricsOptions = {
   accumulator?: MetricsAccumulator;
 };
 
-export function openWorkerMetrics({
-  db,
-  queue,
-  waitUntil,
-  accumulator: tally = isolateAccumulator,
-}: WorkerMetricsOptions): Metrics {
-  const tell = async () => {
+export function openWorkerMetrics(options: WorkerMetricsOptions): Metrics {
+  const { db, queue, waitUntil, accumulator = isolateAccumulator } = options;
+  const flush = async () => {
     await new Promise((resolve) => setTimeout(resolve, FLUSH_INTERVAL_MS));
-    const answers = tally.take();
-    if (answers.length === 0) return;
-    await queue.send({ kind: 'answers', id: crypto.randomUUID(), answers });
+    const counts = accumulator.drain();
+    if (counts.length === 0) return;
+    await queue.send({ kind: 'metrics', id: crypto.randomUUID(), counts });
   };
   return {
-    observeResponse(answer) {
-      tally.add(answer);
-      if (!tally.claimFlush()) return;
-      waitUntil(tell().catch((error: Error) => console.error('statistics: the queue took none:', error.message)));
+    observeResponse(response) {
+      accumulator.add(response);
+      if (!accumulator.claimFlush()) return;
+      waitUntil(flush().catch((error: Error) => console.error('metrics: sending to the queue failed:', error.message)));
     },
     render: () => formatMetrics(db),
   };

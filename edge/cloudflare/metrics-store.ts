@@ -1,4 +1,4 @@
-// The table of what all Workers have answered: batches are added up, each once, and told as Prometheus reads it.
+// HTTP metrics of all Workers in Postgres: adds each batch of counts once, and renders the sums for Prometheus.
 
 import { inArray, lt, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
@@ -9,22 +9,22 @@ import { ACTIVE_POLICY_INFO, HTTP_DURATION } from '../metrics/definitions.ts';
 /** Requests with the same labels whose response time falls into the same bucket. */
 export type RequestCount = typeof answer_counts.$inferSelect;
 
-export type RequestCountBatch = { id: string; answers: RequestCount[] };
+export type RequestCountBatch = { id: string; counts: RequestCount[] };
 
-/** Adds up what no earlier delivery of the same batch has. */
+/** Adds the counts of each batch that no earlier delivery has added. */
 export async function addRequestCounts(db: Database, batches: RequestCountBatch[]): Promise<void> {
   await db.transaction(async (transaction) => {
-    // In order, here and below: two consumers that add at once wait for each other and not both.
+    // Sorted, here and below, so that concurrent consumers lock rows in the same order and do not deadlock.
     const ids = [...new Set(batches.map(({ id }) => id))].sort().map((id) => ({ id }));
     const fresh = await transaction.insert(answer_batches).values(ids).onConflictDoNothing().returning();
-    const left = new Set(fresh.map(({ id }) => id));
+    const remaining = new Set(fresh.map(({ id }) => id));
     const sums = new Map<string, RequestCount>();
-    for (const { id, answers } of batches) {
-      if (!left.delete(id)) continue;
-      for (const answer of answers) {
-        const key = [answer.method, answer.route, answer.status, answer.bucket].join(' ');
-        const sum = sums.get(key) ?? { ...answer, count: 0, seconds: 0 };
-        sums.set(key, { ...sum, count: sum.count + answer.count, seconds: sum.seconds + answer.seconds });
+    for (const { id, counts } of batches) {
+      if (!remaining.delete(id)) continue;
+      for (const row of counts) {
+        const key = [row.method, row.route, row.status, row.bucket].join(' ');
+        const sum = sums.get(key) ?? { ...row, count: 0, seconds: 0 };
+        sums.set(key, { ...sum, count: sum.count + row.count, seconds: sum.seconds + row.seconds });
       }
     }
     if (sums.size === 0) return;
@@ -40,7 +40,7 @@ export async function addRequestCounts(db: Database, batches: RequestCountBatch[
   });
 }
 
-/** Removes the ids of batches that no queue delivers again. */
+/** Deletes ids of batches that are too old for the queue to deliver again. */
 export async function deleteOldBatches(db: Database): Promise<void> {
   const old = db
     .select({ id: answer_batches.id })
@@ -50,7 +50,7 @@ export async function deleteOldBatches(db: Database): Promise<void> {
   await db.delete(answer_batches).where(inArray(answer_batches.id, old));
 }
 
-/** What GET /metrics answers in a Worker. */
+/** The response of GET /metrics in a Worker. */
 export async function formatMetrics(db: Database): Promise<{ body: string; type: string }> {
   const [rows, active] = await Promise.all([
     db
@@ -72,22 +72,22 @@ function formatHeader({ name, help }: { name: string; help: string }, type: stri
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`];
 }
 
-/** A method, one of our own routes and a number: nothing in them needs escaping. */
+/** A known method, one of our own routes and a number: no value needs escaping. */
 function toLabels({ method, route, status }: RequestCount): string {
   return `method="${method}",route="${route}",status="${status}"`;
 }
 
-function formatHistogram(labels: string, counts: RequestCount[]): string[] {
+function formatHistogram(labels: string, rows: RequestCount[]): string[] {
   const { name, buckets } = HTTP_DURATION;
-  const total = (rows: RequestCount[], of: 'count' | 'seconds') => rows.reduce((sum, row) => sum + row[of], 0);
-  const upTo = (place: number) =>
-    total(
-      counts.filter(({ bucket }) => bucket <= place),
+  const sum = (some: RequestCount[], field: 'count' | 'seconds') => some.reduce((total, row) => total + row[field], 0);
+  const cumulative = (index: number) =>
+    sum(
+      rows.filter(({ bucket }) => bucket <= index),
       'count',
     );
   return [
-    ...[...buckets, '+Inf'].map((bound, place) => `${name}_bucket{le="${bound}",${labels}} ${upTo(place)}`),
-    `${name}_sum{${labels}} ${total(counts, 'seconds')}`,
-    `${name}_count{${labels}} ${total(counts, 'count')}`,
+    ...[...buckets, '+Inf'].map((bound, index) => `${name}_bucket{le="${bound}",${labels}} ${cumulative(index)}`),
+    `${name}_sum{${labels}} ${sum(rows, 'seconds')}`,
+    `${name}_count{${labels}} ${sum(rows, 'count')}`,
   ];
 }

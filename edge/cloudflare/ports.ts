@@ -1,6 +1,7 @@
-// The API's ports in a Worker. What an isolate keeps from one request to the next is opened once; what belongs to one
-// request (its Postgres client, its waitUntil) is opened with it.
+// The API's ports in a Worker. An isolate's state is created once; what belongs to one request (its Postgres client, its
+// waitUntil) is created with the request.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from '@cloudflare/workers-types';
 import type { Connection } from '../../shared/database/connect.ts';
 import { openR2Store } from '../../shared/store/r2.ts';
@@ -15,11 +16,14 @@ import { RequestPolicies } from './request-policies.ts';
 
 export type Isolate = WorkerEnv & { active: ActivePolicy; policies: LocalPolicies };
 
-/** Throws an AttuneError that names what is missing. */
+/** Of an isolate's 128 MB. */
+const MAX_KV_BYTES = 16 * 2 ** 20;
+
+/** Throws an AttuneError that names a missing binding or an invalid setting. */
 export function openIsolate(env: Record<string, unknown>): Isolate {
   const { bindings, settings } = readWorkerEnv(env);
   const policies = new LocalPolicies({
-    // POLICY_STORE is how the others name the bucket that is bound here; its prefix counts here too.
+    // Other processes address this bucket as POLICY_STORE, whose prefix applies here too.
     store: openR2Store(bindings.POLICIES, settings.POLICY_STORE?.replace(/^s3:\/\/[^/]+\/?/, '')),
     maxBytes: settings.WORKER_POLICY_BYTES,
     kvMemory: Math.min(settings.KV_MEMORY, MAX_KV_BYTES),
@@ -29,35 +33,32 @@ export function openIsolate(env: Record<string, unknown>): Isolate {
   return { bindings, settings, active: new ActivePolicy(), policies };
 }
 
-/** Of an isolate's 128 MB. */
-const MAX_KV_BYTES = 16 * 2 ** 20;
-
 export function openPorts(isolate: Isolate, { db }: Connection, context: ExecutionContext): Ports {
   const { bindings, settings, active, policies } = isolate;
-  const lookup = new RequestPolicies(db, active);
+  const requestPolicies = new RequestPolicies(db, active);
   return {
     db,
     settings,
     inference: {
-      getPolicy: async (id) => policies.load(await lookup.getManifest(id)),
+      getPolicy: async (id) => policies.load(await requestPolicies.getManifest(id)),
       async activate() {
         active.invalidate();
         if (settings.WEBHOOK_URL) await enqueueDueWebhooks(db, bindings.BACKGROUND).catch(logEnqueueFailure);
       },
     },
-    getServingStatus: () => describeServing(isolate, lookup),
-    placeRequest: (request, needsPolicy) => placeRequest(isolate, lookup, request, needsPolicy),
+    getServingStatus: () => getServingStatus(isolate, requestPolicies),
+    placeRequest: (request, needsPolicy) => placeRequest(isolate, requestPolicies, request, needsPolicy),
     async openDocsFile(name) {
-      const found = await bindings.DOCS.fetch(`https://docs/${name}`);
-      return found.ok ? (found as unknown as Response) : null;
+      const response = await bindings.DOCS.fetch(`https://docs/${name}`);
+      return response.ok ? (response as unknown as Response) : null;
     },
     metrics: openWorkerMetrics({ db, queue: bindings.BACKGROUND, waitUntil: (work) => context.waitUntil(work) }),
-    // LISTEN needs a connection of one's own, which Hyperdrive does not give: whoever waits looks again.
-    waitForChange: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds)),
+    // LISTEN needs a dedicated connection, which Hyperdrive does not provide, so callers poll.
+    waitForChange: (milliseconds) => sleep(milliseconds),
     async isWithinRateLimit(caller) {
-      // A limiter that fails refuses nobody.
+      // Fails open.
       const { success } = await bindings.RATE_LIMIT.limit({ key: caller }).catch((error: Error) => {
-        console.error(`rate limit: it cannot be asked: ${error.message}`);
+        console.error(`rate limit: RATE_LIMIT failed, the request is admitted: ${error.message}`);
         return { success: true };
       });
       return success;
@@ -65,10 +66,10 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
   };
 }
 
-async function describeServing(isolate: Isolate, lookup: RequestPolicies): Promise<ServingStatus> {
-  const policy = await isolate.active.getId(lookup.db);
+async function getServingStatus(isolate: Isolate, requestPolicies: RequestPolicies): Promise<ServingStatus> {
+  const policy = await isolate.active.getId(requestPolicies.db);
   if (policy === null) return { policy, compute: null };
-  const manifest = await lookup.getManifest(policy);
+  const manifest = await requestPolicies.getManifest(policy);
   try {
     return { policy, compute: selectPlacement(isolate, [manifest]) };
   } catch (error) {
@@ -77,5 +78,5 @@ async function describeServing(isolate: Isolate, lookup: RequestPolicies): Promi
 }
 
 function logEnqueueFailure(error: unknown): void {
-  console.error(`late: the queue was not told of a webhook, the next cron does it: ${(error as Error).message}`);
+  console.error(`background: enqueueing a webhook failed; the next cron retries: ${(error as Error).message}`);
 }

@@ -1,5 +1,5 @@
-// The policies of one request, each looked up once: where a swap comes in the middle of it, the place where it is
-// computed and the route that computes it still mean the same policy.
+// The policies of one request, each resolved once: after a swap in the middle of a request, placement and route still use
+// the same policy.
 
 import type { Database } from '../../shared/database/connect.ts';
 import type { AttuneError } from '../../shared/error.ts';
@@ -16,14 +16,14 @@ export class RequestPolicies {
     this.active = active;
   }
 
-  /** Without an id, or with `attune`, the one that answers. */
-  getManifest(asked = 'attune'): Promise<Manifest> {
-    const manifest = this.manifests.get(asked) ?? this.active.getManifest(this.db, asked);
-    this.manifests.set(asked, manifest);
+  /** A policy's manifest; `attune` is the policy to serve. */
+  getManifest(model = 'attune'): Promise<Manifest> {
+    const manifest = this.manifests.get(model) ?? this.active.getManifest(this.db, model);
+    this.manifests.set(model, manifest);
     return manifest;
   }
 
-  /** Whether another policy answers in place of the active one, which could not be loaded. */
+  /** Switches to the previous policy after the active one failed to load; false if there is none. */
   async fallBack(reason: AttuneError): Promise<boolean> {
     const active = await this.manifests.get('attune');
     if (!active || !this.active.markFailed(active.id, reason)) return false;

@@ -6,7 +6,7 @@ import { proxyEvents } from './sse-proxy.ts';
 
 const END = 'data: [DONE]\n\n';
 
-function relay(chunks: (string | Uint8Array)[], fault?: Error) {
+function proxy(chunks: (string | Uint8Array)[], fault?: Error) {
   const left = chunks.map((chunk) => (typeof chunk === 'string' ? new TextEncoder().encode(chunk) : chunk));
   const deadline = openDeadline(60, new AbortController().signal);
   const seen = { cancelled: false };
@@ -21,8 +21,8 @@ function relay(chunks: (string | Uint8Array)[], fault?: Error) {
       seen.cancelled = true;
     },
   });
-  const explain = () => new AttuneError('it broke', { status: 502, code: 'upstream_interrupted' });
-  return { seen, deadline, body: proxyEvents(source, deadline, explain) };
+  const toError = () => new AttuneError('it broke', { status: 502, code: 'upstream_interrupted' });
+  return { seen, deadline, body: proxyEvents(source, deadline, toError) };
 }
 
 const read = async (body: ReadableStream<Uint8Array>) => {
@@ -31,39 +31,39 @@ const read = async (body: ReadableStream<Uint8Array>) => {
   return chunks;
 };
 
-test('events are handed on one by one, however their bytes are cut', async () => {
-  assert.deepEqual(await read(relay(['data: 1\n\n', 'data: 2\n\n', END]).body), ['data: 1\n\n', 'data: 2\n\n', END]);
-  assert.deepEqual(await read(relay(['da', 'ta: 1\n', '\ndata: 2\n\nda', 'ta: [DONE]\n\n']).body), [
+test('passes events on whole, wherever their bytes are split', async () => {
+  assert.deepEqual(await read(proxy(['data: 1\n\n', 'data: 2\n\n', END]).body), ['data: 1\n\n', 'data: 2\n\n', END]);
+  assert.deepEqual(await read(proxy(['da', 'ta: 1\n', '\ndata: 2\n\nda', 'ta: [DONE]\n\n']).body), [
     'data: 1\n\ndata: 2\n\n',
     END,
   ]);
   const bytes = new TextEncoder().encode(`data: ä€😀\n\n${END}`);
   assert.equal(
-    (await read(relay([...bytes].map((byte) => Uint8Array.of(byte))).body)).join(''),
+    (await read(proxy([...bytes].map((byte) => Uint8Array.of(byte))).body)).join(''),
     `data: ä€😀\n\n${END}`,
   );
 });
 
-test('a stream that ends without its last event says so in OpenAI’s shape, cleanly ended or not', async () => {
+test('a stream that ends early gets an error event in OpenAI’s shape, whether it closed or failed', async () => {
   const last =
     'data: {"error":{"message":"it broke","type":"server_error","param":null,"code":"upstream_interrupted"}}\n\n';
   for (const fault of [undefined, new Error('lost')]) {
-    assert.deepEqual(await read(relay(['data: 1\n\ndata: {"choi'], fault).body), ['data: 1\n\n', last]);
-    assert.deepEqual(await read(relay([], fault).body), [last]);
+    assert.deepEqual(await read(proxy(['data: 1\n\ndata: {"choi'], fault).body), ['data: 1\n\n', last]);
+    assert.deepEqual(await read(proxy([], fault).body), [last]);
   }
 });
 
-test('an error that the upstream sent itself is the end', async () => {
+test('an error event of the upstream is the last event', async () => {
   const own = 'data: {"error":{"message":"its own"}}\n\n';
-  assert.deepEqual(await read(relay(['data: 1\n\n', own]).body), ['data: 1\n\n', own]);
+  assert.deepEqual(await read(proxy(['data: 1\n\n', own]).body), ['data: 1\n\n', own]);
 });
 
-test('what is lost after the end is not missed', async () => {
-  assert.deepEqual(await read(relay(['data: 1\n\n', END], new Error('lost')).body), ['data: 1\n\n', END]);
+test('a connection lost after [DONE] is not an error', async () => {
+  assert.deepEqual(await read(proxy(['data: 1\n\n', END], new Error('lost')).body), ['data: 1\n\n', END]);
 });
 
-test('a reader that goes away ends the source and the deadline', async () => {
-  const { body, seen, deadline } = relay(['data: 1\n\n', 'data: 2\n\n']);
+test('a client that disconnects cancels the source and the deadline', async () => {
+  const { body, seen, deadline } = proxy(['data: 1\n\n', 'data: 2\n\n']);
   const reader = body.getReader();
   await reader.read();
   await reader.cancel();

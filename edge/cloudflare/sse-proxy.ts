@@ -1,23 +1,23 @@
-// Events of a stream that somebody else produces, handed on as they come, whole events only: where the producer breaks
-// off, the client gets one last event that says so, and no `[DONE]`.
+// Passes a server-sent event stream of an upstream on as it arrives, in whole events and byte for byte. (A parsing library
+// would have to serialize the events again.) If the upstream breaks off, the client gets an error event and no `[DONE]`.
 
 import type { AttuneError } from '../../shared/error.ts';
 import type { Deadline } from '../http/deadline.ts';
 import { toErrorBody } from '../http/errors.ts';
 
-/** A client that goes away, or the deadline, ends the source too. `explain` is asked where the source ends early. */
+/** A client that disconnects, or the deadline, cancels the source too. `toError` is called if the source ends early. */
 export function proxyEvents(
   source: ReadableStream<Uint8Array>,
   deadline: Deadline,
-  explain: () => AttuneError,
+  toError: () => AttuneError,
 ): ReadableStream<Uint8Array> {
   const reader = source.getReader();
   const decoder = new TextDecoder();
   const encoder = new TextEncoder();
   let partial = '';
-  let last = '';
+  let lastEvent = '';
 
-  /** The next events, or null at the end. */
+  /** The next whole events, or null at the end. */
   async function read(): Promise<string | null> {
     while (true) {
       const { done, value } = await reader.read();
@@ -27,7 +27,7 @@ export function proxyEvents(
       if (end < 2) continue;
       const events = partial.slice(0, end);
       partial = partial.slice(end);
-      last = events.slice(0, -2).split('\n\n').at(-1)!;
+      lastEvent = events.slice(0, -2).split('\n\n').at(-1)!;
       return events;
     }
   }
@@ -37,8 +37,8 @@ export function proxyEvents(
       async pull(controller) {
         const events = await read().catch(() => null);
         if (events !== null) return controller.enqueue(encoder.encode(events));
-        if (!isFinalEvent(last)) {
-          controller.enqueue(encoder.encode(`data: ${JSON.stringify(toErrorBody(explain()))}\n\n`));
+        if (!isFinalEvent(lastEvent)) {
+          controller.enqueue(encoder.encode(`data: ${JSON.stringify(toErrorBody(toError()))}\n\n`));
           await reader.cancel().catch(() => {});
         }
         deadline.close();
@@ -53,7 +53,7 @@ export function proxyEvents(
   );
 }
 
-/** Streams of this API end with one of these. */
+/** Every complete stream of this API ends with one of these. */
 function isFinalEvent(event: string): boolean {
   return event.startsWith('data: [DONE]') || event.startsWith('data: {"error":');
 }
