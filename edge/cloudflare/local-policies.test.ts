@@ -107,7 +107,7 @@ test('more generations than run and wait are refused, and one that fits is not',
   );
   const refused = await refusal(small, policy, [ask({}, { n: 4 }), ask()]);
   assert.equal(refused.code, 'queue_full');
-  assert.match(refused.message, /4 generations run or wait, and there is room for 4/);
+  assert.match(refused.message, /4 generations run or wait, the limit is 4/);
 });
 
 /** One runs and none waits. */
@@ -141,7 +141,7 @@ test('a context that keys and values have no room for goes elsewhere', async () 
   await sendPolicy(small, policy);
   const refused = await refusal(small, policy, [ask()]);
   assert.equal(refused.code, 'policy_elsewhere');
-  assert.match(refused.message, /its context has 16384 tokens, and a Worker's 1048576 bytes .* have room for \d+$/);
+  assert.match(refused.message, /its context has 16384 tokens, and a Worker's 1048576 bytes of keys and values hold \d+$/);
 });
 
 test('a package with a flipped byte is refused with the file that is damaged', async () => {
