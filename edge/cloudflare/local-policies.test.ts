@@ -141,7 +141,10 @@ test('a context that keys and values have no room for goes elsewhere', async () 
   await sendPolicy(small, policy);
   const refused = await refusal(small, policy, [ask()]);
   assert.equal(refused.code, 'policy_elsewhere');
-  assert.match(refused.message, /its context has 16384 tokens, and a Worker's 1048576 bytes of keys and values hold \d+$/);
+  assert.match(
+    refused.message,
+    /its context has 16384 tokens, and a Worker's 1048576 bytes of keys and values hold \d+$/,
+  );
 });
 
 test('a package with a flipped byte is refused with the file that is damaged', async () => {
