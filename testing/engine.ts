@@ -60,7 +60,7 @@ export function collectResults(turns: StepResult[]): Map<string, ChoiceResult> {
     if (event.type === 'token') {
       answer.tokenIds.push(event.tokenId);
       answer.logprobs.push(event.logprob);
-    } else answer.finish = event.type === 'finish' ? event.finish : event.message;
+    } else answer.finish = event.type === 'finish' ? event.finishReason : event.message;
   }
   return answers;
 }

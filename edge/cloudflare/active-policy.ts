@@ -6,6 +6,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { type Manifest, manifestSchema } from '../../shared/package/manifest.ts';
 import { getActivePolicyId, getPolicy } from '../../shared/store/registry.ts';
+import { noActivePolicy } from '../engine/policy-errors.ts';
 
 const REFRESH_INTERVAL_MS = 1000;
 /** Delay before a policy that failed to load is tried again; the cause may be fixed by then. */
@@ -32,12 +33,7 @@ export class ActivePolicy {
   async getManifest(db: Database, model = 'attune'): Promise<Manifest> {
     if (model !== 'attune') return this.findManifest(db, model);
     const id = await this.getId(db);
-    if (id === null)
-      throw new AttuneError('policy: no policy is active yet; retry once GET /health reports ok', {
-        status: 503,
-        param: 'model',
-        code: 'policy_not_loaded',
-      });
+    if (id === null) throw noActivePolicy();
     try {
       return await this.findManifest(db, id);
     } catch (error) {

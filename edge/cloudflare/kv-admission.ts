@@ -1,7 +1,7 @@
 // Admission control for the generations of this isolate: first come, first served, and each starts once its keys and values
 // fit beside the others'. A request cannot wait on another request in a Worker, so each polls. A reservation that has not
 // been touched for a while is dropped, because a request whose client disconnects can die without running any cleanup.
-import { AttuneError } from '../../shared/error.ts';
+import { queueFull } from '../engine/policy-errors.ts';
 
 export type AdmissionOptions = { kvMemory: number; maxRows: number; maxQueue: number };
 
@@ -27,12 +27,7 @@ export class KvAdmission {
     this.dropExpired();
     const { maxRows, maxQueue } = this.options;
     const load = sum([...this.reservations], 'choices');
-    if (load > 0 && load + request.choices > maxRows + maxQueue) {
-      throw new AttuneError(
-        `generation: the queue is full: ${load} generations run or wait, the limit is ${maxRows + maxQueue}; retry later`,
-        { status: 429, code: 'queue_full', retry: true },
-      );
-    }
+    if (load > 0 && load + request.choices > maxRows + maxQueue) throw queueFull(load, maxRows + maxQueue);
     const reservation = { ...request, lastSeenMs: Date.now(), hasStarted: false };
     this.reservations.add(reservation);
     return reservation;

@@ -5,7 +5,8 @@ import { TOKENIZER_FILES } from '../../shared/model/checkpoint-files.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import { type PolicyStore, readFile } from '../../shared/store/store.ts';
 import { Tokenizer, type TokenizerFiles } from '../../shared/tokenizer/tokenizer.ts';
-import { policyUnusable, validateTokenizer } from '../engine/validate-package.ts';
+import { policyUnusable } from '../engine/policy-errors.ts';
+import { validateTokenizer } from '../engine/validate-package.ts';
 import type { ServingGraph } from './wasm-runtime.ts';
 
 const GRAPH_FILE = 'onnx/serve.onnx';

@@ -1,9 +1,8 @@
-// How long to wait before a thread that died is started again: not long the first time, longer each time that it dies
-// soon, so that a policy which cannot live does not load itself over and over.
+// Exponential backoff between restarts of a crashed worker, so that a policy that cannot run does not reload in a loop.
 
 const MIN_DELAY_MS = 100;
 const MAX_DELAY_MS = 10_000;
-/** Milliseconds after which a death has nothing to do with the one before. */
+/** A worker that has run for this long has recovered: its next crash counts as the first. */
 const RESET_AFTER_MS = 60_000;
 
 export class Backoff {
@@ -19,7 +18,7 @@ export class Backoff {
     this.crashes++;
   }
 
-  /** Milliseconds. */
+  /** The delay before the next start; 0 before the first crash. */
   get delayMs(): number {
     return this.crashes === 0 ? 0 : Math.min(MAX_DELAY_MS, MIN_DELAY_MS * 2 ** (this.crashes - 1));
   }

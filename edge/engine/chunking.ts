@@ -1,13 +1,13 @@
-// Where a prompt is cut into the chunks that are computed one after the other. It depends on the prompt alone: sums are
-// rounded differently where they are cut differently, and what a generation says must not depend on its neighbours.
+// Chunked prefill: where a prompt is split into the chunks that are computed one after the other. The split depends on
+// the prompt alone: sums round differently over different chunks, and a generation must not depend on its batch.
 
-/** Long enough to be efficient, short enough that others keep streaming. */
+/** Long enough to be efficient, short enough that other generations keep streaming. */
 export const CHUNK_TOKENS = 128;
 
-/** A shorter beginning is not worth a chunk of its own. */
+/** A shorter shared prefix does not get its own chunk. */
 const MIN_SHARED_TOKENS = 16;
 
-/** The end of each chunk. What prompts share ends with a chunk, so that it can be kept for the next one. */
+/** Returns the end of each chunk. A shared prefix ends on a chunk boundary, so that the prefix cache can reuse it. */
 export function planChunks(length: number, sharedLength: number): number[] {
   const shared = sharedLength >= MIN_SHARED_TOKENS && sharedLength < length ? sharedLength : 0;
   const ends: number[] = [];

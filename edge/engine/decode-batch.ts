@@ -1,6 +1,5 @@
-// The choices that decode: each is a row of one cache, and a step gives each its next token. Rows join and leave between
-// steps, and every sum of a row is over that row alone.
-
+// The sequences that decode together. Each is one row of a KV cache, and each step samples one token per sequence.
+// Sequences join and leave between steps; every sum of a row is over that row alone.
 import type { Decoder } from '../../shared/decoder/decoder.ts';
 import type { KvCache } from '../../shared/decoder/kv-cache.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
@@ -11,6 +10,7 @@ import type { Choice, EngineEvent } from './request.ts';
 type Sequence = {
   choice: Choice;
   random: () => number;
+  /** How often each token was generated, for the penalties. */
   counts: Map<number, number>;
   generatedTokens: number;
   lastToken: number;
@@ -20,20 +20,20 @@ export class DecodeBatch {
   readonly cache: KvCache;
   private readonly decoder: Decoder;
   private readonly emit: (event: EngineEvent) => void;
-  /** rows[i] is row i of the cache. */
+  /** sequences[i] is row i of the cache. */
   private readonly sequences: Sequence[] = [];
   private readonly eosTokens: Set<number>;
-  /** The longest that prompt and answer can be together. */
+  /** Of prompt and completion together, in tokens. */
   private readonly maxLength: number;
 
   constructor(
     decoder: Decoder,
-    { kvMemory, reach }: { kvMemory: number; reach: number },
+    { kvMemory, maxLength }: { kvMemory: number; maxLength: number },
     emit: (event: EngineEvent) => void,
   ) {
     this.decoder = decoder;
     this.emit = emit;
-    this.maxLength = reach;
+    this.maxLength = maxLength;
     this.cache = decoder.createCache(kvMemory);
     this.eosTokens = new Set(decoder.architecture.eos);
   }
@@ -46,14 +46,14 @@ export class DecodeBatch {
     return this.sequences.map(({ choice }) => choice);
   }
 
-  /** Samples a choice's first token from what its prompt came to, and makes it a row unless that was all. */
+  /** Samples a choice's first token from its prompt's logits, and adds it as a sequence unless that token ends it. */
   add(choice: Choice, prefix: Prefix): void {
     const random = seedRandom(choice.request.sampling.seed, choice.index);
-    const row: Sequence = { choice, random, counts: new Map(), generatedTokens: 0, lastToken: 0 };
-    if (!this.sampleNext(row, prefix.logits, prefix.logNormalizer)) return;
-    const place = this.cache.addRow(choice.request.promptIds.length);
-    for (const block of kvBlocksOf(prefix)) this.cache.appendBlock(place, block);
-    this.sequences.push(row);
+    const sequence: Sequence = { choice, random, counts: new Map(), generatedTokens: 0, lastToken: 0 };
+    if (!this.sampleNext(sequence, prefix.logits, prefix.logNormalizer)) return;
+    const row = this.cache.addRow(choice.request.promptIds.length);
+    for (const block of kvBlocksOf(prefix)) this.cache.appendBlock(row, block);
+    this.sequences.push(sequence);
   }
 
   async decode(): Promise<void> {
@@ -62,66 +62,66 @@ export class DecodeBatch {
     try {
       const { logits, logNormalizers } = await this.decoder.forward(
         this.cache,
-        this.sequences.map(({ lastToken: last }) => [last]),
+        this.sequences.map(({ lastToken }) => [lastToken]),
       );
-      // From the end, because a row that leaves gives its place to the last one.
-      for (let place = this.sequences.length - 1; place >= 0; place--) {
-        const own = logits.subarray(place * vocabSize, (place + 1) * vocabSize);
-        const logNormalizer = logNormalizers[place]!;
-        if (!this.sampleNext(this.sequences[place]!, own, logNormalizer)) {
-          this.removeSequence(place, { wipe: !Number.isFinite(logNormalizer) });
+      // Backwards, because removing a row moves the last row into its place.
+      for (let row = this.sequences.length - 1; row >= 0; row--) {
+        const rowLogits = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+        const logNormalizer = logNormalizers[row]!;
+        if (!this.sampleNext(this.sequences[row]!, rowLogits, logNormalizer)) {
+          this.removeSequence(row, { wipe: !Number.isFinite(logNormalizer) });
         }
       }
     } catch (error) {
-      for (let place = this.sequences.length - 1; place >= 0; place--) {
-        this.fail(this.sequences[place]!.choice, error);
-        this.removeSequence(place, { wipe: true });
+      for (let row = this.sequences.length - 1; row >= 0; row--) {
+        this.fail(this.sequences[row]!.choice, error);
+        this.removeSequence(row, { wipe: true });
       }
     }
   }
 
-  remove(isGone: (choice: Choice) => boolean): void {
-    for (let place = this.sequences.length - 1; place >= 0; place--) {
-      if (isGone(this.sequences[place]!.choice)) this.removeSequence(place);
+  remove(shouldRemove: (choice: Choice) => boolean): void {
+    for (let row = this.sequences.length - 1; row >= 0; row--) {
+      if (shouldRemove(this.sequences[row]!.choice)) this.removeSequence(row);
     }
   }
 
-  /** Samples a row's next token from logits [V]; false when that was its end. */
-  private sampleNext(row: Sequence, logits: Float32Array, logNormalizer: number): boolean {
-    const { request: job, index } = row.choice;
-    const { sampling } = job;
+  /** Samples a sequence's next token from logits [V]; returns false if the sequence has ended. */
+  private sampleNext(sequence: Sequence, logits: Float32Array, logNormalizer: number): boolean {
+    const { request, index } = sequence.choice;
+    const { sampling } = request;
     if (!Number.isFinite(logNormalizer)) {
-      this.fail(row.choice, new Error('the policy computed logits that are not finite'));
+      this.fail(sequence.choice, new Error('the logits are not finite'));
       return false;
     }
-    const limit = Math.min(sampling.maxTokens, this.maxLength - job.promptIds.length);
-    if (row.generatedTokens >= limit) return this.finish(row.choice, 'length', null);
-    const tokenId = sampleToken(logits, logNormalizer, sampling, row.counts, row.random);
-    if (this.eosTokens.has(tokenId)) return this.finish(row.choice, 'stop', tokenId);
+    const limit = Math.min(sampling.maxTokens, this.maxLength - request.promptIds.length);
+    if (sequence.generatedTokens >= limit) return this.finish(sequence.choice, 'length', null);
+    const tokenId = sampleToken(logits, logNormalizer, sampling, sequence.counts, sequence.random);
+    if (this.eosTokens.has(tokenId)) return this.finish(sequence.choice, 'stop', tokenId);
 
     const topLogprobs = selectTopLogprobs(logits, logNormalizer, sampling.topLogprobs);
     const logprob = logits[tokenId]! - logNormalizer;
-    this.emit({ type: 'token', id: job.id, index, tokenId, logprob, topLogprobs });
-    row.counts.set(tokenId, (row.counts.get(tokenId) ?? 0) + 1);
-    row.lastToken = tokenId;
-    row.generatedTokens++;
-    // Without this a row that has its tokens would cost one more step.
-    return row.generatedTokens < limit || this.finish(row.choice, 'length', null);
+    this.emit({ type: 'token', id: request.id, index, tokenId, logprob, topLogprobs });
+    sequence.counts.set(tokenId, (sequence.counts.get(tokenId) ?? 0) + 1);
+    sequence.lastToken = tokenId;
+    sequence.generatedTokens++;
+    // Checked again here, so that a sequence at its limit does not take part in one more step.
+    return sequence.generatedTokens < limit || this.finish(sequence.choice, 'length', null);
   }
 
-  private finish({ request: job, index }: Choice, finish: 'stop' | 'length', stopToken: number | null): false {
-    this.emit({ type: 'finish', id: job.id, index, finish, stopToken });
+  private finish({ request, index }: Choice, finishReason: 'stop' | 'length', stopToken: number | null): false {
+    this.emit({ type: 'finish', id: request.id, index, finishReason, stopToken });
     return false;
   }
 
-  private fail({ request: job, index }: Choice, error: unknown): void {
+  private fail({ request, index }: Choice, error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
-    this.emit({ type: 'failed', id: job.id, index, message });
+    this.emit({ type: 'failed', id: request.id, index, message });
   }
 
-  private removeSequence(place: number, options: { wipe?: boolean } = {}): void {
+  private removeSequence(row: number, options: { wipe?: boolean } = {}): void {
     const last = this.sequences.pop()!;
-    if (place < this.sequences.length) this.sequences[place] = last;
-    this.cache.removeRow(place, options);
+    if (row < this.sequences.length) this.sequences[row] = last;
+    this.cache.removeRow(row, options);
   }
 }

@@ -1,8 +1,8 @@
-// Those who wait for their turn: tenant by tenant, and in order within one, so that somebody with a thousand requests
-// delays somebody with one by one. How many may wait is decided where requests are refused.
+// A round-robin queue: tenants take turns, and each tenant's items are in order, so that a tenant with a thousand
+// requests delays the others by one at a time. The queue's length is limited where requests are admitted.
 
 export class FairQueue<T> {
-  /** The first tenant's first item is next. */
+  /** By tenant; the first tenant's first item is next. */
   private readonly queues = new Map<string, T[]>();
   private count = 0;
 
@@ -11,32 +11,32 @@ export class FairQueue<T> {
   }
 
   push(tenant: string, item: T): void {
-    const line = this.queues.get(tenant);
-    if (line) line.push(item);
+    const queue = this.queues.get(tenant);
+    if (queue) queue.push(item);
     else this.queues.set(tenant, [item]);
     this.count++;
   }
 
-  /** Who is next, and stays it until taken. */
+  /** Returns the next item. It stays next until it is shifted, whatever is pushed meanwhile. */
   peek(): T | undefined {
     return this.queues.values().next().value?.[0];
   }
 
   shift(): T | undefined {
-    const [tenant, line] = this.queues.entries().next().value ?? ['', []];
-    const item = line.shift();
+    const [tenant, queue] = this.queues.entries().next().value ?? ['', []];
+    const item = queue.shift();
     this.queues.delete(tenant);
-    if (line.length > 0) this.queues.set(tenant, line);
+    if (queue.length > 0) this.queues.set(tenant, queue);
     if (item !== undefined) this.count--;
     return item;
   }
 
-  remove(isGone: (item: T) => boolean): void {
-    for (const [tenant, line] of this.queues) {
-      const rest = line.filter((item) => !isGone(item));
-      this.count -= line.length - rest.length;
+  remove(shouldRemove: (item: T) => boolean): void {
+    for (const [tenant, queue] of this.queues) {
+      const rest = queue.filter((item) => !shouldRemove(item));
+      this.count -= queue.length - rest.length;
       if (rest.length === 0) this.queues.delete(tenant);
-      else if (rest.length < line.length) this.queues.set(tenant, rest);
+      else if (rest.length < queue.length) this.queues.set(tenant, rest);
     }
   }
 }

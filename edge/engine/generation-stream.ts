@@ -1,5 +1,5 @@
-// One generation on the main thread: turns the token ids of its choices into text and events, and queues them for the one
-// who iterates. The queue is bounded by maxTokens, so a slow client costs memory for its own tokens and nobody's time.
+// One generation on the main thread: turns the engine's token events into text and queues them for one reader. maxTokens
+// bounds the queue, so a slow client costs memory for its own tokens and delays no other.
 import { AttuneError } from '../../shared/error.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import type { FinishEvent, GenerationEvent, GenerationInput } from './inference.ts';
@@ -8,31 +8,29 @@ import type { RequestTimer } from './request-timer.ts';
 import { StopStringDetokenizer } from './stop-strings.ts';
 import type { EngineEventListener } from './worker-client.ts';
 
-type ChoiceState = { text: StopStringDetokenizer; tokenIds: number[]; logprobs: number[] };
+type ChoiceState = { detokenizer: StopStringDetokenizer; tokenIds: number[]; logprobs: number[] };
 
 export class GenerationStream implements EngineEventListener, AsyncIterable<GenerationEvent> {
-  /** Resolves when every choice is over, whether or not anybody has read its events. */
+  /** Resolves when every choice has finished, even if its events are still unread. */
   readonly done: Promise<void>;
-  /** Told of each choice that ends for a reason of this side's, so that its row can be freed. */
+  /** Called for each choice that ends on this side (stop string, cancellation, error), so that its row can be freed. */
   onAbort: (index: number) => void = () => {};
+  /** The choices that have not finished yet. */
   private readonly choices = new Map<number, ChoiceState>();
   private readonly timer: RequestTimer | undefined;
   private readonly events: GenerationEvent[] = [];
   private error: Error | null = null;
-  private wake: () => void = () => {};
+  private wakeReader: () => void = () => {};
   private resolveDone: () => void = () => {};
 
-  constructor(tokenizer: Tokenizer, { promptIds, sampling, n }: GenerationInput, watch?: RequestTimer) {
-    this.timer = watch;
+  constructor(tokenizer: Tokenizer, { promptIds, sampling, n }: GenerationInput, timer?: RequestTimer) {
+    this.timer = timer;
     this.done = new Promise((resolve) => {
       this.resolveDone = resolve;
     });
     for (let index = 0; index < n; index++) {
-      this.choices.set(index, {
-        text: new StopStringDetokenizer(tokenizer, promptIds, sampling.stop),
-        tokenIds: [],
-        logprobs: [],
-      });
+      const detokenizer = new StopStringDetokenizer(tokenizer, promptIds, sampling.stop);
+      this.choices.set(index, { detokenizer, tokenIds: [], logprobs: [] });
     }
   }
 
@@ -45,23 +43,23 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
     if (!choice) return;
     if (event.type === 'start') this.timer?.recordStart(event.queuedSeconds);
     else if (event.type === 'failed') {
-      const message = `generation: the policy could not compute: ${event.message}; another policy may be able to`;
+      const message = `generation: the policy failed to compute: ${event.message}; try another policy`;
       this.onError(new AttuneError(message, { status: 503, code: 'generation_failed' }));
     } else if (event.type === 'finish') {
-      this.finish(event.index, choice, event.finish, event.stopToken);
+      this.finish(event.index, choice, event.finishReason, event.stopToken);
     } else {
       const { index, tokenId, logprob, topLogprobs } = event;
       this.timer?.recordToken(index);
       choice.tokenIds.push(tokenId);
       choice.logprobs.push(logprob);
-      this.emit({ type: 'token', index, tokenId, logprob, topLogprobs, text: choice.text.push(tokenId) });
-      if (!choice.text.isStopped) return;
+      this.emit({ type: 'token', index, tokenId, logprob, topLogprobs, text: choice.detokenizer.push(tokenId) });
+      if (!choice.detokenizer.isStopped) return;
       this.onAbort(index);
       this.finish(index, choice, 'stop', null);
     }
   }
 
-  /** Ends what is not over yet; the iteration throws once the events before are read. */
+  /** Ends the unfinished choices; the iterator throws after it has yielded the events before the error. */
   onError(error: Error): void {
     if (this.isDone) return;
     this.error = error;
@@ -71,10 +69,10 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
     }
     this.choices.clear();
     this.resolveDone();
-    this.wake();
+    this.wakeReader();
   }
 
-  /** Ends what is not over yet with what it has. */
+  /** Finishes the unfinished choices with the tokens they have. */
   cancel(): void {
     for (const [index, choice] of this.choices) {
       this.onAbort(index);
@@ -91,7 +89,7 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
         else if (this.isDone) return;
         else
           await new Promise<void>((resolve) => {
-            this.wake = resolve;
+            this.wakeReader = resolve;
           });
       }
     } finally {
@@ -101,20 +99,19 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
 
   private finish(
     index: number,
-    choice: ChoiceState,
-    finish: FinishEvent['finishReason'],
+    { detokenizer, tokenIds, logprobs }: ChoiceState,
+    finishReason: FinishEvent['finishReason'],
     stopToken: number | null,
   ): void {
-    choice.text.finish();
-    const { tokenIds, logprobs } = choice;
+    detokenizer.finish();
     this.choices.delete(index);
-    this.timer?.recordFinish(index, finish);
-    this.emit({ type: 'finish', index, finishReason: finish, tokenIds, logprobs, text: choice.text.text, stopToken });
+    this.timer?.recordFinish(index, finishReason);
+    this.emit({ type: 'finish', index, finishReason, tokenIds, logprobs, text: detokenizer.text, stopToken });
     if (this.isDone) this.resolveDone();
   }
 
   private emit(event: GenerationEvent): void {
     this.events.push(event);
-    this.wake();
+    this.wakeReader();
   }
 }

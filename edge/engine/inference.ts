@@ -1,5 +1,5 @@
-// What the API sees of generation: policies that turn prompts into streams of tokens. Types only, so that a Worker, which
-// has neither threads nor a native runtime, can be written against them too.
+// The API's interface to inference: policies that turn prompts into streams of tokens. Types only, because the Worker,
+// which has neither threads nor a native runtime, implements them too.
 import type { SamplingParams, TokenLogprob } from '../../shared/decoder/sampling.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
@@ -9,9 +9,9 @@ export type GenerationInput = {
   sampling: SamplingParams;
   /** Choice i of n samples with a seed derived from (seed, i). */
   n: number;
-  /** Who asks: those who wait are served in turn, tenant by tenant. */
+  /** Queued requests are served round-robin by tenant. */
   tenant?: string;
-  /** Tokens at the beginning that other prompts probably share, such as a system message: kept for them. */
+  /** Length of the prefix that other prompts probably share, such as a system message: kept in the prefix cache. */
   sharedLength?: number;
 };
 
@@ -20,19 +20,19 @@ export type TokenEvent = {
   tokenId: number;
   logprob: number;
   topLogprobs: TokenLogprob[];
-  /** What this token adds to the visible text; '' while a stop string or a UTF-8 sequence may be under way. */
+  /** The text that this token adds; '' while a stop string or a UTF-8 character may be incomplete. */
   text: string;
 };
 
 export type FinishEvent = {
   index: number;
   finishReason: 'stop' | 'length' | 'cancelled';
-  /** Every generated token but the one that ended it, those of a stop string included. */
+  /** Every generated token, a stop string's included, but without the end-of-sequence token. */
   tokenIds: number[];
   logprobs: number[];
-  /** The whole visible text. The tokens' texts joined are a prefix of it: what was still held back only shows here. */
+  /** The whole text. The token events' texts joined are a prefix of it: text held back until the end is only here. */
   text: string;
-  /** The end-of-sequence token that stopped it; null where a stop string, the length or the client did. */
+  /** The end-of-sequence token that ended the choice; null if a stop string, the length or the client did. */
   stopToken: number | null;
 };
 
@@ -43,21 +43,22 @@ export interface LoadedPolicy {
   readonly architecture: Architecture;
   readonly tokenizer: Tokenizer;
   /**
-   * Starts at once; events of the n choices come interleaved, one finish for each. Throws an AttuneError right away for
-   * a prompt that does not fit and for a full queue. Leaving the iteration early, or aborting, frees its rows.
+   * Starts immediately. The events of the n choices are interleaved, with one finish event per choice. Throws an
+   * AttuneError synchronously if the prompt does not fit or the queue is full. Aborting, or leaving the iteration early,
+   * frees the rows.
    */
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent>;
 }
 
 export interface Inference {
-  /** The policy that new requests get; null while none is loaded. */
+  /** The policy of new requests; null while none is loaded. */
   active(): LoadedPolicy | null;
-  /** The policy of an id; 'attune' or none means the active one. Loads on demand and keeps a few. 404 if unknown. */
+  /** Default, and for 'attune': the active policy. Others are loaded on demand, and a few stay loaded. 404 if unknown. */
   getPolicy(id?: string): Promise<LoadedPolicy>;
-  /** Loads and checks a policy beside the active one, then routes new requests to it. If it fails, nothing changes. */
+  /** Loads and validates a policy beside the active one, then routes new requests to it. On failure nothing changes. */
   activate(id: string): Promise<void>;
-  /** Ids of the policies whose packages it needs: the active one, those at hand and those that drain. */
+  /** Ids of the policies whose packages must stay on disk: active, in standby and draining. */
   listInUse(): string[];
-  /** Cancels what runs and ends the threads. */
+  /** Cancels running generations and ends the worker threads. */
   close(): Promise<void>;
 }

@@ -1,29 +1,30 @@
-// What the engine tells of itself while it works, for whoever counts: edge/metrics/metrics.ts makes Prometheus's numbers of it.
+// What the engine reports about its work, for metrics: edge/metrics/metrics.ts exports it to Prometheus under vLLM's names.
 // All times are in seconds.
 
-/** One turn of a policy's scheduler: a prefill, a decoding step, or both. */
+/** One step of a policy's scheduler: a prefill, a decoding step, or both. */
 export type StepStats = {
   policyId: string;
-  /** Rows that decoded in this turn. */
+  /** Sequences that decoded in this step. */
   decodedSequences: number;
-  /** Tokens of prompts computed in this turn. */
+  /** Prompt tokens computed in this step. */
   prefilledTokens: number;
-  /** Tokens of prompts that a prefix already in memory saved, counted as their generation began. */
+  /** Prompt tokens that the prefix cache had, counted when their request starts. */
   cachedTokens: number;
-  /** Choices that decode, and those that wait for a row. */
+  /** Choices that decode. */
   running: number;
+  /** Choices in the queue or in prefill. */
   waiting: number;
-  /** Bytes of keys and values held, prefixes included, and the most there may be. */
+  /** Bytes of keys and values held, prefix cache included. */
   kvBytes: number;
   kvBudgetBytes: number;
   seconds: number;
 };
 
 export interface Instrumentation {
-  recordStep(report: StepStats): void;
-  /** From the request's arrival to the beginning of its prefill. */
-  recordQueueTime(policyId: string, waited: number): void;
-  /** From the request's arrival to its first token. */
+  recordStep(stats: StepStats): void;
+  /** From a request's arrival to the start of its prefill. */
+  recordQueueTime(policyId: string, seconds: number): void;
+  /** From a request's arrival to its first token. */
   recordFirstToken(policyId: string, seconds: number): void;
   /** Between two tokens of one choice. */
   recordNextToken(policyId: string, seconds: number): void;
@@ -36,7 +37,8 @@ export interface Instrumentation {
       seconds: number;
     },
   ): void;
-  /** A policy became the active one, `seconds` after it was asked for; or was refused. */
+  /** A policy became active, `seconds` after its activation was requested. */
   recordSwap(policyId: string, seconds: number): void;
+  /** A policy failed to load and did not become active. */
   recordRejectedPolicy(policyId: string): void;
 }

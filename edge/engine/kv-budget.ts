@@ -1,4 +1,4 @@
-// How long a sequence can become within the memory for keys and values, and what a choice may come to need of it.
+// How long a sequence can become within the memory for keys and values, and how much of it a choice reserves.
 import {
   allocatedLengthFor,
   type KvShape,
@@ -7,13 +7,13 @@ import {
 } from '../../shared/decoder/kv-cache.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 
-/** Prompt and answer together: the policy's context, or less where not even one row of it has room. */
+/** Tokens of prompt and completion together: the policy's context, or less if one row of it exceeds the memory. */
 export function maxSequenceLength(kvMemory: number, architecture: Architecture): number {
-  const fitting = maxLengthWithin(Math.floor(kvMemory / kvBytesPerPosition(architecture)));
-  return Math.min(architecture.contextLength, fitting);
+  const maxLength = maxLengthWithin(Math.floor(kvMemory / kvBytesPerPosition(architecture)));
+  return Math.min(architecture.contextLength, maxLength);
 }
 
-/** What a row takes once it is as long as it can become. */
-export function reservedKvBytes(shape: KvShape, reach: number, promptLength: number, maxTokens: number): number {
-  return allocatedLengthFor(Math.min(promptLength + maxTokens, reach)) * kvBytesPerPosition(shape);
+/** Bytes of a row at its full length: the prompt and maxTokens, at most `maxLength`. */
+export function reservedKvBytes(shape: KvShape, maxLength: number, promptLength: number, maxTokens: number): number {
+  return allocatedLengthFor(Math.min(promptLength + maxTokens, maxLength)) * kvBytesPerPosition(shape);
 }

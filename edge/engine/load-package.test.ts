@@ -64,7 +64,7 @@ test('a tokenizer with more tokens than the graph knows is refused', async () =>
   const json = JSON.parse(await readFile(path, 'utf8'));
   json.model.vocab['never heard of'] = 340;
   await writeFile(path, JSON.stringify(json));
-  await assertRefused('talkative', /tokenizer\.json has 341 tokens, the policy knows 340/);
+  await assertRefused('talkative', /tokenizer\.json has 341 tokens, the policy's vocabulary has 340/);
 });
 
 test('a tokenizer other than the one in policy.json is refused, and the right one is not', async () => {
@@ -73,7 +73,7 @@ test('a tokenizer other than the one in policy.json is refused, and the right on
     const { hash } = await Tokenizer.open(folder);
     await writeManifest(folder, await describe(folder, name === 'right' ? hash : '0'.repeat(64)));
   }
-  await assertRefused('wrong', /tokenizer\.json has hash \w{64}, policy\.json says 0{64}/);
+  await assertRefused('wrong', /tokenizer\.json has hash \w{64}, policy\.json expects 0{64}/);
   await withInference('right', async (inference) => {
     assert.equal((await generateOne(inference.active()!, 'Once', NO_EOS)).finishReason, 'length');
   });

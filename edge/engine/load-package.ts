@@ -1,5 +1,5 @@
-// What the main thread needs of a policy's package, read and checked against the rest of it. A package that cannot serve
-// is refused here or by its thread, and always in the same way.
+// Reads a policy's package for the main thread: the architecture and the tokenizer, and checks that they match. The
+// serving graph is loaded by the worker thread.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -11,10 +11,12 @@ import { TOKENIZER_FILES } from '../../shared/model/checkpoint-files.ts';
 import { readManifest } from '../../shared/package/files.ts';
 import { MANIFEST_FILE } from '../../shared/package/manifest.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { policyUnusable, validateTokenizer } from './validate-package.ts';
+import { policyUnusable } from './policy-errors.ts';
+import { validateTokenizer } from './validate-package.ts';
 
 export type PolicyPackage = { folder: string; architecture: Architecture; tokenizer: Tokenizer };
 
+/** Throws `policy_unusable` if the package is damaged or its tokenizer is another policy's. */
 export async function loadPackage(id: string, folder: string): Promise<PolicyPackage> {
   try {
     const [architecture, tokenizer] = await Promise.all([readArchitecture(folder), openTokenizer(folder)]);
@@ -25,22 +27,26 @@ export async function loadPackage(id: string, folder: string): Promise<PolicyPac
   }
 }
 
-/** A folder without policy.json is a bare checkpoint with graphs: nothing says which tokenizer it was trained with. */
+/** A folder without policy.json is a bare checkpoint with graphs, which does not record its tokenizer's hash. */
 async function readTokenizerHash(folder: string): Promise<string | undefined> {
   return existsSync(join(folder, MANIFEST_FILE)) ? (await readManifest(folder)).tokenizer_hash : undefined;
 }
 
-const opened = new Map<string, WeakRef<Tokenizer>>();
+/** By the hash of the files; weak, because a tokenizer takes tens of megabytes and only loaded policies need one. */
+const tokenizers = new Map<string, WeakRef<Tokenizer>>();
 
-/** The tokenizer of a policy's folder; the same object as before where the files are the same. */
+/**
+ * Policies of one family share a tokenizer, and building one blocks the main thread for some 50 ms: a swap builds a new
+ * one only if one of its files has changed.
+ */
 async function openTokenizer(folder: string): Promise<Tokenizer> {
   const hash = createHash('sha256');
   for (const name of Object.values(TOKENIZER_FILES)) hash.update(await hashFile(join(folder, name)));
   const key = hash.digest('hex');
-  const known = opened.get(key)?.deref();
-  if (known) return known;
+  const cached = tokenizers.get(key)?.deref();
+  if (cached) return cached;
   const tokenizer = await Tokenizer.open(folder);
-  opened.set(key, new WeakRef(tokenizer));
+  tokenizers.set(key, new WeakRef(tokenizer));
   return tokenizer;
 }
 
@@ -49,7 +55,7 @@ async function hashFile(path: string): Promise<Uint8Array> {
   try {
     return hash.update(await readFile(path)).digest();
   } catch (error) {
-    // Which files are optional is the tokenizer's business; here a missing one is only different from an empty one.
+    // Tokenizer.open decides which files are optional; here a missing file only differs from an empty one.
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     return new Uint8Array(1);
   }

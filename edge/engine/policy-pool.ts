@@ -1,35 +1,36 @@
-// Which policies are loaded and which of them is active. A swap loads the new policy beside the old one, checks it, routes
-// new generations to it and lets the old one drain; a generation stays on the policy it began with. If the new one fails
-// to load, nothing has changed.
+// The loaded policies and the active one. A swap loads the new policy beside the old one, validates it, routes new
+// generations to it and drains the old one; a generation stays on its policy. If the new policy fails to load, nothing
+// changes.
 import { availableParallelism } from 'node:os';
+import { LRUCache } from 'lru-cache';
 import { AttuneError } from '../../shared/error.ts';
 import { unknownPolicy } from '../../shared/store/registry.ts';
 import type { Inference, LoadedPolicy } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
 import { loadPackage } from './load-package.ts';
+import { noActivePolicy } from './policy-errors.ts';
 import { PolicyRunner, type RunnerOptions, throwIfClosing } from './policy-runner.ts';
 
 export type InferenceOptions = {
-  /** The folder of a policy's package; throws for an id that there is none of. */
+  /** Returns the folder of a policy's package; throws for an unknown id. */
   folderOf(id: string): Promise<string>;
-  /** Threads inside one operator; all of the machine's unless told. */
+  /** Threads inside one operator. Default: all of the machine's. */
   threads?: number;
-  /** How many generations of a policy decode together. */
+  /** How many generations of a policy decode together. Default: 16. */
   maxRows?: number;
-  /** How many more may wait. */
+  /** How many more may wait. Default: 64. */
   maxQueue?: number;
-  /** Bytes of keys and values that a policy may hold. */
+  /** Bytes of keys and values per policy. Default: 1 GiB. */
   kvMemory?: number;
-  /** Told of the work as it is done. */
   instrumentation?: Instrumentation;
 };
 
-/** The name under which the active policy can be asked for. */
+/** The model name of the active policy. */
 const ACTIVE_ALIAS = 'attune';
-/** Policies besides the active one that stay loaded. */
+/** Policies that stay loaded besides the active one. */
 const MAX_STANDBY = 2;
 
-/** Policies that run on ONNX Runtime's native engine, each in its own thread. */
+/** Runs policies on native ONNX Runtime, each in its own worker thread. */
 export function openInference(options: InferenceOptions): Inference {
   return new PolicyPool(options.folderOf, {
     threads: options.threads ?? availableParallelism(),
@@ -42,9 +43,18 @@ export function openInference(options: InferenceOptions): Inference {
 
 class PolicyPool implements Inference {
   private current: PolicyRunner | null = null;
-  /** Loaded or loading, the least recently used first; the active one is not among them. */
-  private readonly standby = new Map<string, Promise<PolicyRunner>>();
-  /** Swapped out and draining. */
+  /** Loaded or loading; the active policy is not among them. */
+  private readonly standby = new LRUCache<string, Promise<PolicyRunner>>({
+    max: MAX_STANDBY,
+    dispose: (evicted, _id, reason) => {
+      if (reason !== 'evict') return;
+      evicted.then(
+        (runner) => this.retire(runner),
+        () => {},
+      );
+    },
+  });
+  /** Swapped out or evicted, and draining. */
   private readonly retiring = new Map<PolicyRunner, Promise<void>>();
   private swap: Promise<void> = Promise.resolve();
   private readonly closing = new AbortController();
@@ -69,17 +79,13 @@ class PolicyPool implements Inference {
     if (id === this.current?.id) return this.current;
     if (id !== ACTIVE_ALIAS) return this.getStandby(id);
     if (this.current) return this.current;
-    throw new AttuneError('policy: none is active yet; try again when /health says so', {
-      status: 503,
-      param: 'model',
-      code: 'policy_not_loaded',
-    });
+    throw noActivePolicy();
   }
 
   activate(id: string): Promise<void> {
-    // One at a time, so that the last to be asked for is the last to become active.
-    const asked = performance.now();
-    const swap = this.swap.then(() => this.swapTo(id, asked));
+    // One swap at a time, so that the last one requested is the last to become active.
+    const requestedAtMs = performance.now();
+    const swap = this.swap.then(() => this.swapTo(id, requestedAtMs));
     this.swap = swap.catch(() => this.options.instrumentation?.recordRejectedPolicy(id));
     return swap;
   }
@@ -87,49 +93,42 @@ class PolicyPool implements Inference {
   async close(): Promise<void> {
     this.closing.abort();
     await this.swap;
-    const slots = await Promise.allSettled(this.standby.values());
-    for (const slot of slots) if (slot.status === 'fulfilled') this.retire(slot.value);
+    const loads = await Promise.allSettled(this.standby.values());
+    for (const load of loads) if (load.status === 'fulfilled') this.retire(load.value);
     if (this.current) this.retire(this.current);
     this.current = null;
     this.standby.clear();
-    for (const slot of this.retiring.keys()) slot.cancelAll();
+    for (const runner of this.retiring.keys()) runner.cancelAll();
     await Promise.all(this.retiring.values());
   }
 
-  private async swapTo(id: string, asked: number): Promise<void> {
+  private async swapTo(id: string, requestedAtMs: number): Promise<void> {
     if (id === this.current?.id) return;
-    const slot = await this.getStandby(id);
+    const runner = await this.getStandby(id);
     this.standby.delete(id);
-    const old = this.current;
-    this.current = slot;
-    if (old) this.retire(old);
-    this.options.instrumentation?.recordSwap(id, (performance.now() - asked) / 1000);
+    const previous = this.current;
+    this.current = runner;
+    if (previous) this.retire(previous);
+    this.options.instrumentation?.recordSwap(id, (performance.now() - requestedAtMs) / 1000);
   }
 
-  /** A loaded policy that is not the active one. */
+  /** Returns a policy that is not the active one, and loads it if it is not in standby. */
   private getStandby(id: string): Promise<PolicyRunner> {
     throwIfClosing(this.closing.signal);
-    const slot = this.standby.get(id) ?? this.load(id);
-    this.standby.delete(id);
-    this.standby.set(id, slot);
-    slot.catch(() => {
-      if (this.standby.get(id) === slot) this.standby.delete(id);
+    const loaded = this.standby.get(id);
+    if (loaded) return loaded;
+    const loading = this.load(id);
+    this.standby.set(id, loading);
+    loading.catch(() => {
+      if (this.standby.peek(id) === loading) this.standby.delete(id);
     });
-    if (this.standby.size > MAX_STANDBY) {
-      const [oldest, evicted] = this.standby.entries().next().value!;
-      this.standby.delete(oldest);
-      evicted.then(
-        (unused) => this.retire(unused),
-        () => {},
-      );
-    }
-    return slot;
+    return loading;
   }
 
   private async load(id: string): Promise<PolicyRunner> {
-    const slot = new PolicyRunner(id, await loadPackage(id, await this.findFolder(id)), this.options);
-    await slot.load();
-    return slot;
+    const runner = new PolicyRunner(id, await loadPackage(id, await this.findFolder(id)), this.options);
+    await runner.load();
+    return runner;
   }
 
   private async findFolder(id: string): Promise<string> {
@@ -138,15 +137,14 @@ class PolicyPool implements Inference {
     } catch (error) {
       const isMissing =
         error instanceof AttuneError ? error.status === 404 : (error as NodeJS.ErrnoException).code === 'ENOENT';
-      if (!isMissing) throw error;
-      throw unknownPolicy(id);
+      throw isMissing ? unknownPolicy(id) : error;
     }
   }
 
-  private retire(slot: PolicyRunner): void {
+  private retire(runner: PolicyRunner): void {
     this.retiring.set(
-      slot,
-      slot.retire().finally(() => this.retiring.delete(slot)),
+      runner,
+      runner.retire().finally(() => this.retiring.delete(runner)),
     );
   }
 }

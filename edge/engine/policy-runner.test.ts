@@ -117,7 +117,7 @@ test('a prompt that the memory for keys and values can never hold is refused wit
         error.status === 400 &&
         error.param === 'messages' &&
         error.code === 'kv_memory_exceeded' &&
-        /63 tokens.*KV_MEMORY of 20000 bytes has room for 63/.test(error.message),
+        /63 tokens.*KV_MEMORY of 20000 bytes holds 63 tokens/.test(error.message),
     );
     const [choice] = await collectChoices(policy.generate(ask(60)));
     assert.deepEqual([choice!.finish.finishReason, choice!.finish.tokenIds.length], ['length', 3]);

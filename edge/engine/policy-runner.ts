@@ -1,5 +1,5 @@
-// One policy and the thread that runs it. The thread may come and go (it died; the policy was swapped out and somebody
-// still held it) while the policy, being immutable, stays what it is: a generation that finds no thread waits for one.
+// One policy and the worker thread that runs it. The thread can end (a crash, or a swap while a caller still holds the
+// policy), but a policy is immutable: a generation that finds no thread waits for a new one.
 import { setTimeout } from 'node:timers/promises';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
@@ -9,6 +9,7 @@ import { GenerationStream } from './generation-stream.ts';
 import type { GenerationEvent, GenerationInput, LoadedPolicy } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
 import type { PolicyPackage } from './load-package.ts';
+import { queueFull } from './policy-errors.ts';
 import { epochSeconds } from './request.ts';
 import { RequestTimer } from './request-timer.ts';
 import type { StepResult } from './scheduler.ts';
@@ -35,6 +36,7 @@ export class PolicyRunner implements LoadedPolicy {
   private closing: Promise<void> = Promise.resolve();
   private readonly backoff = new Backoff();
   private readonly generations = new Set<GenerationStream>();
+  /** Running or queued, of all generations. */
   private choiceCount = 0;
   private isRetired = false;
 
@@ -46,16 +48,16 @@ export class PolicyRunner implements LoadedPolicy {
     this.options = options;
   }
 
-  /** Resolves when the policy is loaded and has computed something finite. */
+  /** Resolves when the worker has loaded the policy and computed finite logits. */
   async load(): Promise<void> {
     if (!this.worker) await this.startWorker();
   }
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
-    this.admit(input);
-    const { instrumentation: meter } = this.options;
-    const watch = meter && new RequestTimer(meter, this.id, input.promptIds.length);
-    const generation = new GenerationStream(this.tokenizer, input, watch);
+    this.validate(input);
+    const { instrumentation } = this.options;
+    const timer = instrumentation && new RequestTimer(instrumentation, this.id, input.promptIds.length);
+    const generation = new GenerationStream(this.tokenizer, input, timer);
     if (signal?.aborted) {
       generation.cancel();
       return generation;
@@ -70,18 +72,18 @@ export class PolicyRunner implements LoadedPolicy {
       this.choiceCount -= input.n;
       this.closeIfUnused();
     });
-    const arrived = epochSeconds();
-    if (this.worker) this.submit(this.worker, generation, input, arrived);
+    const arrivedAt = epochSeconds();
+    if (this.worker) this.submit(this.worker, generation, input, arrivedAt);
     else {
       this.startWorker().then(
-        (thread) => this.submit(thread, generation, input, arrived),
+        (worker) => this.submit(worker, generation, input, arrivedAt),
         (error: Error) => generation.onError(error),
       );
     }
     return generation;
   }
 
-  /** Lets the thread go as soon as nothing runs on it; resolves when it is gone. */
+  /** Closes the worker as soon as it has no generations left; resolves when its thread has ended. */
   async retire(): Promise<void> {
     this.isRetired = true;
     await this.starting?.catch(() => {});
@@ -90,29 +92,24 @@ export class PolicyRunner implements LoadedPolicy {
     await this.closing;
   }
 
-  /** Ends what runs with what it has. */
+  /** Finishes all generations with the tokens they have. */
   cancelAll(): void {
     for (const generation of this.generations) generation.cancel();
   }
 
-  private admit({ promptIds, n }: GenerationInput): void {
+  private validate({ promptIds, n }: GenerationInput): void {
     throwIfClosing(this.options.closing);
     validatePrompt(promptIds, this, this.options.kvMemory);
-    const room = this.options.maxRows + this.options.maxQueue;
-    if (this.choiceCount > 0 && this.choiceCount + n > room) {
-      throw new AttuneError(
-        `generation: ${this.choiceCount} generations run or wait, and there is room for ${room}; try again soon`,
-        { status: 429, code: 'queue_full', retry: true },
-      );
-    }
+    const limit = this.options.maxRows + this.options.maxQueue;
+    if (this.choiceCount > 0 && this.choiceCount + n > limit) throw queueFull(this.choiceCount, limit);
   }
 
-  private submit(thread: WorkerClient, generation: GenerationStream, input: GenerationInput, arrived: number): void {
+  private submit(worker: WorkerClient, generation: GenerationStream, input: GenerationInput, arrivedAt: number): void {
     if (generation.isDone) return;
     const { promptIds, n, tenant = '', sharedLength = 0 } = input;
     const { stop: _, ...sampling } = input.sampling;
-    const id = thread.submit({ promptIds, sharedLength, tenant, sampling, n, arrivedAt: arrived }, generation);
-    generation.onAbort = (index) => thread.cancel(id, index);
+    const id = worker.submit({ promptIds, sharedLength, tenant, sampling, n, arrivedAt }, generation);
+    generation.onAbort = (index) => worker.cancel(id, index);
   }
 
   private startWorker(): Promise<WorkerClient> {
@@ -124,34 +121,34 @@ export class PolicyRunner implements LoadedPolicy {
 
   private async openWorker(): Promise<WorkerClient> {
     const { id, folder, architecture, options } = this;
-    const { threads, maxRows, kvMemory, instrumentation: meter, closing } = options;
-    const { delayMs: delay } = this.backoff;
-    if (delay > 0) await setTimeout(delay, undefined, { signal: closing }).catch(() => throwIfClosing(closing));
-    const report = (turn: StepResult['stats']) => meter?.recordStep({ policyId: id, ...turn });
-    const thread = await WorkerClient.open(id, { folder, architecture, threads, maxRows, kvMemory }, report);
+    const { threads, maxRows, kvMemory, instrumentation, closing } = options;
+    const { delayMs } = this.backoff;
+    if (delayMs > 0) await setTimeout(delayMs, undefined, { signal: closing }).catch(() => throwIfClosing(closing));
+    const onStep = (stats: StepResult['stats']) => instrumentation?.recordStep({ policyId: id, ...stats });
+    const worker = await WorkerClient.open(id, { folder, architecture, threads, maxRows, kvMemory }, onStep);
     this.backoff.recordStart();
-    this.worker = thread;
-    void thread.ended.then((error) => {
-      if (this.worker !== thread) return;
+    this.worker = worker;
+    void worker.ended.then((error) => {
+      if (this.worker !== worker) return;
       this.worker = null;
       if (error) this.backoff.recordCrash();
-      // A thread that nobody asked to end is replaced; if that fails too, the next generation tries and reports it.
+      // Restart a crashed worker; if that fails too, the next generation tries again and reports the error.
       if (error && !this.isRetired && !this.options.closing.aborted) this.startWorker().catch(() => {});
     });
-    return thread;
+    return worker;
   }
 
   private closeIfUnused(): void {
     if (!this.isRetired || this.generations.size > 0 || !this.worker) return;
-    const { worker: thread } = this;
+    const { worker } = this;
     this.worker = null;
-    this.closing = Promise.all([this.closing, thread.close()]).then(() => {});
+    this.closing = Promise.all([this.closing, worker.close()]).then(() => {});
   }
 }
 
 export function throwIfClosing(closing: AbortSignal): void {
   if (!closing.aborted) return;
-  throw new AttuneError('generation: the server is closing; send the request to another, or again later', {
+  throw new AttuneError('generation: the server is shutting down; retry on another server, or later', {
     status: 503,
     code: 'closing',
   });

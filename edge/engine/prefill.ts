@@ -1,14 +1,12 @@
-// Computes the prompts of choices that have a row to come to. A turn computes one chunk's worth of tokens: a piece of a
-// long prompt, or several short prompts together. Nothing is computed that is known from another prompt, or that another
-// is about to compute.
-
+// Computes the prompts of admitted choices. A step computes about one chunk of tokens: a chunk of a long prompt, or
+// several short prompts together. Chunks in the prefix cache are not computed, nor is the same chunk twice in one run.
 import type { Decoder, PrefillOutput } from '../../shared/decoder/decoder.ts';
 import type { KvCache } from '../../shared/decoder/kv-cache.ts';
 import { CHUNK_TOKENS, planChunks } from './chunking.ts';
 import { chunkKey, kvBlocksOf, type Prefix, type PrefixCache } from './prefix-cache.ts';
 import { type Choice, type EngineEvent, epochSeconds } from './request.ts';
 
-/** A choice whose prompt is computed up to a prefix. */
+/** A choice whose prompt is computed up to `prefix`. */
 export type PendingPrompt = {
   choice: Choice;
   chunkEnds: number[];
@@ -17,28 +15,29 @@ export type PendingPrompt = {
   hasStarted: boolean;
 };
 
-/** Padding costs as much as tokens: prompts that differ more in length than a run of its own costs are not joined. */
+/** Padding costs as much as tokens: prompts whose lengths differ by more are cheaper in separate runs. */
 const MAX_PADDING_TOKENS = 16;
 
-/** Chunks' worth of short prompts in one run. */
+/** A run of short prompts has at most this many chunks' tokens. */
 const MAX_CHUNKS_PER_RUN = 4;
 
 export class Prefill {
-  /** Tokens computed, and tokens that were known, since the last turn began. */
+  /** Prompt tokens computed in the last step. */
   prefilledTokens = 0;
+  /** Prompt tokens found in the prefix cache in the last step. */
   cachedTokens = 0;
   private readonly decoder: Decoder;
   private readonly prefixCache: PrefixCache;
   private readonly emit: (event: EngineEvent) => void;
-  /** In the order in which they came. */
+  /** In order of arrival. */
   private prompts: PendingPrompt[] = [];
   private runCount = 0;
-  /** What the last run computed over, where its prompt goes on. */
+  /** The cache of the last run, kept if its prompt has more chunks. */
   private lastRun: { prefix: Prefix | null; past: KvCache } | null = null;
 
-  constructor(decoder: Decoder, prefixes: PrefixCache, emit: (event: EngineEvent) => void) {
+  constructor(decoder: Decoder, prefixCache: PrefixCache, emit: (event: EngineEvent) => void) {
     this.decoder = decoder;
-    this.prefixCache = prefixes;
+    this.prefixCache = prefixCache;
     this.emit = emit;
   }
 
@@ -47,24 +46,24 @@ export class Prefill {
   }
 
   add(choice: Choice): void {
-    const ends = planChunks(choice.request.promptIds.length, choice.request.sharedLength);
-    this.prompts.push({ choice, chunkEnds: ends, completedChunks: 0, prefix: null, hasStarted: false });
+    const chunkEnds = planChunks(choice.request.promptIds.length, choice.request.sharedLength);
+    this.prompts.push({ choice, chunkEnds, completedChunks: 0, prefix: null, hasStarted: false });
   }
 
-  remove(isGone: (choice: Choice) => boolean): void {
-    this.prompts = this.prompts.filter(({ choice }) => !isGone(choice));
+  remove(shouldRemove: (choice: Choice) => boolean): void {
+    this.prompts = this.prompts.filter(({ choice }) => !shouldRemove(choice));
     if (this.prompts.every(({ prefix }) => prefix !== this.lastRun?.prefix)) this.lastRun = null;
   }
 
-  /** Returns the prompts that are complete now; `rows` decode meanwhile, and each is stalled by what is computed. */
-  async step(rows: number): Promise<PendingPrompt[]> {
+  /** Returns the prompts that are now complete. `decoding` sequences wait for this step. */
+  async step(decoding: number): Promise<PendingPrompt[]> {
     this.prefilledTokens = 0;
     this.cachedTokens = 0;
     const complete = this.removeComplete();
-    // Short prompts share a run, and a larger one where more of them wait than rows are stalled by it.
-    const together = Math.min(MAX_CHUNKS_PER_RUN, Math.max(1, Math.floor(this.prompts.length / rows)));
+    // Short prompts share a run; the run is larger if more prompts wait for it than sequences are stalled by it.
+    const chunksPerRun = Math.min(MAX_CHUNKS_PER_RUN, Math.max(1, Math.floor(this.prompts.length / decoding)));
     for (let budget = CHUNK_TOKENS; budget > 0; ) {
-      const batch = this.selectBatch(budget === CHUNK_TOKENS ? together * CHUNK_TOKENS : budget);
+      const batch = this.selectBatch(budget === CHUNK_TOKENS ? chunksPerRun * CHUNK_TOKENS : budget);
       if (batch.length === 0) break;
       budget -= await this.runBatch(batch);
       complete.push(...this.removeComplete());
@@ -74,77 +73,75 @@ export class Prefill {
 
   private removeComplete(): PendingPrompt[] {
     for (const prompt of this.prompts) this.reuseCachedChunks(prompt);
-    const complete = this.prompts.filter(({ completedChunks: done, chunkEnds: ends }) => done === ends.length);
-    if (complete.length > 0)
-      this.prompts = this.prompts.filter(({ completedChunks: done, chunkEnds: ends }) => done < ends.length);
+    const complete = this.prompts.filter((prompt) => remainingChunks(prompt) === 0);
+    if (complete.length > 0) this.prompts = this.prompts.filter((prompt) => remainingChunks(prompt) > 0);
     return complete;
   }
 
   private reuseCachedChunks(prompt: PendingPrompt): void {
-    const { completedChunks: done } = prompt;
-    while (prompt.completedChunks < prompt.chunkEnds.length) {
+    const { completedChunks } = prompt;
+    while (remainingChunks(prompt) > 0) {
       const chunk = nextChunk(prompt);
-      const known = this.prefixCache.find(prompt.prefix, chunk);
-      if (!known) break;
+      const cached = this.prefixCache.find(prompt.prefix, chunk);
+      if (!cached) break;
       this.emitStart(prompt);
       this.cachedTokens += chunk.length;
-      prompt.prefix = known;
+      prompt.prefix = cached;
       prompt.completedChunks++;
     }
-    if (prompt.completedChunks > done) this.prefixCache.touch(prompt.prefix!);
+    if (prompt.completedChunks > completedChunks) this.prefixCache.touch(prompt.prefix!);
   }
 
   /**
-   * Every other run is the oldest's, so that it ends; the runs between are for whoever is nearest to its end, so that
-   * short prompts do not wait for long ones.
+   * Every other run is for the oldest prompt, so that it completes; the runs between are for the prompt with the fewest
+   * chunks left, so that short prompts do not wait for long ones.
    */
   private selectNext(): PendingPrompt | undefined {
     const [oldest] = this.prompts;
     if (!oldest || this.runCount % 2 === 0) return oldest;
-    const left = ({ chunkEnds: ends, completedChunks: done }: PendingPrompt) => ends.length - done;
-    return this.prompts.reduce((best, prompt) => (left(prompt) < left(best) ? prompt : best), oldest);
+    return this.prompts.reduce(
+      (best, prompt) => (remainingChunks(prompt) < remainingChunks(best) ? prompt : best),
+      oldest,
+    );
   }
 
-  /** The first in line, and, if it is at its beginning, others who are and have about as many tokens. */
+  /** The next prompt, and if it is at its first chunk, others at theirs that have about as many tokens. */
   private selectBatch(budget: number): PendingPrompt[] {
     const first = this.selectNext();
     if (!first || nextChunk(first).length > budget) return [];
     const batch = [first];
     if (first.prefix) return batch;
-    const names = new Set([chunkKey(null, nextChunk(first))]);
+    const keys = new Set([chunkKey(null, nextChunk(first))]);
     let [shortest, longest] = [nextChunk(first).length, nextChunk(first).length];
     for (const prompt of this.prompts) {
       const chunk = nextChunk(prompt);
-      const name = chunkKey(prompt.prefix, chunk);
-      if (prompt.prefix || names.has(name)) continue;
+      const key = chunkKey(prompt.prefix, chunk);
+      if (prompt.prefix || keys.has(key)) continue;
       const [low, high] = [Math.min(shortest, chunk.length), Math.max(longest, chunk.length)];
       if (high - low > MAX_PADDING_TOKENS || (batch.length + 1) * high > budget) continue;
       [shortest, longest] = [low, high];
-      names.add(name);
+      keys.add(key);
       batch.push(prompt);
     }
     return batch;
   }
 
-  /** Computes the next chunk of each; returns how many tokens that was, padding included. */
+  /** Computes the next chunk of each prompt; returns the number of tokens, padding included. */
   private async runBatch(batch: PendingPrompt[]): Promise<number> {
     this.runCount++;
     const chunks = batch.map(nextChunk);
     for (const prompt of batch) this.emitStart(prompt);
     const past = this.createPastCache(batch);
     try {
-      const computed = await this.decoder.prefill(past, chunks);
-      for (const [i, prompt] of batch.entries()) this.addOutput(prompt, computed[i]!);
-      if (
-        batch.length === 1 &&
-        this.prompts.includes(batch[0]!) &&
-        batch[0]!.completedChunks < batch[0]!.chunkEnds.length
-      ) {
-        past.appendBlock(0, computed[0]!.block);
-        this.lastRun = { prefix: batch[0]!.prefix, past };
+      const outputs = await this.decoder.prefill(past, chunks);
+      for (const [i, prompt] of batch.entries()) this.addOutput(prompt, outputs[i]!);
+      const [first] = batch as [PendingPrompt];
+      if (batch.length === 1 && this.prompts.includes(first) && remainingChunks(first) > 0) {
+        past.appendBlock(0, outputs[0]!.block);
+        this.lastRun = { prefix: first.prefix, past };
       }
     } catch (error) {
-      // Together they fail together; alone only the one that is at fault.
+      // One invalid prompt fails the whole batch: rerun each alone, so that only that one fails.
       if (batch.length === 1) this.fail(batch[0]!, error);
       else for (const prompt of batch) await this.runBatch([prompt]);
     } finally {
@@ -153,13 +150,13 @@ export class Prefill {
     return chunks.length * Math.max(...chunks.map(({ length }) => length));
   }
 
-  /** A row for each, with what its prefix holds. A prompt that goes on where the last run ended finds it as it was. */
+  /** A cache with a row per prompt, filled with its prefix. The prompt of the last run gets that run's cache. */
   private createPastCache(batch: PendingPrompt[]): KvCache {
     const { prefix } = batch[0]!;
-    const { lastRun: last } = this;
+    const { lastRun } = this;
     this.lastRun = null;
-    if (last && prefix && last.prefix === prefix) return last.past;
-    last?.past.clear();
+    if (lastRun && prefix && lastRun.prefix === prefix) return lastRun.past;
+    lastRun?.past.clear();
     const past = this.decoder.createCache();
     const blocks = kvBlocksOf(prefix);
     const pastLength = blocks.reduce((sum, { length }) => sum + length, 0);
@@ -168,32 +165,36 @@ export class Prefill {
     return past;
   }
 
-  private addOutput(prompt: PendingPrompt, computed: PrefillOutput): void {
-    if (!Number.isFinite(computed.logNormalizer)) {
-      this.fail(prompt, new Error('the policy computed logits that are not finite'));
+  private addOutput(prompt: PendingPrompt, output: PrefillOutput): void {
+    if (!Number.isFinite(output.logNormalizer)) {
+      this.fail(prompt, new Error('the logits are not finite'));
       return;
     }
     const chunk = nextChunk(prompt);
     this.prefilledTokens += chunk.length;
-    prompt.prefix = this.prefixCache.add(prompt.prefix, chunk, computed);
+    prompt.prefix = this.prefixCache.add(prompt.prefix, chunk, output);
     prompt.completedChunks++;
   }
 
   private emitStart(prompt: PendingPrompt): void {
     if (prompt.hasStarted) return;
     prompt.hasStarted = true;
-    const { request: job, index } = prompt.choice;
-    this.emit({ type: 'start', id: job.id, index, queuedSeconds: epochSeconds() - job.arrivedAt });
+    const { request, index } = prompt.choice;
+    this.emit({ type: 'start', id: request.id, index, queuedSeconds: epochSeconds() - request.arrivedAt });
   }
 
   private fail(prompt: PendingPrompt, error: unknown): void {
     this.prompts = this.prompts.filter((other) => other !== prompt);
-    const { request: job, index } = prompt.choice;
+    const { request, index } = prompt.choice;
     const message = error instanceof Error ? error.message : String(error);
-    this.emit({ type: 'failed', id: job.id, index, message });
+    this.emit({ type: 'failed', id: request.id, index, message });
   }
 }
 
-function nextChunk({ choice, chunkEnds: ends, completedChunks: done }: PendingPrompt): number[] {
-  return choice.request.promptIds.slice(ends[done - 1] ?? 0, ends[done]);
+function remainingChunks({ chunkEnds, completedChunks }: PendingPrompt): number {
+  return chunkEnds.length - completedChunks;
+}
+
+function nextChunk({ choice, chunkEnds, completedChunks }: PendingPrompt): number[] {
+  return choice.request.promptIds.slice(chunkEnds[completedChunks - 1] ?? 0, chunkEnds[completedChunks]);
 }

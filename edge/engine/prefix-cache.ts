@@ -1,64 +1,53 @@
-// The beginnings of prompts that were computed lately, chunk by chunk: a prompt that begins with the same tokens, cut in
-// the same places, takes them from here and gets the very numbers that computing them again would give.
-
+// The prefix cache: chunks of recent prompts with their keys, values and logits. A prompt that starts with the same
+// chunks reuses them and gets bitwise the numbers that computing them would give.
+import { LRUCache } from 'lru-cache';
 import type { PrefillOutput } from '../../shared/decoder/decoder.ts';
 import type { KvBlock } from '../../shared/decoder/kv-cache.ts';
 
-/** A chunk after the chunks before it. */
+/** A chunk, and through `parent` the chunks before it. */
 export type Prefix = PrefillOutput & { parent: Prefix | null; serial: number; key: string };
 
 export class PrefixCache {
-  bytes = 0;
-  /** The least recently used first. */
-  private readonly known = new Map<string, Prefix>();
-  private made = 0;
+  /** Trimmed after each step instead of limited here: the budget is the memory that the decode batch leaves free. */
+  private readonly prefixes = new LRUCache<string, Prefix>({
+    maxSize: Number.MAX_SAFE_INTEGER,
+    sizeCalculation: ({ block, logits }) => block.data.byteLength + logits.byteLength,
+  });
+  private lastSerial = 0;
 
-  find(parent: Prefix | null, tokens: readonly number[]): Prefix | undefined {
-    return this.known.get(chunkKey(parent, tokens));
+  get bytes(): number {
+    return this.prefixes.calculatedSize;
   }
 
-  add(parent: Prefix | null, tokens: readonly number[], computed: PrefillOutput): Prefix {
-    const prefix = { ...computed, parent, serial: ++this.made, key: chunkKey(parent, tokens) };
+  find(parent: Prefix | null, tokens: readonly number[]): Prefix | undefined {
+    return this.prefixes.peek(chunkKey(parent, tokens));
+  }
+
+  add(parent: Prefix | null, tokens: readonly number[], output: PrefillOutput): Prefix {
+    const prefix = { ...output, parent, serial: ++this.lastSerial, key: chunkKey(parent, tokens) };
     this.touch(prefix);
     return prefix;
   }
 
-  /** Notes that it is of use, its end first, so that a chunk is never older than one that needs it. */
+  /** Marks a prefix as just used, last chunk first, so that a chunk is evicted before the chunks that it continues. */
   touch(prefix: Prefix): void {
-    for (let at: Prefix | null = prefix; at; at = at.parent) {
-      this.forget(this.known.get(at.key));
-      this.known.set(at.key, at);
-      this.bytes += prefixBytes(at);
-    }
+    for (let chunk: Prefix | null = prefix; chunk; chunk = chunk.parent) this.prefixes.set(chunk.key, chunk);
   }
 
-  /** Lets go of the least recently used until the rest takes no more than this. */
-  trim(bytes: number): void {
-    for (const prefix of this.known.values()) {
-      if (this.bytes <= bytes) return;
-      this.forget(prefix);
-    }
-  }
-
-  private forget(prefix: Prefix | undefined): void {
-    if (!prefix) return;
-    this.known.delete(prefix.key);
-    this.bytes -= prefixBytes(prefix);
+  /** Evicts the least recently used chunks until the rest takes at most `maxBytes`. */
+  trim(maxBytes: number): void {
+    while (this.bytes > Math.max(0, maxBytes)) this.prefixes.pop();
   }
 }
 
-/** All chunks up to this one, in their order. */
+/** The KV blocks of all chunks up to this one, in order. */
 export function kvBlocksOf(prefix: Prefix | null): KvBlock[] {
   const blocks: KvBlock[] = [];
-  for (let at = prefix; at; at = at.parent) blocks.push(at.block);
+  for (let chunk = prefix; chunk; chunk = chunk.parent) blocks.push(chunk.block);
   return blocks.reverse();
 }
 
-/** The tokens themselves and whom they follow: two chunks with the same name are the same. */
+/** The tokens themselves and the chunk that they follow: chunks with equal keys are equal. */
 export function chunkKey(parent: Prefix | null, tokens: readonly number[]): string {
   return `${parent?.serial ?? 0}:${tokens.join()}`;
-}
-
-function prefixBytes({ block, logits }: Prefix): number {
-  return block.data.byteLength + logits.byteLength;
 }

@@ -1,5 +1,5 @@
-// Times the choices of one generation for the meter: from its arrival to their turn, to their first token, from token to
-// token, to their end.
+// Measures the latencies of one generation's choices for the instrumentation: queue time, time to first token,
+// inter-token latency, and the time to the end.
 import type { Instrumentation } from './instrumentation.ts';
 
 type FinishReason = Parameters<Instrumentation['recordFinish']>[1]['reason'];
@@ -9,41 +9,37 @@ export class RequestTimer {
   private readonly policyId: string;
   private readonly promptTokens: number;
   private readonly arrivedAt = nowSeconds();
-  /** When each choice had its last token, and how many it has. */
-  private readonly choices = new Map<number, { at: number; tokens: number }>();
+  /** By choice: the time of its last token, and its number of tokens. */
+  private readonly choices = new Map<number, { lastTokenAt: number; tokens: number }>();
 
-  constructor(meter: Instrumentation, policyId: string, promptTokens: number) {
-    this.instrumentation = meter;
+  constructor(instrumentation: Instrumentation, policyId: string, promptTokens: number) {
+    this.instrumentation = instrumentation;
     this.policyId = policyId;
     this.promptTokens = promptTokens;
   }
 
-  recordStart(waited: number): void {
-    this.instrumentation.recordQueueTime(this.policyId, waited);
+  recordStart(queuedSeconds: number): void {
+    this.instrumentation.recordQueueTime(this.policyId, queuedSeconds);
   }
 
   recordToken(index: number): void {
-    const at = nowSeconds();
+    const now = nowSeconds();
     const choice = this.choices.get(index);
     if (choice) {
-      this.instrumentation.recordNextToken(this.policyId, at - choice.at);
-      choice.at = at;
+      this.instrumentation.recordNextToken(this.policyId, now - choice.lastTokenAt);
+      choice.lastTokenAt = now;
       choice.tokens++;
     } else {
-      this.instrumentation.recordFirstToken(this.policyId, at - this.arrivedAt);
-      this.choices.set(index, { at, tokens: 1 });
+      this.instrumentation.recordFirstToken(this.policyId, now - this.arrivedAt);
+      this.choices.set(index, { lastTokenAt: now, tokens: 1 });
     }
   }
 
   recordFinish(index: number, reason: FinishReason): void {
     const { promptTokens } = this;
     const generatedTokens = this.choices.get(index)?.tokens ?? 0;
-    this.instrumentation.recordFinish(this.policyId, {
-      reason,
-      promptTokens,
-      generatedTokens,
-      seconds: nowSeconds() - this.arrivedAt,
-    });
+    const seconds = nowSeconds() - this.arrivedAt;
+    this.instrumentation.recordFinish(this.policyId, { reason, promptTokens, generatedTokens, seconds });
   }
 }
 

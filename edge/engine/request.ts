@@ -1,7 +1,7 @@
-// What the engine is asked for and what it says of it: plain data, because it crosses between threads.
+// The engine's requests and events: plain data, because they are sent between threads.
 import type { SamplingParams, TokenLogprob } from '../../shared/decoder/sampling.ts';
 
-/** Stop strings are text, and text is not the engine's business. */
+/** Stop strings are not part of it: the engine has token ids only, and the main thread detokenizes. */
 export type EngineRequest = {
   id: number;
   promptIds: number[];
@@ -10,21 +10,21 @@ export type EngineRequest = {
   tenant: string;
   sampling: Omit<SamplingParams, 'stop'>;
   n: number;
-  /** When it came, by `clock`. */
+  /** In epochSeconds. */
   arrivedAt: number;
 };
 
-/** One of a job's n. */
+/** One of a request's n choices. */
 export type Choice = { request: EngineRequest; index: number };
 
 export type EngineEvent = { id: number; index: number } & (
   | { type: 'start'; queuedSeconds: number }
   | { type: 'token'; tokenId: number; logprob: number; topLogprobs: TokenLogprob[] }
-  | { type: 'finish'; finish: 'stop' | 'length'; stopToken: number | null }
+  | { type: 'finish'; finishReason: 'stop' | 'length'; stopToken: number | null }
   | { type: 'failed'; message: string }
 );
 
-/** Seconds, the same in every thread. */
+/** Seconds since the Unix epoch, monotonic and comparable between threads. */
 export function epochSeconds(): number {
   return (performance.timeOrigin + performance.now()) / 1000;
 }

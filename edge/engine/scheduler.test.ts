@@ -98,7 +98,7 @@ test('a generation ends with the context, and with an end token that is not part
   scheduler.submit(makeRequest(job));
   const turns = await drain(scheduler);
   await ending.release();
-  assert.deepEqual(eventsOf(turns).at(-1), { type: 'finish', id: 1, index: 0, finish: 'stop', stopToken: end });
+  assert.deepEqual(eventsOf(turns).at(-1), { type: 'finish', id: 1, index: 0, finishReason: 'stop', stopToken: end });
   assert.deepEqual(collectResults(turns).get('1:0')!.tokenIds, tokenIds.slice(0, tokenIds.indexOf(end)));
 });
 

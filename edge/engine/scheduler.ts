@@ -1,6 +1,6 @@
-// Continuous batching: choices join and leave between decoding steps. One turn admits those whose turn it is and for whom
-// there is room, computes at most one chunk of prompts, and makes one token for each row. What a generation says depends
-// on its prompt, its seed and the policy, never on what else is going on.
+// Continuous batching: choices join and leave the decode batch between steps. A step admits queued choices that fit,
+// prefills about one chunk of prompts, and decodes one token per sequence. A generation depends on its prompt, its seed
+// and the policy, never on the batch.
 import type { Decoder } from '../../shared/decoder/decoder.ts';
 import { DecodeBatch } from './decode-batch.ts';
 import { FairQueue } from './fair-queue.ts';
@@ -13,7 +13,7 @@ import { type Choice, type EngineEvent, type EngineRequest, epochSeconds } from 
 export type SchedulerOptions = {
   /** How many choices decode together. */
   maxRows: number;
-  /** Bytes of keys and values; what the rows do not need of them keeps the beginnings of prompts. */
+  /** Bytes of keys and values; the prefix cache gets what the decode batch leaves free. */
   kvMemory: number;
 };
 
@@ -22,7 +22,7 @@ export type StepResult = { events: EngineEvent[]; stats: Omit<StepStats, 'policy
 export class Scheduler {
   private readonly decoder: Decoder;
   private readonly options: SchedulerOptions;
-  private readonly onEarlyEvents: ((events: EngineEvent[]) => void) | undefined;
+  private readonly onPrefilled: ((events: EngineEvent[]) => void) | undefined;
   private readonly maxLength: number;
   private readonly queue = new FairQueue<Choice>();
   private readonly prefixCache = new PrefixCache();
@@ -31,22 +31,22 @@ export class Scheduler {
   private readonly cancelled = new Set<string>();
   private events: EngineEvent[] = [];
 
-  /** `hear` is told of first tokens before the turn's step; without it they come with the turn. */
-  constructor(decoder: Decoder, options: SchedulerOptions, hear?: (events: EngineEvent[]) => void) {
-    this.onEarlyEvents = hear;
+  /** `onPrefilled` receives first tokens before the step decodes; without it they are among the step's events. */
+  constructor(decoder: Decoder, options: SchedulerOptions, onPrefilled?: (events: EngineEvent[]) => void) {
+    this.onPrefilled = onPrefilled;
     this.decoder = decoder;
     this.options = options;
     this.maxLength = maxSequenceLength(options.kvMemory, decoder.architecture);
     const emit = (event: EngineEvent) => this.events.push(event);
     this.prefill = new Prefill(decoder, this.prefixCache, emit);
-    this.decodeBatch = new DecodeBatch(decoder, { kvMemory: options.kvMemory, reach: this.maxLength }, emit);
+    this.decodeBatch = new DecodeBatch(decoder, { kvMemory: options.kvMemory, maxLength: this.maxLength }, emit);
   }
 
-  submit(job: EngineRequest): void {
-    for (let index = 0; index < job.n; index++) this.queue.push(job.tenant, { request: job, index });
+  submit(request: EngineRequest): void {
+    for (let index = 0; index < request.n; index++) this.queue.push(request.tenant, { request, index });
   }
 
-  /** Takes effect before the next turn; nothing more is heard of the choice. */
+  /** Takes effect at the start of the next step, which emits no more events of the choice. */
   cancel(id: number, index: number): void {
     this.cancelled.add(`${id}:${index}`);
   }
@@ -56,16 +56,16 @@ export class Scheduler {
   }
 
   async step(): Promise<StepResult> {
-    const began = epochSeconds();
+    const startedAt = epochSeconds();
     this.removeCancelled();
     this.admit();
-    for (const { choice, prefix } of await this.prefill.step(this.decodeBatch.size))
-      this.decodeBatch.add(choice, prefix!);
-    if (this.events.length > 0) this.onEarlyEvents?.(this.takeEvents());
-    const decoded = this.decodeBatch.size;
+    const prefilled = await this.prefill.step(this.decodeBatch.size);
+    for (const { choice, prefix } of prefilled) this.decodeBatch.add(choice, prefix!);
+    if (this.events.length > 0) this.onPrefilled?.(this.takeEvents());
+    const decodedSequences = this.decodeBatch.size;
     await this.decodeBatch.decode();
     this.prefixCache.trim(this.options.kvMemory - this.decodeBatch.cache.bytes);
-    return { events: this.takeEvents(), stats: this.collectStats(decoded, epochSeconds() - began) };
+    return { events: this.takeEvents(), stats: this.collectStats(decodedSequences, epochSeconds() - startedAt) };
   }
 
   private takeEvents(): EngineEvent[] {
@@ -74,36 +74,36 @@ export class Scheduler {
     return events;
   }
 
-  /** In the order of the queue: one that there is no room for yet is not overtaken. */
+  /** In the queue's order: a choice that does not fit yet is not overtaken. */
   private admit(): void {
     for (let next = this.queue.peek(); next && this.canAdmit(next); next = this.queue.peek()) {
       this.prefill.add(this.queue.shift()!);
     }
   }
 
-  /** Whether all that was admitted could grow to its full length beside this one; all rows are as long as the longest. */
+  /** Whether all admitted choices and this one fit at their full lengths; every row is allocated for the longest. */
   private canAdmit(choice: Choice): boolean {
     const admitted = [...this.prefill.choices, ...this.decodeBatch.choices];
     if (admitted.length === 0) return true;
     const { maxRows, kvMemory } = this.options;
-    const sizes = [...admitted, choice].map(({ request: job }) =>
-      reservedKvBytes(this.decoder.architecture, this.maxLength, job.promptIds.length, job.sampling.maxTokens),
+    const rowBytes = [...admitted, choice].map(({ request: { promptIds, sampling } }) =>
+      reservedKvBytes(this.decoder.architecture, this.maxLength, promptIds.length, sampling.maxTokens),
     );
-    return sizes.length <= maxRows && sizes.length * Math.max(...sizes) <= kvMemory;
+    return rowBytes.length <= maxRows && rowBytes.length * Math.max(...rowBytes) <= kvMemory;
   }
 
   private removeCancelled(): void {
     if (this.cancelled.size === 0) return;
-    const isGone = ({ request: job, index }: Choice) => this.cancelled.has(`${job.id}:${index}`);
-    this.queue.remove(isGone);
-    this.prefill.remove(isGone);
-    this.decodeBatch.remove(isGone);
+    const isCancelled = ({ request, index }: Choice) => this.cancelled.has(`${request.id}:${index}`);
+    this.queue.remove(isCancelled);
+    this.prefill.remove(isCancelled);
+    this.decodeBatch.remove(isCancelled);
     this.cancelled.clear();
   }
 
-  private collectStats(rows: number, seconds: number): StepResult['stats'] {
+  private collectStats(decodedSequences: number, seconds: number): StepResult['stats'] {
     return {
-      decodedSequences: rows,
+      decodedSequences,
       prefilledTokens: this.prefill.prefilledTokens,
       cachedTokens: this.prefill.cachedTokens,
       running: this.decodeBatch.size,

@@ -1,14 +1,15 @@
-// The visible text of one choice. Stop strings end it and are cut from it, so text that may be the beginning of one is
-// held back until it is clear that it is not. Bytes of unfinished characters are TextStream's business.
+// Detokenizes one choice up to its first stop string. A stop string is cut from the text, so text that may be the start
+// of one is held back until it is certain. IncrementalDetokenizer does the same for incomplete UTF-8 characters.
 import { IncrementalDetokenizer } from '../../shared/tokenizer/detokenizer.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 
 export class StopStringDetokenizer {
-  /** All text so far, cut at the stop string; what is still held back included. */
+  /** All text so far, cut at the stop string; text that is held back is included. */
   text = '';
   isStopped = false;
   private readonly detokenizer: IncrementalDetokenizer;
   private readonly stopStrings: string[];
+  /** text.slice(0, releasedLength) was returned by push. */
   private releasedLength = 0;
 
   constructor(tokenizer: Tokenizer, promptIds: number[], stop: string[]) {
@@ -16,42 +17,39 @@ export class StopStringDetokenizer {
     this.stopStrings = stop.filter((text) => text !== '');
   }
 
-  /** Takes a token and returns the text that has become certain. */
+  /** Adds a token and returns the text that is now certain. */
   push(tokenId: number): string {
     this.appendText(this.detokenizer.push(tokenId));
     return this.release(this.isStopped ? this.text.length : this.text.length - this.heldBackLength());
   }
 
-  /** No more tokens: nothing is held back any longer. Returns what was. */
+  /** Ends the text and returns what was held back. */
   finish(): string {
     if (!this.isStopped) this.appendText(this.detokenizer.finish());
     return this.release(this.text.length);
   }
 
-  private appendText(fresh: string): void {
-    // A stop string can begin only in what is still held back.
-    this.text += fresh;
-    const found = this.stopStrings.map((text) => this.text.indexOf(text, this.releasedLength)).filter((at) => at >= 0);
-    if (found.length === 0) return;
+  private appendText(added: string): void {
+    this.text += added;
+    // A stop string can start only in text that is held back.
+    const starts = this.stopStrings.map((stop) => this.text.indexOf(stop, this.releasedLength)).filter((at) => at >= 0);
+    if (starts.length === 0) return;
     this.isStopped = true;
-    this.text = this.text.slice(0, Math.min(...found));
+    this.text = this.text.slice(0, Math.min(...starts));
   }
 
-  private release(until: number): string {
-    const text = this.text.slice(this.releasedLength, until);
-    this.releasedLength = Math.max(this.releasedLength, until);
+  private release(end: number): string {
+    const text = this.text.slice(this.releasedLength, end);
+    this.releasedLength = Math.max(this.releasedLength, end);
     return text;
   }
 
-  /** The length of the longest end of the text that a stop string begins with. */
+  /** The length of the text's longest suffix that is a prefix of a stop string. */
   private heldBackLength(): number {
-    const longest = Math.min(
-      this.text.length - this.releasedLength,
-      Math.max(0, ...this.stopStrings.map((text) => text.length - 1)),
-    );
-    for (let length = longest; length > 0; length--) {
-      const end = this.text.slice(-length);
-      if (this.stopStrings.some((text) => text.startsWith(end))) return length;
+    const longestStop = Math.max(0, ...this.stopStrings.map((stop) => stop.length - 1));
+    for (let length = Math.min(this.text.length - this.releasedLength, longestStop); length > 0; length--) {
+      const suffix = this.text.slice(-length);
+      if (this.stopStrings.some((stop) => stop.startsWith(suffix))) return length;
     }
     return 0;
   }

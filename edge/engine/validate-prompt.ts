@@ -1,4 +1,4 @@
-// Refuses, before it waits for anything, a prompt that a policy cannot take.
+// Rejects a prompt that a policy cannot take, before it is queued.
 import { kvBytesPerPosition } from '../../shared/decoder/kv-cache.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { LoadedPolicy } from './inference.ts';
@@ -11,24 +11,24 @@ export function validatePrompt(promptIds: number[], { id, architecture }: Policy
   const count = promptIds.length;
   if (count >= contextLength) {
     throw new AttuneError(
-      `messages: the prompt has ${count} tokens, and policy ${id} has a context of ${contextLength} for prompt and ` +
-        'answer together; shorten the messages',
+      `messages: the prompt has ${count} tokens, and policy ${id} has a context of ${contextLength} tokens for prompt ` +
+        'and completion together; shorten the messages',
       { param: 'messages', code: 'context_length_exceeded' },
     );
   }
-  const reach = maxSequenceLength(kvMemory, architecture);
-  if (count >= reach) {
+  const maxLength = maxSequenceLength(kvMemory, architecture);
+  if (count >= maxLength) {
     throw new AttuneError(
-      `messages: the prompt has ${count} tokens, and KV_MEMORY of ${kvMemory} bytes has room for ${Math.max(0, reach)} of ` +
-        `prompt and answer together, at ${kvBytesPerPosition(architecture)} bytes each for policy ${id}; shorten the ` +
-        'messages, or raise KV_MEMORY',
+      `messages: the prompt has ${count} tokens, and KV_MEMORY of ${kvMemory} bytes holds ${Math.max(0, maxLength)} tokens ` +
+        `of prompt and completion together, at ${kvBytesPerPosition(architecture)} bytes each for policy ${id}; ` +
+        'shorten the messages, or raise KV_MEMORY',
       { param: 'messages', code: 'kv_memory_exceeded' },
     );
   }
-  if (count === 0) throw new AttuneError('messages: the prompt has no tokens; say something', { param: 'messages' });
-  const stranger = promptIds.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
-  if (stranger !== undefined) {
-    throw new AttuneError(`messages: token ${stranger} is outside policy ${id}'s vocabulary of ${vocabSize}`, {
+  if (count === 0) throw new AttuneError('messages: the prompt has no tokens; add some text', { param: 'messages' });
+  const invalid = promptIds.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
+  if (invalid !== undefined) {
+    throw new AttuneError(`messages: token ${invalid} is outside policy ${id}'s vocabulary of ${vocabSize}`, {
       param: 'messages',
     });
   }

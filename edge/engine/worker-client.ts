@@ -1,90 +1,91 @@
-// The main thread's end of a policy's thread: hands it jobs and gives their events to whoever waits for them. A thread is
-// never terminated, because ending one inside a native run ends the process: it drains, releases its model and exits.
+// The main thread's side of a policy's worker thread: submits requests and dispatches their events. The thread is never
+// terminated, because that ends the process if a native run is in progress: it drains, releases its model and exits.
 import { Worker } from 'node:worker_threads';
 import { AttuneError } from '../../shared/error.ts';
+import { policyUnusable } from './policy-errors.ts';
 import type { EngineEvent, EngineRequest } from './request.ts';
 import type { StepResult } from './scheduler.ts';
-import { policyUnusable } from './validate-package.ts';
 import type { PolicyWorkerOptions, WorkerMessage, WorkerRequest } from './worker-protocol.ts';
 
 export type EngineEventListener = { onEvent(event: EngineEvent): void; onError(error: Error): void };
 
 export class WorkerClient {
-  /** Resolves when the thread has ended, with the reason unless it was asked to. */
+  /** Resolves when the thread has ended: with the error if it crashed, with null if it was closed. */
   readonly ended: Promise<Error | null>;
   private readonly worker: Worker;
-  private readonly requests = new Map<number, { listener: EngineEventListener; open: Set<number> }>();
+  private readonly requests = new Map<number, { listener: EngineEventListener; openChoices: Set<number> }>();
   private nextId = 1;
   private isClosing = false;
   private hasEnded = false;
 
-  /** Resolves when the policy is ready to serve; rejects when its package cannot. */
+  /** Resolves when the policy is ready to serve; throws `policy_unusable` if its graph does not load or compute. */
   static async open(
     id: string,
     options: PolicyWorkerOptions,
-    onTurn: (report: StepResult['stats']) => void = () => {},
+    onStep: (stats: StepResult['stats']) => void = () => {},
   ): Promise<WorkerClient> {
     const worker = new Worker(new URL('./worker.ts', import.meta.url), {
       name: `policy ${id}`,
       workerData: options,
     });
-    const thread = new WorkerClient(worker, onTurn);
-    const reason = await Promise.race([
+    const client = new WorkerClient(worker, onStep);
+    const problem = await Promise.race([
       new Promise<string | null>((resolve) => {
         worker.on('message', (message: WorkerMessage) => {
           if (message.type === 'ready') resolve(null);
           if (message.type === 'unusable') resolve(message.reason);
         });
       }),
-      thread.ended.then((error) => error?.message ?? 'its thread ended'),
+      client.ended.then((error) => error?.message ?? 'its thread ended'),
     ]);
-    if (reason === null) return thread;
-    thread.isClosing = true;
+    if (problem === null) return client;
+    client.isClosing = true;
     throw policyUnusable(
       id,
-      `its serving graph: ${reason}; \`attune policies import\` of its folder makes the graphs anew, as another policy`,
+      `its serving graph: ${problem}; \`attune policies import\` of its folder exports the graphs again, as a new policy`,
     );
   }
 
-  private constructor(worker: Worker, onTurn: (report: StepResult['stats']) => void) {
+  private constructor(worker: Worker, onStep: (stats: StepResult['stats']) => void) {
     this.worker = worker;
     worker.on('message', (message: WorkerMessage) => {
-      if (message.type !== 'turn' && message.type !== 'events') return;
+      if (message.type !== 'step' && message.type !== 'events') return;
       for (const event of message.events) this.handleEvent(event);
-      if (message.type === 'turn') onTurn(message.stats);
+      if (message.type === 'step') onStep(message.stats);
     });
-    let reason: Error | null = null;
+    let uncaught: Error | null = null;
     worker.on('error', (error: Error) => {
-      reason = error;
+      uncaught = error;
     });
     this.ended = new Promise((resolve) => {
       worker.on('exit', (code) => {
         this.hasEnded = true;
-        const why = this.isClosing ? null : (reason ?? new Error(`it exited with code ${code}`));
-        for (const { listener } of this.requests.values())
-          listener.onError(interrupted(why?.message ?? 'it was closed'));
+        const error = this.isClosing ? null : (uncaught ?? new Error(`it exited with code ${code}`));
+        for (const { listener } of this.requests.values()) {
+          listener.onError(interrupted(error?.message ?? 'it was closed'));
+        }
         this.requests.clear();
-        resolve(why);
+        resolve(error);
       });
     });
   }
 
-  /** Starts a job and returns what names it to `cancel`. */
-  submit(job: Omit<EngineRequest, 'id'>, listener: EngineEventListener): number {
-    if (this.hasEnded || this.isClosing) throw new Error('internal: policy thread: submit after the end');
+  /** Returns the request's id, for `cancel`. */
+  submit(request: Omit<EngineRequest, 'id'>, listener: EngineEventListener): number {
+    if (this.hasEnded || this.isClosing) throw new Error('internal: worker client: submit after close');
     const id = this.nextId++;
-    const open = new Set(Array.from({ length: job.n }, (_, index) => index));
-    this.requests.set(id, { listener, open });
-    this.post({ type: 'submit', job: { ...job, id } });
+    const openChoices = new Set(Array.from({ length: request.n }, (_, index) => index));
+    this.requests.set(id, { listener, openChoices });
+    this.post({ type: 'submit', request: { ...request, id } });
     return id;
   }
 
-  /** The choice's row is free at the next step, and no more of its events arrive. */
+  /** Frees the choice's row at the next step; its listener receives no more of its events. */
   cancel(id: number, index: number): void {
     if (this.closeChoice(id, index)) this.post({ type: 'cancel', id, index });
   }
 
-  /** Resolves when what runs has finished, the model is released and the thread is gone. */
+  /** Resolves when the running requests have finished, the model is released and the thread has ended. */
   async close(): Promise<void> {
     this.isClosing = true;
     if (!this.hasEnded) this.post({ type: 'close' });
@@ -96,24 +97,24 @@ export class WorkerClient {
   }
 
   private handleEvent(event: EngineEvent): void {
-    const job = this.requests.get(event.id);
-    // Events that were already on their way when their choice was cancelled.
-    if (!job?.open.has(event.index)) return;
+    const request = this.requests.get(event.id);
+    // A cancelled choice's events can still be in flight.
+    if (!request?.openChoices.has(event.index)) return;
     if (event.type === 'finish' || event.type === 'failed') this.closeChoice(event.id, event.index);
-    job.listener.onEvent(event);
+    request.listener.onEvent(event);
   }
 
-  /** Notes that a choice is over; false if it already was. */
+  /** Returns false if the choice was already closed. */
   private closeChoice(id: number, index: number): boolean {
-    const job = this.requests.get(id);
-    if (!job?.open.delete(index)) return false;
-    if (job.open.size === 0) this.requests.delete(id);
+    const request = this.requests.get(id);
+    if (!request?.openChoices.delete(index)) return false;
+    if (request.openChoices.size === 0) this.requests.delete(id);
     return true;
   }
 }
 
 function interrupted(reason: string): AttuneError {
-  return new AttuneError(`generation: the policy's thread ended while it ran: ${reason}; send the request again`, {
+  return new AttuneError(`generation: the policy's worker thread ended: ${reason}; retry the request`, {
     status: 503,
     code: 'policy_interrupted',
   });

@@ -1,4 +1,4 @@
-// What a policy's thread and the main thread say to each other.
+// The messages between the main thread and a policy's worker thread.
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { EngineEvent, EngineRequest } from './request.ts';
 import type { SchedulerOptions, StepResult } from './scheduler.ts';
@@ -11,15 +11,17 @@ export type PolicyWorkerOptions = SchedulerOptions & {
   threads: number;
 };
 
+/** From the main thread to the worker. */
 export type WorkerRequest =
-  | { type: 'submit'; job: EngineRequest }
+  | { type: 'submit'; request: EngineRequest }
   | { type: 'cancel'; id: number; index: number }
-  /** End when the work is done. */
+  /** Finish the submitted requests, then exit. */
   | { type: 'close' };
 
+/** From the worker to the main thread. */
 export type WorkerMessage =
-  /** Loaded, warmed up, and its logits are finite. */
+  /** Loaded and warmed up, with finite logits. */
   | { type: 'ready' }
   | { type: 'unusable'; reason: string }
   | { type: 'events'; events: EngineEvent[] }
-  | ({ type: 'turn' } & StepResult);
+  | ({ type: 'step' } & StepResult);

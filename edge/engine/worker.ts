@@ -1,5 +1,5 @@
-// The inside of a policy's thread: loads its serving graph, checks that it computes, then decodes until told to close.
-// ONNX Runtime blocks the thread that loads or runs a model; here that is nobody else's.
+// A policy's worker thread: loads its serving graph, warms it up, and decodes until the main thread closes it. ONNX
+// Runtime blocks the thread that loads or runs a model, so it must not be the API's.
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -17,8 +17,8 @@ const port = parentPort!;
 const options = workerData as PolicyWorkerOptions;
 const post = (message: WorkerMessage) => port.postMessage(message);
 
-// On Linux a priority is a thread's own, and ONNX Runtime's threads inherit this one's: the API, which has little to do
-// and must do it at once, goes before the decoder wherever both want a core.
+// On Linux a priority is per thread, and ONNX Runtime's threads inherit this one's. The API, which has short tasks and
+// must run them at once, takes precedence over the decoder when both need a core.
 if (process.platform === 'linux') setPriority(NICENESS);
 
 try {
@@ -46,14 +46,14 @@ function serve(decoder: Decoder): void {
   let isRunning = false;
   let isClosing = false;
 
-  async function work(): Promise<void> {
+  async function run(): Promise<void> {
     if (isRunning) return;
     isRunning = true;
-    // What was sent together is heard of together.
+    // Messages that were sent together are all received before the first step.
     await setImmediate();
-    // Messages come in while a turn awaits the runtime, which lets the event loop turn before each run.
+    // Later messages are received while a step awaits the runtime, which yields to the event loop before each run.
     while (!scheduler.isIdle) {
-      post({ type: 'turn', ...(await scheduler.step()) });
+      post({ type: 'step', ...(await scheduler.step()) });
     }
     isRunning = false;
     if (!isClosing) return;
@@ -62,10 +62,10 @@ function serve(decoder: Decoder): void {
   }
 
   port.on('message', (message: WorkerRequest) => {
-    if (message.type === 'submit') scheduler.submit(message.job);
+    if (message.type === 'submit') scheduler.submit(message.request);
     else if (message.type === 'cancel') scheduler.cancel(message.id, message.index);
     else if (message.type === 'close') isClosing = true;
-    else throw new Error(`internal: decoder thread: unknown message ${JSON.stringify(message)}`);
-    void work();
+    else throw new Error(`internal: worker: unknown message ${JSON.stringify(message)}`);
+    void run();
   });
 }

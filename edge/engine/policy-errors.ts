@@ -1,0 +1,23 @@
+// The errors of requests for a policy, shared by Node's policy pool and the Worker. No imports from Node.
+import { AttuneError } from '../../shared/error.ts';
+
+export function noActivePolicy(): AttuneError {
+  return new AttuneError('policy: no policy is active yet; retry once GET /health reports ok', {
+    status: 503,
+    param: 'model',
+    code: 'policy_not_loaded',
+  });
+}
+
+/** The policy's package is damaged or inconsistent. */
+export function policyUnusable(id: string, problem: string): AttuneError {
+  return new AttuneError(`policy ${id} cannot serve: ${problem}`, { status: 422, code: 'policy_unusable' });
+}
+
+/** `choices` are running or queued; `limit` is how many may be. */
+export function queueFull(choices: number, limit: number): AttuneError {
+  return new AttuneError(
+    `generation: the queue is full: ${choices} generations run or wait, the limit is ${limit}; retry later`,
+    { status: 429, code: 'queue_full', retry: true },
+  );
+}
