@@ -1,27 +1,27 @@
-// Runs a policy's serving graph over the rows of a cache, and gives the logits after each row's last token. It takes the
-// runtime's session from outside, native or WebAssembly.
+// Runs a policy's serving graph over the rows of a KV cache and returns the logits after each row's last token. The
+// session is passed in: native ONNX Runtime on Node, WebAssembly in a Worker.
 import type { Tensor, TensorConstructor } from 'onnxruntime-node';
 import type { Architecture } from '../model/architecture.ts';
 import { DecodeOutputs, GraphInputs } from './graph-io.ts';
 import { extractKvBlock, type KvBlock, KvCache } from './kv-cache.ts';
 
-/** What is needed of the runtime's session: it writes into the fetches where there are any. */
+/** The part of InferenceSession that the decoder uses. It writes into `fetches` if they are given. */
 export type DecoderSession = {
   run(feeds: Record<string, Tensor>, fetches?: Record<string, Tensor>): Promise<Record<string, unknown>>;
   release(): Promise<void>;
 };
 
-/** logits [rows, V] and each row's log-sum-exp; the next step over the same cache may overwrite them. */
+/** logits [rows, V] and logNormalizers [rows], their log-sum-exp. The next decoding step overwrites them. */
 export type DecoderOutput = { logits: Float32Array; logNormalizers: Float32Array };
 
-/** What some tokens of one sequence came to: their keys and values, and the logits [V] after the last of them. */
+/** Of some tokens of one sequence: their keys and values, and the logits [V] after the last one. */
 export type PrefillOutput = { block: KvBlock; logits: Float32Array; logNormalizer: number };
 
 export class Decoder {
   readonly architecture: Architecture;
   private readonly session: DecoderSession;
   private readonly Tensor: TensorConstructor;
-  /** Those of the last decoding step, for the next one. */
+  /** Of the last decoding step, reused by the next one if the shapes are the same. */
   private inputs: GraphInputs | null = null;
   private readonly outputs: DecodeOutputs;
 
@@ -36,22 +36,22 @@ export class Decoder {
     return new KvCache(this.architecture, maxBytes);
   }
 
-  /** tokens[row] are the next tokens of each row of the cache, which grows by them. */
+  /** Appends tokens[row] to each row of the cache and returns the logits after them. */
   async forward(cache: KvCache, tokens: readonly (readonly number[])[]): Promise<DecoderOutput> {
     if (tokens.every(({ length }) => length === 1)) return this.decode(cache, tokens);
     const { vocabSize } = this.architecture;
     const logits = new Float32Array(tokens.length * vocabSize);
-    const computed = await this.prefill(cache, tokens);
-    for (const [row, { block, logits: own }] of computed.entries()) {
-      cache.appendBlock(row, block);
-      logits.set(own, row * vocabSize);
+    const outputs = await this.prefill(cache, tokens);
+    for (const [row, output] of outputs.entries()) {
+      cache.appendBlock(row, output.block);
+      logits.set(output.logits, row * vocabSize);
     }
-    return { logits, logNormalizers: Float32Array.from(computed, ({ logNormalizer }) => logNormalizer) };
+    return { logits, logNormalizers: Float32Array.from(outputs, ({ logNormalizer }) => logNormalizer) };
   }
 
   /**
-   * Computes what follows each row of the cache and leaves the cache as it is. Rows that hold nothing yet may get
-   * different numbers of tokens: padding at the end of the new tokens is then at the end of all sums, and changes none.
+   * Computes tokens[row] after each row of the cache, without changing the cache. Empty rows may have different numbers
+   * of tokens: their padding is at the end of every sum and does not change it.
    */
   async prefill(cache: KvCache, tokens: readonly (readonly number[])[]): Promise<PrefillOutput[]> {
     const steps = Math.max(...tokens.map(({ length }) => length));
@@ -59,12 +59,12 @@ export class Decoder {
     const inputs = new GraphInputs(this.Tensor, this.architecture, cache, steps);
     inputs.fill(tokens);
     const outputs = await this.session.run(inputs.feeds);
-    const [logits, logNormalizers, fresh] = [outputs.logits, outputs.log_normalizer, outputs.new_kv].map(
+    const [logits, logNormalizers, newKv] = [outputs.logits, outputs.log_normalizer, outputs.new_kv].map(
       toFloat32Array,
     );
     const { vocabSize } = this.architecture;
     return tokens.map(({ length }, row) => ({
-      block: extractKvBlock(this.architecture, fresh!, row, steps, length),
+      block: extractKvBlock(this.architecture, newKv!, row, steps, length),
       logits: tokens.length === 1 ? logits! : logits!.slice(row * vocabSize, (row + 1) * vocabSize),
       logNormalizer: logNormalizers![row]!,
     }));
@@ -89,13 +89,13 @@ export class Decoder {
     if (rows !== tokens.length) throw new Error(`internal: decoder: ${tokens.length} rows of tokens, ${rows} of cache`);
     const isRagged = tokens.some(({ length }) => length !== steps);
     if (isRagged && cache.lengths.some((length) => length > 0)) {
-      throw new Error('internal: decoder: rows that hold something need the same number of tokens');
+      throw new Error('internal: decoder: rows that are not empty need equal numbers of tokens');
     }
   }
 }
 
 function toFloat32Array(output: unknown): Float32Array {
   const data = (output as Tensor | undefined)?.data;
-  if (!(data instanceof Float32Array)) throw new Error('internal: the serving graph gave no float32 output');
+  if (!(data instanceof Float32Array)) throw new Error('internal: decoder: the serving graph has no float32 output');
   return data;
 }

@@ -1,35 +1,50 @@
-// Keys and values of the rows that decode together: per layer one array [rows, KV, T, hd], so that the first B rows are
-// one ONNX tensor without a copy. Rows are dense: when one leaves, the last takes its place. T grows in steps, because
-// the cost of a decoding step grows with it whatever the rows' own lengths are. Arrays that are outgrown are freed at
-// once and one by one: the garbage collector does not see their size, and two caches would not fit where one does.
+// The KV cache of a batch: per layer two arrays [rows, KV, T, hd], so that the first B rows are an ONNX tensor without a
+// copy. Rows are dense: a removed row is replaced by the last one. T grows in steps, because the cost of a decoding step
+// grows with T, however short the rows are. Outgrown arrays are freed immediately and one by one: the garbage collector
+// does not see their size, and memory that holds one cache may not hold two.
 import type { Architecture } from '../model/architecture.ts';
+
+/** The dimensions that determine the size of keys and values. */
+export type KvShape = Pick<Architecture, 'layers' | 'kvHeads' | 'headDim'>;
+
+/**
+ * Keys and values of consecutive positions of one sequence, such as a prompt's chunk, to be appended to a row.
+ * data [layers · 2, KV, length, hd]: per layer the keys, then the values.
+ */
+export type KvBlock = { length: number; data: Float32Array };
+
+/** Bytes per position of one sequence. */
+export function kvBytesPerPosition({ layers, kvHeads, headDim }: KvShape): number {
+  return layers * 2 * kvHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
+}
 
 const LENGTH_STEP = 64;
 
-/** T that a row of this length needs: the graph's reductions are exact over padding if the last position is padding. */
+/** The T of a row of this length. The last position stays free: the graph's sums are exact over padding only if it is. */
 export function allocatedLengthFor(length: number): number {
   return Math.ceil((length + 1) / LENGTH_STEP) * LENGTH_STEP;
 }
 
-/** The longest row that so many allocated positions hold. */
-export function maxLengthWithin(allocated: number): number {
-  return Math.floor(allocated / LENGTH_STEP) * LENGTH_STEP - 1;
+/** The longest row that fits into `allocatedLength` positions. */
+export function maxLengthWithin(allocatedLength: number): number {
+  return Math.floor(allocatedLength / LENGTH_STEP) * LENGTH_STEP - 1;
 }
 
 export class KvCache {
-  /** How many positions of each row are filled; its length is the number of rows. */
+  /** The number of filled positions of each row. */
   readonly lengths: number[] = [];
   /** T: positions allocated per row. */
   allocatedLength = 0;
   /** Per layer the keys, then the values. */
   readonly arrays: Float32Array[];
-  /** Counts how often the arrays were replaced: what points into them is good for one version. */
+  /** Increases whenever the arrays are replaced, which invalidates tensors over them. */
   version = 0;
+  /** Rows allocated. */
   private rowCapacity = 0;
   private readonly shape: KvShape;
   private readonly maxBytes: number;
 
-  /** Spare rows, which save copies when rows join, are kept within `maxBytes`; what is in use is not limited here. */
+  /** `maxBytes` limits the spare rows, which save copies when rows join; rows in use are not limited. */
   constructor(shape: KvShape, maxBytes = Number.POSITIVE_INFINITY) {
     this.shape = shape;
     this.maxBytes = maxBytes;
@@ -40,14 +55,14 @@ export class KvCache {
     return this.bytesOf(this.rowCapacity, this.allocatedLength);
   }
 
-  /** Adds an empty row with room for `length` positions and returns its place. */
+  /** Adds an empty row with room for `length` positions; returns its index. */
   addRow(length = 0): number {
     this.lengths.push(0);
     if (length > 0 || this.allocatedLength > 0) this.grow(length);
     return this.lengths.length - 1;
   }
 
-  /** Removes a row; the last row moves into its place. A row that held NaN must be wiped: 0 · NaN is NaN to the next. */
+  /** Removes a row; the last row takes its index. A row with NaN must be wiped: 0 · NaN is NaN in a later row's sums. */
   removeRow(row: number, { wipe = false } = {}): void {
     const last = this.lengths.length - 1;
     const stride = this.shape.kvHeads * this.allocatedLength * this.shape.headDim;
@@ -64,21 +79,21 @@ export class KvCache {
   /** Appends a block to a row. */
   appendBlock(row: number, { length, data }: KvBlock): void {
     const { kvHeads, headDim } = this.shape;
-    const at = this.lengths[row]!;
-    this.grow(at + length);
+    const start = this.lengths[row]!;
+    this.grow(start + length);
     let source = 0;
     for (const array of this.arrays) {
       for (let head = 0; head < kvHeads; head++) {
-        const target = ((row * kvHeads + head) * this.allocatedLength + at) * headDim;
+        const target = ((row * kvHeads + head) * this.allocatedLength + start) * headDim;
         array.set(data.subarray(source, source + length * headDim), target);
         source += length * headDim;
       }
     }
-    this.lengths[row] = at + length;
+    this.lengths[row] = start + length;
   }
 
-  /** Appends one position to every row, from the graph's new_kv [rows, layers · 2 · KV, 1, hd]. */
-  appendStep(fresh: Float32Array): void {
+  /** Appends one position to every row. newKv [rows, layers · 2 · KV, 1, hd] */
+  appendStep(newKv: Float32Array): void {
     this.grow(Math.max(...this.lengths) + 1);
     const { kvHeads, headDim } = this.shape;
     let source = 0;
@@ -87,31 +102,31 @@ export class KvCache {
       for (const array of this.arrays) {
         for (let head = 0; head < kvHeads; head++) {
           const target = ((row * kvHeads + head) * this.allocatedLength + position) * headDim;
-          for (let i = 0; i < headDim; i++) array[target + i] = fresh[source + i]!;
+          for (let i = 0; i < headDim; i++) array[target + i] = newKv[source + i]!;
           source += headDim;
         }
       }
     }
   }
 
-  /** Lets go of all rows and their memory. */
+  /** Removes all rows and frees their memory. */
   clear(): void {
     this.lengths.length = 0;
     this.shrink();
   }
 
-  private bytesOf(rows: number, allocated: number): number {
-    return rows * allocated * kvBytesPerPosition(this.shape);
+  private bytesOf(rows: number, allocatedLength: number): number {
+    return rows * allocatedLength * kvBytesPerPosition(this.shape);
   }
 
   private grow(length: number): void {
     const rows = this.lengths.length;
     const allocated = Math.max(this.allocatedLength, allocatedLengthFor(length));
-    const isRoomy = rows <= this.rowCapacity && this.bytesOf(this.rowCapacity, allocated) <= this.maxBytes;
-    this.resize(isRoomy ? this.rowCapacity : this.rowCapacityFor(rows, allocated), allocated);
+    const fits = rows <= this.rowCapacity && this.bytesOf(this.rowCapacity, allocated) <= this.maxBytes;
+    this.resize(fits ? this.rowCapacity : this.rowCapacityFor(rows, allocated), allocated);
   }
 
-  /** Late, so that a row that comes and goes around a border does not copy everything each time. */
+  /** Only to half the length or a quarter of the rows, so that growing and shrinking do not alternate. */
   private shrink(): void {
     const rows = this.lengths.length;
     if (rows === 0) {
@@ -123,9 +138,10 @@ export class KvCache {
     this.resize(4 * rows <= this.rowCapacity ? this.rowCapacityFor(rows, allocated) : this.rowCapacity, allocated);
   }
 
+  /** The next power of two if it is within maxBytes, else exactly `rows`. */
   private rowCapacityFor(rows: number, allocated: number): number {
-    const spare = 2 ** Math.ceil(Math.log2(rows));
-    return this.bytesOf(spare, allocated) <= this.maxBytes ? spare : rows;
+    const capacity = 2 ** Math.ceil(Math.log2(rows));
+    return this.bytesOf(capacity, allocated) <= this.maxBytes ? capacity : rows;
   }
 
   private resize(capacity: number, allocated: number): void {
@@ -161,33 +177,22 @@ export class KvCache {
   }
 }
 
-/** What the size of keys and values depends on. */
-export type KvShape = Pick<Architecture, 'layers' | 'kvHeads' | 'headDim'>;
-
-/** data [layers · 2, KV, length, hd]: per layer the keys, then the values. */
-export type KvBlock = { length: number; data: Float32Array };
-
-/** Bytes that one position of one sequence takes. */
-export function kvBytesPerPosition({ layers, kvHeads, headDim }: KvShape): number {
-  return layers * 2 * kvHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
-}
-
-/** new_kv [rows, layers · 2 · KV, steps, hd] → the first `length` positions of one row. */
+/** newKv [rows, layers · 2 · KV, steps, hd] → the first `length` positions of one row. */
 export function extractKvBlock(
   shape: KvShape,
-  fresh: Float32Array,
+  newKv: Float32Array,
   row: number,
   steps: number,
   length: number,
 ): KvBlock {
   const { headDim } = shape;
   const heads = shape.layers * 2 * shape.kvHeads;
-  const own = fresh.subarray(row * heads * steps * headDim, (row + 1) * heads * steps * headDim);
-  if (own.length === fresh.length && length === steps) return { length, data: own };
+  const rowKv = newKv.subarray(row * heads * steps * headDim, (row + 1) * heads * steps * headDim);
+  if (rowKv.length === newKv.length && length === steps) return { length, data: rowKv };
   const data = new Float32Array(heads * length * headDim);
   for (let head = 0; head < heads; head++) {
-    const begin = head * steps * headDim;
-    data.set(own.subarray(begin, begin + length * headDim), head * length * headDim);
+    const start = head * steps * headDim;
+    data.set(rowKv.subarray(start, start + length * headDim), head * length * headDim);
   }
   return { length, data };
 }

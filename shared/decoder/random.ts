@@ -1,9 +1,9 @@
-// xoshiro128** (Blackman and Vigna, https://prng.di.unimi.it), seeded through splitmix32. A choice draws from its own
-// stream and once per token, so that its text depends on its seed alone and not on what else is being generated.
+// xoshiro128** (Blackman and Vigna, https://prng.di.unimi.it), seeded by splitmix32. Each choice has its own stream and
+// draws once per token, so that its text depends on its seed and not on the batch.
 
 /** Uniform numbers in [0, 1) with 53 random bits, the same for the same seed and stream. */
 export function seedRandom(seed: number, stream: number): () => number {
-  // The bits of the float64: any number is a seed, and those beyond 32 bits differ too.
+  // The bits of the float64: any number is a seed, and seeds beyond 32 bits differ too.
   const [low, high] = new Uint32Array(Float64Array.of(seed).buffer) as unknown as [number, number];
   const mix = splitmix(low ^ splitmix(high ^ splitmix(stream)())());
   let [a, b, c, d] = [mix(), mix(), mix(), mix() | 1];

@@ -1,6 +1,6 @@
-// Chooses the next token of one row from its logits. Pure arithmetic on one Float32Array; the row's history is the
-// caller's. It looks only at as much of the vocabulary as it needs, because 49,000 exponentials for every token would
-// cost more than a small model's step; what it leaves out is bounded, and counts once it could change the choice.
+// Samples the next token of one row from its logits. It evaluates only as much of the vocabulary as it needs, because
+// 49,000 exponentials per token would cost more than a small model's step; the weight of the rest is bounded, and is
+// evaluated when it could change the result.
 
 import {
   EXP_STEPS,
@@ -17,8 +17,8 @@ import {
 import { argmax, quickselectTop, selectAtLeast, selectTopUntil } from './top-k.ts';
 
 /**
- * How a token is chosen, applied in this order: logitBias, penalties (over what was generated so far), temperature,
- * topK, topP, minP. Temperature 0 takes the likeliest; topK 0, topP 1 and minP 0 are off.
+ * The sampling parameters, applied in this order: logitBias, penalties (over the generated tokens), temperature, topK,
+ * topP, minP. Temperature 0 is greedy; topK 0, topP 1 and minP 0 are off.
  */
 export type SamplingParams = {
   maxTokens: number;
@@ -28,30 +28,31 @@ export type SamplingParams = {
   minP: number;
   frequencyPenalty: number;
   presencePenalty: number;
-  /** Token id to what is added to its logit. */
+  /** Token id → the bias added to its logit. */
   logitBias: Record<number, number>;
   seed: number;
-  /** Texts that end a generation; they are cut from its text, and so is what follows them. */
+  /** Stop strings: each ends the generation, and its text is cut before it. */
   stop: string[];
-  /** How many of the likeliest tokens to report at each step. */
+  /** How many of the most probable tokens to report with each token. */
   topLogprobs: number;
 };
 
-/** Log-probabilities are the policy's own: before bias, penalties and temperature. */
+/** Under the policy itself: before bias, penalties and temperature. */
 export type TokenLogprob = { tokenId: number; logprob: number };
 
-/** Below this a temperature is as good as zero, and dividing by it is not. */
+/** Temperatures below this are greedy, because dividing by them overflows. */
 const GREEDY_TEMPERATURE = 1e-5;
 
-/** Most rows have some hundred logits within this of the largest. */
+/** Most rows have a few hundred logits within this distance of the largest. */
 const TOP_LOGIT_GAP = 8;
 
+/** The parameters that change the distribution. */
 export type DistributionParams = Pick<
   SamplingParams,
   'temperature' | 'topP' | 'topK' | 'minP' | 'frequencyPenalty' | 'presencePenalty' | 'logitBias'
 >;
 
-/** As the policy has it: temperature 1, and everything else off. */
+/** The policy's own distribution: temperature 1, and everything else off. */
 export const NEUTRAL_SAMPLING: DistributionParams = {
   temperature: 1,
   topP: 1,
@@ -63,25 +64,25 @@ export const NEUTRAL_SAMPLING: DistributionParams = {
 };
 
 /**
- * logits [V] and their log-sum-exp → a token id. `counts` says how often each token was generated so far, `uniform`
- * gives a number in [0, 1). The logits are as they were when it returns.
+ * logits [V] and their log-sum-exp → a token id. `counts` has how often each token was generated so far, `uniform`
+ * returns a number in [0, 1). The logits are restored before it returns.
  */
 export function sampleToken(
   logits: Float32Array,
   logNormalizer: number,
-  shaping: DistributionParams,
+  params: DistributionParams,
   counts: ReadonlyMap<number, number>,
   uniform: () => number,
 ): number {
-  const before = applyBiasAndPenalties(logits, shaping, counts);
+  const originals = applyBiasAndPenalties(logits, params, counts);
   try {
-    return sampleFromLogits(logits, logNormalizer, before, shaping, uniform);
+    return sampleFromLogits(logits, logNormalizer, originals, params, uniform);
   } finally {
-    for (const [token, logit] of before) logits[token] = logit;
+    for (const [token, logit] of originals) logits[token] = logit;
   }
 }
 
-/** The `count` likeliest tokens under softmax(logits), likeliest first. */
+/** The `count` most probable tokens under softmax(logits), the most probable first. */
 export function selectTopLogprobs(logits: Float32Array, logNormalizer: number, count: number): TokenLogprob[] {
   if (count === 0) return [];
   return selectTop(logits, logits[argmax(logits)]!, count)
@@ -90,53 +91,54 @@ export function selectTopLogprobs(logits: Float32Array, logNormalizer: number, c
     .map((tokenId) => ({ tokenId, logprob: logits[tokenId]! - logNormalizer }));
 }
 
-/** At least the `count` likeliest, usually some more, in no order. */
+/** At least the `count` most probable tokens, usually a few more, unordered. */
 function selectTop(logits: Float32Array, peak: number, count: number): number[] {
   return selectTopUntil(logits, peak, TOP_LOGIT_GAP, (tokens) => tokens.length >= count);
 }
 
-/** Applies biases and penalties; returns what was there before, by token. */
+/** Applies biases and penalties in place; returns the original logits of the changed tokens. */
 function applyBiasAndPenalties(
   logits: Float32Array,
-  shaping: DistributionParams,
+  params: DistributionParams,
   counts: ReadonlyMap<number, number>,
 ): Map<number, number> {
-  const before = new Map<number, number>();
+  const originals = new Map<number, number>();
   const add = (token: number, amount: number) => {
     if (token >= logits.length) return;
-    if (!before.has(token)) before.set(token, logits[token]!);
+    if (!originals.has(token)) originals.set(token, logits[token]!);
     logits[token]! += amount;
   };
-  for (const token in shaping.logitBias) add(Number(token), shaping.logitBias[token]!);
-  const { frequencyPenalty, presencePenalty } = shaping;
-  if (frequencyPenalty === 0 && presencePenalty === 0) return before;
+  for (const token in params.logitBias) add(Number(token), params.logitBias[token]!);
+  const { frequencyPenalty, presencePenalty } = params;
+  if (frequencyPenalty === 0 && presencePenalty === 0) return originals;
   for (const [token, count] of counts) add(token, -count * frequencyPenalty - presencePenalty);
-  return before;
+  return originals;
 }
 
 function sampleFromLogits(
   logits: Float32Array,
   logNormalizer: number,
-  before: ReadonlyMap<number, number>,
-  shaping: DistributionParams,
+  originals: ReadonlyMap<number, number>,
+  params: DistributionParams,
   uniform: () => number,
 ): number {
-  const { temperature, topK, topP, minP } = shaping;
+  const { temperature, topK, topP, minP } = params;
   const isFiltered = topP < 1 || minP > 0 || (topK > 0 && topK < logits.length);
-  if (before.size === 0 && !isFiltered && temperature === 1) return sampleUnfiltered(logits, logNormalizer, uniform());
+  if (originals.size === 0 && !isFiltered && temperature === 1)
+    return sampleUnfiltered(logits, logNormalizer, uniform());
   const best = argmax(logits);
   if (temperature < GREEDY_TEMPERATURE) return best;
 
-  const row = scaleLogits(logits, logits[best]!, temperature, logNormalizer, before);
+  const row = scaleLogits(logits, logits[best]!, temperature, logNormalizer, originals);
   if (!isFiltered) return sampleFromAll(row, uniform());
-  const tokens = filterTokens(row, shaping);
+  const tokens = filterTokens(row, params);
   return (
     findTokenAt(row, tokens, uniform() * sumWeights(row, tokens)) ??
     tokens.findLast((token) => weightOf(row, token) > 0)!
   );
 }
 
-/** topK, then topP of what remains, then minP relative to the likeliest. */
+/** Applies topK, then topP to the rest, then minP relative to the most probable token. */
 function filterTokens(row: ScaledLogits, { topK, topP, minP }: DistributionParams): number[] {
   const { logits } = row;
   let tokens: number[];
@@ -149,8 +151,8 @@ function filterTokens(row: ScaledLogits, { topK, topP, minP }: DistributionParam
 }
 
 /**
- * The usual case needs neither the largest logit nor the total, which the graph has computed, and so can stop at the
- * token it draws. Vocabularies begin with their commonest tokens: that is soon.
+ * The usual case. It needs neither the largest logit nor the total, which the graph has computed, so it stops at the
+ * sampled token. Vocabularies start with their most frequent tokens, so that is early.
  */
 function sampleUnfiltered(logits: Float32Array, logNormalizer: number, uniform: number): number {
   let rest = uniform;
@@ -158,6 +160,6 @@ function sampleUnfiltered(logits: Float32Array, logNormalizer: number, uniform: 
     rest -= fastExp((logits[token]! - logNormalizer) * EXP_STEPS);
     if (rest < 0) return token;
   }
-  // Rounding can leave a crumb of a millionth behind the last token.
+  // Rounding can leave a remainder of a millionth after the last token.
   return argmax(logits);
 }

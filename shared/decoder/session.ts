@@ -1,4 +1,4 @@
-// Opens a serving graph in ONNX Runtime with the options that serving was measured with.
+// Opens a serving graph in native ONNX Runtime, with the session options that measured fastest.
 import { availableParallelism } from 'node:os';
 import { InferenceSession } from 'onnxruntime-node';
 
@@ -8,8 +8,8 @@ export function openSession(path: string, threads = availableParallelism()): Pro
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
-    // A step is a thousand short operators: threads that slept between them would take half of its time to wake. They
-    // spin for less than a step's gap, so that they leave the processor to the API and to another policy.
+    // A step is a thousand short operators: waking sleeping threads between them would take half of its time. They spin
+    // for less than the gap between two steps, so that the processor is free for the API and other policies.
     extra: { session: { intra_op: { allow_spinning: '1', spin_duration_us: '50' } } },
   });
 }

@@ -1,36 +1,41 @@
-// One row's logits as weights to draw by: exp((logit − peak) / temperature). Relative to the largest, which is 1,
-// because a bias of 100 and a temperature of 0.01 must not overflow. Most of a vocabulary weighs next to nothing: what
-// is far below the peak is left out for as long as a bound on it shows that it cannot change the outcome.
+// One row's logits as unnormalized softmax weights exp((logit − peak) / temperature). They are relative to the largest
+// logit, whose weight is 1, because a bias of 100 at a temperature of 0.01 must not overflow. Most of a vocabulary weighs
+// almost nothing: tokens far below the peak are skipped while a bound on their weight shows that they cannot matter.
 import { quickselectTop, selectAtLeast, selectTopUntil } from './top-k.ts';
 
-/** Tokens near the peak: those that weigh exp(-9) and more. */
+/** Tokens are near the peak if their weight is at least exp(-9). */
 const NEAR_LOGIT_GAP = 9;
-/** How far off, relatively, a log-sum-exp in single precision may be: many times what rounding does to it. */
+/** The relative error that a log-sum-exp in single precision may have: many times its rounding error. */
 const LOG_SUM_EXP_TOLERANCE = 1e-4;
 
 export type ScaledLogits = {
   logits: Float32Array;
+  /** The largest logit. */
   peak: number;
   temperature: number;
-  /** (logit − peak) times this is what `exponentiate` takes. */
+  /** fastExp takes (logit − peak) · scale. */
   scale: number;
-  /** The sum of exp(logit − peak), as the graph's log-sum-exp tells it, and how far off it may be. */
+  /** The sum of exp(logit − peak) at temperature 1, from the graph's log-sum-exp. */
   unscaledTotal: number;
+  /** The absolute error that unscaledTotal may have. */
   tolerance: number;
 };
 
-/** `logNormalizer` is the log-sum-exp of the logits before some of them were changed; `before` has those. */
+/**
+ * `logNormalizer` is the log-sum-exp of the policy's logits; `originals` has the policy's logits of the tokens that bias
+ * and penalties changed.
+ */
 export function scaleLogits(
   logits: Float32Array,
   peak: number,
   temperature: number,
   logNormalizer: number,
-  before: ReadonlyMap<number, number>,
+  originals: ReadonlyMap<number, number>,
 ): ScaledLogits {
-  let plainTotal = Math.exp(logNormalizer - peak);
-  const slack = LOG_SUM_EXP_TOLERANCE * plainTotal;
-  for (const [token, logit] of before) plainTotal += Math.exp(logits[token]! - peak) - Math.exp(logit - peak);
-  return { logits, peak, temperature, scale: EXP_STEPS / temperature, unscaledTotal: plainTotal, tolerance: slack };
+  let unscaledTotal = Math.exp(logNormalizer - peak);
+  const tolerance = LOG_SUM_EXP_TOLERANCE * unscaledTotal;
+  for (const [token, logit] of originals) unscaledTotal += Math.exp(logits[token]! - peak) - Math.exp(logit - peak);
+  return { logits, peak, temperature, scale: EXP_STEPS / temperature, unscaledTotal, tolerance };
 }
 
 export function weightOf({ logits, peak, scale }: ScaledLogits, token: number): number {
@@ -43,7 +48,7 @@ export function sumWeights(row: ScaledLogits, tokens: number[]): number {
   return total;
 }
 
-/** Lays the weights end to end: the token on whose part `position` lies, null where it lies beyond them all. */
+/** Inverse CDF: the first token at which the cumulative weight exceeds `position`; null if the total does not. */
 export function findTokenAt(row: ScaledLogits, tokens: number[], position: number): number | null {
   let rest = position;
   for (const token of tokens) {
@@ -53,18 +58,18 @@ export function findTokenAt(row: ScaledLogits, tokens: number[], position: numbe
   return null;
 }
 
-/** The likeliest tokens, as few as weigh `goal` together. */
+/** The fewest most probable of `tokens` whose weights reach `goal` together. */
 export function selectTopMass(row: ScaledLogits, tokens: number[], goal: number): number[] {
   return quickselectTop(tokens, row.logits, goal, (token) => weightOf(row, token));
 }
 
-/** Draws from the whole vocabulary; `uniform` is in [0, 1). */
+/** Samples from the whole vocabulary; `uniform` is in [0, 1). */
 export function sampleFromAll(row: ScaledLogits, uniform: number): number {
   const floor = row.peak - NEAR_LOGIT_GAP * row.temperature;
   const near = selectAtLeast(row.logits, floor);
-  const [least, most] = boundTotalWeight(row, near);
-  const token = findTokenAt(row, near, uniform * least);
-  if (token !== null && token === findTokenAt(row, near, uniform * most)) return token;
+  const [min, max] = boundTotalWeight(row, near);
+  const token = findTokenAt(row, near, uniform * min);
+  if (token !== null && token === findTokenAt(row, near, uniform * max)) return token;
 
   const position = uniform * sumAllWeights(row);
   let rest = position - sumWeights(row, near);
@@ -74,35 +79,35 @@ export function sampleFromAll(row: ScaledLogits, uniform: number): number {
     rest -= weightOf(row, far);
     if (rest < 0) return far;
   }
-  // Rounding can leave a crumb behind the last token.
+  // Rounding can leave a remainder after the last token.
   return near.at(-1)!;
 }
 
-/** The likeliest tokens, as few as have `share` of the whole vocabulary's weight. */
-export function selectNucleus(row: ScaledLogits, share: number): number[] {
+/** Top-p: the fewest most probable tokens with at least `topP` of the whole vocabulary's weight. */
+export function selectNucleus(row: ScaledLogits, topP: number): number[] {
   const near = selectAtLeast(row.logits, row.peak - NEAR_LOGIT_GAP * row.temperature);
-  const [least, most] = boundTotalWeight(row, near);
-  if (sumWeights(row, near) >= share * most) {
-    const kept = selectTopMass(row, near, share * least);
-    if (sumWeights(row, kept) >= share * most) return kept;
+  const [min, max] = boundTotalWeight(row, near);
+  if (sumWeights(row, near) >= topP * max) {
+    const nucleus = selectTopMass(row, near, topP * min);
+    if (sumWeights(row, nucleus) >= topP * max) return nucleus;
   }
-  const goal = share * sumAllWeights(row);
-  const enough = (tokens: number[]) => sumWeights(row, tokens) >= goal;
-  return selectTopMass(row, selectTopUntil(row.logits, row.peak, NEAR_LOGIT_GAP * row.temperature, enough), goal);
+  const goal = topP * sumAllWeights(row);
+  const isEnough = (tokens: number[]) => sumWeights(row, tokens) >= goal;
+  return selectTopMass(row, selectTopUntil(row.logits, row.peak, NEAR_LOGIT_GAP * row.temperature, isEnough), goal);
 }
 
 /**
- * Between what and what the whole vocabulary's weight lies, given all tokens near the peak. How much the others have at
- * temperature 1 is known; at a lower one each has at most exp(-NEAR · (1 − temperature)) of that.
+ * Bounds on the whole vocabulary's weight, given all tokens near the peak. The other tokens' weight at temperature 1 is
+ * known; at a lower temperature each weighs at most exp(-NEAR_LOGIT_GAP · (1 − temperature)) of that.
  */
-function boundTotalWeight(row: ScaledLogits, near: number[]): [least: number, most: number] {
-  const { logits, peak, temperature, unscaledTotal: plainTotal, tolerance: slack } = row;
+function boundTotalWeight(row: ScaledLogits, near: number[]): [min: number, max: number] {
+  const { logits, peak, temperature, unscaledTotal, tolerance } = row;
   const sum = sumWeights(row, near);
   if (temperature > 1) return [sum, Infinity];
-  let rest = plainTotal;
+  let rest = unscaledTotal;
   for (const token of near) rest -= fastExp((logits[token]! - peak) * EXP_STEPS);
-  const most = sum + Math.max(0, rest + slack) * Math.exp(-NEAR_LOGIT_GAP * (1 - temperature));
-  return [temperature === 1 ? sum + Math.max(0, rest - slack) : sum, most];
+  const max = sum + Math.max(0, rest + tolerance) * Math.exp(-NEAR_LOGIT_GAP * (1 - temperature));
+  return [temperature === 1 ? sum + Math.max(0, rest - tolerance) : sum, max];
 }
 
 function sumAllWeights({ logits, peak, scale }: ScaledLogits): number {
@@ -111,14 +116,14 @@ function sumAllWeights({ logits, peak, scale }: ScaledLogits): number {
   return total;
 }
 
-/** 2^(steps / 1024) is exp of what was multiplied by this. */
+/** exp(x) = 2^(x · EXP_STEPS / 1024). */
 export const EXP_STEPS = 1024 / Math.LN2;
 const FRACTIONS = Float64Array.from({ length: 1024 }, (_, i) => 2 ** (i / 1024));
 const POWERS = Float64Array.from({ length: 1025 }, (_, i) => 2 ** (i - 1023));
 
 /**
- * exp(steps / STEPS) of a number that is not much above zero, within 1e-10: a table of 2^(i/1024) and the first terms of
- * the series for the rest. Math.exp is a call per token of the vocabulary and took most of a sampled step.
+ * exp(steps / EXP_STEPS), accurate to 1e-10, for arguments at most little above zero: a table of 2^(i/1024) and the first
+ * terms of the series for the rest. Math.exp for each token of the vocabulary took most of a sampled step.
  */
 export function fastExp(steps: number): number {
   if (!(steps > -1_000_000)) return 0;

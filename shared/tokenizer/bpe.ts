@@ -1,17 +1,16 @@
-// A Llama-style tokenizer.json (byte-pair merges with byte fallback) built from scored pieces, which is what
-// sentencepiece models and llama2.c's tokenizer.bin hold. Scores become merge ranks: the better the score, the earlier
-// the merge. Pieces 0, 1, 2 are always <unk>, <s>, </s>.
+// Builds a Llama-style tokenizer.json (BPE with byte fallback) from the scored pieces of a sentencepiece model or of
+// llama2.c's tokenizer.bin. Scores become merge ranks, the highest score first. Pieces 0, 1, 2 are always <unk>, <s>, </s>.
 
 export type Piece = { text: string; score: number };
 
 const SPACE = '\u2581';
 
-/** The piece that stands for one byte: `<0x0A>`. */
+/** The byte-fallback piece of a byte: `<0x0A>`. */
 export function nameByte(byte: number): string {
   return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
 }
 
-/** Builds the tokenizer.json whose ids are the positions of the pieces. */
+/** A piece's id is its index. */
 export function buildTokenizerJson(pieces: Piece[]): Record<string, unknown> {
   const specials = ['<unk>', '<s>', '</s>'];
   const byteFallback = pieces[3]?.text === nameByte(0);
@@ -19,7 +18,7 @@ export function buildTokenizerJson(pieces: Piece[]): Record<string, unknown> {
   const vocab = new Map<string, number>();
   for (const [id, { text }] of pieces.entries()) {
     const piece = specials[id] ?? (id < firstText ? text : text.replaceAll(' ', SPACE));
-    if (vocab.has(piece)) throw new Error(`internal: piece ${JSON.stringify(piece)} is in the vocabulary twice`);
+    if (vocab.has(piece)) throw new Error(`internal: bpe: piece ${JSON.stringify(piece)} is in the vocabulary twice`);
     vocab.set(piece, id);
   }
   return {
@@ -78,7 +77,7 @@ export function buildTokenizerJson(pieces: Piece[]): Record<string, unknown> {
   };
 }
 
-/** Every way to put a piece together from two others, the best piece first. */
+/** Every merge of two pieces into a third, the highest score of the third first. */
 function rankMerges(vocab: Map<string, number>, pieces: Piece[], firstText: number): string[] {
   const merges: { score: number; left: string; right: string }[] = [];
   for (const [piece, id] of vocab) {
@@ -93,6 +92,6 @@ function rankMerges(vocab: Map<string, number>, pieces: Piece[], firstText: numb
     splits.sort((a, b) => vocab.get(a.left)! - vocab.get(b.left)! || vocab.get(a.right)! - vocab.get(b.right)!);
     merges.push(...splits);
   }
-  // The sort is stable, so equal scores keep the order of the vocabulary.
+  // The sort is stable: equal scores keep the order of the vocabulary.
   return merges.sort((a, b) => b.score - a.score).map(({ left, right }) => `${left} ${right}`);
 }

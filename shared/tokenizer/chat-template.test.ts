@@ -7,7 +7,7 @@ import { compileTemplate, PLAIN_TEMPLATE, selectTemplate } from './chat-template
 const tokens = { bos: '<s>', eos: '</s>' };
 const user = (content: string): ChatMessage => ({ role: 'user', content });
 
-test('the plain template joins contents and leaves the last one open', () => {
+test('the plain template joins the contents and does not end the last one', () => {
   const render = compileTemplate(PLAIN_TEMPLATE, tokens);
   assert.equal(render([user('Once upon a time')], { addGenerationPrompt: true }), 'Once upon a time');
   assert.equal(render([{ role: 'system', content: 'A story.' }, user('Once ')]), 'A story.\n\nOnce ');
@@ -27,7 +27,7 @@ test('a ChatML template renders roles, end tokens and the generation prompt', ()
   assert.equal(render([user('Hi')]), '<|im_start|>user\nHi<|im_end|>\n');
 });
 
-test('a conversation that the template refuses is the caller’s to mend', () => {
+test('messages that the template rejects are a 400 of the caller', () => {
   const render = compileTemplate("{{ raise_exception('roles must alternate') }}", tokens);
   assert.throws(
     () => render([user('Hi')]),
@@ -35,15 +35,15 @@ test('a conversation that the template refuses is the caller’s to mend', () =>
       error instanceof AttuneError &&
       error.status === 400 &&
       error.param === 'messages' &&
-      /refuses them: roles must alternate/.test(error.message),
+      /rejects them: roles must alternate/.test(error.message),
   );
 });
 
-test('a template that does not parse is the checkpoint’s fault', () => {
+test('a template that does not parse is an error of the checkpoint', () => {
   assert.throws(() => compileTemplate('{% for %}', tokens), { name: 'AttuneError', message: /^chat_template: / });
 });
 
-test('of several named templates the default one is taken', () => {
+test('selects the template named default of several', () => {
   assert.equal(selectTemplate({}), null);
   assert.equal(selectTemplate({ chat_template: 'a' }), 'a');
   const named = (name: string) => ({
@@ -53,6 +53,6 @@ test('of several named templates the default one is taken', () => {
     ],
   });
   assert.equal(selectTemplate(named('default')), 'd');
-  assert.throws(() => selectTemplate(named('rag')), /none of tool_use, rag is called default/);
-  assert.throws(() => selectTemplate({ chat_template: 3 }), /neither a text nor a list/);
+  assert.throws(() => selectTemplate(named('rag')), /none of tool_use, rag is named default/);
+  assert.throws(() => selectTemplate({ chat_template: 3 }), /neither a string nor a list/);
 });

@@ -1,5 +1,5 @@
-// Text to token ids and back, over Hugging Face's tokenizer.json. Trainer and edge share it, so that a preference is
-// scored on the very tokens that were served. Nothing here cleans text up: what decodes must encode to itself again.
+// Encodes text to token ids and decodes it, with Hugging Face's tokenizer.json. Trainer and edge share it, so that a
+// preference is scored on the tokens that were served. It never cleans up text: decoded text must encode to the same ids.
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import type { ChatMessage } from '../chat-message.ts';
@@ -7,7 +7,7 @@ import { AttuneError } from '../error.ts';
 import { TOKENIZER_FILES } from '../model/checkpoint-files.ts';
 import { compileTemplate, PLAIN_TEMPLATE, type RenderChat, selectTemplate } from './chat-template.ts';
 
-/** The files a tokenizer is made of, as texts; only tokenizer.json must exist. */
+/** The contents of a tokenizer's files; only tokenizer.json is required. */
 export type TokenizerFiles = Partial<Record<keyof typeof TOKENIZER_FILES, string>> & { tokenizer: string };
 
 const tokenSchema = z
@@ -23,17 +23,17 @@ const idsSchema = z.looseObject({
 
 export class Tokenizer {
   readonly bos: number | null;
-  /** Every token that ends a response; the first is the one that training appends. */
+  /** Every token that ends a completion; training appends the first one. */
   readonly eos: number[];
-  /** SHA-256 of tokenizer.json and the chat template: policies with equal hashes understand each other's token ids. */
+  /** SHA-256 of tokenizer.json and the chat template: equal hashes mean the same token ids. */
   readonly hash: string;
-  /** One more than the largest id that a text can have; a policy's table must have as many rows at least. */
+  /** The largest token id plus one; a policy's embedding has at least as many rows. */
   readonly size: number;
   readonly #inner: HubTokenizer;
   readonly #special: Set<number>;
-  /** What the tokenizer itself puts before a text: BOS, or nothing. */
+  /** The tokens that the tokenizer puts before a text: BOS, or none. */
   readonly #prefix: number[];
-  /** A text's beginning, any text's: what follows it decodes as a continuation. */
+  /** Tokens of some text: a token decoded after them is decoded as a continuation. */
   readonly #anchor: number[];
   readonly #render: RenderChat;
 
@@ -54,7 +54,7 @@ export class Tokenizer {
     return Tokenizer.from(files as TokenizerFiles);
   }
 
-  /** For runtimes without a file system. */
+  /** Without a file system, for Workers. */
   static async from(files: TokenizerFiles): Promise<Tokenizer> {
     const template = files.chatTemplate ?? selectTemplate(parseFile(files, 'tokenizerConfig'));
     const bytes = new TextEncoder().encode(files.tokenizer + (template ?? ''));
@@ -80,19 +80,19 @@ export class Tokenizer {
     const added = [...this.#inner.get_added_tokens_decoder()];
     this.#special = new Set(added.filter(([, token]) => token.special).map(([tokenId]) => tokenId));
 
-    const find = (token: string | null) => (token === null ? undefined : this.#inner.token_to_id(token));
+    const idOf = (token: string | null) => (token === null ? undefined : this.#inner.token_to_id(token));
     const config = validateFile(idsSchema, files, 'config');
     const generation = validateFile(idsSchema, files, 'generationConfig');
-    this.bos = find(tokenizerConfig.bos_token) ?? [config.bos_token_id ?? []].flat()[0] ?? null;
-    // A chat model often ends a turn with another token than a document; tokenizer_config names the one for turns.
-    const own = find(tokenizerConfig.eos_token) ?? [];
-    this.eos = [...new Set([own, generation.eos_token_id ?? config.eos_token_id ?? []].flat())];
+    this.bos = idOf(tokenizerConfig.bos_token) ?? [config.bos_token_id ?? []].flat()[0] ?? null;
+    // A chat model often ends a turn with another token than a document; tokenizer_config.json has the one for turns.
+    const turnEnd = idOf(tokenizerConfig.eos_token) ?? [];
+    this.eos = [...new Set([turnEnd, generation.eos_token_id ?? config.eos_token_id ?? []].flat())];
     for (const tokenId of [...this.eos, this.bos ?? []].flat()) this.#special.add(tokenId);
 
     const plain = this.#inner.encode('a', { add_special_tokens: false }).ids;
     this.#anchor = plain;
-    const framed = this.#inner.encode('a').ids;
-    this.#prefix = framed.slice(0, Math.max(0, framed.indexOf(plain[0] ?? -1)));
+    const withSpecial = this.#inner.encode('a').ids;
+    this.#prefix = withSpecial.slice(0, Math.max(0, withSpecial.indexOf(plain[0] ?? -1)));
     const textOf = (tokenId: number | null | undefined) =>
       tokenId === null || tokenId === undefined ? null : (this.#inner.id_to_token(tokenId) ?? null);
     this.#render = compileTemplate(template ?? PLAIN_TEMPLATE, {
@@ -102,35 +102,38 @@ export class Tokenizer {
   }
 
   /**
-   * Puts BOS (whatever the tokenizer puts in front) before the text once, unless `special` is false. A text that a
-   * chat template already began with BOS gets no second one. A trailing EOS is never added: prompts are to be continued.
+   * Adds the tokenizer's prefix, usually BOS, unless `special` is false or the text already starts with it, as rendered
+   * chat templates do. Never adds a trailing EOS, because prompts are continued.
    */
   encode(text: string, { special = true }: { special?: boolean } = {}): number[] {
     const ids = text === '' ? [] : this.#inner.encode(text, { add_special_tokens: false }).ids;
-    const begun = this.#prefix.every((tokenId, i) => ids[i] === tokenId);
-    return special && !begun ? [...this.#prefix, ...ids] : ids;
+    const hasPrefix = this.#prefix.every((tokenId, i) => ids[i] === tokenId);
+    return special && !hasPrefix ? [...this.#prefix, ...ids] : ids;
   }
 
   /**
-   * Tokenizes prompt and response together, as one text, and cuts where the tokens of the prompt alone end. Where a
-   * token spans the border it belongs to the response. With `eos` the response ends in the end token.
+   * Tokenizes prompt and response as one text and splits it where the tokens of the prompt alone end. A token across the
+   * boundary belongs to the response. With `eos` the response ends with the EOS token.
    */
   encodePair(prompt: string, response: string, { eos }: { eos: boolean }) {
-    const alone = this.encode(prompt);
-    const whole = this.encode(prompt + response);
-    let border = 0;
-    while (border < alone.length && alone[border] === whole[border]) border++;
-    const responseIds = whole.slice(border);
+    const promptAlone = this.encode(prompt);
+    const all = this.encode(prompt + response);
+    let boundary = 0;
+    while (boundary < promptAlone.length && promptAlone[boundary] === all[boundary]) boundary++;
+    const responseIds = all.slice(boundary);
     if (eos) {
       if (this.eos[0] === undefined) {
-        throw invalidFile('generation_config.json', 'eos_token_id is missing; name the token that ends a response');
+        throw invalidFile(
+          'generation_config.json',
+          'eos_token_id is missing; set it to the token that ends a completion',
+        );
       }
       responseIds.push(this.eos[0]);
     }
-    return { promptIds: whole.slice(0, border), responseIds };
+    return { promptIds: all.slice(0, boundary), responseIds };
   }
 
-  /** Leaves special tokens out unless `special` is true. Ids beyond the vocabulary (padding rows) have no text. */
+  /** Skips special tokens unless `special` is true. Ids outside the vocabulary (padding rows) have no text. */
   decode(ids: number[], { special = false }: { special?: boolean } = {}): string {
     const known = ids.filter(
       (tokenId) => (special || !this.#special.has(tokenId)) && this.#inner.id_to_token(tokenId) !== undefined,
@@ -138,7 +141,7 @@ export class Tokenizer {
     return known.length === 0 ? '' : this.#inner.decode(known, { clean_up_tokenization_spaces: false });
   }
 
-  /** The text that `ids` add to the prompt: a decoder may drop a leading space that a continuation must keep. */
+  /** The text that `ids` add to the prompt, including a leading space that decoding them alone would drop. */
   decodeContinuation(promptIds: number[], ids: number[]): string {
     return removeCommonPrefix(this.decode(promptIds), this.decode([...promptIds, ...ids]));
   }
@@ -147,7 +150,7 @@ export class Tokenizer {
     return this.#special.has(tokenId);
   }
 
-  /** One token as it reads inside a text, with its leading space; special tokens by name, padding rows as ''. */
+  /** A token's text inside a text, with its leading space; a special token's name; '' for padding rows. */
   textOf(tokenId: number): string {
     if (this.#special.has(tokenId)) return this.#inner.id_to_token(tokenId) ?? '';
     return this.decodeContinuation(this.#anchor, [tokenId]);
@@ -158,7 +161,7 @@ export class Tokenizer {
   }
 }
 
-/** What `text` has after its common beginning with `before`. */
+/** Returns the part of `text` after its common prefix with `before`. */
 export function removeCommonPrefix(before: string, text: string): string {
   if (text.startsWith(before)) return text.slice(before.length);
   let at = 0;
