@@ -1,4 +1,4 @@
-// In a test, what is loaded instead of onnxruntime-web: a runtime that does not start.
+// Replaces onnxruntime-web in a test: a runtime that does not start.
 export const env = { wasm: {} };
 
 export const InferenceSession = {

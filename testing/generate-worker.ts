@@ -1,5 +1,5 @@
-// The smallest Worker that computes a policy, for tests of it: what it is asked for comes as JSON, and every event of the
-// generations goes back as a line of JSON.
+// A minimal Worker that runs a policy, for tests: the request is JSON, and every event of its generations is sent back as a
+// line of JSON.
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { LocalPolicies } from '../edge/cloudflare/local-policies.ts';
 import type { GenerationEvent, GenerationInput, LoadedPolicy } from '../edge/engine/inference.ts';
@@ -9,7 +9,7 @@ import { openR2Store } from '../shared/store/r2.ts';
 import type { PolicyStore } from '../shared/store/store.ts';
 
 export type GenerateRequest = { manifest: Manifest; inputs: GenerationInput[] };
-/** DELAY: milliseconds that the store takes to begin with a file. */
+/** DELAY_MS: latency of each file of the store. */
 export type Env = {
   POLICIES: R2Bucket;
   DELAY_MS: number;
@@ -32,11 +32,11 @@ export default {
     });
     const { manifest, inputs } = (await request.json()) as GenerateRequest;
     try {
-      if (request.url.endsWith('/refusal')) return Response.json({ refusal: policies.findUnsupportedReason(manifest) });
-      const begin = (policy: LoadedPolicy) => inputs.map((input) => policy.generate(input, request.signal));
+      if (request.url.endsWith('/reason')) return Response.json({ reason: policies.findUnsupportedReason(manifest) });
+      const start = (policy: LoadedPolicy) => inputs.map((input) => policy.generate(input, request.signal));
       const loading = policies.load(manifest);
-      // A client that leaves is noticed once something is sent to it: /begun answers before the policy is loaded.
-      return request.url.endsWith('/begun') ? answer(loading.then(begin)) : answer(begin(await loading));
+      // A disconnected client is noticed only once something is sent to it: /early responds before the policy is loaded.
+      return request.url.endsWith('/early') ? toStream(loading.then(start)) : toStream(start(await loading));
     } catch (error) {
       if (!(error instanceof AttuneError)) throw error;
       const { message, status, code } = error;
@@ -57,14 +57,14 @@ function delay(store: PolicyStore, milliseconds: number): PolicyStore {
 
 type Streams = AsyncIterable<GenerationEvent>[];
 
-function answer(starting: Streams | Promise<Streams>): Response {
+function toStream(starting: Streams | Promise<Streams>): Response {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const writer = writable.getWriter();
   const write = (line: string) => writer.write(new TextEncoder().encode(`${line}\n`));
-  const tell = async () => {
-    const beat = setInterval(() => write('').catch(() => {}), 50);
+  const send = async () => {
+    const heartbeat = setInterval(() => write('').catch(() => {}), 50);
     const streams = await starting;
-    clearInterval(beat);
+    clearInterval(heartbeat);
     await Promise.all(
       streams.map(async (events, stream) => {
         for await (const event of events) await write(JSON.stringify({ stream, ...event }));
@@ -72,7 +72,7 @@ function answer(starting: Streams | Promise<Streams>): Response {
     );
     await writer.close();
   };
-  tell().catch((error) => writer.abort(error));
-  // Of any other type `wrangler dev` gathers the whole answer first.
+  send().catch((error) => writer.abort(error));
+  // `wrangler dev` buffers responses of any other type.
   return new Response(readable, { headers: { 'content-type': 'text/event-stream' } });
 }

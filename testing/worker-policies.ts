@@ -1,4 +1,4 @@
-// Policies in a real workerd and the same ones on Node's engine, for tests that hold the two against each other.
+// Runs policies in a real workerd and on Node's engine, for tests that compare the two.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ export type Package = { folder: string; manifest: Manifest };
 export type WorkerFixture = {
   bucket: R2Bucket;
   harness: TestHarness;
-  send(path: string, asked: GenerateRequest): Promise<Response>;
+  send(path: string, request: GenerateRequest): Promise<Response>;
 };
 
 type Options = { limits?: Partial<Env>; flags?: string[]; alias?: Record<string, string> };
@@ -62,11 +62,11 @@ export async function openWorkerFixture({
   return {
     bucket: POLICIES,
     harness,
-    send: (path, asked) => fetch(new URL(path, url), { method: 'POST', body: JSON.stringify(asked) }),
+    send: (path, request) => fetch(new URL(path, url), { method: 'POST', body: JSON.stringify(request) }),
   };
 }
 
-/** A random policy's package, in a folder of its own. */
+/** Writes a random policy's package to a temporary folder. */
 export async function createPackage(options: TinyOptions & { precision?: PrecisionName } = {}): Promise<Package> {
   const folder = await mkdtemp(join(tmpdir(), 'attune-isolate-'));
   after(() => rm(folder, { recursive: true, force: true }));
@@ -74,7 +74,7 @@ export async function createPackage(options: TinyOptions & { precision?: Precisi
   return { folder, manifest: await createManifest(folder, options.precision) };
 }
 
-/** Writes the manifest of what is in the folder. */
+/** Writes a manifest for the files of the folder. */
 export async function createManifest(folder: string, precision: PrecisionName = 'fp32'): Promise<Manifest> {
   const manifest: Manifest = {
     format: 1,
@@ -100,18 +100,18 @@ export function sendPolicy({ bucket }: WorkerFixture, { folder }: Package): Prom
   return uploadPackage(openR2Store(bucket), folder);
 }
 
-/** What each generation comes to in workerd. */
+/** Runs the inputs in workerd; returns the choices of each. */
 export async function generateInWorker(isolate: WorkerFixture, { manifest }: Package, inputs: GenerationInput[]) {
   const response = await isolate.send('/', { manifest, inputs });
   const text = await response.text();
-  if (!response.ok) throw new Error(`the Worker answered ${response.status}: ${text}`);
+  if (!response.ok) throw new Error(`the Worker responded ${response.status}: ${text}`);
   const events = text.split('\n').filter((line) => line !== '');
   const all = events.map((line) => JSON.parse(line) as GenerationEvent & { stream: number });
-  const ofStream = (at: number) => all.filter(({ stream }) => stream === at).map(({ stream: _, ...event }) => event);
-  return Promise.all(inputs.map((_, at) => collectChoices(from(ofStream(at)))));
+  const eventsOf = (at: number) => all.filter(({ stream }) => stream === at).map(({ stream: _, ...event }) => event);
+  return Promise.all(inputs.map((_, at) => collectChoices(from(eventsOf(at)))));
 }
 
-/** What it comes to on Node's engine. */
+/** Runs the inputs on Node's engine; returns the choices of each. */
 export async function generateOnNode({ folder, manifest }: Package, inputs: GenerationInput[]) {
   const inference = openInference({ folderOf: async () => folder, threads: 1 });
   try {

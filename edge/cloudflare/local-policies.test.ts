@@ -1,4 +1,4 @@
-// Policies in a real workerd give what Node's engine gives, and what cannot be served there is refused with a reason.
+// Policies in a real workerd generate what Node's engine generates, and unsupported policies are refused with a reason.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -15,13 +15,13 @@ import {
 } from '../../testing/worker-policies.ts';
 import type { GenerationInput } from '../engine/inference.ts';
 
-/** Half a Worker's context of prompt, so that it is computed in two chunks. */
+/** Half of the context, so that it is prefilled in two chunks. */
 const LONG = Array.from({ length: 150 }, (_, i) => (i === 0 ? 1 : 3 + ((i * 7919) % 330)));
 const SHORT = [1, 5, 70, 300];
 
 const isolate = await openWorkerFixture();
 
-/** A policy of the size of llama2.c's smallest model, and a tiny one of a family with other operators. */
+/** One as large as llama2.c's smallest model, and a tiny one of a family with other operators. */
 const packages: Record<string, Package> = {
   'a Llama of 260K parameters': await createPackage({
     hiddenSize: 64,
@@ -39,37 +39,39 @@ const packages: Record<string, Package> = {
 for (const policy of Object.values(packages)) await sendPolicy(isolate, policy);
 
 for (const [name, policy] of Object.entries(packages)) {
-  test(`${name} decodes greedily to the ids of Node, with its log-probabilities`, async () => {
-    await same(policy, [
-      ask({ maxTokens: 60, topLogprobs: 5 }),
-      ask({ maxTokens: 40 }, { promptIds: LONG, sharedLength: 60 }),
+  test(`${name} decodes greedily to Node’s ids and log-probabilities`, async () => {
+    await assertSame(policy, [
+      input({ maxTokens: 60, topLogprobs: 5 }),
+      input({ maxTokens: 40 }, { promptIds: LONG, sharedLength: 60 }),
     ]);
   });
 
-  test(`${name} gives the sampled ids of Node for every seed and choice`, async () => {
-    await same(policy, [
-      ask({ temperature: 1, seed: 7, maxTokens: 40 }, { n: 4 }),
-      ask({ temperature: 0.7, topP: 0.9, topK: 40, minP: 0.01, seed: 8, maxTokens: 40 }),
-      ask({ temperature: 1, frequencyPenalty: 1, presencePenalty: 1, logitBias: { 9: 4, 2: -100 }, seed: 9 }),
+  test(`${name} samples Node’s ids for every seed and choice`, async () => {
+    await assertSame(policy, [
+      input({ temperature: 1, seed: 7, maxTokens: 40 }, { n: 4 }),
+      input({ temperature: 0.7, topP: 0.9, topK: 40, minP: 0.01, seed: 8, maxTokens: 40 }),
+      input({ temperature: 1, frequencyPenalty: 1, presencePenalty: 1, logitBias: { 9: 4, 2: -100 }, seed: 9 }),
     ]);
   });
 }
 
-test('a stop string ends a generation where it ends on Node', async () => {
+test('a stop string ends a generation where it does on Node', async () => {
   const policy = packages['a tiny GPT-2']!;
-  const [[whole]] = (await generateOnNode(policy, [ask({ maxTokens: 30, temperature: 1, seed: 4 })])) as [[Answer]];
+  const [[whole]] = (await generateOnNode(policy, [input({ maxTokens: 30, temperature: 1, seed: 4 })])) as [[Choice]];
   const stop = [whole.finish.text.slice(5, 8)];
-  const [[stopped]] = (await same(policy, [ask({ maxTokens: 30, temperature: 1, seed: 4, stop })])) as [[Answer]];
+  const [[stopped]] = (await assertSame(policy, [input({ maxTokens: 30, temperature: 1, seed: 4, stop })])) as [
+    [Choice],
+  ];
   assert.equal(stopped.finish.finishReason, 'stop');
   assert.equal(stopped.finish.text, whole.finish.text.slice(0, whole.finish.text.indexOf(stop[0]!)));
 });
 
-test('requests that need a new policy at once all get it, and their generations do not disturb each other', async () => {
+test('concurrent requests for a new policy all get it, and their generations do not affect each other', async () => {
   const policy = await createPackage({ seed: 11 });
   await sendPolicy(isolate, policy);
-  const inputs = Array.from({ length: 8 }, (_, seed) => ask({ temperature: 1, seed, maxTokens: 24 }, { n: 2 }));
+  const inputs = Array.from({ length: 8 }, (_, seed) => input({ temperature: 1, seed, maxTokens: 24 }, { n: 2 }));
   const [together, alone] = await Promise.all([
-    Promise.all(inputs.map((input) => generateInWorker(isolate, policy, [input, input]))),
+    Promise.all(inputs.map((one) => generateInWorker(isolate, policy, [one, one]))),
     generateOnNode(policy, inputs),
   ]);
   for (const [i, [first, second]] of together.entries()) {
@@ -78,68 +80,70 @@ test('requests that need a new policy at once all get it, and their generations 
   }
 });
 
-test('a request that ends while it loads a policy does not keep the others from it', { timeout: 60_000 }, async () => {
+test('a request that ends while it loads a policy does not block the others', { timeout: 60_000 }, async () => {
   const slow = await openWorkerFixture({ limits: { DELAY_MS: 500 } });
   const policy = packages['a tiny GPT-2']!;
   await sendPolicy(slow, policy);
-  const leaving = (await slow.send('/begun', { manifest: policy.manifest, inputs: [ask()] })).body!.getReader();
+  const leaving = (await slow.send('/early', { manifest: policy.manifest, inputs: [input()] })).body!.getReader();
   await leaving.read();
-  const staying = [ask(), ask()].map((input) => generateInWorker(slow, policy, [input]));
+  const staying = [input(), input()].map((one) => generateInWorker(slow, policy, [one]));
   await setTimeout(300);
   await leaving.cancel();
   for (const [choices] of await Promise.all(staying)) assert.equal(choices![0]!.finish.tokenIds.length, 16);
 });
 
-test('a third and a fourth policy take the place of the first ones, which load again', async () => {
+test('a third and a fourth policy evict the first ones, which load again', async () => {
   const others = [await createPackage({ seed: 21 }), await createPackage({ seed: 22 })];
   for (const policy of others) await sendPolicy(isolate, policy);
-  for (const policy of [...others, ...Object.values(packages)]) await same(policy, [ask({ maxTokens: 8 })]);
+  for (const policy of [...others, ...Object.values(packages)]) await assertSame(policy, [input({ maxTokens: 8 })]);
 });
 
-test('more generations than run and wait are refused, and one that fits is not', async () => {
+test('generations beyond MAX_ROWS and MAX_QUEUE are refused, and others are not', async () => {
   const small = await openWorkerFixture({ limits: { MAX_ROWS: 2, MAX_QUEUE: 2 } });
   const policy = packages['a tiny GPT-2']!;
   await sendPolicy(small, policy);
-  const ids = await Promise.all([2, 1, 1].map((n) => generateInWorker(small, policy, [ask({ maxTokens: 30 }, { n })])));
+  const ids = await Promise.all(
+    [2, 1, 1].map((n) => generateInWorker(small, policy, [input({ maxTokens: 30 }, { n })])),
+  );
   assert.deepEqual(
     ids.map(([choices]) => choices!.length),
     [2, 1, 1],
   );
-  const refused = await refusal(small, policy, [ask({}, { n: 4 }), ask()]);
+  const refused = await refusal(small, policy, [input({}, { n: 4 }), input()]);
   assert.equal(refused.code, 'queue_full');
   assert.match(refused.message, /4 generations run or wait, the limit is 4/);
 });
 
-/** One runs and none waits. */
+/** One generation runs and none waits. */
 const ALONE = { MAX_ROWS: 1, MAX_QUEUE: 0, KV_MEMORY: 2 ** 27 };
 
 for (const [name, flags, most] of [
-  ['a client that leaves frees what its generation had at once', ['enable_request_signal'], 1000],
-  ['a request that ends without a word frees what its generation had a little later', [], 10_000],
+  ['a disconnected client frees its reservation at once', ['enable_request_signal'], 1000],
+  ['a request that ends without an abort signal frees its reservation after a timeout', [], 10_000],
 ] as const) {
   test(name, { timeout: 60_000 }, async () => {
     const small = await openWorkerFixture({ limits: ALONE, flags: [...flags] });
     const policy = await createPackage({ hiddenSize: 128, layers: 4, contextLength: 16384 });
     await sendPolicy(small, policy);
-    const endless = ask({ maxTokens: 16000, temperature: 1, logitBias: { 1: -100, 2: -100 } });
+    const endless = input({ maxTokens: 16000, temperature: 1, logitBias: { 1: -100, 2: -100 } });
     const response = await small.send('/', { manifest: policy.manifest, inputs: [endless] });
     const reader = response.body!.getReader();
     await reader.read();
-    assert.equal((await refusal(small, policy, [ask()])).code, 'queue_full');
+    assert.equal((await refusal(small, policy, [input()])).code, 'queue_full');
     await reader.cancel();
     const left = performance.now();
-    const again = () => small.send('/', { manifest: policy.manifest, inputs: [ask({ maxTokens: 1 })] });
+    const again = () => small.send('/', { manifest: policy.manifest, inputs: [input({ maxTokens: 1 })] });
     while ((await again()).status === 429) await setTimeout(50);
     const waited = performance.now() - left;
     assert.ok(waited < most, `${waited} ms`);
   });
 }
 
-test('a context that keys and values have no room for goes elsewhere', async () => {
+test('a policy whose context exceeds KV_MEMORY is unsupported', async () => {
   const small = await openWorkerFixture({ limits: { KV_MEMORY: 2 ** 20 } });
   const policy = await createPackage({ hiddenSize: 128, layers: 4, contextLength: 16384 });
   await sendPolicy(small, policy);
-  const refused = await refusal(small, policy, [ask()]);
+  const refused = await refusal(small, policy, [input()]);
   assert.equal(refused.code, 'policy_elsewhere');
   assert.match(
     refused.message,
@@ -147,36 +151,36 @@ test('a context that keys and values have no room for goes elsewhere', async () 
   );
 });
 
-test('a package with a flipped byte is refused with the file that is damaged', async () => {
+test('a package with a flipped byte is refused, naming the damaged file', async () => {
   const policy = await createPackage({ seed: 31 });
   await sendPolicy(isolate, policy);
   const key = `${policy.manifest.id}/onnx/model.onnx_data`;
   const bytes = new Uint8Array(await (await isolate.bucket.get(key))!.arrayBuffer());
   bytes[100]! ^= 1;
   await isolate.bucket.put(key, bytes);
-  const refused = await refusal(isolate, policy, [ask()]);
+  const refused = await refusal(isolate, policy, [input()]);
   assert.equal(refused.code, 'damaged_policy');
   assert.match(refused.message, /file onnx\/model\.onnx_data has SHA-256/);
 });
 
-test('a package with a file too few is refused with its name', async () => {
+test('a package with a missing file is refused, naming the file', async () => {
   const policy = await createPackage({ seed: 32 });
   await sendPolicy(isolate, policy);
   await isolate.bucket.delete(`${policy.manifest.id}/onnx/serve.onnx`);
-  const refused = await refusal(isolate, policy, [ask()]);
+  const refused = await refusal(isolate, policy, [input()]);
   assert.equal(refused.code, 'damaged_policy');
   assert.match(refused.message, /file onnx\/serve\.onnx is missing/);
   assert.equal(await openR2Store(isolate.bucket).manifest(policy.manifest.id).then(Boolean), true);
 });
 
-test('a policy that is too large is refused with both numbers, and so is one of another precision', async () => {
+test('a policy that is too large is refused with both sizes, and so is one of another precision', async () => {
   const small = await openWorkerFixture({ limits: { MAX_BYTES: 100_000 } });
   const large = packages['a Llama of 260K parameters']!;
   const { files } = large.manifest;
   const bytes = files['onnx/serve.onnx']!.bytes + files['onnx/model.onnx_data']!.bytes;
   const tooLarge = `its serving graph and weights have ${bytes} bytes, and a Worker computes up to 100000 (WORKER_POLICY_BYTES)`;
   assert.equal(await reason(small, large), tooLarge);
-  const refused = await refusal(small, large, [ask()]);
+  const refused = await refusal(small, large, [input()]);
   assert.equal(refused.code, 'policy_elsewhere');
   assert.ok(refused.message.endsWith(tooLarge));
   assert.match(
@@ -186,39 +190,39 @@ test('a policy that is too large is refused with both numbers, and so is one of 
   assert.equal(await reason(isolate, large), null);
 });
 
-test('where the runtime does not start, the reason is known from then on', async () => {
+test('when the runtime does not start, its error is the reason from then on', async () => {
   const broken = await openWorkerFixture({ alias: { 'onnxruntime-web/wasm': './broken-onnxruntime.ts' } });
   const policy = packages['a tiny GPT-2']!;
   await sendPolicy(broken, policy);
   assert.equal(await reason(broken, policy), null);
   for (let time = 0; time < 2; time++) {
-    const refused = await refusal(broken, policy, [ask()]);
+    const refused = await refusal(broken, policy, [input()]);
     assert.equal(refused.code, 'runtime_unavailable');
     assert.match(refused.message, /WebAssembly did not start in this Worker: it is broken/);
   }
   assert.match((await reason(broken, policy))!, /did not start/);
 });
 
-type Answer = Awaited<ReturnType<typeof generateOnNode>>[number][number];
+type Choice = Awaited<ReturnType<typeof generateOnNode>>[number][number];
 
-function ask(sampling: Parameters<typeof makeSampling>[0] = {}, given: Partial<GenerationInput> = {}) {
+function input(sampling: Parameters<typeof makeSampling>[0] = {}, given: Partial<GenerationInput> = {}) {
   return { promptIds: SHORT, sampling: makeSampling(sampling), n: 1, ...given };
 }
 
-/** Asks both and holds them against each other; what workerd gave. */
-async function same(policy: Package, inputs: GenerationInput[]): Promise<Answer[][]> {
-  const [given, expected] = await Promise.all([
+/** Runs the inputs in workerd and on Node, compares them, and returns workerd's. */
+async function assertSame(policy: Package, inputs: GenerationInput[]): Promise<Choice[][]> {
+  const [actual, expected] = await Promise.all([
     generateInWorker(isolate, policy, inputs),
     generateOnNode(policy, inputs),
   ]);
   for (const [i, choices] of expected.entries()) {
     for (const [index, { tokens, finish }] of choices.entries()) {
-      const own = given[i]![index]!;
+      const own = actual[i]![index]!;
       const { logprobs, ...rest } = finish;
       const { logprobs: ownLogprobs, ...ownRest } = own.finish;
       assert.ok(logprobs.length > 0);
       assert.deepEqual(ownRest, rest);
-      near(ownLogprobs, logprobs);
+      assertNear(ownLogprobs, logprobs);
       assert.equal(own.tokens.map(({ text }) => text).join(''), tokens.map(({ text }) => text).join(''));
       for (const [at, { topLogprobs }] of tokens.entries()) {
         assert.deepEqual(
@@ -228,16 +232,16 @@ async function same(policy: Package, inputs: GenerationInput[]): Promise<Answer[
       }
     }
   }
-  return given;
+  return actual;
 }
 
-function near(given: number[], expected: number[]): void {
-  assert.equal(given.length, expected.length);
+function assertNear(actual: number[], expected: number[]): void {
+  assert.equal(actual.length, expected.length);
   for (const [i, value] of expected.entries())
-    assert.ok(Math.abs(value - given[i]!) < 1e-4, `${given[i]}, not ${value}`);
+    assert.ok(Math.abs(value - actual[i]!) < 1e-4, `${actual[i]}, not ${value}`);
 }
 
-function idsOf(choices: Answer[]): number[][] {
+function idsOf(choices: Choice[]): number[][] {
   return choices.map(({ finish }) => finish.tokenIds);
 }
 
@@ -248,6 +252,6 @@ async function refusal({ send }: WorkerFixture, { manifest }: Package, inputs: G
 }
 
 async function reason({ send }: WorkerFixture, { manifest }: Package): Promise<string | null> {
-  const response = await send('/refusal', { manifest, inputs: [] });
-  return ((await response.json()) as { refusal: string | null }).refusal;
+  const response = await send('/reason', { manifest, inputs: [] });
+  return ((await response.json()) as { reason: string | null }).reason;
 }

@@ -74,11 +74,11 @@ function makeManifest(id: string): Manifest {
 
 type Given = { env?: Record<string, string>; load?: (manifest: Manifest) => Promise<void>; edge?: unknown };
 
-/** An isolate that computes all but the large policy, and an API whose routes say that they were reached. */
-function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
+/** An isolate that computes all policies but the large one, and an API whose routes respond that they were reached. */
+function openFixture({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   let failure: string | null = null;
   const active = new ActivePolicy();
-  const site: PlacementContext = {
+  const placement: PlacementContext = {
     bindings: edge ? { EDGE: edge as never } : {},
     settings: readSettings(env),
     policies: {
@@ -97,7 +97,8 @@ function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   app.use(requestId({ generator: () => newId('req_') }));
   app.use(limitBody(10_000));
   const ports: Pick<Ports, 'placeRequest'> = {
-    placeRequest: (context, needsPolicy) => placeRequest(site, new RequestPolicies(db, active), context, needsPolicy),
+    placeRequest: (context, needsPolicy) =>
+      placeRequest(placement, new RequestPolicies(db, active), context, needsPolicy),
   };
   const routes: [string, RequiredPolicy][] = [
     ['/v1/policies/rollback', 'previous'],
@@ -107,7 +108,7 @@ function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   for (const [path, needsPolicy] of routes)
     app.post(path, middleware.placeRequest(ports, needsPolicy), (context) => context.json({ from: 'here' }));
   return {
-    site,
+    placement,
     active,
     async ask(path: string, body: unknown, headers: Record<string, string> = {}) {
       const text = typeof body === 'string' ? body : JSON.stringify(body);
@@ -118,8 +119,8 @@ function openSite({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   };
 }
 
-test('what fits is computed here, and the header says what fits', async () => {
-  const { ask } = openSite();
+test('a policy that fits is computed here, and the header gives its size', async () => {
+  const { ask } = openFixture();
   for (const body of [{}, { model: 'attune' }, { model: SMALL }]) {
     const { from, headers } = await ask('/v1/chat/completions', body);
     assert.equal(from, 'here');
@@ -129,16 +130,16 @@ test('what fits is computed here, and the header says what fits', async () => {
   assert.deepEqual(arrived, []);
 });
 
-test('a policy that does not fit is asked for elsewhere, wherever the request names it', async () => {
-  const { ask } = openSite();
-  const asked: [string, unknown][] = [
+test('a request for a policy that does not fit is forwarded, wherever it names the policy', async () => {
+  const { ask } = openFixture();
+  const requests: [string, unknown][] = [
     ['/v1/chat/completions', { model: LARGE }],
     ['/v1/completions', { model: LARGE, prompt: 'x' }],
     ['/v1/comparisons', { models: [SMALL, LARGE] }],
     [`/v1/policies/${LARGE}/promote`, ''],
     ['/v1/policies/rollback', ''],
   ];
-  for (const [path, body] of asked) {
+  for (const [path, body] of requests) {
     const { from, headers } = await ask(path, body);
     assert.equal(from, 'upstream', path);
     assert.equal(headers.get('x-attune-compute'), 'url');
@@ -146,12 +147,12 @@ test('a policy that does not fit is asked for elsewhere, wherever the request na
   }
   assert.deepEqual(
     arrived,
-    asked.map(([path]) => path),
+    requests.map(([path]) => path),
   );
 });
 
-test('a promotion that was made elsewhere is known here at once', async () => {
-  const { active, ask } = openSite();
+test('a forwarded promotion takes effect here at once', async () => {
+  const { active, ask } = openFixture();
   assert.equal(await active.getId(db), SMALL);
   await activatePolicy(db, LARGE, 'test');
   await ask(`/v1/policies/${LARGE}/promote`, '');
@@ -159,9 +160,9 @@ test('a promotion that was made elsewhere is known here at once', async () => {
   await activatePolicy(db, SMALL, 'test');
 });
 
-test('a request that needs no policy, or none that is there, is refused by the route here', async () => {
-  const { ask } = openSite();
-  const asked: [string, unknown][] = [
+test('a request without a policy, or for an unknown one, reaches the route here', async () => {
+  const { ask } = openFixture();
+  const requests: [string, unknown][] = [
     ['/v1/chat/completions', 'no JSON'],
     ['/v1/chat/completions', { model: 5 }],
     ['/v1/chat/completions', { model: `${LARGE}\0` }],
@@ -169,13 +170,13 @@ test('a request that needs no policy, or none that is there, is refused by the r
     ['/v1/comparisons', { models: [LARGE] }],
     ['/v1/policies/pol_none/promote', ''],
   ];
-  for (const [path, body] of asked) assert.equal((await ask(path, body)).from, 'here', `${path} ${body}`);
+  for (const [path, body] of requests) assert.equal((await ask(path, body)).from, 'here', `${path} ${body}`);
   assert.deepEqual(arrived, []);
 });
 
-test('the request that finds out that the runtime does not start goes elsewhere itself', async () => {
+test('the request that discovers that the runtime does not start is forwarded', async () => {
   let loads = 0;
-  const { ask } = openSite({
+  const { ask } = openFixture({
     async load() {
       loads += 1;
       throw new AttuneError('WASM did not start', { status: 503, code: 'runtime_unavailable' });
@@ -189,8 +190,8 @@ test('the request that finds out that the runtime does not start goes elsewhere 
   assert.equal(loads, 1);
 });
 
-test('a policy that is damaged is an error here, and is not asked for elsewhere', async () => {
-  const { ask } = openSite({
+test('a damaged policy is an error here and is not forwarded', async () => {
+  const { ask } = openFixture({
     async load() {
       throw new AttuneError('policy pol_small: a file is damaged', {
         status: 500,
@@ -206,9 +207,9 @@ test('a policy that is damaged is an error here, and is not asked for elsewhere'
   assert.deepEqual(arrived, []);
 });
 
-test('an active policy that cannot be loaded leaves the one before it answering, and is tried again', async () => {
+test('while the active policy cannot be loaded, the previous one serves, and loading is retried', async () => {
   let isMissing = true;
-  const { active, ask } = openSite({
+  const { active, ask } = openFixture({
     async load({ id }) {
       if (id !== SMALL && isMissing)
         throw new AttuneError(`policy ${id}: it is not there`, { status: 404, code: 'model_not_found' });
@@ -229,8 +230,8 @@ test('an active policy that cannot be loaded leaves the one before it answering,
   await activatePolicy(db, SMALL, 'test');
 });
 
-test('an active policy whose manifest is of a newer version leaves the one before it answering', async () => {
-  const { active, ask } = openSite();
+test('while the active policy’s manifest is of a newer version, the previous policy serves', async () => {
+  const { active, ask } = openFixture();
   assert.equal((await ask('/v1/chat/completions', {})).status, 200);
   await registerPolicy(db, { id: 'pol_newer', name: 'newer', manifest: { format: 2 } });
   await activatePolicy(db, 'pol_newer', 'test');
@@ -240,8 +241,8 @@ test('an active policy whose manifest is of a newer version leaves the one befor
   await activatePolicy(db, SMALL, 'test');
 });
 
-test('where nothing else computes, both remedies are named', async () => {
-  const { ask } = openSite({ env: {} });
+test('without another inference backend the error names both remedies', async () => {
+  const { ask } = openFixture({ env: {} });
   const { status, error, headers } = await ask('/v1/chat/completions', { model: LARGE });
   assert.equal(status, 503);
   assert.equal(error!.code, 'no_inference_backend');
@@ -250,15 +251,15 @@ test('where nothing else computes, both remedies are named', async () => {
   assert.equal((await ask('/v1/chat/completions', { model: SMALL })).from, 'here');
 });
 
-test('the container is asked unless INFERENCE_URL is set', () => {
+test('the container is used unless INFERENCE_URL is set', () => {
   const place = (given: Given) =>
-    selectPlacement(openSite(given).site, [makeManifest(SMALL), makeManifest(LARGE)]).place;
+    selectPlacement(openFixture(given).placement, [makeManifest(SMALL), makeManifest(LARGE)]).place;
   assert.equal(place({ env: {}, edge: {} }), 'container');
   assert.equal(place({ edge: {} }), 'url');
 });
 
-test('an INFERENCE_URL that leads back here is refused', async () => {
-  const { ask } = openSite();
+test('an INFERENCE_URL that points back here is refused', async () => {
+  const { ask } = openFixture();
   const { status, error, headers } = await ask('/v1/chat/completions', { model: LARGE }, { 'x-attune-forwarded': '1' });
   assert.equal(status, 508);
   assert.equal(error!.code, 'forwarding_loop');

@@ -1,5 +1,5 @@
-// Where a request that needs a policy is computed: in this isolate where all of its policies fit, else at INFERENCE_URL,
-// else by the container. A request that names no policy that exists is not sent anywhere: the route here refuses it.
+// Selects where a request that needs a policy is computed: in this isolate if all of its policies fit, else at INFERENCE_URL,
+// else in the container. A request for an unknown policy is not forwarded: the route here rejects it.
 
 import type { Context } from 'hono';
 import { z } from 'zod';
@@ -22,13 +22,13 @@ export type PlacementContext = {
   policies: Pick<LocalPolicies, 'findUnsupportedReason' | 'load'>;
 };
 
-/** Where policies are computed together, and why. Throws an AttuneError where nobody can. */
+/** Where policies can be computed together, and why. Throws `no_inference_backend` if nowhere. */
 export function selectPlacement({ bindings, settings, policies }: PlacementContext, manifests: Manifest[]): Placement {
   const reason = manifests
     .map((manifest) => describeUnsupported(policies, manifest))
-    .find((refusal) => refusal !== null);
+    .find((unsupported) => unsupported !== null);
   if (reason === undefined) return { place: 'worker', reason: describeFit(manifests, settings) };
-  // wrangler.toml binds a container unasked; whoever sets the URL means it.
+  // wrangler.toml binds a container by default, so an explicit INFERENCE_URL comes first.
   if (settings.INFERENCE_URL) return { place: 'url', reason };
   if (bindings.EDGE) return { place: 'container', reason };
   throw new AttuneError(
@@ -37,44 +37,45 @@ export function selectPlacement({ bindings, settings, policies }: PlacementConte
   );
 }
 
-/** Where the request is computed; with the answer where that is elsewhere, or where it fails before its route. */
+/** Where the request is computed, with the response if it was computed elsewhere or failed before its route. */
 export async function placeRequest(
-  site: PlacementContext,
-  lookup: RequestPolicies,
+  placement: PlacementContext,
+  requestPolicies: RequestPolicies,
   context: Context,
   needsPolicy: RequiredPolicy,
 ): Promise<Placement & { response?: Response }> {
-  const manifests = await findManifests(lookup, context, needsPolicy);
-  if (!manifests) return { place: 'worker', reason: 'no policy is needed to answer this' };
-  let compute = selectPlacement(site, manifests);
+  const manifests = await findManifests(requestPolicies, context, needsPolicy);
+  if (!manifests) return { place: 'worker', reason: 'the request needs no policy' };
+  let compute = selectPlacement(placement, manifests);
   try {
     if (compute.place === 'worker') {
-      if (await canLoad(site, lookup, manifests)) return compute;
-      compute = selectPlacement(site, manifests);
+      if (await canLoad(placement, requestPolicies, manifests)) return compute;
+      compute = selectPlacement(placement, manifests);
     }
-    const upstream = selectUpstream(site, compute, context);
+    const upstream = selectUpstream(placement, compute, context);
     const response = await forwardTo(upstream, context, {
-      timeoutSeconds: site.settings.REQUEST_TIMEOUT,
+      timeoutSeconds: placement.settings.REQUEST_TIMEOUT,
       // A rollback whose response was lost would, sent again, go back one more policy.
       isRetrySafe: needsPolicy !== 'previous',
     });
-    // A promotion or a rollback that was made elsewhere shows here at once too.
-    if (needsPolicy !== 'body') lookup.active.invalidate();
+    // A promotion or rollback that was forwarded takes effect here at once too.
+    if (needsPolicy !== 'body') requestPolicies.active.invalidate();
     return { ...compute, response };
   } catch (error) {
-    if (isLoadFailure(error) && (await lookup.fallBack(error))) return placeRequest(site, lookup, context, needsPolicy);
+    if (isLoadFailure(error) && (await requestPolicies.fallBack(error)))
+      return placeRequest(placement, requestPolicies, context, needsPolicy);
     return { ...compute, response: toErrorResponse(context, error) };
   }
 }
 
-/** What is said of a policy that could not be loaded here, other than that there is no room for it now. */
+/** Whether the policy itself cannot be loaded, as opposed to a lack of memory for it now. */
 function isLoadFailure(error: unknown): error is AttuneError {
   return error instanceof AttuneError && LOAD_FAILURES.has(error.code ?? '');
 }
 
 const LOAD_FAILURES = new Set(['model_not_found', 'damaged_policy', 'policy_unusable', 'policy_store_unreachable']);
 
-/** Whether the runtime starts here, which shows at the first policy; from then on it is a refusal. */
+/** Loads the policies; false if the runtime does not start here, which is then the reason they are unsupported. */
 async function canLoad(
   { policies }: PlacementContext,
   { active }: RequestPolicies,
@@ -96,31 +97,31 @@ function selectUpstream({ bindings, settings }: PlacementContext, { place }: Pla
   if (place === 'container') return createContainerUpstream(bindings.EDGE!, settings.CONTAINERS);
   if (context.req.header(FORWARDED_HEADER) === undefined) return createUrlUpstream(settings.INFERENCE_URL!);
   throw new AttuneError(
-    'INFERENCE_URL leads back to a Worker that cannot compute this either; set it to an Attune that runs on Node',
+    'INFERENCE_URL points to a Worker that cannot compute this request either; set it to an Attune on Node',
     { status: 508, code: 'forwarding_loop', retry: false },
   );
 }
 
-/** The manifests of the policies that the request needs; null where it needs none, or one that is not there. */
+/** The manifests of the policies that the request needs; null if it needs none, or an unknown one. */
 async function findManifests(
-  lookup: RequestPolicies,
+  requestPolicies: RequestPolicies,
   context: Context,
   needsPolicy: RequiredPolicy,
 ): Promise<Manifest[] | null> {
   try {
-    const asked = await readPolicies(lookup.db, context, needsPolicy);
-    return asked && (await Promise.all(asked.map((id) => lookup.getManifest(id))));
+    const ids = await readPolicyIds(requestPolicies.db, context, needsPolicy);
+    return ids && (await Promise.all(ids.map((id) => requestPolicies.getManifest(id))));
   } catch (error) {
     if (error instanceof AttuneError) return null;
     throw error;
   }
 }
 
-const name = z.string().refine((text) => !text.includes('\0'));
-const body = z.object({ model: name.optional(), models: z.tuple([name, name]).optional() });
+const modelName = z.string().refine((text) => !text.includes('\0'));
+const bodySchema = z.object({ model: modelName.optional(), models: z.tuple([modelName, modelName]).optional() });
 
-/** Ids, or undefined for the active policy; null where the body does not say. */
-async function readPolicies(
+/** Policy ids, undefined for the active one; null if the body is invalid. */
+async function readPolicyIds(
   db: Database,
   context: Context,
   needsPolicy: RequiredPolicy,
@@ -133,7 +134,7 @@ async function readPolicies(
   } catch {
     return null;
   }
-  const { data } = body.safeParse(json);
+  const { data } = bodySchema.safeParse(json);
   return data ? (data.models ?? [data.model]) : null;
 }
 
@@ -141,8 +142,8 @@ function describeUnsupported(
   policies: Pick<LocalPolicies, 'findUnsupportedReason'>,
   manifest: Manifest,
 ): string | null {
-  const refusal = policies.findUnsupportedReason(manifest);
-  return refusal && `policy ${manifest.id}: ${refusal}`;
+  const reason = policies.findUnsupportedReason(manifest);
+  return reason && `policy ${manifest.id}: ${reason}`;
 }
 
 function describeFit(manifests: Manifest[], { WORKER_POLICY_BYTES }: Settings): string {

@@ -1,11 +1,12 @@
-// ONNX Runtime as WebAssembly inside a Worker. Its 14 MB are loaded where a policy is to run here and nowhere else, and
-// are instantiated from the module that was compiled at deployment, because a Worker may not compile bytes. One thread.
+// ONNX Runtime as WebAssembly inside a Worker, single-threaded. Its 14 MB are loaded only when a policy runs here, and are
+// instantiated from the module compiled at deployment, because a Worker may not compile WebAssembly from bytes.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-node';
 import type { DecoderSession } from '../../shared/decoder/decoder.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { writeOnnxModel } from '../../shared/onnx/model-proto.ts';
 
-/** A serving graph and the file of weights that it names. */
+/** A serving graph and the external weights file that it references. */
 export type ServingGraph = { model: Uint8Array; weights: { path: string; data: Uint8Array } };
 
 export type Runtime = { Tensor: TensorConstructor; open(graph: ServingGraph): Promise<DecoderSession> };
@@ -13,12 +14,12 @@ export type Runtime = { Tensor: TensorConstructor; open(graph: ServingGraph): Pr
 let started: Runtime | undefined;
 let failure: AttuneError | undefined;
 
-/** Why nothing can be computed in this isolate, once that has been seen. */
+/** Why the runtime failed in this isolate; null if it has not. */
 export function getRuntimeFailure(): string | null {
   return failure?.message ?? null;
 }
 
-/** Throws an AttuneError where it does not start: then never in this isolate, because the runtime tries once. */
+/** Throws `runtime_unavailable` if it does not start; it then never will in this isolate, because ONNX Runtime tries once. */
 export async function startRuntime(): Promise<Runtime> {
   if (failure) throw failure;
   if (started) return started;
@@ -47,7 +48,7 @@ async function start(ort: Ort, wasm: WebAssembly.Module): Promise<Runtime> {
   const { env } = ort;
   env.wasm.numThreads = 1;
   env.wasm.proxy = false;
-  // Never read: with bytes given, the runtime does not look for its file.
+  // Never read; with wasmBinary set, the runtime does not fetch its file.
   env.wasm.wasmBinary = new Uint8Array(1);
   const restore = patchLoader(wasm);
   try {
@@ -72,7 +73,7 @@ async function start(ort: Ort, wasm: WebAssembly.Module): Promise<Runtime> {
   };
 }
 
-/** Starting the runtime means making a session; this one is thrown away. */
+/** The runtime starts when a session is created; this model's session is released at once. */
 const IDENTITY_MODEL = writeOnnxModel({
   nodes: [{ op: 'Identity', inputs: ['x'], outputs: ['y'] }],
   inputs: [{ name: 'x', type: 'float32', dims: [1] }],
@@ -81,8 +82,8 @@ const IDENTITY_MODEL = writeOnnxModel({
 });
 
 /**
- * The runtime's loader offers no way in for a compiled module, and takes a Worker with nodejs_compat for Node. While it
- * starts, its WebAssembly.instantiate gives the module, and the process calls itself what the loader does not take for Node.
+ * The runtime's loader accepts no compiled module, and takes a Worker with nodejs_compat for Node. While it starts,
+ * WebAssembly.instantiate returns the module, and process.type is set so that the loader does not detect Node.
  */
 function patchLoader(wasm: WebAssembly.Module): () => void {
   const { instantiate } = WebAssembly;
@@ -99,7 +100,7 @@ function patchLoader(wasm: WebAssembly.Module): () => void {
   };
 }
 
-/** One session for all generations of a policy. Outputs are copied into the fetches: the runtime only says that it would. */
+/** One session for all generations of a policy. Copies outputs into the fetches, which ONNX Runtime Web ignores. */
 class SharedSession implements DecoderSession {
   private readonly session: InferenceSession;
 
@@ -122,19 +123,17 @@ class SharedSession implements DecoderSession {
 }
 
 let isBusy = false;
-/** Milliseconds between two looks whether it still is, and how many there are. */
 const POLL_INTERVAL_MS = 10;
 const MAX_POLLS = 200;
 
 /**
- * The runtime keeps one stack, and a call that begins inside another one ruins it. A call awaits nothing that takes time,
- * so only work of the same request ever finds it busy. Where it stays busy, its call was killed, for its use of the
- * processor say, and what it left behind is not to be trusted.
+ * The runtime has one stack, which a reentrant call corrupts. A call awaits nothing slow, so only work of the same request
+ * ever finds it busy. If it stays busy, its call was killed (over the CPU limit, for example) and its state is undefined.
  */
 async function runExclusive<T>(work: () => Promise<T>): Promise<T> {
-  for (let looks = 0; isBusy; looks++) {
-    if (looks === MAX_POLLS) throw fail('WebAssembly was stopped in the middle of a computation in this Worker');
-    await new Promise((resolve) => setTimeout(resolve, POLL_INTERVAL_MS * Math.sign(looks)));
+  for (let polls = 0; isBusy; polls++) {
+    if (polls === MAX_POLLS) throw fail('WebAssembly was interrupted in the middle of a computation in this Worker');
+    await sleep(POLL_INTERVAL_MS * Math.sign(polls));
   }
   if (failure) throw failure;
   isBusy = true;

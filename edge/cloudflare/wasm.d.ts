@@ -1,4 +1,4 @@
-// A .wasm file as wrangler's rule CompiledWasm gives it: compiled when the Worker is deployed.
+// A .wasm import under wrangler's CompiledWasm rule: a module that is compiled when the Worker is deployed.
 declare module '*.wasm' {
   const module: WebAssembly.Module;
   export default module;
