@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The `attune` command: composes edge and trainer. Nothing imports it. Errors that people can mend are one line.
+// The `attune` command, which composes edge and trainer. Nothing imports it. Users' errors are printed as one line.
 
 import { Command } from 'commander';
 import { addDemo } from './cli/demo.ts';
@@ -16,23 +16,19 @@ import { runProgram } from './shared/process.ts';
 import { describeSettings } from './shared/settings.ts';
 
 const program = new Command('attune')
-  .description('Serves a small language model, takes preferences, and learns from them while it serves.')
+  .description('Serves a small language model, collects preferences, and trains on them while it serves.')
   .version(packageJson.version)
-  .showHelpAfterError('(add --help for what is understood)')
+  .showHelpAfterError('(run with --help for usage)')
   .addHelpText(
     'after',
     () => `
 Examples:
-  $ npx attune start                              everything on this machine, on port 8787
-  $ npx attune preferences import votes.jsonl     take preferences from a file
-  $ npx attune train                              one round now
+  $ npx attune start                            run everything on this machine, on port 8787
+  $ npx attune preferences import votes.jsonl   import preferences from a file
+  $ npx attune train                            run one training round now
 
-Settings are environment variables:
-${describeSettings()
-  .map(
-    (setting) => `  ${setting.name.padEnd(17)} ${setting.description}${setting.default ? ` (${setting.default})` : ''}`,
-  )
-  .join('\n')}
+Settings are environment variables (default in parentheses):
+${formatSettings()}
 `,
   );
 
@@ -48,5 +44,15 @@ for (const add of [
   addDoctor,
 ])
   add(program);
+
+function formatSettings(): string {
+  const settings = describeSettings();
+  const width = Math.max(...settings.map(({ name }) => name.length));
+  const lines = settings.map((setting) => {
+    const fallback = setting.default ? ` (${setting.default})` : '';
+    return `  ${setting.name.padEnd(width)}  ${setting.description}${fallback}`;
+  });
+  return lines.join('\n');
+}
 
 await runProgram(() => program.parseAsync());

@@ -1,6 +1,6 @@
-// The R2 bucket that `wrangler dev` keeps in a folder, filled from this machine's policies while both run: whatever the
-// Worker computes itself is there within a second of its row in Postgres; other policies are not copied. It is a
-// program of its own, since what writes such a bucket ends its process by itself at the first signal.
+// Copies this machine's policies to the local R2 bucket of `wrangler dev` while both run. A policy that the Worker supports
+// is copied within a second of its row in Postgres; others are not copied. This is a separate process because wrangler's
+// platform proxy exits its process at the first signal.
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -26,12 +26,12 @@ import { type ChildProgram, startChildProgram } from './child-program.ts';
 import { WRANGLER_CONFIG } from './wrangler.ts';
 
 const POLL_INTERVAL_MS = 1000;
-const SYNCED = 'filled';
+const SYNCED = 'synced';
 
-/** Resolves when all that is there by now is copied into wrangler's folder of local state. */
+/** Resolves when the current policies are copied; `state` is wrangler's folder of local state. */
 export function startBucketSync(state: string, databaseUrl: string, env: NodeJS.ProcessEnv): Promise<ChildProgram> {
   return startChildProgram({
-    name: 'the copying of policies',
+    name: 'bucket sync',
     args: [fileURLToPath(import.meta.url), state],
     env: { ...env, ...WRANGLER_OFFLINE_ENV, DATABASE_URL: databaseUrl },
     isReady: (message) => message === SYNCED,
@@ -41,28 +41,28 @@ export function startBucketSync(state: string, databaseUrl: string, env: NodeJS.
 async function syncBucket(state: string): Promise<void> {
   const settings = readSettings(process.env);
   const connection = connect(settings.DATABASE_URL!, { name: 'attune dev-worker', max: 3 });
-  const shelf = await openLocalStore(settings);
+  const localStore = await openLocalStore(settings);
   const store = openR2Store(await openBucket(state));
-  const copy = createCopier(connection, shelf, store, openWorkerPolicies(store, settings));
+  const copy = createCopier(connection, localStore, store, openWorkerPolicies(store, settings));
   const options = { name: 'policies', pollIntervalMs: POLL_INTERVAL_MS };
   const subscription = await subscribe(connection, CHANGES, options, copy);
   await subscription.firstRun;
   process.send?.(SYNCED);
 }
 
-/** Each call copies what was not known at the last one. */
+/** Each call copies the policies that are new since the last one. */
 function createCopier(
   { db }: Connection,
-  shelf: LocalStore,
+  localStore: LocalStore,
   store: PolicyStore,
-  rules: Pick<LocalPolicies, 'findUnsupportedReason'>,
+  worker: Pick<LocalPolicies, 'findUnsupportedReason'>,
 ): () => Promise<void> {
   const done = new Set<string>();
-  const refused = new Set<string>();
+  const failed = new Set<string>();
   const copy = async (id: string) => {
     const [row] = await db.select({ manifest: policies.manifest }).from(policies).where(eq(policies.id, id));
-    if (rules.findUnsupportedReason(manifestSchema.parse(row?.manifest)) === null && !(await store.manifest(id)))
-      await uploadPackage(store, await shelf.folderOf(id));
+    if (worker.findUnsupportedReason(manifestSchema.parse(row?.manifest)) === null && !(await store.manifest(id)))
+      await uploadPackage(store, await localStore.folderOf(id));
     done.add(id);
   };
   return async () => {
@@ -70,27 +70,28 @@ function createCopier(
       getActivePolicyId(db),
       db.select({ id: policies.id }).from(policies).orderBy(asc(policies.id)),
     ]);
-    // The active one first: it is asked for.
+    // The active policy first, since requests use it.
     for (const id of new Set([...(active ? [active] : []), ...rows.map(({ id }) => id)])) {
       if (done.has(id)) continue;
       try {
         await copy(id);
       } catch (error) {
         if (isUnreachable(error)) throw error;
-        if (!refused.has(id)) console.error(`policy: ${id} is not in the Worker's bucket: ${(error as Error).message}`);
-        refused.add(id);
+        if (!failed.has(id))
+          console.error(`policy: copying ${id} to the Worker's bucket failed: ${(error as Error).message}`);
+        failed.add(id);
       }
     }
   };
 }
 
-/** What the Worker itself goes by. Nothing is computed here. */
+/** The Worker's own rules for what it supports. Nothing is computed here. */
 function openWorkerPolicies(store: PolicyStore, settings: Settings): LocalPolicies {
-  const { WORKER_POLICY_BYTES: mostBytes, KV_MEMORY: kvMemory, MAX_ROWS: maxRows, MAX_QUEUE: maxQueue } = settings;
-  return new LocalPolicies({ store, maxBytes: mostBytes, kvMemory, maxRows, maxQueue });
+  const { WORKER_POLICY_BYTES: maxBytes, KV_MEMORY: kvMemory, MAX_ROWS: maxRows, MAX_QUEUE: maxQueue } = settings;
+  return new LocalPolicies({ store, maxBytes, kvMemory, maxRows, maxQueue });
 }
 
-/** The bucket alone: the proxy of the whole configuration would start its Durable Objects and queues a second time. */
+/** Only the bucket: a proxy of the whole configuration would start its Durable Objects and queues a second time. */
 async function openBucket(state: string): Promise<R2Bucket> {
   const { getPlatformProxy, unstable_readConfig } = await import('wrangler');
   const { name, compatibility_date, r2_buckets } = unstable_readConfig({ config: WRANGLER_CONFIG });

@@ -1,4 +1,4 @@
-// What every command needs first: the settings, and a Postgres whose tables are of this version.
+// What every command starts with: the validated settings, and a Postgres that is migrated to this version.
 
 import path from 'node:path';
 import { type Connection, connect } from '../shared/database/connect.ts';
@@ -10,37 +10,37 @@ import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts'
 
 export type CommandContext = { settings: Settings; databaseUrl: string; close(): Promise<void> };
 
-/** Starts or joins the embedded Postgres unless DATABASE_URL names another, and migrates it. */
-export async function openContext(say: (line: string) => void = () => {}, env = process.env): Promise<CommandContext> {
+/** Migrates the Postgres of DATABASE_URL; without one, starts or joins the embedded server. */
+export async function openContext(log: (line: string) => void = () => {}, env = process.env): Promise<CommandContext> {
   const settings = readSettings(env);
   let databaseUrl = settings.DATABASE_URL;
-  let leave = async () => {};
+  let close = async () => {};
   if (!databaseUrl) {
-    say(`postgres: starting the embedded server in ${path.join(settings.ATTUNE_HOME, 'postgres')}`);
+    log(`postgres: starting the embedded server in ${path.join(settings.ATTUNE_HOME, 'postgres')}`);
     const server = await openPostgres(settings.ATTUNE_HOME);
     databaseUrl = server.url;
-    leave = server.leave;
+    close = server.leave;
   }
   try {
     await migrateDatabase(databaseUrl);
   } catch (error) {
-    await leave();
+    await close();
     throw error;
   }
-  return { settings, databaseUrl, close: leave };
+  return { settings, databaseUrl, close };
 }
 
-/** Runs one command's work with a connection and the policies, and puts everything away after. */
+/** Runs a command's work with a connection and the local policies, and closes both afterwards. */
 export async function withContext<T>(
-  work: (connection: Connection, shelf: LocalStore, room: CommandContext) => Promise<T>,
+  work: (connection: Connection, localStore: LocalStore, context: CommandContext) => Promise<T>,
 ): Promise<T> {
-  const room = await openContext();
-  const connection = connect(room.databaseUrl, { name: 'attune command', max: 3 });
+  const context = await openContext();
+  const connection = connect(context.databaseUrl, { name: 'attune command', max: 3 });
   try {
-    const shelf = await openLocalStore(room.settings);
-    return await rejectOnSignal(work(connection, shelf, room));
+    const localStore = await openLocalStore(context.settings);
+    return await rejectOnSignal(work(connection, localStore, context));
   } finally {
     await connection.close();
-    await room.close();
+    await context.close();
   }
 }

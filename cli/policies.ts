@@ -1,4 +1,4 @@
-// attune policies: what there is, what is active, and how others come in and go out.
+// attune policies: lists, imports, exports, promotes and rolls back policies.
 
 import { cp } from 'node:fs/promises';
 import path from 'node:path';
@@ -21,7 +21,7 @@ import { withContext } from './context.ts';
 export function addPolicies(program: Command): void {
   const group = program
     .command('policies')
-    .description('list, import, show, promote, roll back, export and send policies')
+    .description('list, import, show, promote, roll back, send and export policies')
     .addHelpText(
       'after',
       '\nExamples:\n  $ npx attune policies list\n  $ npx attune policies import ./my-checkpoint --promote\n  $ npx attune policies import hf:HuggingFaceTB/SmolLM2-135M\n  $ npx attune policies rollback\n',
@@ -29,7 +29,7 @@ export function addPolicies(program: Command): void {
 
   group
     .command('list')
-    .description('every policy, newest first; * marks the active one')
+    .description('list all policies, newest first; * marks the active one')
     .action(() =>
       withContext(async ({ db }) => {
         const active = await getActivePolicyId(db);
@@ -38,45 +38,45 @@ export function addPolicies(program: Command): void {
           console.log(
             `${row.id === active ? '*' : ' '} ${row.id}  ${row.created_at.toISOString()}  ${row.name}${row.parent_id ? `  from ${row.parent_id}` : ''}`,
           );
-        if (rows.length === 0) console.log('there are no policies yet; `attune start` makes the default one');
+        if (rows.length === 0) console.log('no policies yet; `attune start` creates the default one');
       }),
     );
 
   group
     .command('import')
-    .argument('<source>', 'a folder in Hugging Face layout, or hf:OWNER/NAME')
-    .option('--name <name>', 'what to call it')
+    .argument('<source>', 'folder of a Hugging Face checkpoint, or hf:OWNER/NAME')
+    .option('--name <name>', 'name of the policy; default: the folder or repository')
     .option('--promote', 'make it the active policy')
-    .addOption(precisionOption('serve it at this, whatever it does to the policy; PRECISION decides otherwise'))
+    .addOption(precisionOption('precision of the serving graph, even if it changes outputs; default: PRECISION'))
     .description(`import a checkpoint of ${FAMILY_NAMES.join(', ')}`)
     .addHelpText(
       'after',
       '\nExamples:\n  $ npx attune policies import ./SmolLM2-135M --promote\n  $ HF_TOKEN=… npx attune policies import hf:OWNER/NAME\n',
     )
     .action((source: string, options: { name?: string; promote?: boolean; precision?: PrecisionName }) =>
-      withContext(async ({ db }, shelf, { settings }) => {
+      withContext(async ({ db }, localStore, { settings }) => {
         const hub = source.startsWith('hf:') ? source.slice(3) : null;
-        const folder = hub ? await shelf.createStaging() : path.resolve(source);
+        const folder = hub ? await localStore.createStaging() : path.resolve(source);
         let origin: { source: string; license?: string } | undefined;
         try {
           if (hub) {
-            console.log(`fetching ${hub}`);
+            console.log(`downloading ${hub}`);
             const { source, license } = await fetchCheckpoint(hub, folder, { onProgress: createFetchLogger() });
             origin = { source, license };
           }
           const name = options.name ?? hub ?? path.basename(folder);
           const precision = options.precision ?? settings.PRECISION;
-          const isPrecisionDemanded = options.precision !== undefined;
-          const id = await importPolicy(db, shelf, folder, name, {
+          const isPrecisionForced = options.precision !== undefined;
+          const id = await importPolicy(db, localStore, folder, name, {
             origin,
             precision,
-            isPrecisionForced: isPrecisionDemanded,
+            isPrecisionForced,
           });
           if (options.promote) await activatePolicy(db, id, 'imported');
           console.log(`${id}${options.promote ? ' is active' : ''}`);
           console.log(describeAccuracy((await getPolicy(db, id)).manifest as Manifest));
         } finally {
-          if (hub) await shelf.discard(folder);
+          if (hub) await localStore.discard(folder);
         }
       }),
     );
@@ -84,7 +84,7 @@ export function addPolicies(program: Command): void {
   group
     .command('show')
     .argument('<id>')
-    .description('a policy’s manifest')
+    .description('print a policy’s manifest')
     .action((id: string) =>
       withContext(async ({ db }) => console.log(JSON.stringify((await getPolicy(db, id)).manifest, null, 2))),
     );
@@ -92,11 +92,11 @@ export function addPolicies(program: Command): void {
   group
     .command('promote')
     .argument('<id>')
-    .description('make a policy the active one; every edge swaps to it while it serves')
+    .description('make a policy the active one; running servers swap to it without a restart')
     .action((id: string) =>
-      withContext(async ({ db }, shelf, { settings }) => {
+      withContext(async ({ db }, localStore, { settings }) => {
         await getPolicy(db, id);
-        await assertAvailable(shelf, settings, id);
+        await assertAvailable(localStore, settings, id);
         await activatePolicy(db, id, 'promoted');
         console.log(`${id} is active`);
       }),
@@ -106,8 +106,8 @@ export function addPolicies(program: Command): void {
     .command('rollback')
     .description('make the previous policy the active one again')
     .action(() =>
-      withContext(async ({ db }, shelf, { settings }) => {
-        const id = await rollbackPolicy(db, (previous) => assertAvailable(shelf, settings, previous));
+      withContext(async ({ db }, localStore, { settings }) => {
+        const id = await rollbackPolicy(db, (previous) => assertAvailable(localStore, settings, previous));
         console.log(`${id} is active`);
       }),
     );
@@ -115,11 +115,11 @@ export function addPolicies(program: Command): void {
   group
     .command('send')
     .argument('<id...>')
-    .description('copy policies of this machine to POLICY_STORE: those published before it was set')
+    .description('copy policies from this machine to POLICY_STORE, if they were published before it was set')
     .action((ids: string[]) =>
-      withContext(async ({ db }, _shelf, { settings }) => {
+      withContext(async ({ db }, _localStore, { settings }) => {
         const store = await openRemoteStore(settings);
-        if (!store) throw new AttuneError('policies send: POLICY_STORE is not set; give s3://bucket/prefix');
+        if (!store) throw new AttuneError('policies send: POLICY_STORE is not set; set it to s3://bucket/prefix');
         for (const id of ids) {
           await getPolicy(db, id);
           if (!(await store.manifest(id)))
@@ -135,14 +135,16 @@ export function addPolicies(program: Command): void {
   group
     .command('export')
     .argument('<id>')
-    .argument('<folder>', 'a new folder')
-    .addOption(precisionOption('make its serving graph anew at this; the copy is then a policy with an id of its own'))
-    .description('copy a policy’s package: transformers.js and any Hugging Face reader load it')
+    .argument('<folder>', 'folder to create')
+    .addOption(
+      precisionOption('rebuild the serving graph at this precision; the copy becomes a new policy with its own id'),
+    )
+    .description('copy a policy’s package to a folder that transformers.js and Hugging Face libraries load')
     .addHelpText('after', '\nExamples:\n  $ npx attune policies export pol_… ./copy --precision int4\n')
     .action((id: string, folder: string, options: { precision?: PrecisionName }) =>
-      withContext(async ({ db }, shelf) => {
+      withContext(async ({ db }, localStore) => {
         await getPolicy(db, id);
-        await cp(await shelf.folderOf(id), folder, { recursive: true, errorOnExist: true, force: false }).catch(
+        await cp(await localStore.folderOf(id), folder, { recursive: true, errorOnExist: true, force: false }).catch(
           (error: NodeJS.ErrnoException) => {
             throw new AttuneError(`policies export: ${error.message}`);
           },
@@ -153,13 +155,13 @@ export function addPolicies(program: Command): void {
     );
 }
 
-/** Throws where the package is missing or damaged, or is on this machine alone while others look in POLICY_STORE. */
-async function assertAvailable(shelf: LocalStore, settings: Settings, id: string): Promise<void> {
-  await shelf.folderOf(id);
+/** Throws if the package is missing or damaged, or if it is not in POLICY_STORE, which other servers read. */
+async function assertAvailable(localStore: LocalStore, settings: Settings, id: string): Promise<void> {
+  await localStore.folderOf(id);
   const store = await openRemoteStore(settings);
   if (!store || (await store.manifest(id))) return;
   throw new AttuneError(
-    `${id} is on this machine and not in ${store.location}, where the others look; \`attune policies send ${id}\` copies it`,
+    `${id} is on this machine but not in ${store.location}, which other servers read; copy it with \`attune policies send ${id}\``,
   );
 }
 
@@ -167,25 +169,25 @@ function precisionOption(description: string): Option {
   return new Option('--precision <precision>', description).choices(PRECISION_NAMES);
 }
 
-/** row8: perplexity 2.61 on its own text (float32: 2.59), 97.8% of the likeliest tokens are float32's, KL 0.0055 */
+/** row8: perplexity 2.61 on its own text (float32: 2.59), 97.8% of the greedy tokens are float32's, KL 0.0055 */
 function describeAccuracy({ serving: { precision, accuracy } }: Manifest): string {
   const kept = accuracy[precision];
   if (!kept || precision === 'fp32') return `served at ${precision}`;
   return (
     `served at ${precision}: perplexity ${kept.perplexity.toPrecision(3)} on its own text ` +
     `(float32: ${accuracy.fp32?.perplexity.toPrecision(3)}), ${(100 * kept.greedy_agreement).toFixed(1)}% of the ` +
-    `likeliest tokens are float32's, KL ${kept.kl.toPrecision(2)}`
+    `greedy tokens are float32's, KL ${kept.kl.toPrecision(2)}`
   );
 }
 
-/** A line every second while a checkpoint comes in. */
+/** Prints a line per second during a download. */
 function createFetchLogger(): (progress: FetchProgress) => void {
-  let told = 0;
+  let lastLineMs = 0;
   return ({ file, loadedBytes, totalBytes }) => {
-    if (Date.now() - told < 1000 && loadedBytes < totalBytes) return;
-    told = Date.now();
+    if (Date.now() - lastLineMs < 1000 && loadedBytes < totalBytes) return;
+    lastLineMs = Date.now();
     console.log(
-      `${file}: ${Math.round((100 * loadedBytes) / totalBytes)}% of ${(totalBytes / 2 ** 20).toFixed(1)} MiB in all`,
+      `${file}: ${Math.round((100 * loadedBytes) / totalBytes)}% of ${(totalBytes / 2 ** 20).toFixed(1)} MiB in total`,
     );
   };
 }

@@ -1,19 +1,19 @@
-// Progress of long work: a bar with rate and time left on a terminal, a plain line now and then in a log.
+// Progress of a round: a bar with the time left on a terminal, a line every few seconds in a log.
 
 import { SingleBar } from 'cli-progress';
 import type { Watch } from '../trainer/main.ts';
 
 const LINE_INTERVAL_MS = 5000;
 
-/** Shows a round's stages and steps. */
-export function createRoundLogger(say: (line: string) => void): Watch {
+/** Returns a listener that prints a round's stages and steps. */
+export function createRoundLogger(log: (line: string) => void): Watch {
   let bar: SingleBar | null = null;
-  let last = 0;
+  let lastLineMs = 0;
   return (round, { stage, done, total, note }) => {
     if (total === 0) {
       bar?.stop();
       bar = null;
-      say(`${round.id} ${stage}: ${note}`);
+      log(`${round.id} ${stage}: ${note}`);
       return;
     }
     if (process.stdout.isTTY) {
@@ -25,9 +25,9 @@ export function createRoundLogger(say: (line: string) => void): Watch {
         });
         bar.start(total, done, { note });
       } else bar.update(done, { note });
-    } else if (Date.now() - last > LINE_INTERVAL_MS || done === total) {
-      last = Date.now();
-      say(`${round.id} ${stage}: ${done}/${total} ${note}`);
+    } else if (Date.now() - lastLineMs > LINE_INTERVAL_MS || done === total) {
+      lastLineMs = Date.now();
+      log(`${round.id} ${stage}: ${done}/${total} ${note}`);
     }
   };
 }

@@ -1,4 +1,4 @@
-// attune serve: the API alone, for a machine whose Postgres and trainer are elsewhere.
+// attune serve: only the API, for a machine whose Postgres and trainer run elsewhere.
 
 import type { Command } from 'commander';
 import { serve } from '../edge/node.ts';
@@ -9,16 +9,16 @@ import { restartWithMallocEnv } from './malloc.ts';
 export function addServe(program: Command): void {
   program
     .command('serve')
-    .description('run the API alone')
+    .description('run only the API')
     .addHelpText('after', '\nExamples:\n  $ DATABASE_URL=postgres://… HOST=0.0.0.0 API_KEY=… npx attune serve\n')
     .action(async () => {
       restartWithMallocEnv();
       const stopped = waitForSignal();
-      const room = await openContext((line) => console.log(`attune: ${line}`));
+      const context = await openContext((line) => console.log(`attune: ${line}`));
       try {
-        await serve(room.settings, room.databaseUrl, stopped);
+        await serve(context.settings, context.databaseUrl, stopped);
       } finally {
-        await room.close();
+        await context.close();
       }
       process.exit(0);
     });

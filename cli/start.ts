@@ -1,4 +1,4 @@
-// attune start: Postgres, migrations, the default policy, the API and the trainer, from one command.
+// attune start: runs Postgres, migrations, the API and the trainer, and creates the default policy on the first start.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -21,81 +21,77 @@ const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 export function addStart(program: Command): void {
   program
     .command('start')
-    .description('run everything on this machine: Postgres, API, scheduled trainer')
+    .description('run Postgres, the API and the scheduled trainer on this machine')
     .addHelpText('after', '\nExamples:\n  $ npx attune start\n  $ PORT=9000 TRAIN_MIN_PAIRS=32 npx attune start\n')
     .action(start);
 }
 
-const say = (line: string) => console.log(`attune: ${line}`);
+const log = (line: string) => console.log(`attune: ${line}`);
 
 async function start(): Promise<void> {
   restartWithMallocEnv();
   const stopped = waitForSignal();
-  const everything = await startAttune(process.env, say);
-  printBanner(everything.url, everything.needsKey);
-  say(`stopping (${await stopped})`);
-  await everything.stop();
-  say('stopped');
+  const attune = await startAttune(process.env, log);
+  printBanner(attune.url, attune.needsKey);
+  log(`stopping (${await stopped})`);
+  await attune.stop();
+  log('stopped');
   process.exit(0);
 }
 
 export type RunningAttune = { url: string; needsKey: boolean; stop(): Promise<void> };
 
-/** Postgres, migrations, the default policy, the API in this process and the trainer in one of its own. */
+/** Starts Postgres, migrates it, ensures an active policy, serves the API in this process and trains in a child process. */
 export async function startAttune(
   env: NodeJS.ProcessEnv,
-  say: (line: string) => void,
+  log: (line: string) => void,
   trainerOutput: 'inherit' | 'ignore' = 'inherit',
 ): Promise<RunningAttune> {
-  const room = await openContext(say, env);
-  const { settings, databaseUrl } = room;
+  const context = await openContext(log, env);
+  const { settings, databaseUrl } = context;
   const connection = connect(databaseUrl, { name: 'attune start', max: 1 });
-  let unclaim: Release = async () => {};
-  const leave = async () => {
+  let unlock: Release = async () => {};
+  const close = async () => {
     await connection.close();
-    await unclaim();
-    await room.close();
+    await unlock();
+    await context.close();
   };
   try {
-    unclaim = await lockHome(databaseUrl, settings.ATTUNE_HOME);
-    const shelf = await openLocalStore(settings);
-    const policy = await ensureDefaultPolicy(connection, shelf, settings.PRECISION, () =>
-      say('policy: converting the default policy, stories15M (15 million parameters); a few seconds, once'),
+    unlock = await lockHome(databaseUrl, settings.ATTUNE_HOME);
+    const localStore = await openLocalStore(settings);
+    const policy = await ensureDefaultPolicy(connection, localStore, settings.PRECISION, () =>
+      log('policy: converting the default policy, stories15M (15 million parameters); takes a few seconds, once'),
     );
-    say(`policy: ${policy} is active`);
+    log(`policy: ${policy} is active`);
     const edge = await startEdge(settings, databaseUrl);
     const trainer = superviseTrainer({ ...env, DATABASE_URL: databaseUrl }, trainerOutput);
-    say(
-      `trainer: a round is considered at "${settings.TRAIN_SCHEDULE}" (UTC) once there are ${settings.TRAIN_MIN_PAIRS} new pairs`,
-    );
+    log(`trainer: schedule "${settings.TRAIN_SCHEDULE}" (UTC); a round needs ${settings.TRAIN_MIN_PAIRS} new pairs`);
     return {
       url: edge.url,
       needsKey: settings.API_KEY !== undefined,
       async stop() {
         await trainer.stop();
         await edge.close();
-        await leave();
+        await close();
       },
     };
   } catch (error) {
-    await leave();
+    await close();
     throw error;
   }
 }
 
-/** One start for a folder of one machine; others may share the Postgres. Returns how to let go of it. */
+/** Allows one `attune start` per folder and machine; others may share the Postgres. Returns the lock's release. */
 async function lockHome(databaseUrl: string, home: string): Promise<Release> {
   const folder = path.resolve(home);
-  const claim = createHash('sha256').update(`${hostname()}:${folder}`).digest().readInt32BE();
-  const release = await tryAcquireLock(databaseUrl, claim);
+  const lockId = createHash('sha256').update(`${hostname()}:${folder}`).digest().readInt32BE();
+  const release = await tryAcquireLock(databaseUrl, lockId);
   if (release) return release;
-  throw new AttuneError(
-    `Attune already runs on ${folder}; stop it first, or set ATTUNE_HOME and PORT for a second one`,
-  );
+  throw new AttuneError(`Attune already runs on ${folder}; stop it first, or set another ATTUNE_HOME and PORT`);
 }
 
 function printBanner(url: string, needsKey: boolean): void {
-  // The first, where API_KEY lists several.
+  // API_KEY may list several keys; this is the first.
   const key = needsKey ? ` -H "authorization: Bearer \${API_KEY%%,*}"` : '';
   console.log(`
 Attune is ready at ${url}   (API: ${url}/docs)
@@ -106,34 +102,34 @@ Try:
 `);
 }
 
-/** The trainer as a process of its own: training never delays an answer, and a trainer that dies comes back. */
+/** Runs the trainer as a child process, so that training never delays a response, and restarts it when it exits. */
 function superviseTrainer(env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'): { stop(): Promise<void> } {
-  let stopping = false;
+  let isStopping = false;
   let child: ChildProcess;
   const launch = () => {
     child = spawn(process.execPath, [CLI, 'train', '--schedule'], {
       env,
-      // A channel, so that the trainer ends by itself when we are killed; a group of its own, so that Ctrl-C reaches it
-      // through us, in order.
+      // An IPC channel, so that the trainer exits when this process is killed; its own process group, so that Ctrl-C stops
+      // it only when this process does, in order.
       stdio: ['ignore', output, 'inherit', 'ipc'],
       detached: true,
     });
     child.once('exit', (code, signal) => {
-      if (stopping) return;
-      console.error(`attune: trainer: ended (${signal ?? code}); starting it again in 2 s`);
-      setTimeout(() => !stopping && launch(), 2000);
+      if (isStopping) return;
+      console.error(`attune: trainer: exited (${signal ?? code}); restarting in 2 s`);
+      setTimeout(() => !isStopping && launch(), 2000);
     });
   };
   launch();
   return {
     async stop() {
-      stopping = true;
+      isStopping = true;
       if (child.exitCode !== null || child.signalCode !== null) return;
-      const ended = new Promise((resolve) => child.once('exit', resolve));
+      const exited = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGTERM');
-      const impatience = setTimeout(() => child.kill('SIGKILL'), 5000);
-      await ended;
-      clearTimeout(impatience);
+      const killTimer = setTimeout(() => child.kill('SIGKILL'), 5000);
+      await exited;
+      clearTimeout(killTimer);
     },
   };
 }

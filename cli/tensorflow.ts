@@ -1,4 +1,4 @@
-// attune tensorflow: builds the native library of the TensorFlow engine, which an NVIDIA GPU is trained on with.
+// attune tensorflow: installs the native library of the TensorFlow engine, which trains on NVIDIA GPUs.
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { addonLocation } from '../trainer/engine/devices/tensorflow/addon.ts';
@@ -7,16 +7,16 @@ import { installAddon } from '../trainer/engine/devices/tensorflow/install.ts';
 export function addTensorflow(program: Command): void {
   program
     .command('tensorflow')
-    .description('the engine for NVIDIA GPUs')
+    .description('install the training engine for NVIDIA GPUs')
     .addHelpText('after', '\nExamples:\n  $ npx attune tensorflow install --gpu\n  $ npx attune doctor\n')
     .command('install')
-    .option('--gpu', 'with CUDA: 5 GB on disk instead of 0.6')
-    .description('build the native library that ENGINE=tensorflow needs, in the user’s cache')
+    .option('--gpu', 'with CUDA: 5 GB of disk space instead of 0.6')
+    .description('build the native library of ENGINE=tensorflow in the user’s cache')
     .addHelpText(
       'after',
       `
-It takes python3 with pip, a C++ compiler, make and npm. pip downloads TensorFlow from the index it is configured with;
-everything goes to $XDG_CACHE_HOME/attune/tensorflow (~/.cache where that is not set), and this again does nothing.
+Requires python3 with pip, a C++ compiler, make and npm. pip downloads TensorFlow from its configured index. The library
+goes to $XDG_CACHE_HOME/attune/tensorflow (default: ~/.cache); if it is already there, nothing is done.
 
 Examples:
   $ npx attune tensorflow install
@@ -26,8 +26,8 @@ Examples:
     .action(async ({ gpu }: { gpu?: boolean }) => {
       const kind = gpu ? 'gpu' : 'cpu';
       const { file, folder } = addonLocation(kind);
-      if (existsSync(file)) console.log(`tensorflow: it is installed already, in ${folder}`);
+      if (existsSync(file)) console.log(`tensorflow: already installed in ${folder}`);
       else await installAddon(kind, (line) => console.log(`tensorflow: ${line}`));
-      console.log('tensorflow: `npx attune doctor` says which engine trains');
+      console.log('tensorflow: run `npx attune doctor` to see which engine trains');
     });
 }

@@ -1,4 +1,4 @@
-// attune train: one round now, what is due now, or the trainer's schedule until stopped.
+// attune train: runs one round now, the rounds that are due, or the schedule until stopped.
 
 import { constants, setPriority } from 'node:os';
 import path from 'node:path';
@@ -16,47 +16,47 @@ import { createRoundLogger } from './progress.ts';
 
 type Options = { schedule?: boolean; due?: boolean; dryRun?: boolean } & Record<string, unknown>;
 
-/** Options that stand for a setting, which they overrule. */
+/** Options that override a setting. */
 const SETTING_OPTIONS = [
-  new Option('--objective <name>', 'lsif, ukl, bce, dpo, sft, or the path of a module with a convex h').env(
+  new Option('--objective <name>', 'loss: lsif, ukl, bce, dpo, sft, or the path of a module with a convex h').env(
     'OBJECTIVE',
   ),
-  new Option('--effort <number>', 'one dial for pairs, epochs, evaluations and samples').env('EFFORT'),
-  new Option('--epochs <count>', 'passes over the pairs').env('EPOCHS'),
-  new Option('--learning-rate <rate>', 'peak of the schedule').env('LEARNING_RATE'),
+  new Option('--effort <number>', 'scales pairs, epochs, evaluations and samples').env('EFFORT'),
+  new Option('--epochs <count>', 'passes over the training pairs').env('EPOCHS'),
+  new Option('--learning-rate <rate>', 'peak learning rate').env('LEARNING_RATE'),
   new Option('--lora-rank <rank>', 'train adapters of this rank instead of all weights').env('LORA_RANK'),
-  new Option('--seed <number>', 'seed of the order in which pairs are seen').env('SEED'),
+  new Option('--seed <number>', 'seed of the order of pairs, the adapters and the samples').env('SEED'),
 ];
 
 export function addTrain(program: Command): void {
   const command = program
     .command('train')
-    .description('run one round now over the new pairs')
-    .option('--dry-run', 'tell what it would do, and do nothing')
+    .description('run one training round now, on the new pairs')
+    .option('--dry-run', 'print what the round would do, without running it')
     .addOption(
-      new Option('--due', 'run what is queued or due by TRAIN_MIN_PAIRS, if anything is, and end').conflicts([
+      new Option('--due', 'run the rounds that are queued or due by TRAIN_MIN_PAIRS, if any, and exit').conflicts([
         'schedule',
         'dryRun',
       ]),
     )
-    .option('--schedule', 'stay, and run rounds as TRAIN_SCHEDULE says and as the API asks');
+    .option('--schedule', 'run rounds on TRAIN_SCHEDULE and on request of the API until stopped');
   for (const option of SETTING_OPTIONS) command.addOption(option);
   command
     .addHelpText(
       'after',
-      '\nEvery setting that `attune --help` lists may be given as an environment variable.\n' +
+      '\nAll settings of `attune --help` apply as environment variables.\n' +
         '\nExamples:\n  $ npx attune train --dry-run\n  $ npx attune train --objective dpo --effort 2\n' +
         '  $ npx attune train --objective ./my-h.ts\n  $ LORA_TARGETS=q_proj,v_proj npx attune train --lora-rank 8\n' +
         '  $ npx attune train --due\n  $ npx attune train --schedule\n',
     )
     .action(async (options: Options) => {
-      const room = await openContext(undefined, { ...process.env, ...toEnvironment(options) });
+      const context = await openContext(undefined, { ...process.env, ...toEnvironment(options) });
       try {
-        if (options.dryRun) await preview(room);
-        else if (options.due) await trainDueRounds(room);
-        else await (options.schedule ? runSchedule(room) : trainNow(room));
+        if (options.dryRun) await preview(context);
+        else if (options.due) await trainDueRounds(context);
+        else await (options.schedule ? runSchedule(context) : trainNow(context));
       } finally {
-        await room.close();
+        await context.close();
       }
       process.exit(0);
     });
@@ -64,9 +64,9 @@ export function addTrain(program: Command): void {
 
 function toEnvironment(options: Options): Record<string, string> {
   const given = SETTING_OPTIONS.map((option) => [option.envVar!, options[option.attributeName()]] as const);
-  const told = given.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)] as const]));
-  const environment = Object.fromEntries(told);
-  // Another trainer, with another working directory, may be the one that runs the round.
+  const defined = given.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)] as const]));
+  const environment = Object.fromEntries(defined);
+  // Absolute, because a trainer with another working directory may run the round.
   if (environment.OBJECTIVE && isObjectiveModule(environment.OBJECTIVE))
     environment.OBJECTIVE = path.resolve(environment.OBJECTIVE);
   return environment;
@@ -77,8 +77,8 @@ const watch = createRoundLogger((line) => console.log(`trainer: ${line}`));
 async function preview({ settings, databaseUrl }: CommandContext): Promise<void> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
   try {
-    const shelf = await openLocalStore(settings);
-    for (const { name, told } of await previewRound({ settings, shelf }, connection.db))
+    const localStore = await openLocalStore(settings);
+    for (const { name, told } of await previewRound({ settings, shelf: localStore }, connection.db))
       console.log(`${name.padEnd(10)} ${told}`);
   } finally {
     await connection.close();
@@ -91,10 +91,10 @@ async function trainNow({ settings, databaseUrl }: CommandContext): Promise<void
   console.log(describeRound(round));
 }
 
-/** For a timer or a CronJob: that there is nothing to do is no failure. */
+/** For a timer or a CronJob: succeeds if there is nothing to do. */
 async function trainDueRounds({ settings, databaseUrl }: CommandContext): Promise<void> {
   const ended = await withInterruption((watch) => trainDue(settings, databaseUrl, watch));
-  if (ended.length === 0) console.log('trainer: nothing is due, or another trainer is at it');
+  if (ended.length === 0) console.log('trainer: no round is due, or another trainer is running it');
   for (const round of ended) console.log(describeRound(round));
   const failed = ended.filter(({ status }) => status === 'failed');
   if (failed.length > 0) throw new AttuneError(`${failed.length} of ${ended.length} rounds failed`);
@@ -105,7 +105,7 @@ function describeRound({ id, status, policy_id, reason }: RoundRow): string {
   return `${id}: ${policy_id ? `published ${policy_id}` : 'published nothing'}; ${reason}`;
 }
 
-/** Stops between two steps: a thread that computes cannot be ended without ending the process. */
+/** On a signal, interrupts the work after the current step: a computing thread cannot be stopped alone. */
 async function withInterruption<T>(work: (watch: Watch) => Promise<T>): Promise<T> {
   let signal: string | null = null;
   void waitForSignal().then((first) => {
@@ -119,16 +119,16 @@ async function withInterruption<T>(work: (watch: Watch) => Promise<T>): Promise<
     });
   } catch (error) {
     if (!(error instanceof Interruption)) throw error;
-    throw new AttuneError(`${error.message}; the next \`attune train\` goes on with this round from here`);
+    throw new AttuneError(`${error.message}; the next \`attune train\` resumes this round`);
   }
 }
 
 async function runSchedule({ settings, databaseUrl }: CommandContext): Promise<void> {
-  // In the background: whoever serves on this machine goes first.
+  // Serving on the same machine has priority.
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   const orphaned = new Promise((resolve) => process.once('disconnect', resolve));
   const trainer = await startTrainer(settings, databaseUrl, watch);
   await Promise.race([waitForSignal(), orphaned]);
-  // A round in progress is left as it is: the next trainer goes on with it.
+  // A round in progress is left as it is; the next trainer resumes it.
   await Promise.race([trainer.close(), new Promise((resolve) => setTimeout(resolve, 1000))]);
 }

@@ -1,5 +1,4 @@
-// `wrangler dev`: the Worker in workerd, answering on an address of this machine. Nothing it does leaves the machine, and
-// it asks no questions.
+// Runs `wrangler dev`: the Worker in workerd on a local address, offline and non-interactive.
 
 import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -14,14 +13,14 @@ export const WRANGLER_CONFIG = fileURLToPath(new URL('../wrangler.toml', import.
 export type WranglerOptions = {
   host: string;
   port: number;
-  /** A folder: local R2, queues, and the variables. */
+  /** Folder of the local R2, the queues and the variables. */
   state: string;
   databaseUrl: string;
-  /** What the Worker finds in its environment. */
+  /** The Worker's variables. */
   variables: Record<string, string>;
 };
 
-/** Resolves when it listens; the Worker may still be being built. */
+/** Resolves when wrangler listens; the Worker may not be built yet. */
 export async function startWrangler({
   host,
   port,
@@ -29,7 +28,7 @@ export async function startWrangler({
   databaseUrl,
   variables,
 }: WranglerOptions): Promise<ChildProgram> {
-  // A file, since everybody on this machine can read a command line.
+  // In a file: command lines are visible to every user of the machine.
   const file = path.join(state, 'variables.env');
   await writeFile(file, formatVariables(variables), { mode: 0o600 });
   const root = path.dirname(createRequire(import.meta.url).resolve('wrangler/package.json'));
@@ -54,20 +53,20 @@ export async function startWrangler({
   });
 }
 
-/** wrangler refuses a URL that has none, also where Postgres asks for none. */
+/** wrangler rejects a URL without a password, even if Postgres needs none. */
 function withPassword(databaseUrl: string): string {
   const url = new URL(databaseUrl);
   url.password ||= 'none';
   return url.href;
 }
 
-/** As dotenv reads it: quoted by what the value does not hold, and nothing in it put in for a dollar sign. */
+/** In dotenv's format: each value in quotes that it does not contain, with escaped dollar signs. */
 function formatVariables(variables: Record<string, string>): string {
   const lines = Object.entries(variables).map(([name, value]) => {
     const quote = ["'", '`', '"'].find((candidate) => !value.includes(candidate));
     if (!quote)
       throw new AttuneError(
-        `settings: ${name}: it holds all three kinds of quotes, which wrangler dev cannot be given`,
+        `settings: ${name}: contains all three kinds of quotes, which wrangler dev does not support`,
       );
     return `${name}=${quote}${value.replaceAll('$', '\\$')}${quote}\n`;
   });

@@ -118,7 +118,7 @@ test('a policy goes out at another precision as one of its own, comes back at it
   const folder = path.join(home, 'copy');
   const exported = run(['policies', 'export', id, folder, '--precision', 'int8']);
   assert.equal(await exported.ended, 0, exported.said());
-  assert.match(exported.said(), /served at int8: perplexity [\d.]+ .* likeliest tokens are float32's, KL 0\.00/);
+  assert.match(exported.said(), /served at int8: perplexity [\d.]+ .* greedy tokens are float32's, KL 0\.00/);
   const manifest = JSON.parse(await readFile(path.join(folder, 'policy.json'), 'utf8'));
   assert.equal(manifest.serving.precision, 'int8');
   assert.equal(manifest.parent, id);

@@ -179,7 +179,7 @@ test('a wrangler that dies ends everything, with 1 and a sentence', async () => 
   const [wrangler] = await pidsOf(/bin\/wrangler\.js/);
   process.kill(wrangler!, 'SIGKILL');
   assert.equal(await end(child), 1, said());
-  assert.match(said(), /wrangler dev ended by itself \(SIGKILL\)/);
+  assert.match(said(), /wrangler dev exited unexpectedly \(SIGKILL\)/);
   assert.deepEqual(await pidsOf(/./), []);
 });
 
