@@ -185,7 +185,7 @@ for (const [name, [make, says]] of Object.entries(broken)) {
     assert.match(((await promoted.json()) as Json).error.message, says);
     // Even where its activation comes from somebody who did not look.
     await activatePolicy(db, id, 'test');
-    await until(5000, () => server.said().includes(`${id} was refused`));
+    await until(5000, () => server.said().includes(`${id} failed to load`));
     const { policies: named, isWhole } = await readStream(server.url, { prompt: 'Once', max_tokens: 3 });
     assert.ok(isWhole);
     assert.deepEqual([...named], [serving]);

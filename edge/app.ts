@@ -3,10 +3,8 @@
 
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
-import { requestId } from 'hono/request-id';
 import packageJson from '../package.json' with { type: 'json' };
 import { AttuneError } from '../shared/error.ts';
-import { newId } from '../shared/id.ts';
 import { toErrorResponse } from './http/errors.ts';
 import { addOperation, type Operation, type Route } from './http/operation.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
@@ -15,7 +13,7 @@ import { limitBody } from './middleware/body-limit.ts';
 import { observeResponses } from './middleware/http-metrics.ts';
 import { placeRequest } from './middleware/placement.ts';
 import { limitRate } from './middleware/rate-limit.ts';
-import { sendRequestId } from './middleware/request-id.ts';
+import { assignRequestId, sendRequestId } from './middleware/request-id.ts';
 import type { Ports } from './ports.ts';
 import { createChatCompletion } from './routes/chat.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
@@ -82,7 +80,7 @@ export function createApp(ports: Ports): OpenAPIHono {
   app.onError((error, context) => toErrorResponse(context, error));
   app.notFound((context) => toErrorResponse(context, unknownRoute(context.req)));
 
-  app.use(requestId({ generator: () => newId('req_') }), sendRequestId);
+  app.use(assignRequestId, sendRequestId);
   app.use(observeResponses(metrics));
   if (settings.API_KEY) app.use('/v1/*', requireApiKey(settings.API_KEY));
   if (isWithinRateLimit) app.use('/v1/*', limitRate(isWithinRateLimit));

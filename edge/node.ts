@@ -1,5 +1,5 @@
-// The API on Node: connects its ports to Postgres, the policy store and ONNX Runtime, and listens. Run as it is
-// (`node edge/node.ts`) it is what a container runs: it has no Postgres of its own, and refuses to start without one.
+// The API on Node: connects its ports to Postgres, the policy store and ONNX Runtime, and listens. Containers run this
+// file directly (`node edge/node.ts`); unlike `attune serve`, it does not start a Postgres and requires DATABASE_URL.
 
 import { readFile } from 'node:fs/promises';
 import type { Server, ServerOptions } from 'node:http';
@@ -21,47 +21,47 @@ import type { Placement } from './ports.ts';
 
 export type Edge = { url: string; close(): Promise<void> };
 
-/** Milliseconds that streams in progress get to end when the process is told to. */
+/** For streams in progress when the process is stopped. */
 export const DRAIN_TIMEOUT_MS = 10_000;
 
-/** Milliseconds between two looks at copies of policies that nobody needs. */
-const TRIM_EVERY = 60_000;
+/** Between two removals of unused local copies of policies. */
+const TRIM_INTERVAL_MS = 60_000;
 
-const COMPUTE: Placement = { place: 'node', reason: 'this process has ONNX Runtime' };
+const PLACEMENT: Placement = { place: 'node', reason: 'this process has ONNX Runtime' };
 
 export async function startEdge(settings: Settings, databaseUrl: string): Promise<Edge> {
   const connection = connect(databaseUrl, { name: 'attune edge' });
-  const shelf = await openLocalStore(settings);
+  const store = await openLocalStore(settings);
   const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE });
   const inference = openInference({
-    folderOf: shelf.folderOf,
+    folderOf: store.folderOf,
     threads: settings.SERVE_THREADS,
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
     kvMemory: settings.KV_MEMORY,
     instrumentation: metrics.instrumentation,
   });
-  const news = await watchPolicies(connection, inference);
+  const watcher = await watchPolicies(connection, inference);
   const webhooks = await startWebhookDelivery(connection, settings);
-  const trimming = setInterval(() => shelf.trim(inference.listInUse()).catch(leaveCopies), TRIM_EVERY);
+  const trimTimer = setInterval(() => store.trim(inference.listInUse()).catch(logTrimFailure), TRIM_INTERVAL_MS);
   const app = createApp({
     db: connection.db,
     inference,
     settings,
     async getServingStatus() {
       const policy = inference.active()?.id ?? null;
-      return { policy, compute: policy === null ? null : COMPUTE };
+      return { policy, compute: policy === null ? null : PLACEMENT };
     },
-    placeRequest: async () => COMPUTE,
+    placeRequest: async () => PLACEMENT,
     openDocsFile: async (name) => new Response(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))),
-    waitForChange: news.waitForChange,
+    waitForChange: watcher.waitForChange,
     metrics,
   });
 
   const closePorts = async () => {
-    clearInterval(trimming);
+    clearInterval(trimTimer);
     await webhooks.close();
-    await news.close();
+    await watcher.close();
     await inference.close();
     await connection.close();
     metrics.close();
@@ -73,36 +73,36 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     await closePorts();
     throw error;
   }
-  const silent = followSilent(server);
+  const unusedSockets = trackUnusedSockets(server);
   const { port } = server.address() as { port: number };
   const host = settings.HOST.includes(':') ? `[${settings.HOST}]` : settings.HOST;
   return {
     url: `http://${host}:${port}`,
     async close() {
-      // Streams in progress get some time to end; new connections are refused at once.
-      const ended = new Promise((resolve) => server.close(resolve));
-      const impatience = setTimeout(() => server.closeAllConnections(), DRAIN_TIMEOUT_MS);
-      // Kept-alive connections become idle one by one, and nobody closes those that do so after this.
-      const sweeping = setInterval(() => server.closeIdleConnections(), 50);
-      for (const socket of silent) socket.destroy();
-      await ended;
-      clearInterval(sweeping);
-      clearTimeout(impatience);
+      const closed = new Promise((resolve) => server.close(resolve));
+      const drainTimer = setTimeout(() => server.closeAllConnections(), DRAIN_TIMEOUT_MS);
+      // `close` closes only the kept-alive connections that are idle now; the others become idle one by one.
+      const idleTimer = setInterval(() => server.closeIdleConnections(), 50);
+      for (const socket of unusedSockets) socket.destroy();
+      await closed;
+      clearInterval(idleTimer);
+      clearTimeout(drainTimer);
       await closePorts();
     },
   };
 }
 
-function leaveCopies(error: unknown): void {
-  if (!(error instanceof AttuneError)) console.error('internal: policies that nobody needs stay on this disk:', error);
+/** An AttuneError means that the store is unreachable; the next run trims. */
+function logTrimFailure(error: unknown): void {
+  if (!(error instanceof AttuneError)) console.error('internal: removing unused policies from disk failed:', error);
 }
 
-/** The API with a policy to serve, until told to stop; streams in progress end first. */
+/** Runs the API, with the default policy if there is none, until `stopped` resolves; streams in progress end first. */
 export async function serve(settings: Settings, databaseUrl: string, stopped: Promise<string>): Promise<void> {
   const connection = connect(databaseUrl, { max: 2 });
-  const shelf = await openLocalStore(settings);
-  await ensureDefaultPolicy(connection, shelf, settings.PRECISION, () =>
-    console.log('attune: policy: converting the default policy, stories15M; a few seconds, once'),
+  const store = await openLocalStore(settings);
+  await ensureDefaultPolicy(connection, store, settings.PRECISION, () =>
+    console.log('attune: policy: converting the default policy, stories15M; once, a few seconds'),
   );
   await connection.close();
   const edge = await startEdge(settings, databaseUrl);
@@ -111,36 +111,36 @@ export async function serve(settings: Settings, databaseUrl: string, stopped: Pr
   await edge.close();
 }
 
-/** Connections on which nothing was asked yet, as browsers open them to be quick later: a server does not call them idle. */
-function followSilent(server: Server): Set<Socket> {
-  const silent = new Set<Socket>();
+/** Connections without a request so far, which browsers open in advance: closeIdleConnections does not close them. */
+function trackUnusedSockets(server: Server): Set<Socket> {
+  const unused = new Set<Socket>();
   server.on('connection', (socket) => {
-    silent.add(socket);
-    socket.once('close', () => silent.delete(socket));
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
   });
-  server.on('request', ({ socket }) => silent.delete(socket));
-  return silent;
+  server.on('request', ({ socket }) => unused.delete(socket));
+  return unused;
 }
 
-/** How long clients may take, in milliseconds. */
-const PATIENCE: ServerOptions = {
-  // A request's headers; its body has a limit of its own (body.ts), which an import, streaming for long, has not.
+/** Timeouts in milliseconds. */
+const SERVER_OPTIONS: ServerOptions = {
   headersTimeout: 10_000,
+  // For the longest import; limitBody limits the other bodies.
   requestTimeout: 3_600_000,
   connectionsCheckingInterval: 2_000,
-  // Longer than the minute after which load balancers drop a quiet connection, or they would send into a closed one.
+  // Above the 60 s idle timeout of load balancers, which would otherwise send into a connection that is being closed.
   keepAliveTimeout: 65_000,
 };
-/** Connections that may wait to be accepted: a thousand clients at once are no fault. */
+/** Connections that may wait to be accepted: a thousand clients may connect at once. */
 const BACKLOG = 4096;
 
 function listen(fetch: (request: Request) => Response | Promise<Response>, settings: Settings): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createAdaptorServer({ fetch, serverOptions: PATIENCE }) as Server;
+    const server = createAdaptorServer({ fetch, serverOptions: SERVER_OPTIONS }) as Server;
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EADDRINUSE') return reject(error);
       reject(
-        new AttuneError(`PORT: ${settings.PORT} is in use on ${settings.HOST}; stop what listens there, or set PORT`),
+        new AttuneError(`PORT: ${settings.PORT} is in use on ${settings.HOST}; stop the other process, or set PORT`),
       );
     });
     server.listen({ host: settings.HOST, port: settings.PORT, backlog: BACKLOG }, () => resolve(server));
@@ -153,7 +153,7 @@ if (import.meta.main) {
     const settings = readSettings(process.env);
     if (!settings.DATABASE_URL)
       throw new AttuneError(
-        'settings: DATABASE_URL: not set; give the URL of the Postgres that all edges and the trainer share (`attune serve` brings one of its own)',
+        'settings: DATABASE_URL: not set; give the URL of the Postgres that all edges and the trainer share (`attune serve` starts an embedded one)',
         { code: 'invalid_settings' },
       );
     await migrateDatabase(settings.DATABASE_URL);

@@ -28,7 +28,7 @@ export async function watchPolicies(connection: Connection, inference: Inference
       failed = { id, retryMs, retryAt: performance.now() + retryMs };
       const serving = inference.active()?.id ?? 'no policy';
       console.error(
-        `policy: ${id} was refused, ${serving} goes on; again in ${retryMs / 1000} s: ${(error as Error).message}`,
+        `policy: ${id} failed to load; still serving ${serving}, next attempt in ${retryMs / 1000} s: ${(error as Error).message}`,
       );
     }
   };

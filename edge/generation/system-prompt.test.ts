@@ -30,7 +30,7 @@ const TAGGED =
 const system: ChatMessage = { role: 'system', content: 'Tell stories about the sea and its people.' };
 const ask = (content: string): ChatMessage => ({ role: 'user', content });
 
-test('two chats with one system message share exactly its tokens', async () => {
+test('two chats with the same system message share exactly its tokens', async () => {
   const policy = await openPolicy('tagged', TAGGED);
   const one = count(policy, [system, ask('Once upon a time')]);
   const two = count(policy, [system, ask('Hello')]);
@@ -40,7 +40,7 @@ test('two chats with one system message share exactly its tokens', async () => {
   assert.match(text, /its people\.<\/system>$/);
 });
 
-test('where texts merge as they meet, only what is the same is shared', async () => {
+test('where tokens merge across the end of the system message, only the equal prefix is shared', async () => {
   const policy = await openPolicy('plain');
   const { shared, promptIds } = count(policy, [{ role: 'system', content: 'Once u' }, ask('pon a time')]);
   assert.ok(shared > 0 && shared < promptIds.length);
@@ -48,7 +48,7 @@ test('where texts merge as they meet, only what is the same is shared', async ()
   assert.deepEqual(promptIds.slice(0, shared), again.promptIds.slice(0, shared));
 });
 
-test('nothing is shared without a system message, or where the template has none alone', async () => {
+test('shares nothing without a system message, or with a template that rejects one alone', async () => {
   const policy = await openPolicy('tagged-too', TAGGED);
   assert.equal(count(policy, [ask('Hello')]).shared, 0);
   const strict = await openPolicy(
@@ -58,7 +58,7 @@ test('nothing is shared without a system message, or where the template has none
   assert.equal(count(strict, [system, ask('Hello')]).shared, 0);
 });
 
-test('a prompt that is a system message alone still leaves its last token to compute', async () => {
+test('a prompt of only a system message leaves its last token to be computed', async () => {
   const policy = await openPolicy('alone');
   const { shared, promptIds } = count(policy, [system]);
   assert.equal(shared, promptIds.length - 1);

@@ -11,7 +11,7 @@ export const usageSchema = z.object({
 
 type Usage = z.output<typeof usageSchema>;
 
-/** A prompt counts once, whatever the number of its choices. */
+/** A prompt counts once, with any number of choices. */
 export function countUsage(promptTokens: number, choices: Pick<GenerationRow, 'token_ids'>[]): Usage {
   const completionTokens = choices.reduce((sum, { token_ids }) => sum + token_ids.length, 0);
   return {

@@ -13,10 +13,10 @@ test('aborts when the time limit passes, and reports it', async () => {
 
 test('aborts when the client disconnects, also if that happened before', () => {
   const client = new AbortController();
-  const early = openDeadline(60, client.signal);
+  const before = openDeadline(60, client.signal);
   client.abort();
-  const late = openDeadline(60, client.signal);
-  for (const { signal, hasPassed } of [early, late]) {
+  const after = openDeadline(60, client.signal);
+  for (const { signal, hasPassed } of [before, after]) {
     assert.equal(signal.aborted, true);
     assert.equal(hasPassed(), false);
   }

@@ -92,7 +92,7 @@ function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route
   });
 }
 
-/** The body as JSON, whatever its content-type. */
+/** Parses the body as JSON, under any content-type. */
 async function readJson(context: Context): Promise<unknown> {
   const text = await context.req.text();
   let value: unknown;

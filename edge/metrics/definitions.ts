@@ -1,10 +1,10 @@
-// How long answers take, as Node and the Workers both tell Prometheus: one name, one set of buckets.
+// The metrics that both Node and the Workers report: one name, one set of buckets.
 
 export const HTTP_DURATION = {
   name: 'attune_http_request_duration_seconds',
-  help: 'From a request to the beginning of its answer; a stream goes on after that.',
+  help: 'From a request to the beginning of its response; the rest of a stream does not count.',
   /** upper bounds in seconds */
   buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600],
 };
 
-export const ACTIVE_POLICY_INFO = { name: 'attune_active_policy_info', help: '1 for the policy that answers.' };
+export const ACTIVE_POLICY_INFO = { name: 'attune_active_policy_info', help: '1 for the active policy.' };

@@ -24,7 +24,7 @@ async function open() {
   return { ...metrics, read };
 }
 
-test('what the engine reports is told under the names that vLLM has for it', async () => {
+test('reports engine metrics under the names of vLLM', async () => {
   const { instrumentation, read } = await open();
   instrumentation.recordStep({ policyId: 'pol_a', ...step });
   instrumentation.recordStep({
@@ -41,8 +41,8 @@ test('what the engine reports is told under the names that vLLM has for it', asy
   instrumentation.recordNextToken('pol_a', 0.004);
   instrumentation.recordFinish('pol_a', { reason: 'length', promptTokens: 16, generatedTokens: 2, seconds: 0.034 });
   instrumentation.recordFinish('pol_a', { reason: 'cancelled', promptTokens: 16, generatedTokens: 0, seconds: 1 });
-  const told = await read();
-  const of = (name: string, labels = '') => told.get(`vllm:${name}{model_name="pol_a"${labels}}`);
+  const metrics = await read();
+  const of = (name: string, labels = '') => metrics.get(`vllm:${name}{model_name="pol_a"${labels}}`);
   assert.equal(of('num_requests_running'), 5);
   assert.equal(of('num_requests_waiting'), 0);
   assert.equal(of('kv_cache_usage_perc'), 0.25);
@@ -57,26 +57,26 @@ test('what the engine reports is told under the names that vLLM has for it', asy
   assert.equal(of('time_to_first_token_seconds_sum'), 0.03);
   assert.equal(of('inter_token_latency_seconds_sum'), 0.004);
   assert.equal(of('e2e_request_latency_seconds_count'), 2);
-  assert.equal(told.get('attune_queue_limit'), 256);
-  assert.ok(told.get('attune_tokens_per_second{model_name="pol_a"}')! > 0);
+  assert.equal(metrics.get('attune_queue_limit'), 256);
+  assert.ok(metrics.get('attune_tokens_per_second{model_name="pol_a"}')! > 0);
 });
 
-test('the active policy is one, and swaps and refusals are counted', async () => {
+test('reports exactly one active policy, and counts swaps and failed loads', async () => {
   const { instrumentation, read } = await open();
   instrumentation.recordSwap('pol_a', 0.2);
   instrumentation.recordSwap('pol_b', 0.3);
   instrumentation.recordRejectedPolicy('pol_c');
-  const told = await read();
+  const metrics = await read();
   assert.deepEqual(
-    [...told.keys()].filter((key) => key.startsWith('attune_active_policy_info')),
+    [...metrics.keys()].filter((key) => key.startsWith('attune_active_policy_info')),
     ['attune_active_policy_info{policy="pol_b"}'],
   );
-  assert.equal(told.get('attune_swaps_total'), 2);
-  assert.equal(told.get('attune_refused_policies_total'), 1);
-  assert.equal(told.get('attune_swap_duration_seconds_count'), 2);
+  assert.equal(metrics.get('attune_swaps_total'), 2);
+  assert.equal(metrics.get('attune_refused_policies_total'), 1);
+  assert.equal(metrics.get('attune_swap_duration_seconds_count'), 2);
 });
 
-test('a hundred policies leave the numbers of the last few and of the active one', async () => {
+test('keeps the metrics of the active policy and of the last few others', async () => {
   const { instrumentation, read } = await open();
   instrumentation.recordSwap('pol_0', 0.1);
   for (let at = 0; at < 100; at++) {
@@ -84,17 +84,17 @@ test('a hundred policies leave the numbers of the last few and of the active one
     instrumentation.recordFirstToken(`pol_${at}`, 0.1);
     instrumentation.recordFinish(`pol_${at}`, { reason: 'stop', promptTokens: 1, generatedTokens: 1, seconds: 1 });
   }
-  const told = await read();
-  const policies = new Set([...told.keys()].flatMap((key) => /model_name="(\w+)"/.exec(key)?.[1] ?? []));
+  const metrics = await read();
+  const policies = new Set([...metrics.keys()].flatMap((key) => /model_name="(\w+)"/.exec(key)?.[1] ?? []));
   assert.deepEqual([...policies].sort(), ['pol_0', 'pol_97', 'pol_98', 'pol_99']);
 });
 
-test('answers are counted by route and status, and the process tells of itself', async () => {
-  const { observeResponse: answered, read } = await open();
-  answered({ method: 'GET', route: '/v1/policies/:id', status: 404, seconds: 0.002 });
-  const told = await read();
+test('counts responses by route and status, and reports process metrics', async () => {
+  const { observeResponse, read } = await open();
+  observeResponse({ method: 'GET', route: '/v1/policies/:id', status: 404, seconds: 0.002 });
+  const metrics = await read();
   const labels = '{method="GET",route="/v1/policies/:id",status="404"}';
-  assert.equal(told.get(`attune_http_request_duration_seconds_count${labels}`), 1);
-  assert.ok(told.get('attune_event_loop_delay_p99_seconds')! >= 0);
-  assert.ok(told.get('process_resident_memory_bytes')! > 0);
+  assert.equal(metrics.get(`attune_http_request_duration_seconds_count${labels}`), 1);
+  assert.ok(metrics.get('attune_event_loop_delay_p99_seconds')! >= 0);
+  assert.ok(metrics.get('process_resident_memory_bytes')! > 0);
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Throughput } from './throughput.ts';
 
-test('a steady rate is told as it is, and one that ended ten seconds ago is none', () => {
+test('reports a steady rate, and 0 ten seconds after it ended', () => {
   const rate = new Throughput();
   for (let now = 0; now < 60; now += 0.1) rate.add(now, 5);
   assert.ok(Math.abs(rate.perSecond(60) - 50) < 6, String(rate.perSecond(60)));
@@ -11,6 +11,6 @@ test('a steady rate is told as it is, and one that ended ten seconds ago is none
   assert.equal(rate.perSecond(70), 0);
 });
 
-test('nothing counted is a rate of 0', () => {
+test('is 0 without events', () => {
   assert.equal(new Throughput().perSecond(12.5), 0);
 });

@@ -1,22 +1,22 @@
-// How many a second, over the last ten: counts kept by the second, the running one included.
+// Events per second over the last ten seconds, the current one included, counted by the second.
 
-const WINDOW = 10;
+const WINDOW_SECONDS = 10;
 
 export class Throughput {
   private readonly counts = new Map<number, number>();
 
-  /** `now` in seconds. */
+  /** `now`: in seconds */
   add(now: number, count: number): void {
     const second = Math.floor(now);
     this.counts.set(second, (this.counts.get(second) ?? 0) + count);
     for (const old of this.counts.keys()) {
-      if (old > second - WINDOW) return;
+      if (old > second - WINDOW_SECONDS) return;
       this.counts.delete(old);
     }
   }
 
   perSecond(now: number): number {
-    const oldest = Math.floor(now) - WINDOW + 1;
+    const oldest = Math.floor(now) - WINDOW_SECONDS + 1;
     let sum = 0;
     for (const [second, count] of this.counts) if (second >= oldest) sum += count;
     return sum / (now - oldest);

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import packageJson from '../package.json' with { type: 'json' };
+import { readSettings } from '../shared/settings.ts';
+import { createApp } from './app.ts';
+import type { Ports } from './ports.ts';
+
+const app = createApp({
+  settings: readSettings({ API_KEY: 'a-secret-key' }),
+  metrics: { observeResponse() {} },
+} as unknown as Ports);
+
+type Documented = { tags: string[]; security?: unknown[]; requestBody?: { content: object } };
+
+const document = (await (await app.request('/openapi.json')).json()) as {
+  info: { version: string };
+  paths: Record<string, Record<string, Documented>>;
+};
+const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({ route: `${method.toUpperCase()} ${path}`, ...operation })),
+);
+
+test('the OpenAPI document has the version of package.json', () => {
+  assert.equal(document.info.version, packageJson.version);
+});
+
+test('every operation is in one of the four groups, and only those under /v1 need an API key', () => {
+  assert.equal(operations.length, 27);
+  for (const { route, tags, security } of operations) {
+    assert.equal(tags.length, 1, route);
+    assert.ok(['Generate', 'Collect', 'Learn', 'Operate'].includes(tags[0]!), route);
+    assert.deepEqual(security, route.includes(' /v1/') ? undefined : [], route);
+  }
+});
+
+test('the pages of the documentation are served and not documented', async () => {
+  assert.deepEqual(
+    operations.filter(({ route }) => route.includes('docs')),
+    [],
+  );
+  assert.match(await (await app.request('/docs')).text(), /swagger-ui/);
+  assert.equal((await app.request('/')).headers.get('location'), '/docs');
+});
+
+test('an import declares its raw body, and a fixed path is matched before a parameter', async () => {
+  const content = document.paths['/v1/preferences/import']!.post!.requestBody!.content;
+  assert.deepEqual(Object.keys(content), ['application/jsonl']);
+  const response = await app.request('/v1/preferences/export?page=1', {
+    headers: { authorization: 'Bearer a-secret-key' },
+  });
+  assert.equal(((await response.json()) as { error: { message: string } }).error.message, 'unknown field "page"');
+});
