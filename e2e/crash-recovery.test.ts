@@ -85,7 +85,7 @@ for (const stageName of ['scoring', 'training']) {
     assert.deepEqual(round.pairs, before.pairs);
     const said = await db.select().from(round_events).where(eq(round_events.round_id, id));
     assert.ok(said.some(({ message }) => /^taken up again: its trainer was stopped while \w+$/.test(message)));
-    const drafts = (await readdir(policiesFolder(stage.settings))).filter((name) => name.startsWith('.draft'));
+    const drafts = (await readdir(policiesFolder(stage.settings))).filter((name) => name.startsWith('.staging'));
     assert.deepEqual(drafts, []);
   });
 }

@@ -97,7 +97,7 @@ describe('one policy store for several machines', async () => {
 
   test('an edge whose keys are wrong ends at once and says which', async () => {
     await assert.rejects(fleet.launch({ ...machine('three'), AWS_SECRET_ACCESS_KEY: 'wrong' }), {
-      message: /attune: AWS_SECRET_ACCESS_KEY: it is not the secret of key key; give the one that belongs to it/,
+      message: /attune: AWS_SECRET_ACCESS_KEY: it is not the secret of key key; use the secret of that key/,
     });
     assert.ok(!existsSync(path.join(homes, 'three', 'policies')));
   });

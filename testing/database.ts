@@ -1,4 +1,4 @@
-// A real database with the tables and nothing in them, for a test. It goes away with the test.
+// A real, empty database with all migrations for a test; it is removed after the test.
 
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
 
 export async function openTestDatabase(): Promise<Connection> {
-  const home = await mkdtemp(path.join(tmpdir(), 'attune-bare-'));
+  const home = await mkdtemp(path.join(tmpdir(), 'attune-database-'));
   await chmod(home, 0o755);
   const server = await openPostgres(home);
   await migrateDatabase(server.url);

@@ -1,5 +1,5 @@
-// A real S3-compatible server for tests: versitygw on a temporary folder, and a wire to it that can be cut, made to hang
-// or made to change a byte.
+// A real S3-compatible server for tests: versitygw on a temporary folder, and a TCP proxy in front of it that cuts
+// connections, lets them hang or flips a byte.
 
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
@@ -7,17 +7,19 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { S3Location } from '../shared/store/s3-client.ts';
+import type { S3Location } from '../shared/store/s3-protocol.ts';
 import { bringTool } from './install-tool.ts';
 
 export type S3Server = {
   location: S3Location;
-  /** Where the bucket's objects lie as files. */
+  /** where the objects of the bucket lie as files */
   folder: string;
   close(): Promise<void>;
 };
 
-/** The server with one bucket, or why it cannot be had. */
+const START_TIMEOUT_MS = 20_000;
+
+/** The server with one bucket, or why it is not available. */
 export async function startS3Server(): Promise<S3Server | { missing: string }> {
   const tool = bringTool({ name: 'versitygw', from: { go: 'github.com/versity/versitygw/cmd/versitygw@v1.8.0' } });
   if ('missing' in tool) return tool;
@@ -33,38 +35,37 @@ export async function startS3Server(): Promise<S3Server | { missing: string }> {
   const child = spawn(tool.path, [...args, ...backend], { stdio: ['ignore', 'ignore', 'inherit'] });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   const endpoint = `http://127.0.0.1:${port}`;
-  const place: S3Location = { bucket, prefix: '', endpoint, region: 'us-east-1', accessKeyId, secretAccessKey };
+  const location: S3Location = { bucket, prefix: '', endpoint, region: 'us-east-1', accessKeyId, secretAccessKey };
   const close = async () => {
     child.kill();
     await ended;
     await rm(home, { recursive: true, force: true });
   };
-  for (let waited = 0; !(await fetch(endpoint).catch(() => null)); waited += 50) {
-    if (child.exitCode !== null || waited > 20_000) {
+  for (let waitedMs = 0; !(await fetch(endpoint).catch(() => null)); waitedMs += 50) {
+    if (child.exitCode !== null || waitedMs > START_TIMEOUT_MS) {
       await close();
       throw new Error('versitygw did not start');
     }
     await sleep(50);
   }
-  return { location: place, folder, close };
+  return { location, folder, close };
 }
 
 export type Fault = {
   kind: 'cut' | 'hang' | 'flip';
-  /** Bytes towards the server, or from it. */
-  way: 'there' | 'back';
-  /** The byte of a connection at which it happens. */
+  direction: 'request' | 'response';
+  /** offset in the bytes of a connection at which it happens */
   at: number;
-  /** In how many connections. */
-  times: number;
+  /** in how many connections it happens */
+  count: number;
 };
 
 export type FaultyProxy = {
   endpoint: string;
-  /** What goes wrong from now on; undefined ends it. */
+  /** the fault from now on; undefined ends it */
   fault: Fault | undefined;
-  /** How often it went wrong. */
-  happened: number;
+  /** how many faults have happened */
+  faults: number;
   close(): void;
 };
 
@@ -77,27 +78,27 @@ export async function startFaultyProxy({ endpoint: target }: S3Location): Promis
       [upstream, client],
     ] as const) {
       sockets.add(socket.on('error', () => {}));
-      // Soon, not at once: what has come is still to be handed on.
+      // Not at once: bytes that have arrived are still forwarded.
       socket.on('close', () => {
         other.destroySoon();
         sockets.delete(socket);
       });
     }
-    carry('there', client, upstream);
-    carry('back', upstream, client);
+    forward('request', client, upstream);
+    forward('response', upstream, client);
   });
 
-  function carry(way: Fault['way'], from: Socket, to: Socket): void {
-    let passed = 0;
+  function forward(direction: Fault['direction'], from: Socket, to: Socket): void {
+    let forwarded = 0;
     let isHanging = false;
     from.on('data', (chunk: Buffer) => {
-      const { fault } = wire;
-      const at = fault?.way === way ? fault.at - passed : -1;
-      passed += chunk.length;
+      const { fault } = proxy;
+      const at = fault?.direction === direction ? fault.at - forwarded : -1;
+      forwarded += chunk.length;
       if (isHanging) return;
-      if (!fault || fault.times === 0 || at < 0 || at >= chunk.length) return void to.write(chunk);
-      fault.times--;
-      wire.happened++;
+      if (!fault || fault.count === 0 || at < 0 || at >= chunk.length) return void to.write(chunk);
+      fault.count--;
+      proxy.faults++;
       if (fault.kind === 'flip') {
         chunk[at]! ^= 1;
         to.write(chunk);
@@ -110,16 +111,16 @@ export async function startFaultyProxy({ endpoint: target }: S3Location): Promis
   }
 
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const wire: FaultyProxy = {
+  const proxy: FaultyProxy = {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     fault: undefined,
-    happened: 0,
+    faults: 0,
     close() {
       server.close();
       for (const socket of sockets) socket.destroy();
     },
   };
-  return wire;
+  return proxy;
 }
 
 async function freePort(): Promise<number> {

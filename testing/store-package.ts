@@ -1,4 +1,4 @@
-// Packages for tests of the policy store: any bytes under any names, with a manifest that is right about them.
+// Policy packages with arbitrary files and a correct manifest, for tests of the policy store.
 
 import { sha256 } from '../shared/digest.ts';
 import { newId } from '../shared/id.ts';
@@ -30,20 +30,21 @@ export function makePackage(files: Record<string, Uint8Array>, id = newId('pol_'
   return { manifest, files, open: (file) => streamOf(files[file]!) };
 }
 
-/** In chunks of an odd size, so that no piece begins where a chunk does. */
+/** Chunks have an odd size, so that none begins at a part. `failAt`: the offset from which reading fails. */
 export function streamOf(bytes: Uint8Array, failAt = Number.POSITIVE_INFINITY): ReadableStream<Uint8Array> {
-  let at = 0;
+  const chunkBytes = 99_991;
+  let offset = 0;
   return new ReadableStream({
     pull(controller) {
-      if (at >= failAt) throw new Error('the disk was pulled out');
-      if (at >= bytes.length) return controller.close();
-      controller.enqueue(bytes.slice(at, at + 99_991));
-      at += 99_991;
+      if (offset >= failAt) throw new Error('the disk was pulled out');
+      if (offset >= bytes.length) return controller.close();
+      controller.enqueue(bytes.slice(offset, offset + chunkBytes));
+      offset += chunkBytes;
     },
   });
 }
 
-/** Bytes that nothing can compress, the same for the same length. */
+/** Incompressible bytes, the same for the same length. */
 export function randomBytes(length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   let state = 1;

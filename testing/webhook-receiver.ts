@@ -1,9 +1,9 @@
-// A receiver of webhooks for tests: a real server that checks every signature with the library that receivers use, and
-// answers as the test tells it to.
+// A webhook receiver for tests: an HTTP server that verifies signatures with the library that receivers use.
 
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { after } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Webhook } from 'standardwebhooks';
 
 export const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
@@ -16,8 +16,9 @@ export type Received = {
 
 export class WebhookReceiver {
   readonly received: Received[] = [];
-  /** What was not signed as it should be. */
+  /** Why requests with an invalid signature were rejected. */
   readonly rejected: string[] = [];
+  /** Writes the response to a valid event; replaced by tests. */
   respond: (response: ServerResponse, received: Received) => void = (response) => response.writeHead(204).end();
   private port = 0;
   private server: Server | undefined;
@@ -30,7 +31,7 @@ export class WebhookReceiver {
     return { WEBHOOK_URL: `http://127.0.0.1:${this.port}/hook`, WEBHOOK_SECRET: SECRET };
   }
 
-  /** On the port that it had before, where it had one. */
+  /** Opened again after `close` it has the same port. */
   async open(): Promise<this> {
     const server = createServer(async (request, response) => {
       const body = await text(request);
@@ -64,11 +65,11 @@ export class WebhookReceiver {
   }
 }
 
-/** Waits until it is so; fails after ten seconds. */
-export async function until(isSo: () => boolean | Promise<boolean>, patience = 10_000): Promise<void> {
-  const end = performance.now() + patience;
-  while (!(await isSo())) {
-    if (performance.now() > end) throw new Error(`it did not become so within ${patience / 1000} s`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+/** Polls until the condition is true; throws after the timeout. */
+export async function until(condition: () => boolean | Promise<boolean>, timeoutMs = 10_000): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`the condition was not met within ${timeoutMs / 1000} s`);
+    await sleep(20);
   }
 }

@@ -1,11 +1,11 @@
-// The policy store that POLICY_STORE names, from the settings. Wrong keys and a missing bucket are told when it is opened,
-// not when a round has trained for an hour; a server that is down for now is not, since what was fetched still serves.
+// The policy store that POLICY_STORE names. Invalid keys and a missing bucket fail when it is opened, not after a round
+// has trained for an hour; an unreachable server does not, since local copies can still be served.
 
 import { AttuneError } from '../error.ts';
 import type { Settings } from '../settings.ts';
 import { fetchByNodeHttp } from './node-http.ts';
 import { openS3Store } from './s3.ts';
-import type { S3Location } from './s3-client.ts';
+import type { S3Location } from './s3-protocol.ts';
 import type { PolicyStore } from './store.ts';
 
 type StoreSettings = Pick<
@@ -18,31 +18,32 @@ type StoreSettings = Pick<
   | 'AWS_SESSION_TOKEN'
 >;
 
-/** No policy has it. */
-const NOBODY = `pol_${'0'.repeat(32)}`;
+/** An id that no policy has: requesting it tests the connection and the permissions. */
+const UNUSED_ID = `pol_${'0'.repeat(32)}`;
+const TEST_TIMEOUT_MS = 5000;
 
-/** Undefined where POLICY_STORE is not set. */
+/** Undefined without POLICY_STORE. */
 export async function openRemoteStore(settings: StoreSettings): Promise<PolicyStore | undefined> {
   if (!settings.POLICY_STORE) return undefined;
-  const place = readPlace(settings.POLICY_STORE, settings);
-  await openS3Store({ ...place, maxAttempts: 1, timeoutMs: 5000 }, fetchByNodeHttp)
-    .manifest(NOBODY)
+  const location = readLocation(settings.POLICY_STORE, settings);
+  await openS3Store({ ...location, maxAttempts: 1, timeoutMs: TEST_TIMEOUT_MS }, fetchByNodeHttp)
+    .manifest(UNUSED_ID)
     .catch((error) => {
       if (!(error instanceof AttuneError && error.retry)) throw error;
     });
-  return openS3Store(place, fetchByNodeHttp);
+  return openS3Store(location, fetchByNodeHttp);
 }
 
-function readPlace(store: string, settings: StoreSettings): S3Location {
+function readLocation(store: string, settings: StoreSettings): S3Location {
   const [, bucket, prefix] = /^s3:\/\/([^/]+)\/?(.*)$/.exec(store)!;
   const region = settings.AWS_REGION;
   if (!settings.AWS_ENDPOINT_URL && region === 'auto')
-    throw wrong(
+    throw invalidSetting(
       'AWS_REGION',
-      'is not set; give the region of the bucket, or AWS_ENDPOINT_URL where it is not Amazon’s',
+      'is not set; set it to the region of the bucket, or set AWS_ENDPOINT_URL if it is not Amazon’s',
     );
   for (const name of ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'] as const)
-    if (!settings[name]) throw wrong(name, `is not set; POLICY_STORE is ${store}, which wants a key`);
+    if (!settings[name]) throw invalidSetting(name, `is not set; POLICY_STORE is ${store}, which requires a key`);
   return {
     bucket: bucket!,
     prefix: prefix!.replace(/\/+$/, ''),
@@ -54,6 +55,6 @@ function readPlace(store: string, settings: StoreSettings): S3Location {
   };
 }
 
-function wrong(setting: string, problem: string): AttuneError {
-  return new AttuneError(`settings: ${setting} ${problem}`, { code: 'invalid_settings' });
+function invalidSetting(name: string, problem: string): AttuneError {
+  return new AttuneError(`settings: ${name} ${problem}`, { code: 'invalid_settings' });
 }

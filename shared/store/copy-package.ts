@@ -1,4 +1,4 @@
-// A package between a folder of this machine and a store, every file checked as it passes.
+// Copies a package between a folder of this machine and a policy store, verifying every file as it is streamed.
 
 import { createReadStream } from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
@@ -8,18 +8,21 @@ import { packageFilePath, readManifest, writeManifest } from '../package/files.t
 import type { Manifest } from '../package/manifest.ts';
 import { type OpenFile, type PolicyStore, verifyStream } from './store.ts';
 
-const CHUNK = 1 << 20;
+const CHUNK_BYTES = 1 << 20;
 
-/** Copies the package in the folder into the store, which then has it whole. */
+/** Copies the package in the folder into the store. */
 export async function uploadPackage(store: PolicyStore, folder: string): Promise<void> {
   await store.write(await readManifest(folder), openFilesIn(folder));
 }
 
-export function openFilesIn(folder: string): OpenFile {
-  return (file) => toWeb(createReadStream(packageFilePath(folder, file), { highWaterMark: CHUNK }));
+function openFilesIn(folder: string): OpenFile {
+  return (file) => {
+    const stream = createReadStream(packageFilePath(folder, file), { highWaterMark: CHUNK_BYTES });
+    return Readable.toWeb(stream) as ReadableStream<Uint8Array>;
+  };
 }
 
-/** Writes the package into a draft, policy.json last. Bytes are on disk when this returns, names when it is settled. */
+/** Writes the package into a staging folder, policy.json last. Each file is on disk when this returns. */
 export async function writePackageFolder(folder: string, manifest: Manifest, openFile: OpenFile): Promise<void> {
   for (const file of Object.keys(manifest.files)) {
     const target = packageFilePath(folder, file);
@@ -33,8 +36,4 @@ export async function writePackageFolder(folder: string, manifest: Manifest, ope
     }
   }
   await writeManifest(folder, manifest);
-}
-
-function toWeb(stream: Readable): ReadableStream<Uint8Array> {
-  return Readable.toWeb(stream) as ReadableStream<Uint8Array>;
 }

@@ -1,5 +1,5 @@
-// The policies of this machine, as folders, which is what ONNX Runtime and the trainer open. Alone it is the policy
-// store; with a store elsewhere it is what was fetched of it, each package once, and what is published here goes there.
+// The policies of this machine as folders, which ONNX Runtime and the trainer open. Without a remote store it is the policy
+// store; with one it is a cache of it, and publishing writes to both.
 
 import { existsSync } from 'node:fs';
 import { readdir, rename, stat, utimes } from 'node:fs/promises';
@@ -15,88 +15,94 @@ import { openStaging } from './staging.ts';
 import { isPolicyId, isStoreUnreachable, type PolicyStore, policyNotFoundError } from './store.ts';
 
 export interface LocalStore {
-  /** A folder on this machine with the whole, verified package. Throws AttuneError where it is missing or damaged. */
+  /** The folder of the verified package, downloaded if need be. Throws AttuneError if it is missing or damaged. */
   folderOf(id: string): Promise<string>;
-  /** An empty folder to make a package in; it becomes visible by `publish` and by nothing else. */
+  /** An empty folder to build a package in, invisible until `publish`. */
   createStaging(): Promise<string>;
-  /** Makes the draft the package of this id, here and in the store, for good. Where it fails it can be repeated. */
-  publish(draft: string, id: string): Promise<void>;
-  discard(draft: string): Promise<void>;
-  /** Removes copies of what a store elsewhere has, but for those in use and the few that were asked for last. */
+  /** Publishes the staging folder under this id, here and in the remote store. A failed call can be repeated. */
+  publish(staging: string, id: string): Promise<void>;
+  discard(staging: string): Promise<void>;
+  /** Removes copies of remote packages, except those in use and the few used last. */
   trim(inUse?: Iterable<string>): Promise<void>;
 }
 
-/** Where this machine keeps policies. */
+/** Publishing retries an unreachable remote store this long: a round may have trained for hours. */
+const PUBLISH_TIMEOUT_MS = 600_000;
+const RETRY_INTERVAL_MS = 5000;
+/** Copies that `trim` keeps besides those in use. */
+const MAX_UNUSED_COPIES = 4;
+
+/** The folder of this machine's policies. */
 export function policiesFolder({ ATTUNE_HOME }: Pick<Settings, 'ATTUNE_HOME'>): string {
   return path.join(ATTUNE_HOME, 'policies');
 }
 
-/** The shelf of these settings: with POLICY_STORE a part of that, otherwise the folder alone. */
+/** The local store of these settings, in front of POLICY_STORE if that is set. */
 export async function openLocalStore(settings: Settings): Promise<LocalStore> {
-  return openLocalStoreAt(policiesFolder(settings), await openRemoteStore(settings), PATIENCE);
+  return openLocalStoreAt(policiesFolder(settings), await openRemoteStore(settings), PUBLISH_TIMEOUT_MS);
 }
 
-/** Milliseconds for which publishing waits for a store that is away: a round may have trained for hours. */
-const PATIENCE = 600_000;
-const PAUSE = 5000;
-/** Copies that stay, besides those in use. */
-const KEPT = 4;
-
-/** `patience`: milliseconds for which publishing waits for a store that cannot be reached. */
-export async function openLocalStoreAt(root: string, store?: PolicyStore, patience = 0): Promise<LocalStore> {
-  /** Takes back what was sent of a draft that nobody will publish. */
-  const withdraw = async (draft: string) => {
-    const manifest = store && (await readManifest(draft).catch(() => null));
-    if (manifest) await store.discard(manifest.id);
+/** `publishTimeoutMs`: how long publishing retries an unreachable remote store; default: no retry. */
+export async function openLocalStoreAt(root: string, remote?: PolicyStore, publishTimeoutMs = 0): Promise<LocalStore> {
+  /** Removes what was uploaded of a package that will not be published. */
+  const removeUpload = async (folder: string) => {
+    const manifest = remote && (await readManifest(folder).catch(() => null));
+    if (manifest) await remote.discard(manifest.id);
   };
-  const drafts = await openStaging(root, withdraw);
-  const sent = new Set<string>();
+  const staging = await openStaging(root, removeUpload);
+  /** Staging folders whose upload began and did not finish. */
+  const uploading = new Set<string>();
   const verified = new Set<string>();
-  const sought = new Map<string, Promise<string>>();
+  const resolving = new Map<string, Promise<string>>();
 
-  /** Files are checked as they come. Another process may have been faster; then theirs is as good. */
-  async function fetchPackage(manifest: Manifest, from: PolicyStore): Promise<void> {
-    const draft = await drafts.create();
+  /** Verifies files while they are downloaded. If another process was faster, its copy is used. */
+  async function download(manifest: Manifest, from: PolicyStore): Promise<void> {
+    const folder = await staging.create();
     try {
-      await writePackageFolder(draft, manifest, (file) => from.read(manifest.id, file));
-      await drafts.commit(draft, manifest.id);
+      await writePackageFolder(folder, manifest, (file) => from.read(manifest.id, file));
+      await staging.commit(folder, manifest.id);
     } finally {
-      await drafts.discard(draft);
+      await staging.discard(folder);
     }
   }
 
-  async function send(to: PolicyStore, draft: string): Promise<void> {
-    for (const began = performance.now(); ; await sleep(PAUSE)) {
+  async function upload(to: PolicyStore, folder: string): Promise<void> {
+    for (const startedAt = performance.now(); ; await sleep(RETRY_INTERVAL_MS)) {
       try {
-        return await uploadPackage(to, draft);
+        return await uploadPackage(to, folder);
       } catch (error) {
-        if (!isStoreUnreachable(error) || performance.now() - began + PAUSE > patience) throw error;
-        console.error(`${error.message}; publishing tries again in ${PAUSE / 1000} s`);
+        const isLast = performance.now() - startedAt + RETRY_INTERVAL_MS > publishTimeoutMs;
+        if (!isStoreUnreachable(error) || isLast) throw error;
+        console.error(`${error.message}; publishing is retried in ${RETRY_INTERVAL_MS / 1000} s`);
       }
     }
   }
 
-  async function trim(from: PolicyStore, inUse: Set<string>): Promise<void> {
+  /** The rename keeps other processes from reading a folder that is half removed. */
+  async function removeFolder(folder: string): Promise<void> {
+    const target = await staging.create();
+    await rename(folder, target);
+    await staging.discard(target);
+  }
+
+  async function removeUnused(from: PolicyStore, inUse: Set<string>): Promise<void> {
     const copies = (await readdir(root)).filter((name) => isPolicyId(name) && !inUse.has(name));
-    const used = new Map<string, number>();
-    for (const id of copies) used.set(id, (await stat(path.join(root, id))).mtimeMs);
-    const old = copies.sort((a, b) => used.get(b)! - used.get(a)!).slice(KEPT);
-    for (const id of old) {
-      // One that was published before there was a store is nowhere else.
-      if (!(await from.manifest(id)) || sought.has(id)) continue;
+    const usedAt = new Map<string, number>();
+    for (const id of copies) usedAt.set(id, (await stat(path.join(root, id))).mtimeMs);
+    for (const id of copies.sort((a, b) => usedAt.get(b)! - usedAt.get(a)!).slice(MAX_UNUSED_COPIES)) {
+      // A package that was published before POLICY_STORE was set exists only here.
+      if (!(await from.manifest(id)) || resolving.has(id)) continue;
       verified.delete(id);
-      const grave = await drafts.create();
-      await rename(path.join(root, id), grave);
-      await drafts.discard(grave);
+      await removeFolder(path.join(root, id));
     }
   }
 
-  async function find(id: string): Promise<string> {
+  async function resolve(id: string): Promise<string> {
     const folder = path.join(root, id);
     if (!isPolicyId(id)) throw policyNotFoundError(id, root);
     let damage: unknown;
     if (existsSync(folder)) {
-      // The folder's own time says when it was asked for last.
+      // The folder's modification time records its last use, across processes.
       await utimes(folder, new Date(), new Date());
       if (verified.has(id)) return folder;
       try {
@@ -104,48 +110,44 @@ export async function openLocalStoreAt(root: string, store?: PolicyStore, patien
         verified.add(id);
         return folder;
       } catch (error) {
-        if (!(store && error instanceof AttuneError)) throw error;
+        if (!(remote && error instanceof AttuneError)) throw error;
         damage = error;
       }
     }
-    const manifest = await store?.manifest(id);
-    if (!store || !manifest) throw damage ?? policyNotFoundError(id, store?.location ?? root);
-    if (damage) {
-      const grave = await drafts.create();
-      await rename(folder, grave);
-      await drafts.discard(grave);
-    }
-    await fetchPackage(manifest, store);
+    const manifest = await remote?.manifest(id);
+    if (!remote || !manifest) throw damage ?? policyNotFoundError(id, remote?.location ?? root);
+    if (damage) await removeFolder(folder);
+    await download(manifest, remote);
     verified.add(id);
     return folder;
   }
 
   return {
     folderOf(id) {
-      const known = sought.get(id);
+      const known = resolving.get(id);
       if (known) return known;
-      const search = find(id).finally(() => sought.delete(id));
-      sought.set(id, search);
-      return search;
+      const folder = resolve(id).finally(() => resolving.delete(id));
+      resolving.set(id, folder);
+      return folder;
     },
-    createStaging: drafts.create,
-    async publish(draft, id) {
-      const taken = `internal: policy ${id} exists already; an id is never reused`;
-      if (existsSync(path.join(root, id))) throw new Error(taken);
-      if (store) {
-        sent.add(draft);
-        await send(store, draft);
-        sent.delete(draft);
+    createStaging: staging.create,
+    async publish(folder, id) {
+      const exists = `internal: policy ${id} exists already; an id is never reused`;
+      if (existsSync(path.join(root, id))) throw new Error(exists);
+      if (remote) {
+        uploading.add(folder);
+        await upload(remote, folder);
+        uploading.delete(folder);
       }
-      if (!(await drafts.commit(draft, id))) throw new Error(taken);
+      if (!(await staging.commit(folder, id))) throw new Error(exists);
     },
-    async discard(draft) {
-      // Where the store cannot be reached, what was sent stays there, and nobody sees it.
-      if (sent.delete(draft)) await withdraw(draft).catch(() => {});
-      await drafts.discard(draft);
+    async discard(folder) {
+      // If the remote store is unreachable the upload stays there, invisible.
+      if (uploading.delete(folder)) await removeUpload(folder).catch(() => {});
+      await staging.discard(folder);
     },
     async trim(inUse = []) {
-      if (store) await trim(store, new Set(inUse));
+      if (remote) await removeUnused(remote, new Set(inUse));
     },
   };
 }

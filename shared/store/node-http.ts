@@ -1,5 +1,5 @@
-// Requests by node:http. The fetch of Node 24 ends the whole process where a server closes its connection while a body
-// waits to be read (undici issue 5360), and a large download from a server without keep-alive does just that.
+// fetch by node:http. The fetch of Node 24 ends the process if a server closes its connection while a body waits to be
+// read (undici issue 5360), which a large download from a server without keep-alive does.
 
 import http from 'node:http';
 import https from 'node:https';
@@ -11,22 +11,23 @@ const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Age
 export const fetchByNodeHttp: Fetch = (url, { method, headers, body, signal }) =>
   new Promise((resolve, reject) => {
     const isSecure = url.protocol === 'https:';
-    const options = { method, signal, agent: isSecure ? agents.https : agents.http };
     const length = body ? { 'content-length': body.length } : {};
-    const sent = (isSecure ? https : http).request(url, {
-      ...options,
+    const request = (isSecure ? https : http).request(url, {
+      method,
+      signal,
+      agent: isSecure ? agents.https : agents.http,
       headers: { ...Object.fromEntries(headers), ...length },
     });
-    sent.once('error', reject);
-    sent.once('response', (answer) => {
-      // What happens to the connection from here on is seen in the body.
-      sent.on('error', () => {});
-      const status = answer.statusCode!;
-      const pairs = Object.entries(answer.headers).flatMap(([name, value]) => (value ? [[name, String(value)]] : []));
+    request.once('error', reject);
+    request.once('response', (response) => {
+      // From here on errors of the connection surface in the body.
+      request.on('error', () => {});
+      const status = response.statusCode!;
+      const pairs = Object.entries(response.headers).flatMap(([name, value]) => (value ? [[name, String(value)]] : []));
       const hasBody = ![204, 205, 304].includes(status);
-      if (!hasBody) answer.resume();
-      const stream = hasBody ? (Readable.toWeb(answer) as ReadableStream<Uint8Array>) : null;
+      if (!hasBody) response.resume();
+      const stream = hasBody ? (Readable.toWeb(response) as ReadableStream<Uint8Array>) : null;
       resolve(new Response(stream, { status, headers: Object.fromEntries(pairs) }));
     });
-    sent.end(body);
+    request.end(body);
   });

@@ -1,4 +1,4 @@
-// The policy store of a Worker: an R2 bucket that is bound to it. R2 itself refuses bytes whose SHA-256 is another.
+// The policy store of a Worker: the R2 bucket bound to it. R2 itself rejects bytes with another SHA-256.
 
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { AttuneError } from '../error.ts';
@@ -12,7 +12,7 @@ export function openR2Store(bucket: R2Bucket, prefix = ''): PolicyStore {
     location: base ? `the R2 bucket under ${base}` : 'the R2 bucket',
     async get(key) {
       const object = await bucket.get(base + key).catch((error: Error) => {
-        throw new AttuneError(`policy store: R2 cannot be read (${error.message}); try again shortly`, {
+        throw new AttuneError(`policy store: R2 cannot be read (${error.message}); retry later`, {
           status: 503,
           code: 'policy_store_unreachable',
         });
@@ -20,9 +20,9 @@ export function openR2Store(bucket: R2Bucket, prefix = ''): PolicyStore {
       if (!object) return null;
       return { body: object.body as unknown as ReadableStream<Uint8Array>, sha256: object.customMetadata?.sha256 };
     },
-    async put(key, bytes, { sha256, ifAbsent: isNew }) {
+    async put(key, bytes, { sha256, ifAbsent }) {
       const options = { sha256, customMetadata: { sha256 } };
-      if (!isNew) return (await bucket.put(base + key, bytes, options)) !== null;
+      if (!ifAbsent) return (await bucket.put(base + key, bytes, options)) !== null;
       return (await bucket.put(base + key, bytes, { ...options, onlyIf: { etagDoesNotMatch: '*' } })) !== null;
     },
     async startUpload(key) {
@@ -47,7 +47,7 @@ export function openR2Store(bucket: R2Bucket, prefix = ''): PolicyStore {
       return keys;
     },
     remove: (keys) => bucket.delete(keys.map((key) => base + key)),
-    // A binding cannot list them; R2 gives them up by itself after a week.
+    // A binding cannot list unfinished uploads; R2 aborts them after a week.
     abortUploads: async () => {},
   });
 }

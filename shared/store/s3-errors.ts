@@ -1,78 +1,72 @@
-// What an S3-compatible server or the way to it says, in words that name the setting to mend.
+// Errors of an S3-compatible server or of the connection to it, as messages that name the setting to fix.
 
 import { AttuneError } from '../error.ts';
-import type { S3Location, S3Request, S3Response } from './s3-client.ts';
+import type { S3Location, S3Request, S3Response } from './s3-protocol.ts';
 
-/** Nothing came back, or only a part of it. Later it may. */
+/** No response, or only a part of one; a retry may succeed. */
 export function unreachableError({ endpoint }: S3Location, error: unknown): AttuneError {
   if (error instanceof AttuneError) return error;
-  // fetch tells the reason as a cause, and so does a request that we gave up.
+  // fetch and an aborted request have the reason as their cause.
   const failure = (
     error instanceof Error && error.cause instanceof Error ? error.cause : error
   ) as NodeJS.ErrnoException;
-  const reason = failure.code ?? failure.message;
-  return new AttuneError(
-    `POLICY_STORE: ${endpoint} cannot be reached (${reason}); check AWS_ENDPOINT_URL and the network`,
-    { status: 503, code: 'policy_store_unreachable' },
+  return unreachable(
+    `${endpoint} cannot be reached (${failure.code ?? failure.message}); check AWS_ENDPOINT_URL and the network`,
   );
 }
 
-/** What the server refused; by its code, or where a proxy or another server answers without one, by the status. */
-export function toS3Error(place: S3Location, request: S3Request, answer: S3Response): AttuneError {
-  const { bucket, endpoint, region, accessKeyId } = place;
-  const { status, code, text } = answer;
-  const said = /<Message>([^<]*)<\/Message>/.exec(text)?.[1] ?? '';
-  const what = `${request.method} ${request.key ?? bucket}`;
+/** A request that the server rejected, by the error code; by the status if a proxy or another server responded. */
+export function toS3Error(location: S3Location, request: S3Request, response: S3Response): AttuneError {
+  const { bucket, endpoint, region, accessKeyId } = location;
+  const { status, code, message } = response;
+  const operation = `${request.method} ${request.key ?? bucket}`;
   if (status >= 500 || status === 429)
-    return new AttuneError(
-      `POLICY_STORE: ${endpoint} answered ${status} ${code} to ${what}; it is overloaded or broken, try again later`,
-      { status: 503, code: 'policy_store_unreachable' },
+    return unreachable(
+      `${endpoint} responded to ${operation} with ${status} ${code}; it is overloaded or failing, retry later`,
     );
   switch (code) {
     case 'InvalidAccessKeyId':
-    case 'XAdminUserNotFound': // as versitygw has it
-      return wrong('AWS_ACCESS_KEY_ID', `${endpoint} knows no key ${accessKeyId}; give one of this server`);
+    case 'XAdminUserNotFound': // versitygw's code
+      return rejected('AWS_ACCESS_KEY_ID', `${endpoint} has no key ${accessKeyId}; use a key of this server`);
     case 'SignatureDoesNotMatch':
-      return wrong(
+      return rejected(
         'AWS_SECRET_ACCESS_KEY',
-        `it is not the secret of key ${accessKeyId}; give the one that belongs to it`,
+        `it is not the secret of key ${accessKeyId}; use the secret of that key`,
       );
     case 'InvalidToken':
     case 'ExpiredToken':
-      return wrong('AWS_SESSION_TOKEN', `${endpoint} does not take it any more (${code}); fetch new keys`);
+      return rejected('AWS_SESSION_TOKEN', `${endpoint} no longer accepts it (${code}); get new credentials`);
     case 'AuthorizationHeaderMalformed':
     case 'PermanentRedirect':
     case 'IllegalLocationConstraintException':
-      return wrong('AWS_REGION', `${region} is not the region of bucket ${bucket} (${said})`);
+      return rejected('AWS_REGION', `${region} is not the region of bucket ${bucket} (${message})`);
     case 'RequestTimeTooSkewed':
-      return wrong('POLICY_STORE', `the clock of this machine is not that of ${endpoint}; set it right`);
+      return rejected('POLICY_STORE', `the clocks of this machine and of ${endpoint} differ; synchronize them`);
     case 'NoSuchBucket':
-      return wrong('POLICY_STORE', `${endpoint} has no bucket ${bucket}; make it, or name another`);
+      return rejected('POLICY_STORE', `${endpoint} has no bucket ${bucket}; create it, or name another`);
     case 'NotImplemented':
-      return wrong('POLICY_STORE', `${endpoint} does not implement ${what} (${said}); take a server that does`);
+      return rejected('POLICY_STORE', `${endpoint} does not implement ${operation} (${message}); use another server`);
     case 'XAmzContentSHA256Mismatch':
     case 'BadDigest':
-      return new AttuneError(
-        `POLICY_STORE: ${request.key} arrived damaged at ${endpoint} each time; check the network`,
-        {
-          status: 503,
-          code: 'policy_store_unreachable',
-        },
-      );
+      return unreachable(`${request.key} arrived damaged at ${endpoint} at each attempt; check the network`);
   }
   if (status === 401 || status === 403)
-    return wrong(
+    return rejected(
       'POLICY_STORE',
-      `key ${accessKeyId} may not do ${what} in bucket ${bucket} (${status} ${code}); check AWS_ACCESS_KEY_ID, and let it read, write and list there`,
+      `key ${accessKeyId} has no permission for ${operation} in bucket ${bucket} (${status} ${code}); check AWS_ACCESS_KEY_ID, and allow it to read, write and list there`,
     );
   if (code === '' && status !== 412)
-    return wrong(
+    return rejected(
       'AWS_ENDPOINT_URL',
-      `${endpoint} answered ${status} to ${what}, and not as an S3 server does; check it`,
+      `${endpoint} responded to ${operation} with ${status} and not as an S3 server does; check it`,
     );
-  return wrong('POLICY_STORE', `${endpoint} answered ${status} ${code} to ${what} (${said})`);
+  return rejected('POLICY_STORE', `${endpoint} responded to ${operation} with ${status} ${code} (${message})`);
 }
 
-function wrong(setting: string, problem: string): AttuneError {
+function unreachable(problem: string): AttuneError {
+  return new AttuneError(`POLICY_STORE: ${problem}`, { status: 503, code: 'policy_store_unreachable' });
+}
+
+function rejected(setting: string, problem: string): AttuneError {
   return new AttuneError(`${setting}: ${problem}`, { status: 500, code: 'policy_store_refused', retry: false });
 }

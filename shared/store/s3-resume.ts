@@ -1,25 +1,23 @@
-// A download that goes on where it was cut. It never mixes two objects: the server is asked for the rest of this one, by
-// its ETag.
+// A download that resumes after its connection was cut. `if-match` with the object's ETag keeps it from mixing two objects.
 
-import type { S3Client, S3Response } from './s3-client.ts';
+import type { S3Client } from './s3-client.ts';
 import { unreachableError } from './s3-errors.ts';
+import type { S3Response } from './s3-protocol.ts';
 
-/** The body of the first answer; where its connection breaks or falls silent, the rest is asked for again. */
-export function resumableBody(wire: S3Client, key: string, first: S3Response): ReadableStream<Uint8Array> {
+/** The body of the first response; if its connection breaks or stalls, the rest is requested as a range. */
+export function resumableBody(client: S3Client, key: string, first: S3Response): ReadableStream<Uint8Array> {
   const etag = first.headers.get('etag');
   let reader = first.body!.getReader();
   let offset = 0;
   let failures = 0;
 
-  async function goOn(): Promise<void> {
+  async function resume(): Promise<void> {
     const headers = { range: `bytes=${offset}-`, ...(etag ? { 'if-match': etag } : {}) };
-    const rest = await wire.send({ method: 'GET', key, headers, isStreamed: true });
+    const rest = await client.send({ method: 'GET', key, headers, isStreamed: true });
     if (rest.status !== 206) {
       await rest.body?.cancel();
-      throw unreachableError(
-        wire.location,
-        new Error(`${key} was cut at byte ${offset}, and the server gives no ranges`),
-      );
+      const reason = `${key} was cut at byte ${offset}, and the server does not serve ranges`;
+      throw unreachableError(client.location, new Error(reason));
     }
     reader = rest.body!.getReader();
   }
@@ -28,15 +26,15 @@ export function resumableBody(wire: S3Client, key: string, first: S3Response): R
     async pull(controller) {
       for (;;) {
         try {
-          const { done, value } = await wire.withTimeout(reader.read());
+          const { done, value } = await client.withTimeout(reader.read());
           if (done) return controller.close();
           offset += value.length;
           failures = 0;
           return controller.enqueue(value);
         } catch (error) {
           void reader.cancel().catch(() => {});
-          await wire.backOff(++failures, unreachableError(wire.location, error));
-          await goOn();
+          await client.backOff(++failures, unreachableError(client.location, error));
+          await resume();
         }
       }
     },

@@ -1,5 +1,5 @@
-// Folders that are made elsewhere and renamed into place when whole. A killed process leaves its drafts behind; whoever
-// opens the root next removes them.
+// Staging folders, filled under a hidden name and renamed into place when complete. Those of a killed process are removed
+// when the root is next opened.
 
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -9,30 +9,32 @@ import { fsyncPath, fsyncTree } from '../package/files.ts';
 import { isProcessAlive } from '../process.ts';
 
 export type Staging = {
-  /** An empty folder that nobody takes for a whole one. */
+  /** Creates an empty staging folder. */
   create(): Promise<string>;
-  /** Gives the draft its name, for good. False where the name is taken. */
-  commit(draft: string, name: string): Promise<boolean>;
-  discard(draft: string): Promise<void>;
+  /** Renames it into place, durably. Returns false if the name is taken. */
+  commit(folder: string, name: string): Promise<boolean>;
+  discard(folder: string): Promise<void>;
 };
 
-let made = 0;
+const CLEANUP_TIMEOUT_MS = 5000;
+const DAY_MS = 86_400_000;
+let created = 0;
 
-/** `bury` is told of each draft that a dead process left, before it is removed; where it throws, the draft stays. */
-export async function openStaging(root: string, bury?: (draft: string) => Promise<void>): Promise<Staging> {
+/** `onAbandoned` is called for each folder that a dead process left, before it is removed; if it throws, the folder stays. */
+export async function openStaging(root: string, onAbandoned?: (folder: string) => Promise<void>): Promise<Staging> {
   await mkdir(root, { recursive: true });
-  // Where what buries them is silent nobody waits for it: the next to open the root tries again.
-  await Promise.race([removeDead(root, bury), sleep(PATIENCE, undefined, { ref: false })]);
+  // A slow cleanup must not block startup: the next start retries it.
+  await Promise.race([removeAbandoned(root, onAbandoned), sleep(CLEANUP_TIMEOUT_MS, undefined, { ref: false })]);
   return {
     async create() {
-      const draft = path.join(root, `.draft-${hostname()}-${process.pid}-${Date.now()}-${made++}`);
-      await mkdir(draft);
-      return draft;
+      const folder = path.join(root, `.staging-${hostname()}-${process.pid}-${Date.now()}-${created++}`);
+      await mkdir(folder);
+      return folder;
     },
-    async commit(draft, name) {
-      await fsyncTree(draft);
+    async commit(folder, name) {
+      await fsyncTree(folder);
       try {
-        await rename(draft, path.join(root, name));
+        await rename(folder, path.join(root, name));
       } catch (error) {
         if (['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) return false;
         throw error;
@@ -40,34 +42,32 @@ export async function openStaging(root: string, bury?: (draft: string) => Promis
       await fsyncPath(root);
       return true;
     },
-    discard: (draft) => rm(draft, { recursive: true, force: true }),
+    discard: (folder) => rm(folder, { recursive: true, force: true }),
   };
 }
 
-const PATIENCE = 5000;
-const DAY = 86_400_000;
-
-async function removeDead(root: string, bury?: (draft: string) => Promise<void>): Promise<void> {
+async function removeAbandoned(root: string, onAbandoned?: (folder: string) => Promise<void>): Promise<void> {
   for (const name of await readdir(root)) {
-    if (!isDead(name)) continue;
-    const draft = path.join(root, name);
+    if (!isAbandoned(name)) continue;
+    const folder = path.join(root, name);
     try {
-      await bury?.(draft);
+      await onAbandoned?.(folder);
     } catch {
       continue;
     }
-    await rm(draft, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
   }
 }
 
 /**
- * Whether its process has ended: one of another machine that shares the folder after a day, as nobody can ask for it; a
- * container's is always the same number, so a draft with ours from before we began is that of our predecessor.
+ * Whether the process that created the folder has ended. One of another host that shares the root counts as dead after a
+ * day, since it cannot be checked. A container's process always has the same id, so a folder with our id from before our
+ * start is our predecessor's. Folders were named `.draft-…` before.
  */
-function isDead(name: string): boolean {
-  const [, host, pid, began] = /^\.draft-(.+)-(\d+)-(\d+)-\d+$/.exec(name) ?? [];
+function isAbandoned(name: string): boolean {
+  const [, host, pid, createdAt] = /^\.(?:staging|draft)-(.+)-(\d+)-(\d+)-\d+$/.exec(name) ?? [];
   if (host === undefined) return false;
-  if (host !== hostname()) return Date.now() - Number(began) > DAY;
-  if (Number(pid) === process.pid) return Number(began) < performance.timeOrigin;
+  if (host !== hostname()) return Date.now() - Number(createdAt) > DAY_MS;
+  if (Number(pid) === process.pid) return Number(createdAt) < performance.timeOrigin;
   return !isProcessAlive(Number(pid));
 }

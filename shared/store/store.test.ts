@@ -1,4 +1,4 @@
-// What every binding of the policy store promises, asked of each: a folder, R2 as workerd has it, and a real S3 server.
+// The contract of PolicyStore, run over each binding: in memory, R2 as workerd implements it, and a real S3 server.
 import assert from 'node:assert/strict';
 import { mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,11 +6,12 @@ import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { getPlatformProxy } from 'wrangler';
+import { openMemoryStore } from '../../testing/memory-store.ts';
 import { startS3Server } from '../../testing/s3-server.ts';
 import { makePackage, randomBytes, streamOf } from '../../testing/store-package.ts';
 import { newId } from '../id.ts';
 import { WRANGLER_OFFLINE_ENV } from '../wrangler.ts';
-import { openFolderStore } from './folder.ts';
+import { openLocalStoreAt } from './local-store.ts';
 import { fetchByNodeHttp } from './node-http.ts';
 import { openR2Store } from './r2.ts';
 import { openS3Store } from './s3.ts';
@@ -19,19 +20,25 @@ import { openFile, type PolicyStore, readFile } from './store.ts';
 Object.assign(process.env, WRANGLER_OFFLINE_ENV);
 
 type Binding = {
-  store: PolicyStore /** Changes one byte of what is stored. */;
+  store: PolicyStore;
+  /** Changes one byte of a stored file. */
   damage(id: string, file: string): Promise<void>;
 };
 
 const home = await mkdtemp(path.join(tmpdir(), 'attune-store-'));
 after(() => rm(home, { recursive: true }));
 
-async function bindFolder(): Promise<Binding> {
-  const root = path.join(home, 'packages');
-  return { store: await openFolderStore(root), damage: (id, file) => flipByte(path.join(root, id, file)) };
+async function openMemory(): Promise<Binding> {
+  const store = openMemoryStore();
+  return {
+    store,
+    async damage(id, file) {
+      store.objects.get(`${id}/${file}`)![5]! ^= 1;
+    },
+  };
 }
 
-async function bindR2(): Promise<Binding> {
+async function openR2(): Promise<Binding> {
   const configPath = path.join(home, 'wrangler.json');
   const r2_buckets = [{ binding: 'POLICIES', bucket_name: 'policies' }];
   await writeFile(configPath, JSON.stringify({ name: 'test', compatibility_date: '2026-10-01', r2_buckets }));
@@ -49,7 +56,7 @@ async function bindR2(): Promise<Binding> {
   };
 }
 
-async function bindS3(): Promise<Binding | string> {
+async function openS3(): Promise<Binding | string> {
   const server = await startS3Server();
   if ('missing' in server) return server.missing;
   after(server.close);
@@ -77,16 +84,16 @@ const files = {
   'onnx/model.onnx_data': big,
 };
 
-for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: bindS3 })) {
+for (const [name, openBinding] of Object.entries({ memory: openMemory, R2: openR2, S3: openS3 })) {
   describe(`the policy store in ${name}`, async () => {
-    const binding = await bind();
+    const binding = await openBinding();
     if (typeof binding === 'string') {
-      test('needs a tool', { skip: binding });
+      test('needs versitygw', { skip: binding });
       return;
     }
     const { store, damage } = binding;
 
-    test('what was written is read back, whatever its size and name', async () => {
+    test('a package is read back as written, with files of any size and name', async () => {
       const { manifest, open } = makePackage(files);
       await store.write(manifest, open);
       assert.deepEqual(await store.manifest(manifest.id), manifest);
@@ -94,7 +101,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
         assert.ok(Buffer.from(bytes).equals(await readFile(store, manifest, file)), file);
     });
 
-    test('an id is written once', async () => {
+    test('an id cannot be written twice', async () => {
       const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
       await store.write(manifest, open);
       const other = makePackage({ 'a.txt': randomBytes(11) }, manifest.id);
@@ -103,7 +110,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
       assert.equal((await readFile(store, manifest, 'a.txt')).length, 10);
     });
 
-    test('of two writers of different packages under one id one is refused', async () => {
+    test('of two concurrent writers under one id, one is rejected', async () => {
       const id = newId('pol_');
       const packages = [makePackage({ 'a.txt': randomBytes(10) }, id), makePackage({ 'b.txt': randomBytes(11) }, id)];
       const written = await Promise.allSettled(packages.map(({ manifest, open }) => store.write(manifest, open)));
@@ -114,7 +121,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
       assert.deepEqual(await store.manifest(id), winner.manifest);
     });
 
-    test('a package that is not there is null, and its files model_not_found', async () => {
+    test('a missing package has a null manifest, and reading its files is model_not_found', async () => {
       const id = newId('pol_');
       assert.equal(await store.manifest(id), null);
       await assert.rejects(store.read(id, 'config.json'), { code: 'model_not_found', status: 404 });
@@ -124,7 +131,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
       }
     });
 
-    test('a file that the package has not, or that lies outside of it, is damage', async () => {
+    test('a file that is not in the package, or outside of it, is damaged_policy', async () => {
       const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
       await store.write(manifest, open);
       for (const file of ['b.txt', '../x', '/etc/passwd', ''])
@@ -139,7 +146,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
       ['a small file', 0],
       ['a large file', 9 * 2 ** 20],
     ] as const)
-      test(`an upload that ends in the middle of ${file} leaves nothing to see and can be repeated`, async () => {
+      test(`an upload interrupted in ${file} is invisible and can be repeated`, async () => {
         const { manifest, open } = makePackage({ 'a.txt': randomBytes(10), 'b.bin': big, 'c.txt': randomBytes(12) });
         const fails = failAt === 0 ? 'c.txt' : 'b.bin';
         const failing = (name: string) => (name === fails ? streamOf(big, failAt) : open(name));
@@ -150,7 +157,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
         assert.deepEqual(await readFile(store, manifest, 'c.txt'), randomBytes(12));
       });
 
-    test('what an interrupted upload left can be removed; a whole package cannot', async () => {
+    test('discard removes an interrupted upload, but not a complete package', async () => {
       const { manifest, open } = makePackage({ 'a.txt': randomBytes(10), 'b.bin': big });
       await assert.rejects(store.write(manifest, (name) => (name === 'b.bin' ? streamOf(big, 9e6) : open(name))));
       await store.discard(manifest.id);
@@ -161,11 +168,11 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
     });
 
     for (const [what, bytes] of [
-      ['another byte', randomBytes(10).map((byte, at) => (at === 5 ? byte ^ 1 : byte))],
+      ['a different byte', randomBytes(10).map((byte, at) => (at === 5 ? byte ^ 1 : byte))],
       ['fewer bytes', randomBytes(9)],
       ['more bytes', randomBytes(11)],
     ] as const)
-      test(`${what} than the manifest says are refused before the package is visible`, async () => {
+      test(`a stream with ${what} than in the manifest is rejected before the package is visible`, async () => {
         const { manifest } = makePackage({ 'a.txt': randomBytes(10) });
         await assert.rejects(
           store.write(manifest, () => streamOf(bytes)),
@@ -174,7 +181,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
         assert.equal(await store.manifest(manifest.id), null);
       });
 
-    test('a large file whose end is not what the manifest says is refused', async () => {
+    test('a large file that differs from the manifest in its last byte is rejected', async () => {
       const { manifest, open } = makePackage({ 'b.bin': big });
       const other = big.slice();
       other[other.length - 1]! ^= 1;
@@ -186,7 +193,7 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
       await store.write(manifest, open);
     });
 
-    test('a byte that changed at rest is found by whoever reads it', async () => {
+    test('reading a file that changed at rest fails', async () => {
       const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
       await store.write(manifest, open);
       await damage(manifest.id, 'a.txt');
@@ -198,25 +205,29 @@ for (const [name, bind] of Object.entries({ folder: bindFolder, R2: bindR2, S3: 
       await assert.rejects(Array.fromAsync(stream), { code: 'damaged_policy' });
     });
 
-    if (name !== 'folder')
-      test('a policy.json that changed at rest is refused', async () => {
-        const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
-        await store.write(manifest, open);
-        await damage(manifest.id, 'policy.json');
-        await assert.rejects(store.manifest(manifest.id), {
-          code: 'damaged_policy',
-          message: /policy\.json is not what/,
-        });
+    test('a policy.json that changed at rest is rejected', async () => {
+      const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
+      await store.write(manifest, open);
+      await damage(manifest.id, 'policy.json');
+      await assert.rejects(store.manifest(manifest.id), {
+        code: 'damaged_policy',
+        message: /policy\.json is not what/,
       });
+    });
   });
 }
 
-test('a folder that is written to has nothing but whole packages and no drafts', async () => {
-  const root = path.join(home, 'tidy');
-  const store = await openFolderStore(root);
+test('a download that fails leaves no staging folder and can be repeated', async () => {
+  const root = path.join(home, 'local');
+  const remote = openMemoryStore();
+  const local = await openLocalStoreAt(root, remote);
   const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
-  await assert.rejects(store.write(manifest, () => streamOf(randomBytes(10), 0)));
+  await remote.write(manifest, open);
+  const bytes = remote.objects.get(`${manifest.id}/a.txt`)!;
+  bytes[5]! ^= 1;
+  await assert.rejects(local.folderOf(manifest.id), { code: 'damaged_policy' });
   assert.deepEqual(await readdir(root), []);
-  await store.write(manifest, open);
+  bytes[5]! ^= 1;
+  await local.folderOf(manifest.id);
   assert.deepEqual(await readdir(root), [manifest.id]);
 });

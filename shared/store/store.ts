@@ -1,34 +1,34 @@
-// Where policy packages are kept for everybody: one interface, of which folder.ts, r2.ts and s3.ts are the bindings. A
-// package is visible whole or not at all and never changes after. Runs on Node and in a Worker; imports nothing of either.
+// Where policy packages are kept: one interface, bound to R2 (r2.ts) and S3 (s3.ts). A package is visible as a whole or
+// not at all, and never changes. Runs on Node and in a Worker.
 
 import { createHash } from 'node:crypto';
 import { AttuneError } from '../error.ts';
 import { damagedPolicy, type Manifest } from '../package/manifest.ts';
 
 export interface PolicyStore {
-  /** Where it is, for people: a folder's path, `s3://bucket/prefix`. */
+  /** for messages: `s3://bucket/prefix` */
   readonly location: string;
-  /** What the package holds, or null where the store has no whole package of this id. */
+  /** Null if the store has no complete package with this id. */
   manifest(id: string): Promise<Manifest | null>;
-  /** One file as it is stored. Nobody has checked it: `openFile` and `readFile` do. */
+  /** A file as stored, unverified: use `openFile` or `readFile`. */
   read(id: string, file: string): Promise<ReadableStream<Uint8Array>>;
   /**
-   * Stores every file of the manifest and policy.json after them, so that until all is there nothing is. Refuses a
-   * stream that is not what the manifest says, and an id that the store has already. One that failed can be repeated.
+   * Stores every file of the manifest and then policy.json, which makes the package visible. Rejects a stream that differs
+   * from the manifest, and an id that exists (`policy_exists`). A failed write can be repeated.
    */
   write(manifest: Manifest, open: OpenFile): Promise<void>;
-  /** Removes what an interrupted write left. A whole package stays. */
+  /** Removes what an interrupted write left; a complete package stays. */
   discard(id: string): Promise<void>;
 }
 
-/** Whether an error says that the store cannot be reached, which passes. */
+/** Whether the store could not be reached, so that a retry may succeed. */
 export function isStoreUnreachable(error: unknown): error is AttuneError {
   return error instanceof AttuneError && error.code === 'policy_store_unreachable';
 }
 
 export type OpenFile = (file: string) => ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>;
 
-/** A file of a package of the store. The stream fails, at its end at the latest, unless it is what the manifest says. */
+/** A verified stream of a file. It fails, at its end at the latest, if the bytes differ from the manifest. */
 export async function openFile(
   store: PolicyStore,
   manifest: Manifest,
@@ -37,25 +37,25 @@ export async function openFile(
   return verifyStream(await store.read(manifest.id, file), manifest, file);
 }
 
-/** A file of a package of the store as a whole, checked. */
+/** The verified bytes of a file. */
 export async function readFile(store: PolicyStore, manifest: Manifest, file: string): Promise<Uint8Array<ArrayBuffer>> {
-  const whole = new Uint8Array(entryOf(manifest, file).bytes);
-  let at = 0;
+  const whole = new Uint8Array(getEntry(manifest, file).bytes);
+  let offset = 0;
   for await (const chunk of await openFile(store, manifest, file)) {
-    whole.set(chunk, at);
-    at += chunk.length;
+    whole.set(chunk, offset);
+    offset += chunk.length;
   }
   return whole;
 }
 
-/** The same bytes, passed on as they come; the stream fails where they are not the file that the manifest lists. */
+/** Passes the bytes through; fails with `damaged_policy` if their number or digest differs from the manifest. */
 export function verifyStream(
   stream: ReadableStream<Uint8Array>,
   manifest: Manifest,
   file: string,
 ): ReadableStream<Uint8Array> {
-  const expected = entryOf(manifest, file);
-  const digest = createHash('sha256');
+  const expected = getEntry(manifest, file);
+  const hash = createHash('sha256');
   let bytes = 0;
   return stream.pipeThrough(
     new TransformStream<Uint8Array, Uint8Array>({
@@ -63,13 +63,13 @@ export function verifyStream(
         bytes += chunk.length;
         if (bytes > expected.bytes)
           throw damagedPolicy(manifest.id, `file ${file} has more than ${expected.bytes} bytes`);
-        digest.update(chunk);
+        hash.update(chunk);
         controller.enqueue(chunk);
       },
       flush() {
         if (bytes !== expected.bytes)
           throw damagedPolicy(manifest.id, `file ${file} has ${bytes} bytes, not ${expected.bytes}`);
-        const sha256 = digest.digest('hex');
+        const sha256 = hash.digest('hex');
         if (sha256 !== expected.sha256)
           throw damagedPolicy(manifest.id, `file ${file} has SHA-256 ${sha256}, not ${expected.sha256}`);
       },
@@ -77,7 +77,7 @@ export function verifyStream(
   );
 }
 
-function entryOf(manifest: Manifest, file: string): { sha256: string; bytes: number } {
+function getEntry(manifest: Manifest, file: string): { sha256: string; bytes: number } {
   const entry = manifest.files[file];
   if (!entry) throw damagedPolicy(manifest.id, `its policy.json lists no file ${file}`);
   return entry;
@@ -87,17 +87,17 @@ export function isPolicyId(id: string): boolean {
   return /^pol_[0-9a-f]{32}$/.test(id);
 }
 
-export function policyNotFoundError(id: string, place: string): AttuneError {
-  return new AttuneError(`policy ${id}: its package is not in ${place}`, {
+export function policyNotFoundError(id: string, location: string): AttuneError {
+  return new AttuneError(`policy ${id}: its package is not in ${location}`, {
     status: 404,
     param: 'model',
     code: 'model_not_found',
   });
 }
 
-/** An id names one package for ever: nothing may be written under it again. */
-export function policyExistsError(id: string, place: string): AttuneError {
-  return new AttuneError(`policy ${id}: its package is in ${place} already, and an id is never reused`, {
+/** Packages are immutable: an id that is in use cannot be written again. */
+export function policyExistsError(id: string, location: string): AttuneError {
+  return new AttuneError(`policy ${id}: its package is in ${location} already, and an id is never reused`, {
     status: 409,
     code: 'policy_exists',
     retry: false,
