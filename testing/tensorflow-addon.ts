@@ -1,5 +1,5 @@
-// The TensorFlow addon for tests. The first test file that needs it on a machine installs it: 274 MB from the Python package
-// index, half a minute. Where that fails, the reason goes to the `skip` option of the tests.
+// The TensorFlow addon for tests. The first test file that needs it on a machine installs it: 274 MB from the Python
+// package index, half a minute. Where that fails, the reason goes to the `skip` option of the tests.
 import { findAddon, setTensorflowEnvironment } from '../trainer/engine/devices/tensorflow/addon.ts';
 import { installAddon } from '../trainer/engine/devices/tensorflow/install.ts';
 

@@ -1,6 +1,6 @@
-// The collator: packs sequences into the arrays that a program takes. A row of T tokens holds several runs, each a prompt
-// followed by its responses: the position ids of every response continue from the prompt, and the prompt's last token
-// predicts the first token of each.
+// The collator: packs sequences into the arrays that a program takes. A row of T tokens holds several runs, each a
+// prompt followed by its responses: the position ids of every response continue from the prompt, and the prompt's last
+// token predicts the first token of each.
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Sequence, TrainPair } from './engine.ts';
@@ -19,8 +19,8 @@ export type InputArrays = Map<string, { shape: number[]; data: Float32Array | In
 export type PackedBatch = {
   bucket: ShapeBucket;
   /**
-   * inputIds, positionIds, segmentIds, parentSegmentIds [S, T]; logitPositions, targetIds, responseIndices, tokenWeights
-   * [R]
+   * inputIds, positionIds, segmentIds, parentSegmentIds [S, T]; logitPositions, targetIds, responseIndices,
+   * tokenWeights [R]
    */
   arrays: InputArrays;
   /** The index in the flat list of R response tokens at which each response starts; null for padding. */

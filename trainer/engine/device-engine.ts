@@ -106,8 +106,8 @@ export class DeviceEngine {
   async save(path: string): Promise<void> {
     const state = new Map([
       ...(await this.device.copy('weight')),
-      ...(await this.device.copy('first', FIRST_MOMENT_PREFIX)),
-      ...(await this.device.copy('second', SECOND_MOMENT_PREFIX)),
+      ...(await this.device.copy('firstMoment', FIRST_MOMENT_PREFIX)),
+      ...(await this.device.copy('secondMoment', SECOND_MOMENT_PREFIX)),
     ]);
     state.set(STEP_COUNT_KEY, { shape: [1], data: Float32Array.of(this.device.optimizerSteps) });
     await writeSafetensors(path, state);
@@ -116,8 +116,8 @@ export class DeviceEngine {
   async restore(path: string): Promise<void> {
     const state = await readSafetensors(path);
     this.device.load('weight', state);
-    this.device.load('first', state, FIRST_MOMENT_PREFIX);
-    this.device.load('second', state, SECOND_MOMENT_PREFIX);
+    this.device.load('firstMoment', state, FIRST_MOMENT_PREFIX);
+    this.device.load('secondMoment', state, SECOND_MOMENT_PREFIX);
     this.device.optimizerSteps = state.get(STEP_COUNT_KEY)?.data[0] ?? 0;
   }
 

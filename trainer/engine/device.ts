@@ -26,7 +26,7 @@ export type DeviceOptions = {
 };
 
 /** The arrays that outlive a step: the trained weights (or adapters), and AdamW's first and second moments. */
-export type ParameterArray = 'weight' | 'first' | 'second';
+export type ParameterArray = 'weight' | 'firstMoment' | 'secondMoment';
 
 export interface Device {
   /** Whether it compiles a graph per batch shape, so that batches should have few shapes. */

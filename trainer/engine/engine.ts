@@ -1,5 +1,5 @@
-// The Engine interface of the trainer: scores, steps and evaluates on token ids. It has no notion of texts, schedules or
-// rounds.
+// The Engine interface of the trainer: scores, steps and evaluates on token ids. It has no notion of texts, schedules
+// or rounds.
 import type { Weights } from '../../shared/model/safetensors.ts';
 
 /** A prompt x and one response y to it. */
@@ -11,7 +11,10 @@ export type TrainPair = {
   /** The reference's log-probability of each response token. */
   refChosenLogps: Float32Array;
   refRejectedLogps: Float32Array;
-  /** Importance weight of each response as a sample of the reference (clipped π_ref/μ, μ the sampling policy). Default: 1. */
+  /**
+   * Importance weight of each response as a sample of the reference (clipped π_ref/μ, μ the sampling policy). Default:
+   * 1.
+   */
   importance?: { chosen: number; rejected: number };
 };
 
@@ -33,15 +36,17 @@ export type StepReport = {
   gradNorm: number;
   /** Where the loss or the gradient is not finite: the first such pair ("pair 3") or parameter. */
   nonFinite?: string;
-  /** Input tokens of both sequences of each pair without padding; a shared prompt counts twice, as in other trainers. */
+  /**
+   * Input tokens of both sequences of each pair without padding; a shared prompt counts twice, as in other trainers.
+   */
   tokens: number;
   /** Token positions computed: a shared prompt once, padding included. */
   computedTokens: number;
   pairs: number;
   /**
    * Means over the pairs, named as in TRL: rewards/chosen, rewards/rejected and rewards/margins (log-ratios as the
-   * objective reduces them), rewards/accuracies (share of positive margins), logps/chosen and logps/rejected (summed over
-   * the response); and capped (share of the objective's exponentials above its cap).
+   * objective reduces them), rewards/accuracies (share of positive margins), logps/chosen and logps/rejected (summed
+   * over the response); and capped (share of the objective's exponentials above its cap).
    */
   metrics: Record<string, number>;
 };

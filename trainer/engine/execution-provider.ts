@@ -1,5 +1,5 @@
-// TRAIN_PROVIDER, the execution provider of the onnx engine: cpu, or webgpu for a GPU through Vulkan, Metal or Direct3D 12.
-// A provider that does not work on this machine is rejected with what is missing.
+// TRAIN_PROVIDER, the execution provider of the onnx engine: cpu, or webgpu for a GPU through Vulkan, Metal or Direct3D
+// 12. A provider that does not work on this machine is rejected with what is missing.
 import { InferenceSession } from 'onnxruntime-node';
 import { AttuneError } from '../../shared/error.ts';
 import { writeOnnxModel } from '../../shared/onnx/model-proto.ts';

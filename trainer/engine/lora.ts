@@ -1,5 +1,5 @@
-// LoRA adapters (Hu et al. 2021, arXiv 2106.09685): W' = W + (α/r)·B·A for a frozen matrix W [out, in], where A [r, in] and
-// B [out, r] are trained. B starts at zero, so training starts at the policy itself; published weights are merged.
+// LoRA adapters (Hu et al. 2021, arXiv 2106.09685): W' = W + (α/r)·B·A for a frozen matrix W [out, in], where A [r, in]
+// and B [out, r] are trained. B starts at zero, so training starts at the policy itself; published weights are merged.
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';

@@ -15,8 +15,8 @@ import { gradientName, zeroGradients } from './programs.ts';
 
 before(async () => {
   await tf.setBackend('cpu');
-  // The cpu backend prints an advertisement at its first tensor unless IS_TEST is set; but with it, tfjs reports saved tensors
-  // as leaks.
+  // The cpu backend prints an advertisement at its first tensor unless IS_TEST is set; but with it, tfjs reports saved
+  // tensors as leaks.
   tf.env().set('IS_TEST', true);
   tf.scalar(0).dispose();
   tf.env().set('IS_TEST', false);

@@ -24,7 +24,9 @@ export type EngineOptions = {
   threads?: number;
   /** Tokens of a micro-batch, padding included. Default: as many as fit the memory. */
   microBatchTokens?: number;
-  /** Bytes that training may take. Default: half of free memory. Throws `too_little_memory` where they do not suffice. */
+  /**
+   * Bytes that training may take. Default: half of free memory. Throws `too_little_memory` where they do not suffice.
+   */
   memoryBytes?: number;
   lora?: LoraConfig | null;
   /** Only scores, which needs less memory. */

@@ -23,8 +23,8 @@ export function gradientName(parameter: string): string {
 }
 
 /**
- * The input name of the gradient accumulated so far, to which a dynamic `step` program adds its own; input and output may
- * share one memory.
+ * The input name of the gradient accumulated so far, to which a dynamic `step` program adds its own; input and output
+ * may share one memory.
  */
 export function accumulatedName(parameter: string): string {
   return `accumulated.${parameter}`;

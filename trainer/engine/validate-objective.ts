@@ -1,5 +1,5 @@
-// Validates a custom objective before a round starts: checks its h numerically, and traces its loss and gradient once, so
-// that an operation the engine lacks is found before training and not during it.
+// Validates a custom objective before a round starts: checks its h numerically, and traces its loss and gradient once,
+// so that an operation the engine lacks is found before training and not during it.
 import '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';

@@ -1,5 +1,6 @@
-// The worker thread of an engine, because ONNX Runtime and TensorFlow block their calling thread. Calls arrive as messages
-// and run in order. After `close` the thread exits by itself: terminating it in the middle of a run aborts the process.
+// The worker thread of an engine, because ONNX Runtime and TensorFlow block their calling thread. Calls arrive as
+// messages and run in order. After `close` the thread exits by itself: terminating it in the middle of a run aborts the
+// process.
 import { parentPort } from 'node:worker_threads';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import { isModule, loadDivergence } from '../divergence.ts';

@@ -1,5 +1,5 @@
-// The activations of the feed-forward layer, alone or gated (GLU variants, Shazeer 2020). Their custom gradients keep only
-// the inputs for the backward pass.
+// The activations of the feed-forward layer, alone or gated (GLU variants, Shazeer 2020). Their custom gradients keep
+// only the inputs for the backward pass.
 import * as tf from '@tensorflow/tfjs-core';
 import type { Activation } from '../../shared/model/architecture.ts';
 

@@ -1,11 +1,12 @@
-// Causal grouped-query attention (Ainslie et al. 2023) with a custom gradient that keeps the probabilities and the output,
-// not the scores. The G query heads of a group are folded into the length, so that each key-value head is multiplied once.
+// Causal grouped-query attention (Ainslie et al. 2023) with a custom gradient that keeps the probabilities and the
+// output, not the scores. The G query heads of a group are folded into the length, so that each key-value head is
+// multiplied once.
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * segmentIds, parentSegmentIds [S, T] → [S, 1, T, T], added to the scores: a position attends to earlier positions of its
- * own segment and of its parent segment (a response's prompt). Gradient functions read it, and tf.grads frees what is
- * created inside of it, so create it outside.
+ * segmentIds, parentSegmentIds [S, T] → [S, 1, T, T], added to the scores: a position attends to earlier positions of
+ * its own segment and of its parent segment (a response's prompt). Gradient functions read it, and tf.grads frees what
+ * is created inside of it, so create it outside.
  */
 export function createAttentionMask(segmentIds: tf.Tensor2D, parentSegmentIds: tf.Tensor2D): tf.Tensor4D {
   const [S, T] = segmentIds.shape;

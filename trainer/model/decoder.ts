@@ -1,6 +1,6 @@
-// The decoder of every model family, written once with tfjs operations: a tfjs backend runs it eagerly, or it is traced into
-// an ONNX graph. Parameters have the names and shapes of a Llama checkpoint. A row of a batch may hold several sequences
-// and responses that share a prompt; the batch's segment ids define which positions attend to which.
+// The decoder of every model family, written once with tfjs operations: a tfjs backend runs it eagerly, or it is traced
+// into an ONNX graph. Parameters have the names and shapes of a Llama checkpoint. A row of a batch may hold several
+// sequences and responses that share a prompt; the batch's segment ids define which positions attend to which.
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { activate, activateGated } from './activation.ts';
@@ -10,7 +10,9 @@ import { layerNorm, rmsNorm } from './norm.ts';
 import { linear, matrix, type Parameters, vector } from './parameters.ts';
 import { applyRotary, createRotaryTables, type RotaryTables } from './rotary.ts';
 
-/** S rows of T tokens, with the position of each token in its sequence, its segment and the segment that it continues. */
+/**
+ * S rows of T tokens, with the position of each token in its sequence, its segment and the segment that it continues.
+ */
 export type PackedTokens = {
   inputIds: tf.Tensor2D;
   positionIds: tf.Tensor2D;

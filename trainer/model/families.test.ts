@@ -1,5 +1,5 @@
-// Each model family in the trainer: logits against those that golden.py recorded from Hugging Face transformers, and the path
-// from a checkpoint through training to a published checkpoint and back.
+// Each model family in the trainer: logits against those that golden.py recorded from Hugging Face transformers, and
+// the path from a checkpoint through training to a published checkpoint and back.
 import assert from 'node:assert/strict';
 import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

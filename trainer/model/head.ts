@@ -1,8 +1,8 @@
 // The log-prob head: output layer and log-softmax as one operation with a custom gradient,
 //   log p(y) = h·W_y − log Σ_v exp(h·W_v)     d/dh = W_y − Σ_v p_v W_v     d/dW_v = (1[v = y] − p_v) h
-// The [R, V] probabilities are by far the largest tensor in training, so only one of that size exists. It is computed in
-// chunks of the vocabulary, which a CPU multiplies a tenth faster than the whole. The softmax over V is the softmax of
-// each chunk times that chunk's share of the total probability.
+// The [R, V] probabilities are by far the largest tensor in training, so only one of that size exists. It is computed
+// in chunks of the vocabulary, which a CPU multiplies a tenth faster than the whole. The softmax over V is the softmax
+// of each chunk times that chunk's share of the total probability.
 import * as tf from '@tensorflow/tfjs-core';
 
 /** Vocabulary rows in one chunk, at most. */

@@ -1,5 +1,5 @@
-// RMSNorm (Zhang and Sennrich 2019) and LayerNorm (Ba et al. 2016) with custom gradients: tfjs would differentiate every
-// small operation in them and keep all intermediates.
+// RMSNorm (Zhang and Sennrich 2019) and LayerNorm (Ba et al. 2016) with custom gradients: tfjs would differentiate
+// every small operation in them and keep all intermediates.
 import * as tf from '@tensorflow/tfjs-core';
 
 /** x [N, d], gain [d] → x / √(mean(x²) + ε) · gain [N, d] */

@@ -18,8 +18,8 @@ export function isAdapter(name: string): boolean {
 }
 
 /**
- * x [N, in] → x Wᵀ + b + scale · (x Aᵀ) Bᵀ [N, out], where W [out, in] is `${name}.weight` and b [out] is `${name}.bias`;
- * without b or an adapter, those terms are left out.
+ * x [N, in] → x Wᵀ + b + scale · (x Aᵀ) Bᵀ [N, out], where W [out, in] is `${name}.weight` and b [out] is
+ * `${name}.bias`; without b or an adapter, those terms are left out.
  */
 export function linear(parameters: Parameters, x: tf.Tensor2D, name: string): tf.Tensor2D {
   const product: tf.Tensor2D = tf.matMul(x, matrix(parameters, `${name}.weight`), false, true);

@@ -1,5 +1,5 @@
-// Elementwise kernels. Operations on splats are folded while tracing, and adding the zeros or multiplying by the ones that
-// tfjs's gradients start from emits no node.
+// Elementwise kernels. Operations on splats are folded while tracing, and adding the zeros or multiplying by the ones
+// that tfjs's gradients start from emits no node.
 import { backend_util as shapes } from '@tensorflow/tfjs-core';
 import type { Graph } from './graph.ts';
 import { getInput, type Kernel, type KernelCall, type Kernels } from './kernel.ts';

@@ -1,6 +1,6 @@
-// Builds an ONNX graph. Kernels append nodes and receive symbolic tensors, which have a shape but no values. Equal nodes
-// are emitted once (common subexpressions), constants are deduplicated by content, and a tensor of one repeated number
-// stays a number for as long as possible, because tfjs's gradients are full of ones and zeros.
+// Builds an ONNX graph. Kernels append nodes and receive symbolic tensors, which have a shape but no values. Equal
+// nodes are emitted once (common subexpressions), constants are deduplicated by content, and a tensor of one repeated
+// number stays a number for as long as possible, because tfjs's gradients are full of ones and zeros.
 import { createHash } from 'node:crypto';
 import { type Attribute, type OnnxNode, writeOnnxModel } from '../../../shared/onnx/model-proto.ts';
 import { SymbolicDimensions } from './symbolic-dimensions.ts';
@@ -125,8 +125,8 @@ export class Graph {
   }
 
   /**
-   * dense [N, …] with the rows of `updates` added at `indices`. ScatterElements, because ScatterND with reduction=add races
-   * where an index occurs twice.
+   * dense [N, …] with the rows of `updates` added at `indices`. ScatterElements, because ScatterND with reduction=add
+   * races where an index occurs twice.
    */
   scatterAdd(dense: SymbolicTensor, { indices, updates }: NonNullable<SymbolicTensor['segmentSum']>): SymbolicTensor {
     const count = sizeOf(indices.shape);

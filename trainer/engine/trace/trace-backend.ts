@@ -1,6 +1,6 @@
-// A tfjs backend that computes nothing: each kernel appends ONNX nodes, and tensors are symbolic. tfjs differentiates by
-// calling kernels, so the backward pass is traced like the forward pass. Code that reads the values of a tensor cannot be
-// traced and throws.
+// A tfjs backend that computes nothing: each kernel appends ONNX nodes, and tensors are symbolic. tfjs differentiates
+// by calling kernels, so the backward pass is traced like the forward pass. Code that reads the values of a tensor
+// cannot be traced and throws.
 import {
   type BackendValues,
   type DataId,

@@ -17,12 +17,12 @@ import {
 } from './wasm-assembler.ts';
 
 /** Each buffer has its own memory, in which every parameter has the same address. */
-export const BUFFERS = ['weight', 'gradient', 'first', 'second'] as const;
+export const BUFFERS = ['weight', 'gradient', 'firstMoment', 'secondMoment'] as const;
 export type BufferName = (typeof BUFFERS)[number];
 
 /**
- * The byte offset of a buffer in its memory. It differs per buffer, because a processor stalls on accesses whose addresses
- * have equal low bits (4K aliasing).
+ * The byte offset of a buffer in its memory. It differs per buffer, because a processor stalls on accesses whose
+ * addresses have equal low bits (4K aliasing).
  */
 export function baseOffsetOf(buffer: BufferName): number {
   return BUFFERS.indexOf(buffer) * 2112;
@@ -33,8 +33,8 @@ export type Kernels = {
   /** Σ gradient², summed in double precision. */
   sumOfSquares(at: number, count: number): number;
   /**
-   * m ← β₁ m + (1−β₁) s g;  v ← β₂ v + (1−β₂) (s g)²;  w ← decay · w − rate · m / (√v · correction + ε), where s scales the
-   * gradient, rate = learning rate / (1−β₁ᵗ), correction = 1/√(1−β₂ᵗ), decay = 1 − learning rate · weight decay.
+   * m ← β₁ m + (1−β₁) s g;  v ← β₂ v + (1−β₂) (s g)²;  w ← decay · w − rate · m / (√v · correction + ε), where s scales
+   * the gradient, rate = learning rate / (1−β₁ᵗ), correction = 1/√(1−β₂ᵗ), decay = 1 − learning rate · weight decay.
    */
   adamw(at: number, count: number, ...settings: AdamwSettings): void;
 };
@@ -111,10 +111,10 @@ function adamwSource(): FunctionSource {
       ...lanes.flatMap((local, i) => set(local, f32x4.splat(get(2 + i)))),
       ...overElements(end, [
         ...set(gradient, f32x4.mul(load('gradient'), scale)),
-        ...set(first, f32x4.add(f32x4.mul(load('first'), beta1), f32x4.mul(get(gradient), oneMinusBeta1))),
-        ...set(second, f32x4.add(f32x4.mul(load('second'), beta2), f32x4.mul(squared, oneMinusBeta2))),
-        ...store('first', get(first)),
-        ...store('second', get(second)),
+        ...set(first, f32x4.add(f32x4.mul(load('firstMoment'), beta1), f32x4.mul(get(gradient), oneMinusBeta1))),
+        ...set(second, f32x4.add(f32x4.mul(load('secondMoment'), beta2), f32x4.mul(squared, oneMinusBeta2))),
+        ...store('firstMoment', get(first)),
+        ...store('secondMoment', get(second)),
         ...store('weight', f32x4.sub(f32x4.mul(load('weight'), decay), update)),
       ]),
     ],

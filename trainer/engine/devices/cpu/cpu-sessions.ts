@@ -1,6 +1,6 @@
 // ONNX Runtime sessions of the engine's programs, an LRU cache. One session serves batches of every shape up to a row
-// length; weights are inputs, so that all sessions share one copy. A session keeps the memory of its largest run for the
-// next one, so the least recently used sessions are released where all together would exceed the memory limit.
+// length; weights are inputs, so that all sessions share one copy. A session keeps the memory of its largest run for
+// the next one, so the least recently used sessions are released where all together would exceed the memory limit.
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { InputArrays, ShapeBucket } from '../../batch.ts';
 import type { DeviceOptions } from '../../device.ts';

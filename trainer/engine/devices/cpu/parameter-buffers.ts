@@ -1,6 +1,6 @@
-// The parameters in four flat buffers: weights, gradient and AdamW's two moments, each in its own WebAssembly memory, which
-// ONNX Runtime reads and writes in place. The operating system commits memory when it is first written, so an engine that
-// only scores takes the memory of the weights alone.
+// The parameters in four flat buffers: weights, gradient and AdamW's two moments, each in its own WebAssembly memory,
+// which ONNX Runtime reads and writes in place. The operating system commits memory when it is first written, so an
+// engine that only scores takes the memory of the weights alone.
 import { AttuneError } from '../../../../shared/error.ts';
 import type { Tensor, Weights } from '../../../../shared/model/safetensors.ts';
 import { expectTensor } from '../../device.ts';

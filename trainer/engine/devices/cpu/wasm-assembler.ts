@@ -1,5 +1,5 @@
-// A minimal WebAssembly assembler for loops over arrays: each function returns the bytes of one folded expression of the
-// text format (https://webassembly.github.io/spec/core/binary). Loads and stores name one of the module's memories.
+// A minimal WebAssembly assembler for loops over arrays: each function returns the bytes of one folded expression of
+// the text format (https://webassembly.github.io/spec/core/binary). Loads and stores name one of the module's memories.
 
 export type Code = number[];
 export type Type = 'i32' | 'f32' | 'f64' | 'v128';

@@ -5,7 +5,7 @@ import type { OptimizerSettings } from '../../engine.ts';
 
 type Tensors = Map<string, tf.Tensor>;
 
-export type AdamwState = { weight: Tensors; first: Tensors; second: Tensors; gradient: Tensors };
+export type AdamwState = { weight: Tensors; firstMoment: Tensors; secondMoment: Tensors; gradient: Tensors };
 /** `step` counts from 1; gradients are multiplied by `scale` first. */
 export type AdamwStep = { scale: number; learningRate: number; step: number; settings: OptimizerSettings };
 
@@ -28,17 +28,24 @@ export function stepAdamw(state: AdamwState, { scale, learningRate, step, settin
     for (const [name, weight] of state.weight) {
       const next = tf.tidy(() => {
         const g = tf.mul(state.gradient.get(name)!, scalars.scale);
-        const first = tf.add(tf.mul(state.first.get(name)!, scalars.beta1), tf.mul(g, scalars.oneMinusBeta1));
-        const second = tf.add(
-          tf.mul(state.second.get(name)!, scalars.beta2),
+        const firstMoment = tf.add(
+          tf.mul(state.firstMoment.get(name)!, scalars.beta1),
+          tf.mul(g, scalars.oneMinusBeta1),
+        );
+        const secondMoment = tf.add(
+          tf.mul(state.secondMoment.get(name)!, scalars.beta2),
           tf.mul(tf.square(g), scalars.oneMinusBeta2),
         );
-        const denominator = tf.add(tf.mul(tf.sqrt(second), scalars.correction), scalars.epsilon);
+        const denominator = tf.add(tf.mul(tf.sqrt(secondMoment), scalars.correction), scalars.epsilon);
         // Gains and biases are not decayed.
         const decayed = weightDecay > 0 && weight.rank > 1 ? tf.mul(weight, scalars.decay) : weight;
-        return { weight: tf.sub(decayed, tf.div(tf.mul(first, scalars.rate), denominator)), first, second };
+        return {
+          weight: tf.sub(decayed, tf.div(tf.mul(firstMoment, scalars.rate), denominator)),
+          firstMoment,
+          secondMoment,
+        };
       });
-      for (const array of ['weight', 'first', 'second'] as const) {
+      for (const array of ['weight', 'firstMoment', 'secondMoment'] as const) {
         state[array].get(name)!.dispose();
         state[array].set(name, tf.keep(next[array]));
       }

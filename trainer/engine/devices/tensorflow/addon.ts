@@ -1,5 +1,5 @@
-// Finds TensorFlow's native library: one folder per version and kind in the user's cache, shared by all clones on the machine,
-// so that `npm ci` does not remove it. A folder gets its final name when it is complete.
+// Finds TensorFlow's native library: one folder per version and kind in the user's cache, shared by all clones on the
+// machine, so that `npm ci` does not remove it. A folder gets its final name when it is complete.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -62,8 +62,8 @@ export async function probeAddon(file: string): Promise<{ version: string; gpu: 
 }
 
 /**
- * Sets the environment variables that TensorFlow reads when it is loaded, unless they are set already. To be called in the
- * main thread: a worker's environment is a copy that native libraries do not see.
+ * Sets the environment variables that TensorFlow reads when it is loaded, unless they are set already. To be called in
+ * the main thread: a worker's environment is a copy that native libraries do not see.
  */
 export function setTensorflowEnvironment(threads: number, env = process.env): void {
   const defaults = {

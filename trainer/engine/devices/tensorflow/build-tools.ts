@@ -1,5 +1,5 @@
-// Finds the tools that build the addon: pip, a C++ compiler, make, node-gyp and the headers of Node. They are checked before
-// anything is downloaded; the error names the missing one and how to install it.
+// Finds the tools that build the addon: pip, a C++ compiler, make, node-gyp and the headers of Node. They are checked
+// before anything is downloaded; the error names the missing one and how to install it.
 import { spawn } from 'node:child_process';
 import { existsSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -44,7 +44,9 @@ export async function findTools(): Promise<Tools> {
   return { python, nodeGyp: findNodeGyp(), nodeFolder: findHeaders() };
 }
 
-/** Runs a command and returns its output; with `isShown` stdout goes to the terminal. A failure carries the last lines. */
+/**
+ * Runs a command and returns its output; with `isShown` stdout goes to the terminal. A failure carries the last lines.
+ */
 export async function run(command: string[], options: { cwd?: string; isShown?: boolean } = {}): Promise<string> {
   const [program, ...args] = command as [string, ...string[]];
   const child = spawn(program, args, {

@@ -1,5 +1,6 @@
-// Builds the addon of tfjs-node-gpu against the C library of a current TensorFlow, taken from the wheels of the Python package
-// index. The package's own installer downloads a library of 2022 for CUDA 11, which does not support current GPUs.
+// Builds the addon of tfjs-node-gpu against the C library of a current TensorFlow, taken from the wheels of the Python
+// package index. The package's own installer downloads a library of 2022 for CUDA 11, which does not support current
+// GPUs.
 import { existsSync } from 'node:fs';
 import { cp, mkdir, open, readFile, rename, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';

@@ -1,5 +1,5 @@
-// TensorFlow as a tfjs backend. The entry point of tfjs-node-gpu only finds an addon in its own folder, so this registers its
-// kernels with the addon in the user's cache, on the same tfjs-core that all other code uses.
+// TensorFlow as a tfjs backend. The entry point of tfjs-node-gpu only finds an addon in its own folder, so this
+// registers its kernels with the addon in the user's cache, on the same tfjs-core that all other code uses.
 import { createRequire } from 'node:module';
 import util from 'node:util';
 import type { KernelBackend } from '@tensorflow/tfjs-core';

@@ -73,7 +73,8 @@ async function compareSteps(a: Architecture, request: ObjectiveRequest): Promise
   );
   const eager = computeProgram(a, objective, 'step', batch.bucket, tensors);
   assert.deepEqual([...eager.keys()].sort(), [...traced.keys()].sort());
-  // Gradients that are 0 except for rounding, such as that of a key bias without rotary positions, have no scale of their own.
+  // Gradients that are 0 except for rounding, such as that of a key bias without rotary positions, have no scale of
+  // their own.
   const gradientNorm = norm(Array.from(traced).flatMap(([name, data]) => (/^gradient/.test(name) ? [norm(data)] : [])));
   for (const [name, tensor] of eager) {
     const apart = distance(tensor.dataSync(), traced.get(name)!, gradientNorm / 100);

@@ -1,5 +1,5 @@
-// The device for NVIDIA GPUs: TensorFlow runs the operations of the model and the objective eagerly, on tensors that stay on
-// the GPU. Nothing is traced, so batches may have any shape.
+// The device for NVIDIA GPUs: TensorFlow runs the operations of the model and the objective eagerly, on tensors that
+// stay on the GPU. Nothing is traced, so batches may have any shape.
 import * as tf from '@tensorflow/tfjs-core';
 import type { Weights } from '../../../../shared/model/safetensors.ts';
 import type { InputArrays, ShapeBucket } from '../../batch.ts';
@@ -21,8 +21,8 @@ export class TensorflowDevice implements Device {
   /** Moments are created by the first optimizer step, so an engine that only scores has none. */
   private readonly parameters: Record<ParameterArray, Tensors> = {
     weight: new Map(),
-    first: new Map(),
-    second: new Map(),
+    firstMoment: new Map(),
+    secondMoment: new Map(),
   };
   private readonly gradient: Tensors = new Map();
   private readonly frozen: Tensors = new Map();
@@ -70,10 +70,10 @@ export class TensorflowDevice implements Device {
 
   async optimizerStep(scale: number, learningRate: number, settings: OptimizerSettings): Promise<void> {
     this.optimizerSteps++;
-    const { weight, first, second } = this.parameters;
-    for (const moments of [first, second]) if (moments.size === 0) this.fillWithZeros(moments);
+    const { weight, firstMoment, secondMoment } = this.parameters;
+    for (const moments of [firstMoment, secondMoment]) if (moments.size === 0) this.fillWithZeros(moments);
     stepAdamw(
-      { weight, first, second, gradient: this.gradient },
+      { weight, firstMoment, secondMoment, gradient: this.gradient },
       { scale, learningRate, step: this.optimizerSteps, settings },
     );
   }

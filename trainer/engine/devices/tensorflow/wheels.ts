@@ -1,5 +1,5 @@
-// Extracts TensorFlow's libraries and headers from the wheels of the Python package index. pip downloads them from the index
-// that it is configured with, and Python unpacks them.
+// Extracts TensorFlow's libraries and headers from the wheels of the Python package index. pip downloads them from the
+// index that it is configured with, and Python unpacks them.
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { AttuneError } from '../../../../shared/error.ts';
@@ -10,7 +10,8 @@ const DISTRIBUTIONS: Record<AddonKind, string> = { cpu: 'tensorflow-cpu', gpu: '
 export const LIBRARIES = { main: 'libtensorflow_cc.so.2', framework: 'libtensorflow_framework.so.2' };
 /** The headers that the addon's sources include, of 13,000 in all. */
 const HEADERS = ['tensorflow/c/', 'tensorflow/core/platform/', 'tsl/platform/', 'xla/tsl/c/'];
-// The C library does not depend on the Python version, and for a recent Python there may be no wheel, so the version is fixed.
+// The C library does not depend on the Python version, and for a recent Python there may be no wheel, so the version is
+// fixed.
 const TARGET = [
   ...['--python-version', '3.11', '--implementation', 'cp', '--abi', 'cp311', '--only-binary', ':all:', '--no-deps'],
   ...['manylinux_2_27', 'manylinux_2_17', 'manylinux2014'].flatMap((name) => ['--platform', `${name}_x86_64`]),

@@ -1,6 +1,6 @@
-// The operations of an optimizer step on tensors that stay on the GPU: each is a small ONNX graph that ONNX Runtime's WebGPU
-// provider runs. A run allocates new buffers and never writes into existing ones (the binding ignores preallocated outputs),
-// so the caller disposes of every tensor that it replaces.
+// The operations of an optimizer step on tensors that stay on the GPU: each is a small ONNX graph that ONNX Runtime's
+// WebGPU provider runs. A run allocates new buffers and never writes into existing ones (the binding ignores
+// preallocated outputs), so the caller disposes of every tensor that it replaces.
 import { InferenceSession, type Tensor } from 'onnxruntime-node';
 import { type OnnxNode, type ValueInfo, writeOnnxModel } from '../../../../shared/onnx/model-proto.ts';
 

@@ -68,7 +68,7 @@ function testDevice(): void {
       const pairs = await makePairs(engine, 4);
       const first = await engine.step(pairs, 0);
       // After one step the first moment is the clipped gradient times 1 − β₁.
-      const gradient = await device.copy('first');
+      const gradient = await device.copy('firstMoment');
       const reports = [first];
       for (let i = 0; i < 3; i++) reports.push(await engine.step(pairs, 1e-3));
       const ids = [1, 7, 3, 3, 9];
@@ -111,7 +111,7 @@ function testDevice(): void {
     const before = process.memoryUsage().rss;
     for (let i = 0; i < 8; i++) await engine.step(pairs, 1e-3);
     const grown = (process.memoryUsage().rss - before) / 2 ** 20;
-    for (const array of ['weight', 'first', 'second'] as const)
+    for (const array of ['weight', 'firstMoment', 'secondMoment'] as const)
       assert.deepEqual(device.locations(array), new Set(['gpu-buffer']), array);
     await engine.close();
     assert.ok(grown < 6, `${grown} MiB`);

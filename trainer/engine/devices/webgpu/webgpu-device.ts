@@ -1,5 +1,5 @@
-// The device for any other GPU: the traced programs on ONNX Runtime's WebGPU provider, over Vulkan, Metal or Direct3D 12.
-// Weights, gradient and moments are GPU buffers; per run only a batch is uploaded and a few numbers are read back.
+// The device for any other GPU: the traced programs on ONNX Runtime's WebGPU provider, over Vulkan, Metal or Direct3D
+// 12. Weights, gradient and moments are GPU buffers; per run only a batch is uploaded and a few numbers are read back.
 import { Tensor } from 'onnxruntime-node';
 import type { Weights } from '../../../../shared/model/safetensors.ts';
 import type { InputArrays, ShapeBucket } from '../../batch.ts';
@@ -23,8 +23,8 @@ export class WebgpuDevice implements Device {
   /** Loaded tensors are uploaded at their first use; moments are created by the first optimizer step. */
   private readonly parameters: Record<ParameterArray, Tensors> = {
     weight: new Map(),
-    first: new Map(),
-    second: new Map(),
+    firstMoment: new Map(),
+    secondMoment: new Map(),
   };
   private readonly gradient: Tensors = new Map();
   private readonly frozen: Tensors = new Map();
@@ -69,8 +69,8 @@ export class WebgpuDevice implements Device {
     const { beta1, beta2, epsilon, weightDecay } = settings;
     const [weights, firsts, seconds] = [
       await this.ensureOnGpu('weight'),
-      await this.ensureOnGpu('first'),
-      await this.ensureOnGpu('second'),
+      await this.ensureOnGpu('firstMoment'),
+      await this.ensureOnGpu('secondMoment'),
     ];
     const scalars = await this.uploadScalars({
       scale,
