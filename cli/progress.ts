@@ -1,12 +1,12 @@
 // Progress of a round: a bar with the time left on a terminal, a line every few seconds in a log.
 
 import { SingleBar } from 'cli-progress';
-import type { Watch } from '../trainer/main.ts';
+import type { ProgressListener } from '../trainer/main.ts';
 
 const LINE_INTERVAL_MS = 5000;
 
 /** Returns a listener that prints a round's stages and steps. */
-export function createRoundLogger(log: (line: string) => void): Watch {
+export function createRoundLogger(log: (line: string) => void): ProgressListener {
   let bar: SingleBar | null = null;
   let lastLineMs = 0;
   return (round, { stage, done, total, note }) => {

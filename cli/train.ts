@@ -8,9 +8,9 @@ import { AttuneError } from '../shared/error.ts';
 import { isObjectiveModule } from '../shared/hyperparameters.ts';
 import { waitForSignal } from '../shared/process.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
-import { startTrainer, trainDue, trainOnce, type Watch } from '../trainer/main.ts';
+import { type ProgressListener, startTrainer, trainDue, trainOnce } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';
-import { Interruption, type RoundRow } from '../trainer/stages/log.ts';
+import { InterruptedError, type RoundRow } from '../trainer/stages/log.ts';
 import { type CommandContext, openContext } from './context.ts';
 import { createRoundLogger } from './progress.ts';
 
@@ -78,8 +78,8 @@ async function preview({ settings, databaseUrl }: CommandContext): Promise<void>
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
   try {
     const localStore = await openLocalStore(settings);
-    for (const { name, told } of await previewRound({ settings, shelf: localStore }, connection.db))
-      console.log(`${name.padEnd(10)} ${told}`);
+    for (const { name, text } of await previewRound({ settings, store: localStore }, connection.db))
+      console.log(`${name.padEnd(10)} ${text}`);
   } finally {
     await connection.close();
   }
@@ -106,7 +106,7 @@ function describeRound({ id, status, policy_id, reason }: RoundRow): string {
 }
 
 /** On a signal, interrupts the work after the current step: a computing thread cannot be stopped alone. */
-async function withInterruption<T>(work: (watch: Watch) => Promise<T>): Promise<T> {
+async function withInterruption<T>(work: (watch: ProgressListener) => Promise<T>): Promise<T> {
   let signal: string | null = null;
   void waitForSignal().then((first) => {
     signal = first;
@@ -114,11 +114,11 @@ async function withInterruption<T>(work: (watch: Watch) => Promise<T>): Promise<
   });
   try {
     return await work((round, progress) => {
-      if (signal) throw new Interruption(`stopped (${signal})`);
+      if (signal) throw new InterruptedError(`stopped (${signal})`);
       watch(round, progress);
     });
   } catch (error) {
-    if (!(error instanceof Interruption)) throw error;
+    if (!(error instanceof InterruptedError)) throw error;
     throw new AttuneError(`${error.message}; the next \`attune train\` resumes this round`);
   }
 }

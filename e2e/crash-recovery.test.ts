@@ -60,7 +60,7 @@ async function until<T>(look: () => Promise<T | undefined | false>): Promise<T> 
 const roundOf = async (id: string) => (await db.select().from(rounds).where(eq(rounds.id, id)))[0]!;
 
 for (const stageName of ['scoring', 'training']) {
-  test(`a round whose trainer is killed while ${stageName} is taken up by the next one, with the same pairs`, async () => {
+  test(`a round whose trainer is killed while ${stageName} is resumed by the next one with the same pairs`, async () => {
     for (let at = 0; at < 60; at++)
       await stage.request('/v1/preferences', {
         json: { prompt: `${stageName} ${at}`, chosen: ' yes', rejected: ' no', rater: 'test' },
@@ -84,17 +84,15 @@ for (const stageName of ['scoring', 'training']) {
     assert.equal(round.status, 'succeeded', round.reason ?? '');
     assert.deepEqual(round.pairs, before.pairs);
     const said = await db.select().from(round_events).where(eq(round_events.round_id, id));
-    assert.ok(said.some(({ message }) => /^taken up again: its trainer was stopped while \w+$/.test(message)));
+    assert.ok(said.some(({ message }) => /^resumed: its trainer was stopped while \w+$/.test(message)));
     const drafts = (await readdir(policiesFolder(stage.settings))).filter((name) => name.startsWith('.staging'));
     assert.deepEqual(drafts, []);
   });
 }
 
-test('a round that has lost five trainers is marked failed, and blocks nobody', async () => {
+test('a round that has lost five trainers is marked failed and blocks no other round', async () => {
   const { id } = await requestRound(db, 'api', {});
-  await db.update(rounds).set({ status: 'running', stage: 'training' }).where(eq(rounds.id, id));
-  const event = { round_id: id, level: 'warn', type: 'message', message: 'taken up again' } as const;
-  for (let lost = 1; lost < 5; lost++) await db.insert(round_events).values({ ...event, data: { taken_up: lost } });
+  await db.update(rounds).set({ status: 'running', stage: 'training', attempts: 5 }).where(eq(rounds.id, id));
   const trainer = spawnTrainer();
   const round = await until(async () => {
     const row = await roundOf(id);
@@ -102,7 +100,7 @@ test('a round that has lost five trainers is marked failed, and blocks nobody', 
   });
   trainer.kill('SIGTERM');
   assert.equal(round.status, 'failed');
-  assert.match(round.reason ?? '', /^5 trainers were stopped in it, the last one while training/);
+  assert.match(round.reason ?? '', /^5 trainers were stopped while running it, the last one while training/);
 });
 
 test('every preference that was acknowledged is there after Postgres was killed, and the others were told to try again', async () => {
@@ -144,7 +142,7 @@ test('a full disk while publishing leaves nothing behind and says so', async () 
   const full = {
     ...stage.shelf,
     // /dev/full answers every write as a full disk does.
-    async draft() {
+    async createStaging() {
       const draft = await stage.shelf.createStaging();
       await symlink('/dev/full', path.join(draft, 'model.safetensors.partial'));
       return draft;

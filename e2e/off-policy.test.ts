@@ -1,4 +1,4 @@
-// Who sampled a pair, and how long ago: what a round makes of it.
+// How a round uses the sampler and the staleness of its pairs, and custom objectives.
 
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
@@ -51,16 +51,16 @@ async function run(asked: Parameters<typeof requestRound>[2]): Promise<{ round: 
 
 const preview = async (changes: Record<string, string> = {}) => {
   const settings = readSettings({ ATTUNE_HOME: stage.home, ...env, ...changes });
-  const lines = await previewRound({ settings, shelf: stage.shelf }, db);
-  return Object.fromEntries(lines.map(({ name, told }) => [name, told]));
+  const lines = await previewRound({ settings, store: stage.shelf }, db);
+  return Object.fromEntries(lines.map(({ name, text }) => [name, text]));
 };
 
-test('a round reports the age of its pairs, and negatives that the reference sampled weigh 1', async () => {
+test('a round reports the staleness of its pairs, and negatives sampled by the reference have weight 1', async () => {
   await vote(30, 'First');
   const before = await preview();
-  assert.match(before.ages!, /^0: \d+ /);
-  assert.equal(before.verdict, 'it would run');
-  assert.match(before.reference!, /it has scored 0 of/);
+  assert.match(before.staleness!, /^0: \d+ /);
+  assert.equal(before.decision, 'it would run');
+  assert.match(before.reference!, /; 0 of \d+ pairs are scored already/);
   const { round, said } = await run({ weighting: 'importance', epochs: 3 });
   assert.equal(round.status, 'succeeded', round.reason);
   const { pairs } = round;
@@ -72,7 +72,7 @@ test('a round reports the age of its pairs, and negatives that the reference sam
   assert.ok(worth! / known! > 0.95, weights);
 });
 
-test('a round with importance weights tells how far the sampler has gone from the reference', async () => {
+test('a round with importance weights reports the effective sample size and the unknown negatives', async () => {
   const activated = await stage.importTiny(7);
   assert.ok(activated);
   await vote(20, 'Second');
@@ -84,18 +84,18 @@ test('a round with importance weights tells how far the sampler has gone from th
   assert.equal(round.status, 'succeeded', round.reason);
   const weights = said.find((message) => message.startsWith('importance weights'))!;
   // Four comparisons at another temperature and one import.
-  assert.match(weights, / 5 unknown and taken as 1/);
+  assert.match(weights, / 5 unknown with weight 1/);
 });
 
-test('pairs of policies further back than max_staleness are left out, and told of', async () => {
+test('pairs sampled more than max_staleness policies ago are left out and reported', async () => {
   const all = await preview();
   const fresh = await preview({ MAX_STALENESS: '0' });
   assert.match(all['left out']!, /^0 sampled too long ago/);
-  const ages = Object.fromEntries(
-    [...all.ages!.matchAll(/(\w+): (\d+)/g)].map(([, age, count]) => [age!, Number(count)] as const),
+  const staleness = Object.fromEntries(
+    [...all.staleness!.matchAll(/(\w+): (\d+)/g)].map(([, age, count]) => [age!, Number(count)] as const),
   );
-  const old = Object.entries(ages).reduce((sum, [age, count]) => sum + (Number(age) > 0 ? count : 0), 0);
-  assert.ok(fresh['left out']!.startsWith(`${old} sampled too long ago`), `${fresh['left out']} ${all.ages}`);
+  const old = Object.entries(staleness).reduce((sum, [age, count]) => sum + (Number(age) > 0 ? count : 0), 0);
+  assert.ok(fresh['left out']!.startsWith(`${old} sampled too long ago`), `${fresh['left out']} ${all.staleness}`);
 });
 
 test('a dry run changes nothing', async () => {
@@ -105,7 +105,7 @@ test('a dry run changes nothing', async () => {
   assert.deepEqual(await counts(), before);
 });
 
-test("a round trains by a user's own h, and the package says which", async () => {
+test('a round trains by a custom h, and the manifest names it', async () => {
   const file = path.join(stage.home, 'my-h.ts');
   await writeFile(
     file,
@@ -120,7 +120,7 @@ test("a round trains by a user's own h, and the package says which", async () =>
   assert.match(String(objective?.sha256), /^[0-9a-f]{64}$/);
 });
 
-test('a round by an h that is not convex fails before it trains', async () => {
+test('a round with an h that is not convex fails before it trains', async () => {
   const file = path.join(stage.home, 'concave.ts');
   await writeFile(
     file,
@@ -129,5 +129,5 @@ test('a round by an h that is not convex fails before it trains', async () => {
   await vote(12, 'Fourth');
   const { round } = await run({ objective: file });
   assert.equal(round.status, 'failed');
-  assert.match(round.reason, /slope falls.*h must be convex/);
+  assert.match(round.reason, /slope of h falls.*h must be convex/);
 });

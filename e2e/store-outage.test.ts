@@ -7,7 +7,7 @@ import { rounds } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { requestRound } from '../shared/rounds/schedule.ts';
 import { setStage } from '../testing/edge-server.ts';
-import { runNext } from '../trainer/main.ts';
+import { runNextRound } from '../trainer/main.ts';
 
 const stage = await setStage({ LEARNING_RATE: '0.003', TRAIN_THREADS: '1', TRAIN_MEMORY: String(2 ** 30) });
 const { connection, settings, shelf } = stage;
@@ -20,13 +20,13 @@ test('a round whose store is away goes on when it is back', { timeout: 120_000 }
   const { id } = await requestRound(connection.db, 'api', {});
   const round = async () => (await connection.db.select().from(rounds).where(eq(rounds.id, id)))[0]!;
   const away = new AttuneError('the store is away', { status: 503, code: 'policy_store_unreachable' });
-  const awayShelf = { ...shelf, folderOf: () => Promise.reject(away) };
+  const awayStore = { ...shelf, folderOf: () => Promise.reject(away) };
   await assert.rejects(
-    runNext(connection, { settings, shelf: awayShelf }, () => {}),
+    runNextRound(connection, { settings, store: awayStore }, () => {}),
     away,
   );
   assert.equal((await round()).status, 'running');
-  assert.equal(await runNext(connection, { settings, shelf }, () => {}), true);
+  assert.equal(await runNextRound(connection, { settings, store: shelf }, () => {}), true);
   const { status, reason } = await round();
   assert.equal(status, 'succeeded', reason ?? '');
 });

@@ -13,7 +13,7 @@ import { requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
 import { getActivePolicyId } from '../shared/store/registry.ts';
 import { type Json, setStage } from '../testing/edge-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
-import { isHeldOut } from '../trainer/data/pairs.ts';
+import { isHeldOutPrompt } from '../trainer/data/pairs.ts';
 import { startTrainer } from '../trainer/main.ts';
 
 const stage = await setStage({
@@ -144,7 +144,7 @@ test('held-out prompts are never trained on, and a pair that was used is new no 
     .from(round_pairs)
     .innerJoin(preferences, eq(preferences.id, round_pairs.preference_id));
   for (const { round_pairs: pair, preferences: preference } of used)
-    assert.equal(pair.split === 'held_out', await isHeldOut(preference.prompt, stage.settings.TRAIN_HELD_OUT));
+    assert.equal(pair.split === 'held_out', await isHeldOutPrompt(preference.prompt, stage.settings.TRAIN_HELD_OUT));
   const fresh = used.filter((row) => row.round_pairs.split === 'train' && !row.round_pairs.replay);
   assert.equal(new Set(fresh.map((row) => row.preferences.id)).size, fresh.length);
   assert.ok(round.pairs.replay > 0);

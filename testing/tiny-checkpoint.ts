@@ -11,6 +11,7 @@ import {
 } from '../shared/model/architecture.ts';
 import { writeCheckpoint, writeJson } from '../shared/model/checkpoint.ts';
 import type { Weights } from '../shared/model/safetensors.ts';
+import { mulberry32 } from '../shared/random.ts';
 import { buildTokenizerJson, nameByte, type Piece } from '../shared/tokenizer/bpe.ts';
 
 export type TinyOptions = {
@@ -127,14 +128,8 @@ export async function writeTinyCheckpoint(
   return { architecture, weights };
 }
 
-/** mulberry32 for uniform numbers, Box and Muller for normal ones. */
+/** Normal numbers by Box and Muller. */
 function seededNormal(seed: number): () => number {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+  const uniform = mulberry32(seed);
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }

@@ -1,6 +1,6 @@
 // Bregman divergences: a convex h of the density ratio r = eᶠ gives the objective −∂h(r_w) + ∂h(r_l)·r_l − h(r_l), whose
-// minimum over samples of the reference is the true ratio (Sugiyama et al. 2012; Eq. 22–24 of arXiv 2503.05079). A user
-// may bring one of their own as a module; it is refused unless it is convex and its derivative is its derivative.
+// minimum over samples of the reference is the true ratio (Sugiyama et al. 2012; Eq. 22–24 of arXiv 2503.05079). A custom
+// one is a module; it is rejected unless h is finite and convex and `derivative` is the derivative of h.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -8,14 +8,14 @@ import { pathToFileURL } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import { AttuneError } from '../shared/error.ts';
 
-/** Both take ratios [P] above zero. */
+/** Functions of ratios [P] above zero, to [P]. */
 export type Divergence = {
   h(r: tf.Tensor1D): tf.Tensor1D;
   derivative(r: tf.Tensor1D): tf.Tensor1D;
 };
 type Tfjs = typeof tf;
-/** What a user's module exports by default; it gets tfjs, so that it needs no package of its own. */
-export type DivergenceModule = (tf: Tfjs) => Divergence;
+/** The default export of a custom module. It receives tfjs, so that it needs no package of its own. */
+export type DivergenceFactory = (tf: Tfjs) => Divergence;
 
 /** The chosen response's term −∂h(r_w) and the negative's ∂h(r_l)·r_l − h(r_l), [P] each. */
 export function bregmanTerms(
@@ -29,7 +29,7 @@ export function bregmanTerms(
   };
 }
 
-/** The h of the objectives that have one. They are trained by their simplified forms, which need no ratio. */
+/** The h of the objectives that have one. Training uses their simplified forms, which need no ratio. */
 export const divergences = {
   lsif: { h: (r) => tf.mul(0.5, tf.square(tf.sub(r, 1))), derivative: (r) => tf.sub(r, 1) },
   ukl: { h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) },
@@ -41,65 +41,67 @@ export const divergences = {
 
 const loaded = new Map<string, { sha256: string; divergence: Divergence }>();
 
-/** Whether an objective is the path of a module. */
-export function isModule(objective: string): boolean {
-  return /\.[cm]?[jt]s$/.test(objective);
+/** The divergence of a module that this thread has loaded. */
+export function getDivergence(file: string): Divergence {
+  const cached = loaded.get(path.resolve(file));
+  if (!cached) throw new Error(`internal: objective ${file} was not loaded`);
+  return cached.divergence;
 }
 
-/** The divergence of a module that was loaded before. */
-export function loadedDivergence(file: string): Divergence {
-  const known = loaded.get(path.resolve(file));
-  if (!known) throw new Error(`internal: objective ${file} was not loaded`);
-  return known.divergence;
-}
-
-/** Imports a module; each thread that computes with it does so, and again where the file has changed since. */
+/** Imports a module into this thread, again if the file has changed. */
 export async function loadDivergence(file: string): Promise<Divergence> {
   const full = path.resolve(file);
-  const { sha256 } = await describeModule(full);
-  const known = loaded.get(full);
-  if (known?.sha256 === sha256) return known.divergence;
-  // Under its digest: a trainer runs for weeks, and what was imported once under a name stays what it was.
+  const { sha256 } = await hashModule(full);
+  const cached = loaded.get(full);
+  if (cached?.sha256 === sha256) return cached.divergence;
+  // Node caches modules by URL and a trainer runs for weeks: the digest makes the URL of a changed file new.
   const module = (await import(`${pathToFileURL(full).href}?sha256=${sha256}`).catch((error: Error) => {
-    throw refused(file, `it cannot be imported: ${error.message}`, 'mend it');
+    throw toError(file, `the import failed: ${error.message}`, 'fix the module');
   })) as { default?: unknown };
   if (typeof module.default !== 'function')
-    throw refused(file, 'it has no default export that is a function', 'export default (tf) => ({ h, derivative })');
-  const made = make(file, module.default as DivergenceModule) as Partial<Divergence> | undefined;
-  if (typeof made?.h !== 'function' || typeof made.derivative !== 'function')
-    throw refused(file, 'its default export gives no h and derivative', 'return both, each of a tensor of ratios');
-  const divergence = made as Divergence;
+    throw toError(file, 'the default export is not a function', 'write export default (tf) => ({ h, derivative })');
+  const created = create(file, module.default as DivergenceFactory) as Partial<Divergence> | undefined;
+  if (typeof created?.h !== 'function' || typeof created.derivative !== 'function')
+    throw toError(
+      file,
+      'the default export returns no h and derivative',
+      'return both, as functions of a tensor of ratios',
+    );
+  const divergence = created as Divergence;
   loaded.set(full, { sha256, divergence });
   return divergence;
 }
 
-function make(file: string, module: DivergenceModule): Divergence {
+function create(file: string, factory: DivergenceFactory): Divergence {
   try {
-    return module(tf);
+    return factory(tf);
   } catch (error) {
-    throw refused(file, `its default export throws: ${(error as Error).message}`, 'mend it');
+    throw toError(file, `the default export throws: ${(error as Error).message}`, 'fix the module');
   }
 }
 
-/** What a package says of a module: its name and a digest of its content. */
-export async function describeModule(file: string): Promise<{ name: string; sha256: string }> {
+/** The name and content digest of a module, for the manifest of a policy. */
+export async function hashModule(file: string): Promise<{ name: string; sha256: string }> {
   const content = await readFile(file).catch((error: Error) => {
-    throw refused(file, `it cannot be read: ${error.message}`, 'give the path of a module, .ts or .js');
+    throw toError(file, `the file cannot be read: ${error.message}`, 'give the path of a .ts or .js module');
   });
   return { name: path.basename(file), sha256: createHash('sha256').update(content).digest('hex') };
 }
 
-/** Ratios from e^-6 to e^6: what log-ratios of a policy near its reference are. */
+/** Ratios from e^-6 to e^6, the range of log-ratios of a policy near its reference. */
 const GRID = Array.from({ length: 97 }, (_, i) => Math.exp((i - 48) / 8));
 const STEP = 1e-2;
 
-/** Refuses an h that is not finite, not convex, or whose derivative is another function's. Needs a backend that computes. */
-export function checkDivergence(file: string, { h, derivative }: Divergence): void {
+/**
+ * Throws AttuneError unless h is finite and convex on the grid and `derivative` is its derivative. Needs a tfjs backend
+ * that computes.
+ */
+export function validateDivergence(file: string, { h, derivative }: Divergence): void {
   const values = (f: (r: tf.Tensor1D) => tf.Tensor1D, at: number[], name: string) => {
-    const found = tf.tidy(() => apply(file, name, f, tf.tensor1d(at)));
-    if (found.shape.join() !== String(at.length))
-      throw refused(file, `${name} gives shape [${found.shape}] for [${at.length}]`, 'work element by element');
-    return found.dataSync();
+    const result = tf.tidy(() => apply(file, name, f, tf.tensor1d(at)));
+    if (result.shape.join() !== String(at.length))
+      throw toError(file, `${name} returns shape [${result.shape}] for [${at.length}]`, 'use element-wise operations');
+    return result.dataSync();
   };
   const slopes = values(derivative, GRID, 'derivative');
   const heights = values(h, GRID, 'h');
@@ -108,47 +110,47 @@ export function checkDivergence(file: string, { h, derivative }: Divergence): vo
   for (const [i, r] of GRID.entries()) {
     const where = `at r = ${r.toPrecision(4)}`;
     if (!Number.isFinite(heights[i]) || !Number.isFinite(slopes[i]))
-      throw refused(
+      throw toError(
         file,
         `${where} h is ${heights[i]} and its derivative ${slopes[i]}`,
         'both must be finite for r > 0',
       );
     const before = (heights[i]! - below[i]!) / (STEP * r);
     const after = (above[i]! - heights[i]!) / (STEP * r);
-    // float32: what the difference of two heights can be off by, where an h cancels terms like r log r.
+    // The float32 error of a difference of two heights, where an h cancels terms like r log r.
     const noise = (4e-7 * (Math.abs(heights[i]!) + 1 + r * (1 + Math.abs(Math.log(r))))) / (STEP * r);
     if (before > after + noise)
-      throw refused(file, `${where} its slope falls, from ${before} to ${after}`, 'h must be convex');
-    // A tangent of a convex h lies below it on both sides; where h has a kink, there are many.
+      throw toError(file, `${where} the slope of h falls from ${before} to ${after}`, 'h must be convex');
+    // A tangent of a convex h lies below it on both sides; where h has a kink, any slope between the two is a subgradient.
     if (slopes[i]! < before - noise || slopes[i]! > after + noise)
-      throw refused(
+      throw toError(
         file,
         `${where} derivative is ${slopes[i]}, but h rises by ${((before + after) / 2).toPrecision(4)}`,
-        'mend one of them',
+        'fix one of them',
       );
     if (i > 0 && slopes[i]! < slopes[i - 1]! - 1e-5 * (1 + Math.abs(slopes[i]!)))
-      throw refused(file, `${where} its slope falls, from ${slopes[i - 1]} to ${slopes[i]}`, 'h must be convex');
+      throw toError(file, `${where} the slope of h falls from ${slopes[i - 1]} to ${slopes[i]}`, 'h must be convex');
   }
   if (slopes.at(-1)! - slopes[0]! < 1e-6)
-    throw refused(file, `its slope is ${slopes[0]} everywhere`, 'a straight line measures no divergence; bend it');
+    throw toError(file, `the slope of h is ${slopes[0]} everywhere`, 'h must not be linear');
 }
 
 function apply(file: string, name: string, f: (r: tf.Tensor1D) => tf.Tensor1D, r: tf.Tensor1D): tf.Tensor1D {
-  let found: unknown;
+  let result: unknown;
   try {
-    found = f(r);
+    result = f(r);
   } catch (error) {
-    throw refused(file, `${name} throws: ${(error as Error).message}`, 'mend it');
+    throw toError(file, `${name} throws: ${(error as Error).message}`, 'fix the module');
   }
-  if (!(found instanceof tf.Tensor))
-    throw refused(file, `${name} gives no tensor`, 'write it with the operations of the tf that it is given');
-  return found as tf.Tensor1D;
+  if (!(result instanceof tf.Tensor))
+    throw toError(file, `${name} returns no tensor`, 'use the operations of the tf that the default export receives');
+  return result as tf.Tensor1D;
 }
 
 function scaled(factor: number): number[] {
   return GRID.map((r) => r * factor);
 }
 
-function refused(file: string, problem: string, remedy: string): AttuneError {
+function toError(file: string, problem: string, remedy: string): AttuneError {
   return new AttuneError(`objective ${file}: ${problem}; ${remedy}`, { param: 'objective', code: 'invalid_objective' });
 }

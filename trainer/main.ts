@@ -1,13 +1,14 @@
-// The trainer's day: a cron in Postgres (pg-boss) says when a round may be due, rounds asked for through the API wait
-// in their table, and one trainer at a time runs the next. A round whose trainer died is taken up again where it was;
-// one that has lost several is marked failed, and its pairs are new again.
+// The trainer: a cron in Postgres (pg-boss) queues rounds that are due, requests through the API queue others, and one
+// trainer at a time runs them. A round whose trainer died is resumed where it was; after MAX_ATTEMPTS it is marked
+// failed, and its pairs are new again.
 
-import { and, asc, eq, inArray, notInArray, sql } from 'drizzle-orm';
+import { rm } from 'node:fs/promises';
+import { and, asc, eq, inArray, notInArray } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect, type Database } from '../shared/database/connect.ts';
 import { LOCKS, tryAcquireLock } from '../shared/database/lock.ts';
-import { round_events, rounds } from '../shared/database/schema.ts';
+import { policies, rounds } from '../shared/database/schema.ts';
 import { subscribe } from '../shared/database/subscribe.ts';
 import { AttuneError } from '../shared/error.ts';
 import { isUnreachable } from '../shared/postgres-errors.ts';
@@ -17,20 +18,28 @@ import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { isStoreUnreachable } from '../shared/store/store.ts';
 import { runRound } from './round.ts';
-import { Interruption, type Progress, RoundRecord, type RoundRow } from './stages/log.ts';
-import type { Workshop } from './stages/select-pairs.ts';
+import { InterruptedError, type Progress, RoundLog, type RoundRow } from './stages/log.ts';
+import { activateCandidate } from './stages/publish-candidate.ts';
+import { createRoundContext, type TrainerContext } from './stages/round-context.ts';
 
-export type Watch = (round: RoundRow, progress: Progress) => void;
+export type ProgressListener = (round: RoundRow, progress: Progress) => void;
 
 const POLL_INTERVAL_MS = 5000;
-const QUEUE = 'attune_round_due';
+const DUE_QUEUE = 'attune_round_due';
+/** A round that stops every trainer must not stop them forever. */
+const MAX_ATTEMPTS = 5;
+const UNFINISHED: RoundRow['status'][] = ['queued', 'running'];
 
 export type Trainer = { close(): Promise<void> };
 
-/** Runs scheduled and requested rounds until closed. */
-export async function startTrainer(settings: Settings, databaseUrl: string, watch: Watch): Promise<Trainer> {
+/** Runs queued rounds until closed. */
+export async function startTrainer(
+  settings: Settings,
+  databaseUrl: string,
+  onProgress: ProgressListener,
+): Promise<Trainer> {
   const connection = connect(databaseUrl, { name: 'attune trainer', max: 5 });
-  const workshop = await openWorkshop(settings);
+  const trainer = await openTrainer(settings);
   const boss = new PgBoss({
     connectionString: databaseUrl,
     application_name: 'attune schedule',
@@ -38,19 +47,19 @@ export async function startTrainer(settings: Settings, databaseUrl: string, watc
     schema: 'pgboss',
   });
   boss.on('error', (error) => {
-    if (!isUnreachable(error)) console.error('trainer: the schedule reports:', error.message);
+    if (!isUnreachable(error)) console.error('trainer: schedule:', error.message);
   });
   await boss.start();
-  await boss.createQueue(QUEUE);
-  await boss.schedule(QUEUE, settings.TRAIN_SCHEDULE, {}, { tz: 'UTC' });
-  await boss.work(QUEUE, () => requestRoundIfDue(connection.db, settings));
+  await boss.createQueue(DUE_QUEUE);
+  await boss.schedule(DUE_QUEUE, settings.TRAIN_SCHEDULE, {}, { tz: 'UTC' });
+  await boss.work(DUE_QUEUE, () => requestRoundIfDue(connection.db, settings));
 
   let isClosed = false;
-  const runQueued = async () => {
-    while (!isClosed && (await runNext(connection, workshop, watch)));
+  const runQueuedRounds = async () => {
+    while (!isClosed && (await runNextRound(connection, trainer, onProgress)));
   };
   const options = { name: 'trainer', pollIntervalMs: POLL_INTERVAL_MS };
-  const subscription = await subscribe(connection, CHANGES, options, runQueued);
+  const subscription = await subscribe(connection, CHANGES, options, runQueuedRounds);
   return {
     async close() {
       isClosed = true;
@@ -61,14 +70,18 @@ export async function startTrainer(settings: Settings, databaseUrl: string, watc
   };
 }
 
-/** One round now, by whichever trainer gets to it first; resolves when it has ended. */
-export async function trainOnce(settings: Settings, databaseUrl: string, watch: Watch): Promise<RoundRow> {
+/** Queues a round and resolves when it has ended, run by this trainer or by another one. */
+export async function trainOnce(
+  settings: Settings,
+  databaseUrl: string,
+  onProgress: ProgressListener,
+): Promise<RoundRow> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   try {
-    const workshop = await openWorkshop(settings);
+    const trainer = await openTrainer(settings);
     const { id } = await requestRound(connection.db, 'command', completeRoundSettings({}, settings));
     while (true) {
-      await runNext(connection, workshop, watch);
+      await runNextRound(connection, trainer, onProgress);
       const [row] = await connection.db.select().from(rounds).where(eq(rounds.id, id));
       if (row && row.status !== 'queued' && row.status !== 'running') return row;
       await new Promise((resolve) => setTimeout(resolve, 500));
@@ -78,84 +91,97 @@ export async function trainOnce(settings: Settings, databaseUrl: string, watch: 
   }
 }
 
-const OPEN: RoundRow['status'][] = ['queued', 'running'];
-
-/** What is queued or due now, round after round; returns those that ended. Where another trainer is at work, none. */
-export async function trainDue(settings: Settings, databaseUrl: string, watch: Watch): Promise<RoundRow[]> {
+/** Runs every round that is queued or due now, and returns those that ended: none if another trainer is running. */
+export async function trainDue(
+  settings: Settings,
+  databaseUrl: string,
+  onProgress: ProgressListener,
+): Promise<RoundRow[]> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   const { db } = connection;
   try {
-    const workshop = await openWorkshop(settings);
+    const trainer = await openTrainer(settings);
     await requestRoundIfDue(db, settings);
     const seen = new Set<string>();
     do {
-      for (const { id } of await db.select().from(rounds).where(inArray(rounds.status, OPEN))) seen.add(id);
-    } while (await runNext(connection, workshop, watch));
-    const isEnded = and(inArray(rounds.id, [...seen]), notInArray(rounds.status, OPEN));
-    return await db.select().from(rounds).where(isEnded).orderBy(asc(rounds.id));
+      for (const { id } of await db.select().from(rounds).where(inArray(rounds.status, UNFINISHED))) seen.add(id);
+    } while (await runNextRound(connection, trainer, onProgress));
+    const hasEnded = and(inArray(rounds.id, [...seen]), notInArray(rounds.status, UNFINISHED));
+    return await db.select().from(rounds).where(hasEnded).orderBy(asc(rounds.id));
   } finally {
     await connection.close();
   }
 }
 
-async function openWorkshop(settings: Settings): Promise<Workshop> {
-  return { settings, shelf: await openLocalStore(settings) };
+async function openTrainer(settings: Settings): Promise<TrainerContext> {
+  return { settings, store: await openLocalStore(settings) };
 }
 
-/** Runs the oldest queued round where no other trainer is at work. Returns whether it ran one. */
-export async function runNext({ db, url }: Connection, workshop: Workshop, watch: Watch): Promise<boolean> {
+/**
+ * Resumes the round whose trainer died, or else runs the oldest queued one. Returns whether there was one; false if
+ * another trainer is running.
+ */
+export async function runNextRound(
+  { db, url }: Connection,
+  trainer: TrainerContext,
+  onProgress: ProgressListener,
+): Promise<boolean> {
   const release = await tryAcquireLock(url, LOCKS.train);
   if (!release) return false;
   try {
-    const round = (await takeUpDeadRound(db)) ?? (await takeNextRound(db));
+    const round = (await claimInterruptedRound(db)) ?? (await claimQueuedRound(db));
     if (!round) return false;
-    const record = new RoundRecord(db, round.id, (progress) => watch(round, progress));
+    const log = new RoundLog(db, round.id, (progress) => onProgress(round, progress));
     try {
-      await runRound(workshop, round, record);
+      await runOrResume(trainer, round, log);
     } catch (error) {
-      // The round stays where it is and is taken up again, as where Postgres is away.
-      if (error instanceof Interruption || isStoreUnreachable(error)) throw error;
+      // The round stays as it is and is resumed later, as it is when Postgres cannot be reached.
+      if (error instanceof InterruptedError || isStoreUnreachable(error)) throw error;
       if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
-      await record.finish('failed', 'failed', { reason: (error as Error).message });
+      await log.finish('failed', (error as Error).message);
     }
-    await workshop.shelf.trim().catch((error: unknown) => console.error('trainer: old copies stay:', error));
+    await trainer.store
+      .trim()
+      .catch((error: unknown) => console.error('trainer: local copies of policies were not removed:', error));
     return true;
   } finally {
     await release();
   }
 }
 
-async function takeNextRound(db: Database): Promise<RoundRow | null> {
-  const [next] = await db.select().from(rounds).where(eq(rounds.status, 'queued')).orderBy(asc(rounds.id)).limit(1);
-  if (!next) return null;
-  const [round] = await db
-    .update(rounds)
-    .set({ status: 'running', started_at: new Date() })
-    .where(eq(rounds.id, next.id))
-    .returning();
-  return round!;
+async function runOrResume(trainer: TrainerContext, round: RoundRow, log: RoundLog): Promise<void> {
+  const [published] = await log.db.select().from(policies).where(eq(policies.round_id, round.id));
+  if (published) return activateCandidate(log, published.id, published.parent_id, round.reason ?? 'published');
+  const context = await createRoundContext(trainer, round, log);
+  await runRound(context);
+  await rm(context.checkpointFolder, { recursive: true, force: true });
 }
 
-/** How many trainers a round may lose: it may be what kills them. */
-const LIVES = 5;
+async function claimQueuedRound(db: Database): Promise<RoundRow | null> {
+  const [next] = await db.select().from(rounds).where(eq(rounds.status, 'queued')).orderBy(asc(rounds.id)).limit(1);
+  return next ? claim(db, next) : null;
+}
 
-/** We hold the lock, so a round that still says it runs has lost its trainer. */
-async function takeUpDeadRound(db: Database): Promise<RoundRow | null> {
-  const [dead] = await db.select().from(rounds).where(eq(rounds.status, 'running'));
-  if (!dead) return null;
-  const isTakenUp = and(eq(round_events.round_id, dead.id), sql`${round_events.data} ? 'taken_up'`);
-  const lost = 1 + (await db.$count(round_events, isTakenUp));
-  const record = new RoundRecord(db, dead.id, () => {});
-  if (lost < LIVES) {
-    await record.say(
-      'message',
-      `taken up again: its trainer was stopped while ${dead.stage}`,
-      { taken_up: lost },
-      'warn',
-    );
-    return dead;
+/** While this trainer holds the lock, a running round has lost its own. */
+async function claimInterruptedRound(db: Database): Promise<RoundRow | null> {
+  const [interrupted] = await db.select().from(rounds).where(eq(rounds.status, 'running'));
+  if (!interrupted) return null;
+  const { id, stage, attempts } = interrupted;
+  const log = new RoundLog(db, id, () => {});
+  if (attempts >= MAX_ATTEMPTS) {
+    const reason = `${attempts} trainers were stopped while running it, the last one while ${stage}; the next round will use its pairs`;
+    await log.finish('failed', reason);
+    return null;
   }
-  const reason = `${lost} trainers were stopped in it, the last one while ${dead.stage}; its pairs will be used by the next round`;
-  await record.finish('failed', 'failed', { reason });
-  return null;
+  await log.addEvent('message', `resumed: its trainer was stopped while ${stage}`, { attempts }, 'warn');
+  return claim(db, interrupted);
+}
+
+async function claim(db: Database, { id, attempts, started_at }: RoundRow): Promise<RoundRow> {
+  const [round] = await db
+    .update(rounds)
+    .set({ status: 'running', attempts: attempts + 1, started_at: started_at ?? new Date() })
+    .where(eq(rounds.id, id))
+    .returning();
+  return round!;
 }

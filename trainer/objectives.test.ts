@@ -3,7 +3,7 @@ import { before, describe, test } from 'node:test';
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { AttuneError } from '../shared/error.ts';
-import { cappedExp, cappedShares, type ObjectiveRequest, pairLosses, readObjective } from './objectives.ts';
+import { cappedExp, cappedShares, type ObjectiveInput, pairLosses, parseObjective } from './objectives.ts';
 
 before(async () => {
   tf.env().set('IS_TEST', true);
@@ -16,8 +16,8 @@ const unweighted = (pairs: number) => ({
 });
 
 /** The loss of one pair and its derivatives by f_w and f_l. */
-function probe(request: ObjectiveRequest, chosen: number, rejected: number, chosenLogp = -2) {
-  const settings = readObjective(request);
+function probe(request: ObjectiveInput, chosen: number, rejected: number, chosenLogp = -2) {
+  const settings = parseObjective(request);
   const loss = (c: tf.Tensor, r: tf.Tensor) =>
     pairLosses(settings, {
       chosen: c as tf.Tensor1D,
@@ -40,7 +40,7 @@ function assertNear(actual: number, expected: number, tolerance = 1e-6, what = '
   assert.ok(Math.abs(actual - expected) <= tolerance, `${what} ${actual} is not ${expected}`);
 }
 
-const CLOSED_FORMS: [ObjectiveRequest, number, number, number][] = [
+const CLOSED_FORMS: [ObjectiveInput, number, number, number][] = [
   [{ objective: 'lsif' }, -0.5, -1, 1],
   [{ objective: 'ukl' }, 1, -1, 1],
   [{ objective: 'bce' }, 2 * Math.LN2, -0.5, 0.5],
@@ -104,17 +104,17 @@ test('the share of capped terms counts each exponential of the objective', () =>
     chosenLogps: tf.tensor1d([0, 0, 0]),
     ...unweighted(3),
   };
-  const shares = (request: ObjectiveRequest) => [...cappedShares(readObjective(request), ratios).dataSync()];
+  const shares = (request: ObjectiveInput) => [...cappedShares(parseObjective(request), ratios).dataSync()];
   assert.deepEqual(shares({ objective: 'lsif', cap: 5 }), [0, 0.5, 1]); // lsif squares the rejected ratio
   assert.deepEqual(shares({ objective: 'ukl', cap: 5 }), [0, 0, 0]);
   assert.deepEqual(shares({ objective: 'bce' }), [0, 0, 0]);
 });
 
-test('settings that make no sense are refused by name', () => {
-  assert.throws(() => readObjective({ objective: 'dpo', negatives: 'both' }), AttuneError);
-  assert.throws(() => readObjective({ beta: -1 }), /beta/);
-  assert.throws(() => readObjective({ objective: 'sft', weighting: 'importance' }), /sft takes no expectation/);
-  assert.deepEqual(readObjective({}), {
+test('invalid settings are rejected by name', () => {
+  assert.throws(() => parseObjective({ objective: 'dpo', negatives: 'both' }), AttuneError);
+  assert.throws(() => parseObjective({ beta: -1 }), /beta/);
+  assert.throws(() => parseObjective({ objective: 'sft', weighting: 'importance' }), /sft takes no expectation/);
+  assert.deepEqual(parseObjective({}), {
     objective: 'lsif',
     reduction: 'mean',
     negatives: 'rejected',
@@ -133,8 +133,8 @@ describe('in a world of three answers', () => {
   type World = { pairs?: { w: number; l: number; p: number }[]; importance?: number[] };
 
   /** Descends on the three log-ratios and gives them back with the loss there. */
-  function minimize(request: ObjectiveRequest, steps: number, rate: number, world: World = {}) {
-    const settings = readObjective(request);
+  function minimize(request: ObjectiveInput, steps: number, rate: number, world: World = {}) {
+    const settings = parseObjective(request);
     const among = world.pairs ?? pairs;
     const winners = tf.tensor1d(
       among.map(({ w }) => w),

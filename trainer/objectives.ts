@@ -1,35 +1,26 @@
 // The objectives of Direct Imitation Learning, as functions of log-ratios f = log π_θ(y|x) − log π_ref(y|x): each is
-// Bregman density-ratio estimation, in the simplified form that its h has in f (trainer/divergence.ts). To add one, add
-// a line to the table, or bring an h of your own as a module.
-// Nothing here clamps after exponentiating: that makes 0·∞ in the gradient. The exponential itself is capped.
+// Bregman density-ratio estimation, in the simplified form that its h takes in f (trainer/divergence.ts). To add one, add
+// a line to the table and its name to OBJECTIVES (shared/hyperparameters.ts).
+// Clamping after the exponential would give 0·∞ in the gradient, so the exponential itself is capped.
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { AttuneError } from '../shared/error.ts';
-import { bregmanTerms, isModule, loadedDivergence } from './divergence.ts';
+import { hyperparameters } from '../shared/hyperparameters.ts';
+import { bregmanTerms, getDivergence } from './divergence.ts';
 
-const objectiveSettings = z.object({
-  objective: z
-    .union([z.enum(['lsif', 'ukl', 'bce', 'dpo', 'sft']), z.string().refine(isModule)], {
-      error: 'give lsif, ukl, bce, dpo, sft, or the path of a module (.ts or .js) with a convex h',
-    })
-    .default('lsif'),
-  /** How per-token log-ratios become one of a response. `sum` is the density ratio of whole responses. */
-  reduction: z.enum(['mean', 'sum']).default('mean'),
-  /** Whose responses stand for samples of the reference; `both` is exact where it sampled both. */
-  negatives: z.enum(['rejected', 'both']).default('rejected'),
-  /** Inverse temperature of dpo; the others have none. */
-  beta: z.number().positive().default(0.1),
-  weighting: z.enum(['none', 'importance']).default('none'),
-  /** Where the exponential goes on as a straight line; e^5 times a token's usual gradient is already a lot. */
-  cap: z.number().positive().default(5),
-});
+const objectiveSettings = hyperparameters
+  .pick({ objective: true, reduction: true, negatives: true, beta: true, weighting: true })
+  .extend({
+    /** The exponential continues as its tangent above this argument; e⁵ times a token's usual gradient is large already. */
+    cap: z.number().positive().default(5),
+  });
 
 export type ObjectiveSettings = z.output<typeof objectiveSettings>;
-export type ObjectiveRequest = z.input<typeof objectiveSettings>;
+export type ObjectiveInput = z.input<typeof objectiveSettings>;
 
 /**
- * Log-ratios [P] of both responses of each pair, the reduced log-probabilities [P] of the chosen ones, and what each
- * response counts [P] as a sample of the reference.
+ * Log-ratios [P] of both responses of each pair, the reduced log-probabilities [P] of the chosen ones, and the
+ * importance weights [P] of both as samples of the reference.
  */
 export type PairRatios = {
   chosen: tf.Tensor1D;
@@ -42,7 +33,7 @@ export type PairRatios = {
 type Terms = {
   chosen: tf.Tensor1D;
   negative: tf.Tensor1D;
-  /** Weighs what is an expectation under the reference. */
+  /** Weights the term that is an expectation under the reference. */
   importance: tf.Tensor1D;
   chosenLogps: tf.Tensor1D;
   beta: number;
@@ -58,60 +49,63 @@ const objectives: Record<string, (terms: Terms) => tf.Tensor1D> = {
   // h(r) = r log r − (r + 1) log(r + 1)
   bce: ({ chosen, negative, importance }) =>
     tf.add(tf.softplus(tf.neg(chosen)), tf.mul(importance, tf.softplus(negative))),
-  // No density ratio of its own, but the contrast of two: −log σ(β(f_w − f_l))
+  // No density ratio but the contrast of two: −log σ(β(f_w − f_l))
   dpo: ({ chosen, negative, beta }) => tf.softplus(tf.mul(-beta, tf.sub(chosen, negative))),
   // Behaviour cloning
   sft: ({ chosenLogps }) => tf.neg(chosenLogps),
 };
 
-/** Below this a ratio is taken for it: a user's h may have a logarithm in it, and e^-100 is 0 in float32. */
-const FLOOR = -30;
+/** Smallest log-ratio that a custom h sees: it may contain a logarithm, and e^-100 is 0 in float32. */
+const MIN_LOG_RATIO = -30;
 
-/** max(f, FLOOR) whose slope is 1 everywhere: a chosen response that has sunk that far is still pulled up. */
-const raise = tf.customGrad((f) => ({
-  value: tf.maximum(f as tf.Tensor1D, FLOOR),
+/** max(f, MIN_LOG_RATIO) with slope 1 everywhere, so that a chosen response below it is still pushed up. */
+const clampBelow = tf.customGrad((f) => ({
+  value: tf.maximum(f as tf.Tensor1D, MIN_LOG_RATIO),
   gradFunc: (dy) => dy,
 })) as (f: tf.Tensor1D) => tf.Tensor1D;
 
-function userObjective(file: string): (terms: Terms) => tf.Tensor1D {
-  const divergence = loadedDivergence(file);
+function customObjective(file: string): (terms: Terms) => tf.Tensor1D {
+  const divergence = getDivergence(file);
   return ({ chosen, negative, importance, exp }) => {
-    const ratio = (f: tf.Tensor1D) => exp(raise(f));
+    const ratio = (f: tf.Tensor1D) => exp(clampBelow(f));
     const terms = bregmanTerms(divergence, ratio(chosen), ratio(negative));
     return tf.add(terms.chosen, tf.mul(importance, terms.negative));
   };
 }
 
-/** Checks what was asked for and completes it with the defaults. */
-export function readObjective(request: ObjectiveRequest): ObjectiveSettings {
+/** Completes the settings with the defaults. Throws AttuneError for an invalid value or combination. */
+export function parseObjective(request: ObjectiveInput): ObjectiveSettings {
   const parsed = objectiveSettings.safeParse(request);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    throw new AttuneError(`objective: ${issue.path.join('.') || 'it'}: ${issue.message}`, {
+    throw new AttuneError(`objective: ${issue.path.join('.')}: ${issue.message}`, {
       param: issue.path.join('.') || null,
       code: 'invalid_objective',
     });
   }
   if (parsed.data.objective === 'dpo' && parsed.data.negatives === 'both')
-    throw new AttuneError('objective: dpo contrasts a pair, so it has no use for negatives: both; say rejected', {
-      param: 'negatives',
-      code: 'invalid_objective',
-    });
+    throw new AttuneError(
+      'objective: dpo contrasts the two responses of a pair and cannot use negatives: both; use negatives: rejected',
+      {
+        param: 'negatives',
+        code: 'invalid_objective',
+      },
+    );
   const { objective, weighting } = parsed.data;
   if (weighting === 'importance' && (objective === 'dpo' || objective === 'sft'))
     throw new AttuneError(
-      `objective: ${objective} takes no expectation under the reference, so there is nothing to weigh; say weighting: none`,
+      `objective: ${objective} takes no expectation under the reference, so there is nothing to weight; use weighting: none`,
       { param: 'weighting', code: 'invalid_objective' },
     );
   return parsed.data;
 }
 
-/** The loss of each pair, [P]. */
+/** Ratios [P] → the loss of each pair, [P]. */
 export function pairLosses(settings: ObjectiveSettings, ratios: PairRatios): tf.Tensor1D {
   return lossesWith(settings, ratios, (u) => cappedExp(u, settings.cap));
 }
 
-/** The share, per pair [P], of the objective's exponentials whose argument lies above the cap. */
+/** Ratios [P] → for each pair [P], the share of the objective's exponentials whose argument is above the cap. */
 export function cappedShares(settings: ObjectiveSettings, ratios: PairRatios): tf.Tensor1D {
   const capped: tf.Tensor1D[] = [];
   lossesWith(settings, ratios, (u) => {
@@ -125,18 +119,18 @@ export function cappedShares(settings: ObjectiveSettings, ratios: PairRatios): t
   );
 }
 
-/** exp(u) up to c, and from there its tangent: continuous slope, and finite wherever u is. */
+/** exp(u) up to c and its tangent above: finite for any finite u, with a continuous slope. */
 export function cappedExp(u: tf.Tensor1D, c: number): tf.Tensor1D {
   return tf.mul(tf.exp(tf.minimum(u, c)), tf.add(1, tf.relu(tf.sub(u, c))));
 }
 
 function lossesWith(settings: ObjectiveSettings, ratios: PairRatios, exp: Terms['exp']): tf.Tensor1D {
   const { chosen, rejected, chosenLogps } = ratios;
-  const loss = objectives[settings.objective] ?? userObjective(settings.objective);
-  const against = (negative: tf.Tensor1D, importance: tf.Tensor1D) =>
+  const loss = objectives[settings.objective] ?? customObjective(settings.objective);
+  const lossAgainst = (negative: tf.Tensor1D, importance: tf.Tensor1D) =>
     loss({ chosen, negative, importance, chosenLogps, beta: settings.beta, exp });
-  const fromRejected = against(rejected, ratios.rejectedImportance);
+  const fromRejected = lossAgainst(rejected, ratios.rejectedImportance);
   if (settings.negatives === 'rejected') return fromRejected;
-  // The chosen response's own term is in both halves, so their mean only mixes the negatives.
-  return tf.mul(0.5, tf.add(fromRejected, against(chosen, ratios.chosenImportance)));
+  // The chosen response's term is in both, so their mean only averages over the negatives.
+  return tf.mul(0.5, tf.add(fromRejected, lossAgainst(chosen, ratios.chosenImportance)));
 }

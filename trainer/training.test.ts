@@ -8,7 +8,7 @@ import { readSettings } from '../shared/settings.ts';
 import { tinyArchitecture, tinyWeights } from '../testing/tiny-checkpoint.ts';
 import type { Engine, TrainPair } from './engine/engine.ts';
 import { openEngine } from './engine/open-engine.ts';
-import { Interruption } from './stages/log.ts';
+import { InterruptedError } from './stages/log.ts';
 import { trainPolicy } from './training.ts';
 
 const architecture = tinyArchitecture({ layers: 1, hiddenSize: 16, intermediateSize: 16, heads: 2, kvHeads: 1 });
@@ -42,95 +42,96 @@ async function makePairs(engine: Engine, count: number, seed = 0): Promise<Train
   }));
 }
 
-/** Keeps in memory what a round writes to Postgres. */
-class Notes {
-  readonly said: string[] = [];
-  readonly measured: { step: number; split: string; loss: number }[] = [];
-  /** Stands for a kill: called after every step. */
+/** Records in memory what a round writes to Postgres. */
+class MemoryLog {
+  readonly messages: string[] = [];
+  readonly metrics: { step: number; split: string; loss: number }[] = [];
+  /** Called after every step; throws to simulate a kill. */
   afterStep: (step: number) => void = () => {};
-  async say(_type: string, message: string): Promise<void> {
-    this.said.push(message);
+  async addEvent(_type: string, message: string): Promise<void> {
+    this.messages.push(message);
   }
-  async measure(step: number, split: string, values: { loss?: number }): Promise<void> {
-    this.measured.push({ step, split, loss: values.loss! });
+  async addMetrics(step: number, split: string, values: { loss?: number }): Promise<void> {
+    this.metrics.push({ step, split, loss: values.loss! });
   }
-  progress(_stage: string, done: number): void {
+  reportProgress(_stage: string, done: number): void {
     this.afterStep(done);
   }
 }
-function settle(changes: Partial<RoundSettings> = {}): RoundSettings {
-  const how = completeRoundSettings(
+
+function createConfig(changes: Partial<RoundSettings> = {}): RoundSettings {
+  const config = completeRoundSettings(
     {},
     readSettings({ BATCH_PAIRS: '4', LEARNING_RATE: '0.003', EARLY_STOPPING: '0' }),
   );
-  return { ...how, ...changes };
+  return { ...config, ...changes };
 }
 
-test('a round that was killed goes on from its last state and ends with the very weights', async (t) => {
+test('a killed round resumes from its last checkpoint and ends with the same weights', async (t) => {
   const ends: Float32Array[] = [];
   for (const isKilled of [false, true]) {
     const folder = await openFolder(t);
-    const how = settle({ epochs: 3 });
-    const notes = new Notes();
+    const config = createConfig({ epochs: 3 });
+    const log = new MemoryLog();
     let engine = await open(t);
     const train = await makePairs(engine, 10);
     const heldOut = await makePairs(engine, 6, 1);
     if (isKilled) {
-      notes.afterStep = (step) => {
+      log.afterStep = (step) => {
         if (step === 6) throw new Error('killed');
       };
-      const killed = trainPolicy({ engine, train, heldOut, how, objective, record: notes, folder, saveEvery: 0 });
+      const killed = trainPolicy({ engine, train, heldOut, config, objective, log, folder, saveIntervalMs: 0 });
       await assert.rejects(killed, /killed/);
-      notes.afterStep = () => {};
+      log.afterStep = () => {};
       engine = await open(t);
-      notes.measured.length = 0;
+      log.metrics.length = 0;
     }
-    const { steps } = await trainPolicy({ engine, train, heldOut, how, objective, record: notes, folder });
+    const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder });
     assert.equal(steps, 9);
     ends.push((await engine.weights()).get(NAME)!.data);
     if (isKilled) {
-      assert.match(notes.said[0]!, /going on after step 5 of 9/);
-      assert.equal(notes.measured[0]!.step, 6);
+      assert.match(log.messages[0]!, /^resuming after step 5 of 9$/);
+      assert.equal(log.metrics[0]!.step, 6);
     }
   }
   assert.deepEqual(ends[1], ends[0]);
 });
 
-test('a round that is interrupted is kept at that very step', async (t) => {
+test('an interrupted round resumes at that step', async (t) => {
   const folder = await openFolder(t);
   const engine = await open(t);
-  const notes = new Notes();
-  notes.afterStep = (step) => {
-    if (step === 3) throw new Interruption('stopped');
+  const log = new MemoryLog();
+  log.afterStep = (step) => {
+    if (step === 3) throw new InterruptedError('stopped');
   };
   const train = await makePairs(engine, 10);
-  const training = { engine, train, heldOut: [], how: settle({ epochs: 2 }), objective, record: notes, folder };
-  await assert.rejects(trainPolicy(training), Interruption);
-  notes.afterStep = () => {};
+  const training = { engine, train, heldOut: [], config: createConfig({ epochs: 2 }), objective, log, folder };
+  await assert.rejects(trainPolicy(training), InterruptedError);
+  log.afterStep = () => {};
   await trainPolicy(training);
-  assert.match(notes.said[0]!, /going on after step 3 of 6/);
+  assert.match(log.messages[0]!, /^resuming after step 3 of 6$/);
 });
 
-test('a state of other pairs or settings, or a broken one, is not gone on from', async (t) => {
+test('a checkpoint of other pairs or settings, or a damaged one, is not resumed', async (t) => {
   const folder = await openFolder(t);
   const engine = await open(t);
   const train = await makePairs(engine, 4);
-  const run = async (how: RoundSettings, notes = new Notes()) => {
-    await trainPolicy({ engine, train, heldOut: [], how, objective, record: notes, folder, saveEvery: 0 });
-    return notes.said.filter((message) => message.includes('going on'));
+  const run = async (config: RoundSettings, log = new MemoryLog()) => {
+    await trainPolicy({ engine, train, heldOut: [], config, objective, log, folder, saveIntervalMs: 0 });
+    return log.messages.filter((message) => message.includes('resuming'));
   };
-  assert.deepEqual(await run(settle()), []);
-  assert.equal((await run(settle())).length, 1);
-  assert.deepEqual(await run(settle({ learning_rate: 1e-5 })), []);
+  assert.deepEqual(await run(createConfig()), []);
+  assert.equal((await run(createConfig())).length, 1);
+  assert.deepEqual(await run(createConfig({ learning_rate: 1e-5 })), []);
   assert.equal((await readdir(folder)).length, 2);
-  await writeFile(path.join(folder, 'place.json'), '{"plan"');
-  assert.deepEqual(await run(settle({ learning_rate: 1e-5 })), []);
+  await writeFile(path.join(folder, 'checkpoint.json'), '{"fingerprint"');
+  assert.deepEqual(await run(createConfig({ learning_rate: 1e-5 })), []);
 });
 
-test('training that no longer helps on held-out pairs stops, and the best weights are taken', async (t) => {
+test('training stops early when held-out pairs no longer improve, with the best weights', async (t) => {
   const engine = await open(t);
-  const notes = new Notes();
-  // The held-out pairs want the opposite of the others, so each step harms.
+  const log = new MemoryLog();
+  // The held-out pairs prefer the opposite of the others, so each step makes them worse.
   const train = await makePairs(engine, 8);
   const heldOut = train.map((pair) => ({
     chosen: pair.rejected,
@@ -138,22 +139,22 @@ test('training that no longer helps on held-out pairs stops, and the best weight
     refChosenLogps: pair.refRejectedLogps,
     refRejectedLogps: pair.refChosenLogps,
   }));
-  const how = settle({ epochs: 20, early_stopping: 2, effort: 5, warm_up: 0 });
+  const config = createConfig({ epochs: 20, early_stopping: 2, effort: 5, warm_up: 0 });
   const folder = await openFolder(t);
-  const { steps } = await trainPolicy({ engine, train, heldOut, how, objective, record: notes, folder });
+  const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder });
   assert.equal(steps, 6);
-  assert.match(notes.said[0]!, /stopped at step 6 of 40: no better since step 2/);
-  assert.match(notes.said[1]!, /took the weights of step 2/);
-  const seen = notes.measured.filter(({ split }) => split === 'held_out');
+  assert.match(log.messages[0]!, /stopped at step 6 of 40: no better since step 2/);
+  assert.match(log.messages[1]!, /restored the weights of step 2/);
+  const seen = log.metrics.filter(({ split }) => split === 'held_out');
   assert.ok(Math.abs((await engine.evaluate(heldOut)).loss - seen[0]!.loss) < 1e-6);
 });
 
-test('a gradient that is not finite stops the round, says where, and keeps the last good weights', async (t) => {
+test('a gradient that is not finite stops the round, reports the step, and keeps the last good weights', async (t) => {
   const engine = await open(t);
   const folder = await openFolder(t);
   const train = await makePairs(engine, 4);
   train[1]!.refChosenLogps.fill(Number.NaN);
-  const training = { engine, train, heldOut: [], how: settle(), objective, record: new Notes(), folder };
+  const training = { engine, train, heldOut: [], config: createConfig(), objective, log: new MemoryLog(), folder };
   await assert.rejects(trainPolicy(training), (error: Error) => {
     assert.match(error.message, /training diverged at step 1: the loss is NaN.*The weights after step 0 are in /);
     return true;

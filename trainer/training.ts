@@ -1,132 +1,149 @@
-// The loop over a round's steps: every epoch in a new order, held-out pairs looked at on the way, the best state and
-// the last one on disk, so that a killed trainer goes on where it was. The same seed gives the same weights on one
-// machine, whether it was killed or not.
+// Stage 3: the training loop. Each epoch has a new order, held-out pairs are evaluated on the way, and the best and the
+// last weights are on disk, so that a killed trainer is resumed. The same seed gives the same weights on one machine,
+// with or without a kill.
 
 import { hashContent } from '../shared/digest.ts';
 import { AttuneError } from '../shared/error.ts';
+import { shuffledIndices } from '../shared/random.ts';
 import type { RoundSettings } from '../shared/rounds/settings.ts';
 import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
-import { openCheckpoint, type Place } from './stages/checkpoint.ts';
-import { Interruption, type RoundRecord } from './stages/log.ts';
-import { learningRateAt, planLooks, shuffle } from './stages/lr-schedule.ts';
+import { type Evaluation, evaluatePolicy } from './evaluation/evaluation.ts';
+import { openCheckpoint, removeOtherCheckpoints, type TrainingProgress } from './stages/checkpoint.ts';
+import { InterruptedError, type RoundLog } from './stages/log.ts';
+import { learningRateAt, planEvaluations } from './stages/lr-schedule.ts';
+import type { ObjectiveDescription, RoundContext } from './stages/round-context.ts';
 
-export type Training = {
+/** Evaluates the parent, which the engine holds at step 0, and trains it. */
+export async function trainCandidate(
+  { log, config, objective, checkpointFolder }: RoundContext,
+  engine: Engine,
+  train: TrainPair[],
+  heldOut: TrainPair[],
+): Promise<{ parent: Evaluation; steps: number }> {
+  const message = `training on ${train.length} pairs by ${engine.name}, ${heldOut.length} held out`;
+  await log.enterStage('training', message);
+  await removeOtherCheckpoints(checkpointFolder);
+  const parent = await evaluatePolicy(engine, heldOut, config.seed);
+  await log.addMetrics(0, 'held_out', parent.metrics, parent.logps);
+  const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder: checkpointFolder });
+  return { parent, steps };
+}
+
+export type TrainOptions = {
   engine: Engine;
   train: TrainPair[];
   heldOut: TrainPair[];
-  how: RoundSettings;
-  /** What it is trained by; a user's module with its digest. */
-  objective: { type: string; sha256?: string };
-  record: Pick<RoundRecord, 'say' | 'measure' | 'progress'>;
-  /** Where the state is kept on the way; the caller's to remove. */
+  config: RoundSettings;
+  objective: ObjectiveDescription;
+  log: Pick<RoundLog, 'addEvent' | 'addMetrics' | 'reportProgress'>;
+  /** Of the checkpoint; the caller removes it. */
   folder: string;
-  /** Seconds between two states on disk. */
-  saveEvery?: number;
+  /** Between two checkpoints; default: a minute. */
+  saveIntervalMs?: number;
 };
 
-/** Trains. Where held-out pairs saw no improvement any more it stops, with the best weights. Returns the steps made. */
-export async function trainPolicy(training: Training): Promise<{ steps: number }> {
-  const { engine, train, how, record, saveEvery = 60 } = training;
-  const perEpoch = Math.ceil(train.length / how.batch_pairs);
-  const steps = perEpoch * how.epochs;
-  const { at: looks, pairs: watched } = planLooks(training, steps);
-  const plan = await hashContent([
-    how,
-    training.objective,
-    steps,
-    train.map(({ chosen, rejected }) => [chosen, rejected]),
-  ]);
-  const { kept, save, bestFile } = await openCheckpoint(training.folder, plan, engine);
-  let place: Place = kept ?? { step: 0, tokens: 0, seconds: 0, bestLoss: null, bestStep: null, misses: 0 };
-  if (kept) await record.say('message', `going on after step ${kept.step} of ${steps}, where the trainer was stopped`);
+/**
+ * Trains for config.epochs. Stops early, with the best weights, once held-out pairs no longer improve. Returns the steps
+ * trained. Throws AttuneError if the loss or the gradient is not finite.
+ */
+export async function trainPolicy(options: TrainOptions): Promise<{ steps: number }> {
+  const { engine, train, config, log, saveIntervalMs = 60_000 } = options;
+  const stepsPerEpoch = Math.ceil(train.length / config.batch_pairs);
+  const steps = stepsPerEpoch * config.epochs;
+  const { evaluationSteps, pairs: evaluationPairs } = planEvaluations(options, steps);
+  const sequences = train.map(({ chosen, rejected }) => [chosen, rejected]);
+  const fingerprint = await hashContent([config, options.objective, steps, sequences]);
+  const { resumed, save, bestFile } = await openCheckpoint(options.folder, fingerprint, engine);
+  let progress = resumed ?? START;
+  if (resumed) await log.addEvent('message', `resuming after step ${resumed.step} of ${steps}`);
 
-  let started = performance.now() - place.seconds * 1000;
-  const secondsNow = () => (performance.now() - started) / 1000;
-  let saved = performance.now();
-  while (place.step < steps) {
-    const { step } = place;
-    const batch = takeBatch(train, how, step, perEpoch);
-    const report = await engine.step(batch, learningRateAt(step, steps, how));
-    if (!isSound(report)) {
-      await save(place);
-      throw diverged(report, step, training.folder);
+  let startedAt = performance.now() - progress.seconds * 1000;
+  let savedAt = performance.now();
+  while (progress.step < steps) {
+    const { step } = progress;
+    const batch = takeBatch(train, config, step, stepsPerEpoch);
+    const report = await engine.step(batch, learningRateAt(step, steps, config));
+    if (!Number.isFinite(report.loss) || !Number.isFinite(report.gradNorm)) {
+      await save(progress);
+      throw toDivergenceError(report, step, options.folder);
     }
-    place = { ...place, step: step + 1, tokens: place.tokens + report.tokens, seconds: secondsNow() };
-    const rate = Math.round(place.tokens / place.seconds);
-    await record.measure(place.step, 'train', toMetrics(report, rate));
-    await tellStep(record, place, steps, `loss ${report.loss.toFixed(4)}, ${rate} tokens/s`, save);
+    const seconds = (performance.now() - startedAt) / 1000;
+    progress = { ...progress, step: step + 1, tokens: progress.tokens + report.tokens, seconds };
+    const tokensPerSecond = Math.round(progress.tokens / seconds);
+    await log.addMetrics(progress.step, 'train', toMetrics(report, tokensPerSecond));
+    try {
+      const note = `loss ${report.loss.toFixed(4)}, ${tokensPerSecond} tokens/s`;
+      log.reportProgress('training', progress.step, steps, note);
+    } catch (error) {
+      if (error instanceof InterruptedError) await save(progress);
+      throw error;
+    }
 
-    if (looks.has(place.step)) {
-      const paused = performance.now();
-      const { loss, metrics } = await engine.evaluate(watched);
-      await record.measure(place.step, 'held_out', { loss, pairs: watched.length, ...metrics });
-      const better = place.bestLoss === null || loss < place.bestLoss;
-      place = better
-        ? { ...place, bestLoss: loss, bestStep: place.step, misses: 0 }
-        : { ...place, misses: place.misses + 1 };
-      // The last one is there anyway.
-      if (better && place.step < steps) await save(place, 'best');
-      started += performance.now() - paused;
-      if (isOver(place, how)) {
-        const told = `no better since step ${place.bestStep}`;
-        if (place.step < steps) await record.say('message', `stopped at step ${place.step} of ${steps}: ${told}`);
+    if (evaluationSteps.has(progress.step)) {
+      const pausedAt = performance.now();
+      const { loss, metrics } = await engine.evaluate(evaluationPairs);
+      await log.addMetrics(progress.step, 'held_out', { loss, pairs: evaluationPairs.length, ...metrics });
+      const isBest = progress.bestLoss === null || loss < progress.bestLoss;
+      progress = isBest
+        ? { ...progress, bestLoss: loss, bestStep: progress.step, evaluationsSinceBest: 0 }
+        : { ...progress, evaluationsSinceBest: progress.evaluationsSinceBest + 1 };
+      // After the last step the engine holds these weights anyway.
+      if (isBest && progress.step < steps) await save(progress, 'best');
+      startedAt += performance.now() - pausedAt;
+      if (isOutOfPatience(progress, config)) {
+        if (progress.step < steps) {
+          const message = `stopped at step ${progress.step} of ${steps}: no better since step ${progress.bestStep}`;
+          await log.addEvent('message', message);
+        }
         break;
       }
     }
-    if (performance.now() - saved > saveEvery * 1000) {
-      await save(place);
-      saved = performance.now();
+    if (performance.now() - savedAt > saveIntervalMs) {
+      await save(progress);
+      savedAt = performance.now();
     }
   }
-  // The end of a schedule is better than what a look at few pairs says; a training that was ended for harm is not.
-  if (isOver(place, how)) {
+  // Only after an early stop: the end of a full schedule is better than what an evaluation of few pairs prefers.
+  if (isOutOfPatience(progress, config)) {
     await engine.restore(bestFile());
-    await record.say('message', `took the weights of step ${place.bestStep}, the best on held-out pairs`);
+    await log.addEvent('message', `restored the weights of step ${progress.bestStep}, the best on held-out pairs`);
   }
-  const { step, tokens, seconds } = place;
-  await record.say('metrics', `trained ${step} steps`, { steps: step, tokens, seconds });
+  const { step, tokens, seconds } = progress;
+  await log.addEvent('metrics', `trained ${step} steps`, { steps: step, tokens, seconds });
   return { steps: step };
 }
 
-/** Whoever watches may stop the round here; nothing of it is lost. */
-async function tellStep(
-  record: Training['record'],
-  place: Place,
-  steps: number,
-  note: string,
-  save: (place: Place) => Promise<void>,
-): Promise<void> {
-  try {
-    record.progress('training', place.step, steps, note);
-  } catch (error) {
-    if (error instanceof Interruption) await save(place);
-    throw error;
-  }
+const START: TrainingProgress = {
+  step: 0,
+  tokens: 0,
+  seconds: 0,
+  bestLoss: null,
+  bestStep: null,
+  evaluationsSinceBest: 0,
+};
+
+function isOutOfPatience(
+  { evaluationsSinceBest }: TrainingProgress,
+  { early_stopping: patience }: RoundSettings,
+): boolean {
+  return patience > 0 && evaluationsSinceBest >= patience;
 }
 
-function isOver({ misses }: Place, { early_stopping: patience }: RoundSettings): boolean {
-  return patience > 0 && misses >= patience;
+function takeBatch(pairs: TrainPair[], config: RoundSettings, step: number, stepsPerEpoch: number): TrainPair[] {
+  const order = shuffledIndices(pairs.length, config.seed + Math.floor(step / stepsPerEpoch));
+  const at = (step % stepsPerEpoch) * config.batch_pairs;
+  return order.slice(at, at + config.batch_pairs).map((index) => pairs[index]!);
 }
 
-function takeBatch(pairs: TrainPair[], how: RoundSettings, step: number, perEpoch: number): TrainPair[] {
-  const order = shuffle(pairs.length, how.seed + Math.floor(step / perEpoch));
-  const at = (step % perEpoch) * how.batch_pairs;
-  return order.slice(at, at + how.batch_pairs).map((index) => pairs[index]!);
+function toMetrics({ loss, gradNorm, metrics }: StepReport, tokensPerSecond: number): Record<string, number> {
+  return { loss, grad_norm: gradNorm, tokens_per_second: tokensPerSecond, ...metrics };
 }
 
-function toMetrics(report: StepReport, rate: number): Record<string, number> {
-  return { loss: report.loss, grad_norm: report.gradNorm, tokens_per_second: rate, ...report.metrics };
-}
-
-function isSound({ loss, gradNorm }: StepReport): boolean {
-  return Number.isFinite(loss) && Number.isFinite(gradNorm);
-}
-
-function diverged({ loss, gradNorm, nonFinite }: StepReport, step: number, folder: string): AttuneError {
-  const what = Number.isFinite(loss) ? `the gradient's norm is ${gradNorm}` : `the loss is ${loss}`;
+function toDivergenceError({ loss, gradNorm, nonFinite }: StepReport, step: number, folder: string): AttuneError {
+  const value = Number.isFinite(loss) ? `the gradient's norm is ${gradNorm}` : `the loss is ${loss}`;
   const where = nonFinite ? ` (${nonFinite})` : '';
   return new AttuneError(
-    `training diverged at step ${step + 1}: ${what}${where}; lower LEARNING_RATE or use REDUCTION=mean. The weights after step ${step} are in ${folder}`,
+    `training diverged at step ${step + 1}: ${value}${where}; lower LEARNING_RATE or use REDUCTION=mean. The weights after step ${step} are in ${folder}`,
     { code: 'training_diverged' },
   );
 }

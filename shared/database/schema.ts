@@ -20,6 +20,7 @@ import {
   uniqueIndex,
 } from 'drizzle-orm/pg-core';
 import type { Prompt } from '../chat-message.ts';
+import type { Hyperparameters } from '../hyperparameters.ts';
 import type { GateReport, RoundStage, RoundStatus } from './round-types.ts';
 
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
@@ -149,7 +150,7 @@ export const rounds = pgTable(
     status: text().$type<RoundStatus>().notNull().default('queued'),
     stage: text().$type<RoundStage>().notNull().default('queued'),
     trigger: text().$type<'schedule' | 'api' | 'command'>().notNull(),
-    settings: jsonb().$type<Record<string, unknown>>().notNull(),
+    settings: jsonb().$type<Partial<Hyperparameters>>().notNull(),
     reference_id: text(),
     parent_id: text(),
     /** the published policy; null while there is none or when the gate refused it */

@@ -13,12 +13,16 @@ export type RoundSettings = Hyperparameters & { epochs: number; lora_alpha: numb
 
 const names = Object.keys(hyperparameters.shape) as (keyof Hyperparameters)[];
 
+function toOptional(schema: z.ZodType): z.ZodType {
+  return unwrapSchema(schema).optional().describe(schema.description!);
+}
+
 /** What the API accepts: a custom objective is code, so only the trainer's own settings may name one. */
 export const roundMethod = z.strictObject({
   type: z.literal('dil'),
   dil: z
     .strictObject({
-      ...Object.fromEntries(names.map((name) => [name, unwrapSchema(hyperparameters.shape[name]).optional()])),
+      ...Object.fromEntries(names.map((name) => [name, toOptional(hyperparameters.shape[name])])),
       objective: z.enum(OBJECTIVES).optional(),
       lora_rank: z.number().int().min(0).max(1024).optional(),
     })

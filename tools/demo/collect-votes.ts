@@ -1,9 +1,9 @@
 // Collects preferences: simulated raters vote on comparisons through the API, as a web page would for people.
 
 import pMap from 'p-map';
+import { mulberry32 } from '../../shared/random.ts';
 import type { Client, Comparison } from './client.ts';
 import type { DemoConfig } from './config.ts';
-import { seedRandom } from './random.ts';
 import { type Choice, chooseText, RATERS } from './raters.ts';
 
 export type Votes = { comparisons: number; strict: number; ties: number; seconds: number };
@@ -25,7 +25,7 @@ export async function collectVotes(
       seed: seed + 2 * index,
     });
     const rater = RATERS[index % RATERS.length]!;
-    const choice = chooseText(rater, comparison.a.text, comparison.b.text, seedRandom(seed + index));
+    const choice = chooseText(rater, comparison.a.text, comparison.b.text, mulberry32(seed + index));
     await client.post('/v1/preferences', { comparison: comparison.id, choice, rater: rater.name });
     onVote();
     return choice;

@@ -2,7 +2,7 @@
 // voting prompts, so the evaluation measures generalisation and not memorised prompts.
 
 import { AttuneError } from '../../shared/error.ts';
-import { seedRandom, shuffle } from './random.ts';
+import { mulberry32, shuffle } from '../../shared/random.ts';
 
 const GIRLS =
   `Lily Mia Anna Sue Jane Emma Lucy Amy Sara Kate Ella Rose Daisy Molly Zoe Grace Ruby Nina Bella Clara Ivy Maya
@@ -50,7 +50,7 @@ export type Prompts = { voting: string[]; evaluation: string[] };
 
 /** Voting and evaluation prompts without a common name, each list shuffled by the seed. */
 export function makePrompts(seed: number): Prompts {
-  const random = seedRandom(seed);
+  const random = mulberry32(seed);
   const girls = shuffle(GIRLS, random);
   const boys = shuffle(BOYS, random);
   const isEvaluation = (_: string, at: number) => at % EVALUATION_EVERY_NTH === 0;

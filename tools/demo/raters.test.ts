@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seedRandom } from './random.ts';
+import { mulberry32 } from '../../shared/random.ts';
 import { chooseText, NEGATIVE_WORDS, POSITIVE_WORDS, scoreText } from './raters.ts';
 
 test('positive words add, negative words subtract, other words do not count', () => {
@@ -23,7 +23,7 @@ test('a rater chooses the higher score on either side and votes a tie below the 
   const rater = { name: 'r', errorRate: 0, tieThreshold: 3 };
   const happy = 'Tom fell down. Then Mia hugged him and they laughed together.';
   const sad = 'Mia and Tom laughed. Then Tom fell down and cried.';
-  const choose = (a: string, b: string) => chooseText(rater, a, b, seedRandom(1));
+  const choose = (a: string, b: string) => chooseText(rater, a, b, mulberry32(1));
   assert.equal(choose(happy, sad), 'a');
   assert.equal(choose(sad, happy), 'b');
   assert.equal(choose('a b c d happy', 'a b c d e'), 'tie');
@@ -39,7 +39,7 @@ test('no word is both positive and negative', () => {
 
 test('a rater with an error rate votes wrongly at half that rate, reproducibly for a seed', () => {
   const run = (seed: number) => {
-    const random = seedRandom(seed);
+    const random = mulberry32(seed);
     return Array.from({ length: 1000 }, () =>
       chooseText({ name: 'r', errorRate: 0.2, tieThreshold: 1 }, 'happy', 'sad', random),
     );

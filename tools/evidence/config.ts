@@ -1,9 +1,9 @@
 // Configuration of both studies: every method gets the same pairs, steps and learning rate. The sizes are chosen so that
 // everything takes about 25 minutes on two idle cores.
-import type { ObjectiveRequest } from '../../trainer/objectives.ts';
+import type { ObjectiveInput } from '../../trainer/objectives.ts';
 
 /** An objective with the reduction and β that its authors use; `name` is its label in the page. */
-export type Method = { name: string; objective: ObjectiveRequest };
+export type Method = { name: string; objective: ObjectiveInput };
 
 export type PreferenceStudyConfig = {
   /** Pairs on whose chosen responses the reference is fine-tuned first, so that the text is in its distribution. */

@@ -3,7 +3,7 @@
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { seedRandom } from '../../shared/decoder/random.ts';
-import { type ObjectiveRequest, pairLosses, readObjective } from '../../trainer/objectives.ts';
+import { type ObjectiveInput, pairLosses, parseObjective } from '../../trainer/objectives.ts';
 import { divergenceFrom, expectation, logPartition, softmax, tilt } from './tabular-policy.ts';
 import {
   CHOSEN_DISTRIBUTION,
@@ -165,9 +165,9 @@ function fitPairReward(): number[] {
 }
 
 function dpoLosses(chosen: tf.Tensor, rejected: tf.Tensor, beta: number): tf.Tensor1D {
-  const request: ObjectiveRequest = { objective: 'dpo', beta };
+  const request: ObjectiveInput = { objective: 'dpo', beta };
   const ones: tf.Tensor1D = tf.onesLike(chosen as tf.Tensor1D);
-  return pairLosses(readObjective(request), {
+  return pairLosses(parseObjective(request), {
     chosen: chosen as tf.Tensor1D,
     rejected: rejected as tf.Tensor1D,
     chosenLogps: chosen as tf.Tensor1D,

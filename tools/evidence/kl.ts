@@ -4,7 +4,7 @@
 import { availableParallelism, tmpdir } from 'node:os';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Engine } from '../../trainer/engine/engine.ts';
-import { drawResponses } from '../../trainer/evaluation/rollouts.ts';
+import { sampleResponses } from '../../trainer/evaluation/rollouts.ts';
 import { mean, sum } from '../report/statistics.ts';
 
 /** Nats per response, with the standard error over samples. */
@@ -19,11 +19,11 @@ export async function estimateKl(
 ): Promise<KlEstimate> {
   const threads = availableParallelism();
   const writer = { architecture, weights: await policy.weights(), folder: tmpdir(), seed, threads };
-  const sequences = await drawResponses(
+  const sequences = await sampleResponses(
     writer,
-    prompts.map((promptIds, prompt) => ({
+    prompts.map((promptIds, promptIndex) => ({
       promptIds,
-      prompt,
+      promptIndex,
       maxTokens: Math.min(maxTokens, architecture.contextLength - promptIds.length),
     })),
   );

@@ -6,10 +6,10 @@ import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { parsePreferences } from '../../shared/preferences/import.ts';
+import { shuffledIndices } from '../../shared/random.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { isHeldOut } from '../../trainer/data/pairs.ts';
+import { isHeldOutPrompt } from '../../trainer/data/pairs.ts';
 import type { Sequence } from '../../trainer/engine/engine.ts';
-import { shuffle } from '../../trainer/stages/lr-schedule.ts';
 import type { PreferenceStudyConfig } from './config.ts';
 
 export type TokenPair = { chosen: Sequence; rejected: Sequence };
@@ -54,13 +54,15 @@ export async function readPairs(
     const [chosen, rejected] = choice === 'a' ? [encode(a), encode(b)] : [encode(b), encode(a)];
     if (Math.max(...[chosen, rejected].map((s) => s.promptIds.length + s.responseIds.length)) > maxTokens) continue;
     counts.short++;
-    (await isHeldOut(prompt, HELD_OUT_SHARE)) ? heldOut.push({ chosen, rejected }) : train.push({ chosen, rejected });
+    (await isHeldOutPrompt(prompt, HELD_OUT_SHARE))
+      ? heldOut.push({ chosen, rejected })
+      : train.push({ chosen, rejected });
   }
-  const order = shuffle(train.length, 0).map((index) => train[index]!);
+  const order = shuffledIndices(train.length, 0).map((index) => train[index]!);
   const splits = {
     warmUp: order.slice(0, config.warmUpPairs),
     train: order.slice(config.warmUpPairs),
-    heldOut: shuffle(heldOut.length, 0)
+    heldOut: shuffledIndices(heldOut.length, 0)
       .slice(0, config.heldOutPairs)
       .map((index) => heldOut[index]!),
   };

@@ -7,9 +7,10 @@ import path from 'node:path';
 import type { Checkpoint } from '../../shared/model/checkpoint.ts';
 import { readSafetensors, type Weights, writeSafetensors } from '../../shared/model/safetensors.ts';
 import { DEFAULT_CHECKPOINT } from '../../shared/publish/convert-llama2c.ts';
+import { shuffledIndices } from '../../shared/random.ts';
 import type { Engine, TrainPair } from '../../trainer/engine/engine.ts';
 import { openEngine } from '../../trainer/engine/open-engine.ts';
-import { learningRateAt, shuffle } from '../../trainer/stages/lr-schedule.ts';
+import { learningRateAt } from '../../trainer/stages/lr-schedule.ts';
 import { openProgress } from '../report/progress.ts';
 import type { Method, PreferenceStudyConfig } from './config.ts';
 import type { PairSplits, TokenPair } from './pairs.ts';
@@ -110,7 +111,7 @@ export class StudySetup {
     const { batchPairs, warmUpLearningRate } = this.config;
     const pairs = this.splits.warmUp;
     const steps = Math.ceil(pairs.length / batchPairs);
-    const order = shuffle(pairs.length, 0);
+    const order = shuffledIndices(pairs.length, 0);
     const engine = await openEngine({ ...this.checkpoint, objective: { objective: 'sft' } });
     const bar = openProgress('fine-tuning the reference', 'steps', steps, this.log);
     try {

@@ -3,7 +3,7 @@
 // distributions alone, in double precision.
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
-import { type ObjectiveRequest, pairLosses, readObjective } from '../../trainer/objectives.ts';
+import { type ObjectiveInput, pairLosses, parseObjective } from '../../trainer/objectives.ts';
 
 export const REFERENCE = [0.5, 0.3, 0.2];
 export const CHOSEN_DISTRIBUTION = [0.3, 0.35, 0.35];
@@ -31,7 +31,7 @@ export type Comparison = { actual: number; expected: number };
 /** `isUnconstrained`: minimized over any three log-ratios, not only those of a normalised policy. */
 type Case = {
   name: string;
-  request: ObjectiveRequest;
+  request: ObjectiveInput;
   isUnconstrained: boolean;
   learningRate: number;
   value: number;
@@ -125,7 +125,7 @@ export function compareClosedForms(): ClosedForm[] {
 }
 
 /** Expected loss and its gradient at log-ratios 0. */
-function evaluateAtReference(request: ObjectiveRequest): { value: number; slopes: [number, number] } {
+function evaluateAtReference(request: ObjectiveInput): { value: number; slopes: [number, number] } {
   const loss = (c: tf.Tensor, r: tf.Tensor) =>
     // SFT ignores the rejected side, and tfjs requires the loss to depend on every variable it is differentiated by.
     tf.add(expectedLoss(request, c as tf.Tensor1D, r as tf.Tensor1D), tf.mul(0, tf.sum(r))) as tf.Scalar;
@@ -137,16 +137,16 @@ function evaluateAtReference(request: ObjectiveRequest): { value: number; slopes
 }
 
 /** Expected loss from the log-ratios of both sides of each pair, [9]. */
-function expectedLoss(request: ObjectiveRequest, chosen: tf.Tensor1D, rejected: tf.Tensor1D): tf.Scalar {
+function expectedLoss(request: ObjectiveInput, chosen: tf.Tensor1D, rejected: tf.Tensor1D): tf.Scalar {
   const probabilities = tf.tensor1d(PAIRS.map(({ p }) => p));
   const chosenLogps: tf.Tensor1D = tf.add(chosen, tf.tensor1d(PAIRS.map(({ w }) => LOG_REFERENCE[w]!)));
   const ones = tf.onesLike(chosen);
   const ratios = { chosen, rejected, chosenLogps, chosenImportance: ones, rejectedImportance: ones };
-  return tf.sum(tf.mul(probabilities, pairLosses(readObjective(request), ratios)));
+  return tf.sum(tf.mul(probabilities, pairLosses(parseObjective(request), ratios)));
 }
 
 /** Expected loss from the log-ratios of the three responses, [3]. */
-function expectedLossOf(request: ObjectiveRequest, f: tf.Tensor1D): tf.Scalar {
+function expectedLossOf(request: ObjectiveInput, f: tf.Tensor1D): tf.Scalar {
   const side = (pick: (pair: { w: number; l: number }) => number): tf.Tensor1D =>
     tf.gather(f, tf.tensor1d(PAIRS.map(pick), 'int32'));
   return expectedLoss(
@@ -157,13 +157,13 @@ function expectedLossOf(request: ObjectiveRequest, f: tf.Tensor1D): tf.Scalar {
 }
 
 /** Log-ratios at the minimum, unconstrained: π_ref·r need not sum to 1. */
-export function minimizeOverRatios(request: ObjectiveRequest, learningRate: number): { f: number[]; loss: number } {
+export function minimizeOverRatios(request: ObjectiveInput, learningRate: number): { f: number[]; loss: number } {
   const f = minimize((f) => expectedLossOf(request, f), learningRate);
   return { f, loss: expectedLossOf(request, tf.tensor1d(f)).dataSync()[0]! };
 }
 
 /** Log-ratios of the policy softmax(θ) at the minimum. */
-export function minimizeOverPolicies(request: ObjectiveRequest, learningRate: number): { f: number[]; loss: number } {
+export function minimizeOverPolicies(request: ObjectiveInput, learningRate: number): { f: number[]; loss: number } {
   const logRatios = (theta: tf.Tensor1D): tf.Tensor1D => tf.sub(tf.logSoftmax(theta), tf.tensor1d(LOG_REFERENCE));
   const theta = tf.tensor1d(
     minimize((theta) => expectedLossOf(request, logRatios(theta)), learningRate, LOG_REFERENCE),

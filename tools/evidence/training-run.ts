@@ -2,8 +2,9 @@
 // from the reference with the same number of pairs and steps; the seed decides which pairs, and their order.
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
+import { shuffledIndices } from '../../shared/random.ts';
 import type { Engine, TrainPair } from '../../trainer/engine/engine.ts';
-import { learningRateAt, shuffle } from '../../trainer/stages/lr-schedule.ts';
+import { learningRateAt } from '../../trainer/stages/lr-schedule.ts';
 import type { Method, PreferenceStudyConfig } from './config.ts';
 import { estimateKl, type KlEstimate } from './kl.ts';
 
@@ -39,7 +40,7 @@ export async function trainMethod(
   onStep: (step: number, note: string) => void,
 ): Promise<TrainingRun> {
   const steps = Math.ceil(config.trainPairs / config.batchPairs);
-  const sampled = shuffle(pairs.train.length, seed).slice(0, config.trainPairs);
+  const sampled = shuffledIndices(pairs.train.length, seed).slice(0, config.trainPairs);
   const evaluationSteps = listEvaluationSteps(config.evaluations, steps);
   const evaluateAt = (step: number) => evaluate(engine, reference, pairs.heldOut, config, seed, step);
   const run: TrainingRun = {

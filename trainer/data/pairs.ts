@@ -1,5 +1,5 @@
-// Which pairs a round learns from: those no finished round has used, a replay of older ones, and the held-out ones.
-// Held-out is decided by a hash of the prompt alone, so a prompt that was ever held out is never trained on.
+// The pairs of a round: new ones, a replay of used ones, and held-out ones. Whether a pair is held out depends on a hash
+// of its prompt alone, so that a prompt that was held out once is never trained on.
 
 import { and, desc, eq, inArray } from 'drizzle-orm';
 import type { Prompt } from '../../shared/chat-message.ts';
@@ -10,49 +10,47 @@ import { hashContent } from '../../shared/digest.ts';
 import { isNewPair, isStrictPreference, isUsedPair } from '../../shared/rounds/pairs.ts';
 import type { Settings } from '../../shared/settings.ts';
 
-/** A preference with what its two sides are made of. */
-export type Candidate = {
+/** A strict preference with its samples. */
+export type PreferencePair = {
   id: string;
   prompt: Prompt;
   chosen: string;
   rejected: string;
-  /** the sides as they were sampled, where a policy of ours did */
-  sampled: { promptIds: number[]; chosen: Sampled; rejected: Sampled } | null;
+  /** Both sides as policies sampled them; null if one of them is a text from elsewhere. */
+  sampled: { promptIds: number[]; chosen: SampledResponse; rejected: SampledResponse } | null;
 };
-/** A response as a policy drew it. */
-export type Sampled = {
+/** A response as a policy sampled it. */
+export type SampledResponse = {
   policyId: string;
-  /** With the end-of-text token where the policy drew one: stopping there was its choice too. */
+  /** With the end-of-text token if the policy sampled one: stopping there was its choice too. */
   responseIds: number[];
-  /** The sampler's log-probability of each token but that last one; null where it drew from a changed distribution. */
+  /** The policy's log-probability of each token but the end-of-text; null if sampled from a changed distribution. */
   logps: number[] | null;
 };
-export type Selected = Candidate & { split: 'train' | 'held_out'; replay: boolean };
+export type RoundPair = PreferencePair & { split: 'train' | 'held_out'; replay: boolean };
 
-const HELD_OUT_MOST = 512;
+const MAX_HELD_OUT = 512;
+const QUERY_ROWS = 1000;
 
-/**
- * The pairs of the next round. Newest first up to TRAIN_MAX_PAIRS times the effort, then replay as a share of the new
- * ones.
- */
-export async function selectPairs(db: Database, settings: Settings, effort: number): Promise<Selected[]> {
-  const most = Math.round(settings.TRAIN_MAX_PAIRS * effort);
+/** The pairs of the next round: new ones, newest first up to TRAIN_MAX_PAIRS times the effort, then the replay. */
+export async function findPairs(db: Database, settings: Settings, effort: number): Promise<RoundPair[]> {
+  const maxPairs = Math.round(settings.TRAIN_MAX_PAIRS * effort);
   const split = await Promise.all(
-    (await findCandidates(db, most)).map(async (candidate) => ({
-      ...candidate,
-      split: (await isHeldOut(candidate.prompt, settings.TRAIN_HELD_OUT)) ? ('held_out' as const) : ('train' as const),
+    (await readCandidates(db, maxPairs)).map(async (pair) => ({
+      ...pair,
+      split: (await isHeldOutPrompt(pair.prompt, settings.TRAIN_HELD_OUT)) ? ('held_out' as const) : ('train' as const),
     })),
   );
   const train = split.filter((pair) => pair.split === 'train');
-  const fresh = train.filter((pair) => !pair.replay).slice(0, most);
-  const room = Math.min(Math.round(fresh.length * settings.TRAIN_REPLAY), most - fresh.length);
+  const fresh = train.filter((pair) => !pair.replay).slice(0, maxPairs);
+  const room = Math.min(Math.round(fresh.length * settings.TRAIN_REPLAY), maxPairs - fresh.length);
   const replayed = train.filter((pair) => pair.replay).slice(0, room);
-  const heldOut = split.filter((pair) => pair.split === 'held_out').slice(0, HELD_OUT_MOST);
+  const heldOut = split.filter((pair) => pair.split === 'held_out').slice(0, MAX_HELD_OUT);
   return [...fresh, ...replayed, ...heldOut].sort(byId);
 }
 
-/** The pairs that a round has taken before its trainer was stopped; none where it had not come so far. */
-export async function pairsOfRound(db: Database, roundId: string): Promise<Selected[]> {
+/** The pairs that a resumed round has saved; none if it was stopped before. */
+export async function findRoundPairs(db: Database, roundId: string): Promise<RoundPair[]> {
   const rows = await db
     .select()
     .from(round_pairs)
@@ -71,36 +69,33 @@ export async function pairsOfRound(db: Database, roundId: string): Promise<Selec
     .sort(byId);
 }
 
-/** A round that is taken up again must see its pairs in the same order. */
-function byId(a: Selected, b: Selected): number {
+/** A resumed round needs its pairs in the same order. */
+function byId(a: RoundPair, b: RoundPair): number {
   return a.id < b.id ? 1 : -1;
 }
 
-async function findCandidates(db: Database, most: number): Promise<(Candidate & { replay: boolean })[]> {
-  const select = (used: boolean, limit: number) =>
+async function readCandidates(db: Database, maxPairs: number): Promise<(PreferencePair & { replay: boolean })[]> {
+  const select = (isUsed: boolean, limit: number) =>
     db
       .select()
       .from(preferences)
-      .where(used ? and(isStrictPreference, isUsedPair) : isNewPair)
+      .where(isUsed ? and(isStrictPreference, isUsedPair) : isNewPair)
       .orderBy(desc(preferences.id))
       .limit(limit);
-  // Apart, so that a backlog is worked through however many pairs were used before it.
-  const fresh = await addSamples(db, await select(false, most));
-  const used = await addSamples(db, await select(true, most + HELD_OUT_MOST));
-  return [
-    ...fresh.map((candidate) => ({ ...candidate, replay: false })),
-    ...used.map((candidate) => ({ ...candidate, replay: true })),
-  ];
+  // Two queries, so that used pairs never crowd out a backlog of new ones.
+  const fresh = await addSamples(db, await select(false, maxPairs));
+  const used = await addSamples(db, await select(true, maxPairs + MAX_HELD_OUT));
+  return [...fresh.map((pair) => ({ ...pair, replay: false })), ...used.map((pair) => ({ ...pair, replay: true }))];
 }
 
-async function addSamples(db: Database, rows: (typeof preferences.$inferSelect)[]): Promise<Candidate[]> {
+async function addSamples(db: Database, rows: (typeof preferences.$inferSelect)[]): Promise<PreferencePair[]> {
   const ids = rows.flatMap((row) => [row.chosen_generation_id, row.rejected_generation_id].filter((id) => id !== null));
   const sampled = new Map<string, typeof generations.$inferSelect>();
-  for (let at = 0; at < ids.length; at += 1000) {
+  for (let at = 0; at < ids.length; at += QUERY_ROWS) {
     const found = await db
       .select()
       .from(generations)
-      .where(inArray(generations.id, ids.slice(at, at + 1000)));
+      .where(inArray(generations.id, ids.slice(at, at + QUERY_ROWS)));
     for (const row of found) sampled.set(row.id, row);
   }
   return rows.map((preference) => {
@@ -119,7 +114,7 @@ async function addSamples(db: Database, rows: (typeof preferences.$inferSelect)[
   });
 }
 
-function toSampled(row: typeof generations.$inferSelect): Sampled {
+function toSampled(row: typeof generations.$inferSelect): SampledResponse {
   return {
     policyId: row.policy_id,
     responseIds: row.stop_token === null ? row.token_ids : [...row.token_ids, row.stop_token],
@@ -127,7 +122,7 @@ function toSampled(row: typeof generations.$inferSelect): Sampled {
   };
 }
 
-/** Whether the policy's own distribution was drawn from: the log-probabilities that are kept are of that one. */
+/** Whether it was sampled from the policy's own distribution, which the stored log-probabilities are of. */
 function isPlain(sampling: Record<string, unknown>): boolean {
   return Object.entries(NEUTRAL_SAMPLING).every(([name, neutral]) => {
     const value = sampling[name];
@@ -135,14 +130,13 @@ function isPlain(sampling: Record<string, unknown>): boolean {
   });
 }
 
-/** Whether this prompt's pairs are only evaluated on; the same for ever, whatever else there is. */
-export async function isHeldOut(prompt: Prompt, share: number): Promise<boolean> {
+/** Whether the pairs of this prompt are only evaluated. Does not depend on other prompts. */
+export async function isHeldOutPrompt(prompt: Prompt, fraction: number): Promise<boolean> {
   const hash = await hashContent(prompt);
-  return Number.parseInt(hash.slice(0, 8), 16) / 2 ** 32 < share;
+  return Number.parseInt(hash.slice(0, 8), 16) / 2 ** 32 < fraction;
 }
 
-/** Records what a round uses, in one statement per thousand. */
-export async function recordPairs(db: Database, roundId: string, pairs: Selected[]): Promise<void> {
+export async function saveRoundPairs(db: Database, roundId: string, pairs: RoundPair[]): Promise<void> {
   const rows = pairs.map((pair) => ({
     round_id: roundId,
     preference_id: pair.id,
@@ -150,5 +144,6 @@ export async function recordPairs(db: Database, roundId: string, pairs: Selected
     replay: pair.replay,
   }));
   await db.delete(round_pairs).where(eq(round_pairs.round_id, roundId));
-  for (let at = 0; at < rows.length; at += 1000) await db.insert(round_pairs).values(rows.slice(at, at + 1000));
+  for (let at = 0; at < rows.length; at += QUERY_ROWS)
+    await db.insert(round_pairs).values(rows.slice(at, at + QUERY_ROWS));
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Candidate } from './pairs.ts';
-import { ageOf, countAges } from './staleness.ts';
+import type { PreferencePair } from './pairs.ts';
+import { countByStaleness, getStaleness } from './staleness.ts';
 
-const pair = (chosen: string | null, rejected: string | null): Candidate => ({
+const pair = (chosen: string | null, rejected: string | null): PreferencePair => ({
   id: 'pref_1',
   prompt: 'x',
   chosen: 'a',
@@ -17,26 +17,26 @@ const pair = (chosen: string | null, rejected: string | null): Candidate => ({
         }
       : null,
 });
-const forebears = new Map([
+const ancestors = new Map([
   ['pol_3', 0],
   ['pol_2', 1],
   ['pol_1', 2],
 ]);
 
-test('a pair is as old as its older side', () => {
-  assert.equal(ageOf(pair('pol_3', 'pol_3'), forebears), 0);
-  assert.equal(ageOf(pair('pol_3', 'pol_1'), forebears), 2);
+test('the staleness of a pair is that of its staler side', () => {
+  assert.equal(getStaleness(pair('pol_3', 'pol_3'), ancestors), 0);
+  assert.equal(getStaleness(pair('pol_3', 'pol_1'), ancestors), 2);
 });
 
-test('an imported pair, and one of a policy of another line, have no age', () => {
-  assert.equal(ageOf(pair(null, null), forebears), null);
-  assert.equal(ageOf(pair('pol_rolled_back', 'pol_rolled_back'), forebears), null);
+test('an imported pair and one sampled by no ancestor have no staleness', () => {
+  assert.equal(getStaleness(pair(null, null), ancestors), null);
+  assert.equal(getStaleness(pair('pol_rolled_back', 'pol_rolled_back'), ancestors), null);
 });
 
-test('a side that no forebear sampled does not make the other one younger', () => {
-  assert.equal(ageOf(pair('pol_2', 'pol_rolled_back'), forebears), 1);
+test('a side that no ancestor sampled does not lower the staleness of the other', () => {
+  assert.equal(getStaleness(pair('pol_2', 'pol_rolled_back'), ancestors), 1);
 });
 
-test('ages are counted, unknown ones by that name', () => {
-  assert.deepEqual(countAges([0, 1, null, 1, null]), { 0: 1, 1: 2, unknown: 2 });
+test('pairs are counted by staleness, with null as unknown', () => {
+  assert.deepEqual(countByStaleness([0, 1, null, 1, null]), { 0: 1, 1: 2, unknown: 2 });
 });

@@ -6,8 +6,8 @@ import { after, before, test } from 'node:test';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
-import type { Candidate } from './pairs.ts';
-import { type LengthLimits, type TokenPair, tokenizePair } from './tokens.ts';
+import type { PreferencePair } from './pairs.ts';
+import { type LengthLimits, type TokenizedSides, tokenizePair } from './tokens.ts';
 
 let folder: string;
 let tokenizer: Tokenizer;
@@ -20,7 +20,7 @@ before(async () => {
 after(() => rm(folder, { recursive: true, force: true }));
 
 /** A pair that a policy sampled, of so many tokens. */
-function sampled(prompt: number, chosen: number, rejected: number, alike = 0): Candidate {
+function sampled(prompt: number, chosen: number, rejected: number, alike = 0): PreferencePair {
   const ids = (count: number, from: number) => Array.from({ length: count }, (_, i) => from + (i % 50));
   const side = (count: number, from: number) => ({
     policyId: 'pol_1',
@@ -36,47 +36,47 @@ function sampled(prompt: number, chosen: number, rejected: number, alike = 0): C
   };
 }
 const NONE: LengthLimits = { max_length: null, max_prompt_length: null };
-const tokenize = (pair: Candidate, limits = NONE) => tokenizePair(pair, tokenizer, architecture, limits);
-const lengths = ({ chosen, rejected }: TokenPair) => [
+const tokenize = (pair: PreferencePair, limits = NONE) => tokenizePair(pair, tokenizer, architecture, limits);
+const lengths = ({ chosen, rejected }: TokenizedSides) => [
   chosen.promptIds.length,
   chosen.responseIds.length,
   rejected.responseIds.length,
 ];
 
-test('what fits is left as it was sampled', () => {
-  const pair = tokenize(sampled(10, 12, 5)) as TokenPair;
+test('a pair that fits keeps its sampled tokens', () => {
+  const pair = tokenize(sampled(10, 12, 5)) as TokenizedSides;
   assert.deepEqual(lengths(pair), [10, 12, 5]);
   assert.deepEqual([pair.promptIsCut, pair.responseIsCut], [false, false]);
 });
 
-test('a response is cut at its end where the context is full', () => {
-  const pair = tokenize(sampled(10, 60, 5)) as TokenPair;
+test('a response is truncated from the right at the context length', () => {
+  const pair = tokenize(sampled(10, 60, 5)) as TokenizedSides;
   assert.deepEqual(lengths(pair), [10, 30, 5]);
   assert.deepEqual([pair.promptIsCut, pair.responseIsCut], [false, true]);
 });
 
-test('a prompt that would leave no room is cut at its beginning, and keeps the token that begins every text', () => {
-  const pair = tokenize(sampled(100, 60, 5)) as TokenPair;
+test('a prompt that is too long is truncated from the left and keeps its beginning-of-text token', () => {
+  const pair = tokenize(sampled(100, 60, 5)) as TokenizedSides;
   assert.deepEqual(lengths(pair), [20, 20, 5]);
   assert.equal(pair.chosen.promptIds[0], 1);
   assert.deepEqual(pair.chosen.promptIds.slice(1), sampled(100, 1, 1).sampled!.promptIds.slice(-19));
-  const short = tokenize(sampled(100, 3, 2)) as TokenPair;
+  const short = tokenize(sampled(100, 3, 2)) as TokenizedSides;
   assert.deepEqual(lengths(short), [37, 3, 2]);
 });
 
-test('no limits whatever cut a response to nothing', () => {
+test('no limits truncate a response to nothing', () => {
   for (const max_length of [2, 3, 7]) {
     for (const max_prompt_length of [1, 2, 50]) {
       const pair = tokenize(sampled(30, 9, 8), { max_length, max_prompt_length });
       assert.notEqual(typeof pair, 'string');
-      const [prompt, chosen, rejected] = lengths(pair as TokenPair) as [number, number, number];
+      const [prompt, chosen, rejected] = lengths(pair as TokenizedSides) as [number, number, number];
       assert.ok(prompt >= 1 && chosen >= 1 && rejected >= 1);
       assert.ok(prompt <= max_prompt_length && prompt + Math.max(chosen, rejected) <= max_length);
     }
   }
 });
 
-test('sides that differ only in what was cut away are left out as identical', () => {
+test('sides that are equal after truncation are left out as identical', () => {
   assert.equal(tokenize(sampled(10, 60, 50, 40)), 'identical');
   assert.notEqual(tokenize(sampled(10, 25, 26, 20)), 'identical');
 });
@@ -85,13 +85,13 @@ test('a side without a token is left out as empty', () => {
   assert.equal(tokenize(sampled(10, 0, 5)), 'empty');
 });
 
-test('texts are tokenized with the token that ends a response', () => {
+test('texts are tokenized with an end-of-text token after the response', () => {
   const pair = tokenize({
     ...sampled(1, 1, 1),
     sampled: null,
     prompt: 'Once',
     chosen: ' up',
     rejected: ' a',
-  }) as TokenPair;
+  }) as TokenizedSides;
   assert.equal(pair.chosen.responseIds.at(-1), architecture.eos[0]);
 });

@@ -1,39 +1,39 @@
-// Pairs as the model eats them. What one of our policies sampled keeps its very tokens; texts are tokenized through
-// the policy's own template. What is too long is cut: a prompt at its beginning, a response at its end, never to nothing.
+// Tokenization of pairs. Sampled pairs keep the tokens that were sampled; texts go through the policy's chat template. A
+// pair that is too long is truncated: the prompt from the left, the response from the right, neither to nothing.
 
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import type { Sequence } from '../engine/engine.ts';
-import type { Candidate } from './pairs.ts';
+import type { PreferencePair } from './pairs.ts';
 
-export type TokenPair = { chosen: Sequence; rejected: Sequence; promptIsCut: boolean; responseIsCut: boolean };
+export type TokenizedSides = { chosen: Sequence; rejected: Sequence; promptIsCut: boolean; responseIsCut: boolean };
 
-/** In tokens; null where only the context limits. */
+/** In tokens; null: only the context length limits. */
 export type LengthLimits = { max_length: number | null; max_prompt_length: number | null };
 
-/** The two sequences, or why there are none: nothing is left of a side, or nothing tells the two apart. */
+/** The two sequences, or the reason to leave the pair out: an empty side, or two equal responses. */
 export function tokenizePair(
-  pair: Candidate,
+  pair: PreferencePair,
   tokenizer: Tokenizer,
   architecture: Architecture,
   limits: LengthLimits,
-): TokenPair | 'empty' | 'identical' {
+): TokenizedSides | 'empty' | 'identical' {
   const [chosen, rejected] = encode(pair, tokenizer);
   const isEmpty = ({ promptIds, responseIds }: Sequence) => promptIds.length === 0 || responseIds.length === 0;
   if (isEmpty(chosen) || isEmpty(rejected)) return 'empty';
 
   const limit = Math.min(architecture.contextLength, limits.max_length ?? Infinity);
   const longest = Math.max(chosen.responseIds.length, rejected.responseIds.length);
-  // A long prompt leaves a response half of the room.
-  const promptRoom = Math.max(
+  // A long prompt leaves the responses at least half of the context.
+  const maxPrompt = Math.max(
     1,
     Math.min(limit - Math.min(longest, Math.ceil(limit / 2)), limits.max_prompt_length ?? Infinity),
   );
-  const cut = ({ promptIds, responseIds }: Sequence): Sequence => {
-    const prompt = cutPrompt(promptIds, promptRoom, architecture.bos);
+  const truncate = ({ promptIds, responseIds }: Sequence): Sequence => {
+    const prompt = truncatePrompt(promptIds, maxPrompt, architecture.bos);
     return { promptIds: prompt, responseIds: responseIds.slice(0, limit - prompt.length) };
   };
-  const fitted = { chosen: cut(chosen), rejected: cut(rejected) };
+  const fitted = { chosen: truncate(chosen), rejected: truncate(rejected) };
   if (isEmpty(fitted.chosen) || isEmpty(fitted.rejected)) return 'empty';
   if (fitted.chosen.responseIds.join() === fitted.rejected.responseIds.join()) return 'identical';
   const isCut = (part: keyof Sequence) =>
@@ -41,7 +41,7 @@ export function tokenizePair(
   return { ...fitted, promptIsCut: isCut('promptIds'), responseIsCut: isCut('responseIds') };
 }
 
-function encode(pair: Candidate, tokenizer: Tokenizer): [Sequence, Sequence] {
+function encode(pair: PreferencePair, tokenizer: Tokenizer): [Sequence, Sequence] {
   if (pair.sampled) {
     const { promptIds, chosen, rejected } = pair.sampled;
     return [
@@ -57,9 +57,9 @@ function encode(pair: Candidate, tokenizer: Tokenizer): [Sequence, Sequence] {
   ];
 }
 
-/** The end of a prompt, which a response follows from; the token that begins every text stays. */
-function cutPrompt(promptIds: number[], room: number, bos: number | null): number[] {
-  if (promptIds.length <= room) return promptIds;
-  if (promptIds[0] === bos && room > 1) return [bos, ...promptIds.slice(1 - room)];
-  return promptIds.slice(-room);
+/** Keeps the end of the prompt, and its beginning-of-text token. */
+function truncatePrompt(promptIds: number[], maxTokens: number, bos: number | null): number[] {
+  if (promptIds.length <= maxTokens) return promptIds;
+  if (promptIds[0] === bos && maxTokens > 1) return [bos, ...promptIds.slice(1 - maxTokens)];
+  return promptIds.slice(-maxTokens);
 }

@@ -7,7 +7,7 @@ import type { Weights } from '../../shared/model/safetensors.ts';
 import { referenceLogps } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import { createConstants } from '../model/decoder.ts';
-import { type ObjectiveRequest, readObjective } from '../objectives.ts';
+import { type ObjectiveInput, parseObjective } from '../objectives.ts';
 import { type InputArrays, packSequences } from './batch.ts';
 import { CpuSessions } from './devices/cpu/cpu-sessions.ts';
 import { computePairGradients, type PairBatch } from './loss.ts';
@@ -47,8 +47,8 @@ function makeInputs(a: Architecture, weights: Weights, reduction: 'mean' | 'sum'
   return { batch, inputs, refLogps };
 }
 
-async function tracedGradients(a: Architecture, request: ObjectiveRequest, weights: Weights) {
-  const objective = readObjective(request);
+async function tracedGradients(a: Architecture, request: ObjectiveInput, weights: Weights) {
+  const objective = parseObjective(request);
   const { batch, inputs, refLogps } = makeInputs(a, weights, objective.reduction);
   const sessions = new CpuSessions({ architecture: a, objective, threads: 2 });
   const outputs = await sessions.run('step', batch.bucket, new Map([...inputs, ...zeroGradients(weights)]));
@@ -67,7 +67,7 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Math.sqrt(difference / (size + 1e-30));
 }
 
-const REQUESTS: ObjectiveRequest[] = [
+const REQUESTS: ObjectiveInput[] = [
   { objective: 'lsif' },
   { objective: 'lsif', reduction: 'sum', cap: 0.5 },
   { objective: 'ukl', negatives: 'both' },

@@ -1,10 +1,10 @@
 // Opens the engine chosen by the machine and its settings, in its own thread.
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
-import { isModule } from '../divergence.ts';
-import { type ObjectiveRequest, readObjective } from '../objectives.ts';
+import { type ObjectiveInput, parseObjective } from '../objectives.ts';
 import { setTensorflowEnvironment } from './devices/tensorflow/addon.ts';
 import { DEFAULT_OPTIMIZER, type Engine, type OptimizerSettings } from './engine.ts';
 import type { ExecutionProvider } from './execution-provider.ts';
@@ -17,7 +17,7 @@ import { WorkerClient } from './worker-rpc.ts';
 export type EngineOptions = {
   architecture: Architecture;
   weights: Weights;
-  objective: ObjectiveRequest;
+  objective: ObjectiveInput;
   optimizer?: Partial<OptimizerSettings>;
   engine?: EngineChoice;
   provider?: ExecutionProvider;
@@ -41,7 +41,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     engine: options.engine ?? 'auto',
     architecture: options.architecture,
     weights: options.weights,
-    objective: readObjective(options.objective),
+    objective: parseObjective(options.objective),
     optimizer: { ...DEFAULT_OPTIMIZER, ...options.optimizer },
     provider: options.provider ?? 'cpu',
     threads: options.threads ?? availableParallelism(),
@@ -51,7 +51,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     microBatchTokens: options.microBatchTokens ?? chooseMicroBatchTokens(options, memoryBytes),
   };
   // Imported only for a custom objective, because it loads another backend.
-  if (isModule(resolved.objective.objective))
+  if (isObjectiveModule(resolved.objective.objective))
     await (await import('./validate-objective.ts')).validateObjective(resolved.objective);
   if (needsTensorflow(resolved.engine, resolved.provider)) setTensorflowEnvironment(resolved.threads);
   const worker = new Worker(new URL('./worker.ts', import.meta.url));

@@ -4,7 +4,7 @@ import '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { AttuneError } from '../../shared/error.ts';
-import { checkDivergence, loadDivergence } from '../divergence.ts';
+import { loadDivergence, validateDivergence } from '../divergence.ts';
 import { type ObjectiveSettings, pairLosses } from '../objectives.ts';
 import { type InputSpec, trace } from './trace/trace.ts';
 
@@ -20,7 +20,7 @@ export async function validateObjective(settings: ObjectiveSettings): Promise<vo
   // The cpu backend prints an advertisement at its first tensor, unless IS_TEST is set.
   tf.env().set('IS_TEST', true);
   try {
-    checkDivergence(file, divergence);
+    validateDivergence(file, divergence);
   } finally {
     tf.env().set('IS_TEST', false);
     if (previousBackend) await tf.setBackend(previousBackend);

@@ -2,8 +2,9 @@
 // messages and run in order. After `close` the thread exits by itself: terminating it in the middle of a run aborts the
 // process.
 import { parentPort } from 'node:worker_threads';
+import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
-import { isModule, loadDivergence } from '../divergence.ts';
+import { loadDivergence } from '../divergence.ts';
 import { type DeviceOptions, loadPolicy } from './device.ts';
 import { DeviceEngine, type DeviceEngineOptions } from './device-engine.ts';
 import { type EngineChoice, openDevice } from './select-device.ts';
@@ -31,7 +32,7 @@ async function handle({ id, method, args }: Call): Promise<void> {
 async function run(method: string, args: unknown[]): Promise<unknown> {
   if (method === 'open') {
     const { engine: choice, weights, ...options } = args[0] as OpenOptions;
-    if (isModule(options.objective.objective)) await loadDivergence(options.objective.objective);
+    if (isObjectiveModule(options.objective.objective)) await loadDivergence(options.objective.objective);
     const { name, device } = await openDevice(choice, options);
     loadPolicy(device, weights, options);
     // The message's copy is as large as the policy, so it is freed now and not at the next garbage collection.

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from '../../shared/decoder/random.ts';
-import { bootstrap, estimate, estimateMean, ratio } from './confidence-interval.ts';
+import { bootstrap, estimate, estimateMean, weightedRatio } from './confidence-interval.ts';
 
 /** Standard normal numbers. */
 function normals(seed: number): () => number {
@@ -12,7 +12,7 @@ function normals(seed: number): () => number {
 const alone = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 for (const count of [8, 40]) {
-  test(`the interval of a mean of ${count} normal numbers holds the true mean about 95 times in 100`, () => {
+  test(`the interval of the mean of ${count} normal numbers holds the true mean about 95 times in 100`, () => {
     const next = normals(count);
     let held = 0;
     const trials = 400;
@@ -26,7 +26,7 @@ for (const count of [8, 40]) {
   });
 }
 
-test('items of one cluster go together: copies of the same five values add nothing to what is known', () => {
+test('items of one cluster are resampled together: copies of values do not narrow the interval', () => {
   const next = normals(1);
   const values = alone(12).map(() => next());
   const repeated = values.flatMap((value) => [value, value, value, value, value]);
@@ -37,17 +37,17 @@ test('items of one cluster go together: copies of the same five values add nothi
   assert.ok(width(estimateMean(repeated, alone(60)).interval) < 0.6 * single);
 });
 
-test('a difference is much surer when it is taken item by item', () => {
+test('a difference taken item by item has a much narrower interval', () => {
   const next = normals(2);
   const before = alone(30).map(() => 5 * next());
   const after = before.map((value) => value + 0.3 + 0.1 * next());
-  const paired = bootstrap(alone(30), (weights) => ratio(weights, after) - ratio(weights, before))!;
+  const paired = bootstrap(alone(30), (weights) => weightedRatio(weights, after) - weightedRatio(weights, before))!;
   assert.ok(paired.low > 0.2 && paired.high < 0.4, JSON.stringify(paired));
   const apart = estimateMean([...after, ...before.map((value) => -value)], alone(60)).interval!;
   assert.ok(apart.low < 0 && apart.high > 0);
 });
 
-test('the same seed gives the same interval, and another seed another one', () => {
+test('the same seed gives the same interval, and another seed a different one', () => {
   const values = alone(20).map((i) => Math.sin(i));
   const of = (seed: number) => estimateMean(values, alone(20), seed);
   assert.deepEqual(of(4), of(4));
@@ -61,8 +61,8 @@ test('fewer than six prompts give no interval, however many pairs they have', ()
   assert.equal(interval, null);
 });
 
-test('a share of items that are not of one size counts what is in them', () => {
-  const statistic = (weights: Float64Array) => ratio(weights, [1, 0, 6], [2, 0, 8]);
+test('a ratio over items of different sizes is a ratio of totals', () => {
+  const statistic = (weights: Float64Array) => weightedRatio(weights, [1, 0, 6], [2, 0, 8]);
   assert.equal(estimate(['a', 'b', 'c'], statistic).value, 0.7);
-  assert.equal(ratio(Float64Array.of(0, 1, 0), [1, 0, 6], [2, 0, 8]), 0);
+  assert.equal(weightedRatio(Float64Array.of(0, 1, 0), [1, 0, 6], [2, 0, 8]), 0);
 });

@@ -1,25 +1,25 @@
-// How sure a number is that was measured on few pairs: 95% intervals by resampling whole prompts, because what answers
-// one prompt is alike. Two policies are compared item by item, over the same resamples: what is hard for both cancels.
-// No interval comes from fewer than six prompts: chance alone makes five agree once in 32 times, more than 2.5%.
+// 95% confidence intervals by a cluster bootstrap: whole prompts are resampled, because responses to one prompt are
+// alike. Two policies are compared pair by pair over the same resamples, so that the difficulty of a pair cancels.
+// Fewer than six prompts give no interval: five agree by chance once in 32 times, more than 2.5%.
 import type { Interval } from '../../shared/database/round-types.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
 
-export const FEWEST_CLUSTERS = 6;
+export const MIN_CLUSTERS = 6;
 const RESAMPLES = 1000;
 
-/** How often each item counts in a resample → the number that is asked about. */
+/** The weight of each item in a resample → the estimated number. */
 type Statistic = (weights: Float64Array) => number;
 
 /**
- * The interval of a statistic of items, or null where there are too few clusters to say. clusters[i] is what item i
- * belongs to; the same seed and clusters give the same resamples, whatever the statistic is.
+ * The interval of a statistic of items; null if there are fewer than MIN_CLUSTERS clusters. clusters[i] is the cluster of
+ * item i. The same seed and clusters give the same resamples for every statistic.
  */
 export function bootstrap(clusters: readonly (string | number)[], statistic: Statistic, seed = 0): Interval | null {
   const numbers = new Map<string | number, number>();
   for (const cluster of clusters) if (!numbers.has(cluster)) numbers.set(cluster, numbers.size);
   const members = clusters.map((cluster) => numbers.get(cluster)!);
   const count = numbers.size;
-  if (count < FEWEST_CLUSTERS) return null;
+  if (count < MIN_CLUSTERS) return null;
   const uniform = seedRandom(seed, 0);
   const drawn = new Float64Array(count);
   const weights = new Float64Array(clusters.length);
@@ -31,24 +31,28 @@ export function bootstrap(clusters: readonly (string | number)[], statistic: Sta
     values[resample] = statistic(weights);
   }
   values.sort();
-  const tail = tailFor(count);
+  const tail = tailShare(count);
   return { low: quantile(values, tail), high: quantile(values, 1 - tail) };
 }
 
-/** Σ w·a / Σ w·b, with b = 1 unless given: a mean, or a share of items that are not of one size. 0 where there is none. */
-export function ratio(weights: Float64Array, above: readonly number[], below?: readonly number[]): number {
-  let top = 0;
-  let bottom = 0;
+/** Σ w·a / Σ w·b: a mean (b defaults to 1), or a ratio of totals over items of different sizes. 0 if Σ w·b is 0. */
+export function weightedRatio(
+  weights: Float64Array,
+  numerators: readonly number[],
+  denominators?: readonly number[],
+): number {
+  let numerator = 0;
+  let denominator = 0;
   for (const [i, weight] of weights.entries()) {
-    top += weight * above[i]!;
-    bottom += weight * (below?.[i] ?? 1);
+    numerator += weight * numerators[i]!;
+    denominator += weight * (denominators?.[i] ?? 1);
   }
-  return bottom === 0 ? 0 : top / bottom;
+  return denominator === 0 ? 0 : numerator / denominator;
 }
 
 /** The mean of values and its interval. */
 export function estimateMean(values: readonly number[], clusters: readonly (string | number)[], seed = 0): Estimate {
-  return estimate(clusters, (weights) => ratio(weights, values), seed);
+  return estimate(clusters, (weights) => weightedRatio(weights, values), seed);
 }
 
 export type Estimate = { value: number; interval: Interval | null };
@@ -61,16 +65,14 @@ export function estimate(clusters: readonly (string | number)[], statistic: Stat
 }
 
 /**
- * The share of resamples below the interval. The bootstrap's spread is that of a sample taken for the population, too
- * small by √((n − 1)/n) and without Student's tails: reaching further out makes up for both (Hesterberg 2015, expanded
- * percentiles).
+ * The share of resamples below the interval. The bootstrap underestimates the spread by √((n − 1)/n) and lacks Student's
+ * tails; percentiles further out correct both (Hesterberg 2015, expanded percentiles).
  */
-function tailFor(count: number): number {
-  const far = Math.sqrt(count / (count - 1)) * studentQuantile(count - 1);
-  return normalBelow(-far);
+function tailShare(count: number): number {
+  return normalCdf(-Math.sqrt(count / (count - 1)) * studentQuantile(count - 1));
 }
 
-/** t that Student's distribution exceeds with 2.5%, by Cornish and Fisher; within 0.5% from five degrees up. */
+/** The 97.5% quantile of Student's t (Cornish-Fisher expansion), within 0.5% from five degrees of freedom. */
 function studentQuantile(degrees: number): number {
   const z = 1.959964;
   return (
@@ -81,8 +83,8 @@ function studentQuantile(degrees: number): number {
   );
 }
 
-/** The normal distribution below x ≤ 0, within 1e-5 (Abramowitz and Stegun 26.2.16). */
-function normalBelow(x: number): number {
+/** The normal distribution function for x ≤ 0, within 1e-5 (Abramowitz and Stegun 26.2.16). */
+function normalCdf(x: number): number {
   const t = 1 / (1 - 0.33267 * x);
   const density = Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
   return density * t * (0.4361836 + t * (-0.1201676 + t * 0.937298));

@@ -9,7 +9,7 @@ import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts'
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-engine.ts';
 import { evaluatePolicy, evaluateSamples, type SampleEvaluation } from './evaluation.ts';
-import { type GateBounds, judge } from './gate.ts';
+import { decideGate, type GateBounds } from './gate.ts';
 
 const VOCABULARY = 12;
 const EOS = 2;
@@ -56,11 +56,11 @@ async function makePairs(engine: Engine, count: number, length: number, seed: nu
   }));
 }
 
-async function drawSamples(
+async function sampleBoth(
   t: TestContext,
   engine: Engine,
   heldOut: TrainPair[],
-  { reference = parentWeights(), effort = 0.5, told = [] as string[] } = {},
+  { reference = parentWeights(), effort = 0.5, progress = [] as string[] } = {},
 ): Promise<SampleEvaluation> {
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-evaluation-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
@@ -74,30 +74,30 @@ async function drawSamples(
     seed: 3,
     threads: 1,
     folder,
-    onProgress: (done, total) => told.push(`${done}/${total}`),
+    onProgress: (done, total) => progress.push(`${done}/${total}`),
   });
 }
 
-test('the parent itself is exactly where the reference is, writes what it wrote, and is refused', async (t) => {
+test('the parent itself has no KL to the reference, equal samples, and is refused', async (t) => {
   const engine = await open(t, parentWeights());
   const heldOut = await makePairs(engine, 20, 6, 0);
   const [before, after] = [await evaluatePolicy(engine, heldOut), await evaluatePolicy(engine, heldOut)];
-  const told: string[] = [];
-  const samples = await drawSamples(t, engine, heldOut, { told });
+  const progress: string[] = [];
+  const samples = await sampleBoth(t, engine, heldOut, { progress });
   assert.deepEqual(samples.kl, { value: 0, interval: { low: 0, high: 0 } });
   assert.equal(samples.lengthRatio.value, 1);
   assert.equal(samples.repetitionGrowth.value, 0);
   const { 'objective/kl': _, 'objective/kl_per_token': __, ...own } = samples.metrics;
   assert.deepEqual(own, samples.parent);
-  assert.deepEqual(told, ['16/128', '32/128', '48/128', '64/128', '96/128', '128/128']);
-  const verdict = judge(before, after, samples, bounds);
-  assert.equal(verdict.pass, false);
-  const [improvement, ...guards] = verdict.checks;
+  assert.deepEqual(progress, ['16/128', '32/128', '48/128', '64/128', '96/128', '128/128']);
+  const decision = decideGate(before, after, samples, bounds);
+  assert.equal(decision.pass, false);
+  const [improvement, ...guards] = decision.checks;
   assert.deepEqual(improvement!.interval, { low: 0, high: 0 });
   assert.ok(guards.every(({ pass }) => pass));
 });
 
-test('log-probabilities per token and outcomes are those of scoring the responses one by one', async (t) => {
+test('log-probabilities per token and outcomes equal those of scored responses', async (t) => {
   const engine = await open(t, tinyWeights(architecture, 5));
   const parent = await open(t, parentWeights());
   const heldOut = await makePairs(parent, 12, 5, 1);
@@ -116,34 +116,34 @@ test('log-probabilities per token and outcomes are those of scoring the response
   }
 });
 
-test('a policy that has learned what raters prefer is surely better and passes', async (t) => {
+test('a policy that has learned the preferences passes', async (t) => {
   const engine = await open(t, parentWeights());
   const train = await makePairs(engine, 40, 6, 0);
   const heldOut = await makePairs(engine, 20, 6, 4);
   const before = await evaluatePolicy(engine, heldOut);
   for (let step = 0; step < 12; step++) await engine.step(train, 3e-3);
   const after = await evaluatePolicy(engine, heldOut);
-  const samples = await drawSamples(t, engine, heldOut);
-  const verdict = judge(before, after, samples, bounds);
-  assert.equal(verdict.pass, true, verdict.reason);
-  assert.ok(verdict.checks[0]!.interval!.low > 0);
+  const samples = await sampleBoth(t, engine, heldOut);
+  const decision = decideGate(before, after, samples, bounds);
+  assert.equal(decision.pass, true, decision.reason);
+  assert.ok(decision.checks[0]!.interval!.low > 0);
   assert.ok(samples.kl.value > 0);
 });
 
-test('a policy that says one token for ever is refused for its length, its repetition and its distance', async (t) => {
+test('a policy that repeats one token is refused for length, repetition, KL and the drop of chosen responses', async (t) => {
   const engine = await open(t, repeatToken(7));
   const parent = await open(t, parentWeights());
   const heldOut = await makePairs(parent, 20, 40, 0);
-  const samples = await drawSamples(t, engine, heldOut);
+  const samples = await sampleBoth(t, engine, heldOut);
   assert.equal(samples.metrics['completions/clipped_ratio'], 1);
   assert.ok(samples.parent['completions/clipped_ratio']! < 0.5);
   assert.ok(samples.metrics['completions/distinct_2']! < 0.01);
   const [before, after] = [await evaluatePolicy(parent, heldOut), await evaluatePolicy(engine, heldOut)];
-  const { checks } = judge(before, after, samples, bounds);
+  const { checks } = decideGate(before, after, samples, bounds);
   for (const { name, pass } of checks.slice(1)) assert.equal(pass, false, name);
 });
 
-test('the KL estimate of responses of one and of two tokens holds the exact one in its interval', async (t) => {
+test('the interval of the KL estimate holds the exact KL of responses of one and of two tokens', async (t) => {
   const weights = tinyWeights(architecture, 5);
   const engine = await open(t, weights);
   const reference = await open(t, parentWeights());
@@ -151,11 +151,11 @@ test('the KL estimate of responses of one and of two tokens holds the exact one 
     const heldOut = prompts.map((promptIds) => pairOfLength(promptIds, length));
     let exact = 0;
     for (const promptIds of prompts) exact += (await exactKl(engine, reference, promptIds, length)) / prompts.length;
-    // A whole number of draws for each prompt.
-    const { kl, klPerToken, metrics } = await drawSamples(t, engine, heldOut, { effort: 1000 / 64 });
+    // A whole number of samples per prompt.
+    const { kl, klPerToken, metrics } = await sampleBoth(t, engine, heldOut, { effort: 1000 / 64 });
     const { low, high } = kl.interval!;
     assert.ok(low <= exact && exact <= high, `${exact} is not in [${low}, ${high}]`);
-    assert.ok(low > 0 && high - low < exact, `[${low}, ${high}] says little about ${exact}`);
+    assert.ok(low > 0 && high - low < exact, `[${low}, ${high}] is too wide for ${exact}`);
     assert.ok(Math.abs(klPerToken.value * metrics['completions/mean_length']! - kl.value) < 1e-9);
   }
 });
@@ -166,7 +166,7 @@ function pairOfLength(promptIds: number[], length: number): TrainPair {
   return { chosen: side, rejected: side, refChosenLogps: logps, refRejectedLogps: logps };
 }
 
-/** KL of the next tokens, and after each that is not the end, of those after it. */
+/** KL of the next token and, after each that is not the end, of the tokens after it. */
 async function exactKl(policy: Engine, reference: Engine, ids: number[], length: number): Promise<number> {
   const [p, q] = [await nextLogps(policy, ids), await nextLogps(reference, ids)];
   let kl = 0;
@@ -183,7 +183,7 @@ async function nextLogps(engine: Engine, ids: number[]): Promise<number[]> {
   return logits.map((logit) => logit - normalizer);
 }
 
-/** The first component of every hidden state is large, and only this token's logit looks at it. */
+/** The first component of every hidden state is large, and only this token's logit depends on it. */
 function repeatToken(token: number): Weights {
   const weights = parentWeights();
   const { data: table } = weights.get('model.embed_tokens.weight')!;

@@ -1,21 +1,26 @@
-// What a policy makes of the held-out pairs (the objective, the field's reward metrics, each pair's log-probabilities,
-// whose distributions people look at), and what it writes by itself beside its parent: how far that is from the
-// reference, how long, how repetitive. Everything comes with the interval that so few pairs and draws leave open.
+// Evaluation of a policy on held-out pairs (loss, TRL's reward metrics, log-probabilities of each pair) and on its own
+// samples next to its parent's: KL to the reference, length, repetition. Each number has a confidence interval.
 import type { Interval } from '../../shared/database/round-types.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import type { Engine, PairOutcome, Sequence, TrainPair } from '../engine/engine.ts';
-import { type Estimate, estimate, estimateMean, ratio } from './confidence-interval.ts';
-import { countRepeats, type Draw, drawResponses, planDraws, shareDistinct } from './rollouts.ts';
+import { type Estimate, estimate, estimateMean, weightedRatio } from './confidence-interval.ts';
+import {
+  countRepeatedNgrams,
+  distinctNgramRatio,
+  planRollouts,
+  type RolloutRequest,
+  sampleResponses,
+} from './rollouts.ts';
 
 export type Evaluation = {
   metrics: Record<string, number>;
-  /** Of some metrics; null where there are too few prompts to say. */
+  /** Of some metrics; null with too few prompts. */
   intervals: Record<string, Interval | null>;
-  /** mean log-probability per token of each pair's responses */
+  /** Mean log-probability per token, for each pair. */
   logps: { chosen: number[]; rejected: number[] };
   outcomes: PairOutcome[];
-  /** The prompt of each pair: pairs of one prompt are resampled together. */
+  /** The prompt of each pair; pairs with the same prompt are resampled together. */
   prompts: string[];
 };
 
@@ -42,121 +47,131 @@ export async function evaluatePolicy(engine: Engine, pairs: TrainPair[], seed = 
 }
 
 export type SampleEvaluation = {
-  /** objective/kl and completions/…, of the candidate */
+  /** The candidate's objective/kl and completions/… */
   metrics: Record<string, number>;
   /** The parent's completions/… */
   parent: Record<string, number>;
-  /** KL(policy ‖ reference) in nats: of a whole response, and for each of its tokens. */
+  /** KL(policy ‖ reference) in nats, per response and per token. */
   kl: Estimate;
   klPerToken: Estimate;
-  /** Mean length, the candidate's over the parent's. */
+  /** The candidate's mean length over the parent's. */
   lengthRatio: Estimate;
-  /** Share of repeated runs of four tokens, the candidate's minus the parent's. */
+  /** The candidate's share of repeated 4-grams minus the parent's. */
   repetitionGrowth: Estimate;
-  draws: number;
+  count: number;
 };
 
 export type SampleOptions = {
   architecture: Architecture;
-  /** Whose prompts are answered. */
+  /** Their prompts are sampled from. */
   heldOut: TrainPair[];
-  /** Holds the candidate. */
+  /** Of the candidate. */
   engine: Engine;
   readParent(): Promise<Weights>;
-  /** Opened after both have written, for one scoring; closed at once. */
+  /** Opened after the sampling and closed after one scoring. */
   openReference(): Promise<Engine>;
   effort: number;
   seed: number;
   threads: number;
-  /** Where temporary files go; needs room for the float32 weights. */
+  /** For temporary files: the float32 weights. */
   folder: string;
   onProgress(done: number, total: number): void;
 };
 
-const DRAWS = 64;
-const FEWEST_DRAWS = 16;
-const CHUNK = 64;
+const SAMPLES = 64;
+const MIN_SAMPLES = 16;
+const CHUNK_SEQUENCES = 64;
 
 /**
- * Parent and candidate answer the same prompts by the same seeds; the candidate's answers are scored by itself and by
- * the reference. Beside the candidate's engine one other model is in memory at a time.
+ * Samples parent and candidate on the same prompts with the same seeds, and scores the candidate's samples by itself and
+ * by the reference. One other model than the candidate's is in memory at a time.
  */
 export async function evaluateSamples(options: SampleOptions): Promise<SampleEvaluation> {
   const { architecture, folder, seed, threads, engine } = options;
-  const count = Math.max(FEWEST_DRAWS, Math.round(DRAWS * options.effort));
-  const draws = planDraws(options.heldOut, count, architecture);
-  // Written by both, then scored by two.
-  const tell = (stage: number) => (done: number) => options.onProgress(stage * count + done, 4 * count);
-  const write = async (weights: Weights, stage: number) =>
-    drawResponses({ architecture, weights, folder, seed, threads }, draws, tell(stage));
-  const before = await write(await options.readParent(), 0);
-  const after = await write(await engine.weights(), 1);
-  const own = await scoreInChunks(engine, after, tell(2));
+  const count = Math.max(MIN_SAMPLES, Math.round(SAMPLES * options.effort));
+  const requests = planRollouts(options.heldOut, count, architecture);
+  // Four passes over the samples: two that sample and two that score.
+  const report = (pass: number) => (done: number) => options.onProgress(pass * count + done, 4 * count);
+  const sample = (weights: Weights, pass: number) =>
+    sampleResponses({ architecture, weights, folder, seed, threads }, requests, report(pass));
+  const parentSamples = await sample(await options.readParent(), 0);
+  const samples = await sample(await engine.weights(), 1);
+  const logps = await scoreInChunks(engine, samples, report(2));
   const reference = await options.openReference();
   try {
-    return compareSamples(draws, before, after, own, await scoreInChunks(reference, after, tell(3)), options);
+    const referenceLogps = await scoreInChunks(reference, samples, report(3));
+    return compareSamples(requests, parentSamples, samples, logps, referenceLogps, options);
   } finally {
     await reference.close();
   }
 }
 
-async function scoreInChunks(engine: Engine, sequences: Sequence[], tell: (done: number) => void): Promise<number[]> {
+/** The summed log-probability of each response. */
+async function scoreInChunks(
+  engine: Engine,
+  sequences: Sequence[],
+  onProgress: (done: number) => void,
+): Promise<number[]> {
   const sums: number[] = [];
-  for (let at = 0; at < sequences.length; at += CHUNK) {
-    const logps = await engine.score(sequences.slice(at, at + CHUNK));
-    sums.push(...logps.map((own) => own.reduce((sum, logp) => sum + logp, 0)));
-    tell(sums.length);
+  for (let at = 0; at < sequences.length; at += CHUNK_SEQUENCES) {
+    const logps = await engine.score(sequences.slice(at, at + CHUNK_SEQUENCES));
+    sums.push(...logps.map((tokens) => tokens.reduce((sum, logp) => sum + logp, 0)));
+    onProgress(sums.length);
   }
   return sums;
 }
 
-/** own and reference [draws] are summed log-probabilities of what the candidate wrote. */
+/** logps and referenceLogps [samples]: summed log-probabilities of the candidate's samples. */
 function compareSamples(
-  draws: Draw[],
-  before: Sequence[],
-  after: Sequence[],
-  own: number[],
-  reference: number[],
+  requests: RolloutRequest[],
+  parentSamples: Sequence[],
+  samples: Sequence[],
+  logps: number[],
+  referenceLogps: number[],
   { seed, architecture }: SampleOptions,
 ): SampleEvaluation {
-  const prompts = draws.map(({ prompt }) => prompt);
-  const [old, now] = [describe(before, architecture), describe(after, architecture)];
-  const ratios = own.map((logp, at) => logp - reference[at]!);
-  const kl = estimateMean(ratios, prompts, seed);
-  const klPerToken = estimate(prompts, (weights) => ratio(weights, ratios, now.lengths), seed);
+  const prompts = requests.map(({ promptIndex }) => promptIndex);
+  const parent = summarize(parentSamples, architecture);
+  const candidate = summarize(samples, architecture);
+  const logRatios = logps.map((logp, at) => logp - referenceLogps[at]!);
+  const kl = estimateMean(logRatios, prompts, seed);
+  const klPerToken = estimate(prompts, (weights) => weightedRatio(weights, logRatios, candidate.lengths), seed);
   return {
-    metrics: { 'objective/kl': kl.value, 'objective/kl_per_token': klPerToken.value, ...now.metrics },
-    parent: old.metrics,
+    metrics: { 'objective/kl': kl.value, 'objective/kl_per_token': klPerToken.value, ...candidate.metrics },
+    parent: parent.metrics,
     kl,
     klPerToken,
-    lengthRatio: estimate(prompts, (weights) => ratio(weights, now.lengths, old.lengths), seed),
+    lengthRatio: estimate(prompts, (weights) => weightedRatio(weights, candidate.lengths, parent.lengths), seed),
     repetitionGrowth: estimate(
       prompts,
-      (weights) => ratio(weights, now.repeated, now.runs) - ratio(weights, old.repeated, old.runs),
+      (weights) =>
+        weightedRatio(weights, candidate.repeated, candidate.ngrams) -
+        weightedRatio(weights, parent.repeated, parent.ngrams),
       seed,
     ),
-    draws: draws.length,
+    count: requests.length,
   };
 }
 
-function describe(sequences: Sequence[], { eos }: Architecture) {
+function summarize(sequences: Sequence[], { eos }: Architecture) {
   const responses = sequences.map(({ responseIds }) => responseIds);
   const lengths = responses.map(({ length }) => length);
-  const repeats = responses.map(countRepeats);
-  const [repeated, runs] = [repeats.map((own) => own.repeated), repeats.map((own) => own.total)];
+  const repeats = responses.map(countRepeatedNgrams);
+  const repeated = repeats.map((response) => response.repeated);
+  const ngrams = repeats.map((response) => response.total);
   const all = new Float64Array(responses.length).fill(1);
   return {
     lengths,
     repeated,
-    runs,
+    ngrams,
     metrics: {
-      'completions/mean_length': ratio(all, lengths),
-      'completions/clipped_ratio': ratio(
+      'completions/mean_length': weightedRatio(all, lengths),
+      'completions/clipped_ratio': weightedRatio(
         all,
         responses.map((tokens) => (eos.includes(tokens.at(-1)!) ? 0 : 1)),
       ),
-      'completions/repetition': ratio(all, repeated, runs),
-      'completions/distinct_2': shareDistinct(responses, 2),
+      'completions/repetition': weightedRatio(all, repeated, ngrams),
+      'completions/distinct_2': distinctNgramRatio(responses, 2),
     },
   };
 }

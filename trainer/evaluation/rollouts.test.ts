@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { referenceLogits } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { TrainPair } from '../engine/engine.ts';
-import { countRepeats, drawResponses, planDraws, shareDistinct } from './rollouts.ts';
+import { countRepeatedNgrams, distinctNgramRatio, planRollouts, sampleResponses } from './rollouts.ts';
 
 const architecture = tinyArchitecture({
   layers: 1,
@@ -34,12 +34,12 @@ function pairOf(promptIds: number[], chosen: number, rejected: number): TrainPai
   };
 }
 
-test('draws go round the distinct prompts, and are as long as nine tenths of the responses and the context allow', () => {
+test('samples go round robin over the distinct prompts, as long as 90% of the responses and the context allow', () => {
   const long = [1, ...Array<number>(19).fill(4)];
   const pairs = [pairOf([1, 3], 2, 4), pairOf([1, 3], 8, 5), pairOf(long, 3, 3), pairOf([1, 4], 3, 7)];
-  const draws = planDraws([...pairs, pairOf([1, 3], 20, 6)], 5, architecture);
+  const requests = planRollouts([...pairs, pairOf([1, 3], 20, 6)], 5, architecture);
   assert.deepEqual(
-    draws.map(({ prompt, maxTokens }) => [prompt, maxTokens]),
+    requests.map(({ promptIndex, maxTokens }) => [promptIndex, maxTokens]),
     [
       [0, 8],
       [1, 4],
@@ -48,70 +48,73 @@ test('draws go round the distinct prompts, and are as long as nine tenths of the
       [1, 4],
     ],
   );
-  assert.deepEqual(draws[2]!.promptIds, [1, 4]);
+  assert.deepEqual(requests[2]!.promptIds, [1, 4]);
 });
 
-test('a response ends at the end-of-text token or at its length, and is the same alone and among others', async (t) => {
-  const writer = { architecture, weights, folder: await openFolder(t), seed: 7, threads: 1 };
+test('a response ends at the end-of-text token or at maxTokens, and is the same alone and in a batch', async (t) => {
+  const sampler = { architecture, weights, folder: await openFolder(t), seed: 7, threads: 1 };
   // 20 of different lengths: rows leave the cache at different steps.
-  const draws = Array.from({ length: 20 }, (_, i) => ({
+  const requests = Array.from({ length: 20 }, (_, i) => ({
     promptIds: [1, ...Array.from({ length: i % 4 }, (_, j) => 3 + ((i + j) % 9))],
-    prompt: i,
+    promptIndex: i,
     maxTokens: 3 + (i % 17),
   }));
-  const told: number[] = [];
-  const sequences = await drawResponses(writer, draws, (done) => told.push(done));
-  assert.deepEqual(told, [16, 20]);
-  assert.deepEqual(await readdir(writer.folder), []);
+  const progress: number[] = [];
+  const sequences = await sampleResponses(sampler, requests, (done) => progress.push(done));
+  assert.deepEqual(progress, [16, 20]);
+  assert.deepEqual(await readdir(sampler.folder), []);
   const stopped = sequences.filter(({ responseIds }) => responseIds.at(-1) === 2);
   assert.ok(stopped.length > 2 && stopped.length < 20, `${stopped.length} stopped`);
   for (const [i, { promptIds, responseIds }] of sequences.entries()) {
-    assert.deepEqual(promptIds, draws[i]!.promptIds);
+    assert.deepEqual(promptIds, requests[i]!.promptIds);
     assert.ok(!responseIds.slice(0, -1).includes(2));
-    if (responseIds.at(-1) !== 2) assert.equal(responseIds.length, draws[i]!.maxTokens);
+    if (responseIds.at(-1) !== 2) assert.equal(responseIds.length, requests[i]!.maxTokens);
   }
-  const first = await drawResponses(writer, draws.slice(0, 1));
+  const first = await sampleResponses(sampler, requests.slice(0, 1));
   assert.deepEqual(first[0], sequences[0]);
-  const others = await drawResponses({ ...writer, seed: 8 }, draws);
+  const others = await sampleResponses({ ...sampler, seed: 8 }, requests);
   assert.notDeepEqual(others, sequences);
 });
 
-test('tokens come as often as the policy makes them likely', async (t) => {
+test('tokens are sampled with the probabilities of the policy', async (t) => {
   const promptIds = [1, 5, 9];
-  const draws = Array.from({ length: 2000 }, () => ({ promptIds, prompt: 0, maxTokens: 1 }));
-  const drawn = await drawResponses({ architecture, weights, folder: await openFolder(t), seed: 1, threads: 1 }, draws);
+  const requests = Array.from({ length: 2000 }, () => ({ promptIds, promptIndex: 0, maxTokens: 1 }));
+  const samples = await sampleResponses(
+    { architecture, weights, folder: await openFolder(t), seed: 1, threads: 1 },
+    requests,
+  );
   const logits = referenceLogits(architecture, weights, promptIds).at(-1)!;
   const total = [...logits].reduce((sum, logit) => sum + Math.exp(logit), 0);
   for (const [token, logit] of [...logits].entries()) {
     const p = Math.exp(logit) / total;
-    const share = drawn.filter(({ responseIds }) => responseIds[0] === token).length / 2000;
+    const share = samples.filter(({ responseIds }) => responseIds[0] === token).length / 2000;
     assert.ok(Math.abs(share - p) < 4 * Math.sqrt((p * (1 - p)) / 2000), `token ${token}: ${share}, not ${p}`);
   }
 });
 
-test('a policy whose logits are no numbers is named, and leaves no files', async (t) => {
+test('a policy whose logits are not finite fails and leaves no files', async (t) => {
   const folder = await openFolder(t);
   const broken = tinyWeights(architecture, 3);
   broken.get('model.norm.weight')!.data.fill(Number.NaN);
-  const draws = [{ promptIds: [1], prompt: 0, maxTokens: 4 }];
+  const requests = [{ promptIds: [1], promptIndex: 0, maxTokens: 4 }];
   await assert.rejects(
-    drawResponses({ architecture, weights: broken, folder, seed: 0, threads: 1 }, draws),
-    /logits that are no numbers/,
+    sampleResponses({ architecture, weights: broken, folder, seed: 0, threads: 1 }, requests),
+    /logits of the policy are not finite/,
   );
   assert.deepEqual(await readdir(folder), []);
 });
 
-test('repeated runs of four are those the response had before', () => {
-  assert.deepEqual(countRepeats([1, 2, 3]), { repeated: 0, total: 0 });
-  assert.deepEqual(countRepeats([1, 2, 3, 4, 1, 2, 3, 4]), { repeated: 1, total: 5 });
-  assert.deepEqual(countRepeats(Array<number>(10).fill(7)), { repeated: 6, total: 7 });
+test('a repeated 4-gram is one that the response had before', () => {
+  assert.deepEqual(countRepeatedNgrams([1, 2, 3]), { repeated: 0, total: 0 });
+  assert.deepEqual(countRepeatedNgrams([1, 2, 3, 4, 1, 2, 3, 4]), { repeated: 1, total: 5 });
+  assert.deepEqual(countRepeatedNgrams(Array<number>(10).fill(7)), { repeated: 6, total: 7 });
   // 12 3 is not 1 23
-  assert.deepEqual(countRepeats([1, 1, 1, 12, 1, 1, 11, 2]), { repeated: 0, total: 5 });
+  assert.deepEqual(countRepeatedNgrams([1, 1, 1, 12, 1, 1, 11, 2]), { repeated: 0, total: 5 });
 });
 
-test('responses that all say the same are distinct in one', () => {
+test('the share of distinct n-grams counts those of equal responses once', () => {
   assert.equal(
-    shareDistinct(
+    distinctNgramRatio(
       [
         [1, 2, 3],
         [1, 2, 3],
@@ -121,5 +124,5 @@ test('responses that all say the same are distinct in one', () => {
     ),
     2 / 5,
   );
-  assert.equal(shareDistinct([[1], []], 2), 1);
+  assert.equal(distinctNgramRatio([[1], []], 2), 1);
 });

@@ -1,6 +1,6 @@
-// What a policy writes by itself: responses to held-out prompts, drawn through its float32 serving graph and the decoder
-// that serves. A draw has a stream of its own, so two policies answer the same prompts by the same dice, and what they
-// write differs only as far as they do. The graph's files are temporary; its session is closed before this returns.
+// A policy's own responses to held-out prompts, sampled with its float32 serving graph and the decoder of the edge. Each
+// sample has its own random stream, so that two policies draw the same numbers and their samples differ only as far as
+// the policies do. The graph's files are temporary, and its session is closed before sampleResponses returns.
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tensor } from 'onnxruntime-node';
@@ -13,54 +13,59 @@ import type { Weights } from '../../shared/model/safetensors.ts';
 import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
 import type { Sequence, TrainPair } from '../engine/engine.ts';
 
-const ROWS = 16;
-/** Share of the held-out responses that are at most as long as a draw may be: the longest few would cost most. */
-const LENGTH_SHARE = 0.9;
+const BATCH_ROWS = 16;
+/** Samples are as long as this quantile of the held-out responses, because the longest few would cost most. */
+const LENGTH_QUANTILE = 0.9;
 
-/** A response to draw; `prompt` is the number of its prompt, the same for draws that answer one. */
-export type Draw = { promptIds: number[]; prompt: number; maxTokens: number };
+/** A response to sample; requests with the same prompt have the same promptIndex. */
+export type RolloutRequest = { promptIds: number[]; promptIndex: number; maxTokens: number };
 
-/** `count` draws spread over the distinct prompts of the pairs; several for each prompt where there are fewer. */
-export function planDraws(pairs: readonly TrainPair[], count: number, { contextLength }: Architecture): Draw[] {
+/** `count` requests, round robin over the distinct prompts of the pairs. */
+export function planRollouts(
+  pairs: readonly TrainPair[],
+  count: number,
+  { contextLength }: Architecture,
+): RolloutRequest[] {
   const prompts = [...new Map(pairs.map(({ chosen }) => [chosen.promptIds.join(), chosen.promptIds])).values()];
-  if (prompts.length === 0) throw new Error('internal: samples: there are no held-out pairs');
+  if (prompts.length === 0) throw new Error('internal: rollouts: no held-out pairs');
   const lengths = pairs
     .flatMap(({ chosen, rejected }) => [chosen.responseIds.length, rejected.responseIds.length])
     .sort((a, b) => a - b);
-  const longest = lengths[Math.ceil(LENGTH_SHARE * lengths.length) - 1]!;
+  const longest = lengths[Math.ceil(LENGTH_QUANTILE * lengths.length) - 1]!;
   return Array.from({ length: count }, (_, i) => {
-    const prompt = i % prompts.length;
-    const promptIds = prompts[prompt]!;
-    return { promptIds, prompt, maxTokens: Math.max(1, Math.min(longest, contextLength - promptIds.length)) };
+    const promptIndex = i % prompts.length;
+    const promptIds = prompts[promptIndex]!;
+    return { promptIds, promptIndex, maxTokens: Math.max(1, Math.min(longest, contextLength - promptIds.length)) };
   });
 }
 
-export type Writer = {
+export type Sampler = {
   architecture: Architecture;
   weights: Weights;
-  /** Where the graph is written for as long as this takes. */
+  /** For the temporary graph. */
   folder: string;
   seed: number;
   threads: number;
 };
 
-/** Draws at temperature 1 until the end-of-text token, which counts as part of the response, or until maxTokens. */
-export async function drawResponses(
-  writer: Writer,
-  draws: readonly Draw[],
+/** Samples at temperature 1 until maxTokens or the end-of-text token, which is part of the response. */
+export async function sampleResponses(
+  sampler: Sampler,
+  requests: readonly RolloutRequest[],
   onProgress: (done: number) => void = () => {},
 ): Promise<Sequence[]> {
-  await mkdir(writer.folder, { recursive: true });
-  const folder = await mkdtemp(join(writer.folder, 'samples-'));
+  await mkdir(sampler.folder, { recursive: true });
+  const folder = await mkdtemp(join(sampler.folder, 'rollouts-'));
   try {
-    await writeServingGraph(folder, writer.architecture, writer.weights, 'fp32');
-    const session = await openSession(join(folder, SERVE_GRAPH), writer.threads);
-    const decoder = new Decoder(session, Tensor, writer.architecture);
+    await writeServingGraph(folder, sampler.architecture, sampler.weights, 'fp32');
+    const session = await openSession(join(folder, SERVE_GRAPH), sampler.threads);
+    const decoder = new Decoder(session, Tensor, sampler.architecture);
     try {
       const sequences: Sequence[] = [];
-      for (let at = 0; at < draws.length; at += ROWS) {
-        const randoms = draws.slice(at, at + ROWS).map((_, row) => seedRandom(writer.seed, at + row));
-        sequences.push(...(await drawRows(decoder, draws.slice(at, at + ROWS), randoms)));
+      for (let at = 0; at < requests.length; at += BATCH_ROWS) {
+        const batch = requests.slice(at, at + BATCH_ROWS);
+        const randoms = batch.map((_, row) => seedRandom(sampler.seed, at + row));
+        sequences.push(...(await sampleBatch(decoder, batch, randoms)));
         onProgress(sequences.length);
       }
       return sequences;
@@ -72,53 +77,57 @@ export async function drawResponses(
   }
 }
 
-async function drawRows(decoder: Decoder, draws: readonly Draw[], randoms: (() => number)[]): Promise<Sequence[]> {
+async function sampleBatch(
+  decoder: Decoder,
+  requests: readonly RolloutRequest[],
+  randoms: (() => number)[],
+): Promise<Sequence[]> {
   const { vocabSize, eos } = decoder.architecture;
   const ends = new Set(eos);
-  const sequences: Sequence[] = draws.map(({ promptIds }) => ({ promptIds, responseIds: [] }));
+  const sequences: Sequence[] = requests.map(({ promptIds }) => ({ promptIds, responseIds: [] }));
   const cache = decoder.createCache();
-  for (const { promptIds } of draws) cache.addRow(promptIds.length);
-  // Which draw each row of the cache is: rows that end leave, and the last one takes their place.
-  const rows = [...draws.keys()];
-  let fed = draws.map(({ promptIds }) => promptIds);
+  for (const { promptIds } of requests) cache.addRow(promptIds.length);
+  // The request of each row of the cache. A row that ends is removed, and the last one takes its place.
+  const rows = [...requests.keys()];
+  let inputs = requests.map(({ promptIds }) => promptIds);
   while (rows.length > 0) {
-    const { logits, logNormalizers } = await decoder.forward(cache, fed);
-    const isOver = rows.map((draw, row) => {
-      const own = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+    const { logits, logNormalizers } = await decoder.forward(cache, inputs);
+    const hasEnded = rows.map((index, row) => {
+      // [V]
+      const rowLogits = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
       const normalizer = logNormalizers[row]!;
-      if (!Number.isFinite(normalizer))
-        throw new Error('internal: samples: the policy gives logits that are no numbers');
-      const token = sampleToken(own, normalizer, NEUTRAL_SAMPLING, new Map(), randoms[draw]!);
-      const { responseIds } = sequences[draw]!;
+      if (!Number.isFinite(normalizer)) throw new Error('internal: rollouts: the logits of the policy are not finite');
+      const token = sampleToken(rowLogits, normalizer, NEUTRAL_SAMPLING, new Map(), randoms[index]!);
+      const { responseIds } = sequences[index]!;
       responseIds.push(token);
-      return ends.has(token) || responseIds.length >= draws[draw]!.maxTokens;
+      return ends.has(token) || responseIds.length >= requests[index]!.maxTokens;
     });
     for (let row = rows.length - 1; row >= 0; row--) {
-      if (!isOver[row]) continue;
+      if (!hasEnded[row]) continue;
       cache.removeRow(row);
       const last = rows.pop()!;
       if (row < rows.length) rows[row] = last;
     }
-    fed = rows.map((draw) => [sequences[draw]!.responseIds.at(-1)!]);
+    inputs = rows.map((index) => [sequences[index]!.responseIds.at(-1)!]);
   }
   cache.clear();
   return sequences;
 }
 
-const REPEATED = 4;
+const NGRAM = 4;
 
-/** How many of a response's runs of four tokens it has had before, and how many runs there are. */
-export function countRepeats(tokens: readonly number[]): { repeated: number; total: number } {
-  const runs = runsOf(tokens, REPEATED);
-  return { repeated: runs.length - new Set(runs).size, total: runs.length };
+/** The number of 4-grams of a response that occurred in it before, and of all its 4-grams. */
+export function countRepeatedNgrams(tokens: readonly number[]): { repeated: number; total: number } {
+  const ngrams = ngramsOf(tokens, NGRAM);
+  return { repeated: ngrams.length - new Set(ngrams).size, total: ngrams.length };
 }
 
-/** The share of distinct runs of n tokens among those of all responses: near 0 where a policy says one thing always. */
-export function shareDistinct(responses: readonly (readonly number[])[], n: number): number {
-  const runs = responses.flatMap((tokens) => runsOf(tokens, n));
-  return runs.length === 0 ? 1 : new Set(runs).size / runs.length;
+/** The share of distinct n-grams among those of all responses: near 0 if a policy always writes the same. */
+export function distinctNgramRatio(responses: readonly (readonly number[])[], n: number): number {
+  const ngrams = responses.flatMap((tokens) => ngramsOf(tokens, n));
+  return ngrams.length === 0 ? 1 : new Set(ngrams).size / ngrams.length;
 }
 
-function runsOf(tokens: readonly number[], n: number): string[] {
+function ngramsOf(tokens: readonly number[], n: number): string[] {
   return Array.from({ length: Math.max(0, tokens.length - n + 1) }, (_, at) => tokens.slice(at, at + n).join());
 }

@@ -1,15 +1,15 @@
-// Holds an exported package against the trainer before it is offered: both graphs must give the trainer's own logits
-// on real sequences, within 1e-4 of their size, and finite. A package that fails here was never published.
+// Compares an exported package with the trainer before it is published: both graphs must give the trainer's logits on
+// real sequences, finite and with a relative error below 1e-4.
 
 import path from 'node:path';
 import * as ort from 'onnxruntime-node';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Engine } from '../engine/engine.ts';
 
-const TOLERANCE = 1e-4;
+const MAX_RELATIVE_ERROR = 1e-4;
 
 /** @param samples token ids of whole sequences, prompt and response */
-export async function checkExport(
+export async function verifyExport(
   folder: string,
   architecture: Architecture,
   engine: Engine,
@@ -20,12 +20,12 @@ export async function checkExport(
   const serve = await open('serve.onnx');
   try {
     for (const sample of samples) {
-      // The last token of a sequence is only predicted, so that one may be longer than what can be read.
+      // The last token of a sequence is only predicted, so a sequence may be one longer than the context.
       const ids = sample.slice(0, architecture.contextLength);
       // [T, V]
       const expected = await engine.logits(ids);
       compare('model.onnx', await runModel(model, architecture, ids), expected);
-      // The serving graph answers for the last position only: [V]
+      // The serving graph has the logits of the last position only: [V]
       compare('serve.onnx', await runServe(serve, architecture, ids), expected.slice(-architecture.vocabSize));
     }
   } finally {
@@ -38,15 +38,15 @@ function compare(graph: string, actual: Float32Array, expected: Float32Array): v
   let difference = 0;
   let size = 0;
   if (actual.length !== expected.length)
-    throw new Error(`internal: ${graph} gave ${actual.length} logits where the trainer has ${expected.length}`);
+    throw new Error(`internal: verify export: ${graph} gave ${actual.length} logits, the trainer ${expected.length}`);
   for (let at = 0; at < expected.length; at++) {
     difference += (actual[at]! - expected[at]!) ** 2;
     size += expected[at]! ** 2;
   }
   const relative = Math.sqrt(difference / size);
-  if (!(relative < TOLERANCE))
+  if (!(relative < MAX_RELATIVE_ERROR))
     throw new Error(
-      `internal: the exported ${graph} differs from the trainer by ${relative.toExponential(2)} of the logits' size; it was not published`,
+      `internal: verify export: the logits of ${graph} have a relative error of ${relative.toExponential(2)}; the policy was not published`,
     );
 }
 

@@ -14,7 +14,7 @@ import { referenceLogits, referenceLogps } from '../../testing/reference-decoder
 import { tinyArchitecture, tinyWeights, writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-engine.ts';
-import { checkExport } from '../evaluation/verify-export.ts';
+import { verifyExport } from '../evaluation/verify-export.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'attune-trained-'));
 after(() => rm(root, { recursive: true, force: true }));
@@ -83,7 +83,7 @@ for (const [name, options] of Object.entries(GOLDEN_CASES)) {
       const weights = await engine.weights();
       await writeSafetensors(join(to, 'model.safetensors'), toCheckpointTensors(architecture, weights));
       await writePolicyGraphs(to, architecture, weights);
-      await checkExport(to, architecture, engine, [[...chosen.promptIds, ...chosen.responseIds]]);
+      await verifyExport(to, architecture, engine, [[...chosen.promptIds, ...chosen.responseIds]]);
       const reloaded = await readCheckpoint(to);
       assert.deepEqual(reloaded.architecture, architecture);
       for (const [tensor, { data }] of reloaded.weights) {

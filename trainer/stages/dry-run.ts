@@ -1,89 +1,80 @@
-// What a round would do with the pairs at hand, told without doing any of it.
+// `attune train --dry-run`: what a round would do with the pairs that exist now. Writes nothing.
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
+import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import { completeRoundSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
-import { isModule } from '../divergence.ts';
+import type { Settings } from '../../shared/settings.ts';
 import { chooseMicroBatchTokens, estimateParameters, resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { resolveEngine } from '../engine/select-device.ts';
-import { readObjective } from '../objectives.ts';
-import { toLora } from './context.ts';
-import { findScores } from './score-reference.ts';
-import { checkPlan, type Plan, planRound, type Workshop } from './select-pairs.ts';
+import { parseObjective } from '../objectives.ts';
+import { describeLeftOut } from './log.ts';
+import { toLora } from './policy-engine.ts';
+import type { TrainerContext } from './round-context.ts';
+import { findScores } from './score-pairs.ts';
+import { planSelection, type Selection, validateSelection } from './select-pairs.ts';
 
-export type PreviewLine = { name: string; told: string };
+export type PreviewLine = { name: string; text: string };
 
-/** Throws only where there is nothing to tell of: no policy, a reference that does not fit. */
-export async function previewRound(workshop: Workshop, db: Database): Promise<PreviewLine[]> {
-  const { settings } = workshop;
-  const how = completeRoundSettings({}, settings);
-  const plan = await planRound(workshop, db, how, null);
-  const { counts } = plan;
-  const steps = Math.ceil(counts.train / how.batch_pairs) * how.epochs;
-  const { known } = await findScores(
-    db,
-    { id: plan.referenceId, tokenizerHash: plan.tokenizerHash },
-    plan.pairs.map(({ tokens }) => tokens),
-  );
+/** Throws AttuneError only if no selection is possible: no active policy, or a reference with another tokenizer. */
+export async function previewRound(trainer: TrainerContext, db: Database): Promise<PreviewLine[]> {
+  const { settings } = trainer;
+  const config = completeRoundSettings({}, settings);
+  const selection = await planSelection(trainer, db, config, null);
+  const { parent, referenceId, tokenizerHash, architecture, pairs, counts } = selection;
+  const tokens = pairs.map((pair) => pair.tokens);
+  const { scores } = await findScores(db, { id: referenceId, tokenizerHash }, tokens);
+  const steps = Math.ceil(counts.train / config.batch_pairs) * config.epochs;
+  const maxLength = Math.min(architecture.contextLength, config.max_length ?? Infinity);
   const engine = await resolveEngine(settings.ENGINE, settings.TRAIN_PROVIDER);
   const lines: Record<string, string> = {
-    parent: `${plan.parent.id} (${plan.parent.name})`,
-    reference: `${plan.referenceId}; it has scored ${known.size} of ${plan.pairs.length} pairs already`,
+    parent: `${parent.id} (${parent.name})`,
+    reference: `${referenceId}; ${scores.size} of ${pairs.length} pairs are scored already`,
     pairs: `${counts.new} new, ${counts.replay} replayed, ${counts.held_out} held out on ${counts.held_out_prompts} prompts`,
-    'left out': tellLeftOut(plan),
-    cut: `${counts.cut} pairs are longer than ${lengthLimit(plan, how)} tokens`,
-    ages: tellAges(counts.ages),
-    work: `${counts.tokens} tokens an epoch; ${steps} steps of ${how.batch_pairs} pairs in ${how.epochs} epochs`,
-    settings: Object.entries(how)
+    'left out': describeLeftOut(counts.left_out),
+    truncated: `${counts.cut} pairs longer than ${maxLength} tokens`,
+    staleness: describeStaleness(counts.ages),
+    work: `${counts.tokens} tokens per epoch; ${steps} steps of ${config.batch_pairs} pairs in ${config.epochs} epochs`,
+    settings: Object.entries(config)
       .filter(([, value]) => value !== null)
       .map(([name, value]) => `${name} ${value}`)
       .join(', '),
     engine: `${engine.name}; ${engine.reason}`,
-    memory: tellMemory(plan, workshop, how),
-    verdict: await tellVerdict(plan, workshop, how),
+    memory: describeMemory(selection, settings, config),
+    decision: await describeDecision(selection, settings, config),
   };
-  return Object.entries(lines).map(([name, told]) => ({ name, told }));
+  return Object.entries(lines).map(([name, text]) => ({ name, text }));
 }
 
-function lengthLimit({ architecture }: Plan, how: RoundSettings): number {
-  return Math.min(architecture.contextLength, how.max_length ?? Infinity);
-}
-
-function tellLeftOut({ counts }: Plan): string {
-  const { stale, identical, empty } = counts.left_out;
-  return `${stale} sampled too long ago, ${identical} with two equal sides, ${empty} with an empty side`;
-}
-
-function tellMemory({ architecture }: Plan, { settings }: Workshop, how: RoundSettings): string {
-  const options = { architecture, lora: toLora(how) };
-  const memory = resolveMemoryBudget(settings.TRAIN_MEMORY);
+function describeMemory({ architecture }: Selection, settings: Settings, config: RoundSettings): string {
+  const options = { architecture, lora: toLora(config) };
+  const budget = resolveMemoryBudget(settings.TRAIN_MEMORY);
   const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-  const told = `${inGiB(estimateParameters(options))} for the policy and its optimizer`;
+  const parameters = `${inGiB(estimateParameters(options))} for the policy and its optimizer`;
   try {
-    return `${told}; ${inGiB(memory)} may be taken, so ${chooseMicroBatchTokens(options, memory)} tokens are computed at once`;
+    return `${parameters} of ${inGiB(budget)}; micro-batches of ${chooseMicroBatchTokens(options, budget)} tokens`;
   } catch (error) {
     if (!(error instanceof AttuneError)) throw error;
-    return `${told}; it would be refused: ${error.message}`;
+    return `${parameters}; it would fail: ${error.message}`;
   }
 }
 
 /** "0: 120, 1: 34, unknown: 6" */
-function tellAges(ages: Record<string, number>): string {
-  const told = Object.entries(ages).map(([age, count]) => `${age}: ${count}`);
-  return `${told.join(', ') || 'none'} (policies since the one that sampled them)`;
+function describeStaleness(counts: Record<string, number>): string {
+  const items = Object.entries(counts).map(([staleness, count]) => `${staleness}: ${count}`);
+  return `${items.join(', ') || 'none'} (policies since the one that sampled the pair: pairs)`;
 }
 
-async function tellVerdict(plan: Plan, { settings }: Workshop, how: RoundSettings): Promise<string> {
+async function describeDecision(selection: Selection, settings: Settings, config: RoundSettings): Promise<string> {
   try {
-    checkPlan(plan, settings);
-    const objective = readObjective(how);
-    if (isModule(objective.objective))
+    validateSelection(selection, settings);
+    const objective = parseObjective(config);
+    if (isObjectiveModule(objective.objective))
       await (await import('../engine/validate-objective.ts')).validateObjective(objective);
   } catch (error) {
     if (!(error instanceof AttuneError)) throw error;
     return `it would fail: ${error.message}`;
   }
-  const { new: fresh } = plan.counts;
-  return fresh < settings.TRAIN_MIN_PAIRS
+  return selection.counts.new < settings.TRAIN_MIN_PAIRS
     ? `\`attune train\` would run it; the schedule waits for TRAIN_MIN_PAIRS (${settings.TRAIN_MIN_PAIRS})`
     : 'it would run';
 }

@@ -1,60 +1,82 @@
-// What a round has trained, looked at from all sides and judged: on held-out pairs, and on what it writes by itself.
-// Everything that the gate saw is written to the round, so that a refusal can be understood.
+// Stages 4 and 5: the trained policy evaluated on held-out pairs and on its own samples, and the gate. Everything that
+// the gate decides by is written to the round, so that a refusal can be understood.
 import { rm } from 'node:fs/promises';
-import path from 'node:path';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { type Evaluation, evaluatePolicy, evaluateSamples, type SampleEvaluation } from '../evaluation/evaluation.ts';
-import { findBroken, judge, type Verdict } from '../evaluation/gate.ts';
-import { type Course, openPolicy } from './context.ts';
-import { finite } from './log.ts';
+import { decideGate, findNonFinite, type GateDecision } from '../evaluation/gate.ts';
+import { keepFinite } from './log.ts';
+import { openPolicyEngine } from './policy-engine.ts';
+import type { RoundContext } from './round-context.ts';
+import type { Selection } from './select-pairs.ts';
 
-/** `before` is of the parent, `steps` is how far the engine has gone from it. */
-export async function examine(
-  course: Course,
+export type CandidateEvaluation = {
+  evaluation: Evaluation;
+  /** null if the policy diverged: it cannot be sampled from. */
+  samples: SampleEvaluation | null;
+  metrics: Record<string, number>;
+};
+
+/** `steps`: how many the engine has trained. */
+export async function evaluateCandidate(
+  context: RoundContext,
+  selection: Selection,
   engine: Engine,
   heldOut: TrainPair[],
-  before: Evaluation,
   steps: number,
-): Promise<{ metrics: Record<string, number>; verdict: Verdict }> {
-  const { record, how } = course;
-  const after = await evaluatePolicy(engine, heldOut, how.seed);
-  const samples = findBroken(after) ? null : await drawSamples(course, engine, heldOut);
-  const metrics = finite({ ...after.metrics, ...samples?.metrics });
-  await record.measure(steps, 'held_out', metrics, after.logps);
-  const verdict = judge(before, after, samples, how, how.seed);
-  const { pass, checks, reason } = verdict;
-  await record.change({
-    metrics: { ...prefix('parent/', finite({ ...before.metrics, ...samples?.parent })), ...metrics },
-    reason,
-    gate: { pass, checks, intervals: { ...prefix('parent/', before.intervals), ...after.intervals } },
-  });
-  await record.say('message', reason, { pass }, pass ? 'info' : 'warn');
-  return { metrics, verdict };
+): Promise<CandidateEvaluation> {
+  const { log, config } = context;
+  await log.enterStage('evaluating', 'evaluating on held-out pairs and on its own samples');
+  const evaluation = await evaluatePolicy(engine, heldOut, config.seed);
+  const samples = findNonFinite(evaluation) ? null : await sampleCandidate(context, selection, engine, heldOut);
+  const metrics = keepFinite({ ...evaluation.metrics, ...samples?.metrics });
+  await log.addMetrics(steps, 'held_out', metrics, evaluation.logps);
+  return { evaluation, samples, metrics };
 }
 
-async function drawSamples(course: Course, engine: Engine, heldOut: TrainPair[]): Promise<SampleEvaluation> {
-  const { workshop, record, how, plan } = course;
-  const { settings, shelf } = workshop;
-  const folder = path.resolve(settings.ATTUNE_HOME, 'rounds', `${record.roundId}-samples`);
+/** Decides whether the candidate may replace its parent, and writes the metrics and the report of the gate. */
+export async function applyGate(
+  { log, config }: RoundContext,
+  parent: Evaluation,
+  { evaluation, samples, metrics }: CandidateEvaluation,
+): Promise<GateDecision> {
+  const decision = decideGate(parent, evaluation, samples, config, config.seed);
+  const { pass, checks, reason } = decision;
+  await log.update({
+    metrics: { ...addPrefix('parent/', keepFinite({ ...parent.metrics, ...samples?.parent })), ...metrics },
+    reason,
+    gate: { pass, checks, intervals: { ...addPrefix('parent/', parent.intervals), ...evaluation.intervals } },
+  });
+  await log.addEvent('message', reason, { pass }, pass ? 'info' : 'warn');
+  return decision;
+}
+
+async function sampleCandidate(
+  context: RoundContext,
+  selection: Selection,
+  engine: Engine,
+  heldOut: TrainPair[],
+): Promise<SampleEvaluation> {
+  const { settings, store } = context.trainer;
+  const folder = `${context.checkpointFolder}-samples`;
   try {
     return await evaluateSamples({
-      architecture: plan.architecture,
+      architecture: selection.architecture,
       heldOut,
       engine,
-      readParent: async () => (await readCheckpoint(await shelf.folderOf(plan.parent.id))).weights,
-      openReference: () => openPolicy(course, plan.referenceId),
-      effort: how.effort,
-      seed: how.seed,
+      readParent: async () => (await readCheckpoint(await store.folderOf(selection.parent.id))).weights,
+      openReference: () => openPolicyEngine(context, selection, selection.referenceId, 'score'),
+      effort: context.config.effort,
+      seed: context.config.seed,
       threads: settings.TRAIN_THREADS,
       folder,
-      onProgress: (done, total) => record.progress('evaluating', done, total, 'samples'),
+      onProgress: (done, total) => context.log.reportProgress('evaluating', done, total, 'samples'),
     });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-function prefix<Value>(name: string, values: Record<string, Value>): Record<string, Value> {
-  return Object.fromEntries(Object.entries(values).map(([key, value]) => [name + key, value]));
+function addPrefix<Value>(prefix: string, values: Record<string, Value>): Record<string, Value> {
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [prefix + key, value]));
 }

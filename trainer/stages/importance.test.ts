@@ -1,21 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Sampled, Selected } from '../data/pairs.ts';
-import { type WeighSettings, weighPairs } from './importance.ts';
+import type { RoundPair, SampledResponse } from '../data/pairs.ts';
+import { type ImportanceSettings, weightPairs } from './importance.ts';
 
 const sequence = (length: number) => ({ promptIds: [1], responseIds: Array<number>(length).fill(5) });
 type Side = { sampler: number[] | null; reference: number[] };
 
 /** Pairs whose sides were sampled with these log-probabilities per token and scored by the reference with those. */
-function weigh(how: Partial<WeighSettings>, pairs: { chosen?: Side; rejected: Side; promptIsCut?: boolean }[]) {
+function weigh(config: Partial<ImportanceSettings>, pairs: { chosen?: Side; rejected: Side; promptIsCut?: boolean }[]) {
   const plain: Side = { sampler: [-1], reference: [-1] };
-  const sampled = ({ sampler, reference }: Side): Sampled => ({
+  const sampled = ({ sampler, reference }: Side): SampledResponse => ({
     policyId: 'pol_1',
     responseIds: sequence(reference.length).responseIds,
     logps: sampler,
   });
   const items = pairs.map(({ chosen = plain, rejected, promptIsCut = false }) => {
-    const pair: Selected = {
+    const pair: RoundPair = {
       id: 'pref_1',
       prompt: 'x',
       chosen: 'a',
@@ -38,8 +38,8 @@ function weigh(how: Partial<WeighSettings>, pairs: { chosen?: Side; rejected: Si
     refChosenLogps: Float32Array.from(chosen.reference),
     refRejectedLogps: Float32Array.from(rejected.reference),
   }));
-  const told = weighPairs({ negatives: 'rejected', weight_cap: 1e6, ...how }, items, scored);
-  return { ...told, weights: told.pairs.map((pair) => pair.importance!.rejected) };
+  const weighted = weightPairs({ negatives: 'rejected', weight_cap: 1e6, ...config }, items, scored);
+  return { ...weighted, weights: weighted.pairs.map((pair) => pair.importance!.rejected) };
 }
 
 /** A response of one token that the reference makes `ratio` times as likely as its sampler does. */
@@ -47,7 +47,7 @@ const oneToken = (ratio: number) => ({ rejected: { sampler: [-1], reference: [Ma
 const near = (actual: number, expected: number) => assert.ok(Math.abs(actual - expected) < 1e-5, `${actual}`);
 const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-test('in the world of three answers, negatives of another sampler get exactly reference over sampler', () => {
+test('in the world of three answers, negatives of another sampler get exactly π_ref / μ', () => {
   const [reference, sampler] = [
     [0.5, 0.3, 0.2],
     [0.2, 0.3, 0.5],
@@ -61,26 +61,26 @@ test('in the world of three answers, negatives of another sampler get exactly re
   for (const [at, answer] of answers.entries()) near(weights[at]!, reference[answer] / sampler[answer]);
 });
 
-test('a weight is of the whole response, over the tokens whose log-probabilities both have', () => {
+test('a weight is the ratio of the whole response, over the tokens that both have log-probabilities of', () => {
   // The third token ends the text: the sampler's log-probability of it is not kept.
   const long = { sampler: [-1.5, -1.25], reference: [-1, -1, -3] };
   const { weights } = weigh({}, [{ rejected: long }, oneToken(1)]);
   near(weights[0]! / weights[1]!, Math.exp(0.75));
 });
 
-test('however far sampler and reference are apart, weights average 1, keep their order, and none is above the cap', () => {
+test('for a distant sampler too, weights average 1, keep their order, and none is above the cap', () => {
   const ratios = Array.from({ length: 50 }, (_, i) => 40 * Math.sin(7 * i) - 300);
   const pairs = ratios.map((ratio) => ({ rejected: { sampler: [-500], reference: [ratio - 500] } }));
-  const { weights, capped, effective } = weigh({ weight_cap: 2 }, pairs);
+  const { weights, capped, effectiveSampleSize } = weigh({ weight_cap: 2 }, pairs);
   near(mean(weights), 1);
   assert.ok(weights.every((weight) => weight >= 0 && weight <= 2));
   for (const [i, a] of ratios.entries())
     for (const [j, b] of ratios.entries()) if (a > b) assert.ok(weights[i]! >= weights[j]!);
   assert.ok(capped >= 24 && capped <= 25, String(capped));
-  assert.ok(effective > 24.9 && effective < 26, String(effective));
+  assert.ok(effectiveSampleSize > 24.9 && effectiveSampleSize < 26, String(effectiveSampleSize));
 });
 
-test('at a cap of 1 there is no weighting, and where nothing is capped only the scale is changed', () => {
+test('a cap of 1 turns the weighting off, and without capping only the scale changes', () => {
   const pairs = [0.1, 3, 0.5].map(oneToken);
   assert.deepEqual(weigh({ weight_cap: 1 }, pairs).weights, [1, 1, 1]);
   const { weights } = weigh({}, pairs);
@@ -93,7 +93,7 @@ test('at a cap of 1 there is no weighting, and where nothing is capped only the 
   assert.equal(cut.capped, 1);
 });
 
-test('what has no log-probabilities, or another prompt than it was sampled for, counts 1 and is told', () => {
+test('a side without log-probabilities or with a truncated prompt has weight 1 and is not counted as known', () => {
   const without = { rejected: { sampler: null, reference: [-2] } };
   const { weights, known, negatives } = weigh({}, [
     without,
@@ -105,7 +105,7 @@ test('what has no log-probabilities, or another prompt than it was sampled for, 
   near(weights[1]!, 1.6);
 });
 
-test('with negatives both the chosen responses are weighed too, and without it they are not', () => {
+test('negatives: both weights the chosen responses too', () => {
   const pairs = [{ chosen: { sampler: [-1], reference: [-2] }, ...oneToken(1) }];
   assert.equal(weigh({}, pairs).pairs[0]!.importance!.chosen, 1);
   const { chosen, rejected } = weigh({ negatives: 'both' }, pairs).pairs[0]!.importance!;

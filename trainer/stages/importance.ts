@@ -1,65 +1,66 @@
-// Importance weights π_ref(y|x) / μ(y|x) of negatives that another policy μ sampled than the reference, whose samples
-// DIL's should be. They are ratios of whole responses whatever the reduction is: what is averaged over the reference's
-// responses may be any function of them. Constants to the gradient.
+// Importance weights π_ref(y|x) / μ(y|x) of negatives that a policy μ sampled instead of the reference, which DIL assumes.
+// They are ratios of whole responses for any reduction, because they correct an expectation over responses, and constants
+// to the gradient.
 //
-// Ratios of long responses are mostly far below 1 and rarely far above. Clipped as they are they would sum to a fraction,
-// the negative term would fade, and every response would be pulled up. So they are scaled to average 1 with none above
-// the cap: at a cap of 1 all are 1 (no weighting), without a cap they are self-normalized importance weights, unbiased.
-import type { Selected } from '../data/pairs.ts';
-import type { TokenPair } from '../data/tokens.ts';
+// Ratios of long responses are mostly far below 1 and rarely far above. Clipping alone would shrink their sum, the
+// negative term would fade, and every response would be pushed up. So they are scaled to average 1 with none above the
+// cap: a cap of 1 turns the weighting off, and without a cap they are self-normalized importance weights.
+import type { RoundPair } from '../data/pairs.ts';
+import type { TokenizedSides } from '../data/tokens.ts';
 import type { TrainPair } from '../engine/engine.ts';
 
-export type WeighSettings = { negatives: 'rejected' | 'both'; weight_cap: number };
-export type Weighed = {
+export type ImportanceSettings = { negatives: 'rejected' | 'both'; weight_cap: number };
+export type WeightedPairs = {
   pairs: TrainPair[];
-  /** Responses that stand for the reference's, and how many of them have a known sampler. */
+  /** Responses that stand for samples of the reference, and those of them with known sampler log-probabilities. */
   negatives: number;
   known: number;
   capped: number;
-  /** How many of equal weight the known ones are worth: (Σw)² / Σw². */
-  effective: number;
+  /** Of the known ones: (Σw)² / Σw². */
+  effectiveSampleSize: number;
 };
 
 /**
- * The pairs with a weight for each side that is a negative. A side is unknown, and counts 1, where no policy of ours
- * sampled it, where it was drawn from a changed distribution (temperature, top_p, …), whose log-probabilities are not
- * kept, or where its prompt had to be cut.
+ * The pairs with a weight for each side that is a negative. A side is unknown and has weight 1 if no policy sampled it,
+ * if it was sampled from a changed distribution (temperature, top_p, …), or if its prompt was truncated.
  */
-export function weighPairs(
-  how: WeighSettings,
-  items: { pair: Selected; tokens: TokenPair }[],
+export function weightPairs(
+  config: ImportanceSettings,
+  items: { pair: RoundPair; tokens: TokenizedSides }[],
   scored: TrainPair[],
-): Weighed {
-  const sides = how.negatives === 'both' ? (['chosen', 'rejected'] as const) : (['rejected'] as const);
+): WeightedPairs {
+  const sides = config.negatives === 'both' ? (['chosen', 'rejected'] as const) : (['rejected'] as const);
   const ratios = scored.map((pair, at) => {
     const { sampled } = items[at]!.pair;
     const isComparable = sampled && !items[at]!.tokens.promptIsCut;
-    const of = (logps: number[] | null, refs: Float32Array) => (isComparable ? logRatio(logps, refs) : null);
+    const toRatio = (logps: number[] | null, refLogps: Float32Array) =>
+      isComparable ? logRatio(logps, refLogps) : null;
     return {
-      chosen: of(sampled?.chosen.logps ?? null, pair.refChosenLogps),
-      rejected: of(sampled?.rejected.logps ?? null, pair.refRejectedLogps),
+      chosen: toRatio(sampled?.chosen.logps ?? null, pair.refChosenLogps),
+      rejected: toRatio(sampled?.rejected.logps ?? null, pair.refRejectedLogps),
     };
   });
   const known = ratios.flatMap((ratio) => sides.flatMap((side) => ratio[side] ?? []));
-  const scale = scaleToOne(known, how.weight_cap);
-  const weigh = (ratio: number | null) => (ratio === null ? 1 : Math.min(how.weight_cap, Math.exp(ratio + scale)));
-  const weights = known.map(weigh);
+  const scale = scaleToOne(known, config.weight_cap);
+  const toWeight = (ratio: number | null) =>
+    ratio === null ? 1 : Math.min(config.weight_cap, Math.exp(ratio + scale));
+  const weights = known.map(toWeight);
   const sum = weights.reduce((total, weight) => total + weight, 0);
   const squares = weights.reduce((total, weight) => total + weight ** 2, 0);
   return {
     pairs: scored.map((pair, at) => {
       const importance = { chosen: 1, rejected: 1 };
-      for (const side of sides) importance[side] = weigh(ratios[at]![side]);
+      for (const side of sides) importance[side] = toWeight(ratios[at]![side]);
       return { ...pair, importance };
     }),
     negatives: sides.length * scored.length,
     known: known.length,
-    capped: weights.filter((weight) => weight === how.weight_cap && how.weight_cap > 1).length,
-    effective: sum === 0 ? 0 : sum ** 2 / squares,
+    capped: weights.filter((weight) => weight === config.weight_cap && config.weight_cap > 1).length,
+    effectiveSampleSize: sum === 0 ? 0 : sum ** 2 / squares,
   };
 }
 
-/** log π_ref − log μ over the tokens that both have: the token that ends a text has none of the sampler's. */
+/** log π_ref − log μ over the tokens that both have: the sampler's log-probability of the end-of-text is not stored. */
 function logRatio(samplerLogps: number[] | null, refLogps: Float32Array): number | null {
   if (!samplerLogps) return null;
   let sum = 0;
@@ -67,7 +68,7 @@ function logRatio(samplerLogps: number[] | null, refLogps: Float32Array): number
   return sum;
 }
 
-/** What to add to log-ratios so that exp of them, cut at the cap of 1 or more, averages 1. */
+/** The constant c for which min(cap, exp(logRatio + c)) averages 1; cap ≥ 1. */
 function scaleToOne(logRatios: readonly number[], cap: number): number {
   const sorted = [...logRatios].sort((a, b) => b - a);
   // rest[k] = log Σ exp of all but the k largest

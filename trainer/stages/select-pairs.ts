@@ -1,5 +1,5 @@
-// What a round is about to do: from which policy, against which reference, on which pairs. Nothing is written here, so
-// that `attune train --dry-run` can ask too.
+// Stage 1: the parent policy, the reference and the pairs of a round. A resumed round keeps those that it has.
+// planSelection writes nothing, so that `attune train --dry-run` can call it.
 import type { Database } from '../../shared/database/connect.ts';
 import { hashList } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
@@ -7,29 +7,28 @@ import type { Architecture } from '../../shared/model/architecture.ts';
 import { readManifest } from '../../shared/package/files.ts';
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
-import type { LocalStore } from '../../shared/store/local-store.ts';
 import { getActivePolicyId, getPolicy, type PolicyRow } from '../../shared/store/registry.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { pairsOfRound, type Selected, selectPairs } from '../data/pairs.ts';
-import { ageOf, countAges, findForebears } from '../data/staleness.ts';
-import { type TokenPair, tokenizePair } from '../data/tokens.ts';
+import { findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from '../data/pairs.ts';
+import { countByStaleness, findAncestors, getStaleness } from '../data/staleness.ts';
+import { type TokenizedSides, tokenizePair } from '../data/tokens.ts';
 import { countInputTokens } from '../engine/packing.ts';
-import { FEWEST_CLUSTERS } from '../evaluation/confidence-interval.ts';
-import type { RoundRow } from './log.ts';
+import { MIN_CLUSTERS } from '../evaluation/confidence-interval.ts';
+import { logSelection, type RoundRow } from './log.ts';
+import type { RoundContext, TrainerContext } from './round-context.ts';
 
-export type Workshop = { settings: Settings; shelf: LocalStore };
+export type TokenizedPair = { pair: RoundPair; tokens: TokenizedSides; staleness: number | null };
 
-export type PlannedPair = { pair: Selected; tokens: TokenPair; age: number | null };
-
-export type Plan = {
+export type Selection = {
   parent: PolicyRow;
   parentFolder: string;
   referenceId: string;
   architecture: Architecture;
   tokenizerHash: string;
-  /** All that the round uses up, with those that it leaves out: they are not new any more. */
-  taken: Selected[];
-  pairs: PlannedPair[];
+  /** Every pair that this round uses up, including those that it leaves out: they are no longer new. */
+  usedPairs: RoundPair[];
+  /** The pairs to train on and to evaluate. */
+  pairs: TokenizedPair[];
   counts: PairCounts;
 };
 
@@ -40,94 +39,102 @@ export type PairCounts = {
   held_out: number;
   held_out_prompts: number;
   left_out: { stale: number; identical: number; empty: number };
-  /** Pairs with a prompt or a response that had to be cut. */
+  /** Pairs with a truncated prompt or response. */
   cut: number;
-  /** How many pairs were sampled how many policies ago; `unknown` for those that no policy of this line sampled. */
+  /** The number of pairs by staleness (trainer/data/staleness.ts). */
   ages: Record<string, number>;
   /** In one epoch over the training pairs. */
   tokens: number;
   digest: string;
 };
 
-/** `row` is of a round that is under way already: it goes on with its own pairs, parent and reference. */
-export async function planRound(
-  { settings, shelf }: Workshop,
-  db: Database,
-  how: RoundSettings,
-  row: RoundRow | null,
-): Promise<Plan> {
-  const parentId = row?.parent_id ?? (await getActivePolicyId(db));
-  if (!parentId) throw new AttuneError('there is no active policy to start from');
-  const parent = await getPolicy(db, parentId);
-  const referenceId = row?.reference_id ?? parent.reference_id ?? parent.id;
-  const parentFolder = await shelf.folderOf(parentId);
-  const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(parentFolder);
-  await checkReference(shelf, referenceId, parentId, tokenizerHash);
-
-  const earlier = row ? await pairsOfRound(db, row.id) : [];
-  const taken = earlier.length > 0 ? earlier : await selectPairs(db, settings, how.effort);
-  const forebears = await findForebears(db, parentId);
-  const tokenizer = await Tokenizer.open(parentFolder);
-  const pairs: PlannedPair[] = [];
-  const leftOut = { stale: 0, identical: 0, empty: 0 };
-  for (const pair of taken) {
-    const age = ageOf(pair, forebears);
-    const isStale = how.max_staleness !== null && age !== null && age > how.max_staleness;
-    const tokens = isStale ? 'stale' : tokenizePair(pair, tokenizer, architecture, how);
-    if (typeof tokens === 'string') leftOut[tokens]++;
-    else pairs.push({ pair, tokens, age });
-  }
-  return {
-    parent,
-    parentFolder,
-    referenceId,
-    architecture,
-    tokenizerHash,
-    taken,
-    pairs,
-    counts: countPairs(pairs, leftOut),
-  };
+export async function selectPairs({ trainer, round, log, config }: RoundContext): Promise<Selection> {
+  await log.enterStage('selecting', 'selecting pairs', { settings: config });
+  const selection = await planSelection(trainer, log.db, config, round);
+  const { referenceId, parent, counts } = selection;
+  await log.update({ reference_id: referenceId, parent_id: parent.id, pairs: counts });
+  validateSelection(selection, trainer.settings);
+  await saveRoundPairs(log.db, round.id, selection.usedPairs);
+  await logSelection(log, counts, trainer.settings.TRAIN_MIN_PAIRS);
+  return selection;
 }
 
-/** Throws where there is nothing to learn from or nothing to tell whether it helped. */
-export function checkPlan({ counts }: Plan, settings: Settings): void {
-  const { left_out: leftOut } = counts;
-  const lost = Object.entries(leftOut).flatMap(([reason, count]) => (count > 0 ? [`${count} ${reason}`] : []));
-  const told = lost.length > 0 ? ` (left out: ${lost.join(', ')})` : '';
+/** `round`: the row of a round that may have its pairs, parent and reference already; null for a dry run. */
+export async function planSelection(
+  { settings, store }: TrainerContext,
+  db: Database,
+  config: RoundSettings,
+  round: RoundRow | null,
+): Promise<Selection> {
+  const parentId = round?.parent_id ?? (await getActivePolicyId(db));
+  if (!parentId)
+    throw new AttuneError('there is no active policy to start from; import one with `attune policies import`');
+  const parent = await getPolicy(db, parentId);
+  const referenceId = round?.reference_id ?? parent.reference_id ?? parent.id;
+  const parentFolder = await store.folderOf(parentId);
+  const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(parentFolder);
+  if (referenceId !== parentId)
+    await validateReference(await store.folderOf(referenceId), referenceId, parentId, tokenizerHash);
+
+  const savedPairs = round ? await findRoundPairs(db, round.id) : [];
+  const usedPairs = savedPairs.length > 0 ? savedPairs : await findPairs(db, settings, config.effort);
+  const ancestors = await findAncestors(db, parentId);
+  const tokenizer = await Tokenizer.open(parentFolder);
+  const pairs: TokenizedPair[] = [];
+  const leftOut = { stale: 0, identical: 0, empty: 0 };
+  for (const pair of usedPairs) {
+    const staleness = getStaleness(pair, ancestors);
+    const isStale = config.max_staleness !== null && staleness !== null && staleness > config.max_staleness;
+    const tokens = isStale ? 'stale' : tokenizePair(pair, tokenizer, architecture, config);
+    if (typeof tokens === 'string') leftOut[tokens]++;
+    else pairs.push({ pair, tokens, staleness });
+  }
+  const counts = countPairs(pairs, leftOut);
+  return { parent, parentFolder, referenceId, architecture, tokenizerHash, usedPairs, pairs, counts };
+}
+
+/** Throws AttuneError if there is nothing to train on, or too little to evaluate. */
+export function validateSelection({ counts }: Selection, settings: Settings): void {
+  const leftOut = Object.entries(counts.left_out).filter(([, count]) => count > 0);
+  const note =
+    leftOut.length > 0 ? ` (left out: ${leftOut.map(([reason, count]) => `${count} ${reason}`).join(', ')})` : '';
   if (counts.new === 0)
-    throw new AttuneError(`there are no new pairs to train on${told}; collect some preferences first`);
-  // Before the training, not after it: the pairs stay new.
-  if (counts.held_out_prompts < FEWEST_CLUSTERS)
+    throw new AttuneError(`there are no new pairs to train on${note}; collect some preferences first`);
+  // Before the training, not after it, so that the pairs stay new.
+  if (counts.held_out_prompts < MIN_CLUSTERS)
     throw new AttuneError(
-      `${counts.held_out_prompts || 'none'} of the prompts ${counts.held_out_prompts === 1 ? 'is' : 'are'} held out (TRAIN_HELD_OUT is ${settings.TRAIN_HELD_OUT})${told}, and the gate needs ${FEWEST_CLUSTERS} to tell whether a policy is better; collect pairs on more prompts`,
+      `${counts.held_out_prompts || 'none'} of the prompts ${counts.held_out_prompts === 1 ? 'is' : 'are'} held out (TRAIN_HELD_OUT is ${settings.TRAIN_HELD_OUT})${note}, and the gate needs ${MIN_CLUSTERS} to decide whether a policy is better; collect pairs on more prompts`,
     );
 }
 
-/** The reference's log-probabilities are of its own tokens: with another vocabulary they would be of another text. */
-async function checkReference(shelf: LocalStore, referenceId: string, parentId: string, hash: string): Promise<void> {
-  if (referenceId === parentId) return;
-  const reference = await readManifest(await shelf.folderOf(referenceId));
-  if (reference.tokenizer_hash !== hash)
+/** With another vocabulary the reference's log-probabilities would be those of another text. */
+async function validateReference(
+  folder: string,
+  referenceId: string,
+  parentId: string,
+  tokenizerHash: string,
+): Promise<void> {
+  const reference = await readManifest(folder);
+  if (reference.tokenizer_hash !== tokenizerHash)
     throw new AttuneError(
-      `the reference ${referenceId} has another tokenizer than ${parentId}, which the round starts from; import the policy anew, so that it is its own reference`,
+      `the reference ${referenceId} has another tokenizer than ${parentId}, which the round starts from; import the policy again, so that it is its own reference`,
       { code: 'tokenizer_mismatch' },
     );
 }
 
-function countPairs(pairs: PlannedPair[], leftOut: PairCounts['left_out']): PairCounts {
-  const count = (test: (item: PlannedPair) => boolean) => pairs.filter(test).length;
+function countPairs(pairs: TokenizedPair[], leftOut: PairCounts['left_out']): PairCounts {
   const train = pairs.filter(({ pair }) => pair.split === 'train');
+  const heldOut = pairs.filter(({ pair }) => pair.split === 'held_out');
+  const replayed = train.filter(({ pair }) => pair.replay);
   return {
     train: train.length,
-    new: count(({ pair }) => pair.split === 'train' && !pair.replay),
-    replay: count(({ pair }) => pair.split === 'train' && pair.replay),
-    held_out: count(({ pair }) => pair.split === 'held_out'),
-    held_out_prompts: new Set(
-      pairs.filter(({ pair }) => pair.split === 'held_out').map(({ tokens }) => tokens.chosen.promptIds.join()),
-    ).size,
+    new: train.length - replayed.length,
+    replay: replayed.length,
+    held_out: heldOut.length,
+    held_out_prompts: new Set(heldOut.map(({ tokens }) => tokens.chosen.promptIds.join())).size,
     left_out: leftOut,
-    cut: count(({ tokens }) => tokens.promptIsCut || tokens.responseIsCut),
-    ages: countAges(pairs.map(({ age }) => age)),
+    cut: pairs.filter(({ tokens }) => tokens.promptIsCut || tokens.responseIsCut).length,
+    ages: countByStaleness(pairs.map(({ staleness }) => staleness)),
     tokens: train.reduce(
       (sum, { tokens }) => sum + countInputTokens(tokens.chosen) + countInputTokens(tokens.rejected),
       0,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { referenceLogps } from '../../../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
-import { readObjective } from '../../../objectives.ts';
+import { parseObjective } from '../../../objectives.ts';
 import { type InputArrays, packSequences } from '../../batch.ts';
 import { zeroGradients } from '../../programs.ts';
 import { CpuSessions } from './cpu-sessions.ts';
@@ -12,7 +12,7 @@ const weights = tinyWeights(architecture, 2);
 const ids = (first: number, length: number) => Array.from({ length }, (_, i) => (first + 7 * i) % 200);
 
 test('one session serves batches of every shape, and longer rows get another session', async () => {
-  const sessions = new CpuSessions({ architecture, objective: readObjective({}), threads: 2 });
+  const sessions = new CpuSessions({ architecture, objective: parseObjective({}), threads: 2 });
   for (const length of [3, 40, 300, 5]) {
     const sequence = { promptIds: ids(1, 4), responseIds: ids(5, length) };
     const { bucket, arrays } = packSequences([sequence], { reduction: 'sum' });
@@ -34,7 +34,7 @@ test('where two sessions exceed the memory, the older one is released and opened
     .set('pairWeights', { shape: [1], data: Float32Array.of(1) });
   const results: Float32Array[] = [];
   for (const memoryBytes of [undefined, 1]) {
-    const sessions = new CpuSessions({ architecture, objective: readObjective({}), threads: 2, memoryBytes });
+    const sessions = new CpuSessions({ architecture, objective: parseObjective({}), threads: 2, memoryBytes });
     for (const kind of ['score', 'evaluate', 'score', 'step', 'score'] as const)
       results.push((await sessions.run(kind, bucket, inputs)).get('logps')!);
     await sessions.close();

@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../../../shared/model/architecture.ts';
 import { tensorflowSkipReason } from '../../../../testing/tensorflow-addon.ts';
 import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
-import { type ObjectiveRequest, readObjective } from '../../../objectives.ts';
+import { type ObjectiveInput, parseObjective } from '../../../objectives.ts';
 import { type InputArrays, packSequences } from '../../batch.ts';
 import { type Device, loadPolicy } from '../../device.ts';
 import { DeviceEngine } from '../../device-engine.ts';
@@ -50,8 +50,8 @@ function norm(x: ArrayLike<number>): number {
 }
 
 /** Runs one program on the same inputs: traced on ONNX Runtime, and eagerly on TensorFlow. */
-async function compareSteps(a: Architecture, request: ObjectiveRequest): Promise<void> {
-  const objective = readObjective(request);
+async function compareSteps(a: Architecture, request: ObjectiveInput): Promise<void> {
+  const objective = parseObjective(request);
   const pairs = makePairs(2);
   const sequences = [...pairs.map(({ chosen }) => chosen), ...pairs.map(({ rejected }) => rejected)];
   const batch = packSequences(sequences, { reduction: objective.reduction });
@@ -82,7 +82,7 @@ async function compareSteps(a: Architecture, request: ObjectiveRequest): Promise
   }
 }
 
-const REQUESTS: ObjectiveRequest[] = [
+const REQUESTS: ObjectiveInput[] = [
   { objective: 'lsif' },
   { objective: 'lsif', reduction: 'sum', cap: 0.5 },
   { objective: 'ukl', negatives: 'both' },
@@ -110,9 +110,9 @@ for (const family of ['qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'gemma'] as const) {
 }
 
 /** An engine on each device, with micro-batches small enough that gradients are accumulated. */
-async function openEngines(request: ObjectiveRequest = {}, lora?: LoraConfig) {
+async function openEngines(request: ObjectiveInput = {}, lora?: LoraConfig) {
   const architecture = tinyArchitecture(small);
-  const objective = readObjective(request);
+  const objective = parseObjective(request);
   const options = { architecture, objective, lora, threads: 2 };
   const weights = tinyWeights(architecture, 4);
   const open = (device: Device) => {

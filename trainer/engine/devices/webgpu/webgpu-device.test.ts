@@ -9,7 +9,7 @@ import { FAMILY_NAMES } from '../../../../shared/model/architecture.ts';
 import type { Weights } from '../../../../shared/model/safetensors.ts';
 import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
 import { findVulkan, runTestFile, VULKAN_INSTALL_HINT } from '../../../../testing/vulkan.ts';
-import { type ObjectiveRequest, readObjective } from '../../../objectives.ts';
+import { type ObjectiveInput, parseObjective } from '../../../objectives.ts';
 import { type Device, loadPolicy } from '../../device.ts';
 import { DeviceEngine } from '../../device-engine.ts';
 import { DEFAULT_OPTIMIZER, type TrainPair } from '../../engine.ts';
@@ -46,8 +46,8 @@ function testDevice(): void {
   test('no node of any program, objective or family runs on the CPU', async () => {
     const llama = tinyArchitecture({ layers: 1 });
     const bucket = { S: 4, T: 32, R: 32, P: 2 };
-    const open = async (a: typeof llama, kind: ProgramKind, request: ObjectiveRequest, lora?: LoraConfig) => {
-      const { bytes } = buildBucketProgram(a, readObjective(request), kind, bucket, 'webgpu', lora);
+    const open = async (a: typeof llama, kind: ProgramKind, request: ObjectiveInput, lora?: LoraConfig) => {
+      const { bytes } = buildBucketProgram(a, parseObjective(request), kind, bucket, 'webgpu', lora);
       await (await openWebgpuSession(bytes, 'gpu-buffer', true)).release();
     };
     for (const kind of ['logits', 'score', 'evaluate'] as const) await open(llama, kind, {});
@@ -56,7 +56,7 @@ function testDevice(): void {
     for (const family of FAMILY_NAMES) await open(tinyArchitecture({ family, layers: 1 }), 'step', {});
     await open(llama, 'step', {}, LORA);
     await assert.rejects(
-      openWebgpuSession(buildBucketProgram(llama, readObjective({}), 'step', bucket).bytes, 'cpu', true),
+      openWebgpuSession(buildBucketProgram(llama, parseObjective({}), 'step', bucket).bytes, 'cpu', true),
       /CPU EP/,
     );
   });
@@ -174,7 +174,7 @@ function prepare<D extends Device>(
 ): Opened<D> {
   const architecture = tinyArchitecture({ layers: 2, hiddenSize: 16, intermediateSize: 24, ...tiny });
   const optimizer = { ...DEFAULT_OPTIMIZER, weightDecay };
-  const options = { architecture, objective: readObjective({}), threads: 2, optimizer, microBatchTokens, lora };
+  const options = { architecture, objective: parseObjective({}), threads: 2, optimizer, microBatchTokens, lora };
   const device = make(options);
   const weights = tinyWeights(architecture, seed);
   loadPolicy(device, weights, options);

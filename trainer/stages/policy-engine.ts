@@ -1,0 +1,45 @@
+// A policy of the store in the training engine, to be trained (with adapters, if the round has them) or to score with.
+import { readCheckpoint } from '../../shared/model/checkpoint.ts';
+import type { RoundSettings } from '../../shared/rounds/settings.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { LoraConfig } from '../engine/lora.ts';
+import { openEngine } from '../engine/open-engine.ts';
+import { countInputTokens } from '../engine/packing.ts';
+import type { RoundContext } from './round-context.ts';
+import type { Selection } from './select-pairs.ts';
+
+/** null: all weights are trained. */
+export function toLora({
+  lora_rank: rank,
+  lora_alpha: alpha,
+  lora_targets: targets,
+  seed,
+}: RoundSettings): LoraConfig | null {
+  return rank > 0 ? { rank, alpha, targets, seed } : null;
+}
+
+export async function openPolicyEngine(
+  { trainer: { settings, store }, config }: RoundContext,
+  { architecture, pairs }: Selection,
+  policyId: string,
+  purpose: 'train' | 'score',
+): Promise<Engine> {
+  const { weights } = await readCheckpoint(await store.folderOf(policyId));
+  return openEngine({
+    architecture,
+    weights,
+    objective: config,
+    optimizer: { weightDecay: config.weight_decay, maxGradNorm: config.max_grad_norm },
+    engine: settings.ENGINE,
+    provider: settings.TRAIN_PROVIDER,
+    threads: settings.TRAIN_THREADS,
+    memoryBytes: settings.TRAIN_MEMORY,
+    lora: purpose === 'train' ? toLora(config) : null,
+    scoreOnly: purpose === 'score',
+    maxSequenceTokens: pairs.reduce(
+      (longest, { tokens: { chosen, rejected } }) =>
+        Math.max(longest, countInputTokens(chosen), countInputTokens(rejected)),
+      0,
+    ),
+  });
+}

@@ -1,0 +1,42 @@
+// What the stages of a round share: the trainer that runs it, its row, its log and its settings.
+import path from 'node:path';
+import { isObjectiveModule } from '../../shared/hyperparameters.ts';
+import { completeRoundSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
+import type { Settings } from '../../shared/settings.ts';
+import type { LocalStore } from '../../shared/store/local-store.ts';
+import { hashModule } from '../divergence.ts';
+import { parseObjective } from '../objectives.ts';
+import type { RoundLog, RoundRow } from './log.ts';
+
+export type TrainerContext = { settings: Settings; store: LocalStore };
+
+/** For the manifest: the name of an objective, or a custom module's name and digest. */
+export type ObjectiveDescription = { type: string; sha256?: string };
+
+export type RoundContext = {
+  trainer: TrainerContext;
+  round: RoundRow;
+  log: RoundLog;
+  config: RoundSettings;
+  objective: ObjectiveDescription;
+  checkpointFolder: string;
+};
+
+/** Throws AttuneError for an invalid objective. */
+export async function createRoundContext(
+  trainer: TrainerContext,
+  round: RoundRow,
+  log: RoundLog,
+): Promise<RoundContext> {
+  const config = completeRoundSettings(round.settings, trainer.settings);
+  parseObjective(config);
+  const objective = await describeObjective(config.objective);
+  const checkpointFolder = path.resolve(trainer.settings.ATTUNE_HOME, 'rounds', round.id);
+  return { trainer, round, log, config, objective, checkpointFolder };
+}
+
+async function describeObjective(objective: string): Promise<ObjectiveDescription> {
+  if (!isObjectiveModule(objective)) return { type: objective };
+  const { name, sha256 } = await hashModule(objective);
+  return { type: name, sha256 };
+}
