@@ -1,4 +1,4 @@
-// The values of the columns of `rounds` that trainer, API and demo share: status, stage and the report of the gate.
+// The values of the columns of `rounds` that trainer, API and demo share: status, stage, pairs and the report of the gate.
 
 import { z } from 'zod';
 
@@ -21,6 +21,23 @@ export const ROUND_STAGES = [
   'failed',
 ] as const;
 export type RoundStage = (typeof ROUND_STAGES)[number];
+
+/** The pairs of a round. */
+export type PairCounts = {
+  train: number;
+  new: number;
+  replay: number;
+  held_out: number;
+  held_out_prompts: number;
+  left_out: { stale: number; identical: number; empty: number };
+  /** Pairs with a truncated prompt or response. */
+  cut: number;
+  /** The number of pairs by staleness: how many policies ago they were sampled, or unknown. */
+  ages: Record<string, number>;
+  /** In one epoch over the training pairs. */
+  tokens: number;
+  digest: string;
+};
 
 export const interval = z.object({ low: z.number(), high: z.number() });
 export type Interval = z.output<typeof interval>;

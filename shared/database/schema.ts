@@ -21,7 +21,7 @@ import {
 } from 'drizzle-orm/pg-core';
 import type { Prompt } from '../chat-message.ts';
 import type { Hyperparameters } from '../hyperparameters.ts';
-import type { GateReport, RoundStage, RoundStatus } from './round-types.ts';
+import type { GateReport, PairCounts, RoundStage, RoundStatus } from './round-types.ts';
 
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
 
@@ -155,7 +155,7 @@ export const rounds = pgTable(
     parent_id: text(),
     /** the published policy; null while there is none or when the gate refused it */
     policy_id: text(),
-    pairs: jsonb().$type<Record<string, unknown>>(),
+    pairs: jsonb().$type<PairCounts>(),
     metrics: jsonb().$type<Record<string, number>>(),
     /** null until the round is evaluated */
     gate: jsonb().$type<GateReport>(),

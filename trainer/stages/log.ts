@@ -4,11 +4,10 @@
 import { and, eq } from 'drizzle-orm';
 import { notifyChange } from '../../shared/database/channels.ts';
 import type { Database } from '../../shared/database/connect.ts';
-import type { RoundStage } from '../../shared/database/round-types.ts';
+import type { PairCounts, RoundStage } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { writeEvent } from '../../shared/webhooks/event.ts';
 import type { WeightedPairs } from './importance.ts';
-import type { PairCounts } from './select-pairs.ts';
 
 export type RoundRow = typeof rounds.$inferSelect;
 type Changes = Partial<typeof rounds.$inferInsert>;

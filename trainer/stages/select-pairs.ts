@@ -1,6 +1,7 @@
 // Stage 1: the parent policy, the reference and the pairs of a round. A resumed round keeps those that it has.
 // planSelection writes nothing, so that `attune train --dry-run` can call it.
 import type { Database } from '../../shared/database/connect.ts';
+import type { PairCounts } from '../../shared/database/round-types.ts';
 import { hashList } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
@@ -30,22 +31,6 @@ export type Selection = {
   /** The pairs to train on and to evaluate. */
   pairs: TokenizedPair[];
   counts: PairCounts;
-};
-
-export type PairCounts = {
-  train: number;
-  new: number;
-  replay: number;
-  held_out: number;
-  held_out_prompts: number;
-  left_out: { stale: number; identical: number; empty: number };
-  /** Pairs with a truncated prompt or response. */
-  cut: number;
-  /** The number of pairs by staleness (trainer/data/staleness.ts). */
-  ages: Record<string, number>;
-  /** In one epoch over the training pairs. */
-  tokens: number;
-  digest: string;
 };
 
 export async function selectPairs({ trainer, round, log, config }: RoundContext): Promise<Selection> {
