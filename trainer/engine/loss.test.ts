@@ -94,8 +94,8 @@ for (const [i, request] of REQUESTS.entries()) {
     const expected = computePairGradients(a, objective, parameters, constants, tensors);
     assert.ok(distance(outputs.get('losses')!, expected.losses.dataSync()) < 1e-4);
     for (const [name, gradient] of expected.gradients) {
-      const apart = distance(outputs.get(gradientName(name))!, gradient.dataSync());
-      assert.ok(apart < 1e-4, `${name}: ${apart}`);
+      const difference = distance(outputs.get(gradientName(name))!, gradient.dataSync());
+      assert.ok(difference < 1e-4, `${name}: ${difference}`);
     }
   });
 }

@@ -36,15 +36,15 @@ for (const [name, options] of Object.entries(GOLDEN_CASES)) {
     const architecture = tinyArchitecture(options);
     const weights = tinyWeights(architecture, GOLDEN_SEED);
     for (const [at, logits] of referenceLogits(architecture, weights, ids).entries()) {
-      const apart = maxDeviation(golden, stride, at, logits);
-      assert.ok(apart < TOLERANCE, `double precision at ${at}: ${apart}`);
+      const difference = maxDeviation(golden, stride, at, logits);
+      assert.ok(difference < TOLERANCE, `double precision at ${at}: ${difference}`);
     }
     await withEngine({ architecture, weights }, async (engine) => {
       const all = await engine.logits(ids);
       for (const at of ids.keys()) {
         const actual = all.subarray(at * architecture.vocabSize, (at + 1) * architecture.vocabSize);
-        const apart = maxDeviation(golden, stride, at, actual);
-        assert.ok(apart < TOLERANCE, `engine at ${at}: ${apart}`);
+        const difference = maxDeviation(golden, stride, at, actual);
+        assert.ok(difference < TOLERANCE, `engine at ${at}: ${difference}`);
       }
       const sequence = { promptIds: ids.slice(0, 6), responseIds: ids.slice(6) };
       const [scores] = await engine.score([sequence]);

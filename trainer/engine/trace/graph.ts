@@ -225,8 +225,8 @@ export class Graph {
   }
 
   private materialize(tensor: SymbolicTensor): string {
-    const { shape, type, splat, values, segmentSum: rows } = tensor;
-    if (rows) return this.nameOf(this.scatterAdd({ shape, type, splat: 0 }, rows));
+    const { shape, type, splat, values, segmentSum } = tensor;
+    if (segmentSum) return this.nameOf(this.scatterAdd({ shape, type, splat: 0 }, segmentSum));
     if (splat === undefined) {
       if (!values) throw new Error(`internal: graph: a tensor of shape [${shape}] with neither name nor values`);
       return this.constant(type, shape, values);

@@ -77,8 +77,8 @@ async function compareSteps(a: Architecture, request: ObjectiveInput): Promise<v
   // their own.
   const gradientNorm = norm(Array.from(traced).flatMap(([name, data]) => (/^gradient/.test(name) ? [norm(data)] : [])));
   for (const [name, tensor] of eager) {
-    const apart = distance(tensor.dataSync(), traced.get(name)!, gradientNorm / 100);
-    assert.ok(apart < 1e-4, `${name}: ${apart}`);
+    const difference = distance(tensor.dataSync(), traced.get(name)!, gradientNorm / 100);
+    assert.ok(difference < 1e-4, `${name}: ${difference}`);
   }
 }
 
@@ -138,8 +138,8 @@ for (const lora of [undefined, { rank: 2, alpha: 4, targets: ['q_proj', 'down_pr
     }
     const expected = await onnx.weights();
     for (const [name, { data }] of await tensorflow.weights()) {
-      const apart = distance(data, expected.get(name)!.data);
-      assert.ok(apart < 1e-4, `${name}: ${apart}`);
+      const difference = distance(data, expected.get(name)!.data);
+      assert.ok(difference < 1e-4, `${name}: ${difference}`);
     }
     assert.ok(distance(await tensorflow.logits(tokens(3, 40)), await onnx.logits(tokens(3, 40))) < 1e-4);
     await tensorflow.close();

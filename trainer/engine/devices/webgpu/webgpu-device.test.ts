@@ -77,8 +77,8 @@ function testDevice(): void {
     }
     const [cpu, gpu] = results as [(typeof results)[0], (typeof results)[0]];
     for (const [name, { data }] of cpu.gradient) {
-      const apart = distance(gpu.gradient.get(name)!.data, data);
-      assert.ok(apart < 1e-4, `gradient of ${name}: ${apart}`);
+      const difference = distance(gpu.gradient.get(name)!.data, data);
+      assert.ok(difference < 1e-4, `gradient of ${name}: ${difference}`);
     }
     for (const [i, report] of cpu.reports.entries()) {
       assert.ok(Math.abs(gpu.reports[i]!.loss - report.loss) < 1e-4 * Math.abs(report.loss), `loss ${i}`);
