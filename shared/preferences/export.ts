@@ -1,10 +1,11 @@
-// One preference as a line of JSON that other trainers read: OpenAI's preference fine-tuning or TRL. It carries the pair;
-// ties have no line. TRL's line also carries id and rater, which TRL ignores; OpenAI refuses keys that it does not know.
-// Metadata stays behind: its types differ from row to row, which would keep a dataset from loading.
+// Formats a preference as one JSON line for other trainers: OpenAI's preference fine-tuning or TRL. Ties have no line.
+// TRL's line also carries id and rater, which TRL ignores; OpenAI rejects unknown keys. Metadata is left out: its types
+// differ from row to row, which would keep a dataset from loading.
+
 import type { ChatMessage } from '../chat-message.ts';
 import type { PreferenceRecord } from './record.ts';
 
-/** A strict preference → one line without its line feed; a tie → null. */
+/** Without a line feed; null for a tie. */
 export function formatPreference(record: PreferenceRecord, format: 'openai' | 'trl'): string | null {
   const { prompt, a, b, choice, rater, externalId } = record;
   if (choice !== 'a' && choice !== 'b') return null;
@@ -13,14 +14,14 @@ export function formatPreference(record: PreferenceRecord, format: 'openai' | 't
     const messages: ChatMessage[] = typeof prompt === 'string' ? [{ role: 'user', content: prompt }] : prompt;
     return JSON.stringify({
       input: { messages, tools: [], parallel_tool_calls: true },
-      preferred_output: say(chosen),
-      non_preferred_output: say(rejected),
+      preferred_output: toMessages(chosen),
+      non_preferred_output: toMessages(rejected),
     });
   }
   const pair =
     typeof prompt === 'string'
       ? { prompt, chosen, rejected }
-      : { prompt, chosen: say(chosen), rejected: say(rejected) };
+      : { prompt, chosen: toMessages(chosen), rejected: toMessages(rejected) };
   return JSON.stringify({
     ...pair,
     ...(externalId === null ? {} : { id: externalId }),
@@ -28,4 +29,4 @@ export function formatPreference(record: PreferenceRecord, format: 'openai' | 't
   });
 }
 
-const say = (content: string): ChatMessage[] => [{ role: 'assistant', content }];
+const toMessages = (content: string): ChatMessage[] => [{ role: 'assistant', content }];

@@ -6,7 +6,7 @@ import type { PreferenceRecord } from './record.ts';
 
 async function* bytesOf(text: string, size = 7): AsyncGenerator<Uint8Array> {
   const bytes = new TextEncoder().encode(text);
-  // Small pieces, so that rows, characters and escapes are cut anywhere.
+  // Small chunks, so that rows, characters and escapes are cut anywhere.
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
 }
 
@@ -39,7 +39,7 @@ const containers: [string, string][] = [
   ['an object with data', JSON.stringify({ data: rows.map((text) => JSON.parse(text)) }, null, 2)],
 ];
 for (const [name, text] of containers) {
-  test(`rows come out of ${name}, however the bytes are cut`, async () => {
+  test(`rows are split from ${name} for any chunk size`, async () => {
     for (const size of [1, 3, 1000]) {
       const found = await Array.fromAsync(parsePreferences(bytesOf(text, size)));
       assert.deepEqual(
@@ -54,7 +54,7 @@ for (const [name, text] of containers) {
   });
 }
 
-test('a broken row is reported by its number and those after it are read', async () => {
+test('an invalid row is reported with its number and the rows after it are parsed', async () => {
   for (const text of [`${row(1)}\n{"prompt": \n\n${row(4)}`, `[${row(1)}, {"prompt": }, 7, ${row(4)}]`]) {
     const found = await read(text);
     assert.deepEqual(
@@ -65,13 +65,13 @@ test('a broken row is reported by its number and those after it are read', async
   }
 });
 
-test('an array that is cut off gives its whole rows and says where it ends', async () => {
+test('a truncated array gives its complete rows and an error at its end', async () => {
   const found = await read(`[${row(1)}, ${row(2)}, {"prompt": "Q`);
   assert.equal(found.length, 3);
-  assert.deepEqual(found[2], { row: 3, error: 'the array has no end; the file is cut off here' });
+  assert.deepEqual(found[2], { row: 3, error: 'the array is not closed; the file is truncated here' });
 });
 
-test('a file that is not UTF-8 is refused after the rows before it', async () => {
+test('a file that is not UTF-8 is rejected after its valid rows', async () => {
   async function* latin1() {
     yield new TextEncoder().encode(`${row(1)}\n`.padEnd(600, ' '));
     yield Uint8Array.of(0x22, 0xe9, 0x22);
@@ -80,7 +80,7 @@ test('a file that is not UTF-8 is refused after the rows before it', async () =>
   assert.match((found.at(-1) as { error: string }).error, /not UTF-8/);
 });
 
-test('a row over the limit is refused and the next one is read', async () => {
+test('a row over the length limit is rejected and the next one is parsed', async () => {
   const long = JSON.stringify({ prompt: 'x'.repeat(5000), chosen: 'a', rejected: 'b' });
   for (const text of [`${long}\n${row(2)}`, `[${long},${row(2)}]`]) {
     const [first, second] = await read(text, { maxRowLength: 1000 });
@@ -89,7 +89,7 @@ test('a row over the limit is refused and the next one is read', async () => {
   }
 });
 
-test('each annotator of a row gives a preference of their own', async () => {
+test('each annotator of a row gives one preference', async () => {
   const found = await read(
     JSON.stringify([
       {
@@ -115,23 +115,23 @@ test('each annotator of a row gives a preference of their own', async () => {
   );
 });
 
-test('a hundred thousand rows are read in the memory of a few', async () => {
+test('100,000 rows are parsed in constant memory', async () => {
   async function* many() {
     const line = new TextEncoder().encode(`${row(1)}${' '.repeat(1000)}\n`);
     for (let at = 0; at < 100_000; at++) yield line;
   }
   const before = process.memoryUsage().heapUsed;
   let count = 0;
-  let most = 0;
+  let maxBytes = 0;
   for await (const item of parsePreferences(many())) {
     assert.ok('record' in item);
-    if (++count % 10_000 === 0) most = Math.max(most, process.memoryUsage().heapUsed - before);
+    if (++count % 10_000 === 0) maxBytes = Math.max(maxBytes, process.memoryUsage().heapUsed - before);
   }
   assert.equal(count, 100_000);
-  assert.ok(most < 100 * 2 ** 20, `${most} bytes`);
+  assert.ok(maxBytes < 100 * 2 ** 20, `${maxBytes} bytes`);
 });
 
-test('what is exported in either shape imports as the same preference', async () => {
+test('an export in either format imports as the same preference', async () => {
   for (const prompt of ['Q', question]) {
     for (const format of ['openai', 'trl'] as const) {
       const original = { ...plain, prompt, choice: 'b' as const, a: 'bad', b: 'good' };

@@ -1,4 +1,4 @@
-// Reads preferences from a file of any size in any of the shapes in shapes.ts. A bad row is reported and passed over.
+// Parses preferences from a file of any size in any of the formats (formats.ts). An invalid row is reported and skipped.
 
 import { AttuneError } from '../error.ts';
 import { splitJsonRows } from './json-rows.ts';
@@ -9,26 +9,26 @@ export type ImportedRow = { row: number; record: PreferenceRecord } | { row: num
 
 const MAX_ROW_LENGTH = 1_048_576;
 
-/** Every preference with its row, counted from 1, or why that row was refused. */
+/** Every preference with the number of its row, from 1, or the reason why the row was rejected. */
 export async function* parsePreferences(
   source: AsyncIterable<Uint8Array>,
   { maxRowLength = MAX_ROW_LENGTH }: { maxRowLength?: number } = {},
 ): AsyncGenerator<ImportedRow> {
-  let last = 0;
+  let lastRow = 0;
   try {
     for await (const item of splitJsonRows(source, maxRowLength)) {
-      last = item.row;
+      lastRow = item.row;
       if ('error' in item) yield item;
-      else yield* readRecords(item.row, item.value);
+      else yield* parseRecords(item.row, item.value);
     }
   } catch (error) {
-    // The decoder's: what is no UTF-8 would be stored as something else than what was said.
+    // The decoder throws TypeError: replacing invalid bytes would store something else than was judged.
     if (!(error instanceof TypeError)) throw error;
-    yield { row: last + 1, error: 'the file is not UTF-8 text; convert it (or unpack it) first' };
+    yield { row: lastRow + 1, error: 'the file is not UTF-8 text; convert it (or unpack it) first' };
   }
 }
 
-function* readRecords(row: number, value: unknown): Generator<ImportedRow> {
+function* parseRecords(row: number, value: unknown): Generator<ImportedRow> {
   let records: PreferenceRecord[];
   try {
     records = parseRow(value);

@@ -1,98 +1,100 @@
-// Cuts a stream of bytes into rows of JSON: lines of JSONL, or the elements of one array (or of {"data": [...]}). It
-// holds one row at a time, and a row that is broken or too long is refused without losing those after it. Our own
-// because a streaming JSON parser stops at the first syntax error, and those at hand are not meant for strangers' input.
+// Splits a byte stream into JSON rows: lines of JSONL, or the elements of one array (or of {"data": [...]}). Holds one row
+// at a time; an invalid or overlong row is reported without losing those after it. Hand-written because a streaming JSON
+// parser stops at the first syntax error.
 
-export type Row = { row: number; value: unknown } | { row: number; error: string };
+export type JsonRow = { row: number; value: unknown } | { row: number; error: string };
+type Splitter = (text: string, isLast: boolean) => Iterable<JsonRow>;
 
-const ARRAY = /^\s*(?:\{\s*"data"\s*:\s*)?\[/;
-/** Enough to see how a file begins. */
-const HEAD = 256;
+const ARRAY_START = /^\s*(?:\{\s*"data"\s*:\s*)?\[/;
+/** Characters that are enough to recognize ARRAY_START. */
+const HEAD_LENGTH = 256;
+const [QUOTE, BACKSLASH, COMMA, OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = [34, 92, 44, 91, 93, 123, 125];
 
-/** Rows in order, counted from 1. A blank line is counted and passed over. */
-export async function* splitJsonRows(source: AsyncIterable<Uint8Array>, maxRowLength: number): AsyncGenerator<Row> {
+/** Rows in order, numbered from 1. Blank lines are counted and skipped. Throws TypeError if the bytes are not UTF-8. */
+export async function* splitJsonRows(source: AsyncIterable<Uint8Array>, maxRowLength: number): AsyncGenerator<JsonRow> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let head = '';
-  let cut: ((text: string, last: boolean) => Iterable<Row>) | null = null;
+  let split: Splitter | null = null;
   for await (const bytes of source) {
     const text = decoder.decode(bytes, { stream: true });
-    if (cut) {
-      yield* cut(text, false);
+    if (split) {
+      yield* split(text, false);
       continue;
     }
     head += text;
-    if (head.trimStart().length < HEAD) continue;
-    cut = chooseCut(head, maxRowLength);
-    yield* cut(trimHead(head), false);
+    if (head.trimStart().length < HEAD_LENGTH) continue;
+    split = createSplitter(head, maxRowLength);
+    yield* split(trimHead(head), false);
     head = '';
   }
-  cut ??= chooseCut(head, maxRowLength);
-  yield* cut(trimHead(head) + decoder.decode(), true);
+  split ??= createSplitter(head, maxRowLength);
+  yield* split(trimHead(head) + decoder.decode(), true);
 }
 
-function chooseCut(head: string, maxRowLength: number) {
-  return ARRAY.test(head) ? cutArray(maxRowLength) : cutLines(maxRowLength);
+function createSplitter(head: string, maxRowLength: number): Splitter {
+  return ARRAY_START.test(head) ? createArraySplitter(maxRowLength) : createLineSplitter(maxRowLength);
 }
 
-const trimHead = (head: string) => head.replace(ARRAY, '');
+const trimHead = (head: string) => head.replace(ARRAY_START, '');
 
-function parseRow(row: number, text: string, maxRowLength: number): Row {
-  if (text.length > maxRowLength) return { row, error: `it is longer than ${maxRowLength} characters; shorten it` };
+function parseJson(row: number, text: string, maxRowLength: number): JsonRow {
+  if (text.length > maxRowLength) return { row, error: `is longer than ${maxRowLength} characters; shorten it` };
   try {
     return { row, value: JSON.parse(text) };
   } catch (error) {
-    return { row, error: `not valid JSON: ${(error as Error).message}` };
+    return { row, error: `is not valid JSON: ${(error as Error).message}` };
   }
 }
 
-function cutLines(maxRowLength: number) {
+function createLineSplitter(maxRowLength: number): Splitter {
   let row = 1;
   let held = '';
-  return function* (text: string, last: boolean): Generator<Row> {
+  return function* (text, isLast) {
     const lines = text.split('\n');
-    for (const [at, line] of lines.entries()) {
-      // What is over the limit is not kept: one character more is enough to refuse it.
+    for (const [index, line] of lines.entries()) {
+      // One character over the limit is enough to reject the row; the rest is dropped.
       held += line.slice(0, maxRowLength + 1 - held.length);
-      if (at === lines.length - 1 && !last) return;
-      if (held.trim() !== '') yield parseRow(row, held, maxRowLength);
+      if (index === lines.length - 1 && !isLast) return;
+      if (held.trim() !== '') yield parseJson(row, held, maxRowLength);
       row++;
       held = '';
     }
   };
 }
 
-function cutArray(maxRowLength: number) {
+function createArraySplitter(maxRowLength: number): Splitter {
   let row = 1;
   let held = '';
   let depth = 0;
-  let inString = false;
-  let escaped = false;
-  let ended = false;
-  return function* (text: string, last: boolean): Generator<Row> {
-    let from = 0;
-    const keep = (to: number) => {
-      held += text.slice(from, Math.min(to, from + maxRowLength + 1 - held.length));
-      from = to;
+  let isInString = false;
+  let isEscaped = false;
+  let isEnded = false;
+  return function* (text, isLast) {
+    let start = 0;
+    const holdUntil = (end: number) => {
+      held += text.slice(start, Math.min(end, start + maxRowLength + 1 - held.length));
+      start = end;
     };
-    for (let at = 0; at < text.length && !ended; at++) {
+    for (let at = 0; at < text.length && !isEnded; at++) {
       const char = text.charCodeAt(at);
-      if (inString) {
-        if (escaped) escaped = false;
-        else if (char === 92) escaped = true;
-        else if (char === 34) inString = false;
+      if (isInString) {
+        if (isEscaped) isEscaped = false;
+        else if (char === BACKSLASH) isEscaped = true;
+        else if (char === QUOTE) isInString = false;
         continue;
       }
-      if (char === 34) inString = true;
-      else if (char === 123 || char === 91) depth++;
-      else if (depth > 0 && (char === 125 || char === 93)) depth--;
-      else if (depth === 0 && (char === 44 || char === 93)) {
-        keep(at);
-        if (held.trim() !== '') yield parseRow(row++, held, maxRowLength);
+      if (char === QUOTE) isInString = true;
+      else if (char === OPEN_BRACE || char === OPEN_BRACKET) depth++;
+      else if (depth > 0 && (char === CLOSE_BRACE || char === CLOSE_BRACKET)) depth--;
+      else if (depth === 0 && (char === COMMA || char === CLOSE_BRACKET)) {
+        holdUntil(at);
+        if (held.trim() !== '') yield parseJson(row++, held, maxRowLength);
         held = '';
-        from = at + 1;
-        ended = char === 93;
+        start = at + 1;
+        isEnded = char === CLOSE_BRACKET;
       }
     }
-    if (!ended) keep(text.length);
-    if (last && !ended) yield { row, error: 'the array has no end; the file is cut off here' };
+    if (!isEnded) holdUntil(text.length);
+    if (isLast && !isEnded) yield { row, error: 'the array is not closed; the file is truncated here' };
   };
 }

@@ -1,10 +1,11 @@
-// Messages as other people write them: OpenAI's roles and content parts, ShareGPT's from and value. Only text is
-// understood: images, audio and tool calls are refused, because dropping them would change what was judged.
+// Schemas of messages in preference files: OpenAI's roles and content parts, ShareGPT's from and value. Only text is
+// supported: images, audio and tool calls are rejected, because dropping them would change what was judged.
+
 import { z } from 'zod';
 import { CHAT_ROLES, type ChatMessage, type Prompt } from '../chat-message.ts';
 
-/** Zod's error option for a field: says what is there instead, and what to give. */
-export function need(what: string) {
+/** Zod's error option for a field: the value found, and what to give instead. */
+export function expected(what: string) {
   return {
     error: ({ input }: { input?: unknown }) =>
       input === undefined ? `is missing; give ${what}` : `is ${describe(input)}; give ${what}`,
@@ -18,52 +19,56 @@ export function describe(value: unknown): string {
   return typeof value === 'object' ? 'an object' : typeof value;
 }
 
-export const text = z.string(need('text'));
+export const text = z.string(expected('text'));
 
 const content = z.unknown().transform((value, context): string => {
   if (typeof value === 'string') return value;
-  const refuse = (message: string, path: (string | number)[] = []) => {
+  const reject = (message: string, path: (string | number)[] = []) => {
     context.addIssue({ code: 'custom', message, path });
     return z.NEVER;
   };
-  if (!Array.isArray(value)) return refuse(need('text').error({ input: value }));
+  if (!Array.isArray(value)) return reject(expected('text').error({ input: value }));
   let joined = '';
   for (const [index, part] of value.entries()) {
     if (part?.type !== 'text')
-      return refuse(`is a part of type ${describe(part?.type)}; only text is understood, leave it out`, [index]);
-    if (typeof part.text !== 'string') return refuse(need('text').error({ input: part.text }), [index, 'text']);
+      return reject(`is a part of type ${describe(part?.type)}; only text is supported, remove it`, [index]);
+    if (typeof part.text !== 'string') return reject(expected('text').error({ input: part.text }), [index, 'text']);
     joined += part.text;
   }
   return joined;
 });
 
-const noCalls = z.array(z.unknown()).max(0, 'is not empty; tool calls are not understood, leave the row out').nullish();
+const noCalls = z.array(z.unknown()).max(0, 'is not empty; tool calls are not supported, remove the row').nullish();
 
 const message = z
   .object(
     {
-      role: z.enum(CHAT_ROLES, need('system, developer, user, assistant or tool')),
-      // before content, which is null where there are calls: the calls are the better reason
+      role: z.enum(CHAT_ROLES, expected('system, developer, user, assistant or tool')),
+      // Before content, which is null if there are calls: the calls are the better error.
       tool_calls: noCalls,
       content,
     },
-    need('a message {role, content}'),
+    expected('a message {role, content}'),
   )
   .transform(({ role, content }): ChatMessage => ({ role, content }));
 
-export const conversation = z.array(message, need('a list of messages')).min(1, 'is empty; give at least one message');
+export const conversation = z
+  .array(message, expected('a list of messages'))
+  .min(1, 'is empty; give at least one message');
 
-/** OpenAI's outputs: a list that holds the one answer. */
-export const oneAnswer = z.array(message, need('a list with one assistant message')).transform((messages, context) => {
-  const [answer] = messages;
-  if (answer && messages.length === 1 && answer.role === 'assistant') return answer.content;
-  const found = !answer ? 'is empty' : messages.length > 1 ? `has ${messages.length} messages` : `is by ${answer.role}`;
-  context.addIssue({ code: 'custom', message: `${found}; give one assistant message` });
-  return z.NEVER;
-});
+/** OpenAI's outputs: a list with one assistant message. */
+export const singleAssistantMessage = z
+  .array(message, expected('a list with one assistant message'))
+  .transform((messages, context) => {
+    const [only] = messages;
+    if (only && messages.length === 1 && only.role === 'assistant') return only.content;
+    const found = !only ? 'is empty' : messages.length > 1 ? `has ${messages.length} messages` : `is by ${only.role}`;
+    context.addIssue({ code: 'custom', message: `${found}; give one assistant message` });
+    return z.NEVER;
+  });
 
-/** One assistant message that is not in a list. */
-export const answer = message.transform(({ role, content }, context) => {
+/** A single assistant message, not in a list. */
+export const assistantMessage = message.transform(({ role, content }, context) => {
   if (role === 'assistant') return content;
   context.addIssue({ code: 'custom', message: `is by ${role}; give an assistant message` });
   return z.NEVER;
@@ -72,7 +77,7 @@ export const answer = message.transform(({ role, content }, context) => {
 export const textOrMessages = z.unknown().transform((value, context): Prompt => {
   if (typeof value === 'string') return value;
   if (!Array.isArray(value)) {
-    context.addIssue({ code: 'custom', message: need('text or a list of messages').error({ input: value }) });
+    context.addIssue({ code: 'custom', message: expected('text or a list of messages').error({ input: value }) });
     return z.NEVER;
   }
   const parsed = conversation.safeParse(value);
@@ -94,8 +99,8 @@ const SHAREGPT_ROLES: Record<string, ChatMessage['role']> = {
 
 const turn = z
   .object(
-    { from: z.string(need(`one of ${Object.keys(SHAREGPT_ROLES).join(', ')}`)), value: text },
-    need('a turn {from, value}'),
+    { from: z.string(expected(`one of ${Object.keys(SHAREGPT_ROLES).join(', ')}`)), value: text },
+    expected('a turn {from, value}'),
   )
   .transform(({ from, value }, context): ChatMessage => {
     const role = Object.hasOwn(SHAREGPT_ROLES, from) ? SHAREGPT_ROLES[from] : undefined;
@@ -108,10 +113,10 @@ const turn = z
     return z.NEVER;
   });
 
-export const turns = z.array(turn, need('a list of turns')).min(1, 'is empty; give at least one turn');
+export const turns = z.array(turn, expected('a list of turns')).min(1, 'is empty; give at least one turn');
 
-export const turnOfAnswer = turn.transform(({ role, content }, context) => {
+export const assistantTurn = turn.transform(({ role, content }, context) => {
   if (role === 'assistant') return content;
-  context.addIssue({ code: 'custom', path: ['from'], message: `means ${role}; the answer must be from gpt` });
+  context.addIssue({ code: 'custom', path: ['from'], message: `means ${role}; the response must be from gpt` });
   return z.NEVER;
 });

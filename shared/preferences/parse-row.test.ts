@@ -15,7 +15,7 @@ const gpt = { chosen: { from: 'gpt', value: 'good' }, rejected: { from: 'gpt', v
 const panda = { idx: 0, instruction: 'I', input: 'in', response1: 'good', response2: 'bad' };
 const plain = { prompt: [asked], a: 'good', b: 'bad', choice: 'a', rater: null, externalId: null, metadata: {} };
 
-const understood: [string, object, object][] = [
+const valid: [string, object, object][] = [
   ['openai', openai, {}],
   [
     'openai with its older names',
@@ -68,8 +68,8 @@ const understood: [string, object, object][] = [
     { prompt: [{ role: 'user', content: 'I\n\nin' }] },
   ],
 ];
-for (const [name, row, differs] of understood)
-  test(`${name} is understood`, () => assert.deepEqual(parseRow(row), [{ ...plain, ...differs }]));
+for (const [name, row, differs] of valid)
+  test(`parses ${name}`, () => assert.deepEqual(parseRow(row), [{ ...plain, ...differs }]));
 
 for (const [winner, choice] of Object.entries({
   model_a: 'a',
@@ -78,12 +78,12 @@ for (const [winner, choice] of Object.entries({
   'tie (bothbad)': 'both_bad',
   both_bad: 'both_bad',
 }))
-  test(`arena's ${winner} is the choice ${choice}`, () =>
+  test(`arena's winner ${winner} is the choice ${choice}`, () =>
     assert.deepEqual(parseRow({ ...arena, ...sides, winner, judge: 'j' }), [
       { ...plain, choice, rater: 'j', externalId: '7', metadata: { model_a: 'x', model_b: 'y' } },
     ]));
 
-test('each of three annotators gives a record of their own', () => {
+test('each of three annotators gives one record', () => {
   const records = parseRow({ ...panda, cmp_key: 'k', annotator1: 1, annotator2: 2, annotator3: 0 });
   const expected = {
     ...plain,
@@ -99,46 +99,46 @@ test('each of three annotators gives a record of their own', () => {
 });
 
 const deep = JSON.parse('['.repeat(40) + ']'.repeat(40));
-const refused: [object | null, RegExp][] = [
-  [{ ...openai, preferred_output: [] }, /^openai: preferred_output is empty; give one assistant message$/],
-  [{ ...openai, preferred_output: [good, good] }, /preferred_output has 2 messages; give one/],
-  [{ ...openai, non_preferred_output: [asked] }, /non_preferred_output is by user; give one/],
-  [{ ...openai, non_preferred_output: undefined }, /non_preferred_output is missing/],
-  [{ ...openai, input: undefined }, /^openai: input is missing; give an object with messages/],
-  [{ ...openai, input: { messages: [] } }, /input\.messages is empty/],
-  [{ ...openai, input: { messages: [image] } }, /input\.messages\.0\.content\.0 is a part of type "image_url"/],
-  [{ ...openai, input: { messages: [{ role: 'king', content: 'Q' }] } }, /messages\.0\.role is "king"; give system/],
+const invalid: [object | null, RegExp][] = [
+  [{ ...openai, preferred_output: [] }, /^openai: "preferred_output" is empty; give one assistant message$/],
+  [{ ...openai, preferred_output: [good, good] }, /"preferred_output" has 2 messages; give one/],
+  [{ ...openai, non_preferred_output: [asked] }, /"non_preferred_output" is by user; give one/],
+  [{ ...openai, non_preferred_output: undefined }, /"non_preferred_output" is missing/],
+  [{ ...openai, input: undefined }, /^openai: "input" is missing; give an object with messages/],
+  [{ ...openai, input: { messages: [] } }, /"input\.messages" is empty/],
+  [{ ...openai, input: { messages: [image] } }, /"input\.messages\.0\.content\.0" is a part of type "image_url"/],
+  [{ ...openai, input: { messages: [{ role: 'king', content: 'Q' }] } }, /messages\.0\.role" is "king"; give system/],
   [{ ...openai, preferred_output: [{ role: 'assistant', content: null, tool_calls: [{}] }] }, /tool calls are not/],
-  [{ ...openai, preferred_output: [{ role: 'assistant', content: null }] }, /preferred_output\.0\.content is null/],
-  [{ prompt: 'Q', chosen: 'x', rejected: 'x' }, /^trl: chosen and rejected are the same/],
-  [{ prompt: 'Q', chosen: 'x', rejected: ' \n' }, /rejected is empty/],
-  [{ prompt: 'Q', chosen: 'x' }, /rejected is missing; give text or a list of messages/],
+  [{ ...openai, preferred_output: [{ role: 'assistant', content: null }] }, /preferred_output\.0\.content" is null/],
+  [{ prompt: 'Q', chosen: 'x', rejected: 'x' }, /^trl: "chosen" and "rejected" are equal/],
+  [{ prompt: 'Q', chosen: 'x', rejected: ' \n' }, /"rejected" is empty/],
+  [{ prompt: 'Q', chosen: 'x' }, /"rejected" is missing; give text or a list of messages/],
   [{ prompt: '', chosen: 'x', rejected: 'y' }, /the prompt is empty/],
-  [{ chosen: 'x', rejected: 'y' }, /prompt is missing/],
-  [{ prompt: 'Q', chosen: 'x', rejected: [bad] }, /of two kinds/],
+  [{ chosen: 'x', rejected: 'y' }, /"prompt" is missing/],
+  [{ prompt: 'Q', chosen: 'x', rejected: [bad] }, /have different types/],
   [{ chosen: [asked, good], rejected: [{ role: 'user', content: 'P' }, bad] }, /differ before their last message/],
-  [{ chosen: [good], rejected: [bad] }, /chosen holds no prompt/],
-  [{ chosen: [asked, asked], rejected: [asked, bad] }, /chosen ends with a message by user/],
-  [{ prompt: 'P', chosen: [asked, good], rejected: [asked, bad] }, /prompt is not what chosen and rejected begin with/],
-  [{ messages: [good], rejected_message: bad }, /messages holds no prompt/],
-  [{ messages: [asked, good], rejected_message: asked }, /rejected_message is by user/],
-  [{ ...human, ...gpt, rejected: { from: 'human', value: 'x' } }, /rejected\.from means user/],
+  [{ chosen: [good], rejected: [bad] }, /"chosen" has no prompt/],
+  [{ chosen: [asked, asked], rejected: [asked, bad] }, /"chosen" ends with a message by user/],
+  [
+    { prompt: 'P', chosen: [asked, good], rejected: [asked, bad] },
+    /"prompt" differs from the beginning of "chosen" and "rejected"/,
+  ],
+  [{ messages: [good], rejected_message: bad }, /"messages" has no prompt/],
+  [{ messages: [asked, good], rejected_message: asked }, /"rejected_message" is by user/],
+  [{ ...human, ...gpt, rejected: { from: 'human', value: 'x' } }, /"rejected\.from" means user/],
   [
     { conversations: [{ from: 'constructor', value: 'Q' }], ...gpt },
-    /conversations\.0\.from is "constructor"; use one/,
+    /"conversations\.0\.from" is "constructor"; use one/,
   ],
-  [{ ...arena, ...sides, winner: 'me' }, /winner is "me"; give one of model_a/],
+  [{ ...arena, ...sides, winner: 'me' }, /"winner" is "me"; give one of model_a/],
   [
     { ...arena, ...sides, conversation_b: [{ role: 'user', content: 'P' }, bad] },
-    /^arena: conversation_a and conversation_b differ/,
+    /^arena: "conversation_a" and "conversation_b" differ/,
   ],
-  [{ ...panda, annotator1: 3 }, /annotator1 is 3; give 0 for a tie, 1 or 2/],
-  [panda, /annotator1 is missing/],
-  [{ ...panda, response1: true, annotator1: 1 }, /response1 is true; give text/],
-  [
-    { question: 'Q' },
-    /the shape is unknown: its keys are question; write it as one of openai \{.*trl \{prompt, chosen/,
-  ],
+  [{ ...panda, annotator1: 3 }, /"annotator1" is 3; give 0 for a tie, 1 or 2/],
+  [panda, /"annotator1" is missing/],
+  [{ ...panda, response1: true, annotator1: 1 }, /"response1" is true; give text/],
+  [{ question: 'Q' }, /unknown format with the keys question; use one of openai \{.*trl \{prompt, chosen/],
   [[], /is an empty list; each row must be an object/],
   [null, /is null; each row must be an object/],
   [{ prompt: 'Q\0', chosen: 'x', rejected: 'y' }, /prompt contains a NUL character/],
@@ -148,5 +148,5 @@ const refused: [object | null, RegExp][] = [
   ],
   [{ prompt: 'Q', chosen: 'x', rejected: 'y', deep }, /deep nests deeper than 32/],
 ];
-for (const [row, reason] of refused)
-  test(`a row is refused with ${reason}`, () => assert.throws(() => parseRow(row), { message: reason }));
+for (const [row, reason] of invalid)
+  test(`rejects a row with ${reason}`, () => assert.throws(() => parseRow(row), { message: reason }));

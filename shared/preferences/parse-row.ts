@@ -1,48 +1,53 @@
-// One row of a file of preferences → records, whatever its shape. Holds what is true of every shape: two answers that can
-// be told apart, a prompt, and nothing in it that the database would refuse. The row's other keys become metadata.
+// Parses one row of a preference file, in any format, into records. Checks what holds for every format: two different
+// responses, a prompt, and nothing that Postgres rejects. Keys that the format does not define become metadata.
+
 import { AttuneError } from '../error.ts';
 import { assertStorable } from '../storable.ts';
-import { FORMATS, type Format, type Judgement, type Row } from './formats.ts';
+import { FORMATS, type Format, type InputRow, type ParsedPreference } from './formats.ts';
 import { describe } from './message-schemas.ts';
 import type { PreferenceRecord } from './record.ts';
 
 const ID_KEYS = ['id', 'question_id', 'idx'];
 const RATER_KEYS = ['rater', 'judge'];
+const MAX_LISTED_KEYS = 20;
 
-/** One row of any shape → its records; several where several people judged. Throws what is wrong and how to mend it. */
+/** One record, or several if several raters judged the row. Throws AttuneError with the problem and its fix. */
 export function parseRow(row: unknown): PreferenceRecord[] {
   if (row === null || typeof row !== 'object' || Array.isArray(row))
     throw new AttuneError(`is ${describe(row)}; each row must be an object`);
-  const shape = FORMATS.find((shape) => shape.matches(row as Row));
-  if (!shape) {
-    const found = Object.keys(row).slice(0, 20).join(', ') || 'none';
+  const format = FORMATS.find((format) => format.matches(row as InputRow));
+  if (!format) {
+    const found = Object.keys(row).slice(0, MAX_LISTED_KEYS).join(', ') || 'none';
     const known = FORMATS.map(({ name, keys }) => `${name} {${keys}}`).join(', ');
-    throw new AttuneError(`the shape is unknown: its keys are ${found}; write it as one of ${known}`);
+    throw new AttuneError(`unknown format with the keys ${found}; use one of ${known}`);
   }
   try {
     assertStorable(row);
-    return shape.parse(row as Row).map((judgement) => finish(shape, row as Row, judgement));
+    return format.parse(row as InputRow).map((preference) => toRecord(format, row as InputRow, preference));
   } catch (error) {
-    if (error instanceof AttuneError) throw new AttuneError(`${shape.name}: ${error.message}`);
+    if (error instanceof AttuneError) throw new AttuneError(`${format.name}: ${error.message}`);
     throw error;
   }
 }
 
-function finish({ knownKeys: uses, responseKeys: sides }: Format, row: Row, judgement: Judgement): PreferenceRecord {
-  const { prompt, a, b, choice, rater } = judgement;
-  for (const [index, side] of [a, b].entries())
-    if (side.trim() === '') throw new AttuneError(`${sides[index]} is empty; give the text of the answer`);
+function toRecord({ knownKeys, responseKeys }: Format, row: InputRow, preference: ParsedPreference): PreferenceRecord {
+  const { prompt, a, b, choice, rater } = preference;
+  for (const [index, response] of [a, b].entries())
+    if (response.trim() === '')
+      throw new AttuneError(`"${responseKeys[index]}" is empty; give the text of the response`);
   if (a === b && (choice === 'a' || choice === 'b'))
-    throw new AttuneError(`${sides[0]} and ${sides[1]} are the same; a preference needs two different answers`);
-  const said = typeof prompt === 'string' ? prompt : prompt.map(({ content }) => content).join('');
-  if (said.trim() === '') throw new AttuneError('the prompt is empty; give what the answers reply to');
+    throw new AttuneError(
+      `"${responseKeys[0]}" and "${responseKeys[1]}" are equal; a preference needs two different responses`,
+    );
+  const promptText = typeof prompt === 'string' ? prompt : prompt.map(({ content }) => content).join('');
+  if (promptText.trim() === '') throw new AttuneError('the prompt is empty; give what the responses reply to');
 
   const idKey = ID_KEYS.find((key) => isName(row[key]));
   const raterKey = rater === undefined ? RATER_KEYS.find((key) => isName(row[key])) : undefined;
   const { metadata, ...rest } = Object.fromEntries(
-    Object.entries(row).filter(([key]) => !uses.test(key) && key !== idKey && key !== raterKey),
+    Object.entries(row).filter(([key]) => !knownKeys.test(key) && key !== idKey && key !== raterKey),
   );
-  const isRecord = metadata !== null && typeof metadata === 'object' && !Array.isArray(metadata);
+  const isObject = metadata !== null && typeof metadata === 'object' && !Array.isArray(metadata);
   return {
     prompt,
     a,
@@ -50,7 +55,7 @@ function finish({ knownKeys: uses, responseKeys: sides }: Format, row: Row, judg
     choice,
     rater: rater ?? (raterKey === undefined ? null : String(row[raterKey])),
     externalId: idKey === undefined ? null : String(row[idKey]),
-    metadata: { ...rest, ...judgement.metadata, ...(isRecord ? metadata : metadata == null ? {} : { metadata }) },
+    metadata: { ...rest, ...preference.metadata, ...(isObject ? metadata : metadata == null ? {} : { metadata }) },
   };
 }
 

@@ -1,16 +1,15 @@
-// One person's judgement of two answers to one prompt, in the shape that every import becomes and every export starts
-// from. Which side was chosen is said by `choice`, so that a tie can be told as faithfully as a pair.
+// A rater's judgement of two responses to one prompt: what every import format is parsed into and every export is made of.
+// `choice` keeps the sides apart, so that a tie is represented as well as a pair.
 
 import type { Prompt } from '../chat-message.ts';
 
 export type PreferenceRecord = {
-  /** text to continue, or a conversation to answer */
   prompt: Prompt;
   a: string;
   b: string;
   choice: 'a' | 'b' | 'tie' | 'both_bad';
   rater: string | null;
-  /** the id that the row had where it comes from */
+  /** the id of the row in its source */
   externalId: string | null;
   metadata: Record<string, unknown>;
 };

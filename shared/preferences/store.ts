@@ -1,4 +1,4 @@
-// Preferences into and out of Postgres, for the API and the command line alike.
+// Imports, exports and counts preferences in Postgres, for the API and the command line.
 
 import { asc, count, eq, gt, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
@@ -11,20 +11,20 @@ import { parsePreferences } from './import.ts';
 import type { PreferenceRecord } from './record.ts';
 
 export type ImportReport = {
-  /** rows read, including refused ones */
+  /** rows read, including rejected ones */
   rows: number;
   imported: number;
-  /** the same preference was imported before */
+  /** preferences that were imported before */
   duplicates: number;
   refused: number;
-  /** why, for the first rows that were refused */
+  /** the reasons for the first rejected rows */
   errors: { row: number; message: string }[];
 };
 
-const MOST_ERRORS = 100;
-const BATCH = 500;
+const MAX_ERRORS = 100;
+const BATCH_SIZE = 500;
 
-/** Reads preferences from bytes and commits them in batches; a batch that is reported is stored. */
+/** Parses preferences and commits them in batches; `onProgress` is called after each commit. */
 export async function importPreferences(
   db: Database,
   source: AsyncIterable<Uint8Array>,
@@ -44,17 +44,17 @@ export async function importPreferences(
     report.rows = Math.max(report.rows, item.row);
     if ('error' in item) {
       report.refused++;
-      if (report.errors.length < MOST_ERRORS) report.errors.push({ row: item.row, message: item.error });
+      if (report.errors.length < MAX_ERRORS) report.errors.push({ row: item.row, message: item.error });
       continue;
     }
-    batch.push(await toRow(item.record));
-    if (batch.length >= BATCH) await flush();
+    batch.push(toRow(item.record));
+    if (batch.length >= BATCH_SIZE) await flush();
   }
   await flush();
   return report;
 }
 
-async function toRow(record: PreferenceRecord): Promise<typeof preferences.$inferInsert> {
+function toRow(record: PreferenceRecord): typeof preferences.$inferInsert {
   const { prompt, a, b, choice, rater, externalId, metadata } = record;
   const [chosen, rejected] = choice === 'b' ? [b, a] : [a, b];
   return {
@@ -65,7 +65,7 @@ async function toRow(record: PreferenceRecord): Promise<typeof preferences.$infe
     prompt,
     chosen,
     rejected,
-    content_hash: await hashContent({
+    content_hash: hashContent({
       prompt,
       chosen,
       rejected,
@@ -77,7 +77,7 @@ async function toRow(record: PreferenceRecord): Promise<typeof preferences.$infe
   };
 }
 
-/** Every preference with a strict choice as lines of JSON, oldest first, a page in memory at a time. */
+/** Every preference with a strict choice as JSON lines, oldest first, with one page in memory at a time. */
 export async function* exportPreferences(db: Database, format: 'openai' | 'trl'): AsyncGenerator<string> {
   let after = '';
   while (true) {
@@ -86,7 +86,7 @@ export async function* exportPreferences(db: Database, format: 'openai' | 'trl')
       .from(preferences)
       .where(gt(preferences.id, after))
       .orderBy(asc(preferences.id))
-      .limit(BATCH);
+      .limit(BATCH_SIZE);
     for (const row of page) {
       if (row.choice !== 'a' && row.choice !== 'b') continue;
       const line = formatPreference(
@@ -104,12 +104,12 @@ export async function* exportPreferences(db: Database, format: 'openai' | 'trl')
       if (line !== null) yield `${line}\n`;
     }
     const last = page.at(-1);
-    if (!last || page.length < BATCH) return;
+    if (!last || page.length < BATCH_SIZE) return;
     after = last.id;
   }
 }
 
-/** How many there are, by choice and by source. */
+/** Totals, by choice and by source. */
 export async function countPreferences(db: Database) {
   const by = async (column: typeof preferences.choice | typeof preferences.source) =>
     Object.fromEntries(
