@@ -1,4 +1,4 @@
-// The engine without its thread, for tests: a decoder over a tiny package, and schedulers on it turn by turn.
+// The engine without its worker thread, for tests: decoders, and schedulers that run step by step.
 import { join } from 'node:path';
 import { Tensor } from 'onnxruntime-node';
 import { type EngineEvent, type EngineRequest, epochSeconds } from '../edge/engine/request.ts';
@@ -10,15 +10,24 @@ import type { Architecture } from '../shared/model/architecture.ts';
 import { readArchitecture } from '../shared/model/checkpoint.ts';
 import { makeSampling } from './policy-package.ts';
 
-export type ChoiceResult = { tokenIds: number[]; logprobs: number[]; finish: string };
+export type ChoiceResult = {
+  tokenIds: number[];
+  logprobs: number[];
+  /** The finish reason, or the error's message. */
+  finish: string;
+};
 type RequestInput = Partial<Omit<EngineRequest, 'sampling'>> & {
   promptIds: number[];
   sampling?: Partial<SamplingParams>;
 };
 
-/** A policy that never stops by itself, unless told. */
-export async function openDecoder(folder: string, changes: Partial<Architecture> = {}, threads = 1): Promise<Decoder> {
-  const architecture = { ...(await readArchitecture(folder)), eos: [], ...changes };
+/** Opens a package's decoder. Default: without end tokens, so that generations run to maxTokens. */
+export async function openDecoder(
+  folder: string,
+  overrides: Partial<Architecture> = {},
+  threads = 1,
+): Promise<Decoder> {
+  const architecture = { ...(await readArchitecture(folder)), eos: [], ...overrides };
   return new Decoder(await openSession(join(folder, 'onnx', 'serve.onnx'), threads), Tensor, architecture);
 }
 
@@ -30,7 +39,7 @@ export function makePrompt(length: number, seed: number): number[] {
   return Array.from({ length }, (_, i) => (i === 0 ? 1 : 3 + ((i * 7919 + seed * 104729) % 330)));
 }
 
-export function makeRequest({ sampling, ...job }: RequestInput): EngineRequest {
+export function makeRequest({ sampling, ...request }: RequestInput): EngineRequest {
   return {
     id: 1,
     n: 1,
@@ -38,47 +47,47 @@ export function makeRequest({ sampling, ...job }: RequestInput): EngineRequest {
     tenant: '',
     arrivedAt: epochSeconds(),
     sampling: makeSampling(sampling),
-    ...job,
+    ...request,
   };
 }
 
-/** Every turn until there is nothing left to do. */
+/** Runs steps until the scheduler is idle. */
 export async function drain(scheduler: Scheduler): Promise<StepResult[]> {
-  const turns: StepResult[] = [];
-  while (!scheduler.isIdle) turns.push(await scheduler.step());
-  return turns;
+  const steps: StepResult[] = [];
+  while (!scheduler.isIdle) steps.push(await scheduler.step());
+  return steps;
 }
 
-/** What each choice came to, by `id:index`. */
-export function collectResults(turns: StepResult[]): Map<string, ChoiceResult> {
-  const answers = new Map<string, ChoiceResult>();
-  for (const event of eventsOf(turns)) {
+/** The result of each choice, by `id:index`. */
+export function collectResults(steps: StepResult[]): Map<string, ChoiceResult> {
+  const results = new Map<string, ChoiceResult>();
+  for (const event of eventsOf(steps)) {
     if (event.type === 'start') continue;
     const key = `${event.id}:${event.index}`;
-    const answer = answers.get(key) ?? { tokenIds: [], logprobs: [], finish: '' };
-    answers.set(key, answer);
+    const result = results.get(key) ?? { tokenIds: [], logprobs: [], finish: '' };
+    results.set(key, result);
     if (event.type === 'token') {
-      answer.tokenIds.push(event.tokenId);
-      answer.logprobs.push(event.logprob);
-    } else answer.finish = event.type === 'finish' ? event.finishReason : event.message;
+      result.tokenIds.push(event.tokenId);
+      result.logprobs.push(event.logprob);
+    } else result.finish = event.type === 'finish' ? event.finishReason : event.message;
   }
-  return answers;
+  return results;
 }
 
-export function eventsOf(turns: StepResult[]): EngineEvent[] {
-  return turns.flatMap(({ events }) => events);
+export function eventsOf(steps: StepResult[]): EngineEvent[] {
+  return steps.flatMap(({ events }) => events);
 }
 
-/** Tokens of prompts that were computed, and those that were known. */
-export function countPromptTokens(turns: StepResult[]): { prefilled: number; cached: number } {
+/** Prompt tokens that were computed, and those that the prefix cache had. */
+export function countPromptTokens(steps: StepResult[]): { prefilled: number; cached: number } {
   const sum = (field: 'prefilledTokens' | 'cachedTokens') =>
-    turns.reduce((total, { stats: report }) => total + report[field], 0);
+    steps.reduce((total, { stats }) => total + stats[field], 0);
   return { prefilled: sum('prefilledTokens'), cached: sum('cachedTokens') };
 }
 
-/** What a job comes to with nobody else there and nothing known. */
-export async function generateAlone(decoder: Decoder, job: RequestInput): Promise<Map<string, ChoiceResult>> {
+/** The results of a request in a batch of its own, with an empty prefix cache. */
+export async function generateAlone(decoder: Decoder, request: RequestInput): Promise<Map<string, ChoiceResult>> {
   const scheduler = makeScheduler(decoder);
-  scheduler.submit(makeRequest(job));
+  scheduler.submit(makeRequest(request));
   return collectResults(await drain(scheduler));
 }

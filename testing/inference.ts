@@ -1,4 +1,4 @@
-// Inference over a folder of packages, for tests: opened, used, closed.
+// Inference over a folder of packages, for tests, and an instrumentation that records.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FinishEvent, GenerationInput, Inference, LoadedPolicy } from '../edge/engine/inference.ts';
@@ -7,43 +7,42 @@ import { type InferenceOptions, openInference } from '../edge/engine/policy-pool
 import type { SamplingParams } from '../shared/decoder/sampling.ts';
 import { collectChoices, makeSampling } from './policy-package.ts';
 
-/** A tiny random model that never stops by itself. */
+/** Biases against the tiny model's end tokens, so that a generation runs to maxTokens. */
 export const NO_EOS = { logitBias: { 1: -100, 2: -100 }, maxTokens: 100 };
 
-/** A meter that remembers what it was told. */
 export class RecordingInstrumentation implements Instrumentation {
   readonly steps: StepStats[] = [];
-  readonly waits: number[] = [];
+  readonly queueTimes: number[] = [];
   readonly firstTokens: number[] = [];
-  readonly gaps: number[] = [];
-  readonly ends: Parameters<Instrumentation['recordFinish']>[1][] = [];
+  readonly tokenGaps: number[] = [];
+  readonly finishes: Parameters<Instrumentation['recordFinish']>[1][] = [];
   readonly swaps: string[] = [];
-  readonly refusals: string[] = [];
+  readonly rejectedPolicies: string[] = [];
 
-  recordStep(report: StepStats): void {
-    this.steps.push(report);
+  recordStep(stats: StepStats): void {
+    this.steps.push(stats);
   }
-  recordQueueTime(_: string, waited: number): void {
-    this.waits.push(waited);
+  recordQueueTime(_: string, seconds: number): void {
+    this.queueTimes.push(seconds);
   }
   recordFirstToken(_: string, seconds: number): void {
     this.firstTokens.push(seconds);
   }
   recordNextToken(_: string, seconds: number): void {
-    this.gaps.push(seconds);
+    this.tokenGaps.push(seconds);
   }
   recordFinish(_: string, choice: Parameters<Instrumentation['recordFinish']>[1]): void {
-    this.ends.push(choice);
+    this.finishes.push(choice);
   }
   recordSwap(id: string): void {
     this.swaps.push(id);
   }
   recordRejectedPolicy(id: string): void {
-    this.refusals.push(id);
+    this.rejectedPolicies.push(id);
   }
 
   sum(field: 'prefilledTokens' | 'cachedTokens' | 'decodedSequences'): number {
-    return this.steps.reduce((total, report) => total + report[field], 0);
+    return this.steps.reduce((total, stats) => total + stats[field], 0);
   }
 }
 
@@ -53,7 +52,7 @@ export type WithInference = <T>(
   options?: Partial<InferenceOptions>,
 ) => Promise<T>;
 
-/** Packages are the folders below `root`, by name. The named one is active. */
+/** Runs `use` with inference over the packages in `root`, whose ids are their folders' names. `id` becomes active. */
 export function makeWithInference(root: string): WithInference {
   return async (id, use, options = {}) => {
     const inference = openTestInference(root, options);
@@ -79,13 +78,13 @@ export function makeInput(
   policy: LoadedPolicy,
   text: string,
   sampling: Partial<SamplingParams> = {},
-  given: Partial<GenerationInput> = {},
+  overrides: Partial<GenerationInput> = {},
 ): GenerationInput {
-  return { promptIds: policy.tokenizer.encode(text), sampling: makeSampling(sampling), n: 1, ...given };
+  return { promptIds: policy.tokenizer.encode(text), sampling: makeSampling(sampling), n: 1, ...overrides };
 }
 
-/** The only choice's finish. */
-export async function generateOne(
+/** Generates one choice and returns its finish event. */
+export async function generateChoice(
   policy: LoadedPolicy,
   text: string,
   sampling: Partial<SamplingParams> = {},

@@ -1,4 +1,4 @@
-// Policy packages for tests: a random tiny Llama, or stories15M, with the graphs beside the checkpoint.
+// Policy packages for tests: a tiny random model or stories15M, each a checkpoint with its graphs.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,9 +10,9 @@ import type { PrecisionName } from '../shared/precision-name.ts';
 import { writeDefaultCheckpoint } from '../shared/publish/convert-llama2c.ts';
 import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
-/** A folder that is gone when the test file ends: `after(folder.remove)`. */
+/** Creates a temporary folder; remove it with `after(folder.remove)`. */
 export async function makeTempFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
-  const path = await mkdtemp(join(tmpdir(), 'attune-generation-'));
+  const path = await mkdtemp(join(tmpdir(), 'attune-test-'));
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
@@ -29,8 +29,8 @@ export async function writeStoriesPackage(folder: string, precision?: PrecisionN
   await writePolicyGraphs(folder, architecture, weights, precision);
 }
 
-/** Greedy and otherwise off, unless told. */
-export function makeSampling(given: Partial<SamplingParams> = {}): SamplingParams {
+/** Default: greedy, without filters and penalties. */
+export function makeSampling(overrides: Partial<SamplingParams> = {}): SamplingParams {
   return {
     maxTokens: 16,
     ...NEUTRAL_SAMPLING,
@@ -38,21 +38,21 @@ export function makeSampling(given: Partial<SamplingParams> = {}): SamplingParam
     seed: 1,
     stop: [],
     topLogprobs: 0,
-    ...given,
+    ...overrides,
   };
 }
 
-type Of<T extends GenerationEvent['type']> = Extract<GenerationEvent, { type: T }>;
+type EventOf<T extends GenerationEvent['type']> = Extract<GenerationEvent, { type: T }>;
 
-/** Reads a generation to its end: tokens and finishes per choice, in the order of the choices. */
+/** Reads a generation to its end; returns each choice's token events and its finish event. */
 export async function collectChoices(events: AsyncIterable<GenerationEvent>) {
-  const choices: { tokens: Of<'token'>[]; finish: Of<'finish'> }[] = [];
-  const tokens = new Map<number, Of<'token'>[]>();
+  const choices: { tokens: EventOf<'token'>[]; finish: EventOf<'finish'> }[] = [];
+  const tokens = new Map<number, EventOf<'token'>[]>();
   for await (const event of events) {
-    const own = tokens.get(event.index) ?? [];
-    tokens.set(event.index, own);
-    if (event.type === 'token') own.push(event);
-    else choices[event.index] = { tokens: own, finish: event };
+    const choiceTokens = tokens.get(event.index) ?? [];
+    tokens.set(event.index, choiceTokens);
+    if (event.type === 'token') choiceTokens.push(event);
+    else choices[event.index] = { tokens: choiceTokens, finish: event };
   }
   return choices;
 }

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CHUNK_TOKENS, planChunks } from './chunking.ts';
 
-test('a prompt is cut into chunks, the last of which may be shorter', () => {
+test('splits a prompt into chunks of which the last may be shorter', () => {
   assert.deepEqual(planChunks(1, 0), [1]);
   assert.deepEqual(planChunks(CHUNK_TOKENS, 0), [CHUNK_TOKENS]);
   assert.deepEqual(planChunks(2 * CHUNK_TOKENS + 1, 0), [CHUNK_TOKENS, 2 * CHUNK_TOKENS, 2 * CHUNK_TOKENS + 1]);
 });
 
-test('what is shared ends with a chunk, and the rest is cut from there', () => {
+test('a shared prefix ends on a chunk boundary, and the rest is split from there', () => {
   assert.deepEqual(planChunks(3 * CHUNK_TOKENS, CHUNK_TOKENS + 20), [
     CHUNK_TOKENS,
     CHUNK_TOKENS + 20,
@@ -19,7 +19,7 @@ test('what is shared ends with a chunk, and the rest is cut from there', () => {
   assert.deepEqual(planChunks(CHUNK_TOKENS + 1, CHUNK_TOKENS), [CHUNK_TOKENS, CHUNK_TOKENS + 1]);
 });
 
-test('a shared beginning that is short, or all of the prompt, changes nothing', () => {
+test('a shared prefix that is short or the whole prompt does not change the split', () => {
   for (const shared of [0, 3, 15, 40, 41, 1000]) assert.deepEqual(planChunks(40, shared), [40]);
   assert.deepEqual(planChunks(40, 16), [16, 40]);
 });

@@ -1,5 +1,5 @@
-// One generation on the main thread: turns the engine's token events into text and queues them for one reader. maxTokens
-// bounds the queue, so a slow client costs memory for its own tokens and delays no other.
+// One generation on the main thread: converts the engine's token events into text and queues them for one reader. The
+// queue is bounded by maxTokens, so a slow client costs memory for its own tokens and delays no other.
 import { AttuneError } from '../../shared/error.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import type { FinishEvent, GenerationEvent, GenerationInput } from './inference.ts';

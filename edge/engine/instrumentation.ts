@@ -1,4 +1,4 @@
-// What the engine reports about its work, for metrics: edge/metrics/metrics.ts exports it to Prometheus under vLLM's names.
+// What the engine reports about its work: edge/metrics/metrics.ts exports it to Prometheus under vLLM's names.
 // All times are in seconds.
 
 /** One step of a policy's scheduler: a prefill, a decoding step, or both. */

@@ -27,40 +27,40 @@ after(async () => {
   await folder.remove();
 });
 const { architecture } = decoder;
-/** A row of 64 positions. */
-const SMALL = 64 * kvBytesPerPosition(architecture);
+/** Of a row of 64 positions. */
+const ROW_BYTES = 64 * kvBytesPerPosition(architecture);
 
-const startsOf = (turns: StepResult[]) =>
-  eventsOf(turns)
+const startsOf = (steps: StepResult[]) =>
+  eventsOf(steps)
     .filter(({ type }) => type === 'start')
     .map(({ id }) => id);
 
-test('a row takes what it can grow to, in steps, and at most the context or what the memory holds', () => {
+test('a row reserves its full length, rounded up, and at most the context or what fits into the memory', () => {
   const reach = maxSequenceLength(2 ** 30, architecture);
   assert.equal(reach, 640);
-  assert.equal(reservedKvBytes(architecture, reach, 10, 20), SMALL);
-  assert.equal(reservedKvBytes(architecture, reach, 44, 20), 2 * SMALL, 'the last position stays empty');
-  assert.equal(reservedKvBytes(architecture, reach, 10, 9999), 11 * SMALL);
-  assert.equal(maxSequenceLength(3 * SMALL, architecture), 191);
-  assert.equal(reservedKvBytes(architecture, 191, 10, 9999), 3 * SMALL);
-  assert.equal(maxSequenceLength(SMALL - 1, architecture), -1);
+  assert.equal(reservedKvBytes(architecture, reach, 10, 20), ROW_BYTES);
+  assert.equal(reservedKvBytes(architecture, reach, 44, 20), 2 * ROW_BYTES, 'the last position stays free');
+  assert.equal(reservedKvBytes(architecture, reach, 10, 9999), 11 * ROW_BYTES);
+  assert.equal(maxSequenceLength(3 * ROW_BYTES, architecture), 191);
+  assert.equal(reservedKvBytes(architecture, 191, 10, 9999), 3 * ROW_BYTES);
+  assert.equal(maxSequenceLength(ROW_BYTES - 1, architecture), -1);
 });
 
-test('as many decode together as could all grow to the length of the longest', async () => {
-  const kvMemory = 8 * SMALL;
+test('as many sequences decode together as fit at the length of the longest', async () => {
+  const kvMemory = 8 * ROW_BYTES;
   const scheduler = makeScheduler(decoder, { kvMemory });
   for (let id = 1; id <= 12; id++) {
     scheduler.submit(makeRequest({ id, promptIds: makePrompt(8, id), sampling: { maxTokens: 50 } }));
   }
-  const turns = await drain(scheduler);
-  assert.equal(Math.max(...turns.map(({ stats: report }) => report.decodedSequences)), 8);
-  assert.ok(turns.every(({ stats: report }) => report.kvBytes <= kvMemory));
-  assert.equal(collectResults(turns).size, 12);
-  assert.ok([...collectResults(turns).values()].every(({ tokenIds }) => tokenIds.length === 50));
+  const steps = await drain(scheduler);
+  assert.equal(Math.max(...steps.map(({ stats }) => stats.decodedSequences)), 8);
+  assert.ok(steps.every(({ stats }) => stats.kvBytes <= kvMemory));
+  assert.equal(collectResults(steps).size, 12);
+  assert.ok([...collectResults(steps).values()].every(({ tokenIds }) => tokenIds.length === 50));
 });
 
-test('one that needs more room waits for it and is not overtaken', async () => {
-  const scheduler = makeScheduler(decoder, { kvMemory: 8 * SMALL });
+test('a choice that needs more memory waits for it and is not overtaken', async () => {
+  const scheduler = makeScheduler(decoder, { kvMemory: 8 * ROW_BYTES });
   const submit = (id: number, maxTokens: number) =>
     scheduler.submit(makeRequest({ id, tenant: `${id % 2}`, promptIds: makePrompt(8, id), sampling: { maxTokens } }));
   submit(1, 40);
@@ -68,34 +68,37 @@ test('one that needs more room waits for it and is not overtaken', async () => {
   submit(3, 200);
   submit(4, 4);
   submit(5, 4);
-  const turns = await drain(scheduler);
-  const starts = startsOf(turns);
+  const steps = await drain(scheduler);
+  const starts = startsOf(steps);
   assert.deepEqual(starts, [1, 2, 3, 4, 5]);
-  const third = turns.findIndex(({ events }) => events.some(({ id }) => id === 3));
-  assert.ok(third >= 39, `began in turn ${third}, beside two rows that were still there`);
+  const third = steps.findIndex(({ events }) => events.some(({ id }) => id === 3));
+  assert.ok(third >= 39, `started in step ${third}, beside two rows that were still running`);
 });
 
-test('rows have priority over what is kept of prompts, and answers are the same without it', async () => {
-  const kvMemory = 4 * SMALL;
-  const jobs = Array.from({ length: 9 }, (_, i) => ({
+test('rows have priority over the prefix cache, and evictions do not change the results', async () => {
+  const kvMemory = 4 * ROW_BYTES;
+  const requests = Array.from({ length: 9 }, (_, i) => ({
     id: i + 1,
     promptIds: [...makePrompt(40, 1), ...makePrompt(50, i % 3)],
     sharedLength: 40,
     sampling: { maxTokens: 60, temperature: 1, seed: i },
   }));
   const scheduler = makeScheduler(decoder, { kvMemory });
-  for (const job of jobs) scheduler.submit(makeRequest(job));
-  const turns = await drain(scheduler);
-  assert.ok(turns.every(({ stats: report }) => report.kvBytes <= kvMemory));
-  assert.ok(turns.some(({ stats: report }) => report.decodedSequences === 1));
-  for (const job of jobs) {
-    assert.deepEqual(collectResults(turns).get(`${job.id}:0`), (await generateAlone(decoder, job)).get(`${job.id}:0`));
+  for (const request of requests) scheduler.submit(makeRequest(request));
+  const steps = await drain(scheduler);
+  assert.ok(steps.every(({ stats }) => stats.kvBytes <= kvMemory));
+  assert.ok(steps.some(({ stats }) => stats.decodedSequences === 1));
+  for (const request of requests) {
+    assert.deepEqual(
+      collectResults(steps).get(`${request.id}:0`),
+      (await generateAlone(decoder, request)).get(`${request.id}:0`),
+    );
   }
-  // Two rows would need all of it, so one decodes and there is room for one prompt's beginning and end.
-  assert.ok(countPromptTokens(turns).prefilled < 9 * 90);
+  // Two rows would need all of it, so one decodes beside the two cached chunks of one prompt.
+  assert.ok(countPromptTokens(steps).prefilled < 9 * 90);
 });
 
-test('after a burst the memory is back, but for what is kept of prompts', async () => {
+test('after a burst all memory but the prefix cache is freed', async () => {
   setFlagsFromString('--expose-gc');
   const collectGarbage = runInNewContext('gc') as () => void;
   const scheduler = makeScheduler(decoder);
@@ -103,23 +106,23 @@ test('after a burst the memory is back, but for what is kept of prompts', async 
     for (let id = 1; id <= 16; id++) {
       scheduler.submit(makeRequest({ id, promptIds: makePrompt(length, id), sampling: { maxTokens: 100 } }));
     }
-    const turns = await drain(scheduler);
-    // Buffers are freed in the background after the first.
+    const steps = await drain(scheduler);
+    // After the first collection, buffers are freed in the background.
     for (let i = 0; i < 3; i++) {
       collectGarbage();
       await setTimeout(5);
     }
-    return { held: process.memoryUsage().arrayBuffers, turns };
+    return { held: process.memoryUsage().arrayBuffers, steps };
   };
   const first = await burst(300);
-  const peak = Math.max(...first.turns.map(({ stats: report }) => report.kvBytes));
-  const kept = first.turns.at(-1)!.stats.kvBytes;
-  assert.ok(peak - kept >= 16 * 7 * SMALL, `${peak} at most, ${kept} after`);
+  const peak = Math.max(...first.steps.map(({ stats }) => stats.kvBytes));
+  const kept = first.steps.at(-1)!.stats.kvBytes;
+  assert.ok(peak - kept >= 16 * 7 * ROW_BYTES, `${peak} bytes at the peak, ${kept} after it`);
   const again: number[] = [];
   for (let round = 0; round < 3; round++) again.push((await burst(300)).held);
   for (const held of again) {
     assert.ok(
-      Math.abs(held - first.held) < SMALL,
+      Math.abs(held - first.held) < ROW_BYTES,
       `${first.held} bytes held after the first burst, ${again} after more`,
     );
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
-import { generateOne, makeInput, makeWithInference, NO_EOS, openTestInference } from '../../testing/inference.ts';
+import { generateChoice, makeInput, makeWithInference, NO_EOS, openTestInference } from '../../testing/inference.ts';
 import { collectChoices, makeTempFolder, writeStoriesPackage, writeTinyPackage } from '../../testing/policy-package.ts';
 import type { FinishEvent, Inference } from './inference.ts';
 
@@ -13,7 +13,7 @@ for (const seed of [1, 2, 3, 4]) await writeTinyPackage(join(root.path, `tiny-${
 
 const withInference = makeWithInference(root.path);
 
-test('stories15M tells its story, to the token', async () => {
+test('stories15M generates the expected tokens', async () => {
   await withInference('stories', async (inference) => {
     const policy = inference.active()!;
     const { finish } = (
@@ -34,7 +34,7 @@ test('stories15M tells its story, to the token', async () => {
   });
 });
 
-test('choices stream interleaved, each with its own seed, and their texts add up', async () => {
+test('choices stream interleaved, each with its own seed, and their token texts add up', async () => {
   await withInference('stories', async (inference) => {
     const policy = inference.active()!;
     const sampling = { temperature: 1, seed: 5, maxTokens: 20, topLogprobs: 2 };
@@ -53,7 +53,7 @@ test('choices stream interleaved, each with its own seed, and their texts add up
   });
 });
 
-test('a stop string that spans tokens ends the text before it, and the tokens of it are told', async () => {
+test('a stop string across tokens is cut from the text, and its tokens are reported', async () => {
   await withInference('stories', async (inference) => {
     const policy = inference.active()!;
     const {
@@ -61,7 +61,7 @@ test('a stop string that spans tokens ends the text before it, and the tokens of
       finishReason: reason,
       stopToken,
       tokenIds,
-    } = await generateOne(policy, 'Once upon a time', {
+    } = await generateChoice(policy, 'Once upon a time', {
       maxTokens: 100,
       stop: ['named Lily. S', 'never'],
     });
@@ -71,13 +71,13 @@ test('a stop string that spans tokens ends the text before it, and the tokens of
   });
 });
 
-test('a story that ends says which token ended it, and does not contain it', async () => {
+test('reports the end-of-sequence token that stopped a choice, outside of its tokens', async () => {
   await withInference('stories', async (inference) => {
     const {
       finishReason: reason,
       stopToken,
       tokenIds,
-    } = await generateOne(inference.active()!, 'Once upon a time', {
+    } = await generateChoice(inference.active()!, 'Once upon a time', {
       maxTokens: 250,
       logitBias: { 29889: -100, 1: 14 },
     });
@@ -86,13 +86,13 @@ test('a story that ends says which token ended it, and does not contain it', asy
   });
 });
 
-test('aborting ends with what there is, leaving the iteration frees the row, and others go on', async () => {
+test('aborting keeps the tokens so far, leaving the iteration frees the row, and others continue', async () => {
   const run = async (inference: Inference) => {
     const policy = inference.active()!;
     const abort = new AbortController();
     let received = 0;
     let last: FinishEvent | undefined;
-    const other = generateOne(policy, 'One day', NO_EOS);
+    const other = generateChoice(policy, 'One day', NO_EOS);
     for await (const event of policy.generate(makeInput(policy, 'Once', NO_EOS), abort.signal)) {
       if (event.type === 'finish') last = event;
       else if (++received === 3) abort.abort();
@@ -101,8 +101,8 @@ test('aborting ends with what there is, leaving the iteration frees the row, and
     assert.ok(last!.tokenIds.length >= 3 && last!.tokenIds.length < 90);
     for await (const _ of policy.generate(makeInput(policy, 'Once', NO_EOS))) break;
     assert.equal((await other).tokenIds.length, 100);
-    // With two rows and both freed, another pair runs.
-    const pair = await Promise.all([generateOne(policy, 'a', NO_EOS), generateOne(policy, 'b', NO_EOS)]);
+    // Both of the two rows are free again: another pair runs.
+    const pair = await Promise.all([generateChoice(policy, 'a', NO_EOS), generateChoice(policy, 'b', NO_EOS)]);
     assert.ok(pair.every(({ tokenIds }) => tokenIds.length === 100));
     const [never] = await collectChoices(policy.generate(makeInput(policy, 'a', NO_EOS), AbortSignal.abort()));
     assert.deepEqual([never!.finish.finishReason, never!.finish.tokenIds], ['cancelled', []]);
@@ -110,25 +110,25 @@ test('aborting ends with what there is, leaving the iteration frees the row, and
   await withInference('tiny-1', run, { maxRows: 2 });
 });
 
-test('a full queue refuses, and takes requests again when there is room', async () => {
+test('a full queue rejects requests, and accepts them again when there is room', async () => {
   const run = async (inference: Inference) => {
     const policy = inference.active()!;
-    const accepted = [1, 2, 3].map(() => generateOne(policy, 'Once', NO_EOS));
+    const accepted = [1, 2, 3].map(() => generateChoice(policy, 'Once', NO_EOS));
     assert.throws(
       () => policy.generate(makeInput(policy, 'Once', NO_EOS)),
       (error: AttuneError) => error.status === 429 && error.code === 'queue_full' && error.retry,
     );
     await Promise.all(accepted);
-    assert.equal((await generateOne(policy, 'Once', NO_EOS)).finishReason, 'length');
+    assert.equal((await generateChoice(policy, 'Once', NO_EOS)).finishReason, 'length');
   };
   await withInference('tiny-1', run, { maxRows: 1, maxQueue: 2 });
 });
 
-test('swapping three times under eight streams fails none and mixes none', async () => {
+test('three swaps under eight streams fail none and mix no policies', async () => {
   const alone = new Map<string, string>();
   for (const id of ['tiny-1', 'tiny-2', 'tiny-3', 'tiny-4']) {
     await withInference(id, async (inference) => {
-      alone.set((await generateOne(inference.active()!, 'Once upon a time', NO_EOS)).tokenIds.join(), id);
+      alone.set((await generateChoice(inference.active()!, 'Once upon a time', NO_EOS)).tokenIds.join(), id);
     });
   }
   assert.equal(alone.size, 4);
@@ -140,9 +140,9 @@ test('swapping three times under eight streams fails none and mixes none', async
       while (!last) {
         last = !isSwapping;
         const policy = inference.active()!;
-        // Between choosing a policy and using it a server waits for its database.
+        // A server awaits its database between selecting a policy and using it.
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 5));
-        const { tokenIds } = await generateOne(policy, 'Once upon a time', NO_EOS);
+        const { tokenIds } = await generateChoice(policy, 'Once upon a time', NO_EOS);
         assert.equal(alone.get(tokenIds.join()), policy.id);
         served.push(policy.id);
       }
@@ -150,7 +150,7 @@ test('swapping three times under eight streams fails none and mixes none', async
     for (const id of ['tiny-2', 'tiny-3', 'tiny-4']) {
       await inference.activate(id);
       assert.equal(inference.active()!.id, id);
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      while (!served.includes(id)) await new Promise((resolve) => setTimeout(resolve, 10));
     }
     isSwapping = false;
     await Promise.all(streams);
@@ -158,16 +158,16 @@ test('swapping three times under eight streams fails none and mixes none', async
   });
 });
 
-test('a policy that there is none of is refused by name, and the old policy goes on', async () => {
+test('an unknown policy is a 404, and the active policy keeps serving', async () => {
   await withInference('tiny-1', async (inference) => {
-    await assert.rejects(inference.activate('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
-    await assert.rejects(inference.getPolicy('nowhere'), { code: 'model_not_found', status: 404, param: 'model' });
+    await assert.rejects(inference.activate('unknown'), { code: 'model_not_found', status: 404, param: 'model' });
+    await assert.rejects(inference.getPolicy('unknown'), { code: 'model_not_found', status: 404, param: 'model' });
     assert.equal(inference.active()!.id, 'tiny-1');
-    assert.equal((await generateOne(inference.active()!, 'Once', NO_EOS)).finishReason, 'length');
+    assert.equal((await generateChoice(inference.active()!, 'Once', NO_EOS)).finishReason, 'length');
   });
 });
 
-test('a policy can be asked for by id or as the active one, and comes back after it was let go', async () => {
+test('gets policies by id and by alias, and an evicted policy still generates', async () => {
   await withInference(null, async (inference) => {
     assert.equal(inference.active(), null);
     await assert.rejects(inference.getPolicy(), { status: 503 });
@@ -177,20 +177,20 @@ test('a policy can be asked for by id or as the active one, and comes back after
     const second = await inference.getPolicy('tiny-2');
     assert.equal(await inference.getPolicy('tiny-2'), second);
     assert.equal(second.tokenizer, inference.active()!.tokenizer, 'equal tokenizers are one object');
-    const before = await generateOne(second, 'Once', NO_EOS);
+    const before = await generateChoice(second, 'Once', NO_EOS);
     for (const id of ['tiny-3', 'tiny-4', 'stories']) await inference.getPolicy(id);
     assert.notEqual(await inference.getPolicy('tiny-2'), second);
-    // The old handle still answers: its thread comes back for it.
-    assert.deepEqual(await generateOne(second, 'Once', NO_EOS), before);
+    // The evicted policy still generates: it starts a new worker.
+    assert.deepEqual(await generateChoice(second, 'Once', NO_EOS), before);
     assert.equal(inference.active()!.id, 'tiny-1');
   });
 });
 
-test('closing cancels what runs and ends', async () => {
+test('close cancels running generations', async () => {
   const inference = openTestInference(root.path);
   await inference.activate('tiny-1');
   const policy = inference.active()!;
-  const running = generateOne(policy, 'Once', NO_EOS);
+  const running = generateChoice(policy, 'Once', NO_EOS);
   await inference.close();
   assert.equal((await running).finishReason, 'cancelled');
   assert.throws(() => policy.generate(makeInput(policy, 'Once', NO_EOS)), { name: 'AttuneError', status: 503 });

@@ -2,19 +2,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { kvBlocksOf, type Prefix, PrefixCache } from './prefix-cache.ts';
 
-/** 40 bytes, told apart by its number. */
-const compute = (number: number) => ({
+/** 40 bytes, identified by its number. */
+const makeOutput = (number: number) => ({
   block: { length: 1, data: new Float32Array(8).fill(number) },
   logits: new Float32Array(2),
   logNormalizer: number,
 });
 
-test('a chunk is found after the chunks it was computed after, and nowhere else', () => {
-  const prefixes = new PrefixCache();
-  const first = prefixes.add(null, [1, 2], compute(1));
-  const second = prefixes.add(first, [3], compute(2));
-  assert.equal(prefixes.find(null, [1, 2]), first);
-  assert.equal(prefixes.find(first, [3]), second);
+test('finds a chunk only after the chunks that it was computed after', () => {
+  const cache = new PrefixCache();
+  const first = cache.add(null, [1, 2], makeOutput(1));
+  const second = cache.add(first, [3], makeOutput(2));
+  assert.equal(cache.find(null, [1, 2]), first);
+  assert.equal(cache.find(first, [3]), second);
   for (const [parent, tokens] of [
     [null, [3]],
     [null, [1]],
@@ -23,7 +23,7 @@ test('a chunk is found after the chunks it was computed after, and nowhere else'
     [second, [3]],
     [first, [1, 2]],
   ] as [Prefix | null, number[]][]) {
-    assert.equal(prefixes.find(parent, tokens), undefined, `${tokens} after ${parent?.serial}`);
+    assert.equal(cache.find(parent, tokens), undefined, `${tokens} after ${parent?.serial}`);
   }
   assert.deepEqual(
     kvBlocksOf(second).map(({ data }) => data[0]),
@@ -31,31 +31,31 @@ test('a chunk is found after the chunks it was computed after, and nowhere else'
   );
 });
 
-test('the least recently used goes first, and what it continues goes after it', () => {
-  const prefixes = new PrefixCache();
-  const root = prefixes.add(null, [1], compute(1));
-  const old = prefixes.add(root, [2], compute(2));
-  prefixes.add(root, [3], compute(3));
-  const other = prefixes.add(null, [4], compute(4));
-  prefixes.touch(old);
-  assert.equal(prefixes.bytes, 160);
-  prefixes.trim(159);
-  assert.equal(prefixes.find(root, [3]), undefined);
-  prefixes.trim(80);
-  assert.equal(prefixes.find(null, [4]), undefined, 'other was used before old');
-  assert.deepEqual([prefixes.find(null, [1]), prefixes.find(root, [2])], [root, old]);
-  prefixes.trim(40);
-  assert.deepEqual([prefixes.find(null, [1]), prefixes.find(root, [2])], [root, undefined]);
-  prefixes.trim(0);
-  assert.equal(prefixes.bytes, 0);
+test('evicts the least recently used chunk first, and a chunk before the chunks that it continues', () => {
+  const cache = new PrefixCache();
+  const root = cache.add(null, [1], makeOutput(1));
+  const old = cache.add(root, [2], makeOutput(2));
+  cache.add(root, [3], makeOutput(3));
+  const other = cache.add(null, [4], makeOutput(4));
+  cache.touch(old);
+  assert.equal(cache.bytes, 160);
+  cache.trim(159);
+  assert.equal(cache.find(root, [3]), undefined);
+  cache.trim(80);
+  assert.equal(cache.find(null, [4]), undefined, 'other was used before old');
+  assert.deepEqual([cache.find(null, [1]), cache.find(root, [2])], [root, old]);
+  cache.trim(40);
+  assert.deepEqual([cache.find(null, [1]), cache.find(root, [2])], [root, undefined]);
+  cache.trim(0);
+  assert.equal(cache.bytes, 0);
   assert.equal(other.logNormalizer, 4);
 });
 
-test('a prompt under way brings back what was let go of in the meantime', () => {
-  const prefixes = new PrefixCache();
-  const first = prefixes.add(null, [1], compute(1));
-  prefixes.trim(0);
-  const second = prefixes.add(first, [2], compute(2));
-  assert.equal(prefixes.bytes, 80);
-  assert.equal(prefixes.find(prefixes.find(null, [1])!, [2]), second);
+test('adding a chunk restores evicted chunks before it', () => {
+  const cache = new PrefixCache();
+  const first = cache.add(null, [1], makeOutput(1));
+  cache.trim(0);
+  const second = cache.add(first, [2], makeOutput(2));
+  assert.equal(cache.bytes, 80);
+  assert.equal(cache.find(cache.find(null, [1])!, [2]), second);
 });

@@ -22,7 +22,7 @@ after(async () => {
   await folder.remove();
 });
 
-test('decoding with the cache gives the ids of computing everything anew for each token', async () => {
+test('decoding with the KV cache gives the tokens of recomputing every prefix', async () => {
   const promptIds = makePrompt(9, 1);
   const cached = (await generateAlone(decoder, { promptIds, sampling: { maxTokens: 40 } })).get('1:0')!.tokenIds;
   const ids = [...promptIds];
@@ -35,7 +35,7 @@ test('decoding with the cache gives the ids of computing everything anew for eac
   assert.deepEqual(cached, ids.slice(promptIds.length));
 });
 
-test('choices of one prompt differ from each other, and each is what its seed says', async () => {
+test('choices of one prompt differ, and each depends on its seed only', async () => {
   const promptIds = makePrompt(20, 3);
   const sampling = { temperature: 1, seed: 42, maxTokens: 20 };
   const three = await generateAlone(decoder, { promptIds, sampling, n: 3 });
@@ -49,16 +49,16 @@ test('choices of one prompt differ from each other, and each is what its seed sa
 });
 
 test('more choices than rows are generated one after the other', async () => {
-  const job = { promptIds: makePrompt(4, 1), sampling: { temperature: 1, maxTokens: 6 }, n: 5 };
+  const request = { promptIds: makePrompt(4, 1), sampling: { temperature: 1, maxTokens: 6 }, n: 5 };
   const scheduler = makeScheduler(decoder, { maxRows: 2 });
-  scheduler.submit(makeRequest(job));
-  const turns = await drain(scheduler);
-  assert.deepEqual(collectResults(turns), await generateAlone(decoder, job));
-  assert.ok(turns.every(({ stats: report }) => report.decodedSequences <= 2));
-  assert.deepEqual(countPromptTokens(turns), { prefilled: 4, cached: 16 });
+  scheduler.submit(makeRequest(request));
+  const steps = await drain(scheduler);
+  assert.deepEqual(collectResults(steps), await generateAlone(decoder, request));
+  assert.ok(steps.every(({ stats }) => stats.decodedSequences <= 2));
+  assert.deepEqual(countPromptTokens(steps), { prefilled: 4, cached: 16 });
 });
 
-test('log-probabilities are the policy’s own, whatever temperature, bias and penalties do', async () => {
+test('log-probabilities are the policy’s, before temperature, bias and penalties', async () => {
   const promptIds = makePrompt(12, 5);
   const sampling = {
     temperature: 0.3,
@@ -85,31 +85,31 @@ test('log-probabilities are the policy’s own, whatever temperature, bias and p
   }
 });
 
-test('a generation ends with the context, and with an end token that is not part of it', async () => {
+test('a generation ends at the context length, and at an end token, which is not part of it', async () => {
   const long = { promptIds: makePrompt(315, 2), sampling: { maxTokens: 100 } };
   const { tokenIds: few, finish } = (await generateAlone(decoder, long)).get('1:0')!;
   assert.deepEqual([few.length, finish], [5, 'length']);
 
-  const job = { promptIds: makePrompt(9, 1), sampling: { maxTokens: 30 } };
-  const { tokenIds } = (await generateAlone(decoder, job)).get('1:0')!;
+  const request = { promptIds: makePrompt(9, 1), sampling: { maxTokens: 30 } };
+  const { tokenIds } = (await generateAlone(decoder, request)).get('1:0')!;
   const end = tokenIds[7]!;
   const ending = await openDecoder(folder.path, { eos: [end] });
   const scheduler = makeScheduler(ending);
-  scheduler.submit(makeRequest(job));
-  const turns = await drain(scheduler);
+  scheduler.submit(makeRequest(request));
+  const steps = await drain(scheduler);
   await ending.release();
-  assert.deepEqual(eventsOf(turns).at(-1), { type: 'finish', id: 1, index: 0, finishReason: 'stop', stopToken: end });
-  assert.deepEqual(collectResults(turns).get('1:0')!.tokenIds, tokenIds.slice(0, tokenIds.indexOf(end)));
+  assert.deepEqual(eventsOf(steps).at(-1), { type: 'finish', id: 1, index: 0, finishReason: 'stop', stopToken: end });
+  assert.deepEqual(collectResults(steps).get('1:0')!.tokenIds, tokenIds.slice(0, tokenIds.indexOf(end)));
 });
 
-test('a cancelled choice is silent at once and changes nothing for the others', async () => {
-  const jobs = [1, 2, 3, 4].map((id) => ({
+test('a cancelled choice emits no more events and does not change the others', async () => {
+  const requests = [1, 2, 3, 4].map((id) => ({
     id,
     promptIds: makePrompt(10, id),
     sampling: { temperature: 1, maxTokens: 20 },
   }));
   const scheduler = makeScheduler(decoder, { maxRows: 3 });
-  for (const job of jobs) scheduler.submit(makeRequest(job));
+  for (const request of requests) scheduler.submit(makeRequest(request));
   const before = [await scheduler.step(), await scheduler.step()];
   scheduler.cancel(2, 0);
   scheduler.cancel(4, 0);
@@ -117,70 +117,70 @@ test('a cancelled choice is silent at once and changes nothing for the others', 
   assert.equal(next.stats.decodedSequences, 2, 'its row is free at the next step');
   const later = [next, ...(await drain(scheduler))];
   assert.ok(eventsOf(later).every(({ id }) => id === 1 || id === 3));
-  const answers = collectResults([...before, ...later]);
+  const results = collectResults([...before, ...later]);
   for (const id of [1, 3]) {
-    assert.deepEqual(answers.get(`${id}:0`), (await generateAlone(decoder, jobs[id - 1]!)).get(`${id}:0`));
+    assert.deepEqual(results.get(`${id}:0`), (await generateAlone(decoder, requests[id - 1]!)).get(`${id}:0`));
   }
-  assert.equal(answers.get('4:0'), undefined);
+  assert.equal(results.get('4:0'), undefined);
 });
 
-test('a choice that is cancelled while its prompt is computed is not decoded', async () => {
+test('a choice cancelled during its prefill does not decode', async () => {
   const scheduler = makeScheduler(decoder);
   scheduler.submit(makeRequest({ id: 1, promptIds: makePrompt(200, 1) }));
   const first = await scheduler.step();
   scheduler.cancel(1, 0);
-  const turns = [first, ...(await drain(scheduler))];
+  const steps = [first, ...(await drain(scheduler))];
   assert.deepEqual(
-    eventsOf(turns).map(({ type }) => type),
+    eventsOf(steps).map(({ type }) => type),
     ['start'],
   );
-  assert.ok(countPromptTokens(turns).prefilled < 200);
+  assert.ok(countPromptTokens(steps).prefilled < 200);
 });
 
-test('a prompt that the runtime refuses fails alone, also where others were computed with it', async () => {
+test('a prompt that the runtime rejects fails alone, even in a batch', async () => {
   const scheduler = makeScheduler(decoder);
   const sampling = { maxTokens: 8 };
   for (const [i, promptIds] of [makePrompt(10, 1), [1, 999_999], makePrompt(12, 2)].entries()) {
     scheduler.submit(makeRequest({ id: i + 1, promptIds, sampling }));
   }
-  const answers = collectResults(await drain(scheduler));
-  assert.match(answers.get('2:0')!.finish, /indices|range|bound/i);
+  const results = collectResults(await drain(scheduler));
+  assert.match(results.get('2:0')!.finish, /indices|range|bound/i);
   for (const [key, promptIds] of [
     ['1:0', makePrompt(10, 1)],
     ['3:0', makePrompt(12, 2)],
   ] as const) {
-    assert.deepEqual(answers.get(key), (await generateAlone(decoder, { promptIds, sampling })).get('1:0'));
+    assert.deepEqual(results.get(key), (await generateAlone(decoder, { promptIds, sampling })).get('1:0'));
   }
 });
 
-test('between two chunks of a long prompt those who decode get a token, and short prompts do not wait for its end', async () => {
+test('between two chunks of a long prompt sequences decode, and short prompts are prefilled', async () => {
   const scheduler = makeScheduler(decoder);
   scheduler.submit(makeRequest({ id: 1, promptIds: makePrompt(5, 1), sampling: { maxTokens: 60 } }));
   await scheduler.step();
   scheduler.submit(makeRequest({ id: 2, promptIds: makePrompt(2 * CHUNK_TOKENS + 20, 2), sampling: { maxTokens: 2 } }));
   scheduler.submit(makeRequest({ id: 3, promptIds: makePrompt(9, 3), sampling: { maxTokens: 2 } }));
-  const turns = await drain(scheduler);
-  const chunks = turns.filter(({ stats: report }) => report.prefilledTokens > 0);
+  const steps = await drain(scheduler);
+  const chunks = steps.filter(({ stats }) => stats.prefilledTokens > 0);
   assert.ok(chunks.length >= 4);
-  for (const { events, stats: report } of chunks) {
-    assert.ok(report.prefilledTokens <= CHUNK_TOKENS);
+  for (const { events, stats } of chunks) {
+    assert.ok(stats.prefilledTokens <= CHUNK_TOKENS);
     assert.ok(events.some(({ id, type }) => id === 1 && type === 'token'));
   }
   const firstOf = (wanted: number) =>
-    turns.findIndex(({ events }) => events.some(({ id, type }) => id === wanted && type === 'token'));
-  assert.ok(firstOf(3) <= 1, `the short prompt began to answer after ${firstOf(3)} turns`);
+    steps.findIndex(({ events }) => events.some(({ id, type }) => id === wanted && type === 'token'));
+  assert.ok(firstOf(3) <= 1, `the short prompt's first token came after ${firstOf(3)} steps`);
   assert.ok(firstOf(2) > firstOf(3));
 });
 
-test('short prompts that arrive together are computed in one run', async () => {
+test('short prompts that arrive together are prefilled in one run', async () => {
   const scheduler = makeScheduler(decoder);
   for (let id = 1; id <= 5; id++) scheduler.submit(makeRequest({ id, promptIds: makePrompt(6 + id, id) }));
-  const { events, stats: report } = await scheduler.step();
-  assert.equal(report.prefilledTokens, 7 + 8 + 9 + 10 + 11);
+  const { events, stats } = await scheduler.step();
+  assert.equal(stats.prefilledTokens, 7 + 8 + 9 + 10 + 11);
   assert.equal(events.filter(({ type }) => type === 'token').length, 10, 'each has its first and its second token');
 });
 
-test('tenants take turns, whoever asked for more', async () => {
+test('tenants take steps, however many choices each requests', async () => {
   const scheduler = makeScheduler(decoder, { maxRows: 1 });
   const sampling = { maxTokens: 2 };
   for (let id = 1; id <= 4; id++) {

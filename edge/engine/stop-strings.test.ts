@@ -11,42 +11,42 @@ await writeTinyCheckpoint(folder.path);
 const tokenizer = await Tokenizer.open(folder.path);
 const prompt = tokenizer.encode('Once');
 
-/** Byte by byte, so that every stop string spans tokens. */
-const spell = (text: string) => Array.from(new TextEncoder().encode(text), (byte) => 3 + byte);
+/** One token per byte, so that every stop string spans tokens. */
+const toByteTokens = (text: string) => Array.from(new TextEncoder().encode(text), (byte) => 3 + byte);
 
-function read(text: string, stop: string[]) {
-  const visible = new StopStringDetokenizer(tokenizer, prompt, stop);
+function detokenize(text: string, stop: string[]) {
+  const detokenizer = new StopStringDetokenizer(tokenizer, prompt, stop);
   const pieces: string[] = [];
-  for (const id of spell(text)) {
-    if (!visible.isStopped) pieces.push(visible.push(id));
+  for (const id of toByteTokens(text)) {
+    if (!detokenizer.isStopped) pieces.push(detokenizer.push(id));
   }
-  const rest = visible.finish();
-  return { pieces, rest, text: visible.text, isStopped: visible.isStopped };
+  const rest = detokenizer.finish();
+  return { pieces, rest, text: detokenizer.text, isStopped: detokenizer.isStopped };
 }
 
-test('without stop strings text comes as it is', () => {
-  assert.deepEqual(read('day', []), { pieces: ['d', 'a', 'y'], rest: '', text: 'day', isStopped: false });
+test('without stop strings no text is held back', () => {
+  assert.deepEqual(detokenize('day', []), { pieces: ['d', 'a', 'y'], rest: '', text: 'day', isStopped: false });
 });
 
-test('a stop string across tokens never shows, and ends the text', () => {
-  const { pieces, text, isStopped } = read('one END two', ['END']);
+test('a stop string across tokens ends the text and is cut from it', () => {
+  const { pieces, text, isStopped } = detokenize('one END two', ['END']);
   assert.deepEqual(pieces, ['o', 'n', 'e', ' ', '', '', '']);
   assert.equal(text, 'one ');
   assert.ok(isStopped);
 });
 
-test('text that only looked like a stop string comes once that is clear', () => {
-  assert.deepEqual(read('aENx', ['END']).pieces, ['a', '', '', 'ENx']);
-  const { pieces, rest, text } = read('aEN', ['END']);
+test('text that only starts like a stop string is released once that is certain', () => {
+  assert.deepEqual(detokenize('aENx', ['END']).pieces, ['a', '', '', 'ENx']);
+  const { pieces, rest, text } = detokenize('aEN', ['END']);
   assert.deepEqual([pieces.join(''), rest, text], ['a', 'EN', 'aEN']);
 });
 
-test('of two stop strings the one that begins first cuts', () => {
-  assert.equal(read('ababac!', ['bac', 'abac']).text, 'ab');
-  assert.equal(read('aab', ['ab', '']).text, 'a');
+test('of two stop strings the one that starts first cuts the text', () => {
+  assert.equal(detokenize('ababac!', ['bac', 'abac']).text, 'ab');
+  assert.equal(detokenize('aab', ['ab', '']).text, 'a');
 });
 
-test('a character in several tokens comes whole', () => {
-  assert.deepEqual(read('é!', []).pieces, ['', 'é', '!']);
-  assert.deepEqual(read('x😀', ['😀']).text, 'x');
+test('a character in several tokens is released whole', () => {
+  assert.deepEqual(detokenize('é!', []).pieces, ['', 'é', '!']);
+  assert.deepEqual(detokenize('x😀', ['😀']).text, 'x');
 });

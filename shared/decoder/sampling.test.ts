@@ -5,18 +5,18 @@ import { type DistributionParams, NEUTRAL_SAMPLING, sampleToken, selectTopLogpro
 
 const LOGITS = [2, 1, 0.5, 0, -1, -3, 1.5, 0.2];
 
-/** How often each token is drawn. */
+/** How often each token is sampled. */
 function count(
   logits: number[],
-  shaping: Partial<DistributionParams>,
-  draws: number,
+  params: Partial<DistributionParams>,
+  samples: number,
   counts = new Map<number, number>(),
 ) {
   const random = seedRandom(11, 0);
   const seen = new Array<number>(logits.length).fill(0);
-  for (let i = 0; i < draws; i++) {
+  for (let i = 0; i < samples; i++) {
     seen[
-      sampleToken(Float32Array.from(logits), logSumExp(logits), { ...NEUTRAL_SAMPLING, ...shaping }, counts, random)
+      sampleToken(Float32Array.from(logits), logSumExp(logits), { ...NEUTRAL_SAMPLING, ...params }, counts, random)
     ]!++;
   }
   return seen;
@@ -32,14 +32,14 @@ function softmax(logits: number[]): number[] {
   return weights.map((weight) => weight / total);
 }
 
-/** Draws must follow the expected probabilities: chi-square below its 0.999 quantile, and nothing where they are 0. */
+/** The chi-square is below its 0.999 quantile, and tokens with probability 0 are never sampled. */
 function assertFollows(seen: number[], expected: number[]) {
   const quantile: Record<number, number> = { 1: 10.8, 2: 13.8, 3: 16.3, 7: 24.3 };
-  const draws = seen.reduce((a, b) => a + b);
+  const samples = seen.reduce((a, b) => a + b);
   let chiSquare = 0;
   for (const [token, p] of expected.entries()) {
     if (p === 0) assert.equal(seen[token], 0, `token ${token} has probability 0`);
-    else chiSquare += (seen[token]! - p * draws) ** 2 / (p * draws);
+    else chiSquare += (seen[token]! - p * samples) ** 2 / (p * samples);
   }
   const freedom = expected.filter((p) => p > 0).length - 1;
   assert.ok(chiSquare < quantile[freedom]!, `chi-square ${chiSquare} with ${freedom} degrees of freedom`);
@@ -50,7 +50,7 @@ const renormalize = (probabilities: number[], keep: number[]) => {
   return probabilities.map((p, token) => (keep.includes(token) ? p / mass : 0));
 };
 
-test('draws follow the softmax of the logits', () => {
+test('samples follow the softmax of the logits', () => {
   assertFollows(count(LOGITS, {}, 50_000), softmax(LOGITS));
 });
 
@@ -60,14 +60,14 @@ test('temperature divides the logits', () => {
   }
 });
 
-test('temperature 0, and one that is as good as 0, takes the likeliest; the first of equals', () => {
+test('temperature 0, and one near 0, is greedy, and takes the first of equal logits', () => {
   for (const temperature of [0, 1e-300, 1e-4]) {
     assert.deepEqual(count(LOGITS, { temperature }, 20), [20, 0, 0, 0, 0, 0, 0, 0]);
   }
   assert.deepEqual(count([1, 3, 3], { temperature: 0 }, 20), [0, 20, 0]);
 });
 
-test('topK keeps the k likeliest', () => {
+test('topK keeps the k most probable tokens', () => {
   assertFollows(count(LOGITS, { topK: 3 }, 30_000), renormalize(softmax(LOGITS), [0, 6, 1]));
   assert.deepEqual(count(LOGITS, { topK: 1 }, 20), [20, 0, 0, 0, 0, 0, 0, 0]);
 });
@@ -79,55 +79,55 @@ test('topP keeps the fewest tokens that reach the mass', () => {
   assert.deepEqual(count(LOGITS, { topP: 0 }, 20), [20, 0, 0, 0, 0, 0, 0, 0]);
 });
 
-test('topP is a share of what topK left', () => {
-  // Of the three likeliest, two have 0.82 of the mass; of all, 0.63.
+test('topP is a share of the mass that topK keeps', () => {
+  // Of the three most probable tokens, two have 0.82 of the mass; of all, 0.63.
   assertFollows(count(LOGITS, { topK: 3, topP: 0.8 }, 30_000), renormalize(softmax(LOGITS), [0, 6]));
 });
 
-test('minP drops tokens below its share of the likeliest', () => {
+test('minP removes tokens below its share of the largest probability', () => {
   assertFollows(count(LOGITS, { minP: 0.3 }, 30_000), renormalize(softmax(LOGITS), [0, 6, 1]));
 });
 
-test('filters find the tail of a flat distribution too', () => {
+test('topP reaches into the tail of a flat distribution', () => {
   const flat = Array.from({ length: 4000 }, (_, i) => (i === 0 ? 12 : 0));
   // Token 0 has exp(12) = 162,755 of 166,754; the rest share 0.024. A mass of 0.99 needs 58% of them.
   const seen = count(flat, { topP: 0.99 }, 3000);
-  const drawn = seen.filter((times, token) => token > 0 && times > 0).length;
-  assert.ok(drawn > 20 && drawn < 80, `${drawn} tokens of the tail`);
+  const sampled = seen.filter((times, token) => token > 0 && times > 0).length;
+  assert.ok(sampled > 20 && sampled < 80, `${sampled} tokens of the tail`);
   assert.equal(seen.slice(2400).filter((times) => times > 0).length, 0);
 });
 
-test('logitBias adds to logits, also where exp of it would overflow', () => {
+test('logitBias adds to logits, even if its exp would overflow', () => {
   const biased = LOGITS.map((logit, token) => logit + (token === 5 ? 4 : 0));
   assertFollows(count(LOGITS, { logitBias: { 5: 4 } }, 50_000), softmax(biased));
   assert.deepEqual(count(LOGITS, { logitBias: { 5: 100, 999: 5 }, temperature: 0.01 }, 20)[5], 20);
   assert.equal(count(LOGITS, { logitBias: { 0: -100 } }, 1000)[0], 0);
 });
 
-test('penalties lower what was generated: frequency per time, presence once', () => {
+test('penalties lower generated tokens: frequency per occurrence, presence once', () => {
   const generated = new Map([
     [0, 3],
     [6, 1],
   ]);
-  const shaping = { frequencyPenalty: 0.5, presencePenalty: 0.25 };
+  const params = { frequencyPenalty: 0.5, presencePenalty: 0.25 };
   const penalized = LOGITS.map((logit, token) => logit - (token === 0 ? 1.75 : token === 6 ? 0.75 : 0));
-  assertFollows(count(LOGITS, shaping, 50_000, generated), softmax(penalized));
+  assertFollows(count(LOGITS, params, 50_000, generated), softmax(penalized));
 });
 
-test('the logits are as they were after a draw', () => {
+test('sampling restores the logits', () => {
   const logits = Float32Array.from(LOGITS);
-  const shaping = { ...NEUTRAL_SAMPLING, logitBias: { 5: 4, 0: 0.1 }, frequencyPenalty: 0.3, presencePenalty: 0.3 };
-  sampleToken(logits, logSumExp(LOGITS), shaping, new Map([[0, 1]]), () => 0.5);
+  const params = { ...NEUTRAL_SAMPLING, logitBias: { 5: 4, 0: 0.1 }, frequencyPenalty: 0.3, presencePenalty: 0.3 };
+  sampleToken(logits, logSumExp(LOGITS), params, new Map([[0, 1]]), () => 0.5);
   assert.deepEqual(logits, Float32Array.from(LOGITS));
 });
 
-test('weights are exp to ten digits, whatever the temperature', () => {
-  // Two tokens: the share of the second says what its weight was.
+test('weights are accurate to ten digits at every temperature', () => {
+  // Of two tokens, the second one's share gives its weight.
   for (const gap of [0.125, 1, 5]) {
     for (const temperature of [1, 0.5, 2]) {
       const p = 1 / (1 + Math.exp(gap / temperature));
       const logits = [0, -gap];
-      const draw = (uniform: number) =>
+      const sample = (uniform: number) =>
         sampleToken(
           Float32Array.from(logits),
           logSumExp(logits),
@@ -135,13 +135,13 @@ test('weights are exp to ten digits, whatever the temperature', () => {
           new Map(),
           () => uniform,
         );
-      assert.equal(draw(1 - p - 1e-9), 0);
-      assert.equal(draw(1 - p + 1e-9), 1);
+      assert.equal(sample(1 - p - 1e-9), 0);
+      assert.equal(sample(1 - p + 1e-9), 1);
     }
   }
 });
 
-test('ranking gives the likeliest tokens with their log-probabilities', () => {
+test('selects the most probable tokens with their log-probabilities', () => {
   const logits = Float32Array.from(LOGITS);
   const logNormalizer = logSumExp(LOGITS);
   const ranked = selectTopLogprobs(logits, logNormalizer, 3);

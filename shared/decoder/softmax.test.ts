@@ -6,8 +6,8 @@ import { type ScaledLogits, sampleFromAll, scaleLogits, selectNucleus } from './
 const random = seedRandom(29, 0);
 const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 
-/** Rows from flat to peaked, some with logits changed after their sum was taken. */
-function* makeRows(count: number): Generator<ScaledLogits> {
+/** Rows from flat to peaked, some with logits that were changed after their log-sum-exp was computed. */
+function* generateRows(count: number): Generator<ScaledLogits> {
   for (let i = 0; i < count; i++) {
     const spread = 1 + 3 * random();
     const logits = Float32Array.from({ length: 1 + Math.floor(2000 * random()) }, () => spread * normal());
@@ -23,39 +23,39 @@ function* makeRows(count: number): Generator<ScaledLogits> {
   }
 }
 
-/** The weights in the obvious way. */
-const weighAll = ({ logits, peak, temperature }: ScaledLogits) =>
+/** The reference. */
+const computeWeights = ({ logits, peak, temperature }: ScaledLogits) =>
   Float64Array.from(logits, (logit) => Math.exp((logit - peak) / temperature));
 const sum = (weights: Float64Array) => weights.reduce((a, b) => a + b);
 
-test('the nucleus is what sorting and adding up gives', () => {
-  for (const row of makeRows(1500)) {
+test('the nucleus is that of sorting and summing all weights', () => {
+  for (const row of generateRows(1500)) {
     const share = random();
-    const weights = weighAll(row);
+    const weights = computeWeights(row);
     const sorted = [...weights.keys()].sort((a, b) => row.logits[b]! - row.logits[a]! || a - b);
     let mass = 0;
     const size = sorted.findIndex((token) => {
       mass += weights[token]!;
       return mass >= share * sum(weights);
     });
-    assert.deepEqual(selectNucleus(row, share).sort(compare), sorted.slice(0, size + 1).sort(compare));
+    assert.deepEqual(selectNucleus(row, share).sort(ascending), sorted.slice(0, size + 1).sort(ascending));
   }
 });
 
-const compare = (a: number, b: number) => a - b;
+const ascending = (a: number, b: number) => a - b;
 
-test('a draw lands where the weights laid end to end say, those near the peak first', () => {
-  for (const row of makeRows(1500)) {
-    const weights = weighAll(row);
+test('sampling inverts the cumulative weights, tokens near the peak first', () => {
+  for (const row of generateRows(1500)) {
+    const weights = computeWeights(row);
     const isNear = (token: number) => row.logits[token]! >= row.peak - 9 * row.temperature;
     const line = [...weights.keys()].sort((a, b) => Number(isNear(b)) - Number(isNear(a)) || a - b);
     for (const uniform of [random(), random(), 1 - 1e-3 * random()]) {
       let rest = uniform * sum(weights);
-      const drawn = line.find((token) => {
+      const sampled = line.find((token) => {
         rest -= weights[token]!;
         return rest < 0;
       });
-      assert.equal(sampleFromAll(row, uniform), drawn);
+      assert.equal(sampleFromAll(row, uniform), sampled);
     }
   }
 });

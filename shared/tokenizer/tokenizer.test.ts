@@ -28,11 +28,11 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true }));
 
-test('texts survive encoding and decoding, except that unusual characters take several tokens', () => {
+test('decoding an encoded text gives the text', () => {
   for (const text of TEXTS) assert.equal(tokenizer.decode(tokenizer.encode(text)), text);
 });
 
-test('BOS comes first exactly once, even where the text already begins with it', () => {
+test('encodes BOS exactly once, even if the text starts with it', () => {
   const ids = tokenizer.encode('a day');
   assert.deepEqual(ids.slice(0, 2).filter((id) => id === 1).length, 1);
   assert.equal(ids[0], 1);
@@ -42,57 +42,57 @@ test('BOS comes first exactly once, even where the text already begins with it',
   assert.equal(tokenizer.decode(ids, { special: true }), '<s> a day');
 });
 
-test('ids that stand for no text decode to nothing', () => {
+test('special tokens and unknown ids decode to nothing', () => {
   assert.equal(tokenizer.decode([]), '');
   assert.equal(tokenizer.decode([1, 2]), '');
   assert.equal(tokenizer.decode([...tokenizer.encode('a day'), 99999]), 'a day');
 });
 
-test('a pair is tokenized as one text and cut where the prompt ends', () => {
+test('encodes a pair as one text and splits it where the prompt ends', () => {
   const { promptIds, responseIds } = tokenizer.encodePair('Once upon', ' a time', { eos: true });
   assert.deepEqual(promptIds, tokenizer.encode('Once upon'));
   assert.deepEqual([...promptIds, ...responseIds], [...tokenizer.encode('Once upon a time'), 2]);
   assert.deepEqual(tokenizer.encodePair('Once', '', { eos: false }).responseIds, []);
 });
 
-test('a token across the border belongs to the response', () => {
+test('a token across the boundary belongs to the response', () => {
   const { promptIds, responseIds } = tokenizer.encodePair('Once upo', 'n a time', { eos: false });
   assert.deepEqual([...promptIds, ...responseIds], tokenizer.encode('Once upon a time'));
   assert(promptIds.length < tokenizer.encode('Once upo').length);
 });
 
-test('a stream puts out exactly the continuation, and never half a character', () => {
+test('the incremental detokenizer returns exactly the continuation, and never half a character', () => {
   for (const prompt of ['', 'Once upon a time', 'ends in a space ', 'é']) {
     for (const text of TEXTS) {
       const promptIds = tokenizer.encode(prompt);
       const ids = tokenizer.encodePair(prompt, text, { eos: true }).responseIds;
-      const stream = new IncrementalDetokenizer(tokenizer, promptIds);
-      const parts = ids.map((id) => stream.push(id));
+      const detokenizer = new IncrementalDetokenizer(tokenizer, promptIds);
+      const parts = ids.map((id) => detokenizer.push(id));
       if (text !== TEXTS[4]) assert(!parts.join('').includes('\uFFFD'), JSON.stringify(parts));
-      parts.push(stream.finish());
+      parts.push(detokenizer.finish());
       assert.equal(parts.join(''), tokenizer.decodeContinuation(promptIds, ids));
-      assert.equal(stream.finish(), '');
+      assert.equal(detokenizer.finish(), '');
     }
   }
 });
 
-test('streams of arbitrary tokens, broken characters included, add up to the decoded whole', () => {
+test('incremental texts of arbitrary tokens, invalid UTF-8 included, add up to the decoded text', () => {
   let state = 7;
   const random = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 2 ** 32;
   };
-  for (let trial = 0; trial < 200; trial++) {
-    const draw = () => (random() < 0.4 ? 3 + Math.floor(random() * 256) : Math.floor(random() * 339));
-    const promptIds = Array.from({ length: Math.floor(random() * 12) }, draw);
-    const ids = Array.from({ length: 30 }, draw);
-    const stream = new IncrementalDetokenizer(tokenizer, promptIds);
-    const text = ids.map((id) => stream.push(id)).join('') + stream.finish();
-    assert.equal(text, tokenizer.decodeContinuation(promptIds, ids), `trial ${trial}: ${promptIds} | ${ids}`);
+  for (let run = 0; run < 200; run++) {
+    const randomToken = () => (random() < 0.4 ? 3 + Math.floor(random() * 256) : Math.floor(random() * 339));
+    const promptIds = Array.from({ length: Math.floor(random() * 12) }, randomToken);
+    const ids = Array.from({ length: 30 }, randomToken);
+    const detokenizer = new IncrementalDetokenizer(tokenizer, promptIds);
+    const text = ids.map((id) => detokenizer.push(id)).join('') + detokenizer.finish();
+    assert.equal(text, tokenizer.decodeContinuation(promptIds, ids), `run ${run}: ${promptIds} | ${ids}`);
   }
 });
 
-test('a single token reads as it does inside a text', () => {
+test('textOf gives a token as inside a text', () => {
   const ids = tokenizer.encode('Once upon a time');
   assert.deepEqual(
     ids.map((id) => tokenizer.textOf(id)),
@@ -101,7 +101,7 @@ test('a single token reads as it does inside a text', () => {
   assert.equal(tokenizer.textOf(99999), '');
 });
 
-test('the end tokens come from tokenizer_config first, then generation_config', async () => {
+test('eos has the token of tokenizer_config.json first, then those of generation_config.json', async () => {
   assert.deepEqual(tokenizer.eos, [2]);
   assert.equal(tokenizer.bos, 1);
   const other = await mkdtemp(join(folder, 'eos-'));
@@ -110,7 +110,7 @@ test('the end tokens come from tokenizer_config first, then generation_config', 
   assert.deepEqual((await Tokenizer.open(other)).eos, [2, 1]);
 });
 
-test('the hash changes with the tokenizer or the chat template, and with nothing else', async () => {
+test('the hash depends on the tokenizer and the chat template only', async () => {
   assert.equal(tokenizer.hash, sha256(await readFile(join(folder, 'tokenizer.json'))));
   const other = await mkdtemp(join(folder, 'hash-'));
   await writeTinyCheckpoint(other, { seed: 9, layers: 1 });
@@ -119,7 +119,7 @@ test('the hash changes with the tokenizer or the chat template, and with nothing
   assert.notEqual((await Tokenizer.open(other)).hash, tokenizer.hash);
 });
 
-test('a chat renders by the template of the checkpoint, chat_template.jinja before tokenizer_config', async () => {
+test('renders chats with the checkpoint’s template, chat_template.jinja before tokenizer_config.json', async () => {
   const other = await mkdtemp(join(folder, 'chat-'));
   const messages: ChatMessage[] = [{ role: 'user', content: 'Hi' }];
   assert.equal(tokenizer.renderChat(messages), 'Hi');
@@ -131,7 +131,7 @@ test('a chat renders by the template of the checkpoint, chat_template.jinja befo
   assert.equal((await Tokenizer.open(other)).renderChat(messages), 'from file');
 });
 
-test('a tokenizer that is missing or broken is refused by its file', async () => {
+test('rejects a missing or invalid tokenizer, with its file', async () => {
   const other = await mkdtemp(join(folder, 'broken-'));
   await assert.rejects(Tokenizer.open(other), { name: 'AttuneError', message: /tokenizer\.json: it is missing/ });
   await writeFile(join(other, 'tokenizer.json'), '{}');
