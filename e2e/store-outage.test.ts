@@ -1,4 +1,4 @@
-// A round whose policy store is away is not lost: it stays where it is, and is taken up again when the store is back.
+// A round whose policy store is unreachable stays running and is resumed when the store is back.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -23,7 +23,7 @@ export const hyperparameters = z.object({
     .min(0.1)
     .max(100)
     .default(1)
-    .describe('scales the pairs, epochs, evaluations and samples of a round, where these are not set'),
+    .describe('scales the pairs, evaluations and samples of a round, and its epochs unless EPOCHS is set'),
   objective: z
     .string()
     .refine(
@@ -35,16 +35,18 @@ export const hyperparameters = z.object({
   reduction: z
     .enum(['mean', 'sum'])
     .default('mean')
-    .describe('how the log-ratios of tokens are reduced to that of a response'),
+    .describe('mean or sum: reduces the log-ratios of tokens to that of a response'),
   negatives: z
     .enum(['rejected', 'both'])
     .default('rejected')
-    .describe('responses that stand for samples of the reference'),
+    .describe('rejected or both: the responses that stand for samples of the reference'),
   beta: positive.default(0.1).describe('β of dpo'),
   weighting: z
     .enum(['none', 'importance'])
     .default('none')
-    .describe('importance: weights each negative by its likelihood under the reference over that under its sampler'),
+    .describe(
+      'none or importance: weights each negative by its likelihood under the reference over that under its sampler',
+    ),
   weight_cap: z
     .number()
     .min(1)
@@ -55,7 +57,10 @@ export const hyperparameters = z.object({
     .default(null)
     .describe('leaves out pairs sampled more than this many policies before the active one; default: no limit'),
   learning_rate: positive.max(1).default(2e-5).describe('peak learning rate'),
-  lr_schedule: z.enum(['cosine', 'constant']).default('cosine').describe('learning rate after the warm-up'),
+  lr_schedule: z
+    .enum(['cosine', 'constant'])
+    .default('cosine')
+    .describe('cosine or constant: learning rate after the warm-up'),
   warm_up: fraction.default(0.1).describe('fraction of the steps over which the learning rate rises'),
   weight_decay: fraction.default(0).describe('decoupled weight decay of matrices'),
   max_grad_norm: positive.default(1).describe('gradients with a larger norm are clipped to it'),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeSettings, readSettings } from './settings.ts';
 
-test('with nothing set every default holds and the settings cannot be changed', () => {
+test('an empty environment gives the defaults, frozen', () => {
   const settings = readSettings({ PATH: '/bin', API_KEY: '' });
   assert.equal(settings.HOST, '127.0.0.1');
   assert.equal(settings.OBJECTIVE, 'lsif');
@@ -25,7 +25,7 @@ const refusals: [Record<string, string>, RegExp][] = [
   [{ KV_MEMORY: '1GB' }, /^settings: KV_MEMORY: /],
 ];
 for (const [env, message] of refusals) {
-  test(`${JSON.stringify(env)} is refused by the variable's name`, () => {
+  test(`${JSON.stringify(env)} is rejected by the name of the variable`, () => {
     assert.throws(() => readSettings(env), { name: 'AttuneError', message });
   });
 }
@@ -34,6 +34,6 @@ test('several API keys are separated by commas', () => {
   assert.deepEqual(readSettings({ API_KEY: 'one-secret-key, another-key' }).API_KEY, ['one-secret-key', 'another-key']);
 });
 
-test('every setting is described for --help', () => {
+test('every setting has a description for --help', () => {
   for (const { name, description } of describeSettings()) assert.notEqual(description, '', name);
 });

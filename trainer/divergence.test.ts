@@ -38,7 +38,7 @@ for (const [name, divergence] of Object.entries(divergences)) {
       const terms = bregmanTerms(divergence, tf.exp(c) as tf.Tensor1D, tf.exp(r) as tf.Tensor1D);
       return tf.add(terms.chosen, tf.mul(terms.negative, tf.tensor1d([1, 0.5, 1, 2, 1])));
     };
-    // lsif leaves constants out: its terms are 1 − r and ½r² − ½, and the second one is weighed.
+    // lsif leaves constants out: its terms are 1 − r and ½r² − ½, and the second one is weighted.
     const constant = name === 'lsif' ? [0.5, 0.75, 0.5, 0, 0.5] : [0, 0, 0, 0, 0];
     const expected = general(chosen, rejected).dataSync();
     const found = losses(name, chosen, rejected).dataSync();

@@ -49,7 +49,7 @@ const CLOSED_FORMS: [ObjectiveInput, number, number, number][] = [
 ];
 
 for (const [request, value, chosenSlope, rejectedSlope] of CLOSED_FORMS) {
-  test(`${request.objective} β ${request.beta ?? '–'} has its closed form's value and slopes where θ is the reference`, () => {
+  test(`${request.objective} β ${request.beta ?? '–'} has the closed form's value and slopes where θ is the reference`, () => {
     const at = probe(request, 0, 0);
     assertNear(at.value, value);
     assertNear(at.slopes[0]!, chosenSlope);
@@ -66,7 +66,7 @@ test('the formulas hold away from zero', () => {
   assertNear(probe({ objective: 'sft' }, w, l, -1.25).value, 1.25);
 });
 
-test('negatives: both averages over the two responses', () => {
+test('negatives: both averages over the two responses as negatives', () => {
   const [w, l] = [0.7, -0.4];
   assertNear(
     probe({ objective: 'lsif', negatives: 'both' }, w, l).value,
@@ -132,7 +132,7 @@ describe('in a world of three answers', () => {
 
   type World = { pairs?: { w: number; l: number; p: number }[]; importance?: number[] };
 
-  /** Descends on the three log-ratios and gives them back with the loss there. */
+  /** Gradient descent on the three log-ratios; returns them and the loss. */
   function minimize(request: ObjectiveInput, steps: number, rate: number, world: World = {}) {
     const settings = parseObjective(request);
     const among = world.pairs ?? pairs;
@@ -176,15 +176,15 @@ describe('in a world of three answers', () => {
     });
   }
 
-  // Somebody else sampled the negatives: a policy that has moved away from the reference already.
+  // The negatives come from a policy that has moved away from the reference.
   const sampler = [0.2, 0.3, 0.5];
   const offPolicy = [0, 1, 2].flatMap((w) => [0, 1, 2].map((l) => ({ w, l, p: preferred[w]! * sampler[l]! })));
   const importance = sampler.map((mu, i) => reference[i]! / mu);
 
   for (const objective of ['lsif', 'ukl', 'bce'] as const) {
-    test(`${objective} is biased by negatives of another sampler, and importance weights take the bias away`, () => {
+    test(`${objective} is biased by negatives of another sampler, and importance weights remove the bias`, () => {
       const biased = minimize({ objective }, 600, 0.6, { pairs: offPolicy });
-      // What it finds is the ratio to the sampler.
+      // The minimum is the ratio to the sampler.
       for (const [i, mu] of sampler.entries()) assertNear(Math.exp(biased.f[i]!), preferred[i]! / mu, 3e-3, objective);
       const weighted = minimize({ objective }, 600, 0.6, { pairs: offPolicy, importance });
       for (const [i, ratio] of [0.6, 1.16667, 1.75].entries())

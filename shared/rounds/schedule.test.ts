@@ -28,40 +28,40 @@ async function collect(count: number, choice: 'a' | 'tie' = 'a'): Promise<void> 
   await db.insert(preferences).values(rows);
 }
 
-/** Ten processes whose clocks tick at once. */
-async function askTenTimes(): Promise<void> {
+/** Ten processes whose schedules tick at once. */
+async function tickTenTimes(): Promise<void> {
   const connections = Array.from({ length: 10 }, () => connect(url, { max: 2 }));
-  // Connected before, so that nobody comes late.
+  // Connected before, so that all ticks are concurrent.
   await Promise.all(connections.map(({ sql }) => sql`select 1`));
   await Promise.all(connections.map((connection) => requestRoundIfDue(connection.db, settings)));
   await Promise.all(connections.map((connection) => connection.close()));
 }
 
-test('a round is due where enough pairs have come, and ten who ask at once make one', async () => {
+test('a round is due when enough new pairs exist, and ten concurrent ticks queue one', async () => {
   await collect(9);
   await collect(5, 'tie');
   assert.equal(await countNewPairs(db), 9);
-  await askTenTimes();
+  await tickTenTimes();
   assert.equal(await db.$count(rounds), 0);
   await collect(1);
-  await askTenTimes();
-  const asked = await db.select().from(rounds);
+  await tickTenTimes();
+  const queued = await db.select().from(rounds);
   assert.deepEqual(
-    asked.map(({ trigger, status }) => [trigger, status]),
+    queued.map(({ trigger, status }) => [trigger, status]),
     [['schedule', 'queued']],
   );
 });
 
-test('none is asked for while one waits or runs, nor after one failed on the same pairs', async () => {
+test('no round is queued while one is queued or running, or after one failed on the same pairs', async () => {
   const end = (status: 'running' | 'failed' | 'cancelled') => db.update(rounds).set({ status });
   await end('running');
-  await askTenTimes();
+  await tickTenTimes();
   assert.equal(await db.$count(rounds), 1);
   await end('failed');
-  await askTenTimes();
+  await tickTenTimes();
   assert.equal(await db.$count(rounds), 1);
   await collect(1);
-  await askTenTimes();
+  await tickTenTimes();
   assert.equal(await db.$count(rounds), 2);
   assert.equal(await db.$count(rounds, eq(rounds.status, 'queued')), 1);
 });

@@ -1,4 +1,4 @@
-// Against a real engine and real serving graphs of a policy with twelve tokens, small enough to enumerate what it may say.
+// With a real engine and real serving graphs of a policy with twelve tokens, small enough to enumerate its responses.
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

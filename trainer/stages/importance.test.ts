@@ -6,7 +6,7 @@ import { type ImportanceSettings, weightPairs } from './importance.ts';
 const sequence = (length: number) => ({ promptIds: [1], responseIds: Array<number>(length).fill(5) });
 type Side = { sampler: number[] | null; reference: number[] };
 
-/** Pairs whose sides were sampled with these log-probabilities per token and scored by the reference with those. */
+/** Pairs with these log-probabilities per token under the sampler and under the reference. */
 function weigh(config: Partial<ImportanceSettings>, pairs: { chosen?: Side; rejected: Side; promptIsCut?: boolean }[]) {
   const plain: Side = { sampler: [-1], reference: [-1] };
   const sampled = ({ sampler, reference }: Side): SampledResponse => ({
@@ -42,7 +42,7 @@ function weigh(config: Partial<ImportanceSettings>, pairs: { chosen?: Side; reje
   return { ...weighted, weights: weighted.pairs.map((pair) => pair.importance!.rejected) };
 }
 
-/** A response of one token that the reference makes `ratio` times as likely as its sampler does. */
+/** A response of one token, `ratio` times as likely under the reference as under its sampler. */
 const oneToken = (ratio: number) => ({ rejected: { sampler: [-1], reference: [Math.log(ratio) - 1] } });
 const near = (actual: number, expected: number) => assert.ok(Math.abs(actual - expected) < 1e-5, `${actual}`);
 const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -52,7 +52,7 @@ test('in the world of three answers, negatives of another sampler get exactly π
     [0.5, 0.3, 0.2],
     [0.2, 0.3, 0.5],
   ] as const;
-  // As often as the sampler draws them.
+  // In the proportions of the sampler.
   const answers = [0, 0, 1, 1, 1, 2, 2, 2, 2, 2] as const;
   const { weights } = weigh(
     {},
@@ -62,7 +62,7 @@ test('in the world of three answers, negatives of another sampler get exactly π
 });
 
 test('a weight is the ratio of the whole response, over the tokens that both have log-probabilities of', () => {
-  // The third token ends the text: the sampler's log-probability of it is not kept.
+  // The third token is the end-of-text, whose log-probability under the sampler is not stored.
   const long = { sampler: [-1.5, -1.25], reference: [-1, -1, -3] };
   const { weights } = weigh({}, [{ rejected: long }, oneToken(1)]);
   near(weights[0]! / weights[1]!, Math.exp(0.75));

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { hyperparameters } from '../hyperparameters.ts';
+import { readSettings } from '../settings.ts';
+import { completeRoundSettings, roundMethod } from './settings.ts';
+
+const accepts = (dil: unknown) => roundMethod.safeParse({ type: 'dil', dil }).success;
+
+test('the defaults of the settings complete an empty request', () => {
+  const config = completeRoundSettings({}, readSettings({}));
+  assert.deepEqual(Object.keys(config), Object.keys(hyperparameters.shape));
+  const { epochs, lora_alpha, max_length, max_staleness, learning_rate } = config;
+  assert.deepEqual([epochs, lora_alpha, max_length, max_staleness, learning_rate], [1, 0, null, null, 2e-5]);
+});
+
+test('a request overrides the settings, and epochs and lora_alpha are derived from what is set', () => {
+  const settings = readSettings({ EFFORT: '2.4', MAX_LENGTH: '50', LORA_TARGETS: 'q_proj, v_proj', BETA: '0.5' });
+  const config = completeRoundSettings({ lora_rank: 8, max_length: null, beta: 1 }, settings);
+  const { epochs, lora_alpha, lora_targets, max_length, beta } = config;
+  assert.deepEqual([epochs, lora_alpha, lora_targets, max_length, beta], [2, 16, ['q_proj', 'v_proj'], null, 1]);
+  assert.equal(completeRoundSettings({ effort: 5 }, readSettings({ EPOCHS: '3' })).epochs, 3);
+});
+
+test('a request has the bounds of the settings, but neither text nor null nor a custom objective', () => {
+  for (const dil of [{}, { epochs: 100 }, { lora_rank: 1024, lora_targets: ['q_proj'] }, { objective: 'dpo' }])
+    assert.ok(accepts(dil), JSON.stringify(dil));
+  for (const dil of [
+    { epochs: 101 },
+    { lora_rank: 1025 },
+    { lora_targets: [] },
+    { effort: 0 },
+    { beta: '1' },
+    { max_length: null },
+    { objective: './my-h.ts' },
+    { foo: 1 },
+  ])
+    assert.ok(!accepts(dil), JSON.stringify(dil));
+  assert.throws(() => readSettings({ EPOCHS: '101' }), /^AttuneError: settings: EPOCHS: /);
+  assert.throws(() => readSettings({ LORA_TARGETS: 'q' }), /^AttuneError: settings: LORA_TARGETS: /);
+  assert.equal(readSettings({ OBJECTIVE: './my-h.ts' }).OBJECTIVE, './my-h.ts');
+});
