@@ -1,6 +1,5 @@
-// The folder in which the benchmark keeps what takes long to make: checkpoints, packages, quantized copies. Each is made
-// once under another name and renamed when whole. What is derived by code is named after that code's digest, so that a
-// change of a writer is never measured on what its predecessor wrote.
+// A folder of artifacts that take long to build: checkpoints, packages, quantized copies. Each is built under a temporary
+// name and renamed when complete. Its name contains the digest of the code that builds it, so that changed code rebuilds it.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
@@ -8,15 +7,15 @@ import path from 'node:path';
 
 export class Cache {
   readonly folder: string;
-  private readonly say: (line: string) => void;
+  private readonly log: (line: string) => void;
 
-  constructor(folder: string, say: (line: string) => void) {
+  constructor(folder: string, log: (line: string) => void) {
     this.folder = path.resolve(folder);
-    this.say = say;
+    this.log = log;
   }
 
-  /** The folder of `name`, filled by `fill` unless a former run did; older versions of it are removed. */
-  async make(name: string, version: string, fill: (draft: string) => Promise<void>): Promise<string> {
+  /** Returns the folder of `name` at `version`; `build` fills it if it does not exist. Removes other versions. */
+  async build(name: string, version: string, build: (staging: string) => Promise<void>): Promise<string> {
     const folder = path.join(this.folder, `${name}.${version}`);
     if (existsSync(folder)) return folder;
     const parent = path.dirname(folder);
@@ -25,21 +24,21 @@ export class Cache {
       if (other.startsWith(`${path.basename(name)}.`))
         await rm(path.join(parent, other), { recursive: true, force: true });
     }
-    this.say(`making ${path.relative(process.cwd(), folder)}`);
-    const draft = `${folder}.${process.pid}`;
-    await mkdir(draft);
+    this.log(`building ${path.relative(process.cwd(), folder)}`);
+    const staging = `${folder}.${process.pid}`;
+    await mkdir(staging);
     try {
-      await fill(draft);
-      await rename(draft, folder);
+      await build(staging);
+      await rename(staging, folder);
     } catch (error) {
-      await rm(draft, { recursive: true, force: true });
+      await rm(staging, { recursive: true, force: true });
       throw error;
     }
     return folder;
   }
 }
 
-/** A short digest of source files and of folders of them, given from the repository's root, and of what they work on. */
+/** A short digest of source files, of folders (ending in /) relative to the repository's root, and of `input`. */
 export async function digestSources(sources: string[], input = ''): Promise<string> {
   const hash = createHash('sha256').update(input);
   for (const source of sources) {

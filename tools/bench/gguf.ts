@@ -1,32 +1,32 @@
-// Writes a Llama checkpoint as a GGUF file (version 3), which is what llama.cpp loads: F32, or the block types Q8_0 and
-// Q4_0 as its own quantizer chooses them. The vocabulary is placeholders, because the benchmark speaks token ids.
+// Writes a Llama checkpoint as a GGUF file (version 3) for llama.cpp: F32, or Q8_0 and Q4_0 with the types that its
+// quantizer selects. The vocabulary consists of placeholders, because the benchmark uses token ids only.
 import { open } from 'node:fs/promises';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tensor, Weights } from '../../shared/model/safetensors.ts';
 import { nameByte } from '../../shared/tokenizer/bpe.ts';
-import { BLOCK, encodeQ4, encodeQ8, Q4_BYTES, Q8_BYTES } from './gguf-blocks.ts';
+import { BLOCK_SIZE, encodeQ4, encodeQ8, Q4_BYTES, Q8_BYTES } from './gguf-blocks.ts';
 
 export const GGUF_TYPES = ['F32', 'Q8_0', 'Q4_0'] as const;
 export type GgufType = (typeof GGUF_TYPES)[number];
 
-type Stored = { id: number; blockBytes: number; block: number; encode(data: Float32Array): Uint8Array };
-type Entry = { name: string; tensor: Tensor; type: Stored };
+type TensorType = { id: number; blockBytes: number; block: number; encode(data: Float32Array): Uint8Array };
+type Entry = { name: string; tensor: Tensor; type: TensorType };
 
 const ALIGNMENT = 32;
-const FILE_TYPE: Record<GgufType, number> = { F32: 0, Q8_0: 7, Q4_0: 2 };
+const FILE_TYPES: Record<GgufType, number> = { F32: 0, Q8_0: 7, Q4_0: 2 };
 
-const TYPES: Record<GgufType | 'F16', Stored> = {
-  F32: { id: 0, block: 1, blockBytes: 4, encode: bytesOf },
-  F16: { id: 1, block: 1, blockBytes: 2, encode: (data) => bytesOf(new Float16Array(data)) },
-  Q8_0: { id: 8, block: BLOCK, blockBytes: Q8_BYTES, encode: encodeQ8 },
-  Q4_0: { id: 2, block: BLOCK, blockBytes: Q4_BYTES, encode: encodeQ4 },
+const TENSOR_TYPES: Record<GgufType | 'F16', TensorType> = {
+  F32: { id: 0, block: 1, blockBytes: 4, encode: toBytes },
+  F16: { id: 1, block: 1, blockBytes: 2, encode: (data) => toBytes(new Float16Array(data)) },
+  Q8_0: { id: 8, block: BLOCK_SIZE, blockBytes: Q8_BYTES, encode: encodeQ8 },
+  Q4_0: { id: 2, block: BLOCK_SIZE, blockBytes: Q4_BYTES, encode: encodeQ4 },
 };
 
 export async function writeGguf(path: string, a: Architecture, weights: Weights, type: GgufType): Promise<void> {
   if (a.family !== 'llama' || a.ropeScaling || Object.values(a.biases).includes(true))
     throw new AttuneError(
-      `--models: gguf: ${a.family} is not written as GGUF; measure a plain Llama, or leave llama out`,
+      `--models: gguf: ${a.family} cannot be written as GGUF; use a plain Llama or exclude the peer llama`,
     );
   const entries = listTensors(a, weights, type);
   const header = new Header();
@@ -55,10 +55,10 @@ export async function writeGguf(path: string, a: Architecture, weights: Weights,
 }
 
 function writeMetadata(header: Header, a: Architecture, type: GgufType, tensors: number): void {
-  const tokens = Array.from({ length: a.vocabSize }, (_, id) => nameToken(id));
+  const tokens = Array.from({ length: a.vocabSize }, (_, id) => tokenName(id));
   const values: [string, (header: Header) => void][] = [
     ['general.architecture', (h) => h.u32(8).text('llama')],
-    ['general.file_type', (h) => h.u32(4).u32(FILE_TYPE[type])],
+    ['general.file_type', (h) => h.u32(4).u32(FILE_TYPES[type])],
     ['llama.context_length', (h) => h.u32(4).u32(a.contextLength)],
     ['llama.embedding_length', (h) => h.u32(4).u32(a.hiddenSize)],
     ['llama.block_count', (h) => h.u32(4).u32(a.layers)],
@@ -74,7 +74,7 @@ function writeMetadata(header: Header, a: Architecture, type: GgufType, tensors:
     ['tokenizer.ggml.model', (h) => h.u32(8).text('llama')],
     ['tokenizer.ggml.tokens', (h) => h.u32(9).array(8, tokens, (token) => h.text(token))],
     ['tokenizer.ggml.scores', (h) => h.u32(9).array(6, tokens, () => h.f32(0))],
-    ['tokenizer.ggml.token_type', (h) => h.u32(9).array(5, tokens, (_, id) => h.u32(typeToken(id)))],
+    ['tokenizer.ggml.token_type', (h) => h.u32(9).array(5, tokens, (_, id) => h.u32(tokenType(id)))],
     ['tokenizer.ggml.bos_token_id', (h) => h.u32(4).u32(1)],
     ['tokenizer.ggml.eos_token_id', (h) => h.u32(4).u32(2)],
   ];
@@ -85,49 +85,49 @@ function writeMetadata(header: Header, a: Architecture, type: GgufType, tensors:
   }
 }
 
-// llama.cpp does not load a vocabulary without a token for each byte.
+// llama.cpp requires a vocabulary with a token for each byte.
 const FIRST_TEXT = 3 + 256;
-const nameToken = (id: number) => ['<unk>', '<s>', '</s>'][id] ?? (id < FIRST_TEXT ? nameByte(id - 3) : `\u2581t${id}`);
-/** llama.cpp's numbers: 1 is text, 2 unknown, 3 control, 6 a byte. */
-const typeToken = (id: number) => (id === 0 ? 2 : id < 3 ? 3 : id < FIRST_TEXT ? 6 : 1);
+const tokenName = (id: number) => ['<unk>', '<s>', '</s>'][id] ?? (id < FIRST_TEXT ? nameByte(id - 3) : `\u2581t${id}`);
+/** llama.cpp's token types: 1 normal, 2 unknown, 3 control, 6 byte. */
+const tokenType = (id: number) => (id === 0 ? 2 : id < 3 ? 3 : id < FIRST_TEXT ? 6 : 1);
 
 function listTensors(a: Architecture, weights: Weights, type: GgufType): Entry[] {
-  const take = (name: string) => weights.get(`${name}.weight`)!;
-  // Rows that are no whole number of blocks stay half floats, as llama.cpp's quantizer leaves them.
-  const matrix = (name: string, tensor: Tensor, wanted: GgufType = type): Entry => ({
+  const getTensor = (name: string) => weights.get(`${name}.weight`)!;
+  // Rows that are not a multiple of the block size become F16, as in llama.cpp's quantizer.
+  const matrix = (name: string, tensor: Tensor, requested: GgufType = type): Entry => ({
     name: `${name}.weight`,
     tensor,
-    type: tensor.shape[1]! % TYPES[wanted].block === 0 ? TYPES[wanted] : TYPES.F16,
+    type: tensor.shape[1]! % TENSOR_TYPES[requested].block === 0 ? TENSOR_TYPES[requested] : TENSOR_TYPES.F16,
   });
-  const vector = (name: string, tensor: Tensor): Entry => ({ name: `${name}.weight`, tensor, type: TYPES.F32 });
-  // The quantizer gives the output layer, and a table that serves as one, more bits than the rest.
+  const vector = (name: string, tensor: Tensor): Entry => ({ name: `${name}.weight`, tensor, type: TENSOR_TYPES.F32 });
+  // llama.cpp's quantizer gives the output layer and the embedding table more bits.
   const table = type === 'Q4_0' ? 'Q8_0' : type;
-  const entries = [matrix('token_embd', take('model.embed_tokens'), table)];
+  const entries = [matrix('token_embd', getTensor('model.embed_tokens'), table)];
   for (let layer = 0; layer < a.layers; layer++) {
     const from = `model.layers.${layer}`;
     const to = `blk.${layer}`;
     entries.push(
-      vector(`${to}.attn_norm`, take(`${from}.input_layernorm`)),
-      matrix(`${to}.attn_q`, pairRotations(take(`${from}.self_attn.q_proj`), a.heads)),
-      matrix(`${to}.attn_k`, pairRotations(take(`${from}.self_attn.k_proj`), a.kvHeads)),
-      matrix(`${to}.attn_v`, take(`${from}.self_attn.v_proj`)),
-      matrix(`${to}.attn_output`, take(`${from}.self_attn.o_proj`)),
-      vector(`${to}.ffn_norm`, take(`${from}.post_attention_layernorm`)),
-      matrix(`${to}.ffn_gate`, take(`${from}.mlp.gate_proj`)),
-      matrix(`${to}.ffn_up`, take(`${from}.mlp.up_proj`)),
-      matrix(`${to}.ffn_down`, take(`${from}.mlp.down_proj`)),
+      vector(`${to}.attn_norm`, getTensor(`${from}.input_layernorm`)),
+      matrix(`${to}.attn_q`, interleaveRotaryRows(getTensor(`${from}.self_attn.q_proj`), a.heads)),
+      matrix(`${to}.attn_k`, interleaveRotaryRows(getTensor(`${from}.self_attn.k_proj`), a.kvHeads)),
+      matrix(`${to}.attn_v`, getTensor(`${from}.self_attn.v_proj`)),
+      matrix(`${to}.attn_output`, getTensor(`${from}.self_attn.o_proj`)),
+      vector(`${to}.ffn_norm`, getTensor(`${from}.post_attention_layernorm`)),
+      matrix(`${to}.ffn_gate`, getTensor(`${from}.mlp.gate_proj`)),
+      matrix(`${to}.ffn_up`, getTensor(`${from}.mlp.up_proj`)),
+      matrix(`${to}.ffn_down`, getTensor(`${from}.mlp.down_proj`)),
     );
   }
-  entries.push(vector('output_norm', take('model.norm')));
-  if (!a.tied) entries.push(matrix('output', take('lm_head'), table));
+  entries.push(vector('output_norm', getTensor('model.norm')));
+  if (!a.tied) entries.push(matrix('output', getTensor('lm_head'), table));
   return entries;
 }
 
 /**
- * Hugging Face rotates row i of a head together with row i + hd/2, llama.cpp neighbours: rows [heads, 2, hd/2] become
- * rows [heads, hd/2, 2].
+ * Hugging Face rotates row i of a head with row i + hd/2, llama.cpp adjacent rows: permutes rows [heads, 2, hd/2] to
+ * [heads, hd/2, 2].
  */
-function pairRotations({ shape, data }: Tensor, heads: number): Tensor {
+function interleaveRotaryRows({ shape, data }: Tensor, heads: number): Tensor {
   const [rows, columns] = shape as [number, number];
   const half = rows / heads / 2;
   const paired = new Float32Array(data.length);
@@ -140,7 +140,7 @@ function pairRotations({ shape, data }: Tensor, heads: number): Tensor {
   return { shape, data: paired };
 }
 
-function bytesOf(data: Float32Array | Float16Array): Uint8Array {
+function toBytes(data: Float32Array | Float16Array): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
@@ -148,7 +148,7 @@ function align(length: number): number {
   return Math.ceil(length / ALIGNMENT) * ALIGNMENT;
 }
 
-/** Little-endian numbers and length-prefixed texts, one after another. */
+/** Appends little-endian numbers and length-prefixed strings. */
 class Header {
   private readonly parts: Uint8Array[] = [];
 

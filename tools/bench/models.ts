@@ -1,6 +1,6 @@
-// The models that are measured, as checkpoint folders in Hugging Face layout: the two real tinyllamas, and one of
-// SmolLM2-135M's shape whose weights are random, because speed does not depend on what they say.
-// The copies have no end-of-sequence token: every generation then has its full length, and nobody pays for that.
+// The benchmark's models, as checkpoint folders in Hugging Face layout: two tinyllamas, and random weights in the shape of
+// SmolLM2-135M (speed does not depend on their values). The copies have no EOS token, so that every generation has its
+// full length.
 import { copyFile, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AttuneError } from '../../shared/error.ts';
@@ -8,62 +8,62 @@ import { readArchitecture, writeJson } from '../../shared/model/checkpoint.ts';
 import { toConfig, toGenerationConfig } from '../../shared/model/config.ts';
 import { writeDefaultCheckpoint } from '../../shared/publish/convert-llama2c.ts';
 import { type Cache, digestSources } from './cache.ts';
-import { SMOLLM2_135M, writeRandomCheckpoint } from './random-model.ts';
+import { SMOLLM2_135M, writeRandomCheckpoint } from './random-checkpoint.ts';
 
 export type Model = { name: string; folder: string };
 
-/** The checkpoint of tinyllamas' 260K model; it is in no package registry. */
-const TINY_FOLDER = 'TINYLLAMAS_260K';
-const FILES = /^(config|tokenizer|tokenizer_config)\.json$|\.safetensors(\.index\.json)?$/;
+/** Environment variable with the folder of tinyllamas-260K, which is in no package registry. */
+const TINYLLAMAS_ENV = 'TINYLLAMAS_260K';
+const MODEL_FILES = /^(config|tokenizer|tokenizer_config)\.json$|\.safetensors(\.index\.json)?$/;
 
-const MADE: Record<string, { sources: string[]; write(folder: string): Promise<void> }> = {
+const GENERATED_MODELS: Record<string, { sources: string[]; write(folder: string): Promise<void> }> = {
   stories15M: {
     sources: ['shared/publish/convert-llama2c.ts', 'shared/tokenizer/bpe.ts'],
     write: writeDefaultCheckpoint,
   },
   'smollm2-135m-random': {
-    sources: ['tools/bench/random-model.ts', 'shared/tokenizer/bpe.ts'],
+    sources: ['tools/bench/random-checkpoint.ts', 'shared/tokenizer/bpe.ts'],
     write: (folder) => writeRandomCheckpoint(folder, SMOLLM2_135M, 1),
   },
 };
 
-/** Names that --models understands; tinyllamas-260K only where its folder is given. */
+/** Names accepted by --models; tinyllamas-260K only if its folder is set. */
 export function listModels(env: NodeJS.ProcessEnv): string[] {
-  return [...(env[TINY_FOLDER] ? ['tinyllamas-260K'] : []), ...Object.keys(MADE)];
+  return [...(env[TINYLLAMAS_ENV] ? ['tinyllamas-260K'] : []), ...Object.keys(GENERATED_MODELS)];
 }
 
-/** Makes or finds the model of a name, or of a Hugging Face folder. */
+/** Prepares the model with this name, or a checkpoint folder in Hugging Face layout. */
 export async function openModel(cache: Cache, nameOrFolder: string, env: NodeJS.ProcessEnv): Promise<Model> {
-  const made = MADE[nameOrFolder];
-  if (made) {
-    const version = await digestSources(['tools/bench/models.ts', ...made.sources]);
-    const folder = await cache.make(`${nameOrFolder}/checkpoint`, version, async (draft) => {
-      await made.write(draft);
-      await dropEnd(draft);
+  const generated = GENERATED_MODELS[nameOrFolder];
+  if (generated) {
+    const version = await digestSources(['tools/bench/models.ts', ...generated.sources]);
+    const folder = await cache.build(`${nameOrFolder}/checkpoint`, version, async (staging) => {
+      await generated.write(staging);
+      await removeEosToken(staging);
     });
     return { name: nameOrFolder, folder };
   }
-  const given = nameOrFolder === 'tinyllamas-260K' ? env[TINY_FOLDER] : nameOrFolder;
-  if (!given) {
+  const source = nameOrFolder === 'tinyllamas-260K' ? env[TINYLLAMAS_ENV] : nameOrFolder;
+  if (!source) {
     throw new AttuneError(
-      `--models: tinyllamas-260K is real weights in no package; set ${TINY_FOLDER} to a folder that holds them in Hugging Face layout`,
+      `--models: tinyllamas-260K is in no package; set ${TINYLLAMAS_ENV} to a folder with the model in Hugging Face layout`,
     );
   }
-  const name = nameOrFolder === given ? path.basename(path.resolve(given)) : nameOrFolder;
-  // Read before anything is copied, so that a wrong folder is named as the user wrote it.
-  await readArchitecture(given);
-  const files = (await readdir(given)).filter((file) => FILES.test(file)).sort();
-  const states = await Promise.all(files.map((file) => stat(path.join(given, file))));
+  const name = nameOrFolder === source ? path.basename(path.resolve(source)) : nameOrFolder;
+  // Validate before copying, so that errors refer to the user's folder.
+  await readArchitecture(source);
+  const files = (await readdir(source)).filter((file) => MODEL_FILES.test(file)).sort();
+  const states = await Promise.all(files.map((file) => stat(path.join(source, file))));
   const state = JSON.stringify(states.map(({ size, mtimeMs }, at) => [files[at], size, mtimeMs]));
   const version = await digestSources(['tools/bench/models.ts'], state);
-  const folder = await cache.make(`${name}/checkpoint`, version, async (draft) => {
-    for (const file of files) await copyFile(path.join(given, file), path.join(draft, file));
-    await dropEnd(draft);
+  const folder = await cache.build(`${name}/checkpoint`, version, async (staging) => {
+    for (const file of files) await copyFile(path.join(source, file), path.join(staging, file));
+    await removeEosToken(staging);
   });
   return { name, folder };
 }
 
-async function dropEnd(folder: string): Promise<void> {
+async function removeEosToken(folder: string): Promise<void> {
   const architecture = { ...(await readArchitecture(folder)), eos: [] };
   await writeJson(path.join(folder, 'config.json'), { ...toConfig(architecture), eos_token_id: null });
   await writeJson(path.join(folder, 'generation_config.json'), {

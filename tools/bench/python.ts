@@ -1,5 +1,4 @@
-// The Pythons of peers, each in a virtual environment inside the cache folder: one quantizes a model for serving, one
-// trains. Nothing else needs them.
+// Python virtual environments inside the cache folder: one to quantize a model for serving, one to train.
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -8,52 +7,52 @@ import { promisify } from 'node:util';
 import { AttuneError } from '../../shared/error.ts';
 import type { Cache } from './cache.ts';
 
-export const QUANTIZER = fileURLToPath(new URL('./quantize.py', import.meta.url));
+export const QUANTIZE_SCRIPT = fileURLToPath(new URL('./quantize.py', import.meta.url));
 
 export type PythonEnvironment = { name: string; packages: string[] };
 
-/** Some 200 MB from PyPI. */
-export const QUANTIZING: PythonEnvironment = {
+/** About 200 MB from PyPI. */
+export const QUANTIZE_ENV: PythonEnvironment = {
   name: 'python',
   packages: ['onnxruntime==1.32.0', 'onnx==1.23.2', 'numpy==2.4.6'],
 };
 
-/** Some 3 GB, 6 GB on disk: PyPI's torch for Linux does not load without the libraries of a GPU that it then ignores. */
-export const TRAINING: PythonEnvironment = {
+/** About 3 GB from PyPI, 6 GB on disk: torch for Linux requires CUDA libraries even if it runs on the CPU. */
+export const TRAIN_ENV: PythonEnvironment = {
   name: 'python-train',
   packages: ['torch==2.15.0', 'transformers==5.24.0', 'trl==1.16.0', 'accelerate==1.15.0', 'datasets==5.2.0'],
 };
 
 const run = promisify(execFile);
 
-/** Makes the environment and installs its packages from PyPI. */
+/** Creates the environment and installs its packages from PyPI. */
 export async function installPython(cache: Cache, environment: PythonEnvironment): Promise<void> {
   const { name, packages } = environment;
   try {
-    await cache.make(name, versionOf(environment), async (draft) => {
-      await run('python3', ['-m', 'venv', draft]);
-      await run(path.join(draft, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', ...packages]);
+    await cache.build(name, environmentVersion(environment), async (staging) => {
+      await run('python3', ['-m', 'venv', staging]);
+      await run(path.join(staging, 'bin', 'python'), ['-m', 'pip', 'install', '--quiet', ...packages]);
     });
   } catch (error) {
     throw new AttuneError(
-      `--setup: ${(error as Error).message.trim()}; it takes python3 of 3.11 or later with venv, and PyPI`,
+      `--setup: ${(error as Error).message.trim()}; requires python3 3.11 or later with venv, and access to PyPI`,
     );
   }
 }
 
-/** The environment's python, or null where there is none. */
+/** Path of the environment's python, or null if it is not installed. */
 export function findPython(cache: Cache, environment: PythonEnvironment): string | null {
-  const folder = path.join(cache.folder, `${environment.name}.${versionOf(environment)}`);
+  const folder = path.join(cache.folder, `${environment.name}.${environmentVersion(environment)}`);
   const python = path.join(folder, 'bin', 'python');
   return existsSync(python) ? python : null;
 }
 
 export async function runPython(cache: Cache, environment: PythonEnvironment, args: string[]): Promise<void> {
   const python = findPython(cache, environment);
-  if (!python) throw new Error(`internal: bench: ${environment.name} was called before it was made`);
+  if (!python) throw new Error(`internal: bench: ${environment.name} is not installed`);
   await run(python, args);
 }
 
-function versionOf({ packages }: PythonEnvironment): string {
+function environmentVersion({ packages }: PythonEnvironment): string {
   return packages.join('_').replaceAll('==', '-');
 }

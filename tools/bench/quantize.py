@@ -1,6 +1,6 @@
-"""Quantizes model.onnx to model_quantized.onnx with ONNX Runtime's own dynamic quantizer, with the settings of
-transformers.js's conversion script for its `q8`: one scale a matrix, only constant right-hand sides, and the
-weights' type as told. `python quantize.py FOLDER QInt8|QUInt8`"""
+"""Quantizes model.onnx to model_quantized.onnx with ONNX Runtime's dynamic quantizer and the settings of
+transformers.js's conversion script for `q8`: one scale per matrix, only constant right-hand sides.
+`python quantize.py FOLDER QInt8|QUInt8`"""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ quantize_dynamic(
     extra_options={
         "EnableSubgraph": True,
         "MatMulConstBOnly": True,
-        # The fused operators' outputs have no inferred type.
+        # The outputs of fused operators have no inferred type.
         "DefaultTensorType": onnx.TensorProto.FLOAT,
     },
 )

@@ -7,10 +7,10 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
-import { checkAgreement } from './agreement.ts';
 import { Cache } from './cache.ts';
-import type { CaseResult } from './case.ts';
+import { compareOutputs } from './compare-outputs.ts';
 import { openModel } from './models.ts';
+import type { CaseResult } from './run-case.ts';
 
 const SERVE = fileURLToPath(new URL('./serve.ts', import.meta.url));
 const run = promisify(execFile);
@@ -18,19 +18,19 @@ let home: string;
 
 before(async () => {
   home = await mkdtemp(path.join(tmpdir(), 'attune-bench-'));
-  // Postgres, which does not run as root, must get into it.
+  // Postgres does not run as root and must be able to enter it.
   await chmod(home, 0o755);
 });
 after(() => rm(home, { recursive: true, force: true }));
 
-test('at float32 every peer continues a story with the same tokens', async () => {
+test('all float32 peers generate the same tokens', async () => {
   const cache = new Cache(path.join(home, 'stories'), () => {});
-  const agreement = await checkAgreement(cache, await openModel(cache, 'stories15M', {}), 2);
-  assert.deepEqual(agreement.peers, ['attune:fp32', 'transformers:fp32', 'llama:F32']);
-  assert.deepEqual(agreement.differing, []);
+  const comparison = await compareOutputs(cache, await openModel(cache, 'stories15M', {}), 2);
+  assert.deepEqual(comparison.peers, ['attune:fp32', 'transformers:fp32', 'llama:F32']);
+  assert.deepEqual(comparison.differing, []);
 });
 
-test('a run measures every peer that it is asked for, on any folder in Hugging Face layout', async () => {
+test('measures every named peer on a folder in Hugging Face layout', async () => {
   const folder = path.join(home, 'tiny');
   await writeTinyCheckpoint(folder, { layers: 1 });
   const json = path.join(home, 'result.json');
@@ -42,19 +42,19 @@ test('a run measures every peer that it is asked for, on any folder in Hugging F
   ]);
   assert.match(stdout, /tiny · 3 × \(9 \+ 7\) tokens/);
   const report = JSON.parse(await readFile(json, 'utf8'));
-  assert.ok(report.machine.floor.read > 0);
+  assert.ok(report.machine.roofline.readBytesPerSecond > 0);
   const { results } = report.models[0].cases[0] as CaseResult;
-  assert.deepEqual(results.map(({ contender }) => contender).toSorted(), peers.toSorted());
-  for (const { contender, median, failures } of results) {
-    assert.deepEqual(failures, [], contender);
+  assert.deepEqual(results.map(({ peer }) => peer).toSorted(), peers.toSorted());
+  for (const { peer, median, failures } of results) {
+    assert.deepEqual(failures, [], peer);
     for (const [name, value] of Object.entries(median)) {
-      assert.ok(name === 'others' ? value >= 0 : value > 0, `${contender}: ${name} is ${value}`);
+      assert.ok(name === 'otherCores' ? value >= 0 : value > 0, `${peer}: ${name} is ${value}`);
     }
   }
 });
 
-test('an unknown peer and a model without a folder are refused by name', async () => {
-  const refusal = (args: string[]) =>
+test('rejects an unknown peer and a model without a folder', async () => {
+  const errorOf = (args: string[]) =>
     run(process.execPath, [SERVE, '--cache', path.join(home, 'cache'), ...args], { env: {} }).then(
       () => assert.fail('it ran'),
       ({ code, stderr }: { code: number; stderr: string }) => {
@@ -62,7 +62,7 @@ test('an unknown peer and a model without a folder are refused by name', async (
         return stderr;
       },
     );
-  assert.match(await refusal(['--peers', 'vllm']), /--peers: there is no vllm/);
-  assert.match(await refusal(['--models', 'tinyllamas-260K']), /set TINYLLAMAS_260K to a folder/);
-  assert.match(await refusal(['--streams', '1,none']), /none is no whole number/);
+  assert.match(await errorOf(['--peers', 'vllm']), /--peers: unknown peer vllm/);
+  assert.match(await errorOf(['--models', 'tinyllamas-260K']), /set TINYLLAMAS_260K to a folder/);
+  assert.match(await errorOf(['--streams', '1,none']), /none is not a positive integer/);
 });

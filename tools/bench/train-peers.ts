@@ -1,40 +1,38 @@
-// Who trains: Attune, and what people would use instead, each in two ways where there is an easy one and a careful one.
+// The training peers: Attune, PyTorch and TRL, the latter two in a straightforward and an optimized variant.
 import type { RoundPeer } from './train-round.ts';
 import type { StepsPeer } from './train-steps.ts';
 
 export const TRAIN_PEERS = ['attune', 'torch', 'torch:lean', 'trl', 'trl:tuned'];
 
-type Named = { name: string };
-
-/** Those of the names that can take part; without a Python it is Attune alone. */
-export function listStepsPeers(names: string[], python: string | null): StepsPeer[] {
+/** The named peers; without Python only Attune. */
+export function selectStepPeers(names: string[], python: string | null): StepsPeer[] {
   const torch = { script: 'torch-train.py', python: python ?? '' };
   const peers: StepsPeer[] = [
     { name: 'attune', program: { script: 'attune-train.ts' }, variant: '', sharesPrompts: true },
     { name: 'torch', program: torch, variant: 'whole', sharesPrompts: false },
     { name: 'torch:lean', program: torch, variant: 'lean', sharesPrompts: false },
   ];
-  return peers.filter((peer) => canTakePart(peer, names, python));
+  return peers.filter((peer) => isSelected(peer, names, python));
 }
 
-export function listRoundPeers(names: string[], python: string | null): RoundPeer[] {
+export function selectRoundPeers(names: string[], python: string | null): RoundPeer[] {
   const trl = { script: 'trl-round.py', python: python ?? '' };
   const peers: RoundPeer[] = [
     { name: 'attune', program: { script: 'attune-round.ts' }, variant: '' },
     { name: 'trl', program: trl, variant: 'default' },
     { name: 'trl:tuned', program: trl, variant: 'tuned' },
   ];
-  return peers.filter((peer) => canTakePart(peer, names, python));
+  return peers.filter((peer) => isSelected(peer, names, python));
 }
 
-/** The libraries whose products of matrices are measured. */
-export function listLibraries(python: string | null) {
+/** The libraries whose matrix products are measured. */
+export function matmulLibraries(python: string | null) {
   return {
-    'ONNX Runtime': { script: 'onnx-products.ts' },
-    ...(python && { PyTorch: { script: 'torch-products.py', python } }),
+    'ONNX Runtime': { script: 'onnx-matmul.ts' },
+    ...(python && { PyTorch: { script: 'torch-matmul.py', python } }),
   };
 }
 
-function canTakePart({ name }: Named, names: string[], python: string | null): boolean {
+function isSelected({ name }: { name: string }, names: string[], python: string | null): boolean {
   return names.includes(name) && (python !== null || name === 'attune');
 }

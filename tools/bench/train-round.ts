@@ -1,17 +1,17 @@
-// A whole round by Attune and by Hugging Face's TRL over the same pairs: the reference's log-probabilities, one epoch, and
-// a look at the held-out pairs before and after it.
+// Measures a whole round with Attune and Hugging Face's TRL on the same pairs: reference log-probabilities, one epoch, and
+// an evaluation of held-out pairs before and after it.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { AttuneError } from '../../shared/error.ts';
+import { type PeerScript, runTrainingPeer } from './run-training-peer.ts';
 import type { Pair, PairText } from './train-pairs.ts';
-import { type Program, runProgram } from './train-program.ts';
 
 export type RoundPlan = {
   source: string;
   variant: string;
   threads: number;
-  /** Where a peer may write. */
+  /** A temporary folder that the peer may write to. */
   folder: string;
   pairs: { train: Pair[]; heldOut: Pair[] };
   texts: { train: PairText[]; heldOut: PairText[] };
@@ -20,42 +20,42 @@ export type RoundPlan = {
 };
 
 export type RoundOutcome = {
-  /** From opening the model on. */
+  /** Since the model was opened. */
   seconds: number;
   /** Loss on held-out pairs. */
-  before: number;
-  after: number;
+  lossBefore: number;
+  lossAfter: number;
   loadSeconds: number;
   peakBytes: number;
-  others: number;
+  otherCores: number;
 };
 
-export type RoundPeer = { name: string; program: Program; variant: string };
+export type RoundPeer = { name: string; program: PeerScript; variant: string };
 
 export type RoundResult = {
   peer: string;
   pairsPerSecond: number;
   seconds: number;
-  before: number;
-  after: number;
+  lossBefore: number;
+  lossAfter: number;
   peakMiB: number;
   loadSeconds: number;
-  others: number;
+  otherCores: number;
 };
 
 export async function measureRound(
   peers: RoundPeer[],
   plan: Omit<RoundPlan, 'variant' | 'folder'>,
-  options: { stop: AbortSignal; say: (line: string) => void },
+  options: { stop: AbortSignal; log: (line: string) => void },
 ): Promise<RoundResult[]> {
   const pairs = plan.pairs.train.length + plan.pairs.heldOut.length;
   const results: RoundResult[] = [];
   for (const { name, program, variant } of peers) {
     options.stop.throwIfAborted();
-    options.say(`a whole round of ${name}`);
+    options.log(`round of ${name}`);
     const folder = await mkdtemp(path.join(tmpdir(), 'attune-bench-'));
     try {
-      const { peakBytes, ...outcome } = await runProgram<RoundOutcome>(program, { ...plan, variant, folder });
+      const { peakBytes, ...outcome } = await runTrainingPeer<RoundOutcome>(program, { ...plan, variant, folder });
       results.push({
         peer: name,
         pairsPerSecond: pairs / outcome.seconds,
@@ -66,18 +66,18 @@ export async function measureRound(
       await rm(folder, { recursive: true, force: true });
     }
   }
-  checkSameRound(results);
+  assertSameLosses(results);
   return results;
 }
 
-/** Throws where the peers did not see the same pairs or did not learn the same from them. */
-export function checkSameRound(results: RoundResult[]): void {
+/** Throws AttuneError if the held-out losses of the peers differ before or after training. */
+export function assertSameLosses(results: RoundResult[]): void {
   const [first] = results;
-  for (const { peer, before, after } of results) {
-    const far = Math.abs(before - first!.before) > 1e-3 || Math.abs(after - first!.after) > 1e-2;
-    if (far)
+  for (const { peer, lossBefore, lossAfter } of results) {
+    const differs = Math.abs(lossBefore - first!.lossBefore) > 1e-3 || Math.abs(lossAfter - first!.lossAfter) > 1e-2;
+    if (differs)
       throw new AttuneError(
-        `held-out loss: ${peer} went from ${before} to ${after}, ${first!.peer} from ${first!.before} to ${first!.after}; they do not do the same, so they are no peers`,
+        `held-out loss: ${peer} went from ${lossBefore} to ${lossAfter}, ${first!.peer} from ${first!.lossBefore} to ${first!.lossAfter}; the peers do not compute the same and are not comparable`,
       );
   }
 }

@@ -1,73 +1,73 @@
-// Whole optimisation steps (forward, backward, clipping, AdamW) of one batch of pairs by every peer, each measurement a
-// process of its own, peers in turn, round after round. Before anything is reported, all must have computed the same.
+// Measures whole optimization steps (forward, backward, clipping, AdamW) on one batch of pairs. Each measurement is a
+// process of its own; peers alternate within each round. Results are rejected unless all peers compute the same losses.
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import { openEngine } from '../../trainer/engine/open-engine.ts';
 import type { Model } from './models.ts';
-import type { Pair, References } from './train-pairs.ts';
-import { type Program, runProgram } from './train-program.ts';
-import type { Work } from './train-work.ts';
+import { type PeerScript, runTrainingPeer } from './run-training-peer.ts';
+import type { StepWork } from './train-flops.ts';
+import type { Pair, ReferenceLogps } from './train-pairs.ts';
 
 export type StepsPlan = {
   source: string;
   variant: string;
   threads: number;
-  pairs: (Pair & { refs: References })[];
+  pairs: (Pair & { refs: ReferenceLogps })[];
   learningRate: number;
   warmUp: number;
   steps: number;
 };
 
-/** `computed`: places for tokens that were computed, padding included. */
+/** `computed`: computed token positions, padding included. */
 export type Step = { loss: number; gradNorm: number; seconds: number; computed: number };
 export type StepsOutcome = {
   warm: Step[];
   steps: Step[];
   loadSeconds: number;
   peakBytes: number;
-  /** Cores that others kept busy meanwhile. */
-  others: number;
+  /** Cores that other processes used meanwhile. */
+  otherCores: number;
 };
 
 /** `sharesPrompts`: computes a prompt once for both of its responses. */
-export type StepsPeer = { name: string; program: Program; variant: string; sharesPrompts: boolean };
+export type StepsPeer = { name: string; program: PeerScript; variant: string; sharesPrompts: boolean };
 
 export type StepsResult = {
   peer: string;
-  /** Seconds of a step: the median of each round's steps. */
+  /** Seconds per step: median of each round's steps. */
   rounds: number[];
   median: number;
   best: number;
   peakMiB: number;
   loadSeconds: number;
-  others: number;
-  /** Operations that a step takes at least, with prompts once where this peer computes them once. */
+  otherCores: number;
+  /** Necessary operations of a step, each prompt once if the peer computes it once. */
   flops: number;
-  /** The share of what it computes that nothing depends on. */
+  /** Share of computed positions that are padding. */
   padding: number;
 };
 
 export async function measureSteps(
   peers: StepsPeer[],
   plan: Omit<StepsPlan, 'variant'>,
-  work: Work,
-  options: { rounds: number; stop: AbortSignal; say: (line: string) => void },
+  work: StepWork,
+  options: { rounds: number; stop: AbortSignal; log: (line: string) => void },
 ): Promise<StepsResult[]> {
   const outcomes = new Map<string, StepsOutcome[]>(peers.map(({ name }) => [name, []]));
   for (let round = 1; round <= options.rounds; round++) {
     for (const { name, program, variant } of peers) {
       options.stop.throwIfAborted();
-      options.say(`round ${round} of ${options.rounds}: steps of ${name}`);
-      outcomes.get(name)!.push(await runProgram<StepsOutcome>(program, { ...plan, variant }));
+      options.log(`round ${round} of ${options.rounds}: steps of ${name}`);
+      outcomes.get(name)!.push(await runTrainingPeer<StepsOutcome>(program, { ...plan, variant }));
     }
-    checkAgreement(outcomes);
+    assertSameSteps(outcomes);
   }
   return peers.map((peer) => summarize(peer, outcomes.get(peer.name)!, work));
 }
 
-/** The reference's log-probabilities, which are the model's own with noise, so that every token's counts. */
-export async function drawReferences(model: Model, pairs: Pair[], threads: number): Promise<References[]> {
+/** Reference log-probabilities: the model's own plus noise, so that every token affects the loss. */
+export async function noisyReferences(model: Model, pairs: Pair[], threads: number): Promise<ReferenceLogps[]> {
   const { architecture, weights } = await readCheckpoint(model.folder);
   const engine = await openEngine({ architecture, weights, objective: {}, threads });
   try {
@@ -77,19 +77,19 @@ export async function drawReferences(model: Model, pairs: Pair[], threads: numbe
       ),
     );
     const uniform = seedRandom(1, pairs.length);
-    const disturb = (logps: Float32Array) => Array.from(logps, (logp) => logp + NOISE * (uniform() - 0.5));
-    return pairs.map((_, at) => ({ chosen: disturb(scores[2 * at]!), rejected: disturb(scores[2 * at + 1]!) }));
+    const addNoise = (logps: Float32Array) => Array.from(logps, (logp) => logp + NOISE_NATS * (uniform() - 0.5));
+    return pairs.map((_, at) => ({ chosen: addNoise(scores[2 * at]!), rejected: addNoise(scores[2 * at + 1]!) }));
   } finally {
     await engine.close();
   }
 }
 
-/** How far references are from the model's own at most, twice, in nats a token. */
-const NOISE = 0.4;
+/** Width of the uniform noise, in nats per token. */
+const NOISE_NATS = 0.4;
 
-/** Throws where a peer's loss or gradient norm of any step is not the first peer's. */
-export function checkAgreement(outcomes: ReadonlyMap<string, StepsOutcome[]>): void {
-  const all = Array.from(outcomes, ([name, rounds]) => ({ name, rounds: rounds.map(listSteps) }));
+/** Throws AttuneError if a peer's loss or gradient norm of any step differs from the first peer's. */
+export function assertSameSteps(outcomes: ReadonlyMap<string, StepsOutcome[]>): void {
+  const all = Array.from(outcomes, ([name, rounds]) => ({ name, rounds: rounds.map(allSteps) }));
   const [first] = all;
   for (const { name, rounds } of all) {
     for (const steps of rounds) {
@@ -98,7 +98,7 @@ export function checkAgreement(outcomes: ReadonlyMap<string, StepsOutcome[]>): v
         for (const figure of ['loss', 'gradNorm'] as const) {
           if (isNear(step[figure], expected[figure])) continue;
           throw new AttuneError(
-            `step ${at + 1}: the ${figure} of ${name} is ${step[figure]}, that of ${first!.name} ${expected[figure]}; they do not compute the same, so they are no peers`,
+            `step ${at + 1}: the ${figure} of ${name} is ${step[figure]}, of ${first!.name} ${expected[figure]}; the peers do not compute the same and are not comparable`,
           );
         }
       }
@@ -106,7 +106,7 @@ export function checkAgreement(outcomes: ReadonlyMap<string, StepsOutcome[]>): v
   }
 }
 
-function listSteps({ warm, steps }: StepsOutcome): Step[] {
+function allSteps({ warm, steps }: StepsOutcome): Step[] {
   return [...warm, ...steps];
 }
 
@@ -114,9 +114,9 @@ function isNear(a: number, b: number): boolean {
   return Math.abs(a - b) <= 1e-3 * Math.max(1, Math.abs(b));
 }
 
-function summarize({ name, sharesPrompts }: StepsPeer, outcomes: StepsOutcome[], work: Work): StepsResult {
+function summarize({ name, sharesPrompts }: StepsPeer, outcomes: StepsOutcome[], work: StepWork): StepsResult {
   const rounds = outcomes.map(({ steps }) => median(steps.map(({ seconds }) => seconds)));
-  const needed = sharesPrompts ? work.tokens - work.repeated : work.tokens;
+  const required = sharesPrompts ? work.tokens - work.repeatedTokens : work.tokens;
   return {
     peer: name,
     rounds,
@@ -124,9 +124,9 @@ function summarize({ name, sharesPrompts }: StepsPeer, outcomes: StepsOutcome[],
     best: Math.min(...outcomes.flatMap(({ steps }) => steps.map(({ seconds }) => seconds))),
     peakMiB: Math.max(...outcomes.map(({ peakBytes }) => peakBytes)) / 2 ** 20,
     loadSeconds: median(outcomes.map(({ loadSeconds }) => loadSeconds)),
-    others: median(outcomes.map(({ others }) => others)),
-    flops: sharesPrompts ? work.flops.shared : work.flops.apart,
-    padding: 1 - needed / outcomes[0]!.steps[0]!.computed,
+    otherCores: median(outcomes.map(({ otherCores }) => otherCores)),
+    flops: sharesPrompts ? work.flops.shared : work.flops.separate,
+    padding: 1 - required / outcomes[0]!.steps[0]!.computed,
   };
 }
 
@@ -134,7 +134,7 @@ export function median(values: number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
-export function responseShareOf(pairs: Pair[]): number {
+export function responseShare(pairs: Pair[]): number {
   const responses = pairs.reduce((sum, { chosen, rejected }) => sum + chosen.length + rejected.length, 0);
   const all = pairs.reduce(
     (sum, { prompt, chosen, rejected }) => sum + 2 * (prompt.length - 1) + chosen.length + rejected.length,

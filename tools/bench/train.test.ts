@@ -7,12 +7,12 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { LLAMA } from '../../shared/model/architecture.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { writeRandomCheckpoint } from './random-model.ts';
-import { judgeSteps } from './train-aims.ts';
-import { judgeCeiling } from './train-ceiling.ts';
-import { drawPairs, LENGTHS, readVocabulary, writeTexts } from './train-pairs.ts';
-import { checkAgreement, type StepsOutcome, type StepsResult } from './train-steps.ts';
-import { countWork, listProducts } from './train-work.ts';
+import { writeRandomCheckpoint } from './random-checkpoint.ts';
+import { countWork, listMatmuls } from './train-flops.ts';
+import { LENGTH_RANGES, randomPairs, readVocabulary, toTexts } from './train-pairs.ts';
+import { computePeakFlops } from './train-peak-flops.ts';
+import { assertSameSteps, type StepsOutcome, type StepsResult } from './train-steps.ts';
+import { evaluateStepTargets } from './train-targets.ts';
 
 const run = promisify(execFile);
 const TRAIN = path.join(import.meta.dirname, 'train.ts');
@@ -43,87 +43,97 @@ before(async () => {
 });
 after(() => rm(home, { recursive: true, force: true }));
 
-test('operations are those of a hand count', () => {
+test('operation counts match a count by hand', () => {
   // Matrices of a layer: q 8·8, k and v 4·8 each, o 8·8, gate, up and down 12·8 each; two layers.
   const weights = 2 * (64 + 32 + 32 + 64 + 3 * 96);
-  // Prompt of 2, responses of 3 and 1: 4 and 2 tokens are read; 10 and 3 pairs of query and key.
+  // Prompt of 2, responses of 3 and 1: 4 and 2 input tokens; 10 and 3 query-key pairs.
   const work = countWork(tiny, [{ prompt: [1, 5], chosen: [6, 7, 2], rejected: [2] }]);
   assert.equal(work.tokens, 6);
-  assert.equal(work.repeated, 2);
+  assert.equal(work.repeatedTokens, 2);
   const head = 6 * 8 * 1000 * 4;
-  assert.equal(work.flops.apart, 6 * weights * 6 + head + 12 * 8 * 2 * (10 + 3));
-  // With the prompt once: 2 tokens and the 3 pairs among them less.
+  assert.equal(work.flops.separate, 6 * weights * 6 + head + 12 * 8 * 2 * (10 + 3));
+  // With the prompt computed once: 2 tokens and their 3 query-key pairs fewer.
   assert.equal(work.flops.shared, 6 * weights * 4 + head + 12 * 8 * 2 * 10);
 });
 
-test('the products of a step have six operations for each row and weight', () => {
-  const products = listProducts(tiny, 10, 0.5);
-  const flops = products.reduce((sum, { rows, inner, columns, count }) => sum + 2 * rows * inner * columns * count, 0);
+test('the matrix products of a step take six operations per row and weight', () => {
+  const matmuls = listMatmuls(tiny, 10, 0.5);
+  const flops = matmuls.reduce((sum, { rows, inner, columns, count }) => sum + 2 * rows * inner * columns * count, 0);
   assert.equal(flops, 6 * (2 * 480 * 10 + 8000 * 5));
 });
 
-test('the ceiling is the best of any library and size, product by product', () => {
-  const product = { rows: 10, inner: 10, columns: 10, transposeA: false, transposeB: false, count: 1 };
-  const sizes = [[product, product]];
-  // 2,000 operations each: one library is quicker in the first, the other in the second.
-  const ceiling = judgeCeiling(sizes, { one: [1, 4], other: [2, 1] });
-  assert.deepEqual(ceiling, { best: 2000, by: { one: 800, other: 4000 / 3 } });
+test('the peak uses the fastest library and size for each product', () => {
+  const matmul = { rows: 10, inner: 10, columns: 10, transposeA: false, transposeB: false, count: 1 };
+  const sizes = [[matmul, matmul]];
+  // 2,000 operations each: one library is faster for the first, the other for the second.
+  const peak = computePeakFlops(sizes, { one: [1, 4], other: [2, 1] });
+  assert.deepEqual(peak, { best: 2000, byLibrary: { one: 800, other: 4000 / 3 } });
 });
 
 const result = (peer: string, rounds: number[], peakMiB: number): StepsResult => {
   const median = rounds.toSorted((a, b) => a - b)[rounds.length >> 1]!;
-  return { peer, rounds, median, best: Math.min(...rounds), peakMiB, loadSeconds: 1, others: 0, flops: 90, padding: 0 };
+  return {
+    peer,
+    rounds,
+    median,
+    best: Math.min(...rounds),
+    peakMiB,
+    loadSeconds: 1,
+    otherCores: 0,
+    flops: 90,
+    padding: 0,
+  };
 };
 
-test('an aim compares rounds that ran one after the other, and memory must be below', () => {
-  // Everything ran at half speed in the second round.
+test('a target compares runs of the same round, and memory must be lower', () => {
+  // Both ran at half speed in the second round.
   const results = [result('attune', [1, 2, 1], 100), result('torch', [3, 4, 2.5], 90)];
-  const aims = judgeSteps(results, { best: 100, by: {} });
+  const targets = evaluateStepTargets(results, { best: 100, byLibrary: {} });
   assert.deepEqual(
-    aims.map(({ what, reached, isReached }) => [what, reached, isReached]),
+    targets.map(({ metric, reached, isReached }) => [metric, reached, isReached]),
     [
       ['tokens/s', 2.5, true],
       ['peak memory', 100 / 90, false],
-      ['operations/s', 0.9, true],
+      ['MFU', 0.9, true],
     ],
   );
 });
 
-test('peers that do not compute the same are no peers', () => {
+test('rejects peers that do not compute the same', () => {
   const outcome = (losses: number[]): StepsOutcome => ({
     warm: [],
     steps: losses.map((loss) => ({ loss, gradNorm: 5, computed: 9, seconds: 1 })),
     loadSeconds: 1,
     peakBytes: 1,
-    others: 0,
+    otherCores: 0,
   });
   const agree = new Map([
     ['a', [outcome([-0.5, -0.6])]],
     ['b', [outcome([-0.5002, -0.6])]],
   ]);
-  checkAgreement(agree);
+  assertSameSteps(agree);
   agree.get('b')!.push(outcome([-0.5, -0.61]));
-  assert.throws(() => checkAgreement(agree), /step 2: the loss of b is -0.61, that of a -0.6/);
+  assert.throws(() => assertSameSteps(agree), /step 2: the loss of b is -0.61, of a -0.6/);
 });
 
-test('pairs are the same for the same seed, have the promised lengths, and their texts are their tokens', async () => {
+test('pairs depend only on the seed, have lengths within range, and their texts encode to their tokens', async () => {
   const vocabulary = await readVocabulary(folder);
-  const pairs = drawPairs(vocabulary, 40, 1);
-  assert.deepEqual(pairs.slice(0, 3), drawPairs(vocabulary, 3, 1));
-  assert.notDeepEqual(pairs, drawPairs(vocabulary, 40, 2));
+  const pairs = randomPairs(vocabulary, 40, 1);
+  assert.deepEqual(pairs.slice(0, 3), randomPairs(vocabulary, 3, 1));
+  assert.notDeepEqual(pairs, randomPairs(vocabulary, 40, 2));
   for (const { prompt, chosen, rejected } of pairs) {
-    assert.ok(prompt.length >= LENGTHS.prompt[0] && prompt.length <= LENGTHS.prompt[1]);
+    assert.ok(prompt.length >= LENGTH_RANGES.prompt[0] && prompt.length <= LENGTH_RANGES.prompt[1]);
     for (const { length } of [chosen, rejected])
-      assert.ok(length >= LENGTHS.response[0] && length <= LENGTHS.response[1]);
+      assert.ok(length >= LENGTH_RANGES.response[0] && length <= LENGTH_RANGES.response[1]);
   }
   const tokenizer = await Tokenizer.open(folder);
-  for (const [at, text] of writeTexts(vocabulary, pairs).entries()) {
+  for (const [at, text] of toTexts(vocabulary, pairs).entries()) {
     const { promptIds, responseIds } = tokenizer.encodePair(text.prompt, text.rejected, { eos: false });
     assert.deepEqual([promptIds, [...responseIds, vocabulary.eos]], [pairs[at]!.prompt, pairs[at]!.rejected]);
   }
 });
 
-test('the command measures steps and a round of any checkpoint, without any Python', async () => {
+test('measures steps and a round of any checkpoint without Python', async () => {
   const json = path.join(home, 'result.json');
   const args = ['--model', folder, '--cache', path.join(home, 'cache'), '--json', json];
   const { stdout } = await run(process.execPath, [
@@ -132,23 +142,23 @@ test('the command measures steps and a round of any checkpoint, without any Pyth
     ...['--pairs', '2', '--round-pairs', '4', '--rounds', '1', '--steps', '1', '--threads', '1'],
   ]);
   assert.match(stdout, /PyTorch and TRL are NOT measured/);
-  const { steps, round, ceiling } = JSON.parse(await readFile(json, 'utf8')).models[0];
-  assert.ok(ceiling.best > 0);
+  const { steps, round, peak } = JSON.parse(await readFile(json, 'utf8')).models[0];
+  assert.ok(peak.best > 0);
   assert.deepEqual([steps.pairs, round.train, round.heldOut], [2, 3, 1]);
   for (const { peer, ...figures } of [...steps.results, ...round.results]) {
     assert.equal(peer, 'attune');
     assert.ok(figures.peakMiB > 0);
   }
-  assert.equal(round.results[0].before, Math.fround(Math.log(2)));
+  assert.equal(round.results[0].lossBefore, Math.fround(Math.log(2)));
 });
 
-test('unknown parts, peers and models are refused by name', async () => {
-  const refusal = (args: string[]) =>
+test('rejects unknown parts, peers and counts by name', async () => {
+  const errorOf = (args: string[]) =>
     run(process.execPath, [TRAIN, ...args]).then(
       () => assert.fail('it ran'),
       ({ stderr }: { stderr: string }) => stderr,
     );
-  assert.match(await refusal(['--parts', 'steps,epochs']), /There is no epochs; known are ceiling, steps, round/);
-  assert.match(await refusal(['--peers', 'jax']), /There is no jax/);
-  assert.match(await refusal(['--pairs', '0']), /0 is no whole number above 0/);
+  assert.match(await errorOf(['--parts', 'steps,epochs']), /Unknown name epochs; use peak, steps, round/);
+  assert.match(await errorOf(['--peers', 'jax']), /Unknown name jax/);
+  assert.match(await errorOf(['--pairs', '0']), /0 is not a positive integer/);
 });

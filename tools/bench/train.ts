@@ -1,49 +1,58 @@
-// npm run bench:train: training by Attune against PyTorch eager, step by step, and against Hugging Face's TRL, round by
-// round: same model, pairs, loss, float32 and threads. Tables go to standard output, progress to standard error.
+// npm run bench:train: training speed of Attune against eager PyTorch (steps) and Hugging Face's TRL (rounds) with the same
+// model, pairs, loss, float32 and threads. Tables go to stdout, progress to stderr.
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { AttuneError } from '../../shared/error.ts';
 import { Cache } from './cache.ts';
 import { openModel } from './models.ts';
-import { findPython, installPython, TRAINING } from './python.ts';
-import { measureModel, PARTS } from './train-model.ts';
+import { findPython, installPython, TRAIN_ENV } from './python.ts';
+import { TRAIN_LEGEND } from './report.ts';
+import { stopTrainingPeers } from './run-training-peer.ts';
+import { benchmarkModel, PARTS } from './train-benchmark.ts';
 import { TRAIN_PEERS } from './train-peers.ts';
-import { endPrograms } from './train-program.ts';
-import { TRAIN_LEGEND } from './train-report.ts';
 
-/** Where a step takes long it has fewer pairs, and no whole round is measured unless it is asked for. */
+/** The larger model has fewer pairs per step, and its round is measured only on request. */
 const MODELS: Record<string, { pairs: number; parts: readonly string[] }> = {
   stories15M: { pairs: 8, parts: PARTS },
-  'smollm2-135m-random': { pairs: 4, parts: ['ceiling', 'steps'] },
+  'smollm2-135m-random': { pairs: 4, parts: ['peak', 'steps'] },
 };
-const ANOTHER = { pairs: 4, parts: PARTS };
+const OTHER_MODEL = { pairs: 4, parts: PARTS };
 
-const words = (known: readonly string[]) => (text: string) => {
-  const asked = text.split(',').filter(Boolean);
-  const unknown = asked.find((word) => !known.includes(word));
-  if (unknown) throw new InvalidArgumentError(`There is no ${unknown}; known are ${known.join(', ')}.`);
-  return asked;
+const namesOf = (known: readonly string[]) => (text: string) => {
+  const names = text.split(',').filter(Boolean);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown) throw new InvalidArgumentError(`Unknown name ${unknown}; use ${known.join(', ')}.`);
+  return names;
 };
 const number = (text: string) => {
   if (/^[1-9]\d*$/.test(text)) return Number(text);
-  throw new InvalidArgumentError(`${text} is no whole number above 0.`);
+  throw new InvalidArgumentError(`${text} is not a positive integer.`);
 };
 
 const program = new Command('bench:train')
-  .description('measures training speed against PyTorch and TRL; figures depend on a quiet machine')
-  .option('--json <file>', 'write everything measured there too')
-  .option('--models <names>', `which of ${Object.keys(MODELS).join(', ')}`, words(Object.keys(MODELS)))
-  .option('--model <folder>', 'another one, in Hugging Face layout', (folder, all: string[]) => [...all, folder], [])
-  .option('--parts <names>', `which of ${PARTS.join(', ')} (all; no round of the larger model)`, words(PARTS))
-  .option('--peers <names>', `which of ${TRAIN_PEERS.join(', ')}`, words(TRAIN_PEERS), TRAIN_PEERS)
-  .option('--pairs <number>', 'pairs of a step (8, and 4 of the larger model)', number)
-  .option('--round-pairs <number>', 'pairs of a round, a quarter of them held out', number, 64)
-  .option('--steps <number>', 'steps of a measurement, after one to warm up', number, 2)
-  .option('--rounds <number>', 'how often steps are measured, peers in turn', number, 3)
+  .description('measures training speed against PyTorch and TRL; run it on an idle machine')
+  .option('--json <file>', 'also write all results as JSON')
+  .option('--models <names>', `models to measure: ${Object.keys(MODELS).join(', ')}`, namesOf(Object.keys(MODELS)))
+  .option(
+    '--model <folder>',
+    'another model, in Hugging Face layout; repeatable',
+    (folder, all: string[]) => [...all, folder],
+    [],
+  )
+  .option(
+    '--parts <names>',
+    `parts to measure: ${PARTS.join(', ')} (all, except the round of the larger model)`,
+    namesOf(PARTS),
+  )
+  .option('--peers <names>', `peers to measure: ${TRAIN_PEERS.join(', ')}`, namesOf(TRAIN_PEERS), TRAIN_PEERS)
+  .option('--pairs <number>', 'pairs per step (8; 4 for the larger model)', number)
+  .option('--round-pairs <number>', 'pairs per round, of which a quarter is held out', number, 64)
+  .option('--steps <number>', 'steps per measurement, after one warm-up step', number, 2)
+  .option('--rounds <number>', 'measurements of each peer', number, 3)
   .option('--threads <number>', 'threads of every peer', number, availableParallelism())
-  .option('--cache <folder>', 'where models and Pythons are kept between runs', '.attune/bench')
-  .option('--setup', 'install the Python packages that PyTorch and TRL are measured with, and end')
+  .option('--cache <folder>', 'folder in which models and Python environments are kept between runs', '.attune/bench')
+  .option('--setup', 'install PyTorch and TRL, then exit')
   .addHelpText(
     'after',
     `
@@ -72,18 +81,18 @@ const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     stop.abort(new AttuneError(`stopped (${signal})`));
-    endPrograms();
+    stopTrainingPeers();
   });
 }
 
-const say = (line: string) => console.error(`bench: ${line}`);
+const log = (line: string) => console.error(`bench: ${line}`);
 
 async function main(options: Options): Promise<void> {
-  if (process.platform !== 'linux') throw new AttuneError('bench:train reads /proc and so runs on Linux only');
-  const cache = new Cache(options.cache, say);
-  say(`models and Pythons are kept in ${cache.folder}`);
-  if (options.setup) return installPython(cache, TRAINING);
-  const python = findPython(cache, TRAINING);
+  if (process.platform !== 'linux') throw new AttuneError('bench:train requires Linux, because it reads /proc');
+  const cache = new Cache(options.cache, log);
+  log(`cache folder: ${cache.folder}`);
+  if (options.setup) return installPython(cache, TRAIN_ENV);
+  const python = findPython(cache, TRAIN_ENV);
   if (!python) {
     console.log('\n*** PyTorch and TRL are NOT measured: `npm run bench:train -- --setup` installs them ***\n');
   }
@@ -93,15 +102,15 @@ async function main(options: Options): Promise<void> {
   const names = options.models ?? (options.model.length > 0 ? [] : Object.keys(MODELS));
   const models = [];
   for (const name of [...names, ...options.model]) {
-    const usual = MODELS[name] ?? ANOTHER;
+    const defaults = MODELS[name] ?? OTHER_MODEL;
     const model = await openModel(cache, name, {});
-    const { parts = usual.parts, pairs = usual.pairs } = options;
-    models.push(await measureModel(model, { ...options, parts, pairs, python, stop: stop.signal, say }));
+    const { parts = defaults.parts, pairs = defaults.pairs } = options;
+    models.push(await benchmarkModel(model, { ...options, parts, pairs, python, stop: stop.signal, log }));
   }
   if (!options.json) return;
   const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, threads };
   await writeFile(options.json, `${JSON.stringify({ machine, models }, null, 2)}\n`);
-  say(`written to ${options.json}`);
+  log(`wrote ${options.json}`);
 }
 
 try {

@@ -1,17 +1,16 @@
-// A round by Attune's engine, in the order of trainer/round.ts: the reference scores every pair once, held-out pairs are
-// evaluated before and after one epoch. Without Postgres and HTTP, which a round waits for less than for one step.
+// One round with Attune's engine, in the order of trainer/round.ts: the reference scores every pair once, held-out pairs are
+// evaluated before and after one epoch. Without Postgres and HTTP, which take less time than one step.
 import { readCheckpoint } from '../../../shared/model/checkpoint.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
 import { type Pair, toTrainPair } from '../train-pairs.ts';
 import type { RoundOutcome, RoundPlan } from '../train-round.ts';
-import { watchOthers } from './others.ts';
-import { answer } from './program.ts';
+import { handleTrainingPlan, measureOtherCores } from './peer.ts';
 
-answer(async (plan: RoundPlan): Promise<Omit<RoundOutcome, 'peakBytes'>> => {
+handleTrainingPlan(async (plan: RoundPlan): Promise<Omit<RoundOutcome, 'peakBytes'>> => {
   const loadSeconds = performance.now() / 1000;
-  const endWatch = watchOthers([process.pid]);
+  const stopMeasuring = measureOtherCores([process.pid]);
   const { architecture, weights } = await readCheckpoint(plan.source);
-  // The loss of TRL's default.
+  // TRL's default loss.
   const objective = { objective: 'dpo', reduction: 'sum', beta: 0.1 } as const;
   const open = () => openEngine({ architecture, weights, objective, threads: plan.threads });
 
@@ -29,11 +28,17 @@ answer(async (plan: RoundPlan): Promise<Omit<RoundOutcome, 'peakBytes'>> => {
   const heldOut = scored.slice(plan.pairs.train.length);
 
   const policy = await open();
-  const before = await policy.evaluate(heldOut);
+  const evaluationBefore = await policy.evaluate(heldOut);
   for (let at = 0; at < plan.pairs.train.length; at += plan.batchPairs)
     await policy.step(scored.slice(at, Math.min(at + plan.batchPairs, plan.pairs.train.length)), plan.learningRate);
-  const after = await policy.evaluate(heldOut);
+  const evaluationAfter = await policy.evaluate(heldOut);
   await policy.close();
   const seconds = performance.now() / 1000 - loadSeconds;
-  return { seconds, before: before.loss, after: after.loss, loadSeconds, others: endWatch() };
+  return {
+    seconds,
+    lossBefore: evaluationBefore.loss,
+    lossAfter: evaluationAfter.loss,
+    loadSeconds,
+    otherCores: stopMeasuring(),
+  };
 });

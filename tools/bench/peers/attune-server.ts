@@ -1,4 +1,4 @@
-// The API as `attune serve` runs it, on a home that the benchmark made, until whoever started it is gone.
+// The API as `attune serve` runs it, on the benchmark's ATTUNE_HOME, until the parent process exits.
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { startEdge } from '../../../edge/node.ts';
@@ -10,7 +10,7 @@ import { readSettings } from '../../../shared/settings.ts';
 import { policiesFolder } from '../../../shared/store/local-store.ts';
 import { activatePolicy, getActivePolicyId, registerPolicy } from '../../../shared/store/registry.ts';
 
-const abandoned = new Promise<void>((resolve) => {
+const parentExited = new Promise<void>((resolve) => {
   process.once('disconnect', resolve);
   if (!process.connected) resolve();
 });
@@ -21,14 +21,14 @@ try {
   await ensureActive(postgres.url, policiesFolder(settings));
   const edge = await startEdge(settings, postgres.url);
   if (process.connected) process.send!({ url: edge.url });
-  await abandoned;
+  await parentExited;
   await edge.close();
 } finally {
   await postgres.leave();
 }
 process.exit(0);
 
-/** The home came with a policy and without a database that knows of it. */
+/** The benchmark's home has a policy folder, but its database has no policies yet. */
 async function ensureActive(url: string, policies: string): Promise<void> {
   const { db, close } = connect(url, { name: 'attune bench', max: 1 });
   const id = (await readdir(policies)).find((name) => name.startsWith('pol_'))!;

@@ -1,12 +1,11 @@
-// Optimisation steps of DIL by Attune's engine, as the trainer opens it.
+// DIL optimization steps with Attune's engine, opened as the trainer opens it.
 import { readCheckpoint } from '../../../shared/model/checkpoint.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
 import { toTrainPair } from '../train-pairs.ts';
 import type { StepsOutcome, StepsPlan } from '../train-steps.ts';
-import { watchOthers } from './others.ts';
-import { answer } from './program.ts';
+import { handleTrainingPlan, measureOtherCores } from './peer.ts';
 
-answer(async (plan: StepsPlan): Promise<Omit<StepsOutcome, 'peakBytes'>> => {
+handleTrainingPlan(async (plan: StepsPlan): Promise<Omit<StepsOutcome, 'peakBytes'>> => {
   const { architecture, weights } = await readCheckpoint(plan.source);
   const engine = await openEngine({
     architecture,
@@ -23,10 +22,10 @@ answer(async (plan: StepsPlan): Promise<Omit<StepsOutcome, 'peakBytes'>> => {
   };
   const warm = [];
   for (let at = 0; at < plan.warmUp; at++) warm.push(await step());
-  const endWatch = watchOthers([process.pid]);
+  const stopMeasuring = measureOtherCores([process.pid]);
   const steps = [];
   for (let at = 0; at < plan.steps; at++) steps.push(await step());
-  const others = endWatch();
+  const otherCores = stopMeasuring();
   await engine.close();
-  return { warm, steps, others, loadSeconds };
+  return { warm, steps, otherCores, loadSeconds };
 });

@@ -1,9 +1,9 @@
-// Attune as a library: the engine that the API uses, without the API.
+// Attune's engine as a library, without the API.
 import { openInference } from '../../../edge/engine/policy-pool.ts';
 import { NEUTRAL_SAMPLING } from '../../../shared/decoder/sampling.ts';
-import { type Batch, servePeer } from './peer.ts';
+import { type Batch, handleServingPlan } from './peer.ts';
 
-servePeer(async ({ source, threads, batch }) => {
+handleServingPlan(async ({ source, threads, batch }) => {
   const inference = openInference({
     folderOf: async () => source,
     threads,
@@ -12,7 +12,7 @@ servePeer(async ({ source, threads, batch }) => {
   await inference.activate('measured');
   const policy = inference.active()!;
   async function generateOne(promptIds: number[], maxTokens: number, started: number) {
-    const marks: number[] = [];
+    const tokenTimesMs: number[] = [];
     const tokenIds: number[] = [];
     const sampling = {
       maxTokens,
@@ -24,10 +24,10 @@ servePeer(async ({ source, threads, batch }) => {
     };
     for await (const event of policy.generate({ promptIds, n: 1, sampling })) {
       if (event.type !== 'token') continue;
-      marks.push(performance.now() - started);
+      tokenTimesMs.push(performance.now() - started);
       tokenIds.push(event.tokenId);
     }
-    return { marks, tokenIds };
+    return { tokenTimesMs, tokenIds };
   }
   return {
     generate({ prompts, tokens }: Batch) {

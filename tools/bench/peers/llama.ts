@@ -1,14 +1,14 @@
-// llama.cpp through node-llama-cpp's prebuilt library: one context, a sequence for each generation, which it batches.
-// As its documentation has it; and `ordered`, as one must help it: it batches rows in the order in which they were
-// sampled, and llama.cpp cuts a batch wherever its sequences are not in theirs, so that it loses most of the batching.
+// llama.cpp through node-llama-cpp's prebuilt library: one context with a sequence per generation, batched as documented.
+// The variant `ordered` sorts each batch by sequence: llama.cpp splits a batch wherever its sequences are out of order, and
+// node-llama-cpp batches them in the order in which they were sampled, which loses most of the batching.
 import { type BatchingOptions, type EvaluationPriority, getLlama, LlamaLogLevel, type Token } from 'node-llama-cpp';
-import { type Batch, servePeer } from './peer.ts';
+import { type Batch, handleServingPlan } from './peer.ts';
 
-/** More tokens of prompts at once gain nothing and cost memory. */
-const MOST_BATCH = 2048;
+/** Larger prompt batches are not faster and cost memory. */
+const MAX_BATCH_TOKENS = 2048;
 
-/** Rows by priority, which is all that a strategy is told of a sequence and need not be a whole number. */
-const IN_ORDER: BatchingOptions = {
+/** Sorts by evaluation priority, the only property of a sequence that a strategy receives; it may be fractional. */
+const ORDERED: BatchingOptions = {
   itemPrioritizationStrategy({ items, size }) {
     let left = size;
     const ordered = items.toSorted((a, b) => b.evaluationPriority - a.evaluationPriority);
@@ -18,34 +18,34 @@ const IN_ORDER: BatchingOptions = {
       return processAmount > 0 ? [{ item, processAmount }] : [];
     });
   },
-  // A batch goes at once when every sequence waits for it. This is how long the first waits for the last.
+  // A batch is dispatched once every sequence has queued a token; this is the longest time that the first one waits.
   dispatchSchedule: (dispatch) => setTimeout(dispatch, 5),
 };
 
-servePeer(async ({ source, variant, threads, batch }) => {
+handleServingPlan(async ({ source, variant, threads, batch }) => {
   const llama = await getLlama({ gpu: false, build: 'never', maxThreads: threads, logLevel: LlamaLogLevel.error });
   const model = await llama.loadModel({ modelPath: source, gpuLayers: 0 });
   const length = batch.prompts[0]!.length;
   const context = await model.createContext({
     sequences: batch.prompts.length,
     contextSize: length + batch.tokens + 1,
-    batchSize: Math.min(MOST_BATCH, batch.prompts.length * length),
+    batchSize: Math.min(MAX_BATCH_TOKENS, batch.prompts.length * length),
     threads: { ideal: threads, min: threads },
-    batching: variant.endsWith(' ordered') ? IN_ORDER : {},
+    batching: variant.endsWith(' ordered') ? ORDERED : {},
   });
   const sequences = batch.prompts.map(() => context.getSequence());
 
   async function generateOne(at: number, prompt: number[], tokens: number, started: number) {
-    const marks: number[] = [];
+    const tokenTimesMs: number[] = [];
     const tokenIds: number[] = [];
     const evaluationPriority = (5 - at / sequences.length) as EvaluationPriority;
     const options = { temperature: 0, yieldEogToken: true, evaluationPriority };
     for await (const token of sequences[at]!.evaluate(prompt as Token[], options)) {
-      marks.push(performance.now() - started);
+      tokenTimesMs.push(performance.now() - started);
       tokenIds.push(token);
-      if (marks.length === tokens) break;
+      if (tokenTimesMs.length === tokens) break;
     }
-    return { marks, tokenIds };
+    return { tokenTimesMs, tokenIds };
   }
   return {
     async generate({ prompts, tokens }: Batch) {

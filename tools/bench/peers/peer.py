@@ -1,5 +1,5 @@
-# What every Python peer's process does: takes one plan from standard input, does it, tells on standard output, ends.
-# Anything else that libraries print goes to standard error.
+# The process side of Python peers: reads one plan from stdin, runs it, writes the outcome to stdout and exits. Other output
+# of libraries goes to stderr.
 import json
 import os
 import sys
@@ -7,35 +7,35 @@ import threading
 import time
 
 
-def answer(work):
-    told = os.fdopen(os.dup(1), "w")
+def run_peer(run):
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     plan = json.loads(sys.stdin.readline())
-    # Whoever asked holds it open; a benchmark must leave nothing running.
+    # Stdin closes when the parent dies; a benchmark must leave no process behind.
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
-    outcome = work(plan)
-    json.dump({**outcome, "peakBytes": read_peak()}, told)
-    told.flush()
+    outcome = run(plan)
+    json.dump({**outcome, "peakBytes": read_peak_bytes()}, output)
+    output.flush()
     os._exit(0)
 
 
-def read_peak():
-    """The most memory that this process ever held at once."""
+def read_peak_bytes():
+    """The process's peak resident memory."""
     with open("/proc/self/status") as status:
         kibibytes = next(line for line in status if line.startswith("VmHWM"))
     return int(kibibytes.split()[1]) * 1024
 
 
-def read_start():
-    """When this process began, in seconds since the epoch."""
+def process_start():
+    """Start of this process, in seconds since the epoch."""
     with open("/proc/self/stat") as stat, open("/proc/uptime") as uptime:
         ticks = int(stat.read().rsplit(")", 1)[1].split()[19])
         age = float(uptime.read().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
     return time.time() - age
 
 
-def watch_others():
-    """Begins to watch; what it returns ends it and says how many cores other programs kept busy meanwhile."""
+def measure_other_cores():
+    """Starts measuring; the returned function returns the number of cores that other processes used meanwhile."""
     begin = read_times()
 
     def end():

@@ -1,77 +1,129 @@
-// What every peer's process does: takes one plan from its parent, loads, warms up, runs the case once, tells, ends. One
-// process for each measurement, so that its peak memory and its threads are its own. It measures nothing but itself.
+// The process side of a peer: one process per measurement, so that peak memory and threads are its own. It receives one
+// plan, loads, warms up, runs once, reports and exits. Serving peers use IPC, training peers stdin and stdout.
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { watchOthers } from './others.ts';
+import { cpus } from 'node:os';
+import { createInterface } from 'node:readline';
 
 export type Batch = { prompts: number[][]; tokens: number };
 
 export type Plan = {
   /** The file or folder that this peer loads. */
   source: string;
-  /** Precision, dtype or type, in the peer's own words. */
+  /** Precision, dtype or GGUF type, in the peer's terms. */
   variant: string;
   threads: number;
   warmUp: Batch | null;
   batch: Batch;
 };
 
-/** One generation: when each of its tokens came, in milliseconds after all were asked for. */
-export type Stream = { marks: number[]; tokenIds: number[] };
+/** One generation; times are milliseconds since the batch was started. */
+export type TokenStream = { tokenTimesMs: number[]; tokenIds: number[] };
 
 export type Outcome = {
-  streams: Stream[];
+  streams: TokenStream[];
   loadSeconds: number;
   peakBytes: number;
-  /** Cores that others kept busy meanwhile. */
-  others: number;
+  /** Cores that other processes used meanwhile. */
+  otherCores: number;
 };
 
 export type Peer = {
-  /** Starts all prompts together and resolves when each has its tokens, greedily chosen. */
-  generate(batch: Batch): Promise<Stream[]>;
-  /** The process that does the work, where that is not this one. */
+  /** Starts all prompts at once and resolves when each has `batch.tokens` greedy tokens. */
+  generate(batch: Batch): Promise<TokenStream[]>;
+  /** The process that computes, if it is not this one. */
   pid?: number;
   close(): Promise<void>;
 };
 
-export type FromPeer = { outcome: Outcome } | { failure: string };
+export type PeerMessage = { outcome: Outcome } | { failure: string };
 
-export function servePeer(open: (plan: Plan) => Promise<Peer>): void {
-  // The parent's death closes the channel; a benchmark must leave nothing running.
+export function handleServingPlan(open: (plan: Plan) => Promise<Peer>): void {
+  // The channel closes when the parent dies; a benchmark must leave no process behind.
   process.once('disconnect', () => process.exit(1));
   process.once('message', (plan: Plan) => {
     run(open, plan).then(
-      (outcome) => finish({ outcome }),
-      (error: unknown) => finish({ failure: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+      (outcome) => sendAndExit({ outcome }),
+      (error: unknown) =>
+        sendAndExit({ failure: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
     );
   });
 }
 
 async function run(open: (plan: Plan) => Promise<Peer>, plan: Plan): Promise<Outcome> {
   const peer = await open(plan);
-  // Since the process began: what someone waits who starts it.
+  // Since the process started.
   const loadSeconds = performance.now() / 1000;
   try {
     if (plan.warmUp) await peer.generate(plan.warmUp);
-    const endWatch = watchOthers(peer.pid ? [process.pid, peer.pid] : [process.pid]);
+    const stopMeasuring = measureOtherCores(peer.pid ? [process.pid, peer.pid] : [process.pid]);
     const streams = await peer.generate(plan.batch);
-    const others = endWatch();
-    for (const { marks } of streams) {
-      if (marks.length !== plan.batch.tokens)
-        throw new Error(`a generation has ${marks.length} tokens, ${plan.batch.tokens} were asked for`);
+    const otherCores = stopMeasuring();
+    for (const { tokenTimesMs } of streams) {
+      if (tokenTimesMs.length !== plan.batch.tokens)
+        throw new Error(`a generation has ${tokenTimesMs.length} tokens, expected ${plan.batch.tokens}`);
     }
-    return { streams, loadSeconds, peakBytes: await readPeak(peer.pid ?? process.pid), others };
+    return { streams, loadSeconds, peakBytes: await readPeakBytes(peer.pid ?? process.pid), otherCores };
   } finally {
     await peer.close();
   }
 }
 
-function finish(message: FromPeer): void {
+function sendAndExit(message: PeerMessage): void {
   process.send!(message, () => process.exit(0));
 }
 
-/** The most memory that the process ever held at once. */
-export async function readPeak(pid: number): Promise<number> {
+/** The process's peak resident memory. */
+export async function readPeakBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;
+}
+
+/** Runs `work` on the plan from stdin and writes its outcome with the peak memory to stdout. */
+export function handleTrainingPlan<Plan>(work: (plan: Plan) => Promise<object>): void {
+  const lines = createInterface({ input: process.stdin });
+  // Stdin closes when the parent dies; a benchmark must leave no process behind.
+  lines.once('close', () => process.exit(1));
+  lines.once('line', async (line) => {
+    const outcome = await work(JSON.parse(line));
+    const output = JSON.stringify({ ...outcome, peakBytes: await readPeakBytes(process.pid) });
+    process.stdout.write(output, () => process.exit(0));
+  });
+}
+
+/** USER_HZ of /proc, which is 100 on all platforms that Node supports. */
+const TICKS_PER_SECOND = 100;
+/** In a shorter interval one clock tick would count as other processes' work. */
+const MIN_SECONDS = 0.3;
+
+/**
+ * Starts measuring; the returned function stops and returns the cores used by all processes except `pids`. Matters because
+ * threads that spin while they wait for each other stall when one of them loses its core.
+ */
+export function measureOtherCores(pids: number[]): () => number {
+  const begin = readTimes(pids);
+  return () => {
+    const end = readTimes(pids);
+    const seconds = (end.all - begin.all) / cpus().length;
+    return seconds > MIN_SECONDS ? Math.max(0, (end.busy - begin.busy - (end.own - begin.own)) / seconds) : 0;
+  };
+}
+
+/** Seconds, summed over all cores, and of the processes `pids`. */
+function readTimes(pids: number[]): { busy: number; all: number; own: number } {
+  const times = { busy: 0, all: 0, own: 0 };
+  for (const { times: core } of cpus()) {
+    const busy = core.user + core.nice + core.sys + core.irq;
+    times.busy += busy / 1000;
+    times.all += (busy + core.idle) / 1000;
+  }
+  for (const pid of pids) times.own += readProcessSeconds(pid);
+  return times;
+}
+
+function readProcessSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The name in brackets may contain spaces; fields 11 and 12 after it are user and system ticks.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }

@@ -1,36 +1,36 @@
-# Optimisation steps of DIL in PyTorch, eagerly: Hugging Face's Llama, plain modules, the loss of DESIGN.md's table.
-# `whole` is how one would write it: all logits of all rows at once. `lean` is how someone would who minds memory: only
-# response positions reach the head, and micro-batches are of about one length.
+# DIL optimization steps in eager PyTorch with Hugging Face's Llama and the lsif loss.
+# `whole`: the straightforward version, all logits of the whole batch at once. `lean`: the memory-efficient version, with
+# micro-batches of similar length and logits of response positions only.
 import time
 
 import torch
 import torch.nn.functional as F
-from peer import answer, read_start, watch_others
+from peer import run_peer, process_start, measure_other_cores
 from transformers import AutoModelForCausalLM
 
 
-# No size was quicker, and larger ones took more memory.
+# No other size was faster, and larger ones used more memory.
 MICRO_BATCH_TOKENS = 512
 
 
-def work(plan):
+def run(plan):
     torch.set_num_threads(plan["threads"])
     model = AutoModelForCausalLM.from_pretrained(plan["source"], dtype=torch.float32, attn_implementation="sdpa")
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan["learningRate"], weight_decay=0.0, fused=True)
     budget = MICRO_BATCH_TOKENS if plan["variant"] == "lean" else None
     groups = plan_groups(plan["pairs"], budget)
-    logps_of = lean_logps if plan["variant"] == "lean" else whole_logps
+    compute_logps = lean_logps if plan["variant"] == "lean" else whole_logps
 
-    computed = sum(2 * len(group) * max(map(rows_length, group)) for group in groups)
-    load_seconds = time.time() - read_start()
+    computed = sum(2 * len(group) * max(map(sequence_length, group)) for group in groups)
+    load_seconds = time.time() - process_start()
 
     def step():
         started = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for group in groups:
-            loss = losses_of(model, logps_of, group).sum() / len(plan["pairs"])
+            loss = pair_losses(model, compute_logps, group).sum() / len(plan["pairs"])
             loss.backward()
             total += loss.item()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
@@ -39,18 +39,18 @@ def work(plan):
         return {"loss": total, "gradNorm": norm, "computed": computed, "seconds": seconds}
 
     warm = [step() for _ in range(plan["warmUp"])]
-    end_watch = watch_others()
+    stop_measuring = measure_other_cores()
     steps = [step() for _ in range(plan["steps"])]
-    return {"warm": warm, "steps": steps, "others": end_watch(), "loadSeconds": load_seconds}
+    return {"warm": warm, "steps": steps, "otherCores": stop_measuring(), "loadSeconds": load_seconds}
 
 
 def plan_groups(pairs, budget):
-    """Pairs in the order of their lengths, as many together as two padded rows for each fit the budget of tokens."""
+    """Groups pairs of similar length so that two padded sequences per pair fit the token budget."""
     if budget is None:
         return [pairs]
     groups = []
-    for pair in sorted(pairs, key=rows_length, reverse=True):
-        longest = rows_length(groups[-1][0]) if groups else 0
+    for pair in sorted(pairs, key=sequence_length, reverse=True):
+        longest = sequence_length(groups[-1][0]) if groups else 0
         if groups and 2 * longest * (len(groups[-1]) + 1) <= budget:
             groups[-1].append(pair)
         else:
@@ -58,12 +58,12 @@ def plan_groups(pairs, budget):
     return groups
 
 
-def rows_length(pair):
+def sequence_length(pair):
     return len(pair["prompt"]) + max(len(pair["chosen"]), len(pair["rejected"])) - 1
 
 
-def losses_of(model, logps_of, group):
-    """lsif with reduction mean: -exp(f_w) + exp(2 f_l) / 2 of each pair."""
+def pair_losses(model, compute_logps, group):
+    """lsif with reduction mean: -exp(f_w) + exp(2 f_l) / 2 of each pair, shape [P]."""
     sides = [(pair["prompt"], pair[side], pair["refs"][side]) for side in ("chosen", "rejected") for pair in group]
     length = max(len(prompt) + len(response) for prompt, response, _ in sides) - 1
     ids = torch.zeros(len(sides), length, dtype=torch.long)
@@ -78,21 +78,21 @@ def losses_of(model, logps_of, group):
         targets[row, begin:end] = torch.tensor(response)
         refs[row, begin:end] = torch.tensor(logps)
         weights[row, begin:end] = 1 / len(response)
-    logps = logps_of(model, ids, mask, targets, weights > 0)
+    logps = compute_logps(model, ids, mask, targets, weights > 0)
     ratios = ((logps - refs) * weights).sum(dim=1)
     chosen, rejected = ratios.chunk(2)
     return 0.5 * torch.exp(2 * rejected) - torch.exp(chosen)
 
 
-def whole_logps(model, ids, mask, targets, wanted):
+def whole_logps(model, ids, mask, targets, is_response):
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
     return -F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
 
 
-def lean_logps(model, ids, mask, targets, wanted):
+def lean_logps(model, ids, mask, targets, is_response):
     hidden = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-    logps = -F.cross_entropy(model.lm_head(hidden[wanted]), targets[wanted], reduction="none")
-    return torch.zeros(targets.shape).masked_scatter(wanted, logps)
+    logps = -F.cross_entropy(model.lm_head(hidden[is_response]), targets[is_response], reduction="none")
+    return torch.zeros(targets.shape).masked_scatter(is_response, logps)
 
 
-answer(work)
+run_peer(run)

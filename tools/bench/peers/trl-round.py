@@ -1,19 +1,19 @@
-# A round by TRL's DPOTrainer: look at the held-out pairs, train one epoch, look again. On the CPU and in float32.
-# `default` is what its documentation has; `tuned` computes the reference once, beforehand, and keeps activations.
+# One round with TRL's DPOTrainer on the CPU at float32: evaluate held-out pairs, train one epoch, evaluate again.
+# `default` follows its documentation; `tuned` precomputes the reference log-probabilities and keeps activations.
 import time
 
 import torch
 from datasets import Dataset
-from peer import answer, read_start, watch_others
+from peer import run_peer, process_start, measure_other_cores
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
 
-def work(plan):
+def run(plan):
     torch.set_num_threads(plan["threads"])
     tuned = {"precompute_ref_log_probs": True, "gradient_checkpointing": False} if plan["variant"] == "tuned" else {}
-    load_seconds = time.time() - read_start()
-    end_watch = watch_others()
+    load_seconds = time.time() - process_start()
+    stop_measuring = measure_other_cores()
     started = time.perf_counter()
     settings = DPOConfig(
         output_dir=plan["folder"],
@@ -48,19 +48,19 @@ def work(plan):
     seconds = time.perf_counter() - started
     return {
         "seconds": seconds,
-        "before": before,
-        "after": after,
+        "lossBefore": before,
+        "lossAfter": after,
         "loadSeconds": load_seconds,
-        "others": end_watch(),
+        "otherCores": stop_measuring(),
     }
 
 
 def check_tokens(examples, pairs):
-    """What it made of the texts must be the pairs that the others got as tokens."""
+    """The tokenized texts must equal the token ids that the other peers receive."""
     for example, pair in zip(examples, pairs, strict=True):
         for name in ("prompt", "chosen", "rejected"):
             if example[f"{name}_ids"] != pair[name]:
-                raise ValueError(f"the {name} has other tokens: {example[f'{name}_ids']} and not {pair[name]}")
+                raise ValueError(f"{name} was tokenized to {example[f'{name}_ids']}, expected {pair[name]}")
 
 
-answer(work)
+run_peer(run)

@@ -1,5 +1,4 @@
-// A checkpoint of a given shape whose weights are random at the scale of trained ones, with a tokenizer that loads and
-// encodes like a real one of that size.
+// Writes a checkpoint of a given shape with random weights at the scale of trained ones, and a tokenizer of that size.
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { seedRandom } from '../../shared/decoder/random.ts';
@@ -25,8 +24,8 @@ export const SMOLLM2_135M: Architecture = {
   eos: [2],
 };
 
-/** Deviation of a weight times the root of its inputs, as in trained models of this size. */
-const SCALE = 0.7;
+/** Standard deviation of a weight times √inputs, as in trained models of this size. */
+const WEIGHT_SCALE = 0.7;
 
 export async function writeRandomCheckpoint(folder: string, architecture: Architecture, seed: number): Promise<void> {
   await mkdir(folder, { recursive: true });
@@ -40,22 +39,22 @@ export async function writeRandomCheckpoint(folder: string, architecture: Archit
     clean_up_tokenization_spaces: false,
     model_max_length: architecture.contextLength,
   });
-  await writeCheckpoint(folder, { architecture, weights: drawWeights(architecture, seed) });
+  await writeCheckpoint(folder, { architecture, weights: randomWeights(architecture, seed) });
 }
 
-function drawWeights(architecture: Architecture, seed: number): Weights {
+function randomWeights(architecture: Architecture, seed: number): Weights {
   const weights: Weights = new Map();
   let stream = 0;
   for (const [name, shape] of weightShapes(architecture)) {
     const data = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
     if (shape.length === 1) data.fill(1);
-    else fillNormal(data, SCALE / Math.sqrt(shape[1]!), seedRandom(seed, stream++));
+    else fillNormal(data, WEIGHT_SCALE / Math.sqrt(shape[1]!), seedRandom(seed, stream++));
     weights.set(name, { shape, data });
   }
   return weights;
 }
 
-/** Box and Muller's, both of each pair. */
+/** Box–Muller, using both numbers of each pair. */
 function fillNormal(data: Float32Array, deviation: number, uniform: () => number): void {
   for (let i = 0; i < data.length; i += 2) {
     const radius = deviation * Math.sqrt(-2 * Math.log(1 - uniform()));
@@ -65,7 +64,7 @@ function fillNormal(data: Float32Array, deviation: number, uniform: () => number
   }
 }
 
-/** Every word of one letter, of two, of three, with and without a space before it, until there are enough. */
+/** All words of one letter, of two, of three, with and without a leading space, until `count` pieces exist. */
 function makePieces(count: number): Piece[] {
   const letters = Array.from('abcdefghijklmnopqrstuvwxyz');
   const texts = ['<unk>', '<s>', '</s>', ...Array.from({ length: 256 }, (_, byte) => nameByte(byte)), ' ', ...letters];
@@ -73,7 +72,7 @@ function makePieces(count: number): Piece[] {
   while (texts.length < count) {
     const spaced = words.map((word) => ` ${word}`);
     words = words.flatMap((word) => letters.map((letter) => word + letter));
-    // One by one: what is spread into a call's arguments must fit the stack.
+    // Not spread into one push: the arguments of a call must fit the stack.
     for (const text of spaced) texts.push(text);
     for (const text of words) texts.push(text);
   }

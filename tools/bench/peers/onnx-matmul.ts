@@ -1,19 +1,19 @@
-// Seconds that ONNX Runtime takes for each of some products of matrices, the best of many. Both factors are inputs, as
-// in training.
+// Seconds that ONNX Runtime takes for each matrix matmul, the fastest of several repeats. Both factors are inputs, as in
+// training.
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { type OnnxGraph, writeOnnxModel } from '../../../shared/onnx/model-proto.ts';
-import type { ProductsPlan } from '../train-ceiling.ts';
-import type { Product } from '../train-work.ts';
-import { answer } from './program.ts';
+import type { Matmul } from '../train-flops.ts';
+import type { MatmulPlan } from '../train-peak-flops.ts';
+import { handleTrainingPlan } from './peer.ts';
 
-answer(async ({ products, threads, repeats }: ProductsPlan) => {
+handleTrainingPlan(async ({ matmuls, threads, repeats }: MatmulPlan) => {
   const seconds: number[] = [];
-  for (const product of products) seconds.push(await measure(product, threads, repeats));
+  for (const matmul of matmuls) seconds.push(await measure(matmul, threads, repeats));
   return { seconds };
 });
 
-async function measure(product: Product, threads: number, repeats: number): Promise<number> {
-  const { rows, inner, columns, transposeA, transposeB } = product;
+async function measure(matmul: Matmul, threads: number, repeats: number): Promise<number> {
+  const { rows, inner, columns, transposeA, transposeB } = matmul;
   const dims = { x: transposeA ? [inner, rows] : [rows, inner], w: transposeB ? [columns, inner] : [inner, columns] };
   const attributes = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0 };
   const graph: OnnxGraph = {
