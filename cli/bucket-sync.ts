@@ -87,8 +87,8 @@ function createCopier(
 
 /** The Worker's own rules for what it supports. Nothing is computed here. */
 function openWorkerPolicies(store: PolicyStore, settings: Settings): LocalPolicies {
-  const { WORKER_POLICY_BYTES: maxBytes, KV_MEMORY: kvMemory, MAX_ROWS: maxRows, MAX_QUEUE: maxQueue } = settings;
-  return new LocalPolicies({ store, maxBytes, kvMemory, maxRows, maxQueue });
+  const { WORKER_POLICY_BYTES: maxBytes, KV_MEMORY: kvMemoryBytes, MAX_ROWS: maxRows, MAX_QUEUE: maxQueue } = settings;
+  return new LocalPolicies({ store, maxBytes, kvMemoryBytes, maxRows, maxQueue });
 }
 
 /** Only the bucket: a proxy of the whole configuration would start its Durable Objects and queues a second time. */

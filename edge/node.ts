@@ -38,7 +38,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     threads: settings.SERVE_THREADS,
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
-    kvMemory: settings.KV_MEMORY,
+    kvMemoryBytes: settings.KV_MEMORY,
     instrumentation: metrics.instrumentation,
   });
   const watcher = await watchPolicies(connection, inference);

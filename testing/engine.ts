@@ -32,7 +32,7 @@ export async function openDecoder(
 }
 
 export function makeScheduler(decoder: Decoder, options: Partial<SchedulerOptions> = {}): Scheduler {
-  return new Scheduler(decoder, { maxRows: 16, kvMemory: 2 ** 30, ...options });
+  return new Scheduler(decoder, { maxRows: 16, kvMemoryBytes: 2 ** 30, ...options });
 }
 
 export function makePrompt(length: number, seed: number): number[] {

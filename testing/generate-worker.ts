@@ -26,7 +26,7 @@ export default {
     policies ??= new LocalPolicies({
       store: delay(openR2Store(env.POLICIES), env.DELAY_MS),
       maxBytes: env.MAX_BYTES,
-      kvMemory: env.KV_MEMORY,
+      kvMemoryBytes: env.KV_MEMORY,
       maxRows: env.MAX_ROWS,
       maxQueue: env.MAX_QUEUE,
     });

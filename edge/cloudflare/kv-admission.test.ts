@@ -6,7 +6,7 @@ const policy = {};
 const request = (bytes: number, choices = 1) => ({ policy, bytes, choices });
 
 test('generations start in order of arrival, while their keys, values and rows fit', () => {
-  const admission = new KvAdmission({ kvMemory: 100, maxRows: 3, maxQueue: 5 });
+  const admission = new KvAdmission({ kvMemoryBytes: 100, maxRows: 3, maxQueue: 5 });
   const [first, large, small] = [
     admission.reserve(request(60)),
     admission.reserve(request(50)),
@@ -26,7 +26,7 @@ test('generations start in order of arrival, while their keys, values and rows f
 });
 
 test('a generation larger than the memory runs alone', () => {
-  const admission = new KvAdmission({ kvMemory: 100, maxRows: 2, maxQueue: 0 });
+  const admission = new KvAdmission({ kvMemoryBytes: 100, maxRows: 2, maxQueue: 0 });
   const huge = admission.reserve(request(500, 8));
   assert.equal(admission.tryStart(huge), true);
   assert.throws(() => admission.reserve(request(1)), { code: 'queue_full', status: 429 });
@@ -35,7 +35,7 @@ test('a generation larger than the memory runs alone', () => {
 test('an untouched reservation expires, and touching it admits it again', () => {
   mock.timers.enable({ apis: ['Date'] });
   try {
-    const admission = new KvAdmission({ kvMemory: 100, maxRows: 1, maxQueue: 1 });
+    const admission = new KvAdmission({ kvMemoryBytes: 100, maxRows: 1, maxQueue: 1 });
     const [silent, waiting] = [admission.reserve(request(100)), admission.reserve(request(100))];
     assert.equal(admission.tryStart(silent), true);
     for (let second = 0; second < 3; second++) {

@@ -3,7 +3,7 @@
 // been touched for a while is dropped, because a request whose client disconnects can die without running any cleanup.
 import { queueFull } from '../engine/policy-errors.ts';
 
-export type AdmissionOptions = { kvMemory: number; maxRows: number; maxQueue: number };
+export type AdmissionOptions = { kvMemoryBytes: number; maxRows: number; maxQueue: number };
 
 /** What a generation needs: its policy, bytes of keys and values, and the rows of its choices. */
 export type ReservationRequest = { readonly policy: object; readonly bytes: number; readonly choices: number };
@@ -43,7 +43,7 @@ export class KvAdmission {
     const started = all.filter(({ hasStarted }) => hasStarted);
     const isFull =
       started.length > 0 &&
-      (sum(started, 'bytes') + reservation.bytes > this.options.kvMemory ||
+      (sum(started, 'bytes') + reservation.bytes > this.options.kvMemoryBytes ||
         sum(started, 'choices') + reservation.choices > this.options.maxRows);
     reservation.hasStarted = !isFull;
     return reservation.hasStarted;

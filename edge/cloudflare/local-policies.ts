@@ -143,7 +143,7 @@ export class LocalPolicies {
   }
 }
 
-function explainUnsupported(manifest: Manifest, { maxBytes, kvMemory }: LocalPoliciesOptions): string | null {
+function explainUnsupported(manifest: Manifest, { maxBytes, kvMemoryBytes }: LocalPoliciesOptions): string | null {
   const { precision } = manifest.serving;
   const { contextLength } = manifest.architecture;
   // Quantized products round differently than on Node: some greedy tokens, and most sampled ones, would differ.
@@ -154,9 +154,9 @@ function explainUnsupported(manifest: Manifest, { maxBytes, kvMemory }: LocalPol
   if (bytes > maxBytes)
     return `its serving graph and weights have ${bytes} bytes, and a Worker computes up to ${maxBytes} (WORKER_POLICY_BYTES)`;
   // A prompt that fills the context is valid on Node, so it has to fit here too.
-  const maxLength = maxSequenceLength(kvMemory, manifest.architecture);
+  const maxLength = maxSequenceLength(kvMemoryBytes, manifest.architecture);
   if (maxLength >= contextLength) return null;
-  return `its context has ${contextLength} tokens, and a Worker's ${kvMemory} bytes of keys and values hold ${Math.max(0, maxLength)}`;
+  return `its context has ${contextLength} tokens, and a Worker's ${kvMemoryBytes} bytes of keys and values hold ${Math.max(0, maxLength)}`;
 }
 
 /** Opens a session and checks that it computes finite values. */

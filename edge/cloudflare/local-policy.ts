@@ -36,7 +36,7 @@ export class LocalPolicy implements LoadedPolicy {
   }
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
-    validatePrompt(input.promptIds, this, this.options.kvMemory);
+    validatePrompt(input.promptIds, this, this.options.kvMemoryBytes);
     const { admission } = this.options;
     const reservation = admission.reserve({ policy: this, bytes: this.getKvBytes(input), choices: input.n });
     const stream = new GenerationStream(this.tokenizer, input);
@@ -59,7 +59,7 @@ export class LocalPolicy implements LoadedPolicy {
     const arrivedAt = epochSeconds();
     while (!stream.isDone && !admission.tryStart(reservation)) await sleep(POLL_INTERVAL_MS);
     if (stream.isDone) return;
-    const scheduler = new Scheduler(createDecoder(), { maxRows, kvMemory: reservation.bytes });
+    const scheduler = new Scheduler(createDecoder(), { maxRows, kvMemoryBytes: reservation.bytes });
     stream.onAbort = (index) => scheduler.cancel(0, index);
     scheduler.submit({ id: 0, promptIds, sharedLength, tenant, sampling, n, arrivedAt });
     while (true) {
@@ -73,9 +73,9 @@ export class LocalPolicy implements LoadedPolicy {
 
   /** Bytes of keys and values for all choices, capped at all memory; then the choices decode one after the other. */
   private getKvBytes({ promptIds, sampling, n }: GenerationInput): number {
-    const { kvMemory, maxRows } = this.options;
-    const maxLength = maxSequenceLength(kvMemory, this.architecture);
+    const { kvMemoryBytes, maxRows } = this.options;
+    const maxLength = maxSequenceLength(kvMemoryBytes, this.architecture);
     const perChoice = reservedKvBytes(this.architecture, maxLength, promptIds.length, sampling.maxTokens);
-    return Math.min(kvMemory, perChoice * Math.min(n, maxRows));
+    return Math.min(kvMemoryBytes, perChoice * Math.min(n, maxRows));
   }
 }

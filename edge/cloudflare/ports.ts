@@ -26,7 +26,7 @@ export function openIsolate(env: Record<string, unknown>): Isolate {
     // Other processes address this bucket as POLICY_STORE, whose prefix applies here too.
     store: openR2Store(bindings.POLICIES, settings.POLICY_STORE?.replace(/^s3:\/\/[^/]+\/?/, '')),
     maxBytes: settings.WORKER_POLICY_BYTES,
-    kvMemory: Math.min(settings.KV_MEMORY, MAX_KV_BYTES),
+    kvMemoryBytes: Math.min(settings.KV_MEMORY, MAX_KV_BYTES),
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
   });

@@ -28,13 +28,13 @@ export class DecodeBatch {
 
   constructor(
     decoder: Decoder,
-    { kvMemory, maxLength }: { kvMemory: number; maxLength: number },
+    { kvMemoryBytes, maxLength }: { kvMemoryBytes: number; maxLength: number },
     emit: (event: EngineEvent) => void,
   ) {
     this.decoder = decoder;
     this.emit = emit;
     this.maxLength = maxLength;
-    this.cache = decoder.createCache(kvMemory);
+    this.cache = decoder.createCache(kvMemoryBytes);
     this.eosTokens = new Set(decoder.architecture.eos);
   }
 

@@ -47,20 +47,20 @@ test('a row reserves its full length, rounded up, and at most the context or wha
 });
 
 test('as many sequences decode together as fit at the length of the longest', async () => {
-  const kvMemory = 8 * ROW_BYTES;
-  const scheduler = makeScheduler(decoder, { kvMemory });
+  const kvMemoryBytes = 8 * ROW_BYTES;
+  const scheduler = makeScheduler(decoder, { kvMemoryBytes });
   for (let id = 1; id <= 12; id++) {
     scheduler.submit(makeRequest({ id, promptIds: makePrompt(8, id), sampling: { maxTokens: 50 } }));
   }
   const steps = await drain(scheduler);
   assert.equal(Math.max(...steps.map(({ stats }) => stats.decodedSequences)), 8);
-  assert.ok(steps.every(({ stats }) => stats.kvBytes <= kvMemory));
+  assert.ok(steps.every(({ stats }) => stats.kvBytes <= kvMemoryBytes));
   assert.equal(collectResults(steps).size, 12);
   assert.ok([...collectResults(steps).values()].every(({ tokenIds }) => tokenIds.length === 50));
 });
 
 test('a choice that needs more memory waits for it and is not overtaken', async () => {
-  const scheduler = makeScheduler(decoder, { kvMemory: 8 * ROW_BYTES });
+  const scheduler = makeScheduler(decoder, { kvMemoryBytes: 8 * ROW_BYTES });
   const submit = (id: number, maxTokens: number) =>
     scheduler.submit(makeRequest({ id, tenant: `${id % 2}`, promptIds: makePrompt(8, id), sampling: { maxTokens } }));
   submit(1, 40);
@@ -76,17 +76,17 @@ test('a choice that needs more memory waits for it and is not overtaken', async 
 });
 
 test('rows have priority over the prefix cache, and evictions do not change the results', async () => {
-  const kvMemory = 4 * ROW_BYTES;
+  const kvMemoryBytes = 4 * ROW_BYTES;
   const requests = Array.from({ length: 9 }, (_, i) => ({
     id: i + 1,
     promptIds: [...makePrompt(40, 1), ...makePrompt(50, i % 3)],
     sharedLength: 40,
     sampling: { maxTokens: 60, temperature: 1, seed: i },
   }));
-  const scheduler = makeScheduler(decoder, { kvMemory });
+  const scheduler = makeScheduler(decoder, { kvMemoryBytes });
   for (const request of requests) scheduler.submit(makeRequest(request));
   const steps = await drain(scheduler);
-  assert.ok(steps.every(({ stats }) => stats.kvBytes <= kvMemory));
+  assert.ok(steps.every(({ stats }) => stats.kvBytes <= kvMemoryBytes));
   assert.ok(steps.some(({ stats }) => stats.decodedSequences === 1));
   for (const request of requests) {
     assert.deepEqual(

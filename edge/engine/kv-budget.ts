@@ -8,8 +8,8 @@ import {
 import type { Architecture } from '../../shared/model/architecture.ts';
 
 /** Tokens of prompt and completion together: the policy's context, or less if one row of it exceeds the memory. */
-export function maxSequenceLength(kvMemory: number, architecture: Architecture): number {
-  const maxLength = maxLengthWithin(Math.floor(kvMemory / kvBytesPerPosition(architecture)));
+export function maxSequenceLength(kvMemoryBytes: number, architecture: Architecture): number {
+  const maxLength = maxLengthWithin(Math.floor(kvMemoryBytes / kvBytesPerPosition(architecture)));
   return Math.min(architecture.contextLength, maxLength);
 }
 

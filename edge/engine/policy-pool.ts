@@ -20,8 +20,8 @@ export type InferenceOptions = {
   maxRows?: number;
   /** How many more may wait. Default: 64. */
   maxQueue?: number;
-  /** Bytes of keys and values per policy. Default: 1 GiB. */
-  kvMemory?: number;
+  /** For keys and values, per policy. Default: 1 GiB. */
+  kvMemoryBytes?: number;
   instrumentation?: Instrumentation;
 };
 
@@ -36,7 +36,7 @@ export function openInference(options: InferenceOptions): Inference {
     threads: options.threads ?? availableParallelism(),
     maxRows: options.maxRows ?? 16,
     maxQueue: options.maxQueue ?? 64,
-    kvMemory: options.kvMemory ?? 2 ** 30,
+    kvMemoryBytes: options.kvMemoryBytes ?? 2 ** 30,
     instrumentation: options.instrumentation,
   });
 }

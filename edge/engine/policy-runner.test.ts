@@ -122,7 +122,7 @@ test('rejects a prompt that can never fit into KV_MEMORY, with the setting and t
     const [choice] = await collectChoices(policy.generate(inputOf(60)));
     assert.deepEqual([choice!.finish.finishReason, choice!.finish.tokenIds.length], ['length', 3]);
   };
-  await withInference('tiny', run, { kvMemory: 20_000 });
+  await withInference('tiny', run, { kvMemoryBytes: 20_000 });
 });
 
 test('instruments every step, token, finish and swap', async () => {

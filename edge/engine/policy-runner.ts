@@ -20,7 +20,7 @@ export type RunnerOptions = {
   threads: number;
   maxRows: number;
   maxQueue: number;
-  kvMemory: number;
+  kvMemoryBytes: number;
   instrumentation: Instrumentation | undefined;
   closing: AbortSignal;
 };
@@ -99,7 +99,7 @@ export class PolicyRunner implements LoadedPolicy {
 
   private validate({ promptIds, n }: GenerationInput): void {
     throwIfClosing(this.options.closing);
-    validatePrompt(promptIds, this, this.options.kvMemory);
+    validatePrompt(promptIds, this, this.options.kvMemoryBytes);
     const limit = this.options.maxRows + this.options.maxQueue;
     if (this.choiceCount > 0 && this.choiceCount + n > limit) throw queueFull(this.choiceCount, limit);
   }
@@ -121,11 +121,11 @@ export class PolicyRunner implements LoadedPolicy {
 
   private async openWorker(): Promise<WorkerClient> {
     const { id, folder, architecture, options } = this;
-    const { threads, maxRows, kvMemory, instrumentation, closing } = options;
+    const { threads, maxRows, kvMemoryBytes, instrumentation, closing } = options;
     const { delayMs } = this.backoff;
     if (delayMs > 0) await setTimeout(delayMs, undefined, { signal: closing }).catch(() => throwIfClosing(closing));
     const onStep = (stats: StepResult['stats']) => instrumentation?.recordStep({ policyId: id, ...stats });
-    const worker = await WorkerClient.open(id, { folder, architecture, threads, maxRows, kvMemory }, onStep);
+    const worker = await WorkerClient.open(id, { folder, architecture, threads, maxRows, kvMemoryBytes }, onStep);
     this.backoff.recordStart();
     this.worker = worker;
     void worker.ended.then((error) => {

@@ -13,8 +13,8 @@ import { type Choice, type EngineEvent, type EngineRequest, epochSeconds } from 
 export type SchedulerOptions = {
   /** How many choices decode together. */
   maxRows: number;
-  /** Bytes of keys and values; the prefix cache gets what the decode batch leaves free. */
-  kvMemory: number;
+  /** For keys and values; the prefix cache gets what the decode batch leaves free. */
+  kvMemoryBytes: number;
 };
 
 export type StepResult = { events: EngineEvent[]; stats: Omit<StepStats, 'policyId'> };
@@ -36,10 +36,14 @@ export class Scheduler {
     this.onPrefilled = onPrefilled;
     this.decoder = decoder;
     this.options = options;
-    this.maxLength = maxSequenceLength(options.kvMemory, decoder.architecture);
+    this.maxLength = maxSequenceLength(options.kvMemoryBytes, decoder.architecture);
     const emit = (event: EngineEvent) => this.events.push(event);
     this.prefill = new Prefill(decoder, this.prefixCache, emit);
-    this.decodeBatch = new DecodeBatch(decoder, { kvMemory: options.kvMemory, maxLength: this.maxLength }, emit);
+    this.decodeBatch = new DecodeBatch(
+      decoder,
+      { kvMemoryBytes: options.kvMemoryBytes, maxLength: this.maxLength },
+      emit,
+    );
   }
 
   submit(request: EngineRequest): void {
@@ -64,7 +68,7 @@ export class Scheduler {
     if (this.events.length > 0) this.onPrefilled?.(this.takeEvents());
     const decodedSequences = this.decodeBatch.size;
     await this.decodeBatch.decode();
-    this.prefixCache.trim(this.options.kvMemory - this.decodeBatch.cache.bytes);
+    this.prefixCache.trim(this.options.kvMemoryBytes - this.decodeBatch.cache.bytes);
     return { events: this.takeEvents(), stats: this.collectStats(decodedSequences, epochSeconds() - startedAt) };
   }
 
@@ -85,11 +89,11 @@ export class Scheduler {
   private canAdmit(choice: Choice): boolean {
     const admitted = [...this.prefill.choices, ...this.decodeBatch.choices];
     if (admitted.length === 0) return true;
-    const { maxRows, kvMemory } = this.options;
+    const { maxRows, kvMemoryBytes } = this.options;
     const rowBytes = [...admitted, choice].map(({ request: { promptIds, sampling } }) =>
       reservedKvBytes(this.decoder.architecture, this.maxLength, promptIds.length, sampling.maxTokens),
     );
-    return rowBytes.length <= maxRows && rowBytes.length * Math.max(...rowBytes) <= kvMemory;
+    return rowBytes.length <= maxRows && rowBytes.length * Math.max(...rowBytes) <= kvMemoryBytes;
   }
 
   private removeCancelled(): void {
@@ -109,7 +113,7 @@ export class Scheduler {
       running: this.decodeBatch.size,
       waiting: this.queue.size + this.prefill.choices.length,
       kvBytes: this.decodeBatch.cache.bytes + this.prefixCache.bytes,
-      kvBudgetBytes: this.options.kvMemory,
+      kvBudgetBytes: this.options.kvMemoryBytes,
       seconds,
     };
   }

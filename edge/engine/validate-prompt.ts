@@ -6,7 +6,7 @@ import { maxSequenceLength } from './kv-budget.ts';
 
 type Policy = Pick<LoadedPolicy, 'id' | 'architecture'>;
 
-export function validatePrompt(promptIds: number[], { id, architecture }: Policy, kvMemory: number): void {
+export function validatePrompt(promptIds: number[], { id, architecture }: Policy, kvMemoryBytes: number): void {
   const { contextLength, vocabSize } = architecture;
   const count = promptIds.length;
   if (count >= contextLength) {
@@ -16,12 +16,12 @@ export function validatePrompt(promptIds: number[], { id, architecture }: Policy
       { param: 'messages', code: 'context_length_exceeded' },
     );
   }
-  const maxLength = maxSequenceLength(kvMemory, architecture);
+  const maxLength = maxSequenceLength(kvMemoryBytes, architecture);
   if (count >= maxLength) {
     throw new AttuneError(
-      `messages: the prompt has ${count} tokens, and KV_MEMORY of ${kvMemory} bytes holds ${Math.max(0, maxLength)} tokens ` +
-        `of prompt and completion together, at ${kvBytesPerPosition(architecture)} bytes each for policy ${id}; ` +
-        'shorten the messages, or raise KV_MEMORY',
+      `messages: the prompt has ${count} tokens, and KV_MEMORY of ${kvMemoryBytes} bytes holds ` +
+        `${Math.max(0, maxLength)} tokens of prompt and completion together, at ${kvBytesPerPosition(architecture)} ` +
+        `bytes each for policy ${id}; shorten the messages, or raise KV_MEMORY`,
       { param: 'messages', code: 'kv_memory_exceeded' },
     );
   }
