@@ -21,7 +21,7 @@ import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts'
 import { openR2Store } from '../shared/store/r2.ts';
 import { getActivePolicyId } from '../shared/store/registry.ts';
 import type { PolicyStore } from '../shared/store/store.ts';
-import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 import { type ChildProgram, startChildProgram } from './child-program.ts';
 import { WRANGLER_CONFIG } from './wrangler.ts';
 

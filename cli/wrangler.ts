@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AttuneError } from '../shared/error.ts';
-import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 import { type ChildProgram, startChildProgram } from './child-program.ts';
 
 export const WRANGLER_CONFIG = fileURLToPath(new URL('../wrangler.toml', import.meta.url));

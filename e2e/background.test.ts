@@ -8,7 +8,7 @@ import { createTestHarness } from 'wrangler';
 import { answer_counts, preferences, rounds, webhook_events } from '../shared/database/schema.ts';
 import { newId } from '../shared/id.ts';
 import { activatePolicy, registerPolicy } from '../shared/store/registry.ts';
-import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 import { openTestDatabase } from '../testing/database.ts';
 import { until, WebhookReceiver } from '../testing/webhook-receiver.ts';
 

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 
 /** Cloudflare takes 10 MB on paid plans. Nine tenths of what ours weighs are ONNX Runtime. */
 const LARGEST = 5 * 2 ** 20;

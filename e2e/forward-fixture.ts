@@ -10,7 +10,7 @@ import path from 'node:path';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { unstable_startWorker as startWorker } from 'wrangler';
-import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 import type { Json } from '../testing/edge-server.ts';
 import type { Play } from './forward-worker.ts';
 

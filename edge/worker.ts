@@ -6,7 +6,7 @@ import { createApp } from './app.ts';
 import { consumeBatch, runScheduled } from './cloudflare/background.ts';
 import { readWorkerEnv } from './cloudflare/bindings.ts';
 import { closeAfterResponse, openConnection, withConnection } from './cloudflare/connection.ts';
-import { type Isolate, openIsolate, openPorts } from './cloudflare/ports.ts';
+import { type Isolate, openIsolate, openPorts } from './cloudflare/worker-ports.ts';
 import { toAttuneError, toErrorBody } from './http/errors.ts';
 
 export { EdgeContainer } from './cloudflare/container.ts';

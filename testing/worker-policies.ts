@@ -16,7 +16,7 @@ import type { PrecisionName } from '../shared/precision-name.ts';
 import { uploadPackage } from '../shared/store/copy-package.ts';
 import { openR2Store } from '../shared/store/r2.ts';
 import { Tokenizer } from '../shared/tokenizer/tokenizer.ts';
-import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 import type { Env, GenerateRequest } from './generate-worker.ts';
 import { collectChoices, writeTinyPackage } from './policy-package.ts';
 import type { TinyOptions } from './tiny-checkpoint.ts';

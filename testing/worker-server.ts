@@ -7,7 +7,7 @@ import type { R2Bucket } from '@cloudflare/workers-types';
 import { createTestHarness, type WorkerHandle } from 'wrangler';
 import { uploadPackage } from '../shared/store/copy-package.ts';
 import { openR2Store } from '../shared/store/r2.ts';
-import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const HYPERDRIVE = 'CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE';

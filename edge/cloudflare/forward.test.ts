@@ -28,48 +28,48 @@ async function openUpstream(listener: RequestListener, path = '') {
 }
 
 test('a client that disconnects before the response is complete cancels the upstream request', async () => {
-  let arrived = () => {};
-  const isThere = new Promise<void>((resolve) => (arrived = resolve));
-  let closed = () => {};
-  const isClosed = new Promise<void>((resolve) => (closed = resolve));
-  const ask = await openUpstream((request) => {
-    request.socket.on('close', closed);
+  const arrived = Promise.withResolvers<void>();
+  const closed = Promise.withResolvers<void>();
+  const post = await openUpstream((request) => {
+    request.socket.on('close', () => closed.resolve());
     request.resume();
-    arrived();
+    arrived.resolve();
   });
   const client = new AbortController();
-  const answer = ask('/v1/completions', { signal: client.signal });
-  await isThere;
+  const response = post('/v1/completions', { signal: client.signal });
+  await arrived.promise;
   client.abort();
-  await isClosed;
-  assert.equal((await answer).status, 499);
+  await closed.promise;
+  assert.equal((await response).status, 499);
 });
 
 test('INFERENCE_URL may have a path, with or without a trailing slash', async () => {
   for (const path of ['/attune', '/attune/', '/']) {
-    const ask = await openUpstream((request, answer) => {
-      answer.writeHead(200, JSON_TYPE).end(JSON.stringify({ url: request.url }));
+    const post = await openUpstream((request, response) => {
+      response.writeHead(200, JSON_TYPE).end(JSON.stringify({ url: request.url }));
     }, path);
-    const { url } = (await (await ask('/v1/completions?a=1')).json()) as { url: string };
+    const { url } = (await (await post('/v1/completions?a=1')).json()) as { url: string };
     assert.equal(url, `${path.replace(/\/$/, '')}/v1/completions?a=1`);
   }
 });
 
 test('a response that a proxy compressed is passed on decompressed', async () => {
-  const ask = await openUpstream((request, answer) => {
+  const post = await openUpstream((request, response) => {
     assert.equal(request.headers['accept-encoding'], 'identity');
-    answer.writeHead(200, { ...JSON_TYPE, 'content-encoding': 'gzip' }).end(gzipSync('{"id": "x"}'));
+    response.writeHead(200, { ...JSON_TYPE, 'content-encoding': 'gzip' }).end(gzipSync('{"id": "x"}'));
   });
-  const answer = await ask('/v1/completions', { headers: { 'accept-encoding': 'gzip' } });
-  assert.equal(answer.headers.get('content-encoding'), null);
-  assert.deepEqual(await answer.json(), { id: 'x' });
+  const response = await post('/v1/completions', { headers: { 'accept-encoding': 'gzip' } });
+  assert.equal(response.headers.get('content-encoding'), null);
+  assert.deepEqual(await response.json(), { id: 'x' });
 });
 
 test('an error body of another API is not passed on', async () => {
-  const ask = await openUpstream((_, answer) => void answer.writeHead(500, JSON_TYPE).end('{"Message": "no targets"}'));
-  const answer = await ask('/v1/completions');
-  assert.equal(answer.status, 503);
-  const { error } = (await answer.json()) as { error: { message: string; code: string } };
+  const post = await openUpstream(
+    (_, response) => void response.writeHead(500, JSON_TYPE).end('{"Message": "no targets"}'),
+  );
+  const response = await post('/v1/completions');
+  assert.equal(response.status, 503);
+  const { error } = (await response.json()) as { error: { message: string; code: string } };
   assert.equal(error.code, 'upstream_unavailable');
   assert.match(error.message, /responded 500 with an unknown error body/);
 });

@@ -109,15 +109,15 @@ test('generations beyond MAX_ROWS and MAX_QUEUE are refused, and others are not'
     ids.map(([choices]) => choices!.length),
     [2, 1, 1],
   );
-  const refused = await refusal(small, policy, [input({}, { n: 4 }), input()]);
-  assert.equal(refused.code, 'queue_full');
-  assert.match(refused.message, /4 generations run or wait, the limit is 4/);
+  const error = await expectError(small, policy, [input({}, { n: 4 }), input()]);
+  assert.equal(error.code, 'queue_full');
+  assert.match(error.message, /4 generations run or wait, the limit is 4/);
 });
 
 /** One generation runs and none waits. */
 const ALONE = { MAX_ROWS: 1, MAX_QUEUE: 0, KV_MEMORY: 2 ** 27 };
 
-for (const [name, flags, most] of [
+for (const [name, flags, maxMs] of [
   ['a disconnected client frees its reservation at once', ['enable_request_signal'], 1000],
   ['a request that ends without an abort signal frees its reservation after a timeout', [], 10_000],
 ] as const) {
@@ -129,13 +129,13 @@ for (const [name, flags, most] of [
     const response = await small.send('/', { manifest: policy.manifest, inputs: [endless] });
     const reader = response.body!.getReader();
     await reader.read();
-    assert.equal((await refusal(small, policy, [input()])).code, 'queue_full');
+    assert.equal((await expectError(small, policy, [input()])).code, 'queue_full');
     await reader.cancel();
-    const left = performance.now();
-    const again = () => small.send('/', { manifest: policy.manifest, inputs: [input({ maxTokens: 1 })] });
-    while ((await again()).status === 429) await setTimeout(50);
-    const waited = performance.now() - left;
-    assert.ok(waited < most, `${waited} ms`);
+    const leftMs = performance.now();
+    const retry = () => small.send('/', { manifest: policy.manifest, inputs: [input({ maxTokens: 1 })] });
+    while ((await retry()).status === 429) await setTimeout(50);
+    const waitedMs = performance.now() - leftMs;
+    assert.ok(waitedMs < maxMs, `${waitedMs} ms`);
   });
 }
 
@@ -143,10 +143,10 @@ test('a policy whose context exceeds KV_MEMORY is unsupported', async () => {
   const small = await openWorkerFixture({ limits: { KV_MEMORY: 2 ** 20 } });
   const policy = await createPackage({ hiddenSize: 128, layers: 4, contextLength: 16384 });
   await sendPolicy(small, policy);
-  const refused = await refusal(small, policy, [input()]);
-  assert.equal(refused.code, 'policy_elsewhere');
+  const error = await expectError(small, policy, [input()]);
+  assert.equal(error.code, 'policy_elsewhere');
   assert.match(
-    refused.message,
+    error.message,
     /its context has 16384 tokens, and a Worker's 1048576 bytes of keys and values hold \d+$/,
   );
 });
@@ -158,18 +158,18 @@ test('a package with a flipped byte is refused, naming the damaged file', async 
   const bytes = new Uint8Array(await (await isolate.bucket.get(key))!.arrayBuffer());
   bytes[100]! ^= 1;
   await isolate.bucket.put(key, bytes);
-  const refused = await refusal(isolate, policy, [input()]);
-  assert.equal(refused.code, 'damaged_policy');
-  assert.match(refused.message, /file onnx\/model\.onnx_data has SHA-256/);
+  const error = await expectError(isolate, policy, [input()]);
+  assert.equal(error.code, 'damaged_policy');
+  assert.match(error.message, /file onnx\/model\.onnx_data has SHA-256/);
 });
 
 test('a package with a missing file is refused, naming the file', async () => {
   const policy = await createPackage({ seed: 32 });
   await sendPolicy(isolate, policy);
   await isolate.bucket.delete(`${policy.manifest.id}/onnx/serve.onnx`);
-  const refused = await refusal(isolate, policy, [input()]);
-  assert.equal(refused.code, 'damaged_policy');
-  assert.match(refused.message, /file onnx\/serve\.onnx is missing/);
+  const error = await expectError(isolate, policy, [input()]);
+  assert.equal(error.code, 'damaged_policy');
+  assert.match(error.message, /file onnx\/serve\.onnx is missing/);
   assert.equal(await openR2Store(isolate.bucket).manifest(policy.manifest.id).then(Boolean), true);
 });
 
@@ -180,9 +180,9 @@ test('a policy that is too large is refused with both sizes, and so is one of an
   const bytes = files['onnx/serve.onnx']!.bytes + files['onnx/model.onnx_data']!.bytes;
   const tooLarge = `its serving graph and weights have ${bytes} bytes, and a Worker computes up to 100000 (WORKER_POLICY_BYTES)`;
   assert.equal(await reason(small, large), tooLarge);
-  const refused = await refusal(small, large, [input()]);
-  assert.equal(refused.code, 'policy_elsewhere');
-  assert.ok(refused.message.endsWith(tooLarge));
+  const error = await expectError(small, large, [input()]);
+  assert.equal(error.code, 'policy_elsewhere');
+  assert.ok(error.message.endsWith(tooLarge));
   assert.match(
     (await reason(isolate, await createPackage({ precision: 'row8' })))!,
     /served at row8, and .* fp32 only/,
@@ -196,9 +196,9 @@ test('when the runtime does not start, its error is the reason from then on', as
   await sendPolicy(broken, policy);
   assert.equal(await reason(broken, policy), null);
   for (let time = 0; time < 2; time++) {
-    const refused = await refusal(broken, policy, [input()]);
-    assert.equal(refused.code, 'runtime_unavailable');
-    assert.match(refused.message, /WebAssembly did not start in this Worker: it is broken/);
+    const error = await expectError(broken, policy, [input()]);
+    assert.equal(error.code, 'runtime_unavailable');
+    assert.match(error.message, /WebAssembly did not start in this Worker: it is broken/);
   }
   assert.match((await reason(broken, policy))!, /did not start/);
 });
@@ -245,7 +245,7 @@ function idsOf(choices: Choice[]): number[][] {
   return choices.map(({ finish }) => finish.tokenIds);
 }
 
-async function refusal({ send }: WorkerFixture, { manifest }: Package, inputs: GenerationInput[]) {
+async function expectError({ send }: WorkerFixture, { manifest }: Package, inputs: GenerationInput[]) {
   const response = await send('/', { manifest, inputs });
   assert.notEqual(response.status, 200);
   return (await response.json()) as { code: string; message: string };

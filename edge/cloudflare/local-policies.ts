@@ -11,8 +11,8 @@ import { maxSequenceLength } from '../engine/kv-budget.ts';
 import { policyUnusable } from '../engine/policy-errors.ts';
 import { warmUp } from '../engine/validate-package.ts';
 import { type AdmissionOptions, KvAdmission } from './kv-admission.ts';
-import { getServingBytes, readPackage } from './load-package.ts';
 import { LocalPolicy } from './local-policy.ts';
+import { getServingBytes, readPackage } from './serving-package.ts';
 import { getRuntimeFailure, type Runtime, type ServingGraph, startRuntime } from './wasm-runtime.ts';
 
 export type LocalPoliciesOptions = AdmissionOptions & {

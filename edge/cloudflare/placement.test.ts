@@ -26,10 +26,12 @@ await activatePolicy(db, LARGE, 'test');
 await activatePolicy(db, SMALL, 'test');
 
 const arrived: string[] = [];
-const upstream = createServer((request, answer) => {
+const upstream = createServer((request, response) => {
   arrived.push(request.url!);
   request.resume();
-  answer.writeHead(200, { 'content-type': 'application/json', 'x-attune-compute': 'node' }).end('{"from": "upstream"}');
+  response
+    .writeHead(200, { 'content-type': 'application/json', 'x-attune-compute': 'node' })
+    .end('{"from": "upstream"}');
 });
 await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
 after(() => {
@@ -110,7 +112,7 @@ function openFixture({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   return {
     placement,
     active,
-    async ask(path: string, body: unknown, headers: Record<string, string> = {}) {
+    async post(path: string, body: unknown, headers: Record<string, string> = {}) {
       const text = typeof body === 'string' ? body : JSON.stringify(body);
       const response = await app.request(path, { method: 'POST', body: text, headers });
       const json = (await response.json()) as { from?: string; error?: { message: string; code: string } };
@@ -120,9 +122,9 @@ function openFixture({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
 }
 
 test('a policy that fits is computed here, and the header gives its size', async () => {
-  const { ask } = openFixture();
+  const { post } = openFixture();
   for (const body of [{}, { model: 'attune' }, { model: SMALL }]) {
-    const { from, headers } = await ask('/v1/chat/completions', body);
+    const { from, headers } = await post('/v1/chat/completions', body);
     assert.equal(from, 'here');
     assert.equal(headers.get('x-attune-compute'), 'worker');
     assert.match(headers.get('x-attune-compute-reason')!, /^[\d.]+ MB of weights fit in WORKER_POLICY_BYTES of 8 MB$/);
@@ -131,7 +133,7 @@ test('a policy that fits is computed here, and the header gives its size', async
 });
 
 test('a request for a policy that does not fit is forwarded, wherever it names the policy', async () => {
-  const { ask } = openFixture();
+  const { post } = openFixture();
   const requests: [string, unknown][] = [
     ['/v1/chat/completions', { model: LARGE }],
     ['/v1/completions', { model: LARGE, prompt: 'x' }],
@@ -140,7 +142,7 @@ test('a request for a policy that does not fit is forwarded, wherever it names t
     ['/v1/policies/rollback', ''],
   ];
   for (const [path, body] of requests) {
-    const { from, headers } = await ask(path, body);
+    const { from, headers } = await post(path, body);
     assert.equal(from, 'upstream', path);
     assert.equal(headers.get('x-attune-compute'), 'url');
     assert.equal(headers.get('x-attune-compute-reason'), `policy ${LARGE}: it is too large`);
@@ -152,16 +154,16 @@ test('a request for a policy that does not fit is forwarded, wherever it names t
 });
 
 test('a forwarded promotion takes effect here at once', async () => {
-  const { active, ask } = openFixture();
+  const { active, post } = openFixture();
   assert.equal(await active.getId(db), SMALL);
   await activatePolicy(db, LARGE, 'test');
-  await ask(`/v1/policies/${LARGE}/promote`, '');
+  await post(`/v1/policies/${LARGE}/promote`, '');
   assert.equal(await active.getId(db), LARGE);
   await activatePolicy(db, SMALL, 'test');
 });
 
 test('a request without a policy, or for an unknown one, reaches the route here', async () => {
-  const { ask } = openFixture();
+  const { post } = openFixture();
   const requests: [string, unknown][] = [
     ['/v1/chat/completions', 'no JSON'],
     ['/v1/chat/completions', { model: 5 }],
@@ -170,20 +172,20 @@ test('a request without a policy, or for an unknown one, reaches the route here'
     ['/v1/comparisons', { models: [LARGE] }],
     ['/v1/policies/pol_none/promote', ''],
   ];
-  for (const [path, body] of requests) assert.equal((await ask(path, body)).from, 'here', `${path} ${body}`);
+  for (const [path, body] of requests) assert.equal((await post(path, body)).from, 'here', `${path} ${body}`);
   assert.deepEqual(arrived, []);
 });
 
 test('the request that discovers that the runtime does not start is forwarded', async () => {
   let loads = 0;
-  const { ask } = openFixture({
+  const { post } = openFixture({
     async load() {
       loads += 1;
       throw new AttuneError('WASM did not start', { status: 503, code: 'runtime_unavailable' });
     },
   });
   for (const _ of [1, 2]) {
-    const { from, headers } = await ask('/v1/chat/completions', {});
+    const { from, headers } = await post('/v1/chat/completions', {});
     assert.equal(from, 'upstream');
     assert.equal(headers.get('x-attune-compute-reason'), `policy ${SMALL}: WASM did not start`);
   }
@@ -191,7 +193,7 @@ test('the request that discovers that the runtime does not start is forwarded', 
 });
 
 test('a damaged policy is an error here and is not forwarded', async () => {
-  const { ask } = openFixture({
+  const { post } = openFixture({
     async load() {
       throw new AttuneError('policy pol_small: a file is damaged', {
         status: 500,
@@ -200,7 +202,7 @@ test('a damaged policy is an error here and is not forwarded', async () => {
       });
     },
   });
-  const { status, error, headers } = await ask('/v1/chat/completions', {});
+  const { status, error, headers } = await post('/v1/chat/completions', {});
   assert.equal(status, 500);
   assert.equal(error!.code, 'damaged_policy');
   assert.equal(headers.get('x-attune-compute'), 'worker');
@@ -209,7 +211,7 @@ test('a damaged policy is an error here and is not forwarded', async () => {
 
 test('while the active policy cannot be loaded, the previous one serves, and loading is retried', async () => {
   let isMissing = true;
-  const { active, ask } = openFixture({
+  const { active, post } = openFixture({
     async load({ id }) {
       if (id !== SMALL && isMissing)
         throw new AttuneError(`policy ${id}: it is not there`, { status: 404, code: 'model_not_found' });
@@ -217,38 +219,38 @@ test('while the active policy cannot be loaded, the previous one serves, and loa
   });
   const fresh = 'pol_fresh';
   await registerPolicy(db, { id: fresh, name: fresh, manifest: makeManifest(fresh) });
-  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  assert.equal((await post('/v1/chat/completions', {})).status, 200);
   await activatePolicy(db, fresh, 'test');
   active.invalidate();
-  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  assert.equal((await post('/v1/chat/completions', {})).status, 200);
   assert.equal(await active.getId(db), SMALL);
-  assert.equal((await ask('/v1/chat/completions', { model: fresh })).error!.code, 'model_not_found');
+  assert.equal((await post('/v1/chat/completions', { model: fresh })).error!.code, 'model_not_found');
   isMissing = false;
   active.invalidate();
-  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  assert.equal((await post('/v1/chat/completions', {})).status, 200);
   assert.equal(await active.getId(db), fresh);
   await activatePolicy(db, SMALL, 'test');
 });
 
 test('while the active policy’s manifest is of a newer version, the previous policy serves', async () => {
-  const { active, ask } = openFixture();
-  assert.equal((await ask('/v1/chat/completions', {})).status, 200);
+  const { active, post } = openFixture();
+  assert.equal((await post('/v1/chat/completions', {})).status, 200);
   await registerPolicy(db, { id: 'pol_newer', name: 'newer', manifest: { format: 2 } });
   await activatePolicy(db, 'pol_newer', 'test');
   active.invalidate();
-  assert.equal((await ask('/v1/chat/completions', {})).headers.get('x-attune-compute'), 'worker');
+  assert.equal((await post('/v1/chat/completions', {})).headers.get('x-attune-compute'), 'worker');
   assert.equal(await active.getId(db), SMALL);
   await activatePolicy(db, SMALL, 'test');
 });
 
 test('without another inference backend the error names both remedies', async () => {
-  const { ask } = openFixture({ env: {} });
-  const { status, error, headers } = await ask('/v1/chat/completions', { model: LARGE });
+  const { post } = openFixture({ env: {} });
+  const { status, error, headers } = await post('/v1/chat/completions', { model: LARGE });
   assert.equal(status, 503);
   assert.equal(error!.code, 'no_inference_backend');
   assert.match(error!.message, /EDGE.*INFERENCE_URL/);
   assert.equal(headers.get('x-should-retry'), 'false');
-  assert.equal((await ask('/v1/chat/completions', { model: SMALL })).from, 'here');
+  assert.equal((await post('/v1/chat/completions', { model: SMALL })).from, 'here');
 });
 
 test('the container is used unless INFERENCE_URL is set', () => {
@@ -259,8 +261,12 @@ test('the container is used unless INFERENCE_URL is set', () => {
 });
 
 test('an INFERENCE_URL that points back here is refused', async () => {
-  const { ask } = openFixture();
-  const { status, error, headers } = await ask('/v1/chat/completions', { model: LARGE }, { 'x-attune-forwarded': '1' });
+  const { post } = openFixture();
+  const { status, error, headers } = await post(
+    '/v1/chat/completions',
+    { model: LARGE },
+    { 'x-attune-forwarded': '1' },
+  );
   assert.equal(status, 508);
   assert.equal(error!.code, 'forwarding_loop');
   assert.match(error!.message, /INFERENCE_URL/);

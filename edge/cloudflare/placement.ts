@@ -12,9 +12,9 @@ import { toErrorResponse } from '../http/errors.ts';
 import type { Placement, RequiredPolicy } from '../ports.ts';
 import type { Bindings } from './bindings.ts';
 import { createContainerUpstream, createUrlUpstream, FORWARDED_HEADER, forwardTo, type Upstream } from './forward.ts';
-import { getServingBytes } from './load-package.ts';
 import type { LocalPolicies } from './local-policies.ts';
 import type { RequestPolicies } from './request-policies.ts';
+import { getServingBytes } from './serving-package.ts';
 
 export type PlacementContext = {
   bindings: Pick<Bindings, 'EDGE'>;

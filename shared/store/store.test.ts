@@ -10,7 +10,7 @@ import { openMemoryStore } from '../../testing/memory-store.ts';
 import { startS3Server } from '../../testing/s3-server.ts';
 import { makePackage, randomBytes, streamOf } from '../../testing/store-package.ts';
 import { newId } from '../id.ts';
-import { WRANGLER_OFFLINE_ENV } from '../wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../wrangler-env.ts';
 import { openLocalStoreAt } from './local-store.ts';
 import { fetchByNodeHttp } from './node-http.ts';
 import { openR2Store } from './r2.ts';

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { R2Bucket } from '@cloudflare/workers-types';
 import { createTestHarness } from 'wrangler';
 import { makePackage, randomBytes } from '../../testing/store-package.ts';
-import { WRANGLER_OFFLINE_ENV } from '../wrangler.ts';
+import { WRANGLER_OFFLINE_ENV } from '../wrangler-env.ts';
 import { openR2Store } from './r2.ts';
 
 Object.assign(process.env, WRANGLER_OFFLINE_ENV);
