@@ -1,4 +1,4 @@
-// What must hold on a processor with AVX2 alone, held on newer ones too.
+// Batch invariance on a processor with AVX2 only, emulated on newer ones.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -12,7 +12,7 @@ const TEST = path.join(import.meta.dirname, '..', 'edge', 'engine', 'batch-invar
 const avx2 = await hideNewerThanAvx2();
 if (typeof avx2 !== 'string') after(avx2.remove);
 
-test('with AVX2 alone a generation does not depend on its batch, in any precision', {
+test('with AVX2 only, a generation does not depend on its batch in any precision', {
   skip: typeof avx2 === 'string' && avx2,
 }, async () => {
   const { NODE_TEST_CONTEXT: _, ...environment } = process.env;

@@ -1,4 +1,4 @@
-// A Worker that has only what may be late, for e2e/background.test.ts: each request is counted, a cron and a queue.
+// A Worker with background work only, for e2e/background.test.ts: it counts requests and has a cron and a queue.
 
 import type { ExecutionContext, Hyperdrive, MessageBatch, Queue, ScheduledController } from '@cloudflare/workers-types';
 import { type BackgroundMessage, consumeBatch, runScheduled } from '../edge/cloudflare/background.ts';
@@ -13,7 +13,7 @@ type Env = {
   WEBHOOK_SECRET: string;
 };
 
-const settingsOf = ({ WEBHOOK_URL, WEBHOOK_SECRET }: Env) =>
+const toSettings = ({ WEBHOOK_URL, WEBHOOK_SECRET }: Env) =>
   readSettings({ WEBHOOK_URL, WEBHOOK_SECRET, TRAIN_SCHEDULE: '* * * * *', TRAIN_MIN_PAIRS: '1' });
 
 async function withDatabase<T>(env: Env, run: (connection: Connection) => Promise<T>): Promise<T> {
@@ -29,15 +29,15 @@ export default {
   fetch: (request: Request, env: Env, context: ExecutionContext) =>
     withDatabase(env, async ({ db }) => {
       const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
-      const statistics = openWorkerMetrics({ db, queue: env.BACKGROUND, waitUntil });
-      if (new URL(request.url).pathname === '/metrics') return new Response((await statistics.render()).body);
-      statistics.observeResponse({ method: request.method, route: '/counted', status: 200, seconds: 0.25 });
+      const metrics = openWorkerMetrics({ db, queue: env.BACKGROUND, waitUntil });
+      if (new URL(request.url).pathname === '/metrics') return new Response((await metrics.render()).body);
+      metrics.observeResponse({ method: request.method, route: '/counted', status: 200, seconds: 0.25 });
       return new Response('counted');
     }),
   scheduled: (controller: ScheduledController, env: Env) =>
     withDatabase(env, ({ db }) =>
-      runScheduled(db, settingsOf(env), env.BACKGROUND, new Date(controller.scheduledTime)),
+      runScheduled(db, toSettings(env), env.BACKGROUND, new Date(controller.scheduledTime)),
     ),
   queue: (batch: MessageBatch<unknown>, env: Env) =>
-    withDatabase(env, ({ db }) => consumeBatch(batch, db, settingsOf(env))),
+    withDatabase(env, ({ db }) => consumeBatch(batch, db, toSettings(env))),
 };

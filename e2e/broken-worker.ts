@@ -1,6 +1,5 @@
-// edge/worker.ts in workerd with something wrong around it: a section of wrangler.toml left out, other variables, or
-// bindings that are there and throw whatever they are asked. Its bucket is empty.
-// It goes away with the test that asked for it.
+// edge/worker.ts in workerd with a broken environment: a missing section of wrangler.toml, other variables, or bindings
+// that throw on every call. Its bucket is empty. Stopped after the test.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,16 +11,16 @@ import { createTestHarness, unstable_readConfig } from 'wrangler';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 export type Breakage = {
-  /** A section of wrangler.toml. */
+  /** Section of wrangler.toml to omit. */
   without?: 'hyperdrive' | 'r2_buckets' | 'queues' | 'ratelimits' | 'assets';
   throwing?: ('BACKGROUND' | 'RATE_LIMIT' | 'DOCS' | 'POLICIES')[];
   vars?: Record<string, string>;
 };
 
-/** Every binding as an object whose methods throw, reached as Workers reach each other. */
+/** A service binding whose methods all throw. */
 const THROWING = `
 import { WorkerEntrypoint } from 'cloudflare:workers';
-const fail = () => { throw new Error('it is broken'); };
+const fail = () => { throw new Error('the binding is broken'); };
 export class Broken extends WorkerEntrypoint {
   fetch() { fail(); }
   limit() { fail(); }
@@ -35,7 +34,7 @@ export class Broken extends WorkerEntrypoint {
 export default { fetch: fail };
 `;
 
-export async function openBroken(
+export async function startBrokenWorker(
   databaseUrl: string,
   { without, throwing = [], vars = {} }: Breakage,
 ): Promise<{ url: string }> {

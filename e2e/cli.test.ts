@@ -1,4 +1,4 @@
-// The command as people use it: processes, signals, exit codes.
+// The `attune` command as processes: signals, exit codes and messages.
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -23,7 +23,7 @@ after(async () => {
   await rm(home, { recursive: true, force: true });
 });
 
-type Running = { child: ChildProcess; said(): string; ended: Promise<number | null> };
+type Running = { child: ChildProcess; output(): string; ended: Promise<number | null> };
 
 function run(args: string[], env: Record<string, string> = {}): Running {
   const child = spawn(process.execPath, [CLI, ...args], {
@@ -31,27 +31,27 @@ function run(args: string[], env: Record<string, string> = {}): Running {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   children.add(child);
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (said += chunk));
-  return { child, said: () => said, ended: new Promise((resolve) => child.once('close', resolve)) };
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+  return { child, output: () => output, ended: new Promise((resolve) => child.once('close', resolve)) };
 }
 
-async function addressOf({ said, ended }: Running): Promise<string> {
+async function waitForUrl({ output, ended }: Running): Promise<string> {
   let over = false;
   void ended.then(() => (over = true));
   for (let attempt = 0; attempt < 600 && !over; attempt++) {
-    const url = /ready at (\S+)/.exec(said())?.[1];
+    const url = /ready at (\S+)/.exec(output())?.[1];
     if (url) return url;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`it did not start: ${said()}`);
+  throw new Error(`the server did not start: ${output()}`);
 }
 
 const postmaster = async () =>
   Number((await readFile(path.join(home, 'postgres/data/postmaster.pid'), 'utf8').catch(() => '0')).split('\n')[0]);
 
 const ONCE = { prompt: 'Once upon a time', max_tokens: 24, temperature: 0 };
-/** What stories15M says, greedily: the golden text of its maker’s own program. */
+/** The greedy continuation by stories15M, from llama2.c's own program. */
 const GOLDEN = ', there was a little girl named Lily. She loved to play outside in the sunshine. One day,';
 
 async function complete(url: string, headers: Record<string, string> = {}) {
@@ -60,20 +60,20 @@ async function complete(url: string, headers: Record<string, string> = {}) {
     headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify(ONCE),
   });
-  // biome-ignore lint/suspicious/noExplicitAny: an answer
+  // biome-ignore lint/suspicious/noExplicitAny: a response body
   return { status: response.status, body: (await response.json()) as any };
 }
 
-test('start brings everything up, serves the golden text, and Ctrl-C stops every process', async () => {
+test('start runs everything, serves the golden text, and Ctrl-C stops every process', async () => {
   const start = run(['start']);
-  const url = await addressOf(start);
+  const url = await waitForUrl(start);
   const { status, body } = await complete(url);
   assert.equal(status, 200);
   assert.ok(body.choices[0].text.startsWith(GOLDEN), body.choices[0].text);
 
   const second = run(['start']);
   assert.equal(await second.ended, 1);
-  assert.match(second.said(), /Attune already runs on/);
+  assert.match(second.output(), /Attune already runs on/);
 
   const pid = await postmaster();
   start.child.kill('SIGINT');
@@ -81,22 +81,22 @@ test('start brings everything up, serves the golden text, and Ctrl-C stops every
   assert.throws(() => process.kill(pid, 0));
 });
 
-test('after kill -9 of everything the next start recovers by itself, on the same policy', async () => {
+test('after kill -9 of every process the next start recovers with the same policy', async () => {
   const first = run(['start']);
-  const model = (await complete(await addressOf(first))).body.model;
+  const model = (await complete(await waitForUrl(first))).body.model;
   const pid = await postmaster();
   first.child.kill('SIGKILL');
   process.kill(pid, 'SIGKILL');
   await first.ended;
   const second = run(['start']);
-  assert.equal((await complete(await addressOf(second))).body.model, model);
+  assert.equal((await complete(await waitForUrl(second))).body.model, model);
   second.child.kill('SIGTERM');
   assert.equal(await second.ended, 0);
 });
 
-test('with an API key nobody is answered without it, but health is open', async () => {
+test('with API_KEY set, requests without the key get 401 and /health is public', async () => {
   const start = run(['start'], { API_KEY: 'a-secret-key', HOST: '0.0.0.0' });
-  const url = (await addressOf(start)).replace('0.0.0.0', '127.0.0.1');
+  const url = (await waitForUrl(start)).replace('0.0.0.0', '127.0.0.1');
   for (const headers of [{}, { authorization: 'Bearer wrong' }, { authorization: 'nonsense' }] as Record<
     string,
     string
@@ -111,14 +111,14 @@ test('with an API key nobody is answered without it, but health is open', async 
   await start.ended;
 });
 
-test('a policy goes out at another precision as one of its own, comes back at it, and says what it keeps', async () => {
+test('export and import at another precision create a new policy and report its quality', async () => {
   const list = run(['policies', 'list']);
-  assert.equal(await list.ended, 0, list.said());
-  const id = /pol_[0-9a-f]{32}/.exec(list.said())![0];
+  assert.equal(await list.ended, 0, list.output());
+  const id = /pol_[0-9a-f]{32}/.exec(list.output())![0];
   const folder = path.join(home, 'copy');
   const exported = run(['policies', 'export', id, folder, '--precision', 'int8']);
-  assert.equal(await exported.ended, 0, exported.said());
-  assert.match(exported.said(), /served at int8: perplexity [\d.]+ .* greedy tokens are float32's, KL 0\.00/);
+  assert.equal(await exported.ended, 0, exported.output());
+  assert.match(exported.output(), /served at int8: perplexity [\d.]+ .* greedy tokens are float32's, KL 0\.00/);
   const manifest = JSON.parse(await readFile(path.join(folder, 'policy.json'), 'utf8'));
   assert.equal(manifest.serving.precision, 'int8');
   assert.equal(manifest.parent, id);
@@ -126,14 +126,14 @@ test('a policy goes out at another precision as one of its own, comes back at it
   await verifyFiles(folder, manifest);
 
   const imported = run(['policies', 'import', folder, '--precision', 'int4']);
-  assert.equal(await imported.ended, 0, imported.said());
-  assert.match(imported.said(), /served at int4/, 'somebody demanded it, though it harms');
+  assert.equal(await imported.ended, 0, imported.output());
+  assert.match(imported.output(), /served at int4/, 'an explicit precision is used although its quality is too low');
   const chosen = run(['policies', 'import', folder], { PRECISION: 'int4' });
-  assert.equal(await chosen.ended, 0, chosen.said());
-  assert.match(chosen.said(), /served at row8/, 'nobody demanded it');
+  assert.equal(await chosen.ended, 0, chosen.output());
+  assert.match(chosen.output(), /served at row8/, 'PRECISION falls back to the next better precision');
 });
 
-const refusals: [string[], Record<string, string>, RegExp][] = [
+const failures: [string[], Record<string, string>, RegExp][] = [
   [['start'], { HOST: '0.0.0.0' }, /^attune: settings: HOST is 0\.0\.0\.0.*set API_KEY/],
   [['start'], { PORT: 'abc' }, /^attune: settings: PORT: /],
   [['preferences', 'import', '/nowhere.jsonl'], {}, /^attune: preferences import: ENOENT/],
@@ -141,12 +141,12 @@ const refusals: [string[], Record<string, string>, RegExp][] = [
   [['policies', 'show', 'pol_nothing'], {}, /^attune: there is no policy pol_nothing/],
   [['serve'], { DATABASE_URL: 'postgres://127.0.0.1:1/none' }, /^attune: Postgres cannot be reached/],
 ];
-for (const [args, env, expected] of refusals) {
-  test(`attune ${args.join(' ')} ${Object.keys(env).join(' ')} ends with one line and not with 0`, async () => {
+for (const [args, env, expected] of failures) {
+  test(`attune ${args.join(' ')} ${Object.keys(env).join(' ')} fails with one line`, async () => {
     const ran = run(args, env);
     assert.equal(await ran.ended, 1);
-    assert.match(ran.said(), expected);
-    assert.equal(ran.said().trim().split('\n').length, 1, ran.said());
+    assert.match(ran.output(), expected);
+    assert.equal(ran.output().trim().split('\n').length, 1, ran.output());
   });
 }
 
@@ -154,13 +154,13 @@ test('every command has help with examples', async () => {
   for (const command of ['start', 'serve', 'train', 'policies', 'preferences', 'demo', 'doctor']) {
     const help = run([command, '--help']);
     assert.equal(await help.ended, 0);
-    assert.match(help.said(), /Examples:\n {2}\$ /, command);
+    assert.match(help.output(), /Examples:\n {2}\$ /, command);
   }
 });
 
-test('doctor says what was found', async () => {
+test('doctor lists what it found', async () => {
   const doctor = run(['doctor']);
-  assert.equal(await doctor.ended, 0, doctor.said());
+  assert.equal(await doctor.ended, 0, doctor.output());
   for (const name of ['node', 'postgres', 'onnxruntime', 'tensorflow', 'processor', 'memory', 'disk'])
-    assert.match(doctor.said(), new RegExp(`^${name} `, 'm'));
+    assert.match(doctor.output(), new RegExp(`^${name} `, 'm'));
 });

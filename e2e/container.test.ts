@@ -1,5 +1,5 @@
-// What the edge's container runs, `node edge/node.ts`, as a process: settings from the environment, and a stop that lets
-// streams end.
+// `node edge/node.ts`, the edge container's entry point, as a process: settings from the environment, and a shutdown that
+// lets streams finish.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -8,8 +8,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { DRAIN_TIMEOUT_MS } from '../edge/node.ts';
-import { setStage } from '../testing/edge-server.ts';
-import { bePatient } from '../testing/extra-edge.ts';
+import { makeLongRequests, startEdgeServer } from '../testing/edge-server.ts';
 
 const ENTRY = fileURLToPath(new URL('../edge/node.ts', import.meta.url));
 const KEY = 'sk-container-test';
@@ -20,32 +19,32 @@ function run(env: Record<string, string>) {
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: path.dirname(ENTRY),
   });
-  let said = '';
+  let output = '';
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
   const address = new Promise<string>((resolve, reject) => {
     for (const stream of [child.stdout, child.stderr])
       stream.on('data', (chunk) => {
-        said += chunk;
-        const port = /serving at http:\/\/0\.0\.0\.0:(\d+)/.exec(said)?.[1];
+        output += chunk;
+        const port = /serving at http:\/\/0\.0\.0\.0:(\d+)/.exec(output)?.[1];
         if (port) resolve(`http://127.0.0.1:${port}`);
       });
-    void ended.then(() => reject(new Error(`it did not start: ${said}`)));
+    void ended.then(() => reject(new Error(`the server did not start: ${output}`)));
   });
   address.catch(() => {});
-  return { child, ended, address, said: () => said };
+  return { child, ended, address, output: () => output };
 }
 
-test('the container serves on the Postgres it is given, and on SIGTERM ends its streams and then itself', async () => {
-  const stage = await setStage();
-  const { endless } = await bePatient(stage);
-  // Where ONNX Runtime would keep what it wants to report.
-  const HOME = await mkdtemp(path.join(stage.home, 'user-'));
-  const { child, ended, address, said } = run({ DATABASE_URL: stage.databaseUrl, ATTUNE_HOME: stage.home, HOME });
+test('the container serves from DATABASE_URL, and on SIGTERM finishes its streams and exits', async () => {
+  const server = await startEdgeServer();
+  const { endless } = await makeLongRequests(server);
+  // ONNX Runtime would write its telemetry here.
+  const HOME = await mkdtemp(path.join(server.home, 'user-'));
+  const { child, ended, address, output } = run({ DATABASE_URL: server.databaseUrl, ATTUNE_HOME: server.home, HOME });
   try {
     const url = await address;
     const health = await fetch(`${url}/health`);
     assert.equal(health.status, 200);
-    assert.equal(((await health.json()) as { policy: string }).policy, stage.policyId);
+    assert.equal(((await health.json()) as { policy: string }).policy, server.policyId);
     const headers = { 'content-type': 'application/json', authorization: `Bearer ${KEY}` };
     const body = JSON.stringify({ ...endless, max_tokens: 800, stream: true });
     const response = await fetch(`${url}/v1/completions`, { method: 'POST', headers, body });
@@ -58,13 +57,10 @@ test('the container serves on the Postgres it is given, and on SIGTERM ends its 
     assert.match(text, /"finish_reason":"length"/);
     assert.ok(text.endsWith('data: [DONE]\n\n'));
     const streamed = performance.now();
-    assert.equal(await ended, 0, said());
-    assert.ok(
-      performance.now() - streamed < DRAIN_TIMEOUT_MS / 2,
-      'it does not wait for connections that are only kept alive',
-    );
-    assert.match(said(), /stopping \(SIGTERM\)/);
-    assert.deepEqual(await readdir(HOME), [], 'nothing is reported to anybody');
+    assert.equal(await ended, 0, output());
+    assert.ok(performance.now() - streamed < DRAIN_TIMEOUT_MS / 2, 'idle keep-alive connections do not delay the exit');
+    assert.match(output(), /stopping \(SIGTERM\)/);
+    assert.deepEqual(await readdir(HOME), [], 'no telemetry');
   } finally {
     child.kill('SIGKILL');
   }
@@ -75,10 +71,10 @@ for (const [name, env, expected] of [
   ['API_KEY', { API_KEY: '' }, /^attune: settings: HOST is 0\.0\.0\.0.*set API_KEY/],
   ['a Postgres', { DATABASE_URL: 'postgres://127.0.0.1:1/none' }, /^attune: Postgres cannot be reached/],
 ] as const) {
-  test(`the container without ${name} ends with one line that says so, and not with 0`, async () => {
-    const { ended, said } = run(env);
+  test(`the container without ${name} fails with one line that names it`, async () => {
+    const { ended, output } = run(env);
     assert.equal(await ended, 1);
-    assert.match(said(), expected);
-    assert.equal(said().trim().split('\n').length, 1, said());
+    assert.match(output(), expected);
+    assert.equal(output().trim().split('\n').length, 1, output());
   });
 }

@@ -1,4 +1,4 @@
-// docs/deploy.md says what there is: settings, error codes, files and commands that it names exist.
+// Settings, error codes, files and commands in docs/deploy.md exist.
 
 import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const text = readFileSync(path.join(ROOT, 'docs/deploy.md'), 'utf8');
 const all = (pattern: RegExp) => [...new Set([...text.matchAll(pattern)].map((match) => match[1]!))];
 
-test('every setting that it names exists', () => {
+test('every setting in the guide exists', () => {
   const known = new Set(describeSettings().map(({ name }) => name));
   const named = [...all(/`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`/g), ...all(/^([A-Z][A-Z0-9_]+)=\S/gm)];
   assert.ok(named.length > 8);
@@ -27,7 +27,7 @@ test('every setting that it names exists', () => {
   );
 });
 
-test('every error code that it explains is one that the API answers with', () => {
+test('every error code in the guide is an error code of the API', () => {
   const sources = globSync('{edge,shared}/**/*.ts', { cwd: ROOT }).filter((name) => !name.endsWith('.test.ts'));
   const code = sources.map((name) => readFileSync(path.join(ROOT, name), 'utf8')).join('\n');
   const named = all(/\b[45]\d\d,? `([a-z_]+)`/g);
@@ -35,13 +35,13 @@ test('every error code that it explains is one that the API answers with', () =>
   for (const name of named) assert.ok(code.includes(`'${name}'`), name);
 });
 
-test('every file that it names is there', () => {
+test('every file in the guide exists', () => {
   const named = all(/(?:^|[`( ])((?:docs|edge|trainer|e2e)\/[\w./-]+\.\w+|(?:edge|trainer)\/Dockerfile)/gm);
   assert.ok(named.includes('edge/Dockerfile'));
   for (const name of named) assert.ok(existsSync(path.join(ROOT, name)), name);
 });
 
-test('every `attune` command that it gives is understood', () => {
+test('every `attune` command in the guide exists', () => {
   const program = new Command();
   for (const add of [addServe, addTrain, addPolicies, addTensorflow, addDoctor]) add(program);
   const commands = all(/(?:npx attune|cli\.ts) ([a-z]+(?: (?:list|import|rollback|send|install)| --[a-z]+)?)/g);
@@ -60,7 +60,7 @@ test('every `attune` command that it gives is understood', () => {
   }
 });
 
-test('Cloudflare takes ten steps', () => {
+test('the Cloudflare section has ten steps', () => {
   const [, section] = /## Cloudflare in ten steps\n([\s\S]*?)\n## /.exec(text)!;
   assert.deepEqual(
     [...section!.matchAll(/^(\d+)\. /gm)].map((match) => Number(match[1])),

@@ -1,4 +1,4 @@
-// npm run dev:worker as people use it: one command, a Worker in workerd, the loop turned from a second terminal, Ctrl-C.
+// npm run dev:worker as processes: a Worker in workerd, commands from a second terminal, Ctrl-C.
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -15,29 +15,29 @@ import { importPolicy } from '../shared/publish/publish.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
-import { until } from '../testing/edge-processes.ts';
 import type { Json } from '../testing/edge-server.ts';
 import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
+import { waitUntil } from '../testing/wait-until.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 const home = await mkdtemp(path.join(tmpdir(), 'attune-dev-worker-'));
 await chmod(home, 0o755);
 const started: ChildProcess[] = [];
 after(async () => {
-  for (const pid of await pidsOf(/./)) process.kill(pid, 'SIGKILL');
-  await Promise.all(started.map(end));
+  for (const pid of await findProcesses(/./)) process.kill(pid, 'SIGKILL');
+  await Promise.all(started.map(waitForExit));
   await rm(home, { recursive: true, force: true });
 });
 
-type Running = { child: ChildProcess; url: string; said(): string };
+type Running = { child: ChildProcess; url: string; output(): string };
 
-async function launch(env: Record<string, string> = {}): Promise<Running> {
-  const { child, said } = run(['dev-worker'], env);
-  const url = await until(90_000, () => {
-    if (child.exitCode !== null) throw new Error(`it ended: ${said()}`);
-    return /ready at (\S+)/.exec(said())?.[1];
-  });
-  return { child, url, said };
+async function startWorker(env: Record<string, string> = {}): Promise<Running> {
+  const { child, output } = run(['dev-worker'], env);
+  const url = await waitUntil(() => {
+    if (child.exitCode !== null) throw new Error(`the process exited: ${output()}`);
+    return /ready at (\S+)/.exec(output())?.[1];
+  }, 90_000);
+  return { child, url, output };
 }
 
 function run(args: string[], env: Record<string, string> = {}) {
@@ -46,25 +46,25 @@ function run(args: string[], env: Record<string, string> = {}) {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   started.push(child);
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (said += chunk));
-  return { child, said: () => said };
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+  return { child, output: () => output };
 }
 
-/** A command in a second terminal, to its end. */
+/** Runs a command to completion and returns its output. */
 async function attune(...args: string[]): Promise<string> {
-  const { child, said } = run(args);
-  assert.equal(await end(child), 0, said());
-  return said();
+  const { child, output } = run(args);
+  assert.equal(await waitForExit(child), 0, output());
+  return output();
 }
 
-function end(child: ChildProcess): Promise<number | null> {
+function waitForExit(child: ChildProcess): Promise<number | null> {
   if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve(child.exitCode);
   return new Promise((resolve) => child.once('close', resolve));
 }
 
-/** Whatever runs for this home, which is in its environment or its command line, and whose command line matches. */
-async function pidsOf(command: RegExp): Promise<number[]> {
+/** Processes with this home in their environment or command line, and a matching command line. */
+async function findProcesses(command: RegExp): Promise<number[]> {
   const found: number[] = [];
   for (const pid of (await readdir('/proc')).map(Number)) {
     if (!(pid > 0) || pid === process.pid) continue;
@@ -75,7 +75,7 @@ async function pidsOf(command: RegExp): Promise<number[]> {
   return found;
 }
 
-async function ask(url: string, route: string, json: unknown) {
+async function post(url: string, route: string, json: unknown) {
   const response = await fetch(url + route, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -85,52 +85,52 @@ async function ask(url: string, route: string, json: unknown) {
 }
 
 const complete = (url: string, model = 'attune') =>
-  ask(url, '/v1/completions', { model, prompt: 'Once upon', max_tokens: 4 });
+  post(url, '/v1/completions', { model, prompt: 'Once upon', max_tokens: 4 });
 
-/** Milliseconds from the row of the activation, which the command writes, until the Worker answers from that policy. */
-async function arrival(url: string, policy: string, ...command: string[]): Promise<number> {
-  const served = until(30_000, async () => (await complete(url)).body.model === policy && Date.now());
+/** Milliseconds from the activation, which the command writes, until the Worker serves the policy. */
+async function measureSwap(url: string, policy: string, ...command: string[]): Promise<number> {
+  const served = waitUntil(async () => (await complete(url)).body.model === policy && Date.now(), 30_000);
   await attune(...command);
-  return (await served) - (await activatedAt());
+  return (await served) - (await getActivationTime());
 }
 
-async function activatedAt(): Promise<number> {
-  return inHome(async ({ db }) => {
+async function getActivationTime(): Promise<number> {
+  return withDatabase(async ({ db }) => {
     const [row] = await db.select().from(activations).orderBy(desc(activations.id)).limit(1);
     return row!.created_at.getTime();
   });
 }
 
-async function makeTiny(options: TinyOptions, isActive: boolean): Promise<string> {
-  return inHome(async ({ db }, settings) => {
-    const shelf = await openLocalStore(settings);
-    const draft = await shelf.createStaging();
-    await writeTinyCheckpoint(draft, options);
-    const id = await importPolicy(db, shelf, draft, `tiny ${options.seed}`, { precision: 'fp32' });
-    await shelf.discard(draft);
+async function importTiny(options: TinyOptions, isActive: boolean): Promise<string> {
+  return withDatabase(async ({ db }, settings) => {
+    const localStore = await openLocalStore(settings);
+    const staging = await localStore.createStaging();
+    await writeTinyCheckpoint(staging, options);
+    const id = await importPolicy(db, localStore, staging, `tiny ${options.seed}`, { precision: 'fp32' });
+    await localStore.discard(staging);
     if (isActive) await activatePolicy(db, id, 'test');
     return id;
   });
 }
 
-async function inHome<T>(work: (connection: Connection, settings: Settings) => Promise<T>): Promise<T> {
-  const room = await openContext(undefined, { ATTUNE_HOME: home });
-  const connection = connect(room.databaseUrl, { name: 'attune test', max: 2 });
+async function withDatabase<T>(work: (connection: Connection, settings: Settings) => Promise<T>): Promise<T> {
+  const context = await openContext(undefined, { ATTUNE_HOME: home });
+  const connection = connect(context.databaseUrl, { name: 'attune test', max: 2 });
   try {
-    return await work(connection, room.settings);
+    return await work(connection, context.settings);
   } finally {
     await connection.close();
-    await room.close();
+    await context.close();
   }
 }
 
 let first: string;
 before(async () => {
-  first = await makeTiny({ seed: 1 }, true);
+  first = await importTiny({ seed: 1 }, true);
 });
 
-test('one command serves from workerd, learns of policies within five seconds, and Ctrl-C leaves nothing', async (t) => {
-  const { child, url, said } = await launch({
+test('one command serves from workerd, follows activations within five seconds, and Ctrl-C leaves no process', async (t) => {
+  const { child, url, output } = await startWorker({
     WORKER_POLICY_BYTES: '1000000',
     WEBHOOK_URL: 'http://127.0.0.1:9/$HOME',
     WEBHOOK_SECRET: `whsec_${'a'.repeat(32)}`,
@@ -140,53 +140,53 @@ test('one command serves from workerd, learns of policies within five seconds, a
   assert.equal(body.model, first);
   assert.equal(headers.get('x-attune-compute'), 'worker', headers.get('x-attune-compute-reason') ?? '');
 
-  const vote = await ask(url, '/v1/preferences', { prompt: 'Once', chosen: ' upon', rejected: ' down', rater: 'me' });
+  const vote = await post(url, '/v1/preferences', { prompt: 'Once', chosen: ' upon', rejected: ' down', rater: 'me' });
   assert.equal(vote.status, 200);
   assert.match(await attune('preferences', 'export'), / upon/);
 
-  const second = await makeTiny({ seed: 2 }, false);
-  const promoted = await arrival(url, second, 'policies', 'promote', second);
-  const rolledBack = await arrival(url, first, 'policies', 'rollback');
+  const second = await importTiny({ seed: 2 }, false);
+  const promoted = await measureSwap(url, second, 'policies', 'promote', second);
+  const rolledBack = await measureSwap(url, first, 'policies', 'rollback');
   t.diagnostic(`promoted after ${promoted.toFixed(0)} ms, rolled back after ${rolledBack.toFixed(0)} ms`);
   assert.ok(promoted < 5000, `${promoted} ms`);
   assert.ok(rolledBack < 5000, `${rolledBack} ms`);
 
-  const large = await makeTiny({ seed: 3, hiddenSize: 256, intermediateSize: 512, layers: 2 }, false);
-  const elsewhere = await complete(url, large);
-  assert.equal(elsewhere.body.model, large, JSON.stringify(elsewhere.body));
+  const large = await importTiny({ seed: 3, hiddenSize: 256, intermediateSize: 512, layers: 2 }, false);
+  const forwarded = await complete(url, large);
+  assert.equal(forwarded.body.model, large, JSON.stringify(forwarded.body));
   assert.equal(
-    elsewhere.headers.get('x-attune-compute'),
+    forwarded.headers.get('x-attune-compute'),
     'url',
-    elsewhere.headers.get('x-attune-compute-reason') ?? '',
+    forwarded.headers.get('x-attune-compute-reason') ?? '',
   );
 
   const { port } = new URL(url);
   const another = run(['dev-worker'], { PORT: port, ATTUNE_HOME: path.join(home, 'second') });
-  assert.equal(await end(another.child), 1);
-  assert.match(another.said(), new RegExp(`attune: PORT: ${port} is in use on 127\\.0\\.0\\.1`));
+  assert.equal(await waitForExit(another.child), 1);
+  assert.match(another.output(), new RegExp(`attune: PORT: ${port} is in use on 127\\.0\\.0\\.1`));
 
   const variables = await readFile(path.join(home, 'worker', 'variables.env'), 'utf8');
   assert.match(variables, /^WEBHOOK_URL='http:\/\/127\.0\.0\.1:9\/\\\$HOME'$/m);
   child.kill('SIGINT');
-  assert.equal(await end(child), 0, said());
-  assert.match(said(), /stopping \(SIGINT\)[\s\S]*stopped/);
-  assert.deepEqual(await pidsOf(/./), []);
+  assert.equal(await waitForExit(child), 0, output());
+  assert.match(output(), /stopping \(SIGINT\)[\s\S]*stopped/);
+  assert.deepEqual(await findProcesses(/./), []);
   await assert.rejects(fetch(url));
 });
 
-test('a wrangler that dies ends everything, with 1 and a sentence', async () => {
-  const { child, said } = await launch();
-  const [wrangler] = await pidsOf(/bin\/wrangler\.js/);
+test('when wrangler dies everything stops with exit code 1 and a message', async () => {
+  const { child, output } = await startWorker();
+  const [wrangler] = await findProcesses(/bin\/wrangler\.js/);
   process.kill(wrangler!, 'SIGKILL');
-  assert.equal(await end(child), 1, said());
-  assert.match(said(), /wrangler dev exited unexpectedly \(SIGKILL\)/);
-  assert.deepEqual(await pidsOf(/./), []);
+  assert.equal(await waitForExit(child), 1, output());
+  assert.match(output(), /wrangler dev exited unexpectedly \(SIGKILL\)/);
+  assert.deepEqual(await findProcesses(/./), []);
 });
 
-test('kill -9 takes the Worker along', async () => {
-  const { child } = await launch();
+test('kill -9 also ends the Worker', async () => {
+  const { child } = await startWorker();
   child.kill('SIGKILL');
-  await end(child);
-  // Postgres stays, as after every kill -9, for the next start to join.
-  await until(15_000, async () => (await pidsOf(/wrangler|workerd|cli\.ts/)).length === 0);
+  await waitForExit(child);
+  // Postgres survives kill -9, and the next start connects to it.
+  await waitUntil(async () => (await findProcesses(/wrangler|workerd|cli\.ts/)).length === 0, 15_000);
 });

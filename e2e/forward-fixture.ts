@@ -1,6 +1,6 @@
-// The stage of e2e/forward.test.ts: a real Attune on Node, a gate before it that cuts connections or leads to a server that
-// misbehaves, and forward-worker.ts in a real workerd with workerd's own network: the test harness would send its requests
-// through Node's fetch, which hides how a connection ended.
+// Fixture of e2e/forward.test.ts: a proxy to the upstream that cuts connections or redirects to a misbehaving server, and
+// forward-worker.ts in workerd with workerd's own network. Wrangler's test harness would send the Worker's requests through
+// Node's fetch, which hides how a connection ended.
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
@@ -12,19 +12,19 @@ import { fileURLToPath } from 'node:url';
 import { unstable_startWorker as startWorker } from 'wrangler';
 import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 import type { Json } from '../testing/edge-server.ts';
-import type { Play } from './forward-worker.ts';
+import type { ContainerScript } from './forward-worker.ts';
 
-export type Gate = Awaited<ReturnType<typeof openGate>>;
+export type UpstreamProxy = Awaited<ReturnType<typeof openUpstreamProxy>>;
 
-/** Everything that goes to the upstream goes through here, and is cut off here. */
-export async function openGate(url: string) {
+/** A TCP proxy to the upstream whose target can be changed. */
+export async function openUpstreamProxy(url: string) {
   let target = new URL(url);
   const sockets = new Set<net.Socket>();
-  const server = net.createServer((near) => {
-    const far = net.connect(Number(target.port), target.hostname);
+  const server = net.createServer((client) => {
+    const upstream = net.connect(Number(target.port), target.hostname);
     for (const [one, other] of [
-      [near, far],
-      [far, near],
+      [client, upstream],
+      [upstream, client],
     ] as const) {
       sockets.add(one);
       one.on('error', () => {});
@@ -47,7 +47,7 @@ export async function openGate(url: string) {
   });
   return {
     url: `http://127.0.0.1:${port}`,
-    to(url: string) {
+    forwardTo(url: string) {
       cut();
       target = new URL(url);
     },
@@ -60,7 +60,7 @@ export async function openGate(url: string) {
   };
 }
 
-export async function openForwarder(gate: Gate, key: string, vars: Record<string, string>) {
+export async function startForwarder(proxy: UpstreamProxy, key: string, vars: Record<string, string>) {
   Object.assign(process.env, WRANGLER_OFFLINE_ENV);
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-forward-'));
   const config = path.join(folder, 'wrangler.json');
@@ -71,13 +71,13 @@ export async function openForwarder(gate: Gate, key: string, vars: Record<string
       main: fileURLToPath(new URL('forward-worker.ts', import.meta.url)),
       compatibility_date: '2026-10-01',
       compatibility_flags: ['nodejs_compat', 'enable_request_signal'],
-      vars: { UPSTREAM: gate.url, ...vars },
+      vars: { UPSTREAM: proxy.url, ...vars },
       durable_objects: { bindings: [{ name: 'EDGE', class_name: 'PlayedContainer' }] },
       migrations: [{ tag: 'v1', new_sqlite_classes: ['PlayedContainer'] }],
       ratelimits: [{ name: 'RATE_LIMIT', namespace_id: '1', simple: { limit: 3, period: 60 } }],
     }),
   );
-  const said: string[] = [];
+  const logs: string[] = [];
   const started = await startWorker({
     config,
     dev: {
@@ -86,7 +86,7 @@ export async function openForwarder(gate: Gate, key: string, vars: Record<string
       watch: false,
       persist: false,
       inspector: false,
-      structuredLogsHandler: ({ message }: { message: string }) => said.push(message),
+      structuredLogsHandler: ({ message }: { message: string }) => logs.push(message),
     },
   } as never);
   after(async () => {
@@ -103,24 +103,24 @@ export async function openForwarder(gate: Gate, key: string, vars: Record<string
       headers: { 'content-type': 'application/json', authorization: `Bearer ${key}`, ...init.headers },
     });
   return {
-    said,
+    logs,
     send,
-    async ask(target: string, json: unknown, init?: RequestInit) {
+    async request(target: string, json: unknown, init?: RequestInit) {
       const response = await send(target, json, init);
       return { status: response.status, headers: response.headers, body: (await response.json()) as Json };
     },
-    machine: async (what: string, given: Play = {}) =>
-      (await (await send(`/machine/${what}`, given)).json()) as Record<string, string>[],
+    machine: async (command: string, script: ContainerScript = {}) =>
+      (await (await send(`/machine/${command}`, script)).json()) as Record<string, string>[],
   };
 }
 
-/** A server that does as the test says. */
-export async function misbehave(gate: Gate, listener: RequestListener): Promise<void> {
+/** Points the proxy at a server with this listener. */
+export async function serveInstead(proxy: UpstreamProxy, listener: RequestListener): Promise<void> {
   const server = createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   after(() => {
     server.closeAllConnections();
     server.close();
   });
-  gate.to(`http://127.0.0.1:${(server.address() as net.AddressInfo).port}`);
+  proxy.forwardTo(`http://127.0.0.1:${(server.address() as net.AddressInfo).port}`);
 }

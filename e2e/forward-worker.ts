@@ -1,5 +1,5 @@
-// A Worker that hands everything on, for e2e/forward.test.ts: to UPSTREAM, or with `via: container` to the container's own
-// class, whose machine is played: it starts, listens and ends as the test says, and what listens on it is UPSTREAM.
+// A Worker that forwards every request, for e2e/forward.test.ts: to UPSTREAM, or with `?via=container` to EdgeContainer on a
+// stub machine that starts, listens and exits as the test configures it, and proxies to UPSTREAM.
 
 import type { DurableObjectState, RateLimit } from '@cloudflare/workers-types';
 import { Hono } from 'hono';
@@ -12,22 +12,22 @@ import { limitRate } from '../edge/middleware/rate-limit.ts';
 import { newId } from '../shared/id.ts';
 
 type Env = { UPSTREAM: string; EDGE: EdgeNamespace; RATE_LIMIT: RateLimit };
-/** What the next start of the machine is like. */
-export type Play = { delay?: number; crashes?: boolean };
-type Played = {
-  play(given: Play): Promise<void>;
+/** Behaviour of the next start: `delay` in milliseconds until it listens; whether it crashes. */
+export type ContainerScript = { delay?: number; crashes?: boolean };
+type StubContainerControl = {
+  setScript(script: ContainerScript): Promise<void>;
   stop(): Promise<void>;
-  age(): Promise<void>;
+  invalidateEnv(): Promise<void>;
   started(): Promise<Record<string, string>[]>;
 };
 
-class Machine {
+class StubMachine {
   running = false;
-  next: Play = {};
+  next: ContainerScript = {};
   readonly started: Record<string, string>[] = [];
-  private listensAt = 0;
-  private end = (_code: number) => {};
-  private ended: Promise<void> = Promise.resolve();
+  private listensAtMs = 0;
+  private exit = (_code: number) => {};
+  private exited: Promise<void> = Promise.resolve();
   private readonly upstream: string;
 
   constructor(upstream: string) {
@@ -37,77 +37,77 @@ class Machine {
   start({ env }: { env: Record<string, string> }): void {
     this.running = true;
     this.started.push(env);
-    this.listensAt = Date.now() + (this.next.delay ?? 0);
-    this.ended = new Promise((resolve, reject) => {
-      this.end = (code) => {
+    this.listensAtMs = Date.now() + (this.next.delay ?? 0);
+    this.exited = new Promise((resolve, reject) => {
+      this.exit = (code) => {
         this.running = false;
         if (code === 0) resolve();
         else reject(new Error(`container exited with unexpected exit code: ${code}`));
       };
     });
-    if (this.next.crashes) setTimeout(() => this.end(1), 100);
+    if (this.next.crashes) setTimeout(() => this.exit(1), 100);
   }
 
   monitor(): Promise<void> {
-    return this.ended;
+    return this.exited;
   }
 
   signal(): void {
-    this.end(0);
+    this.exit(0);
   }
 
   getTcpPort() {
     return {
-      fetch: (url: string, given: RequestInit) => {
-        if (!this.running || Date.now() < this.listensAt) throw new Error('the container is not listening');
+      fetch: (url: string, init: RequestInit) => {
+        if (!this.running || Date.now() < this.listensAtMs) throw new Error('the container is not listening');
         const { pathname, search } = new URL(url);
-        return fetch(this.upstream + pathname + search, given);
+        return fetch(this.upstream + pathname + search, init);
       },
     };
   }
 }
 
-export class PlayedContainer extends EdgeContainer {
+export class StubContainer extends EdgeContainer {
   protected override readonly startTimeoutMs = 2000;
-  private readonly played: Machine;
-  private readonly memory: DurableObjectState['storage'];
+  private readonly stub: StubMachine;
+  private readonly stateStorage: DurableObjectState['storage'];
 
   constructor(state: DurableObjectState, env: Env) {
-    const played = new Machine(env.UPSTREAM);
-    Object.defineProperty(state, 'container', { value: played });
+    const stub = new StubMachine(env.UPSTREAM);
+    Object.defineProperty(state, 'container', { value: stub });
     super(state as never, env as never);
-    this.played = played;
-    this.memory = state.storage;
+    this.stub = stub;
+    this.stateStorage = state.storage;
   }
 
-  async play(given: Play): Promise<void> {
-    this.played.next = given;
+  async setScript(script: ContainerScript): Promise<void> {
+    this.stub.next = script;
   }
 
   override async stop(): Promise<void> {
-    if (this.played.running) this.played.signal();
+    if (this.stub.running) this.stub.signal();
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 
-  /** As if it had been started before a setting was changed. */
-  async age(): Promise<void> {
-    await this.memory.put(ENV_HASH_KEY, 'others');
+  /** Makes the stored hash of its environment differ, as after a change of settings. */
+  async invalidateEnv(): Promise<void> {
+    await this.stateStorage.put(ENV_HASH_KEY, 'others');
   }
 
   started(): Record<string, string>[] {
-    return this.played.started;
+    return this.stub.started;
   }
 }
 
 const app = new Hono<{ Bindings: Env }>();
 app.onError((error, context) => toErrorResponse(context, error));
 app.use(requestId({ generator: () => newId('req_') }));
-app.post('/machine/:what', async (context) => {
-  const machine = context.env.EDGE.getByName('edge 0') as unknown as Played;
-  const what = context.req.param('what');
-  if (what === 'play') await machine.play(await context.req.json());
-  if (what === 'stop') await machine.stop();
-  if (what === 'age') await machine.age();
+app.post('/machine/:command', async (context) => {
+  const machine = context.env.EDGE.getByName('edge 0') as unknown as StubContainerControl;
+  const command = context.req.param('command');
+  if (command === 'script') await machine.setScript(await context.req.json());
+  if (command === 'stop') await machine.stop();
+  if (command === 'invalidate-env') await machine.invalidateEnv();
   return context.json(await machine.started());
 });
 app.use('/limited/*', (context, next) =>

@@ -1,4 +1,4 @@
-// The Kubernetes manifests: valid by Kubernetes's own schema, and in agreement with the images and with the settings.
+// The Kubernetes manifests: valid against the Kubernetes schemas, and consistent with the images and the settings.
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -10,9 +10,9 @@ import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
 import { DRAIN_TIMEOUT_MS } from '../edge/node.ts';
 import { describeSettings, readSettings } from '../shared/settings.ts';
-import { environmentOf, lastOf, readDockerfile } from '../testing/dockerfile.ts';
+import { findLastInstruction, getEnvironment, parseDockerfile } from '../testing/dockerfile.ts';
 import type { Json } from '../testing/edge-server.ts';
-import { bringTool } from '../testing/install-tool.ts';
+import { installTool } from '../testing/install-tool.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FOLDER = path.join(ROOT, 'docs', 'kubernetes');
@@ -31,17 +31,17 @@ const cronJob = find('CronJob', 'attune-trainer');
 const edge = deployment.spec.template.spec;
 const trainer = cronJob.spec.jobTemplate.spec.template.spec;
 
-const kubeconform = bringTool({
+const kubeconform = installTool({
   name: 'kubeconform',
   from: { go: 'github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0' },
 });
-const kustomize = bringTool({ name: 'kustomize', from: { go: 'sigs.k8s.io/kustomize/kustomize/v5@v5.8.1' } });
-// Only its schemas are used: Kubernetes's own, with fields that it does not know refused.
-const schemas = bringTool({ name: 'kubernetes-validate', from: { pip: `kubernetes-validate==${KUBERNETES}` } });
+const kustomize = installTool({ name: 'kustomize', from: { go: 'sigs.k8s.io/kustomize/kustomize/v5@v5.8.1' } });
+// Only its strict Kubernetes schemas are used, which reject unknown fields.
+const schemas = installTool({ name: 'kubernetes-validate', from: { pip: `kubernetes-validate==${KUBERNETES}` } });
 const missing = [kubeconform, kustomize, schemas].flatMap((tool) => ('missing' in tool ? [tool.missing] : []));
 const pathOf = (tool: typeof schemas) => (tool as { path: string }).path;
 
-/** kubeconform wants each kind's schema in one file that refers to no other. */
+/** kubeconform needs each kind's schema in one self-contained file. */
 function writeSchemas(kinds: { apiVersion: string; kind: string }[]): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'attune-schemas-'));
   after(() => rmSync(folder, { recursive: true, force: true }));
@@ -60,7 +60,7 @@ function writeSchemas(kinds: { apiVersion: string; kind: string }[]): string {
   return folder;
 }
 
-test('kustomize puts all manifests together, and each is valid by the schema, strictly', {
+test('kustomize builds all manifests, and each passes strict schema validation', {
   skip: missing.length > 0 && missing.join('; '),
 }, () => {
   const built = spawnSync(pathOf(kustomize), ['build', FOLDER], { encoding: 'utf8' });
@@ -86,7 +86,7 @@ test('kustomize puts all manifests together, and each is valid by the schema, st
   );
 });
 
-test('every setting that the manifests give exists, and together they are accepted', () => {
+test('every setting in the manifests exists, and together they are valid', () => {
   const known = new Set(describeSettings().map(({ name }) => name));
   const { data } = find('ConfigMap', 'attune');
   for (const name of Object.keys(data)) assert.ok(known.has(name), name);
@@ -108,20 +108,20 @@ for (const [file, pod] of [
   ['edge/Dockerfile', edge],
   ['trainer/Dockerfile', trainer],
 ] as const) {
-  test(`the Pod of ${file} suits its image`, () => {
-    const instructions = readDockerfile(path.join(ROOT, file));
+  test(`the Pod of ${file} matches its image`, () => {
+    const instructions = parseDockerfile(path.join(ROOT, file));
     const [container] = pod.containers;
     assert.ok(
       readFileSync(path.join(ROOT, file), 'utf8').includes(`-t ${container.image} .`),
-      'as it says it is built',
+      'the image name is the one in the build instructions',
     );
     assert.ok(kustomization.images.some(({ name }: Json) => name === container.image));
     const { runAsUser, runAsGroup, fsGroup, runAsNonRoot } = pod.securityContext;
-    assert.equal(`${runAsUser}:${runAsGroup}`, lastOf(instructions, 'USER'));
+    assert.equal(`${runAsUser}:${runAsGroup}`, findLastInstruction(instructions, 'USER'));
     assert.deepEqual({ fsGroup, runAsNonRoot }, { fsGroup: runAsGroup, runAsNonRoot: true });
     assert.equal(container.securityContext.readOnlyRootFilesystem, true);
     const mounts = container.volumeMounts.map(({ mountPath }: Json) => mountPath);
-    assert.ok(mounts.includes(environmentOf(instructions).ATTUNE_HOME), 'what it writes goes to a volume');
+    assert.ok(mounts.includes(getEnvironment(instructions).ATTUNE_HOME), 'ATTUNE_HOME is a volume');
     assert.deepEqual(
       container.volumeMounts.map(({ name }: Json) => name).sort(),
       pod.volumes.map(({ name }: Json) => name).sort(),
@@ -129,19 +129,19 @@ for (const [file, pod] of [
   });
 }
 
-test('the edge is asked where it listens, and gets the time that it takes to stop', () => {
+test('probes use the port of the edge, and the grace period covers the drain timeout', () => {
   const [container] = edge.containers;
-  const port = lastOf(readDockerfile(path.join(ROOT, 'edge/Dockerfile')), 'EXPOSE');
+  const port = findLastInstruction(parseDockerfile(path.join(ROOT, 'edge/Dockerfile')), 'EXPOSE');
   assert.deepEqual(container.ports, [{ name: 'http', containerPort: Number(port) }]);
   for (const probe of ['startupProbe', 'livenessProbe', 'readinessProbe'])
     assert.equal(container[probe].httpGet.port, 'http');
   assert.equal(container.readinessProbe.httpGet.path, '/health');
-  assert.equal(container.livenessProbe.httpGet.path, '/status', 'Postgres being away is no reason to restart');
+  assert.equal(container.livenessProbe.httpGet.path, '/status', 'an unreachable Postgres must not restart the Pod');
   const pause = Number(container.lifecycle.preStop.exec.command[1]);
   assert.ok(edge.terminationGracePeriodSeconds >= pause + DRAIN_TIMEOUT_MS / 1000 + 5);
 });
 
-test('service, autoscaler and disruption budget mean the edges', () => {
+test('service, autoscaler and disruption budget select the edge Pods', () => {
   const labels = deployment.spec.template.metadata.labels;
   const service = find('Service', 'attune-edge');
   for (const selector of [
@@ -153,10 +153,10 @@ test('service, autoscaler and disruption budget mean the edges', () => {
   assert.equal(service.spec.ports[0].targetPort, edge.containers[0].ports[0].name);
   const { apiVersion, kind, name } = find('HorizontalPodAutoscaler', 'attune-edge').spec.scaleTargetRef;
   assert.equal(find(kind, name).apiVersion, apiVersion);
-  assert.equal(deployment.spec.replicas, undefined, 'an apply would undo what the autoscaler did');
+  assert.equal(deployment.spec.replicas, undefined, 'replicas would override the autoscaler on every apply');
 });
 
-test('one trainer at a time, on one GPU, runs what is due', () => {
+test('one trainer at a time, with one GPU, runs due rounds', () => {
   assert.equal(cronJob.spec.concurrencyPolicy, 'Forbid');
   assert.deepEqual(trainer.containers[0].args, ['--due']);
   assert.equal(trainer.containers[0].resources.limits['nvidia.com/gpu'], 1);
@@ -164,6 +164,6 @@ test('one trainer at a time, on one GPU, runs what is due', () => {
   assert.ok(find('PersistentVolumeClaim', volume.persistentVolumeClaim.claimName));
 });
 
-test('every file of the folder is one of the manifests', () => {
+test('every file in the folder is a listed manifest', () => {
   assert.deepEqual(readdirSync(FOLDER).sort(), [...kustomization.resources, 'kustomization.yaml'].sort());
 });

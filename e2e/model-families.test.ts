@@ -1,4 +1,4 @@
-// A policy of each family goes the whole way: imported, served, trained in a round, published, served again.
+// Every model family end to end: import, serving, a training round, publishing, serving the result.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { FAMILY_NAMES } from '../shared/model/architecture.ts';
@@ -6,28 +6,28 @@ import { readCheckpoint, readJson } from '../shared/model/checkpoint.ts';
 import { readManifest } from '../shared/package/files.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
-import { type Json, setStage } from '../testing/edge-server.ts';
+import { type Json, startEdgeServer } from '../testing/edge-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { startTrainer } from '../trainer/main.ts';
 
-const stage = await setStage({ LEARNING_RATE: '0.003', TRAIN_THREADS: '1', BATCH_PAIRS: '8' });
-const trainer = await startTrainer(stage.settings, stage.databaseUrl, () => {});
+const server = await startEdgeServer({ LEARNING_RATE: '0.003', TRAIN_THREADS: '1', BATCH_PAIRS: '8' });
+const trainer = await startTrainer(server.settings, server.databaseUrl, () => {});
 after(() => trainer.close());
 
-async function ended(id: string): Promise<Json> {
+async function waitForRound(id: string): Promise<Json> {
   for (let attempt = 0; attempt < 1200; attempt++) {
-    const round = (await stage.request(`/v1/rounds/${id}`)).body;
+    const round = (await server.request(`/v1/rounds/${id}`)).body;
     if (round.status !== 'queued' && round.status !== 'running') return round;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  throw new Error(`${id} did not end`);
+  throw new Error(`${id} did not finish`);
 }
 
-/** Asks until this policy answers, which may take the time of a swap. */
-async function answerOf(policy: string): Promise<string> {
+/** Requests completions until this policy is served. */
+async function waitUntilServed(policy: string): Promise<string> {
   for (let attempt = 0; attempt < 200; attempt++) {
     const json = { prompt: 'Once', max_tokens: 3, temperature: 0 };
-    const { status, body } = await stage.request('/v1/completions', { json });
+    const { status, body } = await server.request('/v1/completions', { json });
     assert.equal(status, 200);
     if (body.model === policy) return body.choices[0].text;
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -36,27 +36,27 @@ async function answerOf(policy: string): Promise<string> {
 }
 
 for (const family of FAMILY_NAMES.filter((name) => name !== 'llama')) {
-  test(`a ${family} is imported, served, trained, published and served again`, async () => {
-    const draft = await stage.shelf.createStaging();
-    await writeTinyCheckpoint(draft, { family, tied: family !== 'gpt_neox', seed: 7 });
-    const imported = await importPolicy(stage.connection.db, stage.shelf, draft, family);
-    const config = await readJson(`${draft}/config.json`, 'config.json');
-    await stage.shelf.discard(draft);
-    await activatePolicy(stage.connection.db, imported, 'test');
-    await answerOf(imported);
+  test(`a ${family} policy is imported, served, trained, published and served again`, async () => {
+    const staging = await server.localStore.createStaging();
+    await writeTinyCheckpoint(staging, { family, tied: family !== 'gpt_neox', seed: 7 });
+    const imported = await importPolicy(server.connection.db, server.localStore, staging, family);
+    const config = await readJson(`${staging}/config.json`, 'config.json');
+    await server.localStore.discard(staging);
+    await activatePolicy(server.connection.db, imported, 'test');
+    await waitUntilServed(imported);
 
     for (let at = 0; at < 40; at++) {
       const json = { prompt: `${family} ${at}:`, chosen: ' yes yes', rejected: ' no no', rater: 'test' };
-      assert.equal((await stage.request('/v1/preferences', { json })).status, 200);
+      assert.equal((await server.request('/v1/preferences', { json })).status, 200);
     }
-    const { id } = (await stage.request('/v1/rounds', { json: {} })).body;
-    const round = await ended(id);
+    const { id } = (await server.request('/v1/rounds', { json: {} })).body;
+    const round = await waitForRound(id);
     assert.equal(round.status, 'succeeded', round.reason);
     assert.match(String(round.policy), /^pol_/, round.reason);
     assert.equal(round.parent, imported);
-    await answerOf(round.policy);
+    await waitUntilServed(round.policy);
 
-    const folder = await stage.shelf.folderOf(round.policy);
+    const folder = await server.localStore.folderOf(round.policy);
     assert.deepEqual(await readJson(`${folder}/config.json`, 'config.json'), config);
     const { architecture } = await readCheckpoint(folder);
     assert.equal(architecture.family, family);

@@ -1,4 +1,4 @@
-// Which files a program loads, and which packages, read from its imports. Types are left out: Node strips them.
+// The files and packages that a program loads, from its import statements without type imports.
 
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -12,18 +12,18 @@ const PATTERNS = [
 
 export type ModuleGraph = { files: string[]; packages: string[] };
 
-/** From one file of the project, by their paths in it. */
-export function followImports(root: string, entry: string): ModuleGraph {
+/** Paths are relative to `root`. */
+export function resolveModuleGraph(root: string, entry: string): ModuleGraph {
   const files = new Set<string>();
   const packages = new Set<string>();
-  const waiting = [entry];
-  for (let file = waiting.pop(); file; file = waiting.pop()) {
+  const pending = [entry];
+  for (let file = pending.pop(); file; file = pending.pop()) {
     if (files.has(file)) continue;
     files.add(file);
     if (!file.endsWith('.ts')) continue;
     const source = readFileSync(path.join(root, file), 'utf8');
     for (const [, name] of PATTERNS.flatMap((pattern) => [...source.matchAll(pattern)])) {
-      if (name!.startsWith('.')) waiting.push(path.join(path.dirname(file), name!));
+      if (name!.startsWith('.')) pending.push(path.join(path.dirname(file), name!));
       else if (!name!.startsWith('node:') && !name!.startsWith('cloudflare:'))
         packages.add(
           name!

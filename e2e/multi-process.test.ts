@@ -1,5 +1,5 @@
-// Three API processes behind one address, which share Postgres and the policy store and nothing else: whoever asks may
-// be answered by any of them, a swap reaches all, and one that dies takes nothing with it.
+// Three API processes behind a load balancer that share only Postgres and the policy store: any of them can serve a
+// request, a swap reaches all, and a killed process loses no acknowledged data.
 
 import assert from 'node:assert/strict';
 import { connect, createServer, type Socket } from 'node:net';
@@ -8,17 +8,18 @@ import { inArray } from 'drizzle-orm';
 import { activations, generations, preferences } from '../shared/database/schema.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
 import { readStream } from '../testing/completion-stream.ts';
-import { openFleet, until } from '../testing/edge-processes.ts';
+import { openEdgeProcesses } from '../testing/edge-processes.ts';
 import type { Json } from '../testing/edge-server.ts';
+import { waitUntil } from '../testing/wait-until.ts';
 
-const fleet = await openFleet();
-const { db, sql } = fleet.connection;
-const policies = [await fleet.importTiny({ seed: 1 }), await fleet.importTiny({ seed: 2 })];
+const processes = await openEdgeProcesses();
+const { db, sql } = processes.connection;
+const policies = [await processes.importTiny({ seed: 1 }), await processes.importTiny({ seed: 2 })];
 await activatePolicy(db, policies[0]!, 'test');
-// One after the other, so that the second and third find the tables and the policy there, as they do in service.
-const servers = [await fleet.launch(), await fleet.launch(), await fleet.launch()];
+// Sequentially, so that the second and third find an existing schema and policy.
+const servers = [await processes.start(), await processes.start(), await processes.start()];
 
-/** A balancer of the simplest kind: each connection to the next server; those that do not answer are passed over. */
+/** A round-robin load balancer over the servers in `alive`. */
 const alive = [...servers];
 let turn = 0;
 const balancer = createServer((client) => {
@@ -34,7 +35,7 @@ const { port } = balancer.address() as { port: number };
 const address = `http://127.0.0.1:${port}`;
 after(() => balancer.close());
 
-/** One request on a connection of its own, so that each goes to the next server. */
+/** A request on a new connection, so that each goes to the next server. */
 async function send(target: string, json?: unknown): Promise<{ status: number; body: Json }> {
   const response = await fetch(address + target, {
     ...(json === undefined ? {} : { method: 'POST', body: JSON.stringify(json) }),
@@ -43,18 +44,18 @@ async function send(target: string, json?: unknown): Promise<{ status: number; b
   return { status: response.status, body: await response.json() };
 }
 
-const servedBy = async (url: string) => ((await (await fetch(`${url}/health`)).json()) as Json).policy;
+const getServedPolicy = async (url: string) => ((await (await fetch(`${url}/health`)).json()) as Json).policy;
 
 let serving = policies[0]!;
 
-/** Swaps as `announce` does it: every server follows within two seconds. On a busy machine the best of three counts. */
-async function assertSwaps(announce: (id: string) => Promise<unknown>, among = servers): Promise<void> {
+/** Every server serves the policy within two seconds of `activate`; the best of three attempts, for busy machines. */
+async function assertSwaps(activate: (id: string) => Promise<unknown>, among = servers): Promise<void> {
   const slowest: number[] = [];
   do {
     serving = policies.find((id) => id !== serving)!;
-    await announce(serving);
+    await activate(serving);
     const began = performance.now();
-    await Promise.all(among.map(({ url }) => until(10_000, async () => (await servedBy(url)) === serving)));
+    await Promise.all(among.map(({ url }) => waitUntil(async () => (await getServedPolicy(url)) === serving)));
     slowest.push(Math.round(performance.now() - began));
   } while (Math.min(...slowest) >= 2000 && slowest.length < 3);
   assert.ok(Math.min(...slowest) < 2000, `the slowest server took ${slowest} ms`);
@@ -62,16 +63,16 @@ async function assertSwaps(announce: (id: string) => Promise<unknown>, among = s
 
 const promote = (id: string) => activatePolicy(db, id, 'test');
 
-test('a comparison made at one server is voted on at another and read at a third', async () => {
+test('a comparison created on one server can be voted on and read on others', async () => {
   const messages = [{ role: 'user', content: 'Once' }];
   for (let round = 0; round < 3; round++) {
-    const made = await send('/v1/comparisons', { messages, max_tokens: 5, seed: round });
-    assert.equal(made.status, 200, JSON.stringify(made.body));
-    const voted = await send('/v1/preferences', { comparison: made.body.id, choice: 'a', rater: 'test' });
+    const created = await send('/v1/comparisons', { messages, max_tokens: 5, seed: round });
+    assert.equal(created.status, 200, JSON.stringify(created.body));
+    const voted = await send('/v1/preferences', { comparison: created.body.id, choice: 'a', rater: 'test' });
     assert.equal(voted.status, 200, JSON.stringify(voted.body));
-    const read = await send(`/v1/comparisons/${made.body.id}`);
+    const read = await send(`/v1/comparisons/${created.body.id}`);
     assert.equal(read.status, 200);
-    assert.equal(read.body.id, made.body.id);
+    assert.equal(read.body.id, created.body.id);
 
     const completion = await send('/v1/chat/completions', { messages, max_tokens: 5, seed: round });
     const stored = await send(`/v1/chat/completions/${completion.body.id}`);
@@ -79,21 +80,21 @@ test('a comparison made at one server is voted on at another and read at a third
   }
 });
 
-test('a stream can come from any server, and the same seed gives the same text at all', async () => {
+test('any server can stream, and the same seed gives the same text on all', async () => {
   const body = { prompt: 'Once upon', max_tokens: 12, seed: 5 };
   const streams = await Promise.all(servers.map(({ url }) => readStream(url, body)));
-  assert.ok(streams.every(({ isWhole }) => isWhole));
+  assert.ok(streams.every(({ isComplete }) => isComplete));
   assert.equal(new Set(streams.map(({ text }) => text)).size, 1);
   const again = await Promise.all(Array.from({ length: 9 }, () => readStream(address, body)));
-  assert.ok(again.every(({ isWhole, text }) => isWhole && text === streams[0]!.text));
+  assert.ok(again.every(({ isComplete, text }) => isComplete && text === streams[0]!.text));
 });
 
 test('a swap reaches every server within two seconds', () => assertSwaps(promote));
 
-test('a swap whose notice was lost reaches them within two seconds too', () =>
+test('a swap without a notification reaches every server within two seconds', () =>
   assertSwaps((id) => db.insert(activations).values({ policy_id: id, reason: 'test' })));
 
-test('so does one that comes while their connections to Postgres are cut', async () => {
+test('a swap while connections to Postgres are terminated reaches every server within two seconds', async () => {
   await assertSwaps(async (id) => {
     const listeners = await sql`
       select pg_terminate_backend(pid) from pg_stat_activity
@@ -108,7 +109,7 @@ test('so does one that comes while their connections to Postgres are cut', async
   for (const { url } of servers) assert.equal((await fetch(`${url}/health`)).status, 200);
 });
 
-test('a server killed under load takes nothing acknowledged with it, and the others go on', async () => {
+test('a server killed under load loses nothing acknowledged, and the others keep serving', async () => {
   const acknowledged = { generations: [] as string[], preferences: [] as string[] };
   let failures = 0;
   let isOver = false;
@@ -123,24 +124,24 @@ test('a server killed under load takes nothing acknowledged with it, and the oth
         assert.equal(vote.status, 200, JSON.stringify(vote.body));
         acknowledged.preferences.push(vote.body.id);
       } catch (error) {
-        // A connection that broke, which is what a client of a killed process sees; an answer would be an assertion's.
+        // A broken connection is what a client of a killed process sees; other failures are assertion errors.
         if (error instanceof assert.AssertionError) throw error;
         failures++;
       }
     }
   };
   const clients = Array.from({ length: 6 }, (_, name) => client(name));
-  await until(10_000, () => acknowledged.preferences.length > 20);
+  await waitUntil(() => acknowledged.preferences.length > 20);
   assert.equal(failures, 0);
   const killed = servers[0]!;
   await killed.kill();
   alive.splice(alive.indexOf(killed), 1);
   const failedAtOnce = failures;
   const atKill = acknowledged.preferences.length;
-  await until(10_000, () => acknowledged.preferences.length > atKill + 20);
+  await waitUntil(() => acknowledged.preferences.length > atKill + 20);
   isOver = true;
   await Promise.all(clients);
-  // What was under way there, at most one request of each client; nothing once the balancer knows.
+  // At most the request in flight of each client, and none after the balancer has removed the server.
   assert.ok(failures - failedAtOnce <= clients.length, `${failures} failures, ${failedAtOnce} of them at once`);
 
   const stored = {

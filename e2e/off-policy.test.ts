@@ -1,4 +1,4 @@
-// How a round uses the sampler and the staleness of its pairs, and custom objectives.
+// Sampler and staleness of pairs, importance weights, dry runs and custom objectives.
 
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { round_events, rounds } from '../shared/database/schema.ts';
 import { readManifest } from '../shared/package/files.ts';
 import { requestRound } from '../shared/rounds/schedule.ts';
 import { readSettings } from '../shared/settings.ts';
-import { type Json, setStage } from '../testing/edge-server.ts';
+import { type Json, startEdgeServer } from '../testing/edge-server.ts';
 import { startTrainer } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';
 
@@ -20,74 +20,74 @@ const env = {
   TRAIN_MEMORY: String(2 ** 30),
   TRAIN_SCHEDULE: '0 0 1 1 *',
 };
-const stage = await setStage(env);
-const { db } = stage.connection;
-const trainer = await startTrainer(stage.settings, stage.databaseUrl, () => {});
+const server = await startEdgeServer(env);
+const { db } = server.connection;
+const trainer = await startTrainer(server.settings, server.databaseUrl, () => {});
 after(() => trainer.close());
 
-/** Comparisons of the active policy's own samples, the longer text preferred. */
+/** Comparisons sampled from the active policy; the longer text wins. */
 async function vote(count: number, name: string, sampling: object = {}): Promise<void> {
   for (let at = 0; at < count; at++) {
     const json = { prompt: `${name} ${at}`, max_tokens: 6, seed: at, ...sampling };
-    const { body } = await stage.request('/v1/comparisons', { json });
+    const { body } = await server.request('/v1/comparisons', { json });
     const choice = body.a.text.length >= body.b.text.length ? 'a' : 'b';
     const vote = { comparison: body.id, choice, rater: 'test' };
-    assert.equal((await stage.request('/v1/preferences', { json: vote })).status, 200);
+    assert.equal((await server.request('/v1/preferences', { json: vote })).status, 200);
   }
 }
 
-async function run(asked: Parameters<typeof requestRound>[2]): Promise<{ round: Json; said: string[] }> {
-  const { id } = await requestRound(db, 'api', asked);
+async function run(request: Parameters<typeof requestRound>[2]): Promise<{ round: Json; messages: string[] }> {
+  const { id } = await requestRound(db, 'api', request);
   for (let attempt = 0; attempt < 1200; attempt++) {
     const [round] = await db.select().from(rounds).where(eq(rounds.id, id));
     if (round!.finished_at) {
       const events = await db.select().from(round_events).where(eq(round_events.round_id, id));
-      return { round, said: events.map(({ message }) => message) };
+      return { round, messages: events.map(({ message }) => message) };
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  throw new Error(`${id} did not end`);
+  throw new Error(`${id} did not finish`);
 }
 
 const preview = async (changes: Record<string, string> = {}) => {
-  const settings = readSettings({ ATTUNE_HOME: stage.home, ...env, ...changes });
-  const lines = await previewRound({ settings, store: stage.shelf }, db);
+  const settings = readSettings({ ATTUNE_HOME: server.home, ...env, ...changes });
+  const lines = await previewRound({ settings, store: server.localStore }, db);
   return Object.fromEntries(lines.map(({ name, text }) => [name, text]));
 };
 
-test('a round reports the staleness of its pairs, and negatives sampled by the reference have weight 1', async () => {
+test('a round reports the staleness of its pairs, and negatives sampled from the reference have weight 1', async () => {
   await vote(30, 'First');
   const before = await preview();
   assert.match(before.staleness!, /^0: \d+ /);
   assert.equal(before.decision, 'it would run');
   assert.match(before.reference!, /; 0 of \d+ pairs are scored already/);
-  const { round, said } = await run({ weighting: 'importance', epochs: 3 });
+  const { round, messages } = await run({ weighting: 'importance', epochs: 3 });
   assert.equal(round.status, 'succeeded', round.reason);
   const { pairs } = round;
   assert.deepEqual(pairs.ages, { 0: pairs.train + pairs.held_out });
-  const weights = said.find((message) => message.startsWith('importance weights'))!;
+  const weights = messages.find((message) => message.startsWith('importance weights'))!;
   const [, known, worth] = /(\d+) negatives are worth ([\d.]+) .* 0 capped at 2, 0 unknown/.exec(weights)!.map(Number);
   assert.equal(known, pairs.train + pairs.held_out);
-  // Served at a lower precision, a policy is not quite the one that was sampled.
+  // The policy is served at a lower precision than it is scored at.
   assert.ok(worth! / known! > 0.95, weights);
 });
 
 test('a round with importance weights reports the effective sample size and the unknown negatives', async () => {
-  const activated = await stage.importTiny(7);
+  const activated = await server.importTiny(7);
   assert.ok(activated);
   await vote(20, 'Second');
   await vote(4, 'Tempered', { temperature: 0.5 });
-  await stage.request('/v1/preferences', {
+  await server.request('/v1/preferences', {
     json: { prompt: 'Imported', chosen: ' yes', rejected: ' no', rater: 'test' },
   });
-  const { round, said } = await run({ weighting: 'importance' });
+  const { round, messages } = await run({ weighting: 'importance' });
   assert.equal(round.status, 'succeeded', round.reason);
-  const weights = said.find((message) => message.startsWith('importance weights'))!;
+  const weights = messages.find((message) => message.startsWith('importance weights'))!;
   // Four comparisons at another temperature and one import.
   assert.match(weights, / 5 unknown with weight 1/);
 });
 
-test('pairs sampled more than max_staleness policies ago are left out and reported', async () => {
+test('pairs staler than max_staleness are skipped and counted', async () => {
   const all = await preview();
   const fresh = await preview({ MAX_STALENESS: '0' });
   assert.match(all['left out']!, /^0 sampled too long ago/);
@@ -98,15 +98,15 @@ test('pairs sampled more than max_staleness policies ago are left out and report
   assert.ok(fresh['left out']!.startsWith(`${old} sampled too long ago`), `${fresh['left out']} ${all.staleness}`);
 });
 
-test('a dry run changes nothing', async () => {
+test('a dry run does not write to the database', async () => {
   const counts = async () => [await db.$count(rounds), await db.$count(round_events)];
   const before = await counts();
   await preview({ OBJECTIVE: 'dpo' });
   assert.deepEqual(await counts(), before);
 });
 
-test('a round trains by a custom h, and the manifest names it', async () => {
-  const file = path.join(stage.home, 'my-h.ts');
+test('a round trains with a custom h, and the package records it', async () => {
+  const file = path.join(server.home, 'my-h.ts');
   await writeFile(
     file,
     'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
@@ -115,13 +115,13 @@ test('a round trains by a custom h, and the manifest names it', async () => {
   const { round } = await run({ objective: file, epochs: 4 });
   assert.equal(round.status, 'succeeded', round.reason);
   if (!round.policy_id) return assert.match(round.reason, /gate/);
-  const { objective } = await readManifest(await stage.shelf.folderOf(round.policy_id));
+  const { objective } = await readManifest(await server.localStore.folderOf(round.policy_id));
   assert.equal(objective?.type, 'my-h.ts');
   assert.match(String(objective?.sha256), /^[0-9a-f]{64}$/);
 });
 
-test('a round with an h that is not convex fails before it trains', async () => {
-  const file = path.join(stage.home, 'concave.ts');
+test('a round with a non-convex h fails before training', async () => {
+  const file = path.join(server.home, 'concave.ts');
   await writeFile(
     file,
     'export default (tf) => ({ h: (r) => tf.neg(tf.square(r)), derivative: (r) => tf.mul(-2, r) });',

@@ -1,11 +1,11 @@
-// What a policy's package says of a text, by its float32 graph and without the engine.
+// Log-probabilities of a text from a package's float32 graph, independent of the engine.
 
 import path from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { readManifest } from '../shared/package/files.ts';
 
-/** The log-probability of each token after the prompt and those before it. */
-export async function recompute(folder: string, promptIds: number[], tokenIds: number[]): Promise<number[]> {
+/** The log-probability of each of `tokenIds` given the prompt and the preceding tokens. */
+export async function recomputeLogps(folder: string, promptIds: number[], tokenIds: number[]): Promise<number[]> {
   const session = await InferenceSession.create(path.join(folder, 'onnx', 'model.onnx'));
   const { kvHeads, headDim, vocabSize } = (await readManifest(folder)).architecture;
   const ids = [...promptIds, ...tokenIds];

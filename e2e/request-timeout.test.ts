@@ -1,18 +1,18 @@
-// Time and turns: what a generation past its deadline gets, and in which order tenants are served.
+// REQUEST_TIMEOUT for running and queued generations, and fair scheduling between API keys.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { generations } from '../shared/database/schema.ts';
-import { setStage } from '../testing/edge-server.ts';
-import { bePatient, until, withEdge } from '../testing/extra-edge.ts';
+import { makeLongRequests, startEdgeServer, withEdge } from '../testing/edge-server.ts';
+import { waitUntil } from '../testing/wait-until.ts';
 
-const stage = await setStage();
-const { db } = stage.connection;
-const { brief, endless } = await bePatient(stage);
+const server = await startEdgeServer();
+const { db } = server.connection;
+const { brief, endless } = await makeLongRequests(server);
 
-test('a generation past its deadline ends with 504, not to be retried, and frees its row', async () => {
-  await withEdge(stage, { REQUEST_TIMEOUT: '0.8', MAX_ROWS: '1' }, async (send) => {
+test('a generation past its deadline gets a non-retryable 504 and frees its batch slot', async () => {
+  await withEdge(server, { REQUEST_TIMEOUT: '0.8', MAX_ROWS: '1' }, async (send) => {
     assert.equal((await send('/v1/completions', brief)).status, 200);
     const late = await send('/v1/completions', { ...endless, user: 'late' });
     assert.equal(late.status, 504);
@@ -25,47 +25,47 @@ test('a generation past its deadline ends with 504, not to be retried, and frees
   });
 });
 
-test('what is still in the queue at its deadline gets 503 and may try again, and leaves nothing behind', async () => {
-  await withEdge(stage, { REQUEST_TIMEOUT: '0.8', MAX_ROWS: '1' }, async (send) => {
+test('a request still queued at its deadline gets a retryable 503 and is not stored', async () => {
+  await withEdge(server, { REQUEST_TIMEOUT: '0.8', MAX_ROWS: '1' }, async (send) => {
     assert.equal((await send('/v1/completions', brief)).status, 200);
     const all = Array.from({ length: 24 }, () => send('/v1/completions', { ...endless, user: 'many' }));
-    const answers = await Promise.all(all);
-    assert.ok(answers.every(({ status }) => status === 504 || status === 503));
-    const waited = answers.filter(({ status }) => status === 503);
-    assert.ok(waited.length > 0 && waited.length < 24);
-    for (const { body, headers } of waited) {
+    const responses = await Promise.all(all);
+    assert.ok(responses.every(({ status }) => status === 504 || status === 503));
+    const timedOut = responses.filter(({ status }) => status === 503);
+    assert.ok(timedOut.length > 0 && timedOut.length < 24);
+    for (const { body, headers } of timedOut) {
       assert.equal(body.error.code, 'queue_timeout');
       assert.equal(headers.get('x-should-retry'), 'true');
       assert.ok(headers.get('retry-after'));
     }
     const rows = await db.select().from(generations).where(eq(generations.user, 'many'));
-    assert.equal(rows.length, 24 - waited.length);
+    assert.equal(rows.length, 24 - timedOut.length);
   });
 });
 
-test('a key that asks for little is not kept waiting by one that asks for much, and users of one key make no difference', async () => {
+test('a key with few requests does not wait for a key with many, and users of one key share its turn', async () => {
   const env = { API_KEY: 'greedy-secret-key,modest-secret-key', MAX_ROWS: '1' };
-  await withEdge(stage, env, async (send, url) => {
+  await withEdge(server, env, async (send, url) => {
     const greedy = { authorization: 'Bearer greedy-secret-key' };
     const modest = { authorization: 'Bearer modest-secret-key' };
     const work = { ...endless, max_tokens: 150 };
     assert.equal((await send('/v1/completions', brief, greedy)).status, 200);
     const order: string[] = [];
-    const ask = async (name: string, headers: Record<string, string>, user: string) => {
+    const complete = async (name: string, headers: Record<string, string>, user: string) => {
       const { status } = await send('/v1/completions', { ...work, user }, headers);
       assert.equal(status, 200);
       order.push(name);
     };
-    const all = Array.from({ length: 10 }, (_, at) => ask('greedy', greedy, `user ${at}`));
-    await until(async () => {
-      const told = await (await fetch(`${url}/metrics`)).text();
-      const waiting = Number(/^vllm:num_requests_waiting\{.*\} (\d+)$/m.exec(told)?.[1]);
+    const all = Array.from({ length: 10 }, (_, at) => complete('greedy', greedy, `user ${at}`));
+    await waitUntil(async () => {
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      const waiting = Number(/^vllm:num_requests_waiting\{.*\} (\d+)$/m.exec(metrics)?.[1]);
       return order.length + 1 + waiting >= 10;
     });
     const before = order.length;
-    all.push(ask('greedy, another user', greedy, 'somebody else'), ask('modest', modest, 'user 0'));
+    all.push(complete('greedy, another user', greedy, 'somebody else'), complete('modest', modest, 'user 0'));
     await Promise.all(all);
-    // Each answer is committed before it is given, so neighbours may change places.
+    // Each generation is committed before its response, so neighbours can swap places.
     assert.ok(order.indexOf('modest') < before + 5, order.join());
     assert.ok(order.indexOf('greedy, another user') >= 10, order.join());
   });

@@ -1,11 +1,11 @@
-// `attune train --due`, as a timer or a CronJob runs it: what it did is its exit code.
+// `attune train --due`, for timers and CronJobs: its exit code reports the outcome.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { requestRound } from '../shared/rounds/schedule.ts';
-import { setStage } from '../testing/edge-server.ts';
+import { startEdgeServer } from '../testing/edge-server.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 const settings = {
@@ -14,39 +14,39 @@ const settings = {
   TRAIN_THREADS: '1',
   TRAIN_MEMORY: String(2 ** 30),
 };
-const stage = await setStage(settings);
+const server = await startEdgeServer(settings);
 
-async function trainDue(): Promise<{ code: number | null; said: string }> {
+async function trainDue(): Promise<{ code: number | null; output: string }> {
   const child = spawn(process.execPath, [CLI, 'train', '--due'], {
-    env: { ...process.env, ...settings, DATABASE_URL: stage.databaseUrl, ATTUNE_HOME: stage.home, ENGINE: 'onnx' },
+    env: { ...process.env, ...settings, DATABASE_URL: server.databaseUrl, ATTUNE_HOME: server.home, ENGINE: 'onnx' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (said += chunk));
-  return { code: await new Promise((resolve) => child.once('close', resolve)), said };
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+  return { code: await new Promise((resolve) => child.once('close', resolve)), output };
 }
 
-test('with nothing to do it says so and ends with 0', async () => {
-  const { code, said } = await trainDue();
-  assert.equal(code, 0, said);
-  assert.match(said, /^trainer: nothing is due/);
+test('without a due round it exits with 0', async () => {
+  const { code, output } = await trainDue();
+  assert.equal(code, 0, output);
+  assert.match(output, /^trainer: nothing is due/);
 });
 
-test('it runs what was queued, and a round that failed makes it end with 1', async () => {
-  const { id } = await requestRound(stage.connection.db, 'api', {});
-  const { code, said } = await trainDue();
-  assert.equal(code, 1, said);
-  assert.match(said, new RegExp(`^${id} failed: there are no new pairs`, 'm'));
-  assert.match(said, /^attune: 1 of 1 rounds failed$/m);
+test('it runs queued rounds and exits with 1 when one fails', async () => {
+  const { id } = await requestRound(server.connection.db, 'api', {});
+  const { code, output } = await trainDue();
+  assert.equal(code, 1, output);
+  assert.match(output, new RegExp(`^${id} failed: there are no new pairs`, 'm'));
+  assert.match(output, /^attune: 1 of 1 rounds failed$/m);
 });
 
-test('it asks for a round itself where enough pairs have come, runs it, and ends with 0', async () => {
+test('it requests a round when there are enough new pairs, runs it and exits with 0', async () => {
   for (let at = 0; at < 40; at++) {
     const json = { prompt: `Due ${at}:`, chosen: ' yes yes', rejected: ' no no', rater: 'test' };
-    assert.equal((await stage.request('/v1/preferences', { json })).status, 200);
+    assert.equal((await server.request('/v1/preferences', { json })).status, 200);
   }
-  const { code, said } = await trainDue();
-  assert.equal(code, 0, said);
-  assert.match(said, /^round_\w+: published pol_\w+;/m);
-  assert.match((await trainDue()).said, /nothing is due/);
+  const { code, output } = await trainDue();
+  assert.equal(code, 0, output);
+  assert.match(output, /^round_\w+: published pol_\w+;/m);
+  assert.match((await trainDue()).output, /nothing is due/);
 });

@@ -1,4 +1,4 @@
-// Rounds on a tiny policy: real Postgres, real training, real packages.
+// Training rounds on a tiny policy, with Postgres, training and packages.
 
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -11,64 +11,64 @@ import { importPolicy } from '../shared/publish/publish.ts';
 import { countNewPairs } from '../shared/rounds/pairs.ts';
 import { requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
 import { getActivePolicyId } from '../shared/store/registry.ts';
-import { type Json, setStage } from '../testing/edge-server.ts';
+import { type Json, startEdgeServer } from '../testing/edge-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { isHeldOutPrompt } from '../trainer/data/pairs.ts';
 import { startTrainer } from '../trainer/main.ts';
 
-const stage = await setStage({
+const server = await startEdgeServer({
   LEARNING_RATE: '0.003',
   TRAIN_MIN_PAIRS: '10',
   TRAIN_THREADS: '1',
   TRAIN_MEMORY: String(2 ** 30),
   BATCH_PAIRS: '8',
 });
-const { db } = stage.connection;
+const { db } = server.connection;
 
-/** Prefers "yes" over "no": a taste that any policy can learn. */
+/** Pairs that prefer "yes" over "no", which any policy can learn. */
 async function collect(count: number, name: string): Promise<void> {
   for (let at = 0; at < count; at++) {
     const json = { prompt: `${name} ${at}:`, chosen: ' yes yes', rejected: ' no no', rater: 'test' };
-    assert.equal((await stage.request('/v1/preferences', { json })).status, 200);
+    assert.equal((await server.request('/v1/preferences', { json })).status, 200);
   }
 }
 
-async function ended(id: string): Promise<Json> {
+async function waitForRound(id: string): Promise<Json> {
   for (let attempt = 0; attempt < 1200; attempt++) {
-    const round = (await stage.request(`/v1/rounds/${id}`)).body;
+    const round = (await server.request(`/v1/rounds/${id}`)).body;
     if (round.status !== 'queued' && round.status !== 'running') return round;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  throw new Error(`${id} did not end`);
+  throw new Error(`${id} did not finish`);
 }
 
-/** Whether the API answers with this policy before the time is over. */
-async function servedWithin(milliseconds: number, policy: string): Promise<boolean> {
+/** Whether the API serves this policy within the timeout. */
+async function isServedWithin(timeoutMs: number, policy: string): Promise<boolean> {
   const started = performance.now();
-  while (performance.now() - started < milliseconds) {
-    const { status, body } = await stage.request('/v1/completions', { json: { prompt: 'Once', max_tokens: 2 } });
+  while (performance.now() - started < timeoutMs) {
+    const { status, body } = await server.request('/v1/completions', { json: { prompt: 'Once', max_tokens: 2 } });
     assert.equal(status, 200);
     if (body.model === policy) return true;
   }
   return false;
 }
 
-const openTrainer = () => startTrainer(stage.settings, stage.databaseUrl, () => {});
+const openTrainer = () => startTrainer(server.settings, server.databaseUrl, () => {});
 const trainer = await openTrainer();
 after(() => trainer.close());
 
-test('a round without pairs fails and says so, and the next one runs', async () => {
-  const { body } = await stage.request('/v1/rounds', { json: {} });
+test('a round without pairs fails with the reason', async () => {
+  const { body } = await server.request('/v1/rounds', { json: {} });
   assert.equal(body.status, 'queued');
-  const round = await ended(body.id);
+  const round = await waitForRound(body.id);
   assert.equal(round.status, 'failed');
   assert.match(round.reason, /no new pairs/);
 });
 
-test('a round whose gate could not tell fails before it trains, and its pairs stay new', async () => {
+test('a round with too few held-out pairs for its gate fails before training, and its pairs stay new', async () => {
   await collect(10, 'Too few');
   const fresh = await countNewPairs(db);
-  const round = await ended((await requestRound(db, 'api', {})).id);
+  const round = await waitForRound((await requestRound(db, 'api', {})).id);
   assert.equal(round.status, 'failed');
   assert.match(round.reason, /held out .*the gate needs 6 .*; collect pairs on more prompts/);
   assert.equal(await countNewPairs(db), fresh);
@@ -76,33 +76,35 @@ test('a round whose gate could not tell fails before it trains, and its pairs st
 
 test('a requested round trains, publishes an immutable package, and the API serves it without a restart', async () => {
   await collect(30, 'Round one');
-  const asked = await stage.request('/v1/rounds', { json: { method: { type: 'dil', dil: { objective: 'ukl' } } } });
-  const events = await (await fetch(`${stage.edge.url}/v1/rounds/${asked.body.id}/events`)).text();
-  const round = await ended(asked.body.id);
+  const requested = await server.request('/v1/rounds', {
+    json: { method: { type: 'dil', dil: { objective: 'ukl' } } },
+  });
+  const events = await (await fetch(`${server.edge.url}/v1/rounds/${requested.body.id}/events`)).text();
+  const round = await waitForRound(requested.body.id);
   assert.equal(round.status, 'succeeded', round.reason);
   assert.equal(round.method.dil.objective, 'ukl');
   assert.match(round.policy, /^pol_/);
-  assert.equal(round.parent, stage.policyId);
-  assert.equal(round.reference, stage.policyId);
+  assert.equal(round.parent, server.policyId);
+  assert.equal(round.reference, server.policyId);
   assert.ok(round.metrics.loss < round.metrics['parent/loss']);
   for (const stageName of ['selecting', 'scoring', 'training', 'evaluating', 'publishing', 'activating'])
     assert.ok(events.includes(`"stage":"${stageName}"`), stageName);
   assert.match(events, /event: done/);
 
-  const manifest = await readManifest(await stage.shelf.folderOf(round.policy));
-  assert.equal(manifest.parent, stage.policyId);
+  const manifest = await readManifest(await server.localStore.folderOf(round.policy));
+  assert.equal(manifest.parent, server.policyId);
   assert.equal(manifest.objective?.type, 'ukl');
   assert.equal(manifest.pairs?.count, round.pairs.train);
-  assert.equal(await servedWithin(2000, round.policy), true);
-  const metrics = (await stage.request(`/v1/rounds/${round.id}/metrics`)).body.data;
+  assert.equal(await isServedWithin(2000, round.policy), true);
+  const metrics = (await server.request(`/v1/rounds/${round.id}/metrics`)).body.data;
   const heldOut = metrics.filter((item: Json) => item.split === 'held_out');
   assert.equal(heldOut[0].step_number, 0);
   for (const { logps } of [heldOut[0], heldOut.at(-1)]) assert.equal(logps.chosen.length, round.pairs.held_out);
   assert.equal(heldOut.at(-1).metrics['objective/kl'], round.metrics['objective/kl']);
 });
 
-test('a round says all that the gate looked at, with intervals', async () => {
-  const { body } = await stage.request('/v1/rounds?limit=1');
+test('a round reports every check of the gate with intervals', async () => {
+  const { body } = await server.request('/v1/rounds?limit=1');
   const { gate, metrics } = body.data[0];
   assert.equal(gate.pass, true);
   const names = ['improvement', 'kl', 'chosen_drop', 'length', 'repetition'];
@@ -118,10 +120,10 @@ test('a round says all that the gate looked at, with intervals', async () => {
     assert.ok(Number.isFinite(metrics[name]), name);
 });
 
-test('a policy that is better but out of a bound is refused, and the round says which and what to do', async () => {
+test('a better policy that exceeds a bound is rejected, and the reason names the bound and the setting', async () => {
   await collect(25, 'Round too far');
   const active = await getActivePolicyId(db);
-  const round = await ended((await requestRound(db, 'api', { gate_kl: 1e-4 })).id);
+  const round = await waitForRound((await requestRound(db, 'api', { gate_kl: 1e-4 })).id);
   assert.equal(round.status, 'succeeded', round.reason);
   assert.equal(round.stage, 'refused');
   assert.equal(round.policy, null);
@@ -134,17 +136,17 @@ test('a policy that is better but out of a bound is refused, and the round says 
   assert.equal(await getActivePolicyId(db), active);
 });
 
-test('held-out prompts are never trained on, and a pair that was used is new no more', async () => {
+test('held-out prompts are never trained on, and a used pair is no longer new', async () => {
   await collect(25, 'Round two');
   const { id } = await requestRound(db, 'api', {});
-  const round = await ended(id);
+  const round = await waitForRound(id);
   assert.equal(round.status, 'succeeded', round.reason);
   const used = await db
     .select()
     .from(round_pairs)
     .innerJoin(preferences, eq(preferences.id, round_pairs.preference_id));
   for (const { round_pairs: pair, preferences: preference } of used)
-    assert.equal(pair.split === 'held_out', await isHeldOutPrompt(preference.prompt, stage.settings.TRAIN_HELD_OUT));
+    assert.equal(pair.split === 'held_out', await isHeldOutPrompt(preference.prompt, server.settings.TRAIN_HELD_OUT));
   const fresh = used.filter((row) => row.round_pairs.split === 'train' && !row.round_pairs.replay);
   assert.equal(new Set(fresh.map((row) => row.preferences.id)).size, fresh.length);
   assert.ok(round.pairs.replay > 0);
@@ -155,11 +157,11 @@ test('the reference scores a pair once', async () => {
   assert.equal(await db.$count(reference_logps), pairs.length);
 });
 
-test('a policy that is worse than its parent is refused with the reason, and the parent goes on serving', async () => {
+test('a policy worse than its parent is rejected with the reason, and the parent keeps serving', async () => {
   await collect(20, 'Round three');
   const active = await getActivePolicyId(db);
   const { id } = await requestRound(db, 'api', { learning_rate: 1, epochs: 3 });
-  const round = await ended(id);
+  const round = await waitForRound(id);
   assert.equal(round.policy, null);
   assert.match(round.reason, /gate|loss is/);
   assert.equal(await getActivePolicyId(db), active);
@@ -169,48 +171,48 @@ test('two trainers on one database run one round at a time', async () => {
   await collect(30, 'Round four');
   const second = await openTrainer();
   const ids = [(await requestRound(db, 'api', {})).id, (await requestRound(db, 'api', {})).id];
-  for (const id of ids) await ended(id);
+  for (const id of ids) await waitForRound(id);
   const [first, next] = await db.select().from(rounds).where(inArray(rounds.id, ids)).orderBy(rounds.started_at);
   assert.ok(first!.finished_at! <= next!.started_at!);
   await second.close();
 });
 
-test('the schedule asks for a round only where enough new pairs have come', async () => {
+test('the schedule requests a round only when there are enough new pairs', async () => {
   const queued = () => db.$count(rounds, eq(rounds.trigger, 'schedule'));
-  await requestRoundIfDue(db, { ...stage.settings, TRAIN_MIN_PAIRS: 1000 });
+  await requestRoundIfDue(db, { ...server.settings, TRAIN_MIN_PAIRS: 1000 });
   assert.equal(await queued(), 0);
   await collect(20, 'Round five');
-  await requestRoundIfDue(db, stage.settings);
+  await requestRoundIfDue(db, server.settings);
   assert.equal(await queued(), 1);
   const [row] = await db.select().from(rounds).where(eq(rounds.trigger, 'schedule'));
-  assert.equal((await ended(row!.id)).status, 'succeeded');
+  assert.equal((await waitForRound(row!.id)).status, 'succeeded');
 });
 
-test('a reference with another tokenizer than the parent is refused by both names', async () => {
-  const draft = await stage.shelf.createStaging();
-  await writeTinyCheckpoint(draft, { seed: 3 });
-  const file = path.join(draft, 'tokenizer.json');
+test('a reference with a different tokenizer than the parent fails the round, naming both policies', async () => {
+  const staging = await server.localStore.createStaging();
+  await writeTinyCheckpoint(staging, { seed: 3 });
+  const file = path.join(staging, 'tokenizer.json');
   await writeFile(file, (await readFile(file, 'utf8')).replaceAll(' upon', ' upom').replaceAll('▁upon', '▁upom'));
-  const other = await importPolicy(db, stage.shelf, draft, 'another tokenizer');
-  await stage.shelf.discard(draft);
+  const other = await importPolicy(db, server.localStore, staging, 'another tokenizer');
+  await server.localStore.discard(staging);
   const active = (await getActivePolicyId(db))!;
   await db.update(policies).set({ reference_id: other }).where(eq(policies.id, active));
-  const round = await ended((await requestRound(db, 'api', {})).id);
+  const round = await waitForRound((await requestRound(db, 'api', {})).id);
   assert.equal(round.status, 'failed');
   assert.match(round.reason, new RegExp(`the reference ${other} has another tokenizer than ${active}`));
 });
 
-test('a scheduled round that failed is not asked for again on the same pairs', async () => {
-  // The reference does not fit since the test before, so whatever is asked for fails.
+test('a failed scheduled round is not requested again for the same pairs', async () => {
+  // The previous test left a mismatched reference, so every round fails.
   const scheduled = () => db.$count(rounds, eq(rounds.trigger, 'schedule'));
   const before = await scheduled();
   await collect(20, 'Round six');
-  await requestRoundIfDue(db, stage.settings);
+  await requestRoundIfDue(db, server.settings);
   const [row] = await db.select().from(rounds).where(eq(rounds.trigger, 'schedule')).orderBy(desc(rounds.id)).limit(1);
-  assert.equal((await ended(row!.id)).status, 'failed');
-  await requestRoundIfDue(db, stage.settings);
+  assert.equal((await waitForRound(row!.id)).status, 'failed');
+  await requestRoundIfDue(db, server.settings);
   assert.equal(await scheduled(), before + 1);
   await collect(1, 'Round seven');
-  await requestRoundIfDue(db, stage.settings);
+  await requestRoundIfDue(db, server.settings);
   assert.equal(await scheduled(), before + 2);
 });

@@ -1,5 +1,4 @@
-// A policy that a Worker would compute itself, in a Worker whose WebAssembly does not start: the container computes it,
-// from the very request that finds out.
+// A Worker whose WebAssembly runtime does not start: the container serves the policy from the first request on.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -7,13 +6,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type Json, setStage } from '../testing/edge-server.ts';
-import { openWorker } from '../testing/worker-server.ts';
+import { type Json, startEdgeServer } from '../testing/edge-server.ts';
+import { startWorkerServer } from '../testing/worker-server.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const stage = await setStage({ PRECISION: 'fp32' });
+const server = await startEdgeServer({ PRECISION: 'fp32' });
 
-/** wrangler.toml with another entry, and a runtime that is broken. */
+/** wrangler.toml with a stub container and a broken WebAssembly runtime. */
 async function writeConfig(): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-wasm-'));
   after(() => rm(folder, { recursive: true, force: true }));
@@ -28,12 +27,12 @@ async function writeConfig(): Promise<string> {
   return file;
 }
 
-test('where WebAssembly does not start the container computes, and headers and /health say why', async () => {
-  const worker = await openWorker(
-    stage.databaseUrl,
+test('when WebAssembly does not start the container serves, and headers and /health have the reason', async () => {
+  const worker = await startWorkerServer(
+    server.databaseUrl,
     {
-      UPSTREAM: stage.edge.url,
-      DATABASE_URL: stage.databaseUrl,
+      UPSTREAM: server.edge.url,
+      DATABASE_URL: server.databaseUrl,
       API_KEY: 'sk-forward-test',
       POLICY_STORE: 's3://policies',
       AWS_ENDPOINT_URL: 'https://s3.example',
@@ -42,24 +41,24 @@ test('where WebAssembly does not start the container computes, and headers and /
     },
     await writeConfig(),
   );
-  await worker.sendPolicy(await stage.shelf.folderOf(stage.policyId));
-  const place = async () => ((await (await fetch(`${worker.url}/health`)).json()) as Json).compute.place;
-  assert.equal(await place(), 'worker');
+  await worker.uploadPolicy(await server.localStore.folderOf(server.policyId));
+  const getPlacement = async () => ((await (await fetch(`${worker.url}/health`)).json()) as Json).compute.place;
+  assert.equal(await getPlacement(), 'worker');
   for (const stream of [false, true]) {
-    const answer = await fetch(`${worker.url}/v1/completions`, {
+    const response = await fetch(`${worker.url}/v1/completions`, {
       method: 'POST',
       headers: { authorization: 'Bearer sk-forward-test' },
       body: JSON.stringify({ prompt: 'x', max_tokens: 2, stream }),
     });
-    assert.equal(answer.status, 200, await answer.clone().text());
-    assert.equal(answer.headers.get('x-attune-compute'), 'container');
+    assert.equal(response.status, 200, await response.clone().text());
+    assert.equal(response.headers.get('x-attune-compute'), 'container');
     assert.match(
-      answer.headers.get('x-attune-compute-reason')!,
+      response.headers.get('x-attune-compute-reason')!,
       /WebAssembly did not start in this Worker: it is broken/,
     );
-    const text = await answer.text();
+    const text = await response.text();
     if (stream) assert.match(text, /data: \[DONE\]\n\n$/);
-    else assert.equal(JSON.parse(text).model, stage.policyId);
+    else assert.equal(JSON.parse(text).model, server.policyId);
   }
-  assert.equal(await place(), 'container');
+  assert.equal(await getPlacement(), 'container');
 });

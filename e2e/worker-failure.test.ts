@@ -1,5 +1,5 @@
-// What goes wrong around the Worker: Postgres away, silent or killed, a policy store that lacks or damages what is asked,
-// missing bindings, wrong settings, bodies too large, clients that leave, a queue and a limiter that throw.
+// Failures around the Worker: an unreachable, unresponsive or killed Postgres, missing or damaged packages, missing
+// bindings, invalid settings, large bodies, disconnecting clients, and bindings that throw.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -7,25 +7,25 @@ import path from 'node:path';
 import { beforeEach, test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { generations, preferences } from '../shared/database/schema.ts';
-import { until } from '../testing/edge-processes.ts';
-import { type Json, setStage } from '../testing/edge-server.ts';
-import { openGate } from '../testing/tcp-proxy.ts';
-import { openWorker } from '../testing/worker-server.ts';
-import { openBroken } from './broken-worker.ts';
+import { type Json, startEdgeServer } from '../testing/edge-server.ts';
+import { openTcpProxy } from '../testing/tcp-proxy.ts';
+import { waitUntil } from '../testing/wait-until.ts';
+import { startWorkerServer } from '../testing/worker-server.ts';
+import { startBrokenWorker } from './broken-worker.ts';
 
-// What a Worker computes itself.
-const stage = await setStage({ PRECISION: 'fp32' });
-const { db } = stage.connection;
-const gate = await openGate(stage.databaseUrl);
-await gate.shut();
-const worker = await openWorker(gate.url);
-await worker.sendPolicy(await stage.shelf.folderOf(stage.policyId));
+// The precision that a Worker runs itself.
+const server = await startEdgeServer({ PRECISION: 'fp32' });
+const { db } = server.connection;
+const proxy = await openTcpProxy(server.databaseUrl);
+await proxy.refuse();
+const worker = await startWorkerServer(proxy.url);
+await worker.uploadPolicy(await server.localStore.folderOf(server.policyId));
 
-beforeEach(gate.open);
+beforeEach(proxy.forward);
 
-type Answer = { status: number; headers: Headers; body: Json; seconds: number };
+type TimedResponse = { status: number; headers: Headers; body: Json; seconds: number };
 
-async function ask(route: string, json?: unknown, base = worker.url): Promise<Answer> {
+async function send(route: string, json?: unknown, base = worker.url): Promise<TimedResponse> {
   const began = performance.now();
   const response = await fetch(base + route, {
     ...(json === undefined ? {} : { method: 'POST', body: typeof json === 'string' ? json : JSON.stringify(json) }),
@@ -38,78 +38,85 @@ async function ask(route: string, json?: unknown, base = worker.url): Promise<An
 }
 
 const PREFERENCE = { prompt: 'Once', chosen: ' upon', rejected: ' down', rater: 'test' };
-/** The tiny policy never says that it has ended. */
+/** Without end-of-text tokens. */
 const ENDLESS = { logit_bias: { 1: -100, 2: -100 } };
 const BRIEF = { prompt: 'Once', max_tokens: 4 };
 
-/** Nothing can be stored or read, every answer says so in time, and what needs no Postgres goes on. */
-async function isUnavailable(seconds: number): Promise<void> {
-  const asked = [ask('/v1/preferences', PREFERENCE), ask('/v1/completions', BRIEF), ask('/v1/models'), ask('/metrics')];
-  for (const { status, headers, body, seconds: took } of await Promise.all(asked)) {
+/** Routes that need Postgres respond with 503 within the time limit, and the others work. */
+async function assertUnavailable(maxSeconds: number): Promise<void> {
+  const requests = [
+    send('/v1/preferences', PREFERENCE),
+    send('/v1/completions', BRIEF),
+    send('/v1/models'),
+    send('/metrics'),
+  ];
+  for (const { status, headers, body, seconds: took } of await Promise.all(requests)) {
     assert.equal(status, 503, JSON.stringify(body));
     assert.equal(body.error.code, 'postgres_unavailable');
     assert.deepEqual(Object.keys(body.error), ['message', 'type', 'param', 'code']);
     assert.equal(headers.get('x-should-retry'), 'true');
-    assert.ok(took < seconds, `${took} s`);
+    assert.ok(took < maxSeconds, `${took} s`);
   }
-  const health = await ask('/health');
+  const health = await send('/health');
   assert.deepEqual([health.status, health.body.status, health.body.postgres], [503, 'unavailable', 'unreachable']);
-  assert.ok(health.seconds < seconds);
-  assert.equal((await ask('/status')).status, 200);
-  assert.equal((await ask('/openapi.json')).status, 200);
+  assert.ok(health.seconds < maxSeconds);
+  assert.equal((await send('/status')).status, 200);
+  assert.equal((await send('/openapi.json')).status, 200);
 }
 
-async function isWell(): Promise<void> {
-  const answer = await ask('/v1/preferences', PREFERENCE);
-  assert.equal(answer.status, 200, JSON.stringify(answer.body));
-  assert.equal(await db.$count(preferences, eq(preferences.id, answer.body.id)), 1);
+async function assertAvailable(): Promise<void> {
+  const response = await send('/v1/preferences', PREFERENCE);
+  assert.equal(response.status, 200, JSON.stringify(response.body));
+  assert.equal(await db.$count(preferences, eq(preferences.id, response.body.id)), 1);
 }
 
-test('a Worker that starts before Postgres says so at once, and works when Postgres is there', async () => {
-  await gate.shut();
-  await isUnavailable(3).finally(gate.open);
-  await isWell();
-  assert.equal((await ask('/health')).body.postgres, 'ok');
+test('a Worker that starts before Postgres responds with 503, and works once Postgres is up', async () => {
+  await proxy.refuse();
+  await assertUnavailable(3).finally(proxy.forward);
+  await assertAvailable();
+  assert.equal((await send('/health')).body.postgres, 'ok');
 });
 
-test('a Postgres that is there and says nothing is unavailable within fifteen seconds', async () => {
-  await gate.hush();
-  await isUnavailable(15).finally(gate.open);
-  await isWell();
+test('an unresponsive Postgres times out within fifteen seconds', async () => {
+  await proxy.blackhole();
+  await assertUnavailable(15).finally(proxy.forward);
+  await assertAvailable();
 });
 
-test('a Postgres that goes away and comes back is noticed both times without a restart', async () => {
-  await gate.shut();
-  await isUnavailable(3).finally(gate.open);
-  await isWell();
+test('the Worker recovers from a Postgres outage without a restart', async () => {
+  await proxy.refuse();
+  await assertUnavailable(3).finally(proxy.forward);
+  await assertAvailable();
 });
 
-/** Requests one after the other in eight lanes, while `disturb` goes on. Every one that was acknowledged is stored. */
-async function losesNothing(name: string, count: number, disturb: () => Promise<void>): Promise<void> {
+/** Eight sequential clients while `disturb` runs: every acknowledged preference is stored. */
+async function assertNothingLost(name: string, count: number, disturb: () => Promise<void>): Promise<void> {
   const acknowledged: string[] = [];
-  const refused = new Set<string>();
+  const rejected = new Set<string>();
   const disturbing = disturb();
-  const left = Array.from({ length: count }, (_, at) => at).values();
-  const lane = async () => {
-    for (const at of left) {
-      const { status, headers, body } = await ask('/v1/preferences', {
+  const indices = Array.from({ length: count }, (_, at) => at).values();
+  const client = async () => {
+    for (const at of indices) {
+      const { status, headers, body } = await send('/v1/preferences', {
         ...PREFERENCE,
         prompt: `${name} ${at}`,
         rater: name,
       });
       if (status === 200) acknowledged.push(body.id);
-      else refused.add(`${status} ${body.error.code} ${headers.get('x-should-retry')}`);
+      else rejected.add(`${status} ${body.error.code} ${headers.get('x-should-retry')}`);
     }
   };
-  await Promise.all(Array.from({ length: 8 }, lane));
+  await Promise.all(Array.from({ length: 8 }, client));
   await disturbing;
-  await until(20_000, async () => (await ask('/health')).body.postgres === 'ok');
-  const stored = await until(20_000, () =>
-    db
-      .select()
-      .from(preferences)
-      .where(eq(preferences.rater, name))
-      .catch(() => null),
+  await waitUntil(async () => (await send('/health')).body.postgres === 'ok', 20_000);
+  const stored = await waitUntil(
+    () =>
+      db
+        .select()
+        .from(preferences)
+        .where(eq(preferences.rater, name))
+        .catch(() => null),
+    20_000,
   );
   const ids = new Set(stored.map(({ id }) => id));
   assert.deepEqual(
@@ -118,62 +125,62 @@ async function losesNothing(name: string, count: number, disturb: () => Promise<
   );
   assert.ok(acknowledged.length > 0);
   assert.deepEqual(
-    [...refused].filter((answer) => answer !== '503 postgres_unavailable true'),
+    [...rejected].filter((error) => error !== '503 postgres_unavailable true'),
     [],
   );
 }
 
-test('connections that are cut lose nothing that was acknowledged, and the others are told to try again', async () => {
-  await losesNothing('cut', 160, async () => {
+test('reset connections lose nothing acknowledged, and other requests get a retryable 503', async () => {
+  await assertNothingLost('cut', 160, async () => {
     for (let times = 0; times < 12; times++) {
       await new Promise((resolve) => setTimeout(resolve, 60));
-      gate.cut();
+      proxy.reset();
     }
   });
 });
 
-test('a Postgres that is killed under load loses nothing that was acknowledged', async () => {
-  const pid = Number((await readFile(path.join(stage.home, 'postgres/data/postmaster.pid'), 'utf8')).split('\n')[0]);
-  await losesNothing('killed', 160, async () => {
+test('a Postgres killed under load loses nothing acknowledged', async () => {
+  const pid = Number((await readFile(path.join(server.home, 'postgres/data/postmaster.pid'), 'utf8')).split('\n')[0]);
+  await assertNothingLost('killed', 160, async () => {
     await new Promise((resolve) => setTimeout(resolve, 200));
     process.kill(pid, 'SIGKILL');
   });
 });
 
-test('a policy whose package is not there, or damaged, is refused by name; the rest goes on', async () => {
-  const model = await stage.importTiny(4);
-  const folder = await stage.shelf.folderOf(model);
-  const isRefused = async (expected: RegExp) => {
-    for (const answer of [
-      await ask('/v1/completions', { ...BRIEF, model }),
-      await ask(`/v1/policies/${model}/promote`, {}),
+test('a policy with a missing or damaged package fails with its name, and other policies work', async () => {
+  const model = await server.importTiny(4);
+  const folder = await server.localStore.folderOf(model);
+  const assertRejected = async (expected: RegExp) => {
+    for (const response of [
+      await send('/v1/completions', { ...BRIEF, model }),
+      await send(`/v1/policies/${model}/promote`, {}),
     ]) {
-      assert.ok(answer.status >= 400, JSON.stringify(answer.body));
-      assert.notEqual(answer.body.error.code, 'internal_error');
-      assert.match(answer.body.error.message, expected);
+      assert.ok(response.status >= 400, JSON.stringify(response.body));
+      assert.notEqual(response.body.error.code, 'internal_error');
+      assert.match(response.body.error.message, expected);
     }
-    assert.equal((await ask('/v1/completions', BRIEF)).body.model, stage.policyId);
+    assert.equal((await send('/v1/completions', BRIEF)).body.model, server.policyId);
   };
-  await isRefused(new RegExp(model));
+  await assertRejected(new RegExp(model));
 
-  await worker.sendPolicy(folder);
+  await worker.uploadPolicy(folder);
   const key = `${model}/onnx/serve.onnx`;
   const whole = new Uint8Array(await readFile(path.join(folder, 'onnx/serve.onnx')));
   await worker.bucket.put(key, whole.with(-1, whole.at(-1)! ^ 1));
-  await isRefused(new RegExp(`${model}.*onnx/serve\\.onnx`));
+  await assertRejected(new RegExp(`${model}.*onnx/serve\\.onnx`));
 
-  // Mended, it serves without a restart.
+  // Once the package is repaired it is served without a restart.
   await worker.bucket.put(key, whole);
-  const answer = await until(10_000, async () => {
-    const { status, body } = await ask('/v1/completions', { ...BRIEF, model });
+  const response = await waitUntil(async () => {
+    const { status, body } = await send('/v1/completions', { ...BRIEF, model });
     return status === 200 && body;
   });
-  assert.equal(answer.model, model);
+  assert.equal(response.model, model);
 });
 
-test('a body over the limit is refused before it is read, with or without a length', async () => {
+test('a body over the limit is rejected with and without content-length', async () => {
   const big = { ...PREFERENCE, chosen: 'x'.repeat(1_100_000) };
-  const { status, body } = await ask('/v1/preferences', big);
+  const { status, body } = await send('/v1/preferences', big);
   assert.deepEqual([status, body.error.code], [413, 'body_too_large']);
   const chunks = new ReadableStream({
     start(controller) {
@@ -189,30 +196,30 @@ test('a body over the limit is refused before it is read, with or without a leng
   assert.equal(response.status, 413);
 });
 
-test('clients that leave in the middle of a stream: what they asked to store is kept as cancelled, once', async () => {
-  const model = await stage.importTiny(5, { contextLength: 2048 });
-  await worker.sendPolicy(await stage.shelf.folderOf(model));
+test('generations whose client disconnects during a stream are stored once, as cancelled', async () => {
+  const model = await server.importTiny(5, { contextLength: 2048 });
+  await worker.uploadPolicy(await server.localStore.folderOf(model));
   const body = JSON.stringify({ model, prompt: 'Once', max_tokens: 2000, stream: true, ...ENDLESS });
-  const leaving = [1, 2, 4, 8, 16].map(async (reads) => {
-    const leave = new AbortController();
+  const disconnected = [1, 2, 4, 8, 16].map(async (reads) => {
+    const abort = new AbortController();
     const headers = { 'content-type': 'application/json' };
     const response = await fetch(`${worker.url}/v1/completions`, {
       method: 'POST',
       headers,
       body,
-      signal: leave.signal,
+      signal: abort.signal,
     });
     const reader = response.body!.getReader();
     const { value } = await reader.read();
     for (let read = 1; read < reads; read++) await reader.read();
-    leave.abort();
+    abort.abort();
     return JSON.parse(/^data: (.*)$/m.exec(new TextDecoder().decode(value))![1]!).id as string;
   });
-  for (const id of await Promise.all(leaving)) {
-    const rows = await until(15_000, async () => {
+  for (const id of await Promise.all(disconnected)) {
+    const rows = await waitUntil(async () => {
       const found = await db.select().from(generations).where(eq(generations.completion_id, id));
       return found.length > 0 && found;
-    });
+    }, 15_000);
     assert.deepEqual(
       rows.map((row) => row.finish_reason),
       ['cancelled'],
@@ -221,10 +228,10 @@ test('clients that leave in the middle of a stream: what they asked to store is 
     assert.ok(tokens > 0 && tokens < 2000, `${tokens} tokens`);
   }
   const name = 'attune worker';
-  await until(15_000, async () => {
-    const open = await stage.connection.sql`select 1 from pg_stat_activity where application_name = ${name}`;
+  await waitUntil(async () => {
+    const open = await server.connection.sql`select 1 from pg_stat_activity where application_name = ${name}`;
     return open.length === 0;
-  });
+  }, 15_000);
 });
 
 for (const [binding, section] of [
@@ -234,8 +241,8 @@ for (const [binding, section] of [
   ['RATE_LIMIT', 'ratelimits'],
   ['DOCS', 'assets'],
 ] as const) {
-  test(`without the binding ${binding} every answer names it`, async () => {
-    const { url } = await openBroken(stage.databaseUrl, { without: section });
+  test(`without the binding ${binding} every response names it`, async () => {
+    const { url } = await startBrokenWorker(server.databaseUrl, { without: section });
     for (const [route, json] of [
       ['/status'],
       ['/health'],
@@ -243,7 +250,7 @@ for (const [binding, section] of [
       ['/v1/preferences', PREFERENCE],
       ['/nowhere'],
     ] as const) {
-      const { status, headers, body } = await ask(route, json, url);
+      const { status, headers, body } = await send(route, json, url);
       assert.equal(status, 503, route);
       assert.match(body.error.message, new RegExp(`binding ${binding} is missing; add \\[`));
       assert.deepEqual([body.error.code, body.error.type, body.error.param], ['missing_binding', 'server_error', null]);
@@ -252,16 +259,16 @@ for (const [binding, section] of [
   });
 }
 
-test('a wrong setting, and none where one is needed, are named in every answer', async () => {
+test('an invalid or missing setting is named in every response', async () => {
   for (const [vars, expected] of [
     [{ MAX_ROWS: 'many' }, /^settings: MAX_ROWS: /],
     [{ LOOPBACK: 'false', HOST: '127.0.0.1' }, /^settings: API_KEY is missing/],
     [{ LOOPBACK: 'false', API_KEY: 'short' }, /^settings: API_KEY: /],
     [{ WEBHOOK_URL: 'http://127.0.0.1:9/' }, /^settings: WEBHOOK_SECRET/],
   ] as const) {
-    const { url } = await openBroken(stage.databaseUrl, { vars });
+    const { url } = await startBrokenWorker(server.databaseUrl, { vars });
     for (const route of ['/status', '/v1/models']) {
-      const { status, headers, body } = await ask(route, undefined, url);
+      const { status, headers, body } = await send(route, undefined, url);
       assert.match(body.error.message, expected);
       assert.deepEqual([status, body.error.code, body.error.type], [503, 'invalid_settings', 'server_error']);
       assert.equal(headers.get('x-should-retry'), 'false');
@@ -269,23 +276,23 @@ test('a wrong setting, and none where one is needed, are named in every answer',
   }
 });
 
-test('a queue, a limiter and a docs folder that throw fail no request that does not need them', async () => {
-  const { url } = await openBroken(stage.databaseUrl, { throwing: ['BACKGROUND', 'RATE_LIMIT', 'DOCS'] });
-  assert.equal((await ask('/v1/preferences', PREFERENCE, url)).status, 200);
-  assert.equal((await ask('/v1/models', undefined, url)).status, 200);
-  assert.equal((await ask('/health', undefined, url)).status, 200);
-  // The second request of an isolate, and one after the queue has refused.
+test('a throwing queue, rate limiter or docs binding fails only requests that need it', async () => {
+  const { url } = await startBrokenWorker(server.databaseUrl, { throwing: ['BACKGROUND', 'RATE_LIMIT', 'DOCS'] });
+  assert.equal((await send('/v1/preferences', PREFERENCE, url)).status, 200);
+  assert.equal((await send('/v1/models', undefined, url)).status, 200);
+  assert.equal((await send('/health', undefined, url)).status, 200);
+  // A later request, after the queue has thrown.
   await new Promise((resolve) => setTimeout(resolve, 1500));
-  assert.equal((await ask('/v1/preferences', PREFERENCE, url)).status, 200);
-  assert.ok((await ask('/docs/swagger-ui.css', undefined, url)).status >= 400);
+  assert.equal((await send('/v1/preferences', PREFERENCE, url)).status, 200);
+  assert.ok((await send('/docs/swagger-ui.css', undefined, url)).status >= 400);
 });
 
-test('a policy store that throws fails what needs it, with a sentence, and nothing else', async () => {
-  const { url } = await openBroken(stage.databaseUrl, { throwing: ['POLICIES'] });
-  const { status, body } = await ask('/v1/completions', BRIEF, url);
+test('a throwing policy store fails only requests that need it, with a message', async () => {
+  const { url } = await startBrokenWorker(server.databaseUrl, { throwing: ['POLICIES'] });
+  const { status, body } = await send('/v1/completions', BRIEF, url);
   assert.ok(status >= 500, JSON.stringify(body));
   assert.notEqual(body.error.code, 'internal_error', body.error.message);
   assert.notEqual(body.error.code, 'postgres_unavailable');
-  assert.equal((await ask('/v1/preferences', PREFERENCE, url)).status, 200);
-  assert.equal((await ask('/health', undefined, url)).body.postgres, 'ok');
+  assert.equal((await send('/v1/preferences', PREFERENCE, url)).status, 200);
+  assert.equal((await send('/health', undefined, url)).body.postgres, 'ok');
 });

@@ -1,34 +1,39 @@
-// The Worker on a Postgres that it shares with many others: a real pooler hands out ten connections, as Hyperdrive does.
-// What is acknowledged is stored once, what comes back is what Node reads, and nobody leaves a connection open.
+// The Worker behind PgBouncer with ten connections, pooled as Hyperdrive does: acknowledged rows are stored once, rows read
+// the same as on Node, and no connection stays open.
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { inArray } from 'drizzle-orm';
 import { generations, preferences } from '../shared/database/schema.ts';
-import { until } from '../testing/edge-processes.ts';
-import { type Json, setStage } from '../testing/edge-server.ts';
-import { bringPgBouncer, openPooler, type Pooler } from '../testing/pgbouncer.ts';
-import { openWorker, type WorkerStage } from '../testing/worker-server.ts';
+import { type Json, startEdgeServer } from '../testing/edge-server.ts';
+import { installPgBouncer, type PgBouncer, startPgBouncer } from '../testing/pgbouncer.ts';
+import { waitUntil } from '../testing/wait-until.ts';
+import { startWorkerServer, type WorkerServer } from '../testing/worker-server.ts';
 
-const SIZE = 10;
-const tool = bringPgBouncer();
-const skip = 'missing' in tool && tool.missing;
-let pooler: Pooler | undefined;
-// Before the stage, which stops its Postgres only where nobody is connected.
-after(() => pooler?.close());
-// What a Worker computes itself.
-const stage = await setStage({ PRECISION: 'fp32' });
-const { db, sql } = stage.connection;
-let worker: WorkerStage;
-if (!('missing' in tool)) {
-  pooler = await openPooler(tool, stage.databaseUrl, SIZE);
-  worker = await openWorker(pooler.url);
-  await worker.sendPolicy(await stage.shelf.folderOf(stage.policyId));
+const POOL_SIZE = 10;
+const installed = installPgBouncer();
+const skip = 'missing' in installed && installed.missing;
+let pgbouncer: PgBouncer | undefined;
+// Before the server, whose Postgres stops only without connections.
+after(() => pgbouncer?.close());
+// The precision that a Worker runs itself.
+const server = await startEdgeServer({ PRECISION: 'fp32' });
+const { db, sql } = server.connection;
+let worker: WorkerServer;
+if (!('missing' in installed)) {
+  pgbouncer = await startPgBouncer(installed, server.databaseUrl, POOL_SIZE);
+  worker = await startWorkerServer(pgbouncer.url);
+  await worker.uploadPolicy(await server.localStore.folderOf(server.policyId));
 }
 
-type Answer = { status: number; headers: Headers; body: Json };
+type JsonResponse = { status: number; headers: Headers; body: Json };
 
-async function ask(base: string, route: string, json?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+async function send(
+  base: string,
+  route: string,
+  json?: unknown,
+  headers: Record<string, string> = {},
+): Promise<JsonResponse> {
   const response = await fetch(base + route, {
     ...(json === undefined ? {} : { method: 'POST', body: JSON.stringify(json) }),
     headers: { 'content-type': 'application/json', ...headers },
@@ -38,19 +43,19 @@ async function ask(base: string, route: string, json?: unknown, headers: Record<
 
 const BRIEF = { prompt: 'Once upon', max_tokens: 4, seed: 7 };
 
-/** All clients of the Worker are gone, of the pooler and of Postgres itself. */
-async function nobodyIsLeft(): Promise<void> {
-  await until(15_000, async () => (await pooler!.clients()) === 0);
+/** The Worker has no open connection to PgBouncer or Postgres. */
+async function assertNoConnections(): Promise<void> {
+  await waitUntil(async () => (await pgbouncer!.countClients()) === 0, 15_000);
   const direct =
     await sql`select pid from pg_stat_activity where application_name = 'attune worker' and state <> 'idle'`;
   assert.deepEqual([...direct], []);
 }
 
-test('200 requests at once on ten connections: none fails, and every acknowledged row is there once', {
+test('200 concurrent requests on ten connections all succeed, and every acknowledged row is stored once', {
   skip,
 }, async (t) => {
   const votable: string[] = [];
-  for (let at = 0; at < 20; at++) votable.push((await ask(worker.url, '/v1/comparisons', BRIEF)).body.id);
+  for (let at = 0; at < 20; at++) votable.push((await send(worker.url, '/v1/comparisons', BRIEF)).body.id);
   const raw = (at: number, text: string) => ({
     prompt: `Raw ${at}`,
     chosen: `${text} yes`,
@@ -58,55 +63,57 @@ test('200 requests at once on ten connections: none fails, and every acknowledge
     rater: 'r',
   });
   const post = (json: unknown, key: string) => () =>
-    ask(worker.url, '/v1/preferences', json, { 'idempotency-key': key });
-  const requests: (() => Promise<Answer>)[] = [];
+    send(worker.url, '/v1/preferences', json, { 'idempotency-key': key });
+  const requests: (() => Promise<JsonResponse>)[] = [];
   for (let at = 0; at < 80; at++) requests.push(post(raw(at, 'short'), `raw ${at}`));
-  // Each twice at once, under one key.
+  // Each twice, concurrently, with one key.
   for (let at = 80; at < 100; at++)
     for (let twice = 0; twice < 2; twice++) requests.push(post(raw(at, 'twin'), `twin ${at}`));
   for (let at = 100; at < 120; at++) requests.push(post(raw(at, 'x'.repeat(400_000)), `big ${at}`));
   for (const [at, comparison] of votable.entries())
     requests.push(post({ comparison, choice: 'a', rater: 'r' }, `vote ${at}`));
-  for (let at = 0; at < 30; at++) requests.push(() => ask(worker.url, '/v1/preferences?limit=5'));
-  for (let at = 0; at < 10; at++) requests.push(() => ask(worker.url, '/v1/comparisons', BRIEF));
+  for (let at = 0; at < 30; at++) requests.push(() => send(worker.url, '/v1/preferences?limit=5'));
+  for (let at = 0; at < 10; at++) requests.push(() => send(worker.url, '/v1/comparisons', BRIEF));
   assert.equal(requests.length, 200);
 
-  const began = performance.now();
-  const answers = await Promise.all(requests.map((request) => request()));
-  t.diagnostic(`200 requests took ${(performance.now() - began).toFixed(0)} ms on ${pooler!.most.servers} connections`);
+  const started = performance.now();
+  const responses = await Promise.all(requests.map((request) => request()));
+  t.diagnostic(
+    `200 requests took ${(performance.now() - started).toFixed(0)} ms on ${pgbouncer!.peak.servers} connections`,
+  );
   assert.deepEqual(
-    answers.filter(({ status }) => status !== 200).map(({ status, body }) => `${status} ${JSON.stringify(body)}`),
+    responses.filter(({ status }) => status !== 200).map(({ status, body }) => `${status} ${JSON.stringify(body)}`),
     [],
   );
-  assert.ok(pooler!.most.clients > SIZE, `only ${pooler!.most.clients} clients at once`);
-  assert.ok(pooler!.most.servers <= SIZE, `${pooler!.most.servers} connections`);
+  assert.ok(pgbouncer!.peak.clients > POOL_SIZE, `only ${pgbouncer!.peak.clients} clients at once`);
+  assert.ok(pgbouncer!.peak.servers <= POOL_SIZE, `${pgbouncer!.peak.servers} connections`);
 
-  const ids = answers.map(({ body }) => body.id as string).filter((id) => id?.startsWith('pref_'));
+  const ids = responses.map(({ body }) => body.id as string).filter((id) => id?.startsWith('pref_'));
   assert.equal(ids.length, 160);
   const acknowledged = [...new Set(ids)].sort();
-  assert.equal(acknowledged.length, 140, 'twins got one answer');
+  assert.equal(acknowledged.length, 140, 'both requests with one key get one response');
   const rows = await db.select({ id: preferences.id }).from(preferences);
   assert.deepEqual(rows.map(({ id }) => id).sort(), acknowledged);
-  await nobodyIsLeft();
+  await assertNoConnections();
 });
 
-test('clients that go away, errors and streams leave no connection open', { skip }, async () => {
-  const gone = Array.from({ length: 10 }, async (_, at) => {
-    const hangUp = new AbortController();
-    setTimeout(() => hangUp.abort(), 5 + 10 * at);
+test('disconnecting clients, errors and streams leave no connection open', { skip }, async () => {
+  const disconnected = Array.from({ length: 10 }, async (_, at) => {
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(), 5 + 10 * at);
     await fetch(`${worker.url}/v1/preferences`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ prompt: `Gone ${at}`, chosen: 'a'.repeat(100_000), rejected: 'b' }),
-      signal: hangUp.signal,
+      signal: abort.signal,
     }).catch(() => {});
   });
   const errors = [
-    ask(worker.url, '/v1/preferences', { comparison: 'cmp_none', choice: 'a' }),
-    ask(worker.url, '/v1/preferences', { prompt: 'x' }),
-    ask(worker.url, '/v1/completions', { model: 'pol_none', prompt: 'x' }),
-    ask(worker.url, '/v1/nothing'),
-    ask(worker.url, '/v1/preferences/pref_none'),
+    send(worker.url, '/v1/preferences', { comparison: 'cmp_none', choice: 'a' }),
+    send(worker.url, '/v1/preferences', { prompt: 'x' }),
+    send(worker.url, '/v1/completions', { model: 'pol_none', prompt: 'x' }),
+    send(worker.url, '/v1/nothing'),
+    send(worker.url, '/v1/preferences/pref_none'),
   ];
   const streams = Array.from({ length: 4 }, async (_, at) => {
     const response = await fetch(`${worker.url}/v1/completions`, {
@@ -121,11 +128,11 @@ test('clients that go away, errors and streams leave no connection open', { skip
   });
   const statuses = (await Promise.all(errors)).map(({ status }) => status);
   assert.deepEqual(statuses, [404, 400, 404, 404, 404]);
-  await Promise.all([...gone, ...streams]);
-  await nobodyIsLeft();
+  await Promise.all([...disconnected, ...streams]);
+  await assertNoConnections();
 });
 
-test('arrays, JSON, times and large integers are stored and read as Node does it', { skip }, async () => {
+test('arrays, JSON, times and large integers are stored and read as on Node', { skip }, async () => {
   const metadata = { plain: 'ü "quoted" {1,2}', empty: '' };
   const seed = 2 ** 53 - 1;
   const request = {
@@ -137,10 +144,10 @@ test('arrays, JSON, times and large integers are stored and read as Node does it
     logprobs: true,
   };
   const [byWorker, byNode] = await Promise.all(
-    [worker.url, stage.edge.url].map((url) => ask(url, '/v1/chat/completions', request)),
+    [worker.url, server.edge.url].map((url) => send(url, '/v1/chat/completions', request)),
   );
   assert.equal(byWorker!.headers.get('x-attune-compute'), 'worker');
-  const rowOf = async ({ body }: Answer) => {
+  const rowOf = async ({ body }: JsonResponse) => {
     const [row] = await db
       .select()
       .from(generations)
@@ -162,10 +169,10 @@ test('arrays, JSON, times and large integers are stored and read as Node does it
     metadata: { nested: [1, { deep: null }], n: 1e15 },
   };
   const preference = (
-    await ask(worker.url, '/v1/preferences', { ...vote, prompt: undefined, messages: request.messages })
+    await send(worker.url, '/v1/preferences', { ...vote, prompt: undefined, messages: request.messages })
   ).body;
-  const comparison = (await ask(worker.url, '/v1/comparisons', BRIEF)).body;
-  await ask(worker.url, '/v1/rounds', { epochs: 2, learning_rate: 1e-5 });
+  const comparison = (await send(worker.url, '/v1/comparisons', BRIEF)).body;
+  await send(worker.url, '/v1/rounds', { epochs: 2, learning_rate: 1e-5 });
   const routes = [
     `/v1/chat/completions/${byNode!.body.id}`,
     `/v1/chat/completions/${byWorker!.body.id}`,
@@ -175,13 +182,13 @@ test('arrays, JSON, times and large integers are stored and read as Node does it
     '/v1/preferences?limit=50',
     '/v1/rounds',
     '/v1/policies',
-    `/v1/policies/${stage.policyId}`,
+    `/v1/policies/${server.policyId}`,
     '/v1/models',
   ];
   for (const route of routes) {
-    const [here, there] = await Promise.all([worker.url, stage.edge.url].map((url) => ask(url, route)));
+    const [here, there] = await Promise.all([worker.url, server.edge.url].map((url) => send(url, route)));
     assert.equal(here!.status, there!.status, route);
     assert.deepEqual(here!.body, there!.body, route);
   }
-  await nobodyIsLeft();
+  await assertNoConnections();
 });

@@ -1,24 +1,32 @@
-// A client of a streamed completion that notes what a test may ask: when each chunk came and which policies they name.
+// Reads a streamed completion and records its text, the gaps between chunks and the policies that they name.
 
 import type { Json } from './edge-server.ts';
 
-export type Streamed = {
+export type CompletionStream = {
   status: number;
-  /** The generation's id, once it is known. */
+  /** The generation's id; '' before it is known. */
   id: string;
   text: string;
   /** Every policy that a chunk named. */
   policies: Set<string>;
-  /** Milliseconds between chunks before the last; with logprobs there is one for each token, without, one for each text. */
+  /** Milliseconds between chunks; with logprobs there is a chunk for each token, without one for each piece of text. */
   gaps: number[];
-  /** Whether it came to its end: `[DONE]` and no error. */
-  isWhole: boolean;
+  /** Ended with `[DONE]` and without an error. */
+  isComplete: boolean;
   error: string | null;
 };
 
-/** POST /v1/completions with stream: true, read to its end. Never throws: what went wrong is in `error`. */
-export async function readStream(url: string, body: Json, onToken: () => void = () => {}): Promise<Streamed> {
-  const seen: Streamed = { status: 0, id: '', text: '', policies: new Set(), gaps: [], isWhole: false, error: null };
+/** POST /v1/completions with stream: true, read to the end. Never throws: see `error`. */
+export async function readStream(url: string, body: Json, onToken: () => void = () => {}): Promise<CompletionStream> {
+  const result: CompletionStream = {
+    status: 0,
+    id: '',
+    text: '',
+    policies: new Set(),
+    gaps: [],
+    isComplete: false,
+    error: null,
+  };
   let last = 0;
   try {
     const response = await fetch(`${url}/v1/completions`, {
@@ -26,8 +34,8 @@ export async function readStream(url: string, body: Json, onToken: () => void = 
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ ...body, stream: true }),
     });
-    seen.status = response.status;
-    if (response.status !== 200) return { ...seen, error: await response.text() };
+    result.status = response.status;
+    if (response.status !== 200) return { ...result, error: await response.text() };
     let rest = '';
     for await (const bytes of response.body!.pipeThrough(new TextDecoderStream())) {
       const events = (rest + bytes).split('\n\n');
@@ -35,27 +43,27 @@ export async function readStream(url: string, body: Json, onToken: () => void = 
       for (const event of events) {
         const data = event.slice(event.indexOf('data: ') + 6);
         if (data === '[DONE]') {
-          seen.isWhole = seen.error === null;
+          result.isComplete = result.error === null;
           continue;
         }
         const chunk: Json = JSON.parse(data);
         if (chunk.error) {
-          seen.error = data;
+          result.error = data;
           continue;
         }
-        seen.policies.add(chunk.model).add(chunk.system_fingerprint);
+        result.policies.add(chunk.model).add(chunk.system_fingerprint);
         const [choice] = chunk.choices;
-        seen.id = choice?.generation_id ?? seen.id;
-        seen.text += choice?.text ?? '';
+        result.id = choice?.generation_id ?? result.id;
+        result.text += choice?.text ?? '';
         if (!choice || choice.finish_reason) continue;
         const now = performance.now();
-        if (last > 0) seen.gaps.push(now - last);
+        if (last > 0) result.gaps.push(now - last);
         last = now;
         onToken();
       }
     }
   } catch (error) {
-    seen.error = String(error);
+    result.error = String(error);
   }
-  return seen;
+  return result;
 }

@@ -1,10 +1,10 @@
-// Reads a Dockerfile as far as the tests of ours need: its instructions, each with its stage and its words.
+// Parses a Dockerfile into its instructions, each with its build stage, as far as the tests need it.
 
 import { readFileSync } from 'node:fs';
 
 export type Instruction = { stage: number; name: string; text: string };
 
-export function readDockerfile(file: string): Instruction[] {
+export function parseDockerfile(file: string): Instruction[] {
   const lines = readFileSync(file, 'utf8')
     .split('\n')
     .filter((line) => !/^\s*(#|$)/.test(line))
@@ -19,15 +19,15 @@ export function readDockerfile(file: string): Instruction[] {
   });
 }
 
-/** What the image that runs gets of the project, by the COPY lines of its stage and of those it copies from. */
-export function copiedPaths(instructions: Instruction[]): string[] {
+/** Paths of the project that COPY instructions put into any stage. */
+export function listCopiedPaths(instructions: Instruction[]): string[] {
   return instructions
     .filter(({ name, text }) => name === 'COPY' && !text.startsWith('--from'))
     .flatMap(({ text }) => text.split(' ').slice(0, -1));
 }
 
-/** The last value of every variable that the image that runs is given. */
-export function environmentOf(instructions: Instruction[]): Record<string, string> {
+/** ENV of the last stage. */
+export function getEnvironment(instructions: Instruction[]): Record<string, string> {
   const last = instructions.at(-1)!.stage;
   const words = instructions
     .filter(({ stage, name }) => stage === last && name === 'ENV')
@@ -35,8 +35,8 @@ export function environmentOf(instructions: Instruction[]): Record<string, strin
   return Object.fromEntries(words.map((word) => [word.slice(0, word.indexOf('=')), word.slice(word.indexOf('=') + 1)]));
 }
 
-/** The text of the last instruction of this name in the image that runs. */
-export function lastOf(instructions: Instruction[], name: string): string | undefined {
+/** Arguments of the last instruction with this name in the last stage. */
+export function findLastInstruction(instructions: Instruction[], name: string): string | undefined {
   const last = instructions.at(-1)!.stage;
   return instructions.findLast((item) => item.stage === last && item.name === name)?.text;
 }

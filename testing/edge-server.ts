@@ -1,5 +1,5 @@
-// A whole Attune for a test: a real embedded Postgres in a temporary folder, a tiny random policy, the API on a free
-// port. Everything goes away with the test.
+// An Attune server for tests: embedded Postgres in a temporary folder, a tiny random policy and the API on a free port, all
+// removed after the test.
 
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,57 +15,58 @@ import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts'
 import { activatePolicy } from '../shared/store/registry.ts';
 import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
-export type Stage = {
+export type EdgeServer = {
   home: string;
   settings: Settings;
   databaseUrl: string;
   connection: Connection;
-  shelf: LocalStore;
+  localStore: LocalStore;
   policyId: string;
   edge: Edge;
-  /** Imports another tiny policy, with other random weights. */
+  /** Imports another tiny policy, with weights from this seed. */
   importTiny(seed: number, options?: TinyOptions): Promise<string>;
+  /** With `json` a POST. */
   request(
     path: string,
     init?: RequestInit & { json?: unknown },
   ): Promise<{ status: number; headers: Headers; body: Json }>;
 };
 
-// biome-ignore lint/suspicious/noExplicitAny: what an answer holds is what the tests are about
+// biome-ignore lint/suspicious/noExplicitAny: tests check the content of responses
 export type Json = any;
 export type { TinyOptions };
 
-/** `isActive: false` leaves it to the test to make the policy active. */
-export async function setStage(env: Record<string, string> = {}, { isActive = true } = {}): Promise<Stage> {
+/** `isActive: false` leaves the activation of the policy to the test. */
+export async function startEdgeServer(env: Record<string, string> = {}, { isActive = true } = {}): Promise<EdgeServer> {
   const home = await mkdtemp(path.join(tmpdir(), 'attune-e2e-'));
   await chmod(home, 0o755);
   const settings = readSettings({ ATTUNE_HOME: home, PORT: '0', ...env });
-  const server = await openPostgres(home);
-  await migrateDatabase(server.url);
-  const connection = connect(server.url, { name: 'attune test', max: 3 });
-  const shelf = await openLocalStore(settings);
+  const postgres = await openPostgres(home);
+  await migrateDatabase(postgres.url);
+  const connection = connect(postgres.url, { name: 'attune test', max: 3 });
+  const localStore = await openLocalStore(settings);
   const importTiny = async (seed: number, options?: TinyOptions) => {
-    const folder = await shelf.createStaging();
+    const folder = await localStore.createStaging();
     await writeTinyCheckpoint(folder, { ...options, seed });
-    const id = await importPolicy(connection.db, shelf, folder, `tiny ${seed}`, { precision: settings.PRECISION });
-    await shelf.discard(folder);
+    const id = await importPolicy(connection.db, localStore, folder, `tiny ${seed}`, { precision: settings.PRECISION });
+    await localStore.discard(folder);
     return id;
   };
   const policyId = await importTiny(1);
   if (isActive) await activatePolicy(connection.db, policyId, 'test');
-  const edge = await startEdge(settings, server.url);
+  const edge = await startEdge(settings, postgres.url);
   after(async () => {
     await edge.close();
     await connection.close();
-    await server.leave();
+    await postgres.leave();
     await rm(home, { recursive: true, force: true });
   });
   return {
     home,
     settings,
-    databaseUrl: server.url,
+    databaseUrl: postgres.url,
     connection,
-    shelf,
+    localStore,
     policyId,
     edge,
     importTiny,
@@ -82,4 +83,38 @@ export async function setStage(env: Record<string, string> = {}, { isActive = tr
       return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
     },
   };
+}
+
+export type EdgeResponse = { status: number; headers: Headers; body: Json; text: string };
+export type Send = (path: string, json: unknown, headers?: Record<string, string>) => Promise<EdgeResponse>;
+
+/** Runs `use` with a second edge on the Postgres and policies of `server`, with other settings. */
+export async function withEdge(
+  server: EdgeServer,
+  env: Record<string, string>,
+  use: (send: Send, url: string) => Promise<void>,
+): Promise<void> {
+  const settings = readSettings({ ATTUNE_HOME: server.home, PORT: '0', ...env });
+  const edge = await startEdge(settings, server.databaseUrl);
+  try {
+    await use(async (path, json, headers = {}) => {
+      const response = await fetch(edge.url + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: JSON.stringify(json),
+      });
+      const text = await response.text();
+      const isJson = response.headers.get('content-type')?.startsWith('application/json');
+      return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : null, text };
+    }, edge.url);
+  } finally {
+    await edge.close();
+  }
+}
+
+/** Requests to a policy with a context of 4096: `brief` for 4 tokens, `endless` for 4000 without an end-of-text token. */
+export async function makeLongRequests({ importTiny }: EdgeServer) {
+  const model = await importTiny(3, { contextLength: 4096 });
+  const brief = { model, prompt: 'Once', max_tokens: 4 };
+  return { brief, endless: { ...brief, max_tokens: 4000, logit_bias: { 1: -100, 2: -100 } } };
 }

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Location } from '../shared/store/s3-protocol.ts';
-import { bringTool } from './install-tool.ts';
+import { installTool } from './install-tool.ts';
 
 export type S3Server = {
   location: S3Location;
@@ -21,7 +21,7 @@ const START_TIMEOUT_MS = 20_000;
 
 /** The server with one bucket, or why it is not available. */
 export async function startS3Server(): Promise<S3Server | { missing: string }> {
-  const tool = bringTool({ name: 'versitygw', from: { go: 'github.com/versity/versitygw/cmd/versitygw@v1.8.0' } });
+  const tool = installTool({ name: 'versitygw', from: { go: 'github.com/versity/versitygw/cmd/versitygw@v1.8.0' } });
   if ('missing' in tool) return tool;
   const home = await mkdtemp(path.join(tmpdir(), 'attune-s3-'));
   const bucket = 'policies';

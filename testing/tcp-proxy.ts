@@ -1,59 +1,60 @@
-// A door on the way to a server of this machine, for a test: open, shut (connections are refused), or silent (they are
-// taken, and nothing comes). It goes away with the test.
+// A TCP proxy to a local server for tests of connection failures: it forwards, refuses connections, or accepts them without
+// responding. Closed after the test.
 
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { after } from 'node:test';
 
-export type Gate = {
-  /** The given address, through the gate. */
+export type TcpProxy = {
+  /** The target's URL with the proxy's port. */
   url: string;
-  open(): Promise<void>;
-  /** Cuts every connection and refuses new ones. */
-  shut(): Promise<void>;
-  /** Cuts every connection and says nothing on new ones. */
-  hush(): Promise<void>;
-  /** Cuts every connection; new ones pass. */
-  cut(): void;
+  /** Resets every connection; new ones are forwarded. */
+  forward(): Promise<void>;
+  /** Resets every connection and refuses new ones. */
+  refuse(): Promise<void>;
+  /** Resets every connection; new ones are accepted and get no response. */
+  blackhole(): Promise<void>;
+  /** Resets every connection, without a change of mode. */
+  reset(): void;
 };
 
-export async function openGate(address: string): Promise<Gate> {
+export async function openTcpProxy(address: string): Promise<TcpProxy> {
   const target = new URL(address);
   const sockets = new Set<Socket>();
-  let isSilent = false;
+  let isBlackhole = false;
   let server: Server | undefined;
-  const keep = (socket: Socket) => {
+  const track = (socket: Socket) => {
     sockets.add(socket);
     socket.on('error', () => {}).on('close', () => sockets.delete(socket));
     return socket;
   };
-  const cut = () => {
+  const reset = () => {
     for (const socket of sockets) socket.resetAndDestroy();
   };
   const listen = (port: number) =>
     new Promise<number>((resolve, reject) => {
-      server = createServer((inner) => {
-        keep(inner);
-        if (isSilent) return;
-        const outer = keep(connect(Number(target.port), target.hostname));
-        inner.pipe(outer).pipe(inner);
-        inner.on('close', () => outer.destroy());
-        outer.on('close', () => inner.destroy());
+      server = createServer((client) => {
+        track(client);
+        if (isBlackhole) return;
+        const upstream = track(connect(Number(target.port), target.hostname));
+        client.pipe(upstream).pipe(client);
+        client.on('close', () => upstream.destroy());
+        upstream.on('close', () => client.destroy());
       });
       server.once('error', reject).listen(port, '127.0.0.1', () => resolve((server!.address() as AddressInfo).port));
     });
   const port = await listen(0);
-  const shut = async () => {
+  const refuse = async () => {
     const closed = new Promise((resolve) => (server?.listening ? server.close(resolve) : resolve(null)));
-    cut();
+    reset();
     await closed;
   };
-  const pass = async (silent: boolean) => {
-    isSilent = silent;
-    cut();
+  const accept = async (blackhole: boolean) => {
+    isBlackhole = blackhole;
+    reset();
     if (!server?.listening) await listen(port);
   };
-  after(shut);
+  after(refuse);
   const url = new URL(address);
   url.port = String(port);
-  return { url: url.href, open: () => pass(false), hush: () => pass(true), shut, cut };
+  return { url: url.href, forward: () => accept(false), blackhole: () => accept(true), refuse, reset };
 }

@@ -1,5 +1,5 @@
-// edge/worker.ts in a real workerd, for a test: bound to the stage's Postgres as Hyperdrive binds it, with policies in a
-// local R2, queues and rate limits as wrangler.toml says. It goes away with the test.
+// edge/worker.ts in workerd for tests: a Hyperdrive binding to the given Postgres, a local R2 bucket, and the queues and
+// rate limits of wrangler.toml. Stopped after the test.
 
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -12,21 +12,21 @@ import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const HYPERDRIVE = 'CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_HYPERDRIVE';
 
-export type WorkerStage = {
+export type WorkerServer = {
   url: string;
   worker: WorkerHandle<Record<string, unknown>>;
   bucket: R2Bucket;
-  /** Puts a policy's package where the Worker finds it. */
-  sendPolicy(folder: string): Promise<void>;
+  /** Uploads a policy package to the Worker's bucket. */
+  uploadPolicy(folder: string): Promise<void>;
   logs(): string;
   close(): Promise<void>;
 };
 
-export async function openWorker(
+export async function startWorkerServer(
   databaseUrl: string,
   vars: Record<string, string> = {},
   configPath = 'wrangler.toml',
-): Promise<WorkerStage> {
+): Promise<WorkerServer> {
   Object.assign(process.env, WRANGLER_OFFLINE_ENV, { [HYPERDRIVE]: databaseUrl });
   const server = createTestHarness({
     root: ROOT,
@@ -41,7 +41,7 @@ export async function openWorker(
     url: url.origin,
     worker,
     bucket: POLICIES,
-    sendPolicy: (folder) => uploadPackage(openR2Store(POLICIES), folder),
+    uploadPolicy: (folder) => uploadPackage(openR2Store(POLICIES), folder),
     logs: () =>
       server
         .getLogs()

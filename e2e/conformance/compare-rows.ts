@@ -1,30 +1,30 @@
-// What one runtime has stored, another shows: letter for letter, and under the same idempotency keys.
+// Rows stored by one runtime read the same on another, and idempotency keys hold across runtimes.
 
 import assert from 'node:assert/strict';
 import type { Api } from './api.ts';
 import { LISTS } from './pagination.ts';
 
 export async function assertSameRows(one: Api, other: Api): Promise<void> {
-  const textsOf = async (path: string) => {
+  const getTexts = async (path: string) => {
     const answers = await Promise.all([one, other].map((api) => api.request(path)));
     for (const { status, text } of answers) assert.equal(status, 200, text);
     return answers.map(({ text }) => text);
   };
   for (const list of LISTS) {
-    const [text, others] = await textsOf(`/v1/${list}?limit=100`);
+    const [text, others] = await getTexts(`/v1/${list}?limit=100`);
     assert.equal(others, text);
     const { data } = JSON.parse(text!);
     for (const { id } of data.slice(0, 3)) {
-      const [row, others] = await textsOf(`/v1/${list}/${id}`);
+      const [row, others] = await getTexts(`/v1/${list}/${id}`);
       assert.equal(others, row);
     }
   }
   for (const path of ['/v1/models', '/v1/preferences/stats', '/v1/preferences/export?format=trl']) {
-    const [text, others] = await textsOf(path);
+    const [text, others] = await getTexts(path);
     assert.equal(others, text);
   }
 
-  const headers = { 'idempotency-key': 'wherever it is asked' };
+  const headers = { 'idempotency-key': 'on every runtime' };
   const answers = [];
   for (const api of [one, other, one]) {
     const json = { prompt: 'Once', max_tokens: 2 };

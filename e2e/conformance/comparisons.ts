@@ -1,12 +1,12 @@
-// Comparisons: two answers side by side, blind until somebody has voted.
+// Comparisons: two responses side by side, blind until the first vote.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 
-export function conformComparisons(api: Api): void {
-  const { stage, request } = api;
+export function testComparisons(api: Api): void {
+  const { server, request } = api;
   const compare = async (extra: object = {}): Promise<Json> => {
     const { status, headers, body } = await request('/v1/comparisons', {
       json: { prompt: 'Once upon a time', max_tokens: 6, ...extra },
@@ -16,7 +16,7 @@ export function conformComparisons(api: Api): void {
     return body;
   };
 
-  test('a comparison is blind until somebody has voted', async () => {
+  test('a comparison is blind until the first vote', async () => {
     const comparison = await compare({ metadata: { lesson: 'two' } });
     assert.match(comparison.id, /^cmp_/);
     assert.deepEqual(comparison.metadata, { lesson: 'two' });
@@ -30,23 +30,23 @@ export function conformComparisons(api: Api): void {
     const after = (await request(`/v1/comparisons/${comparison.id}`)).body;
     assert.equal(after.voted, true);
     assert.equal(after.b.generation, vote.body.chosen.generation);
-    assert.equal(after.b.model, stage.policyId);
+    assert.equal(after.b.model, server.policyId);
   });
 
-  test('two policies can be compared, and their sides are shuffled', async () => {
+  test('two policies can be compared, with shuffled sides', async () => {
     const other = await api.importTiny(2);
     const firsts = new Set<string>();
     for (let at = 0; at < 20 && firsts.size < 2; at++) {
-      const { id } = await compare({ models: [stage.policyId, other], seed: at });
+      const { id } = await compare({ models: [server.policyId, other], seed: at });
       await request('/v1/preferences', { json: { comparison: id, choice: 'tie' } });
-      const shown = (await request(`/v1/comparisons/${id}`)).body;
-      assert.deepEqual(new Set([shown.a.model, shown.b.model]), new Set([stage.policyId, other]));
-      firsts.add(shown.a.model);
+      const voted = (await request(`/v1/comparisons/${id}`)).body;
+      assert.deepEqual(new Set([voted.a.model, voted.b.model]), new Set([server.policyId, other]));
+      firsts.add(voted.a.model);
     }
     assert.equal(firsts.size, 2);
   });
 
-  test('the same seed gives the same two sides', async () => {
+  test('the same seed gives the same two texts', async () => {
     const sides = async () => {
       const { a, b } = await compare({ seed: 11, max_tokens: 20 });
       return [a.text, b.text].sort();
@@ -54,22 +54,22 @@ export function conformComparisons(api: Api): void {
     const first = await sides();
     assert.deepEqual(await sides(), first);
     assert.notEqual(first[0], first[1]);
-    api.keep('the sides of a comparison', first);
+    api.record('the sides of a comparison', first);
   });
 
-  test('the sides of a comparison cannot be looked up before somebody has voted', async () => {
+  test('the generations of a comparison are not listed before the first vote', async () => {
     const messages = [{ role: 'user', content: 'Blind' }];
     const { id } = await compare({ prompt: undefined, messages, max_tokens: 3 });
     const listed = async () => (await request('/v1/chat/completions?limit=5')).body.data.map((item: Json) => item.id);
     const before = await listed();
     await request('/v1/preferences', { json: { comparison: id, choice: 'a' } });
     const { a, b } = (await request(`/v1/comparisons/${id}`)).body;
-    // Both are choices of one completion, whose id is that of the one made first, on whichever side it is shown.
+    // Both are choices of one completion, whose id is that of the first generation, on either side.
     const sides = [a.generation, b.generation];
     assert.deepEqual(
-      before.filter((seen: string) => sides.includes(seen)),
+      before.filter((id: string) => sides.includes(id)),
       [],
     );
-    assert.equal((await listed()).filter((seen: string) => sides.includes(seen)).length, 1);
+    assert.equal((await listed()).filter((id: string) => sides.includes(id)).length, 1);
   });
 }

@@ -1,4 +1,4 @@
-// Requests that may be sent twice: an Idempotency-Key, or an id in the body, makes them take effect once.
+// Idempotency keys, in the header or as an id in the body: a repeated request takes effect once.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -6,15 +6,15 @@ import { eq, like } from 'drizzle-orm';
 import { generations, idempotency_keys, preferences } from '../../shared/database/schema.ts';
 import type { Api } from './api.ts';
 
-export function conformIdempotency(api: Api): void {
-  const { request, stage } = api;
-  const { db } = stage.connection;
+export function testIdempotency(api: Api): void {
+  const { request, server } = api;
+  const { db } = server.connection;
   const named = (name: string) => `${name}, ${api.runtime}`;
   const raw = { prompt: 'Say hi', chosen: 'hi', rejected: 'no' };
   const vote = (key: string, fields: object) =>
     request('/v1/preferences', { json: { ...raw, ...fields }, headers: { 'idempotency-key': named(key) } });
 
-  test('the same key gives the same answer, and other content under it is a conflict not to be retried', async () => {
+  test('the same key gives the same response, and other content with it is a non-retryable conflict', async () => {
     const [first, second] = await Promise.all([vote('vote', {}), vote('vote', {})]);
     assert.equal(first.status, 200);
     assert.equal(first.text, second.text);
@@ -23,30 +23,30 @@ export function conformIdempotency(api: Api): void {
     assert.equal(conflict.status, 409);
     assert.equal(conflict.body.error.code, 'idempotency_conflict');
     assert.equal(conflict.headers.get('x-should-retry'), 'false');
-    api.keep('a conflict of keys', conflict.body);
+    api.record('a conflict of keys', conflict.body);
   });
 
-  test('twenty at once with one key store one preference', async () => {
+  test('twenty concurrent requests with one key store one preference', async () => {
     const rater = named('twenty');
-    const answers = await Promise.all(Array.from({ length: 20 }, () => vote('twenty', { rater })));
-    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
-    assert.equal(new Set(answers.map(({ text }) => text)).size, 1);
+    const responses = await Promise.all(Array.from({ length: 20 }, () => vote('twenty', { rater })));
+    assert.deepEqual(new Set(responses.map(({ status }) => status)), new Set([200]));
+    assert.equal(new Set(responses.map(({ text }) => text)).size, 1);
     assert.equal(await db.$count(preferences, eq(preferences.rater, rater)), 1);
   });
 
-  test('twenty at once with one key store one comparison, whatever was generated for the others', async () => {
+  test('twenty concurrent requests with one key store one comparison', async () => {
     const user = named('twenty');
     const json = { prompt: 'Once', max_tokens: 2, user };
     const headers = { 'idempotency-key': named('twenty') };
-    const ask = () => request('/v1/comparisons', { json, headers });
-    const answers = await Promise.all(Array.from({ length: 20 }, ask));
-    assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
-    for (const { body } of answers) assert.deepEqual(body, answers[0]!.body);
+    const compare = () => request('/v1/comparisons', { json, headers });
+    const responses = await Promise.all(Array.from({ length: 20 }, compare));
+    assert.deepEqual(new Set(responses.map(({ status }) => status)), new Set([200]));
+    for (const { body } of responses) assert.deepEqual(body, responses[0]!.body);
     assert.equal(await db.$count(generations, eq(generations.user, user)), 2);
-    assert.deepEqual((await ask()).body, answers[0]!.body);
+    assert.deepEqual((await compare()).body, responses[0]!.body);
   });
 
-  test('an id in the body is such a key, and the header goes before it', async () => {
+  test('an id in the body is an idempotency key, and the header takes precedence', async () => {
     const json = { prompt: 'Once', max_tokens: 4, id: named('my comparison') };
     const first = await request('/v1/comparisons', { json });
     assert.deepEqual((await request('/v1/comparisons', { json })).body, first.body);
@@ -56,7 +56,7 @@ export function conformIdempotency(api: Api): void {
     assert.equal(kept, 1);
   });
 
-  test('one key serves two operations, each once', async () => {
+  test('one key can be used for two operations', async () => {
     const headers = { 'idempotency-key': named('both') };
     const comparison = await request('/v1/comparisons', { json: { prompt: 'Once', max_tokens: 2 }, headers });
     const json = { comparison: comparison.body.id, choice: 'a' };
@@ -65,18 +65,18 @@ export function conformIdempotency(api: Api): void {
     assert.equal((await request('/v1/preferences', { json, headers })).text, preference.text);
   });
 
-  test('what was refused keeps no key, so that it can be mended and sent again', async () => {
-    assert.equal((await vote('mended', { rejected: 'hi' })).status, 400);
-    assert.equal((await vote('mended', {})).status, 200);
+  test('a rejected request does not use up its key', async () => {
+    assert.equal((await vote('fixed', { rejected: 'hi' })).status, 400);
+    assert.equal((await vote('fixed', {})).status, 200);
   });
 
-  test('a key is 200 characters at most', async () => {
+  test('a key has at most 200 characters', async () => {
     const json = { ...raw, rater: named('long') };
     const send = (length: number) =>
       request('/v1/preferences', { json, headers: { 'idempotency-key': api.runtime.padEnd(length, '-') } });
     assert.equal((await send(200)).status, 200);
     const long = await send(201);
     assert.equal(long.status, 400);
-    api.keep('a key that is too long', long.body);
+    api.record('a key that is too long', long.body);
   });
 }

@@ -1,4 +1,4 @@
-// Preferences by the file, both ways, as streams: more of them than any request may hold.
+// Import and export of preferences as streams, beyond the body limit of other requests.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,16 +7,16 @@ import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
 
 const JSONL = { 'content-type': 'application/jsonl' };
-/** Of some three megabytes, three times what a request's body may have. */
+/** About 3 MB, three times the body limit. */
 const ROWS = 3000;
 
-export function conformFiles(api: Api): void {
+export function testImportExport(api: Api): void {
   const { request, client } = api;
   const send = (body: BodyInit) =>
     request('/v1/preferences/import', { method: 'POST', body, headers: JSONL, duplex: 'half' });
   const named = (text: string) => `${text} ${api.runtime}`;
 
-  test('an import reports each row that it refuses, and repeating it adds nothing', async () => {
+  test('an import reports invalid rows, and repeating it adds nothing', async () => {
     const body = [
       JSON.stringify({ prompt: named('Say hi'), chosen: 'hi', rejected: 'no' }),
       '{"prompt": broken',
@@ -36,10 +36,10 @@ export function conformFiles(api: Api): void {
     );
     const second = (await send(body)).body;
     assert.deepEqual([second.imported, second.duplicates], [0, 2]);
-    api.keep('rows that were refused', first.errors.at(-1));
+    api.record('invalid rows', first.errors.at(-1));
   });
 
-  test('an array of JSON is taken as lines are, and nothing at all is refused', async () => {
+  test('accepts a JSON array, and rejects an empty body', async () => {
     const body = JSON.stringify([{ prompt: named('In an array'), chosen: 'hi', rejected: 'no' }], null, 2);
     assert.equal((await send(body)).body.imported, 1);
     const none = await request('/v1/preferences/import', { method: 'POST', headers: JSONL });
@@ -47,7 +47,7 @@ export function conformFiles(api: Api): void {
     assert.equal(none.body.error.code, 'empty_body');
   });
 
-  test('several megabytes are imported as they come, and exported again in each shape', async () => {
+  test('imports several megabytes as a stream, and exports them in every format', async () => {
     const filler = 'word '.repeat(180);
     const row = (at: number) =>
       JSON.stringify({ prompt: named(`Row ${at}, ü`), chosen: filler + at, rejected: `no ${at}`, rater: 'file' });
@@ -55,7 +55,7 @@ export function conformFiles(api: Api): void {
     let sent = 0;
     const body = new ReadableStream<Uint8Array>({
       pull(controller) {
-        // Pieces end wherever they do, in the middle of a row as well.
+        // Chunk boundaries are inside rows too.
         const lines = Array.from({ length: 50 }, () => `${row(at++)}\n`).join('');
         const bytes = new TextEncoder().encode(lines);
         sent += bytes.length;
@@ -76,8 +76,8 @@ export function conformFiles(api: Api): void {
       const prompts = lines
         .map((line) => JSON.parse(line))
         .map((item) => item.prompt ?? item.input.messages.at(-1).content);
-      const wanted = new Set(Array.from({ length: ROWS }, (_, index) => named(`Row ${index}, ü`)));
-      assert.equal(new Set(prompts.filter((prompt) => wanted.has(prompt))).size, ROWS);
+      const expected = new Set(Array.from({ length: ROWS }, (_, index) => named(`Row ${index}, ü`)));
+      assert.equal(new Set(prompts.filter((prompt) => expected.has(prompt))).size, ROWS);
       const { total, by_choice } = (await request('/v1/preferences/stats')).body;
       assert.equal(lines.length, (by_choice.a ?? 0) + (by_choice.b ?? 0));
       assert.ok(total > lines.length);
@@ -87,7 +87,7 @@ export function conformFiles(api: Api): void {
     assert.equal(unknown.body.error.param, 'format');
   });
 
-  test('an export imports as the same preferences', async () => {
+  test('an export can be imported', async () => {
     const { text } = await request('/v1/preferences/export?format=openai');
     const lines = text.trimEnd().split('\n').slice(-20);
     const { body } = await send(lines.join('\n'));
@@ -95,7 +95,7 @@ export function conformFiles(api: Api): void {
     assert.equal(body.rows, 20);
   });
 
-  test('an export whose reader goes away harms nobody', async () => {
+  test('a client can disconnect during an export', async () => {
     const response = await api.fetch('/v1/preferences/export');
     const reader = response.body!.getReader();
     await reader.read();

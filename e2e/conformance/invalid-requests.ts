@@ -1,4 +1,4 @@
-// Requests that are refused, with the field that each refusal names.
+// Invalid requests with the parameter that the error names.
 
 const messages = [{ role: 'user', content: 'Once upon a time' }];
 const CHAT = '/v1/chat/completions';
@@ -7,7 +7,7 @@ const PREFERENCES = '/v1/preferences';
 const COMPARISONS = '/v1/comparisons';
 const ROUNDS = '/v1/rounds';
 
-export type Refusal = {
+export type InvalidRequest = {
   name: string;
   path: string;
   json: unknown;
@@ -16,14 +16,14 @@ export type Refusal = {
   message: RegExp;
 };
 
-const of = (
+const invalid = (
   path: string,
   name: string,
   json: unknown,
   param: string | null,
   message: RegExp,
   status = 400,
-): Refusal => ({
+): InvalidRequest => ({
   name,
   path,
   json,
@@ -32,45 +32,50 @@ const of = (
   message,
 });
 const chat = (name: string, fields: object, param: string, message: RegExp, status = 400) =>
-  of(CHAT, name, { messages, ...fields }, param, message, status);
+  invalid(CHAT, name, { messages, ...fields }, param, message, status);
 const vote = (name: string, json: object, param: string, status = 400) =>
-  of(PREFERENCES, name, json, param, /./, status);
+  invalid(PREFERENCES, name, json, param, /./, status);
 
-export const REFUSALS: Refusal[] = [
+export const INVALID_REQUESTS: InvalidRequest[] = [
   chat('a temperature below 0', { temperature: -1 }, 'temperature', /0/),
-  chat('a temperature in words', { temperature: 'hot' }, 'temperature', /number/),
+  chat('a temperature that is not a number', { temperature: 'hot' }, 'temperature', /number/),
   chat('a thousand choices', { n: 1000 }, 'n', /16/),
-  chat('no choice', { n: 0 }, 'n', /1/),
-  chat('half a choice', { n: 1.5 }, 'n', /int/),
-  chat('an empty nucleus', { top_p: 0 }, 'top_p', /0/),
-  chat('more than all of the nucleus', { top_p: 1.1 }, 'top_p', /1/),
+  chat('zero choices', { n: 0 }, 'n', /1/),
+  chat('a fractional number of choices', { n: 1.5 }, 'n', /int/),
+  chat('a top_p of 0', { top_p: 0 }, 'top_p', /0/),
+  chat('a top_p over 1', { top_p: 1.1 }, 'top_p', /1/),
   chat('a negative top_k', { top_k: -1 }, 'top_k', /0/),
   chat('a min_p over 1', { min_p: 2 }, 'min_p', /1/),
   chat('a penalty out of range', { presence_penalty: 3 }, 'presence_penalty', /2/),
-  chat('no tokens', { max_tokens: 0 }, 'max_tokens', /1/),
+  chat('zero tokens', { max_tokens: 0 }, 'max_tokens', /1/),
   chat('more tokens than the context holds', { max_tokens: 128 }, 'max_tokens', /128 exceeds the context/),
-  chat('the same by its newer name', { max_completion_tokens: 1e9 }, 'max_completion_tokens', /exceeds the context/),
+  chat(
+    'max_completion_tokens over the context',
+    { max_completion_tokens: 1e9 },
+    'max_completion_tokens',
+    /exceeds the context/,
+  ),
   chat('a negative seed', { seed: -1 }, 'seed', /0/),
-  chat('a bias for a word', { logit_bias: { word: 1 } }, 'logit_bias.word', /token ids/),
-  chat('a bias for a token there is none of', { logit_bias: { 99999: 1 } }, 'logit_bias', /outside the vocabulary/),
+  chat('a logit_bias for a word', { logit_bias: { word: 1 } }, 'logit_bias.word', /token ids/),
+  chat('a logit_bias for an unknown token', { logit_bias: { 99999: 1 } }, 'logit_bias', /outside the vocabulary/),
   chat('five stop strings', { stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop', /./),
-  chat('a stream in words', { stream: 'yes' }, 'stream', /boolean/),
-  chat('a metadata value that is no text', { metadata: { a: 1 } }, 'metadata.a', /string/),
-  chat('alternatives without logprobs', { top_logprobs: 2 }, 'top_logprobs', /logprobs: true/),
+  chat('a stream that is not a boolean', { stream: 'yes' }, 'stream', /boolean/),
+  chat('a metadata value that is not a string', { metadata: { a: 1 } }, 'metadata.a', /string/),
+  chat('top_logprobs without logprobs', { top_logprobs: 2 }, 'top_logprobs', /logprobs: true/),
   chat('an unknown field', { temprature: 1 }, 'temprature', /^unknown field "temprature"$/),
   chat(
-    'an unknown field of a field',
+    'an unknown nested field',
     { stream_options: { usage: true } },
     'stream_options.usage',
     /^unknown field "stream_options.usage"$/,
   ),
   chat('an unknown policy', { model: 'pol_unknown' }, 'model', /pol_unknown/, 404),
-  chat('a policy by a path', { model: '../pol_unknown' }, 'model', /pol_unknown/, 404),
+  chat('a path as policy id', { model: '../pol_unknown' }, 'model', /pol_unknown/, 404),
   chat('messages of the wrong type', { messages: 'hello' }, 'messages', /array/),
   chat('no messages', { messages: undefined }, 'messages', /array/),
   chat('empty messages', { messages: [] }, 'messages', /at least one message/),
   chat('messages without content', { messages: [{ role: 'user', content: ' ' }] }, 'messages', /empty/),
-  chat('a role of nobody', { messages: [{ role: 'tool', content: 'x' }] }, 'messages.0.role', /user/),
+  chat('an unknown role', { messages: [{ role: 'tool', content: 'x' }] }, 'messages.0.role', /user/),
   chat(
     'an image',
     { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] },
@@ -84,46 +89,59 @@ export const REFUSALS: Refusal[] = [
     /context/,
   ),
 
-  of(TEXT, 'an empty prompt', { prompt: '' }, 'prompt', /empty/),
-  of(TEXT, 'no prompt', {}, 'prompt', /give a text/),
-  of(TEXT, 'a prompt of mixed kinds', { prompt: ['Once', 1] }, 'prompt', /give a text/),
-  of(TEXT, 'a token outside the vocabulary', { prompt: [999999] }, 'prompt', /vocabulary/),
-  of(TEXT, 'more alternatives than there are', { prompt: 'Once', logprobs: 6 }, 'logprobs', /5/),
+  invalid(TEXT, 'an empty prompt', { prompt: '' }, 'prompt', /empty/),
+  invalid(TEXT, 'no prompt', {}, 'prompt', /give a text/),
+  invalid(TEXT, 'a prompt of mixed types', { prompt: ['Once', 1] }, 'prompt', /give a text/),
+  invalid(TEXT, 'a token outside the vocabulary', { prompt: [999999] }, 'prompt', /vocabulary/),
+  invalid(TEXT, 'too many logprobs', { prompt: 'Once', logprobs: 6 }, 'logprobs', /5/),
 
-  of(COMPARISONS, 'a comparison of nothing', {}, 'messages', /either messages or prompt/),
-  of(COMPARISONS, 'a comparison of two prompts', { messages, prompt: 'Once' }, 'messages', /either messages or prompt/),
-  of(COMPARISONS, 'one policy and two', { prompt: 'Once', model: 'a', models: ['a', 'b'] }, 'models', /either/),
-  of(COMPARISONS, 'a comparison of three', { prompt: 'Once', models: ['a', 'b', 'c'] }, 'models', /./),
-  of(COMPARISONS, 'a comparison with nobody', { prompt: 'Once', models: ['pol_a', 'pol_b'] }, 'model', /pol_a/, 404),
+  invalid(COMPARISONS, 'a comparison without a prompt', {}, 'messages', /either messages or prompt/),
+  invalid(
+    COMPARISONS,
+    'a comparison with messages and prompt',
+    { messages, prompt: 'Once' },
+    'messages',
+    /either messages or prompt/,
+  ),
+  invalid(COMPARISONS, 'both model and models', { prompt: 'Once', model: 'a', models: ['a', 'b'] }, 'models', /either/),
+  invalid(COMPARISONS, 'a comparison of three policies', { prompt: 'Once', models: ['a', 'b', 'c'] }, 'models', /./),
+  invalid(
+    COMPARISONS,
+    'a comparison of unknown policies',
+    { prompt: 'Once', models: ['pol_a', 'pol_b'] },
+    'model',
+    /pol_a/,
+    404,
+  ),
 
   vote('a vote without a choice', { comparison: 'cmp_1' }, 'choice'),
   vote('a vote on an unknown comparison', { comparison: 'cmp_1', choice: 'a' }, 'comparison', 404),
-  vote('a vote on no comparison', { comparison: '', choice: 'a' }, 'comparison'),
+  vote('a vote on an empty comparison id', { comparison: '', choice: 'a' }, 'comparison'),
   vote('an unknown choice', { comparison: 'cmp_1', choice: 'c' }, 'choice'),
   vote('a choice without a comparison', { choice: 'a', prompt: 'x', chosen: 'y', rejected: 'z' }, 'choice'),
-  vote('a vote that brings its texts', { comparison: 'cmp_1', choice: 'a', chosen: 'y' }, 'chosen'),
+  vote('a vote with its own texts', { comparison: 'cmp_1', choice: 'a', chosen: 'y' }, 'chosen'),
   vote('an unknown generation', { chosen: 'chatcmpl-1', rejected: 'chatcmpl-2' }, 'chosen', 404),
   vote('an empty side', { prompt: 'x', chosen: '', rejected: 'z' }, 'chosen'),
   vote('a single side', { prompt: 'x', chosen: 'y' }, 'rejected'),
-  vote('two sides that are one', { prompt: 'x', chosen: 'y', rejected: 'y' }, 'rejected'),
-  vote('a preference of nothing', {}, 'chosen'),
-  vote('a rater without a name', { prompt: 'x', chosen: 'y', rejected: 'z', rater: '' }, 'rater'),
+  vote('two equal sides', { prompt: 'x', chosen: 'y', rejected: 'y' }, 'rejected'),
+  vote('an empty preference', {}, 'chosen'),
+  vote('an empty rater', { prompt: 'x', chosen: 'y', rejected: 'z', rater: '' }, 'rater'),
 
-  of(ROUNDS, 'a method of others', { method: { type: 'dpo' } }, 'method.type', /dil/),
-  of(
+  invalid(ROUNDS, 'an unsupported training method', { method: { type: 'dpo' } }, 'method.type', /dil/),
+  invalid(
     ROUNDS,
     'an unknown hyperparameter',
     { method: { type: 'dil', dil: { lr: 1 } } },
     'method.dil.lr',
     /^unknown field "method.dil.lr"$/,
   ),
-  of(
+  invalid(
     ROUNDS,
-    'an objective by the path of a module',
+    'the path of a module as objective',
     { method: { type: 'dil', dil: { objective: './my-h.ts' } } },
     'method.dil.objective',
     /lsif/,
   ),
 
-  of('/v1/policies/pol_none/promote', 'the promotion of nobody', {}, 'model', /pol_none/, 404),
+  invalid('/v1/policies/pol_none/promote', 'the promotion of an unknown policy', {}, 'model', /pol_none/, 404),
 ];

@@ -1,4 +1,4 @@
-// Lists: everything once, a page at a time, in either direction.
+// Pagination: every item once, in both orders.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,7 +7,7 @@ import type { Api } from './api.ts';
 
 export const LISTS = ['chat/completions', 'comparisons', 'preferences', 'policies', 'rounds'];
 
-export function conformLists(api: Api): void {
+export function testPagination(api: Api): void {
   const page = async (list: string, query: string): Promise<Json> => {
     const { status, body } = await api.request(`/v1/${list}?${query}`);
     assert.equal(status, 200, JSON.stringify(body));
@@ -19,8 +19,8 @@ export function conformLists(api: Api): void {
   const idsOf = (body: Json): string[] => body.data.map((item: Json) => item.id);
 
   for (const list of LISTS) {
-    test(`the list of ${list} pages through everything once, in either order`, async () => {
-      const walks: string[][] = [];
+    test(`paging through ${list} returns every item once, in both orders`, async () => {
+      const listings: string[][] = [];
       const { data } = await page(list, 'limit=100');
       const limit = Math.max(2, Math.ceil(data.length / 4));
       for (const order of ['asc', 'desc']) {
@@ -35,18 +35,18 @@ export function conformLists(api: Api): void {
         }
         assert.equal(new Set(seen).size, seen.length);
         assert.deepEqual(seen, order === 'asc' ? seen.toSorted() : seen.toSorted().reverse());
-        walks.push(seen);
+        listings.push(seen);
       }
-      assert.ok(walks[0]!.length >= 3, `${walks[0]!.length}`);
-      assert.deepEqual(walks[1]!.toReversed(), walks[0]);
-      // Newest first, twenty of them, unless told.
-      assert.deepEqual(idsOf(await page(list, '')), walks[1]!.slice(0, 20));
-      const empty = await page(list, `after=${walks[0]!.at(-1)}&order=asc`);
+      assert.ok(listings[0]!.length >= 3, `${listings[0]!.length}`);
+      assert.deepEqual(listings[1]!.toReversed(), listings[0]);
+      // Default: the newest twenty, newest first.
+      assert.deepEqual(idsOf(await page(list, '')), listings[1]!.slice(0, 20));
+      const empty = await page(list, `after=${listings[0]!.at(-1)}&order=asc`);
       assert.deepEqual([empty.data, empty.has_more], [[], false]);
     });
   }
 
-  test('OpenAI’s client walks through all pages by itself', async () => {
+  test('OpenAI’s client pages automatically', async () => {
     const ids: string[] = [];
     for await (const { id } of api.client.chat.completions.list({ limit: 50, order: 'asc' })) ids.push(id);
     assert.ok(ids.length > 3);

@@ -1,59 +1,59 @@
-// Policies and models: which there are, which one answers, and the two moves that change it.
+// Policies and models: lists, promotion and rollback.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Json } from '../../testing/edge-server.ts';
-import { untilServed } from './activation.ts';
+import { waitUntilServed } from './activation.ts';
 import type { Api } from './api.ts';
 import { followEvents } from './server-sent-events.ts';
 
-/** `all` are the runtimes that must follow within five seconds. */
-export function conformPolicies(api: Api, all: Api[]): void {
-  const { stage, client, request } = api;
+/** `all`: the runtimes that must follow a swap within five seconds. */
+export function testPolicies(api: Api, all: Api[]): void {
+  const { server, client, request } = api;
   const model = async () =>
     (await request('/v1/completions', { json: { prompt: 'Once', max_tokens: 2, store: false } })).body.model;
   const promote = (id: string) => request(`/v1/policies/${id}/promote`, { method: 'POST' });
   const rollback = () => request('/v1/policies/rollback', { method: 'POST' });
 
-  test('the models are the policies and attune, and an id asks for that very policy', async () => {
+  test('the models are `attune` and every policy, and a policy id selects that policy', async () => {
     const other = await api.importTiny(2);
     const ids = (await client.models.list()).data.map(({ id }) => id);
     assert.equal(ids[0], 'attune');
     const policies = (await request('/v1/policies?limit=100')).body.data.map(({ id }: Json) => id);
     assert.deepEqual(ids.slice(1), policies);
-    assert.ok(ids.includes(other) && ids.includes(stage.policyId));
+    assert.ok(ids.includes(other) && ids.includes(server.policyId));
     assert.equal((await client.models.retrieve('attune')).id, 'attune');
     const found = await client.models.retrieve(other);
     assert.deepEqual([found.id, found.object, found.owned_by], [other, 'model', 'attune']);
     assert.equal((await client.completions.create({ model: other, prompt: 'Once', max_tokens: 2 })).model, other);
-    assert.equal(await model(), stage.policyId);
+    assert.equal(await model(), server.policyId);
     const path = await request('/v1/completions', { json: { prompt: 'Once', model: `x/${other}` } });
     assert.equal(path.body.error.code, 'model_not_found');
   });
 
-  test('a policy says where it comes from and whether it is active', async () => {
-    const { status, body } = await request(`/v1/policies/${stage.policyId}`);
+  test('a policy has its manifest and whether it is active', async () => {
+    const { status, body } = await request(`/v1/policies/${server.policyId}`);
     assert.equal(status, 200);
     assert.equal(body.active, true);
-    assert.equal(body.manifest.id, stage.policyId);
+    assert.equal(body.manifest.id, server.policyId);
     assert.match(body.manifest.files['tokenizer.json'].sha256, /^[0-9a-f]{64}$/);
-    api.keep('a policy', body);
+    api.record('a policy', body);
   });
 
-  test('promoting and rolling back are served at once where they were asked for, and within five seconds everywhere', async () => {
+  test('promotion and rollback take effect at once on the requested runtime, and within five seconds on all', async () => {
     const other = await api.importTiny(3);
     const promoted = await promote(other);
     assert.equal(promoted.status, 200, promoted.text);
     assert.deepEqual([promoted.body.id, promoted.body.active], [other, true]);
     assert.equal(await model(), other);
-    await Promise.all(all.map((one) => untilServed(one, other)));
+    await Promise.all(all.map((one) => waitUntilServed(one, other)));
     const back = await rollback();
-    assert.equal(back.body.id, stage.policyId);
-    assert.equal(await model(), stage.policyId);
-    await Promise.all(all.map((one) => untilServed(one, stage.policyId)));
+    assert.equal(back.body.id, server.policyId);
+    assert.equal(await model(), server.policyId);
+    await Promise.all(all.map((one) => waitUntilServed(one, server.policyId)));
   });
 
-  test('a stream that began on the old policy ends on it, while new requests get the new one', async () => {
+  test('a stream finishes on the policy it started with, and new requests get the new one', async () => {
     const other = await api.importTiny(4);
     const json = { prompt: 'Once', max_tokens: 100, stream: true, logit_bias: { 1: -100, 2: -100 } };
     const response = await api.fetch('/v1/completions', { json });
@@ -66,10 +66,10 @@ export function conformPolicies(api: Api, all: Api[]): void {
     assert.equal((await promoted)?.status, 200);
     assert.equal(data.pop(), '[DONE]');
     const chunks = data.map((text) => JSON.parse(text));
-    assert.deepEqual([...new Set(chunks.map((chunk) => chunk.model))], [stage.policyId]);
+    assert.deepEqual([...new Set(chunks.map((chunk) => chunk.model))], [server.policyId]);
     assert.equal(chunks.at(-1).choices[0].finish_reason, 'length');
     assert.equal(await model(), other);
-    assert.equal((await rollback()).body.id, stage.policyId);
-    await Promise.all(all.map((one) => untilServed(one, stage.policyId)));
+    assert.equal((await rollback()).body.id, server.policyId);
+    await Promise.all(all.map((one) => waitUntilServed(one, server.policyId)));
   });
 }

@@ -1,4 +1,4 @@
-// Preferences: votes on comparisons, choices between generations, and raw texts.
+// Preferences: votes on comparisons, pairs of generations, and raw texts.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -6,13 +6,13 @@ import OpenAI from 'openai';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 
-export function conformPreferences(api: Api): void {
+export function testPreferences(api: Api): void {
   const { client, request } = api;
   const compare = async (): Promise<Json> =>
     (await request('/v1/comparisons', { json: { prompt: 'Once upon a time', max_tokens: 4 } })).body;
 
   for (const choice of ['a', 'b', 'tie', 'both_bad', 'skip']) {
-    test(`a vote of ${choice} is stored as it was given, and can be fetched`, async () => {
+    test(`a vote of ${choice} is stored and can be retrieved`, async () => {
       const comparison = await compare();
       const vote: Json = await client.post('/preferences', {
         body: { comparison: comparison.id, choice, rater: 'ann', metadata: { took: 1.5, nested: { why: ['short'] } } },
@@ -29,7 +29,7 @@ export function conformPreferences(api: Api): void {
     });
   }
 
-  test('a rater votes once on a comparison, which no client tries again; another rater may vote too', async () => {
+  test('a second vote of one rater is a non-retryable 409, and another rater can vote', async () => {
     const { id } = await compare();
     const json = { comparison: id, choice: 'a', rater: 'ann' };
     assert.equal((await request('/v1/preferences', { json })).status, 200);
@@ -38,20 +38,20 @@ export function conformPreferences(api: Api): void {
     assert.equal(again.headers.get('x-should-retry'), 'false');
     assert.equal(again.body.error.code, 'already_voted');
     const before = api.calls.length;
-    const insisting = api.connect({ maxRetries: 3 }).post('/preferences', { body: json });
-    await assert.rejects(insisting, OpenAI.ConflictError);
+    const retrying = api.connect({ maxRetries: 3 }).post('/preferences', { body: json });
+    await assert.rejects(retrying, OpenAI.ConflictError);
     assert.equal(api.calls.length - before, 1);
     assert.equal((await request('/v1/preferences', { json: { ...json, rater: 'bob' } })).status, 200);
   });
 
-  test('of ten votes of one rater at once one counts', async () => {
+  test('of ten concurrent votes of one rater one is accepted', async () => {
     const { id } = await compare();
     const json = { comparison: id, choice: 'a', rater: 'hasty' };
     const answers = await Promise.all(Array.from({ length: 10 }, () => request('/v1/preferences', { json })));
     assert.deepEqual(answers.map(({ status }) => status).sort(), [200, ...Array(9).fill(409)]);
   });
 
-  test('two generations of one prompt make a preference; of two prompts, or one generation twice, they do not', async () => {
+  test('accepts two generations of one prompt, and rejects two prompts or one generation twice', async () => {
     const generate = async (prompt: string) =>
       (await request('/v1/completions', { json: { prompt, n: 2, max_tokens: 4 } })).body.choices;
     const [first, second] = await generate('Once');
@@ -73,7 +73,7 @@ export function conformPreferences(api: Api): void {
     assert.equal(same.body.error.param, 'rejected');
   });
 
-  test('raw texts make a preference, in whatever alphabet', async () => {
+  test('accepts raw texts in any script', async () => {
     const json = {
       messages: [{ role: 'user', content: 'Grüß mich 你好 👋🏽' }],
       chosen: 'Hello! مرحبا\u2028\t"\\',
@@ -88,7 +88,7 @@ export function conformPreferences(api: Api): void {
     assert.deepEqual((await request(`/v1/preferences/${body.id}`)).body, body);
   });
 
-  test('the statistics count what was given', async () => {
+  test('the statistics count stored preferences', async () => {
     const count = async () => (await request('/v1/preferences/stats')).body;
     const before = await count();
     const { id } = await compare();

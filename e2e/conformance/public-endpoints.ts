@@ -1,27 +1,27 @@
-// What is open to everybody: liveness, the OpenAPI document, its page, and the numbers for Prometheus.
+// Public endpoints: the OpenAPI document, its page, and Prometheus metrics.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Api } from './api.ts';
 
-export function conformDocuments(api: Api): void {
+export function testPublicEndpoints(api: Api): void {
   const { request } = api;
 
-  test('the OpenAPI document is there for everybody, and the same everywhere', async () => {
+  test('the OpenAPI document is public and the same on every runtime', async () => {
     const { status, body } = await request('/openapi.json');
     assert.equal(status, 200);
     assert.equal(body.openapi, '3.1.0');
     const chat = body.paths['/v1/chat/completions'].post;
     assert.ok(chat.requestBody.content['application/json'].schema.properties.messages);
     assert.ok(body.paths['/v1/comparisons/{id}'].get);
-    api.keep('the document', body);
+    api.record('the document', body);
   });
 
-  test('its page and the page’s files are there, and the root leads to it', async () => {
+  test('the docs page and its files are served, and / redirects to it', async () => {
     const page = await request('/docs');
     assert.match(page.headers.get('content-type') ?? '', /^text\/html/);
     assert.match(page.text, /swagger-ui/);
-    api.keep('the page', page.text);
+    api.record('the page', page.text);
     for (const [file, type] of [
       ['swagger-ui-bundle.js', 'text/javascript'],
       ['swagger-ui.css', 'text/css'],
@@ -31,30 +31,30 @@ export function conformDocuments(api: Api): void {
       assert.equal(headers.get('content-type'), type);
       assert.equal(headers.get('cache-control'), 'max-age=86400');
       assert.ok(text.length > 10_000);
-      api.keep(file!, text.length);
+      api.record(file!, text.length);
     }
     const root = await request('/');
     assert.deepEqual([root.status, root.headers.get('location')], [302, '/docs']);
   });
 
-  test('/metrics tells how routes were answered, by their patterns, so that nobody’s id becomes a label', async () => {
+  test('/metrics counts responses by route pattern, without ids in labels', async () => {
     await request('/v1/policies/pol_curious');
     await request('/v1/nowhere/at/all');
-    const wanted = [
+    const expected = [
       'method="GET",route="/v1/policies/:id",status="404"',
       'method="GET",route="none",status="404"',
       'method="POST",route="/v1/chat/completions",status="200"',
     ];
     let text = '';
-    // A Worker's numbers go through a queue, which waits for more of them.
+    // A Worker's metrics pass through a queue that batches them.
     for (let attempt = 0; attempt < 60; attempt++) {
-      const answer = await request('/metrics');
-      assert.match(answer.headers.get('content-type') ?? '', /^text\/plain; version=0\.0\.4/);
-      text = answer.text;
-      if (wanted.every((labels) => text.includes(`attune_http_request_duration_seconds_count{${labels}}`))) break;
+      const response = await request('/metrics');
+      assert.match(response.headers.get('content-type') ?? '', /^text\/plain; version=0\.0\.4/);
+      text = response.text;
+      if (expected.every((labels) => text.includes(`attune_http_request_duration_seconds_count{${labels}}`))) break;
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
-    for (const labels of wanted) assert.ok(text.includes(`_count{${labels}}`), `${labels} is not in\n${text}`);
+    for (const labels of expected) assert.ok(text.includes(`_count{${labels}}`), `${labels} is not in\n${text}`);
     assert.doesNotMatch(text, /curious|nowhere/);
   });
 }

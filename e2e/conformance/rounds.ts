@@ -1,4 +1,4 @@
-// Rounds as their clients see them; the rows are written here as a trainer writes them, for none runs.
+// Rounds through the API. No trainer runs: the tests write the rows that a trainer would.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -6,25 +6,25 @@ import { eq } from 'drizzle-orm';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
-import { followEvents, readEvents, type ServerEvent } from './server-sent-events.ts';
+import { followEvents, parseEvents, type ServerEvent } from './server-sent-events.ts';
 
-export function conformRounds(api: Api): void {
-  const { request, client, stage } = api;
-  const { db } = stage.connection;
-  const change = (id: string, values: Partial<typeof rounds.$inferInsert>) =>
+export function testRounds(api: Api): void {
+  const { request, client, server } = api;
+  const { db } = server.connection;
+  const update = (id: string, values: Partial<typeof rounds.$inferInsert>) =>
     db.update(rounds).set(values).where(eq(rounds.id, id));
-  const say = (round_id: string, ...messages: string[]) =>
+  const addEvents = (round_id: string, ...messages: string[]) =>
     db.insert(round_events).values(
       messages.map((message) => ({
         round_id,
         level: 'info' as const,
         type: 'message' as const,
         message,
-        data: { of: message },
+        data: { text: message },
       })),
     );
 
-  test('a round is asked for, as it is or with a method, and can be fetched and found in the list', async () => {
+  test('a round can be requested with and without a method, retrieved and listed', async () => {
     for (const body of [{}, { method: { type: 'dil', dil: { objective: 'ukl', lora_targets: ['q_proj'] } } }]) {
       const round: Json = await client.post('/rounds', { body });
       assert.match(round.id, /^round_/);
@@ -35,7 +35,7 @@ export function conformRounds(api: Api): void {
     }
   });
 
-  test('a round’s metrics are told by step and split, with log-probabilities where there are any', async () => {
+  test('metrics of a round are listed by step and split, with log-probabilities if stored', async () => {
     const { id }: Json = await client.post('/rounds', { body: {} });
     const logps = { chosen: [-1.5, -2], rejected: [-3, -0.25] };
     await db.insert(round_metrics).values([
@@ -54,9 +54,9 @@ export function conformRounds(api: Api): void {
     });
   });
 
-  test('a round’s events come as they are written, until it ends, and go on after the last one seen', async () => {
+  test('events of a round are streamed until it ends, and resume after Last-Event-ID', async () => {
     const { id }: Json = await client.post('/rounds', { body: {} });
-    await say(id, 'first', 'second');
+    await addEvents(id, 'first', 'second');
     const response = await api.fetch(`/v1/rounds/${id}/events`);
     assert.equal(response.headers.get('content-type'), 'text/event-stream; charset=utf-8');
     const seen: ServerEvent[] = [];
@@ -64,13 +64,13 @@ export function conformRounds(api: Api): void {
     for await (const event of followEvents(response)) {
       seen.push(event);
       if (seen.length === 2) {
-        await change(id, { status: 'running', stage: 'training', started_at: new Date() });
-        await say(id, 'third');
+        await update(id, { status: 'running', stage: 'training', started_at: new Date() });
+        await addEvents(id, 'third');
       }
       if (seen.length === 3) {
-        await say(id, 'last');
+        await addEvents(id, 'last');
         const metrics = { 'rewards/accuracies': 0.75 };
-        await change(id, {
+        await update(id, {
           status: 'succeeded',
           stage: 'active',
           finished_at: new Date(),
@@ -91,16 +91,16 @@ export function conformRounds(api: Api): void {
 
     const resume = async (last: string) => {
       const { text } = await request(`/v1/rounds/${id}/events`, { headers: { 'last-event-id': last } });
-      return readEvents(text).map(({ event, data }) => event ?? JSON.parse(data).message);
+      return parseEvents(text).map(({ event, data }) => event ?? JSON.parse(data).message);
     };
     assert.deepEqual(await resume(String(ids[1])), ['third', 'last', 'done']);
     assert.deepEqual(await resume(String(ids[3])), ['done']);
     assert.deepEqual(await resume('no number'), ['first', 'second', 'third', 'last', 'done']);
   });
 
-  test('whoever stops listening to a round harms nobody', async () => {
+  test('a client can disconnect from the event stream', async () => {
     const { id }: Json = await client.post('/rounds', { body: {} });
-    await say(id, 'only');
+    await addEvents(id, 'only');
     const abort = new AbortController();
     const response = await api.fetch(`/v1/rounds/${id}/events`, { signal: abort.signal });
     for await (const { data } of followEvents(response)) {
@@ -108,7 +108,7 @@ export function conformRounds(api: Api): void {
       break;
     }
     abort.abort();
-    await change(id, { status: 'cancelled', finished_at: new Date() });
+    await update(id, { status: 'cancelled', finished_at: new Date() });
     assert.equal((await request(`/v1/rounds/${id}`)).body.status, 'cancelled');
   });
 }

@@ -1,4 +1,4 @@
-// Streams: their framing, and what OpenAI's client makes of them.
+// Streaming: framing of events, and OpenAI's client.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,18 +7,18 @@ import type OpenAI from 'openai';
 import { generations } from '../../shared/database/schema.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
-import { readChunks } from './server-sent-events.ts';
+import { parseChunks } from './server-sent-events.ts';
 
 const messages = [{ role: 'user' as const, content: 'Once upon a time' }];
 
-export function conformStreams(api: Api): void {
-  const { client, stage } = api;
+export function testStreams(api: Api): void {
+  const { client, server } = api;
 
-  test('a stream joins to the text of the same seed, ends with usage and [DONE], and can be fetched at once', async () => {
-    const ask = { model: 'attune', messages, max_tokens: 12, seed: 7 };
-    const whole = await client.chat.completions.create(ask);
+  test('a stream has the text of the same seed, ends with usage, and can be retrieved immediately', async () => {
+    const params = { model: 'attune', messages, max_tokens: 12, seed: 7 };
+    const whole = await client.chat.completions.create(params);
     const options = { stream: true, stream_options: { include_usage: true } } as const;
-    const { data: stream, response } = await client.chat.completions.create({ ...ask, ...options }).withResponse();
+    const { data: stream, response } = await client.chat.completions.create({ ...params, ...options }).withResponse();
     assert.equal(response.headers.get('x-attune-compute'), api.runtime);
     assert.match(response.headers.get('x-request-id') ?? '', /^req_/);
     let text = '';
@@ -36,22 +36,22 @@ export function conformStreams(api: Api): void {
     assert.equal((await client.chat.completions.retrieve(id)).choices[0]?.message.content, text);
   });
 
-  test('the streaming helper of OpenAI’s client puts the same completion together', async () => {
-    const ask = { model: 'attune', messages, max_tokens: 12, seed: 7 };
-    const whole = await client.chat.completions.create(ask);
-    const runner = client.chat.completions.stream({ ...ask, stream_options: { include_usage: true } });
-    let heard = '';
+  test('the streaming helper of OpenAI’s client assembles the same completion', async () => {
+    const params = { model: 'attune', messages, max_tokens: 12, seed: 7 };
+    const whole = await client.chat.completions.create(params);
+    const runner = client.chat.completions.stream({ ...params, stream_options: { include_usage: true } });
+    let streamed = '';
     runner.on('content', (delta) => {
-      heard += delta;
+      streamed += delta;
     });
     const final = await runner.finalChatCompletion();
     assert.equal(final.choices[0]!.message.content, whole.choices[0]!.message.content);
     assert.equal(final.choices[0]!.finish_reason, whole.choices[0]!.finish_reason);
-    assert.equal(heard, whole.choices[0]!.message.content);
+    assert.equal(streamed, whole.choices[0]!.message.content);
     assert.deepEqual(await runner.totalUsage(), whole.usage);
   });
 
-  test('on the wire a chat’s stream is events of data, the roles first, one end for each choice, usage last', async () => {
+  test('a chat stream has the roles first, one finish_reason per choice, and usage last', async () => {
     const json = { messages, n: 2, max_tokens: 6, seed: 3, stream: true, logprobs: true };
     const { text, headers, status } = await api.request('/v1/chat/completions', {
       json: { ...json, stream_options: { include_usage: true } },
@@ -59,7 +59,7 @@ export function conformStreams(api: Api): void {
     assert.equal(status, 200);
     assert.equal(headers.get('content-type'), 'text/event-stream; charset=utf-8');
     assert.equal(headers.get('cache-control'), 'no-cache');
-    const chunks = readChunks(text);
+    const chunks = parseChunks(text);
     for (const chunk of chunks) assert.deepEqual([chunk.id, chunk.created], [chunks[0].id, chunks[0].created]);
     assert.deepEqual(
       chunks.slice(0, 2).map(({ choices: [{ index, delta }] }) => [index, delta.role]),
@@ -74,19 +74,19 @@ export function conformStreams(api: Api): void {
     for (const chunk of chunks.slice(0, -1)) assert.equal(chunk.usage, null);
     const ends = chunks.flatMap(({ choices }) => choices).filter(({ finish_reason }) => finish_reason !== null);
     assert.deepEqual(ends.map(({ index }) => index).sort(), [0, 1]);
-    const without = readChunks((await api.request('/v1/chat/completions', { json })).text);
+    const without = parseChunks((await api.request('/v1/chat/completions', { json })).text);
     assert.ok(without.every((chunk) => !('usage' in chunk) && chunk.choices.length === 1));
-    const said = (list: Json[], at: number) =>
+    const textOf = (list: Json[], at: number) =>
       list
         .flatMap(({ choices }) => choices)
         .filter(({ index }) => index === at)
         .map(({ delta }) => delta.content ?? '')
         .join('');
-    for (const at of [0, 1]) assert.equal(said(without, at), said(chunks, at));
-    api.keep('two choices streamed', [said(chunks, 0), said(chunks, 1)]);
+    for (const at of [0, 1]) assert.equal(textOf(without, at), textOf(chunks, at));
+    api.record('two choices streamed', [textOf(chunks, 0), textOf(chunks, 1)]);
   });
 
-  test('a text’s stream tells several prompts and choices apart, and ends each by its generation’s id', async () => {
+  test('a text stream separates prompts and choices, and ends each with its generation id', async () => {
     const stream = await client.completions.create({
       model: 'attune',
       prompt: ['Once', 'Then'],
@@ -105,16 +105,16 @@ export function conformStreams(api: Api): void {
       if (choice.generation_id) ids.add(choice.generation_id);
     }
     assert.equal(ids.size, 4);
-    const { db } = stage.connection;
+    const { db } = server.connection;
     const rows = await db
       .select()
       .from(generations)
       .where(inArray(generations.id, [...ids]));
     assert.deepEqual(new Set(rows.map(({ text }) => text)), new Set(texts));
-    api.keep('two prompts streamed', texts);
+    api.record('two prompts streamed', texts);
   });
 
-  test('what is wrong before the first byte is no stream but an answer with its status', async () => {
+  test('an error before the first event is a regular error response', async () => {
     const wrong = { messages, max_tokens: 1e6, stream: true };
     const { status, headers, body } = await api.request('/v1/chat/completions', { json: wrong });
     assert.equal(status, 400);

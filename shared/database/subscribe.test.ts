@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openTestDatabase } from '../../testing/database.ts';
-import { until } from '../../testing/webhook-receiver.ts';
+import { waitUntil } from '../../testing/wait-until.ts';
 import { AttuneError } from '../error.ts';
 import { notifyChange } from './channels.ts';
 import { subscribe } from './subscribe.ts';
@@ -22,7 +22,7 @@ test('the handler runs at the start and at each notification', async () => {
   for (let count = 2; count < 5; count++) {
     const changed = subscription.waitForChange(10_000);
     await notifyChange(db, 'x');
-    await until(() => runs === count);
+    await waitUntil(() => runs === count);
     await changed;
   }
   await subscription.close();
@@ -34,7 +34,7 @@ test('the handler runs at the start and at each notification', async () => {
 test('without a notification the handler runs at the next poll', async () => {
   let runs = 0;
   const subscription = await follow(50, async () => void runs++);
-  await until(() => runs >= 3);
+  await waitUntil(() => runs >= 3);
   const began = performance.now();
   await subscription.waitForChange(100);
   assert.ok(performance.now() - began > 90, 'a poll is no notification');
@@ -55,7 +55,7 @@ test('runs never overlap, and notifications during one cause one more', async ()
   await sleep(200);
   assert.equal(runs, 1);
   finish();
-  await until(() => runs === 2);
+  await waitUntil(() => runs === 2);
   const closed = subscription.close();
   await sleep(100);
   assert.equal(running, 1, 'closing waits for the handler');
@@ -78,7 +78,7 @@ test('a failed run is reported and repeated at the next poll, not at once', asyn
     await sleep(30);
     if (error) throw error;
   });
-  await until(() => runs >= 4);
+  await waitUntil(() => runs >= 4);
   await subscription.close();
   log.mock.restore();
   assert.deepEqual(
@@ -92,8 +92,8 @@ test('a subscription whose connection is cut listens again and runs at once', as
   const subscription = await follow(60_000, async () => void runs++);
   await subscription.firstRun;
   await sql`select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %'`;
-  await until(() => runs === 2);
+  await waitUntil(() => runs === 2);
   await notifyChange(db, 'x');
-  await until(() => runs === 3);
+  await waitUntil(() => runs === 3);
   await subscription.close();
 });

@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process';
 import { after, beforeEach, test } from 'node:test';
 import { eq, sql } from 'drizzle-orm';
 import { openTestDatabase } from '../../testing/database.ts';
-import { until, WebhookReceiver } from '../../testing/webhook-receiver.ts';
+import { waitUntil } from '../../testing/wait-until.ts';
+import { WebhookReceiver } from '../../testing/webhook-receiver.ts';
 import { connect } from '../database/connect.ts';
 import { activations, policies, webhook_events } from '../database/schema.ts';
 import { readSettings } from '../settings.ts';
@@ -43,10 +44,10 @@ async function follow() {
 test('a policy that becomes active is told of at once, and what came before a deliverer was there too', async () => {
   await activate('first');
   const { close } = await follow();
-  await until(() => receiver.received.length === 1);
+  await waitUntil(() => receiver.received.length === 1);
   const began = performance.now();
   await activate('second');
-  await until(() => receiver.received.length === 2);
+  await waitUntil(() => receiver.received.length === 2);
   assert.ok(performance.now() - began < 1500, 'woken by NOTIFY, not by the timer');
   assert.deepEqual(receiver.received[1]!.body.data, { id: 'pol_a', reason: 'second', previous: 'pol_a' });
   await close();
@@ -56,7 +57,7 @@ test('what failed is tried again by itself, five seconds later', { timeout: 20_0
   receiver.respond = (response) => response.writeHead(receiver.received.length === 1 ? 500 : 204).end();
   const { close } = await follow();
   await activate('once more');
-  await until(async () => (await row()).delivered_at !== null, 15_000);
+  await waitUntil(async () => (await row()).delivered_at !== null, 15_000);
   assert.equal(new Set(receiver.received.map(({ id }) => id)).size, 1);
   assert.equal((await row()).attempts, 2);
   await close();
@@ -66,7 +67,7 @@ test('ten deliverers tell each event once when all goes well', async () => {
   const all = await Promise.all(Array.from({ length: 10 }, follow));
   for (let at = 0; at < 50; at++) await activate(`event ${at}`);
   const open = () => db.$count(webhook_events, sql`delivered_at is null`);
-  await until(async () => (await open()) === 0);
+  await waitUntil(async () => (await open()) === 0);
   for (const { close } of all) await close();
   assert.equal(receiver.received.length, 50);
   assert.equal(new Set(receiver.received.map(({ body }) => body.data.reason)).size, 50);
@@ -80,7 +81,7 @@ test('a deliverer that is killed only delays its event, which another tells unde
     import { startWebhookDelivery } from '${import.meta.resolve('./delivery-loop.ts')}';
     await startWebhookDelivery(connect('${url}'), ${JSON.stringify(receiver.settings)});`;
   const child = spawn(process.execPath, ['--input-type=module', '--eval', code], { stdio: 'inherit' });
-  await until(() => receiver.received.length === 1);
+  await waitUntil(() => receiver.received.length === 1);
   child.kill('SIGKILL');
   await new Promise((resolve) => child.once('exit', resolve));
   const left = await row();
@@ -90,7 +91,7 @@ test('a deliverer that is killed only delays its event, which another tells unde
   receiver.respond = (response) => response.writeHead(204).end();
   await db.update(webhook_events).set({ next_at: sql`now()` });
   const { close } = await follow();
-  await until(async () => (await row()).delivered_at !== null);
+  await waitUntil(async () => (await row()).delivered_at !== null);
   assert.deepEqual(
     receiver.received.map(({ id }) => id),
     [left.id, left.id],
@@ -102,7 +103,7 @@ test('closing does not wait for a receiver that hangs, and leaves the event for 
   receiver.respond = () => {};
   const { close } = await follow();
   await activate('hanging');
-  await until(() => receiver.received.length === 1);
+  await waitUntil(() => receiver.received.length === 1);
   const began = performance.now();
   await close();
   assert.ok(performance.now() - began < 3000);
