@@ -13,21 +13,21 @@ export type RoundSettings = Hyperparameters & { epochs: number; lora_alpha: numb
 
 const names = Object.keys(hyperparameters.shape) as (keyof Hyperparameters)[];
 
+/** A request through the API: a custom objective is code, so only the trainer's own settings may name one. */
+const request: z.ZodType = z.strictObject({
+  ...Object.fromEntries(names.map((name) => [name, toOptional(hyperparameters.shape[name])])),
+  objective: z.enum(OBJECTIVES).optional(),
+  lora_rank: z.number().int().min(0).max(1024).optional(),
+});
+
+export const roundMethod = z.strictObject({
+  type: z.literal('dil'),
+  dil: (request as z.ZodType<RoundRequest>).optional(),
+});
+
 function toOptional(schema: z.ZodType): z.ZodType {
   return unwrapSchema(schema).optional().describe(schema.description!);
 }
-
-/** What the API accepts: a custom objective is code, so only the trainer's own settings may name one. */
-export const roundMethod = z.strictObject({
-  type: z.literal('dil'),
-  dil: z
-    .strictObject({
-      ...Object.fromEntries(names.map((name) => [name, toOptional(hyperparameters.shape[name])])),
-      objective: z.enum(OBJECTIVES).optional(),
-      lora_rank: z.number().int().min(0).max(1024).optional(),
-    })
-    .optional() as unknown as z.ZodOptional<z.ZodType<RoundRequest>>,
-});
 
 /** Completes a request by the settings of the trainer's process, and derives what neither sets. */
 export function completeRoundSettings(request: RoundRequest, settings: Settings): RoundSettings {

@@ -7,7 +7,7 @@ import type { Architecture } from '../../shared/model/architecture.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { PreferencePair } from './pairs.ts';
-import { type LengthLimits, type TokenizedSides, tokenizePair } from './tokens.ts';
+import { type LengthLimits, type TokenizedPair, tokenizePair } from './tokens.ts';
 
 let folder: string;
 let tokenizer: Tokenizer;
@@ -19,7 +19,7 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-/** A pair that a policy sampled, of so many tokens. */
+/** A sampled pair with these numbers of tokens; the responses have the first `alike` tokens in common. */
 function sampled(prompt: number, chosen: number, rejected: number, alike = 0): PreferencePair {
   const ids = (count: number, from: number) => Array.from({ length: count }, (_, i) => from + (i % 50));
   const side = (count: number, from: number) => ({
@@ -37,30 +37,30 @@ function sampled(prompt: number, chosen: number, rejected: number, alike = 0): P
 }
 const NONE: LengthLimits = { max_length: null, max_prompt_length: null };
 const tokenize = (pair: PreferencePair, limits = NONE) => tokenizePair(pair, tokenizer, architecture, limits);
-const lengths = ({ chosen, rejected }: TokenizedSides) => [
+const lengths = ({ chosen, rejected }: TokenizedPair) => [
   chosen.promptIds.length,
   chosen.responseIds.length,
   rejected.responseIds.length,
 ];
 
 test('a pair that fits keeps its sampled tokens', () => {
-  const pair = tokenize(sampled(10, 12, 5)) as TokenizedSides;
+  const pair = tokenize(sampled(10, 12, 5)) as TokenizedPair;
   assert.deepEqual(lengths(pair), [10, 12, 5]);
-  assert.deepEqual([pair.promptIsCut, pair.responseIsCut], [false, false]);
+  assert.deepEqual([pair.isPromptTruncated, pair.isResponseTruncated], [false, false]);
 });
 
 test('a response is truncated from the right at the context length', () => {
-  const pair = tokenize(sampled(10, 60, 5)) as TokenizedSides;
+  const pair = tokenize(sampled(10, 60, 5)) as TokenizedPair;
   assert.deepEqual(lengths(pair), [10, 30, 5]);
-  assert.deepEqual([pair.promptIsCut, pair.responseIsCut], [false, true]);
+  assert.deepEqual([pair.isPromptTruncated, pair.isResponseTruncated], [false, true]);
 });
 
 test('a prompt that is too long is truncated from the left and keeps its beginning-of-text token', () => {
-  const pair = tokenize(sampled(100, 60, 5)) as TokenizedSides;
+  const pair = tokenize(sampled(100, 60, 5)) as TokenizedPair;
   assert.deepEqual(lengths(pair), [20, 20, 5]);
   assert.equal(pair.chosen.promptIds[0], 1);
   assert.deepEqual(pair.chosen.promptIds.slice(1), sampled(100, 1, 1).sampled!.promptIds.slice(-19));
-  const short = tokenize(sampled(100, 3, 2)) as TokenizedSides;
+  const short = tokenize(sampled(100, 3, 2)) as TokenizedPair;
   assert.deepEqual(lengths(short), [37, 3, 2]);
 });
 
@@ -69,7 +69,7 @@ test('no limits truncate a response to nothing', () => {
     for (const max_prompt_length of [1, 2, 50]) {
       const pair = tokenize(sampled(30, 9, 8), { max_length, max_prompt_length });
       assert.notEqual(typeof pair, 'string');
-      const [prompt, chosen, rejected] = lengths(pair as TokenizedSides) as [number, number, number];
+      const [prompt, chosen, rejected] = lengths(pair as TokenizedPair) as [number, number, number];
       assert.ok(prompt >= 1 && chosen >= 1 && rejected >= 1);
       assert.ok(prompt <= max_prompt_length && prompt + Math.max(chosen, rejected) <= max_length);
     }
@@ -92,6 +92,6 @@ test('texts are tokenized with an end-of-text token after the response', () => {
     prompt: 'Once',
     chosen: ' up',
     rejected: ' a',
-  }) as TokenizedSides;
+  }) as TokenizedPair;
   assert.equal(pair.chosen.responseIds.at(-1), architecture.eos[0]);
 });

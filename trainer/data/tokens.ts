@@ -6,7 +6,12 @@ import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import type { Sequence } from '../engine/engine.ts';
 import type { PreferencePair } from './pairs.ts';
 
-export type TokenizedSides = { chosen: Sequence; rejected: Sequence; promptIsCut: boolean; responseIsCut: boolean };
+export type TokenizedPair = {
+  chosen: Sequence;
+  rejected: Sequence;
+  isPromptTruncated: boolean;
+  isResponseTruncated: boolean;
+};
 
 /** In tokens; null: only the context length limits. */
 export type LengthLimits = { max_length: number | null; max_prompt_length: number | null };
@@ -17,7 +22,7 @@ export function tokenizePair(
   tokenizer: Tokenizer,
   architecture: Architecture,
   limits: LengthLimits,
-): TokenizedSides | 'empty' | 'identical' {
+): TokenizedPair | 'empty' | 'identical' {
   const [chosen, rejected] = encode(pair, tokenizer);
   const isEmpty = ({ promptIds, responseIds }: Sequence) => promptIds.length === 0 || responseIds.length === 0;
   if (isEmpty(chosen) || isEmpty(rejected)) return 'empty';
@@ -38,7 +43,7 @@ export function tokenizePair(
   if (fitted.chosen.responseIds.join() === fitted.rejected.responseIds.join()) return 'identical';
   const isCut = (part: keyof Sequence) =>
     fitted.chosen[part].length < chosen[part].length || fitted.rejected[part].length < rejected[part].length;
-  return { ...fitted, promptIsCut: isCut('promptIds'), responseIsCut: isCut('responseIds') };
+  return { ...fitted, isPromptTruncated: isCut('promptIds'), isResponseTruncated: isCut('responseIds') };
 }
 
 function encode(pair: PreferencePair, tokenizer: Tokenizer): [Sequence, Sequence] {

@@ -58,14 +58,14 @@ export type SampleEvaluation = {
   lengthRatio: Estimate;
   /** The candidate's share of repeated 4-grams minus the parent's. */
   repetitionGrowth: Estimate;
-  count: number;
+  sampleCount: number;
 };
 
 export type SampleOptions = {
   architecture: Architecture;
-  /** Their prompts are sampled from. */
+  /** Their prompts are used. */
   heldOut: TrainPair[];
-  /** Of the candidate. */
+  /** Holds the candidate. */
   engine: Engine;
   readParent(): Promise<Weights>;
   /** Opened after the sampling and closed after one scoring. */
@@ -149,7 +149,7 @@ function compareSamples(
         weightedRatio(weights, parent.repeated, parent.ngrams),
       seed,
     ),
-    count: requests.length,
+    sampleCount: requests.length,
   };
 }
 

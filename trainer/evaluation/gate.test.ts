@@ -36,7 +36,7 @@ function samples({ kl = 1, length = 1.1, repetition = 0.01 } = {}): SampleEvalua
     klPerToken: about(kl / 20),
     lengthRatio: about(length),
     repetitionGrowth: about(repetition),
-    count: 64,
+    sampleCount: 64,
   };
 }
 

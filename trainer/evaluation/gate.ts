@@ -91,8 +91,8 @@ function checkImprovement(parent: Evaluation, candidate: Evaluation, seed: numbe
   return { name: 'improvement', measured: value, interval, bound: 0, pass, message };
 }
 
-function checkKl({ kl, klPerToken, count: draws }: SampleEvaluation, bound: number): GateCheck {
-  const finding = `KL to the reference is ${format(kl, 2)} nats per response (${klPerToken.value.toFixed(3)} per token, ${draws} samples)`;
+function checkKl({ kl, klPerToken, sampleCount }: SampleEvaluation, bound: number): GateCheck {
+  const finding = `KL to the reference is ${format(kl, 2)} nats per response (${klPerToken.value.toFixed(3)} per token, ${sampleCount} samples)`;
   return toCheck('kl', kl, bound, kl.value <= bound, finding, `above ${bound}; lower LEARNING_RATE or raise GATE_KL`);
 }
 

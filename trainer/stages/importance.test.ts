@@ -7,14 +7,17 @@ const sequence = (length: number) => ({ promptIds: [1], responseIds: Array<numbe
 type Side = { sampler: number[] | null; reference: number[] };
 
 /** Pairs with these log-probabilities per token under the sampler and under the reference. */
-function weigh(config: Partial<ImportanceSettings>, pairs: { chosen?: Side; rejected: Side; promptIsCut?: boolean }[]) {
+function weigh(
+  config: Partial<ImportanceSettings>,
+  pairs: { chosen?: Side; rejected: Side; isPromptTruncated?: boolean }[],
+) {
   const plain: Side = { sampler: [-1], reference: [-1] };
   const sampled = ({ sampler, reference }: Side): SampledResponse => ({
     policyId: 'pol_1',
     responseIds: sequence(reference.length).responseIds,
     logps: sampler,
   });
-  const items = pairs.map(({ chosen = plain, rejected, promptIsCut = false }) => {
+  const items = pairs.map(({ chosen = plain, rejected, isPromptTruncated = false }) => {
     const pair: RoundPair = {
       id: 'pref_1',
       prompt: 'x',
@@ -27,8 +30,8 @@ function weigh(config: Partial<ImportanceSettings>, pairs: { chosen?: Side; reje
     const tokens = {
       chosen: sequence(chosen.reference.length),
       rejected: sequence(rejected.reference.length),
-      promptIsCut,
-      responseIsCut: false,
+      isPromptTruncated,
+      isResponseTruncated: false,
     };
     return { pair, tokens };
   });
@@ -99,7 +102,7 @@ test('a side without log-probabilities or with a truncated prompt has weight 1 a
     without,
     oneToken(4),
     oneToken(1),
-    { ...oneToken(9), promptIsCut: true },
+    { ...oneToken(9), isPromptTruncated: true },
   ]);
   assert.deepEqual([known, negatives, weights[0], weights[3]], [2, 4, 1, 1]);
   near(weights[1]!, 1.6);

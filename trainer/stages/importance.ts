@@ -6,7 +6,7 @@
 // negative term would fade, and every response would be pushed up. So they are scaled to average 1 with none above the
 // cap: a cap of 1 turns the weighting off, and without a cap they are self-normalized importance weights.
 import type { RoundPair } from '../data/pairs.ts';
-import type { TokenizedSides } from '../data/tokens.ts';
+import type { TokenizedPair } from '../data/tokens.ts';
 import type { TrainPair } from '../engine/engine.ts';
 
 export type ImportanceSettings = { negatives: 'rejected' | 'both'; weight_cap: number };
@@ -26,13 +26,13 @@ export type WeightedPairs = {
  */
 export function weightPairs(
   config: ImportanceSettings,
-  items: { pair: RoundPair; tokens: TokenizedSides }[],
+  items: { pair: RoundPair; tokens: TokenizedPair }[],
   scored: TrainPair[],
 ): WeightedPairs {
   const sides = config.negatives === 'both' ? (['chosen', 'rejected'] as const) : (['rejected'] as const);
   const ratios = scored.map((pair, at) => {
     const { sampled } = items[at]!.pair;
-    const isComparable = sampled && !items[at]!.tokens.promptIsCut;
+    const isComparable = sampled && !items[at]!.tokens.isPromptTruncated;
     const toRatio = (logps: number[] | null, refLogps: Float32Array) =>
       isComparable ? logRatio(logps, refLogps) : null;
     return {

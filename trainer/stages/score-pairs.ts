@@ -6,7 +6,7 @@ import { inArray } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { reference_logps } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
-import type { TokenizedSides } from '../data/tokens.ts';
+import type { TokenizedPair } from '../data/tokens.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { weightPairs } from './importance.ts';
 import { logImportance } from './log.ts';
@@ -47,7 +47,7 @@ type Scores = Map<string, { chosen: number[]; rejected: number[] }>;
 export async function findScores(
   db: Database,
   reference: Reference,
-  pairs: TokenizedSides[],
+  pairs: TokenizedPair[],
 ): Promise<{ fingerprints: string[]; scores: Scores }> {
   const fingerprints = await Promise.all(
     pairs.map(({ chosen, rejected }) => hashContent([reference.id, reference.tokenizerHash, chosen, rejected])),
@@ -67,7 +67,7 @@ export async function findScores(
 async function scoreByReference(
   db: Database,
   reference: Reference & { open(): Promise<Engine> },
-  pairs: TokenizedSides[],
+  pairs: TokenizedPair[],
   onProgress: (done: number, total: number) => void,
 ): Promise<TrainPair[]> {
   const { fingerprints, scores } = await findScores(db, reference, pairs);

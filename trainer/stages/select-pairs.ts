@@ -12,13 +12,13 @@ import { getActivePolicyId, getPolicy, type PolicyRow } from '../../shared/store
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from '../data/pairs.ts';
 import { countByStaleness, findAncestors, getStaleness } from '../data/staleness.ts';
-import { type TokenizedSides, tokenizePair } from '../data/tokens.ts';
+import { type TokenizedPair, tokenizePair } from '../data/tokens.ts';
 import { countInputTokens } from '../engine/packing.ts';
 import { MIN_CLUSTERS } from '../evaluation/confidence-interval.ts';
 import { logSelection, type RoundRow } from './log.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
 
-export type TokenizedPair = { pair: RoundPair; tokens: TokenizedSides; staleness: number | null };
+export type SelectedPair = { pair: RoundPair; tokens: TokenizedPair; staleness: number | null };
 
 export type Selection = {
   parent: PolicyRow;
@@ -29,7 +29,7 @@ export type Selection = {
   /** Every pair that this round uses up, including those that it leaves out: they are no longer new. */
   usedPairs: RoundPair[];
   /** The pairs to train on and to evaluate. */
-  pairs: TokenizedPair[];
+  pairs: SelectedPair[];
   counts: PairCounts;
 };
 
@@ -65,7 +65,7 @@ export async function planSelection(
   const usedPairs = savedPairs.length > 0 ? savedPairs : await findPairs(db, settings, config.effort);
   const ancestors = await findAncestors(db, parentId);
   const tokenizer = await Tokenizer.open(parentFolder);
-  const pairs: TokenizedPair[] = [];
+  const pairs: SelectedPair[] = [];
   const leftOut = { stale: 0, identical: 0, empty: 0 };
   for (const pair of usedPairs) {
     const staleness = getStaleness(pair, ancestors);
@@ -107,7 +107,7 @@ async function validateReference(
     );
 }
 
-function countPairs(pairs: TokenizedPair[], leftOut: PairCounts['left_out']): PairCounts {
+function countPairs(pairs: SelectedPair[], leftOut: PairCounts['left_out']): PairCounts {
   const train = pairs.filter(({ pair }) => pair.split === 'train');
   const heldOut = pairs.filter(({ pair }) => pair.split === 'held_out');
   const replayed = train.filter(({ pair }) => pair.replay);
@@ -118,7 +118,7 @@ function countPairs(pairs: TokenizedPair[], leftOut: PairCounts['left_out']): Pa
     held_out: heldOut.length,
     held_out_prompts: new Set(heldOut.map(({ tokens }) => tokens.chosen.promptIds.join())).size,
     left_out: leftOut,
-    cut: pairs.filter(({ tokens }) => tokens.promptIsCut || tokens.responseIsCut).length,
+    cut: pairs.filter(({ tokens }) => tokens.isPromptTruncated || tokens.isResponseTruncated).length,
     ages: countByStaleness(pairs.map(({ staleness }) => staleness)),
     tokens: train.reduce(
       (sum, { tokens }) => sum + countInputTokens(tokens.chosen) + countInputTokens(tokens.rejected),
