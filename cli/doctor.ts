@@ -110,9 +110,10 @@ function describeProcessor(): string {
     `features: ${features ? PROCESSOR_FEATURES.map((name) => `${features.has(name) ? '' : 'no '}${name}`).join(', ') : 'unknown'}`,
   ];
   const hasDotProduct = hasInt8DotProduct(processor);
-  if (hasDotProduct) lines.push('row8 and int8 products use VNNI or AMX, which sum in 32 bits');
+  // The range is WEIGHT_RANGE of shared/onnx/precision/row8.ts.
+  if (hasDotProduct) lines.push('row8 products use VNNI or AMX, which sum in 32 bits');
   else if (hasDotProduct === false)
-    lines.push('AVX2 without VNNI: 8-bit weights are kept within ±63 so that products do not saturate');
+    lines.push('no VNNI: row8 products use 16-bit sums, which do not saturate because its weights stay within ±64');
   return lines.join(CONTINUATION);
 }
 

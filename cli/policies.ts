@@ -67,11 +67,7 @@ export function addPolicies(program: Command): void {
           const name = options.name ?? hub ?? path.basename(folder);
           const precision = options.precision ?? settings.PRECISION;
           const isPrecisionForced = options.precision !== undefined;
-          const id = await importPolicy(db, localStore, folder, name, {
-            origin,
-            precision,
-            isPrecisionForced,
-          });
+          const id = await importPolicy(db, localStore, folder, name, { origin, precision, isPrecisionForced });
           if (options.promote) await activatePolicy(db, id, 'imported');
           console.log(`${id}${options.promote ? ' is active' : ''}`);
           console.log(describeAccuracy((await getPolicy(db, id)).manifest as Manifest));
@@ -83,7 +79,7 @@ export function addPolicies(program: Command): void {
 
   group
     .command('show')
-    .argument('<id>')
+    .argument('<id>', 'id of the policy')
     .description('print a policy’s manifest')
     .action((id: string) =>
       withContext(async ({ db }) => console.log(JSON.stringify((await getPolicy(db, id)).manifest, null, 2))),
@@ -91,7 +87,7 @@ export function addPolicies(program: Command): void {
 
   group
     .command('promote')
-    .argument('<id>')
+    .argument('<id>', 'id of the policy')
     .description('make a policy the active one; running servers swap to it without a restart')
     .action((id: string) =>
       withContext(async ({ db }, localStore, { settings }) => {
@@ -114,7 +110,7 @@ export function addPolicies(program: Command): void {
 
   group
     .command('send')
-    .argument('<id...>')
+    .argument('<id...>', 'ids of the policies')
     .description('copy policies from this machine to POLICY_STORE, if they were published before it was set')
     .action((ids: string[]) =>
       withContext(async ({ db }, _localStore, { settings }) => {
@@ -134,7 +130,7 @@ export function addPolicies(program: Command): void {
 
   group
     .command('export')
-    .argument('<id>')
+    .argument('<id>', 'id of the policy')
     .argument('<folder>', 'folder to create')
     .addOption(
       precisionOption('rebuild the serving graph at this precision; the copy becomes a new policy with its own id'),

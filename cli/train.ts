@@ -72,7 +72,7 @@ function toEnvironment(options: Options): Record<string, string> {
   return environment;
 }
 
-const watch = createRoundLogger((line) => console.log(`trainer: ${line}`));
+const logProgress = createRoundLogger((line) => console.log(`trainer: ${line}`));
 
 async function preview({ settings, databaseUrl }: CommandContext): Promise<void> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
@@ -86,27 +86,27 @@ async function preview({ settings, databaseUrl }: CommandContext): Promise<void>
 }
 
 async function trainNow({ settings, databaseUrl }: CommandContext): Promise<void> {
-  const round = await withInterruption((watch) => trainOnce(settings, databaseUrl, watch));
+  const round = await withInterruption((onProgress) => trainOnce(settings, databaseUrl, onProgress));
   if (round.status === 'failed') throw new AttuneError(describeRound(round));
   console.log(describeRound(round));
 }
 
 /** For a timer or a CronJob: succeeds if there is nothing to do. */
 async function trainDueRounds({ settings, databaseUrl }: CommandContext): Promise<void> {
-  const ended = await withInterruption((watch) => trainDue(settings, databaseUrl, watch));
-  if (ended.length === 0) console.log('trainer: no round is due, or another trainer is running it');
-  for (const round of ended) console.log(describeRound(round));
-  const failed = ended.filter(({ status }) => status === 'failed');
-  if (failed.length > 0) throw new AttuneError(`${failed.length} of ${ended.length} rounds failed`);
+  const rounds = await withInterruption((onProgress) => trainDue(settings, databaseUrl, onProgress));
+  if (rounds.length === 0) console.log('trainer: no round is due, or another trainer is running it');
+  for (const round of rounds) console.log(describeRound(round));
+  const failed = rounds.filter(({ status }) => status === 'failed');
+  if (failed.length > 0) throw new AttuneError(`${failed.length} of ${rounds.length} rounds failed`);
 }
 
 function describeRound({ id, status, policy_id, reason }: RoundRow): string {
   if (status === 'failed') return `${id} failed: ${reason}`;
-  return `${id}: ${policy_id ? `published ${policy_id}` : 'published nothing'}; ${reason}`;
+  return `${id}: ${policy_id ? `published ${policy_id}` : 'published no policy'}; ${reason}`;
 }
 
 /** On a signal, interrupts the work after the current step: a computing thread cannot be stopped alone. */
-async function withInterruption<T>(work: (watch: ProgressListener) => Promise<T>): Promise<T> {
+async function withInterruption<T>(work: (onProgress: ProgressListener) => Promise<T>): Promise<T> {
   let signal: string | null = null;
   void waitForSignal().then((first) => {
     signal = first;
@@ -115,7 +115,7 @@ async function withInterruption<T>(work: (watch: ProgressListener) => Promise<T>
   try {
     return await work((round, progress) => {
       if (signal) throw new InterruptedError(`stopped (${signal})`);
-      watch(round, progress);
+      logProgress(round, progress);
     });
   } catch (error) {
     if (!(error instanceof InterruptedError)) throw error;
@@ -126,9 +126,9 @@ async function withInterruption<T>(work: (watch: ProgressListener) => Promise<T>
 async function runSchedule({ settings, databaseUrl }: CommandContext): Promise<void> {
   // Serving on the same machine has priority.
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
-  const orphaned = new Promise((resolve) => process.once('disconnect', resolve));
-  const trainer = await startTrainer(settings, databaseUrl, watch);
-  await Promise.race([waitForSignal(), orphaned]);
+  const parentExited = new Promise((resolve) => process.once('disconnect', resolve));
+  const trainer = await startTrainer(settings, databaseUrl, logProgress);
+  await Promise.race([waitForSignal(), parentExited]);
   // A round in progress is left as it is; the next trainer resumes it.
   await Promise.race([trainer.close(), new Promise((resolve) => setTimeout(resolve, 1000))]);
 }

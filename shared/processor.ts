@@ -41,7 +41,7 @@ export function parseCpuInfo(text: string): { model: string | null; features: Pr
   return { model, features: new Set(PROCESSOR_FEATURES.filter((feature) => present.has(FEATURE_FLAGS[feature]))) };
 }
 
-/** Whether 8-bit products are summed in 32 bits (VNNI, AMX). Without it pairs of them are summed in 16 bits and saturate. */
+/** Whether 8-bit products are summed in 32 bits (VNNI, AMX). Without it, pairs are summed in 16 bits with saturation. */
 export function hasInt8DotProduct({ features }: Pick<Processor, 'features'>): boolean | null {
   return features && (['AVX-512 VNNI', 'AVX-VNNI', 'AMX'] as const).some((feature) => features.has(feature));
 }

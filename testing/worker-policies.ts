@@ -30,7 +30,7 @@ export type WorkerFixture = {
   send(path: string, request: GenerateRequest): Promise<Response>;
 };
 
-type Options = { limits?: Partial<Env>; flags?: string[]; alias?: Record<string, string> };
+type Options = { limits?: Partial<Omit<Env, 'POLICIES'>>; flags?: string[]; alias?: Record<string, string> };
 
 export async function openWorkerFixture({
   limits,
@@ -38,7 +38,14 @@ export async function openWorkerFixture({
   flags = ['enable_request_signal'],
 }: Options = {}): Promise<WorkerFixture> {
   Object.assign(process.env, WRANGLER_OFFLINE_ENV);
-  const vars = { DELAY: 0, MOST_BYTES: 2 ** 24, KV_MEMORY: 2 ** 24, MAX_ROWS: 16, MAX_QUEUE: 64, ...limits };
+  const vars: Omit<Env, 'POLICIES'> = {
+    DELAY_MS: 0,
+    MAX_BYTES: 2 ** 24,
+    KV_MEMORY: 2 ** 24,
+    MAX_ROWS: 16,
+    MAX_QUEUE: 64,
+    ...limits,
+  };
   const harness = createTestHarness({
     root: ROOT,
     workers: [
@@ -101,8 +108,8 @@ export function sendPolicy({ bucket }: WorkerFixture, { folder }: Package): Prom
 }
 
 /** Runs the inputs in workerd; returns the choices of each. */
-export async function generateInWorker(isolate: WorkerFixture, { manifest }: Package, inputs: GenerationInput[]) {
-  const response = await isolate.send('/', { manifest, inputs });
+export async function generateInWorker(worker: WorkerFixture, { manifest }: Package, inputs: GenerationInput[]) {
+  const response = await worker.send('/', { manifest, inputs });
   const text = await response.text();
   if (!response.ok) throw new Error(`the Worker responded ${response.status}: ${text}`);
   const events = text.split('\n').filter((line) => line !== '');
