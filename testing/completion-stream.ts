@@ -1,5 +1,6 @@
 // Reads a streamed completion and records its text, the gaps between chunks and the policies that they name.
 
+import { EventSourceParserStream } from 'eventsource-parser/stream';
 import type { Json } from './edge-server.ts';
 
 export type CompletionStream = {
@@ -36,31 +37,26 @@ export async function readStream(url: string, body: Json, onToken: () => void = 
     });
     result.status = response.status;
     if (response.status !== 200) return { ...result, error: await response.text() };
-    let rest = '';
-    for await (const bytes of response.body!.pipeThrough(new TextDecoderStream())) {
-      const events = (rest + bytes).split('\n\n');
-      rest = events.pop()!;
-      for (const event of events) {
-        const data = event.slice(event.indexOf('data: ') + 6);
-        if (data === '[DONE]') {
-          result.isComplete = result.error === null;
-          continue;
-        }
-        const chunk: Json = JSON.parse(data);
-        if (chunk.error) {
-          result.error = data;
-          continue;
-        }
-        result.policies.add(chunk.model).add(chunk.system_fingerprint);
-        const [choice] = chunk.choices;
-        result.id = choice?.generation_id ?? result.id;
-        result.text += choice?.text ?? '';
-        if (!choice || choice.finish_reason) continue;
-        const now = performance.now();
-        if (last > 0) result.gaps.push(now - last);
-        last = now;
-        onToken();
+    const text = response.body!.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>);
+    for await (const { data } of text.pipeThrough(new EventSourceParserStream())) {
+      if (data === '[DONE]') {
+        result.isComplete = result.error === null;
+        continue;
       }
+      const chunk: Json = JSON.parse(data);
+      if (chunk.error) {
+        result.error = data;
+        continue;
+      }
+      result.policies.add(chunk.model).add(chunk.system_fingerprint);
+      const [choice] = chunk.choices;
+      result.id = choice?.generation_id ?? result.id;
+      result.text += choice?.text ?? '';
+      if (!choice || choice.finish_reason) continue;
+      const now = performance.now();
+      if (last > 0) result.gaps.push(now - last);
+      last = now;
+      onToken();
     }
   } catch (error) {
     result.error = String(error);
