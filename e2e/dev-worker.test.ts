@@ -16,7 +16,7 @@ import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
 import type { Json } from '../testing/edge-server.ts';
-import { type TinyOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
+import { type TinyCheckpointOptions, writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
@@ -101,7 +101,7 @@ async function getActivationTime(): Promise<number> {
   });
 }
 
-async function importTiny(options: TinyOptions, isActive: boolean): Promise<string> {
+async function importTiny(options: TinyCheckpointOptions, isActive: boolean): Promise<string> {
   return withDatabase(async ({ db }, settings) => {
     const localStore = await openLocalStore(settings);
     const staging = await localStore.createStaging();

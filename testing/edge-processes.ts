@@ -11,7 +11,7 @@ import { openContext } from '../cli/context.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
-import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
+import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 import { waitUntil } from './wait-until.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
@@ -31,7 +31,7 @@ export type EdgeProcess = {
 export type EdgeProcesses = {
   connection: Connection;
   localStore: LocalStore;
-  importTiny(options: TinyOptions): Promise<string>;
+  importTiny(options: TinyCheckpointOptions): Promise<string>;
   start(env?: Record<string, string>): Promise<EdgeProcess>;
 };
 

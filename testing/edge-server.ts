@@ -13,7 +13,7 @@ import { importPolicy } from '../shared/publish/publish.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
-import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
+import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
 export type EdgeServer = {
   home: string;
@@ -24,7 +24,7 @@ export type EdgeServer = {
   policyId: string;
   edge: Edge;
   /** Imports another tiny policy, with weights from this seed. */
-  importTiny(seed: number, options?: TinyOptions): Promise<string>;
+  importTiny(seed: number, options?: TinyCheckpointOptions): Promise<string>;
   /** With `json` a POST. */
   request(
     path: string,
@@ -34,7 +34,7 @@ export type EdgeServer = {
 
 // biome-ignore lint/suspicious/noExplicitAny: tests check the content of responses
 export type Json = any;
-export type { TinyOptions };
+export type { TinyCheckpointOptions };
 
 /** `isActive: false` leaves the activation of the policy to the test. */
 export async function startEdgeServer(env: Record<string, string> = {}, { isActive = true } = {}): Promise<EdgeServer> {
@@ -45,7 +45,7 @@ export async function startEdgeServer(env: Record<string, string> = {}, { isActi
   await migrateDatabase(postgres.url);
   const connection = connect(postgres.url, { name: 'attune test', max: 3 });
   const localStore = await openLocalStore(settings);
-  const importTiny = async (seed: number, options?: TinyOptions) => {
+  const importTiny = async (seed: number, options?: TinyCheckpointOptions) => {
     const folder = await localStore.createStaging();
     await writeTinyCheckpoint(folder, { ...options, seed });
     const id = await importPolicy(connection.db, localStore, folder, `tiny ${seed}`, { precision: settings.PRECISION });

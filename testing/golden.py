@@ -1,4 +1,4 @@
-"""Runs the checkpoints of golden.ts in Hugging Face transformers and keeps some of their logits in golden.json.
+"""Runs the checkpoints of golden.ts in Hugging Face transformers and records some of their logits in golden.json.
 
     node testing/golden.ts /tmp/golden
     python3 -m venv /tmp/golden-venv && /tmp/golden-venv/bin/pip install torch transformers
@@ -23,18 +23,18 @@ for folder in sorted(path for path in checkpoints.iterdir() if path.is_dir()):
     model, loading = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float64, attn_implementation="eager", output_loading_info=True
     )
-    # A tensor that the model does not know or does not find would be left out or drawn at random without a word.
-    wrong = {key: value for key, value in loading.items() if value}
-    if wrong:
-        raise SystemExit(f"{folder.name}: {wrong}")
+    # transformers would silently ignore unknown tensors and initialize missing ones at random.
+    problems = {key: value for key, value in loading.items() if value}
+    if problems:
+        raise SystemExit(f"{folder.name}: {problems}")
     with torch.no_grad():
         logits = model.eval()(torch.tensor([IDS])).logits[0].double()
     cases[folder.name] = {
         "sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         "logits": [round(x, 5) for row in logits.tolist() for x in row[::STRIDE]],
-        "size": [round(x, 5) for x in logits.square().mean(-1).sqrt().tolist()],
+        "rms": [round(x, 5) for x in logits.square().mean(-1).sqrt().tolist()],
     }
-    print(folder.name, type(model).__name__, cases[folder.name]["size"][-1])
+    print(folder.name, type(model).__name__, cases[folder.name]["rms"][-1])
 
 target = pathlib.Path(__file__).with_suffix(".json")
 target.write_text(json.dumps({"ids": IDS, "stride": STRIDE, "cases": cases}))

@@ -1,19 +1,19 @@
-// The small checkpoints that golden.py runs in transformers, and what came out, for tests to be held against.
-// Run with a folder it writes them there; golden.py says how.
+// Reference logits from Hugging Face transformers: the small checkpoints that golden.py runs and the results in golden.json.
+// As a script it writes the checkpoints into a folder; see golden.py for the commands.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
+import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
-const scaledRope = { type: 'llama3', factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContext: 64 };
+const llama3Scaling = { type: 'llama3', factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContext: 64 };
 
 export const GOLDEN_SEED = 11;
 
-/** One or more of each family, each with what sets it apart from the others. */
-export const GOLDEN_CASES: Record<string, TinyOptions> = {
+/** At least one checkpoint per family, covering the options in which families differ. */
+export const GOLDEN_CASES: Record<string, TinyCheckpointOptions> = {
   'llama-tied': { family: 'llama', tied: true },
   'llama-untied': { family: 'llama', tied: false, headDim: 10 },
   'llama-biases': { family: 'llama', tied: false, variant: { biases: { qkv: true, output: true, mlp: true } } },
-  'llama-rope-llama3': { family: 'llama', variant: { ropeScaling: { ...scaledRope, type: 'llama3' } } },
+  'llama-rope-llama3': { family: 'llama', variant: { ropeScaling: { ...llama3Scaling, type: 'llama3' } } },
   'llama-rope-linear': { family: 'llama', variant: { ropeScaling: { type: 'linear', factor: 3 } } },
   mistral: { family: 'mistral', tied: false },
   'qwen2-tied': { family: 'qwen2', tied: true },
@@ -31,31 +31,34 @@ export const GOLDEN_CASES: Record<string, TinyOptions> = {
 };
 
 /**
- * For each of `ids`, the logits after it of every `stride`th token, one row after the other, and the RMS of them all; and
- * of the weights that transformers read the digest, because it is their names and layout that the logits speak for.
+ * After each of `ids`: the logits of every `stride`th token, flattened to [ids · ⌈V / stride⌉], and the RMS over all logits.
+ * `sha256` is the digest of the model.safetensors that transformers loaded, whose names and layout the logits verify.
  */
-export type Golden = { sha256: string; logits: number[]; size: number[] };
+export type Golden = { sha256: string; logits: number[]; rms: number[] };
 
-type File = { ids: number[]; stride: number; cases: Record<string, Golden> };
+type GoldenFile = { ids: number[]; stride: number; cases: Record<string, Golden> };
 
-export function readGoldens(): File {
-  return JSON.parse(readFileSync(new URL('./golden.json', import.meta.url), 'utf8')) as File;
+export function readGoldens(): GoldenFile {
+  return JSON.parse(readFileSync(new URL('./golden.json', import.meta.url), 'utf8')) as GoldenFile;
 }
 
-/** The largest difference of logits [V] after the token at `at` from what was kept: of one of them, or of their RMS. */
+/** Largest absolute difference between logits [V] at position `at` and the golden ones: of a logit or of the RMS. */
 export function maxDeviation(golden: Golden, stride: number, at: number, logits: Float32Array | Float64Array): number {
   const columns = Math.ceil(logits.length / stride);
-  const kept = golden.logits.slice(at * columns, (at + 1) * columns);
+  const expected = golden.logits.slice(at * columns, (at + 1) * columns);
   let squares = 0;
   for (const logit of logits) squares += logit * logit;
-  const size = Math.sqrt(squares / logits.length);
-  // Math.max of a NaN is NaN, and no NaN is below a tolerance.
-  return Math.max(...kept.map((logit, i) => Math.abs(logits[i * stride]! - logit)), Math.abs(size - golden.size[at]!));
+  const rms = Math.sqrt(squares / logits.length);
+  // Math.max returns NaN if any value is NaN, and NaN is below no tolerance.
+  return Math.max(
+    ...expected.map((logit, i) => Math.abs(logits[i * stride]! - logit)),
+    Math.abs(rms - golden.rms[at]!),
+  );
 }
 
 if (import.meta.main) {
   const folder = process.argv[2];
-  if (!folder) throw new Error('golden.ts: name the folder to write the checkpoints into');
+  if (!folder) throw new Error('usage: node testing/golden.ts FOLDER');
   for (const [name, options] of Object.entries(GOLDEN_CASES))
     await writeTinyCheckpoint(join(folder, name), { seed: GOLDEN_SEED, ...options });
 }

@@ -8,7 +8,7 @@ import { readCheckpoint } from '../shared/model/checkpoint.ts';
 import { writePolicyGraphs } from '../shared/onnx/write-graphs.ts';
 import type { PrecisionName } from '../shared/precision-name.ts';
 import { writeDefaultCheckpoint } from '../shared/publish/convert-llama2c.ts';
-import { type TinyOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
+import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
 /** Creates a temporary folder; remove it with `after(folder.remove)`. */
 export async function makeTempFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
@@ -16,7 +16,7 @@ export async function makeTempFolder(): Promise<{ path: string; remove: () => Pr
   return { path, remove: () => rm(path, { recursive: true, force: true }) };
 }
 
-type PackageOptions = TinyOptions & { precision?: PrecisionName };
+type PackageOptions = TinyCheckpointOptions & { precision?: PrecisionName };
 
 export async function writeTinyPackage(folder: string, { precision, ...options }: PackageOptions = {}): Promise<void> {
   const { architecture, weights } = await writeTinyCheckpoint(folder, options);

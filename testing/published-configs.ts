@@ -1,4 +1,4 @@
-// What config.json says in checkpoints that many people use, as far as Attune reads it: for tests.
+// The fields that Attune reads from config.json of widely used checkpoints.
 
 export const smollm2 = {
   architectures: ['LlamaForCausalLM'],

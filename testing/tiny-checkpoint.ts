@@ -1,5 +1,5 @@
-// A checkpoint small enough to train and serve in milliseconds, for tests: random, of any family, with a real tokenizer.
-// Its weights depend on nothing but the seed, so that numbers in tests stay what they are.
+// A random checkpoint of any family, small enough to train and serve in milliseconds, with a working tokenizer. Its weights
+// depend only on the seed, so that expected numbers in tests stay valid.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -14,10 +14,10 @@ import type { Weights } from '../shared/model/safetensors.ts';
 import { mulberry32 } from '../shared/random.ts';
 import { buildTokenizerJson, nameByte, type Piece } from '../shared/tokenizer/bpe.ts';
 
-export type TinyOptions = {
+export type TinyCheckpointOptions = {
   seed?: number;
   family?: FamilyName;
-  /** Where it is not what the family usually has. */
+  /** Overrides of the family's usual architecture. */
   variant?: Partial<ArchitectureVariant>;
   layers?: number;
   hiddenSize?: number;
@@ -25,14 +25,14 @@ export type TinyOptions = {
   heads?: number;
   kvHeads?: number;
   headDim?: number;
-  /** At least as many as the tokenizer has; more are rows that no text uses, as real checkpoints have them too. */
+  /** At least the tokenizer's size; further rows are unused, as in real checkpoints. */
   vocabSize?: number;
   contextLength?: number;
   tied?: boolean;
   chatTemplate?: string;
 };
 
-/** <unk>, <s>, </s>, 256 bytes, the characters of plain English, and some merges of the commonest words. */
+/** <unk>, <s>, </s>, 256 bytes, the characters of plain English, and merges for some common words. */
 export function tinyPieces(): Piece[] {
   const bytes = Array.from({ length: 256 }, (_, byte) => nameByte(byte));
   const characters = Array.from(' abcdefghijklmnopqrstuvwxyz.,!?\'"OTI');
@@ -44,25 +44,25 @@ export function tinyPieces(): Piece[] {
   return ['<unk>', '<s>', '</s>', ...bytes, ...characters, ...merges].map((text, id) => ({ text, score: -id }));
 }
 
-const BIASED = { qkv: true, output: true, mlp: true };
-const USUAL: Record<FamilyName, Partial<ArchitectureVariant>> = {
+const ALL_BIASES = { qkv: true, output: true, mlp: true };
+const FAMILY_VARIANTS: Record<FamilyName, Partial<ArchitectureVariant>> = {
   llama: {},
   mistral: {},
   qwen2: { biases: { qkv: true, output: false, mlp: false } },
   qwen3: { queryKeyNorm: true },
-  gpt2: { norm: 'layer', activation: 'gelu_tanh', gated: false, biases: BIASED, positions: 'learned' },
+  gpt2: { norm: 'layer', activation: 'gelu_tanh', gated: false, biases: ALL_BIASES, positions: 'learned' },
   gpt_neox: {
     norm: 'layer',
     activation: 'gelu',
     gated: false,
-    biases: BIASED,
+    biases: ALL_BIASES,
     rotaryShare: 0.25,
     parallelResidual: true,
   },
   gemma: { activation: 'gelu_tanh' },
 };
 
-export function tinyArchitecture(options: TinyOptions = {}): Architecture {
+export function tinyArchitecture(options: TinyCheckpointOptions = {}): Architecture {
   const family = options.family ?? 'llama';
   const heads = options.heads ?? 4;
   const isGrouped = family !== 'gpt2' && family !== 'gpt_neox';
@@ -70,7 +70,7 @@ export function tinyArchitecture(options: TinyOptions = {}): Architecture {
   return {
     ...LLAMA,
     family,
-    ...USUAL[family],
+    ...FAMILY_VARIANTS[family],
     embeddingScale: family === 'gemma' ? Math.sqrt(hiddenSize) : 1,
     ...options.variant,
     hiddenSize,
@@ -90,8 +90,8 @@ export function tinyArchitecture(options: TinyOptions = {}): Architecture {
 }
 
 /**
- * Random weights at the scale of a freshly initialized model; norms differ from 1 and biases from 0, so that a forgotten
- * one shows.
+ * Random weights at the scale of a freshly initialized model. Norms differ from 1 and biases from 0, so that tests detect
+ * a missing one.
  */
 export function tinyWeights(architecture: Architecture, seed = 1): Weights {
   const random = seededNormal(seed);
@@ -106,10 +106,10 @@ export function tinyWeights(architecture: Architecture, seed = 1): Weights {
   return weights;
 }
 
-/** Writes a whole checkpoint folder and returns what is in it. */
+/** Writes a complete checkpoint folder and returns its architecture and weights. */
 export async function writeTinyCheckpoint(
   folder: string,
-  options: TinyOptions = {},
+  options: TinyCheckpointOptions = {},
 ): Promise<{ architecture: Architecture; weights: Weights }> {
   const architecture = tinyArchitecture(options);
   const weights = tinyWeights(architecture, options.seed);
@@ -128,7 +128,7 @@ export async function writeTinyCheckpoint(
   return { architecture, weights };
 }
 
-/** Normal numbers by Box and Muller. */
+/** Normally distributed numbers (Box–Muller). */
 function seededNormal(seed: number): () => number {
   const uniform = mulberry32(seed);
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());

@@ -19,7 +19,7 @@ import { Tokenizer } from '../shared/tokenizer/tokenizer.ts';
 import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 import type { Env, GenerateRequest } from './generate-worker.ts';
 import { collectChoices, writeTinyPackage } from './policy-package.ts';
-import type { TinyOptions } from './tiny-checkpoint.ts';
+import type { TinyCheckpointOptions } from './tiny-checkpoint.ts';
 
 const ROOT = fileURLToPath(new URL('.', import.meta.url));
 
@@ -74,7 +74,9 @@ export async function openWorkerFixture({
 }
 
 /** Writes a random policy's package to a temporary folder. */
-export async function createPackage(options: TinyOptions & { precision?: PrecisionName } = {}): Promise<Package> {
+export async function createPackage(
+  options: TinyCheckpointOptions & { precision?: PrecisionName } = {},
+): Promise<Package> {
   const folder = await mkdtemp(join(tmpdir(), 'attune-isolate-'));
   after(() => rm(folder, { recursive: true, force: true }));
   await writeTinyPackage(folder, options);

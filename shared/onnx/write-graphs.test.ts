@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { AutoModelForCausalLM, env, Tensor as HubTensor } from '@huggingface/transformers';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { type TinyOptions, writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
+import { type TinyCheckpointOptions, writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { Weights } from '../model/safetensors.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../precision-name.ts';
@@ -16,7 +16,7 @@ after(() => rm(root, { recursive: true, force: true }));
 
 const PROMPT = [1, 40, 7, 262, 299, 12, 300];
 
-async function writePackage(name: string, options: TinyOptions = {}, precision: PrecisionName = 'fp32') {
+async function writePackage(name: string, options: TinyCheckpointOptions = {}, precision: PrecisionName = 'fp32') {
   const folder = join(root, name);
   const { architecture, weights } = await writeTinyCheckpoint(folder, options);
   await writePolicyGraphs(folder, architecture, weights, precision);

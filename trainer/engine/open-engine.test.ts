@@ -6,11 +6,18 @@ import { test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
 import { readSafetensors } from '../../shared/model/safetensors.ts';
 import { referenceLogits, referenceLogps } from '../../testing/reference-decoder.ts';
-import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
+import { type TinyCheckpointOptions, tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, Sequence, TrainPair } from './engine.ts';
 import { type EngineOptions, openEngine } from './open-engine.ts';
 
-const small: TinyOptions = { layers: 2, hiddenSize: 16, intermediateSize: 24, heads: 4, kvHeads: 2, vocabSize: 300 };
+const small: TinyCheckpointOptions = {
+  layers: 2,
+  hiddenSize: 16,
+  intermediateSize: 24,
+  heads: 4,
+  kvHeads: 2,
+  vocabSize: 300,
+};
 const tokens = (seed: number, length: number) =>
   Array.from({ length }, (_, i) => (i * i * 31 + seed * 17 + i * 7) % 300);
 const makeSequence = (seed: number): Sequence => ({
@@ -19,7 +26,7 @@ const makeSequence = (seed: number): Sequence => ({
 });
 
 async function withEngine(
-  options: Partial<EngineOptions> & { tiny?: TinyOptions },
+  options: Partial<EngineOptions> & { tiny?: TinyCheckpointOptions },
   work: (engine: Engine, a: EngineOptions) => Promise<void>,
 ): Promise<void> {
   const architecture = tinyArchitecture({ ...small, ...options.tiny });

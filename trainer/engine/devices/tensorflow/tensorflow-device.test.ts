@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../../../shared/model/architecture.ts';
 import { tensorflowSkipReason } from '../../../../testing/tensorflow-addon.ts';
-import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
+import { type TinyCheckpointOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
 import { type ObjectiveInput, parseObjective } from '../../../objectives.ts';
 import { type InputArrays, packSequences } from '../../batch.ts';
 import { type Device, loadPolicy } from '../../device.ts';
@@ -22,7 +22,14 @@ import { TensorflowDevice } from './tensorflow-device.ts';
 
 const skip = await tensorflowSkipReason();
 
-const small: TinyOptions = { layers: 2, hiddenSize: 16, intermediateSize: 24, heads: 4, kvHeads: 2, vocabSize: 300 };
+const small: TinyCheckpointOptions = {
+  layers: 2,
+  hiddenSize: 16,
+  intermediateSize: 24,
+  heads: 4,
+  kvHeads: 2,
+  vocabSize: 300,
+};
 const tokens = (seed: number, length: number) =>
   Array.from({ length }, (_, i) => (i * i * 31 + seed * 17 + i * 7) % 300);
 const makeSequence = (seed: number): Sequence => ({

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Tensor } from 'onnxruntime-node';
 import { FAMILY_NAMES } from '../../../../shared/model/architecture.ts';
 import type { Weights } from '../../../../shared/model/safetensors.ts';
-import { type TinyOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
+import { type TinyCheckpointOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
 import { findVulkan, runTestFile, VULKAN_INSTALL_HINT } from '../../../../testing/vulkan.ts';
 import { type ObjectiveInput, parseObjective } from '../../../objectives.ts';
 import { type Device, loadPolicy } from '../../device.ts';
@@ -169,7 +169,7 @@ type Settings = { weightDecay?: number; microBatchTokens?: number; lora?: LoraCo
 
 function prepare<D extends Device>(
   make: (options: ConstructorParameters<typeof WebgpuDevice>[0]) => D,
-  { seed = 3, ...tiny }: TinyOptions = {},
+  { seed = 3, ...tiny }: TinyCheckpointOptions = {},
   { weightDecay = 0, microBatchTokens = 128, lora }: Settings = {},
 ): Opened<D> {
   const architecture = tinyArchitecture({ layers: 2, hiddenSize: 16, intermediateSize: 24, ...tiny });
@@ -180,9 +180,9 @@ function prepare<D extends Device>(
   loadPolicy(device, weights, options);
   return { device, engine: new DeviceEngine(device, options, lora && weights), weights };
 }
-const openCpu = (tiny?: TinyOptions, settings?: Settings): Opened<CpuDevice> =>
+const openCpu = (tiny?: TinyCheckpointOptions, settings?: Settings): Opened<CpuDevice> =>
   prepare((options) => new CpuDevice(options), tiny, settings);
-const openGpu = (tiny?: TinyOptions, settings?: Settings): Opened<WebgpuDevice> =>
+const openGpu = (tiny?: TinyCheckpointOptions, settings?: Settings): Opened<WebgpuDevice> =>
   prepare((options) => new WebgpuDevice(options), tiny, settings);
 
 /** Pairs of few different tokens, whose reference is the current policy. */
