@@ -29,7 +29,7 @@ async function trainDue(): Promise<{ code: number | null; output: string }> {
 test('without a due round it exits with 0', async () => {
   const { code, output } = await trainDue();
   assert.equal(code, 0, output);
-  assert.match(output, /^trainer: nothing is due/);
+  assert.match(output, /^trainer: no round is due/);
 });
 
 test('it runs queued rounds and exits with 1 when one fails', async () => {
@@ -48,5 +48,5 @@ test('it requests a round when there are enough new pairs, runs it and exits wit
   const { code, output } = await trainDue();
   assert.equal(code, 0, output);
   assert.match(output, /^round_\w+: published pol_\w+;/m);
-  assert.match((await trainDue()).output, /nothing is due/);
+  assert.match((await trainDue()).output, /no round is due/);
 });
