@@ -16,7 +16,7 @@ test('text, bytes and files have the published digest of "abc"', async () => {
   await rm(folder, { recursive: true });
 });
 
-test('lists that only join to the same text have different digests', () => {
+test('lists that join to the same text have different digests', () => {
   const digests = [['ab'], ['a', 'b'], ['b', 'a'], ['', 'ab'], []].map(hashList);
   assert.equal(new Set(digests).size, 5);
 });

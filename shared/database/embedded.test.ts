@@ -15,7 +15,7 @@ async function temporaryHome(context: { after(fn: () => Promise<void>): void }):
   return home;
 }
 
-test('two processes that start at once share one server, which the last one out stops', async (context) => {
+test('concurrent starts share one server, which the last one to leave stops', async (context) => {
   const home = await temporaryHome(context);
   const [first, second] = await Promise.all([openPostgres(home), openPostgres(home)]);
   assert.equal(first.url, second.url);
@@ -30,7 +30,7 @@ test('two processes that start at once share one server, which the last one out 
   await gone.close();
 });
 
-test('a server that is killed comes back on its port, with what was committed', async (context) => {
+test('a killed server is restarted on its port with all committed data', async (context) => {
   const home = await temporaryHome(context);
   const server = await openPostgres(home);
   const connection = connect(server.url);
@@ -51,7 +51,7 @@ test('a server that is killed comes back on its port, with what was committed', 
   await server.leave();
 });
 
-test('migrations run once when several processes start together', async (context) => {
+test('migrations run once when several processes start at once', async (context) => {
   const home = await temporaryHome(context);
   const server = await openPostgres(home);
   await Promise.all([1, 2, 3].map(() => migrateDatabase(server.url)));

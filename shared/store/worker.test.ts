@@ -1,4 +1,4 @@
-// The same code inside workerd, where a Worker reads policies: no module of it may need what only Node has.
+// The store's code in workerd, where a Worker reads policies: no module may need what only Node has.
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ Object.assign(process.env, WRANGLER_OFFLINE_ENV);
 const home = await mkdtemp(path.join(tmpdir(), 'attune-worker-store-'));
 after(() => rm(home, { recursive: true }));
 
-test('a Worker reads a package from its bucket and refuses a damaged file', async () => {
+test('a Worker reads a package from its bucket and rejects a damaged file', async () => {
   const here = JSON.stringify(fileURLToPath(new URL('.', import.meta.url)).slice(0, -1)).slice(1, -1);
   await writeFile(
     path.join(home, 'worker.ts'),

@@ -26,8 +26,8 @@ beforeEach(async () => {
 const activate = (reason: string) => activatePolicy(db, 'pol_a', reason);
 const row = async () => (await db.select().from(webhook_events))[0]!;
 
-/** A deliverer with connections of its own, as another process has. */
-async function follow() {
+/** A deliverer with its own connections, like another process. */
+async function startDeliverer() {
   const own = connect(url, { max: 3 });
   const webhooks = await startWebhookDelivery(own, settings);
   let isOpen = true;
@@ -41,9 +41,9 @@ async function follow() {
   return { close };
 }
 
-test('a policy that becomes active is told of at once, and what came before a deliverer was there too', async () => {
+test('an activation is delivered at once, and so are events from before the deliverer started', async () => {
   await activate('first');
-  const { close } = await follow();
+  const { close } = await startDeliverer();
   await waitUntil(() => receiver.received.length === 1);
   const began = performance.now();
   await activate('second');
@@ -53,9 +53,9 @@ test('a policy that becomes active is told of at once, and what came before a de
   await close();
 });
 
-test('what failed is tried again by itself, five seconds later', { timeout: 20_000 }, async () => {
+test('a failed delivery is retried after five seconds', { timeout: 20_000 }, async () => {
   receiver.respond = (response) => response.writeHead(receiver.received.length === 1 ? 500 : 204).end();
-  const { close } = await follow();
+  const { close } = await startDeliverer();
   await activate('once more');
   await waitUntil(async () => (await row()).delivered_at !== null, 15_000);
   assert.equal(new Set(receiver.received.map(({ id }) => id)).size, 1);
@@ -63,8 +63,8 @@ test('what failed is tried again by itself, five seconds later', { timeout: 20_0
   await close();
 });
 
-test('ten deliverers tell each event once when all goes well', async () => {
-  const all = await Promise.all(Array.from({ length: 10 }, follow));
+test('ten deliverers send each event once', async () => {
+  const all = await Promise.all(Array.from({ length: 10 }, startDeliverer));
   for (let at = 0; at < 50; at++) await activate(`event ${at}`);
   const open = () => db.$count(webhook_events, sql`delivered_at is null`);
   await waitUntil(async () => (await open()) === 0);
@@ -73,7 +73,7 @@ test('ten deliverers tell each event once when all goes well', async () => {
   assert.equal(new Set(receiver.received.map(({ body }) => body.data.reason)).size, 50);
 });
 
-test('a deliverer that is killed only delays its event, which another tells under the same id', async () => {
+test('the event of a killed deliverer is sent by another with the same id', async () => {
   receiver.respond = () => {};
   await activate('killed');
   const code = `
@@ -86,11 +86,11 @@ test('a deliverer that is killed only delays its event, which another tells unde
   await new Promise((resolve) => child.once('exit', resolve));
   const left = await row();
   assert.equal(left.delivered_at, null);
-  assert.ok(left.next_at.getTime() > Date.now() + 30_000, 'nobody tries while it may still be at it');
+  assert.ok(left.next_at.getTime() > Date.now() + 30_000, 'the event is leased while its delivery may still run');
 
   receiver.respond = (response) => response.writeHead(204).end();
   await db.update(webhook_events).set({ next_at: sql`now()` });
-  const { close } = await follow();
+  const { close } = await startDeliverer();
   await waitUntil(async () => (await row()).delivered_at !== null);
   assert.deepEqual(
     receiver.received.map(({ id }) => id),
@@ -99,9 +99,9 @@ test('a deliverer that is killed only delays its event, which another tells unde
   await close();
 });
 
-test('closing does not wait for a receiver that hangs, and leaves the event for others', async () => {
+test('closing aborts a hanging delivery and leaves the event to be retried', async () => {
   receiver.respond = () => {};
-  const { close } = await follow();
+  const { close } = await startDeliverer();
   await activate('hanging');
   await waitUntil(() => receiver.received.length === 1);
   const began = performance.now();
@@ -112,9 +112,9 @@ test('closing does not wait for a receiver that hangs, and leaves the event for 
   assert.ok(left.next_at.getTime() < Date.now() + 10_000);
 });
 
-test('activating a policy waits for no receiver, and without WEBHOOK_URL nothing is sent', async () => {
+test('activating a policy does not wait for the receiver, and nothing starts without WEBHOOK_URL', async () => {
   receiver.respond = () => {};
-  const { close } = await follow();
+  const { close } = await startDeliverer();
   const began = performance.now();
   await activate('quick');
   assert.ok(performance.now() - began < 2000);
@@ -123,9 +123,9 @@ test('activating a policy waits for no receiver, and without WEBHOOK_URL nothing
   await none.close();
 });
 
-test('an event is there with its activation or not at all', async () => {
+test('an event is committed with its activation or not at all', async () => {
   const before = await db.$count(activations);
-  // Longer than what NOTIFY takes, so that the transaction fails at its very end.
+  // Longer than a NOTIFY payload may be, so that the transaction fails at its end.
   const id = `pol_${'x'.repeat(8000)}`;
   await registerPolicy(db, { id, name: 'long', manifest: {} });
   await assert.rejects(activatePolicy(db, id, 'undone'));
@@ -137,7 +137,7 @@ test('an event is there with its activation or not at all', async () => {
   assert.equal(await db.$count(activations), before);
 });
 
-test('events that nobody delivers are gone after three days', async () => {
+test('undelivered events are removed after three days', async () => {
   await activate('old');
   await activate('older');
   await db.update(webhook_events).set({ created_at: sql`now() - interval '73 hours'` });

@@ -32,15 +32,14 @@ async function write(data: Record<string, unknown> = { id: 'pol_a' }): Promise<s
 }
 
 const read = async (id: string) => (await db.select().from(webhook_events).where(eq(webhook_events.id, id)))[0]!;
-const becomeDue = (id: string) =>
-  db.update(webhook_events).set({ next_at: sql`now()` }).where(eq(webhook_events.id, id));
-const attempt = async (id: string) => deliverEvent(db, target, (await claimEvent(db, id))!);
+const makeDue = (id: string) => db.update(webhook_events).set({ next_at: sql`now()` }).where(eq(webhook_events.id, id));
+const deliver = async (id: string) => deliverEvent(db, target, (await claimEvent(db, id))!);
 
 test('an event arrives signed, with its id, type, time and data', async () => {
   const data = { id: 'pol_a', reason: 'Grüße, "promoted"', previous: null };
   const id = await write(data);
   assert.deepEqual(await listDueEvents(db, 10), [id]);
-  assert.equal(await attempt(id), null);
+  assert.equal(await deliver(id), null);
   const [received] = receiver.received;
   const row = await read(id);
   assert.deepEqual(received!.body, { type: 'policy.activated', timestamp: row.created_at.toISOString(), data });
@@ -54,22 +53,22 @@ test('an event arrives signed, with its id, type, time and data', async () => {
 });
 
 for (const [name, status, location] of [
-  ['an error', 500, null],
-  ['a redirect, which is not followed', 307, '/elsewhere'],
+  ['an error response', 500, null],
+  ['a redirect', 307, '/elsewhere'],
 ] as const)
-  test(`${name} is no success: it is tried again under the same id after a pause that grows`, async () => {
+  test(`${name} is a failure: the event is sent again with the same id after a growing delay`, async () => {
     receiver.respond = (response) => response.writeHead(status, location ? { location } : {}).end();
     const id = await write();
-    assert.equal(await attempt(id), 5);
+    assert.equal(await deliver(id), 5);
     assert.equal(await claimEvent(db, id), null);
-    await becomeDue(id);
-    assert.equal(await attempt(id), 30);
+    await makeDue(id);
+    assert.equal(await deliver(id), 30);
     const row = await read(id);
     assert.equal(row.last_error, `the receiver responded with ${status}`);
     assert.ok(Math.abs(row.next_at.getTime() - Date.now() - 30_000) < 5000);
     receiver.respond = (response) => response.writeHead(200).end('thanks');
-    await becomeDue(id);
-    assert.equal(await attempt(id), null);
+    await makeDue(id);
+    assert.equal(await deliver(id), null);
     assert.deepEqual(
       receiver.received.map((received) => received.id),
       [id, id, id],
@@ -77,36 +76,36 @@ for (const [name, status, location] of [
     assert.ok((await read(id)).delivered_at);
   });
 
-test('a receiver that does not answer is left after ten seconds', { timeout: 20_000 }, async () => {
+test('a receiver that does not respond times out after ten seconds', { timeout: 20_000 }, async () => {
   receiver.respond = () => {};
   const id = await write();
-  const began = performance.now();
-  assert.equal(await attempt(id), 5);
-  const took = performance.now() - began;
-  assert.ok(took > 9500 && took < 15_000, `${took} ms`);
+  const startedAt = performance.now();
+  assert.equal(await deliver(id), 5);
+  const elapsedMs = performance.now() - startedAt;
+  assert.ok(elapsedMs > 9500 && elapsedMs < 15_000, `${elapsedMs} ms`);
   assert.equal((await read(id)).last_error, 'no response within 10 s');
 });
 
-test('a receiver that is down and comes back gets what happened meanwhile', async () => {
+test('a receiver that was down gets the event when it is back', async () => {
   await receiver.close();
   const id = await write();
-  assert.equal(await attempt(id), 5);
+  assert.equal(await deliver(id), 5);
   assert.match((await read(id)).last_error!, /ECONNREFUSED/);
   await receiver.open();
-  await becomeDue(id);
-  assert.equal(await attempt(id), null);
+  await makeDue(id);
+  assert.equal(await deliver(id), null);
   assert.equal(receiver.received[0]!.id, id);
 });
 
-test('after most of a day it is given up, which its row and the log show', async () => {
+test('delivery stops after 22 hours, which the row and the log show', async () => {
   receiver.respond = (response) => response.writeHead(503).end();
   const log = mock.method(console, 'error', () => {});
   const id = await write();
-  for (const pause of RETRY_DELAYS_S) {
-    assert.equal(await attempt(id), pause);
-    await becomeDue(id);
+  for (const delay of RETRY_DELAYS_S) {
+    assert.equal(await deliver(id), delay);
+    await makeDue(id);
   }
-  assert.equal(await attempt(id), null);
+  assert.equal(await deliver(id), null);
   log.mock.restore();
   const row = await read(id);
   assert.ok(row.given_up_at && !row.delivered_at);
@@ -116,24 +115,24 @@ test('after most of a day it is given up, which its row and the log show', async
     log.mock.calls[0]!.arguments[0],
     new RegExp(`${id} \\(policy.activated\\): giving up after 11 attempts`),
   );
-  await becomeDue(id);
+  await makeDue(id);
   assert.equal(await claimEvent(db, id), null);
-  const hours = RETRY_DELAYS_S.reduce((sum, pause) => sum + pause) / 3600;
+  const hours = RETRY_DELAYS_S.reduce((sum, delay) => sum + delay) / 3600;
   assert.ok(hours > 20 && hours < 24);
 });
 
-test('ten deliverers share what is due, each event for one of them', async () => {
+test('ten deliverers share the due events, each claimed once', async () => {
   const ids = [];
   for (let at = 0; at < 40; at++) ids.push(await write({ at }));
   const shares = await Promise.all(
     Array.from({ length: 10 }, async () => {
-      const mine: string[] = [];
+      const claimed: string[] = [];
       for (let events = await claimDueEvents(db, 3); events.length > 0; events = await claimDueEvents(db, 3))
         for (const event of events) {
-          mine.push(event.id);
+          claimed.push(event.id);
           await deliverEvent(db, target, event);
         }
-      return mine;
+      return claimed;
     }),
   );
   assert.ok(shares.filter((share) => share.length > 0).length > 1);
@@ -141,11 +140,11 @@ test('ten deliverers share what is due, each event for one of them', async () =>
   assert.deepEqual(receiver.received.map(({ id }) => id).sort(), ids);
 });
 
-test('one that was slower than its minute does not undo what another has done since', async () => {
+test('a deliverer whose lease expired does not overwrite the outcome of the next one', async () => {
   const id = await write();
   const slow = (await claimEvent(db, id))!;
-  await becomeDue(id);
-  assert.equal(await attempt(id), null);
+  await makeDue(id);
+  assert.equal(await deliver(id), null);
   receiver.respond = (response) => response.writeHead(500).end();
   await deliverEvent(db, target, slow);
   const row = await read(id);
@@ -153,7 +152,7 @@ test('one that was slower than its minute does not undo what another has done si
   assert.equal(row.last_error, null);
 });
 
-test('nothing is sent without a secret, which is said with how to make one', () => {
+test('WEBHOOK_URL without WEBHOOK_SECRET is an error, and without both there is no target', () => {
   assert.throws(() => readSettings({ WEBHOOK_URL: 'http://127.0.0.1' }), /WEBHOOK_SECRET is missing/);
   assert.equal(readWebhookTarget({}), null);
 });
