@@ -7,10 +7,11 @@ import { connect } from '../shared/database/connect.ts';
 import { AttuneError } from '../shared/error.ts';
 import { isObjectiveModule } from '../shared/hyperparameters.ts';
 import { waitForSignal } from '../shared/process.ts';
+import type { RoundRow } from '../shared/rounds/schedule.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { type ProgressListener, startTrainer, trainDue, trainOnce } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';
-import { InterruptedError, type RoundRow } from '../trainer/stages/log.ts';
+import { InterruptedError } from '../trainer/stages/log.ts';
 import { type CommandContext, openContext } from './context.ts';
 import { createRoundLogger } from './progress.ts';
 

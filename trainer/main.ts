@@ -12,13 +12,13 @@ import { policies, rounds } from '../shared/database/schema.ts';
 import { subscribe } from '../shared/database/subscribe.ts';
 import { AttuneError } from '../shared/error.ts';
 import { isUnreachable } from '../shared/postgres-errors.ts';
-import { requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
+import { type RoundRow, requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
 import { completeRoundSettings } from '../shared/rounds/settings.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { isStoreUnreachable } from '../shared/store/store.ts';
 import { runRound } from './round.ts';
-import { InterruptedError, type Progress, RoundLog, type RoundRow } from './stages/log.ts';
+import { InterruptedError, type Progress, RoundLog } from './stages/log.ts';
 import { activateCandidate } from './stages/publish-candidate.ts';
 import { createRoundContext, type TrainerContext } from './stages/round-context.ts';
 

@@ -6,10 +6,10 @@ import { notifyChange } from '../../shared/database/channels.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import type { PairCounts, RoundStage } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
+import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import { writeEvent } from '../../shared/webhooks/event.ts';
 import type { WeightedPairs } from './importance.ts';
 
-export type RoundRow = typeof rounds.$inferSelect;
 type Changes = Partial<typeof rounds.$inferInsert>;
 export type FinalStage = Extract<RoundStage, 'active' | 'published' | 'refused' | 'failed'>;
 

@@ -1,12 +1,14 @@
 // What the stages of a round share: the trainer that runs it, its row, its log and its settings.
+
 import path from 'node:path';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
+import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import { completeRoundSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
 import type { LocalStore } from '../../shared/store/local-store.ts';
 import { hashModule } from '../divergence.ts';
 import { parseObjective } from '../objectives.ts';
-import type { RoundLog, RoundRow } from './log.ts';
+import type { RoundLog } from './log.ts';
 
 export type TrainerContext = { settings: Settings; store: LocalStore };
 

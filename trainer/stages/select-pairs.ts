@@ -1,11 +1,13 @@
 // Stage 1: the parent policy, the reference and the pairs of a round. A resumed round keeps those that it has.
 // planSelection writes nothing, so that `attune train --dry-run` can call it.
+
 import type { Database } from '../../shared/database/connect.ts';
 import type { PairCounts } from '../../shared/database/round-types.ts';
 import { hashList } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { readManifest } from '../../shared/package/files.ts';
+import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { getActivePolicyId, getPolicy, type PolicyRow } from '../../shared/store/registry.ts';
@@ -15,7 +17,7 @@ import { countByStaleness, findAncestors, getStaleness } from '../data/staleness
 import { type TokenizedPair, tokenizePair } from '../data/tokens.ts';
 import { countInputTokens } from '../engine/packing.ts';
 import { MIN_CLUSTERS } from '../evaluation/confidence-interval.ts';
-import { logSelection, type RoundRow } from './log.ts';
+import { logSelection } from './log.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
 
 export type SelectedPair = { pair: RoundPair; tokens: TokenizedPair; staleness: number | null };
