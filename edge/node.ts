@@ -49,7 +49,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     inference,
     settings,
     async getServingStatus() {
-      const policy = inference.active()?.id ?? null;
+      const policy = inference.getActivePolicy()?.id ?? null;
       return { policy, compute: policy === null ? null : PLACEMENT };
     },
     placeRequest: async () => PLACEMENT,

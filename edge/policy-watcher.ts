@@ -18,7 +18,7 @@ export async function watchPolicies(connection: Connection, inference: Inference
 
   const activate = async () => {
     const id = await getActivePolicyId(connection.db);
-    if (!id || id === inference.active()?.id) return;
+    if (!id || id === inference.getActivePolicy()?.id) return;
     if (id === failed.id && performance.now() < failed.retryAt) return;
     try {
       await inference.activate(id);
@@ -26,7 +26,7 @@ export async function watchPolicies(connection: Connection, inference: Inference
     } catch (error) {
       const retryMs = id === failed.id ? Math.min(2 * failed.retryMs, MAX_RETRY_MS) : FIRST_RETRY_MS;
       failed = { id, retryMs, retryAt: performance.now() + retryMs };
-      const serving = inference.active()?.id ?? 'no policy';
+      const serving = inference.getActivePolicy()?.id ?? 'no policy';
       console.error(
         `policy: ${id} failed to load; still serving ${serving}, next attempt in ${retryMs / 1000} s: ${(error as Error).message}`,
       );

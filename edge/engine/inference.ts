@@ -52,7 +52,7 @@ export interface LoadedPolicy {
 
 export interface Inference {
   /** The policy of new requests; null while none is loaded. */
-  active(): LoadedPolicy | null;
+  getActivePolicy(): LoadedPolicy | null;
   /** Default, and for 'attune': the active policy. Others are loaded on demand, and a few stay loaded. 404 if unknown. */
   getPolicy(id?: string): Promise<LoadedPolicy>;
   /** Loads and validates a policy beside the active one, then routes new requests to it. On failure nothing changes. */

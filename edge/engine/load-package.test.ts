@@ -25,12 +25,12 @@ async function copyPackage(name: string): Promise<string> {
 async function assertRejected(name: string, reason: RegExp): Promise<void> {
   const recording = new RecordingInstrumentation();
   const run = async (inference: Inference) => {
-    const before = await generateChoice(inference.active()!, 'Once', NO_EOS);
+    const before = await generateChoice(inference.getActivePolicy()!, 'Once', NO_EOS);
     const expected = { name: 'AttuneError', code: 'policy_unusable', status: 422, message: reason };
     await assert.rejects(inference.activate(name), expected);
     await assert.rejects(inference.getPolicy(name), expected);
-    assert.equal(inference.active()!.id, 'whole');
-    assert.deepEqual(await generateChoice(inference.active()!, 'Once', NO_EOS), before);
+    assert.equal(inference.getActivePolicy()!.id, 'whole');
+    assert.deepEqual(await generateChoice(inference.getActivePolicy()!, 'Once', NO_EOS), before);
   };
   await withInference('whole', run, { instrumentation: recording });
   assert.deepEqual(recording.rejectedPolicies, [name]);
@@ -75,12 +75,12 @@ test('rejects a tokenizer with another hash than policy.json, and accepts the ri
   }
   await assertRejected('wrong', /tokenizer\.json has hash \w{64}, policy\.json expects 0{64}/);
   await withInference('right', async (inference) => {
-    assert.equal((await generateChoice(inference.active()!, 'Once', NO_EOS)).finishReason, 'length');
+    assert.equal((await generateChoice(inference.getActivePolicy()!, 'Once', NO_EOS)).finishReason, 'length');
   });
 });
 
 async function makeManifest(folder: string, tokenizerHash: string): Promise<Manifest> {
-  const architecture = await withInference('whole', async (inference) => inference.active()!.architecture);
+  const architecture = await withInference('whole', async (inference) => inference.getActivePolicy()!.architecture);
   return {
     format: 1,
     id: 'pol_1',

@@ -15,7 +15,7 @@ const withInference = makeWithInference(root.path);
 
 test('stories15M generates the expected tokens', async () => {
   await withInference('stories', async (inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const { finish } = (
       await collectChoices(policy.generate(makeInput(policy, 'Once upon a time', { maxTokens: 24 })))
     )[0]!;
@@ -36,7 +36,7 @@ test('stories15M generates the expected tokens', async () => {
 
 test('choices stream interleaved, each with its own seed, and their token texts add up', async () => {
   await withInference('stories', async (inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const sampling = { temperature: 1, seed: 5, maxTokens: 20, topLogprobs: 2 };
     const three = await collectChoices(policy.generate(makeInput(policy, 'Once upon a time', sampling, { n: 3 })));
     const again = await collectChoices(policy.generate(makeInput(policy, 'Once upon a time', sampling, { n: 3 })));
@@ -55,7 +55,7 @@ test('choices stream interleaved, each with its own seed, and their token texts 
 
 test('a stop string across tokens is cut from the text, and its tokens are reported', async () => {
   await withInference('stories', async (inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const {
       text,
       finishReason: reason,
@@ -77,7 +77,7 @@ test('reports the end-of-sequence token that stopped a choice, outside of its to
       finishReason: reason,
       stopToken,
       tokenIds,
-    } = await generateChoice(inference.active()!, 'Once upon a time', {
+    } = await generateChoice(inference.getActivePolicy()!, 'Once upon a time', {
       maxTokens: 250,
       logitBias: { 29889: -100, 1: 14 },
     });
@@ -88,7 +88,7 @@ test('reports the end-of-sequence token that stopped a choice, outside of its to
 
 test('aborting keeps the tokens so far, leaving the iteration frees the row, and others continue', async () => {
   const run = async (inference: Inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const abort = new AbortController();
     let received = 0;
     let last: FinishEvent | undefined;
@@ -112,7 +112,7 @@ test('aborting keeps the tokens so far, leaving the iteration frees the row, and
 
 test('a full queue rejects requests, and accepts them again when there is room', async () => {
   const run = async (inference: Inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const accepted = [1, 2, 3].map(() => generateChoice(policy, 'Once', NO_EOS));
     assert.throws(
       () => policy.generate(makeInput(policy, 'Once', NO_EOS)),
@@ -128,7 +128,7 @@ test('three swaps under eight streams fail none and mix no policies', async () =
   const alone = new Map<string, string>();
   for (const id of ['tiny-1', 'tiny-2', 'tiny-3', 'tiny-4']) {
     await withInference(id, async (inference) => {
-      alone.set((await generateChoice(inference.active()!, 'Once upon a time', NO_EOS)).tokenIds.join(), id);
+      alone.set((await generateChoice(inference.getActivePolicy()!, 'Once upon a time', NO_EOS)).tokenIds.join(), id);
     });
   }
   assert.equal(alone.size, 4);
@@ -139,7 +139,7 @@ test('three swaps under eight streams fail none and mix no policies', async () =
       let last = false;
       while (!last) {
         last = !isSwapping;
-        const policy = inference.active()!;
+        const policy = inference.getActivePolicy()!;
         // A server awaits its database between selecting a policy and using it.
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 5));
         const { tokenIds } = await generateChoice(policy, 'Once upon a time', NO_EOS);
@@ -149,7 +149,7 @@ test('three swaps under eight streams fail none and mix no policies', async () =
     });
     for (const id of ['tiny-2', 'tiny-3', 'tiny-4']) {
       await inference.activate(id);
-      assert.equal(inference.active()!.id, id);
+      assert.equal(inference.getActivePolicy()!.id, id);
       while (!served.includes(id)) await new Promise((resolve) => setTimeout(resolve, 10));
     }
     isSwapping = false;
@@ -162,34 +162,34 @@ test('an unknown policy is a 404, and the active policy keeps serving', async ()
   await withInference('tiny-1', async (inference) => {
     await assert.rejects(inference.activate('unknown'), { code: 'model_not_found', status: 404, param: 'model' });
     await assert.rejects(inference.getPolicy('unknown'), { code: 'model_not_found', status: 404, param: 'model' });
-    assert.equal(inference.active()!.id, 'tiny-1');
-    assert.equal((await generateChoice(inference.active()!, 'Once', NO_EOS)).finishReason, 'length');
+    assert.equal(inference.getActivePolicy()!.id, 'tiny-1');
+    assert.equal((await generateChoice(inference.getActivePolicy()!, 'Once', NO_EOS)).finishReason, 'length');
   });
 });
 
 test('gets policies by id and by alias, and an evicted policy still generates', async () => {
   await withInference(null, async (inference) => {
-    assert.equal(inference.active(), null);
+    assert.equal(inference.getActivePolicy(), null);
     await assert.rejects(inference.getPolicy(), { status: 503 });
     await inference.activate('tiny-1');
-    assert.equal(await inference.getPolicy('attune'), inference.active());
-    assert.equal(await inference.getPolicy('tiny-1'), inference.active());
+    assert.equal(await inference.getPolicy('attune'), inference.getActivePolicy());
+    assert.equal(await inference.getPolicy('tiny-1'), inference.getActivePolicy());
     const second = await inference.getPolicy('tiny-2');
     assert.equal(await inference.getPolicy('tiny-2'), second);
-    assert.equal(second.tokenizer, inference.active()!.tokenizer, 'equal tokenizers are one object');
+    assert.equal(second.tokenizer, inference.getActivePolicy()!.tokenizer, 'equal tokenizers are one object');
     const before = await generateChoice(second, 'Once', NO_EOS);
     for (const id of ['tiny-3', 'tiny-4', 'stories']) await inference.getPolicy(id);
     assert.notEqual(await inference.getPolicy('tiny-2'), second);
     // The evicted policy still generates: it starts a new worker.
     assert.deepEqual(await generateChoice(second, 'Once', NO_EOS), before);
-    assert.equal(inference.active()!.id, 'tiny-1');
+    assert.equal(inference.getActivePolicy()!.id, 'tiny-1');
   });
 });
 
 test('close cancels running generations', async () => {
   const inference = openTestInference(root.path);
   await inference.activate('tiny-1');
-  const policy = inference.active()!;
+  const policy = inference.getActivePolicy()!;
   const running = generateChoice(policy, 'Once', NO_EOS);
   await inference.close();
   assert.equal((await running).finishReason, 'cancelled');

@@ -66,7 +66,7 @@ class PolicyPool implements Inference {
     this.options = { ...options, closing: this.closing.signal };
   }
 
-  active(): LoadedPolicy | null {
+  getActivePolicy(): LoadedPolicy | null {
     return this.current;
   }
 

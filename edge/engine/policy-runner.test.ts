@@ -33,7 +33,7 @@ async function timeUntil(condition: () => boolean): Promise<number> {
 
 test('when the worker crashes, running generations fail with a retryable 503, and succeed when retried', async () => {
   await withInference('tiny', async (inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const texts = ['Once', 'One day', 'The', 'a'];
     const before = await Promise.all(texts.map((text) => generateChoice(policy, text, NO_EOS)));
     const old = workerOf(policy);
@@ -56,7 +56,7 @@ test('when the worker crashes, running generations fail with a retryable 503, an
 
 test('a crashed worker restarts automatically, with a longer delay each time', async () => {
   await withInference('tiny', async (inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const delaysMs: number[] = [];
     for (let crash = 1; crash <= 3; crash++) {
       const crashed = workerOf(policy);
@@ -75,7 +75,7 @@ test('a crashed worker restarts automatically, with a longer delay each time', a
 
 test('close does not wait for a pending restart', async () => {
   await withInference('tiny', async (inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     crashWorker(policy);
     await timeUntil(() => workerOf(policy) === null);
     const waiting = generateChoice(policy, 'Once', NO_EOS);
@@ -87,7 +87,7 @@ test('close does not wait for a pending restart', async () => {
 
 test('rejects a prompt that fills the context, with both numbers; one token less generates one token', async () => {
   await withInference('tiny', async (inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const long = { promptIds: new Array<number>(128).fill(40), sampling: makeSampling(NO_EOS), n: 1 };
     assert.throws(
       () => policy.generate(long),
@@ -105,7 +105,7 @@ test('rejects a prompt that fills the context, with both numbers; one token less
 test('rejects a prompt that can never fit into KV_MEMORY, with the setting and the limit', async () => {
   // At 256 bytes per position 64 positions fit, of which the last stays free.
   const run = async (inference: Inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const inputOf = (length: number) => ({
       promptIds: new Array<number>(length).fill(40),
       sampling: makeSampling(NO_EOS),
@@ -128,7 +128,7 @@ test('rejects a prompt that can never fit into KV_MEMORY, with the setting and t
 test('instruments every step, token, finish and swap', async () => {
   const recording = new RecordingInstrumentation();
   const run = async (inference: Inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const sampling = { ...NO_EOS, maxTokens: 10 };
     const input = makeInput(policy, 'Once upon a time', sampling, { n: 3 });
     const size = input.promptIds.length;
@@ -168,7 +168,7 @@ test('instruments every step, token, finish and swap', async () => {
 test('prefills a prompt once for both sides of a comparison and for repeats, and a shared prefix once', async () => {
   const recording = new RecordingInstrumentation();
   const run = async (inference: Inference) => {
-    const policy = inference.active()!;
+    const policy = inference.getActivePolicy()!;
     const system = 'She was a day upon a time. '.repeat(2);
     const generate = (text: string, seed: number) => {
       const input = makeInput(policy, system + text, { ...NO_EOS, maxTokens: 4, seed });

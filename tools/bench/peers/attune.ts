@@ -10,7 +10,7 @@ handleServingPlan(async ({ source, threads, batch }) => {
     maxRows: Math.max(16, batch.prompts.length),
   });
   await inference.activate('measured');
-  const policy = inference.active()!;
+  const policy = inference.getActivePolicy()!;
   async function generateOne(promptIds: number[], maxTokens: number, started: number) {
     const tokenTimesMs: number[] = [];
     const tokenIds: number[] = [];
