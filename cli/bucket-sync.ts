@@ -62,7 +62,7 @@ function createCopier(
   const copy = async (id: string) => {
     const [row] = await db.select({ manifest: policies.manifest }).from(policies).where(eq(policies.id, id));
     if (worker.findUnsupportedReason(manifestSchema.parse(row?.manifest)) === null && !(await store.manifest(id)))
-      await uploadPackage(store, await localStore.folderOf(id));
+      await uploadPackage(store, await localStore.getFolder(id));
     done.add(id);
   };
   return async () => {

@@ -72,7 +72,7 @@ export function addPolicies(program: Command): void {
           console.log(`${id}${options.promote ? ' is active' : ''}`);
           console.log(describeAccuracy((await getPolicy(db, id)).manifest as Manifest));
         } finally {
-          if (hub) await localStore.discard(folder);
+          if (hub) await localStore.discardStaging(folder);
         }
       }),
     );
@@ -140,7 +140,7 @@ export function addPolicies(program: Command): void {
     .action((id: string, folder: string, options: { precision?: PrecisionName }) =>
       withContext(async ({ db }, localStore) => {
         await getPolicy(db, id);
-        await cp(await localStore.folderOf(id), folder, { recursive: true, errorOnExist: true, force: false }).catch(
+        await cp(await localStore.getFolder(id), folder, { recursive: true, errorOnExist: true, force: false }).catch(
           (error: NodeJS.ErrnoException) => {
             throw new AttuneError(`policies export: ${error.message}`);
           },
@@ -153,7 +153,7 @@ export function addPolicies(program: Command): void {
 
 /** Throws if the package is missing or damaged, or if it is not in POLICY_STORE, which other servers read. */
 async function assertAvailable(localStore: LocalStore, settings: Settings, id: string): Promise<void> {
-  await localStore.folderOf(id);
+  await localStore.getFolder(id);
   const store = await openRemoteStore(settings);
   if (!store || (await store.manifest(id))) return;
   throw new AttuneError(

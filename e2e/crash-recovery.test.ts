@@ -144,7 +144,7 @@ test('publishing on a full disk fails with disk_full and leaves no files', async
   const before = await readdir(policiesFolder(server.settings));
   await assert.rejects(importPolicy(db, full, source, 'full'), { name: 'AttuneError', code: 'disk_full' });
   assert.deepEqual(await readdir(policiesFolder(server.settings)), before);
-  await server.localStore.discard(source);
+  await server.localStore.discardStaging(source);
 });
 
 test('a damaged package is not promoted, and the active policy keeps serving', async () => {

@@ -107,7 +107,7 @@ async function importTiny(options: TinyCheckpointOptions, isActive: boolean): Pr
     const staging = await localStore.createStaging();
     await writeTinyCheckpoint(staging, options);
     const id = await importPolicy(db, localStore, staging, `tiny ${options.seed}`, { precision: 'fp32' });
-    await localStore.discard(staging);
+    await localStore.discardStaging(staging);
     if (isActive) await activatePolicy(db, id, 'test');
     return id;
   });

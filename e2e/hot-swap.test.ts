@@ -120,7 +120,7 @@ test('ten swaps under load: every response is complete and from one policy, and 
     assert.equal(row.text, stream.text);
     const other = policies.find((id) => id !== row.policy_id)!;
     const meanDifference = async (id: string) => {
-      const logps = await recomputeLogps(await processes.localStore.folderOf(id), row.prompt_token_ids, row.token_ids);
+      const logps = await recomputeLogps(await processes.localStore.getFolder(id), row.prompt_token_ids, row.token_ids);
       return logps.reduce((sum, logp, i) => sum + Math.abs(logp - row.logps[i]!), 0) / logps.length;
     };
     // The policy is served at a lower precision than the float32 graph.
@@ -135,7 +135,7 @@ test('ten swaps under load: every response is complete and from one policy, and 
 /** A modified copy of a policy under a new id. `isSigned`: the manifest has the digests of the modified files. */
 async function forgePolicy(change: (folder: string) => Promise<unknown>, { isSigned = true } = {}): Promise<string> {
   const staging = await processes.localStore.createStaging();
-  await cp(await processes.localStore.folderOf(policies[1]!), staging, { recursive: true });
+  await cp(await processes.localStore.getFolder(policies[1]!), staging, { recursive: true });
   const id = newId('pol_');
   if (isSigned) await change(staging);
   const manifest: Manifest = { ...(await readManifest(staging)), id, files: await hashFiles(staging) };

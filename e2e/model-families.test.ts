@@ -41,7 +41,7 @@ for (const family of FAMILY_NAMES.filter((name) => name !== 'llama')) {
     await writeTinyCheckpoint(staging, { family, tied: family !== 'gpt_neox', seed: 7 });
     const imported = await importPolicy(server.connection.db, server.localStore, staging, family);
     const config = await readJson(`${staging}/config.json`, 'config.json');
-    await server.localStore.discard(staging);
+    await server.localStore.discardStaging(staging);
     await activatePolicy(server.connection.db, imported, 'test');
     await waitUntilServed(imported);
 
@@ -56,7 +56,7 @@ for (const family of FAMILY_NAMES.filter((name) => name !== 'llama')) {
     assert.equal(round.parent, imported);
     await waitUntilServed(round.policy);
 
-    const folder = await server.localStore.folderOf(round.policy);
+    const folder = await server.localStore.getFolder(round.policy);
     assert.deepEqual(await readJson(`${folder}/config.json`, 'config.json'), config);
     const { architecture } = await readCheckpoint(folder);
     assert.equal(architecture.family, family);

@@ -115,7 +115,7 @@ test('a round trains with a custom h, and the package records it', async () => {
   const { round } = await run({ objective: file, epochs: 4 });
   assert.equal(round.status, 'succeeded', round.reason);
   if (!round.policy_id) return assert.match(round.reason, /gate/);
-  const { objective } = await readManifest(await server.localStore.folderOf(round.policy_id));
+  const { objective } = await readManifest(await server.localStore.getFolder(round.policy_id));
   assert.equal(objective?.type, 'my-h.ts');
   assert.match(String(objective?.sha256), /^[0-9a-f]{64}$/);
 });

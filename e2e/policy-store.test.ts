@@ -48,7 +48,7 @@ describe('one policy store for several machines', async () => {
       await writeTinyCheckpoint(folder, { seed });
       return await importPolicy(db, localStore, folder, `tiny ${seed}`);
     } finally {
-      await localStore.discard(folder);
+      await localStore.discardStaging(folder);
     }
   }
   const request = async (url: string, target: string, json?: object): Promise<Json> => {

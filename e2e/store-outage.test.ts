@@ -20,7 +20,7 @@ test('a round resumes when an unreachable policy store is back', { timeout: 120_
   const { id } = await requestRound(connection.db, 'api', {});
   const round = async () => (await connection.db.select().from(rounds).where(eq(rounds.id, id)))[0]!;
   const unreachable = new AttuneError('the store is unreachable', { status: 503, code: 'policy_store_unreachable' });
-  const unreachableStore = { ...localStore, folderOf: () => Promise.reject(unreachable) };
+  const unreachableStore = { ...localStore, getFolder: () => Promise.reject(unreachable) };
   await assert.rejects(
     runNextRound(connection, { settings, store: unreachableStore }, () => {}),
     unreachable,

@@ -91,7 +91,7 @@ test('a requested round trains, publishes an immutable package, and the API serv
     assert.ok(events.includes(`"stage":"${stageName}"`), stageName);
   assert.match(events, /event: done/);
 
-  const manifest = await readManifest(await server.localStore.folderOf(round.policy));
+  const manifest = await readManifest(await server.localStore.getFolder(round.policy));
   assert.equal(manifest.parent, server.policyId);
   assert.equal(manifest.objective?.type, 'ukl');
   assert.equal(manifest.pairs?.count, round.pairs.train);
@@ -146,7 +146,7 @@ test('held-out prompts are never trained on, and a used pair is no longer new', 
     .from(round_pairs)
     .innerJoin(preferences, eq(preferences.id, round_pairs.preference_id));
   for (const { round_pairs: pair, preferences: preference } of used)
-    assert.equal(pair.split === 'held_out', await isHeldOutPrompt(preference.prompt, server.settings.TRAIN_HELD_OUT));
+    assert.equal(pair.split === 'held_out', isHeldOutPrompt(preference.prompt, server.settings.TRAIN_HELD_OUT));
   const fresh = used.filter((row) => row.round_pairs.split === 'train' && !row.round_pairs.replay);
   assert.equal(new Set(fresh.map((row) => row.preferences.id)).size, fresh.length);
   assert.ok(round.pairs.replay > 0);
@@ -194,7 +194,7 @@ test('a reference with a different tokenizer than the parent fails the round, na
   const file = path.join(staging, 'tokenizer.json');
   await writeFile(file, (await readFile(file, 'utf8')).replaceAll(' upon', ' upom').replaceAll('▁upon', '▁upom'));
   const other = await importPolicy(db, server.localStore, staging, 'another tokenizer');
-  await server.localStore.discard(staging);
+  await server.localStore.discardStaging(staging);
   const active = (await getActivePolicyId(db))!;
   await db.update(policies).set({ reference_id: other }).where(eq(policies.id, active));
   const round = await waitForRound((await requestRound(db, 'api', {})).id);

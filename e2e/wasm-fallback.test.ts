@@ -41,7 +41,7 @@ test('when WebAssembly does not start the container serves, and headers and /hea
     },
     await writeConfig(),
   );
-  await worker.uploadPolicy(await server.localStore.folderOf(server.policyId));
+  await worker.uploadPolicy(await server.localStore.getFolder(server.policyId));
   const getPlacement = async () => ((await (await fetch(`${worker.url}/health`)).json()) as Json).compute.place;
   assert.equal(await getPlacement(), 'worker');
   for (const stream of [false, true]) {

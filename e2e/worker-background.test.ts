@@ -39,7 +39,7 @@ test('the cron requests one round at the times of TRAIN_SCHEDULE', async () => {
 
 test('the queue sends the webhook of a promotion without waiting for the cron', async () => {
   const id = await server.importTiny(2);
-  await sendPolicy(await server.localStore.folderOf(id));
+  await sendPolicy(await server.localStore.getFolder(id));
   await send(`/v1/policies/${id}/promote`, {});
   const webhook = await waitUntil(async () => receiver.received.find(({ body }) => body.data.id === id));
   assert.equal(webhook.body.type, 'policy.activated');

@@ -19,7 +19,7 @@ const { db } = server.connection;
 const proxy = await openTcpProxy(server.databaseUrl);
 await proxy.refuse();
 const worker = await startWorkerServer(proxy.url);
-await worker.uploadPolicy(await server.localStore.folderOf(server.policyId));
+await worker.uploadPolicy(await server.localStore.getFolder(server.policyId));
 
 beforeEach(proxy.forward);
 
@@ -149,7 +149,7 @@ test('a Postgres killed under load loses nothing acknowledged', async () => {
 
 test('a policy with a missing or damaged package fails with its name, and other policies work', async () => {
   const model = await server.importTiny(4);
-  const folder = await server.localStore.folderOf(model);
+  const folder = await server.localStore.getFolder(model);
   const assertRejected = async (expected: RegExp) => {
     for (const response of [
       await send('/v1/completions', { ...BRIEF, model }),
@@ -198,7 +198,7 @@ test('a body over the limit is rejected with and without content-length', async 
 
 test('generations whose client disconnects during a stream are stored once, as cancelled', async () => {
   const model = await server.importTiny(5, { contextLength: 2048 });
-  await worker.uploadPolicy(await server.localStore.folderOf(model));
+  await worker.uploadPolicy(await server.localStore.getFolder(model));
   const body = JSON.stringify({ model, prompt: 'Once', max_tokens: 2000, stream: true, ...ENDLESS });
   const disconnected = [1, 2, 4, 8, 16].map(async (reads) => {
     const abort = new AbortController();

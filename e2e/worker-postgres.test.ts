@@ -23,7 +23,7 @@ let worker: WorkerServer;
 if (!('missing' in installed)) {
   pgbouncer = await startPgBouncer(installed, server.databaseUrl, POOL_SIZE);
   worker = await startWorkerServer(pgbouncer.url);
-  await worker.uploadPolicy(await server.localStore.folderOf(server.policyId));
+  await worker.uploadPolicy(await server.localStore.getFolder(server.policyId));
 }
 
 type JsonResponse = { status: number; headers: Headers; body: Json };

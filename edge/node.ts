@@ -34,7 +34,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
   const store = await openLocalStore(settings);
   const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE });
   const inference = openInference({
-    folderOf: store.folderOf,
+    folderOf: store.getFolder,
     threads: settings.SERVE_THREADS,
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,

@@ -55,7 +55,7 @@ export async function openEdgeProcesses(): Promise<EdgeProcesses> {
       const folder = await localStore.createStaging();
       await writeTinyCheckpoint(folder, options);
       const id = await importPolicy(connection.db, localStore, folder, `tiny ${options.seed}`);
-      await localStore.discard(folder);
+      await localStore.discardStaging(folder);
       return id;
     },
     async start(env = {}) {

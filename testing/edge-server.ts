@@ -49,7 +49,7 @@ export async function startEdgeServer(env: Record<string, string> = {}, { isActi
     const folder = await localStore.createStaging();
     await writeTinyCheckpoint(folder, { ...options, seed });
     const id = await importPolicy(connection.db, localStore, folder, `tiny ${seed}`, { precision: settings.PRECISION });
-    await localStore.discard(folder);
+    await localStore.discardStaging(folder);
     return id;
   };
   const policyId = await importTiny(1);

@@ -52,7 +52,7 @@ export async function trainPolicy(options: TrainOptions): Promise<{ steps: numbe
   const steps = stepsPerEpoch * config.epochs;
   const { evaluationSteps, pairs: evaluationPairs } = planEvaluations(options, steps);
   const sequences = train.map(({ chosen, rejected }) => [chosen, rejected]);
-  const fingerprint = await hashContent([config, options.objective, steps, sequences]);
+  const fingerprint = hashContent([config, options.objective, steps, sequences]);
   const { resumed, save, bestFile } = await openCheckpoint(options.folder, fingerprint, engine);
   let progress = resumed ?? START;
   if (resumed) await log.addEvent('message', `resuming after step ${resumed.step} of ${steps}`);

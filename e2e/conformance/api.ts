@@ -55,7 +55,7 @@ export async function openApis(): Promise<ConformanceSetup> {
   const server = await startEdgeServer(env, { isActive: false });
   const worker = selected === 'node' ? null : await startWorkerServer(server.databaseUrl, env);
   const upload = async (id: string) => {
-    await worker?.uploadPolicy(await server.localStore.folderOf(id));
+    await worker?.uploadPolicy(await server.localStore.getFolder(id));
     return id;
   };
   await upload(server.policyId);

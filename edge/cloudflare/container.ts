@@ -62,7 +62,7 @@ export class EdgeContainer extends Container {
 
   /** Stops a container that was started with a different environment. */
   private async stopIfChanged(): Promise<void> {
-    const envHash = await hashContent(this.envVars);
+    const envHash = hashContent(this.envVars);
     if ((await this.storage.get(ENV_HASH_KEY)) === envHash) return;
     if (this.instance?.running) await this.stop();
     for (let polls = 0; this.instance?.running && polls < MAX_POLLS; polls++) await sleep(POLL_INTERVAL_MS);

@@ -52,7 +52,7 @@ export async function runOnce<P, T>(
       param: 'id',
     });
   const scopedKey = `${scope}:${key}`;
-  const hash = await hashContent(content);
+  const hash = hashContent(content);
   const earlier = await findStoredResponse<T>(db, scopedKey, hash);
   if (earlier) return earlier.response;
   const prepared = await prepare();

@@ -120,7 +120,7 @@ async function storePreference(transaction: Transaction, body: PreferenceBody): 
     id: newId('pref_'),
     rater: body.rater,
     metadata: body.metadata ?? null,
-    content_hash: await hashContent({ ...input, rater: body.rater }),
+    content_hash: hashContent({ ...input, rater: body.rater }),
     created_at: new Date(),
     ...input,
   };

@@ -29,7 +29,7 @@ export async function ensureDefaultPolicy(
       await activatePolicy(db, id, 'default');
       return id;
     } finally {
-      await store.discard(staging);
+      await store.discardStaging(staging);
     }
   } finally {
     await release();

@@ -82,7 +82,7 @@ export async function publishPolicy(options: PublishOptions): Promise<string> {
     });
     return id;
   } catch (error) {
-    await store.discard(staging);
+    await store.discardStaging(staging);
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC')
       throw new AttuneError('policies: the disk is full; nothing was published; free some space and retry', {
         status: 507,

@@ -42,12 +42,12 @@ describe('a local store without a remote one', () => {
     const root = newRoot();
     const local = await openLocalStoreAt(root);
     const { staging, id } = await stagePackage(local);
-    await assert.rejects(local.folderOf(id), { code: 'model_not_found', message: new RegExp(`is not in ${root}`) });
+    await assert.rejects(local.getFolder(id), { code: 'model_not_found', message: new RegExp(`is not in ${root}`) });
     await local.publish(staging, id);
-    assert.equal(await local.folderOf(id), path.join(root, id));
+    assert.equal(await local.getFolder(id), path.join(root, id));
     assert.deepEqual(await readdir(root), [id]);
     await assert.rejects(local.publish((await stagePackage(local)).staging, id), { message: /an id is never reused/ });
-    await assert.rejects(local.folderOf('../x'), { code: 'model_not_found' });
+    await assert.rejects(local.getFolder('../x'), { code: 'model_not_found' });
   });
 
   test('a damaged package is rejected', async () => {
@@ -56,7 +56,7 @@ describe('a local store without a remote one', () => {
     const { staging, id } = await stagePackage(local);
     await local.publish(staging, id);
     await appendFile(path.join(root, id, 'config.json'), 'x');
-    await assert.rejects((await openLocalStoreAt(root)).folderOf(id), {
+    await assert.rejects((await openLocalStoreAt(root)).getFolder(id), {
       code: 'damaged_policy',
       message: /has 301 bytes/,
     });
@@ -132,18 +132,18 @@ describe('local stores on one S3 store', async () => {
     const { staging, id, manifest } = await stagePackage(one);
     await one.publish(staging, id);
     const root = newRoot();
-    const folder = await (await openLocalStoreAt(root, store)).folderOf(id);
+    const folder = await (await openLocalStoreAt(root, store)).getFolder(id);
     assert.deepEqual(await readManifest(folder), manifest);
     for (const [name, bytes] of Object.entries(files))
       assert.deepEqual(new Uint8Array(await readFile(packageFilePath(folder, name))), bytes);
     assert.deepEqual(await readdir(root), [id]);
     const away = openS3Store({ ...location, endpoint: 'http://127.0.0.1:2', maxAttempts: 1 }, fetchByNodeHttp);
-    assert.equal(await (await openLocalStoreAt(root, away)).folderOf(id), folder);
+    assert.equal(await (await openLocalStoreAt(root, away)).getFolder(id), folder);
   });
 
   test('a package that is in neither store is model_not_found', async () => {
     const local = await openLocalStoreAt(newRoot(), store);
-    await assert.rejects(local.folderOf(makePackage({}).manifest.id), {
+    await assert.rejects(local.getFolder(makePackage({}).manifest.id), {
       code: 'model_not_found',
       message: /its package is not in s3:\/\/policies/,
     });
@@ -156,9 +156,9 @@ describe('local stores on one S3 store', async () => {
     const root = newRoot();
     const here = await openLocalStoreAt(root, store);
     const there = [1, 2].map(() =>
-      runInProcess(root, location, `console.log(await local.folderOf(${JSON.stringify(id)}));`),
+      runInProcess(root, location, `console.log(await local.getFolder(${JSON.stringify(id)}));`),
     );
-    const folders = await Promise.all(Array.from({ length: 10 }, () => here.folderOf(id)));
+    const folders = await Promise.all(Array.from({ length: 10 }, () => here.getFolder(id)));
     for (const { ended } of there) folders.push((await ended).trim());
     assert.deepEqual([...new Set(folders)], [path.join(root, id)]);
     assert.deepEqual(await readdir(root), [id]);
@@ -171,7 +171,7 @@ describe('local stores on one S3 store', async () => {
     await local.publish(staging, id);
     await appendFile(path.join(root, id, 'config.json'), 'x');
     await rm(path.join(root, id, 'onnx'), { recursive: true });
-    const folder = await (await openLocalStoreAt(root, store)).folderOf(id);
+    const folder = await (await openLocalStoreAt(root, store)).getFolder(id);
     assert.deepEqual(new Uint8Array(await readFile(path.join(folder, 'config.json'))), files['config.json']);
     assert.deepEqual(await readdir(root), [id]);
   });
@@ -185,7 +185,7 @@ describe('local stores on one S3 store', async () => {
     bytes[7]! ^= 1;
     await writeFile(target, bytes);
     const root = newRoot();
-    await assert.rejects((await openLocalStoreAt(root, store)).folderOf(id), {
+    await assert.rejects((await openLocalStoreAt(root, store)).getFolder(id), {
       code: 'damaged_policy',
       message: /config\.json/,
     });
@@ -215,7 +215,7 @@ describe('local stores on one S3 store', async () => {
     await assert.rejects(local.publish(staging, id));
     proxy.fault = undefined;
     assert.ok(existsSync(path.join(objects, id)));
-    await local.discard(staging);
+    await local.discardStaging(staging);
     assert.ok(!existsSync(path.join(objects, id)));
     assert.deepEqual(await readdir(root), []);
   });
@@ -243,7 +243,7 @@ describe('local stores on one S3 store', async () => {
     assert.equal(await openUploads(), 1);
 
     // Another machine does not see it; the same machine removes the remains and can publish it again.
-    await assert.rejects((await openLocalStoreAt(newRoot(), store)).folderOf(source.id), { code: 'model_not_found' });
+    await assert.rejects((await openLocalStoreAt(newRoot(), store)).getFolder(source.id), { code: 'model_not_found' });
     const local = await openLocalStoreAt(root, store);
     assert.deepEqual(await readdir(root), []);
     assert.ok(!existsSync(path.join(objects, source.id)));
@@ -251,7 +251,7 @@ describe('local stores on one S3 store', async () => {
     const again = await stagePackage(local, { ...makePackage(files, source.id), manifest: source.manifest });
     await local.publish(again.staging, source.id);
     assert.deepEqual(
-      await readManifest(await (await openLocalStoreAt(newRoot(), store)).folderOf(source.id)),
+      await readManifest(await (await openLocalStoreAt(newRoot(), store)).getFolder(source.id)),
       source.manifest,
     );
   });
@@ -307,12 +307,12 @@ describe('a local store in front of a remote one', () => {
       ids.push(id);
       await sleep(5);
     }
-    await local.folderOf(ids[1]!);
+    await local.getFolder(ids[1]!);
     await alone.trim();
     assert.equal((await readdir(root)).length, 8);
     await local.trim([ids[0]!]);
     const [first, asked, ...others] = ids;
     assert.deepEqual(new Set(await readdir(root)), new Set([unsent.id, first, asked, ...others.slice(-3)]));
-    assert.equal(await local.folderOf(others[0]!), path.join(root, others[0]!));
+    assert.equal(await local.getFolder(others[0]!), path.join(root, others[0]!));
   });
 });

@@ -16,12 +16,12 @@ import { isPolicyId, isStoreUnreachable, type PolicyStore, policyNotFoundError }
 
 export interface LocalStore {
   /** The folder of the verified package, downloaded if need be. Throws AttuneError if it is missing or damaged. */
-  folderOf(id: string): Promise<string>;
+  getFolder(id: string): Promise<string>;
   /** An empty folder to build a package in, invisible until `publish`. */
   createStaging(): Promise<string>;
   /** Publishes the staging folder under this id, here and in the remote store. A failed call can be repeated. */
   publish(staging: string, id: string): Promise<void>;
-  discard(staging: string): Promise<void>;
+  discardStaging(staging: string): Promise<void>;
   /** Removes copies of remote packages, except those in use and the few used last. */
   trim(inUse?: Iterable<string>): Promise<void>;
 }
@@ -123,7 +123,7 @@ export async function openLocalStoreAt(root: string, remote?: PolicyStore, publi
   }
 
   return {
-    folderOf(id) {
+    getFolder(id) {
       const known = resolving.get(id);
       if (known) return known;
       const folder = resolve(id).finally(() => resolving.delete(id));
@@ -141,7 +141,7 @@ export async function openLocalStoreAt(root: string, remote?: PolicyStore, publi
       }
       if (!(await staging.commit(folder, id))) throw new Error(exists);
     },
-    async discard(folder) {
+    async discardStaging(folder) {
       // If the remote store is unreachable the upload stays there, invisible.
       if (uploading.delete(folder)) await removeUpload(folder).catch(() => {});
       await staging.discard(folder);

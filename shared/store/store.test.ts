@@ -225,9 +225,9 @@ test('a download that fails leaves no staging folder and can be repeated', async
   await remote.write(manifest, open);
   const bytes = remote.objects.get(`${manifest.id}/a.txt`)!;
   bytes[5]! ^= 1;
-  await assert.rejects(local.folderOf(manifest.id), { code: 'damaged_policy' });
+  await assert.rejects(local.getFolder(manifest.id), { code: 'damaged_policy' });
   assert.deepEqual(await readdir(root), []);
   bytes[5]! ^= 1;
-  await local.folderOf(manifest.id);
+  await local.getFolder(manifest.id);
   assert.deepEqual(await readdir(root), [manifest.id]);
 });

@@ -54,9 +54,7 @@ export async function readPairs(
     const [chosen, rejected] = choice === 'a' ? [encode(a), encode(b)] : [encode(b), encode(a)];
     if (Math.max(...[chosen, rejected].map((s) => s.promptIds.length + s.responseIds.length)) > maxTokens) continue;
     counts.short++;
-    (await isHeldOutPrompt(prompt, HELD_OUT_SHARE))
-      ? heldOut.push({ chosen, rejected })
-      : train.push({ chosen, rejected });
+    isHeldOutPrompt(prompt, HELD_OUT_SHARE) ? heldOut.push({ chosen, rejected }) : train.push({ chosen, rejected });
   }
   const order = shuffledIndices(train.length, 0).map((index) => train[index]!);
   const splits = {
@@ -71,5 +69,5 @@ export async function readPairs(
     throw new AttuneError(
       `evidence: ${file} has ${counts.short} strict preferences of at most ${maxTokens} tokens, ${train.length} of them for training; needs ${needed} for training and at least one held out`,
     );
-  return { ...splits, counts, digest: await hashContent(splits) };
+  return { ...splits, counts, digest: hashContent(splits) };
 }

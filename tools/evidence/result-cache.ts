@@ -15,7 +15,7 @@ export class ResultCache {
 
   /** The cached result for `key`, or that of `compute`; null when it is not cached and the cache is read-only. */
   async getOrCompute<T>(name: string, key: unknown, compute: () => Promise<T>): Promise<T | null> {
-    const file = await this.pathFor(name, key);
+    const file = this.pathFor(name, key);
     const cached = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error;
       return null;
@@ -29,8 +29,8 @@ export class ResultCache {
     return result;
   }
 
-  async pathFor(name: string, key: unknown, extension = 'json'): Promise<string> {
+  pathFor(name: string, key: unknown, extension = 'json'): string {
     const readable = name.replace(/[^\w.]+/g, '-');
-    return path.join(this.folder, `${readable}-${(await hashContent([name, key])).slice(0, 12)}.${extension}`);
+    return path.join(this.folder, `${readable}-${(hashContent([name, key])).slice(0, 12)}.${extension}`);
   }
 }

@@ -97,7 +97,7 @@ export class StudySetup {
   }
 
   private async getReferenceWeights(): Promise<Weights> {
-    const file = await this.cache.pathFor('reference', this.cacheKey, 'safetensors');
+    const file = this.cache.pathFor('reference', this.cacheKey, 'safetensors');
     if (existsSync(file)) return readSafetensors(file);
     const weights = await this.trainReference();
     await mkdir(path.dirname(file), { recursive: true });

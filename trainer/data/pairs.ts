@@ -35,12 +35,10 @@ const QUERY_ROWS = 1000;
 /** The pairs of the next round: new ones, newest first up to TRAIN_MAX_PAIRS times the effort, then the replay. */
 export async function findPairs(db: Database, settings: Settings, effort: number): Promise<RoundPair[]> {
   const maxPairs = Math.round(settings.TRAIN_MAX_PAIRS * effort);
-  const split = await Promise.all(
-    (await readCandidates(db, maxPairs)).map(async (pair) => ({
-      ...pair,
-      split: (await isHeldOutPrompt(pair.prompt, settings.TRAIN_HELD_OUT)) ? ('held_out' as const) : ('train' as const),
-    })),
-  );
+  const split = (await readCandidates(db, maxPairs)).map((pair) => ({
+    ...pair,
+    split: isHeldOutPrompt(pair.prompt, settings.TRAIN_HELD_OUT) ? ('held_out' as const) : ('train' as const),
+  }));
   const train = split.filter((pair) => pair.split === 'train');
   const fresh = train.filter((pair) => !pair.replay).slice(0, maxPairs);
   const room = Math.min(Math.round(fresh.length * settings.TRAIN_REPLAY), maxPairs - fresh.length);
@@ -131,8 +129,8 @@ function isPlain(sampling: Record<string, unknown>): boolean {
 }
 
 /** Whether the pairs of this prompt are only evaluated. Does not depend on other prompts. */
-export async function isHeldOutPrompt(prompt: Prompt, fraction: number): Promise<boolean> {
-  const hash = await hashContent(prompt);
+export function isHeldOutPrompt(prompt: Prompt, fraction: number): boolean {
+  const hash = hashContent(prompt);
   return Number.parseInt(hash.slice(0, 8), 16) / 2 ** 32 < fraction;
 }
 

@@ -64,7 +64,7 @@ async function sampleCandidate(
       architecture: selection.architecture,
       heldOut,
       engine,
-      readParent: async () => (await readCheckpoint(await store.folderOf(selection.parent.id))).weights,
+      readParent: async () => (await readCheckpoint(await store.getFolder(selection.parent.id))).weights,
       openReference: () => openPolicyEngine(context, selection, selection.referenceId, 'score'),
       effort: context.config.effort,
       seed: context.config.seed,

@@ -24,7 +24,7 @@ export async function openPolicyEngine(
   policyId: string,
   purpose: 'train' | 'score',
 ): Promise<Engine> {
-  const { weights } = await readCheckpoint(await store.folderOf(policyId));
+  const { weights } = await readCheckpoint(await store.getFolder(policyId));
   return openEngine({
     architecture,
     weights,

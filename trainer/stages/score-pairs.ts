@@ -49,8 +49,8 @@ export async function findScores(
   reference: Reference,
   pairs: TokenizedPair[],
 ): Promise<{ fingerprints: string[]; scores: Scores }> {
-  const fingerprints = await Promise.all(
-    pairs.map(({ chosen, rejected }) => hashContent([reference.id, reference.tokenizerHash, chosen, rejected])),
+  const fingerprints = pairs.map(({ chosen, rejected }) =>
+    hashContent([reference.id, reference.tokenizerHash, chosen, rejected]),
   );
   const scores: Scores = new Map();
   for (let at = 0; at < fingerprints.length; at += 1000) {

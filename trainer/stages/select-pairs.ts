@@ -58,10 +58,10 @@ export async function planSelection(
     throw new AttuneError('there is no active policy to start from; import one with `attune policies import`');
   const parent = await getPolicy(db, parentId);
   const referenceId = round?.reference_id ?? parent.reference_id ?? parent.id;
-  const parentFolder = await store.folderOf(parentId);
+  const parentFolder = await store.getFolder(parentId);
   const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(parentFolder);
   if (referenceId !== parentId)
-    await validateReference(await store.folderOf(referenceId), referenceId, parentId, tokenizerHash);
+    await validateReference(await store.getFolder(referenceId), referenceId, parentId, tokenizerHash);
 
   const savedPairs = round ? await findRoundPairs(db, round.id) : [];
   const usedPairs = savedPairs.length > 0 ? savedPairs : await findPairs(db, settings, config.effort);
