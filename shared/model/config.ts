@@ -13,12 +13,12 @@ const specialTokens = z.looseObject({ bos_token_id: tokens, eos_token_id: tokens
 export function parseConfig(config: unknown, generationConfig?: unknown): Architecture {
   if (typeof config !== 'object' || config === null)
     throw unsupported('not a JSON object', 'export the checkpoint again');
-  const description = getFamily({ family: readFamily(config) }).parseConfig(config);
+  const familyConfig = getFamily({ family: parseFamily(config) }).parseConfig(config);
   const c = parseFields(specialTokens, config);
   const g = parseFields(specialTokens, generationConfig ?? {}, 'generation_config.json');
   const bos = g.bos_token_id ?? c.bos_token_id ?? null;
   const architecture: Architecture = {
-    ...description,
+    ...familyConfig,
     bos: Array.isArray(bos) ? (bos[0] ?? null) : bos,
     eos: [g.eos_token_id ?? c.eos_token_id ?? []].flat(),
   };
@@ -30,7 +30,7 @@ export function parseConfig(config: unknown, generationConfig?: unknown): Archit
   return architecture;
 }
 
-function readFamily(config: { model_type?: unknown; architectures?: unknown }): FamilyName {
+function parseFamily(config: { model_type?: unknown; architectures?: unknown }): FamilyName {
   const { architectures, model_type: type } = config;
   const family = FAMILY_NAMES.find((name) => name === type);
   if (!family) {

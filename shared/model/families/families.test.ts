@@ -83,29 +83,29 @@ for (const name of Object.keys(GOLDEN_CASES)) {
     const { folder, architecture: a } = await writePackage(name, 'fp32');
     const all = await runModel(folder, a);
     for (const at of ids.keys()) {
-      const apart = maxDeviation(golden, stride, at, all.subarray(at * a.vocabSize, (at + 1) * a.vocabSize));
-      assert.ok(apart < TOLERANCE, `model.onnx at ${at}: ${apart}`);
+      const difference = maxDeviation(golden, stride, at, all.subarray(at * a.vocabSize, (at + 1) * a.vocabSize));
+      assert.ok(difference < TOLERANCE, `model.onnx at ${at}: ${difference}`);
     }
     const begin = 7;
     for (const [i, logits] of (await serve(folder, a, begin)).entries()) {
-      const apart = maxDeviation(golden, stride, begin - 1 + i, logits);
-      assert.ok(apart < TOLERANCE, `serve.onnx at ${begin - 1 + i}: ${apart}`);
+      const difference = maxDeviation(golden, stride, begin - 1 + i, logits);
+      assert.ok(difference < TOLERANCE, `serve.onnx at ${begin - 1 + i}: ${difference}`);
     }
   });
 
   test(`${name}: row8 logits are close to float32`, async () => {
     const { folder, architecture } = await writePackage(name, 'row8');
-    let apart = 0;
-    let size = 0;
+    let squaredError = 0;
+    let squaredNorm = 0;
     const columns = Math.ceil(architecture.vocabSize / stride);
     for (const [i, logits] of (await serve(folder, architecture, 5)).entries()) {
-      const kept = golden.logits.slice((4 + i) * columns, (5 + i) * columns);
-      for (const [column, logit] of kept.entries()) {
-        apart += (logits[column * stride]! - logit) ** 2;
-        size += logit ** 2;
+      const expected = golden.logits.slice((4 + i) * columns, (5 + i) * columns);
+      for (const [column, logit] of expected.entries()) {
+        squaredError += (logits[column * stride]! - logit) ** 2;
+        squaredNorm += logit ** 2;
       }
     }
-    const relative = Math.sqrt(apart / size);
+    const relative = Math.sqrt(squaredError / squaredNorm);
     assert.ok(relative < 0.1 && relative > 0, `${relative}`);
   });
 

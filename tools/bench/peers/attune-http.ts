@@ -2,6 +2,7 @@
 // server's memory, without Postgres.
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { type Batch, handleServingPlan, type TokenStream } from './peer.ts';
 
 const SERVER = fileURLToPath(new URL('./attune-server.ts', import.meta.url));
@@ -50,27 +51,16 @@ async function generateOne(url: string, prompt: number[], tokens: number, starte
   });
   if (!response.ok) throw new Error(`HTTP ${response.status}: ${await response.text()}`);
   const tokenTimesMs: number[] = [];
-  for await (const data of readSseData(response.body!)) {
+  const events = response.body!.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
+  for await (const { data } of events) {
+    if (data === '[DONE]') continue;
     const { choices, error } = JSON.parse(data) as Chunk;
     if (error) throw new Error(error.message);
     const now = performance.now() - started;
     for (const _ of choices?.[0]?.logprobs?.tokens ?? []) tokenTimesMs.push(now);
   }
   // The API does not return token ids.
-  return { tokenTimesMs: tokenTimesMs, tokenIds: [] };
+  return { tokenTimesMs, tokenIds: [] };
 }
 
 type Chunk = { choices?: { logprobs: { tokens: string[] } | null }[]; error?: { message: string } };
-
-async function* readSseData(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let buffer = '';
-  for await (const bytes of body) {
-    const events = (buffer + decoder.decode(bytes, { stream: true })).split('\n\n');
-    buffer = events.pop()!;
-    for (const event of events) {
-      const data = event.replace(/^data: /, '');
-      if (data !== '[DONE]') yield data;
-    }
-  }
-}
