@@ -72,8 +72,8 @@ export async function startForwarder(proxy: UpstreamProxy, key: string, vars: Re
       compatibility_date: '2026-10-01',
       compatibility_flags: ['nodejs_compat', 'enable_request_signal'],
       vars: { UPSTREAM: proxy.url, ...vars },
-      durable_objects: { bindings: [{ name: 'EDGE', class_name: 'PlayedContainer' }] },
-      migrations: [{ tag: 'v1', new_sqlite_classes: ['PlayedContainer'] }],
+      durable_objects: { bindings: [{ name: 'EDGE', class_name: 'StubContainer' }] },
+      migrations: [{ tag: 'v1', new_sqlite_classes: ['StubContainer'] }],
       ratelimits: [{ name: 'RATE_LIMIT', namespace_id: '1', simple: { limit: 3, period: 60 } }],
     }),
   );

@@ -12,7 +12,7 @@ import { installTool } from './install-tool.ts';
 
 export type S3Server = {
   location: S3Location;
-  /** where the objects of the bucket lie as files */
+  /** folder with the bucket's objects as files */
   folder: string;
   close(): Promise<void>;
 };
@@ -54,17 +54,17 @@ export async function startS3Server(): Promise<S3Server | { missing: string }> {
 export type Fault = {
   kind: 'cut' | 'hang' | 'flip';
   direction: 'request' | 'response';
-  /** offset in the bytes of a connection at which it happens */
+  /** byte offset in a connection at which it occurs */
   at: number;
-  /** in how many connections it happens */
+  /** number of connections affected */
   count: number;
 };
 
 export type FaultyProxy = {
   endpoint: string;
-  /** the fault from now on; undefined ends it */
+  /** sets the current fault; undefined removes it */
   fault: Fault | undefined;
-  /** how many faults have happened */
+  /** number of faults so far */
   faults: number;
   close(): void;
 };
@@ -78,7 +78,7 @@ export async function startFaultyProxy({ endpoint: target }: S3Location): Promis
       [upstream, client],
     ] as const) {
       sockets.add(socket.on('error', () => {}));
-      // Not at once: bytes that have arrived are still forwarded.
+      // Deferred, so that bytes that have arrived are still forwarded.
       socket.on('close', () => {
         other.destroySoon();
         sockets.delete(socket);

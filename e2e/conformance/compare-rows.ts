@@ -6,9 +6,9 @@ import { LISTS } from './pagination.ts';
 
 export async function assertSameRows(one: Api, other: Api): Promise<void> {
   const getTexts = async (path: string) => {
-    const answers = await Promise.all([one, other].map((api) => api.request(path)));
-    for (const { status, text } of answers) assert.equal(status, 200, text);
-    return answers.map(({ text }) => text);
+    const responses = await Promise.all([one, other].map((api) => api.request(path)));
+    for (const { status, text } of responses) assert.equal(status, 200, text);
+    return responses.map(({ text }) => text);
   };
   for (const list of LISTS) {
     const [text, others] = await getTexts(`/v1/${list}?limit=100`);
@@ -25,10 +25,10 @@ export async function assertSameRows(one: Api, other: Api): Promise<void> {
   }
 
   const headers = { 'idempotency-key': 'on every runtime' };
-  const answers = [];
+  const responses = [];
   for (const api of [one, other, one]) {
     const json = { prompt: 'Once', max_tokens: 2 };
-    answers.push((await api.request('/v1/comparisons', { json, headers })).body);
+    responses.push((await api.request('/v1/comparisons', { json, headers })).body);
   }
-  for (const answer of answers) assert.deepEqual(answer, answers[0]);
+  for (const response of responses) assert.deepEqual(response, responses[0]);
 }

@@ -47,8 +47,8 @@ export function testPreferences(api: Api): void {
   test('of ten concurrent votes of one rater one is accepted', async () => {
     const { id } = await compare();
     const json = { comparison: id, choice: 'a', rater: 'hasty' };
-    const answers = await Promise.all(Array.from({ length: 10 }, () => request('/v1/preferences', { json })));
-    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, ...Array(9).fill(409)]);
+    const responses = await Promise.all(Array.from({ length: 10 }, () => request('/v1/preferences', { json })));
+    assert.deepEqual(responses.map(({ status }) => status).sort(), [200, ...Array(9).fill(409)]);
   });
 
   test('accepts two generations of one prompt, and rejects two prompts or one generation twice', async () => {
