@@ -30,7 +30,7 @@ export class EdgeContainer extends Container {
   private readonly instance: DurableObjectState['container'];
   private readonly storage: DurableObjectState['storage'];
   private readonly missing: string[];
-  private restart: Promise<void> | null = null;
+  private stopping: Promise<void> | null = null;
 
   constructor(...args: ConstructorParameters<typeof Container>) {
     super(...args);
@@ -71,10 +71,10 @@ export class EdgeContainer extends Container {
   }
 
   private async waitUntilReady(): Promise<void> {
-    this.restart ??= this.stopIfChanged().finally(() => {
-      this.restart = null;
+    this.stopping ??= this.stopIfChanged().finally(() => {
+      this.stopping = null;
     });
-    await this.restart;
+    await this.stopping;
     const { status } = await this.getState();
     if (this.instance?.running && status === 'healthy') return;
     // Without the request's signal: other requests wait for the same start.

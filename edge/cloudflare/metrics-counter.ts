@@ -6,7 +6,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import { HTTP_DURATION } from '../metrics/definitions.ts';
 import type { Metrics } from '../ports.ts';
 import type { BackgroundMessage } from './background.ts';
-import { formatMetrics, type RequestCount } from './metrics-store.ts';
+import { type RequestCount, renderMetrics } from './metrics-store.ts';
 
 const FLUSH_INTERVAL_MS = 1000;
 /** A flush that takes longer is abandoned (its request may have been killed), and a later request flushes instead. */
@@ -68,6 +68,6 @@ export function openWorkerMetrics(options: WorkerMetricsOptions): Metrics {
       if (!accumulator.claimFlush()) return;
       waitUntil(flush().catch((error: Error) => console.error('metrics: sending to the queue failed:', error.message)));
     },
-    render: () => formatMetrics(db),
+    render: () => renderMetrics(db),
   };
 }

@@ -51,7 +51,7 @@ export async function deleteOldBatches(db: Database): Promise<void> {
 }
 
 /** The response of GET /metrics in a Worker. */
-export async function formatMetrics(db: Database): Promise<{ body: string; type: string }> {
+export async function renderMetrics(db: Database): Promise<{ body: string; type: string }> {
   const [rows, active] = await Promise.all([
     db
       .select()

@@ -16,7 +16,7 @@ import { limitBody } from '../middleware/body-limit.ts';
 import * as middleware from '../middleware/placement.ts';
 import type { Ports, RequiredPolicy } from '../ports.ts';
 import { ActivePolicy } from './active-policy.ts';
-import { type PlacementContext, placeRequest, selectPlacement } from './placement.ts';
+import { type InferenceBackends, placeRequest, selectPlacement } from './placement.ts';
 import { RequestPolicies } from './request-policies.ts';
 
 const { db } = await openTestDatabase();
@@ -80,7 +80,7 @@ type Given = { env?: Record<string, string>; load?: (manifest: Manifest) => Prom
 function openFixture({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   let failure: string | null = null;
   const active = new ActivePolicy();
-  const placement: PlacementContext = {
+  const backends: InferenceBackends = {
     bindings: edge ? { EDGE: edge as never } : {},
     settings: readSettings(env),
     policies: {
@@ -100,7 +100,7 @@ function openFixture({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   app.use(limitBody(10_000));
   const ports: Pick<Ports, 'placeRequest'> = {
     placeRequest: (context, needsPolicy) =>
-      placeRequest(placement, new RequestPolicies(db, active), context, needsPolicy),
+      placeRequest(backends, new RequestPolicies(db, active), context, needsPolicy),
   };
   const routes: [string, RequiredPolicy][] = [
     ['/v1/policies/rollback', 'previous'],
@@ -110,7 +110,7 @@ function openFixture({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
   for (const [path, needsPolicy] of routes)
     app.post(path, middleware.placeRequest(ports, needsPolicy), (context) => context.json({ from: 'here' }));
   return {
-    placement,
+    backends,
     active,
     async post(path: string, body: unknown, headers: Record<string, string> = {}) {
       const text = typeof body === 'string' ? body : JSON.stringify(body);
@@ -127,7 +127,10 @@ test('a policy that fits is computed here, and the header gives its size', async
     const { from, headers } = await post('/v1/chat/completions', body);
     assert.equal(from, 'here');
     assert.equal(headers.get('x-attune-compute'), 'worker');
-    assert.match(headers.get('x-attune-compute-reason')!, /^[\d.]+ MB of weights fit in WORKER_POLICY_BYTES of 8 MB$/);
+    assert.match(
+      headers.get('x-attune-compute-reason')!,
+      /^[\d.]+ MiB of weights fit in WORKER_POLICY_BYTES of 8 MiB$/,
+    );
   }
   assert.deepEqual(arrived, []);
 });
@@ -255,7 +258,7 @@ test('without another inference backend the error names both remedies', async ()
 
 test('the container is used unless INFERENCE_URL is set', () => {
   const place = (given: Given) =>
-    selectPlacement(openFixture(given).placement, [makeManifest(SMALL), makeManifest(LARGE)]).place;
+    selectPlacement(openFixture(given).backends, [makeManifest(SMALL), makeManifest(LARGE)]).place;
   assert.equal(place({ env: {}, edge: {} }), 'container');
   assert.equal(place({ edge: {} }), 'url');
 });

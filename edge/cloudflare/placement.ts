@@ -16,14 +16,14 @@ import type { LocalPolicies } from './local-policies.ts';
 import type { RequestPolicies } from './request-policies.ts';
 import { getServingBytes } from './serving-package.ts';
 
-export type PlacementContext = {
+export type InferenceBackends = {
   bindings: Pick<Bindings, 'EDGE'>;
   settings: Settings;
   policies: Pick<LocalPolicies, 'findUnsupportedReason' | 'load'>;
 };
 
 /** Where policies can be computed together, and why. Throws `no_inference_backend` if nowhere. */
-export function selectPlacement({ bindings, settings, policies }: PlacementContext, manifests: Manifest[]): Placement {
+export function selectPlacement({ bindings, settings, policies }: InferenceBackends, manifests: Manifest[]): Placement {
   const reason = manifests
     .map((manifest) => describeUnsupported(policies, manifest))
     .find((unsupported) => unsupported !== null);
@@ -39,32 +39,32 @@ export function selectPlacement({ bindings, settings, policies }: PlacementConte
 
 /** Where the request is computed, with the response if it was computed elsewhere or failed before its route. */
 export async function placeRequest(
-  placement: PlacementContext,
+  backends: InferenceBackends,
   requestPolicies: RequestPolicies,
   context: Context,
   needsPolicy: RequiredPolicy,
 ): Promise<Placement & { response?: Response }> {
   const manifests = await findManifests(requestPolicies, context, needsPolicy);
   if (!manifests) return { place: 'worker', reason: 'the request needs no policy' };
-  let compute = selectPlacement(placement, manifests);
+  let placement = selectPlacement(backends, manifests);
   try {
-    if (compute.place === 'worker') {
-      if (await canLoad(placement, requestPolicies, manifests)) return compute;
-      compute = selectPlacement(placement, manifests);
+    if (placement.place === 'worker') {
+      if (await tryLoad(backends, requestPolicies, manifests)) return placement;
+      placement = selectPlacement(backends, manifests);
     }
-    const upstream = selectUpstream(placement, compute, context);
+    const upstream = selectUpstream(backends, placement, context);
     const response = await forwardTo(upstream, context, {
-      timeoutSeconds: placement.settings.REQUEST_TIMEOUT,
+      timeoutSeconds: backends.settings.REQUEST_TIMEOUT,
       // A rollback whose response was lost would, sent again, go back one more policy.
       isRetrySafe: needsPolicy !== 'previous',
     });
     // A promotion or rollback that was forwarded takes effect here at once too.
     if (needsPolicy !== 'body') requestPolicies.active.invalidate();
-    return { ...compute, response };
+    return { ...placement, response };
   } catch (error) {
     if (isLoadFailure(error) && (await requestPolicies.fallBack(error)))
-      return placeRequest(placement, requestPolicies, context, needsPolicy);
-    return { ...compute, response: toErrorResponse(context, error) };
+      return placeRequest(backends, requestPolicies, context, needsPolicy);
+    return { ...placement, response: toErrorResponse(context, error) };
   }
 }
 
@@ -76,8 +76,8 @@ function isLoadFailure(error: unknown): error is AttuneError {
 const LOAD_FAILURES = new Set(['model_not_found', 'damaged_policy', 'policy_unusable', 'policy_store_unreachable']);
 
 /** Loads the policies; false if the runtime does not start here, which is then the reason they are unsupported. */
-async function canLoad(
-  { policies }: PlacementContext,
+async function tryLoad(
+  { policies }: InferenceBackends,
   { active }: RequestPolicies,
   manifests: Manifest[],
 ): Promise<boolean> {
@@ -93,7 +93,7 @@ async function canLoad(
   }
 }
 
-function selectUpstream({ bindings, settings }: PlacementContext, { place }: Placement, context: Context): Upstream {
+function selectUpstream({ bindings, settings }: InferenceBackends, { place }: Placement, context: Context): Upstream {
   if (place === 'container') return createContainerUpstream(bindings.EDGE!, settings.CONTAINERS);
   if (context.req.header(FORWARDED_HEADER) === undefined) return createUrlUpstream(settings.INFERENCE_URL!);
   throw new AttuneError(
@@ -148,9 +148,9 @@ function describeUnsupported(
 
 function describeFit(manifests: Manifest[], { WORKER_POLICY_BYTES }: Settings): string {
   const bytes = Math.max(...manifests.map(getServingBytes));
-  return `${formatMegabytes(bytes)} of weights fit in WORKER_POLICY_BYTES of ${formatMegabytes(WORKER_POLICY_BYTES)}`;
+  return `${formatMiB(bytes)} of weights fit in WORKER_POLICY_BYTES of ${formatMiB(WORKER_POLICY_BYTES)}`;
 }
 
-function formatMegabytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1).replace('.0', '')} MB`;
+function formatMiB(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1).replace('.0', '')} MiB`;
 }

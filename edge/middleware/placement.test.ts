@@ -21,7 +21,7 @@ function openApp(placed: Placement & { response?: Response }) {
   return (path: string) => app.request(path, { method: 'POST' });
 }
 
-const HERE: Placement = { place: 'worker', reason: '1.2 MB of weights fit' };
+const HERE: Placement = { place: 'worker', reason: '1.2 MiB of weights fit' };
 
 test('a JSON response, a stream and an error report where they were computed, and why', async () => {
   const request = openApp(HERE);
