@@ -1,5 +1,5 @@
 // Runs a handler whenever a channel is notified. Notifications can be lost (a cut connection, a writer that sends none),
-// so a timer runs the handler as well. postgres.js listens again by itself when its connection was cut.
+// so a timer runs the handler as well. postgres.js repeats LISTEN after its connection was cut.
 
 import { AttuneError } from '../error.ts';
 import { isUnreachable } from '../postgres-errors.ts';

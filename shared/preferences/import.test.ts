@@ -20,7 +20,7 @@ async function readOne(row: unknown): Promise<PreferenceRecord | string> {
 }
 
 const question = [{ role: 'user' as const, content: 'Q' }];
-const plain = { prompt: question, a: 'good', b: 'bad', choice: 'a', rater: null, externalId: null, metadata: {} };
+const base = { prompt: question, a: 'good', b: 'bad', choice: 'a', rater: null, externalId: null, metadata: {} };
 
 const row = (n: number) => JSON.stringify({ prompt: `é "${n}" ] , {`, chosen: 'x\\', rejected: 'y' });
 const rows = [row(1), row(2), row(3)];
@@ -134,11 +134,11 @@ test('100,000 rows are parsed in constant memory', async () => {
 test('an export in either format imports as the same preference', async () => {
   for (const prompt of ['Q', question]) {
     for (const format of ['openai', 'trl'] as const) {
-      const original = { ...plain, prompt, choice: 'b' as const, a: 'bad', b: 'good' };
+      const original = { ...base, prompt, choice: 'b' as const, a: 'bad', b: 'good' };
       const found = await readOne(JSON.parse(formatPreference(original, format)!));
       const expected = format === 'openai' && typeof prompt === 'string' ? question : prompt;
-      assert.deepEqual(found, { ...plain, prompt: expected });
+      assert.deepEqual(found, { ...base, prompt: expected });
     }
   }
-  assert.equal(formatPreference({ ...plain, choice: 'tie' }, 'trl'), null);
+  assert.equal(formatPreference({ ...base, choice: 'tie' }, 'trl'), null);
 });

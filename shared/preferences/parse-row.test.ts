@@ -3,28 +3,28 @@ import { test } from 'node:test';
 import { parseRow } from './parse-row.ts';
 import type { PreferenceRecord } from './record.ts';
 
-const asked = { role: 'user', content: 'Q' };
+const question = { role: 'user', content: 'Q' };
 const good = { role: 'assistant', content: 'good' };
 const bad = { role: 'assistant', content: 'bad' };
 const image = { role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] };
-const openai = { input: { messages: [asked] }, preferred_output: [good], non_preferred_output: [bad] };
+const openai = { input: { messages: [question] }, preferred_output: [good], non_preferred_output: [bad] };
 const arena = { question_id: 7, model_a: 'x', model_b: 'y', winner: 'model_b' };
-const sides = { conversation_a: [asked, good], conversation_b: [asked, bad] };
+const sides = { conversation_a: [question, good], conversation_b: [question, bad] };
 const human = { conversations: [{ from: 'human', value: 'Q' }] };
 const gpt = { chosen: { from: 'gpt', value: 'good' }, rejected: { from: 'gpt', value: 'bad' } };
 const panda = { idx: 0, instruction: 'I', input: 'in', response1: 'good', response2: 'bad' };
-const plain = { prompt: [asked], a: 'good', b: 'bad', choice: 'a', rater: null, externalId: null, metadata: {} };
+const base = { prompt: [question], a: 'good', b: 'bad', choice: 'a', rater: null, externalId: null, metadata: {} };
 
 const valid: [string, object, object][] = [
   ['openai', openai, {}],
   [
     'openai with its older names',
-    { input: { messages: [asked] }, preferred_completion: [good], non_preferred_completion: [bad] },
+    { input: { messages: [question] }, preferred_completion: [good], non_preferred_completion: [bad] },
     {},
   ],
   [
     'openai with tools',
-    { ...openai, input: { messages: [asked], tools: [{ f: 1 }] } },
+    { ...openai, input: { messages: [question], tools: [{ f: 1 }] } },
     { metadata: { tools: [{ f: 1 }] } },
   ],
   [
@@ -46,17 +46,25 @@ const valid: [string, object, object][] = [
     { prompt: [{ role: 'user', content: 'Q!' }] },
   ],
   ['trl text', { prompt: 'Q', chosen: 'good', rejected: 'bad' }, { prompt: 'Q' }],
-  ['trl messages', { prompt: [asked], chosen: [good], rejected: [bad] }, {}],
-  ['trl with the prompt inside both', { chosen: [asked, good], rejected: [asked, bad] }, {}],
-  ['trl with the prompt inside both and beside', { prompt: 'Q', chosen: [asked, good], rejected: [asked, bad] }, {}],
+  ['trl messages', { prompt: [question], chosen: [good], rejected: [bad] }, {}],
+  ['trl with the prompt inside both', { chosen: [question, good], rejected: [question, bad] }, {}],
+  [
+    'trl with the prompt inside both and beside',
+    { prompt: 'Q', chosen: [question, good], rejected: [question, bad] },
+    {},
+  ],
   [
     'trl with other columns',
     { prompt: 'Q', chosen: 'good', rejected: 'bad', id: 'x', rater: 'r', score: 1, metadata: { m: 1 } },
     { prompt: 'Q', rater: 'r', externalId: 'x', metadata: { score: 1, m: 1 } },
   ],
-  ['openpipe', { messages: [asked, good], rejected_message: bad, split: 'TRAIN' }, { metadata: { split: 'TRAIN' } }],
+  ['openpipe', { messages: [question, good], rejected_message: bad, split: 'TRAIN' }, { metadata: { split: 'TRAIN' } }],
   ['sharegpt', { ...human, ...gpt }, {}],
-  ['sharegpt with a system', { ...human, ...gpt, system: 'S' }, { prompt: [{ role: 'system', content: 'S' }, asked] }],
+  [
+    'sharegpt with a system',
+    { ...human, ...gpt, system: 'S' },
+    { prompt: [{ role: 'system', content: 'S' }, question] },
+  ],
   [
     'instruct',
     { instruction: 'I', input: '', output: 'o', chosen: 'good', rejected: 'bad' },
@@ -69,7 +77,7 @@ const valid: [string, object, object][] = [
   ],
 ];
 for (const [name, row, differs] of valid)
-  test(`parses ${name}`, () => assert.deepEqual(parseRow(row), [{ ...plain, ...differs }]));
+  test(`parses ${name}`, () => assert.deepEqual(parseRow(row), [{ ...base, ...differs }]));
 
 for (const [winner, choice] of Object.entries({
   model_a: 'a',
@@ -80,13 +88,13 @@ for (const [winner, choice] of Object.entries({
 }))
   test(`arena's winner ${winner} is the choice ${choice}`, () =>
     assert.deepEqual(parseRow({ ...arena, ...sides, winner, judge: 'j' }), [
-      { ...plain, choice, rater: 'j', externalId: '7', metadata: { model_a: 'x', model_b: 'y' } },
+      { ...base, choice, rater: 'j', externalId: '7', metadata: { model_a: 'x', model_b: 'y' } },
     ]));
 
 test('each of three annotators gives one record', () => {
   const records = parseRow({ ...panda, cmp_key: 'k', annotator1: 1, annotator2: 2, annotator3: 0 });
   const expected = {
-    ...plain,
+    ...base,
     prompt: [{ role: 'user', content: 'I\n\nin' }],
     externalId: '0',
     metadata: { cmp_key: 'k' },
@@ -102,7 +110,7 @@ const deep = JSON.parse('['.repeat(40) + ']'.repeat(40));
 const invalid: [object | null, RegExp][] = [
   [{ ...openai, preferred_output: [] }, /^openai: "preferred_output" is empty; give one assistant message$/],
   [{ ...openai, preferred_output: [good, good] }, /"preferred_output" has 2 messages; give one/],
-  [{ ...openai, non_preferred_output: [asked] }, /"non_preferred_output" is by user; give one/],
+  [{ ...openai, non_preferred_output: [question] }, /"non_preferred_output" is by user; give one/],
   [{ ...openai, non_preferred_output: undefined }, /"non_preferred_output" is missing/],
   [{ ...openai, input: undefined }, /^openai: "input" is missing; give an object with messages/],
   [{ ...openai, input: { messages: [] } }, /"input\.messages" is empty/],
@@ -116,15 +124,15 @@ const invalid: [object | null, RegExp][] = [
   [{ prompt: '', chosen: 'x', rejected: 'y' }, /the prompt is empty/],
   [{ chosen: 'x', rejected: 'y' }, /"prompt" is missing/],
   [{ prompt: 'Q', chosen: 'x', rejected: [bad] }, /have different types/],
-  [{ chosen: [asked, good], rejected: [{ role: 'user', content: 'P' }, bad] }, /differ before their last message/],
+  [{ chosen: [question, good], rejected: [{ role: 'user', content: 'P' }, bad] }, /differ before their last message/],
   [{ chosen: [good], rejected: [bad] }, /"chosen" has no prompt/],
-  [{ chosen: [asked, asked], rejected: [asked, bad] }, /"chosen" ends with a message by user/],
+  [{ chosen: [question, question], rejected: [question, bad] }, /"chosen" ends with a message by user/],
   [
-    { prompt: 'P', chosen: [asked, good], rejected: [asked, bad] },
+    { prompt: 'P', chosen: [question, good], rejected: [question, bad] },
     /"prompt" differs from the beginning of "chosen" and "rejected"/,
   ],
   [{ messages: [good], rejected_message: bad }, /"messages" has no prompt/],
-  [{ messages: [asked, good], rejected_message: asked }, /"rejected_message" is by user/],
+  [{ messages: [question, good], rejected_message: question }, /"rejected_message" is by user/],
   [{ ...human, ...gpt, rejected: { from: 'human', value: 'x' } }, /"rejected\.from" means user/],
   [
     { conversations: [{ from: 'constructor', value: 'Q' }], ...gpt },

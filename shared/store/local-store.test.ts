@@ -311,8 +311,8 @@ describe('a local store in front of a remote one', () => {
     await alone.trim();
     assert.equal((await readdir(root)).length, 8);
     await local.trim([ids[0]!]);
-    const [first, asked, ...others] = ids;
-    assert.deepEqual(new Set(await readdir(root)), new Set([unsent.id, first, asked, ...others.slice(-3)]));
+    const [first, used, ...others] = ids;
+    assert.deepEqual(new Set(await readdir(root)), new Set([unsent.id, first, used, ...others.slice(-3)]));
     assert.equal(await local.getFolder(others[0]!), path.join(root, others[0]!));
   });
 });

@@ -12,7 +12,7 @@ export type WebhookEvent = typeof webhook_events.$inferSelect;
 export type WebhookTarget = { url: string; signer: Webhook };
 
 const RESPONSE_TIMEOUT_MS = 10_000;
-/** Much longer than the timeout: the row is claimed by nobody else until then. */
+/** Much longer than the timeout: no other deliverer can claim the row until then. */
 const LEASE = sql`interval '1 minute'`;
 /** Seconds before each retry: 22 hours in all. */
 export const RETRY_DELAYS_S = [5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600, 28_800];
