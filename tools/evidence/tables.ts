@@ -35,7 +35,7 @@ export function closedFormRows(forms: ClosedForm[]): (string | Html)[][] {
     'analytic minimum',
     'r at the minimum',
     'policy',
-    'policy = π_chosen',
+    formula('policy = π_chosen'),
   ];
   return [
     head,
