@@ -15,7 +15,7 @@ import type { Settings } from '../shared/settings.ts';
 import { openRemoteStore } from '../shared/store/configured-store.ts';
 import { uploadPackage } from '../shared/store/copy-package.ts';
 import { type LocalStore, policiesFolder } from '../shared/store/local-store.ts';
-import { activatePolicy, getActivePolicyId, getPolicy, rollbackPolicy } from '../shared/store/registry.ts';
+import { activatePolicy, getActivePolicyId, getPolicy, rollBackPolicy } from '../shared/store/registry.ts';
 import { withContext } from './context.ts';
 
 export function addPolicies(program: Command): void {
@@ -103,7 +103,7 @@ export function addPolicies(program: Command): void {
     .description('make the previous policy the active one again')
     .action(() =>
       withContext(async ({ db }, localStore, { settings }) => {
-        const id = await rollbackPolicy(db, (previous) => assertAvailable(localStore, settings, previous));
+        const id = await rollBackPolicy(db, (previous) => assertAvailable(localStore, settings, previous));
         console.log(`${id} is active`);
       }),
     );

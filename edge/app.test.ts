@@ -33,7 +33,7 @@ test('every operation is in one of the four groups, and only those under /v1 nee
   }
 });
 
-test('the pages of the documentation are served and not documented', async () => {
+test('the documentation pages are served, and are not in the OpenAPI document', async () => {
   assert.deepEqual(
     operations.filter(({ route }) => route.includes('docs')),
     [],

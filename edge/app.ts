@@ -71,7 +71,8 @@ const OPERATIONS: Record<string, Record<`${'POST ' | 'GET  '}/${string}`, Operat
 const INFO = {
   title: 'Attune',
   version: packageJson.version,
-  description: 'Generates text with a small language model, takes preferences, and learns from them while it serves.',
+  description:
+    'Serves a small language model, collects preferences on its responses, and trains on them while it serves.',
 };
 
 export function createApp(ports: Ports): OpenAPIHono {

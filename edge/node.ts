@@ -21,10 +21,10 @@ import type { Placement } from './ports.ts';
 
 export type Edge = { url: string; close(): Promise<void> };
 
-/** For streams in progress when the process is stopped. */
+/** How long streams in progress may continue after a stop signal. */
 export const DRAIN_TIMEOUT_MS = 10_000;
 
-/** Between two removals of unused local copies of policies. */
+/** How often unused local copies of policies are removed. */
 const TRIM_INTERVAL_MS = 60_000;
 
 const PLACEMENT: Placement = { place: 'node', reason: 'this process has ONNX Runtime' };
@@ -34,7 +34,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
   const store = await openLocalStore(settings);
   const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE });
   const inference = openInference({
-    folderOf: store.getFolder,
+    getFolder: store.getFolder,
     threads: settings.SERVE_THREADS,
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
@@ -92,7 +92,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
   };
 }
 
-/** An AttuneError means that the store is unreachable; the next run trims. */
+/** Ignores an unreachable store (an AttuneError), because the next run tries again. */
 function logTrimFailure(error: unknown): void {
   if (!(error instanceof AttuneError)) console.error('internal: removing unused policies from disk failed:', error);
 }
@@ -102,7 +102,7 @@ export async function serve(settings: Settings, databaseUrl: string, stopped: Pr
   const connection = connect(databaseUrl, { max: 2 });
   const store = await openLocalStore(settings);
   await ensureDefaultPolicy(connection, store, settings.PRECISION, () =>
-    console.log('attune: policy: converting the default policy, stories15M; once, a few seconds'),
+    console.log('attune: policy: converting the default policy, stories15M (once; takes a few seconds)'),
   );
   await connection.close();
   const edge = await startEdge(settings, databaseUrl);
@@ -125,7 +125,7 @@ function trackUnusedSockets(server: Server): Set<Socket> {
 /** Timeouts in milliseconds. */
 const SERVER_OPTIONS: ServerOptions = {
   headersTimeout: 10_000,
-  // For the longest import; limitBody limits the other bodies.
+  // Long enough for any import; limitBody has a shorter limit for all other bodies.
   requestTimeout: 3_600_000,
   connectionsCheckingInterval: 2_000,
   // Above the 60 s idle timeout of load balancers, which would otherwise send into a connection that is being closed.
@@ -153,7 +153,7 @@ if (import.meta.main) {
     const settings = readSettings(process.env);
     if (!settings.DATABASE_URL)
       throw new AttuneError(
-        'settings: DATABASE_URL: not set; give the URL of the Postgres that all edges and the trainer share (`attune serve` starts an embedded one)',
+        'settings: DATABASE_URL: not set; give the URL of the Postgres that edges and trainer share, or run `attune serve`, which starts one',
         { code: 'invalid_settings' },
       );
     await migrateDatabase(settings.DATABASE_URL);

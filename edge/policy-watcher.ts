@@ -8,7 +8,7 @@ import { getActivePolicyId } from '../shared/store/registry.ts';
 import type { Inference } from './engine/inference.ts';
 
 const POLL_INTERVAL_MS = 1000;
-/** Before a policy that failed to load is tried again, doubled each time; its package may be repaired meanwhile. */
+/** Delay before a policy that failed to load is retried, doubled each time: its package may have been repaired. */
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 60_000;
 

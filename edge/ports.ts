@@ -16,10 +16,10 @@ export type Metrics = {
 export type Placement = { place: 'node' | 'worker' | 'container' | 'url'; reason: string };
 
 /** How a request names the policy that it needs: `model` or `models` in its body, `{id}` in its path, or implicitly the
- * policy that was active before. */
+ * previously active policy. */
 export type RequiredPolicy = 'body' | 'path' | 'previous';
 
-/** The active policy as /health reports it: null before the first one; `none` where no backend can compute it. */
+/** The active policy as /health reports it: null before the first activation; `none` if no backend can compute it. */
 export type ServingStatus = { policy: string | null; compute: Placement | { place: 'none'; reason: string } | null };
 
 export type Ports = {
@@ -28,12 +28,12 @@ export type Ports = {
   settings: Settings;
   metrics: Metrics;
   getServingStatus(): Promise<ServingStatus>;
-  /** Selects where a request is computed. Elsewhere than here, or on failure, `response` is the whole response. */
+  /** Selects where a request is computed. `response` is set, and complete, if it was computed elsewhere or failed. */
   placeRequest(context: Context, needsPolicy: RequiredPolicy): Promise<Placement & { response?: Response }>;
-  /** A file of Swagger UI; null if there is none of this name. */
+  /** A file of Swagger UI; null if no file has this name. */
   openDocsFile(name: string): Promise<Response | null>;
   /** Resolves when rows of rounds or policies may have changed, or after the timeout. */
   waitForChange(timeoutMs: number): Promise<void>;
-  /** Whether the caller (a tenant, or an address) may send a request now; without it only the queue limits requests. */
+  /** Whether the caller (a tenant, or an address) may send a request now; if absent, only the queue limits requests. */
   isWithinRateLimit?(caller: string): Promise<boolean>;
 };

@@ -1,5 +1,5 @@
-// The API on Cloudflare Workers: fetch serves requests, scheduled runs the cron, queue consumes background work. Only wiring
-// here; what is specific to Workers is in cloudflare/.
+// The API on Cloudflare Workers: fetch serves requests, scheduled runs the cron, queue consumes background work. This file
+// only connects them; the code that is specific to Workers is in cloudflare/.
 
 import type { ExecutionContext, MessageBatch, ScheduledController } from '@cloudflare/workers-types';
 import { createApp } from './app.ts';

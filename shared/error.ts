@@ -6,7 +6,7 @@ export type ErrorDetails = {
   status?: number;
   /** path of the invalid field in the request: `messages.0.content` */
   param?: string | null;
-  /** machine-readable reason: `unknown_policy` */
+  /** machine-readable reason: `model_not_found` */
   code?: string | null;
   /** Whether the same request can succeed later; default: true for 5xx. OpenAI's clients retry 408, 409, 429 and 5xx. */
   retry?: boolean;

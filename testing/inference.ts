@@ -66,12 +66,12 @@ export function makeWithInference(root: string): WithInference {
 }
 
 export function openTestInference(root: string, options: Partial<InferenceOptions> = {}): Inference {
-  const folderOf = async (id: string) => {
+  const getFolder = async (id: string) => {
     const folder = join(root, id);
     await readFile(join(folder, 'tokenizer_config.json'));
     return folder;
   };
-  return openInference({ folderOf, threads: 1, ...options });
+  return openInference({ getFolder, threads: 1, ...options });
 }
 
 export function makeInput(

@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { after } from 'node:test';
 import { Webhook } from 'standardwebhooks';
 
-export const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 
 export type Received = {
   id: string;

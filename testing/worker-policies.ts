@@ -84,7 +84,7 @@ export async function createPackage(
 }
 
 /** Writes a manifest for the files of the folder. */
-export async function createManifest(folder: string, precision: PrecisionName = 'fp32'): Promise<Manifest> {
+async function createManifest(folder: string, precision: PrecisionName = 'fp32'): Promise<Manifest> {
   const manifest: Manifest = {
     format: 1,
     id: newId('pol_'),
@@ -122,7 +122,7 @@ export async function generateInWorker(worker: WorkerFixture, { manifest }: Pack
 
 /** Runs the inputs on Node's engine; returns the choices of each. */
 export async function generateOnNode({ folder, manifest }: Package, inputs: GenerationInput[]) {
-  const inference = openInference({ folderOf: async () => folder, threads: 1 });
+  const inference = openInference({ getFolder: async () => folder, threads: 1 });
   try {
     const policy = await inference.getPolicy(manifest.id);
     return await Promise.all(inputs.map((input) => collectChoices(policy.generate(input))));

@@ -24,7 +24,7 @@ export function testBeforeActivation(api: Api): void {
     }
   });
 
-  test('OpenAI’s client retries that up to maxRetries and then throws InternalServerError', async () => {
+  test('OpenAI’s client retries a 503 up to maxRetries and then throws InternalServerError', async () => {
     const before = api.calls.length;
     const request = api.connect({ maxRetries: 1 }).completions.create({ model: 'attune', prompt: 'Once' });
     await assert.rejects(request, OpenAI.InternalServerError);

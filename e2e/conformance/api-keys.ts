@@ -45,7 +45,7 @@ export function testApiKeys(api: Api): void {
 
   // A Worker's settings come with its deployment; a second one would not test anything new.
   if (api.runtime !== 'node') return;
-  test('without API_KEY no key is needed, and the document declares it', async () => {
+  test('without API_KEY no key is needed, and the OpenAPI document declares none', async () => {
     await withEdge(api.server, {}, async (send, url) => {
       assert.equal((await send('/v1/completions', json)).status, 200);
       const document = (await (await fetch(`${url}/openapi.json`)).json()) as Json;

@@ -67,7 +67,7 @@ export function testChat(api: Api): void {
     }
   });
 
-  test('n choices differ and have their own generation ids, the first of which is the completion’s id', async () => {
+  test('n choices have different texts and generation ids, and the first id is the completion’s', async () => {
     const completion = await client.chat.completions.create({
       model: 'attune',
       messages,

@@ -1,4 +1,4 @@
-// Rows stored by one runtime read the same on another, and idempotency keys hold across runtimes.
+// Rows stored by one runtime are returned unchanged by another, and idempotency keys are valid on both.
 
 import assert from 'node:assert/strict';
 import type { Api } from './api.ts';

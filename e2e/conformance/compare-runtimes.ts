@@ -52,7 +52,7 @@ export function collectShapes(document: Document, calls: Call[]): Record<string,
   const operations = listOperations(document);
   const shapes: Record<string, Record<string, true>> = {};
   for (const call of calls) {
-    const name = `${getOperation(operations, call) ?? 'nothing'} ${call.status}`;
+    const name = `${getOperation(operations, call) ?? 'no operation'} ${call.status}`;
     const headers = call.headers.map((header) => `with ${header}`);
     const lines = Object.fromEntries([call.type, ...headers, ...call.shape].map((line) => [line, true as const]));
     shapes[name] = { ...shapes[name], ...lines };

@@ -29,7 +29,7 @@ export function testPreferences(api: Api): void {
     });
   }
 
-  test('a second vote of one rater is a non-retryable 409, and another rater can vote', async () => {
+  test('a second vote by one rater is a non-retryable 409, and another rater can vote', async () => {
     const { id } = await compare();
     const json = { comparison: id, choice: 'a', rater: 'ann' };
     assert.equal((await request('/v1/preferences', { json })).status, 200);
@@ -44,14 +44,14 @@ export function testPreferences(api: Api): void {
     assert.equal((await request('/v1/preferences', { json: { ...json, rater: 'bob' } })).status, 200);
   });
 
-  test('of ten concurrent votes of one rater one is accepted', async () => {
+  test('exactly one of ten concurrent votes by one rater is accepted', async () => {
     const { id } = await compare();
     const json = { comparison: id, choice: 'a', rater: 'hasty' };
     const responses = await Promise.all(Array.from({ length: 10 }, () => request('/v1/preferences', { json })));
     assert.deepEqual(responses.map(({ status }) => status).sort(), [200, ...Array(9).fill(409)]);
   });
 
-  test('accepts two generations of one prompt, and rejects two prompts or one generation twice', async () => {
+  test('accepts two generations from one prompt, and rejects those from two prompts or the same one twice', async () => {
     const generate = async (prompt: string) =>
       (await request('/v1/completions', { json: { prompt, n: 2, max_tokens: 4 } })).body.choices;
     const [first, second] = await generate('Once');

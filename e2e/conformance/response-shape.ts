@@ -6,7 +6,7 @@ import type { Json } from '../../testing/edge-server.ts';
 const MAPS = new Set(['top_logprobs', 'metadata', 'by_choice', 'by_source', 'data', 'paths', 'schemas', 'responses']);
 
 /** `choices[].message.content: string` and the like. */
-export function toShape(value: Json, path = '', name = ''): string[] {
+function toShape(value: Json, path = '', name = ''): string[] {
   if (Array.isArray(value)) return [...new Set(value.flatMap((item) => toShape(item, `${path}[]`)))];
   if (typeof value !== 'object' || value === null) return [`${path}: ${value === null ? 'null' : typeof value}`];
   const shapes = Object.entries(value).flatMap(([key, item]) =>

@@ -13,7 +13,7 @@ import { PolicyRunner, type RunnerOptions, throwIfClosing } from './policy-runne
 
 export type InferenceOptions = {
   /** Returns the folder of a policy's package; throws for an unknown id. */
-  folderOf(id: string): Promise<string>;
+  getFolder(id: string): Promise<string>;
   /** Threads inside one operator. Default: all of the machine's. */
   threads?: number;
   /** How many generations of a policy decode together. Default: 16. */
@@ -32,7 +32,7 @@ const MAX_STANDBY = 2;
 
 /** Runs policies on native ONNX Runtime, each in its own worker thread. */
 export function openInference(options: InferenceOptions): Inference {
-  return new PolicyPool(options.folderOf, {
+  return new PolicyPool(options.getFolder, {
     threads: options.threads ?? availableParallelism(),
     maxRows: options.maxRows ?? 16,
     maxQueue: options.maxQueue ?? 64,
@@ -58,11 +58,11 @@ class PolicyPool implements Inference {
   private readonly retiring = new Map<PolicyRunner, Promise<void>>();
   private swap: Promise<void> = Promise.resolve();
   private readonly closing = new AbortController();
-  private readonly folderOf: (id: string) => Promise<string>;
+  private readonly getFolder: (id: string) => Promise<string>;
   private readonly options: RunnerOptions;
 
-  constructor(folderOf: (id: string) => Promise<string>, options: Omit<RunnerOptions, 'closing'>) {
-    this.folderOf = folderOf;
+  constructor(getFolder: (id: string) => Promise<string>, options: Omit<RunnerOptions, 'closing'>) {
+    this.getFolder = getFolder;
     this.options = { ...options, closing: this.closing.signal };
   }
 
@@ -133,7 +133,7 @@ class PolicyPool implements Inference {
 
   private async findFolder(id: string): Promise<string> {
     try {
-      return await this.folderOf(id);
+      return await this.getFolder(id);
     } catch (error) {
       const isMissing =
         error instanceof AttuneError ? error.status === 404 : (error as NodeJS.ErrnoException).code === 'ENOENT';

@@ -1,5 +1,5 @@
-// Decodes prepared completions, all queued or none, under one deadline, and stores their generations. A request is
-// complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
+// Decodes prepared completions under one deadline and stores their generations; either all are queued or none. A request
+// is complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
 
 import { generations } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
@@ -22,7 +22,7 @@ export type CompletionResult = { completion: PreparedCompletion; rows: Generatio
 /** Receives each token, and the index of its completion. */
 export type TokenListener = (event: TokenEvent, completionIndex: number) => void;
 
-/** Throws if the queue is full: before the first byte of a stream, so that the response still gets the status. */
+/** Throws if the queue is full, which is before the first byte of a stream, so that the response still has a status. */
 export function startDecoding(
   { settings }: Ports,
   completions: PreparedCompletion[],
@@ -80,7 +80,7 @@ export async function storeGenerations(db: Ports['db'] | Transaction, rows: Gene
 
 /**
  * Collects the events of all choices; a cancelled choice keeps its tokens so far. Postgres cannot store NUL in a text, so
- * both the response and the stored text have U+FFFD in its place; the token ids keep the difference.
+ * both the response and the stored text have U+FFFD in its place; the token ids are unchanged.
  */
 async function collectChoices(
   completion: PreparedCompletion,

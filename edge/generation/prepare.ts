@@ -1,5 +1,5 @@
 // From a request to a prepared completion: the prompt as tokens, validated against the policy, with its ids and seed.
-// Chat completions, completions and comparisons all start here; decode.ts takes it from there.
+// Chat completions, completions and comparisons all start here; decode.ts runs the result.
 
 import type { Prompt } from '../../shared/chat-message.ts';
 import type { SamplingParams } from '../../shared/decoder/sampling.ts';
@@ -14,11 +14,11 @@ export type CompletionRequest = {
   /** token ids given instead of text */
   promptIds?: number[];
   n: number;
-  /** maxTokens null: defaultTokens, or else as many as fit into the context */
+  /** maxTokens null: defaultMaxTokens if set, otherwise as many as fit into the context */
   sampling: Omit<SamplingParams, 'maxTokens' | 'seed'> & { maxTokens: number | null; seed: number | null };
-  defaultTokens?: number;
+  defaultMaxTokens?: number;
   /** the request field that maxTokens comes from; default: max_tokens */
-  lengthField?: string;
+  maxTokensField?: string;
   user: string | null;
   metadata: Record<string, string> | null;
   store: boolean;
@@ -42,10 +42,10 @@ export type PreparedCompletion = {
 export function prepareCompletion(policy: LoadedPolicy, request: CompletionRequest): PreparedCompletion {
   const { kind, prompt, sampling } = request;
   const promptIds = request.promptIds ?? encodePrompt(policy, prompt);
-  const room = validatePrompt(policy, kind, promptIds);
+  const remaining = getRemainingContext(policy, kind, promptIds);
   assertInVocabulary('logit_bias', Object.keys(sampling.logitBias).map(Number), policy.architecture.vocabSize);
-  const maxTokens = sampling.maxTokens ?? Math.min(request.defaultTokens ?? room, room);
-  if (maxTokens > room) throw tooLong(request, room, promptIds.length, policy.architecture.contextLength);
+  const maxTokens = sampling.maxTokens ?? Math.min(request.defaultMaxTokens ?? remaining, remaining);
+  if (maxTokens > remaining) throw tooManyTokens(request, remaining, promptIds.length);
   const ids = Array.from({ length: request.n }, () => newId(kind === 'chat' ? 'chatcmpl-' : 'cmpl-'));
   return {
     id: ids[0]!,
@@ -68,20 +68,27 @@ function encodePrompt(policy: LoadedPolicy, prompt: Prompt): number[] {
   return policy.tokenizer.encode(policy.tokenizer.renderChat(prompt, { addGenerationPrompt: true }));
 }
 
-/** Returns how many tokens the context leaves for the completion, at least one. */
-function validatePrompt({ architecture }: LoadedPolicy, kind: CompletionRequest['kind'], promptIds: number[]): number {
+/**
+ * Returns the number of tokens that the context leaves for the completion, at least one. Throws for an invalid prompt,
+ * like engine/validate-prompt.ts, which also applies the limit of KV_MEMORY; but this error names the request's own field.
+ */
+function getRemainingContext(
+  { architecture }: LoadedPolicy,
+  kind: CompletionRequest['kind'],
+  promptIds: number[],
+): number {
   const param = kind === 'chat' ? 'messages' : 'prompt';
   const { contextLength, vocabSize } = architecture;
   if (promptIds.length === 0)
     throw new AttuneError(`${param}: the prompt is empty; give it some text`, { param, code: 'empty_prompt' });
-  const room = contextLength - promptIds.length;
-  if (room < 1)
+  const remaining = contextLength - promptIds.length;
+  if (remaining < 1)
     throw new AttuneError(
       `${param}: the prompt has ${promptIds.length} tokens, over this policy's context of ${contextLength}; shorten it`,
       { param, code: 'context_length_exceeded' },
     );
   assertInVocabulary(param, promptIds, vocabSize);
-  return room;
+  return remaining;
 }
 
 function assertInVocabulary(param: string, ids: number[], vocabSize: number): void {
@@ -90,11 +97,11 @@ function assertInVocabulary(param: string, ids: number[], vocabSize: number): vo
     throw new AttuneError(`${param}: token ${invalid} is outside the vocabulary of ${vocabSize}`, { param });
 }
 
-function tooLong(request: CompletionRequest, room: number, promptLength: number, contextLength: number): AttuneError {
-  const param = request.lengthField ?? 'max_tokens';
+function tooManyTokens(request: CompletionRequest, remaining: number, promptLength: number): AttuneError {
+  const param = request.maxTokensField ?? 'max_tokens';
   return new AttuneError(
-    `${param}: ${request.sampling.maxTokens} exceeds the context of ${contextLength} tokens, of which the prompt takes ` +
-      `${promptLength}; give ${room} or less, or leave it out`,
+    `${param}: ${request.sampling.maxTokens} exceeds the ${remaining} tokens that the prompt of ${promptLength} leaves in ` +
+      `the context; give ${remaining} or less, or omit it`,
     { param, code: 'context_length_exceeded' },
   );
 }

@@ -13,12 +13,12 @@ import { sumUsage } from './usage.ts';
 export type ChunkFormat = {
   object: string;
   includeUsage: boolean;
-  /** sends a chunk for a token without visible text too, for its log-probability */
+  /** also sends a chunk for a token without visible text, which has a log-probability */
   hasLogprobs: boolean;
   formatOpening?(generationId: string): object;
   /** `textOffset`: code points of this choice that were sent before */
   formatToken(event: TokenEvent, completion: PreparedCompletion, textOffset: number): object;
-  /** `rest`: text that was held back, since it might have become a stop string */
+  /** `rest`: text that was held back because it could have been the start of a stop string */
   formatEnd(row: GenerationRow, rest: string): object;
 };
 
@@ -56,7 +56,7 @@ export function streamChoices(
   });
 }
 
-/** What every response and every chunk of a completion begins with. */
+/** The fields that the response and every chunk of a completion have in common. */
 export function toEnvelope({ id, created, policy }: PreparedCompletion, object: string) {
   return { id, object, created, model: policy.id, system_fingerprint: policy.id };
 }

@@ -15,7 +15,7 @@ after(() => rm(root, { recursive: true, force: true }));
 async function openPolicy(id: string, chatTemplate?: string): Promise<LoadedPolicy> {
   const folder = path.join(root, id);
   await writeTinyCheckpoint(folder, chatTemplate === undefined ? {} : { chatTemplate });
-  const generate = () => assert.fail('nothing is generated here');
+  const generate = () => assert.fail('this test generates nothing');
   return { id, architecture: tinyArchitecture(), tokenizer: await Tokenizer.open(folder), generate };
 }
 
@@ -28,12 +28,12 @@ const TAGGED =
   "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}</{{ message['role'] }}>{% endfor %}" +
   '{% if add_generation_prompt %}<assistant>{% endif %}';
 const system: ChatMessage = { role: 'system', content: 'Tell stories about the sea and its people.' };
-const ask = (content: string): ChatMessage => ({ role: 'user', content });
+const userMessage = (content: string): ChatMessage => ({ role: 'user', content });
 
 test('two chats with the same system message share exactly its tokens', async () => {
   const policy = await openPolicy('tagged', TAGGED);
-  const one = count(policy, [system, ask('Once upon a time')]);
-  const two = count(policy, [system, ask('Hello')]);
+  const one = count(policy, [system, userMessage('Once upon a time')]);
+  const two = count(policy, [system, userMessage('Hello')]);
   assert.equal(one.shared, two.shared);
   assert.deepEqual(one.promptIds.slice(0, one.shared), two.promptIds.slice(0, two.shared));
   const text = policy.tokenizer.decode(one.promptIds.slice(0, one.shared));
@@ -42,20 +42,20 @@ test('two chats with the same system message share exactly its tokens', async ()
 
 test('where tokens merge across the end of the system message, only the equal prefix is shared', async () => {
   const policy = await openPolicy('plain');
-  const { shared, promptIds } = count(policy, [{ role: 'system', content: 'Once u' }, ask('pon a time')]);
+  const { shared, promptIds } = count(policy, [{ role: 'system', content: 'Once u' }, userMessage('pon a time')]);
   assert.ok(shared > 0 && shared < promptIds.length);
-  const again = count(policy, [{ role: 'system', content: 'Once u' }, ask('nder')]);
+  const again = count(policy, [{ role: 'system', content: 'Once u' }, userMessage('nder')]);
   assert.deepEqual(promptIds.slice(0, shared), again.promptIds.slice(0, shared));
 });
 
-test('shares nothing without a system message, or with a template that rejects one alone', async () => {
+test('shares nothing without a system message, or if the template rejects a system message alone', async () => {
   const policy = await openPolicy('tagged-too', TAGGED);
-  assert.equal(count(policy, [ask('Hello')]).shared, 0);
+  assert.equal(count(policy, [userMessage('Hello')]).shared, 0);
   const strict = await openPolicy(
     'strict',
     `{% if messages[-1]['role'] != 'user' %}{{ raise_exception('end with a user message') }}{% endif %}${TAGGED}`,
   );
-  assert.equal(count(strict, [system, ask('Hello')]).shared, 0);
+  assert.equal(count(strict, [system, userMessage('Hello')]).shared, 0);
 });
 
 test('a prompt of only a system message leaves its last token to be computed', async () => {

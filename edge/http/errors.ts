@@ -55,12 +55,12 @@ export function toErrorResponse(context: Context, thrown: unknown): Response {
   const error = toAttuneError(thrown);
   const headers: Record<string, string> = { 'x-should-retry': String(error.retry) };
   if (error.retry) Object.assign(headers, { 'retry-after': '1', 'retry-after-ms': '1000' });
-  // The rest of the body is not read, so the next request on this connection would be lost.
+  // The unread rest of the body would be parsed as the next request on this connection.
   if (error.status === 413 || error.status === 408) headers.connection = 'close';
   return context.json(toErrorBody(error), error.status as 400, headers);
 }
 
-/** `param` is the field that has the id. */
+/** `param`: the request field that contains the id. */
 export function notFound(kind: string, id: string, param = 'id'): AttuneError {
   return new AttuneError(`there is no ${kind} ${id}`, { status: 404, param, code: 'not_found' });
 }

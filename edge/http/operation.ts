@@ -15,15 +15,15 @@ export type Operation<B extends Schema | undefined = Schema | undefined, Q exten
   summary: string;
   body?: B;
   query?: Q;
-  /** what a 200 carries; `text/event-stream` responses are described in the summary */
+  /** the body of a 200; `text/event-stream` responses are described in the summary */
   response: Schema;
   /** the media type of the response; default: application/json */
   responseType?: string;
   /** the media type of a body that the handler reads itself, as a stream: its size and duration are not limited */
   rawBody?: string;
-  /** the policy that must be loaded to handle a request; without it none is */
+  /** how a request names the policy that must be loaded; default: it needs none */
   needsPolicy?: RequiredPolicy;
-  /** leaves it out of the OpenAPI document */
+  /** omits the operation from the OpenAPI document */
   hide?: true;
   handler(call: Call<B, Q>): Promise<unknown>;
 };
@@ -83,9 +83,9 @@ function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route
       schema: { type: 'string' as const },
     })),
     responses: {
-      200: { description: 'Done', content: { [responseType]: { schema: response } } },
+      200: { description: 'Success', content: { [responseType]: { schema: response } } },
       default: {
-        description: 'An error in the shape of OpenAI',
+        description: 'An error in OpenAI’s shape',
         content: { 'application/json': { schema: errorSchema } },
       },
     },
@@ -106,7 +106,7 @@ async function readJson(context: Context): Promise<unknown> {
 }
 
 /** The parsed value. Throws an AttuneError that names the first invalid field. */
-export function parseRequest<S extends Schema>(schema: S, value: unknown): z.output<S> {
+function parseRequest<S extends Schema>(schema: S, value: unknown): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;

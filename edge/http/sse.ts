@@ -12,14 +12,14 @@ const HEADERS = {
 
 /** Characters that may wait for the reader, besides the socket's own buffer. */
 const MAX_UNREAD = 2 ** 20;
-/** For reading the rest once the producer has ended. */
+/** How long a reader may take to read the rest after the producer has ended. */
 const READ_TIMEOUT_MS = 60_000;
 
 export type SendEvent = (data: unknown, fields?: { event?: string; id?: string }) => void;
 
 /**
  * Streams the events that `produce` sends. An error that it throws becomes an event in the shape of an error, and the
- * stream ends without `[DONE]`, so that no client takes it for complete.
+ * stream ends without `[DONE]`, so that no client mistakes it for a complete one.
  */
 export function streamEvents(abort: AbortController, produce: (send: SendEvent) => Promise<void>): Response {
   const encoder = new TextEncoder();
@@ -83,7 +83,7 @@ function formatEvent(data: unknown, { event, id }: { event?: string; id?: string
 
 function slowReader(): Error {
   const error = new Error('stream: the reader was too slow and was disconnected');
-  // The platform logs this error, and its stack is of no use.
+  // The platform logs this error; its stack has no useful frames.
   error.stack = undefined;
   return error;
 }

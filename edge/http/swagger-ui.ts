@@ -1,5 +1,5 @@
-// /docs: Swagger UI over /openapi.json. Its files come from the npm package through the platform (node.ts, worker.ts),
-// not from a CDN, so that it works without a network.
+// /docs: Swagger UI for /openapi.json. Its files come from the npm package, through the port `openDocsFile`, and not from
+// a CDN, so that it works offline.
 
 import { z } from '@hono/zod-openapi';
 import { defineOperation } from './operation.ts';

@@ -24,7 +24,7 @@ async function open() {
   return { ...metrics, read };
 }
 
-test('reports engine metrics under the names of vLLM', async () => {
+test('reports engine metrics under vLLM’s names', async () => {
   const { instrumentation, read } = await open();
   instrumentation.recordStep({ policyId: 'pol_a', ...step });
   instrumentation.recordStep({

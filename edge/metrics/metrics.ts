@@ -8,7 +8,7 @@ import type { Metrics } from '../ports.ts';
 import { ACTIVE_POLICY_INFO, HTTP_DURATION } from './definitions.ts';
 import { Throughput } from './throughput.ts';
 
-/** Bounds the number of label values; the metrics of the policies used longest ago are removed. */
+/** Bounds the number of label values: the metrics of the least recently used policies are removed. */
 const MAX_POLICIES = 4;
 const LOOP_SAMPLE_INTERVAL_MS = 5;
 
@@ -67,7 +67,7 @@ export function openMetrics(limits: { maxQueue: number }): OpenMetrics {
   });
   const activePolicy = new Gauge({ ...ACTIVE_POLICY_INFO, registers, labelNames: ['policy'] });
   const responses = new Histogram({ ...HTTP_DURATION, registers, labelNames: ['method', 'route', 'status'] });
-  new Gauge({ name: 'attune_queue_limit', help: 'The most generations that may wait in the queue.', registers }).set(
+  new Gauge({ name: 'attune_queue_limit', help: 'Maximum number of generations in the queue.', registers }).set(
     limits.maxQueue,
   );
   const loop = monitorEventLoopDelay({ resolution: LOOP_SAMPLE_INTERVAL_MS });

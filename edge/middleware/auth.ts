@@ -1,5 +1,5 @@
-// API keys, and the tenant that a request belongs to. A tenant is the index of its key in API_KEY, so that keys are not
-// passed around; and only a key makes a tenant, so that inventing users does not gain turns in the queue.
+// API keys, and the tenant that a request belongs to. A tenant is named by the index of its key in API_KEY, so that keys are
+// not passed around. The `user` field does not count: a client could gain turns in the queue by inventing users.
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { bearerAuth } from 'hono/bearer-auth';
@@ -12,7 +12,7 @@ declare module 'hono' {
   }
 }
 
-/** Whose turn in the queue a generation takes, and until when. */
+/** The tenant that a generation is queued for, and the signal that cancels it. */
 export type Caller = { tenant: string | undefined; signal: AbortSignal };
 
 export function getCaller(context: Context): Caller {
@@ -21,7 +21,7 @@ export function getCaller(context: Context): Caller {
 
 /** Accepts a request with any of the keys. */
 export function requireApiKey(keys: string[]): MiddlewareHandler {
-  // Compared by hash: the time that takes reveals nothing about a key.
+  // Compared by hash, so that the duration of the comparison reveals nothing about a key.
   const tenants = new Map(keys.map((key, index) => [sha256(key), `key ${index}`]));
   const throwUnauthorized = () => {
     throw new AttuneError('missing or invalid API key; send `authorization: Bearer …` with a key from API_KEY', {

@@ -1,10 +1,10 @@
-// Selects where a request that needs a policy is computed, here or by another Attune, and reports it in two headers. A
-// response from elsewhere already has this API's shape and is passed on unchanged.
+// Selects where a request that needs a policy is computed, here or by another Attune, and reports it in two headers. The
+// response of another Attune already has this API's shape and is passed on unchanged.
 
 import type { MiddlewareHandler } from 'hono';
 import type { Placement, Ports, RequiredPolicy } from '../ports.ts';
 
-/** Comes after API key, rate and body were checked. */
+/** Runs after the checks of API key, rate and body. */
 export function placeRequest(ports: Pick<Ports, 'placeRequest'>, needsPolicy: RequiredPolicy): MiddlewareHandler {
   return async (context, next) => {
     const { response, ...placement } = await ports.placeRequest(context, needsPolicy);

@@ -1,5 +1,5 @@
 // Limits how often one caller may send requests: the tenant of its key or, without keys, the address that Cloudflare
-// reports. The port counts; this middleware rejects, before a body is read.
+// reports. The port counts; this middleware rejects before the body is read.
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { AttuneError } from '../../shared/error.ts';

@@ -1,4 +1,4 @@
-// An id for every request: the client's own x-request-id, or a new one. OpenAI's clients show it in their errors.
+// An id for every request: the client's own x-request-id, or a new one. OpenAI's clients include it in their errors.
 
 import type { MiddlewareHandler } from 'hono';
 import { requestId } from 'hono/request-id';

@@ -1,8 +1,9 @@
 // POST /v1/chat/completions: generates the next message of a chat, whole or as a stream.
 
 import { z } from '@hono/zod-openapi';
+import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import type { TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, type GenerationRow, startDecoding } from '../generation/decode.ts';
-import { toTokenLogprobs } from '../generation/logprobs.ts';
 import { type CompletionRequest, prepareCompletion } from '../generation/prepare.ts';
 import { choicesField, samplingFields, streamFields, toSampling } from '../generation/sampling-fields.ts';
 import { type ChunkFormat, streamChoices } from '../generation/stream-choices.ts';
@@ -89,7 +90,7 @@ function toRequest(body: ChatBody): CompletionRequest {
       { ...body, max_tokens: body.max_completion_tokens ?? body.max_tokens },
       body.logprobs ? (body.top_logprobs ?? 0) : 0,
     ),
-    ...(body.max_completion_tokens == null ? {} : { lengthField: 'max_completion_tokens' }),
+    ...(body.max_completion_tokens == null ? {} : { maxTokensField: 'max_completion_tokens' }),
     user: body.user ?? null,
     metadata: body.metadata ?? null,
     store: body.store !== false,
@@ -115,6 +116,20 @@ export function toChatCompletion(rows: GenerationRow[], logprobs?: unknown[]): z
     system_fingerprint: first.policy_id,
     metadata: first.metadata,
   };
+}
+
+const encoder = new TextEncoder();
+
+/** One entry per token: its text, bytes, log-probability and the most likely alternatives. */
+function toTokenLogprobs(tokenizer: Tokenizer, events: TokenEvent[]) {
+  const toEntry = (tokenId: number, logprob: number) => {
+    const token = tokenizer.textOf(tokenId);
+    return { token, logprob, bytes: [...encoder.encode(token)] };
+  };
+  return events.map((event) => ({
+    ...toEntry(event.tokenId, event.logprob),
+    top_logprobs: event.topLogprobs.map((top) => toEntry(top.tokenId, top.logprob)),
+  }));
 }
 
 function toChunkFormat(body: ChatBody): ChunkFormat {

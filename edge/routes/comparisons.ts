@@ -1,5 +1,5 @@
-// Two generations from one prompt, side by side. The policies and the generation ids of the sides stay hidden until the
-// comparison is voted on.
+// Two generations from one prompt, side by side. The policies and generation ids of both sides are hidden until the first
+// vote.
 
 import { z } from '@hono/zod-openapi';
 import { inArray } from 'drizzle-orm';
@@ -19,7 +19,7 @@ import type { Ports } from '../ports.ts';
 const comparisonBody = z
   .strictObject({
     messages: chatMessages.optional(),
-    prompt: z.string().min(1, 'give the prompt some text').optional(),
+    prompt: z.string().min(1, 'the prompt is empty; give it some text').optional(),
     model: z.string().optional().openapi({ description: 'the policy of both sides; default: the active one' }),
     models: z
       .tuple([z.string(), z.string()])
@@ -125,7 +125,7 @@ async function generateSides(
   const models = body.models ?? [body.model];
   const completions: PreparedCompletion[] = [];
   for (const [at, model] of models.entries()) {
-    // Under one seed, two policies would draw the same random numbers; so each side gets its own.
+    // With one seed, two policies would draw the same random numbers, so each side gets its own seed.
     const request = toRequest(body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
     completions.push(prepareCompletion(await ports.inference.getPolicy(model), request));
   }

@@ -1,4 +1,4 @@
-// POST /v1/completions: continues a text, like OpenAI's legacy operation; the natural one for a base model.
+// POST /v1/completions: continues a text, like OpenAI's legacy operation, which suits base models.
 
 import { z } from '@hono/zod-openapi';
 import type { TokenEvent } from '../engine/inference.ts';
@@ -81,17 +81,19 @@ function toRequests(body: CompletionBody): CompletionRequest[] {
   const { prompt } = body;
   const isTokens = typeof prompt !== 'string' && typeof prompt[0] === 'number';
   const prompts = typeof prompt === 'string' || isTokens ? [prompt] : prompt;
-  return prompts.map((item) => ({
-    kind: 'text',
-    prompt: typeof item === 'string' ? item : '',
-    ...(isTokens ? { promptIds: prompt as number[] } : {}),
-    n: body.n ?? 1,
-    sampling: toSampling(body, body.logprobs ?? 0),
-    defaultTokens: DEFAULT_MAX_TOKENS,
-    user: body.user ?? null,
-    metadata: body.metadata ?? null,
-    store: body.store !== false,
-  }));
+  return prompts.map(
+    (item): CompletionRequest => ({
+      kind: 'text',
+      prompt: typeof item === 'string' ? item : '',
+      ...(isTokens ? { promptIds: prompt as number[] } : {}),
+      n: body.n ?? 1,
+      sampling: toSampling(body, body.logprobs ?? 0),
+      defaultMaxTokens: DEFAULT_MAX_TOKENS,
+      user: body.user ?? null,
+      metadata: body.metadata ?? null,
+      store: body.store !== false,
+    }),
+  );
 }
 
 function toChoices({ completion, rows, tokens }: CompletionResult, body: CompletionBody) {

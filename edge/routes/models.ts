@@ -12,7 +12,7 @@ const model = z
   .object({ id: z.string(), object: z.literal('model'), created: z.number(), owned_by: z.string() })
   .openapi('Model');
 
-/** Its `created` is that of the newest policy. */
+/** The model id of the active policy; its `created` is the newest policy's. */
 const ALIAS = 'attune';
 
 const toResponse = (id: string, created: Date): z.output<typeof model> => ({

@@ -55,7 +55,7 @@ export const promotePolicy = defineOperation({
   response: policy,
   async handler({ ports: { db, inference }, param }) {
     const row = await registry.getPolicy(db, param('id'));
-    // Loaded and warmed up here first: a package that cannot serve never becomes the active policy.
+    // Loaded and warmed up first, so that a package that cannot serve never becomes the active policy.
     await inference.getPolicy(row.id);
     await registry.activatePolicy(db, row.id, 'promoted');
     await inference.activate(row.id);
@@ -68,7 +68,7 @@ export const rollBackPolicy = defineOperation({
   needsPolicy: 'previous',
   response: policy,
   async handler({ ports: { db, inference } }) {
-    const id = await registry.rollbackPolicy(db, (previous) => inference.getPolicy(previous));
+    const id = await registry.rollBackPolicy(db, (previous) => inference.getPolicy(previous));
     await inference.activate(id);
     return toResponse(await registry.getPolicy(db, id), id);
   },

@@ -13,7 +13,7 @@ import { chatMessages, promptSchema } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 
-const text = z.string().min(1, 'give it some text');
+const text = z.string().min(1, 'is empty; give it some text');
 
 const preferenceBody = z
   .strictObject({
@@ -32,18 +32,18 @@ const preferenceBody = z
     id: idempotencyKeyField,
   })
   .superRefine((body, context) => {
-    const refuse = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
+    const reject = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
     if (body.comparison !== undefined) {
-      if (body.choice === undefined) refuse('choice', 'give one of a, b, tie, both_bad and skip');
+      if (body.choice === undefined) reject('choice', 'give one of a, b, tie, both_bad and skip');
       for (const field of ['chosen', 'rejected', 'prompt', 'messages'] as const)
-        if (body[field] !== undefined) refuse(field, 'is not allowed in a vote on a comparison; give only a choice');
+        if (body[field] !== undefined) reject(field, 'is not allowed in a vote on a comparison; give only a choice');
       return;
     }
-    if (body.choice !== undefined) refuse('choice', 'needs a comparison');
-    if (body.chosen === undefined) refuse('chosen', 'give a comparison with a choice, or chosen and rejected');
-    else if (body.rejected === undefined) refuse('rejected', 'is missing; a preference needs both sides');
-    else if (body.chosen === body.rejected) refuse('rejected', 'equals chosen; a preference needs two different sides');
-    if (body.prompt !== undefined && body.messages !== undefined) refuse('messages', 'give either messages or prompt');
+    if (body.choice !== undefined) reject('choice', 'needs a comparison');
+    if (body.chosen === undefined) reject('chosen', 'give a comparison with a choice, or chosen and rejected');
+    else if (body.rejected === undefined) reject('rejected', 'is missing; a preference needs both sides');
+    else if (body.chosen === body.rejected) reject('rejected', 'equals chosen; a preference needs two different sides');
+    if (body.prompt !== undefined && body.messages !== undefined) reject('messages', 'give either messages or prompt');
   });
 
 type PreferenceBody = z.output<typeof preferenceBody>;
@@ -90,7 +90,7 @@ export const createPreference = defineOperation({
     const key = getIdempotencyKey(context, body);
     const store = (transaction: Transaction) => storePreference(transaction, body);
     const row = await runOnce(ports.db, { scope: 'preferences', key, content: body }, async () => {}, store);
-    // The stored row of an earlier request comes from JSON, where its date is a string.
+    // The stored response of an earlier request comes from JSON, where the date is a string.
     return toResponse({ ...row, created_at: new Date(row.created_at) });
   },
 });

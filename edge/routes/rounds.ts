@@ -1,4 +1,4 @@
-// Training rounds: requested and observed here, run by the trainer. In the shape of OpenAI's fine-tuning jobs.
+// Training rounds, requested and observed here and run by the trainer, in the shape of OpenAI's fine-tuning jobs.
 
 import { z } from '@hono/zod-openapi';
 import { and, asc, eq, gt } from 'drizzle-orm';
@@ -10,7 +10,7 @@ import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { streamEvents } from '../http/sse.ts';
 
-/** How often the events of a round are polled, should a change notification be lost. */
+/** How often the events of a round are polled, in case a change notification is lost. */
 const POLL_INTERVAL_MS = 1000;
 
 const round = z
@@ -53,7 +53,7 @@ const toResponse = (row: RoundRow): z.output<typeof round> => ({
   finished_at: row.finished_at && toUnixSeconds(row.finished_at),
 });
 
-const checkpoint = z.object({
+const stepMetrics = z.object({
   step_number: z.number(),
   split: z.string(),
   metrics: z.record(z.string(), z.number()),
@@ -84,7 +84,7 @@ export const getRound = getOperation({
 
 export const listRoundMetrics = defineOperation({
   summary: 'The metrics of every recorded step, and each pair’s log-probabilities where they were evaluated',
-  response: z.object({ object: z.literal('list'), data: z.array(checkpoint) }),
+  response: z.object({ object: z.literal('list'), data: z.array(stepMetrics) }),
   async handler({ ports: { db }, param }) {
     const { id } = await findOr404(db, rounds, 'round', param('id'));
     const rows = await db
@@ -110,7 +110,7 @@ export const streamRoundEvents = defineOperation({
   }),
   async handler({ ports: { db, waitForChange }, context, param }) {
     const { id } = await findOr404(db, rounds, 'round', param('id'));
-    // The body of a HEAD response is never read, so that its stream would never be cancelled.
+    // The body of a HEAD response is never read, so its stream would never be cancelled.
     if (context.req.method === 'HEAD') return new Response(null, { headers: { 'content-type': 'text/event-stream' } });
     const lastEventId = Number(context.req.header('last-event-id') ?? 0);
     const abort = new AbortController();

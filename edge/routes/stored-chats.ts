@@ -8,7 +8,7 @@ import { listOperation } from '../http/resource.ts';
 import type { Ports } from '../ports.ts';
 import { chatCompletion, toChatCompletion } from './chat.ts';
 
-/** A side of a comparison names its policy, so it stays hidden until the comparison is voted on. */
+/** A generation names its policy, so the sides of a comparison are hidden until its first vote. */
 const isVisible = sql`not exists (
   select 1 from comparisons where ${generations.id} in (a_generation_id, b_generation_id)
   and not exists (select 1 from preferences where comparison_id = comparisons.id))`;

@@ -1,6 +1,6 @@
 // Imports, exports and counts preferences in Postgres, for the API and the command line.
 
-import { asc, count, eq, gt, sql } from 'drizzle-orm';
+import { asc, count, gt, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { preferences } from '../database/schema.ts';
 import { hashContent } from '../digest.ts';
@@ -127,6 +127,3 @@ export async function countPreferences(db: Database) {
     by_source: await by(preferences.source),
   };
 }
-
-export const findPreference = async (db: Database, id: string) =>
-  (await db.select().from(preferences).where(eq(preferences.id, id)))[0] ?? null;

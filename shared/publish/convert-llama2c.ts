@@ -35,7 +35,7 @@ export async function writeDefaultCheckpoint(folder: string): Promise<void> {
 }
 
 /** Converts the bytes of MODEL.bin and tokenizer.bin into a checkpoint folder. */
-export async function convertLlama2c(model: Uint8Array, tokenizer: Uint8Array, folder: string): Promise<void> {
+async function convertLlama2c(model: Uint8Array, tokenizer: Uint8Array, folder: string): Promise<void> {
   const checkpoint = parseLlama2c(model);
   const { vocabSize, contextLength } = checkpoint.architecture;
   const pieces = parsePieces(tokenizer, vocabSize);
@@ -150,7 +150,7 @@ function permuteRotaryRows({ shape, data }: Tensor, heads: number): Tensor {
 }
 
 /** tokenizer.bin: length of the longest piece, then score (float32), length (int32) and bytes of each piece. */
-export function parsePieces(bytes: Uint8Array, vocabSize: number): Piece[] {
+function parsePieces(bytes: Uint8Array, vocabSize: number): Piece[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   // One piece of Llama's vocabulary is a byte order mark, which TextDecoder drops by default.
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });

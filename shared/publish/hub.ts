@@ -77,13 +77,13 @@ function readHubEnv(env: Record<string, string | undefined>): { hubUrl: string; 
   const hubUrl = (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   if (!URL.canParse(hubUrl)) {
     throw new AttuneError(`HF_ENDPOINT: ${JSON.stringify(hubUrl)} is not a URL; use https://HOST`, {
-      code: 'invalid_setting',
+      code: 'invalid_settings',
     });
   }
   if (!env.HF_TOKEN) return { hubUrl };
   if (!env.HF_TOKEN.startsWith('hf_')) {
     throw new AttuneError('HF_TOKEN does not start with hf_; create a token at huggingface.co/settings/tokens', {
-      code: 'invalid_setting',
+      code: 'invalid_settings',
     });
   }
   return { hubUrl, accessToken: env.HF_TOKEN };

@@ -15,7 +15,7 @@ import { comparePrecisions } from './precision-report.ts';
 const PRECISIONS_BY_ACCURACY: PrecisionName[] = ['int4', 'row8', 'int8', 'fp32'];
 
 /** The most that a precision may lose against float32: KL in nats per token, and perplexity as a factor. */
-export const MAX_LOSS = { kl: 0.02, perplexity: 1.02 };
+const MAX_LOSS = { kl: 0.02, perplexity: 1.02 };
 
 /**
  * Replaces the float32 serving graph in a package's onnx folder by the first acceptable precision, from the requested one

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { openTestDatabase } from '../../testing/database.ts';
 import { activations } from '../database/schema.ts';
-import { activatePolicy, getActivePolicyId, registerPolicy, rollbackPolicy } from './registry.ts';
+import { activatePolicy, getActivePolicyId, registerPolicy, rollBackPolicy } from './registry.ts';
 
 const { db } = await openTestDatabase();
 for (const id of ['a', 'b', 'c', 'd']) await registerPolicy(db, { id, name: id, manifest: {} });
@@ -10,7 +10,7 @@ for (const id of ['a', 'b', 'c', 'd']) await registerPolicy(db, { id, name: id, 
 beforeEach(() => db.delete(activations));
 
 const promote = (id: string) => activatePolicy(db, id, 'promoted');
-const rollback = () => rollbackPolicy(db, async () => {});
+const rollback = () => rollBackPolicy(db, async () => {});
 
 test('rolling back twice goes back two policies and stops at the first', async () => {
   for (const id of ['a', 'b', 'c']) await promote(id);
@@ -45,7 +45,7 @@ test('a rollback whose check fails leaves the active policy', async () => {
   await promote('a');
   await promote('b');
   await assert.rejects(
-    rollbackPolicy(db, async (id) => {
+    rollBackPolicy(db, async (id) => {
       throw new Error(`${id} cannot be loaded`);
     }),
     { message: 'a cannot be loaded' },

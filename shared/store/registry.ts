@@ -83,7 +83,7 @@ export async function findRollbackTarget(db: Database): Promise<{ previous: Acti
 }
 
 /** Makes the previous policy active and returns its id. `check` runs first; if it throws, nothing changes. */
-export async function rollbackPolicy(db: Database, check: (id: string) => Promise<unknown>): Promise<string> {
+export async function rollBackPolicy(db: Database, check: (id: string) => Promise<unknown>): Promise<string> {
   const { previous, activeId } = await findRollbackTarget(db);
   await check(previous.policy_id);
   await activatePolicy(db, previous.policy_id, `rollback from ${activeId}`, previous.id);

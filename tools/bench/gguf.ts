@@ -7,7 +7,7 @@ import type { Tensor, Weights } from '../../shared/model/safetensors.ts';
 import { nameByte } from '../../shared/tokenizer/bpe.ts';
 import { BLOCK_SIZE, encodeQ4, encodeQ8, Q4_BYTES, Q8_BYTES } from './gguf-blocks.ts';
 
-export const GGUF_TYPES = ['F32', 'Q8_0', 'Q4_0'] as const;
+const GGUF_TYPES = ['F32', 'Q8_0', 'Q4_0'] as const;
 export type GgufType = (typeof GGUF_TYPES)[number];
 
 type TensorType = { id: number; blockBytes: number; block: number; encode(data: Float32Array): Uint8Array };

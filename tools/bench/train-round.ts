@@ -71,7 +71,7 @@ export async function measureRound(
 }
 
 /** Throws AttuneError if the held-out losses of the peers differ before or after training. */
-export function assertSameLosses(results: RoundResult[]): void {
+function assertSameLosses(results: RoundResult[]): void {
   const [first] = results;
   for (const { peer, lossBefore, lossAfter } of results) {
     const differs = Math.abs(lossBefore - first!.lossBefore) > 1e-3 || Math.abs(lossAfter - first!.lossAfter) > 1e-2;

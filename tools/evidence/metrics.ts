@@ -25,7 +25,7 @@ export function findRuns(
 export type Side = 'chosen' | 'rejected';
 
 /** Mean log-probability of a response, summed over its tokens. */
-export const meanLogp = (evaluation: Evaluation, side: Side) => mean(evaluation[side]);
+const meanLogp = (evaluation: Evaluation, side: Side) => mean(evaluation[side]);
 
 /** Change of the mean log-probability since step 0, where the policy is the reference. */
 export const logpChange = (run: TrainingRun, evaluation: Evaluation, side: Side) =>

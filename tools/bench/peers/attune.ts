@@ -5,7 +5,7 @@ import { type Batch, handleServingPlan } from './peer.ts';
 
 handleServingPlan(async ({ source, threads, batch }) => {
   const inference = openInference({
-    folderOf: async () => source,
+    getFolder: async () => source,
     threads,
     maxRows: Math.max(16, batch.prompts.length),
   });

@@ -74,7 +74,7 @@ function sendAndExit(message: PeerMessage): void {
 }
 
 /** The process's peak resident memory. */
-export async function readPeakBytes(pid: number): Promise<number> {
+async function readPeakBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;
 }

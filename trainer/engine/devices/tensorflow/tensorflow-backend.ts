@@ -8,7 +8,7 @@ import { addonNotInstalled, findAddon } from './addon.ts';
 
 const require = createRequire(import.meta.url);
 
-export const TENSORFLOW_BACKEND = 'tensorflow';
+const TENSORFLOW_BACKEND = 'tensorflow';
 
 type Binding = { TF_Version: string; isUsingGpuDevice(): boolean };
 type BackendModule = { NodeJSKernelBackend: new (binding: Binding, packageName: string) => KernelBackend };
