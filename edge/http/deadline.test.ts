@@ -11,7 +11,7 @@ test('aborts when the time limit passes, and reports it', async () => {
   assert.equal(hasPassed(), true);
 });
 
-test('aborts when the client disconnects, also if that happened before', () => {
+test('aborts when the client disconnects, or if it already has', () => {
   const client = new AbortController();
   const before = openDeadline(60, client.signal);
   client.abort();
@@ -22,7 +22,7 @@ test('aborts when the client disconnects, also if that happened before', () => {
   }
 });
 
-test('close aborts at once, and the time limit no longer passes', async () => {
+test('close aborts at once and stops the timer', async () => {
   const { signal, hasPassed, close } = openDeadline(0.01, new AbortController().signal);
   close();
   assert.equal(signal.aborted, true);

@@ -41,7 +41,7 @@ export function toAttuneError(error: unknown): AttuneError {
   if (error instanceof AttuneError) return error;
   if (isUnreachable(error)) return postgresUnavailable();
   if (error instanceof HTTPException)
-    return new AttuneError(error.message || 'the request was refused', { status: error.status });
+    return new AttuneError(error.message || 'the request was rejected', { status: error.status });
   console.error('internal:', error);
   return new AttuneError('internal: unexpected error; see the server log', { status: 500, code: 'internal_error' });
 }

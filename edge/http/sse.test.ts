@@ -49,19 +49,19 @@ test('a reader that falls a megabyte behind is disconnected and the producer abo
     }
   };
   const slow = new AbortController();
-  const left = streamEvents(
+  const slowResponse = streamEvents(
     slow,
     produce(async () => {}),
   );
   await new Promise((resolve) => setTimeout(resolve, 10));
   assert.equal(slow.signal.aborted, true);
-  await assert.rejects(left.text(), /too slow/);
+  await assert.rejects(slowResponse.text(), /too slow/);
 
   const fast = new AbortController();
-  const read = streamEvents(
+  const fastResponse = streamEvents(
     fast,
     produce(() => new Promise((resolve) => setImmediate(resolve))),
   );
-  assert.ok((await read.text()).length > 4_000_000);
+  assert.ok((await fastResponse.text()).length > 4_000_000);
   assert.equal(fast.signal.aborted, false);
 });

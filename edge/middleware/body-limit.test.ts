@@ -40,7 +40,7 @@ test('a body that does not arrive in time is a 408, with and without a content-l
   }
 });
 
-test('a body that ends early is a client error', async () => {
+test('a body that ends early is a 400', async () => {
   const broken = new ReadableStream({ pull: (controller) => controller.error(new Error('aborted')) });
   const response = await post(broken);
   assert.equal(response.status, 400);

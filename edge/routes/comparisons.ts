@@ -91,20 +91,10 @@ export const createComparison = defineOperation({
   },
 });
 
-export const listComparisons = listOperation({
-  summary: 'Lists comparisons',
-  table: comparisons,
-  item: comparison,
-  toResponses,
-});
+const resource = { kind: 'comparison', table: comparisons, item: comparison, toResponses };
 
-export const getComparison = getOperation({
-  summary: 'One comparison',
-  kind: 'comparison',
-  table: comparisons,
-  item: comparison,
-  toResponses,
-});
+export const listComparisons = listOperation({ summary: 'Lists comparisons', ...resource });
+export const getComparison = getOperation({ summary: 'One comparison', ...resource });
 
 /** The two generations, in the order of the requested policies. */
 async function generateSides(

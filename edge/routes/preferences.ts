@@ -49,7 +49,7 @@ const preferenceBody = z
 type PreferenceBody = z.output<typeof preferenceBody>;
 type PreferenceRow = typeof preferences.$inferSelect;
 
-const sideSchema = z.object({ text: z.string(), generation: z.string().nullable() });
+const side = z.object({ text: z.string(), generation: z.string().nullable() });
 
 const preference = z
   .object({
@@ -61,8 +61,8 @@ const preference = z
     choice: z.string(),
     rater: z.string(),
     prompt: promptSchema,
-    chosen: sideSchema,
-    rejected: sideSchema,
+    chosen: side,
+    rejected: side,
     metadata: z.record(z.string(), z.unknown()).nullable(),
   })
   .openapi('Preference');
@@ -95,20 +95,15 @@ export const createPreference = defineOperation({
   },
 });
 
-export const listPreferences = listOperation({
-  summary: 'Lists preferences',
-  table: preferences,
-  item: preference,
-  toResponses: (rows) => rows.map(toResponse),
-});
-
-export const getPreference = getOperation({
-  summary: 'One preference',
+const resource = {
   kind: 'preference',
   table: preferences,
   item: preference,
-  toResponses: (rows) => rows.map(toResponse),
-});
+  toResponses: (rows: PreferenceRow[]) => rows.map(toResponse),
+};
+
+export const listPreferences = listOperation({ summary: 'Lists preferences', ...resource });
+export const getPreference = getOperation({ summary: 'One preference', ...resource });
 
 async function storePreference(transaction: Transaction, body: PreferenceBody): Promise<PreferenceRow> {
   const input = body.comparison

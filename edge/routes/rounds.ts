@@ -67,20 +67,15 @@ export const createRound = defineOperation({
   handler: async ({ ports, body }) => toResponse(await requestRound(ports.db, 'api', body.method?.dil ?? {})),
 });
 
-export const listRounds = listOperation({
-  summary: 'Lists rounds',
-  table: rounds,
-  item: round,
-  toResponses: (rows) => rows.map(toResponse),
-});
-
-export const getRound = getOperation({
-  summary: 'One round',
+const resource = {
   kind: 'round',
   table: rounds,
   item: round,
-  toResponses: (rows) => rows.map(toResponse),
-});
+  toResponses: (rows: RoundRow[]) => rows.map(toResponse),
+};
+
+export const listRounds = listOperation({ summary: 'Lists rounds', ...resource });
+export const getRound = getOperation({ summary: 'One round', ...resource });
 
 export const listRoundMetrics = defineOperation({
   summary: 'The metrics of every recorded step, and each pair’s log-probabilities where they were evaluated',
