@@ -66,10 +66,12 @@ test('a round reports the staleness of its pairs, and negatives sampled from the
   const { pairs } = round;
   assert.deepEqual(pairs.ages, { 0: pairs.train + pairs.held_out });
   const weights = messages.find((message) => message.startsWith('importance weights'))!;
-  const [, known, worth] = /(\d+) negatives are worth ([\d.]+) .* 0 capped at 2, 0 unknown/.exec(weights)!.map(Number);
+  const [, known, effective] = /(\d+) negatives have an effective sample size of ([\d.]+), 0 capped at 2, 0 unknown/
+    .exec(weights)!
+    .map(Number);
   assert.equal(known, pairs.train + pairs.held_out);
   // The policy is served at a lower precision than it is scored at.
-  assert.ok(worth! / known! > 0.95, weights);
+  assert.ok(effective! / known! > 0.95, weights);
 });
 
 test('a round with importance weights reports the effective sample size and the unknown negatives', async () => {

@@ -1,6 +1,6 @@
 // The hyperparameters of a round: one table of name, bounds, default and description. The environment variables
 // (LEARNING_RATE for learning_rate; shared/settings.ts), the body of POST /v1/rounds and the settings that a round
-// stores (shared/rounds/settings.ts) are derived from it. The names follow TRL where it has the same parameter.
+// stores (shared/rounds/settings.ts) are derived from it. The names follow TRL if it has the same parameter.
 
 import { z } from 'zod';
 
@@ -39,7 +39,7 @@ export const hyperparameters = z.object({
   negatives: z
     .enum(['rejected', 'both'])
     .default('rejected')
-    .describe('rejected or both: the responses that stand for samples of the reference'),
+    .describe('rejected or both: the responses that are used as samples of the reference'),
   beta: positive.default(0.1).describe('β of dpo'),
   weighting: z
     .enum(['none', 'importance'])

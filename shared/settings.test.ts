@@ -20,7 +20,7 @@ const refusals: [Record<string, string>, RegExp][] = [
   [{ API_KEY: 'short' }, /^settings: API_KEY: /],
   [{ API_KEY: 'long-enough,short' }, /^settings: API_KEY: give 8 or more/],
   [{ API_KEY: 'long-enough,' }, /^settings: API_KEY: /],
-  [{ API_KEY: 'the-same-key,the-same-key' }, /^settings: API_KEY: it lists a key twice/],
+  [{ API_KEY: 'the-same-key,the-same-key' }, /^settings: API_KEY: a key is listed twice/],
   [{ REQUEST_TIMEOUT: '0' }, /^settings: REQUEST_TIMEOUT: /],
   [{ KV_MEMORY: '1GB' }, /^settings: KV_MEMORY: /],
 ];

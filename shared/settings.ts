@@ -19,7 +19,7 @@ const environment = z.object({
     .string()
     .transform((keys) => keys.split(',').map((key) => key.trim()))
     .pipe(z.array(z.string().regex(/^[\w.~+/-]{8,}=*$/, 'give 8 or more of letters, digits and . _ ~ + / -')))
-    .refine((keys) => new Set(keys).size === keys.length, 'it lists a key twice; give each tenant its own')
+    .refine((keys) => new Set(keys).size === keys.length, 'a key is listed twice; give each tenant its own')
     .optional()
     .describe('bearer key that every /v1 request must carry; several, separated by commas, are scheduled fairly'),
   ATTUNE_HOME: z.string().default('.attune').describe('folder of the embedded Postgres and the policies'),
@@ -49,7 +49,7 @@ const environment = z.object({
   PRECISION: z
     .enum(PRECISION_NAMES)
     .default('row8')
-    .describe('weights of a new serving graph; a higher precision is selected where this one changes its outputs'),
+    .describe('weights of a new serving graph; a higher precision is selected if this one changes its outputs'),
   KV_MEMORY: integer(1_048_576)
     .default(2 ** 30)
     .describe('bytes of the KV cache of a serving policy'),
@@ -90,7 +90,9 @@ const environment = z.object({
     .default('*/15 * * * *')
     .describe('cron (UTC) at which a round is queued if enough new pairs exist'),
   TRAIN_MIN_PAIRS: integer(1).default(64).describe('new pairs that a scheduled round needs'),
-  TRAIN_MAX_PAIRS: integer(1).default(4096).describe('most pairs of a round, newest first, replay included'),
+  TRAIN_MAX_PAIRS: integer(1)
+    .default(4096)
+    .describe('maximum number of pairs of a round, newest first, replay included'),
   TRAIN_REPLAY: fraction.default(0.5).describe('pairs of earlier rounds to replay, as a fraction of the new ones'),
   TRAIN_HELD_OUT: fraction.default(0.2).describe('fraction of prompts whose pairs are held out for evaluation'),
   TRAIN_THREADS: integer(1).default(2).describe('ONNX Runtime threads of the trainer'),
@@ -100,7 +102,7 @@ const environment = z.object({
   ENGINE: z
     .enum(['auto', 'tensorflow', 'onnx'])
     .default('auto')
-    .describe('training engine; auto: TensorFlow where it is installed and finds a GPU, else onnx'),
+    .describe('training engine; auto: TensorFlow if it is installed and finds a GPU, otherwise onnx'),
   TRAIN_PROVIDER: z
     .enum(['cpu', 'webgpu'])
     .default('cpu')
@@ -129,7 +131,7 @@ function parse(text: string, schema: z.ZodType): unknown {
   return value instanceof z.ZodArray ? text.split(',').map((item) => item.trim()) : text;
 }
 
-/** pg-boss, which runs the schedule, has the same parser. */
+/** Uses the same parser as pg-boss, which runs the schedule. */
 function isCron(cron: string): boolean {
   try {
     CronExpressionParser.parse(cron);
@@ -141,7 +143,7 @@ function isCron(cron: string): boolean {
 
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
 
-/** Reads and validates the settings. Throws AttuneError that names the variable. */
+/** Reads and validates the settings. Throws an AttuneError that names the variable. */
 export function readSettings(env: Record<string, string | undefined>): Settings {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
   const parsed = environment.safeParse(given);

@@ -13,6 +13,10 @@ before(async () => {
   await tf.setBackend('cpu');
 });
 
+/** A custom module with the h of ukl. */
+const UKL_MODULE =
+  'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });';
+
 async function writeModule(t: TestContext, source: string): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-h-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
@@ -41,8 +45,8 @@ for (const [name, divergence] of Object.entries(divergences)) {
     // lsif leaves constants out: its terms are 1 − r and ½r² − ½, and the second one is weighted.
     const constant = name === 'lsif' ? [0.5, 0.75, 0.5, 0, 0.5] : [0, 0, 0, 0, 0];
     const expected = general(chosen, rejected).dataSync();
-    const found = losses(name, chosen, rejected).dataSync();
-    for (const [i, value] of found.entries())
+    const actual = losses(name, chosen, rejected).dataSync();
+    for (const [i, value] of actual.entries())
       assert.ok(Math.abs(value + constant[i]! - expected[i]!) < 1e-5 * (1 + Math.abs(value)), `${i}: ${value}`);
     const slopes = (f: (c: tf.Tensor, r: tf.Tensor) => tf.Tensor) => tf.grads(f)([chosen, rejected]);
     const simple = slopes((c, r) => losses(name, c, r));
@@ -55,20 +59,14 @@ for (const [name, divergence] of Object.entries(divergences)) {
 }
 
 test('a module with the h of ukl gives the losses and slopes of ukl', async (t) => {
-  const file = await writeModule(
-    t,
-    'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
-  );
+  const file = await writeModule(t, UKL_MODULE);
   validateDivergence(file, await loadDivergence(file));
-  const [own, ukl] = [file, 'ukl'].map((objective) => losses(objective, chosen, rejected).dataSync());
-  for (const [i, value] of own!.entries()) assert.ok(Math.abs(value - ukl![i]!) < 1e-5 * (1 + Math.abs(value)));
+  const [custom, ukl] = [file, 'ukl'].map((objective) => losses(objective, chosen, rejected).dataSync());
+  for (const [i, value] of custom!.entries()) assert.ok(Math.abs(value - ukl![i]!) < 1e-5 * (1 + Math.abs(value)));
 });
 
 test('values and slopes of an h with a logarithm stay finite for extreme log-ratios', async (t) => {
-  const file = await writeModule(
-    t,
-    'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
-  );
+  const file = await writeModule(t, UKL_MODULE);
   await loadDivergence(file);
   const far = tf.tensor1d([-1e4, -200, 0, 200, 1e4]);
   for (const tensor of [losses(file, far, far), ...tf.grads((c, r) => losses(file, c, r))([far, tf.reverse(far)])])
@@ -76,13 +74,10 @@ test('values and slopes of an h with a logarithm stay finite for extreme log-rat
 });
 
 test('a chosen response below the smallest log-ratio still gets a gradient from a module with the h of ukl', async (t) => {
-  const file = await writeModule(
-    t,
-    'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
-  );
+  const file = await writeModule(t, UKL_MODULE);
   await loadDivergence(file);
-  const sunk = tf.tensor1d([-1e4, -60, -31, -29, 0]);
-  const [slopes] = tf.grads((c, r) => losses(file, c, r))([sunk, rejected]);
+  const lowLogRatios = tf.tensor1d([-1e4, -60, -31, -29, 0]);
+  const [slopes] = tf.grads((c, r) => losses(file, c, r))([lowLogRatios, rejected]);
   for (const slope of slopes!.dataSync()) assert.ok(Math.abs(slope + 1) < 1e-4, String(slope));
 });
 
@@ -102,7 +97,7 @@ for (const [name, source] of [
     'a squared hinge',
     '({ h: (r) => tf.square(tf.relu(tf.sub(r, 1))), derivative: (r) => tf.mul(2, tf.relu(tf.sub(r, 1))) })',
   ],
-  ['Itakura and Saito’s', '({ h: (r) => tf.neg(tf.log(r)), derivative: (r) => tf.neg(tf.div(1, r)) })'],
+  ['the Itakura-Saito divergence', '({ h: (r) => tf.neg(tf.log(r)), derivative: (r) => tf.neg(tf.div(1, r)) })'],
   ['a cube', '({ h: (r) => tf.mul(r, tf.square(r)), derivative: (r) => tf.mul(3, tf.square(r)) })'],
 ] as const) {
   test(`${name} is convex and passes`, async (t) => {
@@ -111,7 +106,7 @@ for (const [name, source] of [
   });
 }
 
-const REFUSALS: [string, RegExp][] = [
+const INVALID_MODULES: [string, RegExp][] = [
   ['export const h = 1;', /default export is not a function; write export default \(tf\) =>/],
   ['export default () => ({ h: (r) => r });', /returns no h and derivative/],
   [
@@ -138,7 +133,7 @@ const REFUSALS: [string, RegExp][] = [
     /derivative is .*fix one of them/,
   ],
 ];
-for (const [source, problem] of REFUSALS) {
+for (const [source, problem] of INVALID_MODULES) {
   test(`${source} is rejected: ${problem.source}`, async (t) => {
     const file = await writeModule(t, source);
     await assert.rejects(async () => validateDivergence(file, await loadDivergence(file)), {

@@ -8,13 +8,13 @@ import { pathToFileURL } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import { AttuneError } from '../shared/error.ts';
 
-/** Functions of ratios [P] above zero, to [P]. */
+/** Element-wise functions of density ratios: [P], all above zero → [P]. */
 export type Divergence = {
   h(r: tf.Tensor1D): tf.Tensor1D;
   derivative(r: tf.Tensor1D): tf.Tensor1D;
 };
 type Tfjs = typeof tf;
-/** The default export of a custom module. It receives tfjs, so that it needs no package of its own. */
+/** The default export of a custom module. It receives tfjs, so the module has no imports. */
 export type DivergenceFactory = (tf: Tfjs) => Divergence;
 
 /** The chosen response's term −∂h(r_w) and the negative's ∂h(r_l)·r_l − h(r_l), [P] each. */
@@ -54,7 +54,7 @@ export async function loadDivergence(file: string): Promise<Divergence> {
   const { sha256 } = await hashModule(full);
   const cached = loaded.get(full);
   if (cached?.sha256 === sha256) return cached.divergence;
-  // Node caches modules by URL and a trainer runs for weeks: the digest makes the URL of a changed file new.
+  // Node caches modules by URL and a trainer runs for weeks, so the URL contains the digest of the file.
   const module = (await import(`${pathToFileURL(full).href}?sha256=${sha256}`).catch((error: Error) => {
     throw toError(file, `the import failed: ${error.message}`, 'fix the module');
   })) as { default?: unknown };
@@ -93,8 +93,8 @@ const GRID = Array.from({ length: 97 }, (_, i) => Math.exp((i - 48) / 8));
 const STEP = 1e-2;
 
 /**
- * Throws AttuneError unless h is finite and convex on the grid and `derivative` is its derivative. Needs a tfjs backend
- * that computes.
+ * Throws AttuneError unless h is finite and convex on the grid and `derivative` is its derivative. Reads values, so the
+ * tfjs backend may not be the tracing one.
  */
 export function validateDivergence(file: string, { h, derivative }: Divergence): void {
   const values = (f: (r: tf.Tensor1D) => tf.Tensor1D, at: number[], name: string) => {
@@ -104,24 +104,24 @@ export function validateDivergence(file: string, { h, derivative }: Divergence):
     return result.dataSync();
   };
   const slopes = values(derivative, GRID, 'derivative');
-  const heights = values(h, GRID, 'h');
+  const hValues = values(h, GRID, 'h');
   const above = values(h, scaled(1 + STEP), 'h');
   const below = values(h, scaled(1 - STEP), 'h');
   for (const [i, r] of GRID.entries()) {
     const where = `at r = ${r.toPrecision(4)}`;
-    if (!Number.isFinite(heights[i]) || !Number.isFinite(slopes[i]))
+    if (!Number.isFinite(hValues[i]) || !Number.isFinite(slopes[i]))
       throw toError(
         file,
-        `${where} h is ${heights[i]} and its derivative ${slopes[i]}`,
+        `${where} h is ${hValues[i]} and its derivative ${slopes[i]}`,
         'both must be finite for r > 0',
       );
-    const before = (heights[i]! - below[i]!) / (STEP * r);
-    const after = (above[i]! - heights[i]!) / (STEP * r);
-    // The float32 error of a difference of two heights, where an h cancels terms like r log r.
-    const noise = (4e-7 * (Math.abs(heights[i]!) + 1 + r * (1 + Math.abs(Math.log(r))))) / (STEP * r);
+    const before = (hValues[i]! - below[i]!) / (STEP * r);
+    const after = (above[i]! - hValues[i]!) / (STEP * r);
+    // The float32 error of a difference of two values of h, in which terms like r log r may cancel.
+    const noise = (4e-7 * (Math.abs(hValues[i]!) + 1 + r * (1 + Math.abs(Math.log(r))))) / (STEP * r);
     if (before > after + noise)
       throw toError(file, `${where} the slope of h falls from ${before} to ${after}`, 'h must be convex');
-    // A tangent of a convex h lies below it on both sides; where h has a kink, any slope between the two is a subgradient.
+    // A tangent of a convex h lies below it on both sides; at a kink, any slope between the two is a subgradient.
     if (slopes[i]! < before - noise || slopes[i]! > after + noise)
       throw toError(
         file,

@@ -1,6 +1,6 @@
 // The trainer: a cron in Postgres (pg-boss) queues rounds that are due, requests through the API queue others, and one
-// trainer at a time runs them. A round whose trainer died is resumed where it was; after MAX_ATTEMPTS it is marked
-// failed, and its pairs are new again.
+// trainer at a time runs them. A round whose trainer died is resumed from its last checkpoint; after MAX_ATTEMPTS it is
+// marked failed, and the next round uses its pairs.
 
 import { rm } from 'node:fs/promises';
 import { and, asc, eq, inArray, notInArray } from 'drizzle-orm';
@@ -26,7 +26,7 @@ export type ProgressListener = (round: RoundRow, progress: Progress) => void;
 
 const POLL_INTERVAL_MS = 5000;
 const DUE_QUEUE = 'attune_round_due';
-/** A round that stops every trainer must not stop them forever. */
+/** A round that crashes every trainer is not retried forever. */
 const MAX_ATTEMPTS = 5;
 const UNFINISHED: RoundRow['status'][] = ['queued', 'running'];
 
@@ -135,7 +135,7 @@ export async function runNextRound(
     try {
       await runOrResume(trainer, round, log);
     } catch (error) {
-      // The round stays as it is and is resumed later, as it is when Postgres cannot be reached.
+      // Not a failure of the round: it keeps the status `running` and is resumed, as after a lost database connection.
       if (error instanceof InterruptedError || isStoreUnreachable(error)) throw error;
       if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
       await log.finish('failed', (error as Error).message);
@@ -162,7 +162,7 @@ async function claimQueuedRound(db: Database): Promise<RoundRow | null> {
   return next ? claim(db, next) : null;
 }
 
-/** While this trainer holds the lock, a running round has lost its own. */
+/** This trainer holds the lock, so the trainer of a round that is still `running` has died. */
 async function claimInterruptedRound(db: Database): Promise<RoundRow | null> {
   const [interrupted] = await db.select().from(rounds).where(eq(rounds.status, 'running'));
   if (!interrupted) return null;

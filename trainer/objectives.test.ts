@@ -16,7 +16,7 @@ const unweighted = (pairs: number) => ({
 });
 
 /** The loss of one pair and its derivatives by f_w and f_l. */
-function probe(request: ObjectiveInput, chosen: number, rejected: number, chosenLogp = -2) {
+function lossAndSlopes(request: ObjectiveInput, chosen: number, rejected: number, chosenLogp = -2) {
   const settings = parseObjective(request);
   const loss = (c: tf.Tensor, r: tf.Tensor) =>
     pairLosses(settings, {
@@ -36,8 +36,8 @@ function probe(request: ObjectiveInput, chosen: number, rejected: number, chosen
   };
 }
 
-function assertNear(actual: number, expected: number, tolerance = 1e-6, what = ''): void {
-  assert.ok(Math.abs(actual - expected) <= tolerance, `${what} ${actual} is not ${expected}`);
+function assertNear(actual: number, expected: number, tolerance = 1e-6, label = ''): void {
+  assert.ok(Math.abs(actual - expected) <= tolerance, `${label} ${actual} is not ${expected}`);
 }
 
 const CLOSED_FORMS: [ObjectiveInput, number, number, number][] = [
@@ -49,36 +49,36 @@ const CLOSED_FORMS: [ObjectiveInput, number, number, number][] = [
 ];
 
 for (const [request, value, chosenSlope, rejectedSlope] of CLOSED_FORMS) {
-  test(`${request.objective} β ${request.beta ?? '–'} has the closed form's value and slopes where θ is the reference`, () => {
-    const at = probe(request, 0, 0);
-    assertNear(at.value, value);
-    assertNear(at.slopes[0]!, chosenSlope);
-    assertNear(at.slopes[1]!, rejectedSlope);
+  test(`${request.objective} β ${request.beta ?? '–'} has the closed form's value and slopes if the policy is the reference`, () => {
+    const actual = lossAndSlopes(request, 0, 0);
+    assertNear(actual.value, value);
+    assertNear(actual.slopes[0]!, chosenSlope);
+    assertNear(actual.slopes[1]!, rejectedSlope);
   });
 }
 
-test('the formulas hold away from zero', () => {
+test('losses equal their formulas at log-ratios other than zero', () => {
   const [w, l] = [0.7, -0.4];
-  assertNear(probe({ objective: 'lsif' }, w, l).value, -Math.exp(w) + 0.5 * Math.exp(2 * l));
-  assertNear(probe({ objective: 'ukl' }, w, l).value, -w + Math.exp(l));
-  assertNear(probe({ objective: 'bce' }, w, l).value, Math.log1p(Math.exp(-w)) + Math.log1p(Math.exp(l)));
-  assertNear(probe({ objective: 'dpo', beta: 0.5 }, w, l).value, Math.log1p(Math.exp(-0.5 * (w - l))));
-  assertNear(probe({ objective: 'sft' }, w, l, -1.25).value, 1.25);
+  assertNear(lossAndSlopes({ objective: 'lsif' }, w, l).value, -Math.exp(w) + 0.5 * Math.exp(2 * l));
+  assertNear(lossAndSlopes({ objective: 'ukl' }, w, l).value, -w + Math.exp(l));
+  assertNear(lossAndSlopes({ objective: 'bce' }, w, l).value, Math.log1p(Math.exp(-w)) + Math.log1p(Math.exp(l)));
+  assertNear(lossAndSlopes({ objective: 'dpo', beta: 0.5 }, w, l).value, Math.log1p(Math.exp(-0.5 * (w - l))));
+  assertNear(lossAndSlopes({ objective: 'sft' }, w, l, -1.25).value, 1.25);
 });
 
 test('negatives: both averages over the two responses as negatives', () => {
   const [w, l] = [0.7, -0.4];
   assertNear(
-    probe({ objective: 'lsif', negatives: 'both' }, w, l).value,
+    lossAndSlopes({ objective: 'lsif', negatives: 'both' }, w, l).value,
     -Math.exp(w) + 0.25 * Math.exp(2 * l) + 0.25 * Math.exp(2 * w),
   );
 });
 
-test('log-ratios of long responses give large numbers, never NaN', () => {
+test('extreme log-ratios give finite losses and slopes', () => {
   for (const objective of ['lsif', 'ukl', 'bce', 'dpo'] as const) {
     for (const chosen of [-1e4, 0, 1e4]) {
       for (const rejected of [-1e4, 0, 1e4]) {
-        const { value, slopes } = probe({ objective }, chosen, rejected);
+        const { value, slopes } = lossAndSlopes({ objective }, chosen, rejected);
         for (const x of [value, ...slopes])
           assert.ok(Number.isFinite(x), `${objective} at ${chosen}, ${rejected}: ${x}`);
       }
@@ -86,7 +86,7 @@ test('log-ratios of long responses give large numbers, never NaN', () => {
   }
 });
 
-test('the capped exponential is exp up to the cap and its tangent from there', () => {
+test('the capped exponential is exp up to the cap and its tangent above', () => {
   const points = [-3, 1.999, 2, 2.001, 5];
   const exp = (u: tf.Tensor) => cappedExp(u as tf.Tensor1D, 2);
   const values = exp(tf.tensor1d(points)).dataSync();
@@ -110,7 +110,7 @@ test('the share of capped terms counts each exponential of the objective', () =>
   assert.deepEqual(shares({ objective: 'bce' }), [0, 0, 0]);
 });
 
-test('invalid settings are rejected by name', () => {
+test('invalid settings are rejected, and the error names the setting', () => {
   assert.throws(() => parseObjective({ objective: 'dpo', negatives: 'both' }), AttuneError);
   assert.throws(() => parseObjective({ beta: -1 }), /beta/);
   assert.throws(() => parseObjective({ objective: 'sft', weighting: 'importance' }), /sft takes no expectation/);
@@ -124,39 +124,39 @@ test('invalid settings are rejected by name', () => {
   });
 });
 
-// A world of three answers, where expectations over all nine pairs are exact and so are the minima.
-describe('in a world of three answers', () => {
+// With three possible responses, expectations over all nine pairs and the minima of the losses are exact.
+describe('with three possible responses', () => {
   const reference = [0.5, 0.3, 0.2];
   const preferred = [0.3, 0.35, 0.35];
   const pairs = [0, 1, 2].flatMap((w) => [0, 1, 2].map((l) => ({ w, l, p: preferred[w]! * reference[l]! })));
 
-  type World = { pairs?: { w: number; l: number; p: number }[]; importance?: number[] };
+  type Samples = { pairs?: { w: number; l: number; p: number }[]; importance?: number[] };
 
   /** Gradient descent on the three log-ratios; returns them and the loss. */
-  function minimize(request: ObjectiveInput, steps: number, rate: number, world: World = {}) {
+  function minimize(request: ObjectiveInput, steps: number, rate: number, samples: Samples = {}) {
     const settings = parseObjective(request);
-    const among = world.pairs ?? pairs;
+    const sampled = samples.pairs ?? pairs;
     const winners = tf.tensor1d(
-      among.map(({ w }) => w),
+      sampled.map(({ w }) => w),
       'int32',
     );
     const losers = tf.tensor1d(
-      among.map(({ l }) => l),
+      sampled.map(({ l }) => l),
       'int32',
     );
-    const chances = tf.tensor1d(among.map(({ p }) => p));
-    const weights = tf.tensor1d(world.importance ?? [1, 1, 1]);
+    const probabilities = tf.tensor1d(sampled.map(({ p }) => p));
+    const weights = tf.tensor1d(samples.importance ?? [1, 1, 1]);
     const loss = (f: tf.Tensor): tf.Scalar => {
-      const of = (from: tf.Tensor, index: tf.Tensor1D): tf.Tensor1D => tf.gather(from as tf.Tensor1D, index);
-      const chosen = of(f, winners);
+      const gather = (from: tf.Tensor, index: tf.Tensor1D): tf.Tensor1D => tf.gather(from as tf.Tensor1D, index);
+      const chosen = gather(f, winners);
       const ratios = {
         chosen,
-        rejected: of(f, losers),
+        rejected: gather(f, losers),
         chosenLogps: chosen,
-        chosenImportance: of(weights, winners),
-        rejectedImportance: of(weights, losers),
+        chosenImportance: gather(weights, winners),
+        rejectedImportance: gather(weights, losers),
       };
-      return tf.sum(tf.mul(chances, pairLosses(settings, ratios)));
+      return tf.sum(tf.mul(probabilities, pairLosses(settings, ratios)));
     };
     let f = tf.zeros([3]);
     const gradient = tf.grad(loss);
@@ -176,7 +176,7 @@ describe('in a world of three answers', () => {
     });
   }
 
-  // The negatives come from a policy that has moved away from the reference.
+  // The negatives are samples of a policy that differs from the reference.
   const sampler = [0.2, 0.3, 0.5];
   const offPolicy = [0, 1, 2].flatMap((w) => [0, 1, 2].map((l) => ({ w, l, p: preferred[w]! * sampler[l]! })));
   const importance = sampler.map((mu, i) => reference[i]! / mu);
@@ -197,8 +197,8 @@ describe('in a world of three answers', () => {
     [0.5, [0.14991, 0.34004, 0.51006]],
     [0.1, [5.5e-5, 0.0254, 0.9746]],
   ] as const) {
-    test(`dpo at β ${beta} finds ${beta === 1 ? 'the preferred policy' : 'an exaggeration of it'}`, () => {
-      // Its curvature goes with β², so the rate is divided by that.
+    test(`dpo at β ${beta} converges to ${beta === 1 ? 'the preferred distribution' : 'an exaggeration of the preferred distribution'}`, () => {
+      // The curvature of dpo is proportional to β², so the learning rate is divided by it.
       const { f } = minimize({ objective: 'dpo', beta }, 400, 2 / beta ** 2);
       const mass = f.map((x, i) => reference[i]! * Math.exp(x));
       const total = mass.reduce((sum, x) => sum + x);

@@ -49,13 +49,13 @@ const objectives: Record<string, (terms: Terms) => tf.Tensor1D> = {
   // h(r) = r log r − (r + 1) log(r + 1)
   bce: ({ chosen, negative, importance }) =>
     tf.add(tf.softplus(tf.neg(chosen)), tf.mul(importance, tf.softplus(negative))),
-  // No density ratio but the contrast of two: −log σ(β(f_w − f_l))
+  // Not a density-ratio estimator: a contrast of two log-ratios, −log σ(β(f_w − f_l))
   dpo: ({ chosen, negative, beta }) => tf.softplus(tf.mul(-beta, tf.sub(chosen, negative))),
   // Behaviour cloning
   sft: ({ chosenLogps }) => tf.neg(chosenLogps),
 };
 
-/** Smallest log-ratio that a custom h sees: it may contain a logarithm, and e^-100 is 0 in float32. */
+/** Smallest log-ratio that a custom h receives: it may contain a logarithm, and e^-100 is 0 in float32. */
 const MIN_LOG_RATIO = -30;
 
 /** max(f, MIN_LOG_RATIO) with slope 1 everywhere, so that a chosen response below it is still pushed up. */

@@ -68,7 +68,7 @@ function createConfig(changes: Partial<RoundSettings> = {}): RoundSettings {
 }
 
 test('a killed round resumes from its last checkpoint and ends with the same weights', async (t) => {
-  const ends: Float32Array[] = [];
+  const finalWeights: Float32Array[] = [];
   for (const isKilled of [false, true]) {
     const folder = await openFolder(t);
     const config = createConfig({ epochs: 3 });
@@ -88,16 +88,16 @@ test('a killed round resumes from its last checkpoint and ends with the same wei
     }
     const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder });
     assert.equal(steps, 9);
-    ends.push((await engine.weights()).get(NAME)!.data);
+    finalWeights.push((await engine.weights()).get(NAME)!.data);
     if (isKilled) {
       assert.match(log.messages[0]!, /^resuming after step 5 of 9$/);
       assert.equal(log.metrics[0]!.step, 6);
     }
   }
-  assert.deepEqual(ends[1], ends[0]);
+  assert.deepEqual(finalWeights[1], finalWeights[0]);
 });
 
-test('an interrupted round resumes at that step', async (t) => {
+test('an interrupted round resumes after its last finished step', async (t) => {
   const folder = await openFolder(t);
   const engine = await open(t);
   const log = new MemoryLog();
@@ -143,7 +143,7 @@ test('training stops early when held-out pairs no longer improve, with the best 
   const folder = await openFolder(t);
   const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder });
   assert.equal(steps, 6);
-  assert.match(log.messages[0]!, /stopped at step 6 of 40: no better since step 2/);
+  assert.match(log.messages[0]!, /stopped at step 6 of 40: no better held-out loss since step 2/);
   assert.match(log.messages[1]!, /restored the weights of step 2/);
   const seen = log.metrics.filter(({ split }) => split === 'held_out');
   assert.ok(Math.abs((await engine.evaluate(heldOut)).loss - seen[0]!.loss) < 1e-6);

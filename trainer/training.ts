@@ -1,5 +1,5 @@
-// Stage 3: the training loop. Each epoch has a new order, held-out pairs are evaluated on the way, and the best and the
-// last weights are on disk, so that a killed trainer is resumed. The same seed gives the same weights on one machine,
+// Stage 3: the training loop. Each epoch has a new order, held-out pairs are evaluated in between, and the best and the
+// last weights are on disk, so that a killed round can be resumed. The same seed gives the same weights on one machine,
 // with or without a kill.
 
 import { hashContent } from '../shared/digest.ts';
@@ -36,9 +36,9 @@ export type TrainOptions = {
   config: RoundSettings;
   objective: ObjectiveDescription;
   log: Pick<RoundLog, 'addEvent' | 'addMetrics' | 'reportProgress'>;
-  /** Of the checkpoint; the caller removes it. */
+  /** Folder of the checkpoint; the caller removes it. */
   folder: string;
-  /** Between two checkpoints; default: a minute. */
+  /** Time between two checkpoints; default: a minute. */
   saveIntervalMs?: number;
 };
 
@@ -92,7 +92,7 @@ export async function trainPolicy(options: TrainOptions): Promise<{ steps: numbe
       startedAt += performance.now() - pausedAt;
       if (isOutOfPatience(progress, config)) {
         if (progress.step < steps) {
-          const message = `stopped at step ${progress.step} of ${steps}: no better since step ${progress.bestStep}`;
+          const message = `stopped at step ${progress.step} of ${steps}: no better held-out loss since step ${progress.bestStep}`;
           await log.addEvent('message', message);
         }
         break;
@@ -103,7 +103,8 @@ export async function trainPolicy(options: TrainOptions): Promise<{ steps: numbe
       savedAt = performance.now();
     }
   }
-  // Only after an early stop: the end of a full schedule is better than what an evaluation of few pairs prefers.
+  // Only after an early stop: the weights at the end of a full schedule are better than those with the lowest loss on a
+  // small evaluation.
   if (isOutOfPatience(progress, config)) {
     await engine.restore(bestFile());
     await log.addEvent('message', `restored the weights of step ${progress.bestStep}, the best on held-out pairs`);

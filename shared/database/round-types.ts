@@ -5,7 +5,7 @@ import { z } from 'zod';
 export const ROUND_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const;
 export type RoundStatus = (typeof ROUND_STATUSES)[number];
 
-/** In order: where a round is, and then how it ended. */
+/** The stages of a round in order, followed by the ways in which it can end. */
 export const ROUND_STAGES = [
   'queued',
   'selecting',
@@ -14,7 +14,7 @@ export const ROUND_STAGES = [
   'evaluating',
   'publishing',
   'activating',
-  // The policy is active; published, but another one became active meanwhile; refused by the gate.
+  // active: the policy is active. published: another one became active in the meantime. refused: by the gate.
   'active',
   'published',
   'refused',
@@ -45,7 +45,7 @@ export type Interval = z.output<typeof interval>;
 const gateCheck = z.object({
   name: z.enum(['improvement', 'kl', 'chosen_drop', 'length', 'repetition', 'finite']),
   measured: z.number().nullable(),
-  interval: interval.nullable().describe('95%, by resampling prompts; null where there are too few'),
+  interval: interval.nullable().describe('95%, by resampling prompts; null if there are too few'),
   bound: z.number().nullable(),
   pass: z.boolean(),
   message: z.string().describe('what was measured, the bound and, if it does not pass, what to do'),

@@ -28,7 +28,7 @@ async function collect(count: number, choice: 'a' | 'tie' = 'a'): Promise<void> 
   await db.insert(preferences).values(rows);
 }
 
-/** Ten processes whose schedules tick at once. */
+/** Simulates ten processes whose schedules tick at the same time. */
 async function tickTenTimes(): Promise<void> {
   const connections = Array.from({ length: 10 }, () => connect(url, { max: 2 }));
   // Connected before, so that all ticks are concurrent.
@@ -53,11 +53,11 @@ test('a round is due when enough new pairs exist, and ten concurrent ticks queue
 });
 
 test('no round is queued while one is queued or running, or after one failed on the same pairs', async () => {
-  const end = (status: 'running' | 'failed' | 'cancelled') => db.update(rounds).set({ status });
-  await end('running');
+  const setStatus = (status: 'running' | 'failed') => db.update(rounds).set({ status });
+  await setStatus('running');
   await tickTenTimes();
   assert.equal(await db.$count(rounds), 1);
-  await end('failed');
+  await setStatus('failed');
   await tickTenTimes();
   assert.equal(await db.$count(rounds), 1);
   await collect(1);

@@ -1,4 +1,4 @@
-// Queues rounds: on request, and at every tick of the schedule (pg-boss on Node, a cron trigger in a Worker) where enough
+// Queues rounds: on request, and at every tick of the schedule (pg-boss on Node, a cron trigger in a Worker) if enough
 // new pairs exist. Concurrent ticks queue one round. No advisory lock: Cloudflare's connection pool has none.
 
 import { desc, gt, inArray, sql } from 'drizzle-orm';
@@ -28,7 +28,7 @@ export async function requestRound(
   });
 }
 
-/** Queues a round where enough new pairs exist and no round is queued or running. */
+/** Queues a round if enough new pairs exist and no round is queued or running. */
 export async function requestRoundIfDue(db: Database, settings: Pick<Settings, 'TRAIN_MIN_PAIRS'>): Promise<void> {
   if (!(await isRoundDue(db, settings))) return;
   await db.transaction(async (transaction) => {

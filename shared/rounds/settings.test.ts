@@ -21,7 +21,7 @@ test('a request overrides the settings, and epochs and lora_alpha are derived fr
   assert.equal(completeRoundSettings({ effort: 5 }, readSettings({ EPOCHS: '3' })).epochs, 3);
 });
 
-test('a request has the bounds of the settings, but neither text nor null nor a custom objective', () => {
+test('a request has the bounds of the settings, and rejects numbers as text, null and custom objectives', () => {
   for (const dil of [{}, { epochs: 100 }, { lora_rank: 1024, lora_targets: ['q_proj'] }, { objective: 'dpo' }])
     assert.ok(accepts(dil), JSON.stringify(dil));
   for (const dil of [

@@ -14,7 +14,7 @@ export type RoundSettings = Hyperparameters & { epochs: number; lora_alpha: numb
 const names = Object.keys(hyperparameters.shape) as (keyof Hyperparameters)[];
 
 /** A request through the API: a custom objective is code, so only the trainer's own settings may name one. */
-const request: z.ZodType = z.strictObject({
+const requestSchema: z.ZodType = z.strictObject({
   ...Object.fromEntries(names.map((name) => [name, toOptional(hyperparameters.shape[name])])),
   objective: z.enum(OBJECTIVES).optional(),
   lora_rank: z.number().int().min(0).max(1024).optional(),
@@ -22,14 +22,14 @@ const request: z.ZodType = z.strictObject({
 
 export const roundMethod = z.strictObject({
   type: z.literal('dil'),
-  dil: (request as z.ZodType<RoundRequest>).optional(),
+  dil: (requestSchema as z.ZodType<RoundRequest>).optional(),
 });
 
 function toOptional(schema: z.ZodType): z.ZodType {
   return unwrapSchema(schema).optional().describe(schema.description!);
 }
 
-/** Completes a request by the settings of the trainer's process, and derives what neither sets. */
+/** Completes a request from the trainer's settings; derives epochs and lora_alpha if neither sets them. */
 export function completeRoundSettings(request: RoundRequest, settings: Settings): RoundSettings {
   const values = Object.fromEntries(
     names.map((name) => [name, request[name] === undefined ? settings[toVariable(name)] : request[name]]),

@@ -16,15 +16,15 @@ export type PreferencePair = {
   prompt: Prompt;
   chosen: string;
   rejected: string;
-  /** Both sides as policies sampled them; null if one of them is a text from elsewhere. */
+  /** Both sides as policies sampled them; null if either is a text that no policy generated. */
   sampled: { promptIds: number[]; chosen: SampledResponse; rejected: SampledResponse } | null;
 };
 /** A response as a policy sampled it. */
 export type SampledResponse = {
   policyId: string;
-  /** With the end-of-text token if the policy sampled one: stopping there was its choice too. */
+  /** With the end-of-text token if the policy sampled one: stopping is part of the sample. */
   responseIds: number[];
-  /** The policy's log-probability of each token but the end-of-text; null if sampled from a changed distribution. */
+  /** The policy's log-probability of each token but the end-of-text; null if temperature, top_p, … changed the distribution. */
   logps: number[] | null;
 };
 export type RoundPair = PreferencePair & { split: 'train' | 'held_out'; replay: boolean };
@@ -41,13 +41,13 @@ export async function findPairs(db: Database, settings: Settings, effort: number
   }));
   const train = split.filter((pair) => pair.split === 'train');
   const fresh = train.filter((pair) => !pair.replay).slice(0, maxPairs);
-  const room = Math.min(Math.round(fresh.length * settings.TRAIN_REPLAY), maxPairs - fresh.length);
-  const replayed = train.filter((pair) => pair.replay).slice(0, room);
+  const replayCount = Math.min(Math.round(fresh.length * settings.TRAIN_REPLAY), maxPairs - fresh.length);
+  const replayed = train.filter((pair) => pair.replay).slice(0, replayCount);
   const heldOut = split.filter((pair) => pair.split === 'held_out').slice(0, MAX_HELD_OUT);
   return [...fresh, ...replayed, ...heldOut].sort(byId);
 }
 
-/** The pairs that a resumed round has saved; none if it was stopped before. */
+/** The pairs that a resumed round has saved; empty if it was stopped before saving them. */
 export async function findRoundPairs(db: Database, roundId: string): Promise<RoundPair[]> {
   const rows = await db
     .select()
@@ -67,7 +67,7 @@ export async function findRoundPairs(db: Database, roundId: string): Promise<Rou
     .sort(byId);
 }
 
-/** A resumed round needs its pairs in the same order. */
+/** Descending by id, because a resumed round needs its pairs in the same order. */
 function byId(a: RoundPair, b: RoundPair): number {
   return a.id < b.id ? 1 : -1;
 }
@@ -106,29 +106,33 @@ async function addSamples(db: Database, rows: (typeof preferences.$inferSelect)[
       rejected: preference.rejected,
       sampled:
         chosen && rejected
-          ? { promptIds: chosen.prompt_token_ids, chosen: toSampled(chosen), rejected: toSampled(rejected) }
+          ? {
+              promptIds: chosen.prompt_token_ids,
+              chosen: toSampledResponse(chosen),
+              rejected: toSampledResponse(rejected),
+            }
           : null,
     };
   });
 }
 
-function toSampled(row: typeof generations.$inferSelect): SampledResponse {
+function toSampledResponse(row: typeof generations.$inferSelect): SampledResponse {
   return {
     policyId: row.policy_id,
     responseIds: row.stop_token === null ? row.token_ids : [...row.token_ids, row.stop_token],
-    logps: isPlain(row.sampling) ? row.logps : null,
+    logps: isNeutralSampling(row.sampling) ? row.logps : null,
   };
 }
 
-/** Whether it was sampled from the policy's own distribution, which the stored log-probabilities are of. */
-function isPlain(sampling: Record<string, unknown>): boolean {
+/** Whether the tokens were sampled from the unmodified distribution, to which the stored log-probabilities belong. */
+function isNeutralSampling(sampling: Record<string, unknown>): boolean {
   return Object.entries(NEUTRAL_SAMPLING).every(([name, neutral]) => {
     const value = sampling[name];
     return value === undefined || value === null || JSON.stringify(value) === JSON.stringify(neutral);
   });
 }
 
-/** Whether the pairs of this prompt are only evaluated. Does not depend on other prompts. */
+/** Whether the pairs of this prompt are held out for evaluation. Does not depend on other prompts. */
 export function isHeldOutPrompt(prompt: Prompt, fraction: number): boolean {
   const hash = hashContent(prompt);
   return Number.parseInt(hash.slice(0, 8), 16) / 2 ** 32 < fraction;

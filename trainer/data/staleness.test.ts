@@ -23,7 +23,7 @@ const ancestors = new Map([
   ['pol_1', 2],
 ]);
 
-test('the staleness of a pair is that of its staler side', () => {
+test('a pair is as stale as the staler of its two sides', () => {
   assert.equal(getStaleness(pair('pol_3', 'pol_3'), ancestors), 0);
   assert.equal(getStaleness(pair('pol_3', 'pol_1'), ancestors), 2);
 });

@@ -19,12 +19,12 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-/** A sampled pair with these numbers of tokens; the responses have the first `alike` tokens in common. */
-function sampled(prompt: number, chosen: number, rejected: number, alike = 0): PreferencePair {
+/** A sampled pair with these numbers of tokens; the responses have the first `shared` tokens in common. */
+function sampled(prompt: number, chosen: number, rejected: number, shared = 0): PreferencePair {
   const ids = (count: number, from: number) => Array.from({ length: count }, (_, i) => from + (i % 50));
   const side = (count: number, from: number) => ({
     policyId: 'pol_1',
-    responseIds: [...ids(alike, 20), ...ids(count - alike, from)],
+    responseIds: [...ids(shared, 20), ...ids(count - shared, from)],
     logps: null,
   });
   return {
@@ -64,7 +64,7 @@ test('a prompt that is too long is truncated from the left and keeps its beginni
   assert.deepEqual(lengths(short), [37, 3, 2]);
 });
 
-test('no limits truncate a response to nothing', () => {
+test('prompt and responses keep at least one token under any limits', () => {
   for (const max_length of [2, 3, 7]) {
     for (const max_prompt_length of [1, 2, 50]) {
       const pair = tokenize(sampled(30, 9, 8), { max_length, max_prompt_length });

@@ -1,5 +1,5 @@
 // Tokenization of pairs. Sampled pairs keep the tokens that were sampled; texts go through the policy's chat template. A
-// pair that is too long is truncated: the prompt from the left, the response from the right, neither to nothing.
+// pair that is too long is truncated: the prompt from the left, the response from the right. Both keep at least one token.
 
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
@@ -13,7 +13,7 @@ export type TokenizedPair = {
   isResponseTruncated: boolean;
 };
 
-/** In tokens; null: only the context length limits. */
+/** In tokens; null: limited by the context length only. */
 export type LengthLimits = { max_length: number | null; max_prompt_length: number | null };
 
 /** The two sequences, or the reason to leave the pair out: an empty side, or two equal responses. */
@@ -41,9 +41,9 @@ export function tokenizePair(
   const fitted = { chosen: truncate(chosen), rejected: truncate(rejected) };
   if (isEmpty(fitted.chosen) || isEmpty(fitted.rejected)) return 'empty';
   if (fitted.chosen.responseIds.join() === fitted.rejected.responseIds.join()) return 'identical';
-  const isCut = (part: keyof Sequence) =>
+  const isTruncated = (part: keyof Sequence) =>
     fitted.chosen[part].length < chosen[part].length || fitted.rejected[part].length < rejected[part].length;
-  return { ...fitted, isPromptTruncated: isCut('promptIds'), isResponseTruncated: isCut('responseIds') };
+  return { ...fitted, isPromptTruncated: isTruncated('promptIds'), isResponseTruncated: isTruncated('responseIds') };
 }
 
 function encode(pair: PreferencePair, tokenizer: Tokenizer): [Sequence, Sequence] {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import { packSequences, roundUpToBucket, validateSequence } from './batch.ts';
 
-test('a packed batch reads all but the last token and points at the position before each response token', () => {
+test('a packed batch holds all but the last token of a sequence, and the position before each response token', () => {
   const batch = packSequences(
     [{ promptIds: [5, 6], responseIds: [7, 8, 9] }, null, { promptIds: [3], responseIds: [4] }],
     { reduction: 'mean' },
@@ -21,7 +21,7 @@ test('a packed batch reads all but the last token and points at the position bef
   assert.deepEqual(batch.responseStarts, [0, null, 3]);
 });
 
-test('two responses to one prompt share it, and both continue its positions', () => {
+test('two responses share their prompt, and the positions of both continue from it', () => {
   const batch = packSequences(
     [
       { promptIds: [5, 6], responseIds: [7, 8] },
@@ -39,19 +39,19 @@ test('two responses to one prompt share it, and both continue its positions', ()
   assert.deepEqual(get('tokenWeights'), [1, 1, 1, 1, 1]);
 });
 
-test('with shape buckets every extent is rounded up to one of a few sizes', () => {
+test('shape buckets round every extent up to one of a few sizes', () => {
   assert.deepEqual([1, 8, 15, 17, 33, 100].map(roundUpToBucket), [1, 8, 15, 18, 36, 104]);
   const sequences = Array.from({ length: 11 }, (_, i) => ({ promptIds: [i + 1], responseIds: Array(9).fill(3) }));
   const { bucket } = packSequences(sequences, { reduction: 'sum', useShapeBuckets: true });
   assert.equal(bucket.R, 104);
 });
 
-test('rejects sequences that cannot be scored, with the reason', () => {
+test('rejects sequences that cannot be scored and reports the reason', () => {
   const a = tinyArchitecture({ contextLength: 8 });
   const check = (promptIds: number[], responseIds: number[]) => () =>
     validateSequence({ promptIds, responseIds }, a, 'here');
-  assert.throws(check([], [1]), /here: the prompt has no token/);
-  assert.throws(check([1], []), /here: the response has no token/);
+  assert.throws(check([], [1]), /here: the prompt is empty/);
+  assert.throws(check([1], []), /here: the response is empty/);
   assert.throws(check([1], [a.vocabSize]), /not in the vocabulary/);
   assert.throws(check([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]), /context of 8/);
   assert.doesNotThrow(check([1, 2, 3, 4], [1, 2, 3, 4, 5]));

@@ -1,4 +1,4 @@
-// The collator: packs sequences into the arrays that a program takes. A row of T tokens holds several runs, each a
+// The collator: packs sequences into the input arrays of a program. A row of T tokens holds several runs, each a
 // prompt followed by its responses: the position ids of every response continue from the prompt, and the prompt's last
 // token predicts the first token of each.
 import { AttuneError } from '../../shared/error.ts';
@@ -9,7 +9,7 @@ import { type AttentionCost, countInputTokens, packRows, roundUp } from './packi
 /** Default: the attention cost of a small policy. */
 const TYPICAL_ATTENTION_COST = 5e-4;
 
-/** The shape of a batch: S rows of T tokens with R response tokens in all, of P pairs. */
+/** The shape of a batch: S rows of T tokens, with R response tokens of P pairs in total. */
 export type ShapeBucket = { S: number; T: number; R: number; P: number };
 
 /** Tensors by name, as flat arrays with shapes. */
@@ -27,12 +27,12 @@ export type PackedBatch = {
   responseStarts: (number | null)[];
 };
 
-/** Throws `invalid_sequence` where a token id is outside of the vocabulary or there is nothing to predict. */
+/** Throws `invalid_sequence` if prompt or response is empty, the sequence is too long, or a token id is unknown. */
 export function validateSequence(sequence: Sequence, a: Architecture, where: string): void {
   const { promptIds, responseIds } = sequence;
   if (promptIds.length === 0)
-    throw invalid(`${where}: the prompt has no token, so nothing predicts the response's first token; add bos`);
-  if (responseIds.length === 0) throw invalid(`${where}: the response has no token; leave such pairs out`);
+    throw invalid(`${where}: the prompt is empty, so nothing predicts the response's first token; add bos`);
+  if (responseIds.length === 0) throw invalid(`${where}: the response is empty; leave such pairs out`);
   const length = countInputTokens(sequence);
   if (length > a.contextLength)
     throw invalid(`${where}: ${length + 1} tokens exceed the policy's context of ${a.contextLength}; shorten it`);
@@ -43,7 +43,7 @@ export function validateSequence(sequence: Sequence, a: Architecture, where: str
       );
 }
 
-/** Throws `invalid_pair` where the reference log-probabilities belong to other tokens. */
+/** Throws `invalid_pair` if the reference log-probabilities belong to other tokens. */
 export function validatePair(pair: TrainPair, a: Architecture, where: string): void {
   for (const [side, refLogps] of [
     ['chosen', pair.refChosenLogps],

@@ -1,5 +1,5 @@
-// Implements the calls of an Engine on a Device, inside of the engine's thread: packs micro-batches, runs programs,
-// accumulates gradients and takes one AdamW step.
+// Implements the calls of an Engine on a Device, in the engine's thread: packs micro-batches, runs programs, accumulates
+// gradients and runs the optimizer.
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { readSafetensors, type Weights, writeSafetensors } from '../../shared/model/safetensors.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
@@ -24,13 +24,13 @@ export type DeviceEngineOptions = {
   objective: ObjectiveSettings;
   optimizer: OptimizerSettings;
   microBatchTokens: number;
-  /** Bytes that training may take. Default: no limit. */
+  /** Bytes that training may use. Default: no limit. */
   memoryBytes?: number;
   lora?: LoraConfig | null;
   scoreOnly?: boolean;
 };
 
-/** Names in a file of the training state. */
+/** Names of tensors in a file of the training state. */
 const FIRST_MOMENT_PREFIX = 'adamw.first.';
 const SECOND_MOMENT_PREFIX = 'adamw.second.';
 const STEP_COUNT_KEY = 'adamw.steps';
@@ -80,7 +80,7 @@ export class DeviceEngine {
     if (pairs.length === 0) return report;
     const { optimizer } = this.options;
     const norm = await this.device.gradientNorm();
-    // One infinite gradient would make every weight NaN for good.
+    // A step with one infinite gradient would make every weight NaN.
     if (!Number.isFinite(norm))
       return { ...report, gradNorm: norm, nonFinite: report.nonFinite ?? (await this.findNonFiniteParameter()) };
     const scale = norm > optimizer.maxGradNorm ? optimizer.maxGradNorm / norm : 1;
@@ -149,7 +149,7 @@ export class DeviceEngine {
       for (const [i, outcome] of metrics.add(members, batch, outputs).entries()) outcomes[microBatch[i]!] = outcome;
     }
     const report: StepReport = { ...metrics.report(), computedTokens };
-    // A product with zeros carries one pair's NaN into the losses of its neighbours, but not into their log-ratios.
+    // The NaN of one pair also reaches the losses of other pairs (0 · NaN in a matrix product), but not their log-ratios.
     let index = outcomes.findIndex((pair) => !Number.isFinite(pair.chosenLogRatio + pair.rejectedLogRatio));
     if (index < 0) index = outcomes.findIndex(({ loss }) => !Number.isFinite(loss));
     if (index >= 0) report.nonFinite = `pair ${index}`;
@@ -161,7 +161,7 @@ export class DeviceEngine {
     return packSequences(sequences, { reduction, attentionCost, useShapeBuckets: device.usesShapeBuckets });
   }
 
-  /** Rejects a batch of one item, which no smaller micro-batch can make fit. */
+  /** For a batch of one item, which cannot be split into smaller micro-batches. */
   private assertFitsMemory(kind: ProgramKind, { bucket }: PackedBatch): void {
     const { memoryBytes } = this.options;
     const neededBytes = estimateParameters(this.options) + estimateRun(this.options, kind, bucket);

@@ -1,5 +1,5 @@
-// A Device runs programs and keeps weights, gradient and AdamW's moments where it computes: in memory that ONNX Runtime
-// reads in place, in TensorFlow's tensors or in GPU buffers. Only batches and small results cross its interface.
+// A Device runs programs and keeps weights, gradient and AdamW's moments close to its kernels: in memory that ONNX
+// Runtime reads in place, in TensorFlow's tensors or in GPU buffers. Only batches and small results cross its interface.
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tensor, Weights } from '../../shared/model/safetensors.ts';
@@ -19,9 +19,9 @@ export type DeviceOptions = {
   provider?: Settings['TRAIN_PROVIDER'];
   /** Trains LoRA adapters and freezes the weights. */
   lora?: LoraConfig | null;
-  /** Bytes that training may take. Default: no limit. */
+  /** Bytes that training may use. Default: no limit. */
   memoryBytes?: number;
-  /** Only scores, so memory is counted for the weights alone. */
+  /** No gradient is computed, so memory is reserved for the weights only. */
   scoreOnly?: boolean;
 };
 
@@ -42,7 +42,7 @@ export interface Device {
   optimizerStep(scale: number, learningRate: number, settings: OptimizerSettings): Promise<void>;
   /** Loads the inputs of programs that are not trained; see `frozenShapes` in lora.ts. */
   loadFrozen(weights: Weights): void;
-  /** Loads the tensors named `prefix` + parameter; throws an AttuneError where one is missing or has another shape. */
+  /** Loads the tensors named `prefix` + parameter; throws AttuneError if one is missing or has another shape. */
   load(array: ParameterArray, tensors: Weights, prefix?: string): void;
   /** Copies, safe to keep. */
   copy(array: ParameterArray, prefix?: string): Promise<Weights>;
@@ -63,7 +63,7 @@ export function loadPolicy(
   device.load('weight', initAdapters(architecture, lora));
 }
 
-/** The tensor of this name; throws `invalid_checkpoint` where it is missing or has another shape. */
+/** The tensor of this name; throws `invalid_checkpoint` if it is missing or has another shape. */
 export function expectTensor(tensors: Weights, name: string, shape: number[]): Tensor {
   const tensor = tensors.get(name);
   if (!tensor || tensor.shape.join() !== shape.join())

@@ -1,5 +1,5 @@
-// The Engine interface of the trainer: scores, steps and evaluates on token ids. It has no notion of texts, schedules
-// or rounds.
+// The Engine interface of the trainer: scores, steps and evaluates on token ids. Texts, schedules and rounds are its
+// callers' concern.
 import type { Weights } from '../../shared/model/safetensors.ts';
 
 /** A prompt x and one response y to it. */
@@ -34,7 +34,7 @@ export type StepReport = {
   loss: number;
   /** Global norm of the gradient before clipping; 0 without a step. If not finite, the optimizer step was skipped. */
   gradNorm: number;
-  /** Where the loss or the gradient is not finite: the first such pair ("pair 3") or parameter. */
+  /** If the loss or the gradient is not finite: the first such pair ("pair 3") or parameter. */
   nonFinite?: string;
   /**
    * Input tokens of both sequences of each pair without padding; a shared prompt counts twice, as in other trainers.

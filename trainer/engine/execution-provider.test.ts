@@ -25,8 +25,8 @@ test('the CPU is always available, and the description names the alternative', a
   assert.match(await describeProvider({ TRAIN_PROVIDER: 'cpu' }), /^TRAIN_PROVIDER is cpu; webgpu/);
 });
 
-test('webgpu without a driver is rejected with how to install one, by the engine too', async (t) => {
-  if (platform !== 'linux') return t.skip('only on Linux can a test hide the GPU');
+test('webgpu without a driver is rejected with installation advice, also when an engine is opened', async (t) => {
+  if (platform !== 'linux') return t.skip('the GPU can be hidden on Linux only');
   await assert.rejects(describeProvider({ TRAIN_PROVIDER: 'webgpu' }), isMissingDriver);
   const architecture = tinyArchitecture({ layers: 1 });
   const weights = tinyWeights(architecture);

@@ -1,5 +1,5 @@
 // TRAIN_PROVIDER, the execution provider of the onnx engine: cpu, or webgpu for a GPU through Vulkan, Metal or Direct3D
-// 12. A provider that does not work on this machine is rejected with what is missing.
+// 12. A provider that does not work on this machine is rejected with the reason.
 import { InferenceSession } from 'onnxruntime-node';
 import { AttuneError } from '../../shared/error.ts';
 import { writeOnnxModel } from '../../shared/onnx/model-proto.ts';
@@ -16,7 +16,7 @@ export async function openOnnxDevice(options: DeviceOptions): Promise<Device> {
   return new WebgpuDevice(options);
 }
 
-/** One line about TRAIN_PROVIDER on this machine. Throws where `openOnnxDevice` would. */
+/** One line about TRAIN_PROVIDER on this machine. Throws if `openOnnxDevice` would. */
 export async function describeProvider({ TRAIN_PROVIDER }: Pick<Settings, 'TRAIN_PROVIDER'>): Promise<string> {
   if (TRAIN_PROVIDER === 'webgpu') await assertWebgpuAvailable();
   return `TRAIN_PROVIDER is ${TRAIN_PROVIDER}; ${NOTE[TRAIN_PROVIDER]}`;
@@ -46,7 +46,7 @@ async function assertWebgpuAvailable(): Promise<void> {
   }
 }
 
-/** The smallest model, which only tests whether a session opens. */
+/** A model of one node, to test whether a session opens. */
 function minimalModel(): Uint8Array {
   const value = (name: string) => ({ name, type: 'float32' as const, dims: [1] });
   return writeOnnxModel({

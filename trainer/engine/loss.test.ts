@@ -112,11 +112,11 @@ function referenceLoss(
     const logps = referenceLogps(a, weights, promptIds, responseIds);
     return logps.reduce((sum, logp, j) => sum + logp - refLogps[starts[row]! + j]!, 0) / logps.length;
   });
-  const one = (w: number, l: number, importance: number) =>
+  const pairLoss = (w: number, l: number, importance: number) =>
     lsif
       ? -Math.exp(w) + importance * 0.5 * Math.exp(2 * l)
       : Math.log1p(Math.exp(-w)) + importance * Math.log1p(Math.exp(l));
-  return 0.25 * one(ratios[0]!, ratios[2]!, 0.7) + 0.75 * one(ratios[1]!, ratios[3]!, 1.3);
+  return 0.25 * pairLoss(ratios[0]!, ratios[2]!, 0.7) + 0.75 * pairLoss(ratios[1]!, ratios[3]!, 1.3);
 }
 
 for (const objective of ['lsif', 'bce'] as const) {

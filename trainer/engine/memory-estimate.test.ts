@@ -14,7 +14,7 @@ const architecture = tinyArchitecture({
   vocabSize: 49152,
 });
 
-test('a smaller budget gives smaller micro-batches, and too small a budget is rejected with what is needed and what to change', () => {
+test('a smaller budget gives smaller micro-batches, and too small a budget is rejected with the amount needed and a remedy', () => {
   const tokens = [16, 6, 5, 4.2].map((memory) => chooseMicroBatchTokens({ architecture }, memory * GiB));
   assert.deepEqual(
     tokens,
@@ -31,7 +31,7 @@ test('a smaller budget gives smaller micro-batches, and too small a budget is re
   );
 });
 
-test('training adapters takes much less memory than training all weights', () => {
+test('training adapters needs much less memory than training all weights', () => {
   const lora = { rank: 8, alpha: 16, targets: ['q_proj', 'v_proj'] };
   assert.ok(estimateParameters({ architecture, lora }) < 0.5 * estimateParameters({ architecture }));
   assert.doesNotThrow(() => chooseMicroBatchTokens({ architecture, lora }, 2.5 * GiB));

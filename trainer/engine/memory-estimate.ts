@@ -14,7 +14,7 @@ const PROCESS_BYTES = 350 * 2 ** 20;
 const MAX_MICRO_BATCH_TOKENS = 1024;
 const MIN_MICRO_BATCH_TOKENS = 128;
 const TYPICAL_SEQUENCE_TOKENS = 512;
-/** The default budget is never below this, even where other processes fill the memory at this moment. */
+/** The default budget is never below this, even if other processes fill the memory at the moment. */
 const MIN_BUDGET_BYTES = 2 ** 30;
 
 export type MemoryOptions = {
@@ -24,15 +24,15 @@ export type MemoryOptions = {
   scoreOnly?: boolean;
 };
 
-/** Bytes that training may take. Default: half of free memory. */
+/** Bytes that training may use. Default: half of free memory. */
 export function resolveMemoryBudget(settingBytes: number | undefined): number {
   return settingBytes ?? Math.max(MIN_BUDGET_BYTES, process.availableMemory() / 2);
 }
 
-/** Bytes that an engine holds whatever the batches. */
+/** Bytes that an engine holds, independent of the batches. */
 export function estimateParameters({ architecture, lora, scoreOnly }: MemoryOptions): number {
   const weights = countElements(weightShapes(architecture));
-  // Besides: the checkpoint as it was read, and the copy of a run's outputs that waits for garbage collection.
+  // Also counted: the checkpoint as it was read, and a copy of the outputs that is not garbage-collected yet.
   if (scoreOnly) return PROCESS_BYTES + 4 * 2 * weights;
   if (!lora) return PROCESS_BYTES + 4 * 6 * weights;
   return PROCESS_BYTES + 4 * (2 * weights + 7 * countElements(trainableShapes(architecture, lora)));
@@ -49,7 +49,7 @@ export function estimateRun(options: MemoryOptions, kind: ProgramKind, { S, T, R
 }
 
 /**
- * Tokens of a micro-batch for a budget of bytes. Throws `too_little_memory` where the longest pair or the smallest
+ * Tokens of a micro-batch for a budget of bytes. Throws `too_little_memory` if the longest pair or the smallest
  * micro-batch does not fit.
  */
 export function chooseMicroBatchTokens(

@@ -71,7 +71,7 @@ for (const tied of [true, false]) {
   });
 }
 
-test('padding, neighbours and micro-batches change neither a score nor a step', async () => {
+test('scores and steps do not depend on padding, other sequences or the split into micro-batches', async () => {
   const results: { scores: Float32Array[]; alone: Float32Array; weights: Float32Array; gradNorm: number }[] = [];
   for (const microBatchTokens of [64, 256, 4096]) {
     await withEngine({ microBatchTokens }, async (engine) => {
@@ -152,7 +152,7 @@ test('a loss that is not finite leaves the weights unchanged, and the report nam
   });
 });
 
-test('rejects invalid pairs and weights with the reason, and the engine keeps working', async () => {
+test('rejects invalid pairs and weights with the reason, and keeps working', async () => {
   await withEngine({}, async (engine, options) => {
     const pairs = await makePairs(engine, 1);
     const wrong = { ...pairs[0]!, refRejectedLogps: new Float32Array(1) };
@@ -189,7 +189,7 @@ test('a gradient that is not finite while the loss is finite is reported with th
   });
 });
 
-test('adapters start at the policy, learn, and are merged into the weights that are read out', async () => {
+test('adapters start at the policy, are trained, and are merged into the weights that the engine returns', async () => {
   const lora = { rank: 4, alpha: 8, targets: ['q_proj', 'v_proj', 'up_proj'] };
   await withEngine({ lora }, async (engine, { architecture, weights }) => {
     const pairs = await makePairs(engine, 4);
@@ -234,7 +234,7 @@ test('adapters and their moments are saved without the weights of the policy, an
   assert.equal(names.length, 2 * 2 * 3 + 1); // A and B of two layers, each with two moments, and the step
 });
 
-test('rejects LoRA targets that the policy does not have, and too little memory', async () => {
+test('rejects LoRA targets that the policy does not have, and a memory limit that is too small', async () => {
   const architecture = tinyArchitecture(small);
   const weights = tinyWeights(architecture, 4);
   const lora = { rank: 2, alpha: 4, targets: ['c_attn'] };

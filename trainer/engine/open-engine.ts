@@ -1,4 +1,4 @@
-// Opens the engine chosen by the machine and its settings, in its own thread.
+// Opens the engine that the settings and the hardware select, in its own thread.
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
@@ -22,10 +22,10 @@ export type EngineOptions = {
   engine?: EngineChoice;
   provider?: ExecutionProvider;
   threads?: number;
-  /** Tokens of a micro-batch, padding included. Default: as many as fit the memory. */
+  /** Tokens of a micro-batch, padding included. Default: as many as fit in memory. */
   microBatchTokens?: number;
   /**
-   * Bytes that training may take. Default: half of free memory. Throws `too_little_memory` where they do not suffice.
+   * Bytes that training may use. Default: half of free memory. Throws `too_little_memory` if they are not enough.
    */
   memoryBytes?: number;
   lora?: LoraConfig | null;

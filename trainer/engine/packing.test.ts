@@ -8,7 +8,7 @@ const architecture = tinyArchitecture({ layers: 6, hiddenSize: 288, intermediate
 const attentionCost = estimateAttentionCost(architecture);
 const ids = (first: number, length: number) => Array.from({ length }, (_, i) => first + i);
 
-/** Pairs with one prompt and responses of 64 to 150 tokens. */
+/** Pairs with a prompt of 20 to 30 tokens and responses of 64 to 150 tokens. */
 function samplePairs(count: number) {
   const uniform = seedRandom(1, 0);
   const integer = (from: number, to: number) => from + Math.floor(uniform() * (to - from + 1));
@@ -35,7 +35,7 @@ test('a shared prompt is computed once, and different prompts are not shared', (
   );
 });
 
-test('a short prompt of long responses is not shared, because attention over the long row costs more', () => {
+test('a short prompt of long responses is not shared, because attention over one long row costs more', () => {
   const long = [0, 0].map(() => ({ promptIds: [1, 2], responseIds: ids(9, 1500) }));
   assert.equal(packRows(long, attentionCost).rows.flat().length, 2);
 });

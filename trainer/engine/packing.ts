@@ -1,6 +1,6 @@
-// Packs sequences into rows of tokens and splits a step into micro-batches. Sequences with one prompt become one run of
-// tokens, prompt first; runs fill rows by first-fit decreasing. Longer rows waste fewer tokens and cost more attention,
-// so every row length is priced with both.
+// Packs sequences into rows of tokens and splits a step into micro-batches. Sequences with the same prompt become one run
+// of tokens, prompt first; runs fill rows by first-fit decreasing. Longer rows waste fewer tokens and cost more attention,
+// so the cost of a row length includes both.
 import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';
 import type { Sequence } from './engine.ts';
 
@@ -13,25 +13,25 @@ export type RowLayout = { T: number; rows: PromptRun[][]; cost: number };
 /** The extra cost of a token per token of its row, relative to the cost of a token without attention. */
 export type AttentionCost = number;
 
-/** Row lengths are multiples of this, so that rows start at addresses that suit vector instructions. */
+/** Row lengths are multiples of this, so that rows are aligned for vector instructions. */
 const ROW_LENGTH_MULTIPLE = 8;
 
 /** Attention's small products and its softmax run at about two thirds of the speed of large products. */
-const ATTENTION_SLOWNESS = 1.5;
+const ATTENTION_SLOWDOWN = 1.5;
 
 export function estimateAttentionCost(a: Architecture): AttentionCost {
   let flopsPerToken = 0;
   for (const [name, shape] of weightShapes(a))
     if (name.startsWith('model.layers.0.') && shape.length === 2) flopsPerToken += 2 * shape[0]! * shape[1]!;
-  return (ATTENTION_SLOWNESS * 4 * a.heads * a.headDim) / flopsPerToken;
+  return (ATTENTION_SLOWDOWN * 4 * a.heads * a.headDim) / flopsPerToken;
 }
 
-/** The number of tokens that the model reads: the last token is only predicted. */
+/** The number of input tokens: the last token of a sequence is a target only. */
 export function countInputTokens({ promptIds, responseIds }: Sequence): number {
   return promptIds.length + responseIds.length - 1;
 }
 
-/** The cheapest layout, null sequences left out; prompts are shared where that is cheaper. */
+/** The cheapest layout, without the null sequences; prompts are shared if that is cheaper. */
 export function packRows(sequences: (Sequence | null)[], attentionCost: AttentionCost): RowLayout {
   const unsharedRuns = sequences.flatMap((sequence, i) =>
     sequence ? [{ members: [i], length: countInputTokens(sequence) }] : [],
@@ -44,7 +44,7 @@ export function packRows(sequences: (Sequence | null)[], attentionCost: Attentio
 function packSharedPrompts(sequences: (Sequence | null)[], attentionCost: AttentionCost): RowLayout | null {
   const runs: PromptRun[] = [];
   const runByPrompt = new Map<string, PromptRun>();
-  // The length of a pair of the longest sequence; runs of many responses would force rows that long on everything else.
+  // Twice the longest sequence: a longer run of many responses would make all rows as long as itself.
   const limit = 2 * Math.max(...sequences.map((sequence) => (sequence ? countInputTokens(sequence) : 0)));
   let isShared = false;
   for (const [i, sequence] of sequences.entries()) {
@@ -119,7 +119,7 @@ export function planMicroBatches(items: Sequence[][], maxTokens: number, attenti
   }
 }
 
-/** Groups neighbouring sequences with one prompt, as long as together they fit a micro-batch. */
+/** Groups adjacent sequences with the same prompt, as long as a group fits a micro-batch. */
 export function groupByPrompt(sequences: Sequence[], maxTokens: number): number[][] {
   const groups: number[][] = [];
   let last = '';

@@ -23,8 +23,8 @@ export function gradientName(parameter: string): string {
 }
 
 /**
- * The input name of the gradient accumulated so far, to which a dynamic `step` program adds its own; input and output
- * may share one memory.
+ * The input name of the gradient accumulated so far, to which a dynamic `step` program adds the gradient of its batch.
+ * Input and output may share a buffer.
  */
 export function accumulatedName(parameter: string): string {
   return `accumulated.${parameter}`;
@@ -96,8 +96,8 @@ export function buildDynamicProgram(
 }
 
 /**
- * Runs a program on the tensors of its batch, parameters and frozen weights: symbolically inside of a trace, else
- * eagerly. With adapters, gradients are taken of the adapters only.
+ * Runs a program on the tensors of its batch, parameters and frozen weights: symbolically inside a trace,
+ * otherwise eagerly. With adapters, only the adapters have gradients.
  */
 export function computeProgram(
   a: Architecture,

@@ -16,7 +16,7 @@ async function withoutAddon(work: () => Promise<void>): Promise<void> {
   }
 }
 
-test('without TensorFlow’s library onnx trains, and ENGINE=tensorflow is rejected with the install command', async () => {
+test('without TensorFlow’s library ENGINE=auto selects onnx, and ENGINE=tensorflow is rejected with the install command', async () => {
   await withoutAddon(async () => {
     assert.equal(needsTensorflow('auto'), false);
     const { name, reason } = await resolveEngine('auto');
@@ -26,7 +26,7 @@ test('without TensorFlow’s library onnx trains, and ENGINE=tensorflow is rejec
   });
 });
 
-test('ENGINE selects the engine where it is set, and the reason names it', { skip }, async () => {
+test('ENGINE selects the engine if it is set, and the reason names it', { skip }, async () => {
   assert.deepEqual((await resolveEngine('tensorflow')).name, 'tensorflow');
   assert.match((await resolveEngine('tensorflow')).reason, /ENGINE is tensorflow; it computes on the (C|G)PU/);
   assert.equal((await resolveEngine('onnx')).name, 'onnx');

@@ -14,7 +14,7 @@ export class StepMetrics {
     this.reduction = reduction;
   }
 
-  /** Adds the outputs of a micro-batch that held these pairs. */
+  /** Adds the outputs of a micro-batch of these pairs and returns the outcome of each. */
   add(pairs: TrainPair[], batch: PackedBatch, outputs: ReadonlyMap<string, Float32Array>): PairOutcome[] {
     const logps = outputs.get('logps')!;
     return pairs.map((pair, i) => {

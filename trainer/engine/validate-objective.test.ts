@@ -24,7 +24,7 @@ const open = (objective: string) =>
     engine: 'onnx',
   });
 
-test('a custom h trains like the equal built-in one', async (t) => {
+test('a custom module with the h of ukl trains like ukl', async (t) => {
   const custom = await writeModule(
     t,
     'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
@@ -45,7 +45,7 @@ test('a custom h trains like the equal built-in one', async (t) => {
   assert.ok(ends[1]![1]! > 0);
 });
 
-test('an h with an unsupported operation is rejected before training, and the operation is named', async (t) => {
+test('an h with an unsupported operation is rejected before training, and the error names the operation', async (t) => {
   const file = await writeModule(
     t,
     'export default (tf) => ({ h: (r) => tf.sub(0, tf.atan(r)).add(tf.square(r)), derivative: (r) => tf.sub(tf.mul(2, r), tf.div(1, tf.add(1, tf.square(r)))) });',

@@ -1,5 +1,5 @@
 // Validates a custom objective before a round starts: checks its h numerically, and traces its loss and gradient once,
-// so that an operation the engine lacks is found before training and not during it.
+// so that an unsupported operation is reported before training starts.
 import '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
@@ -8,7 +8,7 @@ import { loadDivergence, validateDivergence } from '../divergence.ts';
 import { type ObjectiveSettings, pairLosses } from '../objectives.ts';
 import { type InputSpec, trace } from './trace/trace.ts';
 
-/** Pairs of the traced batch; any number would do. */
+/** Pairs of the traced batch; the number has no effect. */
 const PAIRS = 4;
 
 /** Loads and validates the module that `settings.objective` names. Throws `invalid_objective`. */
@@ -17,7 +17,7 @@ export async function validateObjective(settings: ObjectiveSettings): Promise<vo
   const divergence = await loadDivergence(file);
   const previousBackend = tf.getBackend();
   await tf.setBackend('cpu');
-  // The cpu backend prints an advertisement at its first tensor, unless IS_TEST is set.
+  // The cpu backend prints a banner at its first tensor unless IS_TEST is set.
   tf.env().set('IS_TEST', true);
   try {
     validateDivergence(file, divergence);

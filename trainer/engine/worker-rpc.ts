@@ -31,7 +31,7 @@ export class WorkerClient {
   private readonly exited: Promise<void>;
   private readonly name: string;
   private lastId = 0;
-  /** Why no call can be made any more; null while the worker runs. */
+  /** Why calls are no longer possible; null while the worker runs. */
   private exitReason: string | null = null;
 
   constructor(worker: Worker, name: string) {
@@ -60,7 +60,7 @@ export class WorkerClient {
     });
   }
 
-  /** Lets the worker finish its pending calls and waits for its exit. May be called again, and after a crash. */
+  /** Waits for the pending calls and the worker's exit. May be called again, and after a crash. */
   async close(): Promise<void> {
     if (this.exitReason === null) {
       const closing = this.call('close');

@@ -1,5 +1,5 @@
 // The worker thread of an engine, because ONNX Runtime and TensorFlow block their calling thread. Calls arrive as
-// messages and run in order. After `close` the thread exits by itself: terminating it in the middle of a run aborts the
+// messages and run in order. After `close` the thread exits on its own: terminating it in the middle of a run aborts the
 // process.
 import { parentPort } from 'node:worker_threads';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
@@ -35,7 +35,7 @@ async function run(method: string, args: unknown[]): Promise<unknown> {
     if (isObjectiveModule(options.objective.objective)) await loadDivergence(options.objective.objective);
     const { name, device } = await openDevice(choice, options);
     loadPolicy(device, weights, options);
-    // The message's copy is as large as the policy, so it is freed now and not at the next garbage collection.
+    // The message's copy of the weights is as large as the policy, so it is freed without waiting for garbage collection.
     if (!options.lora) freeBuffers(weights);
     engine = new DeviceEngine(device, options, options.lora ? weights : undefined);
     return name;

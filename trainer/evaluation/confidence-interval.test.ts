@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { bootstrap, estimate, estimateMean, weightedRatio } from './confidence-interval.ts';
 
-/** Standard normal numbers. */
+/** Standard normal random numbers (Box-Muller). */
 function normals(seed: number): () => number {
   const uniform = seedRandom(seed, 9);
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
@@ -12,17 +12,17 @@ function normals(seed: number): () => number {
 const alone = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 for (const count of [8, 40]) {
-  test(`the interval of the mean of ${count} normal numbers holds the true mean about 95 times in 100`, () => {
+  test(`the interval of the mean of ${count} normal numbers contains the true mean about 95 times in 100`, () => {
     const next = normals(count);
-    let held = 0;
+    let covered = 0;
     const trials = 400;
     for (let trial = 0; trial < trials; trial++) {
       const values = alone(count).map(() => 3 + 2 * next());
       const { low, high } = estimateMean(values, alone(count), trial).interval!;
-      if (low <= 3 && 3 <= high) held++;
+      if (low <= 3 && 3 <= high) covered++;
     }
-    // Three standard deviations of 400 tosses at 0.95.
-    assert.ok(Math.abs(held / trials - 0.95) < 0.033, `${held} of ${trials}`);
+    // Three standard deviations of a binomial share with n = 400 and p = 0.95.
+    assert.ok(Math.abs(covered / trials - 0.95) < 0.033, `${covered} of ${trials}`);
   });
 }
 
@@ -37,7 +37,7 @@ test('items of one cluster are resampled together: copies of values do not narro
   assert.ok(width(estimateMean(repeated, alone(60)).interval) < 0.6 * single);
 });
 
-test('a difference taken item by item has a much narrower interval', () => {
+test('a paired difference has a much narrower interval than the difference of two means', () => {
   const next = normals(2);
   const before = alone(30).map(() => 5 * next());
   const after = before.map((value) => value + 0.3 + 0.1 * next());

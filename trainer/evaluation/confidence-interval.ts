@@ -7,7 +7,7 @@ import { seedRandom } from '../../shared/decoder/random.ts';
 export const MIN_CLUSTERS = 6;
 const RESAMPLES = 1000;
 
-/** The weight of each item in a resample → the estimated number. */
+/** The weight of each item in a resample → the value of the statistic. */
 type Statistic = (weights: Float64Array) => number;
 
 /**
@@ -15,10 +15,10 @@ type Statistic = (weights: Float64Array) => number;
  * item i. The same seed and clusters give the same resamples for every statistic.
  */
 export function bootstrap(clusters: readonly (string | number)[], statistic: Statistic, seed = 0): Interval | null {
-  const numbers = new Map<string | number, number>();
-  for (const cluster of clusters) if (!numbers.has(cluster)) numbers.set(cluster, numbers.size);
-  const members = clusters.map((cluster) => numbers.get(cluster)!);
-  const count = numbers.size;
+  const indices = new Map<string | number, number>();
+  for (const cluster of clusters) if (!indices.has(cluster)) indices.set(cluster, indices.size);
+  const clusterOfItem = clusters.map((cluster) => indices.get(cluster)!);
+  const count = indices.size;
   if (count < MIN_CLUSTERS) return null;
   const uniform = seedRandom(seed, 0);
   const drawn = new Float64Array(count);
@@ -27,7 +27,7 @@ export function bootstrap(clusters: readonly (string | number)[], statistic: Sta
   for (let resample = 0; resample < RESAMPLES; resample++) {
     drawn.fill(0);
     for (let i = 0; i < count; i++) drawn[Math.floor(uniform() * count)]!++;
-    for (const [item, cluster] of members.entries()) weights[item] = drawn[cluster]!;
+    for (const [item, cluster] of clusterOfItem.entries()) weights[item] = drawn[cluster]!;
     values[resample] = statistic(weights);
   }
   values.sort();

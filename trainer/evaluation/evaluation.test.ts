@@ -1,4 +1,5 @@
-// With a real engine and real serving graphs of a policy with twelve tokens, small enough to enumerate its responses.
+// Runs a real engine and real serving graphs of a policy with a vocabulary of twelve tokens, small enough to enumerate
+// its responses.
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -33,7 +34,7 @@ async function open(t: TestContext, weights: Weights): Promise<Engine> {
   return engine;
 }
 
-/** Responses that raters of this world prefer begin with 7, and others with 8; the reference is the engine as it is. */
+/** Chosen responses begin with token 7 and rejected ones with 8; the reference is the engine's current policy. */
 async function makePairs(engine: Engine, count: number, length: number, seed: number): Promise<TrainPair[]> {
   const response = (first: number, i: number) => [
     first,
@@ -78,7 +79,7 @@ async function sampleBoth(
   });
 }
 
-test('the parent itself has no KL to the reference, equal samples, and is refused', async (t) => {
+test('a candidate equal to its parent has a KL of 0 and equal samples, and is refused', async (t) => {
   const engine = await open(t, parentWeights());
   const heldOut = await makePairs(engine, 20, 6, 0);
   const [before, after] = [await evaluatePolicy(engine, heldOut), await evaluatePolicy(engine, heldOut)];
@@ -143,7 +144,7 @@ test('a policy that repeats one token is refused for length, repetition, KL and 
   for (const { name, pass } of checks.slice(1)) assert.equal(pass, false, name);
 });
 
-test('the interval of the KL estimate holds the exact KL of responses of one and of two tokens', async (t) => {
+test('the interval of the KL estimate contains the exact KL for responses of one and of two tokens', async (t) => {
   const weights = tinyWeights(architecture, 5);
   const engine = await open(t, weights);
   const reference = await open(t, parentWeights());

@@ -15,7 +15,7 @@ import {
 
 export type Evaluation = {
   metrics: Record<string, number>;
-  /** Of some metrics; null with too few prompts. */
+  /** Intervals of some of the metrics; null if there are too few prompts. */
   intervals: Record<string, Interval | null>;
   /** Mean log-probability per token, for each pair. */
   logps: { chosen: number[]; rejected: number[] };
@@ -63,7 +63,7 @@ export type SampleEvaluation = {
 
 export type SampleOptions = {
   architecture: Architecture;
-  /** Their prompts are used. */
+  /** Their prompts are sampled from. */
   heldOut: TrainPair[];
   /** Holds the candidate. */
   engine: Engine;
@@ -83,8 +83,8 @@ const MIN_SAMPLES = 16;
 const CHUNK_SEQUENCES = 64;
 
 /**
- * Samples parent and candidate on the same prompts with the same seeds, and scores the candidate's samples by itself and
- * by the reference. One other model than the candidate's is in memory at a time.
+ * Samples parent and candidate on the same prompts with the same seeds, and scores the candidate's samples under the
+ * candidate and under the reference. Besides the candidate, at most one other model is in memory at a time.
  */
 export async function evaluateSamples(options: SampleOptions): Promise<SampleEvaluation> {
   const { architecture, folder, seed, threads, engine } = options;

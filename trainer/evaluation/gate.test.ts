@@ -9,13 +9,13 @@ const bounds: GateBounds = { gate_kl: 50, gate_chosen_drop: 0.3, gate_length: 1.
 /** Twelve pairs on as many prompts, with this mean loss and log-probability per token of the chosen responses. */
 function evaluation(loss: number, { chosen = -1, noise = 0, prompts = 12, metrics = {} } = {}): Evaluation {
   const pairs = Array.from({ length: 12 }, (_, i) => i);
-  const hardness = (i: number) => Math.sin(5 * i);
+  const difficulty = (i: number) => Math.sin(5 * i);
   return {
     metrics: { loss, ...metrics },
     intervals: {},
-    logps: { chosen: pairs.map((i) => chosen + hardness(i)), rejected: pairs.map(() => -2) },
+    logps: { chosen: pairs.map((i) => chosen + difficulty(i)), rejected: pairs.map(() => -2) },
     outcomes: pairs.map((i) => ({
-      loss: loss + 5 * hardness(i) + noise * Math.cos(3 * i),
+      loss: loss + 5 * difficulty(i) + noise * Math.cos(3 * i),
       chosenLogRatio: 0,
       rejectedLogRatio: 0,
       chosenLogp: -9,
@@ -28,10 +28,10 @@ function evaluation(loss: number, { chosen = -1, noise = 0, prompts = 12, metric
 const about = (value: number): Estimate => ({ value, interval: { low: value - 0.01, high: value + 0.01 } });
 
 function samples({ kl = 1, length = 1.1, repetition = 0.01 } = {}): SampleEvaluation {
-  const described = { 'completions/mean_length': 20, 'completions/repetition': 0.1 };
+  const completions = { 'completions/mean_length': 20, 'completions/repetition': 0.1 };
   return {
-    metrics: { 'objective/kl': kl, ...described },
-    parent: described,
+    metrics: { 'objective/kl': kl, ...completions },
+    parent: completions,
     kl: about(kl),
     klPerToken: about(kl / 20),
     lengthRatio: about(length),
@@ -59,7 +59,7 @@ test('pairs that are hard for both policies do not hide an improvement, because 
   assert.equal(decideGate(evaluation(-0.5), evaluation(-0.501), samples(), bounds).pass, true);
 });
 
-test('an improvement within chance is refused, with the advice to collect more pairs', () => {
+test('an improvement that is not significant is refused, with the advice to collect more pairs', () => {
   const decision = decideGate(evaluation(-0.5), evaluation(-0.6, { noise: 1 }), samples(), bounds);
   assert.equal(decision.pass, false);
   const [{ measured, interval, bound }] = decision.checks as [(typeof decision.checks)[number]];
@@ -67,7 +67,7 @@ test('an improvement within chance is refused, with the advice to collect more p
   assert.match(decision.reason, /^gate: refused: not significantly better than its parent: .*; collect more pairs$/);
 });
 
-test('the parent itself and a worse policy are refused as no better', () => {
+test('a candidate equal to its parent and a worse one are refused as no better', () => {
   for (const loss of [-0.5, -0.4]) {
     const decision = decideGate(evaluation(-0.5), evaluation(loss), samples(), bounds);
     assert.equal(decision.pass, false);
@@ -81,7 +81,7 @@ test('fewer than six held-out prompts never pass', () => {
   assert.match(decision.reason, /too few prompts .* 12 pairs on 5 prompts; collect more pairs on other prompts/);
 });
 
-const trips: [name: string, candidate: Evaluation, sampled: SampleEvaluation, reason: RegExp][] = [
+const VIOLATIONS: [name: string, candidate: Evaluation, sampled: SampleEvaluation, reason: RegExp][] = [
   ['kl', evaluation(-0.6), samples({ kl: 51 }), /KL .* 51\.00 .*above 50; lower LEARNING_RATE or raise GATE_KL/],
   [
     'chosen_drop',
@@ -93,8 +93,8 @@ const trips: [name: string, candidate: Evaluation, sampled: SampleEvaluation, re
   ['length', evaluation(-0.6), samples({ length: 0.66 }), /0\.66 .* times as long .*factor of 1\.5; .*GATE_LENGTH/],
   ['repetition', evaluation(-0.6), samples({ repetition: 0.11 }), /4-grams .* 0\.110 .*than 0\.1; .*GATE_REPETITION/],
 ];
-for (const [name, candidate, sampled, reason] of trips) {
-  test(`a policy that is better but out of the bound of ${name} is refused by that check: ${reason}`, () => {
+for (const [name, candidate, sampled, reason] of VIOLATIONS) {
+  test(`a better policy that violates the bound of ${name} is refused by that check: ${reason}`, () => {
     const decision = decideGate(evaluation(-0.5), candidate, sampled, bounds);
     assert.equal(decision.pass, false);
     assert.deepEqual(
@@ -112,7 +112,7 @@ test('a refusal names every check that failed', () => {
     assert.ok(reason.includes(advice), `${advice}: ${reason}`);
 });
 
-test('a policy that diverged is refused by the name of the metric, without samples', () => {
+test('a policy that diverged is refused without samples, and the reason names the metric', () => {
   const diverged = evaluation(Number.NaN);
   assert.deepEqual(findNonFinite(diverged), ['loss', Number.NaN]);
   assert.match(

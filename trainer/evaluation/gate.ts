@@ -1,10 +1,10 @@
 // The gate: a trained policy replaces its parent only if it is significantly better by the objective on held-out pairs,
-// and its own samples stay within bounds. The objective alone does not detect a policy that has left the language: it is
-// low for any policy that makes the rejected responses unlikely, whatever that policy writes.
+// and its own samples stay within bounds. The objective alone does not detect a policy whose text has degenerated: it is
+// low for any policy that makes the rejected responses unlikely, even one that writes nonsense.
 //
-// The bounds are alarms, not targets. A round needs to change little: the better of two responses is at most
-// ln 2 − ½ = 0.19 nats from the distribution that both came from. A healthy round of the demo takes 0.05 nats per token
-// off the chosen responses; the learning rates that broke the small model took 0.84.
+// The bounds detect failures; they are not targets. A round needs to change little: the better of two responses is at
+// most ln 2 − ½ = 0.19 nats from the distribution of both. A healthy round of the demo lowers the log-probability of
+// chosen responses by 0.05 nats per token; the learning rates that broke the small model lowered it by 0.84.
 import type { GateCheck } from '../../shared/database/round-types.ts';
 import { type Estimate, estimateMean } from './confidence-interval.ts';
 import type { Evaluation, SampleEvaluation } from './evaluation.ts';
@@ -50,7 +50,7 @@ export function decideGate(
   const checks = [
     improvement,
     kl,
-    checkChosen(parent, candidate, bounds.gate_chosen_drop, seed),
+    checkChosenDrop(parent, candidate, bounds.gate_chosen_drop, seed),
     checkLength(samples, bounds.gate_length),
     checkRepetition(samples, bounds.gate_repetition),
   ];
@@ -96,7 +96,7 @@ function checkKl({ kl, klPerToken, sampleCount }: SampleEvaluation, bound: numbe
   return toCheck('kl', kl, bound, kl.value <= bound, finding, `above ${bound}; lower LEARNING_RATE or raise GATE_KL`);
 }
 
-function checkChosen(parent: Evaluation, candidate: Evaluation, bound: number, seed: number): GateCheck {
+function checkChosenDrop(parent: Evaluation, candidate: Evaluation, bound: number, seed: number): GateCheck {
   const drops = parent.logps.chosen.map((logp, at) => logp - candidate.logps.chosen[at]!);
   const drop = estimateMean(drops, candidate.prompts, seed);
   const finding = `the log-probability of chosen responses fell by ${format(drop, 3)} nats per token`;

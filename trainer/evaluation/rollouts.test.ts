@@ -34,7 +34,7 @@ function pairOf(promptIds: number[], chosen: number, rejected: number): TrainPai
   };
 }
 
-test('samples go round robin over the distinct prompts, as long as 90% of the responses and the context allow', () => {
+test('samples are spread round robin over the distinct prompts, with the 90% quantile of lengths and the context as limits', () => {
   const long = [1, ...Array<number>(19).fill(4)];
   const pairs = [pairOf([1, 3], 2, 4), pairOf([1, 3], 8, 5), pairOf(long, 3, 3), pairOf([1, 4], 3, 7)];
   const requests = planRollouts([...pairs, pairOf([1, 3], 20, 6)], 5, architecture);
@@ -53,7 +53,7 @@ test('samples go round robin over the distinct prompts, as long as 90% of the re
 
 test('a response ends at the end-of-text token or at maxTokens, and is the same alone and in a batch', async (t) => {
   const sampler = { architecture, weights, folder: await openFolder(t), seed: 7, threads: 1 };
-  // 20 of different lengths: rows leave the cache at different steps.
+  // 20 requests of different lengths, so that rows leave the cache at different steps.
   const requests = Array.from({ length: 20 }, (_, i) => ({
     promptIds: [1, ...Array.from({ length: i % 4 }, (_, j) => 3 + ((i + j) % 9))],
     promptIndex: i,
@@ -104,7 +104,7 @@ test('a policy whose logits are not finite fails and leaves no files', async (t)
   assert.deepEqual(await readdir(folder), []);
 });
 
-test('a repeated 4-gram is one that the response had before', () => {
+test('a 4-gram that occurred before in its response counts as repeated', () => {
   assert.deepEqual(countRepeatedNgrams([1, 2, 3]), { repeated: 0, total: 0 });
   assert.deepEqual(countRepeatedNgrams([1, 2, 3, 4, 1, 2, 3, 4]), { repeated: 1, total: 5 });
   assert.deepEqual(countRepeatedNgrams(Array<number>(10).fill(7)), { repeated: 6, total: 7 });
@@ -112,7 +112,7 @@ test('a repeated 4-gram is one that the response had before', () => {
   assert.deepEqual(countRepeatedNgrams([1, 1, 1, 12, 1, 1, 11, 2]), { repeated: 0, total: 5 });
 });
 
-test('the share of distinct n-grams counts those of equal responses once', () => {
+test('an n-gram that occurs in several responses counts as one distinct n-gram', () => {
   assert.equal(
     distinctNgramRatio(
       [

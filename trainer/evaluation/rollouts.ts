@@ -1,6 +1,6 @@
 // A policy's own responses to held-out prompts, sampled with its float32 serving graph and the decoder of the edge. Each
-// sample has its own random stream, so that two policies draw the same numbers and their samples differ only as far as
-// the policies do. The graph's files are temporary, and its session is closed before sampleResponses returns.
+// sample has its own random stream, so that two policies are sampled with the same random numbers and their samples
+// differ only as far as the policies do. The graph's files are temporary, and its session is closed before sampleResponses returns.
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tensor } from 'onnxruntime-node';
@@ -87,7 +87,7 @@ async function sampleBatch(
   const sequences: Sequence[] = requests.map(({ promptIds }) => ({ promptIds, responseIds: [] }));
   const cache = decoder.createCache();
   for (const { promptIds } of requests) cache.addRow(promptIds.length);
-  // The request of each row of the cache. A row that ends is removed, and the last one takes its place.
+  // rows[r] is the request in row r of the cache. Removing a row moves the last row into its place.
   const rows = [...requests.keys()];
   let inputs = requests.map(({ promptIds }) => promptIds);
   while (rows.length > 0) {
@@ -122,7 +122,7 @@ export function countRepeatedNgrams(tokens: readonly number[]): { repeated: numb
   return { repeated: ngrams.length - new Set(ngrams).size, total: ngrams.length };
 }
 
-/** The share of distinct n-grams among those of all responses: near 0 if a policy always writes the same. */
+/** The share of distinct n-grams among those of all responses: near 0 if a policy always writes the same response. */
 export function distinctNgramRatio(responses: readonly (readonly number[])[], n: number): number {
   const ngrams = responses.flatMap((tokens) => ngramsOf(tokens, n));
   return ngrams.length === 0 ? 1 : new Set(ngrams).size / ngrams.length;

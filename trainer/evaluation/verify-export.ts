@@ -20,7 +20,7 @@ export async function verifyExport(
   const serve = await open('serve.onnx');
   try {
     for (const sample of samples) {
-      // The last token of a sequence is only predicted, so a sequence may be one longer than the context.
+      // The last token of a sequence is a target only, so a sequence may be one token longer than the context.
       const ids = sample.slice(0, architecture.contextLength);
       // [T, V]
       const expected = await engine.logits(ids);
@@ -38,7 +38,7 @@ function compare(graph: string, actual: Float32Array, expected: Float32Array): v
   let difference = 0;
   let size = 0;
   if (actual.length !== expected.length)
-    throw new Error(`internal: verify export: ${graph} gave ${actual.length} logits, the trainer ${expected.length}`);
+    throw new Error(`internal: verify export: ${graph} returned ${actual.length} logits, expected ${expected.length}`);
   for (let at = 0; at < expected.length; at++) {
     difference += (actual[at]! - expected[at]!) ** 2;
     size += expected[at]! ** 2;

@@ -5,7 +5,7 @@
 // of each chunk times that chunk's share of the total probability.
 import * as tf from '@tensorflow/tfjs-core';
 
-/** Vocabulary rows in one chunk, at most. */
+/** Rows of the vocabulary in one chunk. */
 const MAX_CHUNK_ROWS = 8192;
 
 /** hidden [R, d], table [V, d], targetIds [R] → log-probabilities [R] */
@@ -53,14 +53,14 @@ export function targetLogps(hidden: tf.Tensor2D, table: tf.Tensor2D, targetIds: 
   })(hidden, table) as tf.Tensor1D;
 }
 
-/** As few chunks as possible, of about one size. */
+/** As few chunks as possible, of about equal size. */
 function chunkSizes(V: number): number[] {
   const count = Math.ceil(V / MAX_CHUNK_ROWS);
   const end = (i: number) => Math.floor((V * i) / count);
   return Array.from({ length: count }, (_, i) => end(i + 1) - end(i));
 }
 
-/** tfjs composes log-softmax of five operations; a backend may have it as one kernel. */
+/** tfjs composes log-softmax from five operations; a backend may have one kernel for it. */
 function logSoftmax(x: tf.Tensor2D): tf.Tensor2D {
   if (!tf.getKernel('LogSoftmax', tf.getBackend())) return tf.logSoftmax(x);
   return tf.engine().runKernel('LogSoftmax', { logits: x });

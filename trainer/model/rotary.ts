@@ -10,7 +10,7 @@ import { rotaryTables } from '../../shared/model/rotary.ts';
  */
 export type RotaryTables = { cos: tf.Tensor2D; sin: tf.Tensor2D; negatedSin: tf.Tensor2D; positionIds: tf.Tensor2D };
 
-/** A kernel that a backend may have; tfjs itself does not. */
+/** An optional kernel of a backend, which tfjs does not define. */
 export const FUSED_ROTARY = 'FusedRotary';
 
 /** For positions below `length`. */

@@ -1,5 +1,5 @@
-// The checkpoint of a round on disk: the engine's weights and moments, and the progress of the training. The small file
-// that names them is renamed into place last, so that a kill at any moment leaves either the old checkpoint or the new one.
+// The checkpoint of a round on disk: the engine's weights and moments, and the progress of the training. The index
+// file that names them is renamed into place last, so that a kill at any moment leaves either the old checkpoint or the new one.
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { readJson } from '../../shared/model/checkpoint.ts';
@@ -17,7 +17,7 @@ export type TrainingProgress = {
 type CheckpointIndex = { fingerprint: string; progress: TrainingProgress; last: string; best: string | null };
 
 export type Checkpoint = {
-  /** The progress that the engine was restored to; null if the training starts anew. */
+  /** The progress that the engine was restored to; null if training starts from step 0. */
   resumed: TrainingProgress | null;
   save(progress: TrainingProgress, as?: 'best'): Promise<void>;
   /** The file of the best weights. */

@@ -1,5 +1,5 @@
-// Stages 4 and 5: the trained policy evaluated on held-out pairs and on its own samples, and the gate. Everything that
-// the gate decides by is written to the round, so that a refusal can be understood.
+// Stages 4 and 5: the trained policy evaluated on held-out pairs and on its own samples, and the gate. Everything
+// that the gate decides by is written to the round, so that a refusal can be explained.
 import { rm } from 'node:fs/promises';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
@@ -17,7 +17,7 @@ export type CandidateEvaluation = {
   metrics: Record<string, number>;
 };
 
-/** `steps`: how many the engine has trained. */
+/** `steps`: the number of steps that the engine has trained. */
 export async function evaluateCandidate(
   context: RoundContext,
   selection: Selection,

@@ -47,35 +47,35 @@ function weigh(
 
 /** A response of one token, `ratio` times as likely under the reference as under its sampler. */
 const oneToken = (ratio: number) => ({ rejected: { sampler: [-1], reference: [Math.log(ratio) - 1] } });
-const near = (actual: number, expected: number) => assert.ok(Math.abs(actual - expected) < 1e-5, `${actual}`);
+const assertNear = (actual: number, expected: number) => assert.ok(Math.abs(actual - expected) < 1e-5, `${actual}`);
 const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-test('in the world of three answers, negatives of another sampler get exactly π_ref / μ', () => {
+test('with three possible responses, negatives of another sampler get exactly π_ref / μ', () => {
   const [reference, sampler] = [
     [0.5, 0.3, 0.2],
     [0.2, 0.3, 0.5],
   ] as const;
-  // In the proportions of the sampler.
-  const answers = [0, 0, 1, 1, 1, 2, 2, 2, 2, 2] as const;
+  // In proportion to the sampler's probabilities.
+  const responses = [0, 0, 1, 1, 1, 2, 2, 2, 2, 2] as const;
   const { weights } = weigh(
     {},
-    answers.map((answer) => oneToken(reference[answer] / sampler[answer])),
+    responses.map((response) => oneToken(reference[response] / sampler[response])),
   );
-  for (const [at, answer] of answers.entries()) near(weights[at]!, reference[answer] / sampler[answer]);
+  for (const [at, response] of responses.entries()) assertNear(weights[at]!, reference[response] / sampler[response]);
 });
 
-test('a weight is the ratio of the whole response, over the tokens that both have log-probabilities of', () => {
+test('a weight is the ratio over all tokens whose log-probability is known under both policies', () => {
   // The third token is the end-of-text, whose log-probability under the sampler is not stored.
   const long = { sampler: [-1.5, -1.25], reference: [-1, -1, -3] };
   const { weights } = weigh({}, [{ rejected: long }, oneToken(1)]);
-  near(weights[0]! / weights[1]!, Math.exp(0.75));
+  assertNear(weights[0]! / weights[1]!, Math.exp(0.75));
 });
 
-test('for a distant sampler too, weights average 1, keep their order, and none is above the cap', () => {
+test('weights of a distant sampler average 1, keep their order and stay within the cap', () => {
   const ratios = Array.from({ length: 50 }, (_, i) => 40 * Math.sin(7 * i) - 300);
   const pairs = ratios.map((ratio) => ({ rejected: { sampler: [-500], reference: [ratio - 500] } }));
   const { weights, capped, effectiveSampleSize } = weigh({ weight_cap: 2 }, pairs);
-  near(mean(weights), 1);
+  assertNear(mean(weights), 1);
   assert.ok(weights.every((weight) => weight >= 0 && weight <= 2));
   for (const [i, a] of ratios.entries())
     for (const [j, b] of ratios.entries()) if (a > b) assert.ok(weights[i]! >= weights[j]!);
@@ -83,16 +83,16 @@ test('for a distant sampler too, weights average 1, keep their order, and none i
   assert.ok(effectiveSampleSize > 24.9 && effectiveSampleSize < 26, String(effectiveSampleSize));
 });
 
-test('a cap of 1 turns the weighting off, and without capping only the scale changes', () => {
+test('a cap of 1 turns the weighting off, and a cap that is not reached changes only the scale', () => {
   const pairs = [0.1, 3, 0.5].map(oneToken);
   assert.deepEqual(weigh({ weight_cap: 1 }, pairs).weights, [1, 1, 1]);
   const { weights } = weigh({}, pairs);
-  near(mean(weights), 1);
-  near(weights[1]! / weights[0]!, 30);
+  assertNear(mean(weights), 1);
+  assertNear(weights[1]! / weights[0]!, 30);
   const cut = weigh({ weight_cap: 2 }, pairs);
-  near(cut.weights[1]!, 2);
-  near(mean(cut.weights), 1);
-  near(cut.weights[2]! / cut.weights[0]!, 5);
+  assertNear(cut.weights[1]!, 2);
+  assertNear(mean(cut.weights), 1);
+  assertNear(cut.weights[2]! / cut.weights[0]!, 5);
   assert.equal(cut.capped, 1);
 });
 
@@ -105,13 +105,13 @@ test('a side without log-probabilities or with a truncated prompt has weight 1 a
     { ...oneToken(9), isPromptTruncated: true },
   ]);
   assert.deepEqual([known, negatives, weights[0], weights[3]], [2, 4, 1, 1]);
-  near(weights[1]!, 1.6);
+  assertNear(weights[1]!, 1.6);
 });
 
 test('negatives: both weights the chosen responses too', () => {
   const pairs = [{ chosen: { sampler: [-1], reference: [-2] }, ...oneToken(1) }];
   assert.equal(weigh({}, pairs).pairs[0]!.importance!.chosen, 1);
   const { chosen, rejected } = weigh({ negatives: 'both' }, pairs).pairs[0]!.importance!;
-  near(chosen / rejected, Math.exp(-1));
-  near(chosen + rejected, 2);
+  assertNear(chosen / rejected, Math.exp(-1));
+  assertNear(chosen + rejected, 2);
 });

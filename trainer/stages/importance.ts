@@ -1,4 +1,4 @@
-// Importance weights π_ref(y|x) / μ(y|x) of negatives that a policy μ sampled instead of the reference, which DIL assumes.
+// Importance weights π_ref(y|x) / μ(y|x) of negatives that a policy μ sampled; DIL assumes samples of the reference.
 // They are ratios of whole responses for any reduction, because they correct an expectation over responses, and constants
 // to the gradient.
 //
@@ -12,11 +12,13 @@ import type { TrainPair } from '../engine/engine.ts';
 export type ImportanceSettings = { negatives: 'rejected' | 'both'; weight_cap: number };
 export type WeightedPairs = {
   pairs: TrainPair[];
-  /** Responses that stand for samples of the reference, and those of them with known sampler log-probabilities. */
+  /** Responses that are used as samples of the reference. */
   negatives: number;
+  /** Negatives with known log-probabilities under their sampler. */
   known: number;
+  /** Known negatives whose weight is the cap. */
   capped: number;
-  /** Of the known ones: (Σw)² / Σw². */
+  /** Of the known negatives: (Σw)² / Σw². */
   effectiveSampleSize: number;
 };
 
@@ -41,7 +43,7 @@ export function weightPairs(
     };
   });
   const known = ratios.flatMap((ratio) => sides.flatMap((side) => ratio[side] ?? []));
-  const scale = scaleToOne(known, config.weight_cap);
+  const scale = findLogScale(known, config.weight_cap);
   const toWeight = (ratio: number | null) =>
     ratio === null ? 1 : Math.min(config.weight_cap, Math.exp(ratio + scale));
   const weights = known.map(toWeight);
@@ -69,7 +71,7 @@ function logRatio(samplerLogps: number[] | null, refLogps: Float32Array): number
 }
 
 /** The constant c for which min(cap, exp(logRatio + c)) averages 1; cap ≥ 1. */
-function scaleToOne(logRatios: readonly number[], cap: number): number {
+function findLogScale(logRatios: readonly number[], cap: number): number {
   const sorted = [...logRatios].sort((a, b) => b - a);
   // rest[k] = log Σ exp of all but the k largest
   const rest: number[] = new Array(sorted.length + 1).fill(Number.NEGATIVE_INFINITY);

@@ -82,7 +82,7 @@ export class RoundLog {
     const status = stage === 'failed' ? 'failed' : 'succeeded';
     await this.update(reason === undefined ? { stage } : { stage, reason });
     await this.addEvent('stage', reason ?? stage, { stage, status }, status === 'failed' ? 'error' : 'info');
-    // The status last: a client that waits for the end finds everything else written.
+    // The status is written last: a client that waits for it finds everything else written.
     await this.db.transaction(async (transaction) => {
       const row = await this.update({ status, finished_at: new Date() }, transaction);
       const data = { id: row.id, policy: row.policy_id, metrics: row.metrics, reason: row.reason };
@@ -116,7 +116,7 @@ export async function logImportance(log: RoundLog, weighted: WeightedPairs, cap:
   const { negatives, known, capped, effectiveSampleSize: effective } = weighted;
   await log.addEvent(
     'message',
-    `importance weights: ${known} negatives are worth ${effective.toFixed(1)} samples of the reference, ${capped} capped at ${cap}, ${negatives - known} unknown with weight 1`,
+    `importance weights: ${known} negatives have an effective sample size of ${effective.toFixed(1)}, ${capped} capped at ${cap}, ${negatives - known} unknown with weight 1`,
     { negatives, known, capped, effective },
   );
 }

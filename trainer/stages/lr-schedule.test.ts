@@ -25,7 +25,7 @@ test('a constant schedule stays at its peak after the warm-up, and starts there 
   assert.equal(learningRateAt(0, 100, { ...constant, warm_up: 0 }), 1);
 });
 
-test('evaluations are spread up to the last step, on as few pairs as keep them cheap', () => {
+test('evaluations are spread evenly up to the last step, and their cost limits the number of pairs', () => {
   const plan = (train: number, heldOut: number, effort = 1, epochs = 1) =>
     planEvaluations(
       { train: Array(train).fill(0), heldOut: Array(heldOut).fill(0), config: { effort, epochs } },

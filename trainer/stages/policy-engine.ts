@@ -1,4 +1,4 @@
-// A policy of the store in the training engine, to be trained (with adapters, if the round has them) or to score with.
+// Opens a stored policy in the training engine, to train it (with LoRA adapters if lora_rank is set) or to score with it.
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Engine } from '../engine/engine.ts';

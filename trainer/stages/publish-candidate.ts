@@ -18,7 +18,7 @@ export async function publishCandidate(
   await log.enterStage('publishing', 'exporting, verifying and publishing');
   const { parent, architecture, counts } = selection;
   const samples = heldOut.slice(0, 2).map(({ chosen }) => [...chosen.promptIds, ...chosen.responseIds]);
-  // The path of a custom module means nothing to another machine: its name and digest stand for it.
+  // The path of a custom module is valid on this machine only; the manifest has its name and digest instead.
   const { objective: _path, ...hyperparameters } = config;
   return publishPolicy({
     store: trainer.store,

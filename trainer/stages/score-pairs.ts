@@ -1,6 +1,6 @@
 // Stage 2: the reference's log-probabilities of each pair. They are computed once and stored in Postgres under a
-// fingerprint of everything that determines them: the reference, its tokenizer, and the tokens, which the chat template
-// is part of.
+// fingerprint of everything that determines them: the reference, its tokenizer, and the tokens, which include the chat
+// template.
 
 import { inArray } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
@@ -22,8 +22,8 @@ export type ScoredPairs = { train: TrainPair[]; heldOut: TrainPair[] };
 export async function scorePairs(context: RoundContext, selection: Selection): Promise<ScoredPairs> {
   const { log, config } = context;
   const { referenceId, tokenizerHash, pairs } = selection;
-  await log.enterStage('scoring', `scoring ${pairs.length} pairs by the reference ${referenceId}`);
-  let scored = await scoreByReference(
+  await log.enterStage('scoring', `scoring ${pairs.length} pairs with the reference ${referenceId}`);
+  let scored = await scoreWithReference(
     log.db,
     { id: referenceId, tokenizerHash, open: () => openPolicyEngine(context, selection, referenceId, 'score') },
     pairs.map(({ tokens }) => tokens),
@@ -64,7 +64,7 @@ export async function findScores(
 }
 
 /** Runs the reference only for the pairs that it has not scored yet. */
-async function scoreByReference(
+async function scoreWithReference(
   db: Database,
   reference: Reference & { open(): Promise<Engine> },
   pairs: TokenizedPair[],

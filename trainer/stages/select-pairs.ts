@@ -1,4 +1,4 @@
-// Stage 1: the parent policy, the reference and the pairs of a round. A resumed round keeps those that it has.
+// Stage 1: the parent policy, the reference and the pairs of a round. A resumed round keeps the ones it has saved.
 // planSelection writes nothing, so that `attune train --dry-run` can call it.
 
 import type { Database } from '../../shared/database/connect.ts';
@@ -46,7 +46,7 @@ export async function selectPairs({ trainer, round, log, config }: RoundContext)
   return selection;
 }
 
-/** `round`: the row of a round that may have its pairs, parent and reference already; null for a dry run. */
+/** `round`: a row that already has pairs, parent and reference if the round is resumed; null for a dry run. */
 export async function planSelection(
   { settings, store }: TrainerContext,
   db: Database,
@@ -87,14 +87,14 @@ export function validateSelection({ counts }: Selection, settings: Settings): vo
     leftOut.length > 0 ? ` (left out: ${leftOut.map(([reason, count]) => `${count} ${reason}`).join(', ')})` : '';
   if (counts.new === 0)
     throw new AttuneError(`there are no new pairs to train on${note}; collect some preferences first`);
-  // Before the training, not after it, so that the pairs stay new.
+  // Checked before training, so that the pairs of a round that cannot be evaluated stay new.
   if (counts.held_out_prompts < MIN_CLUSTERS)
     throw new AttuneError(
       `${counts.held_out_prompts || 'none'} of the prompts ${counts.held_out_prompts === 1 ? 'is' : 'are'} held out (TRAIN_HELD_OUT is ${settings.TRAIN_HELD_OUT})${note}, and the gate needs ${MIN_CLUSTERS} to decide whether a policy is better; collect pairs on more prompts`,
     );
 }
 
-/** With another vocabulary the reference's log-probabilities would be those of another text. */
+/** Under another tokenizer the same token ids are another text, so the reference cannot score them. */
 async function validateReference(
   folder: string,
   referenceId: string,

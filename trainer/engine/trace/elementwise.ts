@@ -16,7 +16,7 @@ function unary(op: string, fold?: (x: number) => number): Kernel {
   };
 }
 
-/** `neutral`: the number that leaves the other operand unchanged, as the right operand or as either. */
+/** `neutral`: the value that leaves the other operand unchanged, as the right operand only or as either one. */
 function binary(op: string, options: { fold?: Fold; neutral?: { value: number; either: boolean } } = {}): Kernel {
   return ({ graph, inputs }: Call) => {
     const [a, b, shape] = operands(inputs);
@@ -46,7 +46,7 @@ function operands(inputs: Record<string, SymbolicTensor>): [SymbolicTensor, Symb
   return [a, b, shapes.assertAndGetBroadcastShape(a.shape, b.shape)];
 }
 
-/** A splat may become a scalar only where the other operand alone has the shape of the result. */
+/** A splat may become a scalar only if the other operand alone has the shape of the result. */
 function broadcastOperands(graph: Graph, a: SymbolicTensor, b: SymbolicTensor, shape: number[]): [string, string] {
   return [
     sameShape(shape, b.shape) ? graph.broadcastOperand(a) : graph.nameOf(a),

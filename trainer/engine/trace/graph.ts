@@ -1,6 +1,6 @@
 // Builds an ONNX graph. Kernels append nodes and receive symbolic tensors, which have a shape but no values. Equal
 // nodes are emitted once (common subexpressions), constants are deduplicated by content, and a tensor of one repeated
-// number stays a number for as long as possible, because tfjs's gradients are full of ones and zeros.
+// number (a splat) stays a number for as long as possible, because tfjs's gradients are full of ones and zeros.
 import { createHash } from 'node:crypto';
 import { type Attribute, type OnnxNode, writeOnnxModel } from '../../../shared/onnx/model-proto.ts';
 import { SymbolicDimensions } from './symbolic-dimensions.ts';
@@ -113,7 +113,7 @@ export class Graph {
     throw new Error(`internal: graph: no input has the dimension ${dimension}`);
   }
 
-  /** The name of an operand of a broadcasting node, where a splat may be a scalar. */
+  /** The name of an operand of a broadcasting node; a splat becomes a scalar. */
   broadcastOperand(tensor: SymbolicTensor): string {
     if (tensor.splat === undefined || tensor.name) return this.nameOf(tensor);
     return this.constant(tensor.type, [], filledArray(tensor.type, 1, tensor.splat));
@@ -125,8 +125,8 @@ export class Graph {
   }
 
   /**
-   * dense [N, …] with the rows of `updates` added at `indices`. ScatterElements, because ScatterND with reduction=add
-   * races where an index occurs twice.
+   * dense [N, …] with the rows of `updates` added at `indices`. Uses ScatterElements, because ScatterND with
+   * reduction=add has a data race if an index occurs twice.
    */
   scatterAdd(dense: SymbolicTensor, { indices, updates }: NonNullable<SymbolicTensor['segmentSum']>): SymbolicTensor {
     const count = sizeOf(indices.shape);

@@ -15,6 +15,6 @@ export type Kernels = Record<string, Kernel>;
 
 export function getInput(inputs: Record<string, SymbolicTensor>, name: string): SymbolicTensor {
   const tensor = inputs[name];
-  if (!tensor) throw new Error(`internal: trace: a kernel call lacks its input ${name}`);
+  if (!tensor) throw new Error(`internal: trace: kernel call without input ${name}`);
   return tensor;
 }

@@ -20,7 +20,7 @@ export function transpose(graph: Graph, x: SymbolicTensor, perm: number[]): Symb
   return graph.emit('Transpose', [source], shape, x.type, { perm: combined });
 }
 
-/** `size` elements from `begin`, sliced only along the axes where that is not the whole extent */
+/** `size` elements from `begin`; axes whose whole extent is kept are not sliced. */
 function slice(graph: Graph, x: SymbolicTensor, begin: number[], size: number[]): SymbolicTensor {
   if (sameShape(size, x.shape)) return x;
   const axes = x.shape.map((_, axis) => axis).filter((axis) => size[axis] !== x.shape[axis]);
@@ -55,7 +55,7 @@ export const shapeKernels: Kernels = {
     transpose(graph, getInput(inputs, 'x'), attributes.perm),
   Slice: ({ graph, inputs, attributes }: KernelCall<{ begin: number[]; size: number[] }>) => {
     const x = getInput(inputs, 'x');
-    // tfjs declares a tensor, but reads only its shape.
+    // The declared type is a tensor, but tfjs reads only its shape.
     const like = { shape: x.shape } as Parameters<typeof slice_util.parseSliceParams>[0];
     const [begin, size] = slice_util.parseSliceParams(like, attributes.begin, attributes.size);
     return slice(graph, x, begin!, size!);

@@ -1,6 +1,5 @@
 // Dynamic dimensions of a traced graph. While tracing, each is a prime number that divides no other extent, so that any
-// extent which tfjs computes from them (the size of a reshaped tensor, twice the pairs) can be factored back into
-// names.
+// extent that tfjs computes from them (the size of a reshaped tensor, twice the pairs) can be factored back into names.
 
 export class SymbolicDimensions {
   private readonly primes: ReadonlyMap<string, number>;

@@ -1,4 +1,4 @@
-// The tensors of a trace: a shape and an element type, and a value only where it is a constant.
+// The tensors of a trace: a shape and an element type, and values only if the tensor is a constant.
 import type { OnnxType } from '../../../shared/onnx/model-proto.ts';
 
 export type ElementType = Extract<OnnxType, 'float32' | 'int32' | 'int64' | 'bool'>;
@@ -7,7 +7,7 @@ export type TypedValues = Float32Array | Int32Array | BigInt64Array | Uint8Array
 export type SymbolicTensor = {
   shape: number[];
   type: ElementType;
-  /** Its name in the graph, given when the first node uses it. */
+  /** Its name in the graph, assigned when the first node uses it. */
   name?: string;
   /** A constant whose elements are all this number. */
   splat?: number;

@@ -36,8 +36,8 @@ class TraceBackend extends KernelBackend {
 
   symbolOf(tensor: TensorInfo): SymbolicTensor {
     const symbol = this.symbols.get(tensor.dataId);
-    if (!symbol) throw new Error('internal: trace: a tensor of another backend; create it inside of the trace');
-    // The same object where the shape allows it, so that naming it names it for all of its uses.
+    if (!symbol) throw new Error('internal: trace: a tensor of another backend; create it inside the trace');
+    // The same object if the shape is the same, so that a name assigned later applies to all uses.
     return sameShape(symbol.shape, tensor.shape) ? symbol : { ...symbol, shape: tensor.shape };
   }
 
@@ -51,7 +51,7 @@ class TraceBackend extends KernelBackend {
   }
 
   override readSync(): never {
-    throw new Error('internal: trace: the value of a tensor is not known before the graph runs');
+    throw new Error('internal: trace: a tensor has no value before the graph runs');
   }
   override async read(): Promise<never> {
     return this.readSync();

@@ -91,7 +91,7 @@ test('code that reads values is rejected, and the next trace is unaffected', () 
   const specs = new Map([['x', spec([2])]]);
   assert.throws(
     () => trace(specs, (t) => new Map([['y', tf.tensor(t.get('x')!.dataSync())]])),
-    /not known before the graph runs/,
+    /a tensor has no value before the graph runs/,
   );
   assert.equal(trace(specs, (t) => new Map([['y', tf.exp(t.get('x')!)]])).nodeCount, 1);
 });

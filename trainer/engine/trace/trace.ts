@@ -1,5 +1,5 @@
 // Traces a function of tensors into an ONNX model by calling it once on symbolic tensors, as jax.jit does. Every tfjs
-// call in it, gradients included, becomes a node. Only dynamic dimensions may differ from run to run.
+// call in it, gradients included, becomes a node. Only the extents of dynamic dimensions may differ between runs of the model.
 import { getBackend, setBackend, type Tensor, tidy } from '@tensorflow/tfjs-core';
 import { Graph, type TracedProgram, type TraceTarget } from './graph.ts';
 import { SymbolicDimensions } from './symbolic-dimensions.ts';
@@ -10,7 +10,7 @@ export type InputSpec = { shape: number[]; type: ElementType };
 
 export type TraceOptions = {
   target?: TraceTarget;
-  /** Extents that the graph reads from the shapes of its inputs, by name, as primes; see symbolic-dimensions.ts. */
+  /** Extents that the graph reads from the shapes of its inputs, by name, as primes (symbolic-dimensions.ts). */
   dynamicDims?: ReadonlyMap<string, number>;
 };
 

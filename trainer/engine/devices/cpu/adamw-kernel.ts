@@ -28,7 +28,7 @@ export function baseOffsetOf(buffer: BufferName): number {
   return BUFFERS.indexOf(buffer) * 2112;
 }
 
-/** Over `count` elements from the address `at`. */
+/** Functions over `count` elements from the byte address `at`. */
 export type Kernels = {
   /** Σ gradient², summed in double precision. */
   sumOfSquares(at: number, count: number): number;

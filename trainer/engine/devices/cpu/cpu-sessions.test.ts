@@ -25,7 +25,7 @@ test('one session serves batches of every shape, and longer rows get another ses
   await sessions.close();
 });
 
-test('where two sessions exceed the memory, the older one is released and opened again when it is needed', async () => {
+test('if two sessions exceed the memory, the older one is released and opened again when it is needed', async () => {
   const sequences = [1, 9].map((first) => ({ promptIds: ids(first, 4), responseIds: ids(first + 2, 6) }));
   const { bucket, arrays } = packSequences(sequences, { reduction: 'sum' });
   const inputs: InputArrays = new Map([...weights, ...zeroGradients(weights), ...arrays])

@@ -1,6 +1,6 @@
 // ONNX Runtime sessions of the engine's programs, an LRU cache. One session serves batches of every shape up to a row
 // length; weights are inputs, so that all sessions share one copy. A session keeps the memory of its largest run for
-// the next one, so the least recently used sessions are released where all together would exceed the memory limit.
+// the next one, so the least recently used sessions are released if their sum would exceed the memory limit.
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { InputArrays, ShapeBucket } from '../../batch.ts';
 import type { DeviceOptions } from '../../device.ts';
@@ -8,7 +8,7 @@ import { estimateParameters, estimateRun } from '../../memory-estimate.ts';
 import { buildDynamicProgram, outputShapes, type ProgramKind } from '../../programs.ts';
 import { sizeOf } from '../../trace/symbolic-tensor.ts';
 
-/** Row lengths of sessions: this, doubled as often as needed. */
+/** Row lengths of sessions are this times a power of two. */
 const MIN_SESSION_LENGTH = 256;
 
 type CachedSession = { session: InferenceSession; inputs: string[]; bytes: number };
@@ -21,7 +21,7 @@ export class CpuSessions {
     this.options = options;
   }
 
-  /** Runs a program on those of `inputs` that it needs. Outputs with an array in `outputArrays` are written there. */
+  /** `inputs` may hold more than the program needs. Outputs with an array in `outputArrays` are written there. */
   async run(
     kind: ProgramKind,
     bucket: ShapeBucket,
@@ -61,7 +61,7 @@ export class CpuSessions {
     return opened;
   }
 
-  /** Releases the least recently used sessions until `bytes` fit beside the others. */
+  /** Releases the least recently used sessions until `bytes` fit in memory with the others. */
   private async evictFor(bytes: number): Promise<void> {
     const { memoryBytes = Number.POSITIVE_INFINITY } = this.options;
     let totalBytes = estimateParameters(this.options) + bytes;
@@ -84,7 +84,7 @@ export class CpuSessions {
       logSeverityLevel: 3,
       // Memory patterns allocate one block for a whole run, larger than all tensors that are ever live at once.
       enableMemPattern: false,
-      // Threads that spin longer keep the processor from the serving process; a short spin costs a step nothing.
+      // Threads that spin longer take processor time from the serving process; short spinning does not slow a step.
       extra: { session: { intra_op: { allow_spinning: '1', spin_duration_us: '50' } } },
     });
     return { session, inputs: program.inputs, bytes: 0 };

@@ -1,6 +1,6 @@
 // The parameters in four flat buffers: weights, gradient and AdamW's two moments, each in its own WebAssembly memory,
 // which ONNX Runtime reads and writes in place. The operating system commits memory when it is first written, so an
-// engine that only scores takes the memory of the weights alone.
+// engine that only scores uses memory for the weights alone.
 import { AttuneError } from '../../../../shared/error.ts';
 import type { Tensor, Weights } from '../../../../shared/model/safetensors.ts';
 import { expectTensor } from '../../device.ts';
@@ -55,7 +55,7 @@ export class ParameterBuffers {
     return this.slots.keys();
   }
 
-  /** One parameter in place, not a copy. */
+  /** A view of one parameter, not a copy. */
   view(buffer: BufferName, name: string): Tensor {
     const { shape, offset, length } = this.slotOf(name);
     return { shape, data: new Float32Array(this.memories[buffer].buffer, baseOffsetOf(buffer) + offset * 4, length) };

@@ -12,7 +12,7 @@ export const VERSIONS = { tensorflow: '2.21.0', tfjs: '4.22.0' };
 
 export type AddonKind = 'cpu' | 'gpu';
 
-/** The place of an addon, whether it exists or not. */
+/** The paths of an addon, which may not be installed. */
 export type Addon = { kind: AddonKind; folder: string; file: string };
 
 export function addonLocation(kind: AddonKind, env = process.env): Addon {
@@ -29,7 +29,7 @@ export function addonFile(folder: string): string {
   return path.join(folder, 'lib', 'napi-v8', 'tfjs_binding.node');
 }
 
-/** The installed addon; where both are installed the one for GPUs, which also computes on a CPU. */
+/** The installed addon; if both are, the one for GPUs, which also computes on a CPU. */
 export function findAddon(env = process.env): Addon | null {
   const locations = (['gpu', 'cpu'] as const).map((kind) => addonLocation(kind, env));
   return locations.find(({ file }) => existsSync(file)) ?? null;
@@ -62,14 +62,14 @@ export async function probeAddon(file: string): Promise<{ version: string; gpu: 
 }
 
 /**
- * Sets the environment variables that TensorFlow reads when it is loaded, unless they are set already. To be called in
- * the main thread: a worker's environment is a copy that native libraries do not see.
+ * Sets the environment variables that TensorFlow reads when it is loaded, unless they are set already. Call it in the
+ * main thread: a worker's environment is a copy that native libraries do not read.
  */
 export function setTensorflowEnvironment(threads: number, env = process.env): void {
   const defaults = {
     TF_CPP_MIN_LOG_LEVEL: '2',
     TF_NUM_INTRAOP_THREADS: String(threads),
-    // By default one process takes the memory of the whole GPU, and no other process fits beside it.
+    // By default TensorFlow allocates the whole memory of the GPU, so that no other process can use it.
     TF_FORCE_GPU_ALLOW_GROWTH: 'true',
     // TF32 has 10 bits of mantissa; exported graphs are checked against the trainer's own logits within 1e-4.
     NVIDIA_TF32_OVERRIDE: '0',

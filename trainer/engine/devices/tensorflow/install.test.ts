@@ -25,7 +25,7 @@ async function writeFakeAddon(kind: 'cpu' | 'gpu', env: NodeJS.ProcessEnv): Prom
   return file;
 }
 
-test('the addon is in the user’s cache, one folder per kind, and the one for GPUs is preferred', async (t) => {
+test('the addon is found in the user’s cache, one folder per kind, and the one for GPUs is preferred', async (t) => {
   const env = await makeCache(t);
   assert.equal(findAddon(env), null);
   const cpu = await writeFakeAddon('cpu', env);
@@ -45,7 +45,7 @@ test('an installed addon is not installed again, even without the tools to build
   assert.equal((await installAddon('cpu', ignoreLog, env)).file, file);
 });
 
-test('a missing tool is reported with how to install it, before anything is downloaded', async (t) => {
+test('a missing build tool is reported with installation advice before anything is downloaded', async (t) => {
   const env = await makeCache(t);
   for (const [name, message] of [
     ['CXX', /no C\+\+ compiler; install one: apt install/],

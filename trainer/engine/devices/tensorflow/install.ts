@@ -60,7 +60,7 @@ async function buildStaged({ kind, folder }: Addon, log: Log): Promise<void> {
   const probed = await probeAddon(addonFile(staging));
   await rm(wheels, { recursive: true });
   await rename(staging, folder);
-  logStep(`installed TensorFlow ${probed.version}, which sees ${probed.gpu ? 'a GPU' : 'no GPU'}, in ${folder}`);
+  logStep(`installed TensorFlow ${probed.version}, which found ${probed.gpu ? 'a GPU' : 'no GPU'}, in ${folder}`);
 }
 
 /**

@@ -187,7 +187,7 @@ test('a failed step and one with a gradient that is not finite leak no tensor an
   await tensorflow.close();
 });
 
-test('each engine resumes from a state that the other saved', { skip }, async (t) => {
+test('each engine resumes from a state that the other one saved', { skip }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'attune-tensorflow-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const architecture = tinyArchitecture(small);

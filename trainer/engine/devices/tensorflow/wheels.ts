@@ -8,7 +8,7 @@ import { run } from './build-tools.ts';
 
 const DISTRIBUTIONS: Record<AddonKind, string> = { cpu: 'tensorflow-cpu', gpu: 'tensorflow' };
 export const LIBRARIES = { main: 'libtensorflow_cc.so.2', framework: 'libtensorflow_framework.so.2' };
-/** The headers that the addon's sources include, of 13,000 in all. */
+/** The headers that the addon's sources include, out of 13,000. */
 const HEADERS = ['tensorflow/c/', 'tensorflow/core/platform/', 'tsl/platform/', 'xla/tsl/c/'];
 // The C library does not depend on the Python version, and for a recent Python there may be no wheel, so the version is
 // fixed.
@@ -68,7 +68,7 @@ export async function unpackWheels(python: string, wheels: string, deps: string)
     await run([python, '-c', EXTRACT, path.join(wheels, wheel), deps, ...prefixes]);
   for (const name of libraries) {
     await rename(path.join(deps, 'tensorflow', name), path.join(lib, name));
-    // A quarter of the library is debug symbols; without `strip` it only stays larger.
+    // Optional: debug symbols are a quarter of the library.
     await run(['strip', '--strip-unneeded', path.join(lib, name)]).catch(() => {});
   }
   await rename(path.join(deps, 'tensorflow', 'include'), path.join(deps, 'include'));

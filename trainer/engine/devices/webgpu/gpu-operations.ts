@@ -96,7 +96,7 @@ export const adamw: Operation<
   outputLocation: 'gpu-buffer',
 };
 
-/** A session with its outputs at `locations`. With `strict` it fails to open if any node would run on the CPU. */
+/** A session with its outputs at `locations`. With `strict`, opening fails if any node would run on the CPU. */
 export function openWebgpuSession(
   model: Uint8Array,
   locations: OutputLocation | Record<string, OutputLocation>,
@@ -128,7 +128,7 @@ export class GpuOperations {
     return (await session.run(inputs)) as Record<Output, Tensor>;
   }
 
-  /** To be called after every tensor is disposed: closing the last session releases the GPU. */
+  /** Call it after every tensor is disposed: closing the last session releases the GPU. */
   async close(): Promise<void> {
     for (const session of this.sessions.values()) await session.release();
     this.sessions.clear();

@@ -63,7 +63,7 @@ export class WebgpuDevice implements Device {
     return Math.sqrt(squares[0]!);
   }
 
-  /** Frees the gradient parameter by parameter, which makes room for the new weights and moments. */
+  /** Frees the gradient parameter by parameter, so that its memory is reused for the new weights and moments. */
   async optimizerStep(scale: number, learningRate: number, settings: OptimizerSettings): Promise<void> {
     this.optimizerSteps++;
     const { beta1, beta2, epsilon, weightDecay } = settings;
@@ -120,7 +120,7 @@ export class WebgpuDevice implements Device {
     return copies;
   }
 
-  /** The locations of the tensors of an array. */
+  /** Where the tensors of an array are: in GPU buffers or not uploaded yet. */
   locations(array: ParameterArray): Set<Tensor.DataLocation> {
     return new Set(Array.from(this.parameters[array].values(), (tensor) => tensor.location));
   }
@@ -147,7 +147,7 @@ export class WebgpuDevice implements Device {
     }
   }
 
-  /** The tensors of an array on the GPU; zeros where nothing was loaded. */
+  /** The tensors of an array on the GPU; zeros if nothing was loaded. */
   private async ensureOnGpu(array: ParameterArray): Promise<Tensors> {
     const tensors = this.parameters[array];
     for (const [name, shape] of this.shapes)

@@ -1,5 +1,5 @@
 // ONNX Runtime sessions of the engine's programs on the WebGPU provider, one per shape bucket, in an LRU cache. They
-// share the GPU's one memory pool, so only their number is limited.
+// share one memory pool of the GPU, so only their number is limited.
 import type { InferenceSession } from 'onnxruntime-node';
 import type { ShapeBucket } from '../../batch.ts';
 import type { DeviceOptions } from '../../device.ts';
