@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { completeRoundSettings, type RoundSettings } from '../shared/rounds/settings.ts';
 import { readSettings } from '../shared/settings.ts';
 import { tinyArchitecture, tinyWeights } from '../testing/tiny-checkpoint.ts';
+import { pairSequences } from '../testing/training.ts';
 import type { Engine, TrainPair } from './engine/engine.ts';
 import { openEngine } from './engine/open-engine.ts';
 import { InterruptedError } from './stages/log.ts';
@@ -15,13 +16,13 @@ const architecture = tinyArchitecture({ layers: 1, hiddenSize: 16, intermediateS
 const objective = { type: 'lsif' };
 const NAME = 'model.layers.0.mlp.up_proj.weight';
 
-async function open(t: TestContext): Promise<Engine> {
+async function openTinyEngine(t: TestContext): Promise<Engine> {
   const engine = await openEngine({ architecture, weights: tinyWeights(architecture, 2), objective: {}, threads: 1 });
   t.after(() => engine.close());
   return engine;
 }
 
-async function openFolder(t: TestContext): Promise<string> {
+async function createFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-training-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   return path.join(folder, 'round_1');
@@ -33,13 +34,7 @@ async function makePairs(engine: Engine, count: number, seed = 0): Promise<Train
     responseIds: [9 + ((i * 3 + seed) % 40), 20 + (i % 11), 2],
   });
   const sequences = Array.from({ length: 2 * count }, (_, i) => sequence(i + 100 * seed));
-  const logps = await engine.score(sequences);
-  return Array.from({ length: count }, (_, i) => ({
-    chosen: sequences[2 * i]!,
-    rejected: sequences[2 * i + 1]!,
-    refChosenLogps: logps[2 * i]!,
-    refRejectedLogps: logps[2 * i + 1]!,
-  }));
+  return pairSequences(engine, sequences);
 }
 
 /** Records in memory what a round writes to Postgres. */
@@ -70,10 +65,10 @@ function createConfig(changes: Partial<RoundSettings> = {}): RoundSettings {
 test('a killed round resumes from its last checkpoint and ends with the same weights', async (t) => {
   const finalWeights: Float32Array[] = [];
   for (const isKilled of [false, true]) {
-    const folder = await openFolder(t);
+    const folder = await createFolder(t);
     const config = createConfig({ epochs: 3 });
     const log = new MemoryLog();
-    let engine = await open(t);
+    let engine = await openTinyEngine(t);
     const train = await makePairs(engine, 10);
     const heldOut = await makePairs(engine, 6, 1);
     if (isKilled) {
@@ -83,7 +78,7 @@ test('a killed round resumes from its last checkpoint and ends with the same wei
       const killed = trainPolicy({ engine, train, heldOut, config, objective, log, folder, saveIntervalMs: 0 });
       await assert.rejects(killed, /killed/);
       log.afterStep = () => {};
-      engine = await open(t);
+      engine = await openTinyEngine(t);
       log.metrics.length = 0;
     }
     const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder });
@@ -98,8 +93,8 @@ test('a killed round resumes from its last checkpoint and ends with the same wei
 });
 
 test('an interrupted round resumes after its last finished step', async (t) => {
-  const folder = await openFolder(t);
-  const engine = await open(t);
+  const folder = await createFolder(t);
+  const engine = await openTinyEngine(t);
   const log = new MemoryLog();
   log.afterStep = (step) => {
     if (step === 3) throw new InterruptedError('stopped');
@@ -113,8 +108,8 @@ test('an interrupted round resumes after its last finished step', async (t) => {
 });
 
 test('a checkpoint of other pairs or settings, or a damaged one, is not resumed', async (t) => {
-  const folder = await openFolder(t);
-  const engine = await open(t);
+  const folder = await createFolder(t);
+  const engine = await openTinyEngine(t);
   const train = await makePairs(engine, 4);
   const run = async (config: RoundSettings, log = new MemoryLog()) => {
     await trainPolicy({ engine, train, heldOut: [], config, objective, log, folder, saveIntervalMs: 0 });
@@ -129,7 +124,7 @@ test('a checkpoint of other pairs or settings, or a damaged one, is not resumed'
 });
 
 test('training stops early when held-out pairs no longer improve, with the best weights', async (t) => {
-  const engine = await open(t);
+  const engine = await openTinyEngine(t);
   const log = new MemoryLog();
   // The held-out pairs prefer the opposite of the others, so each step makes them worse.
   const train = await makePairs(engine, 8);
@@ -140,7 +135,7 @@ test('training stops early when held-out pairs no longer improve, with the best 
     refRejectedLogps: pair.refChosenLogps,
   }));
   const config = createConfig({ epochs: 20, early_stopping: 2, effort: 5, warm_up: 0 });
-  const folder = await openFolder(t);
+  const folder = await createFolder(t);
   const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder });
   assert.equal(steps, 6);
   assert.match(log.messages[0]!, /stopped at step 6 of 40: no better held-out loss since step 2/);
@@ -150,8 +145,8 @@ test('training stops early when held-out pairs no longer improve, with the best 
 });
 
 test('a gradient that is not finite stops the round, reports the step, and keeps the last good weights', async (t) => {
-  const engine = await open(t);
-  const folder = await openFolder(t);
+  const engine = await openTinyEngine(t);
+  const folder = await createFolder(t);
   const train = await makePairs(engine, 4);
   train[1]!.refChosenLogps.fill(Number.NaN);
   const training = { engine, train, heldOut: [], config: createConfig(), objective, log: new MemoryLog(), folder };

@@ -1,35 +1,25 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import { referenceLogps } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
+import { makeTokens, relativeError, SMALL_POLICY, useCpuBackend, zeroGradients } from '../../testing/training.ts';
 import { createConstants } from '../model/decoder.ts';
 import { type ObjectiveInput, parseObjective } from '../objectives.ts';
 import { type InputArrays, packSequences } from './batch.ts';
 import { CpuSessions } from './devices/cpu/cpu-sessions.ts';
 import { computePairGradients, type PairBatch } from './loss.ts';
-import { gradientName, zeroGradients } from './programs.ts';
+import { gradientName } from './programs.ts';
 
-before(async () => {
-  await tf.setBackend('cpu');
-  // The cpu backend prints an advertisement at its first tensor unless IS_TEST is set; but with it, tfjs reports saved
-  // tensors as leaks.
-  tf.env().set('IS_TEST', true);
-  tf.scalar(0).dispose();
-  tf.env().set('IS_TEST', false);
-});
+before(useCpuBackend);
 
-const small = { layers: 2, hiddenSize: 16, intermediateSize: 24, heads: 4, kvHeads: 2, vocabSize: 300 };
-const tokens = (seed: number, length: number) =>
-  Array.from({ length }, (_, i) => (i * i * 31 + seed * 17 + i * 7) % 300);
 const sequences = [
-  { promptIds: tokens(1, 5), responseIds: tokens(2, 9) },
-  { promptIds: tokens(3, 4), responseIds: tokens(4, 3) },
-  { promptIds: tokens(1, 5), responseIds: tokens(5, 6) },
-  { promptIds: tokens(3, 4), responseIds: tokens(6, 11) },
+  { promptIds: makeTokens(1, 5), responseIds: makeTokens(2, 9) },
+  { promptIds: makeTokens(3, 4), responseIds: makeTokens(4, 3) },
+  { promptIds: makeTokens(1, 5), responseIds: makeTokens(5, 6) },
+  { promptIds: makeTokens(3, 4), responseIds: makeTokens(6, 11) },
 ];
 
 /** Two pairs whose reference log-probabilities are near the policy's, so that no log-ratio is extreme. */
@@ -56,17 +46,6 @@ async function tracedGradients(a: Architecture, request: ObjectiveInput, weights
   return { outputs, batch, inputs, refLogps, objective };
 }
 
-/** ‖a − b‖ / ‖b‖ */
-function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let difference = 0;
-  let size = 0;
-  for (let i = 0; i < b.length; i++) {
-    difference += (a[i]! - b[i]!) ** 2;
-    size += b[i]! ** 2;
-  }
-  return Math.sqrt(difference / (size + 1e-30));
-}
-
 const REQUESTS: ObjectiveInput[] = [
   { objective: 'lsif' },
   { objective: 'lsif', reduction: 'sum', cap: 0.5 },
@@ -79,7 +58,7 @@ const REQUESTS: ObjectiveInput[] = [
 for (const [i, request] of REQUESTS.entries()) {
   const tied = i % 2 === 0;
   test(`the traced gradient of ${JSON.stringify(request)}, ${tied ? 'tied' : 'untied'}, equals that of tfjs's cpu backend`, async () => {
-    const a = tinyArchitecture({ ...small, tied });
+    const a = tinyArchitecture({ ...SMALL_POLICY, tied });
     const weights = tinyWeights(a, 3);
     const { outputs, inputs, objective } = await tracedGradients(a, request, weights);
     const eager = new Map(
@@ -92,9 +71,9 @@ for (const [i, request] of REQUESTS.entries()) {
     const tensors = Object.fromEntries(eager) as unknown as PairBatch;
     const constants = createConstants(a, tensors);
     const expected = computePairGradients(a, objective, parameters, constants, tensors);
-    assert.ok(distance(outputs.get('losses')!, expected.losses.dataSync()) < 1e-4);
+    assert.ok(relativeError(outputs.get('losses')!, expected.losses.dataSync()) < 1e-4);
     for (const [name, gradient] of expected.gradients) {
-      const difference = distance(outputs.get(gradientName(name))!, gradient.dataSync());
+      const difference = relativeError(outputs.get(gradientName(name))!, gradient.dataSync());
       assert.ok(difference < 1e-4, `${name}: ${difference}`);
     }
   });
@@ -121,7 +100,7 @@ function referenceLoss(
 
 for (const objective of ['lsif', 'bce'] as const) {
   test(`the gradient of ${objective} equals finite differences of the double-precision reference`, async () => {
-    const a = tinyArchitecture(small);
+    const a = tinyArchitecture(SMALL_POLICY);
     const weights = tinyWeights(a, 5);
     const { outputs, batch, refLogps } = await tracedGradients(a, { objective }, weights);
     for (const [name, tensor] of weights) {

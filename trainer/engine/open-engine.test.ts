@@ -7,29 +7,15 @@ import { AttuneError } from '../../shared/error.ts';
 import { readSafetensors } from '../../shared/model/safetensors.ts';
 import { referenceLogits, referenceLogps } from '../../testing/reference-decoder.ts';
 import { type TinyCheckpointOptions, tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
-import type { Engine, Sequence, TrainPair } from './engine.ts';
+import { makeSequence, makeTokens, pairSequences, SMALL_POLICY } from '../../testing/training.ts';
+import type { Engine, TrainPair } from './engine.ts';
 import { type EngineOptions, openEngine } from './open-engine.ts';
-
-const small: TinyCheckpointOptions = {
-  layers: 2,
-  hiddenSize: 16,
-  intermediateSize: 24,
-  heads: 4,
-  kvHeads: 2,
-  vocabSize: 300,
-};
-const tokens = (seed: number, length: number) =>
-  Array.from({ length }, (_, i) => (i * i * 31 + seed * 17 + i * 7) % 300);
-const makeSequence = (seed: number): Sequence => ({
-  promptIds: tokens(seed, 2 + (seed % 4)),
-  responseIds: tokens(seed + 50, 1 + ((seed * 5) % 40)),
-});
 
 async function withEngine(
   options: Partial<EngineOptions> & { tiny?: TinyCheckpointOptions },
   work: (engine: Engine, a: EngineOptions) => Promise<void>,
 ): Promise<void> {
-  const architecture = tinyArchitecture({ ...small, ...options.tiny });
+  const architecture = tinyArchitecture({ ...SMALL_POLICY, ...options.tiny });
   const all = { architecture, weights: tinyWeights(architecture, 4), objective: {}, threads: 2, ...options };
   const engine = await openEngine(all);
   try {
@@ -40,15 +26,11 @@ async function withEngine(
 }
 
 /** Pairs whose reference is the engine's current policy. */
-async function makePairs(engine: Engine, count: number): Promise<TrainPair[]> {
-  const sequences = Array.from({ length: 2 * count }, (_, i) => makeSequence(i));
-  const logps = await engine.score(sequences);
-  return Array.from({ length: count }, (_, i) => ({
-    chosen: sequences[2 * i]!,
-    rejected: sequences[2 * i + 1]!,
-    refChosenLogps: logps[2 * i]!,
-    refRejectedLogps: logps[2 * i + 1]!,
-  }));
+function makePairs(engine: Engine, count: number): Promise<TrainPair[]> {
+  return pairSequences(
+    engine,
+    Array.from({ length: 2 * count }, (_, i) => makeSequence(i)),
+  );
 }
 
 function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void {
@@ -64,7 +46,7 @@ for (const tied of [true, false]) {
       const scores = await engine.score(sequences);
       for (const [i, { promptIds, responseIds }] of sequences.entries())
         assertClose(scores[i]!, referenceLogps(architecture, weights, promptIds, responseIds), 2e-5);
-      const ids = tokens(3, 40);
+      const ids = makeTokens(3, 40);
       const expected = referenceLogits(architecture, weights, ids).flatMap((row) => [...row]);
       assertClose(await engine.logits(ids), expected, 2e-5);
     });
@@ -115,22 +97,22 @@ test('the same steps give the same bits, and a restored state continues with the
   const folder = await mkdtemp(join(tmpdir(), 'attune-engine-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, 'state.safetensors');
-  const ends: Float32Array[] = [];
-  for (const resumed of [false, false, true]) {
+  const finalWeights: Float32Array[] = [];
+  for (const isResumed of [false, false, true]) {
     await withEngine({}, async (engine) => {
       const pairs = await makePairs(engine, 3);
-      if (resumed) await engine.restore(path);
+      if (isResumed) await engine.restore(path);
       else {
         await engine.step(pairs, 1e-3);
         await engine.step(pairs, 2e-3);
         await engine.save(path);
       }
       await engine.step(pairs, 1e-3);
-      ends.push((await engine.weights()).get('model.layers.1.self_attn.q_proj.weight')!.data);
+      finalWeights.push((await engine.weights()).get('model.layers.1.self_attn.q_proj.weight')!.data);
     });
   }
-  assert.deepEqual(ends[0], ends[1]);
-  assert.deepEqual(ends[0], ends[2]);
+  assert.deepEqual(finalWeights[0], finalWeights[1]);
+  assert.deepEqual(finalWeights[0], finalWeights[2]);
 });
 
 test('a step over no pairs changes nothing', async () => {
@@ -168,7 +150,7 @@ test('rejects invalid pairs and weights with the reason, and keeps working', asy
 });
 
 test('closing waits for a step in flight, and then every call is rejected', async () => {
-  const architecture = tinyArchitecture(small);
+  const architecture = tinyArchitecture(SMALL_POLICY);
   const engine = await openEngine({ architecture, weights: tinyWeights(architecture), objective: {} });
   const pairs = await makePairs(engine, 2);
   const step = engine.step(pairs, 1e-3);
@@ -203,7 +185,7 @@ test('adapters start at the policy, are trained, and are merged into the weights
       (name) => merged.get(name)!.data.join() !== weights.get(name)!.data.join(),
     );
     assert.equal(changed.length, 6); // three of each of two layers
-    const ids = tokens(3, 30);
+    const ids = makeTokens(3, 30);
     const unmerged = await engine.logits(ids);
     const plain = await openEngine({ architecture, weights: merged, objective: {}, threads: 2 });
     assertClose(await plain.logits(ids), unmerged, 1e-5);
@@ -216,26 +198,26 @@ test('adapters and their moments are saved without the weights of the policy, an
   t.after(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, 'state.safetensors');
   const lora = { rank: 2, alpha: 4, targets: ['o_proj'] };
-  const ends: Float32Array[] = [];
-  for (const resumed of [false, true]) {
+  const finalWeights: Float32Array[] = [];
+  for (const isResumed of [false, true]) {
     await withEngine({ lora }, async (engine) => {
       const pairs = await makePairs(engine, 3);
-      if (resumed) await engine.restore(path);
+      if (isResumed) await engine.restore(path);
       else {
         await engine.step(pairs, 1e-2);
         await engine.save(path);
       }
       await engine.step(pairs, 1e-2);
-      ends.push((await engine.weights()).get('model.layers.0.self_attn.o_proj.weight')!.data);
+      finalWeights.push((await engine.weights()).get('model.layers.0.self_attn.o_proj.weight')!.data);
     });
   }
-  assert.deepEqual(ends[0], ends[1]);
+  assert.deepEqual(finalWeights[0], finalWeights[1]);
   const names = [...(await readSafetensors(path)).keys()];
   assert.equal(names.length, 2 * 2 * 3 + 1); // A and B of two layers, each with two moments, and the step
 });
 
-test('rejects LoRA targets that the policy does not have, and a memory limit that is too small', async () => {
-  const architecture = tinyArchitecture(small);
+test('rejects LoRA targets that the policy does not have, and a memory limit that is too SMALL_POLICY', async () => {
+  const architecture = tinyArchitecture(SMALL_POLICY);
   const weights = tinyWeights(architecture, 4);
   const lora = { rank: 2, alpha: 4, targets: ['c_attn'] };
   await assert.rejects(openEngine({ architecture, weights, objective: {}, lora }), /LORA_TARGETS names c_attn/);

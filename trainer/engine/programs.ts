@@ -7,12 +7,11 @@ import type { Architecture } from '../../shared/model/architecture.ts';
 import { createConstants, logits, tokenLogps } from '../model/decoder.ts';
 import { isAdapter, LORA_SCALE, type Parameters } from '../model/parameters.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
-import type { InputArrays, ShapeBucket } from './batch.ts';
+import type { ShapeBucket } from './batch.ts';
 import { frozenShapes, type LoraConfig, trainableShapes } from './lora.ts';
 import { computePairGradients, computePairLosses, type PairBatch } from './loss.ts';
 import type { TracedProgram, TraceTarget } from './trace/graph.ts';
 import { choosePrimes } from './trace/symbolic-dimensions.ts';
-import { sizeOf } from './trace/symbolic-tensor.ts';
 import { type InputSpec, trace } from './trace/trace.ts';
 
 export type ProgramKind = 'logits' | 'score' | 'evaluate' | 'step';
@@ -28,16 +27,6 @@ export function gradientName(parameter: string): string {
  */
 export function accumulatedName(parameter: string): string {
   return `accumulated.${parameter}`;
-}
-
-/** The accumulated gradient before the first micro-batch. */
-export function zeroGradients(parameters: Iterable<readonly [string, { shape: number[] }]>): InputArrays {
-  return new Map(
-    Array.from(parameters, ([name, { shape }]) => [
-      accumulatedName(name),
-      { shape, data: new Float32Array(sizeOf(shape)) },
-    ]),
-  );
 }
 
 /** Shapes of the outputs of a program. */

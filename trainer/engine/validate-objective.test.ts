@@ -61,5 +61,5 @@ test('an h that is not convex is rejected before training', async (t) => {
     t,
     'export default (tf) => ({ h: (r) => tf.neg(tf.square(r)), derivative: (r) => tf.mul(-2, r) });',
   );
-  await assert.rejects(open(file), /slope falls/);
+  await assert.rejects(open(file), /the slope of h falls/);
 });

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
+import { pairSequences } from '../../testing/training.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-engine.ts';
 import { evaluatePolicy, evaluateSamples, type SampleEvaluation } from './evaluation.ts';
@@ -48,13 +49,7 @@ async function makePairs(engine: Engine, count: number, length: number, seed: nu
       { promptIds, responseIds: response(8, i + 3) },
     ] as const;
   });
-  const logps = await engine.score(sides.flat());
-  return sides.map(([chosen, rejected], i) => ({
-    chosen,
-    rejected,
-    refChosenLogps: logps[2 * i]!,
-    refRejectedLogps: logps[2 * i + 1]!,
-  }));
+  return pairSequences(engine, sides.flat());
 }
 
 async function sampleBoth(

@@ -2,7 +2,6 @@
 // differences of the double-precision reference.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import '@tensorflow/tfjs-backend-cpu';
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
@@ -11,17 +10,11 @@ import type { Weights } from '../../shared/model/safetensors.ts';
 import { GOLDEN_CASES, readGoldens } from '../../testing/golden.ts';
 import { referenceLogps } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
+import { useCpuBackend } from '../../testing/training.ts';
 import { trace } from '../engine/trace/trace.ts';
 import { createConstants, type PackedTokens, tokenLogps } from './decoder.ts';
 
-before(async () => {
-  await tf.setBackend('cpu');
-  // The cpu backend prints an advertisement at its first tensor unless IS_TEST is set; but with it, tfjs reports saved
-  // tensors as leaks.
-  tf.env().set('IS_TEST', true);
-  tf.scalar(0).dispose();
-  tf.env().set('IS_TEST', false);
-});
+before(useCpuBackend);
 
 const { ids } = readGoldens();
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { referenceLogps } from '../../../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
+import { zeroGradients } from '../../../../testing/training.ts';
 import { parseObjective } from '../../../objectives.ts';
 import { type InputArrays, packSequences } from '../../batch.ts';
-import { zeroGradients } from '../../programs.ts';
 import { CpuSessions } from './cpu-sessions.ts';
 
 const architecture = tinyArchitecture({ contextLength: 600 });

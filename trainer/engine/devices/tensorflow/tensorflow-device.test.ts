@@ -6,7 +6,15 @@ import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../../../shared/model/architecture.ts';
 import { tensorflowSkipReason } from '../../../../testing/tensorflow-addon.ts';
-import { type TinyCheckpointOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
+import { tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
+import {
+  makeSequence,
+  makeTokens,
+  norm,
+  relativeError,
+  SMALL_POLICY,
+  zeroGradients,
+} from '../../../../testing/training.ts';
 import { type ObjectiveInput, parseObjective } from '../../../objectives.ts';
 import { type InputArrays, packSequences } from '../../batch.ts';
 import { type Device, loadPolicy } from '../../device.ts';
@@ -14,7 +22,7 @@ import { DeviceEngine } from '../../device-engine.ts';
 import { DEFAULT_OPTIMIZER, type Sequence, type TrainPair } from '../../engine.ts';
 import type { LoraConfig } from '../../lora.ts';
 import { openEngine } from '../../open-engine.ts';
-import { computeProgram, zeroGradients } from '../../programs.ts';
+import { computeProgram } from '../../programs.ts';
 import { CpuDevice } from '../cpu/cpu-device.ts';
 import { CpuSessions } from '../cpu/cpu-sessions.ts';
 import { openBackend } from './tensorflow-backend.ts';
@@ -22,20 +30,6 @@ import { TensorflowDevice } from './tensorflow-device.ts';
 
 const skip = await tensorflowSkipReason();
 
-const small: TinyCheckpointOptions = {
-  layers: 2,
-  hiddenSize: 16,
-  intermediateSize: 24,
-  heads: 4,
-  kvHeads: 2,
-  vocabSize: 300,
-};
-const tokens = (seed: number, length: number) =>
-  Array.from({ length }, (_, i) => (i * i * 31 + seed * 17 + i * 7) % 300);
-const makeSequence = (seed: number): Sequence => ({
-  promptIds: tokens(seed, 2 + (seed % 4)),
-  responseIds: tokens(seed + 50, 1 + ((seed * 5) % 40)),
-});
 /** Pairs whose reference differs from the policy, so that no log-ratio is 0. */
 const makePairs = (count: number): TrainPair[] =>
   Array.from({ length: count }, (_, i) => {
@@ -45,19 +39,8 @@ const makePairs = (count: number): TrainPair[] =>
     return { chosen, rejected, refChosenLogps: refLogps(chosen), refRejectedLogps: refLogps(rejected) };
   });
 
-/** ‖a − b‖ / max(‖b‖, minNorm) */
-function distance(a: ArrayLike<number>, b: ArrayLike<number>, minNorm = 1e-15): number {
-  assert.equal(a.length, b.length);
-  const difference = norm(Array.from(b, (expected, i) => a[i]! - expected));
-  return difference / Math.max(norm(b), minNorm);
-}
-
-function norm(x: ArrayLike<number>): number {
-  return Math.sqrt(Array.from(x).reduce((sum, value) => sum + value ** 2, 0));
-}
-
-/** Runs one program on the same inputs: traced on ONNX Runtime, and eagerly on TensorFlow. */
-async function compareSteps(a: Architecture, request: ObjectiveInput): Promise<void> {
+/** Runs `step` on the same inputs traced on ONNX Runtime and eagerly on TensorFlow, and compares all outputs. */
+async function assertSameGradients(a: Architecture, request: ObjectiveInput): Promise<void> {
   const objective = parseObjective(request);
   const pairs = makePairs(2);
   const sequences = [...pairs.map(({ chosen }) => chosen), ...pairs.map(({ rejected }) => rejected)];
@@ -84,7 +67,7 @@ async function compareSteps(a: Architecture, request: ObjectiveInput): Promise<v
   // their own.
   const gradientNorm = norm(Array.from(traced).flatMap(([name, data]) => (/^gradient/.test(name) ? [norm(data)] : [])));
   for (const [name, tensor] of eager) {
-    const difference = distance(tensor.dataSync(), traced.get(name)!, gradientNorm / 100);
+    const difference = relativeError(tensor.dataSync(), traced.get(name)!, gradientNorm / 100);
     assert.ok(difference < 1e-4, `${name}: ${difference}`);
   }
 }
@@ -105,20 +88,20 @@ for (const request of REQUESTS) {
       {
         skip,
       },
-      () => compareSteps(tinyArchitecture({ ...small, tied }), request),
+      () => assertSameGradients(tinyArchitecture({ ...SMALL_POLICY, tied }), request),
     );
   }
 }
 
 for (const family of ['qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'gemma'] as const) {
   test(`TensorFlow’s gradient of a ${family} policy equals that of the traced graph`, { skip }, () =>
-    compareSteps(tinyArchitecture({ ...small, hiddenSize: 32, kvHeads: undefined, family }), {}),
+    assertSameGradients(tinyArchitecture({ ...SMALL_POLICY, hiddenSize: 32, kvHeads: undefined, family }), {}),
   );
 }
 
 /** An engine on each device, with micro-batches small enough that gradients are accumulated. */
 async function openEngines(request: ObjectiveInput = {}, lora?: LoraConfig) {
-  const architecture = tinyArchitecture(small);
+  const architecture = tinyArchitecture(SMALL_POLICY);
   const objective = parseObjective(request);
   const options = { architecture, objective, lora, threads: 2 };
   const weights = tinyWeights(architecture, 4);
@@ -145,10 +128,10 @@ for (const lora of [undefined, { rank: 2, alpha: 4, targets: ['q_proj', 'down_pr
     }
     const expected = await onnx.weights();
     for (const [name, { data }] of await tensorflow.weights()) {
-      const difference = distance(data, expected.get(name)!.data);
+      const difference = relativeError(data, expected.get(name)!.data);
       assert.ok(difference < 1e-4, `${name}: ${difference}`);
     }
-    assert.ok(distance(await tensorflow.logits(tokens(3, 40)), await onnx.logits(tokens(3, 40))) < 1e-4);
+    assert.ok(relativeError(await tensorflow.logits(makeTokens(3, 40)), await onnx.logits(makeTokens(3, 40))) < 1e-4);
     await tensorflow.close();
     await onnx.close();
   });
@@ -190,9 +173,9 @@ test('a failed step and one with a gradient that is not finite leak no tensor an
 test('each engine resumes from a state that the other one saved', { skip }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'attune-tensorflow-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
-  const architecture = tinyArchitecture(small);
+  const architecture = tinyArchitecture(SMALL_POLICY);
   const weights = tinyWeights(architecture, 4);
-  const ends: Float32Array[] = [];
+  const finalWeights: Float32Array[] = [];
   for (const [first, then] of [
     ['tensorflow', 'tensorflow'],
     ['tensorflow', 'onnx'],
@@ -207,15 +190,15 @@ test('each engine resumes from a state that the other one saved', { skip }, asyn
     const end = await openEngine({ architecture, weights, objective: {}, engine: then });
     await end.restore(path);
     await end.step(makePairs(3), 1e-3);
-    ends.push((await end.weights()).get('model.layers.1.self_attn.q_proj.weight')!.data);
+    finalWeights.push((await end.weights()).get('model.layers.1.self_attn.q_proj.weight')!.data);
     await end.close();
   }
-  assert.ok(distance(ends[1]!, ends[0]!) < 1e-4);
-  assert.ok(distance(ends[2]!, ends[0]!) < 1e-4);
+  assert.ok(relativeError(finalWeights[1]!, finalWeights[0]!) < 1e-4);
+  assert.ok(relativeError(finalWeights[2]!, finalWeights[0]!) < 1e-4);
 });
 
 test('two engines compute in two threads at the same time', { skip }, async () => {
-  const architecture = tinyArchitecture(small);
+  const architecture = tinyArchitecture(SMALL_POLICY);
   const run = async () => {
     const weights = tinyWeights(architecture, 4);
     const engine = await openEngine({ architecture, weights, objective: {}, engine: 'tensorflow' });
@@ -225,14 +208,14 @@ test('two engines compute in two threads at the same time', { skip }, async () =
     return losses;
   };
   const [one, other] = await Promise.all([run(), run()]);
-  assert.ok(distance(one!, other!) < 1e-5, `${one} is not ${other}`);
+  assert.ok(relativeError(one!, other!) < 1e-5, `${one} is not ${other}`);
 });
 
 test('without its library, ENGINE=tensorflow is rejected with the install command, and auto uses onnx', async () => {
   const { XDG_CACHE_HOME } = process.env;
   process.env.XDG_CACHE_HOME = '/nowhere';
   try {
-    const architecture = tinyArchitecture(small);
+    const architecture = tinyArchitecture(SMALL_POLICY);
     const options = { architecture, weights: tinyWeights(architecture), objective: {} };
     await assert.rejects(openEngine({ ...options, engine: 'tensorflow' }), /npx attune tensorflow install/);
     const engine = await openEngine({ ...options, engine: 'auto' });

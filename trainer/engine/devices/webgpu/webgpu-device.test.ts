@@ -8,6 +8,7 @@ import { Tensor } from 'onnxruntime-node';
 import { FAMILY_NAMES } from '../../../../shared/model/architecture.ts';
 import type { Weights } from '../../../../shared/model/safetensors.ts';
 import { type TinyCheckpointOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
+import { makeTokens, pairSequences, relativeError } from '../../../../testing/training.ts';
 import { findVulkan, runTestFile, VULKAN_INSTALL_HINT } from '../../../../testing/vulkan.ts';
 import { type ObjectiveInput, parseObjective } from '../../../objectives.ts';
 import { type Device, loadPolicy } from '../../device.ts';
@@ -77,30 +78,30 @@ function testDevice(): void {
     }
     const [cpu, gpu] = results as [(typeof results)[0], (typeof results)[0]];
     for (const [name, { data }] of cpu.gradient) {
-      const difference = distance(gpu.gradient.get(name)!.data, data);
+      const difference = relativeError(gpu.gradient.get(name)!.data, data);
       assert.ok(difference < 1e-4, `gradient of ${name}: ${difference}`);
     }
     for (const [i, report] of cpu.reports.entries()) {
       assert.ok(Math.abs(gpu.reports[i]!.loss - report.loss) < 1e-4 * Math.abs(report.loss), `loss ${i}`);
       assert.ok(Math.abs(gpu.reports[i]!.gradNorm - report.gradNorm) < 1e-4 * report.gradNorm, `norm ${i}`);
     }
-    assert.ok(maxDistance(gpu.weights, cpu.weights) < 1e-4);
-    assert.ok(distance(gpu.logits, cpu.logits) < 1e-4);
+    assert.ok(maxRelativeError(gpu.weights, cpu.weights) < 1e-4);
+    assert.ok(relativeError(gpu.logits, cpu.logits) < 1e-4);
   });
 
   test('only adapters are trained, as on the CPU', async () => {
-    const ends: Weights[] = [];
+    const finalWeights: Weights[] = [];
     for (const make of [openCpu, openGpu]) {
       const { engine, weights } = make({}, { lora: LORA });
       const pairs = await makePairs(engine, 2);
       for (let i = 0; i < 3; i++) await engine.step(pairs, 1e-2);
       const end = await engine.weights();
       for (const [name, { data }] of end)
-        assert.equal(distance(data, weights.get(name)!.data) > 1e-3, /q_proj|down_proj/.test(name), name);
-      ends.push(end);
+        assert.equal(relativeError(data, weights.get(name)!.data) > 1e-3, /q_proj|down_proj/.test(name), name);
+      finalWeights.push(end);
       await engine.close();
     }
-    assert.ok(maxDistance(ends[1]!, ends[0]!) < 1e-4);
+    assert.ok(maxRelativeError(finalWeights[1]!, finalWeights[0]!) < 1e-4);
   });
 
   test('weights and moments stay on the GPU, and memory does not grow from step to step', async () => {
@@ -134,7 +135,7 @@ function testDevice(): void {
     await other.engine.restore(path);
     for (const [name, { data }] of await other.engine.weights()) assert.deepEqual(data, saved.get(name)!.data, name);
     await other.engine.step(pairs, 1e-3);
-    assert.ok(maxDistance(await other.engine.weights(), expected) < 1e-6);
+    assert.ok(maxRelativeError(await other.engine.weights(), expected) < 1e-6);
     assert.equal(other.device.optimizerSteps, 2);
     await other.engine.close();
   });
@@ -159,7 +160,7 @@ function testDevice(): void {
       scores.push((await engine.score(sequences))[0]!);
       await engine.close();
     }
-    assert.ok(distance(scores[1]!, scores[0]!) < 1e-5);
+    assert.ok(relativeError(scores[1]!, scores[0]!) < 1e-5);
     assert.deepEqual(scores[2], scores[1]);
   });
 }
@@ -185,34 +186,15 @@ const openCpu = (tiny?: TinyCheckpointOptions, settings?: Settings): Opened<CpuD
 const openGpu = (tiny?: TinyCheckpointOptions, settings?: Settings): Opened<WebgpuDevice> =>
   prepare((options) => new WebgpuDevice(options), tiny, settings);
 
-/** Pairs of few different tokens, whose reference is the current policy. */
+/** Pairs with few different tokens, so that tokens repeat. */
 async function makePairs(engine: DeviceEngine, count: number): Promise<TrainPair[]> {
-  const tokens = (seed: number, length: number) =>
-    Array.from({ length }, (_, i) => (i * i * 31 + seed * 17 + i * 7) % 23);
   const sequences = Array.from({ length: 2 * count }, (_, i) => ({
-    promptIds: tokens(i, 2 + (i % 4)),
-    responseIds: tokens(i + 50, 1 + ((i * 5) % 27)),
+    promptIds: makeTokens(i, 2 + (i % 4), 23),
+    responseIds: makeTokens(i + 50, 1 + ((i * 5) % 27), 23),
   }));
-  const logps = await engine.score(sequences);
-  return Array.from({ length: count }, (_, i) => ({
-    chosen: sequences[2 * i]!,
-    rejected: sequences[2 * i + 1]!,
-    refChosenLogps: logps[2 * i]!,
-    refRejectedLogps: logps[2 * i + 1]!,
-  }));
+  return pairSequences(engine, sequences);
 }
 
-/** ‖a − b‖ / ‖b‖ */
-function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let difference = 0;
-  let size = 0;
-  for (let i = 0; i < b.length; i++) {
-    difference += (a[i]! - b[i]!) ** 2;
-    size += b[i]! ** 2;
-  }
-  return Math.sqrt(difference / (size + 1e-30));
-}
-
-function maxDistance(a: Weights, b: Weights): number {
-  return Math.max(...Array.from(b, ([name, { data }]) => distance(a.get(name)!.data, data)));
+function maxRelativeError(a: Weights, b: Weights): number {
+  return Math.max(...Array.from(b, ([name, { data }]) => relativeError(a.get(name)!.data, data)));
 }
