@@ -29,16 +29,6 @@ export function bregmanTerms(
   };
 }
 
-/** The h of the objectives that have one. Training uses their simplified forms, which need no ratio. */
-export const divergences = {
-  lsif: { h: (r) => tf.mul(0.5, tf.square(tf.sub(r, 1))), derivative: (r) => tf.sub(r, 1) },
-  ukl: { h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) },
-  bce: {
-    h: (r) => tf.sub(tf.mul(r, tf.log(r)), tf.mul(tf.add(r, 1), tf.log(tf.add(r, 1)))),
-    derivative: (r) => tf.sub(tf.log(r), tf.log(tf.add(r, 1))),
-  },
-} satisfies Record<string, Divergence>;
-
 const loaded = new Map<string, { sha256: string; divergence: Divergence }>();
 
 /** The divergence of a module that this thread has loaded. */

@@ -1,4 +1,4 @@
-// Stage 3: the training loop. Each epoch has a new order, held-out pairs are evaluated in between, and the best and the
+// Stage 3: the training loop. Each epoch has a new order, held-out pairs are evaluated during training, and the best and the
 // last weights are on disk, so that a killed round can be resumed. The same seed gives the same weights on one machine,
 // with or without a kill.
 
@@ -54,14 +54,14 @@ export async function trainPolicy(options: TrainOptions): Promise<{ steps: numbe
   const sequences = train.map(({ chosen, rejected }) => [chosen, rejected]);
   const fingerprint = hashContent([config, options.objective, steps, sequences]);
   const { resumed, save, bestFile } = await openCheckpoint(options.folder, fingerprint, engine);
-  let progress = resumed ?? START;
+  let progress = resumed ?? INITIAL_PROGRESS;
   if (resumed) await log.addEvent('message', `resuming after step ${resumed.step} of ${steps}`);
 
   let startedAt = performance.now() - progress.seconds * 1000;
   let savedAt = performance.now();
   while (progress.step < steps) {
     const { step } = progress;
-    const batch = takeBatch(train, config, step, stepsPerEpoch);
+    const batch = selectBatch(train, config, step, stepsPerEpoch);
     const report = await engine.step(batch, learningRateAt(step, steps, config));
     if (!Number.isFinite(report.loss) || !Number.isFinite(report.gradNorm)) {
       await save(progress);
@@ -114,7 +114,7 @@ export async function trainPolicy(options: TrainOptions): Promise<{ steps: numbe
   return { steps: step };
 }
 
-const START: TrainingProgress = {
+const INITIAL_PROGRESS: TrainingProgress = {
   step: 0,
   tokens: 0,
   seconds: 0,
@@ -130,7 +130,7 @@ function isOutOfPatience(
   return patience > 0 && evaluationsSinceBest >= patience;
 }
 
-function takeBatch(pairs: TrainPair[], config: RoundSettings, step: number, stepsPerEpoch: number): TrainPair[] {
+function selectBatch(pairs: TrainPair[], config: RoundSettings, step: number, stepsPerEpoch: number): TrainPair[] {
   const order = shuffledIndices(pairs.length, config.seed + Math.floor(step / stepsPerEpoch));
   const at = (step % stepsPerEpoch) * config.batch_pairs;
   return order.slice(at, at + config.batch_pairs).map((index) => pairs[index]!);

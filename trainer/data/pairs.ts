@@ -40,11 +40,11 @@ export async function findPairs(db: Database, settings: Settings, effort: number
     split: isHeldOutPrompt(pair.prompt, settings.TRAIN_HELD_OUT) ? ('held_out' as const) : ('train' as const),
   }));
   const train = split.filter((pair) => pair.split === 'train');
-  const fresh = train.filter((pair) => !pair.replay).slice(0, maxPairs);
-  const replayCount = Math.min(Math.round(fresh.length * settings.TRAIN_REPLAY), maxPairs - fresh.length);
+  const newPairs = train.filter((pair) => !pair.replay).slice(0, maxPairs);
+  const replayCount = Math.min(Math.round(newPairs.length * settings.TRAIN_REPLAY), maxPairs - newPairs.length);
   const replayed = train.filter((pair) => pair.replay).slice(0, replayCount);
   const heldOut = split.filter((pair) => pair.split === 'held_out').slice(0, MAX_HELD_OUT);
-  return [...fresh, ...replayed, ...heldOut].sort(byId);
+  return [...newPairs, ...replayed, ...heldOut].sort(byId);
 }
 
 /** The pairs that a resumed round has saved; empty if it was stopped before saving them. */
@@ -81,9 +81,9 @@ async function readCandidates(db: Database, maxPairs: number): Promise<(Preferen
       .orderBy(desc(preferences.id))
       .limit(limit);
   // Two queries, so that used pairs never crowd out a backlog of new ones.
-  const fresh = await addSamples(db, await select(false, maxPairs));
+  const newPairs = await addSamples(db, await select(false, maxPairs));
   const used = await addSamples(db, await select(true, maxPairs + MAX_HELD_OUT));
-  return [...fresh.map((pair) => ({ ...pair, replay: false })), ...used.map((pair) => ({ ...pair, replay: true }))];
+  return [...newPairs.map((pair) => ({ ...pair, replay: false })), ...used.map((pair) => ({ ...pair, replay: true }))];
 }
 
 async function addSamples(db: Database, rows: (typeof preferences.$inferSelect)[]): Promise<PreferencePair[]> {

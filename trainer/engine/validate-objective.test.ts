@@ -29,7 +29,7 @@ test('a custom module with the h of ukl trains like ukl', async (t) => {
     t,
     'export default (tf) => ({ h: (r) => tf.sub(tf.mul(r, tf.log(r)), r), derivative: (r) => tf.log(r) });',
   );
-  const ends: number[][] = [];
+  const results: number[][] = [];
   for (const objective of ['ukl', custom]) {
     const engine = await open(objective);
     const chosen = { promptIds: [1, 5], responseIds: [9, 8, 2] };
@@ -38,11 +38,11 @@ test('a custom module with the h of ukl trains like ukl', async (t) => {
     const pair = { chosen, rejected, refChosenLogps: refChosenLogps!, refRejectedLogps: refRejectedLogps! };
     for (let step = 0; step < 3; step++) await engine.step([pair], 1e-3);
     const { loss, metrics } = await engine.evaluate([pair]);
-    ends.push([loss, metrics['rewards/chosen']!, metrics['rewards/rejected']!]);
+    results.push([loss, metrics['rewards/chosen']!, metrics['rewards/rejected']!]);
     await engine.close();
   }
-  for (const [i, value] of ends[1]!.entries()) assert.ok(Math.abs(value - ends[0]![i]!) < 1e-4, `${value}`);
-  assert.ok(ends[1]![1]! > 0);
+  for (const [i, value] of results[1]!.entries()) assert.ok(Math.abs(value - results[0]![i]!) < 1e-4, `${value}`);
+  assert.ok(results[1]![1]! > 0);
 });
 
 test('an h with an unsupported operation is rejected before training, and the error names the operation', async (t) => {

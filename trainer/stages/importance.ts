@@ -1,6 +1,6 @@
 // Importance weights π_ref(y|x) / μ(y|x) of negatives that a policy μ sampled; DIL assumes samples of the reference.
-// They are ratios of whole responses for any reduction, because they correct an expectation over responses, and constants
-// to the gradient.
+// They are ratios of whole responses under any reduction, because they correct an expectation over responses. The
+// gradient treats them as constants.
 //
 // Ratios of long responses are mostly far below 1 and rarely far above. Clipping alone would shrink their sum, the
 // negative term would fade, and every response would be pushed up. So they are scaled to average 1 with none above the

@@ -99,7 +99,7 @@ async function assertDiskSpace(folder: string, neededBytes: number): Promise<voi
   if (freeBytes < neededBytes)
     throw new AttuneError(
       `tensorflow: ${folder} has ${(freeBytes / GIB).toFixed(1)} GiB free, but installing takes ${neededBytes / GIB} GiB; free disk space, or set XDG_CACHE_HOME to a larger disk`,
-      { code: 'no_room' },
+      { code: 'insufficient_disk_space' },
     );
 }
 

@@ -10,11 +10,11 @@ const require = createRequire(import.meta.url);
 
 const TENSORFLOW_BACKEND = 'tensorflow';
 
-type Binding = { TF_Version: string; isUsingGpuDevice(): boolean };
+type Binding = { isUsingGpuDevice(): boolean };
 type BackendModule = { NodeJSKernelBackend: new (binding: Binding, packageName: string) => KernelBackend };
 
 /** Makes TensorFlow the tfjs backend of this thread. */
-export async function openBackend(): Promise<{ version: string; gpu: boolean }> {
+export async function openBackend(): Promise<{ hasGpu: boolean }> {
   const addon = findAddon();
   if (!addon) throw addonNotInstalled();
   const binding: Binding = require(addon.file);
@@ -31,5 +31,5 @@ export async function openBackend(): Promise<{ version: string; gpu: boolean }> 
     tf.registerBackend(TENSORFLOW_BACKEND, () => new NodeJSKernelBackend(binding, '@tensorflow/tfjs-node-gpu'));
   }
   await tf.setBackend(TENSORFLOW_BACKEND);
-  return { version: binding.TF_Version, gpu: binding.isUsingGpuDevice() };
+  return { hasGpu: binding.isUsingGpuDevice() };
 }

@@ -13,7 +13,6 @@ import { openBackend } from './tensorflow-backend.ts';
 type Tensors = Map<string, tf.Tensor>;
 
 export class TensorflowDevice implements Device {
-  readonly version: string;
   readonly hasGpu: boolean;
   optimizerSteps = 0;
   private readonly options: DeviceOptions;
@@ -27,15 +26,15 @@ export class TensorflowDevice implements Device {
   private readonly gradient: Tensors = new Map();
   private readonly frozen: Tensors = new Map();
 
-  private constructor(options: DeviceOptions, backend: { version: string; gpu: boolean }) {
+  private constructor(options: DeviceOptions, hasGpu: boolean) {
     this.options = options;
     this.shapes = trainableShapes(options.architecture, options.lora);
-    this.version = backend.version;
-    this.hasGpu = backend.gpu;
+    this.hasGpu = hasGpu;
   }
 
   static async open(options: DeviceOptions): Promise<TensorflowDevice> {
-    return new TensorflowDevice(options, await openBackend());
+    const { hasGpu } = await openBackend();
+    return new TensorflowDevice(options, hasGpu);
   }
 
   async run(kind: ProgramKind, bucket: ShapeBucket, batch: InputArrays): Promise<Map<string, Float32Array>> {
