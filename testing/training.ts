@@ -1,4 +1,4 @@
-// Fixtures of the trainer's tests: token sequences, pairs whose reference is the engine's own policy, tfjs's cpu backend,
+// Fixtures of the trainer's tests: token sequences, pairs with the engine's own policy as reference, tfjs's cpu backend,
 // and the relative error of two tensors.
 import assert from 'node:assert/strict';
 import '@tensorflow/tfjs-backend-cpu';

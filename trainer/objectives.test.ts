@@ -66,7 +66,7 @@ test('losses equal their formulas at log-ratios other than zero', () => {
   assertNear(lossAndSlopes({ objective: 'sft' }, w, l, -1.25).value, 1.25);
 });
 
-test('negatives: both averages over the two responses as negatives', () => {
+test('negatives=both averages the loss over both responses as negatives', () => {
   const [w, l] = [0.7, -0.4];
   assertNear(
     lossAndSlopes({ objective: 'lsif', negatives: 'both' }, w, l).value,

@@ -1,6 +1,6 @@
-// Stage 3: the training loop. Each epoch has a new order, held-out pairs are evaluated during training, and the best and the
-// last weights are on disk, so that a killed round can be resumed. The same seed gives the same weights on one machine,
-// with or without a kill.
+// Stage 3: the training loop. Each epoch has a new order, held-out pairs are evaluated during training, and the best and
+// the last weights are on disk, so that a killed round can be resumed. The same seed gives the same weights on one
+// machine, with or without a kill.
 
 import { hashContent } from '../shared/digest.ts';
 import { AttuneError } from '../shared/error.ts';

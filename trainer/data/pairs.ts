@@ -24,7 +24,7 @@ export type SampledResponse = {
   policyId: string;
   /** With the end-of-text token if the policy sampled one: stopping is part of the sample. */
   responseIds: number[];
-  /** The policy's log-probability of each token but the end-of-text; null if temperature, top_p, … changed the distribution. */
+  /** The policy's log-probability of each token but the end-of-text; null if temperature, top_p, … changed them. */
   logps: number[] | null;
 };
 export type RoundPair = PreferencePair & { split: 'train' | 'held_out'; replay: boolean };

@@ -216,7 +216,7 @@ test('adapters and their moments are saved without the weights of the policy, an
   assert.equal(names.length, 2 * 2 * 3 + 1); // A and B of two layers, each with two moments, and the step
 });
 
-test('rejects LoRA targets that the policy does not have, and a memory limit that is too SMALL_POLICY', async () => {
+test('rejects LoRA targets that the policy does not have, and a memory limit that is too small', async () => {
   const architecture = tinyArchitecture(SMALL_POLICY);
   const weights = tinyWeights(architecture, 4);
   const lora = { rank: 2, alpha: 4, targets: ['c_attn'] };

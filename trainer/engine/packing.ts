@@ -4,7 +4,7 @@
 import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';
 import type { Sequence } from './engine.ts';
 
-/** Sequences, by index, that share one prompt in a row, and the tokens that they take together. */
+/** Sequences, by index, that share one prompt in a row, and their number of tokens with the prompt counted once. */
 export type PromptRun = { members: number[]; length: number };
 
 /** Rows of T tokens and the runs in each. */

@@ -68,7 +68,7 @@ export type SampleOptions = {
   /** Holds the candidate. */
   engine: Engine;
   readParent(): Promise<Weights>;
-  /** Opened after the sampling and closed after one scoring. */
+  /** Called after sampling; the engine is closed once it has scored the samples. */
   openReference(): Promise<Engine>;
   effort: number;
   seed: number;

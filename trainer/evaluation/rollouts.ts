@@ -1,6 +1,7 @@
 // A policy's own responses to held-out prompts, sampled with its float32 serving graph and the decoder of the edge. Each
 // sample has its own random stream, so that two policies are sampled with the same random numbers and their samples
-// differ only as far as the policies do. The graph's files are temporary, and its session is closed before sampleResponses returns.
+// differ only as far as the policies do. The graph's files are temporary, and its session is closed before
+// sampleResponses returns.
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tensor } from 'onnxruntime-node';

@@ -1,5 +1,5 @@
 // The checkpoint of a round on disk: the engine's weights and moments, and the progress of the training. The index
-// file that names them is renamed into place last, so that a kill at any moment leaves either the old checkpoint or the new one.
+// file that names them is renamed into place last, so that a kill at any moment leaves the old checkpoint or the new one.
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { readJson } from '../../shared/model/checkpoint.ts';

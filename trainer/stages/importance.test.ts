@@ -108,7 +108,7 @@ test('a side without log-probabilities or with a truncated prompt has weight 1 a
   assertNear(weights[1]!, 1.6);
 });
 
-test('negatives: both weights the chosen responses too', () => {
+test('negatives=both weights the chosen responses too', () => {
   const pairs = [{ chosen: { sampler: [-1], reference: [-2] }, ...oneToken(1) }];
   assert.equal(weigh({}, pairs).pairs[0]!.importance!.chosen, 1);
   const { chosen, rejected } = weigh({ negatives: 'both' }, pairs).pairs[0]!.importance!;

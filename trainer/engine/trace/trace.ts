@@ -1,5 +1,5 @@
 // Traces a function of tensors into an ONNX model by calling it once on symbolic tensors, as jax.jit does. Every tfjs
-// call in it, gradients included, becomes a node. Only the extents of dynamic dimensions may differ between runs of the model.
+// call in it, gradients included, becomes a node. Only dynamic dimensions may differ between runs of the model.
 import { getBackend, setBackend, type Tensor, tidy } from '@tensorflow/tfjs-core';
 import { Graph, type TracedProgram, type TraceTarget } from './graph.ts';
 import { SymbolicDimensions } from './symbolic-dimensions.ts';

@@ -32,7 +32,7 @@ export class CpuDevice implements Device {
   async run(kind: ProgramKind, bucket: ShapeBucket, batch: InputArrays): Promise<Map<string, Float32Array>> {
     const inputs: InputArrays = new Map([...this.frozen, ...this.viewsOf('weight', (name) => name), ...batch]);
     if (kind !== 'step') return this.sessions.run(kind, bucket, inputs);
-    // Input and output of the accumulated gradient share one buffer: the node that writes it is the only one that reads it.
+    // Input and output of the accumulated gradient share one buffer: only the node that writes it reads it.
     for (const [name, view] of this.viewsOf('gradient', accumulatedName)) inputs.set(name, view);
     return this.sessions.run(kind, bucket, inputs, this.viewsOf('gradient', gradientName));
   }

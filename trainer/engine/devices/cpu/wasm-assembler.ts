@@ -72,7 +72,7 @@ export const f64x2 = {
   lane: (a: Code, lane: 0 | 1): Code => [...simd(0x21, a), lane],
 };
 
-/** Runs `body`, and again as long as `condition` holds after it. */
+/** Runs `body` at least once, and again while `condition` holds. */
 export function doWhile(body: Code, condition: Code): Code {
   return [0x03, 0x40, ...body, ...condition, 0x0d, 0, 0x0b];
 }

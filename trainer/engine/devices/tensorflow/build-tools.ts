@@ -45,7 +45,8 @@ export async function findTools(): Promise<Tools> {
 }
 
 /**
- * Runs a command and returns its output; with `isShown` stdout goes to the terminal. A failure carries the last lines.
+ * Runs a command and returns its output; with `isShown` stdout goes to the terminal. The error of a failed command ends
+ * with the last lines of its output.
  */
 export async function run(command: string[], options: { cwd?: string; isShown?: boolean } = {}): Promise<string> {
   const [program, ...args] = command as [string, ...string[]];

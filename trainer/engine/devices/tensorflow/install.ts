@@ -24,7 +24,7 @@ const SIZES: Record<AddonKind, { download: string; diskBytes: number }> = {
   gpu: { download: '572 MB, then about 2 GB of CUDA', diskBytes: 10 * GIB },
 };
 
-/** Installs the addon unless it is installed. One process at a time; others wait and use its result. */
+/** Installs the addon if it is missing. One process at a time; others wait and use its result. */
 export async function installAddon(kind: AddonKind, log: Log, env = process.env): Promise<Addon> {
   const addon = addonLocation(kind, env);
   if (existsSync(addon.file)) return addon;

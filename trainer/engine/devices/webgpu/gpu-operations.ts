@@ -113,7 +113,7 @@ export function openWebgpuSession(
 export class GpuOperations {
   private readonly sessions = new Map<string, InferenceSession>();
 
-  /** Runs an operation; its tensors have one rank, except for scalars. */
+  /** Runs an operation on tensors of the same rank; scalars have shape []. */
   async run<Input extends string, Output extends string>(
     operation: Operation<Input, Output>,
     inputs: Record<Input, Tensor>,

@@ -27,7 +27,7 @@ const CHILD_VARIABLE = 'ATTUNE_TEST_INSIDE';
 
 if (process.env[CHILD_VARIABLE]) testDevice();
 else
-  test('the WebGPU device', { timeout: 600_000 }, (t) => {
+  test('the tests of the WebGPU device pass in a process with a Vulkan driver', { timeout: 600_000 }, (t) => {
     const environment = findVulkan();
     if (!environment) return t.skip(VULKAN_INSTALL_HINT);
     t.diagnostic(`Vulkan: ${environment.VK_DRIVER_FILES ?? 'the machine’s own'}`);
@@ -64,8 +64,8 @@ function testDevice(): void {
 
   test('gradients and steps equal those of the CPU, with micro-batches and repeated tokens', async () => {
     const results = [];
-    for (const make of [openCpu, openGpu]) {
-      const { device, engine } = make({ vocabSize: 300 }, { weightDecay: 0.1 });
+    for (const open of [openCpu, openGpu]) {
+      const { device, engine } = open({ vocabSize: 300 }, { weightDecay: 0.1 });
       const pairs = await makePairs(engine, 4);
       const first = await engine.step(pairs, 0);
       // After one step the first moment is the clipped gradient times 1 − β₁.
@@ -91,8 +91,8 @@ function testDevice(): void {
 
   test('only adapters are trained, as on the CPU', async () => {
     const finalWeights: Weights[] = [];
-    for (const make of [openCpu, openGpu]) {
-      const { engine, weights } = make({}, { lora: LORA });
+    for (const open of [openCpu, openGpu]) {
+      const { engine, weights } = open({}, { lora: LORA });
       const pairs = await makePairs(engine, 2);
       for (let i = 0; i < 3; i++) await engine.step(pairs, 1e-2);
       const end = await engine.weights();
