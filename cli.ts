@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The `attune` command, which composes edge and trainer. Nothing imports it. Users' errors are printed as one line.
+// The `attune` command, which composes edge and trainer. Nothing imports it. An AttuneError is printed as one line.
 
 import { Command } from 'commander';
 import { addDemo } from './cli/demo.ts';

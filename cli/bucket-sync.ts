@@ -85,7 +85,7 @@ function createCopier(
   };
 }
 
-/** The Worker's own rules for what it supports. Nothing is computed here. */
+/** The Worker's own rules for which policies it supports; no policy is loaded. */
 function openWorkerPolicies(store: PolicyStore, settings: Settings): LocalPolicies {
   const { WORKER_POLICY_BYTES: maxBytes, KV_MEMORY: kvMemoryBytes, MAX_ROWS: maxRows, MAX_QUEUE: maxQueue } = settings;
   return new LocalPolicies({ store, maxBytes, kvMemoryBytes, maxRows, maxQueue });

@@ -1,5 +1,5 @@
-// A Node program as a child process in its own process group, so that Ctrl-C stops it only when this process does, in order.
-// It ends with this process, however that ends, together with whatever it started.
+// A Node program as a child process in its own process group: Ctrl-C reaches only this process, which then stops its
+// children in order. If this process is killed, the program and its own Node children exit too.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';

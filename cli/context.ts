@@ -1,4 +1,4 @@
-// What every command starts with: the validated settings, and a Postgres that is migrated to this version.
+// Setup that the commands share: validated settings, and a Postgres that is migrated to this version.
 
 import path from 'node:path';
 import { type Connection, connect } from '../shared/database/connect.ts';

@@ -12,7 +12,7 @@ import { startAttune } from './start.ts';
 export function addDemo(program: Command): void {
   program
     .command('demo')
-    .description('run the feedback loop with simulated raters and write an HTML report (under 10 minutes)')
+    .description('run the feedback loop with simulated raters and write an HTML report; takes under 10 minutes')
     .option('--out <file>', 'path of the report', 'attune-demo.html')
     .option('--url <url>', 'a running Attune server; default: start one in a temporary folder')
     .addHelpText(

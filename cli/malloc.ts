@@ -1,4 +1,4 @@
-// glibc keeps freed memory in fragments, per thread, unless its environment variables say otherwise at process start. A
+// By default glibc keeps freed memory in fragments, per thread; environment variables read at process start change that. A
 // command that serves therefore re-executes itself once with them, so that memory is returned after a policy swap.
 
 /** A higher mmap threshold speeds up a one-row step by up to 10%, and grows memory by over 10% in ten swaps. */

@@ -165,7 +165,7 @@ function precisionOption(description: string): Option {
   return new Option('--precision <precision>', description).choices(PRECISION_NAMES);
 }
 
-/** row8: perplexity 2.61 on its own text (float32: 2.59), 97.8% of the greedy tokens are float32's, KL 0.0055 */
+/** served at row8: perplexity 2.61 on its own text (float32: 2.59), 97.8% of the greedy tokens are float32's, KL 0.0055 */
 function describeAccuracy({ serving: { precision, accuracy } }: Manifest): string {
   const kept = accuracy[precision];
   if (!kept || precision === 'fp32') return `served at ${precision}`;

@@ -9,7 +9,7 @@ import { restartWithMallocEnv } from './malloc.ts';
 export function addServe(program: Command): void {
   program
     .command('serve')
-    .description('run only the API')
+    .description('run only the API; Postgres and the trainer run elsewhere')
     .addHelpText('after', '\nExamples:\n  $ DATABASE_URL=postgres://… HOST=0.0.0.0 API_KEY=… npx attune serve\n')
     .action(async () => {
       restartWithMallocEnv();

@@ -1,4 +1,5 @@
 // attune tensorflow: installs the native library of the TensorFlow engine, which trains on NVIDIA GPUs.
+
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { addonLocation } from '../trainer/engine/devices/tensorflow/addon.ts';

@@ -26,7 +26,7 @@ const SETTING_OPTIONS = [
   new Option('--epochs <count>', 'passes over the training pairs').env('EPOCHS'),
   new Option('--learning-rate <rate>', 'peak learning rate').env('LEARNING_RATE'),
   new Option('--lora-rank <rank>', 'train adapters of this rank instead of all weights').env('LORA_RANK'),
-  new Option('--seed <number>', 'seed of the order of pairs, the adapters and the samples').env('SEED'),
+  new Option('--seed <number>', 'seed of the pair order, the adapter initialization and the sampling').env('SEED'),
 ];
 
 export function addTrain(program: Command): void {
@@ -40,7 +40,7 @@ export function addTrain(program: Command): void {
         'dryRun',
       ]),
     )
-    .option('--schedule', 'run rounds on TRAIN_SCHEDULE and on request of the API until stopped');
+    .option('--schedule', 'run the rounds of TRAIN_SCHEDULE and those requested through the API, until stopped');
   for (const option of SETTING_OPTIONS) command.addOption(option);
   command
     .addHelpText(
@@ -106,7 +106,7 @@ function describeRound({ id, status, policy_id, reason }: RoundRow): string {
   return `${id}: ${policy_id ? `published ${policy_id}` : 'published no policy'}; ${reason}`;
 }
 
-/** On a signal, interrupts the work after the current step: a computing thread cannot be stopped alone. */
+/** On a signal, interrupts the work after the current step: a thread cannot be interrupted while it computes. */
 async function withInterruption<T>(work: (onProgress: ProgressListener) => Promise<T>): Promise<T> {
   let signal: string | null = null;
   void waitForSignal().then((first) => {

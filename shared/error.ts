@@ -1,12 +1,12 @@
 // The one error type whose message reaches users: the API returns it in OpenAI's shape, the command line prints one line.
-// Any other error is a bug of ours: its message starts with `internal:` and its details are only logged.
+// Any other error is a bug: its message starts with `internal:` and its details are only logged.
 
 export type ErrorDetails = {
-  /** HTTP status; default: 400 */
+  /** HTTP status; default: 400. */
   status?: number;
-  /** path of the invalid field in the request: `messages.0.content` */
+  /** Path of the invalid field in the request: `messages.0.content`. */
   param?: string | null;
-  /** machine-readable reason: `model_not_found` */
+  /** Machine-readable reason: `model_not_found`. */
   code?: string | null;
   /** Whether the same request can succeed later; default: true for 5xx. OpenAI's clients retry 408, 409, 429 and 5xx. */
   retry?: boolean;

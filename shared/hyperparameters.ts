@@ -17,7 +17,7 @@ export function isObjectiveModule(objective: string): boolean {
   return /\.[cm]?[jt]s$/.test(objective);
 }
 
-export const hyperparameters = z.object({
+export const hyperparametersSchema = z.object({
   effort: z
     .number()
     .min(0.1)
@@ -35,18 +35,16 @@ export const hyperparameters = z.object({
   reduction: z
     .enum(['mean', 'sum'])
     .default('mean')
-    .describe('mean or sum: reduces the log-ratios of tokens to that of a response'),
+    .describe('mean or sum of the tokens’ log-ratios: the log-ratio of a response'),
   negatives: z
     .enum(['rejected', 'both'])
     .default('rejected')
-    .describe('rejected or both: the responses that are used as samples of the reference'),
+    .describe('rejected or both: the responses used as samples of the reference'),
   beta: positive.default(0.1).describe('β of dpo'),
   weighting: z
     .enum(['none', 'importance'])
     .default('none')
-    .describe(
-      'none or importance: weights each negative by its likelihood under the reference over that under its sampler',
-    ),
+    .describe('none or importance: weights each negative by its likelihood ratio, reference over sampler'),
   weight_cap: z
     .number()
     .min(1)
@@ -91,19 +89,23 @@ export const hyperparameters = z.object({
     .min(1)
     .default([...LORA_TARGETS])
     .describe('projections that get an adapter, separated by commas'),
-  gate_kl: positive.default(50).describe('gate: KL to the reference in nats per response, at most'),
+  gate_kl: positive.default(50).describe('gate: maximum KL to the reference, in nats per response'),
   gate_chosen_drop: z
     .number()
     .min(0)
     .default(0.3)
-    .describe('gate: drop of the log-probability of chosen responses in nats per token, at most'),
-  gate_length: z.number().min(1).default(1.5).describe('gate: factor by which responses may become longer or shorter'),
-  gate_repetition: fraction.default(0.1).describe('gate: growth of the share of repeated 4-grams, at most'),
-  seed: integer(0).default(0).describe('seed of the order of pairs, the adapters and the samples'),
+    .describe('gate: maximum drop of the log-probability of chosen responses, in nats per token'),
+  gate_length: z
+    .number()
+    .min(1)
+    .default(1.5)
+    .describe('gate: maximum factor by which responses become longer or shorter'),
+  gate_repetition: fraction.default(0.1).describe('gate: maximum growth of the share of repeated 4-grams'),
+  seed: integer(0).default(0).describe('seed of the pair order, the adapter initialization and the sampling'),
 });
 
 /** `null`: no limit, or derived from another one. */
-export type Hyperparameters = z.output<typeof hyperparameters>;
+export type Hyperparameters = z.output<typeof hyperparametersSchema>;
 
 /** A hyperparameter's schema without its default and without null. */
 export function unwrapSchema(schema: z.ZodType): z.ZodType {

@@ -27,13 +27,13 @@ const REPEATED_SIGNAL_MS = 1000;
  */
 export function waitForSignal(): Promise<string> {
   return new Promise((resolve) => {
-    let firstAt = 0;
+    let firstMs = 0;
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {
-        if (firstAt === 0) {
-          firstAt = performance.now();
+        if (firstMs === 0) {
+          firstMs = performance.now();
           resolve(signal);
-        } else if (performance.now() - firstAt > REPEATED_SIGNAL_MS) process.exit(130);
+        } else if (performance.now() - firstMs > REPEATED_SIGNAL_MS) process.exit(130);
       });
     }
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { mulberry32, shuffledIndices } from './random.ts';
 
-test('mulberry32 gives the numbers of the reference implementation', () => {
+test('mulberry32 matches its reference implementation', () => {
   const random = mulberry32(1);
   assert.deepEqual([random(), random()], [0.6270739405881613, 0.002735721180215478]);
 });

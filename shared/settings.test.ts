@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { describeSettings, readSettings } from './settings.ts';
 
-test('an empty environment gives the defaults, frozen', () => {
+test('an empty environment gives the defaults in a frozen object', () => {
   const settings = readSettings({ PATH: '/bin', API_KEY: '' });
   assert.equal(settings.HOST, '127.0.0.1');
   assert.equal(settings.OBJECTIVE, 'lsif');
   assert.equal(Object.isFrozen(settings), true);
 });
 
-const refusals: [Record<string, string>, RegExp][] = [
+const rejections: [Record<string, string>, RegExp][] = [
   [{ HOST: '0.0.0.0' }, /HOST is 0\.0\.0\.0.*API_KEY/],
   [{ PORT: '70000' }, /^settings: PORT: /],
   [{ OBJECTIVE: 'ppo' }, /^settings: OBJECTIVE: /],
@@ -24,8 +24,8 @@ const refusals: [Record<string, string>, RegExp][] = [
   [{ REQUEST_TIMEOUT: '0' }, /^settings: REQUEST_TIMEOUT: /],
   [{ KV_MEMORY: '1GB' }, /^settings: KV_MEMORY: /],
 ];
-for (const [env, message] of refusals) {
-  test(`${JSON.stringify(env)} is rejected by the name of the variable`, () => {
+for (const [env, message] of rejections) {
+  test(`rejects ${JSON.stringify(env)} with the name of the variable`, () => {
     assert.throws(() => readSettings(env), { name: 'AttuneError', message });
   });
 }

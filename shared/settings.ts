@@ -4,7 +4,7 @@
 import { CronExpressionParser } from 'cron-parser';
 import { z } from 'zod';
 import { AttuneError } from './error.ts';
-import { hyperparameters, unwrapSchema } from './hyperparameters.ts';
+import { hyperparametersSchema, unwrapSchema } from './hyperparameters.ts';
 import { PRECISION_NAMES } from './precision-name.ts';
 
 const integer = (min: number) => z.coerce.number().int().min(min);
@@ -49,7 +49,7 @@ const environment = z.object({
   PRECISION: z
     .enum(PRECISION_NAMES)
     .default('row8')
-    .describe('weights of a new serving graph; a higher precision is selected if this one changes its outputs'),
+    .describe('precision of a new serving graph; a more accurate one is used if this one changes its outputs too much'),
   KV_MEMORY: integer(1_048_576)
     .default(2 ** 30)
     .describe('bytes of the KV cache of a serving policy'),
@@ -112,20 +112,20 @@ const environment = z.object({
 
 export type Settings = Readonly<z.infer<typeof environment>>;
 
-type Shape = typeof hyperparameters.shape;
+type Shape = typeof hyperparametersSchema.shape;
 
 /** The hyperparameters, each under its name in capitals and parsed from text. */
 function trainingVariables(): { [Name in keyof Shape as Uppercase<Name>]: Shape[Name] } {
-  const variables = Object.entries(hyperparameters.shape).map(([name, schema]) => [
+  const variables = Object.entries(hyperparametersSchema.shape).map(([name, schema]) => [
     name.toUpperCase(),
     z
-      .preprocess((text) => (typeof text === 'string' ? parse(text, schema) : text), schema)
+      .preprocess((text) => (typeof text === 'string' ? parseVariable(text, schema) : text), schema)
       .describe(schema.description!),
   ]);
   return Object.fromEntries(variables);
 }
 
-function parse(text: string, schema: z.ZodType): unknown {
+function parseVariable(text: string, schema: z.ZodType): unknown {
   const value = unwrapSchema(schema);
   if (value instanceof z.ZodNumber) return Number(text);
   return value instanceof z.ZodArray ? text.split(',').map((item) => item.trim()) : text;
@@ -159,7 +159,7 @@ export function readSettings(env: Record<string, string | undefined>): Settings 
     );
   if (settings.WEBHOOK_URL && !settings.WEBHOOK_SECRET)
     throw new AttuneError(
-      'settings: WEBHOOK_SECRET is missing; WEBHOOK_URL needs it to verify that an event comes from Attune: give whsec_ and 24 or more random bytes in base64',
+      'settings: WEBHOOK_SECRET is missing, but WEBHOOK_URL is set; give whsec_ and at least 24 random bytes in base64',
       { code: 'invalid_settings' },
     );
   return Object.freeze(settings);

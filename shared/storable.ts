@@ -25,5 +25,5 @@ function check(value: unknown, path: (string | number)[], depthLeft: number): vo
 
 function unstorable(path: (string | number)[], problem: string): AttuneError {
   const param = path.join('.');
-  return new AttuneError(`${param || 'it'} ${problem}`, { param: param || null, code: 'unstorable' });
+  return new AttuneError(`${param || 'the value'} ${problem}`, { param: param || null, code: 'unstorable' });
 }

@@ -5,10 +5,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { AttuneError } from '../shared/error.ts';
-import { hyperparameters } from '../shared/hyperparameters.ts';
+import { hyperparametersSchema } from '../shared/hyperparameters.ts';
 import { bregmanTerms, getDivergence } from './divergence.ts';
 
-const objectiveSettings = hyperparameters
+const objectiveSettings = hyperparametersSchema
   .pick({ objective: true, reduction: true, negatives: true, beta: true, weighting: true })
   .extend({
     /** The exponential continues as its tangent above this argument; e⁵ times a token's usual gradient is large already. */

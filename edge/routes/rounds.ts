@@ -2,7 +2,7 @@
 
 import { z } from '@hono/zod-openapi';
 import { and, asc, eq, gt } from 'drizzle-orm';
-import { gateReport, ROUND_STAGES, ROUND_STATUSES } from '../../shared/database/round-types.ts';
+import { gateReportSchema, ROUND_STAGES, ROUND_STATUSES } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { type RoundRow, requestRound } from '../../shared/rounds/schedule.ts';
 import { roundMethod } from '../../shared/rounds/settings.ts';
@@ -26,7 +26,7 @@ const round = z
     policy: z.string().nullable().openapi({ description: 'the policy that it published; null if the gate refused' }),
     pairs: z.record(z.string(), z.unknown()).nullable(),
     metrics: z.record(z.string(), z.number()).nullable(),
-    gate: gateReport.nullable(),
+    gate: gateReportSchema.nullable(),
     reason: z.string().nullable(),
     created_at: z.number(),
     started_at: z.number().nullable(),

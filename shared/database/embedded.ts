@@ -25,12 +25,12 @@ const MAX_START_ATTEMPTS = 3;
 /** Starts or joins the server of this folder. Takes about 2 s the first time, 0.1 s later. */
 export async function openPostgres(home: string): Promise<EmbeddedPostgres> {
   const files = await preparePostgresFiles(path.resolve(home));
-  await initialise(files);
+  await initializeDataFolder(files);
   const password = (await readFile(files.passwordFile, 'utf8')).trim();
   for (let attempt = 0; attempt < MAX_START_ATTEMPTS; attempt++) {
     const port = await findRunningPort(files, password);
     if (port) return { url: toUrl(port, password), leave: () => stopIfAlone(files, toUrl(port, password)) };
-    const server = await startServer(files, password, await freePort());
+    const server = await startServer(files, password, await findFreePort());
     if (server) return server;
     // Another process was faster to create postmaster.pid; join its server.
   }
@@ -41,7 +41,7 @@ export async function openPostgres(home: string): Promise<EmbeddedPostgres> {
 const toUrl = (port: number, password: string) => `postgres://attune:${password}@127.0.0.1:${port}/postgres`;
 
 /** Runs initdb in a staging folder and renames it, so that a killed first start leaves no partial data folder. */
-async function initialise(files: PostgresFiles): Promise<void> {
+async function initializeDataFolder(files: PostgresFiles): Promise<void> {
   if (existsSync(path.join(files.data, 'PG_VERSION'))) return;
   if (!existsSync(files.passwordFile)) {
     const file = await open(files.passwordFile, 'wx', 0o600).catch(() => null);
@@ -84,7 +84,7 @@ async function findRunningPort(files: PostgresFiles, password: string): Promise<
   return null;
 }
 
-/** Starts the server and restarts it if it dies; null if another process was faster. */
+/** Starts the server and restarts it if it dies; null if another process started one first. */
 async function startServer(files: PostgresFiles, password: string, port: number): Promise<EmbeddedPostgres | null> {
   const url = toUrl(port, password);
   let isLeaving = false;
@@ -156,7 +156,7 @@ async function stopIfAlone(files: PostgresFiles, url: string): Promise<void> {
   for (let waited = 0; waited < 200 && isProcessAlive(pid); waited++) await sleep(50);
 }
 
-function freePort(): Promise<number> {
+function findFreePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.on('error', reject).listen(0, '127.0.0.1', () => {

@@ -1,8 +1,8 @@
-// Session-level advisory locks, each on its own connection: closing it releases the lock, and so does the holder's death.
+// Session-level advisory locks, each on its own connection: Postgres releases the lock when that closes or its process dies.
 
 import postgres from 'postgres';
 
-/** Keys of the locks: what only one process may do at a time. */
+/** Lock keys, one for each operation that only one process may run at a time. */
 export const LOCKS = { migrate: 288863, defaultPolicy: 288864, train: 288865 } as const;
 
 export type Release = () => Promise<void>;

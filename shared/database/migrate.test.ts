@@ -1,4 +1,4 @@
-// Rows that an earlier version wrote, after the migrations that came later.
+// Migrations of rows that earlier versions wrote.
 import assert from 'node:assert/strict';
 import { chmod, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// The values of the columns of `rounds` that trainer, API and demo share: status, stage, pairs and the report of the gate.
+// Types of columns of `rounds`, shared by trainer, API and demo: status, stage, pair counts and gate report.
 
 import { z } from 'zod';
 
@@ -39,24 +39,26 @@ export type PairCounts = {
   digest: string;
 };
 
-export const interval = z.object({ low: z.number(), high: z.number() });
-export type Interval = z.output<typeof interval>;
+export const intervalSchema = z.object({ low: z.number(), high: z.number() });
+export type Interval = z.output<typeof intervalSchema>;
 
-const gateCheck = z.object({
+const gateCheckSchema = z.object({
   name: z.enum(['improvement', 'kl', 'chosen_drop', 'length', 'repetition', 'finite']),
   measured: z.number().nullable(),
-  interval: interval.nullable().describe('95%, by resampling prompts; null if there are too few'),
+  interval: intervalSchema.nullable().describe('95%, by resampling prompts; null if there are too few'),
   bound: z.number().nullable(),
   pass: z.boolean(),
   message: z.string().describe('what was measured, the bound and, if it does not pass, what to do'),
 });
-export type GateCheck = z.output<typeof gateCheck>;
+export type GateCheck = z.output<typeof gateCheckSchema>;
 
-export const gateReport = z
+export const gateReportSchema = z
   .object({
     pass: z.boolean(),
-    checks: z.array(gateCheck),
-    intervals: z.record(z.string(), interval.nullable()).describe('95% intervals of the metrics on held-out pairs'),
+    checks: z.array(gateCheckSchema),
+    intervals: z
+      .record(z.string(), intervalSchema.nullable())
+      .describe('95% intervals of the metrics on held-out pairs'),
   })
   .describe('the checks that decide whether the policy is published or refused');
-export type GateReport = z.output<typeof gateReport>;
+export type GateReport = z.output<typeof gateReportSchema>;

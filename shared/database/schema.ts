@@ -49,7 +49,7 @@ export const activations = pgTable('activations', {
   policy_id: text()
     .notNull()
     .references(() => policies.id),
-  /** for people: `promoted`, `published by round_…`, `rollback from pol_…` */
+  /** human-readable: `promoted`, `published by round_…`, `rollback from pol_…` */
   reason: text().notNull(),
   /** Set on a rollback: the earlier activation that it restores. Every row between the two is undone. */
   restores_id: bigint({ mode: 'number' }).references((): AnyPgColumn => activations.id),
@@ -114,7 +114,7 @@ export const preferences = pgTable(
     rejected: text().notNull(),
     chosen_generation_id: text().references(() => generations.id),
     rejected_generation_id: text().references(() => generations.id),
-    /** sha256 of the judgement, so that a repeated import adds nothing */
+    /** SHA-256 of the judgment, so that a repeated import inserts nothing */
     content_hash: text().notNull(),
     metadata: jsonb().$type<Record<string, unknown>>(),
     created_at: createdAt(),
@@ -126,7 +126,7 @@ export const preferences = pgTable(
   ],
 );
 
-/** Responses by Idempotency-Key or body id, repeated for as long as the row exists. */
+/** Responses by Idempotency-Key or body id, replayed for as long as the row exists. */
 export const idempotency_keys = pgTable('idempotency_keys', {
   key: text().primaryKey(),
   request_hash: text().notNull(),
@@ -255,7 +255,7 @@ export const answer_counts = pgTable(
     method: text().notNull(),
     route: text().notNull(),
     status: integer().notNull(),
-    /** place of the bucket in edge/metrics/definitions.ts; one past the last: slower responses */
+    /** index of the bucket in edge/metrics/definitions.ts; one past the last: slower responses */
     bucket: integer().notNull(),
     count: bigint({ mode: 'number' }).notNull(),
     seconds: doublePrecision().notNull(),

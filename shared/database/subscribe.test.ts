@@ -35,9 +35,9 @@ test('without a notification the handler runs at the next poll', async () => {
   let runs = 0;
   const subscription = await follow(50, async () => void runs++);
   await waitUntil(() => runs >= 3);
-  const began = performance.now();
+  const startMs = performance.now();
   await subscription.waitForChange(100);
-  assert.ok(performance.now() - began > 90, 'a poll is no notification');
+  assert.ok(performance.now() - startMs > 90, 'a poll does not count as a notification');
   await subscription.close();
 });
 
@@ -87,7 +87,7 @@ test('a failed run is reported and repeated at the next poll, not at once', asyn
   );
 });
 
-test('a subscription whose connection is cut listens again and runs at once', async () => {
+test('a subscription whose connection is cut listens again and runs the handler at once', async () => {
   let runs = 0;
   const subscription = await follow(60_000, async () => void runs++);
   await subscription.firstRun;

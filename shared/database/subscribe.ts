@@ -19,7 +19,7 @@ type SubscribeOptions = { name: string; pollIntervalMs: number };
 
 /**
  * Runs the handler once the channel is listened to, at each notification, and after each poll interval; never twice at
- * a time. Notifications during a run cause one more run, unless it failed: a failed run is repeated at the next one.
+ * a time. Notifications during a run cause one more run, unless it failed: a failed run is retried at the next poll or notification.
  */
 export async function subscribe(
   { sql }: Pick<Connection, 'sql'>,
@@ -41,7 +41,7 @@ export async function subscribe(
         await handler();
       } catch (error) {
         isNotified = false;
-        if (!isClosed) report(name, error);
+        if (!isClosed) logFailure(name, error);
       }
     } while (isNotified && !isClosed);
     isRunning = false;
@@ -86,8 +86,8 @@ export async function subscribe(
   };
 }
 
-/** Postgres being away is not reported: the next run finds it back or away. */
-function report(name: string, error: unknown): void {
+/** An unreachable Postgres is not logged: the next run retries. */
+function logFailure(name: string, error: unknown): void {
   if (isUnreachable(error)) return;
   if (error instanceof AttuneError) console.error(`${name}: ${error.message}`);
   else console.error(`internal: ${name}:`, error);

@@ -23,7 +23,7 @@ const ropeScalingSchema = z.discriminatedUnion('type', [
 
 /** The defaults are Llama's: manifests written before Attune had other families contain sizes only. */
 const variantSchema = z.object({
-  /** Which layout and names the checkpoint and its config.json have. */
+  /** Determines the names and layouts in the checkpoint and its config.json. */
   family: z.enum(FAMILY_NAMES).default('llama'),
   /** RMSNorm, or LayerNorm with a bias. */
   norm: z.enum(['rms', 'layer']).default('rms'),

@@ -22,7 +22,7 @@ export function fromCheckpointTensors(architecture: Architecture, stored: Weight
   }
   for (const name of stored.keys()) {
     if (known.has(name) || buffers.test(name) || (architecture.tied && OUTPUT_LAYER.test(name))) continue;
-    throw invalid(
+    throw invalidCheckpoint(
       `tensor ${name} does not belong to a ${architecture.family} with this config.json; it is from another model`,
     );
   }
@@ -46,17 +46,21 @@ export function toCheckpointTensors(architecture: Architecture, weights: Weights
 
 function validateTensor(name: string, tensor: Tensor | undefined, shape: number[]): Tensor {
   if (tensor === undefined) {
-    throw invalid(`tensor ${name} is missing; the checkpoint is incomplete or its config.json is from another model`);
+    throw invalidCheckpoint(
+      `tensor ${name} is missing; the checkpoint is incomplete or its config.json is from another model`,
+    );
   }
   if (tensor.shape.join() !== shape.join()) {
-    throw invalid(
+    throw invalidCheckpoint(
       `tensor ${name} has shape [${tensor.shape.join(', ')}], expected [${shape.join(', ')}]; ` +
         'the checkpoint is damaged or its config.json is from another model',
     );
   }
   const at = findNonFinite(tensor.data);
   if (at >= 0) {
-    throw invalid(`tensor ${name} is ${tensor.data[at]} at index ${at}; training diverged or the file is damaged`);
+    throw invalidCheckpoint(
+      `tensor ${name} is ${tensor.data[at]} at index ${at}; training diverged or the file is damaged`,
+    );
   }
   return tensor;
 }
@@ -68,6 +72,6 @@ function findNonFinite(data: Float32Array): number {
   return sum === 0 ? -1 : data.findIndex((value) => !Number.isFinite(value));
 }
 
-function invalid(problem: string): AttuneError {
+export function invalidCheckpoint(problem: string): AttuneError {
   return new AttuneError(`policies import: ${problem}`, { code: 'invalid_checkpoint' });
 }

@@ -27,7 +27,7 @@ test('reads a checkpoint back unchanged, in checkpoint order', async () => {
   assert.deepEqual(weights, tiny.weights);
 });
 
-test('the same seed gives the same weights, another seed different ones', async () => {
+test('the same seed gives the same weights, and another seed gives different ones', async () => {
   const name = 'model.norm.weight';
   const again = await writeTinyCheckpoint(folder, { seed: 3 });
   const other = await writeTinyCheckpoint(folder, { seed: 4 });
@@ -46,7 +46,7 @@ test('rejects a tensor of the wrong shape and reports both shapes', async () => 
   });
 });
 
-test('rejects a missing tensor, a NaN and an infinity by tensor name', async () => {
+test('rejects a missing tensor, a NaN and an infinity, and names the tensor', async () => {
   const name = 'model.layers.0.self_attn.q_proj.weight';
   for (const value of [Number.NaN, Number.NEGATIVE_INFINITY]) {
     tiny.weights.get(name)!.data[5] = value;
@@ -78,7 +78,7 @@ test('an untied checkpoint keeps its output layer', async () => {
   assert((await readCheckpoint(folder)).weights.has('lm_head.weight'));
 });
 
-test('names missing and malformed files', async () => {
+test('reports missing and malformed files by name', async () => {
   await rm(join(folder, 'tokenizer.json'));
   await assert.rejects(readCheckpoint(folder), { message: /tokenizer\.json is missing/ });
   await writeFile(join(folder, 'config.json'), '{');

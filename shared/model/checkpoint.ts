@@ -2,9 +2,9 @@
 // everything up front, before a round or a server spends time on it; a damaged checkpoint is rejected, never repaired.
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AttuneError } from '../error.ts';
+import type { AttuneError } from '../error.ts';
 import type { Architecture } from './architecture.ts';
-import { fromCheckpointTensors, toCheckpointTensors } from './checkpoint-tensors.ts';
+import { fromCheckpointTensors, invalidCheckpoint, toCheckpointTensors } from './checkpoint-tensors.ts';
 import { parseConfig, toConfig, toGenerationConfig } from './config.ts';
 import { getFamily } from './families/families.ts';
 import { readCheckpointWeights, type Weights, writeSafetensors } from './safetensors.ts';
@@ -49,7 +49,7 @@ export async function readJson(path: string, name: string): Promise<unknown> {
   try {
     return JSON.parse(text);
   } catch {
-    throw invalid(`${name} is not valid JSON; download or export the checkpoint again`);
+    throw invalidCheckpoint(`${name} is not valid JSON; download or export the checkpoint again`);
   }
 }
 
@@ -63,9 +63,5 @@ function isMissing(error: unknown): boolean {
 }
 
 function missingFile(name: string): AttuneError {
-  return invalid(`${name} is missing; pass a folder in Hugging Face layout`);
-}
-
-function invalid(problem: string): AttuneError {
-  return new AttuneError(`policies import: ${problem}`, { code: 'invalid_checkpoint' });
+  return invalidCheckpoint(`${name} is missing; pass a folder in Hugging Face layout`);
 }

@@ -129,7 +129,7 @@ test('a sliding window limits the context length', () => {
   assert.equal(parseConfig({ ...qwen25, use_sliding_window: true }).contextLength, 16384);
 });
 
-test('rejects unsupported architectures by field', () => {
+test('rejects unsupported architectures and names the field', () => {
   const cases: [object, RegExp][] = [
     [
       { model_type: 'gemma2' },

@@ -48,7 +48,7 @@ function parseFamily(config: { model_type?: unknown; architectures?: unknown }):
   return family;
 }
 
-/** Returns the config.json of an architecture; parseArchitecture reads it back unchanged. */
+/** Returns the config.json of an architecture; parseConfig reads it back unchanged. */
 export function toConfig(a: Architecture): Record<string, unknown> {
   const family = getFamily(a);
   return {

@@ -31,14 +31,14 @@ type Selection = { names?: Iterable<string>; skip?: RegExp };
 
 /** Reads the tensors of one file as float32. */
 export async function readSafetensors(path: string, options: Selection = {}): Promise<Weights> {
-  const where = basename(path);
+  const fileName = basename(path);
   const file = await openForReading(path);
   try {
-    const { entries, dataStart } = await readHeader(file, where);
+    const { entries, dataStart } = await readHeader(file, fileName);
     const weights: Weights = new Map();
-    for (const entry of selectEntries(entries, options.names, where)) {
+    for (const entry of selectEntries(entries, options.names, fileName)) {
       if (options.skip?.test(entry.name)) continue;
-      weights.set(entry.name, { shape: entry.shape, data: await readTensor(file, dataStart, entry, where) });
+      weights.set(entry.name, { shape: entry.shape, data: await readTensor(file, dataStart, entry, fileName) });
     }
     return weights;
   } finally {
@@ -109,36 +109,36 @@ function buildHeader(weights: Weights, metadata: Record<string, string>): Uint8A
   return bytes;
 }
 
-async function readHeader(file: FileHandle, where: string): Promise<{ entries: Entry[]; dataStart: number }> {
+async function readHeader(file: FileHandle, fileName: string): Promise<{ entries: Entry[]; dataStart: number }> {
   const { size } = await file.stat();
-  if (size < 8) throw damaged(where, `${size} bytes are too few for a safetensors file`);
+  if (size < 8) throw damaged(fileName, `${size} bytes are too few for a safetensors file`);
   const prefix = new Uint8Array(8);
-  await readFully(file, prefix, 0, where);
+  await readFully(file, prefix, 0, fileName);
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES)
-    throw damaged(where, `the header length is ${length} bytes; this is not a safetensors file`);
-  if (8 + length > size) throw damaged(where, `truncated inside the header (${size} of ${8 + length} bytes)`);
+    throw damaged(fileName, `the header length is ${length} bytes; this is not a safetensors file`);
+  if (8 + length > size) throw damaged(fileName, `truncated inside the header (${size} of ${8 + length} bytes)`);
 
   const json = new Uint8Array(length);
-  await readFully(file, json, 8, where);
-  const entries = parseEntries(json, where);
-  checkLayout(entries, size - 8 - length, where);
+  await readFully(file, json, 8, fileName);
+  const entries = parseEntries(json, fileName);
+  checkLayout(entries, size - 8 - length, fileName);
   return { entries, dataStart: 8 + length };
 }
 
-function parseEntries(json: Uint8Array, where: string): Entry[] {
+function parseEntries(json: Uint8Array, fileName: string): Entry[] {
   let header: unknown;
   try {
     header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json));
   } catch {
-    throw damaged(where, 'the header is not JSON');
+    throw damaged(fileName, 'the header is not JSON');
   }
-  if (typeof header !== 'object' || header === null) throw damaged(where, 'the header is not a JSON object');
+  if (typeof header !== 'object' || header === null) throw damaged(fileName, 'the header is not a JSON object');
   const { __metadata__: _, ...tensors } = header as Record<string, unknown>;
   const parsed = headerSchema.safeParse(tensors);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    throw damaged(where, `header entry ${issue.path.join('.')} is invalid: ${issue.message}`);
+    throw damaged(fileName, `header entry ${issue.path.join('.')} is invalid: ${issue.message}`);
   }
   return Object.entries(parsed.data).map(([name, { dtype, shape, data_offsets }]) => ({
     name,
@@ -150,55 +150,55 @@ function parseEntries(json: Uint8Array, where: string): Entry[] {
 }
 
 /** The format allows no gaps and no overlaps: sorted by offset, the tensors must tile the data exactly. */
-function checkLayout(entries: Entry[], dataBytes: number, where: string): void {
+function checkLayout(entries: Entry[], dataBytes: number, fileName: string): void {
   let position = 0;
   for (const { name, dtype, shape, begin, end } of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== position || end < begin) {
       const problem =
         begin < position ? 'overlaps another tensor' : end < begin ? 'ends before it begins' : 'leaves a gap';
-      throw damaged(where, `tensor ${name} at bytes ${begin} to ${end} ${problem}`);
+      throw damaged(fileName, `tensor ${name} at bytes ${begin} to ${end} ${problem}`);
     }
     const width = BYTES[dtype];
     if (width !== undefined && end - begin !== elementCount(shape) * width) {
-      throw damaged(where, `tensor ${name} has shape [${shape.join(', ')}] in ${dtype} but ${end - begin} bytes`);
+      throw damaged(fileName, `tensor ${name} has shape [${shape.join(', ')}] in ${dtype} but ${end - begin} bytes`);
     }
     if (end > dataBytes) {
-      throw damaged(where, `tensor ${name} ends at byte ${end} of ${dataBytes}; the file is truncated`);
+      throw damaged(fileName, `tensor ${name} ends at byte ${end} of ${dataBytes}; the file is truncated`);
     }
     position = end;
   }
-  if (position !== dataBytes) throw damaged(where, `the last ${dataBytes - position} bytes belong to no tensor`);
+  if (position !== dataBytes) throw damaged(fileName, `the last ${dataBytes - position} bytes belong to no tensor`);
 }
 
-function selectEntries(entries: Entry[], names: Iterable<string> | undefined, where: string): Entry[] {
+function selectEntries(entries: Entry[], names: Iterable<string> | undefined, fileName: string): Entry[] {
   if (names === undefined) return entries;
   const byName = new Map(entries.map((entry) => [entry.name, entry]));
   return Array.from(names, (name) => {
     const entry = byName.get(name);
-    if (entry === undefined) throw damaged(where, `tensor ${name} is missing`);
+    if (entry === undefined) throw damaged(fileName, `tensor ${name} is missing`);
     return entry;
   });
 }
 
-async function readTensor(file: FileHandle, dataStart: number, entry: Entry, where: string): Promise<Float32Array> {
+async function readTensor(file: FileHandle, dataStart: number, entry: Entry, fileName: string): Promise<Float32Array> {
   const width = BYTES[entry.dtype];
   if (width === undefined) {
     throw new AttuneError(
-      `${where}: tensor ${entry.name} is ${entry.dtype}; Attune reads F32, F16 and BF16; convert the checkpoint first`,
+      `${fileName}: tensor ${entry.name} is ${entry.dtype}; Attune reads F32, F16 and BF16; convert the checkpoint first`,
       { code: 'unsupported_dtype' },
     );
   }
   const data = new Float32Array(elementCount(entry.shape));
   const start = dataStart + entry.begin;
   if (entry.dtype === 'F32') {
-    await readFully(file, new Uint8Array(data.buffer), start, where);
+    await readFully(file, new Uint8Array(data.buffer), start, fileName);
     return data;
   }
   const widen = entry.dtype === 'F16' ? widenFloat16 : widenBfloat16;
   const scratch = new Uint16Array(Math.min(data.length, CHUNK_BYTES / 2));
   for (let done = 0; done < data.length; ) {
     const halves = scratch.subarray(0, Math.min(scratch.length, data.length - done));
-    await readFully(file, new Uint8Array(halves.buffer, 0, halves.byteLength), start + done * 2, where);
+    await readFully(file, new Uint8Array(halves.buffer, 0, halves.byteLength), start + done * 2, fileName);
     widen(halves, data.subarray(done, done + halves.length));
     done += halves.length;
   }
@@ -237,7 +237,7 @@ async function readShardIndex(path: string): Promise<Map<string, string>> {
   const parsed = shardIndexSchema.safeParse(json);
   if (!parsed.success) throw damaged(basename(path), 'weight_map from tensor names to files is missing or invalid');
   for (const [name, shard] of Object.entries(parsed.data.weight_map)) {
-    // An untrusted checkpoint must not make us read outside its folder.
+    // An untrusted index must not refer to files outside its folder.
     if (!/^[\w.-]+\.safetensors$/.test(shard)) {
       throw damaged(
         basename(path),
@@ -271,11 +271,11 @@ async function openForReading(path: string): Promise<FileHandle> {
   }
 }
 
-async function readFully(file: FileHandle, target: Uint8Array, position: number, where: string): Promise<void> {
+async function readFully(file: FileHandle, target: Uint8Array, position: number, fileName: string): Promise<void> {
   for (let done = 0; done < target.length; ) {
     const length = Math.min(CHUNK_BYTES, target.length - done);
     const { bytesRead } = await file.read(target, done, length, position + done);
-    if (bytesRead === 0) throw damaged(where, 'the file shrank while it was read');
+    if (bytesRead === 0) throw damaged(fileName, 'the file shrank while it was read');
     done += bytesRead;
   }
 }
@@ -297,8 +297,8 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-function damaged(where: string, problem: string): AttuneError {
-  return new AttuneError(`${where}: ${problem}; download or export the checkpoint again`, {
+function damaged(fileName: string, problem: string): AttuneError {
+  return new AttuneError(`${fileName}: ${problem}; download or export the checkpoint again`, {
     code: 'invalid_checkpoint',
   });
 }

@@ -43,7 +43,7 @@ for (const [precision, steps, span] of [
   ['int4', 7, 16],
 ] as const) {
   for (const tied of [true, false]) {
-    test(`${precision} matches an implementation that rounds, ${tied ? 'tied' : 'untied'}`, async () => {
+    test(`${precision} matches a plain implementation with the same rounding, ${tied ? 'tied' : 'untied'}`, async () => {
       const { folder, architecture, weights } = await writePackage(
         `${precision}-${tied}`,
         { tied, seed: 3 },

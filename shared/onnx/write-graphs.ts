@@ -64,14 +64,14 @@ async function writeWeights(
 ): Promise<ExternalDataFile['initializers']> {
   const file = await ExternalDataFile.create(join(onnx, location), location);
   try {
-    await writeAll(file, architecture, weights, precision);
+    await writeTensors(file, architecture, weights, precision);
   } finally {
     await file.close();
   }
   return file.initializers;
 }
 
-async function writeAll(
+async function writeTensors(
   file: ExternalDataFile,
   a: Architecture,
   weights: Weights,

@@ -52,7 +52,7 @@ test('a manifest is read back unchanged and lists every file except itself', asy
   await verifyFiles(folder, read);
 });
 
-test('names a file that is missing, longer or altered', async () => {
+test('reports a file that is missing, longer or altered', async () => {
   const read = await manifest();
   await writeFile(join(folder, 'onnx', 'model.onnx'), 'grapf');
   await assert.rejects(verifyFiles(folder, read), { message: /policy pol_1: file onnx\/model\.onnx has SHA-256 / });
@@ -65,7 +65,7 @@ test('names a file that is missing, longer or altered', async () => {
   });
 });
 
-test('rejects a manifest that is missing, of another format or with paths outside the folder', async () => {
+test('rejects a manifest that is missing, has another format or has paths outside the folder', async () => {
   await assert.rejects(readManifest(folder), { message: /policy\.json is missing/ });
   const good = await manifest();
   const write = (change: object) => writeFile(join(folder, 'policy.json'), JSON.stringify({ ...good, ...change }));

@@ -191,7 +191,7 @@ function parsePandaLm(row: InputRow): ParsedPreference[] {
   });
 }
 
-// An instruction becomes a user message, so that the chat template applies.
+/** An instruction becomes a user message, so that the chat template applies. */
 function toInstructionPrompt(instruction: string, input: string | null | undefined): ChatMessage[] {
   return [{ role: 'user', content: input?.trim() ? `${instruction}\n\n${input}` : instruction }];
 }

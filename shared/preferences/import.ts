@@ -22,7 +22,7 @@ export async function* parsePreferences(
       else yield* parseRecords(item.row, item.value);
     }
   } catch (error) {
-    // The decoder throws TypeError: replacing invalid bytes would store something else than was judged.
+    // The decoder throws TypeError: replacing invalid bytes would store a text that the rater did not see.
     if (!(error instanceof TypeError)) throw error;
     yield { row: lastRow + 1, error: 'the file is not UTF-8 text; convert it (or unpack it) first' };
   }

@@ -5,10 +5,10 @@ import { z } from 'zod';
 import { CHAT_ROLES, type ChatMessage, type Prompt } from '../chat-message.ts';
 
 /** Zod's error option for a field: the value found, and what to give instead. */
-export function expected(what: string) {
+export function expected(requirement: string) {
   return {
     error: ({ input }: { input?: unknown }) =>
-      input === undefined ? `is missing; give ${what}` : `is ${describe(input)}; give ${what}`,
+      input === undefined ? `is missing; give ${requirement}` : `is ${describe(input)}; give ${requirement}`,
   };
 }
 

@@ -157,4 +157,5 @@ const invalid: [object | null, RegExp][] = [
   [{ prompt: 'Q', chosen: 'x', rejected: 'y', deep }, /deep nests deeper than 32/],
 ];
 for (const [row, reason] of invalid)
-  test(`rejects a row with ${reason}`, () => assert.throws(() => parseRow(row), { message: reason }));
+  test(`rejects an invalid row with the message ${reason}`, () =>
+    assert.throws(() => parseRow(row), { message: reason }));

@@ -1,4 +1,4 @@
-// A rater's judgement of two responses to one prompt: what every import format is parsed into and every export is made of.
+// A rater's judgment of two responses to one prompt: the common form of every import and export format.
 // `choice` keeps the sides apart, so that a tie is represented as well as a pair.
 
 import type { Prompt } from '../chat-message.ts';

@@ -8,7 +8,7 @@ import { countPreferences } from './store.ts';
 
 const { db } = await openTestDatabase();
 
-test('pairs_not_yet_seen is what the schedule counts, after a failed round too', async () => {
+test('pairs_not_yet_seen equals the number that the schedule counts, also after a failed round', async () => {
   const ids = Array.from({ length: 5 }, () => newId('pref_'));
   await db.insert(preferences).values(
     ids.map((id, at) => ({
@@ -18,7 +18,7 @@ test('pairs_not_yet_seen is what the schedule counts, after a failed round too',
       rater: 'x',
       prompt: id,
       chosen: 'yes',
-      // Two equal responses are no pair to learn from.
+      // Two equal responses are not a pair.
       rejected: at === 1 ? 'yes' : 'no',
       content_hash: id,
     })),

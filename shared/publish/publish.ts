@@ -33,7 +33,7 @@ export type PublishOptions = {
   roundId?: string;
   /** Precision of the serving graph, or the next better one if this one loses too much. Default: row8. */
   precision?: PrecisionName;
-  /** Use `precision` however much it loses. */
+  /** Use `precision` regardless of its loss. */
   isPrecisionForced?: boolean;
   /** Throws if the complete package in `folder` must not be published. */
   validate?(folder: string): Promise<void>;

@@ -39,7 +39,7 @@ test('a precision that loses too much is replaced by the next more accurate one'
   assert.deepEqual(files, ['model.onnx', 'model.onnx_data', 'serve.onnx', 'serve.onnx_data']);
 });
 
-test('a forced precision is used however much it loses', async () => {
+test('a forced precision is used regardless of its loss', async () => {
   const { serving } = await select('int4', true);
   assert.equal(serving.precision, 'int4');
 });
@@ -62,7 +62,7 @@ test('rejects weights with NaN', async () => {
   });
 });
 
-test('a block size that does not divide the matrices is rejected if forced, otherwise skipped', async () => {
+test('a precision whose block size does not divide the matrices is rejected if forced, otherwise skipped', async () => {
   const odd = tinyArchitecture({ intermediateSize: 48 });
   const folder = await mkdtemp(join(root, 'odd-'));
   await writePolicyGraphs(folder, odd, tinyWeights(odd));

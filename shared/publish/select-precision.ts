@@ -14,12 +14,12 @@ import { comparePrecisions } from './precision-report.ts';
 /** From least to most accurate. */
 const PRECISIONS_BY_ACCURACY: PrecisionName[] = ['int4', 'row8', 'int8', 'fp32'];
 
-/** The most that a precision may lose against float32: KL in nats per token, and perplexity as a factor. */
+/** Maximum loss of a precision against float32: KL in nats per token, and perplexity as a factor. */
 const MAX_LOSS = { kl: 0.02, perplexity: 1.02 };
 
 /**
  * Replaces the float32 serving graph in a package's onnx folder by the first acceptable precision, from the requested one
- * upwards. `isForced` accepts the requested one however much it loses.
+ * upwards. `isForced` accepts the requested one regardless of its loss.
  */
 export async function selectPrecision(
   onnx: string,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hyperparameters } from '../hyperparameters.ts';
+import { hyperparametersSchema } from '../hyperparameters.ts';
 import { readSettings } from '../settings.ts';
 import { completeRoundSettings, roundMethod } from './settings.ts';
 
@@ -8,7 +8,7 @@ const accepts = (dil: unknown) => roundMethod.safeParse({ type: 'dil', dil }).su
 
 test('the defaults of the settings complete an empty request', () => {
   const config = completeRoundSettings({}, readSettings({}));
-  assert.deepEqual(Object.keys(config), Object.keys(hyperparameters.shape));
+  assert.deepEqual(Object.keys(config), Object.keys(hyperparametersSchema.shape));
   const { epochs, lora_alpha, max_length, max_staleness, learning_rate } = config;
   assert.deepEqual([epochs, lora_alpha, max_length, max_staleness, learning_rate], [1, 0, null, null, 2e-5]);
 });

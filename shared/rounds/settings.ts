@@ -2,7 +2,7 @@
 // fine-tuning jobs: `method: {type: "dil", dil: {…}}`.
 
 import { z } from 'zod';
-import { type Hyperparameters, hyperparameters, OBJECTIVES, unwrapSchema } from '../hyperparameters.ts';
+import { type Hyperparameters, hyperparametersSchema, OBJECTIVES, unwrapSchema } from '../hyperparameters.ts';
 import type { Settings } from '../settings.ts';
 
 /** A complete request, or the part of the hyperparameters that it overrides. */
@@ -11,11 +11,11 @@ export type RoundRequest = Partial<Hyperparameters>;
 /** Complete. `null`: no limit. */
 export type RoundSettings = Hyperparameters & { epochs: number; lora_alpha: number };
 
-const names = Object.keys(hyperparameters.shape) as (keyof Hyperparameters)[];
+const names = Object.keys(hyperparametersSchema.shape) as (keyof Hyperparameters)[];
 
 /** A request through the API: a custom objective is code, so only the trainer's own settings may name one. */
 const requestSchema: z.ZodType = z.strictObject({
-  ...Object.fromEntries(names.map((name) => [name, toOptional(hyperparameters.shape[name])])),
+  ...Object.fromEntries(names.map((name) => [name, toOptional(hyperparametersSchema.shape[name])])),
   objective: z.enum(OBJECTIVES).optional(),
   lora_rank: z.number().int().min(0).max(1024).optional(),
 });

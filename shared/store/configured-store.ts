@@ -19,7 +19,7 @@ type StoreSettings = Pick<
 >;
 
 /** An id that no policy has: requesting it tests the connection and the permissions. */
-const UNUSED_ID = `pol_${'0'.repeat(32)}`;
+export const UNUSED_ID = `pol_${'0'.repeat(32)}`;
 const TEST_TIMEOUT_MS = 5000;
 
 /** Undefined without POLICY_STORE. */

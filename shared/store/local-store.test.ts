@@ -101,7 +101,6 @@ describe('local stores on one S3 store', async () => {
   async function openUploads(): Promise<number> {
     const folder = path.join(objects, '.sgwtmp', 'multipart');
     const entries = await readdir(folder, { recursive: true });
-
     return entries.filter((name) => name.split(path.sep).length === 2).length;
   }
 
@@ -137,11 +136,11 @@ describe('local stores on one S3 store', async () => {
     for (const [name, bytes] of Object.entries(files))
       assert.deepEqual(new Uint8Array(await readFile(packageFilePath(folder, name))), bytes);
     assert.deepEqual(await readdir(root), [id]);
-    const away = openS3Store({ ...location, endpoint: 'http://127.0.0.1:2', maxAttempts: 1 }, fetchByNodeHttp);
-    assert.equal(await (await openLocalStoreAt(root, away)).getFolder(id), folder);
+    const unreachable = openS3Store({ ...location, endpoint: 'http://127.0.0.1:2', maxAttempts: 1 }, fetchByNodeHttp);
+    assert.equal(await (await openLocalStoreAt(root, unreachable)).getFolder(id), folder);
   });
 
-  test('a package that is in neither store is model_not_found', async () => {
+  test('requesting a package that is in neither store fails with model_not_found', async () => {
     const local = await openLocalStoreAt(newRoot(), store);
     await assert.rejects(local.getFolder(makePackage({}).manifest.id), {
       code: 'model_not_found',
@@ -220,7 +219,7 @@ describe('local stores on one S3 store', async () => {
     assert.deepEqual(await readdir(root), []);
   });
 
-  test('a killed publish is invisible, and the next process cleans up', async () => {
+  test('a publish whose process is killed is invisible, and the next process removes its remains', async () => {
     const root = newRoot();
     const source = await stagePackage(await openLocalStoreAt(newRoot()));
     proxy.fault = { kind: 'hang', direction: 'request', at: 2 ** 20, count: 100 };
@@ -242,7 +241,7 @@ describe('local stores on one S3 store', async () => {
     assert.ok(existsSync(path.join(objects, source.id)));
     assert.equal(await openUploads(), 1);
 
-    // Another machine does not see it; the same machine removes the remains and can publish it again.
+    // It is invisible to another machine; this machine removes the remains and can publish it again.
     await assert.rejects((await openLocalStoreAt(newRoot(), store)).getFolder(source.id), { code: 'model_not_found' });
     const local = await openLocalStoreAt(root, store);
     assert.deepEqual(await readdir(root), []);
@@ -262,8 +261,8 @@ describe('local stores on one S3 store', async () => {
     const { staging } = await stagePackage(local);
     const dead = `.staging-${hostname()}-999999999-1-0`;
     await rename(staging, path.join(root, dead));
-    const away = openS3Store({ ...location, endpoint: 'http://127.0.0.1:2', maxAttempts: 1 }, fetchByNodeHttp);
-    await openLocalStoreAt(root, away);
+    const unreachable = openS3Store({ ...location, endpoint: 'http://127.0.0.1:2', maxAttempts: 1 }, fetchByNodeHttp);
+    await openLocalStoreAt(root, unreachable);
     assert.deepEqual(await readdir(root), [dead]);
     await openLocalStoreAt(root, store);
     assert.deepEqual(await readdir(root), []);
@@ -275,10 +274,10 @@ describe('a local store in front of a remote one', () => {
 
   test('publishing retries an unreachable store until its timeout', wait, async () => {
     const store = openMemoryStore();
-    const away = new AttuneError('the store is away', { status: 503, code: 'policy_store_unreachable' });
+    const unreachable = new AttuneError('the store is unreachable', { status: 503, code: 'policy_store_unreachable' });
     let attempts = 0;
     const write: typeof store.write = async (manifest, open) => {
-      if (attempts++ === 0) throw away;
+      if (attempts++ === 0) throw unreachable;
       await store.write(manifest, open);
     };
     const patient = await openLocalStoreAt(newRoot(), { ...store, write }, 20_000);
@@ -290,7 +289,7 @@ describe('a local store in front of a remote one', () => {
     attempts = 0;
     const impatient = await openLocalStoreAt(newRoot(), { ...store, write });
     const other = await stagePackage(impatient, makePackage(files));
-    await assert.rejects(impatient.publish(other.staging, other.id), away);
+    await assert.rejects(impatient.publish(other.staging, other.id), unreachable);
   });
 
   test('trim removes unused copies, and only those that the remote store has', async () => {

@@ -12,7 +12,7 @@ import type { Settings } from '../settings.ts';
 import { openRemoteStore } from './configured-store.ts';
 import { uploadPackage, writePackageFolder } from './copy-package.ts';
 import { openStaging } from './staging.ts';
-import { isPolicyId, isStoreUnreachable, type PolicyStore, policyNotFoundError } from './store.ts';
+import { isPolicyId, isStoreUnreachable, missingPackage, type PolicyStore } from './store.ts';
 
 export interface LocalStore {
   /** The folder of the verified package, downloaded if need be. Throws AttuneError if it is missing or damaged. */
@@ -67,11 +67,11 @@ export async function openLocalStoreAt(root: string, remote?: PolicyStore, publi
   }
 
   async function upload(to: PolicyStore, folder: string): Promise<void> {
-    for (const startedAt = performance.now(); ; await sleep(RETRY_INTERVAL_MS)) {
+    for (const startMs = performance.now(); ; await sleep(RETRY_INTERVAL_MS)) {
       try {
         return await uploadPackage(to, folder);
       } catch (error) {
-        const isLast = performance.now() - startedAt + RETRY_INTERVAL_MS > publishTimeoutMs;
+        const isLast = performance.now() - startMs + RETRY_INTERVAL_MS > publishTimeoutMs;
         if (!isStoreUnreachable(error) || isLast) throw error;
         console.error(`${error.message}; publishing is retried in ${RETRY_INTERVAL_MS / 1000} s`);
       }
@@ -99,7 +99,7 @@ export async function openLocalStoreAt(root: string, remote?: PolicyStore, publi
 
   async function resolve(id: string): Promise<string> {
     const folder = path.join(root, id);
-    if (!isPolicyId(id)) throw policyNotFoundError(id, root);
+    if (!isPolicyId(id)) throw missingPackage(id, root);
     let damage: unknown;
     if (existsSync(folder)) {
       // The folder's modification time records its last use, across processes.
@@ -115,7 +115,7 @@ export async function openLocalStoreAt(root: string, remote?: PolicyStore, publi
       }
     }
     const manifest = await remote?.manifest(id);
-    if (!remote || !manifest) throw damage ?? policyNotFoundError(id, remote?.location ?? root);
+    if (!remote || !manifest) throw damage ?? missingPackage(id, remote?.location ?? root);
     if (damage) await removeFolder(folder);
     await download(manifest, remote);
     verified.add(id);

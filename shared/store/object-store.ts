@@ -1,6 +1,6 @@
 // A policy store on any service that keeps objects under keys: `<id>/<file>` for each file, then `<id>/policy.json` with a
 // condition that none exists. A package is visible once policy.json is, so an interrupted upload is invisible and a
-// repeated one overwrites it. Files are sent in parts; none larger than one part is ever held whole in memory.
+// repeated one overwrites it. Files are sent in parts, of which one is in memory at a time.
 
 import { sha256 } from '../digest.ts';
 import {
@@ -11,7 +11,7 @@ import {
   type Manifest,
   parseManifest,
 } from '../package/manifest.ts';
-import { isPolicyId, type PolicyStore, policyExistsError, policyNotFoundError, verifyStream } from './store.ts';
+import { duplicatePolicy, isPolicyId, missingPackage, type PolicyStore, verifyStream } from './store.ts';
 
 export type ObjectService = {
   /** for messages: `s3://bucket/prefix` */
@@ -78,7 +78,7 @@ export function openObjectStore(service: ObjectService): PolicyStore {
       for await (const part of parts) await upload.part(++number, part);
       await upload.complete();
     } catch (error) {
-      // The first error is the cause; parts that stay behind are invisible.
+      // The first error is the cause; parts that remain are invisible.
       await upload.abort().catch(() => {});
       throw error;
     }
@@ -90,18 +90,18 @@ export function openObjectStore(service: ObjectService): PolicyStore {
     async read(id, file) {
       const stored = isPolicyId(id) && isPackagePath(file) ? await service.get(`${id}/${file}`) : null;
       if (stored) return stored.body;
-      throw (await readManifest(id)) ? damagedPolicy(id, `file ${file} is missing`) : policyNotFoundError(id, location);
+      throw (await readManifest(id)) ? damagedPolicy(id, `file ${file} is missing`) : missingPackage(id, location);
     },
     async write(manifest, open) {
       const { id } = manifest;
       assertPolicyId(id);
-      if (await readManifest(id)) throw policyExistsError(id, location);
+      if (await readManifest(id)) throw duplicatePolicy(id, location);
       for (const file of Object.keys(manifest.files)) await writeFile(manifest, file, await open(file));
       const text = new TextEncoder().encode(formatManifest(manifest));
       if (await service.put(`${id}/${MANIFEST_FILE}`, text, { sha256: sha256(text), ifAbsent: true })) return;
-      // The existing one may be ours: the response was lost and the request was repeated.
+      // The existing one may be this one: the response was lost and the request was repeated.
       const existing = await readManifest(id);
-      if (!existing || formatManifest(existing) !== formatManifest(manifest)) throw policyExistsError(id, location);
+      if (!existing || formatManifest(existing) !== formatManifest(manifest)) throw duplicatePolicy(id, location);
     },
     async discard(id) {
       assertPolicyId(id);

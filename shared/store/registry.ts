@@ -56,7 +56,7 @@ export async function activatePolicy(db: Database, id: string, reason: string, r
 export async function findRollbackTarget(db: Database): Promise<{ previous: Activation; activeId: string }> {
   const current = await latestActivation(db);
   if (!current) throw new AttuneError('there is no active policy to roll back from', { status: 409, retry: false });
-  // Rollbacks undo the rows between themselves and what they restore, so that rolling back twice goes back two policies.
+  // Rollbacks undo the rows between themselves and what they restore, so that two rollbacks go back two policies.
   const rollback = alias(activations, 'rollback');
   const undoing = db
     .select({ id: rollback.id })

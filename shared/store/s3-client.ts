@@ -2,7 +2,7 @@
 // expected error code is thrown as an error that names the setting to fix.
 
 import { AwsV4Signer } from 'aws4fetch';
-import { toS3Error, unreachableError } from './s3-errors.ts';
+import { toS3Error, toUnreachableError } from './s3-errors.ts';
 import { childText, parseS3Xml, type S3Location, type S3Request, type S3Response } from './s3-protocol.ts';
 
 /** `fetch`, or a replacement for it (node-http.ts). */
@@ -20,10 +20,10 @@ export type S3Client = {
   withTimeout<T>(promise: Promise<T>): Promise<T>;
 };
 
-/** A request body extends the timeout: slow lines may take `timeoutMs` for each of these. */
+/** A request body extends the timeout: a slow connection may take `timeoutMs` for each of these. */
 const BYTES_PER_TIMEOUT = 2 * 2 ** 20;
 const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
-/** Errors of requests that were correct when sent: damaged or cut on the way, or rejected for now. */
+/** Errors of valid requests: damaged or cut in transit, or rejected temporarily. */
 const RETRYABLE_CODES = new Set([
   'RequestTimeout',
   'IncompleteBody',
@@ -87,7 +87,7 @@ export function createS3Client(location: S3Location, fetch: Fetch): S3Client {
       const [code, message] = [childText(error, 'Code'), childText(error, 'Message')];
       return { status, headers, xml, body: null, code, message };
     } catch (error) {
-      throw unreachableError(location, error);
+      throw toUnreachableError(location, error);
     } finally {
       clearTimeout(timer);
     }
@@ -104,7 +104,7 @@ export function createS3Client(location: S3Location, fetch: Fetch): S3Client {
     async withTimeout(promise) {
       let timer: ReturnType<typeof setTimeout>;
       const timeout = new Promise<never>((_, reject) => {
-        const error = unreachableError(location, new Error(`no byte in ${timeoutMs / 1000} s`));
+        const error = toUnreachableError(location, new Error(`no data for ${timeoutMs / 1000} s`));
         timer = setTimeout(() => reject(error), timeoutMs);
       });
       return Promise.race([promise, timeout]).finally(() => clearTimeout(timer));

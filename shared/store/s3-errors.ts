@@ -4,7 +4,7 @@ import { AttuneError } from '../error.ts';
 import type { S3Location, S3Request, S3Response } from './s3-protocol.ts';
 
 /** No response, or only a part of one; a retry may succeed. */
-export function unreachableError({ endpoint }: S3Location, error: unknown): AttuneError {
+export function toUnreachableError({ endpoint }: S3Location, error: unknown): AttuneError {
   if (error instanceof AttuneError) return error;
   // fetch and an aborted request have the reason as their cause.
   const failure = (
@@ -29,13 +29,10 @@ export function toS3Error(location: S3Location, request: S3Request, response: S3
     case 'XAdminUserNotFound': // versitygw's code
       return rejected('AWS_ACCESS_KEY_ID', `${endpoint} has no key ${accessKeyId}; use a key of this server`);
     case 'SignatureDoesNotMatch':
-      return rejected(
-        'AWS_SECRET_ACCESS_KEY',
-        `it is not the secret of key ${accessKeyId}; use the secret of that key`,
-      );
+      return rejected('AWS_SECRET_ACCESS_KEY', `wrong secret for key ${accessKeyId}; use the secret of that key`);
     case 'InvalidToken':
     case 'ExpiredToken':
-      return rejected('AWS_SESSION_TOKEN', `${endpoint} no longer accepts it (${code}); get new credentials`);
+      return rejected('AWS_SESSION_TOKEN', `rejected by ${endpoint} (${code}); get new credentials`);
     case 'AuthorizationHeaderMalformed':
     case 'PermanentRedirect':
     case 'IllegalLocationConstraintException':
@@ -53,12 +50,12 @@ export function toS3Error(location: S3Location, request: S3Request, response: S3
   if (status === 401 || status === 403)
     return rejected(
       'POLICY_STORE',
-      `key ${accessKeyId} has no permission for ${operation} in bucket ${bucket} (${status} ${code}); check AWS_ACCESS_KEY_ID, and allow it to read, write and list there`,
+      `key ${accessKeyId} has no permission for ${operation} in bucket ${bucket} (${status} ${code}); allow it to read, write and list there`,
     );
   if (code === '' && status !== 412)
     return rejected(
       'AWS_ENDPOINT_URL',
-      `${endpoint} responded to ${operation} with ${status} and not as an S3 server does; check it`,
+      `${endpoint} responded to ${operation} with ${status} but is not an S3 server; check the URL`,
     );
   return rejected('POLICY_STORE', `${endpoint} responded to ${operation} with ${status} ${code} (${message})`);
 }

@@ -1,7 +1,7 @@
 // A download that resumes after its connection was cut. `if-match` with the object's ETag keeps it from mixing two objects.
 
 import type { S3Client } from './s3-client.ts';
-import { unreachableError } from './s3-errors.ts';
+import { toUnreachableError } from './s3-errors.ts';
 import type { S3Response } from './s3-protocol.ts';
 
 /** The body of the first response; if its connection breaks or stalls, the rest is requested as a range. */
@@ -17,7 +17,7 @@ export function resumableBody(client: S3Client, key: string, first: S3Response):
     if (rest.status !== 206) {
       await rest.body?.cancel();
       const reason = `${key} was cut at byte ${offset}, and the server does not serve ranges`;
-      throw unreachableError(client.location, new Error(reason));
+      throw toUnreachableError(client.location, new Error(reason));
     }
     reader = rest.body!.getReader();
   }
@@ -33,7 +33,7 @@ export function resumableBody(client: S3Client, key: string, first: S3Response):
           return controller.enqueue(value);
         } catch (error) {
           void reader.cancel().catch(() => {});
-          await client.backOff(++failures, unreachableError(client.location, error));
+          await client.backOff(++failures, toUnreachableError(client.location, error));
           await resume();
         }
       }

@@ -1,4 +1,4 @@
-// Faults between us and an S3-compatible server: a real server behind a proxy that cuts, hangs or flips bytes.
+// Network faults before an S3-compatible server: a real server behind a proxy that cuts, stalls or corrupts connections.
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { createServer, request as httpRequest } from 'node:http';
@@ -85,7 +85,7 @@ describe('a policy store on an S3 server', async () => {
     await assert.rejects(readFile(retrying, manifest, 'model.bin'), { code: 'policy_store_unreachable' });
   });
 
-  test('a part that was damaged on the way is rejected by the server and sent again', async () => {
+  test('a part that is damaged in transit is rejected by the server and sent again', async () => {
     const { manifest, open } = makePackage(files);
     fail('flip', 'request', 4 * MB, 1);
     await retrying.write(manifest, open);
@@ -111,7 +111,7 @@ describe('a policy store on an S3 server', async () => {
 
   test('a policy.json whose response was lost counts as written', async () => {
     const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
-    // Responses: does the id exist, the file, policy.json.
+    // Responses: the check for an existing id, the file, policy.json.
     let responses = 0;
     const losing = openS3Store(
       { ...location, endpoint: await losingProxy(location.endpoint, () => ++responses === 3) },
@@ -124,7 +124,7 @@ describe('a policy store on an S3 server', async () => {
 
   test('a large file whose last response was lost is complete', async () => {
     const { manifest, open } = makePackage({ 'model.bin': files['model.bin'] });
-    // Responses: does the id exist, start, three parts, complete.
+    // Responses: the check for an existing id, start, three parts, complete.
     let responses = 0;
     const losing = openS3Store(
       { ...location, endpoint: await losingProxy(location.endpoint, () => ++responses === 6) },
@@ -154,20 +154,16 @@ describe('a policy store on an S3 server', async () => {
     assert.ok(existsSync(path.join(folder, 'some', 'prefix', manifest.id, 'policy.json')));
   });
 
-  for (const [what, change, message] of [
+  for (const [problem, change, message] of [
     ['a wrong key', { AWS_ACCESS_KEY_ID: 'nobody' }, /^AWS_ACCESS_KEY_ID: .* has no key nobody; use/],
-    [
-      'a wrong secret',
-      { AWS_SECRET_ACCESS_KEY: 'wrong' },
-      /^AWS_SECRET_ACCESS_KEY: it is not the secret of key key; use/,
-    ],
+    ['a wrong secret', { AWS_SECRET_ACCESS_KEY: 'wrong' }, /^AWS_SECRET_ACCESS_KEY: wrong secret for key key; use/],
     ['a wrong region', { AWS_REGION: 'mars-1' }, /^AWS_REGION: mars-1 is not the region of bucket policies/],
     ['a missing bucket', { POLICY_STORE: 's3://nothing' }, /^POLICY_STORE: .* has no bucket nothing; create it/],
     ['no key', { AWS_ACCESS_KEY_ID: '' }, /^settings: AWS_ACCESS_KEY_ID is not set; POLICY_STORE is s3:/],
     ['no secret', { AWS_SECRET_ACCESS_KEY: '' }, /^settings: AWS_SECRET_ACCESS_KEY is not set/],
     ['neither region nor server', { AWS_REGION: '', AWS_ENDPOINT_URL: '' }, /^settings: AWS_REGION is not set; set it/],
   ] as const)
-    test(`opening the store with ${what} names the setting`, async () => {
+    test(`opening the store with ${problem} reports the setting`, async () => {
       await assert.rejects(openRemoteStore(settings(change)), { name: 'AttuneError', retry: false, message });
     });
 
@@ -177,7 +173,7 @@ describe('a policy store on an S3 server', async () => {
     after(() => web.close());
     const AWS_ENDPOINT_URL = `http://127.0.0.1:${(web.address() as AddressInfo).port}`;
     await assert.rejects(openRemoteStore(settings({ AWS_ENDPOINT_URL })), {
-      message: /^AWS_ENDPOINT_URL: .* with 404 and not as an S3 server does/,
+      message: /^AWS_ENDPOINT_URL: .* with 404 but is not an S3 server; check the URL/,
     });
   });
 

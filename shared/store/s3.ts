@@ -1,5 +1,5 @@
 // The policy store on any S3-compatible server: R2's S3 endpoint, Amazon's, MinIO. The digest of each body is part of its
-// signature, so the server rejects bytes that were damaged on the way.
+// signature, so the server rejects bytes that were damaged in transit.
 
 import { sha256 } from '../digest.ts';
 import { type ObjectService, openObjectStore } from './object-store.ts';

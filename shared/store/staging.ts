@@ -61,8 +61,8 @@ async function removeAbandoned(root: string, onAbandoned?: (folder: string) => P
 
 /**
  * Whether the process that created the folder has ended. One of another host that shares the root counts as dead after a
- * day, since it cannot be checked. A container's process always has the same id, so a folder with our id from before our
- * start is our predecessor's. Folders were named `.draft-…` before.
+ * day, since it cannot be checked. A container's process always has the same id, so a folder with this id from before
+ * this process started is its predecessor's. Earlier versions named the folders `.draft-…`.
  */
 function isAbandoned(name: string): boolean {
   const [, host, pid, createdAt] = /^\.(?:staging|draft)-(.+)-(\d+)-(\d+)-\d+$/.exec(name) ?? [];

@@ -110,18 +110,18 @@ for (const [name, openBinding] of Object.entries({ memory: openMemory, R2: openR
       assert.equal((await readFile(store, manifest, 'a.txt')).length, 10);
     });
 
-    test('of two concurrent writers under one id, one is rejected', async () => {
+    test('one of two concurrent writers of the same id is rejected', async () => {
       const id = newId('pol_');
       const packages = [makePackage({ 'a.txt': randomBytes(10) }, id), makePackage({ 'b.txt': randomBytes(11) }, id)];
       const written = await Promise.allSettled(packages.map(({ manifest, open }) => store.write(manifest, open)));
       assert.deepEqual(written.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
-      const refused = written.find((one) => one.status === 'rejected')!;
-      assert.equal(refused.reason.code, 'policy_exists');
+      const rejected = written.find((one) => one.status === 'rejected')!;
+      assert.equal(rejected.reason.code, 'policy_exists');
       const winner = packages[written.findIndex(({ status }) => status === 'fulfilled')]!;
       assert.deepEqual(await store.manifest(id), winner.manifest);
     });
 
-    test('a missing package has a null manifest, and reading its files is model_not_found', async () => {
+    test('a missing package has a null manifest, and reading its files fails with model_not_found', async () => {
       const id = newId('pol_');
       assert.equal(await store.manifest(id), null);
       await assert.rejects(store.read(id, 'config.json'), { code: 'model_not_found', status: 404 });
@@ -131,7 +131,7 @@ for (const [name, openBinding] of Object.entries({ memory: openMemory, R2: openR
       }
     });
 
-    test('a file that is not in the package, or outside of it, is damaged_policy', async () => {
+    test('reading a file that is not in the package, or is outside of it, fails with damaged_policy', async () => {
       const { manifest, open } = makePackage({ 'a.txt': randomBytes(10) });
       await store.write(manifest, open);
       for (const file of ['b.txt', '../x', '/etc/passwd', ''])
@@ -167,12 +167,12 @@ for (const [name, openBinding] of Object.entries({ memory: openMemory, R2: openR
       assert.deepEqual(await readFile(store, manifest, 'a.txt'), randomBytes(10));
     });
 
-    for (const [what, bytes] of [
+    for (const [difference, bytes] of [
       ['a different byte', randomBytes(10).map((byte, at) => (at === 5 ? byte ^ 1 : byte))],
       ['fewer bytes', randomBytes(9)],
       ['more bytes', randomBytes(11)],
     ] as const)
-      test(`a stream with ${what} than in the manifest is rejected before the package is visible`, async () => {
+      test(`a stream with ${difference} than in the manifest is rejected before the package is visible`, async () => {
         const { manifest } = makePackage({ 'a.txt': randomBytes(10) });
         await assert.rejects(
           store.write(manifest, () => streamOf(bytes)),

@@ -87,7 +87,7 @@ export function isPolicyId(id: string): boolean {
   return /^pol_[0-9a-f]{32}$/.test(id);
 }
 
-export function policyNotFoundError(id: string, location: string): AttuneError {
+export function missingPackage(id: string, location: string): AttuneError {
   return new AttuneError(`policy ${id}: its package is not in ${location}`, {
     status: 404,
     param: 'model',
@@ -96,7 +96,7 @@ export function policyNotFoundError(id: string, location: string): AttuneError {
 }
 
 /** Packages are immutable: an id that is in use cannot be written again. */
-export function policyExistsError(id: string, location: string): AttuneError {
+export function duplicatePolicy(id: string, location: string): AttuneError {
   return new AttuneError(`policy ${id}: its package is in ${location} already, and an id is never reused`, {
     status: 409,
     code: 'policy_exists',

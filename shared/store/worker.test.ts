@@ -1,4 +1,4 @@
-// The store's code in workerd, where a Worker reads policies: no module may need what only Node has.
+// The store's code in workerd, where a Worker reads policies: no module may depend on Node-only APIs.
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -45,10 +45,10 @@ test('an activation is delivered at once, and so are events from before the deli
   await activate('first');
   const { close } = await startDeliverer();
   await waitUntil(() => receiver.received.length === 1);
-  const began = performance.now();
+  const startMs = performance.now();
   await activate('second');
   await waitUntil(() => receiver.received.length === 2);
-  assert.ok(performance.now() - began < 1500, 'woken by NOTIFY, not by the timer');
+  assert.ok(performance.now() - startMs < 1500, 'woken by NOTIFY, not by the timer');
   assert.deepEqual(receiver.received[1]!.body.data, { id: 'pol_a', reason: 'second', previous: 'pol_a' });
   await close();
 });
@@ -104,9 +104,9 @@ test('closing aborts a hanging delivery and leaves the event to be retried', asy
   const { close } = await startDeliverer();
   await activate('hanging');
   await waitUntil(() => receiver.received.length === 1);
-  const began = performance.now();
+  const startMs = performance.now();
   await close();
-  assert.ok(performance.now() - began < 3000);
+  assert.ok(performance.now() - startMs < 3000);
   const left = await row();
   assert.equal(left.last_error, 'delivery was interrupted by a shutdown');
   assert.ok(left.next_at.getTime() < Date.now() + 10_000);
@@ -115,9 +115,9 @@ test('closing aborts a hanging delivery and leaves the event to be retried', asy
 test('activating a policy does not wait for the receiver, and nothing starts without WEBHOOK_URL', async () => {
   receiver.respond = () => {};
   const { close } = await startDeliverer();
-  const began = performance.now();
+  const startMs = performance.now();
   await activate('quick');
-  assert.ok(performance.now() - began < 2000);
+  assert.ok(performance.now() - startMs < 2000);
   await close();
   const none = await startWebhookDelivery(connection, readSettings({}));
   await none.close();
@@ -125,7 +125,7 @@ test('activating a policy does not wait for the receiver, and nothing starts wit
 
 test('an event is committed with its activation or not at all', async () => {
   const before = await db.$count(activations);
-  // Longer than a NOTIFY payload may be, so that the transaction fails at its end.
+  // Longer than the limit of a NOTIFY payload, so that the transaction fails at its end.
   const id = `pol_${'x'.repeat(8000)}`;
   await registerPolicy(db, { id, name: 'long', manifest: {} });
   await assert.rejects(activatePolicy(db, id, 'undone'));

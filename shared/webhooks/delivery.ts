@@ -1,4 +1,4 @@
-// Delivers webhook events at least once, as Standard Webhooks has it: signed, timestamped, retried with the same id. A
+// Delivers webhook events at least once, as Standard Webhooks specifies: signed, timestamped, retried with the same id. A
 // claim leases the row by moving its next attempt one minute ahead, so no transaction stays open during the request and
 // a deliverer that dies only delays the event.
 
@@ -81,7 +81,7 @@ export async function deliverEvent(
   const delay = RETRY_DELAYS_S[event.attempts - 1];
   if (delay === undefined) {
     await db.update(webhook_events).set({ last_error, given_up_at: sql`now()` }).where(isOurs);
-    console.error(`webhook: ${event.id} (${event.type}): giving up after ${event.attempts} attempts: ${error}`);
+    console.error(`webhooks: ${event.id} (${event.type}): giving up after ${event.attempts} attempts: ${error}`);
     return null;
   }
   const next_at = sql`now() + ${delay} * interval '1 second'`;

@@ -1,5 +1,5 @@
 // The outbox of webhooks: an event is inserted in the transaction of the change that it reports, so that neither exists
-// without the other. Delivery is a separate process's work (delivery-loop.ts, or a Worker's queue).
+// without the other. Delivery runs in the background (delivery-loop.ts, or a Worker's queue).
 
 import { inArray, lt, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
