@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startEdgeServer } from '../testing/edge-server.ts';
-import { tensorflowSkipReason } from '../testing/tensorflow-addon.ts';
+import { findTensorflowSkipReason } from '../testing/tensorflow-addon.ts';
 import { trainOnce } from '../trainer/main.ts';
 
-const skip = await tensorflowSkipReason();
+const skip = await findTensorflowSkipReason();
 
 test('a round on TensorFlow publishes a better policy that the API serves', { skip }, async () => {
   const server = await startEdgeServer({ ENGINE: 'tensorflow', LEARNING_RATE: '0.003', TRAIN_THREADS: '1' });

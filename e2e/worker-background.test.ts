@@ -9,11 +9,7 @@ import { startWorkerServer } from '../testing/worker-server.ts';
 
 const server = await startEdgeServer({ PRECISION: 'fp32' });
 const receiver = await new WebhookReceiver().open();
-const {
-  url,
-  worker,
-  uploadPolicy: sendPolicy,
-} = await startWorkerServer(server.databaseUrl, {
+const { url, worker, uploadPolicy } = await startWorkerServer(server.databaseUrl, {
   TRAIN_MIN_PAIRS: '1',
   TRAIN_SCHEDULE: '0,30 * * * *',
   ...receiver.settings,
@@ -39,7 +35,7 @@ test('the cron requests one round at the times of TRAIN_SCHEDULE', async () => {
 
 test('the queue sends the webhook of a promotion without waiting for the cron', async () => {
   const id = await server.importTiny(2);
-  await sendPolicy(await server.localStore.getFolder(id));
+  await uploadPolicy(await server.localStore.getFolder(id));
   await send(`/v1/policies/${id}/promote`, {});
   const webhook = await waitUntil(async () => receiver.received.find(({ body }) => body.data.id === id));
   assert.equal(webhook.body.type, 'policy.activated');

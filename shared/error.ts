@@ -12,6 +12,11 @@ export type ErrorDetails = {
   retry?: boolean;
 };
 
+/** The message of anything that was thrown. */
+export function getErrorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Invalid input or a missing resource. The message states the problem and how to fix it. */
 export class AttuneError extends Error {
   override name = 'AttuneError';

@@ -1,6 +1,6 @@
-/* Makes a process see a processor with AVX2 and nothing newer: no AVX-512, VNNI or AMX. Loaded by LD_PRELOAD, it lets
- * the CPUID instruction fault (Linux, arch_prctl(ARCH_CPUID_SET)) and answers it in a SIGSEGV handler with those bits
- * cleared, so that libraries pick their AVX2 kernels at full speed. Other SIGSEGV handlers, V8's above all, run after. */
+/* Makes a process see a processor with AVX2 and nothing newer: no AVX-512, VNNI or AMX. Loaded by LD_PRELOAD, it makes
+ * the CPUID instruction fault (Linux, arch_prctl(ARCH_CPUID_SET)) and emulates it in a SIGSEGV handler with those bits
+ * cleared, so that libraries select their AVX2 kernels. Other faults go to the next handler, which is V8's. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
@@ -62,7 +62,7 @@ static void on_segv(int signal, siginfo_t *info, void *context) {
   }
 }
 
-/* Keeps on_segv installed: whoever else handles SIGSEGV is called by it. */
+/* Keeps on_segv installed; it calls the handler that another library installs. */
 int sigaction(int signal, const struct sigaction *action, struct sigaction *previous) {
   if (!libc_sigaction) libc_sigaction = (sigaction_function)dlsym(RTLD_NEXT, "sigaction");
   if (signal != SIGSEGV) return libc_sigaction(signal, action, previous);

@@ -8,11 +8,11 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-export type Avx2Only = { environment: { LD_PRELOAD: string }; remove(): Promise<void> };
+type Avx2Only = { environment: { LD_PRELOAD: string }; remove(): Promise<void> };
 
-/** Compiles the library; a string says why it cannot be used here. */
+/** Compiles the library; returns the reason as a string if it cannot be used here. */
 export async function hideNewerThanAvx2(): Promise<Avx2Only | string> {
-  if (process.platform !== 'linux' || process.arch !== 'x64') return 'hiding processor features takes Linux on x64';
+  if (process.platform !== 'linux' || process.arch !== 'x64') return 'hiding processor features requires Linux on x64';
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-avx2-'));
   const remove = () => rm(folder, { recursive: true, force: true });
   const library = path.join(folder, 'avx2-only.so');

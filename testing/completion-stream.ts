@@ -1,4 +1,4 @@
-// Reads a streamed completion and records its text, the gaps between chunks and the policies that they name.
+// Reads a streamed completion and records its text, the gaps between chunks and the policy ids in them.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import type { Json } from './edge-server.ts';
@@ -8,7 +8,7 @@ export type CompletionStream = {
   /** The generation's id; '' before it is known. */
   id: string;
   text: string;
-  /** Every policy that a chunk named. */
+  /** Every policy id in a chunk. */
   policies: Set<string>;
   /** Milliseconds between chunks; with logprobs there is a chunk for each token, without one for each piece of text. */
   gaps: number[];
@@ -17,7 +17,7 @@ export type CompletionStream = {
   error: string | null;
 };
 
-/** POST /v1/completions with stream: true, read to the end. Never throws: see `error`. */
+/** POST /v1/completions with stream: true, read to the end. Never throws; `error` has the reason. */
 export async function readStream(url: string, body: Json, onToken: () => void = () => {}): Promise<CompletionStream> {
   const result: CompletionStream = {
     status: 0,

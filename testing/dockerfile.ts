@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 
-export type Instruction = { stage: number; name: string; text: string };
+type Instruction = { stage: number; name: string; text: string };
 
 export function parseDockerfile(file: string): Instruction[] {
   const lines = readFileSync(file, 'utf8')

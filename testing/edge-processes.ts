@@ -18,7 +18,7 @@ const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 8000;
 
-export type EdgeProcess = {
+type EdgeProcess = {
   url: string;
   /** stdout and stderr so far. */
   output(): string;
@@ -28,7 +28,7 @@ export type EdgeProcess = {
   kill(): Promise<void>;
 };
 
-export type EdgeProcesses = {
+type EdgeProcesses = {
   connection: Connection;
   localStore: LocalStore;
   importTiny(options: TinyCheckpointOptions): Promise<string>;

@@ -25,7 +25,7 @@ export type EdgeServer = {
   edge: Edge;
   /** Imports another tiny policy, with weights from this seed. */
   importTiny(seed: number, options?: TinyCheckpointOptions): Promise<string>;
-  /** With `json` a POST. */
+  /** Sends a POST if `json` is given, else a GET. */
   request(
     path: string,
     init?: RequestInit & { json?: unknown },
@@ -85,8 +85,8 @@ export async function startEdgeServer(env: Record<string, string> = {}, { isActi
   };
 }
 
-export type EdgeResponse = { status: number; headers: Headers; body: Json; text: string };
-export type Send = (path: string, json: unknown, headers?: Record<string, string>) => Promise<EdgeResponse>;
+type EdgeResponse = { status: number; headers: Headers; body: Json; text: string };
+type Send = (path: string, json: unknown, headers?: Record<string, string>) => Promise<EdgeResponse>;
 
 /** Runs `use` with a second edge on the Postgres and policies of `server`, with other settings. */
 export async function withEdge(

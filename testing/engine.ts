@@ -10,7 +10,7 @@ import type { Architecture } from '../shared/model/architecture.ts';
 import { readArchitecture } from '../shared/model/checkpoint.ts';
 import { makeSampling } from './policy-package.ts';
 
-export type ChoiceResult = {
+type ChoiceResult = {
   tokenIds: number[];
   logprobs: number[];
   /** The finish reason, or the error's message. */
@@ -21,7 +21,7 @@ type RequestInput = Partial<Omit<EngineRequest, 'sampling'>> & {
   sampling?: Partial<SamplingParams>;
 };
 
-/** Opens a package's decoder. Default: without end tokens, so that generations run to maxTokens. */
+/** Opens a package's decoder. Default: without end-of-sequence tokens, so that generations run to maxTokens. */
 export async function openDecoder(
   folder: string,
   overrides: Partial<Architecture> = {},
@@ -61,7 +61,7 @@ export async function drain(scheduler: Scheduler): Promise<StepResult[]> {
 /** The result of each choice, by `id:index`. */
 export function collectResults(steps: StepResult[]): Map<string, ChoiceResult> {
   const results = new Map<string, ChoiceResult>();
-  for (const event of eventsOf(steps)) {
+  for (const event of collectEvents(steps)) {
     if (event.type === 'start') continue;
     const key = `${event.id}:${event.index}`;
     const result = results.get(key) ?? { tokenIds: [], logprobs: [], finish: '' };
@@ -74,11 +74,11 @@ export function collectResults(steps: StepResult[]): Map<string, ChoiceResult> {
   return results;
 }
 
-export function eventsOf(steps: StepResult[]): EngineEvent[] {
+export function collectEvents(steps: StepResult[]): EngineEvent[] {
   return steps.flatMap(({ events }) => events);
 }
 
-/** Prompt tokens that were computed, and those that the prefix cache had. */
+/** Prompt tokens that were computed, and those found in the prefix cache. */
 export function countPromptTokens(steps: StepResult[]): { prefilled: number; cached: number } {
   const sum = (field: 'prefilledTokens' | 'cachedTokens') =>
     steps.reduce((total, { stats }) => total + stats[field], 0);

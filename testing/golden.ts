@@ -34,7 +34,7 @@ export const GOLDEN_CASES: Record<string, TinyCheckpointOptions> = {
  * After each of `ids`: the logits of every `stride`th token, flattened to [ids · ⌈V / stride⌉], and the RMS over all logits.
  * `sha256` is the digest of the model.safetensors that transformers loaded, whose names and layout the logits verify.
  */
-export type Golden = { sha256: string; logits: number[]; rms: number[] };
+type Golden = { sha256: string; logits: number[]; rms: number[] };
 
 type GoldenFile = { ids: number[]; stride: number; cases: Record<string, Golden> };
 

@@ -1,4 +1,4 @@
-// Inference over a folder of packages, for tests, and an instrumentation that records.
+// Inference over a folder of packages, and an instrumentation that records its calls, for tests.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FinishEvent, GenerationInput, Inference, LoadedPolicy } from '../edge/engine/inference.ts';
@@ -7,7 +7,7 @@ import { type InferenceOptions, openInference } from '../edge/engine/policy-pool
 import type { SamplingParams } from '../shared/decoder/sampling.ts';
 import { collectChoices, makeSampling } from './policy-package.ts';
 
-/** Biases against the tiny model's end tokens, so that a generation runs to maxTokens. */
+/** Biases against the tiny model's end-of-sequence tokens, so that a generation runs to maxTokens. */
 export const NO_EOS = { logitBias: { 1: -100, 2: -100 }, maxTokens: 100 };
 
 export class RecordingInstrumentation implements Instrumentation {
@@ -46,7 +46,7 @@ export class RecordingInstrumentation implements Instrumentation {
   }
 }
 
-export type WithInference = <T>(
+type WithInference = <T>(
   id: string | null,
   use: (inference: Inference) => Promise<T>,
   options?: Partial<InferenceOptions>,

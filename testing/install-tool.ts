@@ -6,8 +6,8 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 
-export type Tool = {
-  /** name of the executable */
+type Tool = {
+  /** Name of the executable. */
   name: string;
   from: { go: string } | { pip: string };
 };

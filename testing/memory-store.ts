@@ -4,7 +4,7 @@ import { type ObjectService, openObjectStore } from '../shared/store/object-stor
 import type { PolicyStore } from '../shared/store/store.ts';
 
 /** `objects`: the stored bytes by key, for tests that damage them. */
-export type MemoryStore = PolicyStore & { objects: Map<string, Uint8Array<ArrayBuffer>> };
+type MemoryStore = PolicyStore & { objects: Map<string, Uint8Array<ArrayBuffer>> };
 
 export function openMemoryStore(): MemoryStore {
   const objects = new Map<string, Uint8Array<ArrayBuffer>>();

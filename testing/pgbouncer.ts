@@ -5,10 +5,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import path from 'node:path';
 import postgres from 'postgres';
+import { findFreePort } from '../shared/free-port.ts';
 import { waitUntil } from './wait-until.ts';
 
 const CACHE = path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'attune', 'tools', 'pgbouncer');
@@ -63,7 +63,7 @@ export async function startPgBouncer(
   size: number,
 ): Promise<PgBouncer> {
   const { hostname, port, username, password, pathname } = new URL(databaseUrl);
-  const listenPort = await freePort();
+  const listenPort = await findFreePort();
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-pooler-'));
   const uid = process.getuid?.() === 0 ? NOBODY : undefined;
   const ini = path.join(folder, 'pgbouncer.ini');
@@ -133,14 +133,4 @@ max_client_conn = 2000
 function libraryFolders(root: string): string {
   const machines = readdirSync(root).map((name) => path.join(root, name));
   return machines.join(':');
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -1,5 +1,5 @@
-// The reference decoder for tests: plain double-precision JavaScript, one token at a time, without optimizations. It
-// shares no code with the decoder that trains.
+// A reference decoder for tests: plain double-precision JavaScript, one token at a time, without optimizations. It shares
+// no code with the trainer's decoder.
 import type { Architecture } from '../shared/model/architecture.ts';
 import type { Weights } from '../shared/model/safetensors.ts';
 

@@ -7,19 +7,20 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { findFreePort } from '../shared/free-port.ts';
 import type { S3Location } from '../shared/store/s3-protocol.ts';
 import { installTool } from './install-tool.ts';
 
-export type S3Server = {
+type S3Server = {
   location: S3Location;
-  /** folder with the bucket's objects as files */
+  /** The folder with the bucket's objects as files. */
   folder: string;
   close(): Promise<void>;
 };
 
 const START_TIMEOUT_MS = 20_000;
 
-/** The server with one bucket, or why it is not available. */
+/** The server with one bucket, or the reason why it is not available. */
 export async function startS3Server(): Promise<S3Server | { missing: string }> {
   const tool = installTool({ name: 'versitygw', from: { go: 'github.com/versity/versitygw/cmd/versitygw@v1.8.0' } });
   if ('missing' in tool) return tool;
@@ -28,7 +29,7 @@ export async function startS3Server(): Promise<S3Server | { missing: string }> {
   const folder = path.join(home, 'objects', bucket);
   await mkdir(folder, { recursive: true });
   await mkdir(path.join(home, 'metadata'));
-  const port = await freePort();
+  const port = await findFreePort();
   const [accessKeyId, secretAccessKey] = ['key', 'secret'];
   const args = ['--port', `127.0.0.1:${port}`, '--access', accessKeyId, '--secret', secretAccessKey, '--quiet'];
   const backend = ['posix', '--sidecar', path.join(home, 'metadata'), path.join(home, 'objects')];
@@ -54,17 +55,17 @@ export async function startS3Server(): Promise<S3Server | { missing: string }> {
 export type Fault = {
   kind: 'cut' | 'hang' | 'flip';
   direction: 'request' | 'response';
-  /** byte offset in a connection at which it occurs */
+  /** Byte offset in a connection at which it occurs. */
   at: number;
-  /** number of connections affected */
+  /** Number of connections affected. */
   count: number;
 };
 
-export type FaultyProxy = {
+type FaultyProxy = {
   endpoint: string;
-  /** sets the current fault; undefined removes it */
+  /** The current fault; undefined for none. */
   fault: Fault | undefined;
-  /** number of faults so far */
+  /** Number of faults so far. */
   faults: number;
   close(): void;
 };
@@ -121,12 +122,4 @@ export async function startFaultyProxy({ endpoint: target }: S3Location): Promis
     },
   };
   return proxy;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -8,10 +8,11 @@ import { tinyArchitecture } from './tiny-checkpoint.ts';
 
 export type TestPackage = { manifest: Manifest; open: OpenFile; files: Record<string, Uint8Array> };
 
-export function makePackage(files: Record<string, Uint8Array>, id = newId('pol_')): TestPackage {
-  const manifest: Manifest = {
+/** A valid manifest of an imported fp32 policy without files. */
+export function makeManifest(overrides: Partial<Manifest> = {}): Manifest {
+  return {
     format: 1,
-    id,
+    id: newId('pol_'),
     parent: null,
     reference: null,
     name: 'test',
@@ -21,17 +22,25 @@ export function makePackage(files: Record<string, Uint8Array>, id = newId('pol_'
     architecture: tinyArchitecture(),
     serving: { precision: 'fp32', accuracy: {} },
     tokenizer_hash: sha256('tokenizer'),
+    files: {},
+    created_at: new Date().toISOString(),
+    source: 'test',
+    ...overrides,
+  };
+}
+
+export function makePackage(files: Record<string, Uint8Array>, id = newId('pol_')): TestPackage {
+  const manifest = makeManifest({
+    id,
     files: Object.fromEntries(
       Object.entries(files).map(([name, bytes]) => [name, { sha256: sha256(bytes), bytes: bytes.length }]),
     ),
-    created_at: new Date().toISOString(),
-    source: 'test',
-  };
-  return { manifest, files, open: (file) => streamOf(files[file]!) };
+  });
+  return { manifest, files, open: (file) => toStream(files[file]!) };
 }
 
-/** Chunks have an odd size, so that none begins at a part. `failAt`: the offset from which reading fails. */
-export function streamOf(bytes: Uint8Array, failAt = Number.POSITIVE_INFINITY): ReadableStream<Uint8Array> {
+/** Chunks have an odd size, so that they do not align with upload parts. `failAt`: the offset from which reading fails. */
+export function toStream(bytes: Uint8Array, failAt = Number.POSITIVE_INFINITY): ReadableStream<Uint8Array> {
   const chunkBytes = 99_991;
   let offset = 0;
   return new ReadableStream({

@@ -4,7 +4,7 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { after } from 'node:test';
 
-export type TcpProxy = {
+type TcpProxy = {
   /** The target's URL with the proxy's port. */
   url: string;
   /** Resets every connection; new ones are forwarded. */

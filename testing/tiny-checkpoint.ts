@@ -12,7 +12,7 @@ import {
 import { writeCheckpoint, writeJson } from '../shared/model/checkpoint.ts';
 import type { Weights } from '../shared/model/safetensors.ts';
 import { mulberry32 } from '../shared/random.ts';
-import { buildTokenizerJson, nameByte, type Piece } from '../shared/tokenizer/bpe.ts';
+import { buildTokenizerJson, formatByteToken, type Piece } from '../shared/tokenizer/bpe.ts';
 
 export type TinyCheckpointOptions = {
   seed?: number;
@@ -34,7 +34,7 @@ export type TinyCheckpointOptions = {
 
 /** <unk>, <s>, </s>, 256 bytes, the characters of plain English, and merges for some common words. */
 export function tinyPieces(): Piece[] {
-  const bytes = Array.from({ length: 256 }, (_, byte) => nameByte(byte));
+  const bytes = Array.from({ length: 256 }, (_, byte) => formatByteToken(byte));
   const characters = Array.from(' abcdefghijklmnopqrstuvwxyz.,!?\'"OTI');
   const merges = [
     ...[' t', 'he', ' a', ' s', ' w', 'in', 'nd', 'on', 'er', ' o', 'ou', ' the', ' and', 'ed', ' b', ' h', 'is'],

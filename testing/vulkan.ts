@@ -1,5 +1,5 @@
 // A Vulkan device for tests, hardware or software. The loader's search path is fixed when a process starts, so a test
-// that needs a device runs its file again as a child process with the environment that is found here.
+// that needs a device runs its file again in a child process with the environment from findVulkan.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const POLL_INTERVAL_MS = 20;
 
-/** The first truthy result of `check`. Throws after `timeoutMs`. */
+/** Returns the first truthy result of `check`. Throws after `timeoutMs`. */
 export async function waitUntil<T>(
   check: () => T | Promise<T>,
   timeoutMs = 10_000,

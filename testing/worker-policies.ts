@@ -8,7 +8,6 @@ import type { R2Bucket } from '@cloudflare/workers-types';
 import { createTestHarness, type TestHarness } from 'wrangler';
 import type { GenerationEvent, GenerationInput } from '../edge/engine/inference.ts';
 import { openInference } from '../edge/engine/policy-pool.ts';
-import { newId } from '../shared/id.ts';
 import { readArchitecture } from '../shared/model/checkpoint.ts';
 import { hashFiles, writeManifest } from '../shared/package/files.ts';
 import type { Manifest } from '../shared/package/manifest.ts';
@@ -19,6 +18,7 @@ import { Tokenizer } from '../shared/tokenizer/tokenizer.ts';
 import { WRANGLER_OFFLINE_ENV } from '../shared/wrangler-env.ts';
 import type { Env, GenerateRequest } from './generate-worker.ts';
 import { collectChoices, writeTinyPackage } from './policy-package.ts';
+import { makeManifest } from './store-package.ts';
 import type { TinyCheckpointOptions } from './tiny-checkpoint.ts';
 
 const ROOT = fileURLToPath(new URL('.', import.meta.url));
@@ -85,27 +85,17 @@ export async function createPackage(
 
 /** Writes a manifest for the files of the folder. */
 async function createManifest(folder: string, precision: PrecisionName = 'fp32'): Promise<Manifest> {
-  const manifest: Manifest = {
-    format: 1,
-    id: newId('pol_'),
-    parent: null,
-    reference: null,
-    name: 'tiny',
-    objective: null,
-    pairs: null,
-    metrics: {},
+  const manifest = makeManifest({
     architecture: await readArchitecture(folder),
     tokenizer_hash: (await Tokenizer.open(folder)).hash,
     serving: { precision, accuracy: {} },
     files: await hashFiles(folder),
-    created_at: new Date().toISOString(),
-    source: 'a test',
-  };
+  });
   await writeManifest(folder, manifest);
   return manifest;
 }
 
-export function sendPolicy({ bucket }: WorkerFixture, { folder }: Package): Promise<void> {
+export function uploadPolicy({ bucket }: WorkerFixture, { folder }: Package): Promise<void> {
   return uploadPackage(openR2Store(bucket), folder);
 }
 
@@ -116,8 +106,9 @@ export async function generateInWorker(worker: WorkerFixture, { manifest }: Pack
   if (!response.ok) throw new Error(`the Worker responded ${response.status}: ${text}`);
   const events = text.split('\n').filter((line) => line !== '');
   const all = events.map((line) => JSON.parse(line) as GenerationEvent & { stream: number });
-  const eventsOf = (at: number) => all.filter(({ stream }) => stream === at).map(({ stream: _, ...event }) => event);
-  return Promise.all(inputs.map((_, at) => collectChoices(from(eventsOf(at)))));
+  const selectEvents = (at: number) =>
+    all.filter(({ stream }) => stream === at).map(({ stream: _, ...event }) => event);
+  return Promise.all(inputs.map((_, at) => collectChoices(from(selectEvents(at)))));
 }
 
 /** Runs the inputs on Node's engine; returns the choices of each. */

@@ -1,17 +1,18 @@
-// The active policy as this isolate knows it: one row, cached for a second, so that a policy that is published or rolled
-// back anywhere is served by every Worker without a deploy. While the active policy cannot be loaded, the previous one
+// The id of the active policy, cached in this isolate for a second: after an activation or a rollback anywhere, every Worker
+// serves the new policy without a deploy. While the active policy cannot be loaded, the previous one
 // keeps serving, as on Node. Manifests are immutable and cached.
 
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { type Manifest, manifestSchema } from '../../shared/package/manifest.ts';
 import { getActivePolicyId, getPolicy } from '../../shared/store/registry.ts';
+import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { noActivePolicy } from '../engine/policy-errors.ts';
 
 const REFRESH_INTERVAL_MS = 1000;
 /** Delay before a policy that failed to load is tried again; the cause may be fixed by then. */
 const RETRY_DELAY_MS = 5000;
-/** A few kilobytes each. */
+/** A manifest has a few kilobytes. */
 const MAX_MANIFESTS = 32;
 
 export class ActivePolicy {
@@ -30,8 +31,8 @@ export class ActivePolicy {
   }
 
   /** A policy's manifest; `attune` is the policy to serve. */
-  async getManifest(db: Database, model = 'attune'): Promise<Manifest> {
-    if (model !== 'attune') return this.findManifest(db, model);
+  async getManifest(db: Database, model = ACTIVE_ALIAS): Promise<Manifest> {
+    if (model !== ACTIVE_ALIAS) return this.findManifest(db, model);
     const id = await this.getId(db);
     if (id === null) throw noActivePolicy();
     try {

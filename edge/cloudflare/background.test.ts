@@ -24,7 +24,7 @@ beforeEach(async () => {
 });
 
 /** A batch as Cloudflare delivers it; `outcomes` records the acknowledgement or retry delay of each message. */
-function batchOf(bodies: unknown[]) {
+function makeBatch(bodies: unknown[]) {
   const outcomes: (string | number)[] = bodies.map(() => 'nothing');
   const messages = bodies.map((body, at) => ({
     id: `message ${at}`,
@@ -80,8 +80,8 @@ test('the cron enqueues due webhooks, and each is sent once even if it is queued
   await runScheduled(db, settings, queue, DAY);
   await runScheduled(db, settings, queue, DAY);
   assert.equal(queue.messages.length, 6);
-  const first = batchOf(queue.messages);
-  const second = batchOf(queue.messages);
+  const first = makeBatch(queue.messages);
+  const second = makeBatch(queue.messages);
   await Promise.all([consumeBatch(first.batch, db, settings), consumeBatch(second.batch, db, settings)]);
   assert.deepEqual([...new Set([...first.outcomes, ...second.outcomes])], ['ack']);
   assert.deepEqual(receiver.received.map(({ body }) => body.data.reason).sort(), ['one', 'three', 'two']);
@@ -96,7 +96,7 @@ test('a refused webhook is retried when its event is due again', async () => {
   const queue = openQueue();
   await runScheduled(db, settings, queue, DAY);
   for (const pause of [5, 30, 120]) {
-    const { outcomes, batch } = batchOf(queue.messages);
+    const { outcomes, batch } = makeBatch(queue.messages);
     await consumeBatch(batch, db, settings);
     assert.deepEqual(outcomes, [pause + 1]);
     await db.update(webhook_events).set({ next_at: sql`now()` });
@@ -104,13 +104,13 @@ test('a refused webhook is retried when its event is due again', async () => {
 });
 
 test('without WEBHOOK_URL nothing is enqueued, and queued webhooks are dropped without an attempt', async () => {
-  await activatePolicy(db, 'pol_a', 'untold');
+  await activatePolicy(db, 'pol_a', 'no webhook');
   const plain = readSettings({});
   const queue = openQueue();
   await runScheduled(db, plain, queue, DAY);
   assert.deepEqual(queue.messages, []);
   const [row] = await db.select().from(webhook_events);
-  const { outcomes, batch } = batchOf([{ kind: 'webhook', id: row!.id }]);
+  const { outcomes, batch } = makeBatch([{ kind: 'webhook', id: row!.id }]);
   await consumeBatch(batch, db, plain);
   assert.deepEqual(outcomes, ['ack']);
   assert.equal((await db.select().from(webhook_events))[0]!.attempts, 0);
@@ -121,7 +121,7 @@ test('a message of an unknown shape is dropped, and the others in its batch are 
   await activatePolicy(db, 'pol_a', 'neighbour');
   const [row] = await db.select().from(webhook_events);
   const count = { method: 'GET', route: '/neighbour', status: 200, bucket: 0, count: 1, seconds: 0 };
-  const { outcomes, batch } = batchOf([
+  const { outcomes, batch } = makeBatch([
     { kind: 'metrics', id: 'x', counts: [{ ...count, count: -1 }] },
     { kind: 'webhook', id: row!.id },
     null,
@@ -138,7 +138,7 @@ test('without Postgres every message is retried later', async (context) => {
   context.mock.method(console, 'error', () => {});
   const gone = connect(url.replace(/:\d+\//, ':1/'), { max: 1 });
   const counts = [{ method: 'GET', route: '/', status: 200, bucket: 0, count: 1, seconds: 0 }];
-  const { outcomes, batch } = batchOf([
+  const { outcomes, batch } = makeBatch([
     { kind: 'webhook', id: 'evt_x' },
     { kind: 'metrics', id: 'z', counts },
   ]);

@@ -1,5 +1,5 @@
-// Background work of a Worker: the cron that runs every minute, and the queue's consumer for metrics and webhooks. What the
-// API acknowledges never depends on it; webhooks are rows in Postgres, so a lost message only delays them.
+// Background work of a Worker: the cron that runs every minute, and the queue's consumer for metrics and webhooks. Nothing
+// that the API acknowledges depends on it; webhooks are rows in Postgres, so a lost message only delays them.
 
 import type { Message, MessageBatch, Queue } from '@cloudflare/workers-types';
 import { CronExpressionParser } from 'cron-parser';
@@ -41,9 +41,9 @@ const messageSchema = z.discriminatedUnion('kind', [
 export type BackgroundMessage = z.output<typeof messageSchema>;
 type WebhookMessage = Extract<BackgroundMessage, { kind: 'webhook' }>;
 type MetricsMessage = Extract<BackgroundMessage, { kind: 'metrics' }>;
-type Received<L extends BackgroundMessage> = { message: Message<unknown>; body: L };
+type Received<T extends BackgroundMessage> = { message: Message<unknown>; body: T };
 
-/** The most messages that sendBatch accepts. */
+/** The maximum number of messages that sendBatch accepts. */
 const MAX_BATCH = 100;
 const MAX_RETRY_DELAY_S = 43_200;
 const RETRY_DELAY_S = 30;
@@ -127,10 +127,10 @@ async function sendWebhook(
   { message, body }: Received<WebhookMessage>,
 ): Promise<void> {
   const event = target && (await claimEvent(db, body.id));
-  const pauseS = event ? await deliverEvent(db, target, event) : null;
-  if (pauseS === null) message.ack();
+  const delayS = event ? await deliverEvent(db, target, event) : null;
+  if (delayS === null) message.ack();
   // One second more: a message that arrives before its event is due again is dropped.
-  else message.retry({ delaySeconds: Math.min(pauseS + 1, MAX_RETRY_DELAY_S) });
+  else message.retry({ delaySeconds: Math.min(delayS + 1, MAX_RETRY_DELAY_S) });
 }
 
 function retryAll(received: Received<BackgroundMessage>[], error: unknown): void {

@@ -4,7 +4,7 @@
 import type { ExecutionContext } from '@cloudflare/workers-types';
 import { type Connection, connect } from '../../shared/database/connect.ts';
 
-/** Of the six connections that a request may have open at once. */
+/** A request may have at most six connections open at once. */
 const MAX_CONNECTIONS = 5;
 
 export function openConnection(url: string): Connection {

@@ -13,7 +13,7 @@ const REQUIRED = [
   'AWS_ACCESS_KEY_ID',
   'AWS_SECRET_ACCESS_KEY',
 ];
-/** For the Worker only, or set here. */
+/** Variables that apply to the Worker only, or that are set here. */
 const EXCLUDED = new Set(['HOST', 'PORT', 'ATTUNE_HOME', 'INFERENCE_URL', 'WORKER_POLICY_BYTES', 'CONTAINERS']);
 const EXTRA_VARIABLES = ['HF_ENDPOINT', 'HF_TOKEN'];
 

@@ -1,5 +1,5 @@
 // The container behind the Worker: the same API on Node with onnxruntime-node, for policies too large for an isolate. It
-// sleeps when idle. Requests wait while it starts, up to a timeout, and are then asked to retry. If its settings have
+// sleeps when idle. Requests wait while it starts, up to a timeout, and then get an error that asks for a retry. If its settings have
 // changed since it started (a rotated key, for example), it is restarted.
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,9 +15,9 @@ export type EdgeNamespace = DurableObjectNamespace;
 /** Timeout for Cloudflare to provide a machine. */
 const INSTANCE_TIMEOUT_MS = 10_000;
 const RETRY_AFTER_S = 5;
-/** 20 s for a stopping container to exit: longer than it takes to drain its streams. */
+/** Timeout for a stopping container to exit: longer than it takes to drain its streams. */
+const STOP_TIMEOUT_MS = 20_000;
 const POLL_INTERVAL_MS = 100;
-const MAX_POLLS = 200;
 /** Storage key for the hash of the running container's environment; storage outlives this object's memory. */
 export const ENV_HASH_KEY = 'env hash';
 
@@ -25,7 +25,7 @@ export class EdgeContainer extends Container {
   override defaultPort = CONTAINER_PORT;
   override sleepAfter = '10m';
   override pingEndpoint = 'edge/status';
-  /** Timeout for the API to listen, which it does once it has migrated the database and loaded the policy. */
+  /** Timeout for the API to listen: it first migrates the database and loads the policy. */
   protected readonly startTimeoutMs: number = 30_000;
   private readonly instance: DurableObjectState['container'];
   private readonly storage: DurableObjectState['storage'];
@@ -65,7 +65,8 @@ export class EdgeContainer extends Container {
     const envHash = hashContent(this.envVars);
     if ((await this.storage.get(ENV_HASH_KEY)) === envHash) return;
     if (this.instance?.running) await this.stop();
-    for (let polls = 0; this.instance?.running && polls < MAX_POLLS; polls++) await sleep(POLL_INTERVAL_MS);
+    for (let waitedMs = 0; this.instance?.running && waitedMs < STOP_TIMEOUT_MS; waitedMs += POLL_INTERVAL_MS)
+      await sleep(POLL_INTERVAL_MS);
     if (this.instance?.running) await this.destroy();
     await this.storage.put(ENV_HASH_KEY, envHash);
   }

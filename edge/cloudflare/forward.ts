@@ -1,4 +1,4 @@
-// Forwards a request that this Worker cannot compute to another Attune, unchanged, and passes the response on. A failed
+// Forwards a request that this Worker cannot compute to another Attune, and passes the response on, both unchanged. A failed
 // request is not retried here, since workerd does not distinguish a refused connection from one that broke while the
 // request was being processed. The client decides, from x-should-retry.
 
@@ -13,13 +13,13 @@ import { proxyEvents } from './sse-proxy.ts';
 /** Marks a request that a Worker forwarded. */
 export const FORWARDED_HEADER = 'x-attune-forwarded';
 
-/** Time beyond REQUEST_TIMEOUT, by which the upstream should have timed out by itself. */
+/** Added to REQUEST_TIMEOUT, so that the upstream times out first and responds with its own error. */
 const TIMEOUT_MARGIN_S = 30;
 
 export type Upstream = {
   /** Name in error messages. */
   name: string;
-  /** What its operator can check, for error messages. */
+  /** What the operator can check, for error messages. */
   remedy: string;
   /** URL that precedes the request's path. */
   base: string;
@@ -47,7 +47,7 @@ export function createContainerUpstream(namespace: EdgeNamespace, instances: num
   };
 }
 
-export type ForwardOptions = {
+type ForwardOptions = {
   timeoutSeconds: number;
   /** Whether the client may retry a request that may have taken effect. */
   isRetrySafe: boolean;
@@ -125,7 +125,7 @@ function findProblem({ status, headers }: Pick<Response, 'status' | 'headers'>, 
   if (status === 401 || status === 403)
     return `responded ${status}: it rejects a key that this Worker accepts; give both the same API_KEY`;
   if (status === 404)
-    return 'responded 404 for a policy that exists here; give both the same Postgres and policy store, and the URL no extra path';
+    return 'responded 404 for a policy that exists here; give both the same Postgres and policy store, and remove any extra path from the URL';
   if (status < 400 && !headers.has('x-attune-compute')) return `responded ${status} and is not an Attune`;
   return null;
 }

@@ -1,17 +1,17 @@
 // Admission control for the generations of this isolate: first come, first served, and each starts once its keys and values
-// fit beside the others'. A request cannot wait on another request in a Worker, so each polls. A reservation that has not
+// fit into memory beside those of the others. In a Worker a request cannot await another request, so each polls. A reservation that has not
 // been touched for a while is dropped, because a request whose client disconnects can die without running any cleanup.
 import { queueFull } from '../engine/policy-errors.ts';
 
 export type AdmissionOptions = { kvMemoryBytes: number; maxRows: number; maxQueue: number };
 
 /** What a generation needs: its policy, bytes of keys and values, and the rows of its choices. */
-export type ReservationRequest = { readonly policy: object; readonly bytes: number; readonly choices: number };
+type ReservationRequest = { readonly policy: object; readonly bytes: number; readonly choices: number };
 export type Reservation = ReservationRequest & { lastSeenMs: number; hasStarted: boolean };
 
-/** How long a reservation may go untouched; longer with each reservation that takes turns with it. */
-const SILENCE_TIMEOUT_MS = 3000;
-const TIMEOUT_PER_RESERVATION_MS = 500;
+/** How long a reservation may go untouched: this, and a little more for each reservation that shares the thread. */
+const UNTOUCHED_TIMEOUT_MS = 3000;
+const EXTRA_TIMEOUT_PER_RESERVATION_MS = 500;
 
 export class KvAdmission {
   /** In order of arrival. */
@@ -49,7 +49,7 @@ export class KvAdmission {
     return reservation.hasStarted;
   }
 
-  /** Records that the generation is alive. One that had expired is admitted again. */
+  /** Records that the generation is still running. An expired reservation is restored. */
   touch(reservation: Reservation): void {
     reservation.lastSeenMs = Date.now();
     this.reservations.add(reservation);
@@ -65,7 +65,7 @@ export class KvAdmission {
   }
 
   private dropExpired(): void {
-    const oldestMs = Date.now() - SILENCE_TIMEOUT_MS - TIMEOUT_PER_RESERVATION_MS * this.reservations.size;
+    const oldestMs = Date.now() - UNTOUCHED_TIMEOUT_MS - EXTRA_TIMEOUT_PER_RESERVATION_MS * this.reservations.size;
     for (const reservation of this.reservations)
       if (reservation.lastSeenMs < oldestMs) this.reservations.delete(reservation);
   }

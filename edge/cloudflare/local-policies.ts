@@ -1,9 +1,8 @@
-// Policies that this isolate computes itself: loaded from the store, warmed up, and the last two cached. A policy that is
-// too large, or that the WebAssembly runtime cannot compute, is refused with the reason, so that placement sends the request
-// elsewhere.
+// Policies that run in this isolate: loaded from the store, warmed up, and the last two cached. A policy that is too large, or
+// that the WebAssembly runtime cannot compute, is rejected with the reason, and placement forwards the request.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Decoder, type DecoderSession } from '../../shared/decoder/decoder.ts';
-import { AttuneError } from '../../shared/error.ts';
+import { AttuneError, getErrorMessage } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import type { PolicyStore } from '../../shared/store/store.ts';
 import type { LoadedPolicy } from '../engine/inference.ts';
@@ -15,23 +14,23 @@ import { LocalPolicy } from './local-policy.ts';
 import { getServingBytes, readPackage } from './serving-package.ts';
 import { getRuntimeFailure, type Runtime, type ServingGraph, startRuntime } from './wasm-runtime.ts';
 
-export type LocalPoliciesOptions = AdmissionOptions & {
+type LocalPoliciesOptions = AdmissionOptions & {
   store: PolicyStore;
-  /** The largest serving graph, including its weights, that is computed here. */
+  /** Maximum size of a serving graph with its weights. */
   maxBytes: number;
 };
 
 type LoadedEntry = { policy: LocalPolicy; session: DecoderSession; lastRequestedMs: number };
-/** A request that is loading a policy. */
+/** The load that is in progress. */
 type LoadAttempt = { id: string; lastSeenMs: number; error?: unknown };
 
 const MAX_CACHED = 2;
-/** In memory at once: the cached ones, and one that is still in use or is being loaded. */
+/** Policies in memory at once: the cached ones, and one that is still in use or is being loaded. */
 const MAX_LOADED = 3;
 /** How long a request may take between requesting a policy and generating with it. */
 const RELEASE_GRACE_MS = 2000;
-/** A load without progress for this long is taken over by the next request. */
-const LOAD_SILENCE_TIMEOUT_MS = 5000;
+/** If a load makes no progress for this long, the next request starts over. */
+const LOAD_STALL_TIMEOUT_MS = 5000;
 /** Timeout for one of the policies in memory to become unused. */
 const EVICTION_TIMEOUT_MS = 15_000;
 const POLL_INTERVAL_MS = 10;
@@ -61,8 +60,8 @@ export class LocalPolicies {
     const { id } = manifest;
     const reason = explainUnsupported(manifest, this.options);
     if (reason !== null) {
-      const message = `policy ${id} is not computed in a Worker: ${reason}`;
-      throw new AttuneError(message, { status: 503, code: 'policy_elsewhere', retry: false });
+      const message = `policy ${id} cannot run in a Worker: ${reason}`;
+      throw new AttuneError(message, { status: 503, code: 'policy_unsupported', retry: false });
     }
     return (await this.waitForLoaded(id)) ?? this.open(manifest);
   }
@@ -73,7 +72,7 @@ export class LocalPolicies {
       const entry = this.cache.get(id) ?? [...this.evicted].find(({ policy }) => policy.id === id);
       if (entry) return this.addToCache(entry);
       const other = this.loading;
-      if (!other || Date.now() - other.lastSeenMs > LOAD_SILENCE_TIMEOUT_MS) return null;
+      if (!other || Date.now() - other.lastSeenMs > LOAD_STALL_TIMEOUT_MS) return null;
       await sleep(POLL_INTERVAL_MS);
       if (other.id === id && other.error !== undefined) throw other.error;
     }
@@ -106,7 +105,7 @@ export class LocalPolicies {
   private addToCache(entry: LoadedEntry): LoadedPolicy {
     const { id } = entry.policy;
     const previous = this.cache.get(id);
-    // Two requests can have loaded the policy, after a takeover.
+    // Two requests can have loaded the policy, after a stalled load.
     if (previous && previous !== entry) this.evicted.add(previous);
     this.evicted.delete(entry);
     this.cache.delete(id);
@@ -173,6 +172,6 @@ async function openSession(
   } catch (error) {
     await session?.release();
     if (error instanceof AttuneError) throw error;
-    throw policyUnusable(id, `its serving graph: ${error instanceof Error ? error.message : error}`);
+    throw policyUnusable(id, `its serving graph: ${getErrorMessage(error)}`);
   }
 }

@@ -1,5 +1,5 @@
-// A policy that this isolate computes. Each generation has its own scheduler on the policy's one session, driven by the
-// request that it belongs to: a Worker request cannot wait for another one, and its work ends with it. Between steps the
+// A policy that runs in this isolate. Each generation has its own scheduler on the policy's one session, driven by its own
+// request: in a Worker a request cannot await another one, and its work ends with it. Between steps the
 // event loop runs, so that tokens are sent and a cancellation is noticed.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Decoder } from '../../shared/decoder/decoder.ts';
@@ -13,7 +13,7 @@ import { Scheduler } from '../engine/scheduler.ts';
 import { validatePrompt } from '../engine/validate-prompt.ts';
 import type { AdmissionOptions, KvAdmission, Reservation } from './kv-admission.ts';
 
-export type LocalPolicyOptions = AdmissionOptions & {
+type LocalPolicyOptions = AdmissionOptions & {
   admission: KvAdmission;
   /** Creates a decoder on the policy's session, for one generation. */
   createDecoder(): Decoder;
@@ -71,7 +71,7 @@ export class LocalPolicy implements LoadedPolicy {
     }
   }
 
-  /** Bytes of keys and values for all choices, capped at all memory; then the choices decode one after the other. */
+  /** Bytes of keys and values for all choices; if they exceed the memory, all of it, and the choices decode in turn. */
   private getKvBytes({ promptIds, sampling, n }: GenerationInput): number {
     const { kvMemoryBytes, maxRows } = this.options;
     const maxLength = maxSequenceLength(kvMemoryBytes, this.architecture);

@@ -11,7 +11,7 @@ import { type RequestCount, renderMetrics } from './metrics-store.ts';
 const FLUSH_INTERVAL_MS = 1000;
 /** A flush that takes longer is abandoned (its request may have been killed), and a later request flushes instead. */
 const FLUSH_TIMEOUT_MS = 5000;
-/** A client may send any method; each unknown one would be a time series for ever. */
+/** A client may send any method, and each would add a permanent time series. */
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
 /** Counts that an isolate has not sent yet. Its requests share them, and one request flushes for all. */
@@ -47,7 +47,7 @@ export class MetricsAccumulator {
 
 const isolateAccumulator = new MetricsAccumulator();
 
-export type WorkerMetricsOptions = {
+type WorkerMetricsOptions = {
   db: Database;
   queue: Pick<Queue<BackgroundMessage>, 'send'>;
   waitUntil(promise: Promise<unknown>): void;

@@ -6,11 +6,11 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import { requestId } from 'hono/request-id';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
-import { LLAMA } from '../../shared/model/architecture.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import { readSettings } from '../../shared/settings.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openTestDatabase } from '../../testing/database.ts';
+import { makeManifest } from '../../testing/store-package.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import { limitBody } from '../middleware/body-limit.ts';
 import * as middleware from '../middleware/placement.ts';
@@ -21,7 +21,7 @@ import { RequestPolicies } from './request-policies.ts';
 
 const { db } = await openTestDatabase();
 const [SMALL, LARGE, OTHER] = ['pol_small', 'pol_large', 'pol_other'] as const;
-for (const id of [SMALL, LARGE, OTHER]) await registerPolicy(db, { id, name: id, manifest: makeManifest(id) });
+for (const id of [SMALL, LARGE, OTHER]) await registerPolicy(db, { id, name: id, manifest: makePolicyManifest(id) });
 await activatePolicy(db, LARGE, 'test');
 await activatePolicy(db, SMALL, 'test');
 
@@ -41,43 +41,21 @@ after(() => {
 const INFERENCE_URL = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
 beforeEach(() => arrived.splice(0));
 
-function makeManifest(id: string): Manifest {
+function makePolicyManifest(id: string): Manifest {
   const bytes = id === LARGE ? 3 * 2 ** 20 : 2 ** 20;
-  const sizes = { hiddenSize: 8, intermediateSize: 8, layers: 1, heads: 1, kvHeads: 1, headDim: 8, vocabSize: 8 };
-  return {
-    format: 1,
+  return makeManifest({
     id,
-    parent: null,
-    reference: null,
-    name: id,
-    objective: null,
-    pairs: null,
-    metrics: {},
-    architecture: {
-      ...LLAMA,
-      ...sizes,
-      contextLength: 8,
-      normEpsilon: 1e-5,
-      ropeTheta: 1e4,
-      tied: true,
-      bos: null,
-      eos: [],
-    },
-    tokenizer_hash: '0'.repeat(64),
-    serving: { precision: 'fp32', accuracy: {} },
     files: {
       'onnx/serve.onnx': { sha256: '0'.repeat(64), bytes: 2 ** 18 },
       'onnx/model.onnx_data': { sha256: '0'.repeat(64), bytes },
     },
-    created_at: new Date(0).toISOString(),
-    source: 'test',
-  };
+  });
 }
 
-type Given = { env?: Record<string, string>; load?: (manifest: Manifest) => Promise<void>; edge?: unknown };
+type FixtureOptions = { env?: Record<string, string>; load?: (manifest: Manifest) => Promise<void>; edge?: unknown };
 
 /** An isolate that computes all policies but the large one, and an API whose routes respond that they were reached. */
-function openFixture({ env = { INFERENCE_URL }, load, edge }: Given = {}) {
+function openFixture({ env = { INFERENCE_URL }, load, edge }: FixtureOptions = {}) {
   let failure: string | null = null;
   const active = new ActivePolicy();
   const backends: InferenceBackends = {
@@ -221,7 +199,7 @@ test('while the active policy cannot be loaded, the previous one serves, and loa
     },
   });
   const fresh = 'pol_fresh';
-  await registerPolicy(db, { id: fresh, name: fresh, manifest: makeManifest(fresh) });
+  await registerPolicy(db, { id: fresh, name: fresh, manifest: makePolicyManifest(fresh) });
   assert.equal((await post('/v1/chat/completions', {})).status, 200);
   await activatePolicy(db, fresh, 'test');
   active.invalidate();
@@ -235,7 +213,7 @@ test('while the active policy cannot be loaded, the previous one serves, and loa
   await activatePolicy(db, SMALL, 'test');
 });
 
-test('while the active policy’s manifest is of a newer version, the previous policy serves', async () => {
+test('while the active policy’s manifest is in a newer format, the previous policy serves', async () => {
   const { active, post } = openFixture();
   assert.equal((await post('/v1/chat/completions', {})).status, 200);
   await registerPolicy(db, { id: 'pol_newer', name: 'newer', manifest: { format: 2 } });
@@ -257,13 +235,13 @@ test('without another inference backend the error names both remedies', async ()
 });
 
 test('the container is used unless INFERENCE_URL is set', () => {
-  const place = (given: Given) =>
-    selectPlacement(openFixture(given).backends, [makeManifest(SMALL), makeManifest(LARGE)]).place;
+  const place = (options: FixtureOptions) =>
+    selectPlacement(openFixture(options).backends, [makePolicyManifest(SMALL), makePolicyManifest(LARGE)]).place;
   assert.equal(place({ env: {}, edge: {} }), 'container');
   assert.equal(place({ edge: {} }), 'url');
 });
 
-test('an INFERENCE_URL that points back here is refused', async () => {
+test('an INFERENCE_URL that points back here is rejected', async () => {
   const { post } = openFixture();
   const { status, error, headers } = await post(
     '/v1/chat/completions',

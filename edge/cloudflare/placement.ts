@@ -1,5 +1,5 @@
 // Selects where a request that needs a policy is computed: in this isolate if all of its policies fit, else at INFERENCE_URL,
-// else in the container. A request for an unknown policy is not forwarded: the route here rejects it.
+// else in the container. A request for an unknown policy is not forwarded: the local route rejects it.
 
 import type { Context } from 'hono';
 import { z } from 'zod';
@@ -22,7 +22,7 @@ export type InferenceBackends = {
   policies: Pick<LocalPolicies, 'findUnsupportedReason' | 'load'>;
 };
 
-/** Where policies can be computed together, and why. Throws `no_inference_backend` if nowhere. */
+/** Where policies can be computed together, and why. Throws `no_inference_backend` if there is no place. */
 export function selectPlacement({ bindings, settings, policies }: InferenceBackends, manifests: Manifest[]): Placement {
   const reason = manifests
     .map((manifest) => describeUnsupported(policies, manifest))
@@ -55,7 +55,7 @@ export async function placeRequest(
     const upstream = selectUpstream(backends, placement, context);
     const response = await forwardTo(upstream, context, {
       timeoutSeconds: backends.settings.REQUEST_TIMEOUT,
-      // A rollback whose response was lost would, sent again, go back one more policy.
+      // If the response to a rollback is lost, a retry would roll back one more policy.
       isRetrySafe: needsPolicy !== 'previous',
     });
     // A promotion or rollback that was forwarded takes effect here at once too.
@@ -75,7 +75,7 @@ function isLoadFailure(error: unknown): error is AttuneError {
 
 const LOAD_FAILURES = new Set(['model_not_found', 'damaged_policy', 'policy_unusable', 'policy_store_unreachable']);
 
-/** Loads the policies; false if the runtime does not start here, which is then the reason they are unsupported. */
+/** Loads the policies; false if the runtime does not start here, after which every policy is unsupported here. */
 async function tryLoad(
   { policies }: InferenceBackends,
   { active }: RequestPolicies,

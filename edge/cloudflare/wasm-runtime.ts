@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-node';
 import type { DecoderSession } from '../../shared/decoder/decoder.ts';
-import { AttuneError } from '../../shared/error.ts';
+import { AttuneError, getErrorMessage } from '../../shared/error.ts';
 import { writeOnnxModel } from '../../shared/onnx/model-proto.ts';
 
 /** A serving graph and the external weights file that it references. */
@@ -19,7 +19,7 @@ export function getRuntimeFailure(): string | null {
   return failure?.message ?? null;
 }
 
-/** Throws `runtime_unavailable` if it does not start; it then never will in this isolate, because ONNX Runtime tries once. */
+/** Throws `runtime_unavailable` if it does not start. ONNX Runtime tries only once, so the failure is final in this isolate. */
 export async function startRuntime(): Promise<Runtime> {
   if (failure) throw failure;
   if (started) return started;
@@ -33,7 +33,7 @@ export async function startRuntime(): Promise<Runtime> {
       return started;
     });
   } catch (error) {
-    throw fail(`WebAssembly did not start in this Worker: ${error instanceof Error ? error.message : error}`);
+    throw fail(`WebAssembly did not start in this Worker: ${getErrorMessage(error)}`);
   }
 }
 
@@ -82,7 +82,7 @@ const IDENTITY_MODEL = writeOnnxModel({
 });
 
 /**
- * The runtime's loader accepts no compiled module, and takes a Worker with nodejs_compat for Node. While it starts,
+ * The runtime's loader accepts no compiled module, and mistakes a Worker with nodejs_compat for Node. While it starts,
  * WebAssembly.instantiate returns the module, and process.type is set so that the loader does not detect Node.
  */
 function patchLoader(wasm: WebAssembly.Module): () => void {
@@ -127,8 +127,8 @@ const POLL_INTERVAL_MS = 10;
 const MAX_POLLS = 200;
 
 /**
- * The runtime has one stack, which a reentrant call corrupts. A call awaits nothing slow, so only work of the same request
- * ever finds it busy. If it stays busy, its call was killed (over the CPU limit, for example) and its state is undefined.
+ * The runtime has one stack, which a reentrant call corrupts. A call awaits nothing slow, so it can be busy only with work
+ * of the same request. If it stays busy, its call was killed (over the CPU limit, for example) and its state is undefined.
  */
 async function runExclusive<T>(work: () => Promise<T>): Promise<T> {
   for (let polls = 0; isBusy; polls++) {

@@ -1,4 +1,4 @@
-// The API's ports in a Worker. An isolate's state is created once; what belongs to one request (its Postgres client, its
+// The API's ports in a Worker. An isolate's state is created once; the state of a request (its Postgres client, its
 // waitUntil) is created with the request.
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,7 +16,7 @@ import { RequestPolicies } from './request-policies.ts';
 
 export type Isolate = WorkerEnv & { active: ActivePolicy; policies: LocalPolicies };
 
-/** Of an isolate's 128 MB. */
+/** An isolate has 128 MB of memory. */
 const MAX_KV_BYTES = 16 * 2 ** 20;
 
 /** Throws an AttuneError that names a missing binding or an invalid setting. */

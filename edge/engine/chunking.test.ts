@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CHUNK_TOKENS, planChunks } from './chunking.ts';
 
-test('splits a prompt into chunks of which the last may be shorter', () => {
+test('splits a prompt into equal chunks, except for a shorter last one', () => {
   assert.deepEqual(planChunks(1, 0), [1]);
   assert.deepEqual(planChunks(CHUNK_TOKENS, 0), [CHUNK_TOKENS]);
   assert.deepEqual(planChunks(2 * CHUNK_TOKENS + 1, 0), [CHUNK_TOKENS, 2 * CHUNK_TOKENS, 2 * CHUNK_TOKENS + 1]);

@@ -1,5 +1,5 @@
-// Chunked prefill: where a prompt is split into the chunks that are computed one after the other. The split depends on
-// the prompt alone: sums round differently over different chunks, and a generation must not depend on its batch.
+// Chunked prefill: splits a prompt into chunks that are computed one after the other. The split depends on the
+// prompt alone: sums round differently over different chunks, and a generation must not depend on its batch.
 
 /** Long enough to be efficient, short enough that other generations keep streaming. */
 export const CHUNK_TOKENS = 128;

@@ -4,7 +4,8 @@ import type { Decoder } from '../../shared/decoder/decoder.ts';
 import type { KvCache } from '../../shared/decoder/kv-cache.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { sampleToken, selectTopLogprobs } from '../../shared/decoder/sampling.ts';
-import { kvBlocksOf, type Prefix } from './prefix-cache.ts';
+import { getErrorMessage } from '../../shared/error.ts';
+import { collectKvBlocks, type Prefix } from './prefix-cache.ts';
 import type { Choice, EngineEvent } from './request.ts';
 
 type Sequence = {
@@ -23,7 +24,7 @@ export class DecodeBatch {
   /** sequences[i] is row i of the cache. */
   private readonly sequences: Sequence[] = [];
   private readonly eosTokens: Set<number>;
-  /** Of prompt and completion together, in tokens. */
+  /** Tokens of prompt and completion together. */
   private readonly maxLength: number;
 
   constructor(
@@ -52,7 +53,7 @@ export class DecodeBatch {
     const sequence: Sequence = { choice, random, counts: new Map(), generatedTokens: 0, lastToken: 0 };
     if (!this.sampleNext(sequence, prefix.logits, prefix.logNormalizer)) return;
     const row = this.cache.addRow(choice.request.promptIds.length);
-    for (const block of kvBlocksOf(prefix)) this.cache.appendBlock(row, block);
+    for (const block of collectKvBlocks(prefix)) this.cache.appendBlock(row, block);
     this.sequences.push(sequence);
   }
 
@@ -115,8 +116,7 @@ export class DecodeBatch {
   }
 
   private fail({ request, index }: Choice, error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
-    this.emit({ type: 'failed', id: request.id, index, message });
+    this.emit({ type: 'failed', id: request.id, index, message: getErrorMessage(error) });
   }
 
   private removeSequence(row: number, options: { wipe?: boolean } = {}): void {

@@ -17,7 +17,7 @@ export class FairQueue<T> {
     this.count++;
   }
 
-  /** Returns the next item. It stays next until it is shifted, whatever is pushed meanwhile. */
+  /** Returns the next item. It stays next until it is shifted, even if others are pushed. */
   peek(): T | undefined {
     return this.queues.values().next().value?.[0];
   }

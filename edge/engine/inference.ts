@@ -1,8 +1,11 @@
-// The API's interface to inference: policies that turn prompts into streams of tokens. Types only, because the Worker,
-// which has neither threads nor a native runtime, implements them too.
+// The API's interface to inference: policies that turn prompts into streams of tokens. No imports from Node, because the
+// Worker, which has neither threads nor a native runtime, implements it too.
 import type { SamplingParams, TokenLogprob } from '../../shared/decoder/sampling.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+
+/** The model name of the active policy. */
+export const ACTIVE_ALIAS = 'attune';
 
 export type GenerationInput = {
   promptIds: number[];
@@ -11,7 +14,7 @@ export type GenerationInput = {
   n: number;
   /** Queued requests are served round-robin by tenant. */
   tenant?: string;
-  /** Length of the prefix that other prompts probably share, such as a system message: kept in the prefix cache. */
+  /** Tokens of the prefix that other prompts probably share, such as a system message; kept in the prefix cache. */
   sharedLength?: number;
 };
 
@@ -27,10 +30,10 @@ export type TokenEvent = {
 export type FinishEvent = {
   index: number;
   finishReason: 'stop' | 'length' | 'cancelled';
-  /** Every generated token, a stop string's included, but without the end-of-sequence token. */
+  /** Every generated token, including those of a stop string, but not the end-of-sequence token. */
   tokenIds: number[];
   logprobs: number[];
-  /** The whole text. The token events' texts joined are a prefix of it: text held back until the end is only here. */
+  /** The whole text. The texts of the token events add up to a prefix of it: text held back until the end is only here. */
   text: string;
   /** The end-of-sequence token that ended the choice; null if a stop string, the length or the client did. */
   stopToken: number | null;
@@ -51,9 +54,9 @@ export interface LoadedPolicy {
 }
 
 export interface Inference {
-  /** The policy of new requests; null while none is loaded. */
+  /** The policy that serves new requests; null while none is loaded. */
   getActivePolicy(): LoadedPolicy | null;
-  /** Default, and for 'attune': the active policy. Others are loaded on demand, and a few stay loaded. 404 if unknown. */
+  /** Default: the active policy. Others are loaded on demand, and a few stay loaded. Throws a 404 for an unknown id. */
   getPolicy(id?: string): Promise<LoadedPolicy>;
   /** Loads and validates a policy beside the active one, then routes new requests to it. On failure nothing changes. */
   activate(id: string): Promise<void>;

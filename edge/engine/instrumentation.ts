@@ -8,9 +8,9 @@ export type StepStats = {
   decodedSequences: number;
   /** Prompt tokens computed in this step. */
   prefilledTokens: number;
-  /** Prompt tokens that the prefix cache had, counted when their request starts. */
+  /** Prompt tokens found in the prefix cache, counted when their request starts. */
   cachedTokens: number;
-  /** Choices that decode. */
+  /** Choices in the decode batch. */
   running: number;
   /** Choices in the queue or in prefill. */
   waiting: number;

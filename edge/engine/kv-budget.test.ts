@@ -5,10 +5,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { kvBytesPerPosition } from '../../shared/decoder/kv-cache.ts';
 import {
+  collectEvents,
   collectResults,
   countPromptTokens,
   drain,
-  eventsOf,
   generateAlone,
   makePrompt,
   makeRequest,
@@ -27,20 +27,20 @@ after(async () => {
   await folder.remove();
 });
 const { architecture } = decoder;
-/** Of a row of 64 positions. */
+/** Bytes of a row of 64 positions. */
 const ROW_BYTES = 64 * kvBytesPerPosition(architecture);
 
-const startsOf = (steps: StepResult[]) =>
-  eventsOf(steps)
+const listStarts = (steps: StepResult[]) =>
+  collectEvents(steps)
     .filter(({ type }) => type === 'start')
     .map(({ id }) => id);
 
 test('a row reserves its full length, rounded up, and at most the context or what fits into the memory', () => {
-  const reach = maxSequenceLength(2 ** 30, architecture);
-  assert.equal(reach, 640);
-  assert.equal(reservedKvBytes(architecture, reach, 10, 20), ROW_BYTES);
-  assert.equal(reservedKvBytes(architecture, reach, 44, 20), 2 * ROW_BYTES, 'the last position stays free');
-  assert.equal(reservedKvBytes(architecture, reach, 10, 9999), 11 * ROW_BYTES);
+  const maxLength = maxSequenceLength(2 ** 30, architecture);
+  assert.equal(maxLength, 640);
+  assert.equal(reservedKvBytes(architecture, maxLength, 10, 20), ROW_BYTES);
+  assert.equal(reservedKvBytes(architecture, maxLength, 44, 20), 2 * ROW_BYTES, 'the last position stays free');
+  assert.equal(reservedKvBytes(architecture, maxLength, 10, 9999), 11 * ROW_BYTES);
   assert.equal(maxSequenceLength(3 * ROW_BYTES, architecture), 191);
   assert.equal(reservedKvBytes(architecture, 191, 10, 9999), 3 * ROW_BYTES);
   assert.equal(maxSequenceLength(ROW_BYTES - 1, architecture), -1);
@@ -69,7 +69,7 @@ test('a choice that needs more memory waits for it and is not overtaken', async 
   submit(4, 4);
   submit(5, 4);
   const steps = await drain(scheduler);
-  const starts = startsOf(steps);
+  const starts = listStarts(steps);
   assert.deepEqual(starts, [1, 2, 3, 4, 5]);
   const third = steps.findIndex(({ events }) => events.some(({ id }) => id === 3));
   assert.ok(third >= 39, `started in step ${third}, beside two rows that were still running`);
@@ -94,7 +94,7 @@ test('rows have priority over the prefix cache, and evictions do not change the 
       (await generateAlone(decoder, request)).get(`${request.id}:0`),
     );
   }
-  // Two rows would need all of it, so one decodes beside the two cached chunks of one prompt.
+  // Two rows would need all of the memory, so one decodes beside the two cached chunks of one prompt.
   assert.ok(countPromptTokens(steps).prefilled < 9 * 90);
 });
 

@@ -7,7 +7,7 @@ import {
 } from '../../shared/decoder/kv-cache.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 
-/** Tokens of prompt and completion together: the policy's context, or less if one row of it exceeds the memory. */
+/** Tokens of prompt and completion together: the policy's context, or less if a row of that length exceeds the memory. */
 export function maxSequenceLength(kvMemoryBytes: number, architecture: Architecture): number {
   const maxLength = maxLengthWithin(Math.floor(kvMemoryBytes / kvBytesPerPosition(architecture)));
   return Math.min(architecture.contextLength, maxLength);

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { readArchitecture } from '../../shared/model/checkpoint.ts';
 import { hashFiles, writeManifest } from '../../shared/package/files.ts';
-import type { Manifest } from '../../shared/package/manifest.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { generateChoice, makeWithInference, NO_EOS, RecordingInstrumentation } from '../../testing/inference.ts';
 import { makeTempFolder, writeTinyPackage } from '../../testing/policy-package.ts';
+import { makeManifest } from '../../testing/store-package.ts';
 import type { Inference } from './inference.ts';
 
 const root = await makeTempFolder();
@@ -62,7 +63,7 @@ test('rejects a tokenizer with more tokens than the vocabulary', async () => {
   const folder = await copyPackage('large-vocabulary');
   const path = join(folder, 'tokenizer.json');
   const json = JSON.parse(await readFile(path, 'utf8'));
-  json.model.vocab['never heard of'] = 340;
+  json.model.vocab['an additional token'] = 340;
   await writeFile(path, JSON.stringify(json));
   await assertRejected('large-vocabulary', /tokenizer\.json has 341 tokens, the policy's vocabulary has 340/);
 });
@@ -71,30 +72,15 @@ test('rejects a tokenizer with another hash than policy.json, and accepts the ri
   for (const name of ['right', 'wrong']) {
     const folder = await copyPackage(name);
     const { hash } = await Tokenizer.open(folder);
-    await writeManifest(folder, await makeManifest(folder, name === 'right' ? hash : '0'.repeat(64)));
+    const manifest = makeManifest({
+      architecture: await readArchitecture(folder),
+      tokenizer_hash: name === 'right' ? hash : '0'.repeat(64),
+      files: await hashFiles(folder),
+    });
+    await writeManifest(folder, manifest);
   }
   await assertRejected('wrong', /tokenizer\.json has hash \w{64}, policy\.json expects 0{64}/);
   await withInference('right', async (inference) => {
     assert.equal((await generateChoice(inference.getActivePolicy()!, 'Once', NO_EOS)).finishReason, 'length');
   });
 });
-
-async function makeManifest(folder: string, tokenizerHash: string): Promise<Manifest> {
-  const architecture = await withInference('whole', async (inference) => inference.getActivePolicy()!.architecture);
-  return {
-    format: 1,
-    id: 'pol_1',
-    parent: null,
-    reference: null,
-    name: 'tiny',
-    objective: null,
-    pairs: null,
-    metrics: {},
-    architecture,
-    tokenizer_hash: tokenizerHash,
-    serving: { precision: 'fp32', accuracy: {} },
-    files: await hashFiles(folder),
-    created_at: new Date(0).toISOString(),
-    source: 'test',
-  };
-}

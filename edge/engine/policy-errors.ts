@@ -1,4 +1,4 @@
-// The errors of requests for a policy, shared by Node's policy pool and the Worker. No imports from Node.
+// Errors of requests for a policy, shared by Node's policy pool and the Worker. No imports from Node.
 import { AttuneError } from '../../shared/error.ts';
 
 export function noActivePolicy(): AttuneError {
@@ -14,7 +14,7 @@ export function policyUnusable(id: string, problem: string): AttuneError {
   return new AttuneError(`policy ${id} cannot serve: ${problem}`, { status: 422, code: 'policy_unusable' });
 }
 
-/** `choices` are running or queued; `limit` is how many may be. */
+/** `choices` is the number of running and queued choices, `limit` its maximum. */
 export function queueFull(choices: number, limit: number): AttuneError {
   return new AttuneError(
     `generation: the queue is full: ${choices} generations run or wait, the limit is ${limit}; retry later`,

@@ -71,7 +71,7 @@ test('a stop string across tokens is cut from the text, and its tokens are repor
   });
 });
 
-test('reports the end-of-sequence token that stopped a choice, outside of its tokens', async () => {
+test('reports the end-of-sequence token that stopped a choice, separately from its tokens', async () => {
   await withInference('stories', async (inference) => {
     const {
       finishReason: reason,
@@ -124,7 +124,7 @@ test('a full queue rejects requests, and accepts them again when there is room',
   await withInference('tiny-1', run, { maxRows: 1, maxQueue: 2 });
 });
 
-test('three swaps under eight streams fail none and mix no policies', async () => {
+test('three swaps during eight streams fail none of them and mix no policies', async () => {
   const alone = new Map<string, string>();
   for (const id of ['tiny-1', 'tiny-2', 'tiny-3', 'tiny-4']) {
     await withInference(id, async (inference) => {

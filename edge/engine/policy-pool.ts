@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os';
 import { LRUCache } from 'lru-cache';
 import { AttuneError } from '../../shared/error.ts';
 import { unknownPolicy } from '../../shared/store/registry.ts';
-import type { Inference, LoadedPolicy } from './inference.ts';
+import { ACTIVE_ALIAS, type Inference, type LoadedPolicy } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
 import { loadPackage } from './load-package.ts';
 import { noActivePolicy } from './policy-errors.ts';
@@ -18,15 +18,13 @@ export type InferenceOptions = {
   threads?: number;
   /** How many generations of a policy decode together. Default: 16. */
   maxRows?: number;
-  /** How many more may wait. Default: 64. */
+  /** How many more may be queued. Default: 64. */
   maxQueue?: number;
-  /** For keys and values, per policy. Default: 1 GiB. */
+  /** Memory for keys and values, per policy. Default: 1 GiB. */
   kvMemoryBytes?: number;
   instrumentation?: Instrumentation;
 };
 
-/** The model name of the active policy. */
-const ACTIVE_ALIAS = 'attune';
 /** Policies that stay loaded besides the active one. */
 const MAX_STANDBY = 2;
 

@@ -18,11 +18,11 @@ after(root.remove);
 const withInference = makeWithInference(root.path);
 await writeTinyPackage(join(root.path, 'tiny'), { seed: 1 });
 
-const workerOf = (policy: LoadedPolicy) => (policy as unknown as { worker: { worker: Worker } | null }).worker;
+const getWorker = (policy: LoadedPolicy) => (policy as unknown as { worker: { worker: Worker } | null }).worker;
 
 /** Makes the worker throw an uncaught error between two of its steps. */
 function crashWorker(policy: LoadedPolicy): void {
-  workerOf(policy)!.worker.postMessage({ type: 'nonsense' });
+  getWorker(policy)!.worker.postMessage({ type: 'nonsense' });
 }
 
 async function timeUntil(condition: () => boolean): Promise<number> {
@@ -36,7 +36,7 @@ test('when the worker crashes, running generations fail with a retryable 503, an
     const policy = inference.getActivePolicy()!;
     const texts = ['Once', 'One day', 'The', 'a'];
     const before = await Promise.all(texts.map((text) => generateChoice(policy, text, NO_EOS)));
-    const old = workerOf(policy);
+    const old = getWorker(policy);
     const running = texts.map((text) => generateChoice(policy, text, NO_EOS));
     // By its first token all of them have started.
     for await (const _ of policy.generate(makeInput(policy, 'b', NO_EOS))) break;
@@ -50,7 +50,7 @@ test('when the worker crashes, running generations fail with a retryable 503, an
       });
     }
     assert.deepEqual(await Promise.all(texts.map((text) => generateChoice(policy, text, NO_EOS))), before);
-    assert.notEqual(workerOf(policy), old);
+    assert.notEqual(getWorker(policy), old);
   });
 });
 
@@ -59,11 +59,11 @@ test('a crashed worker restarts automatically, with a longer delay each time', a
     const policy = inference.getActivePolicy()!;
     const delaysMs: number[] = [];
     for (let crash = 1; crash <= 3; crash++) {
-      const crashed = workerOf(policy);
+      const crashed = getWorker(policy);
       crashWorker(policy);
-      await timeUntil(() => workerOf(policy) !== crashed);
-      assert.equal(workerOf(policy), null);
-      delaysMs.push(await timeUntil(() => workerOf(policy) !== null));
+      await timeUntil(() => getWorker(policy) !== crashed);
+      assert.equal(getWorker(policy), null);
+      delaysMs.push(await timeUntil(() => getWorker(policy) !== null));
     }
     for (const [i, minMs] of [100, 200, 400].entries()) {
       // A timer may be early by less than a millisecond.
@@ -77,15 +77,15 @@ test('close does not wait for a pending restart', async () => {
   await withInference('tiny', async (inference) => {
     const policy = inference.getActivePolicy()!;
     crashWorker(policy);
-    await timeUntil(() => workerOf(policy) === null);
+    await timeUntil(() => getWorker(policy) === null);
     const waiting = generateChoice(policy, 'Once', NO_EOS);
     await inference.close();
     assert.equal((await waiting).finishReason, 'cancelled');
-    assert.equal(workerOf(policy), null);
+    assert.equal(getWorker(policy), null);
   });
 });
 
-test('rejects a prompt that fills the context, with both numbers; one token less generates one token', async () => {
+test('rejects a prompt that fills the context, with both numbers; a prompt of one token less generates one token', async () => {
   await withInference('tiny', async (inference) => {
     const policy = inference.getActivePolicy()!;
     const long = { promptIds: new Array<number>(128).fill(40), sampling: makeSampling(NO_EOS), n: 1 };
@@ -106,26 +106,26 @@ test('rejects a prompt that can never fit into KV_MEMORY, with the setting and t
   // At 256 bytes per position 64 positions fit, of which the last stays free.
   const run = async (inference: Inference) => {
     const policy = inference.getActivePolicy()!;
-    const inputOf = (length: number) => ({
+    const makeLongInput = (length: number) => ({
       promptIds: new Array<number>(length).fill(40),
       sampling: makeSampling(NO_EOS),
       n: 1,
     });
     assert.throws(
-      () => policy.generate(inputOf(63)),
+      () => policy.generate(makeLongInput(63)),
       (error: AttuneError) =>
         error.status === 400 &&
         error.param === 'messages' &&
         error.code === 'kv_memory_exceeded' &&
         /63 tokens.*KV_MEMORY of 20000 bytes holds 63 tokens/.test(error.message),
     );
-    const [choice] = await collectChoices(policy.generate(inputOf(60)));
+    const [choice] = await collectChoices(policy.generate(makeLongInput(60)));
     assert.deepEqual([choice!.finish.finishReason, choice!.finish.tokenIds.length], ['length', 3]);
   };
   await withInference('tiny', run, { kvMemoryBytes: 20_000 });
 });
 
-test('instruments every step, token, finish and swap', async () => {
+test('records every step, token, finish and swap', async () => {
   const recording = new RecordingInstrumentation();
   const run = async (inference: Inference) => {
     const policy = inference.getActivePolicy()!;
@@ -174,14 +174,14 @@ test('prefills a prompt once for both sides of a comparison and for repeats, and
       const input = makeInput(policy, system + text, { ...NO_EOS, maxTokens: 4, seed });
       return collectChoices(policy.generate({ ...input, sharedLength: policy.tokenizer.encode(system).length - 1 }));
     };
-    const sizeOf = (text: string) => policy.tokenizer.encode(system + text).length;
+    const countTokens = (text: string) => policy.tokenizer.encode(system + text).length;
     await Promise.all([generate('Once', 1), generate('Once', 2)]);
-    assert.equal(recording.sum('prefilledTokens'), sizeOf('Once'));
+    assert.equal(recording.sum('prefilledTokens'), countTokens('Once'));
     await generate('Once', 3);
-    assert.equal(recording.sum('prefilledTokens'), sizeOf('Once'));
+    assert.equal(recording.sum('prefilledTokens'), countTokens('Once'));
     await generate('The', 4);
     const shared = policy.tokenizer.encode(system).length - 1;
-    assert.equal(recording.sum('prefilledTokens'), sizeOf('Once') + sizeOf('The') - shared);
+    assert.equal(recording.sum('prefilledTokens'), countTokens('Once') + countTokens('The') - shared);
   };
   await withInference('tiny', run, { instrumentation: recording });
 });

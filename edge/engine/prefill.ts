@@ -1,13 +1,14 @@
 // Computes the prompts of admitted choices. A step computes about one chunk of tokens: a chunk of a long prompt, or
-// several short prompts together. Chunks in the prefix cache are not computed, nor is the same chunk twice in one run.
+// several short prompts together. Chunks in the prefix cache are not computed again, and a run has no chunk twice.
 import type { Decoder, PrefillOutput } from '../../shared/decoder/decoder.ts';
 import type { KvCache } from '../../shared/decoder/kv-cache.ts';
+import { getErrorMessage } from '../../shared/error.ts';
 import { CHUNK_TOKENS, planChunks } from './chunking.ts';
-import { chunkKey, kvBlocksOf, type Prefix, type PrefixCache } from './prefix-cache.ts';
+import { chunkKey, collectKvBlocks, type Prefix, type PrefixCache } from './prefix-cache.ts';
 import { type Choice, type EngineEvent, epochSeconds } from './request.ts';
 
 /** A choice whose prompt is computed up to `prefix`. */
-export type PendingPrompt = {
+type PendingPrompt = {
   choice: Choice;
   chunkEnds: number[];
   completedChunks: number;
@@ -18,7 +19,7 @@ export type PendingPrompt = {
 /** Padding costs as much as tokens: prompts whose lengths differ by more are cheaper in separate runs. */
 const MAX_PADDING_TOKENS = 16;
 
-/** A run of short prompts has at most this many chunks' tokens. */
+/** A run of short prompts has at most as many tokens as this many chunks. */
 const MAX_CHUNKS_PER_RUN = 4;
 
 export class Prefill {
@@ -55,13 +56,13 @@ export class Prefill {
     if (this.prompts.every(({ prefix }) => prefix !== this.lastRun?.prefix)) this.lastRun = null;
   }
 
-  /** Returns the prompts that are now complete. `decoding` sequences wait for this step. */
-  async step(decoding: number): Promise<PendingPrompt[]> {
+  /** Returns the prompts that are now complete. `decodingSequences` is the number of sequences that wait for this step. */
+  async step(decodingSequences: number): Promise<PendingPrompt[]> {
     this.prefilledTokens = 0;
     this.cachedTokens = 0;
     const complete = this.removeComplete();
     // Short prompts share a run; the run is larger if more prompts wait for it than sequences are stalled by it.
-    const chunksPerRun = Math.min(MAX_CHUNKS_PER_RUN, Math.max(1, Math.floor(this.prompts.length / decoding)));
+    const chunksPerRun = Math.min(MAX_CHUNKS_PER_RUN, Math.max(1, Math.floor(this.prompts.length / decodingSequences)));
     for (let budget = CHUNK_TOKENS; budget > 0; ) {
       const batch = this.selectBatch(budget === CHUNK_TOKENS ? chunksPerRun * CHUNK_TOKENS : budget);
       if (batch.length === 0) break;
@@ -105,7 +106,7 @@ export class Prefill {
     );
   }
 
-  /** The next prompt, and if it is at its first chunk, others at theirs that have about as many tokens. */
+  /** The next prompt. If it is at its first chunk, others at their first chunk with about as many tokens join it. */
   private selectBatch(budget: number): PendingPrompt[] {
     const first = this.selectNext();
     if (!first || nextChunk(first).length > budget) return [];
@@ -158,7 +159,7 @@ export class Prefill {
     if (lastRun && prefix && lastRun.prefix === prefix) return lastRun.past;
     lastRun?.past.clear();
     const past = this.decoder.createCache();
-    const blocks = kvBlocksOf(prefix);
+    const blocks = collectKvBlocks(prefix);
     const pastLength = blocks.reduce((sum, { length }) => sum + length, 0);
     for (const _ of batch) past.addRow(pastLength);
     for (const block of blocks) past.appendBlock(0, block);
@@ -186,8 +187,7 @@ export class Prefill {
   private fail(prompt: PendingPrompt, error: unknown): void {
     this.prompts = this.prompts.filter((other) => other !== prompt);
     const { request, index } = prompt.choice;
-    const message = error instanceof Error ? error.message : String(error);
-    this.emit({ type: 'failed', id: request.id, index, message });
+    this.emit({ type: 'failed', id: request.id, index, message: getErrorMessage(error) });
   }
 }
 

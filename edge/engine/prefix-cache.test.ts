@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { kvBlocksOf, type Prefix, PrefixCache } from './prefix-cache.ts';
+import { collectKvBlocks, type Prefix, PrefixCache } from './prefix-cache.ts';
 
 /** 40 bytes, identified by its number. */
 const makeOutput = (number: number) => ({
@@ -9,7 +9,7 @@ const makeOutput = (number: number) => ({
   logNormalizer: number,
 });
 
-test('finds a chunk only after the chunks that it was computed after', () => {
+test('finds a chunk only behind the same preceding chunks', () => {
   const cache = new PrefixCache();
   const first = cache.add(null, [1, 2], makeOutput(1));
   const second = cache.add(first, [3], makeOutput(2));
@@ -26,7 +26,7 @@ test('finds a chunk only after the chunks that it was computed after', () => {
     assert.equal(cache.find(parent, tokens), undefined, `${tokens} after ${parent?.serial}`);
   }
   assert.deepEqual(
-    kvBlocksOf(second).map(({ data }) => data[0]),
+    collectKvBlocks(second).map(({ data }) => data[0]),
     [1, 2],
   );
 });

@@ -1,5 +1,5 @@
 // The prefix cache: chunks of recent prompts with their keys, values and logits. A prompt that starts with the same
-// chunks reuses them and gets bitwise the numbers that computing them would give.
+// chunks reuses them; the results are bitwise those of computing them again.
 import { LRUCache } from 'lru-cache';
 import type { PrefillOutput } from '../../shared/decoder/decoder.ts';
 import type { KvBlock } from '../../shared/decoder/kv-cache.ts';
@@ -41,7 +41,7 @@ export class PrefixCache {
 }
 
 /** The KV blocks of all chunks up to this one, in order. */
-export function kvBlocksOf(prefix: Prefix | null): KvBlock[] {
+export function collectKvBlocks(prefix: Prefix | null): KvBlock[] {
   const blocks: KvBlock[] = [];
   for (let chunk = prefix; chunk; chunk = chunk.parent) blocks.push(chunk.block);
   return blocks.reverse();

@@ -1,7 +1,7 @@
 // The engine's requests and events: plain data, because they are sent between threads.
 import type { SamplingParams, TokenLogprob } from '../../shared/decoder/sampling.ts';
 
-/** Stop strings are not part of it: the engine has token ids only, and the main thread detokenizes. */
+/** Has no stop strings: the engine handles token ids only, and the main thread detokenizes. */
 export type EngineRequest = {
   id: number;
   promptIds: number[];

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import {
+  collectEvents,
   collectResults,
   countPromptTokens,
   drain,
-  eventsOf,
   generateAlone,
   makePrompt,
   makeRequest,
@@ -22,7 +22,7 @@ after(async () => {
   await folder.remove();
 });
 
-test('decoding with the KV cache gives the tokens of recomputing every prefix', async () => {
+test('decoding with the KV cache gives the same tokens as recomputing every prefix', async () => {
   const promptIds = makePrompt(9, 1);
   const cached = (await generateAlone(decoder, { promptIds, sampling: { maxTokens: 40 } })).get('1:0')!.tokenIds;
   const ids = [...promptIds];
@@ -70,7 +70,7 @@ test('log-probabilities are the policy’s, before temperature, bias and penalti
   };
   const scheduler = makeScheduler(decoder);
   scheduler.submit(makeRequest({ promptIds, sampling }));
-  const tokens = eventsOf(await drain(scheduler)).filter((event) => event.type === 'token');
+  const tokens = collectEvents(await drain(scheduler)).filter((event) => event.type === 'token');
   assert.equal(tokens.length, 12);
   const ids = [...promptIds];
   for (const { tokenId, logprob, topLogprobs } of tokens) {
@@ -85,7 +85,7 @@ test('log-probabilities are the policy’s, before temperature, bias and penalti
   }
 });
 
-test('a generation ends at the context length, and at an end token, which is not part of it', async () => {
+test('a generation ends at the context length, or before an end-of-sequence token', async () => {
   const long = { promptIds: makePrompt(315, 2), sampling: { maxTokens: 100 } };
   const { tokenIds: few, finish } = (await generateAlone(decoder, long)).get('1:0')!;
   assert.deepEqual([few.length, finish], [5, 'length']);
@@ -98,7 +98,13 @@ test('a generation ends at the context length, and at an end token, which is not
   scheduler.submit(makeRequest(request));
   const steps = await drain(scheduler);
   await ending.release();
-  assert.deepEqual(eventsOf(steps).at(-1), { type: 'finish', id: 1, index: 0, finishReason: 'stop', stopToken: end });
+  assert.deepEqual(collectEvents(steps).at(-1), {
+    type: 'finish',
+    id: 1,
+    index: 0,
+    finishReason: 'stop',
+    stopToken: end,
+  });
   assert.deepEqual(collectResults(steps).get('1:0')!.tokenIds, tokenIds.slice(0, tokenIds.indexOf(end)));
 });
 
@@ -116,7 +122,7 @@ test('a cancelled choice emits no more events and does not change the others', a
   const next = await scheduler.step();
   assert.equal(next.stats.decodedSequences, 2, 'its row is free at the next step');
   const later = [next, ...(await drain(scheduler))];
-  assert.ok(eventsOf(later).every(({ id }) => id === 1 || id === 3));
+  assert.ok(collectEvents(later).every(({ id }) => id === 1 || id === 3));
   const results = collectResults([...before, ...later]);
   for (const id of [1, 3]) {
     assert.deepEqual(results.get(`${id}:0`), (await generateAlone(decoder, requests[id - 1]!)).get(`${id}:0`));
@@ -131,7 +137,7 @@ test('a choice cancelled during its prefill does not decode', async () => {
   scheduler.cancel(1, 0);
   const steps = [first, ...(await drain(scheduler))];
   assert.deepEqual(
-    eventsOf(steps).map(({ type }) => type),
+    collectEvents(steps).map(({ type }) => type),
     ['start'],
   );
   assert.ok(countPromptTokens(steps).prefilled < 200);
@@ -153,7 +159,7 @@ test('a prompt that the runtime rejects fails alone, even in a batch', async () 
   }
 });
 
-test('between two chunks of a long prompt sequences decode, and short prompts are prefilled', async () => {
+test('between two chunks of a long prompt, sequences decode and short prompts are prefilled', async () => {
   const scheduler = makeScheduler(decoder);
   scheduler.submit(makeRequest({ id: 1, promptIds: makePrompt(5, 1), sampling: { maxTokens: 60 } }));
   await scheduler.step();
@@ -166,10 +172,10 @@ test('between two chunks of a long prompt sequences decode, and short prompts ar
     assert.ok(stats.prefilledTokens <= CHUNK_TOKENS);
     assert.ok(events.some(({ id, type }) => id === 1 && type === 'token'));
   }
-  const firstOf = (wanted: number) =>
-    steps.findIndex(({ events }) => events.some(({ id, type }) => id === wanted && type === 'token'));
-  assert.ok(firstOf(3) <= 1, `the short prompt's first token came after ${firstOf(3)} steps`);
-  assert.ok(firstOf(2) > firstOf(3));
+  const findFirstToken = (requestId: number) =>
+    steps.findIndex(({ events }) => events.some(({ id, type }) => id === requestId && type === 'token'));
+  assert.ok(findFirstToken(3) <= 1, `the short prompt's first token came after ${findFirstToken(3)} steps`);
+  assert.ok(findFirstToken(2) > findFirstToken(3));
 });
 
 test('short prompts that arrive together are prefilled in one run', async () => {
@@ -180,14 +186,14 @@ test('short prompts that arrive together are prefilled in one run', async () => 
   assert.equal(events.filter(({ type }) => type === 'token').length, 10, 'each has its first and its second token');
 });
 
-test('tenants take steps, however many choices each requests', async () => {
+test('tenants take turns, regardless of how many choices each requests', async () => {
   const scheduler = makeScheduler(decoder, { maxRows: 1 });
   const sampling = { maxTokens: 2 };
   for (let id = 1; id <= 4; id++) {
     scheduler.submit(makeRequest({ id, tenant: 'busy', promptIds: makePrompt(5, id), sampling, n: 2 }));
   }
   scheduler.submit(makeRequest({ id: 9, tenant: 'modest', promptIds: makePrompt(5, 9), sampling }));
-  const starts = eventsOf(await drain(scheduler)).filter(({ type }) => type === 'start');
+  const starts = collectEvents(await drain(scheduler)).filter(({ type }) => type === 'start');
   assert.deepEqual(
     starts.map(({ id, index }) => `${id}:${index}`),
     ['1:0', '9:0', '1:1', '2:0', '2:1', '3:0', '3:1', '4:0', '4:1'],

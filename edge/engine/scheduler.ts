@@ -13,7 +13,7 @@ import { type Choice, type EngineEvent, type EngineRequest, epochSeconds } from 
 export type SchedulerOptions = {
   /** How many choices decode together. */
   maxRows: number;
-  /** For keys and values; the prefix cache gets what the decode batch leaves free. */
+  /** Memory for keys and values; the prefix cache gets what the decode batch leaves free. */
   kvMemoryBytes: number;
 };
 
@@ -78,14 +78,14 @@ export class Scheduler {
     return events;
   }
 
-  /** In the queue's order: a choice that does not fit yet is not overtaken. */
+  /** Admits choices in the order of the queue: one that does not fit yet is not overtaken. */
   private admit(): void {
     for (let next = this.queue.peek(); next && this.canAdmit(next); next = this.queue.peek()) {
       this.prefill.add(this.queue.shift()!);
     }
   }
 
-  /** Whether all admitted choices and this one fit at their full lengths; every row is allocated for the longest. */
+  /** Whether this choice and all admitted ones fit at their full lengths; every row is allocated for the longest. */
   private canAdmit(choice: Choice): boolean {
     const admitted = [...this.prefill.choices, ...this.decodeBatch.choices];
     if (admitted.length === 0) return true;

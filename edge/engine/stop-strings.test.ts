@@ -41,7 +41,7 @@ test('text that only starts like a stop string is released once that is certain'
   assert.deepEqual([pieces.join(''), rest, text], ['a', 'EN', 'aEN']);
 });
 
-test('of two stop strings the one that starts first cuts the text', () => {
+test('the stop string that starts first cuts the text', () => {
   assert.equal(detokenize('ababac!', ['bac', 'abac']).text, 'ab');
   assert.equal(detokenize('aab', ['ab', '']).text, 'a');
 });

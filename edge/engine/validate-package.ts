@@ -5,7 +5,7 @@ import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 
-/** With another policy's tokenizer a policy still generates, but nonsense. */
+/** Checked because with another policy's tokenizer a policy still generates, but nonsense. */
 export function validateTokenizer(tokenizer: Tokenizer, { vocabSize }: Architecture, expectedHash?: string): void {
   const remedy = 'this is another tokenizer; publish the policy again with its own';
   if (tokenizer.size > vocabSize) {

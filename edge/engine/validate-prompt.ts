@@ -1,4 +1,4 @@
-// Rejects a prompt that a policy cannot take, before it is queued.
+// Rejects a prompt that a policy cannot process, before it is queued.
 import { kvBytesPerPosition } from '../../shared/decoder/kv-cache.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { LoadedPolicy } from './inference.ts';

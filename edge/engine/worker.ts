@@ -1,5 +1,5 @@
 // A policy's worker thread: loads its serving graph, warms it up, and decodes until the main thread closes it. ONNX
-// Runtime blocks the thread that loads or runs a model, so it must not be the API's.
+// Runtime blocks the thread that loads or runs a model, so it does not run on the API's thread.
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Tensor } from 'onnxruntime-node';
 import { Decoder } from '../../shared/decoder/decoder.ts';
 import { openSession } from '../../shared/decoder/session.ts';
+import { getErrorMessage } from '../../shared/error.ts';
 import { Scheduler } from './scheduler.ts';
 import { warmUp } from './validate-package.ts';
 import type { PolicyWorkerOptions, WorkerMessage, WorkerRequest } from './worker-protocol.ts';
@@ -25,7 +26,7 @@ try {
   serve(await openDecoder());
   post({ type: 'ready' });
 } catch (error) {
-  post({ type: 'unusable', reason: error instanceof Error ? error.message : String(error) });
+  post({ type: 'unusable', reason: getErrorMessage(error) });
   port.close();
 }
 

@@ -123,7 +123,7 @@ const encoder = new TextEncoder();
 /** One entry per token: its text, bytes, log-probability and the most likely alternatives. */
 function toTokenLogprobs(tokenizer: Tokenizer, events: TokenEvent[]) {
   const toEntry = (tokenId: number, logprob: number) => {
-    const token = tokenizer.textOf(tokenId);
+    const token = tokenizer.decodeToken(tokenId);
     return { token, logprob, bytes: [...encoder.encode(token)] };
   };
   return events.map((event) => ({

@@ -113,13 +113,13 @@ function toLogprobs(
   textOffset = 0,
 ) {
   if (body.logprobs == null) return null;
-  const tokens = events.map((event) => tokenizer.textOf(event.tokenId));
+  const tokens = events.map((event) => tokenizer.decodeToken(event.tokenId));
   let offset = textOffset;
   return {
     tokens,
     token_logprobs: events.map((event) => event.logprob),
     top_logprobs: events.map((event) =>
-      Object.fromEntries(event.topLogprobs.map((top) => [tokenizer.textOf(top.tokenId), top.logprob])),
+      Object.fromEntries(event.topLogprobs.map((top) => [tokenizer.decodeToken(top.tokenId), top.logprob])),
     ),
     text_offset: events.map(({ text }, at) => {
       const before = offset;

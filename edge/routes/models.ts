@@ -1,9 +1,11 @@
-// Every published policy as one of OpenAI's models, and `attune`, an alias of the active policy.
+// Every published policy as one of OpenAI's models, and `attune`, an alias of the active policy, whose `created` is that of
+// the newest policy.
 
 import { z } from '@hono/zod-openapi';
 import { desc } from 'drizzle-orm';
 import { policies } from '../../shared/database/schema.ts';
 import { getPolicy, unknownPolicy } from '../../shared/store/registry.ts';
+import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { defineOperation } from '../http/operation.ts';
 import { toUnixSeconds } from '../http/resource.ts';
 import type { Ports } from '../ports.ts';
@@ -11,9 +13,6 @@ import type { Ports } from '../ports.ts';
 const model = z
   .object({ id: z.string(), object: z.literal('model'), created: z.number(), owned_by: z.string() })
   .openapi('Model');
-
-/** The model id of the active policy; its `created` is the newest policy's. */
-const ALIAS = 'attune';
 
 const toResponse = (id: string, created: Date): z.output<typeof model> => ({
   id,
@@ -30,7 +29,7 @@ export const listModels = defineOperation({
   async handler({ ports }) {
     const rows = await selectNewestFirst(ports.db);
     const data = rows.map((row) => toResponse(row.id, row.created_at));
-    return { object: 'list', data: rows[0] ? [toResponse(ALIAS, rows[0].created_at), ...data] : data };
+    return { object: 'list', data: rows[0] ? [toResponse(ACTIVE_ALIAS, rows[0].created_at), ...data] : data };
   },
 });
 
@@ -39,7 +38,7 @@ export const getModel = defineOperation({
   response: model,
   async handler({ ports, param }) {
     const id = param('model');
-    const row = id === ALIAS ? (await selectNewestFirst(ports.db).limit(1))[0] : await getPolicy(ports.db, id);
+    const row = id === ACTIVE_ALIAS ? (await selectNewestFirst(ports.db).limit(1))[0] : await getPolicy(ports.db, id);
     if (!row) throw unknownPolicy(id);
     return toResponse(id, row.created_at);
   },

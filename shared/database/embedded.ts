@@ -6,11 +6,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chown, mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { AttuneError } from '../error.ts';
+import { findFreePort } from '../free-port.ts';
 import { isProcessAlive } from '../process.ts';
 import { type PostgresFiles, preparePostgresFiles } from './postgres-files.ts';
 
@@ -154,16 +154,6 @@ async function stopIfAlone(files: PostgresFiles, url: string): Promise<void> {
   if (!isProcessAlive(pid)) return;
   process.kill(pid, 'SIGINT');
   for (let waited = 0; waited < 200 && isProcessAlive(pid); waited++) await sleep(50);
-}
-
-function findFreePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject).listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 async function readLogTail(file: string): Promise<string> {

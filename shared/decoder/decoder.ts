@@ -14,14 +14,14 @@ export type DecoderSession = {
 /** logits [rows, V] and logNormalizers [rows], their log-sum-exp. The next decoding step overwrites them. */
 export type DecoderOutput = { logits: Float32Array; logNormalizers: Float32Array };
 
-/** Of some tokens of one sequence: their keys and values, and the logits [V] after the last one. */
+/** The result for consecutive tokens of one sequence: their keys and values, and the logits [V] after the last one. */
 export type PrefillOutput = { block: KvBlock; logits: Float32Array; logNormalizer: number };
 
 export class Decoder {
   readonly architecture: Architecture;
   private readonly session: DecoderSession;
   private readonly Tensor: TensorConstructor;
-  /** Of the last decoding step, reused by the next one if the shapes are the same. */
+  /** The inputs of the last decoding step, reused by the next one if the shapes are the same. */
   private inputs: GraphInputs | null = null;
   private readonly outputs: DecodeOutputs;
 
@@ -50,7 +50,7 @@ export class Decoder {
   }
 
   /**
-   * Computes tokens[row] after each row of the cache, without changing the cache. Empty rows may have different numbers
+   * Computes tokens[row] after each row of the cache, without changing the cache. Empty rows may get different numbers
    * of tokens: their padding is at the end of every sum and does not change it.
    */
   async prefill(cache: KvCache, tokens: readonly (readonly number[])[]): Promise<PrefillOutput[]> {

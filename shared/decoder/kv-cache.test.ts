@@ -82,7 +82,7 @@ test('the last row takes the index of a removed row', () => {
   assert.equal(cache.lengths.length, 2);
 });
 
-test('a row that fills its allocation but one position stays, and grows at the next step', () => {
+test('a row that leaves one allocated position free grows only at the next step', () => {
   const cache = new KvCache(SHAPE);
   addRow(cache, 1, 63);
   assert.equal(cache.allocatedLength, 64);

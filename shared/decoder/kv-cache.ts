@@ -20,7 +20,7 @@ export function kvBytesPerPosition({ layers, kvHeads, headDim }: KvShape): numbe
 
 const LENGTH_STEP = 64;
 
-/** The T of a row of this length. The last position stays free: the graph's sums are exact over padding only if it is. */
+/** T for a row of this length. The last position stays free, because only then are the graph's sums exact over padding. */
 export function allocatedLengthFor(length: number): number {
   return Math.ceil((length + 1) / LENGTH_STEP) * LENGTH_STEP;
 }
@@ -126,7 +126,7 @@ export class KvCache {
     this.resize(fits ? this.rowCapacity : this.rowCapacityFor(rows, allocated), allocated);
   }
 
-  /** Only to half the length or a quarter of the rows, so that growing and shrinking do not alternate. */
+  /** Shrinks only to half the length or a quarter of the rows, so that growing and shrinking do not alternate. */
   private shrink(): void {
     const rows = this.lengths.length;
     if (rows === 0) {

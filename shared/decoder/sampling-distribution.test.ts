@@ -155,7 +155,7 @@ for (const [name, [params, counts]] of Object.entries(LARGE)) {
   test(`samples correctly from 50,000 tokens: ${name}`, () => assertDistribution(PEAKED, params, 12_000, counts));
 }
 
-test('of equal logits the filters keep the first tokens', () => {
+test('among equal logits the filters keep the first tokens', () => {
   const even = Array.from({ length: 400 }, () => 1.25);
   for (const params of [{ topK: 7 }, { topP: 0.25 }, { topK: 8, topP: 0.5 }, { topP: 0.25, temperature: 0.5 }]) {
     const seen = sampleMany(Float32Array.from(even), { ...NEUTRAL_SAMPLING, ...params }, 10_000, new Map());

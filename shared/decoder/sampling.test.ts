@@ -60,7 +60,7 @@ test('temperature divides the logits', () => {
   }
 });
 
-test('temperature 0, and one near 0, is greedy, and takes the first of equal logits', () => {
+test('a temperature of 0 or near 0 is greedy and selects the first of equal logits', () => {
   for (const temperature of [0, 1e-300, 1e-4]) {
     assert.deepEqual(count(LOGITS, { temperature }, 20), [20, 0, 0, 0, 0, 0, 0, 0]);
   }
@@ -122,7 +122,7 @@ test('sampling restores the logits', () => {
 });
 
 test('weights are accurate to ten digits at every temperature', () => {
-  // Of two tokens, the second one's share gives its weight.
+  // With two tokens, the second one's probability gives its weight.
   for (const gap of [0.125, 1, 5]) {
     for (const temperature of [1, 0.5, 2]) {
       const p = 1 / (1 + Math.exp(gap / temperature));

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { InferenceSession } from 'onnxruntime-node';
 
-/** Blocks the calling thread while it loads. @param path of the .onnx file @param threads inside one operator */
+/** Blocks the calling thread while it loads the .onnx file at `path`. `threads` is the number inside one operator. */
 export function openSession(path: string, threads = availableParallelism()): Promise<InferenceSession> {
   return InferenceSession.create(path, {
     intraOpNumThreads: threads,

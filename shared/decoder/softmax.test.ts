@@ -28,7 +28,7 @@ const computeWeights = ({ logits, peak, temperature }: ScaledLogits) =>
   Float64Array.from(logits, (logit) => Math.exp((logit - peak) / temperature));
 const sum = (weights: Float64Array) => weights.reduce((a, b) => a + b);
 
-test('the nucleus is that of sorting and summing all weights', () => {
+test('the nucleus has the same tokens as sorting and summing all weights', () => {
   for (const row of generateRows(1500)) {
     const share = random();
     const weights = computeWeights(row);

@@ -58,7 +58,7 @@ export function findTokenAt(row: ScaledLogits, tokens: number[], position: numbe
   return null;
 }
 
-/** The fewest most probable of `tokens` whose weights reach `goal` together. */
+/** The smallest set of the most probable `tokens` whose total weight reaches `goal`. */
 export function selectTopMass(row: ScaledLogits, tokens: number[], goal: number): number[] {
   return quickselectTop(tokens, row.logits, goal, (token) => weightOf(row, token));
 }
@@ -83,7 +83,7 @@ export function sampleFromAll(row: ScaledLogits, uniform: number): number {
   return near.at(-1)!;
 }
 
-/** Top-p: the fewest most probable tokens with at least `topP` of the whole vocabulary's weight. */
+/** Top-p: the smallest set of the most probable tokens with at least `topP` of the whole vocabulary's weight. */
 export function selectNucleus(row: ScaledLogits, topP: number): number[] {
   const near = selectAtLeast(row.logits, row.peak - NEAR_LOGIT_GAP * row.temperature);
   const [min, max] = boundTotalWeight(row, near);
@@ -122,7 +122,7 @@ const FRACTIONS = Float64Array.from({ length: 1024 }, (_, i) => 2 ** (i / 1024))
 const POWERS = Float64Array.from({ length: 1025 }, (_, i) => 2 ** (i - 1023));
 
 /**
- * exp(steps / EXP_STEPS), accurate to 1e-10, for arguments at most little above zero: a table of 2^(i/1024) and the first
+ * exp(steps / EXP_STEPS), accurate to 1e-10, for arguments up to slightly above zero: a table of 2^(i/1024) and the first
  * terms of the series for the rest. Math.exp for each token of the vocabulary took most of a sampled step.
  */
 export function fastExp(steps: number): number {

@@ -1,7 +1,7 @@
 // Argmax and top-k over a vocabulary's logits without sorting them: 49,000 comparisons are cheap, 49,000 of anything else
 // are not. The order is always by descending logit, and by ascending token id among equal logits.
 
-/** logits [V] → the token with the largest one. */
+/** logits [V] → the token with the largest logit. */
 export function argmax(logits: Float32Array): number {
   let best = 0;
   let peak = logits[0]!;
@@ -38,9 +38,7 @@ export function selectAtLeast(logits: Float32Array, floor: number): number[] {
   return tokens;
 }
 
-/**
- * Selects the tokens within `gap` of the peak, or within twice that, whichever is first enough; else all tokens.
- */
+/** Selects the tokens within `gap` of the peak if `isEnough`, else those within twice the gap if enough, else all. */
 export function selectTopUntil(
   logits: Float32Array,
   peak: number,
@@ -55,7 +53,7 @@ export function selectTopUntil(
 }
 
 /**
- * Quickselect: the fewest top tokens whose sizes reach `goal` together; all of them if they do not. The result is
+ * Quickselect: the smallest set of top tokens whose total size reaches `goal`; all tokens if their total is less. The result is
  * unordered, and `tokens` is reordered. Only the part that contains the boundary is partitioned again.
  */
 export function quickselectTop(

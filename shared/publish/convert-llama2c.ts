@@ -8,7 +8,7 @@ import { AttuneError } from '../error.ts';
 import { type Architecture, LLAMA, weightShapes } from '../model/architecture.ts';
 import { type Checkpoint, writeCheckpoint, writeJson } from '../model/checkpoint.ts';
 import type { Tensor, Weights } from '../model/safetensors.ts';
-import { buildTokenizerJson, nameByte, type Piece } from '../tokenizer/bpe.ts';
+import { buildTokenizerJson, formatByteToken, type Piece } from '../tokenizer/bpe.ts';
 
 const STORIES_SHA256 = '597a6652b5e5c83334e54f8a65c7da4b1ddc547dc7eca3029218af86ac5a6df2';
 /** llama2.data is the checkpoint followed by its tokenizer.bin. */
@@ -166,7 +166,7 @@ function parsePieces(bytes: Uint8Array, vocabSize: number): Piece[] {
   // Early exports wrote byte piece <0xE9> as the character U+00E9, later ones as its name.
   const bytePieces = pieces.slice(3, 259);
   if (bytePieces.length === 256 && bytePieces.every(({ text }, byte) => text === String.fromCharCode(byte))) {
-    for (const [byte, piece] of bytePieces.entries()) piece.text = nameByte(byte);
+    for (const [byte, piece] of bytePieces.entries()) piece.text = formatByteToken(byte);
   }
   return pieces;
 }

@@ -8,7 +8,7 @@ import type { R2Bucket } from '@cloudflare/workers-types';
 import { getPlatformProxy } from 'wrangler';
 import { openMemoryStore } from '../../testing/memory-store.ts';
 import { startS3Server } from '../../testing/s3-server.ts';
-import { makePackage, randomBytes, streamOf } from '../../testing/store-package.ts';
+import { makePackage, randomBytes, toStream } from '../../testing/store-package.ts';
 import { newId } from '../id.ts';
 import { WRANGLER_OFFLINE_ENV } from '../wrangler-env.ts';
 import { openLocalStoreAt } from './local-store.ts';
@@ -149,7 +149,7 @@ for (const [name, openBinding] of Object.entries({ memory: openMemory, R2: openR
       test(`an upload interrupted in ${file} is invisible and can be repeated`, async () => {
         const { manifest, open } = makePackage({ 'a.txt': randomBytes(10), 'b.bin': big, 'c.txt': randomBytes(12) });
         const fails = failAt === 0 ? 'c.txt' : 'b.bin';
-        const failing = (name: string) => (name === fails ? streamOf(big, failAt) : open(name));
+        const failing = (name: string) => (name === fails ? toStream(big, failAt) : open(name));
         await assert.rejects(store.write(manifest, failing), { message: 'the disk was pulled out' });
         assert.equal(await store.manifest(manifest.id), null);
         await assert.rejects(store.read(manifest.id, 'nothing.txt'), { code: 'model_not_found' });
@@ -159,7 +159,7 @@ for (const [name, openBinding] of Object.entries({ memory: openMemory, R2: openR
 
     test('discard removes an interrupted upload, but not a complete package', async () => {
       const { manifest, open } = makePackage({ 'a.txt': randomBytes(10), 'b.bin': big });
-      await assert.rejects(store.write(manifest, (name) => (name === 'b.bin' ? streamOf(big, 9e6) : open(name))));
+      await assert.rejects(store.write(manifest, (name) => (name === 'b.bin' ? toStream(big, 9e6) : open(name))));
       await store.discard(manifest.id);
       await assert.rejects(store.read(manifest.id, 'a.txt'), { code: 'model_not_found' });
       await store.write(manifest, open);
@@ -175,7 +175,7 @@ for (const [name, openBinding] of Object.entries({ memory: openMemory, R2: openR
       test(`a stream with ${difference} than in the manifest is rejected before the package is visible`, async () => {
         const { manifest } = makePackage({ 'a.txt': randomBytes(10) });
         await assert.rejects(
-          store.write(manifest, () => streamOf(bytes)),
+          store.write(manifest, () => toStream(bytes)),
           { code: 'damaged_policy', message: /file a\.txt has / },
         );
         assert.equal(await store.manifest(manifest.id), null);
@@ -186,7 +186,7 @@ for (const [name, openBinding] of Object.entries({ memory: openMemory, R2: openR
       const other = big.slice();
       other[other.length - 1]! ^= 1;
       await assert.rejects(
-        store.write(manifest, () => streamOf(other)),
+        store.write(manifest, () => toStream(other)),
         { code: 'damaged_policy' },
       );
       assert.equal(await store.manifest(manifest.id), null);

@@ -6,14 +6,14 @@ export type Piece = { text: string; score: number };
 const SPACE = '\u2581';
 
 /** The byte-fallback piece of a byte: `<0x0A>`. */
-export function nameByte(byte: number): string {
+export function formatByteToken(byte: number): string {
   return `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
 }
 
 /** A piece's id is its index. */
 export function buildTokenizerJson(pieces: Piece[]): Record<string, unknown> {
   const specials = ['<unk>', '<s>', '</s>'];
-  const byteFallback = pieces[3]?.text === nameByte(0);
+  const byteFallback = pieces[3]?.text === formatByteToken(0);
   const firstText = byteFallback ? 3 + 256 : 3;
   const vocab = new Map<string, number>();
   for (const [id, { text }] of pieces.entries()) {

@@ -27,7 +27,7 @@ test('a ChatML template renders roles, end tokens and the generation prompt', ()
   assert.equal(render([user('Hi')]), '<|im_start|>user\nHi<|im_end|>\n');
 });
 
-test('messages that the template rejects are a 400 of the caller', () => {
+test('messages that the template rejects are a 400', () => {
   const render = compileTemplate("{{ raise_exception('roles must alternate') }}", tokens);
   assert.throws(
     () => render([user('Hi')]),
@@ -43,7 +43,7 @@ test('a template that does not parse is an error of the checkpoint', () => {
   assert.throws(() => compileTemplate('{% for %}', tokens), { name: 'AttuneError', message: /^chat_template: / });
 });
 
-test('selects the template named default of several', () => {
+test('selects the template named default among several', () => {
   assert.equal(selectTemplate({}), null);
   assert.equal(selectTemplate({ chat_template: 'a' }), 'a');
   const named = (name: string) => ({

@@ -4,7 +4,7 @@
 import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
 import type { ChatMessage } from '../chat-message.ts';
-import { AttuneError } from '../error.ts';
+import { AttuneError, getErrorMessage } from '../error.ts';
 
 export type RenderChat = (messages: ChatMessage[], options?: { addGenerationPrompt?: boolean }) => string;
 
@@ -36,7 +36,7 @@ export function compileTemplate(source: string, tokens: { bos: string | null; eo
   try {
     template = new Template(source);
   } catch (error) {
-    throw invalidTemplate(messageOf(error));
+    throw invalidTemplate(getErrorMessage(error));
   }
   return (messages, { addGenerationPrompt = false } = {}) => {
     try {
@@ -49,15 +49,11 @@ export function compileTemplate(source: string, tokens: { bos: string | null; eo
     } catch (error) {
       // Most templates raise an exception for two user messages in a row, or a system message that is not the first.
       throw new AttuneError(
-        `messages: the policy's chat template rejects them: ${messageOf(error)}; change their roles or order`,
+        `messages: the policy's chat template rejects them: ${getErrorMessage(error)}; change their roles or order`,
         { param: 'messages', code: 'chat_template_error' },
       );
     }
   };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function invalidTemplate(problem: string): AttuneError {

@@ -92,13 +92,13 @@ test('incremental texts of arbitrary tokens, invalid UTF-8 included, add up to t
   }
 });
 
-test('textOf gives a token as inside a text', () => {
+test('decodeToken gives the text of a token inside a text', () => {
   const ids = tokenizer.encode('Once upon a time');
   assert.deepEqual(
-    ids.map((id) => tokenizer.textOf(id)),
+    ids.map((id) => tokenizer.decodeToken(id)),
     ['<s>', ' Once', ' upon', ' a', ' time'],
   );
-  assert.equal(tokenizer.textOf(99999), '');
+  assert.equal(tokenizer.decodeToken(99999), '');
 });
 
 test('eos has the token of tokenizer_config.json first, then those of generation_config.json', async () => {

@@ -3,7 +3,7 @@
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import type { ChatMessage } from '../chat-message.ts';
-import { AttuneError } from '../error.ts';
+import { AttuneError, getErrorMessage } from '../error.ts';
 import { TOKENIZER_FILES } from '../model/checkpoint-files.ts';
 import { compileTemplate, PLAIN_TEMPLATE, type RenderChat, selectTemplate } from './chat-template.ts';
 
@@ -31,9 +31,9 @@ export class Tokenizer {
   readonly size: number;
   readonly #inner: HubTokenizer;
   readonly #special: Set<number>;
-  /** The tokens that the tokenizer puts before a text: BOS, or none. */
+  /** The tokens that the tokenizer adds before a text: BOS, or none. */
   readonly #prefix: number[];
-  /** Tokens of some text: a token decoded after them is decoded as a continuation. */
+  /** The tokens of a short text: a token decoded after them is decoded as a continuation. */
   readonly #anchor: number[];
   readonly #render: RenderChat;
 
@@ -69,10 +69,7 @@ export class Tokenizer {
     try {
       this.#inner = new HubTokenizer(parseFile(files, 'tokenizer'), tokenizerConfig);
     } catch (error) {
-      throw invalidFile(
-        'tokenizer.json',
-        `${error instanceof Error ? error.message : error}; export the tokenizer again`,
-      );
+      throw invalidFile('tokenizer.json', `${getErrorMessage(error)}; export the tokenizer again`);
     }
     let largest = -1;
     for (const tokenId of this.#inner.get_vocab().values()) largest = Math.max(largest, tokenId);
@@ -93,11 +90,11 @@ export class Tokenizer {
     this.#anchor = plain;
     const withSpecial = this.#inner.encode('a').ids;
     this.#prefix = withSpecial.slice(0, Math.max(0, withSpecial.indexOf(plain[0] ?? -1)));
-    const textOf = (tokenId: number | null | undefined) =>
+    const nameOf = (tokenId: number | null | undefined) =>
       tokenId === null || tokenId === undefined ? null : (this.#inner.id_to_token(tokenId) ?? null);
     this.#render = compileTemplate(template ?? PLAIN_TEMPLATE, {
-      bos: tokenizerConfig.bos_token ?? textOf(this.bos),
-      eos: tokenizerConfig.eos_token ?? textOf(this.eos[0]),
+      bos: tokenizerConfig.bos_token ?? nameOf(this.bos),
+      eos: tokenizerConfig.eos_token ?? nameOf(this.eos[0]),
     });
   }
 
@@ -150,8 +147,8 @@ export class Tokenizer {
     return this.#special.has(tokenId);
   }
 
-  /** A token's text inside a text, with its leading space; a special token's name; '' for padding rows. */
-  textOf(tokenId: number): string {
+  /** The text of one token inside a text, with its leading space; a special token's name; '' for padding rows. */
+  decodeToken(tokenId: number): string {
     if (this.#special.has(tokenId)) return this.#inner.id_to_token(tokenId) ?? '';
     return this.decodeContinuation(this.#anchor, [tokenId]);
   }

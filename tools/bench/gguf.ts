@@ -4,7 +4,7 @@ import { open } from 'node:fs/promises';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tensor, Weights } from '../../shared/model/safetensors.ts';
-import { nameByte } from '../../shared/tokenizer/bpe.ts';
+import { formatByteToken } from '../../shared/tokenizer/bpe.ts';
 import { BLOCK_SIZE, encodeQ4, encodeQ8, Q4_BYTES, Q8_BYTES } from './gguf-blocks.ts';
 
 const GGUF_TYPES = ['F32', 'Q8_0', 'Q4_0'] as const;
@@ -87,7 +87,8 @@ function writeMetadata(header: Header, a: Architecture, type: GgufType, tensors:
 
 // llama.cpp requires a vocabulary with a token for each byte.
 const FIRST_TEXT = 3 + 256;
-const tokenName = (id: number) => ['<unk>', '<s>', '</s>'][id] ?? (id < FIRST_TEXT ? nameByte(id - 3) : `\u2581t${id}`);
+const tokenName = (id: number) =>
+  ['<unk>', '<s>', '</s>'][id] ?? (id < FIRST_TEXT ? formatByteToken(id - 3) : `\u2581t${id}`);
 /** llama.cpp's token types: 1 normal, 2 unknown, 3 control, 6 byte. */
 const tokenType = (id: number) => (id === 0 ? 2 : id < 3 ? 3 : id < FIRST_TEXT ? 6 : 1);
 

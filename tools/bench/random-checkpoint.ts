@@ -5,7 +5,7 @@ import { seedRandom } from '../../shared/decoder/random.ts';
 import { type Architecture, LLAMA, weightShapes } from '../../shared/model/architecture.ts';
 import { writeCheckpoint, writeJson } from '../../shared/model/checkpoint.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
-import { buildTokenizerJson, nameByte, type Piece } from '../../shared/tokenizer/bpe.ts';
+import { buildTokenizerJson, formatByteToken, type Piece } from '../../shared/tokenizer/bpe.ts';
 
 export const SMOLLM2_135M: Architecture = {
   ...LLAMA,
@@ -67,7 +67,14 @@ function fillNormal(data: Float32Array, deviation: number, uniform: () => number
 /** All words of one letter, of two, of three, with and without a leading space, until `count` pieces exist. */
 function makePieces(count: number): Piece[] {
   const letters = Array.from('abcdefghijklmnopqrstuvwxyz');
-  const texts = ['<unk>', '<s>', '</s>', ...Array.from({ length: 256 }, (_, byte) => nameByte(byte)), ' ', ...letters];
+  const texts = [
+    '<unk>',
+    '<s>',
+    '</s>',
+    ...Array.from({ length: 256 }, (_, byte) => formatByteToken(byte)),
+    ' ',
+    ...letters,
+  ];
   let words = letters;
   while (texts.length < count) {
     const spaced = words.map((word) => ` ${word}`);

@@ -4,7 +4,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { AttuneError } from '../../shared/error.ts';
+import { AttuneError, getErrorMessage } from '../../shared/error.ts';
 import { openProgress } from '../report/progress.ts';
 import { formatPercent } from '../report/statistics.ts';
 import { type Client, type Health, openClient, type Policy } from './client.ts';
@@ -55,7 +55,7 @@ export async function runDemo({ url, apiKey, out, log, quick = false, config }: 
       });
   } catch (error) {
     failure = error;
-    result.failure = error instanceof Error ? error.message : String(error);
+    result.failure = getErrorMessage(error);
   }
   result.seconds = (performance.now() - started) / 1000;
   // Unset when the server was never reached: nothing to report.

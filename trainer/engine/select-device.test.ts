@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { tensorflowSkipReason } from '../../testing/tensorflow-addon.ts';
+import { findTensorflowSkipReason } from '../../testing/tensorflow-addon.ts';
 import { needsTensorflow, resolveEngine } from './select-device.ts';
 
-const skip = await tensorflowSkipReason();
+const skip = await findTensorflowSkipReason();
 
 async function withoutAddon(work: () => Promise<void>): Promise<void> {
   const { XDG_CACHE_HOME } = process.env;

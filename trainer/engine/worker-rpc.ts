@@ -1,7 +1,7 @@
 // Calls into a worker thread. Errors keep their message, stack and AttuneError details across the thread boundary, and
 // when the worker exits, every pending call is rejected with the reason.
 import type { Worker } from 'node:worker_threads';
-import { AttuneError, type ErrorDetails } from '../../shared/error.ts';
+import { AttuneError, type ErrorDetails, getErrorMessage } from '../../shared/error.ts';
 
 export type Call = { id: number; method: string; args: unknown[] };
 /** An error as a message between threads; `details` for an AttuneError. */
@@ -39,7 +39,7 @@ export class WorkerClient {
     this.name = name;
     worker.on('message', (reply: Reply) => this.settle(reply));
     worker.on('error', (error) => {
-      this.exitReason = error instanceof Error ? error.message : String(error);
+      this.exitReason = getErrorMessage(error);
     });
     this.exited = new Promise((resolve) => {
       worker.on('exit', (code) => {

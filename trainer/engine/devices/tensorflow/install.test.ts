@@ -4,12 +4,12 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { tensorflowSkipReason } from '../../../../testing/tensorflow-addon.ts';
+import { findTensorflowSkipReason } from '../../../../testing/tensorflow-addon.ts';
 import { addonLocation, findAddon, probeAddon } from './addon.ts';
 import { installAddon } from './install.ts';
 import { parseCudaRequirements } from './wheels.ts';
 
-const skip = await tensorflowSkipReason();
+const skip = await findTensorflowSkipReason();
 const ignoreLog = () => {};
 
 async function makeCache(t: TestContext): Promise<{ XDG_CACHE_HOME: string }> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../../../shared/model/architecture.ts';
-import { tensorflowSkipReason } from '../../../../testing/tensorflow-addon.ts';
+import { findTensorflowSkipReason } from '../../../../testing/tensorflow-addon.ts';
 import { tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
 import {
   makeSequence,
@@ -28,7 +28,7 @@ import { CpuSessions } from '../cpu/cpu-sessions.ts';
 import { openBackend } from './tensorflow-backend.ts';
 import { TensorflowDevice } from './tensorflow-device.ts';
 
-const skip = await tensorflowSkipReason();
+const skip = await findTensorflowSkipReason();
 
 /** Pairs whose reference differs from the policy, so that no log-ratio is 0. */
 const makePairs = (count: number): TrainPair[] =>
