@@ -167,12 +167,12 @@ function precisionOption(description: string): Option {
 
 /** served at row8: perplexity 2.61 on its own text (float32: 2.59), 97.8% of the greedy tokens are float32's, KL 0.0055 */
 function describeAccuracy({ serving: { precision, accuracy } }: Manifest): string {
-  const kept = accuracy[precision];
-  if (!kept || precision === 'fp32') return `served at ${precision}`;
+  const report = accuracy[precision];
+  if (!report || precision === 'fp32') return `served at ${precision}`;
   return (
-    `served at ${precision}: perplexity ${kept.perplexity.toPrecision(3)} on its own text ` +
-    `(float32: ${accuracy.fp32?.perplexity.toPrecision(3)}), ${(100 * kept.greedy_agreement).toFixed(1)}% of the ` +
-    `greedy tokens are float32's, KL ${kept.kl.toPrecision(2)}`
+    `served at ${precision}: perplexity ${report.perplexity.toPrecision(3)} on its own text ` +
+    `(float32: ${accuracy.fp32?.perplexity.toPrecision(3)}), ${(100 * report.greedy_agreement).toFixed(1)}% of the ` +
+    `greedy tokens are float32's, KL ${report.kl.toPrecision(2)}`
   );
 }
 

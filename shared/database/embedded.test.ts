@@ -25,9 +25,9 @@ test('concurrent starts share one server, which the last one to leave stops', as
   assert.equal((await connection.sql`select 1 as one`)[0]?.one, 1);
   await connection.close();
   await second.leave();
-  const gone = connect(second.url, { max: 1 });
-  await assert.rejects(async () => gone.sql`select 1`);
-  await gone.close();
+  const afterStop = connect(second.url, { max: 1 });
+  await assert.rejects(async () => afterStop.sql`select 1`);
+  await afterStop.close();
 });
 
 test('a killed server is restarted on its port with all committed data', async (context) => {

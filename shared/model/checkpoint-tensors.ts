@@ -11,14 +11,14 @@ export function fromCheckpointTensors(architecture: Architecture, stored: Weight
   const shapes = weightShapes(architecture);
   const expected = tensors(architecture);
   const known = new Set<string>();
-  const found: Weights = new Map();
+  const weights: Weights = new Map();
   for (const { name, parts, layout } of expected) {
     const shortName = name.startsWith(optionalPrefix) ? name.slice(optionalPrefix.length) : name;
     const storedName = stored.has(name) ? name : shortName;
     known.add(storedName);
     const partShapes = parts.map((part) => shapes.get(part)!);
     const tensor = validateTensor(name, stored.get(storedName), layout.storedShape(partShapes));
-    for (const [i, part] of layout.split(tensor, partShapes).entries()) found.set(parts[i]!, part);
+    for (const [i, part] of layout.split(tensor, partShapes).entries()) weights.set(parts[i]!, part);
   }
   for (const name of stored.keys()) {
     if (known.has(name) || buffers.test(name) || (architecture.tied && OUTPUT_LAYER.test(name))) continue;
@@ -26,7 +26,7 @@ export function fromCheckpointTensors(architecture: Architecture, stored: Weight
       `tensor ${name} does not belong to a ${architecture.family} with this config.json; it is from another model`,
     );
   }
-  return new Map(Array.from(shapes.keys(), (name) => [name, found.get(name)!]));
+  return new Map(Array.from(shapes.keys(), (name) => [name, weights.get(name)!]));
 }
 
 /** A tied model's embedding table may be stored a second time as the output layer. */

@@ -83,10 +83,10 @@ const PUBLISHED: [string, object, Partial<Architecture>][] = [
 
 for (const [name, published, expected] of PUBLISHED) {
   test(`parses the config of ${name}`, () => {
-    const found = parseConfig(published);
+    const parsed = parseConfig(published);
     for (const [field, value] of Object.entries(expected))
-      assert.deepEqual(found[field as keyof Architecture], value, field);
-    assert.deepEqual(parseConfig(toConfig(found)), found);
+      assert.deepEqual(parsed[field as keyof Architecture], value, field);
+    assert.deepEqual(parseConfig(toConfig(parsed)), parsed);
   });
 }
 

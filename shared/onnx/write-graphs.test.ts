@@ -60,10 +60,10 @@ for (const [precision, steps, span] of [
       const exact = referenceLogits(architecture, weights, PROMPT).at(-1)!;
       const { logits } = await runServe(folder, architecture, PROMPT);
       // A value halfway between two steps may round either way, which changes everything after it.
-      const found = distance(logits, expected);
+      const error = distance(logits, expected);
       assert.ok(
-        found < 0.4 * distance(exact, expected),
-        `${found} from rounding, ${distance(exact, expected)} from float32`,
+        error < 0.4 * distance(exact, expected),
+        `${error} from rounding, ${distance(exact, expected)} from float32`,
       );
     });
   }

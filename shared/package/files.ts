@@ -57,15 +57,15 @@ export async function verifyFiles(folder: string, manifest: Manifest): Promise<v
   const expected = Object.entries(manifest.files);
   // Sizes first: cheap, and enough to detect most damage.
   for (const [name, { bytes }] of expected) {
-    const found = await stat(packageFilePath(folder, name)).catch(() => undefined);
-    if (!found?.isFile()) throw damagedPolicy(manifest.id, `file ${name} is missing`);
-    if (found.size !== bytes)
-      throw damagedPolicy(manifest.id, `file ${name} has ${found.size} bytes, expected ${bytes}`);
+    const stats = await stat(packageFilePath(folder, name)).catch(() => undefined);
+    if (!stats?.isFile()) throw damagedPolicy(manifest.id, `file ${name} is missing`);
+    if (stats.size !== bytes)
+      throw damagedPolicy(manifest.id, `file ${name} has ${stats.size} bytes, expected ${bytes}`);
   }
   for (const [name, { sha256 }] of expected) {
-    const found = await hashFile(packageFilePath(folder, name));
-    if (found.sha256 !== sha256)
-      throw damagedPolicy(manifest.id, `file ${name} has SHA-256 ${found.sha256}, expected ${sha256}`);
+    const actual = await hashFile(packageFilePath(folder, name));
+    if (actual.sha256 !== sha256)
+      throw damagedPolicy(manifest.id, `file ${name} has SHA-256 ${actual.sha256}, expected ${sha256}`);
   }
 }
 

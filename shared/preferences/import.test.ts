@@ -41,13 +41,13 @@ const containers: [string, string][] = [
 for (const [name, text] of containers) {
   test(`rows are split from ${name} for any chunk size`, async () => {
     for (const size of [1, 3, 1000]) {
-      const found = await Array.fromAsync(parsePreferences(bytesOf(text, size)));
+      const items = await Array.fromAsync(parsePreferences(bytesOf(text, size)));
       assert.deepEqual(
-        found.map((item) => ('record' in item ? item.record.prompt : item.error)),
+        items.map((item) => ('record' in item ? item.record.prompt : item.error)),
         ['é "1" ] , {', 'é "2" ] , {', 'é "3" ] , {'],
       );
       assert.deepEqual(
-        found.map((item) => item.row),
+        items.map((item) => item.row),
         [1, 2, 3],
       );
     }
@@ -56,19 +56,19 @@ for (const [name, text] of containers) {
 
 test('an invalid row is reported with its number and the rows after it are parsed', async () => {
   for (const text of [`${row(1)}\n{"prompt": \n\n${row(4)}`, `[${row(1)}, {"prompt": }, 7, ${row(4)}]`]) {
-    const found = await read(text);
+    const items = await read(text);
     assert.deepEqual(
-      found.filter((item) => 'record' in item).map((item) => item.row),
+      items.filter((item) => 'record' in item).map((item) => item.row),
       [1, 4],
     );
-    assert.match((found[1] as { error: string }).error, /not valid JSON/);
+    assert.match((items[1] as { error: string }).error, /not valid JSON/);
   }
 });
 
 test('a truncated array gives its complete rows and an error at its end', async () => {
-  const found = await read(`[${row(1)}, ${row(2)}, {"prompt": "Q`);
-  assert.equal(found.length, 3);
-  assert.deepEqual(found[2], { row: 3, error: 'the array is not closed; the file is truncated here' });
+  const items = await read(`[${row(1)}, ${row(2)}, {"prompt": "Q`);
+  assert.equal(items.length, 3);
+  assert.deepEqual(items[2], { row: 3, error: 'the array is not closed; the file is truncated here' });
 });
 
 test('a file that is not UTF-8 is rejected after its valid rows', async () => {
@@ -76,8 +76,8 @@ test('a file that is not UTF-8 is rejected after its valid rows', async () => {
     yield new TextEncoder().encode(`${row(1)}\n`.padEnd(600, ' '));
     yield Uint8Array.of(0x22, 0xe9, 0x22);
   }
-  const found = await Array.fromAsync(parsePreferences(latin1()));
-  assert.match((found.at(-1) as { error: string }).error, /not UTF-8/);
+  const items = await Array.fromAsync(parsePreferences(latin1()));
+  assert.match((items.at(-1) as { error: string }).error, /not UTF-8/);
 });
 
 test('a row over the length limit is rejected and the next one is parsed', async () => {
@@ -90,7 +90,7 @@ test('a row over the length limit is rejected and the next one is parsed', async
 });
 
 test('each annotator of a row gives one preference', async () => {
-  const found = await read(
+  const items = await read(
     JSON.stringify([
       {
         idx: 0,
@@ -104,7 +104,7 @@ test('each annotator of a row gives one preference', async () => {
       },
     ]),
   );
-  const records = found.map((item) => ('record' in item ? item.record : null));
+  const records = items.map((item) => ('record' in item ? item.record : null));
   assert.deepEqual(
     records.map((item) => [item?.rater, item?.choice]),
     [
@@ -135,9 +135,9 @@ test('an export in either format imports as the same preference', async () => {
   for (const prompt of ['Q', question]) {
     for (const format of ['openai', 'trl'] as const) {
       const original = { ...base, prompt, choice: 'b' as const, a: 'bad', b: 'good' };
-      const found = await readOne(JSON.parse(formatPreference(original, format)!));
+      const imported = await readOne(JSON.parse(formatPreference(original, format)!));
       const expected = format === 'openai' && typeof prompt === 'string' ? question : prompt;
-      assert.deepEqual(found, { ...base, prompt: expected });
+      assert.deepEqual(imported, { ...base, prompt: expected });
     }
   }
   assert.equal(formatPreference({ ...base, choice: 'tie' }, 'trl'), null);

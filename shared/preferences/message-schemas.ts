@@ -62,8 +62,8 @@ export const singleAssistantMessage = z
   .transform((messages, context) => {
     const [only] = messages;
     if (only && messages.length === 1 && only.role === 'assistant') return only.content;
-    const found = !only ? 'is empty' : messages.length > 1 ? `has ${messages.length} messages` : `is by ${only.role}`;
-    context.addIssue({ code: 'custom', message: `${found}; give one assistant message` });
+    const problem = !only ? 'is empty' : messages.length > 1 ? `has ${messages.length} messages` : `is by ${only.role}`;
+    context.addIssue({ code: 'custom', message: `${problem}; give one assistant message` });
     return z.NEVER;
   });
 

@@ -17,9 +17,9 @@ export function parseRow(row: unknown): PreferenceRecord[] {
     throw new AttuneError(`is ${describe(row)}; each row must be an object`);
   const format = FORMATS.find((format) => format.matches(row as InputRow));
   if (!format) {
-    const found = Object.keys(row).slice(0, MAX_LISTED_KEYS).join(', ') || 'none';
-    const known = FORMATS.map(({ name, keys }) => `${name} {${keys}}`).join(', ');
-    throw new AttuneError(`unknown format with the keys ${found}; use one of ${known}`);
+    const foundKeys = Object.keys(row).slice(0, MAX_LISTED_KEYS).join(', ') || 'none';
+    const formats = FORMATS.map(({ name, keys }) => `${name} {${keys}}`).join(', ');
+    throw new AttuneError(`unknown format with the keys ${foundKeys}; use one of ${formats}`);
   }
   try {
     assertStorable(row);

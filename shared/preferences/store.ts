@@ -57,22 +57,16 @@ export async function importPreferences(
 function toRow(record: PreferenceRecord): typeof preferences.$inferInsert {
   const { prompt, a, b, choice, rater, externalId, metadata } = record;
   const [chosen, rejected] = choice === 'b' ? [b, a] : [a, b];
+  const storedChoice = choice === 'b' ? 'a' : choice;
   return {
     id: newId('pref_'),
     source: 'import',
-    choice: choice === 'b' ? 'a' : choice,
+    choice: storedChoice,
     rater: rater ?? 'import',
     prompt,
     chosen,
     rejected,
-    content_hash: hashContent({
-      prompt,
-      chosen,
-      rejected,
-      choice: choice === 'b' ? 'a' : choice,
-      rater,
-      externalId,
-    }),
+    content_hash: hashContent({ prompt, chosen, rejected, choice: storedChoice, rater, externalId }),
     metadata: { ...metadata, ...(externalId === null ? {} : { external_id: externalId }) },
   };
 }

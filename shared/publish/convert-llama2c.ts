@@ -105,7 +105,7 @@ function readWeights(bytes: Uint8Array, a: Architecture): Weights {
     'mlp.up_proj',
   ].flatMap((kind) => Array.from({ length: a.layers }, (_, layer) => `model.layers.${layer}.${kind}.weight`));
   const shapes = weightShapes(a);
-  const found: Weights = new Map();
+  const weights: Weights = new Map();
   let offset = 28;
   const read = (name: string) => {
     const shape = shapes.get(name)!;
@@ -115,7 +115,7 @@ function readWeights(bytes: Uint8Array, a: Architecture): Weights {
     const data = new Float32Array(size);
     new Uint8Array(data.buffer).set(bytes.subarray(offset, offset + size * 4));
     offset += size * 4;
-    found.set(name, { shape, data });
+    weights.set(name, { shape, data });
   };
   read('model.embed_tokens.weight');
   perLayer.forEach(read);
@@ -130,10 +130,10 @@ function readWeights(bytes: Uint8Array, a: Architecture): Weights {
       ['k_proj', a.kvHeads],
     ] as const) {
       const name = `model.layers.${layer}.self_attn.${projection}.weight`;
-      found.set(name, permuteRotaryRows(found.get(name)!, heads));
+      weights.set(name, permuteRotaryRows(weights.get(name)!, heads));
     }
   }
-  return new Map(Array.from(shapes.keys(), (name) => [name, found.get(name)!]));
+  return new Map(Array.from(shapes.keys(), (name) => [name, weights.get(name)!]));
 }
 
 /** llama2.c rotates adjacent pairs (0, 1), (2, 3) of a head, Hugging Face (i, i + half): permutes the rows [out, in]. */

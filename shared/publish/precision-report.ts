@@ -36,11 +36,11 @@ async function compare(architecture: Architecture, reference: Decoder, candidate
   const sums = { reference: 0, candidate: 0, agreed: 0, kl: 0 };
   for (let step = 0; step < steps; step++) {
     const fed = tokens.map((token) => [token]);
-    const expected = await reference.forward(caches[0], fed);
-    const found = await candidate.forward(caches[1], fed);
+    const referenceOutput = await reference.forward(caches[0], fed);
+    const candidateOutput = await candidate.forward(caches[1], fed);
     tokens = randoms.map((random, row) => {
-      const p = rowLogits(expected, row, vocabSize);
-      const q = rowLogits(found, row, vocabSize);
+      const p = rowLogits(referenceOutput, row, vocabSize);
+      const q = rowLogits(candidateOutput, row, vocabSize);
       const token = sampleToken(p.logits, p.normalizer, NEUTRAL_SAMPLING, new Map(), random);
       sums.reference -= p.logits[token]! - p.normalizer;
       sums.candidate -= q.logits[token]! - q.normalizer;

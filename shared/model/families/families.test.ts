@@ -37,13 +37,13 @@ async function serve(folder: string, a: Architecture, begin: number): Promise<Fl
   const decoder = new Decoder(await openSession(join(folder, 'onnx', 'serve.onnx'), 1), Tensor, a);
   const cache = decoder.createCache();
   cache.addRow();
-  const found: Float32Array[] = [];
+  const steps: Float32Array[] = [];
   for (let at = begin; at <= ids.length; at++) {
     const { logits } = await decoder.forward(cache, [at === begin ? ids.slice(0, begin) : [ids[at - 1]!]]);
-    found.push(logits.slice());
+    steps.push(logits.slice());
   }
   await decoder.release();
-  return found;
+  return steps;
 }
 
 async function runModel(folder: string, a: Architecture): Promise<Float32Array> {
