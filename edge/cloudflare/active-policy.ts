@@ -1,6 +1,6 @@
-// The id of the active policy, cached in this isolate for a second: after an activation or a rollback anywhere, every Worker
-// serves the new policy without a deploy. While the active policy cannot be loaded, the previous one
-// keeps serving, as on Node. Manifests are immutable and cached.
+// The id of the active policy, cached in this isolate for a second: after an activation or a rollback anywhere, every
+// Worker serves the new policy without a deploy. While the active policy cannot be loaded, the previous one keeps
+// serving, as on Node. Manifests are immutable and cached.
 
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';

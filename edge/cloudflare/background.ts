@@ -1,5 +1,5 @@
-// Background work of a Worker: the cron that runs every minute, and the queue's consumer for metrics and webhooks. Nothing
-// that the API acknowledges depends on it; webhooks are rows in Postgres, so a lost message only delays them.
+// Background work of a Worker: the cron that runs every minute, and the queue's consumer for metrics and webhooks.
+// Nothing that the API acknowledges depends on it; webhooks are rows in Postgres, so a lost message only delays them.
 
 import type { Message, MessageBatch, Queue } from '@cloudflare/workers-types';
 import { CronExpressionParser } from 'cron-parser';

@@ -1,5 +1,5 @@
-// The container behind the Worker: the same API on Node with onnxruntime-node, for policies too large for an isolate. It
-// sleeps when idle. Requests wait while it starts, up to a timeout, and then get an error that asks for a retry. If its settings have
+// The container behind the Worker: the same API on Node with onnxruntime-node, for policies too large for an isolate.
+// It sleeps when idle. Requests wait while it starts; after a timeout they get a retryable 503. If its settings have
 // changed since it started (a rotated key, for example), it is restarted.
 
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,6 +1,6 @@
-// Forwards a request that this Worker cannot compute to another Attune, and passes the response on, both unchanged. A failed
-// request is not retried here, since workerd does not distinguish a refused connection from one that broke while the
-// request was being processed. The client decides, from x-should-retry.
+// Forwards a request that this Worker cannot compute to another Attune, and passes the response on, both unchanged. A
+// failed request is not retried here, since workerd does not distinguish a refused connection from one that broke while
+// the request was being processed. The client decides, from x-should-retry.
 
 import type { Context } from 'hono';
 import { AttuneError } from '../../shared/error.ts';

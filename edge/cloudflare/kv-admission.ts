@@ -1,6 +1,7 @@
-// Admission control for the generations of this isolate: first come, first served, and each starts once its keys and values
-// fit into memory beside those of the others. In a Worker a request cannot await another request, so each polls. A reservation that has not
-// been touched for a while is dropped, because a request whose client disconnects can die without running any cleanup.
+// Admission control for the generations of this isolate: first come, first served, and each starts once its keys and
+// values fit into memory beside those of the others. In a Worker a request cannot await another request, so each polls.
+// A reservation that has not been touched for a while is dropped, because a request whose client disconnects can die
+// without running any cleanup.
 import { queueFull } from '../engine/policy-errors.ts';
 
 export type AdmissionOptions = { kvMemoryBytes: number; maxRows: number; maxQueue: number };

@@ -1,5 +1,6 @@
-// Policies that run in this isolate: loaded from the store, warmed up, and the last two cached. A policy that is too large, or
-// that the WebAssembly runtime cannot compute, is rejected with the reason, and placement forwards the request.
+// Policies that run in this isolate: loaded from the store, warmed up, and the last two cached. A policy that is too
+// large, or that the WebAssembly runtime cannot compute, is rejected with the reason, and placement forwards the
+// request.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Decoder, type DecoderSession } from '../../shared/decoder/decoder.ts';
 import { AttuneError, getErrorMessage } from '../../shared/error.ts';

@@ -19,7 +19,7 @@ export function getRuntimeFailure(): string | null {
   return failure?.message ?? null;
 }
 
-/** Throws `runtime_unavailable` if it does not start. ONNX Runtime tries only once, so the failure is final in this isolate. */
+/** Throws `runtime_unavailable` if it does not start: a final failure in this isolate, because ONNX Runtime tries once. */
 export async function startRuntime(): Promise<Runtime> {
   if (failure) throw failure;
   if (started) return started;

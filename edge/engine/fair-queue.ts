@@ -2,7 +2,7 @@
 // requests delays the others by one at a time. The queue's length is limited where requests are admitted.
 
 export class FairQueue<T> {
-  /** By tenant; the first tenant's first item is next. */
+  /** Keyed by tenant; the first tenant's first item is next. */
   private readonly queues = new Map<string, T[]>();
   private count = 0;
 

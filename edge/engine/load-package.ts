@@ -32,7 +32,7 @@ async function readTokenizerHash(folder: string): Promise<string | undefined> {
   return existsSync(join(folder, MANIFEST_FILE)) ? (await readManifest(folder)).tokenizer_hash : undefined;
 }
 
-/** By the hash of the files; weak, because a tokenizer takes tens of megabytes and only loaded policies need one. */
+/** Keyed by the hash of the files; weak, because a tokenizer takes tens of megabytes and only loaded policies need one. */
 const tokenizers = new Map<string, WeakRef<Tokenizer>>();
 
 /**

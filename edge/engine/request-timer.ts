@@ -9,7 +9,7 @@ export class RequestTimer {
   private readonly policyId: string;
   private readonly promptTokens: number;
   private readonly arrivedAt = nowSeconds();
-  /** By choice: the time of its last token, and its number of tokens. */
+  /** Keyed by choice: the time of its last token, and its number of tokens. */
   private readonly choices = new Map<number, { lastTokenAt: number; tokens: number }>();
 
   constructor(instrumentation: Instrumentation, policyId: string, promptTokens: number) {

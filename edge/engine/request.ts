@@ -10,7 +10,7 @@ export type EngineRequest = {
   tenant: string;
   sampling: Omit<SamplingParams, 'stop'>;
   n: number;
-  /** In epochSeconds. */
+  /** A value of epochSeconds. */
   arrivedAt: number;
 };
 

@@ -52,7 +52,7 @@ export class KvCache {
   }
 
   get bytes(): number {
-    return this.bytesOf(this.rowCapacity, this.allocatedLength);
+    return this.computeBytes(this.rowCapacity, this.allocatedLength);
   }
 
   /** Adds an empty row with room for `length` positions; returns its index. */
@@ -115,14 +115,14 @@ export class KvCache {
     this.shrink();
   }
 
-  private bytesOf(rows: number, allocatedLength: number): number {
+  private computeBytes(rows: number, allocatedLength: number): number {
     return rows * allocatedLength * kvBytesPerPosition(this.shape);
   }
 
   private grow(length: number): void {
     const rows = this.lengths.length;
     const allocated = Math.max(this.allocatedLength, allocatedLengthFor(length));
-    const fits = rows <= this.rowCapacity && this.bytesOf(this.rowCapacity, allocated) <= this.maxBytes;
+    const fits = rows <= this.rowCapacity && this.computeBytes(this.rowCapacity, allocated) <= this.maxBytes;
     this.resize(fits ? this.rowCapacity : this.rowCapacityFor(rows, allocated), allocated);
   }
 
@@ -141,7 +141,7 @@ export class KvCache {
   /** The next power of two if it is within maxBytes, else exactly `rows`. */
   private rowCapacityFor(rows: number, allocated: number): number {
     const capacity = 2 ** Math.ceil(Math.log2(rows));
-    return this.bytesOf(capacity, allocated) <= this.maxBytes ? capacity : rows;
+    return this.computeBytes(capacity, allocated) <= this.maxBytes ? capacity : rows;
   }
 
   private resize(capacity: number, allocated: number): void {

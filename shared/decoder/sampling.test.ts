@@ -80,7 +80,7 @@ test('topP keeps the fewest tokens that reach the mass', () => {
 });
 
 test('topP is a share of the mass that topK keeps', () => {
-  // Of the three most probable tokens, two have 0.82 of the mass; of all, 0.63.
+  // Two tokens have 0.82 of the mass of the top three, and 0.63 of the whole mass.
   assertFollows(count(LOGITS, { topK: 3, topP: 0.8 }, 30_000), renormalize(softmax(LOGITS), [0, 6]));
 });
 

@@ -6,13 +6,13 @@ import {
   EXP_STEPS,
   fastExp,
   findTokenAt,
+  getWeight,
   type ScaledLogits,
   sampleFromAll,
   scaleLogits,
   selectNucleus,
   selectTopMass,
   sumWeights,
-  weightOf,
 } from './softmax.ts';
 import { argmax, quickselectTop, selectAtLeast, selectTopUntil } from './top-k.ts';
 
@@ -134,7 +134,7 @@ function sampleFromLogits(
   const tokens = filterTokens(row, params);
   return (
     findTokenAt(row, tokens, uniform() * sumWeights(row, tokens)) ??
-    tokens.findLast((token) => weightOf(row, token) > 0)!
+    tokens.findLast((token) => getWeight(row, token) > 0)!
   );
 }
 
@@ -147,7 +147,7 @@ function filterTokens(row: ScaledLogits, { topK, topP, minP }: DistributionParam
     if (topP < 1) tokens = selectTopMass(row, tokens, topP * sumWeights(row, tokens));
   } else if (topP < 1) tokens = selectNucleus(row, topP);
   else tokens = selectAtLeast(logits, row.peak + row.temperature * (Math.log(minP) - 1e-6));
-  return minP > 0 ? tokens.filter((token) => weightOf(row, token) >= minP) : tokens;
+  return minP > 0 ? tokens.filter((token) => getWeight(row, token) >= minP) : tokens;
 }
 
 /**

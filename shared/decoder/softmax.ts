@@ -38,13 +38,13 @@ export function scaleLogits(
   return { logits, peak, temperature, scale: EXP_STEPS / temperature, unscaledTotal, tolerance };
 }
 
-export function weightOf({ logits, peak, scale }: ScaledLogits, token: number): number {
+export function getWeight({ logits, peak, scale }: ScaledLogits, token: number): number {
   return fastExp((logits[token]! - peak) * scale);
 }
 
 export function sumWeights(row: ScaledLogits, tokens: number[]): number {
   let total = 0;
-  for (const token of tokens) total += weightOf(row, token);
+  for (const token of tokens) total += getWeight(row, token);
   return total;
 }
 
@@ -52,7 +52,7 @@ export function sumWeights(row: ScaledLogits, tokens: number[]): number {
 export function findTokenAt(row: ScaledLogits, tokens: number[], position: number): number | null {
   let rest = position;
   for (const token of tokens) {
-    rest -= weightOf(row, token);
+    rest -= getWeight(row, token);
     if (rest < 0) return token;
   }
   return null;
@@ -60,7 +60,7 @@ export function findTokenAt(row: ScaledLogits, tokens: number[], position: numbe
 
 /** The smallest set of the most probable `tokens` whose total weight reaches `goal`. */
 export function selectTopMass(row: ScaledLogits, tokens: number[], goal: number): number[] {
-  return quickselectTop(tokens, row.logits, goal, (token) => weightOf(row, token));
+  return quickselectTop(tokens, row.logits, goal, (token) => getWeight(row, token));
 }
 
 /** Samples from the whole vocabulary; `uniform` is in [0, 1). */
@@ -76,7 +76,7 @@ export function sampleFromAll(row: ScaledLogits, uniform: number): number {
   if (rest < 0) return findTokenAt(row, near, position) ?? near.at(-1)!;
   for (let far = 0; far < row.logits.length; far++) {
     if (row.logits[far]! >= floor) continue;
-    rest -= weightOf(row, far);
+    rest -= getWeight(row, far);
     if (rest < 0) return far;
   }
   // Rounding can leave a remainder after the last token.

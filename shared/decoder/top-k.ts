@@ -53,14 +53,14 @@ export function selectTopUntil(
 }
 
 /**
- * Quickselect: the smallest set of top tokens whose total size reaches `goal`; all tokens if their total is less. The result is
- * unordered, and `tokens` is reordered. Only the part that contains the boundary is partitioned again.
+ * Quickselect: the smallest set of top tokens whose total size reaches `goal`; all tokens if their total is less. The
+ * result is unordered, and `tokens` is reordered. Only the part that contains the boundary is partitioned again.
  */
 export function quickselectTop(
   tokens: number[],
   logits: Float32Array,
   goal: number,
-  sizeOf: (token: number) => number,
+  getSize: (token: number) => number,
 ): number[] {
   let start = 0;
   let end = tokens.length;
@@ -74,14 +74,14 @@ export function quickselectTop(
       const token = tokens[at]!;
       if (logits[token]! < logit || (logits[token]! === logit && token > pivot)) continue;
       swap(tokens, at, boundary++);
-      before += sizeOf(token);
+      before += getSize(token);
     }
     if (boundary > start && reached + before >= goal) {
       end = boundary;
       continue;
     }
     swap(tokens, boundary, end - 1);
-    reached += before + sizeOf(pivot);
+    reached += before + getSize(pivot);
     start = boundary + 1;
     if (reached >= goal) break;
   }

@@ -77,12 +77,12 @@ export class Tokenizer {
     const added = [...this.#inner.get_added_tokens_decoder()];
     this.#special = new Set(added.filter(([, token]) => token.special).map(([tokenId]) => tokenId));
 
-    const idOf = (token: string | null) => (token === null ? undefined : this.#inner.token_to_id(token));
+    const getTokenId = (token: string | null) => (token === null ? undefined : this.#inner.token_to_id(token));
     const config = validateFile(idsSchema, files, 'config');
     const generation = validateFile(idsSchema, files, 'generationConfig');
-    this.bos = idOf(tokenizerConfig.bos_token) ?? [config.bos_token_id ?? []].flat()[0] ?? null;
+    this.bos = getTokenId(tokenizerConfig.bos_token) ?? [config.bos_token_id ?? []].flat()[0] ?? null;
     // A chat model often ends a turn with another token than a document; tokenizer_config.json has the one for turns.
-    const turnEnd = idOf(tokenizerConfig.eos_token) ?? [];
+    const turnEnd = getTokenId(tokenizerConfig.eos_token) ?? [];
     this.eos = [...new Set([turnEnd, generation.eos_token_id ?? config.eos_token_id ?? []].flat())];
     for (const tokenId of [...this.eos, this.bos ?? []].flat()) this.#special.add(tokenId);
 
@@ -90,11 +90,11 @@ export class Tokenizer {
     this.#anchor = plain;
     const withSpecial = this.#inner.encode('a').ids;
     this.#prefix = withSpecial.slice(0, Math.max(0, withSpecial.indexOf(plain[0] ?? -1)));
-    const nameOf = (tokenId: number | null | undefined) =>
+    const getTokenName = (tokenId: number | null | undefined) =>
       tokenId === null || tokenId === undefined ? null : (this.#inner.id_to_token(tokenId) ?? null);
     this.#render = compileTemplate(template ?? PLAIN_TEMPLATE, {
-      bos: tokenizerConfig.bos_token ?? nameOf(this.bos),
-      eos: tokenizerConfig.eos_token ?? nameOf(this.eos[0]),
+      bos: tokenizerConfig.bos_token ?? getTokenName(this.bos),
+      eos: tokenizerConfig.eos_token ?? getTokenName(this.eos[0]),
     });
   }
 
