@@ -76,9 +76,14 @@ test('ten swaps under load: every response is complete and from one policy, and 
   };
   const clients = Array.from({ length: STREAMS }, client);
 
-  // Warm-up, until the allocator holds the memory that a swap needs.
-  for (let swap = 1; swap <= 8; swap++) await swapTo(policies[swap % policies.length]!);
-  const before = await measureMemory();
+  // Warm-up, until the allocator holds the memory that a swap needs: on a busy machine that takes more than eight swaps.
+  let before = 0;
+  for (let settled = false, swap = 1; !settled && swap <= 24; swap += 4) {
+    for (let i = 0; i < 4; i++) await swapTo(policies[(swap + i) % policies.length]!);
+    const memory = await measureMemory();
+    settled = swap > 4 && memory <= 1.02 * before;
+    before = Math.max(before, memory);
+  }
   for (let swap = 1; swap <= SWAPS; swap++) swaps.push(await swapTo(policies[swap % policies.length]!));
   let after = await measureMemory();
   // Released memory returns to the system only after garbage collection and trimming by the allocator.
