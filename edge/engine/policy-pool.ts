@@ -4,7 +4,7 @@
 import { availableParallelism } from 'node:os';
 import { LRUCache } from 'lru-cache';
 import { AttuneError } from '../../shared/error.ts';
-import { unknownPolicy } from '../../shared/store/registry.ts';
+import { unknownPolicy } from '../../shared/package/manifest.ts';
 import { ACTIVE_ALIAS, type Inference, type LoadedPolicy } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
 import { loadPackage } from './load-package.ts';

@@ -4,7 +4,8 @@
 import { z } from '@hono/zod-openapi';
 import { desc } from 'drizzle-orm';
 import { policies } from '../../shared/database/schema.ts';
-import { getPolicy, unknownPolicy } from '../../shared/store/registry.ts';
+import { unknownPolicy } from '../../shared/package/manifest.ts';
+import { getPolicy } from '../../shared/store/registry.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { defineOperation } from '../http/operation.ts';
 import { toUnixSeconds } from '../http/resource.ts';

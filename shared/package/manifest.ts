@@ -97,3 +97,12 @@ export function damagedPolicy(id: string, problem: string): AttuneError {
   const message = `policy ${id}: ${problem}; fetch or publish the policy again`;
   return new AttuneError(message, { status: 500, code: 'damaged_policy', retry: false });
 }
+
+/** No policy has this id. Here, and not in store/registry.ts, so that the engine does not load the database driver. */
+export function unknownPolicy(id: string): AttuneError {
+  return new AttuneError(`there is no policy ${id}; GET /v1/models or \`attune policies list\` lists the policies`, {
+    status: 404,
+    param: 'model',
+    code: 'model_not_found',
+  });
+}

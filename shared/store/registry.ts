@@ -7,6 +7,7 @@ import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
 import { activations, policies } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
+import { unknownPolicy } from '../package/manifest.ts';
 import { writeEvent } from '../webhooks/event.ts';
 
 export type PolicyRow = typeof policies.$inferSelect;
@@ -14,14 +15,6 @@ type Activation = typeof activations.$inferSelect;
 
 export async function registerPolicy(db: Database, row: typeof policies.$inferInsert): Promise<void> {
   await db.insert(policies).values(row).onConflictDoNothing();
-}
-
-export function unknownPolicy(id: string): AttuneError {
-  return new AttuneError(`there is no policy ${id}; GET /v1/models or \`attune policies list\` lists the policies`, {
-    status: 404,
-    param: 'model',
-    code: 'model_not_found',
-  });
 }
 
 /** Throws `model_not_found` for an unknown id. */
