@@ -8,6 +8,7 @@ import { PgBoss } from 'pg-boss';
 import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect, type Database } from '../shared/database/connect.ts';
 import { LOCKS, tryAcquireLock } from '../shared/database/lock.ts';
+import { hasEnded, UNFINISHED_STATUSES } from '../shared/database/round-types.ts';
 import { policies, rounds } from '../shared/database/schema.ts';
 import { subscribe } from '../shared/database/subscribe.ts';
 import { AttuneError } from '../shared/error.ts';
@@ -28,7 +29,6 @@ const POLL_INTERVAL_MS = 5000;
 const DUE_QUEUE = 'attune_round_due';
 /** A round that crashes every trainer is not retried forever. */
 const MAX_ATTEMPTS = 5;
-const UNFINISHED: RoundRow['status'][] = ['queued', 'running'];
 
 export type Trainer = { close(): Promise<void> };
 
@@ -83,7 +83,7 @@ export async function trainOnce(
     while (true) {
       await runNextRound(connection, trainer, onProgress);
       const [row] = await connection.db.select().from(rounds).where(eq(rounds.id, id));
-      if (row && row.status !== 'queued' && row.status !== 'running') return row;
+      if (row && hasEnded(row.status)) return row;
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   } finally {
@@ -104,10 +104,11 @@ export async function trainDue(
     await requestRoundIfDue(db, settings);
     const seen = new Set<string>();
     do {
-      for (const { id } of await db.select().from(rounds).where(inArray(rounds.status, UNFINISHED))) seen.add(id);
+      for (const { id } of await db.select().from(rounds).where(inArray(rounds.status, UNFINISHED_STATUSES)))
+        seen.add(id);
     } while (await runNextRound(connection, trainer, onProgress));
-    const hasEnded = and(inArray(rounds.id, [...seen]), notInArray(rounds.status, UNFINISHED));
-    return await db.select().from(rounds).where(hasEnded).orderBy(asc(rounds.id));
+    const hasEndedHere = and(inArray(rounds.id, [...seen]), notInArray(rounds.status, UNFINISHED_STATUSES));
+    return await db.select().from(rounds).where(hasEndedHere).orderBy(asc(rounds.id));
   } finally {
     await connection.close();
   }

@@ -22,7 +22,9 @@ export function countSystemTokens(policy: LoadedPolicy, messages: ChatMessage[],
 
 function encodeSystem({ id, tokenizer }: LoadedPolicy, system: ChatMessage[]): number[] {
   const key = `${id} ${JSON.stringify(system)}`;
-  const ids = encoded.get(key) ?? tryEncode(tokenizer, system);
+  const cached = encoded.get(key);
+  if (cached) return cached;
+  const ids = tryEncode(tokenizer, system);
   encoded.set(key, ids);
   return ids;
 }

@@ -2,7 +2,7 @@
 
 import { z } from '@hono/zod-openapi';
 import { and, asc, eq, gt } from 'drizzle-orm';
-import { gateReportSchema, ROUND_STAGES, ROUND_STATUSES } from '../../shared/database/round-types.ts';
+import { gateReportSchema, hasEnded, ROUND_STAGES, ROUND_STATUSES } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { type RoundRow, requestRound } from '../../shared/rounds/schedule.ts';
 import { roundMethod } from '../../shared/rounds/settings.ts';
@@ -124,7 +124,7 @@ export const streamRoundEvents = defineOperation({
           const { level, message, type, data } = event;
           send({ level, message, type, data, created_at: toUnixSeconds(event.created_at) }, { id: String(event.id) });
         }
-        if (status !== 'queued' && status !== 'running') {
+        if (hasEnded(status)) {
           send(toResponse(await findOr404(db, rounds, 'round', id)), { event: 'done' });
           return;
         }

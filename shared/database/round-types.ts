@@ -5,6 +5,12 @@ import { z } from 'zod';
 export const ROUND_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const;
 export type RoundStatus = (typeof ROUND_STATUSES)[number];
 
+export const UNFINISHED_STATUSES: RoundStatus[] = ['queued', 'running'];
+
+export function hasEnded(status: RoundStatus): boolean {
+  return !UNFINISHED_STATUSES.includes(status);
+}
+
 /** The stages of a round in order, followed by the ways in which it can end. */
 export const ROUND_STAGES = [
   'queued',

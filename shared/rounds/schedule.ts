@@ -4,6 +4,7 @@
 import { desc, gt, inArray, sql } from 'drizzle-orm';
 import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
+import { UNFINISHED_STATUSES } from '../database/round-types.ts';
 import { preferences, rounds } from '../database/schema.ts';
 import { newId } from '../id.ts';
 import type { Settings } from '../settings.ts';
@@ -39,7 +40,7 @@ export async function requestRoundIfDue(db: Database, settings: Pick<Settings, '
 }
 
 async function isRoundDue(db: Database, settings: Pick<Settings, 'TRAIN_MIN_PAIRS'>): Promise<boolean> {
-  if ((await db.$count(rounds, inArray(rounds.status, ['queued', 'running']))) > 0) return false;
+  if ((await db.$count(rounds, inArray(rounds.status, UNFINISHED_STATUSES))) > 0) return false;
   const [last] = await db.select().from(rounds).orderBy(desc(rounds.id)).limit(1);
   // A scheduled round that failed would fail again on the same pairs: wait for another preference.
   const failedAt = last?.trigger === 'schedule' && last.status === 'failed' ? last.created_at : null;
