@@ -2,7 +2,7 @@
 // that it acknowledges: the same content under the same key gets the stored response, other content a conflict.
 
 import { z } from '@hono/zod-openapi';
-import { eq } from 'drizzle-orm';
+import { and, eq } from 'drizzle-orm';
 import type { Context } from 'hono';
 import type { Database } from '../../shared/database/connect.ts';
 import { idempotency_keys } from '../../shared/database/schema.ts';
@@ -51,28 +51,35 @@ export async function runOnce<P, T>(
     throw new AttuneError(`the idempotency key is longer than ${MAX_KEY_LENGTH} characters; send a shorter one`, {
       param: 'id',
     });
-  const scopedKey = `${scope}:${key}`;
+  const id = { operation: scope, key };
   const hash = hashContent(content);
-  const earlier = await findStoredResponse<T>(db, scopedKey, hash);
+  const earlier = await findStoredResponse<T>(db, id, hash);
   if (earlier) return earlier.response;
   const prepared = await prepare();
   try {
     return await db.transaction(async (transaction) => {
       const response = await commit(transaction, prepared);
-      await transaction.insert(idempotency_keys).values({ key: scopedKey, request_hash: hash, response });
+      await transaction.insert(idempotency_keys).values({ ...id, request_hash: hash, response });
       return response;
     });
   } catch (error) {
     // Of two concurrent requests with one key, the slower one is rolled back and gets the faster one's response.
-    const first = await findStoredResponse<T>(db, scopedKey, hash);
+    const first = await findStoredResponse<T>(db, id, hash);
     if (first) return first.response;
     throw error;
   }
 }
 
 /** Wrapped, since a response may be null. Throws if the key was used for other content. */
-async function findStoredResponse<T>(db: Database, scopedKey: string, hash: string): Promise<{ response: T } | null> {
-  const [row] = await db.select().from(idempotency_keys).where(eq(idempotency_keys.key, scopedKey));
+async function findStoredResponse<T>(
+  db: Database,
+  { operation, key }: { operation: string; key: string },
+  hash: string,
+): Promise<{ response: T } | null> {
+  const [row] = await db
+    .select()
+    .from(idempotency_keys)
+    .where(and(eq(idempotency_keys.operation, operation), eq(idempotency_keys.key, key)));
   if (!row) return null;
   if (row.request_hash !== hash)
     throw new AttuneError('this idempotency key was used for a different request; send a new key', {

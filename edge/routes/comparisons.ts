@@ -59,7 +59,7 @@ const comparison = z
   })
   .openapi('Comparison');
 
-type ComparisonRow = typeof comparisons.$inferSelect;
+type ComparisonRow = Omit<typeof comparisons.$inferSelect, 'xid'>;
 type ComparisonResponse = z.output<typeof comparison>;
 type Side = Pick<GenerationRow, 'id' | 'text' | 'finish_reason' | 'policy_id'>;
 

@@ -47,7 +47,7 @@ const preferenceBody = z
   });
 
 type PreferenceBody = z.output<typeof preferenceBody>;
-type PreferenceRow = typeof preferences.$inferSelect;
+type PreferenceRow = Omit<typeof preferences.$inferSelect, 'xid'>;
 
 const side = z.object({ text: z.string(), generation: z.string().nullable() });
 

@@ -1,5 +1,6 @@
 // The tables that edge and trainer share. drizzle-kit generates migrations/ from this file (`npm run migrations`).
-// Rows of generations, preferences and policies are immutable.
+// Rows of generations, preferences and policies are immutable. A trigger on preferences (migration 0004) keeps new_pairs,
+// preference_counts and raters, whichever code inserts.
 
 import { sql } from 'drizzle-orm';
 import {
@@ -33,15 +34,33 @@ const reals = customType<{ data: number[]; driverData: string | number[] }>({
     typeof value === 'string' ? value.slice(1, -1).split(',').filter(Boolean).map(Number) : value.map(Number),
 });
 
-export const policies = pgTable('policies', {
-  id: text().primaryKey(),
-  name: text().notNull(),
-  parent_id: text(),
-  reference_id: text(),
-  round_id: text(),
-  manifest: jsonb().$type<Record<string, unknown>>().notNull(),
-  created_at: createdAt(),
-});
+/**
+ * The transaction that inserted the row. Ids are made before their rows are committed, so a reader that goes by ids can
+ * miss rows; every transaction below pg_snapshot_xmin(pg_current_snapshot()) has ended, so one that goes by xid up to
+ * there misses none. Compared in SQL only.
+ */
+const insertedBy = () => transactionId().notNull().default(sql`pg_current_xact_id()`);
+
+const transactionId = customType<{ data: string }>({ dataType: () => 'xid8' });
+
+export const policies = pgTable(
+  'policies',
+  {
+    id: text().primaryKey(),
+    name: text().notNull(),
+    parent_id: text(),
+    reference_id: text(),
+    round_id: text(),
+    manifest: jsonb().$type<Record<string, unknown>>().notNull(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [
+    index('policies_order').on(table.xid, table.id),
+    // One policy a round, even if two trainers run it.
+    uniqueIndex('policies_one_per_round').on(table.round_id),
+  ],
+);
 
 /** Append-only log of which policy became active and why. The newest row is the active policy. */
 export const activations = pgTable('activations', {
@@ -83,20 +102,29 @@ export const generations = pgTable(
   (table) => [index('generations_completion').on(table.completion_id, table.choice)],
 );
 
-export const comparisons = pgTable('comparisons', {
-  id: text().primaryKey(),
-  prompt: jsonb().$type<Prompt>().notNull(),
-  a_generation_id: text()
-    .notNull()
-    .references(() => generations.id),
-  b_generation_id: text()
-    .notNull()
-    .references(() => generations.id),
-  /** whether the generation made first is shown as b */
-  swapped: boolean().notNull(),
-  metadata: jsonb().$type<Record<string, string>>(),
-  created_at: createdAt(),
-});
+export const comparisons = pgTable(
+  'comparisons',
+  {
+    id: text().primaryKey(),
+    prompt: jsonb().$type<Prompt>().notNull(),
+    a_generation_id: text()
+      .notNull()
+      .references(() => generations.id),
+    b_generation_id: text()
+      .notNull()
+      .references(() => generations.id),
+    /** whether the generation made first is shown as b */
+    swapped: boolean().notNull(),
+    metadata: jsonb().$type<Record<string, string>>(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [
+    index('comparisons_order').on(table.xid, table.id),
+    index('comparisons_a_generation').on(table.a_generation_id),
+    index('comparisons_b_generation').on(table.b_generation_id),
+  ],
+);
 
 export type Choice = 'a' | 'b' | 'tie' | 'both_bad' | 'skip';
 
@@ -118,21 +146,58 @@ export const preferences = pgTable(
     content_hash: text().notNull(),
     metadata: jsonb().$type<Record<string, unknown>>(),
     created_at: createdAt(),
+    xid: insertedBy(),
   },
   (table) => [
+    index('preferences_order').on(table.xid, table.id),
     uniqueIndex('preferences_one_vote').on(table.comparison_id, table.rater),
     uniqueIndex('preferences_import_once').on(table.content_hash).where(sql`source = 'import'`),
     check('preferences_choice', sql`choice in ('a', 'b', 'tie', 'both_bad', 'skip')`),
   ],
 );
 
-/** Responses by Idempotency-Key or body id, replayed for as long as the row exists. */
-export const idempotency_keys = pgTable('idempotency_keys', {
-  key: text().primaryKey(),
-  request_hash: text().notNull(),
-  response: jsonb().$type<unknown>().notNull(),
-  created_at: createdAt(),
+/**
+ * The pairs that the active policy has not learned: strict preferences in no round of the active policy or its ancestors.
+ * The trigger adds a new preference; an activation removes what its policy learned and restores what the last one had.
+ */
+export const new_pairs = pgTable('new_pairs', {
+  preference_id: text()
+    .primaryKey()
+    .references(() => preferences.id, { onDelete: 'cascade' }),
 });
+
+/** Number of preferences. Spread over shards, so that concurrent votes do not wait for one row. */
+export const preference_counts = pgTable(
+  'preference_counts',
+  {
+    source: text().notNull(),
+    choice: text().notNull(),
+    shard: integer().notNull(),
+    count: bigint({ mode: 'number' }).notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.source, table.choice, table.shard] })],
+);
+
+/** Everyone who gave a preference. */
+export const raters = pgTable('raters', { name: text().primaryKey(), created_at: createdAt() });
+
+/** Responses by Idempotency-Key or body id, replayed until they expire. Keys of different callers are independent. */
+export const idempotency_keys = pgTable(
+  'idempotency_keys',
+  {
+    /** the id of the API key; `anonymous` without one */
+    caller: text().notNull().default('anonymous'),
+    operation: text().notNull(),
+    key: text().notNull(),
+    request_hash: text().notNull(),
+    response: jsonb().$type<unknown>().notNull(),
+    created_at: createdAt(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.caller, table.operation, table.key] }),
+    index('idempotency_keys_created').on(table.created_at),
+  ],
+);
 
 /** Cache of the reference's log-probability of each response token of a pair, by a hash of its inputs. */
 export const reference_logps = pgTable('reference_logps', {
@@ -163,18 +228,23 @@ export const rounds = pgTable(
     reason: text(),
     /** how many times a trainer has begun this round; each one after the first resumed it after a crash */
     attempts: integer().notNull().default(0),
+    /** token of the trainer that runs the round; another trainer's writes are refused */
+    owner: text(),
     created_at: createdAt(),
     started_at: timestamp({ withTimezone: true, mode: 'date' }),
     finished_at: timestamp({ withTimezone: true, mode: 'date' }),
+    xid: insertedBy(),
   },
   (table) => [
+    index('rounds_order').on(table.xid, table.id),
+    index('rounds_parent').on(table.parent_id, table.id),
     // Enforces one round at a time.
     uniqueIndex('rounds_one_running').on(table.status).where(sql`status = 'running'`),
     check('rounds_status', sql`status in ('queued', 'running', 'succeeded', 'failed', 'cancelled')`),
   ],
 );
 
-/** The pairs of a round. A pair is new until a round that used it succeeds. */
+/** The pairs of a round. */
 export const round_pairs = pgTable(
   'round_pairs',
   {

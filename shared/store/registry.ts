@@ -14,7 +14,7 @@ export type PolicyRow = typeof policies.$inferSelect;
 type Activation = typeof activations.$inferSelect;
 
 export async function registerPolicy(db: Database, row: typeof policies.$inferInsert): Promise<void> {
-  await db.insert(policies).values(row).onConflictDoNothing();
+  await db.insert(policies).values(row).onConflictDoNothing({ target: policies.id });
 }
 
 /** Throws `model_not_found` for an unknown id. */
