@@ -61,6 +61,9 @@ export function testErrors(api: Api): void {
       '/v1/nothing',
       '/nowhere',
       '/docs/nothing.js',
+      '/docs/__proto__',
+      '/docs/constructor',
+      '/docs/toString',
     ];
     for (const path of paths) {
       const response = await request(path);

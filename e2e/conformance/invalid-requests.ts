@@ -31,6 +31,8 @@ const invalid = (
   param,
   message,
 });
+const keysOf = <T>(count: number, value: T) =>
+  Object.fromEntries(Array.from({ length: count }, (_, key) => [key, value]));
 const chat = (name: string, fields: object, param: string, message: RegExp, status = 400) =>
   invalid(CHAT, name, { messages, ...fields }, param, message, status);
 const vote = (name: string, json: object, param: string, status = 400) =>
@@ -63,7 +65,16 @@ export const INVALID_REQUESTS: InvalidRequest[] = [
   chat('a negative seed', { seed: -1 }, 'seed', /0/),
   chat('a logit_bias for a word', { logit_bias: { word: 1 } }, 'logit_bias.word', /token ids/),
   chat('a logit_bias for an unknown token', { logit_bias: { 99999: 1 } }, 'logit_bias', /outside the vocabulary/),
-  chat('five stop strings', { stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop', /./),
+  chat('a logit_bias for 301 tokens', { logit_bias: keysOf(301, 1) }, 'logit_bias', /at most 300/),
+  chat('an endless stop string', { stop: 'x'.repeat(513) }, 'stop', /512/),
+  chat('an endless user', { user: 'x'.repeat(513) }, 'user', /512/),
+  chat('an endless model', { model: 'x'.repeat(201) }, 'model', /200/),
+  chat('seventeen keys of metadata', { metadata: keysOf(17, 'x') }, 'metadata', /at most 16 keys/),
+  chat('a metadata key of 65 characters', { metadata: { ['k'.repeat(65)]: 'x' } }, 'metadata', /64 characters/),
+  chat('a metadata value of 513 characters', { metadata: { a: 'x'.repeat(513) } }, 'metadata.a', /512/),
+  chat('2,049 messages', { messages: Array(2049).fill(messages[0]) }, 'messages', /at most 2048/),
+  chat('a name of 65 characters', { messages: [{ ...messages[0], name: 'n'.repeat(65) }] }, 'messages.0.name', /64/),
+  chat('five stop strings', { stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop', /at most 4/),
   chat('a stream that is not a boolean', { stream: 'yes' }, 'stream', /boolean/),
   chat('a metadata value that is not a string', { metadata: { a: 1 } }, 'metadata.a', /string/),
   chat('top_logprobs without logprobs', { top_logprobs: 2 }, 'top_logprobs', /logprobs: true/),
@@ -130,6 +141,11 @@ export const INVALID_REQUESTS: InvalidRequest[] = [
   vote('a single side', { prompt: 'x', chosen: 'y' }, 'rejected'),
   vote('two equal sides', { prompt: 'x', chosen: 'y', rejected: 'y' }, 'rejected'),
   vote('an empty preference', {}, 'chosen'),
+  vote(
+    'endless metadata',
+    { prompt: 'x', chosen: 'y', rejected: 'z', metadata: { a: 'x'.repeat(16_384) } },
+    'metadata',
+  ),
   vote('an empty rater', { prompt: 'x', chosen: 'y', rejected: 'z', rater: '' }, 'rater'),
 
   invalid(ROUNDS, 'an unsupported training method', { method: { type: 'dpo' } }, 'method.type', /dil/),

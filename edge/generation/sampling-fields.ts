@@ -6,6 +6,16 @@ import type { CompletionRequest } from './prepare.ts';
 
 export const MAX_CHOICES = 16;
 
+const MAX_BIASES = 300;
+const MAX_STOP_LENGTH = 512;
+const [MAX_METADATA_KEYS, MAX_METADATA_KEY_LENGTH, MAX_METADATA_LENGTH] = [16, 64, 512];
+
+const stopString = z.string().min(1).max(MAX_STOP_LENGTH);
+
+/** Well above the length of any policy's id. */
+export const modelName = z.string().max(200);
+export const modelField = modelName.optional();
+
 export const choicesField = z.number().int().min(1).max(MAX_CHOICES).nullish();
 
 export const streamFields = {
@@ -22,11 +32,16 @@ export const samplingFields = {
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   logit_bias: z
-    .record(z.string().regex(/^\d+$/), z.number().min(-100).max(100), {
+    .record(z.string().regex(/^\d{1,9}$/), z.number().min(-100).max(100), {
       error: (issue) => (issue.code === 'invalid_key' ? 'the keys are token ids: whole numbers' : undefined),
     })
+    .refine((biases) => Object.keys(biases).length <= MAX_BIASES, `give at most ${MAX_BIASES} tokens`)
     .nullish(),
-  stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(4)]).nullish(),
+  stop: z
+    .union([stopString, z.array(stopString).max(4)], {
+      error: `give a text of 1 to ${MAX_STOP_LENGTH} characters, or at most 4 of them`,
+    })
+    .nullish(),
   seed: z
     .number()
     .int()
@@ -35,7 +50,14 @@ export const samplingFields = {
     .nullish()
     .openapi({ description: 'the same seed gives the same text' }),
   user: z.string().max(512).nullish(),
-  metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
+  metadata: z
+    .record(z.string(), z.string().max(MAX_METADATA_LENGTH))
+    .refine((metadata) => Object.keys(metadata).length <= MAX_METADATA_KEYS, `give at most ${MAX_METADATA_KEYS} keys`)
+    .refine(
+      (metadata) => Object.keys(metadata).every((key) => key.length <= MAX_METADATA_KEY_LENGTH),
+      `a key is longer than ${MAX_METADATA_KEY_LENGTH} characters; shorten it`,
+    )
+    .nullish(),
 };
 
 export type SamplingFields = z.output<z.ZodObject<typeof samplingFields>>;

@@ -3,6 +3,10 @@
 import { z } from '@hono/zod-openapi';
 import { CHAT_ROLES } from '../../shared/chat-message.ts';
 
+/** OpenAI's limits. */
+const MAX_MESSAGES = 2048;
+const MAX_NAME_LENGTH = 64;
+
 const textPart = z.strictObject({ type: z.literal('text'), text: z.string() });
 
 const chatMessage = z.strictObject({
@@ -13,16 +17,18 @@ const chatMessage = z.strictObject({
       z
         .array(textPart)
         .min(1)
+        .max(MAX_MESSAGES)
         .transform((parts) => parts.map((part) => part.text).join('')),
     ],
     { error: 'give a text, or an array of text parts; images and audio are not supported' },
   ),
-  name: z.string().optional(),
+  name: z.string().max(MAX_NAME_LENGTH).optional(),
 });
 
 export const chatMessages = z
   .array(chatMessage)
   .min(1, 'give at least one message')
+  .max(MAX_MESSAGES, `give at most ${MAX_MESSAGES} messages`)
   .refine((list) => list.some((item) => item.content.trim() !== ''), 'every message is empty; give one some content')
   .transform((list) => list.map(({ role, content }) => ({ role, content })));
 

@@ -4,10 +4,10 @@
 import { z } from '@hono/zod-openapi';
 import { defineOperation } from './operation.ts';
 
-const FILE_TYPES: Record<string, string> = {
-  'swagger-ui.css': 'text/css',
-  'swagger-ui-bundle.js': 'text/javascript',
-};
+const FILE_TYPES = new Map([
+  ['swagger-ui.css', 'text/css'],
+  ['swagger-ui-bundle.js', 'text/javascript'],
+]);
 
 export const serveDocs = defineOperation({
   summary: 'Swagger UI',
@@ -21,7 +21,7 @@ export const serveDocsFile = defineOperation({
   response: z.string(),
   hide: true,
   async handler({ ports, context, param }) {
-    const type = FILE_TYPES[param('file')];
+    const type = FILE_TYPES.get(param('file'));
     const file = type && (await ports.openDocsFile(param('file')));
     if (!file) return context.notFound();
     return new Response(file.body, { headers: { 'content-type': type, 'cache-control': 'max-age=86400' } });

@@ -1,5 +1,5 @@
-// API keys, and the tenant that a request belongs to. A tenant is named by the index of its key in API_KEY, so that keys are
-// not passed around. The `user` field does not count: a client could gain turns in the queue by inventing users.
+// API keys, and the caller that a request belongs to: the queue, rate limits, idempotency keys and logs all name it by the
+// same id. The `user` field does not count: a client could gain turns in the queue by inventing users.
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { bearerAuth } from 'hono/bearer-auth';
@@ -8,21 +8,33 @@ import { AttuneError } from '../../shared/error.ts';
 
 declare module 'hono' {
   interface ContextVariableMap {
-    tenant: string | undefined;
+    callerId: string | undefined;
   }
 }
 
+const ANONYMOUS = 'anonymous';
+
 /** The tenant that a generation is queued for, and the signal that cancels it. */
-export type Caller = { tenant: string | undefined; signal: AbortSignal };
+export type Caller = { tenant: string; signal: AbortSignal };
 
 export function getCaller(context: Context): Caller {
-  return { tenant: context.get('tenant'), signal: context.req.raw.signal };
+  return { tenant: getCallerId(context), signal: context.req.raw.signal };
+}
+
+/** Stable when keys are added or reordered, the same in every process, and safe to log. */
+export function getCallerId(context: Context): string {
+  return context.get('callerId') ?? ANONYMOUS;
+}
+
+/** 48 bits tell the keys of a server apart. */
+function toCallerId(digest: string): string {
+  return `key_${digest.slice(0, 12)}`;
 }
 
 /** Accepts a request with any of the keys. */
 export function requireApiKey(keys: string[]): MiddlewareHandler {
   // Compared by hash, so that the duration of the comparison reveals nothing about a key.
-  const tenants = new Map(keys.map((key, index) => [sha256(key), `key ${index}`]));
+  const digests = new Set(keys.map(sha256));
   const throwUnauthorized = () => {
     throw new AttuneError('missing or invalid API key; send `authorization: Bearer …` with a key from API_KEY', {
       status: 401,
@@ -32,9 +44,9 @@ export function requireApiKey(keys: string[]): MiddlewareHandler {
   };
   return bearerAuth({
     verifyToken(token, context) {
-      const tenant = tenants.get(sha256(token));
-      context.set('tenant', tenant);
-      return tenant !== undefined;
+      const digest = sha256(token);
+      if (digests.has(digest)) context.set('callerId', toCallerId(digest));
+      return digests.has(digest);
     },
     noAuthenticationHeader: { message: throwUnauthorized },
     invalidAuthenticationHeader: { message: throwUnauthorized },

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Hono } from 'hono';
+import { sha256 } from '../../shared/digest.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import { requireApiKey } from './auth.ts';
 import { limitRate } from './rate-limit.ts';
+
+const idOf = (key: string) => `key_${sha256(key).slice(0, 12)}`;
 
 function openApp(keys: string[], limited: Set<string>) {
   const callers: string[] = [];
@@ -21,8 +24,8 @@ function openApp(keys: string[], limited: Set<string>) {
   return { callers, post };
 }
 
-test('with keys, a caller is the tenant of its key, from any address', async () => {
-  const { callers, post } = openApp(['sk-one-one', 'sk-two-two'], new Set(['key 1']));
+test('with keys, a caller is the one of its key, from any address', async () => {
+  const { callers, post } = openApp(['sk-one-one', 'sk-two-two'], new Set([idOf('sk-two-two')]));
   const headers = { 'cf-connecting-ip': '192.0.2.1' };
   assert.equal((await post({ ...headers, authorization: 'Bearer sk-one-one' })).status, 200);
   const rejected = await post({ ...headers, authorization: 'Bearer sk-two-two' });
@@ -38,7 +41,7 @@ test('with keys, a caller is the tenant of its key, from any address', async () 
   assert.equal(rejected.headers.get('retry-after'), '10');
   assert.equal(rejected.headers.get('retry-after-ms'), '10000');
   assert.equal((await post({ ...headers, authorization: 'Bearer sk-wrong-one' })).status, 401);
-  assert.deepEqual(callers, ['key 0', 'key 1']);
+  assert.deepEqual(callers, [idOf('sk-one-one'), idOf('sk-two-two')]);
 });
 
 test('without keys, a caller is the address that Cloudflare reports', async () => {

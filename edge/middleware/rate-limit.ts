@@ -26,5 +26,5 @@ export function limitRate(isWithinRateLimit: (caller: string) => Promise<boolean
 }
 
 function identifyCaller(context: Context): string {
-  return context.get('tenant') ?? context.req.header('cf-connecting-ip') ?? 'unknown';
+  return context.get('callerId') ?? context.req.header('cf-connecting-ip') ?? 'unknown';
 }

@@ -5,7 +5,7 @@ import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import type { TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, type GenerationRow, startDecoding } from '../generation/decode.ts';
 import { type CompletionRequest, prepareCompletion } from '../generation/prepare.ts';
-import { choicesField, samplingFields, streamFields, toSampling } from '../generation/sampling-fields.ts';
+import { choicesField, modelField, samplingFields, streamFields, toSampling } from '../generation/sampling-fields.ts';
 import { type ChunkFormat, streamChoices } from '../generation/stream-choices.ts';
 import { countUsage, usageSchema } from '../generation/usage.ts';
 import { chatMessages } from '../http/messages.ts';
@@ -17,10 +17,7 @@ const { max_tokens, ...sharedFields } = samplingFields;
 
 const chatBody = z
   .strictObject({
-    model: z
-      .string()
-      .optional()
-      .openapi({ description: 'the id of a policy; `attune`, the default, is the active policy' }),
+    model: modelField.openapi({ description: 'the id of a policy; `attune`, the default, is the active policy' }),
     messages: chatMessages,
     n: choicesField,
     max_tokens,

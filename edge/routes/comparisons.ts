@@ -8,7 +8,7 @@ import { comparisons, generations, preferences } from '../../shared/database/sch
 import { newId } from '../../shared/id.ts';
 import { decode, type GenerationRow, startDecoding, storeGenerations } from '../generation/decode.ts';
 import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
-import { samplingFields, toSampling } from '../generation/sampling-fields.ts';
+import { modelField, modelName, samplingFields, toSampling } from '../generation/sampling-fields.ts';
 import { getIdempotencyKey, idempotencyKeyField, runOnce } from '../http/idempotency.ts';
 import { chatMessages, promptSchema } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
@@ -20,9 +20,9 @@ const comparisonBody = z
   .strictObject({
     messages: chatMessages.optional(),
     prompt: z.string().min(1, 'the prompt is empty; give it some text').optional(),
-    model: z.string().optional().openapi({ description: 'the policy of both sides; default: the active one' }),
+    model: modelField.openapi({ description: 'the policy of both sides; default: the active one' }),
     models: z
-      .tuple([z.string(), z.string()])
+      .tuple([modelName, modelName])
       .optional()
       .openapi({ description: 'one policy for each side, in any order' }),
     ...samplingFields,

@@ -4,7 +4,14 @@ import { z } from '@hono/zod-openapi';
 import type { TokenEvent } from '../engine/inference.ts';
 import { type CompletionResult, decodeAndStore, startDecoding } from '../generation/decode.ts';
 import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
-import { choicesField, MAX_CHOICES, samplingFields, streamFields, toSampling } from '../generation/sampling-fields.ts';
+import {
+  choicesField,
+  MAX_CHOICES,
+  modelField,
+  samplingFields,
+  streamFields,
+  toSampling,
+} from '../generation/sampling-fields.ts';
 import { type ChunkFormat, countCodePoints, streamChoices, toEnvelope } from '../generation/stream-choices.ts';
 import { sumUsage, usageSchema } from '../generation/usage.ts';
 import { defineOperation } from '../http/operation.ts';
@@ -13,7 +20,7 @@ import { getCaller } from '../middleware/auth.ts';
 const tokenIds = z.array(z.number().int().min(0)).min(1);
 
 const completionBody = z.strictObject({
-  model: z.string().optional(),
+  model: modelField,
   prompt: z
     .union(
       [

@@ -13,6 +13,9 @@ import { chatMessages, promptSchema } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 
+/** As JSON. Imported rows carry what their source has, so the values may have any shape. */
+const MAX_METADATA_LENGTH = 16_384;
+
 const text = z.string().min(1, 'is empty; give it some text');
 
 const preferenceBody = z
@@ -28,7 +31,13 @@ const preferenceBody = z
     prompt: text.optional(),
     messages: chatMessages.optional(),
     rater: z.string().min(1).max(200).default('anonymous'),
-    metadata: z.record(z.string(), z.unknown()).nullish(),
+    metadata: z
+      .record(z.string(), z.unknown())
+      .refine(
+        (metadata) => JSON.stringify(metadata).length <= MAX_METADATA_LENGTH,
+        `is longer than ${MAX_METADATA_LENGTH} characters as JSON; shorten it`,
+      )
+      .nullish(),
     id: idempotencyKeyField,
   })
   .superRefine((body, context) => {
