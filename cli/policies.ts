@@ -15,7 +15,13 @@ import type { Settings } from '../shared/settings.ts';
 import { openRemoteStore } from '../shared/store/configured-store.ts';
 import { uploadPackage } from '../shared/store/copy-package.ts';
 import { type LocalStore, policiesFolder } from '../shared/store/local-store.ts';
-import { activatePolicy, getActivePolicyId, getPolicy, rollBackPolicy } from '../shared/store/registry.ts';
+import {
+  activatePolicy,
+  findRollbackTarget,
+  getActivePolicyId,
+  getPolicy,
+  rollBackPolicy,
+} from '../shared/store/registry.ts';
 import { withContext } from './context.ts';
 
 export function addPolicies(program: Command): void {
@@ -103,7 +109,10 @@ export function addPolicies(program: Command): void {
     .description('make the previous policy the active one again')
     .action(() =>
       withContext(async ({ db }, localStore, { settings }) => {
-        const id = await rollBackPolicy(db, (previous) => assertAvailable(localStore, settings, previous));
+        const target = await findRollbackTarget(db);
+        const id = target.previous.policy_id;
+        await assertAvailable(localStore, settings, id);
+        await rollBackPolicy(db, target);
         console.log(`${id} is active`);
       }),
     );

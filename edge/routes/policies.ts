@@ -68,7 +68,10 @@ export const rollBackPolicy = defineOperation({
   needsPolicy: 'previous',
   response: policy,
   async handler({ ports: { db, inference } }) {
-    const id = await registry.rollBackPolicy(db, (previous) => inference.getPolicy(previous));
+    const target = await registry.findRollbackTarget(db);
+    const id = target.previous.policy_id;
+    await inference.getPolicy(id);
+    await registry.rollBackPolicy(db, target);
     await inference.activate(id);
     return toResponse(await registry.getPolicy(db, id), id);
   },

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { openTestDatabase } from '../../testing/database.ts';
 import { activations } from '../database/schema.ts';
-import { activatePolicy, getActivePolicyId, registerPolicy, rollBackPolicy } from './registry.ts';
+import {
+  activatePolicy,
+  activateSuccessor,
+  findRollbackTarget,
+  getActivePolicyId,
+  registerPolicy,
+  rollBackPolicy,
+} from './registry.ts';
 
 const { db } = await openTestDatabase();
 for (const id of ['a', 'b', 'c', 'd']) await registerPolicy(db, { id, name: id, manifest: {} });
@@ -10,7 +17,11 @@ for (const id of ['a', 'b', 'c', 'd']) await registerPolicy(db, { id, name: id, 
 beforeEach(() => db.delete(activations));
 
 const promote = (id: string) => activatePolicy(db, id, 'promoted');
-const rollback = () => rollBackPolicy(db, async () => {});
+async function rollback(): Promise<string> {
+  const target = await findRollbackTarget(db);
+  await rollBackPolicy(db, target);
+  return target.previous.policy_id;
+}
 
 test('rolling back twice goes back two policies and stops at the first', async () => {
   for (const id of ['a', 'b', 'c']) await promote(id);
@@ -40,20 +51,54 @@ test('a policy that is promoted again after a rollback counts as a new activatio
   assert.equal(await rollback(), 'a');
 });
 
-test('a rollback whose check fails leaves the active policy', async () => {
+test('a rollback changes nothing if another activation was made since its target was found', async () => {
   await assert.rejects(rollback(), { status: 409, message: 'there is no active policy to roll back from' });
-  await promote('a');
-  await promote('b');
-  await assert.rejects(
-    rollBackPolicy(db, async (id) => {
-      throw new Error(`${id} cannot be loaded`);
-    }),
-    { message: 'a cannot be loaded' },
-  );
+  for (const id of ['a', 'b']) await promote(id);
+  const target = await findRollbackTarget(db);
+  await promote('c');
+  await assert.rejects(rollBackPolicy(db, target), { status: 409, code: 'activation_conflict', retry: false });
+  assert.equal(await getActivePolicyId(db), 'c');
+  assert.equal(await db.$count(activations), 3);
+});
+
+test('of many rollbacks at once one takes effect, and the others are told', async () => {
+  for (const id of ['a', 'b', 'c']) await promote(id);
+  const target = await findRollbackTarget(db);
+  const results = await Promise.allSettled(Array.from({ length: 8 }, () => rollBackPolicy(db, target)));
+  assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 1);
   assert.equal(await getActivePolicyId(db), 'b');
-  const rows = await db.select().from(activations);
-  assert.deepEqual(
-    rows.map(({ reason }) => reason),
-    ['promoted', 'promoted'],
-  );
+  assert.equal(await db.$count(activations), 4);
+});
+
+test('the policy of a round replaces its parent only while that is active, and only once', async () => {
+  const activate = () => activateSuccessor(db, { id: 'b', parent_id: 'a' }, 'published');
+  await promote('c');
+  assert.equal(await activate(), false);
+  await promote('a');
+  assert.equal(await activate(), true);
+  assert.equal(await activate(), true);
+  assert.equal(await rollback(), 'a');
+  assert.equal(await activate(), false);
+  assert.equal(await getActivePolicyId(db), 'a');
+  assert.equal(await db.$count(activations), 4);
+});
+
+test('of the policy of a round and a promotion at the same moment, the promotion is active in the end', async () => {
+  for (let at = 0; at < 20; at++) {
+    await db.delete(activations);
+    await promote('a');
+    const round = () => activateSuccessor(db, { id: 'b', parent_id: 'a' }, 'published');
+    await Promise.all(at % 2 ? [round(), promote('c')] : [promote('c'), round()]);
+    assert.equal(await getActivePolicyId(db), 'c');
+  }
+});
+
+test('an activation in a transaction that fails leaves the active policy', async () => {
+  await promote('a');
+  const failed = db.transaction(async (transaction) => {
+    await activatePolicy(transaction, 'b', 'promoted');
+    throw new Error('the response could not be stored');
+  });
+  await assert.rejects(failed, /could not be stored/);
+  assert.equal(await getActivePolicyId(db), 'a');
 });

@@ -1,7 +1,7 @@
 // The registry of policies and the log of which one is active, both in Postgres. A policy's row never changes. The log is
 // append-only: a rollback is one more activation, which names the earlier one that it restores.
 
-import { and, desc, eq, gt, lt, ne, notExists } from 'drizzle-orm';
+import { and, desc, eq, gt, lt, ne, notExists, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
 import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
@@ -34,19 +34,54 @@ async function latestActivation(db: Database): Promise<Activation | null> {
   return row ?? null;
 }
 
-/** Makes the policy active and notifies every process. `restoresId`: the activation that a rollback restores. */
-export async function activatePolicy(db: Database, id: string, reason: string, restoresId?: number): Promise<void> {
+/** Makes the policy active and notifies every process. In the transaction of the caller if `db` is one. */
+export async function activatePolicy(db: Database, id: string, reason: string): Promise<void> {
   await getPolicy(db, id);
   await db.transaction(async (transaction) => {
-    const previous = await getActivePolicyId(transaction);
-    await transaction.insert(activations).values({ policy_id: id, reason, restores_id: restoresId });
-    await writeEvent(transaction, 'policy.activated', { id, reason, previous });
-    await notifyChange(transaction, id);
+    await lockActivations(transaction);
+    await insertActivation(transaction, await getActivePolicyId(transaction), { policy_id: id, reason });
   });
 }
 
+/**
+ * Makes a round's policy active in place of its parent. False if an operator has made another policy active since the
+ * round began, or has replaced this one.
+ */
+export function activateSuccessor(
+  db: Database,
+  { id, parent_id }: Pick<PolicyRow, 'id' | 'parent_id'>,
+  reason: string,
+): Promise<boolean> {
+  return db.transaction(async (transaction) => {
+    await lockActivations(transaction);
+    const activeId = await getActivePolicyId(transaction);
+    if (activeId === id) return true;
+    if (activeId !== parent_id || (await transaction.$count(activations, eq(activations.policy_id, id))) > 0)
+      return false;
+    await insertActivation(transaction, activeId, { policy_id: id, reason });
+    return true;
+  });
+}
+
+/** Until the transaction ends no other one changes the active policy. */
+async function lockActivations(transaction: Database): Promise<void> {
+  await transaction.execute(sql`lock table ${activations} in share row exclusive mode`);
+}
+
+async function insertActivation(
+  transaction: Database,
+  previous: string | null,
+  row: typeof activations.$inferInsert,
+): Promise<void> {
+  await transaction.insert(activations).values(row);
+  await writeEvent(transaction, 'policy.activated', { id: row.policy_id, reason: row.reason, previous });
+  await notifyChange(transaction, row.policy_id);
+}
+
+export type RollbackTarget = { previous: Activation; activeId: string };
+
 /** The activation that a rollback restores and the id of the policy that is active now; 409 where there is none. */
-export async function findRollbackTarget(db: Database): Promise<{ previous: Activation; activeId: string }> {
+export async function findRollbackTarget(db: Database): Promise<RollbackTarget> {
   const current = await latestActivation(db);
   if (!current) throw new AttuneError('there is no active policy to roll back from', { status: 409, retry: false });
   // Rollbacks undo the rows between themselves and what they restore, so that two rollbacks go back two policies.
@@ -75,10 +110,17 @@ export async function findRollbackTarget(db: Database): Promise<{ previous: Acti
   return { previous, activeId: current.policy_id };
 }
 
-/** Makes the previous policy active and returns its id. `check` runs first; if it throws, nothing changes. */
-export async function rollBackPolicy(db: Database, check: (id: string) => Promise<unknown>): Promise<string> {
-  const { previous, activeId } = await findRollbackTarget(db);
-  await check(previous.policy_id);
-  await activatePolicy(db, previous.policy_id, `rollback from ${activeId}`, previous.id);
-  return previous.policy_id;
+/** Makes the previous policy active again. 409 if another one became active since the target was found. */
+export async function rollBackPolicy(db: Database, { previous, activeId }: RollbackTarget): Promise<void> {
+  await db.transaction(async (transaction) => {
+    await lockActivations(transaction);
+    const current = await findRollbackTarget(transaction);
+    if (current.activeId !== activeId || current.previous.id !== previous.id)
+      throw new AttuneError(
+        `${current.activeId} became active in place of ${activeId} during the rollback; nothing was changed; roll back again if that is still wanted`,
+        { status: 409, code: 'activation_conflict', retry: false },
+      );
+    const reason = `rollback from ${activeId}`;
+    await insertActivation(transaction, activeId, { policy_id: previous.policy_id, reason, restores_id: previous.id });
+  });
 }
