@@ -3,13 +3,14 @@
 
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findFreePort } from '../shared/free-port.ts';
 import type { S3Location } from '../shared/store/s3-protocol.ts';
 import { installTool } from './install-tool.ts';
+import { ProxyServer } from './proxy-server.ts';
 
 type S3Server = {
   location: S3Location;
@@ -67,24 +68,15 @@ type FaultyProxy = {
   fault: Fault | undefined;
   /** Number of faults so far. */
   faults: number;
-  close(): void;
+  close(): Promise<void>;
 };
 
 export async function startFaultyProxy({ endpoint: target }: S3Location): Promise<FaultyProxy> {
-  const sockets = new Set<Socket>();
-  const server = createServer((client) => {
-    const upstream = connect(Number(new URL(target).port), '127.0.0.1');
-    for (const [socket, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      sockets.add(socket.on('error', () => {}));
-      // Deferred, so that bytes that have arrived are still forwarded.
-      socket.on('close', () => {
-        other.destroySoon();
-        sockets.delete(socket);
-      });
-    }
+  const server = new ProxyServer((client) => {
+    const upstream = server.dial(new URL(target));
+    // Deferred, so that bytes that have arrived are still forwarded.
+    client.on('close', () => upstream.destroySoon());
+    upstream.on('close', () => client.destroySoon());
     forward('request', client, upstream);
     forward('response', upstream, client);
   });
@@ -111,15 +103,11 @@ export async function startFaultyProxy({ endpoint: target }: S3Location): Promis
     });
   }
 
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const proxy: FaultyProxy = {
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endpoint: `http://127.0.0.1:${await server.listen()}`,
     fault: undefined,
     faults: 0,
-    close() {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-    },
+    close: () => server.close(),
   };
   return proxy;
 }
