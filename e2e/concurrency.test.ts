@@ -7,7 +7,8 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { eq } from 'drizzle-orm';
-import { generations } from '../shared/database/schema.ts';
+import { selectGenerations } from '../shared/database/generations.ts';
+import { completions } from '../shared/database/schema.ts';
 import { type Json, makeLongRequests, startEdgeServer, withEdge } from '../testing/edge-server.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 
@@ -56,9 +57,7 @@ test('a slow reader does not occupy a batch slot: its generation is finished and
   await withEdge(server, { MAX_ROWS: '1' }, async (send, url) => {
     const socket = await openStream(url, '/v1/completions', { ...endless, max_tokens: 300, user: 'slow' });
     socket.pause();
-    const row = await waitUntil(
-      async () => (await db.select().from(generations).where(eq(generations.user, 'slow')))[0],
-    );
+    const row = await waitUntil(async () => (await selectGenerations(db).where(eq(completions.user, 'slow')))[0]);
     assert.equal(row.finish_reason, 'length');
     socket.read(1);
     assert.equal((await send('/v1/completions', brief)).status, 200);
@@ -82,7 +81,7 @@ test('a reader that falls a megabyte behind is disconnected and its batch slots 
     socket.pause();
     const short = send('/v1/completions', brief);
     const rows = await waitUntil(async () => {
-      const found = await db.select().from(generations).where(eq(generations.user, 'far'));
+      const found = await selectGenerations(db).where(eq(completions.user, 'far'));
       return found.length > 0 && found;
     });
     assert.ok(rows.every((row) => row.finish_reason === 'cancelled' && row.token_ids.length < 4000));

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inArray } from 'drizzle-orm';
+import { selectGenerations } from '../shared/database/generations.ts';
 import { generations } from '../shared/database/schema.ts';
 import { newId } from '../shared/id.ts';
 import { readCheckpoint } from '../shared/model/checkpoint.ts';
@@ -109,15 +110,12 @@ test('ten swaps under load: every response is complete and from one policy, and 
   assert.ok(after < 1.1 * before, `${mebibytes(after)} MiB after the swaps, ${mebibytes(before)} MiB before`);
 
   const sample = [...byPolicy.values()].flatMap((own) => own.filter((_, i) => i % Math.ceil(own.length / 8) === 0));
-  const rows = await db
-    .select()
-    .from(generations)
-    .where(
-      inArray(
-        generations.id,
-        sample.map(({ id }) => id),
-      ),
-    );
+  const rows = await selectGenerations(db).where(
+    inArray(
+      generations.id,
+      sample.map(({ id }) => id),
+    ),
+  );
   assert.equal(rows.length, sample.length);
   for (const row of rows) {
     const stream = sample.find(({ id }) => id === row.id)!;

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
-import { generations } from '../shared/database/schema.ts';
+import { selectGenerations } from '../shared/database/generations.ts';
+import { completions } from '../shared/database/schema.ts';
 import { makeLongRequests, startEdgeServer, withEdge } from '../testing/edge-server.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 
@@ -19,7 +20,7 @@ test('a generation past its deadline gets a non-retryable 504 and frees its batc
     assert.equal(late.body.error.code, 'deadline_exceeded');
     assert.equal(late.headers.get('x-should-retry'), 'false');
     assert.equal((await send('/v1/completions', brief)).status, 200);
-    const [row] = await db.select().from(generations).where(eq(generations.user, 'late'));
+    const [row] = await selectGenerations(db).where(eq(completions.user, 'late'));
     assert.equal(row?.finish_reason, 'cancelled');
     assert.ok(row.token_ids.length > 0 && row.token_ids.length < 4000);
   });
@@ -38,7 +39,7 @@ test('a request still queued at its deadline gets a retryable 503 and is not sto
       assert.equal(headers.get('x-should-retry'), 'true');
       assert.ok(headers.get('retry-after'));
     }
-    const rows = await db.select().from(generations).where(eq(generations.user, 'many'));
+    const rows = await selectGenerations(db).where(eq(completions.user, 'many'));
     assert.equal(rows.length, 24 - timedOut.length);
   });
 });

@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { inArray } from 'drizzle-orm';
+import { eq } from 'drizzle-orm';
+import { selectGenerations } from '../shared/database/generations.ts';
 import { generations, preferences } from '../shared/database/schema.ts';
 import { type Json, startEdgeServer } from '../testing/edge-server.ts';
 import { installPgBouncer, type PgBouncer, startPgBouncer } from '../testing/pgbouncer.ts';
@@ -148,10 +149,7 @@ test('arrays, JSON, times and large integers are stored and read as on Node', { 
   );
   assert.equal(byWorker!.headers.get('x-attune-compute'), 'worker');
   const rowOf = async ({ body }: JsonResponse) => {
-    const [row] = await db
-      .select()
-      .from(generations)
-      .where(inArray(generations.id, [body.id]));
+    const [row] = await selectGenerations(db).where(eq(generations.id, body.id));
     const { id, completion_id, created_at, logps, ...same } = row!;
     assert.ok(Math.abs(created_at.getTime() / 1000 - body.created) < 1);
     return { same, logps };

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import OpenAI from 'openai';
-import { generations } from '../../shared/database/schema.ts';
+import { selectGenerations } from '../../shared/database/generations.ts';
+import { completions } from '../../shared/database/schema.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import { waitUntil } from '../../testing/wait-until.ts';
 import type { Api } from './api.ts';
@@ -15,10 +16,7 @@ const messages = [{ role: 'user' as const, content: 'Once upon a time' }];
 export function testCancellation(api: Api): void {
   const { client, server } = api;
   const getRows = (user: string) =>
-    server.connection.db
-      .select()
-      .from(generations)
-      .where(eq(generations.user, `${user}, ${api.runtime}`));
+    selectGenerations(server.connection.db).where(eq(completions.user, `${user}, ${api.runtime}`));
   /** Four choices of 4000 tokens, longer than this suite's deadline; four such requests fit one batch. */
   let endless: Json;
   before(async () => {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
+import { selectGenerations } from '../../shared/database/generations.ts';
 import { generations } from '../../shared/database/schema.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
@@ -12,7 +13,7 @@ const messages = [{ role: 'user' as const, content: 'Once upon a time' }];
 export function testChat(api: Api): void {
   const { client, server } = api;
   const { db } = server.connection;
-  const getRow = async (id: string) => (await db.select().from(generations).where(eq(generations.id, id)))[0]!;
+  const getRow = async (id: string) => (await selectGenerations(db).where(eq(generations.id, id)))[0]!;
 
   test('a chat completion has the policy and token usage, and is stored with its tokens and log-probabilities', async () => {
     const { data: completion, response } = await client.chat.completions

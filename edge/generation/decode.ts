@@ -1,16 +1,14 @@
 // Decodes prepared completions under one deadline and stores their generations; either all are queued or none. A request
 // is complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
 
-import { generations } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { FinishEvent, GenerationEvent, TokenEvent } from '../engine/inference.ts';
 import { type Deadline, openDeadline } from '../http/deadline.ts';
-import type { Transaction } from '../http/idempotency.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import type { PreparedCompletion } from './prepare.ts';
+import { type GenerationRow, storeCompletions, toGenerationRow, toStorable } from './store.ts';
 
-export type GenerationRow = typeof generations.$inferInsert;
 export type Decoding = {
   completions: PreparedCompletion[];
   events: AsyncIterable<GenerationEvent>[];
@@ -47,12 +45,14 @@ export async function decodeAndStore(
   onToken?: TokenListener,
 ): Promise<CompletionResult[]> {
   const { results, interruption } = await decode(decoding, onToken);
-  // An interrupted choice is stored too, if it has any tokens.
-  const rows = results
+  const stored = results
     .filter(({ completion }) => completion.request.store)
-    .flatMap((result) => result.rows)
-    .filter((row) => row.finish_reason !== 'cancelled' || row.token_ids.length > 0);
-  await storeGenerations(ports.db, rows);
+    .map(({ completion, rows }) => ({
+      completion,
+      // An interrupted choice is stored too, if it has any tokens.
+      rows: rows.filter((row) => row.finish_reason !== 'cancelled' || row.token_ids.length > 0),
+    }));
+  await storeCompletions(ports.db, stored);
   if (interruption) throw interruption;
   return results;
 }
@@ -73,14 +73,9 @@ export async function decode(
   }
 }
 
-/** Commits the generations. The response is sent only after this. */
-export async function storeGenerations(db: Ports['db'] | Transaction, rows: GenerationRow[]): Promise<void> {
-  if (rows.length > 0) await db.insert(generations).values(rows);
-}
-
 /**
- * Collects the events of all choices; a cancelled choice keeps its tokens so far. Postgres cannot store NUL in a text, so
- * both the response and the stored text have U+FFFD in its place; the token ids are unchanged.
+ * Collects the events of all choices; a cancelled choice keeps its tokens so far. Both the response and the stored text
+ * have U+FFFD in place of NUL; the token ids are unchanged.
  */
 async function collectChoices(
   completion: PreparedCompletion,
@@ -90,42 +85,19 @@ async function collectChoices(
   const finished = new Map<number, FinishEvent>();
   const tokens: TokenEvent[][] = completion.ids.map(() => []);
   for await (const event of events) {
-    const storable = { ...event, text: event.text.replaceAll('\0', '\uFFFD') };
+    const storable = { ...event, text: toStorable(event.text) };
     if (storable.type === 'finish') finished.set(storable.index, storable);
     else {
       tokens[storable.index]!.push(storable);
       onToken(storable);
     }
   }
-  const rows = completion.ids.map((id, choice) => {
+  const rows = completion.ids.map((_, choice) => {
     const finish = finished.get(choice);
     if (!finish) throw new Error(`internal: choice ${choice} of ${completion.id} never finished`);
-    return toRow(completion, id, choice, finish);
+    return toGenerationRow(completion, choice, finish);
   });
   return { completion, rows, tokens };
-}
-
-function toRow(completion: PreparedCompletion, id: string, choice: number, finish: FinishEvent): GenerationRow {
-  const { request, policy, promptIds, sampling } = completion;
-  return {
-    id,
-    completion_id: completion.id,
-    choice,
-    kind: request.kind,
-    policy_id: policy.id,
-    prompt: request.promptIds ? policy.tokenizer.decode(promptIds).replaceAll('\0', '\uFFFD') : request.prompt,
-    prompt_token_ids: promptIds,
-    text: finish.text,
-    token_ids: finish.tokenIds,
-    logps: finish.logprobs,
-    stop_token: finish.stopToken,
-    sampling: { ...sampling },
-    seed: sampling.seed,
-    finish_reason: finish.finishReason,
-    user: request.user,
-    metadata: request.metadata,
-    created_at: new Date(completion.created * 1000),
-  };
 }
 
 function findInterruption(results: CompletionResult[], deadline: Deadline): AttuneError | null {

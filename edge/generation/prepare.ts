@@ -9,7 +9,8 @@ import type { LoadedPolicy } from '../engine/inference.ts';
 import { countSystemTokens } from './system-prompt.ts';
 
 export type CompletionRequest = {
-  kind: 'chat' | 'text';
+  /** the operation that asks for it */
+  kind: 'chat' | 'text' | 'comparison';
   prompt: Prompt;
   /** token ids given instead of text */
   promptIds?: number[];
@@ -40,13 +41,13 @@ export type PreparedCompletion = {
 
 /** Validates the request against the policy and fixes its ids and seed; nothing is computed or stored yet. */
 export function prepareCompletion(policy: LoadedPolicy, request: CompletionRequest): PreparedCompletion {
-  const { kind, prompt, sampling } = request;
+  const { prompt, sampling } = request;
   const promptIds = request.promptIds ?? encodePrompt(policy, prompt);
-  const remaining = getRemainingContext(policy, kind, promptIds);
+  const remaining = getRemainingContext(policy, prompt, promptIds);
   assertInVocabulary('logit_bias', Object.keys(sampling.logitBias).map(Number), policy.architecture.vocabSize);
   const maxTokens = sampling.maxTokens ?? Math.min(request.defaultMaxTokens ?? remaining, remaining);
   if (maxTokens > remaining) throw tooManyTokens(request, remaining, promptIds.length);
-  const ids = Array.from({ length: request.n }, () => newId(kind === 'chat' ? 'chatcmpl-' : 'cmpl-'));
+  const ids = Array.from({ length: request.n }, () => newId(typeof prompt === 'string' ? 'cmpl-' : 'chatcmpl-'));
   return {
     id: ids[0]!,
     created: Math.floor(Date.now() / 1000),
@@ -72,12 +73,8 @@ function encodePrompt(policy: LoadedPolicy, prompt: Prompt): number[] {
  * Returns the number of tokens that the context leaves for the completion, at least one. Throws for an invalid prompt,
  * like engine/validate-prompt.ts, which also applies the limit of KV_MEMORY; but this error names the request's own field.
  */
-function getRemainingContext(
-  { architecture }: LoadedPolicy,
-  kind: CompletionRequest['kind'],
-  promptIds: number[],
-): number {
-  const param = kind === 'chat' ? 'messages' : 'prompt';
+function getRemainingContext({ architecture }: LoadedPolicy, prompt: Prompt, promptIds: number[]): number {
+  const param = typeof prompt === 'string' ? 'prompt' : 'messages';
   const { contextLength, vocabSize } = architecture;
   if (promptIds.length === 0)
     throw new AttuneError(`${param}: the prompt is empty; give it some text`, { param, code: 'empty_prompt' });

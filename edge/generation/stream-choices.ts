@@ -5,8 +5,9 @@ import type { TokenEvent } from '../engine/inference.ts';
 import { streamEvents } from '../http/sse.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import { decodeAndStore, type GenerationRow, startDecoding } from './decode.ts';
+import { decodeAndStore, startDecoding } from './decode.ts';
 import type { PreparedCompletion } from './prepare.ts';
+import type { GenerationRow } from './store.ts';
 import { sumUsage } from './usage.ts';
 
 /** How an operation writes its chunks; each function returns one entry of `choices`, without the index. */

@@ -1,7 +1,8 @@
 // Token counts as OpenAI reports them.
 
 import { z } from '@hono/zod-openapi';
-import type { CompletionResult, GenerationRow } from './decode.ts';
+import type { CompletionResult } from './decode.ts';
+import type { GenerationRow } from './store.ts';
 
 export const usageSchema = z.object({
   prompt_tokens: z.number(),

@@ -3,11 +3,11 @@
 import { z } from '@hono/zod-openapi';
 import { and, asc, desc, gt, lt, type SQL } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
-import type { comparisons, generations, policies, preferences, rounds } from '../../shared/database/schema.ts';
+import type { comparisons, completions, policies, preferences, rounds } from '../../shared/database/schema.ts';
 
 export type ResourceTable =
   | typeof comparisons
-  | typeof generations
+  | typeof completions
   | typeof policies
   | typeof preferences
   | typeof rounds;

@@ -3,9 +3,10 @@
 import { z } from '@hono/zod-openapi';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import type { TokenEvent } from '../engine/inference.ts';
-import { decodeAndStore, type GenerationRow, startDecoding } from '../generation/decode.ts';
+import { decodeAndStore, startDecoding } from '../generation/decode.ts';
 import { type CompletionRequest, prepareCompletion } from '../generation/prepare.ts';
 import { choicesField, modelField, samplingFields, streamFields, toSampling } from '../generation/sampling-fields.ts';
+import { type CompletionRow, type GenerationRow, toCompletionRow } from '../generation/store.ts';
 import { type ChunkFormat, streamChoices } from '../generation/stream-choices.ts';
 import { countUsage, usageSchema } from '../generation/usage.ts';
 import { chatMessages } from '../http/messages.ts';
@@ -72,6 +73,7 @@ export const createChatCompletion = defineOperation({
     const [result] = await decodeAndStore(ports, startDecoding(ports, [completion], caller));
     const { rows, tokens } = result!;
     return toChatCompletion(
+      toCompletionRow(completion),
       rows,
       body.logprobs ? tokens.map((events) => toTokenLogprobs(policy.tokenizer, events)) : undefined,
     );
@@ -94,24 +96,27 @@ function toRequest(body: ChatBody): CompletionRequest {
   };
 }
 
-/** The choices of one completion; `logprobs` has one entry per choice. */
-export function toChatCompletion(rows: GenerationRow[], logprobs?: unknown[]): z.output<typeof chatCompletion> {
-  const first = rows[0]!;
+/** `rows` and `logprobs` have one entry per choice. */
+export function toChatCompletion(
+  completion: Required<Omit<CompletionRow, 'xid'>>,
+  rows: GenerationRow[],
+  logprobs?: unknown[],
+): z.output<typeof chatCompletion> {
   return {
-    id: first.completion_id,
+    id: completion.id,
     object: 'chat.completion',
-    created: toUnixSeconds(first.created_at as Date),
-    model: first.policy_id,
+    created: toUnixSeconds(completion.created_at),
+    model: completion.policy_id,
     choices: rows.map((row, index) => ({
-      index,
+      index: row.choice,
       generation_id: row.id,
       message: { role: 'assistant', content: row.text, refusal: null },
       finish_reason: row.finish_reason,
       logprobs: logprobs ? { content: logprobs[index], refusal: null } : null,
     })),
-    usage: countUsage(first.prompt_token_ids.length, rows),
-    system_fingerprint: first.policy_id,
-    metadata: first.metadata,
+    usage: countUsage(completion.prompt_token_ids.length, rows),
+    system_fingerprint: completion.policy_id,
+    metadata: completion.metadata,
   };
 }
 

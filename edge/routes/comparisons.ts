@@ -4,11 +4,13 @@
 import { z } from '@hono/zod-openapi';
 import { inArray } from 'drizzle-orm';
 import type { Prompt } from '../../shared/chat-message.ts';
+import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
 import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
-import { decode, type GenerationRow, startDecoding, storeGenerations } from '../generation/decode.ts';
+import { type CompletionResult, decode, startDecoding } from '../generation/decode.ts';
 import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
 import { modelField, modelName, samplingFields, toSampling } from '../generation/sampling-fields.ts';
+import { storeCompletions } from '../generation/store.ts';
 import { getIdempotencyKey, idempotencyKeyField, runOnce } from '../http/idempotency.ts';
 import { chatMessages, promptSchema } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
@@ -61,7 +63,7 @@ const comparison = z
 
 type ComparisonRow = Omit<typeof comparisons.$inferSelect, 'xid'>;
 type ComparisonResponse = z.output<typeof comparison>;
-type Side = Pick<GenerationRow, 'id' | 'text' | 'finish_reason' | 'policy_id'>;
+type Side = Pick<StoredGeneration, 'id' | 'text' | 'finish_reason' | 'policy_id'>;
 
 export const createComparison = defineOperation({
   summary: 'Generates two responses to one prompt, to be voted on',
@@ -72,9 +74,12 @@ export const createComparison = defineOperation({
     const key = getIdempotencyKey(context, body);
     const prompt: Prompt = body.messages ?? body.prompt!;
     const generate = () => generateSides(ports, prompt, body, getCaller(context));
-    return runOnce(ports.db, { scope: 'comparisons', key, content: body }, generate, async (transaction, rows) => {
+    return runOnce(ports.db, { scope: 'comparisons', key, content: body }, generate, async (transaction, results) => {
+      const sides = results.flatMap(({ completion, rows }) =>
+        rows.map((row) => ({ ...row, policy_id: completion.policy.id })),
+      );
       const swapped = crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
-      const [a, b] = swapped ? [rows[1]!, rows[0]!] : [rows[0]!, rows[1]!];
+      const [a, b] = swapped ? [sides[1]!, sides[0]!] : [sides[0]!, sides[1]!];
       const row: ComparisonRow = {
         id: newId('cmp_'),
         prompt,
@@ -84,7 +89,7 @@ export const createComparison = defineOperation({
         metadata: body.metadata ?? null,
         created_at: new Date(),
       };
-      await storeGenerations(transaction, rows);
+      await storeCompletions(transaction, results);
       await transaction.insert(comparisons).values(row);
       return toResponse(row, a, b, false);
     });
@@ -96,15 +101,15 @@ const resource = { kind: 'comparison', table: comparisons, item: comparison, toR
 export const listComparisons = listOperation({ summary: 'Lists comparisons', ...resource });
 export const getComparison = getOperation({ summary: 'One comparison', ...resource });
 
-/** The two generations, in the order of the requested policies. */
+/** Two choices of one completion; or one of each of two, in the order of the requested policies. */
 async function generateSides(
   ports: Ports,
   prompt: Prompt,
   body: ComparisonBody,
   caller: Caller,
-): Promise<GenerationRow[]> {
+): Promise<CompletionResult[]> {
   const toRequest = (n: number, seed: number | null): CompletionRequest => ({
-    kind: typeof prompt === 'string' ? 'text' : 'chat',
+    kind: 'comparison',
     prompt,
     n,
     sampling: { ...toSampling(body, 0), seed },
@@ -121,13 +126,13 @@ async function generateSides(
   }
   const { results, interruption } = await decode(startDecoding(ports, completions, caller));
   if (interruption) throw interruption;
-  return results.flatMap(({ rows }) => rows);
+  return results;
 }
 
 async function toResponses(rows: ComparisonRow[], { db }: Ports): Promise<ComparisonResponse[]> {
   if (rows.length === 0) return [];
   const generationIds = rows.flatMap((row) => [row.a_generation_id, row.b_generation_id]);
-  const sides = await db.select().from(generations).where(inArray(generations.id, generationIds));
+  const sides = await selectGenerations(db).where(inArray(generations.id, generationIds));
   const sidesById = new Map(sides.map((row) => [row.id, row]));
   const ids = rows.map((row) => row.id);
   const votes = await db

@@ -3,6 +3,7 @@
 
 import { z } from '@hono/zod-openapi';
 import { inArray } from 'drizzle-orm';
+import { selectGenerations } from '../../shared/database/generations.ts';
 import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
@@ -156,7 +157,7 @@ async function fromComparison(transaction: Transaction, body: PreferenceBody): P
   const row = await findOr404(transaction, comparisons, 'comparison', body.comparison!, 'comparison');
   const [chosenId, rejectedId] =
     body.choice === 'b' ? [row.b_generation_id, row.a_generation_id] : [row.a_generation_id, row.b_generation_id];
-  const [chosen, rejected] = await findGenerations(transaction, chosenId, rejectedId);
+  const [chosen, rejected] = await findSides(transaction, chosenId, rejectedId);
   return {
     source: 'comparison',
     comparison_id: row.id,
@@ -170,7 +171,7 @@ async function fromComparison(transaction: Transaction, body: PreferenceBody): P
 }
 
 async function fromGenerations(transaction: Transaction, body: PreferenceBody): Promise<PreferenceInput> {
-  const [chosen, rejected] = await findGenerations(transaction, body.chosen!, body.rejected!);
+  const [chosen, rejected] = await findSides(transaction, body.chosen!, body.rejected!);
   if (JSON.stringify(chosen.prompt_token_ids) !== JSON.stringify(rejected.prompt_token_ids))
     throw new AttuneError(
       'rejected: its prompt differs from that of chosen; a preference compares two generations from one prompt',
@@ -201,11 +202,8 @@ function fromTexts(body: PreferenceBody): PreferenceInput {
   };
 }
 
-async function findGenerations(transaction: Transaction, chosenId: string, rejectedId: string) {
-  const rows = await transaction
-    .select()
-    .from(generations)
-    .where(inArray(generations.id, [chosenId, rejectedId]));
+async function findSides(transaction: Transaction, chosenId: string, rejectedId: string) {
+  const rows = await selectGenerations(transaction).where(inArray(generations.id, [chosenId, rejectedId]));
   const find = (id: string, param: string) => {
     const row = rows.find((candidate) => candidate.id === id);
     if (!row)

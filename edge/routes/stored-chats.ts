@@ -1,43 +1,49 @@
-// Stored chat completions with all their choices: listed, and by id.
+// Stored chat completions with all their choices: listed, and by id. The sides of comparisons are not among them: a stored
+// completion names its policy, which raters must not see before they vote.
 
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
-import { generations } from '../../shared/database/schema.ts';
+import { completions, generations } from '../../shared/database/schema.ts';
 import { notFound } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
 import { listOperation } from '../http/resource.ts';
 import type { Ports } from '../ports.ts';
 import { chatCompletion, toChatCompletion } from './chat.ts';
 
-/** A generation names its policy, so the sides of a comparison are hidden until its first vote. */
-const isVisible = sql`not exists (
-  select 1 from comparisons where ${generations.id} in (a_generation_id, b_generation_id)
-  and not exists (select 1 from preferences where comparison_id = comparisons.id))`;
+/** A literal, because the partial indexes are not used for a parameter. */
+const isChat = sql`${completions.kind} = 'chat'`;
 
-const selectChoices = (db: Ports['db'], completionIds: string[]) =>
-  db
+async function addChoices(rows: (typeof completions.$inferSelect)[], { db }: Ports) {
+  const choices = await db
     .select()
     .from(generations)
-    .where(and(inArray(generations.completion_id, completionIds), eq(generations.kind, 'chat'), isVisible))
+    .where(
+      inArray(
+        generations.completion_id,
+        rows.map((row) => row.id),
+      ),
+    )
     .orderBy(asc(generations.choice));
+  const choicesById = Map.groupBy(choices, (choice) => choice.completion_id);
+  return rows.map((row) => toChatCompletion(row, choicesById.get(row.id)!));
+}
 
 export const listChatCompletions = listOperation({
   summary: 'Lists stored chat completions',
-  table: generations,
-  filter: and(eq(generations.kind, 'chat'), eq(generations.choice, 0), isVisible)!,
+  table: completions,
+  filter: isChat,
   item: chatCompletion,
-  async toResponses(firstChoices, { db }) {
-    const ids = firstChoices.map((row) => row.id);
-    const choices = Map.groupBy(await selectChoices(db, ids), (row) => row.completion_id);
-    return ids.map((id) => toChatCompletion(choices.get(id)!));
-  },
+  toResponses: addChoices,
 });
 
 export const getChatCompletion = defineOperation({
   summary: 'One stored chat completion',
   response: chatCompletion,
   async handler({ ports, param }) {
-    const choices = await selectChoices(ports.db, [param('id')]);
-    if (choices.length === 0) throw notFound('stored chat completion', param('id'));
-    return toChatCompletion(choices);
+    const rows = await ports.db
+      .select()
+      .from(completions)
+      .where(and(eq(completions.id, param('id')), isChat));
+    if (rows.length === 0) throw notFound('stored chat completion', param('id'));
+    return (await addChoices(rows, ports))[0];
   },
 });

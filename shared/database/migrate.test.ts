@@ -4,21 +4,31 @@ import { chmod, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { eq } from 'drizzle-orm';
 import { migrate } from 'drizzle-orm/postgres-js/migrator';
-import { connect } from './connect.ts';
+import { type Connection, connect } from './connect.ts';
 import { openPostgres } from './embedded.ts';
+import { selectGenerations } from './generations.ts';
 import { MIGRATIONS, migrateDatabase } from './migrate.ts';
+import { completions, generations, idempotency_keys, preferences } from './schema.ts';
 
 const home = await mkdtemp(path.join(tmpdir(), 'attune-migrate-'));
 await chmod(home, 0o755);
 const server = await openPostgres(home);
-const connection = connect(server.url);
-const { sql } = connection;
 after(async () => {
-  await connection.close();
   await server.leave();
   await rm(home, { recursive: true, force: true });
 });
+
+/** An empty database of its own; closed after the tests. */
+async function openDatabase(name: string): Promise<Connection> {
+  const admin = connect(server.url, { max: 1 });
+  await admin.sql`create database ${admin.sql(name)}`;
+  await admin.close();
+  const connection = connect(server.url.replace(/[^/]*$/, name));
+  after(() => connection.close());
+  return connection;
+}
 
 /** The migrations folder with only the first `count` migrations in its journal. */
 async function firstMigrations(count: number): Promise<string> {
@@ -31,7 +41,8 @@ async function firstMigrations(count: number): Promise<string> {
 }
 
 test('rollbacks and resumed rounds of earlier versions get their columns filled', async () => {
-  await migrate(connection.db, { migrationsFolder: await firstMigrations(3) });
+  const { sql, db, url } = await openDatabase('rollbacks');
+  await migrate(db, { migrationsFolder: await firstMigrations(3) });
   await sql`insert into policies (id, name, manifest) select 'pol_' || name, name, '{}' from unnest(array['a', 'b']) name`;
   await sql`insert into activations (policy_id, reason) values
     ('pol_a', 'default'), ('pol_b', 'promoted'), ('pol_a', 'rollback from pol_b'), ('pol_b', 'published by round_1')`;
@@ -41,7 +52,7 @@ test('rollbacks and resumed rounds of earlier versions get their columns filled'
     ('round_2', 'info', 'stage', 'selecting', '{}'),
     ('round_2', 'warn', 'message', 'taken up again', '{"taken_up": 1}'),
     ('round_2', 'warn', 'message', 'taken up again', '{"taken_up": 2}')`;
-  await migrateDatabase(server.url);
+  await migrateDatabase(url);
   const restored = await sql`select restores_id from activations order by id`;
   assert.deepEqual(
     restored.map((row) => row.restores_id && Number(row.restores_id)),
@@ -52,4 +63,68 @@ test('rollbacks and resumed rounds of earlier versions get their columns filled'
     attempts.map((row) => row.attempts),
     [0, 1, 3],
   );
+});
+
+test('what choices share moves to their completion, and prompts that were stored as they had been read are mended', async () => {
+  const { sql, db, url } = await openDatabase('completions');
+  await migrate(db, { migrationsFolder: await firstMigrations(5) });
+  const prompts = { once: '"Once"', zero: '"0"', quoted: '"\\"q\\""', chat: '[{"role": "user", "content": "0"}]' };
+  const insert = (id: string, completion: string, choice: number, prompt: string) =>
+    sql`insert into generations (id, completion_id, choice, kind, policy_id, prompt, prompt_token_ids, text, token_ids, logps,
+      stop_token, sampling, seed, finish_reason, "user", metadata, created_at)
+      values (${id}, ${completion}, ${choice}, ${prompt.startsWith('[') ? 'chat' : 'text'}, 'pol_1', ${prompt}::text::jsonb,
+      '{5,6}', ${`text of ${id}`}, '{7,8}', '{-1,-2}', 2, '{"top_p": 1}', 9, 'stop', 'ann', '{"k": "1"}', '2026-01-02')`;
+  await insert('one', 'one', 0, prompts.once);
+  await insert('two', 'one', 1, prompts.once);
+  // The first choice of this completion was interrupted before its first token.
+  await insert('four', 'three', 1, prompts.zero);
+  await insert('five', 'five', 0, prompts.quoted);
+  await insert('six', 'six', 0, prompts.quoted);
+  await insert('seven', 'seven', 0, prompts.chat);
+  await sql`insert into comparisons (id, prompt, a_generation_id, b_generation_id, swapped)
+    values ('cmp_1', ${prompts.quoted}::text::jsonb, 'five', 'six', false)`;
+  const prefer = (id: string, prompt: string, comparison: string | null, generation: string | null, source: string) =>
+    sql`insert into preferences (id, source, comparison_id, choice, rater, prompt, chosen, rejected, chosen_generation_id,
+      content_hash) values (${id}, ${source}, ${comparison}, 'a', 'ann', ${prompt}::text::jsonb, 'x', 'y', ${generation}, ${id})`;
+  await prefer('pref_1', '"q"', 'cmp_1', 'five', 'comparison');
+  await prefer('pref_2', '0', null, 'four', 'generations');
+  await prefer('pref_3', '"0"', null, null, 'raw');
+  await prefer('pref_4', prompts.once, null, 'one', 'generations');
+  await sql`insert into idempotency_keys (operation, key, request_hash, response)
+    values ('preferences', 'k', 'h', '{"id": "pref_2", "prompt": 0, "choice": "a"}')`;
+
+  await migrateDatabase(url);
+  const shared = {
+    policy_id: 'pol_1',
+    prompt_token_ids: [5, 6],
+    sampling: { top_p: 1 },
+    seed: 9,
+    user: 'ann',
+    metadata: { k: '1' },
+    created_at: new Date('2026-01-02T00:00:00Z'),
+  };
+  const stored = await db.select().from(completions).orderBy(completions.id);
+  assert.deepEqual(
+    stored.map(({ xid, ...row }) => row),
+    [
+      { id: 'five', kind: 'comparison', prompt: '"q"', ...shared },
+      { id: 'one', kind: 'text', prompt: 'Once', ...shared },
+      { id: 'seven', kind: 'chat', prompt: [{ role: 'user', content: '0' }], ...shared },
+      { id: 'six', kind: 'comparison', prompt: '"q"', ...shared },
+      { id: 'three', kind: 'text', prompt: '0', ...shared },
+    ],
+  );
+  const [second] = await selectGenerations(db).where(eq(generations.id, 'two'));
+  assert.deepEqual(second, {
+    ...{ id: 'two', completion_id: 'one', choice: 1, kind: 'text', prompt: 'Once', ...shared },
+    ...{ text: 'text of two', token_ids: [7, 8], logps: [-1, -2], stop_token: 2, finish_reason: 'stop' },
+  });
+  assert.equal(await db.$count(generations), 6);
+  const mended = await db.select().from(preferences).orderBy(preferences.id);
+  assert.deepEqual(
+    mended.map((row) => row.prompt),
+    ['"q"', '0', '0', 'Once'],
+  );
+  const [key] = await db.select().from(idempotency_keys);
+  assert.deepEqual(key!.response, { id: 'pref_2', prompt: '0', choice: 'a' });
 });

@@ -1,6 +1,6 @@
 // The tables that edge and trainer share. drizzle-kit generates migrations/ from this file (`npm run migrations`).
-// Rows of generations, preferences and policies are immutable. A trigger on preferences (migration 0004) keeps new_pairs,
-// preference_counts and raters, whichever code inserts.
+// Rows of completions, generations, preferences and policies are immutable. A trigger on preferences (migration 0004) keeps
+// new_pairs, preference_counts and raters, whichever code inserts.
 
 import { sql } from 'drizzle-orm';
 import {
@@ -13,7 +13,6 @@ import {
   doublePrecision,
   index,
   integer,
-  jsonb,
   pgTable,
   primaryKey,
   text,
@@ -25,6 +24,13 @@ import type { Hyperparameters } from '../hyperparameters.ts';
 import type { GateReport, PairCounts, RoundStage, RoundStatus } from './round-types.ts';
 
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
+
+/** A JSON value. Not drizzle's own jsonb, which parses a text that the driver has parsed already: "0" would become 0. */
+const json = <T>() =>
+  customType<{ data: T; driverData: string }>({
+    dataType: () => 'jsonb',
+    toDriver: (value) => JSON.stringify(value),
+  })();
 
 /** One float32 per token as real[]. Without type fetching (in a Worker) the driver returns arrays as text. */
 const reals = customType<{ data: number[]; driverData: string | number[] }>({
@@ -51,7 +57,7 @@ export const policies = pgTable(
     parent_id: text(),
     reference_id: text(),
     round_id: text(),
-    manifest: jsonb().$type<Record<string, unknown>>().notNull(),
+    manifest: json<Record<string, unknown>>().notNull(),
     created_at: createdAt(),
     xid: insertedBy(),
   },
@@ -75,29 +81,47 @@ export const activations = pgTable('activations', {
   created_at: createdAt(),
 });
 
+/** What all choices of a completion share. */
+export const completions = pgTable(
+  'completions',
+  {
+    /** id of its first choice */
+    id: text().primaryKey(),
+    /** the operation that generated it: a chat completion, a text completion, or a comparison */
+    kind: text().$type<'chat' | 'text' | 'comparison'>().notNull(),
+    policy_id: text().notNull(),
+    prompt: json<Prompt>().notNull(),
+    prompt_token_ids: integer().array().notNull(),
+    sampling: json<Record<string, unknown>>().notNull(),
+    seed: bigint({ mode: 'number' }).notNull(),
+    user: text(),
+    metadata: json<Record<string, string>>(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [
+    // The two orders of the list of stored chats.
+    index('completions_chats').on(table.id).where(sql`kind = 'chat'`),
+    index('completions_chats_order').on(table.xid, table.id).where(sql`kind = 'chat'`),
+  ],
+);
+
+/** One choice of a completion. shared/database/generations.ts reads it together with its completion. */
 export const generations = pgTable(
   'generations',
   {
     id: text().primaryKey(),
-    /** id of the first choice of its completion */
-    completion_id: text().notNull(),
+    completion_id: text()
+      .notNull()
+      .references(() => completions.id),
     choice: integer().notNull(),
-    kind: text().$type<'chat' | 'text'>().notNull(),
-    policy_id: text().notNull(),
-    prompt: jsonb().$type<Prompt>().notNull(),
-    prompt_token_ids: integer().array().notNull(),
     text: text().notNull(),
     token_ids: integer().array().notNull(),
-    /** log-probability of each token under policy_id at temperature 1 */
+    /** log-probability of each token under the policy at temperature 1 */
     logps: reals().notNull(),
     /** the end-of-text token that stopped the generation; not in token_ids */
     stop_token: integer(),
-    sampling: jsonb().$type<Record<string, unknown>>().notNull(),
-    seed: bigint({ mode: 'number' }).notNull(),
     finish_reason: text().notNull(),
-    user: text(),
-    metadata: jsonb().$type<Record<string, string>>(),
-    created_at: createdAt(),
   },
   (table) => [index('generations_completion').on(table.completion_id, table.choice)],
 );
@@ -106,7 +130,7 @@ export const comparisons = pgTable(
   'comparisons',
   {
     id: text().primaryKey(),
-    prompt: jsonb().$type<Prompt>().notNull(),
+    prompt: json<Prompt>().notNull(),
     a_generation_id: text()
       .notNull()
       .references(() => generations.id),
@@ -115,7 +139,7 @@ export const comparisons = pgTable(
       .references(() => generations.id),
     /** whether the generation made first is shown as b */
     swapped: boolean().notNull(),
-    metadata: jsonb().$type<Record<string, string>>(),
+    metadata: json<Record<string, string>>(),
     created_at: createdAt(),
     xid: insertedBy(),
   },
@@ -136,7 +160,7 @@ export const preferences = pgTable(
     comparison_id: text().references(() => comparisons.id),
     choice: text().$type<Choice>().notNull(),
     rater: text().notNull(),
-    prompt: jsonb().$type<Prompt>().notNull(),
+    prompt: json<Prompt>().notNull(),
     /** the preferred side; side a if there is none (tie, both_bad, skip) */
     chosen: text().notNull(),
     rejected: text().notNull(),
@@ -144,7 +168,7 @@ export const preferences = pgTable(
     rejected_generation_id: text().references(() => generations.id),
     /** SHA-256 of the judgment, so that a repeated import inserts nothing */
     content_hash: text().notNull(),
-    metadata: jsonb().$type<Record<string, unknown>>(),
+    metadata: json<Record<string, unknown>>(),
     created_at: createdAt(),
     xid: insertedBy(),
   },
@@ -190,7 +214,7 @@ export const idempotency_keys = pgTable(
     operation: text().notNull(),
     key: text().notNull(),
     request_hash: text().notNull(),
-    response: jsonb().$type<unknown>().notNull(),
+    response: json<unknown>().notNull(),
     created_at: createdAt(),
   },
   (table) => [
@@ -215,15 +239,15 @@ export const rounds = pgTable(
     status: text().$type<RoundStatus>().notNull().default('queued'),
     stage: text().$type<RoundStage>().notNull().default('queued'),
     trigger: text().$type<'schedule' | 'api' | 'command'>().notNull(),
-    settings: jsonb().$type<Partial<Hyperparameters>>().notNull(),
+    settings: json<Partial<Hyperparameters>>().notNull(),
     reference_id: text(),
     parent_id: text(),
     /** the published policy; null before publishing and if the gate refused it */
     policy_id: text(),
-    pairs: jsonb().$type<PairCounts>(),
-    metrics: jsonb().$type<Record<string, number>>(),
+    pairs: json<PairCounts>(),
+    metrics: json<Record<string, number>>(),
     /** null until the round is evaluated */
-    gate: jsonb().$type<GateReport>(),
+    gate: json<GateReport>(),
     /** why it failed or why the gate refused */
     reason: text(),
     /** how many times a trainer has begun this round; each one after the first resumed it after a crash */
@@ -273,7 +297,7 @@ export const round_events = pgTable(
     level: text().$type<'info' | 'warn' | 'error'>().notNull(),
     type: text().$type<'message' | 'metrics' | 'stage'>().notNull(),
     message: text().notNull(),
-    data: jsonb().$type<Record<string, unknown>>(),
+    data: json<Record<string, unknown>>(),
     created_at: createdAt(),
   },
   (table) => [index('round_events_round').on(table.round_id, table.id)],
@@ -287,9 +311,9 @@ export const round_metrics = pgTable(
       .references(() => rounds.id),
     step: integer().notNull(),
     split: text().$type<'train' | 'held_out'>().notNull(),
-    values: jsonb().$type<Record<string, number>>().notNull(),
+    values: json<Record<string, number>>().notNull(),
     /** per pair, mean log-probability per token, for the histograms */
-    logps: jsonb().$type<{ chosen: number[]; rejected: number[] }>(),
+    logps: json<{ chosen: number[]; rejected: number[] }>(),
     created_at: createdAt(),
   },
   (table) => [primaryKey({ columns: [table.round_id, table.step, table.split] })],
@@ -306,7 +330,7 @@ export const webhook_events = pgTable(
   {
     id: text().primaryKey(),
     type: text().$type<WebhookType>().notNull(),
-    data: jsonb().$type<Record<string, unknown>>().notNull(),
+    data: json<Record<string, unknown>>().notNull(),
     attempts: integer().notNull().default(0),
     /** Time of the next attempt. A claim moves it ahead of the attempt, so that a deliverer that dies only delays it. */
     next_at: timestamp({ withTimezone: true, mode: 'date' }).notNull().defaultNow(),

@@ -4,6 +4,7 @@
 import { and, desc, eq, inArray } from 'drizzle-orm';
 import type { Prompt } from '../../shared/chat-message.ts';
 import type { Database } from '../../shared/database/connect.ts';
+import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
 import { generations, preferences, round_pairs } from '../../shared/database/schema.ts';
 import { NEUTRAL_SAMPLING } from '../../shared/decoder/sampling.ts';
 import { hashContent } from '../../shared/digest.ts';
@@ -88,12 +89,9 @@ async function readCandidates(db: Database, maxPairs: number): Promise<(Preferen
 
 async function addSamples(db: Database, rows: (typeof preferences.$inferSelect)[]): Promise<PreferencePair[]> {
   const ids = rows.flatMap((row) => [row.chosen_generation_id, row.rejected_generation_id].filter((id) => id !== null));
-  const sampled = new Map<string, typeof generations.$inferSelect>();
+  const sampled = new Map<string, StoredGeneration>();
   for (let at = 0; at < ids.length; at += QUERY_ROWS) {
-    const found = await db
-      .select()
-      .from(generations)
-      .where(inArray(generations.id, ids.slice(at, at + QUERY_ROWS)));
+    const found = await selectGenerations(db).where(inArray(generations.id, ids.slice(at, at + QUERY_ROWS)));
     for (const row of found) sampled.set(row.id, row);
   }
   return rows.map((preference) => {
@@ -116,7 +114,7 @@ async function addSamples(db: Database, rows: (typeof preferences.$inferSelect)[
   });
 }
 
-function toSampledResponse(row: typeof generations.$inferSelect): SampledResponse {
+function toSampledResponse(row: StoredGeneration): SampledResponse {
   return {
     policyId: row.policy_id,
     responseIds: row.stop_token === null ? row.token_ids : [...row.token_ids, row.stop_token],

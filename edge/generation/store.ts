@@ -1,0 +1,60 @@
+// Stores generated completions: a row with what the choices share, and a row for each choice.
+
+import type { Database } from '../../shared/database/connect.ts';
+import { completions, generations } from '../../shared/database/schema.ts';
+import type { FinishEvent } from '../engine/inference.ts';
+import type { PreparedCompletion } from './prepare.ts';
+
+export type CompletionRow = typeof completions.$inferInsert;
+export type GenerationRow = typeof generations.$inferInsert;
+
+/** Commits completions with their choices, in one statement: all or nothing. The response is sent only after this. */
+export async function storeCompletions(
+  db: Pick<Database, '$with' | 'with' | 'insert'>,
+  results: { completion: PreparedCompletion; rows: GenerationRow[] }[],
+): Promise<void> {
+  const stored = results.filter(({ rows }) => rows.length > 0);
+  if (stored.length === 0) return;
+  const insertCompletions = db
+    .insert(completions)
+    .values(stored.map(({ completion }) => toCompletionRow(completion)))
+    .returning({ id: completions.id });
+  await db
+    .with(db.$with('stored').as(insertCompletions))
+    .insert(generations)
+    .values(stored.flatMap(({ rows }) => rows));
+}
+
+export function toCompletionRow(completion: PreparedCompletion) {
+  const { request, policy, promptIds, sampling } = completion;
+  return {
+    id: completion.id,
+    kind: request.kind,
+    policy_id: policy.id,
+    prompt: request.promptIds ? toStorable(policy.tokenizer.decode(promptIds)) : request.prompt,
+    prompt_token_ids: promptIds,
+    sampling: { ...sampling },
+    seed: sampling.seed,
+    user: request.user,
+    metadata: request.metadata,
+    created_at: new Date(completion.created * 1000),
+  } satisfies CompletionRow;
+}
+
+export function toGenerationRow(completion: PreparedCompletion, choice: number, finish: FinishEvent): GenerationRow {
+  return {
+    id: completion.ids[choice]!,
+    completion_id: completion.id,
+    choice,
+    text: finish.text,
+    token_ids: finish.tokenIds,
+    logps: finish.logprobs,
+    stop_token: finish.stopToken,
+    finish_reason: finish.finishReason,
+  };
+}
+
+/** Postgres cannot store NUL in a text; U+FFFD takes its place. */
+export function toStorable(text: string): string {
+  return text.replaceAll('\0', '\uFFFD');
+}
