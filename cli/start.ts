@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { startEdge } from '../edge/node.ts';
 import { connect } from '../shared/database/connect.ts';
-import { type Release, tryAcquireLock } from '../shared/database/lock.ts';
+import { type Lock, tryAcquireLock } from '../shared/database/lock.ts';
 import { AttuneError } from '../shared/error.ts';
 import { waitForSignal } from '../shared/process.ts';
 import { ensureDefaultPolicy } from '../shared/publish/default-policy.ts';
@@ -50,14 +50,14 @@ export async function startAttune(
   const context = await openContext(log, env);
   const { settings, databaseUrl } = context;
   const connection = connect(databaseUrl, { name: 'attune start', max: 1 });
-  let unlock: Release = async () => {};
+  let lock: Lock | undefined;
   const close = async () => {
     await connection.close();
-    await unlock();
+    await lock?.release();
     await context.close();
   };
   try {
-    unlock = await lockHome(databaseUrl, settings.ATTUNE_HOME);
+    lock = await lockHome(databaseUrl, settings.ATTUNE_HOME);
     const localStore = await openLocalStore(settings);
     const policy = await ensureDefaultPolicy(connection, localStore, settings.PRECISION, () =>
       log('policy: converting the default policy, stories15M (15 million parameters); takes a few seconds, once'),
@@ -81,12 +81,12 @@ export async function startAttune(
   }
 }
 
-/** Allows one `attune start` per folder and machine; others may share the Postgres. Returns the lock's release. */
-async function lockHome(databaseUrl: string, home: string): Promise<Release> {
+/** Allows one `attune start` per folder and machine; others may share the Postgres. */
+async function lockHome(databaseUrl: string, home: string): Promise<Lock> {
   const folder = path.resolve(home);
   const lockId = createHash('sha256').update(`${hostname()}:${folder}`).digest().readInt32BE();
-  const release = await tryAcquireLock(databaseUrl, lockId);
-  if (release) return release;
+  const lock = await tryAcquireLock(databaseUrl, lockId);
+  if (lock) return lock;
   throw new AttuneError(`Attune already runs on ${folder}; stop it first, or set another ATTUNE_HOME and PORT`);
 }
 

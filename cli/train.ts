@@ -9,9 +9,8 @@ import { isObjectiveModule } from '../shared/hyperparameters.ts';
 import { waitForSignal } from '../shared/process.ts';
 import type { RoundRow } from '../shared/rounds/schedule.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
-import { type ProgressListener, startTrainer, trainDue, trainOnce } from '../trainer/main.ts';
+import { startTrainer, trainDue, trainOnce } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';
-import { InterruptedError } from '../trainer/stages/log.ts';
 import { type CommandContext, openContext } from './context.ts';
 import { createRoundLogger } from './progress.ts';
 
@@ -73,6 +72,9 @@ function toEnvironment(options: Options): Record<string, string> {
   return environment;
 }
 
+/** Less than `attune start` waits for its trainer. */
+const STOP_TIMEOUT_MS = 3000;
+
 const logProgress = createRoundLogger((line) => console.log(`trainer: ${line}`));
 
 async function preview({ settings, databaseUrl }: CommandContext): Promise<void> {
@@ -87,14 +89,14 @@ async function preview({ settings, databaseUrl }: CommandContext): Promise<void>
 }
 
 async function trainNow({ settings, databaseUrl }: CommandContext): Promise<void> {
-  const round = await withInterruption((onProgress) => trainOnce(settings, databaseUrl, onProgress));
+  const round = await trainOnce(settings, databaseUrl, logProgress, abortOnSignal());
   if (round.status === 'failed') throw new AttuneError(describeRound(round));
   console.log(describeRound(round));
 }
 
 /** For a timer or a CronJob: succeeds if there is nothing to do. */
 async function trainDueRounds({ settings, databaseUrl }: CommandContext): Promise<void> {
-  const rounds = await withInterruption((onProgress) => trainDue(settings, databaseUrl, onProgress));
+  const rounds = await trainDue(settings, databaseUrl, logProgress, abortOnSignal());
   if (rounds.length === 0) console.log('trainer: no round is due, or another trainer is running it');
   for (const round of rounds) console.log(describeRound(round));
   const failed = rounds.filter(({ status }) => status === 'failed');
@@ -106,22 +108,14 @@ function describeRound({ id, status, policy_id, reason }: RoundRow): string {
   return `${id}: ${policy_id ? `published ${policy_id}` : 'published no policy'}; ${reason}`;
 }
 
-/** On a signal, interrupts the work after the current step: a thread cannot be interrupted while it computes. */
-async function withInterruption<T>(work: (onProgress: ProgressListener) => Promise<T>): Promise<T> {
-  let signal: string | null = null;
-  void waitForSignal().then((first) => {
-    signal = first;
-    console.log(`trainer: ${first}; stopping after this step`);
+/** Aborted at the first signal: the round stops after its current step, because a thread cannot be interrupted. */
+function abortOnSignal(): AbortSignal {
+  const stop = new AbortController();
+  void waitForSignal().then((signal) => {
+    console.log(`trainer: ${signal}; stopping after this step`);
+    stop.abort(new AttuneError(`stopped (${signal}); the next \`attune train\` resumes this round`));
   });
-  try {
-    return await work((round, progress) => {
-      if (signal) throw new InterruptedError(`stopped (${signal})`);
-      logProgress(round, progress);
-    });
-  } catch (error) {
-    if (!(error instanceof InterruptedError)) throw error;
-    throw new AttuneError(`${error.message}; the next \`attune train\` resumes this round`);
-  }
+  return stop.signal;
 }
 
 async function runSchedule({ settings, databaseUrl }: CommandContext): Promise<void> {
@@ -130,6 +124,6 @@ async function runSchedule({ settings, databaseUrl }: CommandContext): Promise<v
   const parentExited = new Promise((resolve) => process.once('disconnect', resolve));
   const trainer = await startTrainer(settings, databaseUrl, logProgress);
   await Promise.race([waitForSignal(), parentExited]);
-  // A round in progress is left as it is; the next trainer resumes it.
-  await Promise.race([trainer.close(), new Promise((resolve) => setTimeout(resolve, 1000))]);
+  // The next trainer resumes the round in progress: after the current step, if that ends in time.
+  await Promise.race([trainer.close(), new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS))]);
 }

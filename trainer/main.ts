@@ -1,9 +1,11 @@
 // The trainer: a cron in Postgres (pg-boss) queues rounds that are due, requests through the API queue others, and one
 // trainer at a time runs them. A round whose trainer died is resumed from its last checkpoint; after MAX_ATTEMPTS it is
-// marked failed, and the next round uses its pairs.
+// marked failed, and the next round uses its pairs. The lock keeps trainers from working in vain; what keeps two of them
+// from writing one round is its owner (stages/log.ts).
 
+import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { and, asc, eq, inArray, notInArray } from 'drizzle-orm';
+import { and, asc, eq, inArray, notInArray, sql } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect, type Database } from '../shared/database/connect.ts';
@@ -11,8 +13,8 @@ import { LOCKS, tryAcquireLock } from '../shared/database/lock.ts';
 import { hasEnded, UNFINISHED_STATUSES } from '../shared/database/round-types.ts';
 import { policies, rounds } from '../shared/database/schema.ts';
 import { subscribe } from '../shared/database/subscribe.ts';
-import { AttuneError } from '../shared/error.ts';
-import { isUnreachable } from '../shared/postgres-errors.ts';
+import { AttuneError, getErrorMessage } from '../shared/error.ts';
+import { isUniqueViolation, isUnreachable } from '../shared/postgres-errors.ts';
 import { type RoundRow, requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
 import { completeRoundSettings } from '../shared/rounds/settings.ts';
 import type { Settings } from '../shared/settings.ts';
@@ -21,7 +23,7 @@ import { isStoreUnreachable } from '../shared/store/store.ts';
 import { runRound } from './round.ts';
 import { InterruptedError, type Progress, RoundLog } from './stages/log.ts';
 import { activateCandidate } from './stages/publish-candidate.ts';
-import { createRoundContext, type TrainerContext } from './stages/round-context.ts';
+import { createRoundContext, type OwnedRound, type TrainerContext } from './stages/round-context.ts';
 
 export type ProgressListener = (round: RoundRow, progress: Progress) => void;
 
@@ -29,7 +31,10 @@ const POLL_INTERVAL_MS = 5000;
 const DUE_QUEUE = 'attune_round_due';
 /** A round that crashes every trainer is not retried forever. */
 const MAX_ATTEMPTS = 5;
+/** Delay before a round whose policy store is unreachable is resumed. */
+const STORE_RETRY_MS = 30_000;
 
+/** Closing leaves the round in progress to the next trainer, and waits for its step to end. */
 export type Trainer = { close(): Promise<void> };
 
 /** Runs queued rounds until closed. */
@@ -54,15 +59,22 @@ export async function startTrainer(
   await boss.schedule(DUE_QUEUE, settings.TRAIN_SCHEDULE, {}, { tz: 'UTC' });
   await boss.work(DUE_QUEUE, () => requestRoundIfDue(connection.db, settings));
 
-  let isClosed = false;
+  const stop = new AbortController();
+  let retryAt = 0;
   const runQueuedRounds = async () => {
-    while (!isClosed && (await runNextRound(connection, trainer, onProgress)));
+    if (performance.now() < retryAt) return;
+    try {
+      while (!stop.signal.aborted && (await runNextRound(connection, trainer, onProgress, stop.signal)));
+    } catch (error) {
+      if (isStoreUnreachable(error)) retryAt = performance.now() + STORE_RETRY_MS;
+      throw error;
+    }
   };
   const options = { name: 'trainer', pollIntervalMs: POLL_INTERVAL_MS };
   const subscription = await subscribe(connection, CHANGES, options, runQueuedRounds);
   return {
     async close() {
-      isClosed = true;
+      stop.abort(new Error('the trainer was stopped'));
       await subscription.close();
       await boss.stop({ graceful: false, close: true });
       await connection.close();
@@ -75,13 +87,15 @@ export async function trainOnce(
   settings: Settings,
   databaseUrl: string,
   onProgress: ProgressListener,
+  stop?: AbortSignal,
 ): Promise<RoundRow> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   try {
     const trainer = await openTrainer(settings);
     const { id } = await requestRound(connection.db, 'command', completeRoundSettings({}, settings));
     while (true) {
-      await runNextRound(connection, trainer, onProgress);
+      stop?.throwIfAborted();
+      await runNextRound(connection, trainer, onProgress, stop);
       const [row] = await connection.db.select().from(rounds).where(eq(rounds.id, id));
       if (row && hasEnded(row.status)) return row;
       await new Promise((resolve) => setTimeout(resolve, 500));
@@ -96,6 +110,7 @@ export async function trainDue(
   settings: Settings,
   databaseUrl: string,
   onProgress: ProgressListener,
+  stop?: AbortSignal,
 ): Promise<RoundRow[]> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   const { db } = connection;
@@ -106,7 +121,7 @@ export async function trainDue(
     do {
       for (const { id } of await db.select().from(rounds).where(inArray(rounds.status, UNFINISHED_STATUSES)))
         seen.add(id);
-    } while (await runNextRound(connection, trainer, onProgress));
+    } while (await runNextRound(connection, trainer, onProgress, stop));
     const hasEndedHere = and(inArray(rounds.id, [...seen]), notInArray(rounds.status, UNFINISHED_STATUSES));
     return await db.select().from(rounds).where(hasEndedHere).orderBy(asc(rounds.id));
   } finally {
@@ -119,25 +134,33 @@ async function openTrainer(settings: Settings): Promise<TrainerContext> {
 }
 
 /**
- * Resumes the round whose trainer died, or else runs the oldest queued one. Returns whether there was one; false if
- * another trainer is running.
+ * Resumes the round whose trainer died or was stopped, or else runs the oldest queued one. Returns whether there was one;
+ * false if another trainer is running. Once `stop` is aborted, or the lock is lost, the round is left for the next trainer.
  */
 export async function runNextRound(
   { db, url }: Connection,
   trainer: TrainerContext,
   onProgress: ProgressListener,
+  stop: AbortSignal = new AbortController().signal,
 ): Promise<boolean> {
-  const release = await tryAcquireLock(url, LOCKS.train);
-  if (!release) return false;
+  const lock = await tryAcquireLock(url, LOCKS.train);
+  if (!lock) return false;
   try {
-    const round = (await claimInterruptedRound(db)) ?? (await claimQueuedRound(db));
+    const found = await findNextRound(db);
+    const round = found && (await claim(db, found));
     if (!round) return false;
-    const log = new RoundLog(db, round.id, (progress) => onProgress(round, progress));
+    const stopped = AbortSignal.any([stop, lock.lost]);
+    const log = new RoundLog(db, round, stopped, (progress) => onProgress(round, progress));
+    // At once, because a step can take longer than the process has before it is killed.
+    stopped.addEventListener('abort', () => release(log, stopped.reason));
     try {
+      if (found.status === 'running') await logResumption(log, found);
       await runOrResume(trainer, round, log);
     } catch (error) {
-      // Not a failure of the round: it keeps the status `running` and is resumed, as after a lost database connection.
-      if (error instanceof InterruptedError || isStoreUnreachable(error)) throw error;
+      if (stopped.aborted || isTransient(error)) {
+        await release(log, error);
+        throw error;
+      }
       if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
       await log.finish('failed', (error as Error).message);
     }
@@ -146,43 +169,64 @@ export async function runNextRound(
       .catch((error: unknown) => console.error('trainer: local copies of policies were not removed:', error));
     return true;
   } finally {
-    await release();
+    await lock.release();
   }
 }
 
-async function runOrResume(trainer: TrainerContext, round: RoundRow, log: RoundLog): Promise<void> {
-  const [published] = await log.db.select().from(policies).where(eq(policies.round_id, round.id));
-  if (published) return activateCandidate(log, published.id, published.parent_id, round.reason ?? 'published');
-  const context = await createRoundContext(trainer, round, log);
-  await runRound(context);
-  await rm(context.checkpointFolder, { recursive: true, force: true });
+/** Not a failure of the round: it keeps the status `running`, and the next trainer resumes it. */
+function isTransient(error: unknown): boolean {
+  return error instanceof InterruptedError || isStoreUnreachable(error) || isUnreachable(error);
 }
 
-async function claimQueuedRound(db: Database): Promise<RoundRow | null> {
-  const [next] = await db.select().from(rounds).where(eq(rounds.status, 'queued')).orderBy(asc(rounds.id)).limit(1);
-  return next ? claim(db, next) : null;
+async function release(log: RoundLog, reason: unknown): Promise<void> {
+  // If Postgres is unreachable this counts as an attempt.
+  await log.release(getErrorMessage(reason)).catch(() => {});
+}
+
+async function runOrResume(trainer: TrainerContext, round: OwnedRound, log: RoundLog): Promise<void> {
+  const [published] = await log.db.select().from(policies).where(eq(policies.round_id, round.id));
+  if (published) return activateCandidate(log, published, round.reason ?? 'published');
+  const context = await createRoundContext(trainer, round, log);
+  await runRound(context);
+  await rm(context.folder, { recursive: true, force: true });
 }
 
 /** This trainer holds the lock, so the trainer of a round that is still `running` has died. */
-async function claimInterruptedRound(db: Database): Promise<RoundRow | null> {
+async function findNextRound(db: Database): Promise<RoundRow | undefined> {
   const [interrupted] = await db.select().from(rounds).where(eq(rounds.status, 'running'));
-  if (!interrupted) return null;
-  const { id, stage, attempts } = interrupted;
-  const log = new RoundLog(db, id, () => {});
-  if (attempts >= MAX_ATTEMPTS) {
-    const reason = `${attempts} trainers were stopped while running it, the last one while ${stage}; the next round will use its pairs`;
-    await log.finish('failed', reason);
-    return null;
-  }
-  await log.addEvent('message', `resumed: its trainer was stopped while ${stage}`, { attempts }, 'warn');
-  return claim(db, interrupted);
+  if (interrupted) return interrupted;
+  const [queued] = await db.select().from(rounds).where(eq(rounds.status, 'queued')).orderBy(asc(rounds.id)).limit(1);
+  return queued;
 }
 
-async function claim(db: Database, { id, attempts, started_at }: RoundRow): Promise<RoundRow> {
-  const [round] = await db
-    .update(rounds)
-    .set({ status: 'running', attempts: attempts + 1, started_at: started_at ?? new Date() })
-    .where(eq(rounds.id, id))
-    .returning();
-  return round!;
+/** Makes this trainer the owner of the round; null if another one was faster. */
+async function claim(db: Database, { id, status, owner, attempts, started_at }: RoundRow): Promise<OwnedRound | null> {
+  const isAsFound = and(
+    eq(rounds.id, id),
+    eq(rounds.status, status),
+    sql`${rounds.owner} is not distinct from ${owner}`,
+  );
+  try {
+    const [round] = await db
+      .update(rounds)
+      .set({ status: 'running', owner: randomUUID(), attempts: attempts + 1, started_at: started_at ?? new Date() })
+      .where(isAsFound)
+      .returning();
+    return (round as OwnedRound | undefined) ?? null;
+  } catch (error) {
+    // Another round is running (the index rounds_one_running).
+    if (isUniqueViolation(error)) return null;
+    throw error;
+  }
+}
+
+/** `found`: the row before this trainer claimed it. Throws AttuneError after too many attempts. */
+async function logResumption(log: RoundLog, { stage, owner, attempts }: RoundRow): Promise<void> {
+  if (attempts >= MAX_ATTEMPTS)
+    throw new AttuneError(
+      `${attempts} trainers were stopped while running it, the last one while ${stage}; the next round will use its pairs`,
+    );
+  // One that released the round has logged why.
+  if (owner === null) await log.addEvent('message', 'resumed', { attempts });
+  else await log.addEvent('message', `resumed: its trainer was stopped while ${stage}`, { attempts }, 'warn');
 }

@@ -19,8 +19,8 @@ export async function runRound(context: RoundContext): Promise<void> {
     const candidate = await evaluateCandidate(context, selection, engine, heldOut, steps);
     const { pass, reason } = await applyGate(context, parent, candidate);
     if (!pass) return await context.log.finish('refused', reason);
-    const policyId = await publishCandidate(context, selection, engine, heldOut, candidate.metrics);
-    await activateCandidate(context.log, policyId, selection.parent.id, reason);
+    const policy = await publishCandidate(context, selection, engine, heldOut, candidate.metrics);
+    await activateCandidate(context.log, policy, reason);
   } finally {
     await engine.close();
   }

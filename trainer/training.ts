@@ -8,24 +8,25 @@ import { shuffledIndices } from '../shared/random.ts';
 import type { RoundSettings } from '../shared/rounds/settings.ts';
 import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
 import { type Evaluation, evaluatePolicy } from './evaluation/evaluation.ts';
-import { openCheckpoint, removeOtherCheckpoints, type TrainingProgress } from './stages/checkpoint.ts';
+import { adoptCheckpoint, openCheckpoint, removeOtherRounds, type TrainingProgress } from './stages/checkpoint.ts';
 import { InterruptedError, type RoundLog } from './stages/log.ts';
 import { learningRateAt, planEvaluations } from './stages/lr-schedule.ts';
 import type { ObjectiveDescription, RoundContext } from './stages/round-context.ts';
 
 /** Evaluates the parent, which the engine holds at step 0, and trains it. */
 export async function trainCandidate(
-  { log, config, objective, checkpointFolder }: RoundContext,
+  { log, config, objective, folder: roundFolder, checkpointFolder: folder }: RoundContext,
   engine: Engine,
   train: TrainPair[],
   heldOut: TrainPair[],
 ): Promise<{ parent: Evaluation; steps: number }> {
   const message = `training on ${train.length} pairs by ${engine.name}, ${heldOut.length} held out`;
   await log.enterStage('training', message);
-  await removeOtherCheckpoints(checkpointFolder);
+  await removeOtherRounds(roundFolder);
+  await adoptCheckpoint(folder);
   const parent = await evaluatePolicy(engine, heldOut, config.seed);
   await log.addMetrics(0, 'held_out', parent.metrics, parent.logps);
-  const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder: checkpointFolder });
+  const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder });
   return { parent, steps };
 }
 
@@ -70,12 +71,13 @@ export async function trainPolicy(options: TrainOptions): Promise<{ steps: numbe
     const seconds = (performance.now() - startedAt) / 1000;
     progress = { ...progress, step: step + 1, tokens: progress.tokens + report.tokens, seconds };
     const tokensPerSecond = Math.round(progress.tokens / seconds);
-    await log.addMetrics(progress.step, 'train', toMetrics(report, tokensPerSecond));
     try {
+      await log.addMetrics(progress.step, 'train', toMetrics(report, tokensPerSecond));
       const note = `loss ${report.loss.toFixed(4)}, ${tokensPerSecond} tokens/s`;
       log.reportProgress('training', progress.step, steps, note);
     } catch (error) {
-      if (error instanceof InterruptedError) await save(progress);
+      // Fails if another trainer has adopted the folder.
+      if (error instanceof InterruptedError) await save(progress).catch(() => {});
       throw error;
     }
 

@@ -8,12 +8,12 @@ import { acquireLock, LOCKS } from './lock.ts';
 export const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url));
 
 export async function migrateDatabase(url: string): Promise<void> {
-  const release = await acquireLock(url, LOCKS.migrate);
+  const lock = await acquireLock(url, LOCKS.migrate);
   const connection = connect(url, { max: 1, name: 'attune migrations' });
   try {
     await migrate(connection.db, { migrationsFolder: MIGRATIONS });
   } finally {
     await connection.close();
-    await release();
+    await lock.release();
   }
 }

@@ -16,7 +16,7 @@ export async function ensureDefaultPolicy(
   precision: PrecisionName,
   onImport: () => void,
 ): Promise<string> {
-  const release = await acquireLock(url, LOCKS.defaultPolicy);
+  const lock = await acquireLock(url, LOCKS.defaultPolicy);
   try {
     const active = await getActivePolicyId(db);
     if (active) return active;
@@ -32,6 +32,6 @@ export async function ensureDefaultPolicy(
       await store.discardStaging(staging);
     }
   } finally {
-    await release();
+    await lock.release();
   }
 }

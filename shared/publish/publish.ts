@@ -17,20 +17,20 @@ import { hashFiles, readManifest, writeManifest } from '../package/files.ts';
 import type { Manifest } from '../package/manifest.ts';
 import type { PrecisionName } from '../precision-name.ts';
 import type { LocalStore } from '../store/local-store.ts';
-import { registerPolicy } from '../store/registry.ts';
+import { type PolicyRow, registerPolicy } from '../store/registry.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { selectPrecision } from './select-precision.ts';
 
 export type PublishOptions = {
   store: LocalStore;
-  db: Database;
+  /** Inserts the policy's row, which makes it known. */
+  register(row: Parameters<typeof registerPolicy>[1]): Promise<PolicyRow>;
   name: string;
   /** Folder with config.json and the tokenizer's files. */
   sourceFolder: string;
   architecture: Architecture;
   weights: Weights;
   provenance: Pick<Manifest, 'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'source' | 'license'>;
-  roundId?: string;
   /** Precision of the serving graph, or the next better one if this one loses too much. Default: row8. */
   precision?: PrecisionName;
   /** Use `precision` regardless of its loss. */
@@ -39,9 +39,9 @@ export type PublishOptions = {
   validate?(folder: string): Promise<void>;
 };
 
-/** Publishes a policy and returns its id. On failure nothing remains. */
-export async function publishPolicy(options: PublishOptions): Promise<string> {
-  const { store, db, name, sourceFolder, architecture, weights, provenance } = options;
+/** On failure nothing remains. */
+export async function publishPolicy(options: PublishOptions): Promise<PolicyRow> {
+  const { store, register, name, sourceFolder, architecture, weights, provenance } = options;
   const id = newId('pol_');
   const staging = await store.createStaging();
   try {
@@ -72,15 +72,13 @@ export async function publishPolicy(options: PublishOptions): Promise<string> {
     };
     await writeManifest(staging, manifest);
     await store.publish(staging, id);
-    await registerPolicy(db, {
+    return await register({
       id,
       name,
       parent_id: provenance.parent,
       reference_id: provenance.reference,
-      round_id: options.roundId ?? null,
       manifest,
     });
-    return id;
   } catch (error) {
     await store.discardStaging(staging);
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC')
@@ -126,9 +124,9 @@ export async function importPolicy(
 ): Promise<string> {
   const { origin = { source: `imported: ${name}` }, ...precision } = options;
   const { architecture, weights } = await readCheckpoint(folder);
-  return publishPolicy({
+  const { id } = await publishPolicy({
     store,
-    db,
+    register: (row) => registerPolicy(db, row),
     name,
     sourceFolder: folder,
     architecture,
@@ -136,4 +134,5 @@ export async function importPolicy(
     ...precision,
     provenance: { parent: null, reference: null, objective: null, pairs: null, metrics: {}, ...origin },
   });
+  return id;
 }

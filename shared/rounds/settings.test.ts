@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hyperparametersSchema } from '../hyperparameters.ts';
 import { readSettings } from '../settings.ts';
-import { completeRoundSettings, roundMethod } from './settings.ts';
+import { completeRoundSettings, parseRoundRequest, roundMethod } from './settings.ts';
 
 const accepts = (dil: unknown) => roundMethod.safeParse({ type: 'dil', dil }).success;
 
@@ -38,4 +38,18 @@ test('a request has the bounds of the settings, and rejects numbers as text, nul
   assert.throws(() => readSettings({ EPOCHS: '101' }), /^AttuneError: settings: EPOCHS: /);
   assert.throws(() => readSettings({ LORA_TARGETS: 'q' }), /^AttuneError: settings: LORA_TARGETS: /);
   assert.equal(readSettings({ OBJECTIVE: './my-h.ts' }).OBJECTIVE, './my-h.ts');
+});
+
+test('the settings of a row are accepted before and after they are completed, and anything else is rejected by name', () => {
+  const parse = (settings: unknown) => parseRoundRequest({ id: 'round_1', settings });
+  const complete = completeRoundSettings({}, readSettings({ OBJECTIVE: './my-h.ts' }));
+  for (const settings of [{}, { epochs: 3 }, complete]) assert.deepEqual(parse(settings), settings);
+  for (const [settings, problem] of [
+    [{ learning_rate: 'fast' }, /^round_1: its settings are invalid \(learning_rate: .*\); request another round$/],
+    [{ epochs: 0, beta: -1 }, /beta: .*; epochs: /],
+    [{ learning_rates: 1 }, /learning_rates/],
+    ['{}', /expected object/],
+    [null, /expected object/],
+  ] as const)
+    assert.throws(() => parse(settings), { code: 'invalid_settings', message: problem });
 });

@@ -2,6 +2,7 @@
 // fine-tuning jobs: `method: {type: "dil", dil: {…}}`.
 
 import { z } from 'zod';
+import { AttuneError } from '../error.ts';
 import { type Hyperparameters, hyperparametersSchema, OBJECTIVES, unwrapSchema } from '../hyperparameters.ts';
 import type { Settings } from '../settings.ts';
 
@@ -27,6 +28,28 @@ export const roundMethod = z.strictObject({
 
 function toOptional(schema: z.ZodType): z.ZodType {
   return unwrapSchema(schema).optional().describe(schema.description!);
+}
+
+/** The settings of a round's row: a request, or all of them once a trainer has completed it. */
+const storedSchema: z.ZodType = z.strictObject({
+  ...Object.fromEntries(
+    names.map((name) => {
+      const schema: z.ZodType = hyperparametersSchema.shape[name];
+      return [name, (schema instanceof z.ZodDefault ? (schema.unwrap() as z.ZodType) : schema).optional()];
+    }),
+  ),
+  // 0 without adapters.
+  lora_alpha: z.number().min(0).nullable().optional(),
+});
+
+/** Throws AttuneError for a row that another version, or someone by hand, has written differently. */
+export function parseRoundRequest({ id, settings }: { id: string; settings: unknown }): RoundRequest {
+  const parsed = storedSchema.safeParse(settings);
+  if (parsed.success) return parsed.data as RoundRequest;
+  const problems = parsed.error.issues.map(({ path, message }) => [...path, message].join(': '));
+  throw new AttuneError(`${id}: its settings are invalid (${problems.join('; ')}); request another round`, {
+    code: 'invalid_settings',
+  });
 }
 
 /** Completes a request from the trainer's settings; derives epochs and lora_alpha if neither sets them. */

@@ -13,8 +13,9 @@ import { writeEvent } from '../webhooks/event.ts';
 export type PolicyRow = typeof policies.$inferSelect;
 type Activation = typeof activations.$inferSelect;
 
-export async function registerPolicy(db: Database, row: typeof policies.$inferInsert): Promise<void> {
-  await db.insert(policies).values(row).onConflictDoNothing({ target: policies.id });
+export async function registerPolicy(db: Database, row: typeof policies.$inferInsert): Promise<PolicyRow> {
+  const [policy] = await db.insert(policies).values(row).returning();
+  return policy!;
 }
 
 /** Throws `model_not_found` for an unknown id. */

@@ -62,9 +62,29 @@ async function removeUnreferenced(folder: string, index: CheckpointIndex | null)
     if (!referenced.has(name) || !index) await rm(path.join(folder, name), { force: true });
 }
 
-/** Removes the checkpoints of other rounds: that of a failed round is kept until the next round begins. */
-export async function removeOtherCheckpoints(folder: string): Promise<void> {
-  const parent = path.dirname(folder);
-  for (const name of await readdir(parent).catch(() => []))
-    if (name !== path.basename(folder)) await rm(path.join(parent, name), { recursive: true, force: true });
+/**
+ * Makes the furthest checkpoint of the round's earlier trainers that of `folder`, its new trainer's. An earlier one that
+ * is still running finds that its folder is gone, and cannot mix its files with the new ones.
+ */
+export async function adoptCheckpoint(folder: string): Promise<void> {
+  const roundFolder = path.dirname(folder);
+  const names = (await listFolder(roundFolder)).filter((name) => name !== path.basename(folder));
+  let furthest = { step: -1, name: '' };
+  for (const name of names) {
+    const step = (await readIndex(path.join(roundFolder, name)))?.progress.step ?? -1;
+    if (step > furthest.step) furthest = { step, name };
+  }
+  if (furthest.name) await rename(path.join(roundFolder, furthest.name), folder);
+  for (const name of names) await rm(path.join(roundFolder, name), { recursive: true, force: true });
+}
+
+/** Removes the folders of other rounds: that of a failed round is kept until the next round begins. */
+export async function removeOtherRounds(roundFolder: string): Promise<void> {
+  const parent = path.dirname(roundFolder);
+  for (const name of await listFolder(parent))
+    if (name !== path.basename(roundFolder)) await rm(path.join(parent, name), { recursive: true, force: true });
+}
+
+function listFolder(folder: string): Promise<string[]> {
+  return readdir(folder).catch(() => []);
 }

@@ -1,11 +1,13 @@
 // The log of a round: its stage, events and metrics in Postgres, each committed when it happens, and the progress that
-// the command line prints. The wording of a round's messages is here too.
+// the command line prints. The wording of a round's messages is here too. A claim gives the round a new owner (a fencing
+// token): whatever a trainer believes, only the owner writes.
 
-import { and, eq } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import { notifyChange } from '../../shared/database/channels.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import type { PairCounts, RoundStage } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
+import { AttuneError, getErrorMessage } from '../../shared/error.ts';
 import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import { writeEvent } from '../../shared/webhooks/event.ts';
 import type { WeightedPairs } from './importance.ts';
@@ -15,36 +17,53 @@ export type FinalStage = Extract<RoundStage, 'active' | 'published' | 'refused' 
 
 export type Progress = { stage: RoundStage; done: number; total: number; note: string };
 
-/** Thrown by a progress listener to stop a round between two steps; the next trainer resumes it there. */
-export class InterruptedError extends Error {}
+/** This trainer stops here and leaves the round as it is; the next trainer resumes it. */
+export class InterruptedError extends AttuneError {}
 
 export class RoundLog {
   readonly db: Database;
   readonly roundId: string;
+  private readonly owner: string;
+  private readonly stopped: AbortSignal;
   private readonly onProgress: (progress: Progress) => void;
 
-  constructor(db: Database, roundId: string, onProgress: (progress: Progress) => void) {
+  /** Once `stopped` is aborted, nothing more is written. */
+  constructor(
+    db: Database,
+    { id, owner }: { id: string; owner: string },
+    stopped: AbortSignal,
+    onProgress: (progress: Progress) => void,
+  ) {
     this.db = db;
-    this.roundId = roundId;
+    this.roundId = id;
+    this.owner = owner;
+    this.stopped = stopped;
     this.onProgress = onProgress;
   }
 
-  /** Throws if the round is no longer running: another trainer has claimed and ended it. */
+  /**
+   * Writes in one transaction in which this trainer owns the round: its row stays locked, so that another trainer can
+   * claim it before or after, not in between. Throws InterruptedError if the round is stopped or has another owner.
+   */
+  async write<Result>(work: (transaction: Database) => Promise<Result>): Promise<Result> {
+    this.throwIfStopped();
+    return this.db.transaction(async (transaction) => {
+      const [owned] = await transaction.select().from(rounds).where(this.isOwned()).for('update');
+      if (!owned) throw new InterruptedError(`${this.roundId}: another trainer has taken it over or ended it`);
+      return work(transaction);
+    });
+  }
+
   async enterStage(stage: RoundStage, message: string, changes: Changes = {}): Promise<void> {
-    await this.update({ stage, ...changes });
-    await this.addEvent('stage', message, { stage });
+    await this.write(async (transaction) => {
+      await this.set(transaction, { stage, ...changes });
+      await this.insertEvent(transaction, { type: 'stage', message, data: { stage } });
+    });
     this.reportProgress(stage, 0, 0, message);
   }
 
-  /** Throws if the round is no longer running. */
-  async update(changes: Changes, db: Database = this.db): Promise<RoundRow> {
-    const [row] = await db
-      .update(rounds)
-      .set(changes)
-      .where(and(eq(rounds.id, this.roundId), eq(rounds.status, 'running')))
-      .returning();
-    if (!row) throw new Error(`internal: ${this.roundId} is no longer running; another trainer ended it`);
-    return row;
+  async update(changes: Changes): Promise<void> {
+    await this.write((transaction) => this.set(transaction, changes));
   }
 
   async addEvent(
@@ -53,8 +72,7 @@ export class RoundLog {
     data: Record<string, unknown> = {},
     level: 'info' | 'warn' | 'error' = 'info',
   ): Promise<void> {
-    await this.db.insert(round_events).values({ round_id: this.roundId, level, type, message, data });
-    await notifyChange(this.db, this.roundId);
+    await this.write((transaction) => this.insertEvent(transaction, { type, message, data, level }));
   }
 
   async addMetrics(
@@ -64,31 +82,71 @@ export class RoundLog {
     logps: { chosen: number[]; rejected: number[] } | null = null,
   ): Promise<void> {
     const values = keepFinite(metrics);
-    await this.db
-      .insert(round_metrics)
-      .values({ round_id: this.roundId, step, split, values, logps })
-      .onConflictDoUpdate({
-        target: [round_metrics.round_id, round_metrics.step, round_metrics.split],
-        set: { values, logps },
-      });
+    await this.write((transaction) =>
+      transaction
+        .insert(round_metrics)
+        .values({ round_id: this.roundId, step, split, values, logps })
+        .onConflictDoUpdate({
+          target: [round_metrics.round_id, round_metrics.step, round_metrics.split],
+          set: { values, logps },
+        }),
+    );
   }
 
+  /** Between two steps; throws InterruptedError if the round is stopped. */
   reportProgress(stage: RoundStage, done: number, total: number, note: string): void {
+    this.throwIfStopped();
     this.onProgress({ stage, done, total, note });
   }
 
   /** Ends the round; `reason` replaces the one in its row. */
   async finish(stage: FinalStage, reason?: string): Promise<void> {
+    await this.write((transaction) => this.end(transaction, stage, reason));
+  }
+
+  /** As `finish`, in a transaction of `write`. */
+  async end(transaction: Database, stage: FinalStage, reason?: string): Promise<void> {
     const status = stage === 'failed' ? 'failed' : 'succeeded';
-    await this.update(reason === undefined ? { stage } : { stage, reason });
-    await this.addEvent('stage', reason ?? stage, { stage, status }, status === 'failed' ? 'error' : 'info');
-    // The status is written last: a client that waits for it finds everything else written.
+    const row = await this.set(transaction, { stage, status, reason, finished_at: new Date() });
+    const level = status === 'failed' ? 'error' : 'info';
+    await this.insertEvent(transaction, { type: 'stage', message: reason ?? stage, data: { stage, status }, level });
+    const data = { id: row.id, policy: row.policy_id, metrics: row.metrics, reason: row.reason };
+    await writeEvent(transaction, `round.${status}`, data);
+  }
+
+  /** Gives the round back to the next trainer: this attempt does not count. Does nothing if it has another owner. */
+  async release(reason: string): Promise<void> {
     await this.db.transaction(async (transaction) => {
-      const row = await this.update({ status, finished_at: new Date() }, transaction);
-      const data = { id: row.id, policy: row.policy_id, metrics: row.metrics, reason: row.reason };
-      await writeEvent(transaction, `round.${status}`, data);
-      await notifyChange(transaction, this.roundId);
+      const [row] = await transaction
+        .update(rounds)
+        .set({ owner: null, attempts: sql`${rounds.attempts} - 1` })
+        .where(this.isOwned())
+        .returning();
+      if (!row) return;
+      const message = `stopped while ${row.stage}: ${reason}`;
+      await this.insertEvent(transaction, { type: 'message', message, data: {}, level: 'warn' });
     });
+  }
+
+  private isOwned() {
+    return and(eq(rounds.id, this.roundId), eq(rounds.owner, this.owner), eq(rounds.status, 'running'));
+  }
+
+  private throwIfStopped(): void {
+    if (this.stopped.aborted) throw new InterruptedError(`${this.roundId}: ${getErrorMessage(this.stopped.reason)}`);
+  }
+
+  private async set(transaction: Database, changes: Changes): Promise<RoundRow> {
+    const [row] = await transaction.update(rounds).set(changes).where(eq(rounds.id, this.roundId)).returning();
+    return row!;
+  }
+
+  private async insertEvent(
+    transaction: Database,
+    event: Omit<typeof round_events.$inferInsert, 'round_id' | 'level'> & { level?: 'info' | 'warn' | 'error' },
+  ): Promise<void> {
+    await transaction.insert(round_events).values({ round_id: this.roundId, level: 'info', ...event });
+    await notifyChange(transaction, this.roundId);
   }
 }
 

@@ -1,20 +1,20 @@
 // Stages 6 and 7: the trained policy exported, verified and published, and made active.
 import { publishPolicy } from '../../shared/publish/publish.ts';
-import { activatePolicy, getActivePolicyId } from '../../shared/store/registry.ts';
+import { activateSuccessor, type PolicyRow, registerPolicy } from '../../shared/store/registry.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { verifyExport } from '../evaluation/verify-export.ts';
 import type { RoundLog } from './log.ts';
 import type { RoundContext } from './round-context.ts';
 import type { Selection } from './select-pairs.ts';
 
-/** Returns the id of the new policy. Throws if the exported graphs differ from the engine. */
+/** Returns the new policy. Throws if the exported graphs differ from the engine. */
 export async function publishCandidate(
   { trainer, log, config, objective }: RoundContext,
   selection: Selection,
   engine: Engine,
   heldOut: TrainPair[],
   metrics: Record<string, number>,
-): Promise<string> {
+): Promise<PolicyRow> {
   await log.enterStage('publishing', 'exporting, verifying and publishing');
   const { parent, architecture, counts } = selection;
   const samples = heldOut.slice(0, 2).map(({ chosen }) => [...chosen.promptIds, ...chosen.responseIds]);
@@ -22,7 +22,7 @@ export async function publishCandidate(
   const { objective: _path, ...hyperparameters } = config;
   return publishPolicy({
     store: trainer.store,
-    db: log.db,
+    register: (row) => log.write((transaction) => registerPolicy(transaction, { ...row, round_id: log.roundId })),
     name: `${parent.name.split(' ')[0]} ${objective.type}`,
     sourceFolder: selection.parentFolder,
     architecture,
@@ -35,26 +35,21 @@ export async function publishCandidate(
       metrics,
       source: `round ${log.roundId}`,
     },
-    roundId: log.roundId,
     precision: trainer.settings.PRECISION,
     validate: (folder) => verifyExport(folder, architecture, engine, samples),
   });
 }
 
-/** Activates the policy, unless another one became active since the round began. */
-export async function activateCandidate(
-  log: RoundLog,
-  policyId: string,
-  parentId: string | null,
-  reason: string,
-): Promise<void> {
-  await log.enterStage('activating', `activating ${policyId}`, { policy_id: policyId });
-  const activeId = await getActivePolicyId(log.db);
-  if (activeId !== parentId && activeId !== policyId)
-    return log.finish(
+/** Activates the policy and ends the round, in one transaction; unless another policy became active meanwhile. */
+export async function activateCandidate(log: RoundLog, policy: PolicyRow, reason: string): Promise<void> {
+  await log.enterStage('activating', `activating ${policy.id}`, { policy_id: policy.id });
+  await log.write(async (transaction) => {
+    if (await activateSuccessor(transaction, policy, `published by ${log.roundId}`))
+      return log.end(transaction, 'active', reason);
+    await log.end(
+      transaction,
       'published',
-      `another policy became active while this round trained from ${parentId}; ${policyId} is published but not active`,
+      `another policy became active while this round trained from ${policy.parent_id}; ${policy.id} is published but not active`,
     );
-  if (activeId !== policyId) await activatePolicy(log.db, policyId, `published by ${log.roundId}`);
-  await log.finish('active', reason);
+  });
 }

@@ -3,7 +3,7 @@
 import path from 'node:path';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import type { RoundRow } from '../../shared/rounds/schedule.ts';
-import { completeRoundSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
+import { completeRoundSettings, parseRoundRequest, type RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
 import type { LocalStore } from '../../shared/store/local-store.ts';
 import { hashModule } from '../divergence.ts';
@@ -15,26 +15,32 @@ export type TrainerContext = { settings: Settings; store: LocalStore };
 /** For the manifest: the name of an objective, or a custom module's name and digest. */
 export type ObjectiveDescription = { type: string; sha256?: string };
 
+/** A round that this trainer has claimed. */
+export type OwnedRound = RoundRow & { owner: string };
+
 export type RoundContext = {
   trainer: TrainerContext;
   round: RoundRow;
   log: RoundLog;
   config: RoundSettings;
   objective: ObjectiveDescription;
+  /** The round's folder on this machine. */
+  folder: string;
+  /** This trainer's own, so that one which has lost the round does not write into that of its successor. */
   checkpointFolder: string;
 };
 
-/** Throws AttuneError for an invalid objective. */
+/** Throws AttuneError for invalid settings. */
 export async function createRoundContext(
   trainer: TrainerContext,
-  round: RoundRow,
+  round: OwnedRound,
   log: RoundLog,
 ): Promise<RoundContext> {
-  const config = completeRoundSettings(round.settings, trainer.settings);
+  const config = completeRoundSettings(parseRoundRequest(round), trainer.settings);
   parseObjective(config);
   const objective = await describeObjective(config.objective);
-  const checkpointFolder = path.resolve(trainer.settings.ATTUNE_HOME, 'rounds', round.id);
-  return { trainer, round, log, config, objective, checkpointFolder };
+  const folder = path.resolve(trainer.settings.ATTUNE_HOME, 'rounds', round.id);
+  return { trainer, round, log, config, objective, folder, checkpointFolder: path.join(folder, round.owner) };
 }
 
 async function describeObjective(objective: string): Promise<ObjectiveDescription> {

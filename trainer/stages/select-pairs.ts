@@ -41,7 +41,7 @@ export async function selectPairs({ trainer, round, log, config }: RoundContext)
   const { referenceId, parent, counts } = selection;
   await log.update({ reference_id: referenceId, parent_id: parent.id, pairs: counts });
   validateSelection(selection, trainer.settings);
-  await saveRoundPairs(log.db, round.id, selection.usedPairs);
+  await log.write((transaction) => saveRoundPairs(transaction, round.id, selection.usedPairs));
   await logSelection(log, counts, trainer.settings.TRAIN_MIN_PAIRS);
   return selection;
 }
