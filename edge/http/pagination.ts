@@ -1,9 +1,12 @@
-// Lists in OpenAI's shape: newest first by default, one page at a time, the next page after the last id of this one.
+// Lists in OpenAI's shape: one page at a time, the next page after the last id of this one. Newest first by default, by
+// id, for people. Oldest first is for synchronizing, and loses no row: it goes by the transactions that inserted the rows,
+// up to the oldest one that is still open, because an id is made before its row is committed (schema.ts, insertedBy).
 
 import { z } from '@hono/zod-openapi';
-import { and, asc, desc, gt, lt, type SQL } from 'drizzle-orm';
+import { and, asc, desc, eq, lt, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import type { comparisons, completions, policies, preferences, rounds } from '../../shared/database/schema.ts';
+import { notFound } from './errors.ts';
 
 export type ResourceTable =
   | typeof comparisons
@@ -33,21 +36,38 @@ export function listSchema<S extends z.ZodType>(item: S) {
   });
 }
 
-/** The rows of one page, and whether there are more after it. */
+/** The rows of one page, and whether there are more after it. `kind` is what the 404 for an unknown `after` calls them. */
 export async function selectPage<T extends ResourceTable>(
   db: Database,
   table: T,
   { after, limit, order }: ListQuery,
+  kind: string,
   filter?: SQL,
 ): Promise<{ rows: T['$inferSelect'][]; hasMore: boolean }> {
-  const [isBeyond, sort] = order === 'asc' ? [gt, asc] : [lt, desc];
+  const cursor = after === undefined ? undefined : await findCursor(db, table, after, kind);
+  const [condition, sort] =
+    order === 'desc'
+      ? [cursor && lt(table.id, cursor.id), [desc(table.id)]]
+      : [
+          and(
+            sql`${table.xid} < pg_snapshot_xmin(pg_current_snapshot())`,
+            cursor && sql`(${table.xid}, ${table.id}) > (${cursor.xid}, ${cursor.id})`,
+          ),
+          [asc(table.xid), asc(table.id)],
+        ];
   const rows: T['$inferSelect'][] = await db
     .select()
     .from(table as ResourceTable)
-    .where(and(filter, after ? isBeyond(table.id, after) : undefined))
-    .orderBy(sort(table.id))
+    .where(and(filter, condition))
+    .orderBy(...sort)
     .limit(limit + 1);
   return { rows: rows.slice(0, limit), hasMore: rows.length > limit };
+}
+
+async function findCursor(db: Database, table: ResourceTable, id: string, kind: string) {
+  const [cursor] = await db.select({ id: table.id, xid: table.xid }).from(table).where(eq(table.id, id));
+  if (!cursor) throw notFound(kind, id, 'after');
+  return cursor;
 }
 
 export function toPage<T extends { id: string }>(data: T[], hasMore: boolean) {

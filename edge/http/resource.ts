@@ -10,6 +10,8 @@ import { listQuery, listSchema, type ResourceTable, selectPage, toPage } from '.
 
 type Resource<T extends ResourceTable, S extends z.ZodType<{ id: string }>> = {
   summary: string;
+  /** what a 404 calls it */
+  kind: string;
   table: T;
   item: S;
   toResponses(rows: T['$inferSelect'][], ports: Ports): Promise<z.output<S>[]> | z.output<S>[];
@@ -17,6 +19,7 @@ type Resource<T extends ResourceTable, S extends z.ZodType<{ id: string }>> = {
 
 export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id: string }>>({
   summary,
+  kind,
   table,
   filter,
   item,
@@ -27,20 +30,19 @@ export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id:
     query: listQuery,
     response: listSchema(item),
     async handler({ ports, query }) {
-      const { rows, hasMore } = await selectPage(ports.db, table, query, filter);
+      const { rows, hasMore } = await selectPage(ports.db, table, query, kind, filter);
       return toPage(await toResponses(rows, ports), hasMore);
     },
   });
 }
 
-/** `kind` is what the 404 calls the resource. */
 export function getOperation<T extends ResourceTable, S extends z.ZodType<{ id: string }>>({
   summary,
   kind,
   table,
   item,
   toResponses,
-}: Resource<T, S> & { kind: string }) {
+}: Resource<T, S>) {
   return defineOperation({
     summary,
     response: item,

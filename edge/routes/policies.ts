@@ -34,6 +34,7 @@ const toResponse = (row: registry.PolicyRow, activeId: string | null): z.output<
 
 export const listPolicies = listOperation({
   summary: 'Lists policies',
+  kind: 'policy',
   table: policies,
   item: policy,
   async toResponses(rows, { db }) {

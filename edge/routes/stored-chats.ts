@@ -1,16 +1,15 @@
 // Stored chat completions with all their choices: listed, and by id. The sides of comparisons are not among them: a stored
 // completion names its policy, which raters must not see before they vote.
 
-import { and, asc, eq, inArray, sql } from 'drizzle-orm';
-import { completions, generations } from '../../shared/database/schema.ts';
+import { and, asc, eq, inArray } from 'drizzle-orm';
+import { completions, generations, isChat } from '../../shared/database/schema.ts';
 import { notFound } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
 import { listOperation } from '../http/resource.ts';
 import type { Ports } from '../ports.ts';
 import { chatCompletion, toChatCompletion } from './chat.ts';
 
-/** A literal, because the partial indexes are not used for a parameter. */
-const isChat = sql`${completions.kind} = 'chat'`;
+const KIND = 'stored chat completion';
 
 async function addChoices(rows: (typeof completions.$inferSelect)[], { db }: Ports) {
   const choices = await db
@@ -29,6 +28,7 @@ async function addChoices(rows: (typeof completions.$inferSelect)[], { db }: Por
 
 export const listChatCompletions = listOperation({
   summary: 'Lists stored chat completions',
+  kind: KIND,
   table: completions,
   filter: isChat,
   item: chatCompletion,
@@ -43,7 +43,7 @@ export const getChatCompletion = defineOperation({
       .select()
       .from(completions)
       .where(and(eq(completions.id, param('id')), isChat));
-    if (rows.length === 0) throw notFound('stored chat completion', param('id'));
+    if (rows.length === 0) throw notFound(KIND, param('id'));
     return (await addChoices(rows, ports))[0];
   },
 });

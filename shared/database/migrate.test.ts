@@ -128,3 +128,26 @@ test('what choices share moves to their completion, and prompts that were stored
   const [key] = await db.select().from(idempotency_keys);
   assert.deepEqual(key!.response, { id: 'pref_2', prompt: '0', choice: 'a' });
 });
+
+test('rows of a dump from a server with more transactions are not hidden from lists', async () => {
+  const { sql, url } = await openDatabase('restored');
+  await migrateDatabase(url);
+  const future = '1000000000000';
+  await sql`insert into rounds (id, trigger, settings, xid) values ('round_1', 'api', '{}', '5'), ('round_2', 'api', '{}', ${future})`;
+  await sql`insert into policies (id, name, manifest, xid) values ('pol_1', 'a', '{}', ${future})`;
+  await sql`insert into completions (id, kind, policy_id, prompt, prompt_token_ids, sampling, seed, xid)
+    values ('chatcmpl-1', 'chat', 'pol_1', '"p"', '{1}', '{}', 1, ${future})`;
+  await sql`insert into generations (id, completion_id, choice, text, token_ids, logps, finish_reason)
+    values ('chatcmpl-1', 'chatcmpl-1', 0, 't', '{1}', '{0}', 'stop')`;
+  await sql`insert into comparisons (id, prompt, a_generation_id, b_generation_id, swapped, xid)
+    values ('cmp_1', '"p"', 'chatcmpl-1', 'chatcmpl-1', false, ${future})`;
+  await sql`insert into preferences (id, source, choice, rater, prompt, chosen, rejected, content_hash, xid)
+    values ('pref_1', 'raw', 'a', 'ann', '"p"', 'x', 'y', 'h', ${future})`;
+  await migrateDatabase(url);
+  for (const table of ['rounds', 'policies', 'completions', 'comparisons', 'preferences']) {
+    const hidden = await sql`select id from ${sql(table)} where xid >= pg_snapshot_xmin(pg_current_snapshot())`;
+    assert.deepEqual([...hidden], [], table);
+  }
+  assert.deepEqual([...(await sql`select id from rounds order by xid`)], [{ id: 'round_1' }, { id: 'round_2' }]);
+  assert.deepEqual([...(await sql`select xid from rounds where id = 'round_1'`)], [{ xid: '5' }]);
+});

@@ -81,6 +81,9 @@ export const activations = pgTable('activations', {
   created_at: createdAt(),
 });
 
+/** A literal, because a partial index is not used for a parameter. */
+export const isChat = sql`kind = 'chat'`;
+
 /** What all choices of a completion share. */
 export const completions = pgTable(
   'completions',
@@ -101,8 +104,8 @@ export const completions = pgTable(
   },
   (table) => [
     // The two orders of the list of stored chats.
-    index('completions_chats').on(table.id).where(sql`kind = 'chat'`),
-    index('completions_chats_order').on(table.xid, table.id).where(sql`kind = 'chat'`),
+    index('completions_chats').on(table.id).where(isChat),
+    index('completions_chats_order').on(table.xid, table.id).where(isChat),
   ],
 );
 
