@@ -54,19 +54,6 @@ test('two hundred concurrent requests are all counted', { timeout: 60_000 }, asy
   assert.match(text, new RegExp(`_sum\\{${labels}\\} 50\n`));
 });
 
-test('the cron requests a round that is due', { timeout: 60_000 }, async () => {
-  const id = newId('pref_');
-  const pair = { prompt: 'x', chosen: 'yes', rejected: 'no', content_hash: id };
-  await db.insert(preferences).values({ id, source: 'raw', choice: 'a', rater: 'x', ...pair });
-  await tick();
-  await tick();
-  const requested = await db.select().from(rounds);
-  assert.deepEqual(
-    requested.map(({ trigger, status }) => [trigger, status]),
-    [['schedule', 'queued']],
-  );
-});
-
 test('the cron sends a signed webhook through the queue', { timeout: 60_000 }, async () => {
   await activatePolicy(db, 'pol_a', 'from a Worker');
   await tick();
@@ -86,4 +73,17 @@ test('the queue retries a webhook until its receiver accepts it', { timeout: 60_
   assert.ok(second!.timestamp - first!.timestamp >= 5);
   await waitUntil(async () => (await db.$count(webhook_events, sql`delivered_at is null`)) === 0);
   assert.deepEqual(receiver.rejected, []);
+});
+
+test('the cron requests a round that is due', { timeout: 60_000 }, async () => {
+  const id = newId('pref_');
+  const pair = { prompt: 'x', chosen: 'yes', rejected: 'no', content_hash: id };
+  await db.insert(preferences).values({ id, source: 'raw', choice: 'a', rater: 'x', ...pair });
+  await tick();
+  await tick();
+  const requested = await db.select().from(rounds);
+  assert.deepEqual(
+    requested.map(({ trigger, status }) => [trigger, status]),
+    [['schedule', 'queued']],
+  );
 });

@@ -15,6 +15,7 @@ import { type Json, startEdgeServer } from '../testing/edge-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { isHeldOutPrompt } from '../trainer/data/pairs.ts';
 import { startTrainer } from '../trainer/main.ts';
+import { previewRound } from '../trainer/stages/dry-run.ts';
 
 const server = await startEdgeServer({
   LEARNING_RATE: '0.003',
@@ -51,6 +52,12 @@ async function isServedWithin(timeoutMs: number, policy: string): Promise<boolea
     if (body.model === policy) return true;
   }
   return false;
+}
+
+/** The lines of `attune train --dry-run` by name. */
+async function preview(): Promise<Record<string, string>> {
+  const lines = await previewRound({ settings: server.settings, store: server.localStore }, db);
+  return Object.fromEntries(lines.map(({ name, text }) => [name, text]));
 }
 
 const openTrainer = () => startTrainer(server.settings, server.databaseUrl, () => {});
@@ -120,9 +127,11 @@ test('a round reports every check of the gate with intervals', async () => {
     assert.ok(Number.isFinite(metrics[name]), name);
 });
 
-test('a better policy that exceeds a bound is rejected, and the reason names the bound and the setting', async () => {
+test('a better policy that exceeds a bound is rejected with the bound and the setting, and its pairs stay new', async () => {
   await collect(25, 'Round too far');
   const active = await getActivePolicyId(db);
+  const before = await preview();
+  assert.equal(before.decision, 'it would run');
   const round = await waitForRound((await requestRound(db, 'api', { gate_kl: 1e-4 })).id);
   assert.equal(round.status, 'succeeded', round.reason);
   assert.equal(round.stage, 'refused');
@@ -134,9 +143,14 @@ test('a better policy that exceeds a bound is rejected, and the reason names the
     [['kl', 1e-4]],
   );
   assert.equal(await getActivePolicyId(db), active);
+  const after = await preview();
+  assert.equal(after.pairs, before.pairs);
+  assert.match(after.decision!, new RegExp(`the schedule waits: ${round.id} was refused on these pairs; 0 were added`));
+  await requestRoundIfDue(db, server.settings);
+  assert.equal(await db.$count(rounds, eq(rounds.trigger, 'schedule')), 0);
 });
 
-test('held-out prompts are never trained on, and a used pair is no longer new', async () => {
+test('held-out prompts are never trained on, and a learned pair is new only after a rollback', async () => {
   await collect(25, 'Round two');
   const { id } = await requestRound(db, 'api', {});
   const round = await waitForRound(id);
@@ -147,9 +161,15 @@ test('held-out prompts are never trained on, and a used pair is no longer new', 
     .innerJoin(preferences, eq(preferences.id, round_pairs.preference_id));
   for (const { round_pairs: pair, preferences: preference } of used)
     assert.equal(pair.split === 'held_out', isHeldOutPrompt(preference.prompt, server.settings.TRAIN_HELD_OUT));
-  const fresh = used.filter((row) => row.round_pairs.split === 'train' && !row.round_pairs.replay);
-  assert.equal(new Set(fresh.map((row) => row.preferences.id)).size, fresh.length);
   assert.ok(round.pairs.replay > 0);
+  const learned = used.filter(({ round_pairs: pair }) => pair.round_id === id && !pair.replay).length;
+  assert.ok(learned >= 50, 'with those of the refused round');
+  const fresh = await countNewPairs(db);
+  const move = (action: string) => server.request(`/v1/policies/${action}`, { json: {} });
+  assert.equal((await move('rollback')).body.id, round.parent);
+  assert.equal(await countNewPairs(db), fresh + learned);
+  assert.equal((await move(`${round.policy}/promote`)).status, 200);
+  assert.equal(await countNewPairs(db), fresh);
 });
 
 test('the reference scores a pair once', async () => {

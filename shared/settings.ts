@@ -90,6 +90,9 @@ const environment = z.object({
     .default('*/15 * * * *')
     .describe('cron (UTC) at which a round is queued if enough new pairs exist'),
   TRAIN_MIN_PAIRS: integer(1).default(64).describe('new pairs that a scheduled round needs'),
+  TRAIN_RETRY_SHARE: fraction
+    .default(0.5)
+    .describe('new pairs that the schedule waits for after a refused or rolled-back round, as a fraction of its own'),
   TRAIN_MAX_PAIRS: integer(1)
     .default(4096)
     .describe('maximum number of pairs of a round, newest first, replay included'),

@@ -19,6 +19,7 @@ import { type RoundRow, requestRound, requestRoundIfDue } from '../shared/rounds
 import { completeRoundSettings } from '../shared/rounds/settings.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
+import { getActivePolicyId } from '../shared/store/registry.ts';
 import { isStoreUnreachable } from '../shared/store/store.ts';
 import { runRound } from './round.ts';
 import { InterruptedError, type Progress, RoundLog } from './stages/log.ts';
@@ -200,7 +201,10 @@ async function findNextRound(db: Database): Promise<RoundRow | undefined> {
 }
 
 /** Makes this trainer the owner of the round; null if another one was faster. */
-async function claim(db: Database, { id, status, owner, attempts, started_at }: RoundRow): Promise<OwnedRound | null> {
+async function claim(db: Database, found: RoundRow): Promise<OwnedRound | null> {
+  const { id, status, owner, attempts, started_at } = found;
+  // Also of a round that fails before it selects its pairs: the schedule looks at the last round of the active policy.
+  const parent_id = found.parent_id ?? (await getActivePolicyId(db));
   const isAsFound = and(
     eq(rounds.id, id),
     eq(rounds.status, status),
@@ -209,7 +213,13 @@ async function claim(db: Database, { id, status, owner, attempts, started_at }: 
   try {
     const [round] = await db
       .update(rounds)
-      .set({ status: 'running', owner: randomUUID(), attempts: attempts + 1, started_at: started_at ?? new Date() })
+      .set({
+        status: 'running',
+        owner: randomUUID(),
+        attempts: attempts + 1,
+        started_at: started_at ?? new Date(),
+        parent_id,
+      })
       .where(isAsFound)
       .returning();
     return (round as OwnedRound | undefined) ?? null;

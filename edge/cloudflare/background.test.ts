@@ -58,6 +58,7 @@ test('a cron expression is matched in UTC and to the minute', () => {
 });
 
 test('the cron requests one round in the minutes of TRAIN_SCHEDULE', async () => {
+  await activatePolicy(db, 'pol_a', 'test');
   await db.insert(preferences).values({
     id: 'pref_1',
     source: 'raw',

@@ -1,40 +1,32 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openTestDatabase } from '../../testing/database.ts';
-import { preferences, round_pairs, rounds } from '../database/schema.ts';
+import { preferences } from '../database/schema.ts';
 import { newId } from '../id.ts';
 import { countNewPairs } from '../rounds/pairs.ts';
 import { countPreferences } from './store.ts';
 
 const { db } = await openTestDatabase();
 
-test('pairs_not_yet_seen equals the number that the schedule counts, also after a failed round', async () => {
-  const ids = Array.from({ length: 5 }, () => newId('pref_'));
-  await db.insert(preferences).values(
-    ids.map((id, at) => ({
-      id,
-      source: 'raw' as const,
-      choice: at === 0 ? ('tie' as const) : ('a' as const),
-      rater: 'x',
-      prompt: id,
-      chosen: 'yes',
-      // Two equal responses are not a pair.
-      rejected: at === 1 ? 'yes' : 'no',
-      content_hash: id,
-    })),
-  );
-  const expectCount = async (count: number) => {
-    assert.equal((await countPreferences(db)).pairs_not_yet_seen, count);
-    assert.equal(await countNewPairs(db), count);
+test('the counts are those of the rows, and pairs_not_yet_seen equals the number that the schedule counts', async () => {
+  const empty = { total: 0, pairs_not_yet_seen: 0, raters: 0, by_choice: {}, by_source: {} };
+  assert.deepEqual(await countPreferences(db), empty);
+  const insert = async (choice: 'a' | 'tie', source: 'raw' | 'import', rater: string, rejected = 'no') => {
+    const id = newId('pref_');
+    const row = { id, source, choice, rater, prompt: id, chosen: 'yes', rejected, content_hash: id };
+    await db.insert(preferences).values(row);
   };
-  const endRound = async (status: 'failed' | 'succeeded', preferenceId: string) => {
-    const round_id = newId('round_');
-    await db.insert(rounds).values({ id: round_id, trigger: 'api', settings: {}, status });
-    await db.insert(round_pairs).values({ round_id, preference_id: preferenceId, split: 'train', replay: false });
-  };
-  await expectCount(3);
-  await endRound('failed', ids[2]!);
-  await expectCount(3);
-  await endRound('succeeded', ids[3]!);
-  await expectCount(2);
+  await insert('tie', 'raw', 'x');
+  // Two equal responses are not a pair.
+  await insert('a', 'raw', 'x', 'yes');
+  for (const rater of ['x', 'y', 'x']) await insert('a', 'import', rater);
+  assert.deepEqual(await countPreferences(db), {
+    total: 5,
+    pairs_not_yet_seen: 3,
+    raters: 2,
+    by_choice: { a: 4, tie: 1 },
+    by_source: { raw: 2, import: 3 },
+  });
+  assert.equal(await countNewPairs(db), 3);
+  assert.equal(await countNewPairs(db, 2), 2);
 });

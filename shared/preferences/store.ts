@@ -1,8 +1,8 @@
 // Imports, exports and counts preferences in Postgres, for the API and the command line.
 
-import { asc, count, gt, sql } from 'drizzle-orm';
+import { asc, gt, sum } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
-import { preferences } from '../database/schema.ts';
+import { preference_counts, preferences, raters } from '../database/schema.ts';
 import { hashContent } from '../digest.ts';
 import { newId } from '../id.ts';
 import { countNewPairs } from '../rounds/pairs.ts';
@@ -103,21 +103,23 @@ export async function* exportPreferences(db: Database, format: 'openai' | 'trl')
   }
 }
 
-/** Totals, by choice and by source. */
+/** Totals, by choice and by source. A trigger counts what is inserted, so no preference is read. */
 export async function countPreferences(db: Database) {
-  const by = async (column: typeof preferences.choice | typeof preferences.source) =>
-    Object.fromEntries(
-      (await db.select({ value: column, n: count() }).from(preferences).groupBy(column)).map((row) => [
-        row.value,
-        row.n,
-      ]),
-    );
-  const [raters] = await db.select({ n: sql<number>`count(distinct ${preferences.rater})::int` }).from(preferences);
+  const { source, choice, count } = preference_counts;
+  const counts = await db
+    .select({ source, choice, count: sum(count).mapWith(Number) })
+    .from(preference_counts)
+    .groupBy(source, choice);
+  const by = (column: 'choice' | 'source') => {
+    const totals: Record<string, number> = {};
+    for (const row of counts) totals[row[column]] = (totals[row[column]] ?? 0) + row.count;
+    return totals;
+  };
   return {
-    total: await db.$count(preferences),
+    total: counts.reduce((total, row) => total + row.count, 0),
     pairs_not_yet_seen: await countNewPairs(db),
-    raters: raters?.n ?? 0,
-    by_choice: await by(preferences.choice),
-    by_source: await by(preferences.source),
+    raters: await db.$count(raters),
+    by_choice: by('choice'),
+    by_source: by('source'),
   };
 }

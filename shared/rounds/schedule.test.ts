@@ -3,13 +3,14 @@ import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { openTestDatabase } from '../../testing/database.ts';
 import { connect } from '../database/connect.ts';
-import { preferences, rounds } from '../database/schema.ts';
+import { new_pairs, preferences, round_pairs, rounds } from '../database/schema.ts';
 import { newId } from '../id.ts';
+import { activatePolicy, registerPolicy } from '../store/registry.ts';
 import { countNewPairs } from './pairs.ts';
-import { requestRoundIfDue } from './schedule.ts';
+import { findObstacle, type RoundRow, requestRound, requestRoundIfDue } from './schedule.ts';
 
 const { db, url } = await openTestDatabase();
-const settings = { TRAIN_MIN_PAIRS: 10 };
+const settings = { TRAIN_MIN_PAIRS: 10, TRAIN_RETRY_SHARE: 0.5 };
 
 async function collect(count: number, choice: 'a' | 'tie' = 'a'): Promise<void> {
   const rows = Array.from({ length: count }, () => {
@@ -28,6 +29,23 @@ async function collect(count: number, choice: 'a' | 'tie' = 'a'): Promise<void> 
   await db.insert(preferences).values(rows);
 }
 
+const register = (id: string, trained: { parent_id?: string; round_id?: string } = {}) =>
+  registerPolicy(db, { id, name: id, manifest: {}, ...trained });
+const activate = (id: string) => activatePolicy(db, id, 'test');
+
+/** Ends a round from this policy, as the trainer does, on all pairs that are new. */
+async function endRound(parent_id: string, end: Partial<RoundRow>): Promise<string> {
+  const { id } = await requestRound(db, 'api', {});
+  const pairs = await db.select().from(new_pairs);
+  const toRow = (pair: (typeof pairs)[number]) => ({ ...pair, round_id: id, split: 'train' as const, replay: false });
+  if (pairs.length > 0) await db.insert(round_pairs).values(pairs.map(toRow));
+  await db
+    .update(rounds)
+    .set({ parent_id, ...end })
+    .where(eq(rounds.id, id));
+  return id;
+}
+
 /** Simulates ten processes whose schedules tick at the same time. */
 async function tickTenTimes(): Promise<void> {
   const connections = Array.from({ length: 10 }, () => connect(url, { max: 2 }));
@@ -44,6 +62,9 @@ test('a round is due when enough new pairs exist, and ten concurrent ticks queue
   await tickTenTimes();
   assert.equal(await db.$count(rounds), 0);
   await collect(1);
+  assert.equal(await findObstacle(db, settings), 'there is no active policy');
+  await register('pol_a');
+  await activate('pol_a');
   await tickTenTimes();
   const queued = await db.select().from(rounds);
   assert.deepEqual(
@@ -52,16 +73,52 @@ test('a round is due when enough new pairs exist, and ten concurrent ticks queue
   );
 });
 
-test('no round is queued while one is queued or running, or after one failed on the same pairs', async () => {
-  const setStatus = (status: 'running' | 'failed') => db.update(rounds).set({ status });
-  await setStatus('running');
+test('no round is queued while one is queued or running', async () => {
+  await db.update(rounds).set({ status: 'running' });
   await tickTenTimes();
   assert.equal(await db.$count(rounds), 1);
-  await setStatus('failed');
-  await tickTenTimes();
-  assert.equal(await db.$count(rounds), 1);
+  assert.match((await findObstacle(db, settings))!, /^round_\w+ is running$/);
+});
+
+test('after a failed or cancelled round the schedule waits for one more pair', async () => {
+  await db.update(rounds).set({ status: 'cancelled', parent_id: 'pol_a' });
+  for (const status of ['failed', 'cancelled'] as const) {
+    assert.match((await findObstacle(db, settings))!, /; 0 were added since, of 1$/);
+    await collect(2, 'tie');
+    assert.notEqual(await findObstacle(db, settings), null);
+    await collect(1);
+    assert.equal(await findObstacle(db, settings), null);
+    await endRound('pol_a', { status, stage: 'failed' });
+  }
+});
+
+test('the pairs of a refused round stay new, and the schedule repeats it after half as many were added', async () => {
   await collect(1);
+  const before = await db.select().from(new_pairs);
+  assert.equal(before.length, 13);
+  const id = await endRound('pol_a', { status: 'succeeded', stage: 'refused' });
+  assert.deepEqual(await db.select().from(new_pairs), before);
+  await collect(6);
   await tickTenTimes();
-  assert.equal(await db.$count(rounds), 2);
-  assert.equal(await db.$count(rounds, eq(rounds.status, 'queued')), 1);
+  assert.equal(
+    await findObstacle(db, settings),
+    `${id} was refused on these pairs; 6 were added since, of 7, TRAIN_RETRY_SHARE (0.5) of the 13 that it used`,
+  );
+  await collect(1);
+  assert.equal(await findObstacle(db, settings), null);
+  assert.match((await findObstacle(db, { ...settings, TRAIN_RETRY_SHARE: 1 }))!, /7 were added since, of 13,/);
+});
+
+test('the pairs of a policy that is rolled back are new again, and the schedule does not repeat its round', async () => {
+  const round_id = await endRound('pol_a', { status: 'succeeded', stage: 'active' });
+  assert.equal(await countNewPairs(db), 20);
+  await register('pol_b', { parent_id: 'pol_a', round_id });
+  await activate('pol_b');
+  assert.equal(await countNewPairs(db), 0);
+  await activate('pol_a');
+  assert.equal(await countNewPairs(db), 20);
+  assert.match((await findObstacle(db, settings))!, /was rolled back on these pairs; 0 were added since, of 10,/);
+  await activate('pol_b');
+  await collect(10);
+  assert.equal(await findObstacle(db, settings), null);
 });

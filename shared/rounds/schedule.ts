@@ -1,14 +1,14 @@
 // Queues rounds: on request, and at every tick of the schedule (pg-boss on Node, a cron trigger in a Worker) if enough
 // new pairs exist. Concurrent ticks queue one round. No advisory lock: Cloudflare's connection pool has none.
 
-import { desc, gt, inArray, sql } from 'drizzle-orm';
+import { desc, eq, inArray, sql } from 'drizzle-orm';
 import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
-import { UNFINISHED_STATUSES } from '../database/round-types.ts';
-import { preferences, rounds } from '../database/schema.ts';
+import { type RoundStage, UNFINISHED_STATUSES } from '../database/round-types.ts';
+import { activations, rounds } from '../database/schema.ts';
 import { newId } from '../id.ts';
 import type { Settings } from '../settings.ts';
-import { countNewPairs } from './pairs.ts';
+import { countNewPairs, countPairsAddedSince, countUsedPairs } from './pairs.ts';
 import type { RoundRequest } from './settings.ts';
 
 export type RoundRow = typeof rounds.$inferSelect;
@@ -29,21 +29,49 @@ export async function requestRound(
   });
 }
 
-/** Queues a round if enough new pairs exist and no round is queued or running. */
-export async function requestRoundIfDue(db: Database, settings: Pick<Settings, 'TRAIN_MIN_PAIRS'>): Promise<void> {
-  if (!(await isRoundDue(db, settings))) return;
+type ScheduleSettings = Pick<Settings, 'TRAIN_MIN_PAIRS' | 'TRAIN_RETRY_SHARE'>;
+
+/** Queues a round if nothing keeps the schedule waiting. */
+export async function requestRoundIfDue(db: Database, settings: ScheduleSettings): Promise<void> {
+  if ((await findObstacle(db, settings)) !== null) return;
   await db.transaction(async (transaction) => {
     // Concurrent ticks wait here for each other; readers of rounds do not, and writers wait a few milliseconds.
     await transaction.execute(sql`lock table ${rounds} in share row exclusive mode`);
-    if (await isRoundDue(transaction, settings)) await requestRound(transaction, 'schedule', {});
+    if ((await findObstacle(transaction, settings)) === null) await requestRound(transaction, 'schedule', {});
   });
 }
 
-async function isRoundDue(db: Database, settings: Pick<Settings, 'TRAIN_MIN_PAIRS'>): Promise<boolean> {
-  if ((await db.$count(rounds, inArray(rounds.status, UNFINISHED_STATUSES))) > 0) return false;
-  const [last] = await db.select().from(rounds).orderBy(desc(rounds.id)).limit(1);
-  // A scheduled round that failed would fail again on the same pairs: wait for another preference.
-  const failedAt = last?.trigger === 'schedule' && last.status === 'failed' ? last.created_at : null;
-  if (failedAt && (await db.$count(preferences, gt(preferences.created_at, failedAt))) === 0) return false;
-  return (await countNewPairs(db)) >= settings.TRAIN_MIN_PAIRS;
+/** What the schedule waits for, in words; null if a round is due. A round that is requested does not wait for it. */
+export async function findObstacle(db: Database, settings: ScheduleSettings): Promise<string | null> {
+  const [unfinished] = await db.select().from(rounds).where(inArray(rounds.status, UNFINISHED_STATUSES)).limit(1);
+  if (unfinished) return `${unfinished.id} is ${unfinished.status}`;
+  const [active] = await db.select().from(activations).orderBy(desc(activations.id)).limit(1);
+  if (!active) return 'there is no active policy';
+  const { TRAIN_MIN_PAIRS: minPairs } = settings;
+  const newPairs = await countNewPairs(db, minPairs);
+  if (newPairs < minPairs) return `there are ${newPairs} new pairs of TRAIN_MIN_PAIRS (${minPairs})`;
+  return findRepetition(db, active.policy_id, settings);
+}
+
+const OUTCOMES: Partial<Record<RoundStage, string>> = {
+  refused: 'was refused',
+  active: 'was rolled back',
+  published: 'did not become active',
+};
+
+/**
+ * If the last round from the active policy has not replaced it, another one on the same pairs would end in the same way.
+ * After a result, the schedule waits for a share of the pairs that the round used; after a failure, for one.
+ */
+async function findRepetition(db: Database, activeId: string, settings: ScheduleSettings): Promise<string | null> {
+  const [last] = await db.select().from(rounds).where(eq(rounds.parent_id, activeId)).orderBy(desc(rounds.id)).limit(1);
+  if (!last) return null;
+  const { TRAIN_RETRY_SHARE: share } = settings;
+  const used = last.status === 'succeeded' ? await countUsedPairs(db, last.id) : 0;
+  const needed = Math.max(1, Math.ceil(used * share));
+  const added = await countPairsAddedSince(db, last.id, needed);
+  if (added >= needed) return null;
+  const outcome = OUTCOMES[last.stage] ?? last.status;
+  const rule = used > 0 ? `, TRAIN_RETRY_SHARE (${share}) of the ${used} that it used` : '';
+  return `${last.id} ${outcome} on these pairs; ${added} were added since, of ${needed}${rule}`;
 }

@@ -8,6 +8,7 @@ import type { Database } from '../database/connect.ts';
 import { activations, policies } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
 import { unknownPolicy } from '../package/manifest.ts';
+import { moveNewPairs } from '../rounds/pairs.ts';
 import { writeEvent } from '../webhooks/event.ts';
 
 export type PolicyRow = typeof policies.$inferSelect;
@@ -75,6 +76,7 @@ async function insertActivation(
   row: typeof activations.$inferInsert,
 ): Promise<void> {
   await transaction.insert(activations).values(row);
+  await moveNewPairs(transaction, previous, row.policy_id);
   await writeEvent(transaction, 'policy.activated', { id: row.policy_id, reason: row.reason, previous });
   await notifyChange(transaction, row.policy_id);
 }

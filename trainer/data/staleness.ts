@@ -1,16 +1,25 @@
 // The staleness of a pair: the number of policies between the one that sampled it and the one that a round starts from.
 // The negatives of DIL should be samples of the reference; stale ones are off policy.
 import type { Database } from '../../shared/database/connect.ts';
-import { policies } from '../../shared/database/schema.ts';
+import { walkLineage } from '../../shared/rounds/lineage.ts';
 import type { PreferencePair } from './pairs.ts';
 
-/** The number of rounds back to each ancestor of a policy; 0 for the policy itself. */
-export async function findAncestors(db: Database, policyId: string): Promise<Map<string, number>> {
-  const rows = await db.select({ id: policies.id, parent: policies.parent_id }).from(policies);
-  const parents = new Map(rows.map(({ id, parent }) => [id, parent]));
+/** The number of rounds back from a policy to each of its ancestors that sampled one of the pairs; 0 for itself. */
+export async function findAncestors(
+  db: Database,
+  policyId: string,
+  pairs: PreferencePair[],
+): Promise<Map<string, number>> {
+  const samplers = pairs.flatMap(({ sampled }) =>
+    sampled ? [sampled.chosen.policyId, sampled.rejected.policyId] : [],
+  );
+  const oldest = samplers.reduce((a, b) => (a < b ? a : b), policyId);
   const ancestors = new Map<string, number>();
-  for (let id: string | null = policyId; id && !ancestors.has(id); id = parents.get(id) ?? null)
+  for await (const { id } of walkLineage(db, policyId)) {
+    // Ids sort by time: the rest of the lineage is older than every sample.
+    if (id < oldest) break;
     ancestors.set(id, ancestors.size);
+  }
   return ancestors;
 }
 

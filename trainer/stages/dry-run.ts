@@ -2,6 +2,7 @@
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
+import { findObstacle } from '../../shared/rounds/schedule.ts';
 import { completeRoundSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { chooseMicroBatchTokens, estimateParameters, resolveMemoryBudget } from '../engine/memory-estimate.ts';
@@ -40,7 +41,7 @@ export async function previewRound(trainer: TrainerContext, db: Database): Promi
       .join(', '),
     engine: `${engine.name}; ${engine.reason}`,
     memory: describeMemory(selection, settings, config),
-    decision: await describeDecision(selection, settings, config),
+    decision: await describeDecision(db, selection, settings, config),
   };
   return Object.entries(lines).map(([name, text]) => ({ name, text }));
 }
@@ -64,7 +65,12 @@ function describeStaleness(counts: Record<string, number>): string {
   return `${items.join(', ') || 'none'} (policies since the one that sampled the pair: pairs)`;
 }
 
-async function describeDecision(selection: Selection, settings: Settings, config: RoundSettings): Promise<string> {
+async function describeDecision(
+  db: Database,
+  selection: Selection,
+  settings: Settings,
+  config: RoundSettings,
+): Promise<string> {
   try {
     validateSelection(selection, settings);
     const objective = parseObjective(config);
@@ -74,7 +80,6 @@ async function describeDecision(selection: Selection, settings: Settings, config
     if (!(error instanceof AttuneError)) throw error;
     return `it would fail: ${error.message}`;
   }
-  return selection.counts.new < settings.TRAIN_MIN_PAIRS
-    ? `\`attune train\` would run it; the schedule waits for TRAIN_MIN_PAIRS (${settings.TRAIN_MIN_PAIRS})`
-    : 'it would run';
+  const obstacle = await findObstacle(db, settings);
+  return obstacle ? `\`attune train\` would run it; the schedule waits: ${obstacle}` : 'it would run';
 }

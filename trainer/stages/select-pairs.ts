@@ -10,7 +10,7 @@ import { readManifest } from '../../shared/package/files.ts';
 import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
-import { getActivePolicyId, getPolicy, type PolicyRow } from '../../shared/store/registry.ts';
+import { getPolicy, type PolicyRow } from '../../shared/store/registry.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from '../data/pairs.ts';
 import { countByStaleness, findAncestors, getStaleness } from '../data/staleness.ts';
@@ -28,7 +28,7 @@ export type Selection = {
   referenceId: string;
   architecture: Architecture;
   tokenizerHash: string;
-  /** Every pair that this round uses up, including those that it leaves out: they are no longer new. */
+  /** Every pair of this round, including those that it leaves out: if its policy becomes active, they are learned. */
   usedPairs: RoundPair[];
   /** The pairs to train on and to evaluate. */
   pairs: SelectedPair[];
@@ -46,26 +46,26 @@ export async function selectPairs({ trainer, round, log, config }: RoundContext)
   return selection;
 }
 
-/** `round`: a row that already has pairs, parent and reference if the round is resumed; null for a dry run. */
+/** `round` has saved its pairs if it is resumed; null for a dry run. */
 export async function planSelection(
   { settings, store }: TrainerContext,
   db: Database,
   config: RoundSettings,
   round: RoundRow | null,
 ): Promise<Selection> {
-  const parentId = round?.parent_id ?? (await getActivePolicyId(db));
-  if (!parentId)
-    throw new AttuneError('there is no active policy to start from; import one with `attune policies import`');
+  const savedPairs = round ? await findRoundPairs(db, round.id) : [];
+  const resumed = savedPairs.length > 0 ? round : null;
+  const { parentId, pairs: usedPairs } = resumed
+    ? { parentId: resumed.parent_id!, pairs: savedPairs }
+    : await findPairs(db, settings, config.effort);
   const parent = await getPolicy(db, parentId);
-  const referenceId = round?.reference_id ?? parent.reference_id ?? parent.id;
+  const referenceId = resumed?.reference_id ?? parent.reference_id ?? parent.id;
   const parentFolder = await store.getFolder(parentId);
   const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(parentFolder);
   if (referenceId !== parentId)
     await validateReference(await store.getFolder(referenceId), referenceId, parentId, tokenizerHash);
 
-  const savedPairs = round ? await findRoundPairs(db, round.id) : [];
-  const usedPairs = savedPairs.length > 0 ? savedPairs : await findPairs(db, settings, config.effort);
-  const ancestors = await findAncestors(db, parentId);
+  const ancestors = await findAncestors(db, parentId, usedPairs);
   const tokenizer = await Tokenizer.open(parentFolder);
   const pairs: SelectedPair[] = [];
   const leftOut = { stale: 0, identical: 0, empty: 0 };
