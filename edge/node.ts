@@ -30,7 +30,7 @@ const TRIM_INTERVAL_MS = 60_000;
 const PLACEMENT: Placement = { place: 'node', reason: 'this process has ONNX Runtime' };
 
 export async function startEdge(settings: Settings, databaseUrl: string): Promise<Edge> {
-  const connection = connect(databaseUrl, { name: 'attune edge' });
+  const connection = connect(databaseUrl, { name: 'attune edge', limits: 'server' });
   const store = await openLocalStore(settings);
   const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE });
   const inference = openInference({

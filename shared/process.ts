@@ -1,11 +1,10 @@
 // The process around a program: exit codes, signals, and whether another process is alive.
 
-import { AttuneError } from './error.ts';
-import { isUnreachable, surviveDriverFault } from './postgres-errors.ts';
+import { AttuneError, getErrorMessage } from './error.ts';
+import { isUnreachable } from './postgres-errors.ts';
 
 /** Runs a program. An AttuneError is printed as one line; any error exits with 1. */
 export async function runProgram(program: () => Promise<unknown>): Promise<void> {
-  surviveDriverFault();
   // Disables ONNX Runtime's telemetry, which must happen before the first session; worker threads inherit it.
   process.env.ORT_DISABLE_TELEMETRY ??= '1';
   try {
@@ -13,7 +12,9 @@ export async function runProgram(program: () => Promise<unknown>): Promise<void>
   } catch (error) {
     if (error instanceof AttuneError) console.error(`attune: ${error.message}`);
     else if (isUnreachable(error))
-      console.error('attune: Postgres cannot be reached; check DATABASE_URL (`attune doctor` tests it)');
+      console.error(
+        `attune: Postgres cannot be reached (${getErrorMessage(error)}); check DATABASE_URL (\`attune doctor\` tests it)`,
+      );
     else console.error('attune: internal:', error);
     process.exit(1);
   }

@@ -4,7 +4,7 @@
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { AttuneError } from '../../shared/error.ts';
-import { isUnreachable, postgresUnavailable } from '../../shared/postgres-errors.ts';
+import { OUTCOME_UNKNOWN, toPostgresAnswer } from '../../shared/postgres-errors.ts';
 
 export type ErrorBody = { error: { message: string; type: string; param: string | null; code: string | null } };
 
@@ -39,7 +39,8 @@ const TYPES: Record<number, string> = {
 /** The thrown error as an AttuneError. Our own bugs are logged here and nowhere else. */
 export function toAttuneError(error: unknown): AttuneError {
   if (error instanceof AttuneError) return error;
-  if (isUnreachable(error)) return postgresUnavailable();
+  const answer = toPostgresAnswer(error);
+  if (answer) return answer;
   if (error instanceof HTTPException)
     return new AttuneError(error.message || 'the request was rejected', { status: error.status });
   console.error('internal:', error);
@@ -53,8 +54,11 @@ export function toErrorBody(error: AttuneError): ErrorBody {
 
 export function toErrorResponse(context: Context, thrown: unknown): Response {
   const error = toAttuneError(thrown);
-  const headers: Record<string, string> = { 'x-should-retry': String(error.retry) };
-  if (error.retry) Object.assign(headers, { 'retry-after': '1', 'retry-after-ms': '1000' });
+  // Without a key, a retry of a write that was stored would store it twice.
+  const isSafe = error.code !== OUTCOME_UNKNOWN || context.req.header('idempotency-key') !== undefined;
+  const retry = error.retry && isSafe;
+  const headers: Record<string, string> = { 'x-should-retry': String(retry) };
+  if (retry) Object.assign(headers, { 'retry-after': '1', 'retry-after-ms': '1000' });
   // The unread rest of the body would be parsed as the next request on this connection.
   if (error.status === 413 || error.status === 408) headers.connection = 'close';
   return context.json(toErrorBody(error), error.status as 400, headers);
