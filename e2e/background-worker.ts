@@ -17,7 +17,7 @@ const toSettings = ({ WEBHOOK_URL, WEBHOOK_SECRET }: Env) =>
   readSettings({ WEBHOOK_URL, WEBHOOK_SECRET, TRAIN_SCHEDULE: '* * * * *', TRAIN_MIN_PAIRS: '1' });
 
 async function withDatabase<T>(env: Env, run: (connection: Connection) => Promise<T>): Promise<T> {
-  const connection = connect(env.HYPERDRIVE.connectionString, { max: 5, fetchTypes: false });
+  const connection = connect(env.HYPERDRIVE.connectionString, { max: 5 });
   try {
     return await run(connection);
   } finally {

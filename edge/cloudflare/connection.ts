@@ -8,7 +8,7 @@ import { type Connection, connect } from '../../shared/database/connect.ts';
 const MAX_CONNECTIONS = 5;
 
 export function openConnection(url: string): Connection {
-  return connect(url, { name: 'attune worker', max: MAX_CONNECTIONS, fetchTypes: false, limits: 'client' });
+  return connect(url, { name: 'attune worker', max: MAX_CONNECTIONS, limits: 'client' });
 }
 
 /** Returns the response and closes the connection once its body has been read, cancelled or has failed. */

@@ -19,7 +19,6 @@ export type Connection = {
 type ConnectOptions = {
   max?: number;
   name?: string;
-  fetchTypes?: boolean;
   /**
    * Bounds the waits of connections that serve requests: `server` asks Postgres to enforce them too, in parameters that
    * poolers refuse; `client` only gives up.
@@ -43,10 +42,11 @@ Object.assign(PgPreparedQuery.prototype, {
 
 /** Opens no connection before the first query. The caller closes the pool. */
 export function connect(url: string, options: ConnectOptions = {}): Connection {
-  const { max = 10, name = 'attune', fetchTypes = true, limits } = options;
+  const { max = 10, name = 'attune', limits } = options;
   const driverOptions: DriverOptions = {
-    // Fetching array types costs a query on each new connection, and a Worker opens one for each request.
-    fetch_types: fetchTypes,
+    // drizzle reads arrays itself. Fetching their types costs a query on each new connection, which the driver does not
+    // await: if the connection is lost during it, the process ends.
+    fetch_types: false,
     connect_timeout: 10,
     onnotice: () => {},
     connection: { application_name: name },
