@@ -15,10 +15,12 @@ export type Operation<B extends Schema | undefined = Schema | undefined, Q exten
   summary: string;
   body?: B;
   query?: Q;
-  /** the body of a 200; `text/event-stream` responses are described in the summary */
+  /** the body of a 200, or of each event */
   response: Schema;
   /** the media type of the response; default: application/json */
   responseType?: string;
+  /** also responds with server-sent events, if the request asks for them */
+  streams?: true;
   /** the media type of a body that the handler reads itself, as a stream: its size and duration are not limited */
   rawBody?: string;
   /** how a request names the policy that must be loaded; default: it needs none */
@@ -63,7 +65,7 @@ export function addOperation(app: OpenAPIHono, route: Route, middleware: Middlew
 }
 
 function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route): void {
-  const { body, rawBody, query, response, responseType = 'application/json' } = operation;
+  const { body, rawBody, query, response, responseType = 'application/json', streams } = operation;
   app.openAPIRegistry.registerPath({
     method: method === 'GET' ? 'get' : 'post',
     path,
@@ -83,7 +85,13 @@ function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route
       schema: { type: 'string' as const },
     })),
     responses: {
-      200: { description: 'Success', content: { [responseType]: { schema: response } } },
+      200: {
+        description: 'Success',
+        content: {
+          [responseType]: { schema: response },
+          ...(streams ? { 'text/event-stream': { schema: { type: 'string' } } } : {}),
+        },
+      },
       default: {
         description: 'An error in OpenAI’s shape',
         content: { 'application/json': { schema: errorSchema } },

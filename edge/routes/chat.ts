@@ -65,6 +65,7 @@ export const createChatCompletion = defineOperation({
   needsPolicy: 'body',
   body: chatBody,
   response: chatCompletion,
+  streams: true,
   async handler({ ports, context, body }) {
     const policy = await ports.inference.getPolicy(body.model);
     const completion = prepareCompletion(policy, toRequest(body));

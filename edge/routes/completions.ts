@@ -68,6 +68,7 @@ export const createCompletion = defineOperation({
   needsPolicy: 'body',
   body: completionBody,
   response: textCompletion,
+  streams: true,
   async handler({ ports, context, body }) {
     const policy = await ports.inference.getPolicy(body.model);
     const completions = toRequests(body).map((request) => prepareCompletion(policy, request));

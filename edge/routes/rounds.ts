@@ -60,6 +60,14 @@ const stepMetrics = z.object({
   logps: z.object({ chosen: z.array(z.number()), rejected: z.array(z.number()) }).nullable(),
 });
 
+const roundEvent = z.object({
+  level: z.string(),
+  message: z.string(),
+  type: z.string(),
+  data: z.unknown(),
+  created_at: z.number(),
+});
+
 export const createRound = defineOperation({
   summary: 'Requests a training round; a trainer runs the requested rounds in order',
   body: z.strictObject({ method: roundMethod.optional() }),
@@ -96,13 +104,8 @@ export const listRoundMetrics = defineOperation({
 
 export const streamRoundEvents = defineOperation({
   summary: 'The events of a round, as server-sent events from the first one (or Last-Event-ID) until the round ends',
-  response: z.object({
-    level: z.string(),
-    message: z.string(),
-    type: z.string(),
-    data: z.unknown(),
-    created_at: z.number(),
-  }),
+  response: z.union([roundEvent, round]),
+  responseType: 'text/event-stream',
   async handler({ ports: { db, waitForChange }, context, param }) {
     const { id } = await findOr404(db, rounds, 'round', param('id'));
     // The body of a HEAD response is never read, so its stream would never be cancelled.

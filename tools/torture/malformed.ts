@@ -19,8 +19,8 @@ const CHECKS = [
   'content_type_conformance',
   'response_schema_conformance',
 ];
-/** A request that takes longer has hung; the events of a round that nobody runs are cut off here. */
-const REQUEST_TIMEOUT_S = 5;
+/** A request that takes longer has hung. */
+const REQUEST_TIMEOUT_S = 20;
 
 /** Failures that are expected, by kind and operation, with the reason. */
 const KNOWN: Record<string, string> = {};
@@ -30,8 +30,12 @@ export type MalformedPlan = { seed: number; examples: number; isQuick: boolean }
 export async function runMalformed(report: Report, plan: MalformedPlan): Promise<void> {
   const system = await openSystem();
   try {
-    await runRawRequests(report, system.url);
-    await runSchemathesis(report, system.url, plan);
+    // No trainer runs here. The events of a round that never ends never end either.
+    const { sql } = system.connection;
+    const end = () => sql`update rounds set status = 'cancelled', finished_at = now() where status = 'queued'`;
+    const timer = setInterval(() => end().catch(() => {}), 500);
+    await Promise.all([runRawRequests(report, system.url), runSchemathesis(report, system.url, plan)]);
+    clearInterval(timer);
     if (system.api.endedItself > 0)
       report.fail(`malformed input: the API ended itself ${system.api.endedItself} times`);
   } finally {

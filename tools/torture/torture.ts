@@ -3,6 +3,7 @@
 
 import { Command, InvalidArgumentError } from 'commander';
 import { runCrashes } from './crashes.ts';
+import { runHostile } from './hostile.ts';
 import { runMalformed } from './malformed.ts';
 import { Report } from './report.ts';
 import { runTrainers } from './trainers.ts';
@@ -29,6 +30,10 @@ const PARTS: Record<string, { title: string; run(report: Report, options: Option
     title: 'malformed input: generated requests to every operation, and bytes that are no HTTP',
     run: (report, { seed, quick = false }) =>
       runMalformed(report, { seed, examples: quick ? 10 : 100, isQuick: quick }),
+  },
+  d: {
+    title: 'hostile clients beside a victim with an API key of its own',
+    run: (report, { quick = false }) => runHostile(report, { isQuick: quick }),
   },
 };
 
