@@ -12,6 +12,7 @@ import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { policies } from '../shared/database/schema.ts';
 import { subscribe } from '../shared/database/subscribe.ts';
+import { log } from '../shared/log.ts';
 import { manifestSchema } from '../shared/package/manifest.ts';
 import { isUnreachable } from '../shared/postgres-errors.ts';
 import { runProgram } from '../shared/process.ts';
@@ -77,8 +78,7 @@ function createCopier(
         await copy(id);
       } catch (error) {
         if (isUnreachable(error)) throw error;
-        if (!failed.has(id))
-          console.error(`policy: copying ${id} to the Worker's bucket failed: ${(error as Error).message}`);
+        if (!failed.has(id)) log.error('policy', `copying ${id} to the Worker's bucket failed`, error);
         failed.add(id);
       }
     }

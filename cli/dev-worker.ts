@@ -6,8 +6,10 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { AttuneError } from '../shared/error.ts';
+import { log } from '../shared/log.ts';
+import { openLog } from '../shared/log-output.ts';
 import { waitForSignal } from '../shared/process.ts';
-import { describeSettings, type Settings } from '../shared/settings.ts';
+import { describeSettings, readSettings, type Settings } from '../shared/settings.ts';
 import { startBucketSync } from './bucket-sync.ts';
 import type { ChildProgram } from './child-program.ts';
 import { openContext } from './context.ts';
@@ -30,21 +32,24 @@ export function addDevWorker(program: Command): void {
 /** Timeout for wrangler to build the Worker. */
 const READY_TIMEOUT_MS = 30_000;
 
-const log = (line: string) => console.log(`attune: ${line}`);
+const logLine = (line: string) => log.info('attune', line);
 
 async function devWorker(): Promise<void> {
   restartWithMallocEnv();
   const stopped = waitForSignal();
   const interrupted = new AbortController();
   void stopped.then((signal) => interrupted.abort(new AttuneError(`stopped (${signal})`)));
-  const worker = await startWorker(process.env, interrupted.signal);
+  // For a person, also where several processes' output is piped together.
+  const env = { LOG_FORMAT: 'text', ...process.env };
+  openLog(readSettings(env));
+  const worker = await startWorker(env, interrupted.signal);
   printBanner(worker);
   const exits = worker.programs.map(async ({ name, exited }) => ({ name, status: await exited }));
   const end = await Promise.race([stopped, ...exits]);
   const isInterrupted = typeof end === 'string';
-  log(isInterrupted ? `stopping (${end})` : `${end.name} exited unexpectedly (${end.status}); stopping`);
+  logLine(isInterrupted ? `stopping (${end})` : `${end.name} exited unexpectedly (${end.status}); stopping`);
   await worker.stop();
-  log('stopped');
+  logLine('stopped');
   process.exit(isInterrupted ? 0 : 1);
 }
 
@@ -67,12 +72,12 @@ async function startWorker(env: NodeJS.ProcessEnv, signal: AbortSignal): Promise
     for (const close of closers.splice(0)) await close();
   };
   try {
-    const context = await openContext(log, env);
+    const context = await openContext(logLine, env);
     onStop(context.close);
     const { settings, databaseUrl } = context;
     const port = await findPort(settings);
     // Behind the Worker: on loopback, with the same keys.
-    const attune = await startAttune({ ...env, DATABASE_URL: databaseUrl, HOST: '127.0.0.1', PORT: '0' }, log);
+    const attune = await startAttune({ ...env, DATABASE_URL: databaseUrl, HOST: '127.0.0.1', PORT: '0' }, logLine);
     onStop(attune.stop);
     const state = path.resolve(settings.ATTUNE_HOME, 'worker');
     const bucket = await startBucketSync(state, databaseUrl, env);

@@ -1,19 +1,20 @@
 // Progress of a round: a bar with the time left on a terminal, a line every few seconds in a log.
 
 import { SingleBar } from 'cli-progress';
+import { log } from '../shared/log.ts';
 import type { ProgressListener } from '../trainer/main.ts';
 
 const LINE_INTERVAL_MS = 5000;
 
 /** Returns a listener that prints a round's stages and steps. */
-export function createRoundLogger(log: (line: string) => void): ProgressListener {
+export function createRoundLogger(): ProgressListener {
   let bar: SingleBar | null = null;
   let lastLineMs = 0;
   return (round, { stage, done, total, note }) => {
     if (total === 0) {
       bar?.stop();
       bar = null;
-      log(`${round.id} ${stage}: ${note}`);
+      log.info('trainer', `${round.id} ${stage}: ${note}`);
       return;
     }
     if (process.stdout.isTTY) {
@@ -27,7 +28,7 @@ export function createRoundLogger(log: (line: string) => void): ProgressListener
       } else bar.update(done, { note });
     } else if (Date.now() - lastLineMs > LINE_INTERVAL_MS || done === total) {
       lastLineMs = Date.now();
-      log(`${round.id} ${stage}: ${done}/${total} ${note}`);
+      log.info('trainer', `${round.id} ${stage}: ${done}/${total} ${note}`);
     }
   };
 }

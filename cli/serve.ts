@@ -2,7 +2,10 @@
 
 import type { Command } from 'commander';
 import { serve } from '../edge/node.ts';
+import { log } from '../shared/log.ts';
+import { openLog } from '../shared/log-output.ts';
 import { waitForSignal } from '../shared/process.ts';
+import { readSettings } from '../shared/settings.ts';
 import { openContext } from './context.ts';
 import { restartWithMallocEnv } from './malloc.ts';
 
@@ -14,7 +17,8 @@ export function addServe(program: Command): void {
     .action(async () => {
       restartWithMallocEnv();
       const stopped = waitForSignal();
-      const context = await openContext((line) => console.log(`attune: ${line}`));
+      openLog(readSettings(process.env));
+      const context = await openContext((line) => log.info('attune', line));
       try {
         await serve(context.settings, context.databaseUrl, stopped);
       } finally {

@@ -10,8 +10,11 @@ import { startEdge } from '../edge/node.ts';
 import { connect } from '../shared/database/connect.ts';
 import { type Lock, tryAcquireLock } from '../shared/database/lock.ts';
 import { AttuneError } from '../shared/error.ts';
+import { log } from '../shared/log.ts';
+import { openLog } from '../shared/log-output.ts';
 import { waitForSignal } from '../shared/process.ts';
 import { ensureDefaultPolicy } from '../shared/publish/default-policy.ts';
+import { readSettings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { openContext } from './context.ts';
 import { restartWithMallocEnv } from './malloc.ts';
@@ -26,16 +29,17 @@ export function addStart(program: Command): void {
     .action(start);
 }
 
-const log = (line: string) => console.log(`attune: ${line}`);
-
 async function start(): Promise<void> {
   restartWithMallocEnv();
   const stopped = waitForSignal();
-  const attune = await startAttune(process.env, log);
-  printBanner(attune.url, attune.needsKey);
-  log(`stopping (${await stopped})`);
+  const logLine = (line: string) => log.info('attune', line);
+  const isText = openLog(readSettings(process.env)) === 'text';
+  const attune = await startAttune(process.env, logLine);
+  if (isText) printBanner(attune.url, attune.needsKey);
+  else logLine(`ready at ${attune.url}`);
+  logLine(`stopping (${await stopped})`);
   await attune.stop();
-  log('stopped');
+  logLine('stopped');
   process.exit(0);
 }
 
@@ -44,10 +48,10 @@ export type RunningAttune = { url: string; needsKey: boolean; stop(): Promise<vo
 /** Starts Postgres, migrates it, ensures an active policy, serves the API in this process and trains in a child process. */
 export async function startAttune(
   env: NodeJS.ProcessEnv,
-  log: (line: string) => void,
+  logLine: (line: string) => void,
   trainerOutput: 'inherit' | 'ignore' = 'inherit',
 ): Promise<RunningAttune> {
-  const context = await openContext(log, env);
+  const context = await openContext(logLine, env);
   const { settings, databaseUrl } = context;
   const connection = connect(databaseUrl, { name: 'attune start', max: 1 });
   let lock: Lock | undefined;
@@ -60,12 +64,14 @@ export async function startAttune(
     lock = await lockHome(databaseUrl, settings.ATTUNE_HOME);
     const localStore = await openLocalStore(settings);
     const policy = await ensureDefaultPolicy(connection, localStore, settings.PRECISION, () =>
-      log('policy: converting the default policy, stories15M (15 million parameters); takes a few seconds, once'),
+      logLine('policy: converting the default policy, stories15M (15 million parameters); takes a few seconds, once'),
     );
-    log(`policy: ${policy} is active`);
+    logLine(`policy: ${policy} is active`);
     const edge = await startEdge(settings, databaseUrl);
     const trainer = superviseTrainer({ ...env, DATABASE_URL: databaseUrl }, trainerOutput);
-    log(`trainer: schedule "${settings.TRAIN_SCHEDULE}" (UTC); a round needs ${settings.TRAIN_MIN_PAIRS} new pairs`);
+    logLine(
+      `trainer: schedule "${settings.TRAIN_SCHEDULE}" (UTC); a round needs ${settings.TRAIN_MIN_PAIRS} new pairs`,
+    );
     return {
       url: edge.url,
       needsKey: settings.API_KEY !== undefined,
@@ -116,7 +122,7 @@ function superviseTrainer(env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'):
     });
     child.once('exit', (code, signal) => {
       if (isStopping) return;
-      console.error(`attune: trainer: exited (${signal ?? code}); restarting in 2 s`);
+      log.error('attune', `trainer: exited (${signal ?? code}); restarting in 2 s`);
       setTimeout(() => !isStopping && launch(), 2000);
     });
   };

@@ -6,6 +6,8 @@ import { type Command, Option } from 'commander';
 import { connect } from '../shared/database/connect.ts';
 import { AttuneError } from '../shared/error.ts';
 import { isObjectiveModule } from '../shared/hyperparameters.ts';
+import { log } from '../shared/log.ts';
+import { openLog } from '../shared/log-output.ts';
 import { waitForSignal } from '../shared/process.ts';
 import type { RoundRow } from '../shared/rounds/schedule.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
@@ -52,8 +54,11 @@ export function addTrain(program: Command): void {
     .action(async (options: Options) => {
       const context = await openContext(undefined, { ...process.env, ...toEnvironment(options) });
       try {
-        if (options.dryRun) await preview(context);
-        else if (options.due) await trainDueRounds(context);
+        if (options.dryRun) return await preview(context);
+        // A command that one person runs prints text; a service writes its log as everywhere.
+        const isService = options.due || options.schedule;
+        openLog(isService ? context.settings : { ...context.settings, LOG_FORMAT: 'text' });
+        if (options.due) await trainDueRounds(context);
         else await (options.schedule ? runSchedule(context) : trainNow(context));
       } finally {
         await context.close();
@@ -75,7 +80,7 @@ function toEnvironment(options: Options): Record<string, string> {
 /** Less than `attune start` waits for its trainer. */
 const STOP_TIMEOUT_MS = 3000;
 
-const logProgress = createRoundLogger((line) => console.log(`trainer: ${line}`));
+const logProgress = createRoundLogger();
 
 async function preview({ settings, databaseUrl }: CommandContext): Promise<void> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
@@ -91,14 +96,14 @@ async function preview({ settings, databaseUrl }: CommandContext): Promise<void>
 async function trainNow({ settings, databaseUrl }: CommandContext): Promise<void> {
   const round = await trainOnce(settings, databaseUrl, logProgress, abortOnSignal());
   if (round.status === 'failed') throw new AttuneError(describeRound(round));
-  console.log(describeRound(round));
+  log.info('trainer', describeRound(round));
 }
 
 /** For a timer or a CronJob: succeeds if there is nothing to do. */
 async function trainDueRounds({ settings, databaseUrl }: CommandContext): Promise<void> {
   const rounds = await trainDue(settings, databaseUrl, logProgress, abortOnSignal());
-  if (rounds.length === 0) console.log('trainer: no round is due, or another trainer is running it');
-  for (const round of rounds) console.log(describeRound(round));
+  if (rounds.length === 0) log.info('trainer', 'no round is due, or another trainer is running it');
+  for (const round of rounds) log.info('trainer', describeRound(round));
   const failed = rounds.filter(({ status }) => status === 'failed');
   if (failed.length > 0) throw new AttuneError(`${failed.length} of ${rounds.length} rounds failed`);
 }
@@ -112,7 +117,7 @@ function describeRound({ id, status, policy_id, reason }: RoundRow): string {
 function abortOnSignal(): AbortSignal {
   const stop = new AbortController();
   void waitForSignal().then((signal) => {
-    console.log(`trainer: ${signal}; stopping after this step`);
+    log.info('trainer', `${signal}; stopping after this step`);
     stop.abort(new AttuneError(`stopped (${signal}); the next \`attune train\` resumes this round`));
   });
   return stop.signal;

@@ -40,7 +40,7 @@ async function waitForUrl({ output, ended }: Running): Promise<string> {
   let over = false;
   void ended.then(() => (over = true));
   for (let attempt = 0; attempt < 600 && !over; attempt++) {
-    const url = /ready at (\S+)/.exec(output())?.[1];
+    const url = /ready at ([^\s"]+)/.exec(output())?.[1];
     if (url) return url;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
@@ -139,7 +139,7 @@ const failures: [string[], Record<string, string>, RegExp][] = [
   [['preferences', 'import', '/nowhere.jsonl'], {}, /^attune: preferences import: ENOENT/],
   [['policies', 'import', tmpdir()], {}, /^attune: .*config\.json/],
   [['policies', 'show', 'pol_nothing'], {}, /^attune: there is no policy pol_nothing/],
-  [['serve'], { DATABASE_URL: 'postgres://127.0.0.1:1/none' }, /^attune: Postgres cannot be reached/],
+  [['serve'], { DATABASE_URL: 'postgres://127.0.0.1:1/none' }, /"area":"attune","msg":"Postgres cannot be reached/],
 ];
 for (const [args, env, expected] of failures) {
   test(`attune ${args.join(' ')} ${Object.keys(env).join(' ')} fails with one line`, async () => {

@@ -42,7 +42,7 @@ async function spawnApi(): Promise<{ url: string; stop(): void }> {
   child.stdout.on('data', (chunk) => {
     output += chunk;
   });
-  const url = await waitUntil(async () => /serving at (\S+)/.exec(output)?.[1], TIMEOUT_MS);
+  const url = await waitUntil(async () => /serving at ([^\s"]+)/.exec(output)?.[1], TIMEOUT_MS);
   return { url, stop: () => child.kill('SIGTERM') };
 }
 

@@ -35,7 +35,7 @@ async function startWorker(env: Record<string, string> = {}): Promise<Running> {
   const { child, output } = run(['dev-worker'], env);
   const url = await waitUntil(() => {
     if (child.exitCode !== null) throw new Error(`the process exited: ${output()}`);
-    return /ready at (\S+)/.exec(output())?.[1];
+    return /ready at ([^\s"]+)/.exec(output())?.[1];
   }, 90_000);
   return { child, url, output };
 }

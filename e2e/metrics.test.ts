@@ -5,9 +5,14 @@ import { truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { startEdge } from '../edge/node.ts';
+import { CHANGES } from '../shared/database/channels.ts';
+import { connect } from '../shared/database/connect.ts';
+import { round_events, round_metrics, rounds, webhook_events } from '../shared/database/schema.ts';
+import { subscribe } from '../shared/database/subscribe.ts';
 import { readSettings } from '../shared/settings.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
 import { startEdgeServer } from '../testing/edge-server.ts';
+import { openTcpProxy } from '../testing/tcp-proxy.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 
 const server = await startEdgeServer();
@@ -74,6 +79,55 @@ test('a swap changes the active policy, and a policy that fails to load is count
   await activatePolicy(server.connection.db, damaged, 'test');
   await waitUntil(async () => (await scrape()).get('attune_refused_policies_total')! > 0);
   assert.equal((await scrape()).get(`attune_active_policy_info{policy="${other}"}`), 1);
+});
+
+test('rounds, trainers, webhooks and connections are read from Postgres, and a scrape works without it', async () => {
+  const { db } = server.connection;
+  const running = { trigger: 'api' as const, settings: {}, started_at: new Date(Date.now() - 60_000) };
+  const ended = { ...running, status: 'succeeded' as const, stage: 'refused' as const, finished_at: new Date() };
+  await db.insert(rounds).values([
+    { id: 'round_1', ...ended },
+    { id: 'round_2', ...running, status: 'running', stage: 'training' },
+  ]);
+  await db.insert(round_events).values({ round_id: 'round_2', level: 'info', type: 'stage', message: 'training' });
+  await db.insert(round_metrics).values({ round_id: 'round_2', step: 17, split: 'train', values: {} });
+  await server.request('/v1/preferences', { json: { prompt: 'Once', chosen: ' yes', rejected: ' no' } });
+  const trainer = connect(server.databaseUrl, { name: 'attune trainer' });
+  const waiting = await subscribe(trainer, CHANGES, { name: 'test', pollIntervalMs: 60_000 }, async () => {});
+
+  const proxy = await openTcpProxy(server.databaseUrl);
+  const edge = await startEdge(readSettings({ ATTUNE_HOME: server.home, PORT: '0' }), proxy.url);
+  try {
+    const metrics = await scrape(edge.url);
+    const expected = {
+      attune_postgres_up: 1,
+      'attune_rounds{status="running"}': 1,
+      'attune_rounds{status="succeeded"}': 1,
+      'attune_running_round_info{stage="training"}': 1,
+      attune_running_round_step: 17,
+      'attune_last_round_info{result="refused"}': 1,
+      attune_new_pairs: 1,
+      attune_trainers: 1,
+      attune_webhooks_pending: await db.$count(webhook_events),
+    };
+    for (const [name, value] of Object.entries(expected)) assert.equal(metrics.get(name), value, name);
+    assert.ok(metrics.get('attune_running_round_seconds')! >= 60);
+    assert.ok(metrics.get('attune_running_round_stage_seconds')! < 60);
+    assert.ok(metrics.get('attune_postgres_connections{application="attune edge"}')! > 0);
+    for (const fail of [proxy.refuse, proxy.blackhole]) {
+      await fail();
+      const without = await scrape(edge.url);
+      assert.equal(without.get('attune_postgres_up'), 0);
+      assert.equal(without.has('attune_new_pairs'), false);
+      assert.ok(without.get('process_cpu_seconds_total')! > 0);
+    }
+    await proxy.forward();
+    await waitUntil(async () => (await scrape(edge.url)).get('attune_postgres_up') === 1, 60_000);
+  } finally {
+    await edge.close();
+    await waiting.close();
+    await trainer.close();
+  }
 });
 
 test('metrics need no key and include the process and the queue limit', async () => {

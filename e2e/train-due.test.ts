@@ -29,15 +29,15 @@ async function trainDue(): Promise<{ code: number | null; output: string }> {
 test('without a due round it exits with 0', async () => {
   const { code, output } = await trainDue();
   assert.equal(code, 0, output);
-  assert.match(output, /^trainer: no round is due/);
+  assert.match(output, /"area":"trainer","msg":"no round is due/);
 });
 
 test('it runs queued rounds and exits with 1 when one fails', async () => {
   const { id } = await requestRound(server.connection.db, 'api', {});
   const { code, output } = await trainDue();
   assert.equal(code, 1, output);
-  assert.match(output, new RegExp(`^${id} failed: there are no new pairs`, 'm'));
-  assert.match(output, /^attune: 1 of 1 rounds failed$/m);
+  assert.match(output, new RegExp(`"msg":"${id} failed: there are no new pairs`));
+  assert.match(output, /"area":"attune","msg":"1 of 1 rounds failed"/);
 });
 
 test('it requests a round when there are enough new pairs, runs it and exits with 0', async () => {
@@ -47,6 +47,6 @@ test('it requests a round when there are enough new pairs, runs it and exits wit
   }
   const { code, output } = await trainDue();
   assert.equal(code, 0, output);
-  assert.match(output, /^round_\w+: published pol_\w+;/m);
+  assert.match(output, /"msg":"round_\w+: published pol_\w+;/);
   assert.match((await trainDue()).output, /no round is due/);
 });

@@ -8,6 +8,7 @@ import type { Ports } from './ports.ts';
 const app = createApp({
   settings: readSettings({ API_KEY: 'a-secret-key' }),
   metrics: { observeResponse() {} },
+  observeRequest() {},
 } as unknown as Ports);
 
 type Documented = { tags: string[]; security?: unknown[]; requestBody?: { content: object } };

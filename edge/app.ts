@@ -10,7 +10,7 @@ import { addOperation, type Operation, type Route } from './http/operation.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { requireApiKey } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
-import { observeResponses } from './middleware/http-metrics.ts';
+import { observeRequests } from './middleware/observe-request.ts';
 import { placeRequest } from './middleware/placement.ts';
 import { limitRate } from './middleware/rate-limit.ts';
 import { assignRequestId, sendRequestId } from './middleware/request-id.ts';
@@ -76,13 +76,13 @@ const INFO = {
 };
 
 export function createApp(ports: Ports): OpenAPIHono {
-  const { settings, metrics, isWithinRateLimit } = ports;
+  const { settings, isWithinRateLimit } = ports;
   const app = new OpenAPIHono();
   app.onError((error, context) => toErrorResponse(context, error));
   app.notFound((context) => toErrorResponse(context, unknownRoute(context.req)));
 
   app.use(assignRequestId, sendRequestId);
-  app.use(observeResponses(metrics));
+  app.use(observeRequests(ports));
   if (settings.API_KEY) app.use('/v1/*', requireApiKey(settings.API_KEY));
   if (isWithinRateLimit) app.use('/v1/*', limitRate(isWithinRateLimit));
   for (const route of listRoutes()) {

@@ -5,19 +5,26 @@ import { readFile } from 'node:fs/promises';
 import type { Server, ServerOptions } from 'node:http';
 import type { Socket } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
+import packageJson from '../package.json' with { type: 'json' };
 import { connect } from '../shared/database/connect.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
 import { AttuneError } from '../shared/error.ts';
+import { log } from '../shared/log.ts';
+import { openLog } from '../shared/log-output.ts';
 import { runProgram, waitForSignal } from '../shared/process.ts';
 import { ensureDefaultPolicy } from '../shared/publish/default-policy.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
+import { openTracing } from '../shared/tracing.ts';
 import { startWebhookDelivery } from '../shared/webhooks/delivery-loop.ts';
 import { createApp } from './app.ts';
 import { openInference } from './engine/policy-pool.ts';
 import { openMetrics } from './metrics/metrics.ts';
+import { renderTrainingMetrics } from './metrics/training-metrics.ts';
 import { watchPolicies } from './policy-watcher.ts';
 import type { Placement } from './ports.ts';
+import { logRequest } from './request-log.ts';
+import { traceRequest } from './request-span.ts';
 
 export type Edge = { url: string; close(): Promise<void> };
 
@@ -31,14 +38,14 @@ const PLACEMENT: Placement = { place: 'node', reason: 'this process has ONNX Run
 
 export async function startEdge(settings: Settings, databaseUrl: string): Promise<Edge> {
   const connection = connect(databaseUrl, { name: 'attune edge', limits: 'server' });
+  const tracing = await openTracing(settings, { name: 'attune-edge', version: packageJson.version });
   const store = await openLocalStore(settings);
-  const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE });
+  const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE }, () => renderTrainingMetrics(connection.db));
   const inference = openInference({
     getFolder: store.getFolder,
     threads: settings.SERVE_THREADS,
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
-    isShared: (settings.API_KEY?.length ?? 0) > 1,
     kvMemoryBytes: settings.KV_MEMORY,
     instrumentation: metrics.instrumentation,
   });
@@ -57,6 +64,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     openDocsFile: async (name) => new Response(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))),
     waitForChange: watcher.waitForChange,
     metrics,
+    observeRequest: (record) => logRequest(record, tracing ? traceRequest(tracing, record) : undefined),
   });
 
   const closePorts = async () => {
@@ -66,6 +74,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     await inference.close();
     await connection.close();
     metrics.close();
+    await tracing?.close();
   };
   let server: Server;
   try {
@@ -95,7 +104,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
 
 /** Ignores an unreachable store (an AttuneError), because the next run tries again. */
 function logTrimFailure(error: unknown): void {
-  if (!(error instanceof AttuneError)) console.error('internal: removing unused policies from disk failed:', error);
+  if (!(error instanceof AttuneError)) log.error('store', 'internal: removing unused policies from disk failed', error);
 }
 
 /** Runs the API, with the default policy if there is none, until `stopped` resolves; streams in progress end first. */
@@ -103,12 +112,12 @@ export async function serve(settings: Settings, databaseUrl: string, stopped: Pr
   const connection = connect(databaseUrl, { max: 2 });
   const store = await openLocalStore(settings);
   await ensureDefaultPolicy(connection, store, settings.PRECISION, () =>
-    console.log('attune: policy: converting the default policy, stories15M (once; takes a few seconds)'),
+    log.info('policy', 'converting the default policy, stories15M (once; takes a few seconds)'),
   );
   await connection.close();
   const edge = await startEdge(settings, databaseUrl);
-  console.log(`attune: serving at ${edge.url}`);
-  console.log(`attune: stopping (${await stopped})`);
+  log.info('attune', `serving at ${edge.url}`);
+  log.info('attune', `stopping (${await stopped})`);
   await edge.close();
 }
 
@@ -157,6 +166,7 @@ if (import.meta.main) {
         'settings: DATABASE_URL: not set; give the URL of the Postgres that edges and trainer share, or run `attune serve`, which starts one',
         { code: 'invalid_settings' },
       );
+    openLog(settings);
     await migrateDatabase(settings.DATABASE_URL);
     await serve(settings, settings.DATABASE_URL, stopped);
     process.exit(0);

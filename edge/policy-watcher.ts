@@ -4,6 +4,8 @@
 import { CHANGES } from '../shared/database/channels.ts';
 import type { Connection } from '../shared/database/connect.ts';
 import { type Subscription, subscribe } from '../shared/database/subscribe.ts';
+import { summarizeError } from '../shared/error-description.ts';
+import { log } from '../shared/log.ts';
 import { getActivePolicyId } from '../shared/store/registry.ts';
 import type { Inference } from './engine/inference.ts';
 
@@ -22,13 +24,14 @@ export async function watchPolicies(connection: Connection, inference: Inference
     if (id === failed.id && performance.now() < failed.retryAt) return;
     try {
       await inference.activate(id);
-      console.log(`policy: serving ${id}`);
+      log.info('policy', `serving ${id}`);
     } catch (error) {
       const retryMs = id === failed.id ? Math.min(2 * failed.retryMs, MAX_RETRY_MS) : FIRST_RETRY_MS;
       failed = { id, retryMs, retryAt: performance.now() + retryMs };
       const serving = inference.getActivePolicy()?.id ?? 'no policy';
-      console.error(
-        `policy: ${id} failed to load; still serving ${serving}, next attempt in ${retryMs / 1000} s: ${(error as Error).message}`,
+      log.error(
+        'policy',
+        `${id} failed to load; still serving ${serving}, next attempt in ${retryMs / 1000} s: ${summarizeError(error)}`,
       );
     }
   };

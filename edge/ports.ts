@@ -4,6 +4,7 @@ import type { Context } from 'hono';
 import type { Database } from '../shared/database/connect.ts';
 import type { Settings } from '../shared/settings.ts';
 import type { Inference } from './engine/inference.ts';
+import type { RequestRecord } from './http/request-record.ts';
 
 /** Counts the responses of the API, and renders all metrics for Prometheus. */
 export type Metrics = {
@@ -27,6 +28,8 @@ export type Ports = {
   inference: Pick<Inference, 'getPolicy' | 'activate'>;
   settings: Settings;
   metrics: Metrics;
+  /** Called when a response has ended. */
+  observeRequest(record: RequestRecord): void;
   getServingStatus(): Promise<ServingStatus>;
   /** Selects where a request is computed. `response` is set, and complete, if it was computed elsewhere or failed. */
   placeRequest(context: Context, needsPolicy: RequiredPolicy): Promise<Placement & { response?: Response }>;

@@ -2,6 +2,7 @@
 // only connects them; the code that is specific to Workers is in cloudflare/.
 
 import type { ExecutionContext, MessageBatch, ScheduledController } from '@cloudflare/workers-types';
+import { log, setLogOutput, writeJson } from '../shared/log.ts';
 import { createApp } from './app.ts';
 import { consumeBatch, runScheduled } from './cloudflare/background.ts';
 import { readWorkerEnv } from './cloudflare/bindings.ts';
@@ -15,12 +16,16 @@ type Env = Record<string, unknown>;
 
 let isolate: Isolate | undefined;
 
+// Workers' logs index the fields of JSON lines.
+setLogOutput(writeJson, 'info');
+
 export default {
   async fetch(request: Request, env: Env, context: ExecutionContext): Promise<Response> {
     try {
       isolate ??= openIsolate(env);
     } catch (thrown) {
       const error = toAttuneError(thrown);
+      log.error('attune', error.message, thrown);
       return Response.json(toErrorBody(error), { status: error.status, headers: { 'x-should-retry': 'false' } });
     }
     const connection = openConnection(isolate.bindings.HYPERDRIVE.connectionString);

@@ -1,21 +1,27 @@
 // The process around a program: exit codes, signals, and whether another process is alive.
 
 import { AttuneError, getErrorMessage } from './error.ts';
+import { log } from './log.ts';
 import { isUnreachable } from './postgres-errors.ts';
 
-/** Runs a program. An AttuneError is printed as one line; any error exits with 1. */
+/** Runs a program. An AttuneError is one line of the log; any error exits with 1, also one outside of every promise. */
 export async function runProgram(program: () => Promise<unknown>): Promise<void> {
   // Disables ONNX Runtime's telemetry, which must happen before the first session; worker threads inherit it.
   process.env.ORT_DISABLE_TELEMETRY ??= '1';
+  process.on('uncaughtException', (error) => {
+    log.error('attune', 'internal: uncaught error', error);
+    process.exit(1);
+  });
   try {
     await program();
   } catch (error) {
-    if (error instanceof AttuneError) console.error(`attune: ${error.message}`);
+    if (error instanceof AttuneError) log.error('attune', error.message);
     else if (isUnreachable(error))
-      console.error(
-        `attune: Postgres cannot be reached (${getErrorMessage(error)}); check DATABASE_URL (\`attune doctor\` tests it)`,
+      log.error(
+        'attune',
+        `Postgres cannot be reached (${getErrorMessage(error)}); check DATABASE_URL (\`attune doctor\` tests it)`,
       );
-    else console.error('attune: internal:', error);
+    else log.error('attune', 'internal: unexpected error', error);
     process.exit(1);
   }
 }

@@ -5,6 +5,7 @@ import { CronExpressionParser } from 'cron-parser';
 import { z } from 'zod';
 import { AttuneError } from './error.ts';
 import { hyperparametersSchema, unwrapSchema } from './hyperparameters.ts';
+import { LOG_LEVELS } from './log.ts';
 import { PRECISION_NAMES } from './precision-name.ts';
 
 const integer = (min: number) => z.coerce.number().int().min(min);
@@ -80,6 +81,16 @@ const environment = z.object({
     .regex(/^whsec_[A-Za-z0-9+/]{32,}=*$/, 'give whsec_ and at least 24 random bytes in base64')
     .optional()
     .describe('signs the requests to WEBHOOK_URL (Standard Webhooks)'),
+  LOG_FORMAT: z
+    .enum(['json', 'text'])
+    .optional()
+    .describe(
+      'how API and trainer write their log; default: text on a terminal, otherwise a JSON line for each request',
+    ),
+  LOG_LEVEL: z.enum(LOG_LEVELS).default('info').describe('what is logged: info, warn, error or silent'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: url('http://127.0.0.1:4318')
+    .optional()
+    .describe('OpenTelemetry collector that receives traces (OTLP over HTTP, JSON); default: no traces'),
   TRAIN_SCHEDULE: z
     .string()
     .regex(

@@ -29,6 +29,8 @@ type EdgeProcess = {
 };
 
 type EdgeProcesses = {
+  /** ATTUNE_HOME of every process. */
+  home: string;
   connection: Connection;
   localStore: LocalStore;
   importTiny(options: TinyCheckpointOptions): Promise<string>;
@@ -49,6 +51,7 @@ export async function openEdgeProcesses(): Promise<EdgeProcesses> {
     await rm(home, { recursive: true, force: true });
   });
   return {
+    home,
     connection,
     localStore,
     async importTiny(options) {
@@ -74,7 +77,7 @@ export async function openEdgeProcesses(): Promise<EdgeProcesses> {
       for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
       const url = await waitUntil(() => {
         if (child.exitCode !== null) throw new Error(`the server exited: ${output}`);
-        return /serving at (\S+)/.exec(output)?.[1];
+        return /serving at ([^\s"]+)/.exec(output)?.[1];
       }, START_TIMEOUT_MS);
       return { url, output: () => output, metrics: () => scrapeMetrics(url), kill: () => stopChild(child, 'SIGKILL') };
     },

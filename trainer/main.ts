@@ -7,13 +7,16 @@ import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { and, asc, eq, inArray, notInArray, sql } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
+import packageJson from '../package.json' with { type: 'json' };
 import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect, type Database } from '../shared/database/connect.ts';
 import { LOCKS, tryAcquireLock } from '../shared/database/lock.ts';
 import { hasEnded, UNFINISHED_STATUSES } from '../shared/database/round-types.ts';
 import { policies, rounds } from '../shared/database/schema.ts';
 import { subscribe } from '../shared/database/subscribe.ts';
-import { AttuneError, getErrorMessage } from '../shared/error.ts';
+import { AttuneError } from '../shared/error.ts';
+import { summarizeError } from '../shared/error-description.ts';
+import { log } from '../shared/log.ts';
 import { isUniqueViolation, isUnreachable } from '../shared/postgres-errors.ts';
 import { type RoundRow, requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
 import { completeRoundSettings } from '../shared/rounds/settings.ts';
@@ -21,7 +24,9 @@ import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { getActivePolicyId } from '../shared/store/registry.ts';
 import { isStoreUnreachable } from '../shared/store/store.ts';
+import { openTracing } from '../shared/tracing.ts';
 import { runRound } from './round.ts';
+import { RoundTrace } from './round-trace.ts';
 import { InterruptedError, type Progress, RoundLog } from './stages/log.ts';
 import { activateCandidate } from './stages/publish-candidate.ts';
 import { createRoundContext, type OwnedRound, type TrainerContext } from './stages/round-context.ts';
@@ -53,7 +58,7 @@ export async function startTrainer(
     schema: 'pgboss',
   });
   boss.on('error', (error) => {
-    if (!isUnreachable(error)) console.error('trainer: schedule:', error.message);
+    if (!isUnreachable(error)) logFailure('internal: the schedule failed', error);
   });
   await boss.start();
   await boss.createQueue(DUE_QUEUE);
@@ -79,6 +84,7 @@ export async function startTrainer(
       await subscription.close();
       await boss.stop({ graceful: false, close: true });
       await connection.close();
+      await trainer.tracing?.close();
     },
   };
 }
@@ -91,8 +97,8 @@ export async function trainOnce(
   stop?: AbortSignal,
 ): Promise<RoundRow> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
+  const trainer = await openTrainer(settings);
   try {
-    const trainer = await openTrainer(settings);
     const { id } = await requestRound(connection.db, 'command', completeRoundSettings({}, settings));
     while (true) {
       stop?.throwIfAborted();
@@ -103,6 +109,7 @@ export async function trainOnce(
     }
   } finally {
     await connection.close();
+    await trainer.tracing?.close();
   }
 }
 
@@ -115,8 +122,8 @@ export async function trainDue(
 ): Promise<RoundRow[]> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   const { db } = connection;
+  const trainer = await openTrainer(settings);
   try {
-    const trainer = await openTrainer(settings);
     await requestRoundIfDue(db, settings);
     const seen = new Set<string>();
     do {
@@ -127,11 +134,17 @@ export async function trainDue(
     return await db.select().from(rounds).where(hasEndedHere).orderBy(asc(rounds.id));
   } finally {
     await connection.close();
+    await trainer.tracing?.close();
   }
 }
 
+function logFailure(message: string, error: unknown): void {
+  log.error('trainer', message, error);
+}
+
 async function openTrainer(settings: Settings): Promise<TrainerContext> {
-  return { settings, store: await openLocalStore(settings) };
+  const tracing = await openTracing(settings, { name: 'attune-trainer', version: packageJson.version });
+  return { settings, store: await openLocalStore(settings), tracing };
 }
 
 /**
@@ -151,7 +164,11 @@ export async function runNextRound(
     const round = found && (await claim(db, found));
     if (!round) return false;
     const stopped = AbortSignal.any([stop, lock.lost]);
-    const log = new RoundLog(db, round, stopped, (progress) => onProgress(round, progress));
+    const trace = new RoundTrace(trainer.tracing ?? null, round);
+    const log = new RoundLog(db, round, stopped, (progress) => {
+      trace.observe(progress);
+      onProgress(round, progress);
+    });
     // At once, because a step can take longer than the process has before it is killed.
     stopped.addEventListener('abort', () => release(log, stopped.reason));
     try {
@@ -162,12 +179,14 @@ export async function runNextRound(
         await release(log, error);
         throw error;
       }
-      if (!(error instanceof AttuneError)) console.error('internal: round failed:', error);
-      await log.finish('failed', (error as Error).message);
+      if (!(error instanceof AttuneError)) logFailure(`internal: ${round.id} failed`, error);
+      await log.finish('failed', summarizeError(error));
+    } finally {
+      await trace.end(db, round.id);
     }
     await trainer.store
       .trim()
-      .catch((error: unknown) => console.error('trainer: local copies of policies were not removed:', error));
+      .catch((error: unknown) => logFailure('local copies of policies were not removed', error));
     return true;
   } finally {
     await lock.release();
@@ -181,7 +200,7 @@ function isTransient(error: unknown): boolean {
 
 async function release(log: RoundLog, reason: unknown): Promise<void> {
   // If Postgres is unreachable this counts as an attempt.
-  await log.release(getErrorMessage(reason)).catch(() => {});
+  await log.release(summarizeError(reason)).catch(() => {});
 }
 
 async function runOrResume(trainer: TrainerContext, round: OwnedRound, log: RoundLog): Promise<void> {

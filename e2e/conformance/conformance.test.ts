@@ -83,7 +83,17 @@ for (const other of others) {
 }
 
 if (worker) {
-  test('the Worker logs no errors', () => assert.equal(worker.logs(), ''));
+  test('the Worker logs one line for each request, and no errors', () => {
+    const lines = worker
+      .logs()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    assert.deepEqual(
+      lines.filter(({ area, level }) => area !== 'http' || level === 'error'),
+      [],
+    );
+    assert.ok(lines.length >= apis.find(({ runtime }) => runtime === 'worker')!.calls.length);
+  });
 
   test('an idle Worker has no connection to Postgres', async () => {
     const { sql } = server.connection;

@@ -4,6 +4,7 @@
 
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
+import { log } from '../../shared/log.ts';
 import { type Manifest, manifestSchema } from '../../shared/package/manifest.ts';
 import { getActivePolicyId, getPolicy } from '../../shared/store/registry.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
@@ -52,8 +53,9 @@ export class ActivePolicy {
   markFailed(id: string, reason: AttuneError): boolean {
     if (id !== this.cached.id || !this.fallbackId || this.fallbackId === id) return false;
     this.failed = { id, untilMs: Date.now() + RETRY_DELAY_MS };
-    console.error(
-      `policy: ${id} failed to load; still serving ${this.fallbackId}, next attempt in ${RETRY_DELAY_MS / 1000} s: ${reason.message}`,
+    log.error(
+      'policy',
+      `${id} failed to load; still serving ${this.fallbackId}, next attempt in ${RETRY_DELAY_MS / 1000} s: ${reason.message}`,
     );
     return true;
   }

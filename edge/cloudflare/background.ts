@@ -6,6 +6,8 @@ import { CronExpressionParser } from 'cron-parser';
 import pMap from 'p-map';
 import { z } from 'zod';
 import type { Database } from '../../shared/database/connect.ts';
+import { summarizeError } from '../../shared/error-description.ts';
+import { log } from '../../shared/log.ts';
 import { requestRoundIfDue } from '../../shared/rounds/schedule.ts';
 import type { Settings } from '../../shared/settings.ts';
 import {
@@ -65,7 +67,7 @@ export async function runScheduled(
   // A failing task does not stop the others; the cron's log gets every reason.
   const failed = (await Promise.allSettled(tasks)).filter((task) => task.status === 'rejected');
   const reasons = failed.map(({ reason }) => reason as Error);
-  if (failed.length > 0) throw new AggregateError(reasons, reasons.map(({ message }) => message).join('; '));
+  if (failed.length > 0) throw new Error(reasons.map(summarizeError).join('; '));
 }
 
 /** Whether a cron expression (UTC) includes this minute. */
@@ -92,7 +94,7 @@ export async function consumeBatch(batch: MessageBatch<unknown>, db: Database, s
     if (body?.kind === 'webhook') webhooks.push({ message, body });
     else if (body?.kind === 'metrics') metrics.push({ message, body });
     else {
-      console.error(`background: message ${message.id} has an unknown shape; dropped`);
+      log.error('background', `message ${message.id} has an unknown shape; dropped`);
       message.ack();
     }
   }
@@ -134,8 +136,6 @@ async function sendWebhook(
 }
 
 function retryAll(received: Received<BackgroundMessage>[], error: unknown): void {
-  console.error(
-    `background: ${received.length} messages failed, retrying in ${RETRY_DELAY_S} s: ${(error as Error).message}`,
-  );
+  log.error('background', `${received.length} messages failed, retrying in ${RETRY_DELAY_S} s`, error);
   for (const { message } of received) message.retry({ delaySeconds: RETRY_DELAY_S });
 }

@@ -7,6 +7,7 @@ import { Container } from '@cloudflare/containers';
 import type { DurableObjectNamespace, DurableObjectState } from '@cloudflare/workers-types';
 import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
+import { log } from '../../shared/log.ts';
 import { toErrorBody } from '../http/errors.ts';
 import { CONTAINER_PORT, readContainerEnv } from './container-env.ts';
 
@@ -46,18 +47,18 @@ export class EdgeContainer extends Container {
     try {
       await this.waitUntilReady();
     } catch (error) {
-      console.error('container: not ready:', error);
+      log.error('container', 'not ready', error);
       return toResponse(this.instance?.running ? starting() : failed());
     }
     return super.fetch(request);
   }
 
   override onError(error: unknown): void {
-    console.error('container:', error);
+    log.error('container', 'failed', error);
   }
 
   override onStop({ exitCode, reason }: { exitCode: number; reason: string }): void {
-    console.log(`container: stopped (${reason}, exit code ${exitCode})`);
+    log.info('container', `stopped (${reason}, exit code ${exitCode})`);
   }
 
   /** Stops a container that was started with a different environment. */

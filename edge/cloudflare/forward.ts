@@ -4,6 +4,7 @@
 
 import type { Context } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
+import { log } from '../../shared/log.ts';
 import { type Deadline, openDeadline } from '../http/deadline.ts';
 import type { ErrorBody } from '../http/errors.ts';
 import type { EdgeNamespace } from './container.ts';
@@ -66,7 +67,7 @@ export async function forwardTo(
     const response = await upstream.fetch(request).catch((error: Error) => {
       const aborted = findAbortError(upstream, deadline);
       if (aborted) throw aborted;
-      console.error(`upstream: ${upstream.name}: ${error.message}`);
+      log.error('upstream', `${upstream.name}: ${error.message}`);
       throw unavailable(upstream, 'cannot be reached', retry);
     });
     const type = response.headers.get('content-type') ?? '';

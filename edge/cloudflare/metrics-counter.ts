@@ -3,6 +3,7 @@
 
 import type { Queue } from '@cloudflare/workers-types';
 import type { Database } from '../../shared/database/connect.ts';
+import { log } from '../../shared/log.ts';
 import { HTTP_DURATION } from '../metrics/definitions.ts';
 import type { Metrics } from '../ports.ts';
 import type { BackgroundMessage } from './background.ts';
@@ -66,7 +67,7 @@ export function openWorkerMetrics(options: WorkerMetricsOptions): Metrics {
     observeResponse(response) {
       accumulator.add(response);
       if (!accumulator.claimFlush()) return;
-      waitUntil(flush().catch((error: Error) => console.error('metrics: sending to the queue failed:', error.message)));
+      waitUntil(flush().catch((error: unknown) => log.error('metrics', 'sending to the queue failed', error)));
     },
     render: () => renderMetrics(db),
   };

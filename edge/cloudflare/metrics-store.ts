@@ -5,6 +5,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import { answer_batches, answer_counts } from '../../shared/database/schema.ts';
 import { getActivePolicyId } from '../../shared/store/registry.ts';
 import { ACTIVE_POLICY_INFO, HTTP_DURATION } from '../metrics/definitions.ts';
+import { renderTrainingMetrics, withinTimeout } from '../metrics/training-metrics.ts';
 
 /** Requests with the same labels whose response time falls into the same bucket. */
 export type RequestCount = typeof answer_counts.$inferSelect;
@@ -50,22 +51,22 @@ export async function deleteOldBatches(db: Database): Promise<void> {
   await db.delete(answer_batches).where(inArray(answer_batches.id, old));
 }
 
-/** The response of GET /metrics in a Worker. */
+/** The response of GET /metrics in a Worker: without Postgres, only that it is down. */
 export async function renderMetrics(db: Database): Promise<{ body: string; type: string }> {
-  const [rows, active] = await Promise.all([
-    db
-      .select()
-      .from(answer_counts)
-      .orderBy(answer_counts.route, answer_counts.method, answer_counts.status, answer_counts.bucket),
-    getActivePolicyId(db),
-  ]);
+  const [training, responses] = await Promise.all([renderTrainingMetrics(db), withinTimeout(readResponses(db))]);
   const lines = [
     ...formatHeader(HTTP_DURATION, 'histogram'),
-    ...[...Map.groupBy(rows, toLabels)].flatMap(([labels, counts]) => formatHistogram(labels, counts)),
+    ...[...Map.groupBy(responses?.rows ?? [], toLabels)].flatMap(([labels, counts]) => formatHistogram(labels, counts)),
     ...formatHeader(ACTIVE_POLICY_INFO, 'gauge'),
-    ...(active ? [`${ACTIVE_POLICY_INFO.name}{policy="${active}"} 1`] : []),
+    ...(responses?.active ? [`${ACTIVE_POLICY_INFO.name}{policy="${responses.active}"} 1`] : []),
   ];
-  return { body: `${lines.join('\n')}\n`, type: 'text/plain; version=0.0.4; charset=utf-8' };
+  return { body: `${lines.join('\n')}\n${training}`, type: 'text/plain; version=0.0.4; charset=utf-8' };
+}
+
+async function readResponses(db: Database): Promise<{ rows: RequestCount[]; active: string | null }> {
+  const { route, method, status, bucket } = answer_counts;
+  const rows = await db.select().from(answer_counts).orderBy(route, method, status, bucket);
+  return { rows, active: await getActivePolicyId(db) };
 }
 
 function formatHeader({ name, help }: { name: string; help: string }, type: string): string[] {

@@ -4,8 +4,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from '@cloudflare/workers-types';
 import type { Connection } from '../../shared/database/connect.ts';
+import { log, setLogOutput, writeJson, writeText } from '../../shared/log.ts';
 import { openR2Store } from '../../shared/store/r2.ts';
 import type { Ports, ServingStatus } from '../ports.ts';
+import { logRequest } from '../request-log.ts';
 import { ActivePolicy } from './active-policy.ts';
 import { enqueueDueWebhooks } from './background.ts';
 import { readWorkerEnv, type WorkerEnv } from './bindings.ts';
@@ -22,6 +24,7 @@ const MAX_KV_BYTES = 16 * 2 ** 20;
 /** Throws an AttuneError that names a missing binding or an invalid setting. */
 export function openIsolate(env: Record<string, unknown>): Isolate {
   const { bindings, settings } = readWorkerEnv(env);
+  setLogOutput(settings.LOG_FORMAT === 'text' ? (event) => writeText(event) : writeJson, settings.LOG_LEVEL);
   const policies = new LocalPolicies({
     // Other processes address this bucket as POLICY_STORE, whose prefix applies here too.
     store: openR2Store(bindings.POLICIES, settings.POLICY_STORE?.replace(/^s3:\/\/[^/]+\/?/, '')),
@@ -29,7 +32,6 @@ export function openIsolate(env: Record<string, unknown>): Isolate {
     kvMemoryBytes: Math.min(settings.KV_MEMORY, MAX_KV_BYTES),
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
-    isShared: (settings.API_KEY?.length ?? 0) > 1,
   });
   return { bindings, settings, active: new ActivePolicy(), policies };
 }
@@ -54,12 +56,13 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
       return response.ok ? (response as unknown as Response) : null;
     },
     metrics: openWorkerMetrics({ db, queue: bindings.BACKGROUND, waitUntil: (work) => context.waitUntil(work) }),
+    observeRequest: logRequest,
     // LISTEN needs a dedicated connection, which Hyperdrive does not provide, so callers poll.
     waitForChange: (milliseconds) => sleep(milliseconds),
     async isWithinRateLimit(caller) {
       // Fails open.
       const { success } = await bindings.RATE_LIMIT.limit({ key: caller }).catch((error: Error) => {
-        console.error(`rate limit: RATE_LIMIT failed, the request is admitted: ${error.message}`);
+        log.error('rate limit', 'RATE_LIMIT failed, the request is admitted', error);
         return { success: true };
       });
       return success;
@@ -79,5 +82,5 @@ async function getServingStatus(isolate: Isolate, requestPolicies: RequestPolici
 }
 
 function logEnqueueFailure(error: unknown): void {
-  console.error(`background: enqueueing a webhook failed; the next cron retries: ${(error as Error).message}`);
+  log.error('background', 'enqueueing a webhook failed; the next cron retries', error);
 }

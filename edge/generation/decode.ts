@@ -1,18 +1,23 @@
-// Prepares and decodes completions under one deadline and stores their generations; either all are queued or none. A
-// request is complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
+// Decodes prepared completions under one deadline and stores their generations; either all are queued or none. A request
+// is complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
 
 import { AttuneError } from '../../shared/error.ts';
-import type { FinishEvent, GenerationEvent, LoadedPolicy, TokenEvent } from '../engine/inference.ts';
+import type { FinishEvent, GenerationEvent, TokenEvent } from '../engine/inference.ts';
 import { type Deadline, openDeadline } from '../http/deadline.ts';
+import type { RequestRecord } from '../http/request-record.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import { type PlacedRequest, type PreparedCompletion, prepareCompletion } from './prepare.ts';
+import type { PreparedCompletion } from './prepare.ts';
+import { toGenerationRecord } from './record-generation.ts';
 import { type GenerationRow, storeCompletions, toGenerationRow, toStorable } from './store.ts';
 
 export type Decoding = {
   completions: PreparedCompletion[];
   events: AsyncIterable<GenerationEvent>[];
   deadline: Deadline;
+  record: RequestRecord;
+  /** Unix milliseconds */
+  startedAt: number;
 };
 /** `rows` and `tokens` have one entry per choice. */
 export type CompletionResult = { completion: PreparedCompletion; rows: GenerationRow[]; tokens: TokenEvent[][] };
@@ -20,30 +25,21 @@ export type CompletionResult = { completion: PreparedCompletion; rows: Generatio
 /** Receives each token, and the index of its completion. */
 export type TokenListener = (event: TokenEvent, completionIndex: number) => void;
 
-/**
- * Throws if a request is invalid or the queue is full, which is before the first byte of a stream, so that the response
- * still has a status.
- */
-export async function startDecoding(
+/** Throws if the queue is full, which is before the first byte of a stream, so that the response still has a status. */
+export function startDecoding(
   { settings }: Ports,
-  requests: PlacedRequest[],
-  { tenant, signal }: Caller,
-): Promise<Decoding> {
+  completions: PreparedCompletion[],
+  { tenant, signal, record }: Caller,
+): Decoding {
   const deadline = openDeadline(settings.REQUEST_TIMEOUT, signal);
-  const waiter = { tenant, signal: deadline.signal };
   try {
-    const completions = await Promise.all(requests.map((request) => prepareCompletion(request, waiter)));
-    const submitted = new Map<LoadedPolicy, number>();
-    const events = completions.map(({ policy, promptIds, sharedLength, sampling, ids }) => {
-      const input = { promptIds, sampling, n: ids.length, tenant, sharedLength, submitted: submitted.get(policy) ?? 0 };
-      submitted.set(policy, input.submitted + input.n);
-      return policy.generate(input, deadline.signal);
-    });
-    return { completions, events, deadline };
+    const events = completions.map(({ policy, promptIds, sharedLength, sampling, ids }) =>
+      policy.generate({ promptIds, sampling, n: ids.length, tenant, sharedLength }, deadline.signal),
+    );
+    return { completions, events, deadline, record, startedAt: Date.now() };
   } catch (error) {
-    const interruption = deadline.signal.aborted ? describeInterruption(deadline, false) : null;
     deadline.close();
-    throw interruption ?? error;
+    throw error;
   }
 }
 
@@ -68,13 +64,14 @@ export async function decodeAndStore(
 
 /** Decodes every choice to its end, and returns what interrupted them, if anything did. */
 export async function decode(
-  { completions, events, deadline }: Decoding,
+  { completions, events, deadline, record, startedAt }: Decoding,
   onToken: TokenListener = () => {},
 ): Promise<{ results: CompletionResult[]; interruption: AttuneError | null }> {
   try {
     const results = await Promise.all(
       completions.map((completion, at) => collectChoices(completion, events[at]!, (event) => onToken(event, at))),
     );
+    record.generations.push(...results.map(({ completion, rows }) => toGenerationRecord(completion, rows, startedAt)));
     return { results, interruption: findInterruption(results, deadline) };
   } finally {
     // If one completion failed, this cancels the others.
@@ -112,16 +109,9 @@ async function collectChoices(
 function findInterruption(results: CompletionResult[], deadline: Deadline): AttuneError | null {
   const rows = results.flatMap((result) => result.rows);
   if (rows.every((row) => row.finish_reason !== 'cancelled')) return null;
-  return describeInterruption(
-    deadline,
-    rows.some((row) => row.token_ids.length > 0),
-  );
-}
-
-function describeInterruption(deadline: Deadline, hasStarted: boolean): AttuneError {
   if (!deadline.hasPassed())
     return new AttuneError('the request was cancelled', { status: 499, code: 'cancelled', retry: false });
-  if (!hasStarted)
+  if (rows.every((row) => row.token_ids.length === 0))
     return new AttuneError('generation: timed out in the queue; retry later', { status: 503, code: 'queue_timeout' });
   // A retry would take as long.
   return new AttuneError(

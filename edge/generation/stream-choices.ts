@@ -6,7 +6,7 @@ import { streamEvents } from '../http/sse.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { decodeAndStore, startDecoding } from './decode.ts';
-import type { PlacedRequest, PreparedCompletion } from './prepare.ts';
+import type { PreparedCompletion } from './prepare.ts';
 import type { GenerationRow } from './store.ts';
 import { sumUsage } from './usage.ts';
 
@@ -23,40 +23,42 @@ export type ChunkFormat = {
   formatEnd(row: GenerationRow, rest: string): object;
 };
 
-export async function streamChoices(
+export function streamChoices(
   ports: Ports,
-  requests: PlacedRequest[],
-  caller: Caller,
+  completions: PreparedCompletion[],
+  { tenant, record }: Caller,
   format: ChunkFormat,
-): Promise<Response> {
+): Response {
   const abort = new AbortController();
-  const signal = AbortSignal.any([caller.signal, abort.signal]);
-  const decoding = await startDecoding(ports, requests, { ...caller, signal });
-  const { completions } = decoding;
+  const decoding = startDecoding(ports, completions, { tenant, signal: abort.signal, record });
   const envelope = toEnvelope(completions[0]!, format.object);
   const usage = format.includeUsage ? { usage: null } : {};
   const choices = completions.flatMap(({ ids }) => ids.map((id) => ({ id, sentLength: 0, sentCodePoints: 0 })));
   const choicesPerCompletion = completions[0]!.ids.length;
 
-  return streamEvents(abort, async (send) => {
-    const sendChoice = (index: number, choice: object) =>
-      send({ ...envelope, choices: [{ index, ...choice }], ...usage });
-    if (format.formatOpening)
-      for (const [index, { id }] of choices.entries()) sendChoice(index, format.formatOpening(id));
-    // Committed before the last byte: a client that has read the whole stream can vote on its generation ids.
-    const results = await decodeAndStore(ports, decoding, (event, at) => {
-      const index = at * choicesPerCompletion + event.index;
-      const choice = choices[index]!;
-      if (event.text || format.hasLogprobs)
-        sendChoice(index, format.formatToken(event, completions[at]!, choice.sentCodePoints));
-      choice.sentLength += event.text.length;
-      choice.sentCodePoints += countCodePoints(event.text);
-    });
-    for (const [index, row] of results.flatMap(({ rows }) => rows).entries())
-      sendChoice(index, format.formatEnd(row, row.text.slice(choices[index]!.sentLength)));
-    if (format.includeUsage) send({ ...envelope, choices: [], usage: sumUsage(results) });
-    send('[DONE]');
-  });
+  return streamEvents(
+    abort,
+    async (send) => {
+      const sendChoice = (index: number, choice: object) =>
+        send({ ...envelope, choices: [{ index, ...choice }], ...usage });
+      if (format.formatOpening)
+        for (const [index, { id }] of choices.entries()) sendChoice(index, format.formatOpening(id));
+      // Committed before the last byte: a client that has read the whole stream can vote on its generation ids.
+      const results = await decodeAndStore(ports, decoding, (event, at) => {
+        const index = at * choicesPerCompletion + event.index;
+        const choice = choices[index]!;
+        if (event.text || format.hasLogprobs)
+          sendChoice(index, format.formatToken(event, completions[at]!, choice.sentCodePoints));
+        choice.sentLength += event.text.length;
+        choice.sentCodePoints += countCodePoints(event.text);
+      });
+      for (const [index, row] of results.flatMap(({ rows }) => rows).entries())
+        sendChoice(index, format.formatEnd(row, row.text.slice(choices[index]!.sentLength)));
+      if (format.includeUsage) send({ ...envelope, choices: [], usage: sumUsage(results) });
+      send('[DONE]');
+    },
+    record,
+  );
 }
 
 /** The fields that the response and every chunk of a completion have in common. */

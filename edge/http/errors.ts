@@ -5,6 +5,7 @@ import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { AttuneError } from '../../shared/error.ts';
 import { OUTCOME_UNKNOWN, toPostgresAnswer } from '../../shared/postgres-errors.ts';
+import type { RequestRecord } from './request-record.ts';
 
 export type ErrorBody = { error: { message: string; type: string; param: string | null; code: string | null } };
 
@@ -36,14 +37,13 @@ const TYPES: Record<number, string> = {
   429: 'rate_limit_error',
 };
 
-/** The thrown error as an AttuneError. Our own bugs are logged here and nowhere else. */
+/** The thrown error as an AttuneError, which hides what went wrong in one of our own bugs. */
 export function toAttuneError(error: unknown): AttuneError {
   if (error instanceof AttuneError) return error;
   const answer = toPostgresAnswer(error);
   if (answer) return answer;
   if (error instanceof HTTPException)
     return new AttuneError(error.message || 'the request was rejected', { status: error.status });
-  console.error('internal:', error);
   return new AttuneError('internal: unexpected error; see the server log', { status: 500, code: 'internal_error' });
 }
 
@@ -52,8 +52,15 @@ export function toErrorBody(error: AttuneError): ErrorBody {
   return { error: { message: error.message, type, param: error.param, code: error.code } };
 }
 
-export function toErrorResponse(context: Context, thrown: unknown): Response {
+/** As toAttuneError; the request's log line has the code, and the details of a bug. */
+export function recordFailure(record: RequestRecord | undefined, thrown: unknown): AttuneError {
   const error = toAttuneError(thrown);
+  if (record) record.failure = { code: error.code, thrown };
+  return error;
+}
+
+export function toErrorResponse(context: Context, thrown: unknown): Response {
+  const error = recordFailure(context.get('record'), thrown);
   // Without a key, a retry of a write that was stored would store it twice.
   const isSafe = error.code !== OUTCOME_UNKNOWN || context.req.header('idempotency-key') !== undefined;
   const retry = error.retry && isSafe;

@@ -1,7 +1,9 @@
 // Server-sent events. A producer never waits for its reader: a reader that cancels, falls too far behind or takes too
 // long to read the rest is disconnected, and its producer aborted.
 
-import { toAttuneError, toErrorBody } from './errors.ts';
+import { AttuneError } from '../../shared/error.ts';
+import { recordFailure, toErrorBody } from './errors.ts';
+import type { RequestRecord } from './request-record.ts';
 
 const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -21,7 +23,11 @@ export type SendEvent = (data: unknown, fields?: { event?: string; id?: string }
  * Streams the events that `produce` sends. An error that it throws becomes an event in the shape of an error, and the
  * stream ends without `[DONE]`, so that no client mistakes it for a complete one.
  */
-export function streamEvents(abort: AbortController, produce: (send: SendEvent) => Promise<void>): Response {
+export function streamEvents(
+  abort: AbortController,
+  produce: (send: SendEvent) => Promise<void>,
+  record?: RequestRecord,
+): Response {
   const encoder = new TextEncoder();
   let unread = '';
   let hasEnded = false;
@@ -44,7 +50,7 @@ export function streamEvents(abort: AbortController, produce: (send: SendEvent) 
           wake();
         };
         producer = produce(send)
-          .catch((error: unknown) => send(toErrorBody(toAttuneError(error))))
+          .catch((error: unknown) => send(toErrorBody(recordFailure(record, error))))
           .finally(() => {
             hasEnded = true;
             if (!abort.signal.aborted) readTimeout = setTimeout(disconnect, READ_TIMEOUT_MS);
@@ -81,9 +87,6 @@ function formatEvent(data: unknown, { event, id }: { event?: string; id?: string
   return `${fields}data: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`;
 }
 
-function slowReader(): Error {
-  const error = new Error('stream: the reader was too slow and was disconnected');
-  // The platform logs this error; its stack has no useful frames.
-  error.stack = undefined;
-  return error;
+function slowReader(): AttuneError {
+  return new AttuneError('stream: the reader was too slow and was disconnected', { code: 'slow_reader' });
 }

@@ -21,7 +21,8 @@ const TOKEN_COUNT_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
 
 export type OpenMetrics = Metrics & { instrumentation: Instrumentation; close(): void };
 
-export function openMetrics(limits: { maxQueue: number }): OpenMetrics {
+/** `renderTraining`: the metrics that are in Postgres, as text. */
+export function openMetrics(limits: { maxQueue: number }, renderTraining = async () => ''): OpenMetrics {
   const registry = new Registry();
   const registers = [registry];
   const labelNames = ['model_name'] as const;
@@ -150,7 +151,8 @@ export function openMetrics(limits: { maxQueue: number }): OpenMetrics {
     observeResponse: ({ method, route, status, seconds }) => responses.observe({ method, route, status }, seconds),
     async render() {
       for (const [model_name, throughput] of throughputs) tokenRate.set({ model_name }, throughput.perSecond(now()));
-      return { body: await registry.metrics(), type: registry.contentType };
+      const [own, training] = await Promise.all([registry.metrics(), renderTraining()]);
+      return { body: own + training, type: registry.contentType };
     },
     close: () => loop.disable(),
   };

@@ -5,6 +5,7 @@ import type { Context, MiddlewareHandler } from 'hono';
 import { bearerAuth } from 'hono/bearer-auth';
 import { sha256 } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
+import type { RequestRecord } from '../http/request-record.ts';
 
 declare module 'hono' {
   interface ContextVariableMap {
@@ -14,11 +15,11 @@ declare module 'hono' {
 
 const ANONYMOUS = 'anonymous';
 
-/** The tenant that a generation is queued for, and the signal that cancels it. */
-export type Caller = { tenant: string; signal: AbortSignal };
+/** The tenant that a generation is queued for, the signal that cancels it, and the record that reports it. */
+export type Caller = { tenant: string; signal: AbortSignal; record: RequestRecord };
 
 export function getCaller(context: Context): Caller {
-  return { tenant: getCallerId(context), signal: context.req.raw.signal };
+  return { tenant: getCallerId(context), signal: context.req.raw.signal, record: context.get('record') };
 }
 
 /** Stable when keys are added or reordered, the same in every process, and safe to log. */

@@ -7,8 +7,9 @@ import type { Prompt } from '../../shared/chat-message.ts';
 import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
 import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
+import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { type CompletionResult, decode, startDecoding } from '../generation/decode.ts';
-import type { CompletionRequest, PlacedRequest } from '../generation/prepare.ts';
+import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
 import { modelField, modelName, samplingFields, toSampling } from '../generation/sampling-fields.ts';
 import { storeCompletions } from '../generation/store.ts';
 import { getIdempotencyKey, idempotencyKeyField, runOnce } from '../http/idempotency.ts';
@@ -108,8 +109,9 @@ async function generateSides(
   body: ComparisonBody,
   caller: Caller,
 ): Promise<CompletionResult[]> {
-  const toRequest = (n: number, seed: number | null): CompletionRequest => ({
+  const toRequest = (model = ACTIVE_ALIAS, n: number, seed: number | null): CompletionRequest => ({
     kind: 'comparison',
+    model,
     prompt,
     n,
     sampling: { ...toSampling(body, 0), seed },
@@ -118,13 +120,13 @@ async function generateSides(
     store: true,
   });
   const models = body.models ?? [body.model];
-  const requests: PlacedRequest[] = [];
+  const completions: PreparedCompletion[] = [];
   for (const [at, model] of models.entries()) {
     // With one seed, two policies would draw the same random numbers, so each side gets its own seed.
-    const request = toRequest(body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
-    requests.push({ policy: await ports.inference.getPolicy(model), request });
+    const request = toRequest(model, body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
+    completions.push(prepareCompletion(await ports.inference.getPolicy(model), request));
   }
-  const { results, interruption } = await decode(await startDecoding(ports, requests, caller));
+  const { results, interruption } = await decode(startDecoding(ports, completions, caller));
   if (interruption) throw interruption;
   return results;
 }

@@ -100,6 +100,11 @@ export const createPreference = defineOperation({
     const key = getIdempotencyKey(context, body);
     const store = (transaction: Transaction) => storePreference(transaction, body);
     const row = await runOnce(ports.db, { scope: 'preferences', key, content: body }, async () => {}, store);
+    context.get('record').vote = {
+      choice: row.choice,
+      chosen: row.chosen_generation_id,
+      rejected: row.rejected_generation_id,
+    };
     // The stored response of an earlier request comes from JSON, where the date is a string.
     return toResponse({ ...row, created_at: new Date(row.created_at) });
   },

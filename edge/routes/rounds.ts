@@ -112,27 +112,31 @@ export const streamRoundEvents = defineOperation({
     if (context.req.method === 'HEAD') return new Response(null, { headers: { 'content-type': 'text/event-stream' } });
     const lastEventId = Number(context.req.header('last-event-id') ?? 0);
     const abort = new AbortController();
-    return streamEvents(abort, async (send) => {
-      let after = Number.isSafeInteger(lastEventId) ? lastEventId : 0;
-      while (!abort.signal.aborted) {
-        // The status is read before the events, so that events written in between are still sent.
-        const { status } = await findOr404(db, rounds, 'round', id);
-        const events = await db
-          .select()
-          .from(round_events)
-          .where(and(eq(round_events.round_id, id), gt(round_events.id, after)))
-          .orderBy(asc(round_events.id));
-        for (const event of events) {
-          after = event.id;
-          const { level, message, type, data } = event;
-          send({ level, message, type, data, created_at: toUnixSeconds(event.created_at) }, { id: String(event.id) });
+    return streamEvents(
+      abort,
+      async (send) => {
+        let after = Number.isSafeInteger(lastEventId) ? lastEventId : 0;
+        while (!abort.signal.aborted) {
+          // The status is read before the events, so that events written in between are still sent.
+          const { status } = await findOr404(db, rounds, 'round', id);
+          const events = await db
+            .select()
+            .from(round_events)
+            .where(and(eq(round_events.round_id, id), gt(round_events.id, after)))
+            .orderBy(asc(round_events.id));
+          for (const event of events) {
+            after = event.id;
+            const { level, message, type, data } = event;
+            send({ level, message, type, data, created_at: toUnixSeconds(event.created_at) }, { id: String(event.id) });
+          }
+          if (hasEnded(status)) {
+            send(toResponse(await findOr404(db, rounds, 'round', id)), { event: 'done' });
+            return;
+          }
+          await waitForChange(POLL_INTERVAL_MS);
         }
-        if (hasEnded(status)) {
-          send(toResponse(await findOr404(db, rounds, 'round', id)), { event: 'done' });
-          return;
-        }
-        await waitForChange(POLL_INTERVAL_MS);
-      }
-    });
+      },
+      context.get('record'),
+    );
   },
 });

@@ -82,8 +82,8 @@ test('a failed run is reported and repeated at the next poll, not at once', asyn
   await subscription.close();
   log.mock.restore();
   assert.deepEqual(
-    log.mock.calls.map(({ arguments: [message] }) => message),
-    ['test: wrong input', 'internal: test:'],
+    log.mock.calls.map(({ arguments: [message] }) => String(message).split('\n')[0]),
+    ['test: wrong input', 'test: internal: unexpected error'],
   );
 });
 

@@ -2,6 +2,7 @@
 // so a timer runs the handler as well. postgres.js repeats LISTEN after its connection was cut.
 
 import { AttuneError } from '../error.ts';
+import { log } from '../log.ts';
 import { isUnreachable } from '../postgres-errors.ts';
 import type { Connection } from './connect.ts';
 
@@ -89,6 +90,6 @@ export async function subscribe(
 /** An unreachable Postgres is not logged: the next run retries. */
 function logFailure(name: string, error: unknown): void {
   if (isUnreachable(error)) return;
-  if (error instanceof AttuneError) console.error(`${name}: ${error.message}`);
-  else console.error(`internal: ${name}:`, error);
+  if (error instanceof AttuneError) log.error(name, error.message);
+  else log.error(name, 'internal: unexpected error', error);
 }

@@ -6,6 +6,7 @@ import { readdir, rename, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AttuneError } from '../error.ts';
+import { log } from '../log.ts';
 import { readManifest, verifyFiles } from '../package/files.ts';
 import type { Manifest } from '../package/manifest.ts';
 import type { Settings } from '../settings.ts';
@@ -73,7 +74,7 @@ export async function openLocalStoreAt(root: string, remote?: PolicyStore, publi
       } catch (error) {
         const isLast = performance.now() - startMs + RETRY_INTERVAL_MS > publishTimeoutMs;
         if (!isStoreUnreachable(error) || isLast) throw error;
-        console.error(`${error.message}; publishing is retried in ${RETRY_INTERVAL_MS / 1000} s`);
+        log.warn('store', `${error.message}; publishing is retried in ${RETRY_INTERVAL_MS / 1000} s`);
       }
     }
   }

@@ -29,8 +29,6 @@ export class Tokenizer {
   readonly hash: string;
   /** The largest token id plus one; a policy's embedding has at least as many rows. */
   readonly size: number;
-  /** Characters of the longest token. */
-  readonly longestToken: number;
   readonly #inner: HubTokenizer;
   readonly #special: Set<number>;
   /** The tokens that the tokenizer adds before a text: BOS, or none. */
@@ -68,21 +66,14 @@ export class Tokenizer {
   private constructor(files: TokenizerFiles, template: string | null, hash: string) {
     this.hash = hash;
     const tokenizerConfig = validateFile(tokenizerConfigSchema, files, 'tokenizerConfig');
-    const tokenizer = parseFile(files, 'tokenizer');
-    validateDecoder(tokenizer.decoder);
     try {
-      this.#inner = new HubTokenizer(tokenizer, tokenizerConfig);
+      this.#inner = new HubTokenizer(parseFile(files, 'tokenizer'), tokenizerConfig);
     } catch (error) {
       throw invalidFile('tokenizer.json', `${getErrorMessage(error)}; export the tokenizer again`);
     }
     let largest = -1;
-    let longest = 0;
-    for (const [token, tokenId] of this.#inner.get_vocab()) {
-      largest = Math.max(largest, tokenId);
-      longest = Math.max(longest, token?.length ?? 0);
-    }
+    for (const tokenId of this.#inner.get_vocab().values()) largest = Math.max(largest, tokenId);
     this.size = largest + 1;
-    this.longestToken = longest;
     const added = [...this.#inner.get_added_tokens_decoder()];
     this.#special = new Set(added.filter(([, token]) => token.special).map(([tokenId]) => tokenId));
 
@@ -173,15 +164,6 @@ export function removeCommonPrefix(before: string, text: string): string {
   let at = 0;
   while (at < before.length && before[at] === text[at]) at++;
   return text.slice(at);
-}
-
-/**
- * Decoding runs for every token on the thread that serves, so nothing of a checkpoint may run there without end, as a
- * regular expression can. Decoders of published checkpoints have none.
- */
-function validateDecoder(decoder: unknown): void {
-  if (JSON.stringify(decoder ?? null).includes('"Regex":'))
-    throw invalidFile('tokenizer.json', 'decoder: it has a regular expression, which is not supported; give a String');
 }
 
 function parseFile(files: TokenizerFiles, key: keyof TokenizerFiles): Record<string, unknown> {

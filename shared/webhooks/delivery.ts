@@ -6,6 +6,7 @@ import { and, asc, eq, inArray, isNull, lte, type SQL, sql } from 'drizzle-orm';
 import { Webhook } from 'standardwebhooks';
 import type { Database } from '../database/connect.ts';
 import { webhook_events } from '../database/schema.ts';
+import { log } from '../log.ts';
 import type { Settings } from '../settings.ts';
 
 export type WebhookEvent = typeof webhook_events.$inferSelect;
@@ -81,7 +82,7 @@ export async function deliverEvent(
   const delay = RETRY_DELAYS_S[event.attempts - 1];
   if (delay === undefined) {
     await db.update(webhook_events).set({ last_error, given_up_at: sql`now()` }).where(isOurs);
-    console.error(`webhooks: ${event.id} (${event.type}): giving up after ${event.attempts} attempts: ${error}`);
+    log.error('webhooks', `${event.id} (${event.type}): giving up after ${event.attempts} attempts: ${error}`);
     return null;
   }
   const next_at = sql`now() + ${delay} * interval '1 second'`;

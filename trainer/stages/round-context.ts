@@ -6,11 +6,12 @@ import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import { completeRoundSettings, parseRoundRequest, type RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
 import type { LocalStore } from '../../shared/store/local-store.ts';
+import type { Tracing } from '../../shared/tracing.ts';
 import { hashModule } from '../divergence.ts';
 import { parseObjective } from '../objectives.ts';
 import type { RoundLog } from './log.ts';
 
-export type TrainerContext = { settings: Settings; store: LocalStore };
+export type TrainerContext = { settings: Settings; store: LocalStore; tracing?: Tracing | null };
 
 /** For the manifest: the name of an objective, or a custom module's name and digest. */
 export type ObjectiveDescription = { type: string; sha256?: string };
