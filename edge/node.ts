@@ -46,6 +46,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     threads: settings.SERVE_THREADS,
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
+    isShared: (settings.API_KEY?.length ?? 0) > 1,
     kvMemoryBytes: settings.KV_MEMORY,
     instrumentation: metrics.instrumentation,
   });

@@ -2,12 +2,17 @@
 // values fit into memory beside those of the others. In a Worker a request cannot await another request, so each polls.
 // A reservation that has not been touched for a while is dropped, because a request whose client disconnects can die
 // without running any cleanup.
-import { queueFull } from '../engine/policy-errors.ts';
+import { type AdmissionLimits, validatePlaces } from '../engine/admission.ts';
 
-export type AdmissionOptions = { kvMemoryBytes: number; maxRows: number; maxQueue: number };
+export type AdmissionOptions = AdmissionLimits & { kvMemoryBytes: number };
 
-/** What a generation needs: its policy, bytes of keys and values, and the rows of its choices. */
-type ReservationRequest = { readonly policy: object; readonly bytes: number; readonly choices: number };
+/** What a generation needs, and for whom: its policy, bytes of keys and values, and the rows of its choices. */
+type ReservationRequest = {
+  readonly policy: object;
+  readonly bytes: number;
+  readonly choices: number;
+  readonly tenant?: string | undefined;
+};
 export type Reservation = ReservationRequest & { lastSeenMs: number; hasStarted: boolean };
 
 /** How long a reservation may go untouched: this, and a little more for each reservation that shares the thread. */
@@ -26,9 +31,13 @@ export class KvAdmission {
   /** Throws `queue_full` if too many generations run or wait. A single one is always admitted. */
   reserve(request: ReservationRequest): Reservation {
     this.dropExpired();
-    const { maxRows, maxQueue } = this.options;
-    const load = sum([...this.reservations], 'choices');
-    if (load > 0 && load + request.choices > maxRows + maxQueue) throw queueFull(load, maxRows + maxQueue);
+    const all = [...this.reservations];
+    const held = sum(all, 'choices');
+    const own = sum(
+      all.filter(({ tenant }) => tenant === request.tenant),
+      'choices',
+    );
+    validatePlaces({ held, own, added: request.choices }, this.options);
     const reservation = { ...request, lastSeenMs: Date.now(), hasStarted: false };
     this.reservations.add(reservation);
     return reservation;

@@ -2,15 +2,16 @@
 // request: in a Worker a request cannot await another one, and its work ends with it. Between steps the
 // event loop runs, so that tokens are sent and a cancellation is noticed.
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Prompt } from '../../shared/chat-message.ts';
 import type { Decoder } from '../../shared/decoder/decoder.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import { encodePrompt } from '../engine/encode-prompt.ts';
 import { GenerationStream } from '../engine/generation-stream.ts';
-import type { GenerationEvent, GenerationInput, LoadedPolicy } from '../engine/inference.ts';
+import type { EncodedPrompt, GenerationEvent, GenerationInput, LoadedPolicy } from '../engine/inference.ts';
 import { maxSequenceLength, reservedKvBytes } from '../engine/kv-budget.ts';
 import { epochSeconds } from '../engine/request.ts';
 import { Scheduler } from '../engine/scheduler.ts';
-import { validatePrompt } from '../engine/validate-prompt.ts';
 import type { AdmissionOptions, KvAdmission, Reservation } from './kv-admission.ts';
 
 type LocalPolicyOptions = AdmissionOptions & {
@@ -26,19 +27,26 @@ export class LocalPolicy implements LoadedPolicy {
   readonly id: string;
   readonly architecture: Architecture;
   readonly tokenizer: Tokenizer;
+  readonly kvMemoryBytes: number;
   private readonly options: LocalPolicyOptions;
 
   constructor(id: string, architecture: Architecture, options: LocalPolicyOptions) {
     this.id = id;
     this.architecture = architecture;
     this.tokenizer = options.tokenizer;
+    this.kvMemoryBytes = options.kvMemoryBytes;
     this.options = options;
   }
 
+  /** In place: a Worker has no threads, and its platform limits the time of a request. */
+  async encodePrompt(prompt: Prompt): Promise<EncodedPrompt> {
+    return encodePrompt(this.tokenizer, prompt, this.architecture.contextLength);
+  }
+
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
-    validatePrompt(input.promptIds, this, this.options.kvMemoryBytes);
     const { admission } = this.options;
-    const reservation = admission.reserve({ policy: this, bytes: this.getKvBytes(input), choices: input.n });
+    const { n: choices, tenant } = input;
+    const reservation = admission.reserve({ policy: this, bytes: this.getKvBytes(input), choices, tenant });
     const stream = new GenerationStream(this.tokenizer, input);
     const cancel = () => stream.cancel();
     signal?.addEventListener('abort', cancel);

@@ -32,6 +32,7 @@ export function openIsolate(env: Record<string, unknown>): Isolate {
     kvMemoryBytes: Math.min(settings.KV_MEMORY, MAX_KV_BYTES),
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
+    isShared: (settings.API_KEY?.length ?? 0) > 1,
   });
   return { bindings, settings, active: new ActivePolicy(), policies };
 }

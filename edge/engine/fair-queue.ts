@@ -10,6 +10,10 @@ export class FairQueue<T> {
     return this.count;
   }
 
+  countOf(tenant: string): number {
+    return this.queues.get(tenant)?.length ?? 0;
+  }
+
   push(tenant: string, item: T): void {
     const queue = this.queues.get(tenant);
     if (queue) queue.push(item);

@@ -1,5 +1,6 @@
 // The API's interface to inference: policies that turn prompts into streams of tokens. No imports from Node, because the
 // Worker, which has neither threads nor a native runtime, implements it too.
+import type { Prompt } from '../../shared/chat-message.ts';
 import type { SamplingParams, TokenLogprob } from '../../shared/decoder/sampling.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
@@ -7,14 +8,24 @@ import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 /** The model name of the active policy. */
 export const ACTIVE_ALIAS = 'attune';
 
+/** Who waits for a result: queued work is done round-robin by tenant, and dropped when the signal aborts. */
+export type Waiter = { tenant?: string | undefined; signal?: AbortSignal | undefined };
+
+export type EncodedPrompt = {
+  promptIds: number[];
+  /** Tokens of the prefix that other prompts probably share, such as a system message; kept in the prefix cache. */
+  sharedLength: number;
+};
+
 export type GenerationInput = {
+  /** Valid: validate-prompt.ts has accepted them. */
   promptIds: number[];
   sampling: SamplingParams;
   /** Choice i of n samples with a seed derived from (seed, i). */
   n: number;
   /** Queued requests are served round-robin by tenant. */
   tenant?: string;
-  /** Tokens of the prefix that other prompts probably share, such as a system message; kept in the prefix cache. */
+  /** See EncodedPrompt. */
   sharedLength?: number;
 };
 
@@ -44,11 +55,15 @@ export type GenerationEvent = ({ type: 'token' } & TokenEvent) | ({ type: 'finis
 export interface LoadedPolicy {
   readonly id: string;
   readonly architecture: Architecture;
+  /** Decodes on this thread; prompts are encoded with encodePrompt. */
   readonly tokenizer: Tokenizer;
+  /** Memory for keys and values. */
+  readonly kvMemoryBytes: number;
+  /** Renders and tokenizes a prompt. On Node it does so on another thread, within a time limit. */
+  encodePrompt(prompt: Prompt, waiter?: Waiter): Promise<EncodedPrompt>;
   /**
    * Starts immediately. The events of the n choices are interleaved, with one finish event per choice. Throws an
-   * AttuneError synchronously if the prompt does not fit or the queue is full. Aborting, or leaving the iteration early,
-   * frees the rows.
+   * AttuneError synchronously if the queue is full. Aborting, or leaving the iteration early, frees the rows.
    */
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent>;
 }

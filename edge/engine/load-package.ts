@@ -1,5 +1,6 @@
 // Reads a policy's package for the main thread: the architecture and the tokenizer, and checks that they match. The
-// serving graph is loaded by the worker thread.
+// serving graph is loaded by the policy's thread. The tokenizer thread opens the tokenizer first: one that never finishes
+// ends that thread, not this one; and the first request finds it warm.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -12,18 +13,30 @@ import { readManifest } from '../../shared/package/files.ts';
 import { MANIFEST_FILE } from '../../shared/package/manifest.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { policyUnusable } from './policy-errors.ts';
+import type { TokenizerThread } from './tokenizer-thread.ts';
 import { validateTokenizer } from './validate-package.ts';
 
-export type PolicyPackage = { folder: string; architecture: Architecture; tokenizer: Tokenizer };
+export type PolicyPackage = {
+  folder: string;
+  architecture: Architecture;
+  /** Decodes on the main thread. */
+  tokenizer: Tokenizer;
+  /** Names the tokenizer in requests to the tokenizer thread. */
+  tokenizerKey: string;
+};
 
 /** Throws `policy_unusable` if the package is damaged or its tokenizer is another policy's. */
-export async function loadPackage(id: string, folder: string): Promise<PolicyPackage> {
+export async function loadPackage(id: string, folder: string, thread: TokenizerThread): Promise<PolicyPackage> {
   try {
-    const [architecture, tokenizer] = await Promise.all([readArchitecture(folder), openTokenizer(folder)]);
+    const architecture = await readArchitecture(folder);
+    const tokenizerKey = await hashTokenizerFiles(folder);
+    const request = { folder, key: tokenizerKey, contextLength: architecture.contextLength, prompt: null };
+    await thread.encode(request, { tenant: 'policies' });
+    const tokenizer = await openTokenizer(folder, tokenizerKey);
     validateTokenizer(tokenizer, architecture, await readTokenizerHash(folder));
-    return { folder, architecture, tokenizer };
+    return { folder, architecture, tokenizer, tokenizerKey };
   } catch (error) {
-    throw error instanceof AttuneError ? policyUnusable(id, error.message) : error;
+    throw error instanceof AttuneError && error.status === 400 ? policyUnusable(id, error.message) : error;
   }
 }
 
@@ -39,15 +52,18 @@ const tokenizers = new Map<string, WeakRef<Tokenizer>>();
  * Policies of one family share a tokenizer, and building one blocks the main thread for some 50 ms: a swap builds a new
  * one only if one of its files has changed.
  */
-async function openTokenizer(folder: string): Promise<Tokenizer> {
-  const hash = createHash('sha256');
-  for (const name of Object.values(TOKENIZER_FILES)) hash.update(await hashFile(join(folder, name)));
-  const key = hash.digest('hex');
+async function openTokenizer(folder: string, key: string): Promise<Tokenizer> {
   const cached = tokenizers.get(key)?.deref();
   if (cached) return cached;
   const tokenizer = await Tokenizer.open(folder);
   tokenizers.set(key, new WeakRef(tokenizer));
   return tokenizer;
+}
+
+async function hashTokenizerFiles(folder: string): Promise<string> {
+  const hash = createHash('sha256');
+  for (const name of Object.values(TOKENIZER_FILES)) hash.update(await hashFile(join(folder, name)));
+  return hash.digest('hex');
 }
 
 async function hashFile(path: string): Promise<Uint8Array> {

@@ -14,10 +14,9 @@ export function policyUnusable(id: string, problem: string): AttuneError {
   return new AttuneError(`policy ${id} cannot serve: ${problem}`, { status: 422, code: 'policy_unusable' });
 }
 
-/** `choices` is the number of running and queued choices, `limit` its maximum. */
-export function queueFull(choices: number, limit: number): AttuneError {
-  return new AttuneError(
-    `generation: the queue is full: ${choices} generations run or wait, the limit is ${limit}; retry later`,
-    { status: 429, code: 'queue_full', retry: true },
-  );
+export function serverClosing(): AttuneError {
+  return new AttuneError('generation: the server is shutting down; retry on another server, or later', {
+    status: 503,
+    code: 'closing',
+  });
 }

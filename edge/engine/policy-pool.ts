@@ -10,6 +10,7 @@ import type { Instrumentation } from './instrumentation.ts';
 import { loadPackage } from './load-package.ts';
 import { noActivePolicy } from './policy-errors.ts';
 import { PolicyRunner, type RunnerOptions, throwIfClosing } from './policy-runner.ts';
+import { TokenizerThread } from './tokenizer-thread.ts';
 
 export type InferenceOptions = {
   /** Returns the folder of a policy's package; throws for an unknown id. */
@@ -20,6 +21,8 @@ export type InferenceOptions = {
   maxRows?: number;
   /** How many more may be queued. Default: 64. */
   maxQueue?: number;
+  /** Whether several callers share this server. Default: false. */
+  isShared?: boolean;
   /** Memory for keys and values, per policy. Default: 1 GiB. */
   kvMemoryBytes?: number;
   instrumentation?: Instrumentation;
@@ -28,12 +31,13 @@ export type InferenceOptions = {
 /** Policies that stay loaded besides the active one. */
 const MAX_STANDBY = 2;
 
-/** Runs policies on native ONNX Runtime, each in its own worker thread. */
+/** Runs policies on native ONNX Runtime, each in its own thread; one more thread tokenizes for all of them. */
 export function openInference(options: InferenceOptions): Inference {
   return new PolicyPool(options.getFolder, {
     threads: options.threads ?? availableParallelism(),
     maxRows: options.maxRows ?? 16,
     maxQueue: options.maxQueue ?? 64,
+    isShared: options.isShared === true,
     kvMemoryBytes: options.kvMemoryBytes ?? 2 ** 30,
     instrumentation: options.instrumentation,
   });
@@ -58,10 +62,12 @@ class PolicyPool implements Inference {
   private readonly closing = new AbortController();
   private readonly getFolder: (id: string) => Promise<string>;
   private readonly options: RunnerOptions;
+  private readonly tokenizerThread: TokenizerThread;
 
-  constructor(getFolder: (id: string) => Promise<string>, options: Omit<RunnerOptions, 'closing'>) {
+  constructor(getFolder: (id: string) => Promise<string>, options: Omit<RunnerOptions, 'closing' | 'tokenizerThread'>) {
     this.getFolder = getFolder;
-    this.options = { ...options, closing: this.closing.signal };
+    this.tokenizerThread = new TokenizerThread(options);
+    this.options = { ...options, tokenizerThread: this.tokenizerThread, closing: this.closing.signal };
   }
 
   getActivePolicy(): LoadedPolicy | null {
@@ -90,6 +96,7 @@ class PolicyPool implements Inference {
 
   async close(): Promise<void> {
     this.closing.abort();
+    const tokenizerClosed = this.tokenizerThread.close();
     await this.swap;
     const loads = await Promise.allSettled(this.standby.values());
     for (const load of loads) if (load.status === 'fulfilled') this.retire(load.value);
@@ -97,7 +104,7 @@ class PolicyPool implements Inference {
     this.current = null;
     this.standby.clear();
     for (const runner of this.retiring.keys()) runner.cancelAll();
-    await Promise.all(this.retiring.values());
+    await Promise.all([...this.retiring.values(), tokenizerClosed]);
   }
 
   private async swapTo(id: string, requestedAtMs: number): Promise<void> {
@@ -124,7 +131,11 @@ class PolicyPool implements Inference {
   }
 
   private async load(id: string): Promise<PolicyRunner> {
-    const runner = new PolicyRunner(id, await loadPackage(id, await this.findFolder(id)), this.options);
+    const runner = new PolicyRunner(
+      id,
+      await loadPackage(id, await this.findFolder(id), this.tokenizerThread),
+      this.options,
+    );
     await runner.load();
     return runner;
   }

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { Worker } from 'node:worker_threads';
-import type { AttuneError } from '../../shared/error.ts';
 import {
   generateChoice,
   makeInput,
@@ -85,44 +84,16 @@ test('close does not wait for a pending restart', async () => {
   });
 });
 
-test('rejects a prompt that fills the context, with both numbers; a prompt of one token less generates one token', async () => {
-  await withInference('tiny', async (inference) => {
+test('a choice ends where the context or KV_MEMORY ends', async () => {
+  const run = async (inference: Inference, length: number, tokens: number) => {
     const policy = inference.getActivePolicy()!;
-    const long = { promptIds: new Array<number>(128).fill(40), sampling: makeSampling(NO_EOS), n: 1 };
-    assert.throws(
-      () => policy.generate(long),
-      (error: AttuneError) =>
-        error.status === 400 &&
-        error.code === 'context_length_exceeded' &&
-        error.param === 'messages' &&
-        /128 tokens.*context of 128/.test(error.message),
-    );
-    const [choice] = await collectChoices(policy.generate({ ...long, promptIds: long.promptIds.slice(1) }));
-    assert.deepEqual([choice!.finish.tokenIds.length, choice!.finish.finishReason], [1, 'length']);
-  });
-});
-
-test('rejects a prompt that can never fit into KV_MEMORY, with the setting and the limit', async () => {
-  // At 256 bytes per position 64 positions fit, of which the last stays free.
-  const run = async (inference: Inference) => {
-    const policy = inference.getActivePolicy()!;
-    const makeLongInput = (length: number) => ({
-      promptIds: new Array<number>(length).fill(40),
-      sampling: makeSampling(NO_EOS),
-      n: 1,
-    });
-    assert.throws(
-      () => policy.generate(makeLongInput(63)),
-      (error: AttuneError) =>
-        error.status === 400 &&
-        error.param === 'messages' &&
-        error.code === 'kv_memory_exceeded' &&
-        /63 tokens.*KV_MEMORY of 20000 bytes holds 63 tokens/.test(error.message),
-    );
-    const [choice] = await collectChoices(policy.generate(makeLongInput(60)));
-    assert.deepEqual([choice!.finish.finishReason, choice!.finish.tokenIds.length], ['length', 3]);
+    const promptIds = new Array<number>(length).fill(40);
+    const [choice] = await collectChoices(policy.generate({ promptIds, sampling: makeSampling(NO_EOS), n: 1 }));
+    assert.deepEqual([choice!.finish.tokenIds.length, choice!.finish.finishReason], [tokens, 'length']);
   };
-  await withInference('tiny', run, { kvMemoryBytes: 20_000 });
+  await withInference('tiny', (inference) => run(inference, 127, 1));
+  // At 256 bytes per position 64 positions fit, of which the last stays free.
+  await withInference('tiny', (inference) => run(inference, 60, 3), { kvMemoryBytes: 20_000 });
 });
 
 test('records every step, token, finish and swap', async () => {

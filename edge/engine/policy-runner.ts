@@ -1,27 +1,27 @@
 // One policy and the worker thread that runs it. The thread can end (a crash, or a swap while a caller still holds the
 // policy), but a policy is immutable: a generation that finds no thread waits for a new one.
 import { setTimeout } from 'node:timers/promises';
-import { AttuneError } from '../../shared/error.ts';
+import type { Prompt } from '../../shared/chat-message.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import { type AdmissionLimits, type Places, validatePlaces } from './admission.ts';
 import { Backoff } from './backoff.ts';
 import { GenerationStream } from './generation-stream.ts';
-import type { GenerationEvent, GenerationInput, LoadedPolicy } from './inference.ts';
+import type { EncodedPrompt, GenerationEvent, GenerationInput, LoadedPolicy, Waiter } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
 import type { PolicyPackage } from './load-package.ts';
-import { queueFull } from './policy-errors.ts';
+import { serverClosing } from './policy-errors.ts';
 import { epochSeconds } from './request.ts';
 import { RequestTimer } from './request-timer.ts';
 import type { StepResult } from './scheduler.ts';
-import { validatePrompt } from './validate-prompt.ts';
+import type { TokenizerThread } from './tokenizer-thread.ts';
 import { WorkerClient } from './worker-client.ts';
 
-export type RunnerOptions = {
+export type RunnerOptions = AdmissionLimits & {
   threads: number;
-  maxRows: number;
-  maxQueue: number;
   kvMemoryBytes: number;
   instrumentation: Instrumentation | undefined;
+  tokenizerThread: TokenizerThread;
   closing: AbortSignal;
 };
 
@@ -29,22 +29,24 @@ export class PolicyRunner implements LoadedPolicy {
   readonly id: string;
   readonly architecture: Architecture;
   readonly tokenizer: Tokenizer;
+  readonly kvMemoryBytes: number;
+  private readonly tokenizerKey: string;
   private readonly folder: string;
   private readonly options: RunnerOptions;
   private worker: WorkerClient | null = null;
   private starting: Promise<WorkerClient> | null = null;
   private closing: Promise<void> = Promise.resolve();
   private readonly backoff = new Backoff();
-  private readonly generations = new Set<GenerationStream>();
-  /** Running or queued, of all generations. */
-  private choiceCount = 0;
+  private readonly generations = new Map<GenerationStream, GenerationInput>();
   private isRetired = false;
 
-  constructor(id: string, { folder, architecture, tokenizer }: PolicyPackage, options: RunnerOptions) {
+  constructor(id: string, { folder, architecture, tokenizer, tokenizerKey }: PolicyPackage, options: RunnerOptions) {
     this.id = id;
     this.folder = folder;
     this.architecture = architecture;
     this.tokenizer = tokenizer;
+    this.tokenizerKey = tokenizerKey;
+    this.kvMemoryBytes = options.kvMemoryBytes;
     this.options = options;
   }
 
@@ -53,8 +55,18 @@ export class PolicyRunner implements LoadedPolicy {
     if (!this.worker) await this.startWorker();
   }
 
+  async encodePrompt(prompt: Prompt, waiter?: Waiter): Promise<EncodedPrompt> {
+    throwIfClosing(this.options.closing);
+    const { folder, tokenizerKey: key, architecture } = this;
+    return this.options.tokenizerThread.encode(
+      { folder, key, contextLength: architecture.contextLength, prompt },
+      waiter,
+    );
+  }
+
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
-    this.validate(input);
+    throwIfClosing(this.options.closing);
+    validatePlaces(this.countPlaces(input), this.options);
     const { instrumentation } = this.options;
     const timer = instrumentation && new RequestTimer(instrumentation, this.id, input.promptIds.length);
     const generation = new GenerationStream(this.tokenizer, input, timer);
@@ -62,14 +74,12 @@ export class PolicyRunner implements LoadedPolicy {
       generation.cancel();
       return generation;
     }
-    this.generations.add(generation);
-    this.choiceCount += input.n;
+    this.generations.set(generation, input);
     const abort = () => generation.cancel();
     signal?.addEventListener('abort', abort);
     void generation.done.then(() => {
       signal?.removeEventListener('abort', abort);
       this.generations.delete(generation);
-      this.choiceCount -= input.n;
       this.closeIfUnused();
     });
     const arrivedAt = epochSeconds();
@@ -87,21 +97,23 @@ export class PolicyRunner implements LoadedPolicy {
   async retire(): Promise<void> {
     this.isRetired = true;
     await this.starting?.catch(() => {});
-    await Promise.all(Array.from(this.generations, (generation) => generation.done));
+    await Promise.all(Array.from(this.generations.keys(), (generation) => generation.done));
     this.closeIfUnused();
     await this.closing;
   }
 
   /** Finishes all generations with the tokens they have. */
   cancelAll(): void {
-    for (const generation of this.generations) generation.cancel();
+    for (const generation of this.generations.keys()) generation.cancel();
   }
 
-  private validate({ promptIds, n }: GenerationInput): void {
-    throwIfClosing(this.options.closing);
-    validatePrompt(promptIds, this, this.options.kvMemoryBytes);
-    const limit = this.options.maxRows + this.options.maxQueue;
-    if (this.choiceCount > 0 && this.choiceCount + n > limit) throw queueFull(this.choiceCount, limit);
+  private countPlaces({ tenant, n }: GenerationInput): Places {
+    const places = { held: 0, own: 0, added: n };
+    for (const other of this.generations.values()) {
+      places.held += other.n;
+      if (other.tenant === tenant) places.own += other.n;
+    }
+    return places;
   }
 
   private submit(worker: WorkerClient, generation: GenerationStream, input: GenerationInput, arrivedAt: number): void {
@@ -147,9 +159,5 @@ export class PolicyRunner implements LoadedPolicy {
 }
 
 export function throwIfClosing(closing: AbortSignal): void {
-  if (!closing.aborted) return;
-  throw new AttuneError('generation: the server is shutting down; retry on another server, or later', {
-    status: 503,
-    code: 'closing',
-  });
+  if (closing.aborted) throw serverClosing();
 }

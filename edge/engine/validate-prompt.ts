@@ -1,35 +1,71 @@
-// Rejects a prompt that a policy cannot process, before it is queued.
+// Rejects a prompt that a policy cannot process: by its characters before it is tokenized, and by its tokens after. Errors
+// name the request's own field: `messages` of a chat, `prompt` of a text.
+import type { Prompt } from '../../shared/chat-message.ts';
 import { kvBytesPerPosition } from '../../shared/decoder/kv-cache.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { LoadedPolicy } from './inference.ts';
 import { maxSequenceLength } from './kv-budget.ts';
 
-type Policy = Pick<LoadedPolicy, 'id' | 'architecture'>;
+export type PromptField = 'messages' | 'prompt';
 
-export function validatePrompt(promptIds: number[], { id, architecture }: Policy, kvMemoryBytes: number): void {
+export function getPromptField(prompt: Prompt): PromptField {
+  return typeof prompt === 'string' ? 'prompt' : 'messages';
+}
+
+/** A prompt with more characters than the context's tokens can have needs no tokenizing. */
+export function validateCharacters(prompt: Prompt, { id, architecture, tokenizer }: LoadedPolicy): void {
+  const count = countCharacters(prompt);
+  const { contextLength } = architecture;
+  const limit = contextLength * tokenizer.longestToken;
+  if (count <= limit) return;
+  const field = getPromptField(prompt);
+  throw new AttuneError(
+    `${field}: the prompt has ${count} characters, and the context of policy ${id} holds ${limit} at most: ` +
+      `${contextLength} tokens of up to ${tokenizer.longestToken} characters; shorten it`,
+    { param: field, code: 'context_length_exceeded' },
+  );
+}
+
+/** Returns the number of tokens that the context leaves for the completion, at least one. */
+export function validatePrompt(
+  promptIds: number[],
+  { id, architecture, kvMemoryBytes }: Pick<LoadedPolicy, 'id' | 'architecture' | 'kvMemoryBytes'>,
+  field: PromptField,
+): number {
   const { contextLength, vocabSize } = architecture;
   const count = promptIds.length;
-  if (count >= contextLength) {
-    throw new AttuneError(
-      `messages: the prompt has ${count} tokens, and policy ${id} has a context of ${contextLength} tokens for prompt ` +
-        'and completion together; shorten the messages',
-      { param: 'messages', code: 'context_length_exceeded' },
-    );
-  }
+  if (count === 0)
+    throw new AttuneError(`${field}: the prompt is empty; give it some text`, { param: field, code: 'empty_prompt' });
+  if (count >= contextLength) throw contextExceeded(field, `${count}`, contextLength);
   const maxLength = maxSequenceLength(kvMemoryBytes, architecture);
   if (count >= maxLength) {
     throw new AttuneError(
-      `messages: the prompt has ${count} tokens, and KV_MEMORY of ${kvMemoryBytes} bytes holds ` +
+      `${field}: the prompt has ${count} tokens, and KV_MEMORY of ${kvMemoryBytes} bytes holds ` +
         `${Math.max(0, maxLength)} tokens of prompt and completion together, at ${kvBytesPerPosition(architecture)} ` +
-        `bytes each for policy ${id}; shorten the messages, or raise KV_MEMORY`,
-      { param: 'messages', code: 'kv_memory_exceeded' },
+        `bytes each for policy ${id}; shorten it, or raise KV_MEMORY`,
+      { param: field, code: 'kv_memory_exceeded' },
     );
   }
-  if (count === 0) throw new AttuneError('messages: the prompt has no tokens; add some text', { param: 'messages' });
-  const invalid = promptIds.find((token) => !Number.isInteger(token) || token < 0 || token >= vocabSize);
-  if (invalid !== undefined) {
-    throw new AttuneError(`messages: token ${invalid} is outside policy ${id}'s vocabulary of ${vocabSize}`, {
-      param: 'messages',
-    });
-  }
+  validateVocabulary(promptIds, vocabSize, field);
+  return contextLength - count;
+}
+
+export function validateVocabulary(ids: number[], vocabSize: number, param: string): void {
+  const invalid = ids.find((id) => id >= vocabSize);
+  if (invalid === undefined) return;
+  throw new AttuneError(`${param}: token ${invalid} is outside the vocabulary of ${vocabSize}`, { param });
+}
+
+/** `count` is a number of tokens, or `more than` one. */
+export function contextExceeded(field: PromptField, count: string, contextLength: number): AttuneError {
+  return new AttuneError(
+    `${field}: the prompt has ${count} tokens, and the policy has a context of ${contextLength} for prompt and ` +
+      'completion together; shorten it',
+    { param: field, code: 'context_length_exceeded' },
+  );
+}
+
+function countCharacters(prompt: Prompt): number {
+  if (typeof prompt === 'string') return prompt.length;
+  return prompt.reduce((sum, { content }) => sum + content.length, 0);
 }

@@ -11,6 +11,9 @@ export type PolicyWorkerOptions = SchedulerOptions & {
   threads: number;
 };
 
+/** The threads' priority on Linux, where it is per thread: the API, which has short tasks, takes precedence over both. */
+export const NICENESS = 5;
+
 /** From the main thread to the worker. */
 export type WorkerRequest =
   | { type: 'submit'; request: EngineRequest }

@@ -10,16 +10,13 @@ import { openSession } from '../../shared/decoder/session.ts';
 import { getErrorMessage } from '../../shared/error.ts';
 import { Scheduler } from './scheduler.ts';
 import { warmUp } from './validate-package.ts';
-import type { PolicyWorkerOptions, WorkerMessage, WorkerRequest } from './worker-protocol.ts';
-
-const NICENESS = 5;
+import { NICENESS, type PolicyWorkerOptions, type WorkerMessage, type WorkerRequest } from './worker-protocol.ts';
 
 const port = parentPort!;
 const options = workerData as PolicyWorkerOptions;
 const post = (message: WorkerMessage) => port.postMessage(message);
 
-// On Linux a priority is per thread, and ONNX Runtime's threads inherit this one's. The API, which has short tasks and
-// must run them at once, takes precedence over the decoder when both need a core.
+// ONNX Runtime's threads inherit it.
 if (process.platform === 'linux') setPriority(NICENESS);
 
 try {

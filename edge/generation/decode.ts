@@ -1,5 +1,5 @@
-// Decodes prepared completions under one deadline and stores their generations; either all are queued or none. A request
-// is complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
+// Prepares and decodes completions under one deadline and stores their generations; either all are queued or none. A
+// request is complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
 
 import { AttuneError } from '../../shared/error.ts';
 import type { FinishEvent, GenerationEvent, TokenEvent } from '../engine/inference.ts';
@@ -7,7 +7,7 @@ import { type Deadline, openDeadline } from '../http/deadline.ts';
 import type { RequestRecord } from '../http/request-record.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import type { PreparedCompletion } from './prepare.ts';
+import { type PlacedRequest, type PreparedCompletion, prepareCompletion } from './prepare.ts';
 import { toGenerationRecord } from './record-generation.ts';
 import { type GenerationRow, storeCompletions, toGenerationRow, toStorable } from './store.ts';
 
@@ -25,21 +25,27 @@ export type CompletionResult = { completion: PreparedCompletion; rows: Generatio
 /** Receives each token, and the index of its completion. */
 export type TokenListener = (event: TokenEvent, completionIndex: number) => void;
 
-/** Throws if the queue is full, which is before the first byte of a stream, so that the response still has a status. */
-export function startDecoding(
+/**
+ * Throws if a request is invalid or the queue is full, which is before the first byte of a stream, so that the response
+ * still has a status.
+ */
+export async function startDecoding(
   { settings }: Ports,
-  completions: PreparedCompletion[],
+  requests: PlacedRequest[],
   { tenant, signal, record }: Caller,
-): Decoding {
+): Promise<Decoding> {
   const deadline = openDeadline(settings.REQUEST_TIMEOUT, signal);
+  const waiter = { tenant, signal: deadline.signal };
   try {
+    const completions = await Promise.all(requests.map((request) => prepareCompletion(request, waiter)));
     const events = completions.map(({ policy, promptIds, sharedLength, sampling, ids }) =>
       policy.generate({ promptIds, sampling, n: ids.length, tenant, sharedLength }, deadline.signal),
     );
     return { completions, events, deadline, record, startedAt: Date.now() };
   } catch (error) {
+    const interruption = deadline.signal.aborted ? describeInterruption(deadline, false) : null;
     deadline.close();
-    throw error;
+    throw interruption ?? error;
   }
 }
 
@@ -109,9 +115,16 @@ async function collectChoices(
 function findInterruption(results: CompletionResult[], deadline: Deadline): AttuneError | null {
   const rows = results.flatMap((result) => result.rows);
   if (rows.every((row) => row.finish_reason !== 'cancelled')) return null;
+  return describeInterruption(
+    deadline,
+    rows.some((row) => row.token_ids.length > 0),
+  );
+}
+
+function describeInterruption(deadline: Deadline, hasStarted: boolean): AttuneError {
   if (!deadline.hasPassed())
     return new AttuneError('the request was cancelled', { status: 499, code: 'cancelled', retry: false });
-  if (rows.every((row) => row.token_ids.length === 0))
+  if (!hasStarted)
     return new AttuneError('generation: timed out in the queue; retry later', { status: 503, code: 'queue_timeout' });
   // A retry would take as long.
   return new AttuneError(

@@ -5,8 +5,8 @@ import type { Prompt } from '../../shared/chat-message.ts';
 import type { SamplingParams } from '../../shared/decoder/sampling.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
-import type { LoadedPolicy } from '../engine/inference.ts';
-import { countSystemTokens } from './system-prompt.ts';
+import type { EncodedPrompt, LoadedPolicy, Waiter } from '../engine/inference.ts';
+import { getPromptField, validateCharacters, validatePrompt, validateVocabulary } from '../engine/validate-prompt.ts';
 
 export type CompletionRequest = {
   /** the operation that asks for it */
@@ -27,6 +27,9 @@ export type CompletionRequest = {
   store: boolean;
 };
 
+/** A request, and the policy that generates for it. */
+export type PlacedRequest = { policy: LoadedPolicy; request: CompletionRequest };
+
 export type PreparedCompletion = {
   id: string;
   /** Unix seconds */
@@ -42,11 +45,14 @@ export type PreparedCompletion = {
 };
 
 /** Validates the request against the policy and fixes its ids and seed; nothing is computed or stored yet. */
-export function prepareCompletion(policy: LoadedPolicy, request: CompletionRequest): PreparedCompletion {
+export async function prepareCompletion(
+  { policy, request }: PlacedRequest,
+  waiter: Waiter,
+): Promise<PreparedCompletion> {
   const { prompt, sampling } = request;
-  const promptIds = request.promptIds ?? encodePrompt(policy, prompt);
-  const remaining = getRemainingContext(policy, prompt, promptIds);
-  assertInVocabulary('logit_bias', Object.keys(sampling.logitBias).map(Number), policy.architecture.vocabSize);
+  validateVocabulary(Object.keys(sampling.logitBias).map(Number), policy.architecture.vocabSize, 'logit_bias');
+  const { promptIds, sharedLength } = await encodePrompt(policy, request, waiter);
+  const remaining = validatePrompt(promptIds, policy, getPromptField(prompt));
   const maxTokens = sampling.maxTokens ?? Math.min(request.defaultMaxTokens ?? remaining, remaining);
   if (maxTokens > remaining) throw tooManyTokens(request, remaining, promptIds.length);
   const ids = Array.from({ length: request.n }, () => newId(typeof prompt === 'string' ? 'cmpl-' : 'chatcmpl-'));
@@ -56,7 +62,7 @@ export function prepareCompletion(policy: LoadedPolicy, request: CompletionReque
     request,
     policy,
     promptIds,
-    sharedLength: typeof prompt === 'string' ? 0 : countSystemTokens(policy, prompt, promptIds),
+    sharedLength,
     ids,
     sampling: {
       ...sampling,
@@ -66,34 +72,14 @@ export function prepareCompletion(policy: LoadedPolicy, request: CompletionReque
   };
 }
 
-function encodePrompt(policy: LoadedPolicy, prompt: Prompt): number[] {
-  if (typeof prompt === 'string') return policy.tokenizer.encode(prompt);
-  return policy.tokenizer.encode(policy.tokenizer.renderChat(prompt, { addGenerationPrompt: true }));
-}
-
-/**
- * Returns the number of tokens that the context leaves for the completion, at least one. Throws for an invalid prompt,
- * like engine/validate-prompt.ts, which also applies the limit of KV_MEMORY; but this error names the request's own field.
- */
-function getRemainingContext({ architecture }: LoadedPolicy, prompt: Prompt, promptIds: number[]): number {
-  const param = typeof prompt === 'string' ? 'prompt' : 'messages';
-  const { contextLength, vocabSize } = architecture;
-  if (promptIds.length === 0)
-    throw new AttuneError(`${param}: the prompt is empty; give it some text`, { param, code: 'empty_prompt' });
-  const remaining = contextLength - promptIds.length;
-  if (remaining < 1)
-    throw new AttuneError(
-      `${param}: the prompt has ${promptIds.length} tokens, over this policy's context of ${contextLength}; shorten it`,
-      { param, code: 'context_length_exceeded' },
-    );
-  assertInVocabulary(param, promptIds, vocabSize);
-  return remaining;
-}
-
-function assertInVocabulary(param: string, ids: number[], vocabSize: number): void {
-  const invalid = ids.find((id) => id >= vocabSize);
-  if (invalid !== undefined)
-    throw new AttuneError(`${param}: token ${invalid} is outside the vocabulary of ${vocabSize}`, { param });
+async function encodePrompt(
+  policy: LoadedPolicy,
+  { prompt, promptIds }: CompletionRequest,
+  waiter: Waiter,
+): Promise<EncodedPrompt> {
+  if (promptIds) return { promptIds, sharedLength: 0 };
+  validateCharacters(prompt, policy);
+  return policy.encodePrompt(prompt, waiter);
 }
 
 function tooManyTokens(request: CompletionRequest, remaining: number, promptLength: number): AttuneError {

@@ -6,7 +6,7 @@ import { streamEvents } from '../http/sse.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { decodeAndStore, startDecoding } from './decode.ts';
-import type { PreparedCompletion } from './prepare.ts';
+import type { PlacedRequest, PreparedCompletion } from './prepare.ts';
 import type { GenerationRow } from './store.ts';
 import { sumUsage } from './usage.ts';
 
@@ -23,14 +23,16 @@ export type ChunkFormat = {
   formatEnd(row: GenerationRow, rest: string): object;
 };
 
-export function streamChoices(
+export async function streamChoices(
   ports: Ports,
-  completions: PreparedCompletion[],
-  { tenant, record }: Caller,
+  requests: PlacedRequest[],
+  caller: Caller,
   format: ChunkFormat,
-): Response {
+): Promise<Response> {
   const abort = new AbortController();
-  const decoding = startDecoding(ports, completions, { tenant, signal: abort.signal, record });
+  const signal = AbortSignal.any([caller.signal, abort.signal]);
+  const decoding = await startDecoding(ports, requests, { ...caller, signal });
+  const { completions } = decoding;
   const envelope = toEnvelope(completions[0]!, format.object);
   const usage = format.includeUsage ? { usage: null } : {};
   const choices = completions.flatMap(({ ids }) => ids.map((id) => ({ id, sentLength: 0, sentCodePoints: 0 })));

@@ -4,7 +4,7 @@ import { z } from '@hono/zod-openapi';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, startDecoding } from '../generation/decode.ts';
-import { type CompletionRequest, prepareCompletion } from '../generation/prepare.ts';
+import type { CompletionRequest } from '../generation/prepare.ts';
 import { choicesField, modelField, samplingFields, streamFields, toSampling } from '../generation/sampling-fields.ts';
 import { type CompletionRow, type GenerationRow, toCompletionRow } from '../generation/store.ts';
 import { type ChunkFormat, streamChoices } from '../generation/stream-choices.ts';
@@ -68,11 +68,11 @@ export const createChatCompletion = defineOperation({
   streams: true,
   async handler({ ports, context, body }) {
     const policy = await ports.inference.getPolicy(body.model);
-    const completion = prepareCompletion(policy, toRequest(body));
+    const requests = [{ policy, request: toRequest(body) }];
     const caller = getCaller(context);
-    if (body.stream) return streamChoices(ports, [completion], caller, toChunkFormat(body));
-    const [result] = await decodeAndStore(ports, startDecoding(ports, [completion], caller));
-    const { rows, tokens } = result!;
+    if (body.stream) return streamChoices(ports, requests, caller, toChunkFormat(body));
+    const [result] = await decodeAndStore(ports, await startDecoding(ports, requests, caller));
+    const { completion, rows, tokens } = result!;
     return toChatCompletion(
       toCompletionRow(completion),
       rows,

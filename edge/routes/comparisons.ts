@@ -9,7 +9,7 @@ import { comparisons, generations, preferences } from '../../shared/database/sch
 import { newId } from '../../shared/id.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { type CompletionResult, decode, startDecoding } from '../generation/decode.ts';
-import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
+import type { CompletionRequest, PlacedRequest } from '../generation/prepare.ts';
 import { modelField, modelName, samplingFields, toSampling } from '../generation/sampling-fields.ts';
 import { storeCompletions } from '../generation/store.ts';
 import { getIdempotencyKey, idempotencyKeyField, runOnce } from '../http/idempotency.ts';
@@ -120,13 +120,13 @@ async function generateSides(
     store: true,
   });
   const models = body.models ?? [body.model];
-  const completions: PreparedCompletion[] = [];
+  const requests: PlacedRequest[] = [];
   for (const [at, model] of models.entries()) {
     // With one seed, two policies would draw the same random numbers, so each side gets its own seed.
     const request = toRequest(model, body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
-    completions.push(prepareCompletion(await ports.inference.getPolicy(model), request));
+    requests.push({ policy: await ports.inference.getPolicy(model), request });
   }
-  const { results, interruption } = await decode(startDecoding(ports, completions, caller));
+  const { results, interruption } = await decode(await startDecoding(ports, requests, caller));
   if (interruption) throw interruption;
   return results;
 }

@@ -3,7 +3,7 @@
 import { z } from '@hono/zod-openapi';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
 import { type CompletionResult, decodeAndStore, startDecoding } from '../generation/decode.ts';
-import { type CompletionRequest, type PreparedCompletion, prepareCompletion } from '../generation/prepare.ts';
+import type { CompletionRequest, PreparedCompletion } from '../generation/prepare.ts';
 import {
   choicesField,
   MAX_CHOICES,
@@ -71,13 +71,13 @@ export const createCompletion = defineOperation({
   streams: true,
   async handler({ ports, context, body }) {
     const policy = await ports.inference.getPolicy(body.model);
-    const completions = toRequests(body).map((request) => prepareCompletion(policy, request));
+    const requests = toRequests(body).map((request) => ({ policy, request }));
     const caller = getCaller(context);
-    if (body.stream) return streamChoices(ports, completions, caller, toChunkFormat(body));
-    const results = await decodeAndStore(ports, startDecoding(ports, completions, caller));
+    if (body.stream) return streamChoices(ports, requests, caller, toChunkFormat(body));
+    const results = await decodeAndStore(ports, await startDecoding(ports, requests, caller));
     const choices = results.flatMap((result) => toChoices(result, body));
     return {
-      ...toEnvelope(completions[0]!, 'text_completion'),
+      ...toEnvelope(results[0]!.completion, 'text_completion'),
       choices: choices.map((choice, index) => ({ ...choice, index })),
       usage: sumUsage(results),
     };

@@ -29,6 +29,8 @@ export class Tokenizer {
   readonly hash: string;
   /** The largest token id plus one; a policy's embedding has at least as many rows. */
   readonly size: number;
+  /** Characters of the longest token. */
+  readonly longestToken: number;
   readonly #inner: HubTokenizer;
   readonly #special: Set<number>;
   /** The tokens that the tokenizer adds before a text: BOS, or none. */
@@ -72,8 +74,13 @@ export class Tokenizer {
       throw invalidFile('tokenizer.json', `${getErrorMessage(error)}; export the tokenizer again`);
     }
     let largest = -1;
-    for (const tokenId of this.#inner.get_vocab().values()) largest = Math.max(largest, tokenId);
+    let longest = 0;
+    for (const [token, tokenId] of this.#inner.get_vocab()) {
+      largest = Math.max(largest, tokenId);
+      longest = Math.max(longest, token?.length ?? 0);
+    }
     this.size = largest + 1;
+    this.longestToken = longest;
     const added = [...this.#inner.get_added_tokens_decoder()];
     this.#special = new Set(added.filter(([, token]) => token.special).map(([tokenId]) => tokenId));
 
