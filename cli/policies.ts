@@ -4,6 +4,7 @@ import { cp } from 'node:fs/promises';
 import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { desc } from 'drizzle-orm';
+import { validateTokenizerFiles } from '../edge/engine/tokenizer-thread.ts';
 import { policies } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { FAMILY_NAMES } from '../shared/model/architecture.ts';
@@ -73,6 +74,7 @@ export function addPolicies(program: Command): void {
           const name = options.name ?? hub ?? path.basename(folder);
           const precision = options.precision ?? settings.PRECISION;
           const isPrecisionForced = options.precision !== undefined;
+          await validateTokenizerFiles(folder);
           const id = await importPolicy(db, localStore, folder, name, { origin, precision, isPrecisionForced });
           if (options.promote) await activatePolicy(db, id, 'imported');
           console.log(`${id}${options.promote ? ' is active' : ''}`);

@@ -100,11 +100,25 @@ export const INVALID_REQUESTS: InvalidRequest[] = [
   ),
   chat(
     'a prompt longer than the context',
-    { messages: [{ role: 'user', content: 'word '.repeat(2000) }] },
+    { messages: [{ role: 'user', content: 'b'.repeat(700) }] },
     'messages',
-    /context/,
+    /tokens, .* context of/,
   ),
 
+  invalid(
+    TEXT,
+    'a prompt of more characters than the context can hold',
+    { prompt: 'b'.repeat(5000) },
+    'prompt',
+    /5000 characters, .* tokens of up to \d+ characters/,
+  ),
+  invalid(
+    CHAT,
+    'a chat of more characters than the context can hold',
+    { messages: [{ role: 'user', content: 'b'.repeat(5000) }] },
+    'messages',
+    /5000 characters/,
+  ),
   invalid(TEXT, 'an empty prompt', { prompt: '' }, 'prompt', /empty/),
   invalid(TEXT, 'no prompt', {}, 'prompt', /give a text/),
   invalid(TEXT, 'a prompt of mixed types', { prompt: ['Once', 1] }, 'prompt', /give a text/),

@@ -12,6 +12,8 @@ type ReservationRequest = {
   readonly bytes: number;
   readonly choices: number;
   readonly tenant?: string | undefined;
+  /** See GenerationInput. */
+  readonly submitted?: number | undefined;
 };
 export type Reservation = ReservationRequest & { lastSeenMs: number; hasStarted: boolean };
 
@@ -37,7 +39,7 @@ export class KvAdmission {
       all.filter(({ tenant }) => tenant === request.tenant),
       'choices',
     );
-    validatePlaces({ held, own, added: request.choices }, this.options);
+    validatePlaces({ held, own: own - (request.submitted ?? 0), added: request.choices }, this.options);
     const reservation = { ...request, lastSeenMs: Date.now(), hasStarted: false };
     this.reservations.add(reservation);
     return reservation;

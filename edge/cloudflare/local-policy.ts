@@ -45,8 +45,8 @@ export class LocalPolicy implements LoadedPolicy {
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
     const { admission } = this.options;
-    const { n: choices, tenant } = input;
-    const reservation = admission.reserve({ policy: this, bytes: this.getKvBytes(input), choices, tenant });
+    const { n: choices, tenant, submitted } = input;
+    const reservation = admission.reserve({ policy: this, bytes: this.getKvBytes(input), choices, tenant, submitted });
     const stream = new GenerationStream(this.tokenizer, input);
     const cancel = () => stream.cancel();
     signal?.addEventListener('abort', cancel);

@@ -32,27 +32,27 @@ test('a single caller gets all places', () => {
   });
 });
 
-test('of several callers one may take half of the places, n take equal shares, and a newcomer always finds room', () => {
+test('of several callers one may take two thirds of the places, n take equal shares, and a newcomer always finds room', () => {
   const shared = { ...LIMITS, isShared: true };
-  assert.deepEqual(fill(1, shared), [136]);
-  assert.deepEqual(fill(3, shared), [68, 68, 68]);
+  assert.deepEqual(fill(1, shared), [181]);
+  assert.deepEqual(fill(3, shared), [78, 78, 77]);
   for (const callers of [1, 2, 5, 20]) {
     const held = fill(callers, shared).reduce((sum, count) => sum + count, 0);
-    validatePlaces({ held, own: 0, added: Math.floor(272 / (callers + 1)) - 1 }, shared);
+    validatePlaces({ held, own: 0, added: Math.floor(272 / (2 * callers + 1)) - 1 }, shared);
   }
 });
 
-test('a caller that took half of the places leaves room for others, who get theirs', () => {
+test('a caller that took its share alone leaves room for others, who get theirs', () => {
   const shared = { ...LIMITS, isShared: true };
-  const [first, second, third] = fill(3, shared, [136, 0, 0]);
-  assert.ok(first === 136 && second! >= 45 && third! >= 45, `${[first, second, third]}`);
+  const [first, second, third] = fill(3, shared, [181, 0, 0]);
+  assert.ok(first === 181 && second! >= 36 && third! >= 36, `${[first, second, third]}`);
 });
 
 test('the error of a full share says how large it is', () => {
-  assert.throws(() => validatePlaces({ held: 140, own: 136, added: 1 }, { ...LIMITS, isShared: true }), {
+  assert.throws(() => validatePlaces({ held: 185, own: 181, added: 1 }, { ...LIMITS, isShared: true }), {
     status: 429,
     code: 'queue_full',
-    message: /136 of its generations run or wait.*free places \(132 of 272\)/,
+    message: /181 of its generations run or wait.*2 for each place that stays free \(87 of 272 are free\)/,
   });
 });
 

@@ -1,6 +1,6 @@
 // How many generations may run and wait, in total and of one caller. If several callers share a server, a caller may hold
-// at most as many places as it leaves free (Choudhury and Hahne's dynamic threshold): one alone gets half of them, n
-// callers get 1/(n + 1) each, and there is room for another one, without a list of callers.
+// at most twice as many places as are left free (Choudhury and Hahne's dynamic threshold): one alone gets two thirds of
+// them, n callers get 2 of 2n + 1 parts each, and there is room for another one, without a list of callers.
 import { AttuneError } from '../../shared/error.ts';
 
 export type AdmissionLimits = {
@@ -10,18 +10,23 @@ export type AdmissionLimits = {
   isShared?: boolean;
 };
 
-/** `held` and `own`: places taken, by all and by this caller; `added`: those that the new request needs. */
+const SHARE_OF_FREE = 2;
+
+/** `held`: places taken; `own`: those of other requests of this caller; `added`: those that are needed. */
 export type Places = { held: number; own: number; added: number };
 
-/** Throws `queue_full` if there are too few places. A request that finds nobody before it is always admitted. */
+/**
+ * Throws `queue_full` if there are too few places. A request that finds nobody before it is always admitted, and the
+ * only one of its caller may take all that are free: a request that is refused must succeed later.
+ */
 export function validatePlaces({ held, own, added }: Places, { maxRows, maxQueue, isShared }: AdmissionLimits): void {
   const limit = maxRows + maxQueue;
   if (held > 0 && held + added > limit)
     throw queueFull(`the queue is full: ${held} generations run or wait, the limit is ${limit}`);
-  if (isShared && own > 0 && own + added > limit - held)
+  if (isShared && own > 0 && own + added > SHARE_OF_FREE * (limit - held - added))
     throw queueFull(
-      `this API key's share of the queue is full: ${own} of its generations run or wait, and it may have at most as many ` +
-        `as there are free places (${limit - held} of ${limit})`,
+      `this API key's share of the queue is full: ${own} of its generations run or wait, and it may have at most ` +
+        `${SHARE_OF_FREE} for each place that stays free (${limit - held} of ${limit} are free)`,
     );
 }
 

@@ -25,6 +25,8 @@ export type GenerationInput = {
   n: number;
   /** Queued requests are served round-robin by tenant. */
   tenant?: string;
+  /** Choices of the same request that were submitted before: a request counts as one against its tenant's share. */
+  submitted?: number;
   /** See EncodedPrompt. */
   sharedLength?: number;
 };

@@ -107,8 +107,8 @@ export class PolicyRunner implements LoadedPolicy {
     for (const generation of this.generations.keys()) generation.cancel();
   }
 
-  private countPlaces({ tenant, n }: GenerationInput): Places {
-    const places = { held: 0, own: 0, added: n };
+  private countPlaces({ tenant, n, submitted = 0 }: GenerationInput): Places {
+    const places = { held: 0, own: -submitted, added: n };
     for (const other of this.generations.values()) {
       places.held += other.n;
       if (other.tenant === tenant) places.own += other.n;

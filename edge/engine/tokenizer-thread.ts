@@ -19,6 +19,16 @@ export type ThreadLimits = {
 /** The largest vocabularies take seconds to open, and some 200 MiB; the longest valid prompts half a second. */
 const LIMITS: ThreadLimits = { phaseMs: { open: 30_000, render: 5000, encode: 5000 }, heapMiB: 1024 };
 
+/** Opens a checkpoint's tokenizer and renders a chat with its template, within the limits of serving. */
+export async function validateTokenizerFiles(folder: string): Promise<void> {
+  const thread = new TokenizerThread({ maxRows: 1, maxQueue: 1 });
+  try {
+    await thread.encode({ folder, key: folder, contextLength: Number.MAX_SAFE_INTEGER, prompt: null });
+  } finally {
+    await thread.close();
+  }
+}
+
 type Job = { request: TokenizerRequest; settle(result: EncodedPrompt | Error): void };
 
 export class TokenizerThread {

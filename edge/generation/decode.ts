@@ -2,7 +2,7 @@
 // request is complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
 
 import { AttuneError } from '../../shared/error.ts';
-import type { FinishEvent, GenerationEvent, TokenEvent } from '../engine/inference.ts';
+import type { FinishEvent, GenerationEvent, LoadedPolicy, TokenEvent } from '../engine/inference.ts';
 import { type Deadline, openDeadline } from '../http/deadline.ts';
 import type { RequestRecord } from '../http/request-record.ts';
 import type { Caller } from '../middleware/auth.ts';
@@ -38,9 +38,12 @@ export async function startDecoding(
   const waiter = { tenant, signal: deadline.signal };
   try {
     const completions = await Promise.all(requests.map((request) => prepareCompletion(request, waiter)));
-    const events = completions.map(({ policy, promptIds, sharedLength, sampling, ids }) =>
-      policy.generate({ promptIds, sampling, n: ids.length, tenant, sharedLength }, deadline.signal),
-    );
+    const submitted = new Map<LoadedPolicy, number>();
+    const events = completions.map(({ policy, promptIds, sharedLength, sampling, ids }) => {
+      const input = { promptIds, sampling, n: ids.length, tenant, sharedLength, submitted: submitted.get(policy) ?? 0 };
+      submitted.set(policy, input.submitted + input.n);
+      return policy.generate(input, deadline.signal);
+    });
     return { completions, events, deadline, record, startedAt: Date.now() };
   } catch (error) {
     const interruption = deadline.signal.aborted ? describeInterruption(deadline, false) : null;

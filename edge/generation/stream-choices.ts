@@ -59,7 +59,7 @@ export async function streamChoices(
       if (format.includeUsage) send({ ...envelope, choices: [], usage: sumUsage(results) });
       send('[DONE]');
     },
-    record,
+    caller.record,
   );
 }
 

@@ -142,3 +142,12 @@ test('rejects a missing or invalid tokenizer, with its file', async () => {
     message: /tokenizer\.json: it is not a JSON object/,
   });
 });
+
+test('rejects a decoder with a regular expression, because decoding has no time limit', async () => {
+  const tokenizerJson = JSON.parse(await readFile(join(folder, 'tokenizer.json'), 'utf8'));
+  tokenizerJson.decoder.decoders.push({ type: 'Replace', pattern: { Regex: '(a+)+b' }, content: '' });
+  await assert.rejects(Tokenizer.from({ tokenizer: JSON.stringify(tokenizerJson) }), {
+    code: 'invalid_checkpoint',
+    message: /^tokenizer\.json: decoder: it has a regular expression/,
+  });
+});

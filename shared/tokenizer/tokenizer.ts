@@ -68,8 +68,10 @@ export class Tokenizer {
   private constructor(files: TokenizerFiles, template: string | null, hash: string) {
     this.hash = hash;
     const tokenizerConfig = validateFile(tokenizerConfigSchema, files, 'tokenizerConfig');
+    const tokenizer = parseFile(files, 'tokenizer');
+    validateDecoder(tokenizer.decoder);
     try {
-      this.#inner = new HubTokenizer(parseFile(files, 'tokenizer'), tokenizerConfig);
+      this.#inner = new HubTokenizer(tokenizer, tokenizerConfig);
     } catch (error) {
       throw invalidFile('tokenizer.json', `${getErrorMessage(error)}; export the tokenizer again`);
     }
@@ -171,6 +173,15 @@ export function removeCommonPrefix(before: string, text: string): string {
   let at = 0;
   while (at < before.length && before[at] === text[at]) at++;
   return text.slice(at);
+}
+
+/**
+ * Decoding runs for every token on the thread that serves, so nothing of a checkpoint may run there without end, as a
+ * regular expression can. Decoders of published checkpoints have none.
+ */
+function validateDecoder(decoder: unknown): void {
+  if (JSON.stringify(decoder ?? null).includes('"Regex":'))
+    throw invalidFile('tokenizer.json', 'decoder: it has a regular expression, which is not supported; give a String');
 }
 
 function parseFile(files: TokenizerFiles, key: keyof TokenizerFiles): Record<string, unknown> {
