@@ -29,15 +29,15 @@ async function readRows(sql: Sql): Promise<Record<Kind, Map<string, Row[]>>> {
   const preferences = await sql<(Row & { kind: Kind })[]>`
     select metadata->>'mark' as mark, id, case when comparison_id is null then 'raw' else 'vote' end as kind,
       case when comparison_id is null
-        then array[case jsonb_typeof(prompt) when 'string' then prompt #>> '{}' else prompt::text || ' (not text)' end, chosen, rejected]
-        else array[comparison_id, choice] end as texts
+        then jsonb_build_array(case jsonb_typeof(prompt) when 'string' then prompt #>> '{}' else prompt::text || ' (not text)' end, chosen, rejected)
+        else jsonb_build_array(comparison_id, choice) end as texts
     from preferences where metadata ? 'mark'`;
   const comparisons = await sql<Row[]>`
-    select c.metadata->>'mark' as mark, c.id, array[a.text, b.text] as texts
+    select c.metadata->>'mark' as mark, c.id, jsonb_build_array(a.text, b.text) as texts
     from comparisons c join generations a on a.id = a_generation_id join generations b on b.id = b_generation_id
     where c.metadata ? 'mark'`;
   const completions = await sql<Row[]>`
-    select c.metadata->>'mark' as mark, c.id, array[g.text] as texts
+    select c.metadata->>'mark' as mark, c.id, jsonb_build_array(g.text) as texts
     from completions c join generations g on g.completion_id = c.id and g.choice = 0
     where c.metadata ? 'mark'`;
   const byMark = (rows: Row[]) => Map.groupBy(rows, ({ mark }) => mark);
@@ -112,4 +112,13 @@ function judge(verdict: Verdict, { request, outcome, id, texts, late, surprises 
     verdict.wronglyDenied++;
     blame('told that it was not stored, and there is a row');
   }
+}
+
+/** Null if nothing is wrong. */
+export function describeWrongs(verdict: Verdict): string | null {
+  const { lost, duplicated, changed, wronglyDenied, late, surprising, examples } = verdict;
+  const counts = { lost, duplicated, changed, 'wrongly "not stored"': wronglyDenied, late, surprising };
+  const wrongs = Object.entries(counts).filter(([, count]) => count > 0);
+  if (wrongs.length === 0) return null;
+  return `${wrongs.map(([name, count]) => `${count} ${name}`).join(', ')}; ${examples.join('; ')}`;
 }

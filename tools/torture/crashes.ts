@@ -1,20 +1,20 @@
 // Part a: 32 clients write while connections to Postgres are cut, reset, stalled and delayed at eight points of a request,
 // and while processes are killed. Afterwards every answer is compared with what Postgres has.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { mulberry32, shuffle } from '../../shared/random.ts';
-import { checkStored, type Verdict } from './check-stored.ts';
-import { Load } from './load.ts';
-import { FAULT_KINDS, KILL_POINTS, type KillPoint } from './postgres-proxy.ts';
-import type { Report } from './report.ts';
-import { buildRequest, KINDS, type Kind, send } from './requests.ts';
+import { checkStored, describeWrongs, type Verdict } from './check-stored.ts';
+import { createComparisons, Load } from './load.ts';
+import { FAULT_KINDS, KILL_POINTS } from './postgres-proxy.ts';
+import { RECOVERY_LIMIT_MS, type Report } from './report.ts';
+import { KINDS, type Kind } from './requests.ts';
 import { openSystem, type System } from './system.ts';
 
 const CONCURRENCY = 32;
 /** How long a request may take to come to an armed point. */
 const ARM_TIMEOUT_MS = 5000;
 const QUIET_MS = 1000;
-export const RECOVERY_LIMIT_MS = 15_000;
+/** A connection on which nothing passes is noticed when a statement has taken longer than Postgres would let it, 20 s. */
+const STALL_LIMIT_MS = 25_000;
 /** After this a fault counts as never recovered, and the API is killed so that the rest can be run. */
 const RECOVERY_TIMEOUT_MS = 40_000;
 const PARTITION_MS = 5000;
@@ -25,122 +25,100 @@ type Outcome = { times: number; unreached: number; recoveriesMs: (number | null)
 
 export async function runCrashes(report: Report, plan: CrashPlan): Promise<void> {
   const system = await openSystem();
-  const outcomes = new Map<string, Outcome>();
   try {
-    const comparisons = await createComparisons(system);
-    const load = new Load(system.url, comparisons, CONCURRENCY, mulberry32(plan.seed));
-    const run = (what: string, inject: () => Promise<boolean>) =>
-      runFault(report, system, load, outcomes, what, inject);
+    const load = new Load(system.url, await createComparisons(system.url), CONCURRENCY, mulberry32(plan.seed));
+    const outcomes = new Map<string, Outcome>();
+    const inject = async ({ label, mix, happen }: Fault) => {
+      load.mix = { ...mix, during: label };
+      const outcome = outcomes.get(label) ?? { times: 0, unreached: 0, recoveriesMs: [] };
+      outcomes.set(label, outcome);
+      if (await happen()) {
+        outcome.times++;
+        outcome.recoveriesMs.push(await recover(report, system, load, label));
+      } else outcome.unreached++;
+    };
     for (let seed = plan.seed; seed < plan.seed + plan.seeds; seed++) {
       report.log(`crashes: seed ${seed}`);
-      await injectAtPoints(system, load, seed, plan.isQuick, run);
-      load.sendEverything('');
-      for (const [what, inject] of processFaults(system)) await run(what, () => inject().then(() => true));
+      for (const fault of listPointFaults(system, seed, plan.isQuick)) await inject(fault);
+      for (const fault of listProcessFaults(system)) await inject(fault);
     }
     load.mix = { ...load.mix, during: 'no fault' };
     await load.stop();
-    addRows(report, outcomes, await checkStored(system.connection.sql, load.sent), system.api.endedItself);
+    const verdicts = await checkStored(system.connection.sql, load.sent);
+    for (const [label, verdict] of verdicts) addRow(report, label, verdict, outcomes.get(label));
+    if (system.api.endedItself > 0) report.log(`crashes: the API ended itself ${system.api.endedItself} times`);
   } finally {
     await system.close();
   }
 }
 
-async function createComparisons(system: System): Promise<string[]> {
-  const ids: string[] = [];
-  for (let count = 0; count < 8; count++) {
-    const answer = await send(system.url, buildRequest('comparison', false, '', Math.random));
-    if (answer.outcome !== 'acknowledged') throw new Error(`a comparison was refused: ${answer.message}`);
-    ids.push(answer.id);
-  }
-  return ids;
-}
+type Mix = { kinds: readonly Kind[]; keyed: readonly boolean[] };
+/** `happen` resolves with false if no request came to its point. */
+type Fault = { label: string; mix: Mix; happen(): Promise<boolean> };
 
-type RunFault = (what: string, inject: () => Promise<boolean>) => Promise<void>;
+const EVERYTHING: Mix = { kinds: KINDS, keyed: [true, false] };
+const STALL = 'a connection stalls';
 
 /** Full: every point × kind of request × with and without key. Quick: every point once, under all kinds at once. */
-async function injectAtPoints(
-  system: System,
-  load: Load,
-  seed: number,
-  isQuick: boolean,
-  run: RunFault,
-): Promise<void> {
+function listPointFaults(system: System, seed: number, isQuick: boolean): Fault[] {
   const random = mulberry32(seed);
   const pick = <T>(items: readonly T[]) => items[Math.floor(random() * items.length)]!;
-  type Cell = { point: KillPoint; kinds: readonly Kind[]; keyed: readonly boolean[] };
-  const cells = KILL_POINTS.flatMap((point): Cell[] => {
-    if (isQuick) return [{ point, kinds: KINDS, keyed: [true, false] }];
-    const single = KINDS.flatMap((kind) => [true, false].map((keyed) => ({ point, kinds: [kind], keyed: [keyed] })));
-    return point === 'before the key' ? single.filter(({ keyed }) => keyed[0]) : single;
-  });
-  for (const { point, kinds, keyed } of shuffle(cells, random)) {
-    load.mix = { kinds, keyed, during: load.mix.during };
-    const fault = { point, kind: pick(FAULT_KINDS), scope: pick(['one', 'all'] as const) };
-    await run(point, () => system.proxy.inject(fault, ARM_TIMEOUT_MS));
-  }
+  const single = KINDS.flatMap((kind) => [true, false].map((keyed): Mix => ({ kinds: [kind], keyed: [keyed] })));
+  const cells = KILL_POINTS.flatMap((point) =>
+    (isQuick ? [EVERYTHING] : single)
+      .filter(({ keyed }) => point !== 'before the key' || keyed.includes(true))
+      .map((mix) => ({ point, mix, kind: pick(isQuick ? FAULT_KINDS.slice(0, 3) : FAULT_KINDS) })),
+  );
+  if (isQuick) cells.push({ point: 'before COMMIT', mix: EVERYTHING, kind: 'stall' });
+  return shuffle(cells, random).map(({ point, mix, kind }) => ({
+    label: kind === 'stall' ? STALL : point,
+    mix,
+    happen: () => system.proxy.inject({ point, kind, scope: pick(['one', 'all'] as const) }, ARM_TIMEOUT_MS),
+  }));
 }
 
-function processFaults(system: System): [string, () => Promise<void>][] {
-  const { sql } = system.connection;
+function listProcessFaults(system: System): Fault[] {
+  const always = (label: string, happen: () => unknown) => ({
+    label,
+    mix: EVERYTHING,
+    happen: async () => {
+      await happen();
+      return true;
+    },
+  });
   return [
-    ['the API is killed', async () => system.api.kill()],
-    ['Postgres is killed', () => system.killPostgres()],
-    [
-      'backends are ended',
-      async () => {
-        await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'attune edge'`;
+    always('the API is killed', () => system.api.kill()),
+    always('Postgres is killed', () => system.killPostgres()),
+    {
+      label: 'backends are ended',
+      mix: EVERYTHING,
+      happen: async () => {
+        const ended = await system.connection.sql`
+          select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'attune edge'`;
+        return ended.length > 0;
       },
-    ],
-    ['nothing passes for 5 s', () => system.proxy.partition(PARTITION_MS)],
+    },
+    always('nothing passes for 5 s', () => system.proxy.partition(PARTITION_MS)),
   ];
 }
 
-async function runFault(
-  report: Report,
-  system: System,
-  load: Load,
-  outcomes: Map<string, Outcome>,
-  what: string,
-  inject: () => Promise<boolean>,
-): Promise<void> {
-  const outcome = outcomes.get(what) ?? { times: 0, unreached: 0, recoveriesMs: [] };
-  outcomes.set(what, outcome);
-  load.mix = { ...load.mix, during: what };
-  if (!(await inject())) {
-    outcome.unreached++;
-    return;
-  }
-  outcome.times++;
+async function recover(report: Report, system: System, load: Load, label: string): Promise<number | null> {
   const recoveryMs = await load.measureRecovery(performance.now(), QUIET_MS, RECOVERY_TIMEOUT_MS);
-  outcome.recoveriesMs.push(recoveryMs);
-  if (recoveryMs !== null) return;
-  report.log(`crashes: not recovered ${RECOVERY_TIMEOUT_MS / 1000} s after ${what}; the API is killed`);
+  if (recoveryMs !== null) return recoveryMs;
+  report.log(`crashes: ${label}: not recovered after ${RECOVERY_TIMEOUT_MS / 1000} s; the API is killed`);
   system.api.kill();
   await load.measureRecovery(performance.now(), QUIET_MS, RECOVERY_TIMEOUT_MS);
-  await sleep(QUIET_MS);
+  return null;
 }
 
-function addRows(
-  report: Report,
-  outcomes: Map<string, Outcome>,
-  verdicts: Map<string, Verdict>,
-  endedItself: number,
-): void {
-  for (const [what, verdict] of verdicts) {
-    const { times = 0, unreached = 0, recoveriesMs = [] } = outcomes.get(what) ?? {};
-    const isRecovered = !recoveriesMs.includes(null);
-    const longestRecoveryMs = isRecovered ? Math.max(0, ...(recoveriesMs as number[])) : null;
-    report.add({ what, times, ...verdict, longestRecoveryMs: times > 0 ? longestRecoveryMs : undefined });
-    const { lost, duplicated, changed, wronglyDenied, late, surprising } = verdict;
-    const counts = { lost, duplicated, changed, 'wrongly "not stored"': wronglyDenied, late, surprising };
-    const wrong = Object.entries(counts).filter(([, count]) => count > 0);
-    if (wrong.length > 0)
-      report.fail(
-        `${what}: ${wrong.map(([name, count]) => `${count} ${name}`).join(', ')}; ${verdict.examples.join('; ')}`,
-      );
-    if (longestRecoveryMs === null || longestRecoveryMs > RECOVERY_LIMIT_MS)
-      report.fail(`${what}: not recovered within ${RECOVERY_LIMIT_MS / 1000} s`);
-    if (unreached > 0) report.fail(`${what}: ${unreached} times no request came to this point`);
-  }
-  if (endedItself > 0) report.log(`crashes: the API ended itself ${endedItself} times`);
+function addRow(report: Report, what: string, verdict: Verdict, outcome: Outcome | undefined): void {
+  const { times = 0, unreached = 0, recoveriesMs = [] } = outcome ?? {};
+  const longestRecoveryMs = recoveriesMs.includes(null) ? null : Math.max(...(recoveriesMs as number[]));
+  report.add({ what, times, ...verdict, longestRecoveryMs: times > 0 ? longestRecoveryMs : undefined });
+  const wrongs = describeWrongs(verdict);
+  if (wrongs) report.fail(`${what}: ${wrongs}`);
+  const limitMs = what === STALL ? STALL_LIMIT_MS : RECOVERY_LIMIT_MS;
+  if (longestRecoveryMs === null || longestRecoveryMs > limitMs)
+    report.fail(`${what}: not recovered within ${limitMs / 1000} s`);
+  if (unreached > 0) report.fail(`${what}: ${unreached} times no request came to this point`);
 }

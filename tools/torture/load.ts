@@ -29,6 +29,8 @@ const SLOW_MS = 1000;
 
 export class Load {
   readonly sent: Sent[] = [];
+  /** How often each status and code was answered. */
+  readonly refusals = new Map<string, number>();
   mix: Mix;
   private readonly url: string;
   private readonly comparisons: string[];
@@ -104,6 +106,8 @@ export class Load {
       return;
     }
     if (answer.outcome === 'unknown' && answer.isLate) sent.late++;
+    const code = /^\d{3} \w*/.exec(answer.message)?.[0] ?? 'no answer';
+    this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
     if (isSurprising(answer)) sent.surprises.push(answer.message);
     await sleep(RETRY_MS);
   }
@@ -113,4 +117,15 @@ export class Load {
 function isSurprising(answer: { outcome: string; status?: number; message: string }): boolean {
   if (answer.outcome === 'not stored') return answer.status !== 503;
   return /^\d{3} /.test(answer.message) && !answer.message.startsWith('503 postgres_outcome_unknown');
+}
+
+/** Comparisons for the votes of a load. */
+export async function createComparisons(url: string): Promise<string[]> {
+  const ids: string[] = [];
+  for (let count = 0; count < 8; count++) {
+    const answer = await send(url, buildRequest('comparison', false, '', Math.random));
+    if (answer.outcome !== 'acknowledged') throw new Error(`a comparison was refused: ${answer.message}`);
+    ids.push(answer.id);
+  }
+  return ids;
 }

@@ -19,8 +19,8 @@ export const KILL_POINTS = [
 ] as const;
 export type KillPoint = (typeof KILL_POINTS)[number];
 
-/** cut: FIN. reset: RST. stall: nothing passes any more, as behind a dead router. delay: half a second. */
-export const FAULT_KINDS = ['cut', 'reset', 'stall', 'delay'] as const;
+/** cut: FIN. reset: RST. delay: half a second. stall: nothing passes any more, as behind a dead router. */
+export const FAULT_KINDS = ['cut', 'reset', 'delay', 'stall'] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
 export type Fault = {

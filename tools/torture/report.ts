@@ -1,5 +1,8 @@
 // What the parts of the torture found: rows of one table, and failures in words.
 
+/** After a fault, requests must be acknowledged again within this time. */
+export const RECOVERY_LIMIT_MS = 15_000;
+
 export type Row = {
   /** What was done. */
   what: string;

@@ -7,8 +7,8 @@ import { EventSourceParserStream } from 'eventsource-parser/stream';
 export const KINDS = ['raw', 'vote', 'comparison', 'stream'] as const;
 export type Kind = (typeof KINDS)[number];
 
-/** Longer than any timeout of the server, so that a request that reaches it has been forgotten. */
-export const DEADLINE_MS = 20_000;
+/** The API waits at most 10 s for a connection to Postgres and 20 s for a statement. */
+export const DEADLINE_MS = 35_000;
 
 export type Outgoing = {
   kind: Kind;

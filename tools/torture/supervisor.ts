@@ -39,6 +39,7 @@ export class Supervisor {
     this.child = child;
     child.stdout.pipe(log, { end: false });
     child.stderr.pipe(log, { end: false });
+    child.once('close', () => log.end());
     child.once('exit', async () => {
       if (this.isStopping) return;
       if (!this.isKilled) this.endedItself++;

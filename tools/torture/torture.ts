@@ -6,6 +6,7 @@ import { runCrashes } from './crashes.ts';
 import { runHostile } from './hostile.ts';
 import { runMalformed } from './malformed.ts';
 import { Report } from './report.ts';
+import { runSurroundings } from './surroundings.ts';
 import { runTrainers } from './trainers.ts';
 
 type Options = { quick?: boolean; seed: number; seeds?: number; only: string[] };
@@ -34,6 +35,10 @@ const PARTS: Record<string, { title: string; run(report: Report, options: Option
   d: {
     title: 'hostile clients beside a victim with an API key of its own',
     run: (report, { quick = false }) => runHostile(report, { isQuick: quick }),
+  },
+  e: {
+    title: 'read-only Postgres, full disk, shifted clocks, restore drill',
+    run: (report) => runSurroundings(report),
   },
 };
 
