@@ -10,6 +10,7 @@ import { addOperation, type Operation, type Route } from './http/operation.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { requireApiKey } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
+import { replayRequest } from './middleware/idempotency.ts';
 import { observeRequests } from './middleware/observe-request.ts';
 import { placeRequest } from './middleware/placement.ts';
 import { limitRate } from './middleware/rate-limit.ts';
@@ -86,9 +87,10 @@ export function createApp(ports: Ports): OpenAPIHono {
   if (settings.API_KEY) app.use('/v1/*', requireApiKey(settings.API_KEY));
   if (isWithinRateLimit) app.use('/v1/*', limitRate(isWithinRateLimit));
   for (const route of listRoutes()) {
-    const { rawBody, needsPolicy } = route.operation;
+    const { rawBody, needsPolicy, idempotent } = route.operation;
     const middleware: MiddlewareHandler[] = [];
     if (route.method === 'POST' && !rawBody) middleware.push(limitBody(settings.MAX_BODY_BYTES));
+    if (idempotent) middleware.push(replayRequest(ports, route));
     if (needsPolicy) middleware.push(placeRequest(ports, needsPolicy));
     addOperation(app, route, middleware, ports);
   }

@@ -1,7 +1,7 @@
 // Rows stored by one runtime are returned unchanged by another, and idempotency keys are valid on both.
 
 import assert from 'node:assert/strict';
-import type { Api } from './api.ts';
+import { type Api, KEYS } from './api.ts';
 import { LISTS } from './pagination.ts';
 
 export async function assertSameRows(one: Api, other: Api): Promise<void> {
@@ -24,7 +24,7 @@ export async function assertSameRows(one: Api, other: Api): Promise<void> {
     assert.equal(others, text);
   }
 
-  const headers = { 'idempotency-key': 'on every runtime' };
+  const headers = { 'idempotency-key': 'on every runtime', authorization: `Bearer ${KEYS[0]}` };
   const responses = [];
   for (const api of [one, other, one]) {
     const json = { prompt: 'Once', max_tokens: 2 };

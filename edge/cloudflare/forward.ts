@@ -127,7 +127,8 @@ function findProblem({ status, headers }: Pick<Response, 'status' | 'headers'>, 
     return `responded ${status}: it rejects a key that this Worker accepts; give both the same API_KEY`;
   if (status === 404)
     return 'responded 404 for a policy that exists here; give both the same Postgres and policy store, and remove any extra path from the URL';
-  if (status < 400 && !headers.has('x-attune-compute')) return `responded ${status} and is not an Attune`;
+  if (status < 400 && !headers.has('x-attune-compute') && !headers.has('idempotent-replayed'))
+    return `responded ${status} and is not an Attune`;
   return null;
 }
 

@@ -55,8 +55,8 @@ export async function placeRequest(
     const upstream = selectUpstream(backends, placement, context);
     const response = await forwardTo(upstream, context, {
       timeoutSeconds: backends.settings.REQUEST_TIMEOUT,
-      // If the response to a rollback is lost, a retry would roll back one more policy.
-      isRetrySafe: needsPolicy !== 'previous',
+      // If the response to a rollback is lost, a retry without an idempotency key would roll back one more policy.
+      isRetrySafe: needsPolicy !== 'previous' || context.get('idempotentRequest') !== undefined,
     });
     // A promotion or rollback that was forwarded takes effect here at once too.
     if (needsPolicy !== 'body') requestPolicies.active.invalidate();

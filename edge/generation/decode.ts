@@ -4,6 +4,7 @@
 import { AttuneError } from '../../shared/error.ts';
 import type { FinishEvent, GenerationEvent, LoadedPolicy, TokenEvent } from '../engine/inference.ts';
 import { type Deadline, openDeadline } from '../http/deadline.ts';
+import type { Commit } from '../http/operation.ts';
 import type { RequestRecord } from '../http/request-record.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
@@ -52,12 +53,16 @@ export async function startDecoding(
   }
 }
 
-/** Decodes every choice to its end and stores the generations. Throws if the client or the deadline interrupted them. */
-export async function decodeAndStore(
-  ports: Ports,
+/**
+ * Decodes every choice to its end and commits the generations with the response. Throws if the client or the deadline
+ * interrupted them. With `store: false` nothing is committed, the response neither.
+ */
+export async function decodeAndStore<T>(
+  { ports, commit }: { ports: Ports; commit: Commit },
   decoding: Decoding,
+  toResponse: (results: CompletionResult[]) => T,
   onToken?: TokenListener,
-): Promise<CompletionResult[]> {
+): Promise<{ results: CompletionResult[]; response: T }> {
   const { results, interruption } = await decode(decoding, onToken);
   const stored = results
     .filter(({ completion }) => completion.request.store)
@@ -66,9 +71,17 @@ export async function decodeAndStore(
       // An interrupted choice is stored too, if it has any tokens.
       rows: rows.filter((row) => row.finish_reason !== 'cancelled' || row.token_ids.length > 0),
     }));
-  await storeCompletions(ports.db, stored);
-  if (interruption) throw interruption;
-  return results;
+  if (interruption) {
+    await storeCompletions(ports.db, stored);
+    throw interruption;
+  }
+  const response = toResponse(results);
+  if (stored.length > 0)
+    await commit(async (transaction) => {
+      await storeCompletions(transaction, stored);
+      return response;
+    });
+  return { results, response };
 }
 
 /** Decodes every choice to its end, and returns what interrupted them, if anything did. */

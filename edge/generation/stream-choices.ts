@@ -2,16 +2,27 @@
 // its tokens, its finish_reason, the usage on request, [DONE].
 
 import type { TokenEvent } from '../engine/inference.ts';
+import type { Commit } from '../http/operation.ts';
 import { streamEvents } from '../http/sse.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import { decodeAndStore, startDecoding } from './decode.ts';
+import { type CompletionResult, decodeAndStore, startDecoding } from './decode.ts';
 import type { PlacedRequest, PreparedCompletion } from './prepare.ts';
 import type { GenerationRow } from './store.ts';
-import { sumUsage } from './usage.ts';
+import { sumUsage, type Usage } from './usage.ts';
+
+/** The response of an operation that can stream. */
+type Completion<Choice> = {
+  id: string;
+  created: number;
+  model: string;
+  system_fingerprint: string;
+  choices: (Choice & { index: number; generation_id: string })[];
+  usage: Usage;
+};
 
 /** How an operation writes its chunks; each function returns one entry of `choices`, without the index. */
-export type ChunkFormat = {
+export type ChunkFormat<Choice> = {
   object: string;
   includeUsage: boolean;
   /** also sends a chunk for a token without visible text, which has a log-probability */
@@ -20,14 +31,18 @@ export type ChunkFormat = {
   /** `textOffset`: code points of this choice that were sent before */
   formatToken(event: TokenEvent, completion: PreparedCompletion, textOffset: number): object;
   /** `rest`: text that was held back because it could have been the start of a stop string */
-  formatEnd(row: GenerationRow, rest: string): object;
+  formatEnd(row: Pick<GenerationRow, 'id' | 'finish_reason'>, rest: string): object;
+  /** everything between opening and end of a choice whose stream is repeated */
+  formatWhole(choice: Choice): object;
 };
 
-export async function streamChoices(
-  ports: Ports,
+/** `toResponse` is what a request without `stream` would get: it is stored, so that the stream can be repeated. */
+export async function streamChoices<Choice>(
+  { ports, commit }: { ports: Ports; commit: Commit },
   requests: PlacedRequest[],
   caller: Caller,
-  format: ChunkFormat,
+  format: ChunkFormat<Choice>,
+  toResponse: (results: CompletionResult[]) => Completion<Choice>,
 ): Promise<Response> {
   const abort = new AbortController();
   const signal = AbortSignal.any([caller.signal, abort.signal]);
@@ -46,7 +61,7 @@ export async function streamChoices(
       if (format.formatOpening)
         for (const [index, { id }] of choices.entries()) sendChoice(index, format.formatOpening(id));
       // Committed before the last byte: a client that has read the whole stream can vote on its generation ids.
-      const results = await decodeAndStore(ports, decoding, (event, at) => {
+      const { results } = await decodeAndStore({ ports, commit }, decoding, toResponse, (event, at) => {
         const index = at * choicesPerCompletion + event.index;
         const choice = choices[index]!;
         if (event.text || format.hasLogprobs)
@@ -63,8 +78,28 @@ export async function streamChoices(
   );
 }
 
+/** The stream of a stored response: the same ids and text, each choice in one chunk. */
+export function repeatStream<Choice extends { finish_reason: string }>(
+  { choices, usage, ...response }: Completion<Choice>,
+  format: ChunkFormat<Choice>,
+): Response {
+  const { id, created, model, system_fingerprint } = response;
+  const envelope = { id, object: format.object, created, model, system_fingerprint };
+  return streamEvents(new AbortController(), async (send) => {
+    const sendChoice = (index: number, choice: object) =>
+      send({ ...envelope, choices: [{ index, ...choice }], ...(format.includeUsage ? { usage: null } : {}) });
+    if (format.formatOpening)
+      for (const { index, generation_id } of choices) sendChoice(index, format.formatOpening(generation_id));
+    for (const choice of choices) sendChoice(choice.index, format.formatWhole(choice));
+    for (const { index, generation_id, finish_reason } of choices)
+      sendChoice(index, format.formatEnd({ id: generation_id, finish_reason }, ''));
+    if (format.includeUsage) send({ ...envelope, choices: [], usage });
+    send('[DONE]');
+  });
+}
+
 /** The fields that the response and every chunk of a completion have in common. */
-export function toEnvelope({ id, created, policy }: PreparedCompletion, object: string) {
+export function toEnvelope<const O extends string>({ id, created, policy }: PreparedCompletion, object: O) {
   return { id, object, created, model: policy.id, system_fingerprint: policy.id };
 }
 

@@ -10,7 +10,7 @@ export const usageSchema = z.object({
   total_tokens: z.number(),
 });
 
-type Usage = z.output<typeof usageSchema>;
+export type Usage = z.output<typeof usageSchema>;
 
 /** A prompt counts once, with any number of choices. */
 export function countUsage(promptTokens: number, choices: Pick<GenerationRow, 'token_ids'>[]): Usage {

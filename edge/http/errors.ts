@@ -62,7 +62,7 @@ export function recordFailure(record: RequestRecord | undefined, thrown: unknown
 export function toErrorResponse(context: Context, thrown: unknown): Response {
   const error = recordFailure(context.get('record'), thrown);
   // Without a key, a retry of a write that was stored would store it twice.
-  const isSafe = error.code !== OUTCOME_UNKNOWN || context.req.header('idempotency-key') !== undefined;
+  const isSafe = error.code !== OUTCOME_UNKNOWN || context.get('idempotentRequest') !== undefined;
   const retry = error.retry && isSafe;
   const headers: Record<string, string> = { 'x-should-retry': String(retry) };
   if (retry) Object.assign(headers, { 'retry-after': '1', 'retry-after-ms': '1000' });

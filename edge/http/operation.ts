@@ -3,10 +3,10 @@
 
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
-import { AttuneError } from '../../shared/error.ts';
-import { assertStorable } from '../../shared/storable.ts';
 import type { Ports, RequiredPolicy } from '../ports.ts';
 import { errorSchema } from './errors.ts';
+import { commitOnce, IDEMPOTENCY_HEADER, MAX_KEY_LENGTH, recoverResponse, type Transaction } from './idempotency.ts';
+import { parseRequest, readJson } from './request-body.ts';
 
 type Schema = z.ZodType;
 type Parsed<S> = S extends Schema ? z.output<S> : undefined;
@@ -25,6 +25,10 @@ export type Operation<B extends Schema | undefined = Schema | undefined, Q exten
   rawBody?: string;
   /** how a request names the policy that must be loaded; default: it needs none */
   needsPolicy?: RequiredPolicy;
+  /** takes effect once for each Idempotency-Key: what it changes, it changes in `commit` */
+  idempotent?: true;
+  /** the answer to a repeated request, from the stored response; default: that response */
+  replay?(response: unknown, body: Parsed<B>): unknown;
   /** omits the operation from the OpenAPI document */
   hide?: true;
   handler(call: Call<B, Q>): Promise<unknown>;
@@ -36,7 +40,11 @@ export type Call<B extends Schema | undefined, Q extends Schema | undefined> = {
   body: Parsed<B>;
   query: Parsed<Q>;
   param(name: string): string;
+  /** Runs `work` in a transaction; if the operation is idempotent, its result is the response that is stored. */
+  commit: Commit;
 };
+
+export type Commit = <T>(work: (transaction: Transaction) => Promise<T>) => Promise<T>;
 
 export type Route = { method: 'GET' | 'POST'; path: string; tag: string; operation: Operation };
 
@@ -53,19 +61,51 @@ export function addOperation(app: OpenAPIHono, route: Route, middleware: Middlew
   const { body, query } = operation;
   if (!operation.hide) addToDocument(app, route);
   app.on(method, [path.replaceAll(/\{(\w+)\}/g, ':$1')], ...middleware, async (context: Context) => {
-    const result = await operation.handler({
+    const request = context.get('idempotentRequest');
+    const call = {
       ports,
       context,
       body: body && parseRequest(body, await readJson(context)),
       query: query && parseRequest(query, context.req.query()),
-      param: (name) => (context.req.param(name) ?? '').replaceAll('\0', ''),
-    });
-    return result instanceof Response ? result : context.json(result as object);
+      param: (name: string) => (context.req.param(name) ?? '').replaceAll('\0', ''),
+      commit: <T>(work: (transaction: Transaction) => Promise<T>) => commitOnce(ports, request, work),
+    };
+    try {
+      return toResponse(context, await operation.handler(call));
+    } catch (error) {
+      return replayResponse(context, operation, await recoverResponse(ports, request, error));
+    }
   });
 }
 
+/** Answers a repeated request. The header is Stripe's. */
+export async function replayResponse(context: Context, operation: Operation, stored: unknown): Promise<Response> {
+  const { body, replay } = operation;
+  const answer = replay ? replay(stored, body && parseRequest(body, await readJson(context))) : stored;
+  const response = toResponse(context, answer);
+  response.headers.set('idempotent-replayed', 'true');
+  return response;
+}
+
+function toResponse(context: Context, answer: unknown): Response {
+  return answer instanceof Response ? answer : context.json(answer as object);
+}
+
+const idempotencyParameter = {
+  name: IDEMPOTENCY_HEADER,
+  in: 'header' as const,
+  required: false,
+  description: 'a unique text: requests with the same key and content take effect once, and get the same response',
+  schema: { type: 'string' as const, minLength: 1, maxLength: MAX_KEY_LENGTH },
+};
+
+const describeError = (description: string) => ({
+  description,
+  content: { 'application/json': { schema: errorSchema } },
+});
+
 function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route): void {
-  const { body, rawBody, query, response, responseType = 'application/json', streams } = operation;
+  const { body, rawBody, query, response, responseType = 'application/json', streams, idempotent } = operation;
   app.openAPIRegistry.registerPath({
     method: method === 'GET' ? 'get' : 'post',
     path,
@@ -78,12 +118,15 @@ function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route
       ...(rawBody ? { body: { required: true, content: { [rawBody]: { schema: { type: 'string' } } } } } : {}),
       ...(query ? { query: query as unknown as z.ZodObject } : {}),
     },
-    parameters: [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
-      name: name!,
-      in: 'path' as const,
-      required: true,
-      schema: { type: 'string' as const },
-    })),
+    parameters: [
+      ...[...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+        name: name!,
+        in: 'path' as const,
+        required: true,
+        schema: { type: 'string' as const },
+      })),
+      ...(idempotent ? [idempotencyParameter] : []),
+    ],
     responses: {
       200: {
         description: 'Success',
@@ -92,36 +135,8 @@ function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route
           ...(streams ? { 'text/event-stream': { schema: { type: 'string' } } } : {}),
         },
       },
-      default: {
-        description: 'An error in OpenAI’s shape',
-        content: { 'application/json': { schema: errorSchema } },
-      },
+      ...(idempotent ? { 409: describeError('The Idempotency-Key was used for a different request') } : {}),
+      default: describeError('An error in OpenAI’s shape'),
     },
   });
-}
-
-/** Parses the body as JSON, under any content-type. */
-async function readJson(context: Context): Promise<unknown> {
-  const text = await context.req.text();
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new AttuneError(`the body is not valid JSON: ${(error as Error).message}`, { code: 'invalid_json' });
-  }
-  assertStorable(value);
-  return value;
-}
-
-/** The parsed value. Throws an AttuneError that names the first invalid field. */
-function parseRequest<S extends Schema>(schema: S, value: unknown): z.output<S> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0]!;
-  if (issue.code === 'unrecognized_keys') {
-    const field = [...issue.path, issue.keys[0]!].join('.');
-    throw new AttuneError(`unknown field "${field}"`, { param: field, code: 'unknown_parameter' });
-  }
-  const param = issue.path.join('.') || null;
-  throw new AttuneError(`${param ? `${param}: ` : ''}${issue.message}`, { param, code: 'invalid_value' });
 }

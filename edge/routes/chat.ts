@@ -3,11 +3,11 @@
 import { z } from '@hono/zod-openapi';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
-import { decodeAndStore, startDecoding } from '../generation/decode.ts';
+import { type CompletionResult, decodeAndStore, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest } from '../generation/prepare.ts';
 import { choicesField, modelField, samplingFields, streamFields, toSampling } from '../generation/sampling-fields.ts';
 import { type CompletionRow, type GenerationRow, toCompletionRow } from '../generation/store.ts';
-import { type ChunkFormat, streamChoices } from '../generation/stream-choices.ts';
+import { type ChunkFormat, repeatStream, streamChoices } from '../generation/stream-choices.ts';
 import { countUsage, usageSchema } from '../generation/usage.ts';
 import { chatMessages } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
@@ -59,26 +59,32 @@ export const chatCompletion = z
   .openapi('ChatCompletion');
 
 type ChatBody = z.output<typeof chatBody>;
+type ChatCompletion = z.output<typeof chatCompletion>;
 
 export const createChatCompletion = defineOperation({
   summary: 'Generates the next message of a chat; with stream: true as server-sent events',
   needsPolicy: 'body',
+  idempotent: true,
   body: chatBody,
   response: chatCompletion,
   streams: true,
-  async handler({ ports, context, body }) {
+  async handler({ ports, context, commit, body }) {
     const policy = await ports.inference.getPolicy(body.model);
     const requests = [{ policy, request: toRequest(body) }];
     const caller = getCaller(context);
-    if (body.stream) return streamChoices(ports, requests, caller, toChunkFormat(body));
-    const [result] = await decodeAndStore(ports, await startDecoding(ports, requests, caller));
-    const { completion, rows, tokens } = result!;
-    return toChatCompletion(
-      toCompletionRow(completion),
-      rows,
-      body.logprobs ? tokens.map((events) => toTokenLogprobs(policy.tokenizer, events)) : undefined,
-    );
+    const toResponse = ([result]: CompletionResult[]) => {
+      const { completion, rows, tokens } = result!;
+      return toChatCompletion(
+        toCompletionRow(completion),
+        rows,
+        body.logprobs ? tokens.map((events) => toTokenLogprobs(policy.tokenizer, events)) : undefined,
+      );
+    };
+    if (body.stream) return streamChoices({ ports, commit }, requests, caller, toChunkFormat(body), toResponse);
+    const decoding = await startDecoding(ports, requests, caller);
+    return (await decodeAndStore({ ports, commit }, decoding, toResponse)).response;
   },
+  replay: (response, body) => (body.stream ? repeatStream(response as ChatCompletion, toChunkFormat(body)) : response),
 });
 
 function toRequest(body: ChatBody): CompletionRequest {
@@ -103,7 +109,7 @@ export function toChatCompletion(
   completion: Required<Omit<CompletionRow, 'xid'>>,
   rows: GenerationRow[],
   logprobs?: unknown[],
-): z.output<typeof chatCompletion> {
+): ChatCompletion {
   return {
     id: completion.id,
     object: 'chat.completion',
@@ -136,7 +142,7 @@ function toTokenLogprobs(tokenizer: Tokenizer, events: TokenEvent[]) {
   }));
 }
 
-function toChunkFormat(body: ChatBody): ChunkFormat {
+function toChunkFormat(body: ChatBody): ChunkFormat<ChatCompletion['choices'][number]> {
   return {
     object: 'chat.completion.chunk',
     includeUsage: body.stream_options?.include_usage === true,
@@ -150,6 +156,11 @@ function toChunkFormat(body: ChatBody): ChunkFormat {
     formatToken: (event, { policy }) => ({
       delta: { content: event.text },
       logprobs: body.logprobs ? { content: toTokenLogprobs(policy.tokenizer, [event]), refusal: null } : null,
+      finish_reason: null,
+    }),
+    formatWhole: ({ message, logprobs }) => ({
+      delta: { content: message.content },
+      logprobs,
       finish_reason: null,
     }),
     formatEnd: ({ finish_reason }, rest) => ({ delta: rest ? { content: rest } : {}, logprobs: null, finish_reason }),

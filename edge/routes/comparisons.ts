@@ -12,7 +12,7 @@ import { type CompletionResult, decode, startDecoding } from '../generation/deco
 import type { CompletionRequest, PlacedRequest } from '../generation/prepare.ts';
 import { modelField, modelName, samplingFields, toSampling } from '../generation/sampling-fields.ts';
 import { storeCompletions } from '../generation/store.ts';
-import { getIdempotencyKey, idempotencyKeyField, runOnce } from '../http/idempotency.ts';
+import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
@@ -69,16 +69,16 @@ type Side = Pick<StoredGeneration, 'id' | 'text' | 'finish_reason' | 'policy_id'
 export const createComparison = defineOperation({
   summary: 'Generates two responses to one prompt, to be voted on',
   needsPolicy: 'body',
+  idempotent: true,
   body: comparisonBody,
   response: comparison,
-  async handler({ ports, context, body }) {
-    const key = getIdempotencyKey(context, body);
+  async handler({ ports, context, commit, body }) {
     const prompt: Prompt = body.messages ?? body.prompt!;
-    const generate = () => generateSides(ports, prompt, body, getCaller(context));
-    return runOnce(ports.db, { scope: 'comparisons', key, content: body }, generate, async (transaction, results) => {
-      const sides = results.flatMap(({ completion, rows }) =>
-        rows.map((row) => ({ ...row, policy_id: completion.policy.id })),
-      );
+    const results = await generateSides(ports, prompt, body, getCaller(context));
+    const sides = results.flatMap(({ completion, rows }) =>
+      rows.map((row) => ({ ...row, policy_id: completion.policy.id })),
+    );
+    return commit(async (transaction) => {
       const swapped = crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
       const [a, b] = swapped ? [sides[1]!, sides[0]!] : [sides[0]!, sides[1]!];
       const row: ComparisonRow = {

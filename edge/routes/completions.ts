@@ -12,7 +12,13 @@ import {
   streamFields,
   toSampling,
 } from '../generation/sampling-fields.ts';
-import { type ChunkFormat, countCodePoints, streamChoices, toEnvelope } from '../generation/stream-choices.ts';
+import {
+  type ChunkFormat,
+  countCodePoints,
+  repeatStream,
+  streamChoices,
+  toEnvelope,
+} from '../generation/stream-choices.ts';
 import { sumUsage, usageSchema } from '../generation/usage.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getCaller } from '../middleware/auth.ts';
@@ -39,6 +45,7 @@ const completionBody = z.strictObject({
 });
 
 type CompletionBody = z.output<typeof completionBody>;
+type TextCompletion = z.output<typeof textCompletion>;
 
 const textCompletion = z
   .object({
@@ -66,23 +73,30 @@ const DEFAULT_MAX_TOKENS = 16;
 export const createCompletion = defineOperation({
   summary: 'Continues a text; with stream: true as server-sent events',
   needsPolicy: 'body',
+  idempotent: true,
   body: completionBody,
   response: textCompletion,
   streams: true,
-  async handler({ ports, context, body }) {
+  async handler({ ports, context, commit, body }) {
     const policy = await ports.inference.getPolicy(body.model);
     const requests = toRequests(body).map((request) => ({ policy, request }));
     const caller = getCaller(context);
-    if (body.stream) return streamChoices(ports, requests, caller, toChunkFormat(body));
-    const results = await decodeAndStore(ports, await startDecoding(ports, requests, caller));
-    const choices = results.flatMap((result) => toChoices(result, body));
-    return {
-      ...toEnvelope(results[0]!.completion, 'text_completion'),
-      choices: choices.map((choice, index) => ({ ...choice, index })),
-      usage: sumUsage(results),
-    };
+    const toResponse = (results: CompletionResult[]) => toTextCompletion(results, body);
+    if (body.stream) return streamChoices({ ports, commit }, requests, caller, toChunkFormat(body), toResponse);
+    const decoding = await startDecoding(ports, requests, caller);
+    return (await decodeAndStore({ ports, commit }, decoding, toResponse)).response;
   },
+  replay: (response, body) => (body.stream ? repeatStream(response as TextCompletion, toChunkFormat(body)) : response),
 });
+
+function toTextCompletion(results: CompletionResult[], body: CompletionBody): TextCompletion {
+  const choices = results.flatMap((result) => toChoices(result, body));
+  return {
+    ...toEnvelope(results[0]!.completion, 'text_completion'),
+    choices: choices.map((choice, index) => ({ ...choice, index })),
+    usage: sumUsage(results),
+  };
+}
 
 /** One request per prompt. */
 function toRequests(body: CompletionBody): CompletionRequest[] {
@@ -139,7 +153,7 @@ function toLogprobs(
   };
 }
 
-function toChunkFormat(body: CompletionBody): ChunkFormat {
+function toChunkFormat(body: CompletionBody): ChunkFormat<TextCompletion['choices'][number]> {
   return {
     object: 'text_completion',
     includeUsage: body.stream_options?.include_usage === true,
@@ -149,6 +163,7 @@ function toChunkFormat(body: CompletionBody): ChunkFormat {
       finish_reason: null,
       logprobs: toLogprobs(completion, [event], body, textOffset),
     }),
+    formatWhole: ({ text, logprobs }) => ({ text, finish_reason: null, logprobs }),
     formatEnd: ({ id, finish_reason }, rest) => ({ generation_id: id, text: rest, finish_reason, logprobs: null }),
   };
 }

@@ -53,27 +53,35 @@ export const getPolicy = defineOperation({
 export const promotePolicy = defineOperation({
   summary: 'Makes a policy the active one',
   needsPolicy: 'path',
+  idempotent: true,
   response: policy,
-  async handler({ ports: { db, inference }, param }) {
+  async handler({ ports: { db, inference }, commit, param }) {
     const row = await registry.getPolicy(db, param('id'));
     // Loaded and warmed up first, so that a package that cannot serve never becomes the active policy.
     await inference.getPolicy(row.id);
-    await registry.activatePolicy(db, row.id, 'promoted');
+    const response = await commit(async (transaction) => {
+      await registry.activatePolicy(transaction, row.id, 'promoted');
+      return toResponse(row, row.id);
+    });
     await inference.activate(row.id);
-    return toResponse(row, row.id);
+    return response;
   },
 });
 
 export const rollBackPolicy = defineOperation({
   summary: 'Makes the previous policy the active one',
   needsPolicy: 'previous',
+  idempotent: true,
   response: policy,
-  async handler({ ports: { db, inference } }) {
+  async handler({ ports: { db, inference }, commit }) {
     const target = await registry.findRollbackTarget(db);
     const id = target.previous.policy_id;
     await inference.getPolicy(id);
-    await registry.rollBackPolicy(db, target);
+    const response = await commit(async (transaction) => {
+      await registry.rollBackPolicy(transaction, target);
+      return toResponse(await registry.getPolicy(transaction, id), id);
+    });
     await inference.activate(id);
-    return toResponse(await registry.getPolicy(db, id), id);
+    return response;
   },
 });

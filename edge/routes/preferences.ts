@@ -9,7 +9,7 @@ import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { isUniqueViolation } from '../../shared/postgres-errors.ts';
-import { getIdempotencyKey, idempotencyKeyField, runOnce, type Transaction } from '../http/idempotency.ts';
+import { idempotencyKeyField, type Transaction } from '../http/idempotency.ts';
 import { chatMessages, promptSchema } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
@@ -94,19 +94,14 @@ const toResponse = (row: PreferenceRow): z.output<typeof preference> => ({
 export const createPreference = defineOperation({
   summary:
     'Stores a preference: {comparison, choice}, {chosen, rejected} of generation ids, or {prompt, chosen, rejected}',
+  idempotent: true,
   body: preferenceBody,
   response: preference,
-  async handler({ ports, context, body }) {
-    const key = getIdempotencyKey(context, body);
-    const store = (transaction: Transaction) => storePreference(transaction, body);
-    const row = await runOnce(ports.db, { scope: 'preferences', key, content: body }, async () => {}, store);
-    context.get('record').vote = {
-      choice: row.choice,
-      chosen: row.chosen_generation_id,
-      rejected: row.rejected_generation_id,
-    };
-    // The stored response of an earlier request comes from JSON, where the date is a string.
-    return toResponse({ ...row, created_at: new Date(row.created_at) });
+  async handler({ context, commit, body }) {
+    const response = await commit(async (transaction) => toResponse(await storePreference(transaction, body)));
+    const { choice, chosen, rejected } = response;
+    context.get('record').vote = { choice, chosen: chosen.generation, rejected: rejected.generation };
+    return response;
   },
 });
 

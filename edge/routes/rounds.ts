@@ -70,9 +70,11 @@ const roundEvent = z.object({
 
 export const createRound = defineOperation({
   summary: 'Requests a training round; a trainer runs the requested rounds in order',
+  idempotent: true,
   body: z.strictObject({ method: roundMethod.optional() }),
   response: round,
-  handler: async ({ ports, body }) => toResponse(await requestRound(ports.db, 'api', body.method?.dil ?? {})),
+  handler: ({ commit, body }) =>
+    commit(async (transaction) => toResponse(await requestRound(transaction, 'api', body.method?.dil ?? {}))),
 });
 
 const resource = {

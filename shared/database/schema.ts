@@ -26,9 +26,9 @@ import type { GateReport, PairCounts, RoundStage, RoundStatus } from './round-ty
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
 
 /** A JSON value. Not drizzle's own jsonb, which parses a text that the driver has parsed already: "0" would become 0. */
-const json = <T>() =>
+const json = <T>(type: 'jsonb' | 'json' = 'jsonb') =>
   customType<{ data: T; driverData: string }>({
-    dataType: () => 'jsonb',
+    dataType: () => type,
     toDriver: (value) => JSON.stringify(value),
   })();
 
@@ -217,7 +217,8 @@ export const idempotency_keys = pgTable(
     operation: text().notNull(),
     key: text().notNull(),
     request_hash: text().notNull(),
-    response: json<unknown>().notNull(),
+    /** as text: jsonb orders keys, and accepts no NUL, which the text of a token may be */
+    response: json<unknown>('json').notNull(),
     created_at: createdAt(),
   },
   (table) => [

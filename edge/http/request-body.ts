@@ -1,0 +1,32 @@
+// Reads the JSON of a request and validates it against a schema. An error names the first invalid field.
+
+import type { z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import { AttuneError } from '../../shared/error.ts';
+import { assertStorable } from '../../shared/storable.ts';
+
+/** Parses the body as JSON, under any content-type. */
+export async function readJson(context: Context): Promise<unknown> {
+  const text = await context.req.text();
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new AttuneError(`the body is not valid JSON: ${(error as Error).message}`, { code: 'invalid_json' });
+  }
+  assertStorable(value);
+  return value;
+}
+
+/** The parsed value. Throws an AttuneError that names the first invalid field. */
+export function parseRequest<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  if (issue.code === 'unrecognized_keys') {
+    const field = [...issue.path, issue.keys[0]!].join('.');
+    throw new AttuneError(`unknown field "${field}"`, { param: field, code: 'unknown_parameter' });
+  }
+  const param = issue.path.join('.') || null;
+  throw new AttuneError(`${param ? `${param}: ` : ''}${issue.message}`, { param, code: 'invalid_value' });
+}
