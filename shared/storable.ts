@@ -1,5 +1,5 @@
-// Rejects JSON values that Postgres cannot store (NUL, unpaired surrogates) or that nest deeply enough to overflow the
-// stack of a serializer. Every value from outside passes here first.
+// Rejects JSON values that Postgres cannot store (NUL, unpaired surrogates), that validation would drop silently (a key
+// __proto__), or that nest deeply enough to overflow the stack of a serializer. Every value from outside passes here first.
 
 import { AttuneError } from './error.ts';
 
@@ -18,6 +18,7 @@ function check(value: unknown, path: (string | number)[], depthLeft: number): vo
     if (depthLeft === 0) throw unstorable(path.slice(0, 1), `nests deeper than ${MAX_DEPTH} levels; flatten it`);
     for (const [key, child] of Object.entries(value)) {
       check(key, path.length === 0 ? ['a key'] : path, depthLeft);
+      if (key === '__proto__') throw unstorable([...path, key], 'is no name for a field; rename it');
       check(child, [...path, key], depthLeft - 1);
     }
   }

@@ -23,6 +23,7 @@ import { testPreferences } from './preferences.ts';
 import { testPublicEndpoints } from './public-endpoints.ts';
 import { testRequestBodies } from './request-bodies.ts';
 import { testRounds } from './rounds.ts';
+import { testStoredText } from './stored-text.ts';
 import { testStreams } from './streams.ts';
 
 const { server, apis, worker } = await openApis();
@@ -47,6 +48,7 @@ onEveryRuntime('errors', testErrors);
 onEveryRuntime('pagination', testPagination);
 onEveryRuntime('concurrency', testConcurrency);
 onEveryRuntime('import and export', testImportExport);
+onEveryRuntime('every text is stored as it was sent', testStoredText);
 onEveryRuntime('public endpoints', testPublicEndpoints);
 onEveryRuntime('request bodies', testRequestBodies);
 
