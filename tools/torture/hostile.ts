@@ -26,9 +26,10 @@ export async function runHostile(report: Report, { isQuick }: { isQuick: boolean
     env: { API_KEY: `${VICTIM_KEY},${HOSTILE_KEY}` },
     checkpoint: { contextLength: 1024 },
   });
-  const durationMs = isQuick ? 8000 : 15_000;
+  const durationMs = isQuick ? 5000 : 15_000;
   try {
-    await watchVictim(system, 3000);
+    // The first requests are slower.
+    await watchVictim(system, 2000);
     const baseline = await watchVictim(system, durationMs);
     addRow(report, 'the victim alone', baseline, baseline);
     const attacks = isQuick ? [] : Object.keys(HOSTILE_CLIENTS).map((name) => [name, [name]] as const);

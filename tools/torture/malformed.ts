@@ -34,7 +34,7 @@ export async function runMalformed(report: Report, plan: MalformedPlan): Promise
     const { sql } = system.connection;
     const end = () => sql`update rounds set status = 'cancelled', finished_at = now() where status = 'queued'`;
     const timer = setInterval(() => end().catch(() => {}), 500);
-    await Promise.all([runRawRequests(report, system.url), runSchemathesis(report, system.url, plan)]);
+    await Promise.all([runRawRequests(report, system.url, plan.isQuick), runSchemathesis(report, system.url, plan)]);
     clearInterval(timer);
     if (system.api.endedItself > 0)
       report.fail(`malformed input: the API ended itself ${system.api.endedItself} times`);

@@ -64,12 +64,14 @@ export async function openSystem({ env = {}, checkpoint, parent = tmpdir() }: Sy
   const proxy = new PostgresProxy(new URL(postgres.url));
   const proxied = new URL(postgres.url);
   proxied.port = String(await proxy.listen());
+  // Elsewhere, because the folder's disk may be full.
+  const logs = await mkdtemp(path.join(tmpdir(), 'attune-torture-logs-'));
   const supervisors: Supervisor[] = [];
   const supervise = (name: string, args: string[], programEnv: () => Record<string, string>) => {
     const supervisor = new Supervisor(
       args,
       () => ({ DATABASE_URL: proxied.href, ATTUNE_HOME: home, ...programEnv() }),
-      path.join(home, `${name}.log`),
+      path.join(logs, `${name}.log`),
     );
     supervisors.push(supervisor);
     supervisor.start();
@@ -97,13 +99,13 @@ export async function openSystem({ env = {}, checkpoint, parent = tmpdir() }: Sy
       await connection.close();
       await proxy.close();
       await postgres.leave();
-      await rm(home, { recursive: true, force: true });
+      for (const folder of [home, logs]) await rm(folder, { recursive: true, force: true });
     },
   };
   try {
     await waitUntilHealthy(system.url, START_TIMEOUT_MS);
   } catch (error) {
-    const log = await readFile(path.join(home, 'api.log'), 'utf8').catch(() => '');
+    const log = await readFile(path.join(logs, 'api.log'), 'utf8').catch(() => '');
     await system.close();
     throw new Error(`the API did not start: ${(error as Error).message}\n${log.slice(-2000)}`);
   }
