@@ -4,7 +4,12 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { AttuneError } from '../shared/error.ts';
-import { countPreferences, exportPreferences, importPreferences } from '../shared/preferences/store.ts';
+import {
+  countPreferences,
+  exportPreferences,
+  type ImportReport,
+  importPreferences,
+} from '../shared/preferences/store.ts';
 import { withContext } from './context.ts';
 
 export function addPreferences(program: Command): void {
@@ -21,14 +26,15 @@ export function addPreferences(program: Command): void {
     .argument('<file>', 'JSONL or JSON file; - for standard input')
     .description('import preferences in the formats of OpenAI, TRL, OpenPipe, ShareGPT or Arena')
     .action((file: string) =>
-      withContext(async ({ db }) => {
+      withContext(async ({ db }, _localStore, { settings }) => {
         const source = file === '-' ? process.stdin : await openFile(file);
         let lastLineMs = Date.now();
-        const report = await importPreferences(db, source, ({ rows, imported }) => {
+        const onProgress = ({ rows, imported }: ImportReport) => {
           if (Date.now() - lastLineMs < 2000) return;
           lastLineMs = Date.now();
           console.error(`read ${rows} rows, imported ${imported}`);
-        });
+        };
+        const report = await importPreferences(db, source, { maxRowBytes: settings.MAX_BODY_BYTES, onProgress });
         for (const { row, message } of report.errors)
           console.error(message.startsWith('row ') ? message : `row ${row}: ${message}`);
         if (report.refused > report.errors.length)

@@ -25,6 +25,7 @@ import { watchPolicies } from './policy-watcher.ts';
 import type { Placement } from './ports.ts';
 import { logRequest } from './request-log.ts';
 import { traceRequest } from './request-span.ts';
+import { RoundEvents } from './round-events.ts';
 
 export type Edge = { url: string; close(): Promise<void> };
 
@@ -63,7 +64,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     },
     placeRequest: async () => PLACEMENT,
     openDocsFile: async (name) => new Response(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))),
-    waitForChange: watcher.waitForChange,
+    roundEvents: new RoundEvents(connection.db, watcher.waitForChange),
     metrics,
     observeRequest: (record) => logRequest(record, tracing ? traceRequest(tracing, record) : undefined),
   });
@@ -148,6 +149,7 @@ const BACKLOG = 4096;
 function listen(fetch: (request: Request) => Response | Promise<Response>, settings: Settings): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createAdaptorServer({ fetch, serverOptions: SERVER_OPTIONS }) as Server;
+    server.maxConnections = settings.MAX_CONNECTIONS;
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EADDRINUSE') return reject(error);
       reject(

@@ -5,6 +5,7 @@ import type { Database } from '../shared/database/connect.ts';
 import type { Settings } from '../shared/settings.ts';
 import type { Inference } from './engine/inference.ts';
 import type { RequestRecord } from './http/request-record.ts';
+import type { RoundEvents } from './round-events.ts';
 
 /** Counts the responses of the API, and renders all metrics for Prometheus. */
 export type Metrics = {
@@ -35,8 +36,7 @@ export type Ports = {
   placeRequest(context: Context, needsPolicy: RequiredPolicy): Promise<Placement & { response?: Response }>;
   /** A file of Swagger UI; null if no file has this name. */
   openDocsFile(name: string): Promise<Response | null>;
-  /** Resolves when rows of rounds or policies may have changed, or after the timeout. */
-  waitForChange(timeoutMs: number): Promise<void>;
+  roundEvents: RoundEvents;
   /** Whether the caller (a tenant, or an address) may send a request now; if absent, only the queue limits requests. */
   isWithinRateLimit?(caller: string): Promise<boolean>;
 };

@@ -10,6 +10,8 @@ export type ErrorDetails = {
   code?: string | null;
   /** Whether the same request can succeed later; default: true for 5xx. OpenAI's clients retry 408, 409, 429 and 5xx. */
   retry?: boolean;
+  /** If it can: how soon; default: a second. */
+  retryAfterMs?: number;
 };
 
 /** The message of anything that was thrown. */
@@ -24,6 +26,7 @@ export class AttuneError extends Error {
   readonly param: string | null;
   readonly code: string | null;
   readonly retry: boolean;
+  readonly retryAfterMs: number;
 
   constructor(message: string, details: ErrorDetails = {}) {
     super(message);
@@ -31,5 +34,6 @@ export class AttuneError extends Error {
     this.param = details.param ?? null;
     this.code = details.code ?? null;
     this.retry = details.retry ?? this.status >= 500;
+    this.retryAfterMs = details.retryAfterMs ?? 1000;
   }
 }

@@ -43,13 +43,16 @@ const environment = z.object({
   AWS_SESSION_TOKEN: z.string().optional().describe('session token of temporary credentials'),
   MAX_BODY_BYTES: integer(1024)
     .default(1_048_576)
-    .describe('largest request body; imports are streamed and have no limit'),
+    .describe('largest request body, and largest row of an import; an import itself is streamed and has no limit'),
   IDEMPOTENCY_HOURS: z.coerce
     .number()
     .positive()
     .max(8760)
     .default(24)
     .describe('hours after which an Idempotency-Key is forgotten, and may be used again'),
+  MAX_CONNECTIONS: integer(1)
+    .default(1024)
+    .describe('connections that the server keeps open; more are closed as soon as they are made'),
   SERVE_THREADS: integer(1).optional().describe('intra-op threads of the serving session; default: all cores'),
   MAX_ROWS: integer(1).default(16).describe('generations decoded together in one batch'),
   MAX_QUEUE: integer(1).default(256).describe('generations that may wait in the queue; more are rejected with 429'),

@@ -2,7 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { like, sql } from 'drizzle-orm';
+import { preferences } from '../../shared/database/schema.ts';
 import type { Json } from '../../testing/edge-server.ts';
+import { waitUntil } from '../../testing/wait-until.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
 
@@ -85,6 +88,30 @@ export function testImportExport(api: Api): void {
     const unknown = await request('/v1/preferences/export?format=csv');
     assertError(unknown, 400);
     assert.equal(unknown.body.error.param, 'format');
+  });
+
+  test('an import that was cut off can be sent again, and adds each row once', async () => {
+    const row = (at: number) => JSON.stringify({ prompt: named(`Cut ${at}`), chosen: 'hi', rejected: 'no' });
+    const rows = Array.from({ length: 1200 }, (_, at) => row(at));
+    const abort = new AbortController();
+    const body = new ReadableStream<Uint8Array>({
+      // More than a batch, less than all of it, and then silence.
+      start: (controller) => controller.enqueue(new TextEncoder().encode(`${rows.slice(0, 700).join('\n')}\n`)),
+    });
+    const sent = api
+      .fetch('/v1/preferences/import', { method: 'POST', body, headers: JSONL, duplex: 'half', signal: abort.signal })
+      .catch(() => null);
+    const { db } = api.server.connection;
+    const countRows = () => db.$count(preferences, like(sql`${preferences.prompt}::text`, `"Cut %${api.runtime}"`));
+    await waitUntil(async () => (await countRows()) > 0, 30_000);
+    abort.abort();
+    await sent;
+    const { body: report } = await send(rows.join('\n'));
+    assert.equal(report.imported + report.duplicates, rows.length);
+    assert.ok(report.duplicates > 0 && report.imported > 0, JSON.stringify(report));
+    assert.equal(await countRows(), rows.length);
+    const { body: again } = await send(rows.join('\n'));
+    assert.deepEqual([again.imported, again.duplicates], [0, rows.length]);
   });
 
   test('an export can be imported', async () => {

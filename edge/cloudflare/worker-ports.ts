@@ -8,6 +8,7 @@ import { log, setLogOutput, writeJson, writeText } from '../../shared/log.ts';
 import { openR2Store } from '../../shared/store/r2.ts';
 import type { Ports, ServingStatus } from '../ports.ts';
 import { logRequest } from '../request-log.ts';
+import { RoundEvents } from '../round-events.ts';
 import { ActivePolicy } from './active-policy.ts';
 import { enqueueDueWebhooks } from './background.ts';
 import { readWorkerEnv, type WorkerEnv } from './bindings.ts';
@@ -58,8 +59,8 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
     },
     metrics: openWorkerMetrics({ db, queue: bindings.BACKGROUND, waitUntil: (work) => context.waitUntil(work) }),
     observeRequest: logRequest,
-    // LISTEN needs a dedicated connection, which Hyperdrive does not provide, so callers poll.
-    waitForChange: (milliseconds) => sleep(milliseconds),
+    // LISTEN needs a dedicated connection, which Hyperdrive does not provide: each request polls for itself.
+    roundEvents: new RoundEvents(db, sleep),
     async isWithinRateLimit(caller) {
       // Fails open.
       const { success } = await bindings.RATE_LIMIT.limit({ key: caller }).catch((error: Error) => {

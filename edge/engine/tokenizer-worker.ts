@@ -28,8 +28,8 @@ port.on('message', async ({ folder, key, contextLength, prompt }: TokenizerReque
   } catch (error) {
     const message = getErrorMessage(error);
     if (!(error instanceof AttuneError)) return post({ type: 'failed', message });
-    const { status, param, code, retry } = error;
-    post({ type: 'failed', message, details: { status, param, code, retry } });
+    const { status, param, code, retry, retryAfterMs } = error;
+    post({ type: 'failed', message, details: { status, param, code, retry, retryAfterMs } });
   }
 });
 

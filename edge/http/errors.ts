@@ -65,7 +65,10 @@ export function toErrorResponse(context: Context, thrown: unknown): Response {
   const isSafe = error.code !== OUTCOME_UNKNOWN || context.get('idempotentRequest') !== undefined;
   const retry = error.retry && isSafe;
   const headers: Record<string, string> = { 'x-should-retry': String(retry) };
-  if (retry) Object.assign(headers, { 'retry-after': '1', 'retry-after-ms': '1000' });
+  if (retry) {
+    headers['retry-after'] = String(Math.ceil(error.retryAfterMs / 1000));
+    headers['retry-after-ms'] = String(Math.ceil(error.retryAfterMs));
+  }
   // The unread rest of the body would be parsed as the next request on this connection.
   if (error.status === 413 || error.status === 408) headers.connection = 'close';
   return context.json(toErrorBody(error), error.status as 400, headers);

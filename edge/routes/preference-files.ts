@@ -1,9 +1,13 @@
 // Preferences in bulk: import and export, both streamed, and their counts.
 
 import { z } from '@hono/zod-openapi';
-import { AttuneError } from '../../shared/error.ts';
 import * as store from '../../shared/preferences/store.ts';
+import { readBodyStream } from '../http/body-stream.ts';
+import { ConcurrencyLimit } from '../http/concurrency-limit.ts';
 import { defineOperation } from '../http/operation.ts';
+
+/** Each holds one batch in memory, and writes as fast as Postgres can. */
+const imports = new ConcurrencyLimit(2, 'imports');
 
 export const importPreferences = defineOperation({
   summary: 'Imports preferences as JSONL or JSON in the shapes of OpenAI, TRL, OpenPipe, ShareGPT and Arena',
@@ -16,10 +20,16 @@ export const importPreferences = defineOperation({
     refused: z.number(),
     errors: z.array(z.object({ row: z.number(), message: z.string() })),
   }),
-  handler: async ({ ports, context }) => ({
-    object: 'preference.import',
-    ...(await store.importPreferences(ports.db, readNonEmpty(context.req.raw.body))),
-  }),
+  async handler({ ports, context }) {
+    const leave = imports.enter();
+    try {
+      const source = readBodyStream(context.req.raw.body);
+      const options = { maxRowBytes: ports.settings.MAX_BODY_BYTES };
+      return { object: 'preference.import', ...(await store.importPreferences(ports.db, source, options)) };
+    } finally {
+      leave();
+    }
+  },
 });
 
 export const exportPreferences = defineOperation({
@@ -46,13 +56,3 @@ export const countPreferences = defineOperation({
   response: z.record(z.string(), z.unknown()),
   handler: async ({ ports }) => store.countPreferences(ports.db),
 });
-
-/** Streams the body. Throws if it is empty: platforms differ in whether an empty body is null. */
-async function* readNonEmpty(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {
-  let length = 0;
-  for await (const chunk of (body ?? []) as unknown as AsyncIterable<Uint8Array>) {
-    length += chunk.length;
-    yield chunk;
-  }
-  if (length === 0) throw new AttuneError('the body is empty; send JSONL or a JSON array', { code: 'empty_body' });
-}

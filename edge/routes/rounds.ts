@@ -1,17 +1,17 @@
 // Training rounds, requested and observed here and run by the trainer, in the shape of OpenAI's fine-tuning jobs.
 
 import { z } from '@hono/zod-openapi';
-import { and, asc, eq, gt } from 'drizzle-orm';
-import { gateReportSchema, hasEnded, ROUND_STAGES, ROUND_STATUSES } from '../../shared/database/round-types.ts';
-import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
+import { asc, eq } from 'drizzle-orm';
+import { gateReportSchema, ROUND_STAGES, ROUND_STATUSES } from '../../shared/database/round-types.ts';
+import { round_metrics, rounds } from '../../shared/database/schema.ts';
 import { type RoundRow, requestRound } from '../../shared/rounds/schedule.ts';
 import { roundMethod } from '../../shared/rounds/settings.ts';
+import { ConcurrencyLimit } from '../http/concurrency-limit.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { streamEvents } from '../http/sse.ts';
 
-/** How often the events of a round are polled, in case a change notification is lost. */
-const POLL_INTERVAL_MS = 1000;
+const eventStreams = new ConcurrencyLimit(100, 'event streams');
 
 const round = z
   .object({
@@ -108,34 +108,25 @@ export const streamRoundEvents = defineOperation({
   summary: 'The events of a round, as server-sent events from the first one (or Last-Event-ID) until the round ends',
   response: z.union([roundEvent, round]),
   responseType: 'text/event-stream',
-  async handler({ ports: { db, waitForChange }, context, param }) {
+  async handler({ ports: { db, roundEvents }, context, param }) {
     const { id } = await findOr404(db, rounds, 'round', param('id'));
     // The body of a HEAD response is never read, so its stream would never be cancelled.
     if (context.req.method === 'HEAD') return new Response(null, { headers: { 'content-type': 'text/event-stream' } });
     const lastEventId = Number(context.req.header('last-event-id') ?? 0);
+    const after = Number.isSafeInteger(lastEventId) ? lastEventId : 0;
+    const leave = eventStreams.enter();
     const abort = new AbortController();
     return streamEvents(
       abort,
       async (send) => {
-        let after = Number.isSafeInteger(lastEventId) ? lastEventId : 0;
-        while (!abort.signal.aborted) {
-          // The status is read before the events, so that events written in between are still sent.
-          const { status } = await findOr404(db, rounds, 'round', id);
-          const events = await db
-            .select()
-            .from(round_events)
-            .where(and(eq(round_events.round_id, id), gt(round_events.id, after)))
-            .orderBy(asc(round_events.id));
-          for (const event of events) {
-            after = event.id;
+        try {
+          const row = await roundEvents.follow({ roundId: id, after, signal: abort.signal }, (event) => {
             const { level, message, type, data } = event;
             send({ level, message, type, data, created_at: toUnixSeconds(event.created_at) }, { id: String(event.id) });
-          }
-          if (hasEnded(status)) {
-            send(toResponse(await findOr404(db, rounds, 'round', id)), { event: 'done' });
-            return;
-          }
-          await waitForChange(POLL_INTERVAL_MS);
+          });
+          if (row) send(toResponse(row), { event: 'done' });
+        } finally {
+          leave();
         }
       },
       context.get('record'),

@@ -178,12 +178,16 @@ function parseInstruct(row: InputRow): ParsedPreference[] {
 }
 
 const pandaLm = z.object({ instruction: text, input: text.nullish(), response1: text, response2: text });
+/** Each makes a preference with a copy of the row's texts. */
+const MAX_ANNOTATORS = 100;
 const VOTES = ['tie', 'a', 'b'] as const;
 const vote = z.literal([0, 1, 2], expected('0 for a tie, 1 or 2'));
 
 function parsePandaLm(row: InputRow): ParsedPreference[] {
   const { instruction, input, response1, response2 } = parseField(pandaLm, row);
   const annotators = Object.keys(row).filter((key) => /^annotator\d+$/.test(key));
+  if (annotators.length > MAX_ANNOTATORS)
+    throw new AttuneError(`has ${annotators.length} annotators; give at most ${MAX_ANNOTATORS}, or split the row`);
   if (annotators.length === 0) throw new AttuneError('"annotator1" is missing; give 0 for a tie, 1 or 2');
   return annotators.map((rater) => {
     const choice = VOTES[parseField(vote, row[rater], rater)];

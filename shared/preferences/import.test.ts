@@ -83,10 +83,38 @@ test('a file that is not UTF-8 is rejected after its valid rows', async () => {
 test('a row over the length limit is rejected and the next one is parsed', async () => {
   const long = JSON.stringify({ prompt: 'x'.repeat(5000), chosen: 'a', rejected: 'b' });
   for (const text of [`${long}\n${row(2)}`, `[${long},${row(2)}]`]) {
-    const [first, second] = await read(text, { maxRowLength: 1000 });
+    const [first, second] = await read(text, { maxRowBytes: 1000 });
     assert.match((first as { error: string }).error, /longer than 1000/);
     assert.ok(second && 'record' in second);
   }
+});
+
+test('the limit of a row is in bytes', async () => {
+  const wide = JSON.stringify({ prompt: '中'.repeat(400), chosen: 'a', rejected: 'b' });
+  const [item] = await read(wide, { maxRowBytes: 1000 });
+  assert.match((item as { error: string }).error, /longer than 1000 bytes/);
+  assert.ok('record' in (await read(wide, { maxRowBytes: 2000 }))[0]!);
+});
+
+test('blank lines before the first row are counted, and any amount of white space is read in constant memory', async () => {
+  async function* blank() {
+    const bytes = new TextEncoder().encode(`\n${' '.repeat(65_535)}`);
+    for (let at = 0; at < 2000; at++) yield bytes;
+    yield new TextEncoder().encode(row(1));
+  }
+  const before = process.memoryUsage().heapUsed;
+  const items = await Array.fromAsync(parsePreferences(blank()));
+  assert.deepEqual(
+    items.map((item) => [item.row, 'record' in item]),
+    [[2001, true]],
+  );
+  assert.ok(process.memoryUsage().heapUsed - before < 64 * 2 ** 20);
+});
+
+test('a row has at most 100 annotators', async () => {
+  const votes = Object.fromEntries(Array.from({ length: 101 }, (_, at) => [`annotator${at}`, 1]));
+  const [item] = await read(JSON.stringify({ instruction: 'I', response1: 'x', response2: 'y', ...votes }));
+  assert.match((item as { error: string }).error, /101 annotators; give at most 100/);
 });
 
 test('each annotator of a row gives one preference', async () => {

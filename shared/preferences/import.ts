@@ -7,16 +7,16 @@ import type { PreferenceRecord } from './record.ts';
 
 export type ImportedRow = { row: number; record: PreferenceRecord } | { row: number; error: string };
 
-const MAX_ROW_LENGTH = 1_048_576;
+const MAX_ROW_BYTES = 1_048_576;
 
 /** Every preference with the number of its row, from 1, or the reason why the row was rejected. */
 export async function* parsePreferences(
   source: AsyncIterable<Uint8Array>,
-  { maxRowLength = MAX_ROW_LENGTH }: { maxRowLength?: number } = {},
+  { maxRowBytes = MAX_ROW_BYTES }: { maxRowBytes?: number | undefined } = {},
 ): AsyncGenerator<ImportedRow> {
   let lastRow = 0;
   try {
-    for await (const item of splitJsonRows(source, maxRowLength)) {
+    for await (const item of splitJsonRows(source, maxRowBytes)) {
       lastRow = item.row;
       if ('error' in item) yield item;
       else yield* parseRecords(item.row, item.value);

@@ -11,9 +11,10 @@ const HEAD_LENGTH = 256;
 const [QUOTE, BACKSLASH, COMMA, OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = [34, 92, 44, 91, 93, 123, 125];
 
 /** Rows in order, numbered from 1. Blank lines are counted and skipped. Throws TypeError if the bytes are not UTF-8. */
-export async function* splitJsonRows(source: AsyncIterable<Uint8Array>, maxRowLength: number): AsyncGenerator<JsonRow> {
+export async function* splitJsonRows(source: AsyncIterable<Uint8Array>, maxRowBytes: number): AsyncGenerator<JsonRow> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let head = '';
+  let blankLines = 0;
   let split: Splitter | null = null;
   for await (const bytes of source) {
     const text = decoder.decode(bytes, { stream: true });
@@ -21,24 +22,27 @@ export async function* splitJsonRows(source: AsyncIterable<Uint8Array>, maxRowLe
       yield* split(text, false);
       continue;
     }
-    head += text;
-    if (head.trimStart().length < HEAD_LENGTH) continue;
-    split = createSplitter(head, maxRowLength);
+    // Not held: there may be any amount of white space.
+    const start = (head + text).trimStart();
+    blankLines += (head + text).slice(0, -start.length || undefined).split('\n').length - 1;
+    head = start;
+    if (head.length < HEAD_LENGTH) continue;
+    split = createSplitter(head, maxRowBytes, blankLines);
     yield* split(trimHead(head), false);
     head = '';
   }
-  split ??= createSplitter(head, maxRowLength);
+  split ??= createSplitter(head, maxRowBytes, blankLines);
   yield* split(trimHead(head) + decoder.decode(), true);
 }
 
-function createSplitter(head: string, maxRowLength: number): Splitter {
-  return ARRAY_START.test(head) ? createArraySplitter(maxRowLength) : createLineSplitter(maxRowLength);
+function createSplitter(head: string, maxRowBytes: number, blankLines: number): Splitter {
+  return ARRAY_START.test(head) ? createArraySplitter(maxRowBytes) : createLineSplitter(maxRowBytes, blankLines + 1);
 }
 
 const trimHead = (head: string) => head.replace(ARRAY_START, '');
 
-function parseJson(row: number, text: string, maxRowLength: number): JsonRow {
-  if (text.length > maxRowLength) return { row, error: `is longer than ${maxRowLength} characters; shorten it` };
+function parseJson(row: number, text: string, maxRowBytes: number): JsonRow {
+  if (Buffer.byteLength(text) > maxRowBytes) return { row, error: `is longer than ${maxRowBytes} bytes; shorten it` };
   try {
     return { row, value: JSON.parse(text) };
   } catch (error) {
@@ -46,23 +50,23 @@ function parseJson(row: number, text: string, maxRowLength: number): JsonRow {
   }
 }
 
-function createLineSplitter(maxRowLength: number): Splitter {
-  let row = 1;
+function createLineSplitter(maxRowBytes: number, firstRow: number): Splitter {
+  let row = firstRow;
   let held = '';
   return function* (text, isLast) {
     const lines = text.split('\n');
     for (const [index, line] of lines.entries()) {
-      // One character over the limit is enough to reject the row; the rest is dropped.
-      held += line.slice(0, maxRowLength + 1 - held.length);
+      // A character has at least one byte, so one character over the limit rejects the row; the rest is dropped.
+      held += line.slice(0, maxRowBytes + 1 - held.length);
       if (index === lines.length - 1 && !isLast) return;
-      if (held.trim() !== '') yield parseJson(row, held, maxRowLength);
+      if (held.trim() !== '') yield parseJson(row, held, maxRowBytes);
       row++;
       held = '';
     }
   };
 }
 
-function createArraySplitter(maxRowLength: number): Splitter {
+function createArraySplitter(maxRowBytes: number): Splitter {
   let row = 1;
   let held = '';
   let depth = 0;
@@ -72,7 +76,7 @@ function createArraySplitter(maxRowLength: number): Splitter {
   return function* (text, isLast) {
     let start = 0;
     const holdUntil = (end: number) => {
-      held += text.slice(start, Math.min(end, start + maxRowLength + 1 - held.length));
+      held += text.slice(start, Math.min(end, start + maxRowBytes + 1 - held.length));
       start = end;
     };
     for (let at = 0; at < text.length && !isEnded; at++) {
@@ -88,7 +92,7 @@ function createArraySplitter(maxRowLength: number): Splitter {
       else if (depth > 0 && (char === CLOSE_BRACE || char === CLOSE_BRACKET)) depth--;
       else if (depth === 0 && (char === COMMA || char === CLOSE_BRACKET)) {
         holdUntil(at);
-        if (held.trim() !== '') yield parseJson(row++, held, maxRowLength);
+        if (held.trim() !== '') yield parseJson(row++, held, maxRowBytes);
         held = '';
         start = at + 1;
         isEnded = char === CLOSE_BRACKET;

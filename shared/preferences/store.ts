@@ -23,32 +23,40 @@ export type ImportReport = {
 
 const MAX_ERRORS = 100;
 const BATCH_SIZE = 500;
+/** Characters: a batch has fewer rows if they are long. */
+const MAX_BATCH_LENGTH = 4 * 2 ** 20;
+
+type ImportOptions = { maxRowBytes?: number; onProgress?: (report: ImportReport) => void };
 
 /** Parses preferences and commits them in batches; `onProgress` is called after each commit. */
 export async function importPreferences(
   db: Database,
   source: AsyncIterable<Uint8Array>,
-  onProgress: (report: ImportReport) => void = () => {},
+  { maxRowBytes, onProgress = () => {} }: ImportOptions = {},
 ): Promise<ImportReport> {
   const report: ImportReport = { rows: 0, imported: 0, duplicates: 0, refused: 0, errors: [] };
   let batch: (typeof preferences.$inferInsert)[] = [];
+  let length = 0;
   const flush = async () => {
     if (batch.length === 0) return;
     const added = await db.insert(preferences).values(batch).onConflictDoNothing().returning({ id: preferences.id });
     report.imported += added.length;
     report.duplicates += batch.length - added.length;
     batch = [];
+    length = 0;
     onProgress(report);
   };
-  for await (const item of parsePreferences(source)) {
+  for await (const item of parsePreferences(source, { maxRowBytes })) {
     report.rows = Math.max(report.rows, item.row);
     if ('error' in item) {
       report.refused++;
       if (report.errors.length < MAX_ERRORS) report.errors.push({ row: item.row, message: item.error });
       continue;
     }
-    batch.push(toRow(item.record));
-    if (batch.length >= BATCH_SIZE) await flush();
+    const row = toRow(item.record);
+    batch.push(row);
+    length += JSON.stringify([row.prompt, row.metadata]).length + row.chosen.length + row.rejected.length;
+    if (batch.length >= BATCH_SIZE || length >= MAX_BATCH_LENGTH) await flush();
   }
   await flush();
   return report;

@@ -1,0 +1,71 @@
+// What one process of the API holds open at once: connections, imports and event streams.
+
+import assert from 'node:assert/strict';
+import { connect, type Socket } from 'node:net';
+import { test } from 'node:test';
+import { eq } from 'drizzle-orm';
+import { rounds } from '../shared/database/schema.ts';
+import { startEdgeServer, withEdge } from '../testing/edge-server.ts';
+import { waitUntil } from '../testing/wait-until.ts';
+
+const server = await startEdgeServer();
+const IMPORT = '/v1/preferences/import';
+
+function assertTooMany({ status, headers, body }: Awaited<ReturnType<typeof server.request>>, message: RegExp): void {
+  assert.equal(status, 429);
+  assert.equal(body.error.code, 'too_many_requests');
+  assert.match(body.error.message, message);
+  assert.deepEqual([headers.get('x-should-retry'), headers.get('retry-after')], ['true', '10']);
+}
+
+test('a third import at once gets a 429, and one that ended makes room', async () => {
+  const row = `${JSON.stringify({ prompt: 'Q', chosen: 'a', rejected: 'b' })}\n`;
+  const controllers: ReadableStreamDefaultController<Uint8Array>[] = [];
+  const open = () => {
+    const body = new ReadableStream<Uint8Array>({ start: (controller) => void controllers.push(controller) });
+    controllers.at(-1)!.enqueue(new TextEncoder().encode(row));
+    return server.request(IMPORT, { method: 'POST', body, duplex: 'half' } as RequestInit);
+  };
+  const running = [open(), open()];
+  const third = await waitUntil(async () => {
+    const response = await server.request(IMPORT, { method: 'POST', body: row });
+    return response.status === 429 && response;
+  }, 10_000);
+  assertTooMany(third, /2 imports/);
+  // Its body, which is larger than any buffer on the way, is not read.
+  assertTooMany(await server.request(IMPORT, { method: 'POST', body: row.repeat(200_000) }), /2 imports/);
+  for (const controller of controllers) controller.close();
+  for (const { status } of await Promise.all(running)) assert.equal(status, 200);
+  assert.equal((await server.request(IMPORT, { method: 'POST', body: row })).body.duplicates, 1);
+});
+
+test('the hundred and first event stream gets a 429, and all are served by the others’ process', async () => {
+  const { body: round } = await server.request('/v1/rounds', { json: {} });
+  const path = `/v1/rounds/${round.id}/events`;
+  const streams = await Promise.all(Array.from({ length: 100 }, () => fetch(server.edge.url + path)));
+  assert.deepEqual(new Set(streams.map(({ status }) => status)), new Set([200]));
+  assertTooMany(await server.request(path), /100 event streams/);
+  const { db } = server.connection;
+  await db.update(rounds).set({ status: 'cancelled', finished_at: new Date() }).where(eq(rounds.id, round.id));
+  for (const text of await Promise.all(streams.map((stream) => stream.text()))) assert.match(text, /^event: done\n/);
+  assert.equal((await server.request(path)).status, 200);
+});
+
+test('a connection over MAX_CONNECTIONS is closed at once, and served after another has ended', async () => {
+  await withEdge(server, { MAX_CONNECTIONS: '3' }, async (_send, url) => {
+    const { hostname, port } = new URL(url);
+    const open = () => connect({ host: hostname, port: Number(port) }).on('error', () => {});
+    /** The status line; empty if the connection was closed without a response. */
+    const getStatus = async (socket: Socket) => {
+      socket.write('GET /status HTTP/1.1\r\nhost: attune\r\n\r\n');
+      for await (const part of socket.iterator({ destroyOnReturn: false })) return String(part).split('\r\n')[0]!;
+      return '';
+    };
+    const sockets = [open(), open(), open()];
+    for (const socket of sockets) assert.equal(await getStatus(socket), 'HTTP/1.1 200 OK');
+    assert.equal(await getStatus(open()).catch(() => ''), '');
+    sockets[0]!.destroy();
+    await waitUntil(async () => (await getStatus(open()).catch(() => '')) === 'HTTP/1.1 200 OK', 10_000);
+    for (const socket of sockets) socket.destroy();
+  });
+});

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eq } from 'drizzle-orm';
+import { drizzle } from 'drizzle-orm/postgres-js';
+import * as schema from '../shared/database/schema.ts';
+import { openTestDatabase } from '../testing/database.ts';
+import { waitUntil } from '../testing/wait-until.ts';
+import { RoundEvents } from './round-events.ts';
+
+const { sql, db } = await openTestDatabase();
+const { rounds, round_events } = schema;
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+/** `queries` are those that the followers cause. */
+function open() {
+  const queries: string[] = [];
+  const logged = drizzle(sql, { schema, logger: { logQuery: (query) => queries.push(query) } });
+  return { queries, events: new RoundEvents(logged, sleep) };
+}
+
+async function addRound(id: string, ...messages: string[]) {
+  await db.insert(rounds).values({ id, trigger: 'api', settings: {} });
+  await addEvents(id, ...messages);
+}
+
+const addEvents = (round_id: string, ...messages: string[]) =>
+  db
+    .insert(round_events)
+    .values(messages.map((message) => ({ round_id, level: 'info' as const, type: 'message' as const, message })));
+const end = (id: string) =>
+  db.update(rounds).set({ status: 'cancelled', finished_at: new Date() }).where(eq(rounds.id, id));
+
+function follow(events: RoundEvents, roundId: string, after = 0) {
+  const abort = new AbortController();
+  const seen: string[] = [];
+  const done = events.follow({ roundId, after, signal: abort.signal }, ({ message }) => seen.push(message));
+  return { seen, done, abort };
+}
+
+test('fifty readers of two rounds get every event once, from where each began, with one poll for all', async () => {
+  const { events, queries } = open();
+  await addRound('round_a', 'a1', 'a2');
+  await addRound('round_b', 'b1');
+  const readers = Array.from({ length: 50 }, (_, at) => follow(events, at % 2 ? 'round_a' : 'round_b'));
+  await waitUntil(() => readers.every(({ seen }) => seen.length > 0), 10_000);
+  const { length: before } = queries;
+  await addEvents('round_a', 'a3');
+  await waitUntil(() => readers.every(({ seen }, at) => seen.length === (at % 2 ? 3 : 1)), 10_000);
+  // Two queries a poll, whatever the number of readers.
+  assert.ok(queries.length - before <= 20, `${queries.length - before} queries`);
+
+  const [first] = await db.select().from(round_events).where(eq(round_events.message, 'a1'));
+  const late = follow(events, 'round_a', first!.id);
+  await end('round_a');
+  assert.equal((await late.done)?.status, 'cancelled');
+  assert.deepEqual(late.seen, ['a2', 'a3']);
+  for (const [at, { seen, done, abort }] of readers.entries()) {
+    if (at % 2 === 0) abort.abort();
+    assert.equal((await done)?.id, at % 2 ? 'round_a' : undefined);
+    assert.deepEqual(seen, at % 2 ? ['a1', 'a2', 'a3'] : ['b1']);
+  }
+});
+
+test('without readers nothing is polled', async () => {
+  const { events, queries } = open();
+  await addRound('round_c', 'c1');
+  const { seen, abort, done } = follow(events, 'round_c');
+  await waitUntil(() => seen.length === 1, 10_000);
+  abort.abort();
+  assert.equal(await done, null);
+  await sleep(1500);
+  const { length: after } = queries;
+  await sleep(2500);
+  assert.equal(queries.length, after);
+});
+
+test('a history longer than a page is read whole', async () => {
+  const { events } = open();
+  await addRound('round_d', ...Array.from({ length: 2500 }, (_, at) => `d${at}`));
+  await end('round_d');
+  const { seen, done } = follow(events, 'round_d');
+  await done;
+  assert.deepEqual([seen.length, seen[0], seen.at(-1)], [2500, 'd0', 'd2499']);
+});

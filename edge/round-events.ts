@@ -1,0 +1,108 @@
+// Follows the events of rounds for any number of readers with one poll for all of them. A Node process has one instance; in
+// a Worker each request has its own, because no request can wait for another one's promises.
+
+import { and, asc, eq, gt, inArray, or } from 'drizzle-orm';
+import type { Database } from '../shared/database/connect.ts';
+import { hasEnded } from '../shared/database/round-types.ts';
+import { round_events, rounds } from '../shared/database/schema.ts';
+
+type RoundRow = typeof rounds.$inferSelect;
+export type RoundEvent = typeof round_events.$inferSelect;
+
+type Reader = {
+  roundId: string;
+  /** id of the last event that it got */
+  after: number;
+  onEvent(event: RoundEvent): void;
+  /** The round after its end; null if the reader left before. */
+  end(round: RoundRow | null): void;
+  fail(error: unknown): void;
+};
+
+/** How often the events are polled, in case a change notification is lost. */
+const POLL_INTERVAL_MS = 1000;
+/** Events of one poll: a long history is read in several. */
+const PAGE_SIZE = 1000;
+
+export class RoundEvents {
+  private readonly db: Database;
+  private readonly waitForChange: (timeoutMs: number) => Promise<void>;
+  private readonly readers = new Set<Reader>();
+  private isPolling = false;
+  private wake = () => {};
+
+  /** `waitForChange` resolves when rows of rounds may have changed, or after the timeout. */
+  constructor(db: Database, waitForChange: (timeoutMs: number) => Promise<void>) {
+    this.db = db;
+    this.waitForChange = waitForChange;
+  }
+
+  /** Passes on the round's events after the given id, in order. Resolves with the round when it has ended, or with null on abort. */
+  follow(
+    { roundId, after, signal }: { roundId: string; after: number; signal: AbortSignal },
+    onEvent: (event: RoundEvent) => void,
+  ): Promise<RoundRow | null> {
+    return new Promise((resolve, reject) => {
+      const leave = () => this.readers.delete(reader);
+      const end = (round: RoundRow | null) => {
+        leave();
+        resolve(round);
+      };
+      const fail = (error: unknown) => {
+        leave();
+        reject(error);
+      };
+      const reader: Reader = { roundId, after, onEvent, end, fail };
+      if (signal.aborted) return end(null);
+      signal.addEventListener('abort', () => end(null), { once: true });
+      this.readers.add(reader);
+      this.wake();
+      if (!this.isPolling) void this.pollUntilEmpty();
+    });
+  }
+
+  private async pollUntilEmpty(): Promise<void> {
+    this.isPolling = true;
+    while (this.readers.size > 0) {
+      const joined = new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+      const readers = [...this.readers];
+      const hasMore = await this.poll(readers).catch((error: unknown) => {
+        for (const reader of readers) reader.fail(error);
+        return true;
+      });
+      if (!hasMore) await Promise.race([this.waitForChange(POLL_INTERVAL_MS), joined]);
+    }
+    this.isPolling = false;
+  }
+
+  /** Returns whether there are more events than one poll reads. */
+  private async poll(readers: Reader[]): Promise<boolean> {
+    const byRound = Map.groupBy(readers, ({ roundId }) => roundId);
+    // The status is read before the events, so that events written in between are still passed on.
+    const rows = await this.db
+      .select()
+      .from(rounds)
+      .where(inArray(rounds.id, [...byRound.keys()]));
+    const isNew = [...byRound].map(([id, followers]) =>
+      and(eq(round_events.round_id, id), gt(round_events.id, Math.min(...followers.map(({ after }) => after)))),
+    );
+    const events = await this.db
+      .select()
+      .from(round_events)
+      .where(or(...isNew))
+      .orderBy(asc(round_events.id))
+      .limit(PAGE_SIZE);
+    for (const event of events)
+      for (const reader of byRound.get(event.round_id)!) {
+        if (event.id <= reader.after || !this.readers.has(reader)) continue;
+        reader.after = event.id;
+        reader.onEvent(event);
+      }
+    const hasMore = events.length === PAGE_SIZE;
+    if (!hasMore)
+      for (const row of rows) if (hasEnded(row.status)) for (const reader of byRound.get(row.id)!) reader.end(row);
+    return hasMore;
+  }
+}
