@@ -44,3 +44,15 @@ test('removed items do not count and are skipped', () => {
   assert.equal(queue.size, 2);
   assert.deepEqual(shiftAll(queue), ['a2', 'c1']);
 });
+
+test('a tenant that is not eligible is passed over and keeps its turn', () => {
+  const queue = makeQueue(['a1', 'a2', 'b1', 'c1']);
+  const notA = (tenant: string) => tenant !== 'a';
+  assert.equal(queue.peek(notA), 'b1');
+  assert.equal(queue.shift(notA), 'b1');
+  assert.equal(
+    queue.shift(() => false),
+    undefined,
+  );
+  assert.deepEqual(shiftAll(queue), ['a1', 'c1', 'a2']);
+});

@@ -21,17 +21,18 @@ export class FairQueue<T> {
     this.count++;
   }
 
-  /** Returns the next item. It stays next until it is shifted, even if others are pushed. */
-  peek(): T | undefined {
-    return this.queues.values().next().value?.[0];
+  /** Returns the next item of an eligible tenant. It stays next until it is shifted, even if others are pushed. */
+  peek(isEligible: (tenant: string) => boolean = () => true): T | undefined {
+    return this.findNext(isEligible)?.[1][0];
   }
 
-  shift(): T | undefined {
-    const [tenant, queue] = this.queues.entries().next().value ?? ['', []];
+  shift(isEligible: (tenant: string) => boolean = () => true): T | undefined {
+    const [tenant, queue] = this.findNext(isEligible) ?? ['', []];
     const item = queue.shift();
+    if (item === undefined) return undefined;
     this.queues.delete(tenant);
     if (queue.length > 0) this.queues.set(tenant, queue);
-    if (item !== undefined) this.count--;
+    this.count--;
     return item;
   }
 
@@ -42,5 +43,10 @@ export class FairQueue<T> {
       if (rest.length === 0) this.queues.delete(tenant);
       else if (rest.length < queue.length) this.queues.set(tenant, rest);
     }
+  }
+
+  private findNext(isEligible: (tenant: string) => boolean): [tenant: string, queue: T[]] | undefined {
+    for (const entry of this.queues) if (isEligible(entry[0])) return entry;
+    return undefined;
   }
 }

@@ -133,11 +133,15 @@ export class PolicyRunner implements LoadedPolicy {
 
   private async openWorker(): Promise<WorkerClient> {
     const { id, folder, architecture, options } = this;
-    const { threads, maxRows, kvMemoryBytes, instrumentation, closing } = options;
+    const { threads, maxRows, isShared, kvMemoryBytes, instrumentation, closing } = options;
     const { delayMs } = this.backoff;
     if (delayMs > 0) await setTimeout(delayMs, undefined, { signal: closing }).catch(() => throwIfClosing(closing));
     const onStep = (stats: StepResult['stats']) => instrumentation?.recordStep({ policyId: id, ...stats });
-    const worker = await WorkerClient.open(id, { folder, architecture, threads, maxRows, kvMemoryBytes }, onStep);
+    const worker = await WorkerClient.open(
+      id,
+      { folder, architecture, threads, maxRows, isShared, kvMemoryBytes },
+      onStep,
+    );
     this.backoff.recordStart();
     this.worker = worker;
     void worker.ended.then((error) => {

@@ -199,3 +199,26 @@ test('tenants take turns, regardless of how many choices each requests', async (
     ['1:0', '9:0', '1:1', '2:0', '2:1', '3:0', '3:1', '4:0', '4:1'],
   );
 });
+
+test('a tenant with long generations leaves a row in eight to tenants that have none, and none if nobody shares', async () => {
+  const sampling = { maxTokens: 200 };
+  for (const [isShared, rows] of [
+    [true, 14],
+    [false, 16],
+  ] as const) {
+    const scheduler = makeScheduler(decoder, { isShared });
+    scheduler.submit(makeRequest({ id: 1, tenant: 'long', promptIds: makePrompt(5, 1), sampling, n: 30 }));
+    for (let step = 0; step < 20; step++) await scheduler.step();
+    assert.equal((await scheduler.step()).stats.running, rows);
+    for (const id of [2, 3])
+      scheduler.submit(
+        makeRequest({ id, tenant: `brief ${id}`, promptIds: makePrompt(5, id), sampling: { maxTokens: 3 } }),
+      );
+    const events = [];
+    for (let step = 0; step < 5; step++) events.push(...(await scheduler.step()).events);
+    const finished = events.filter(({ id, type }) => id > 1 && type === 'finish');
+    assert.equal(finished.length, isShared ? 2 : 0);
+    for (let index = 0; index < 30; index++) scheduler.cancel(1, index);
+    await drain(scheduler);
+  }
+});

@@ -15,7 +15,12 @@ export type SchedulerOptions = {
   maxRows: number;
   /** Memory for keys and values; the prefix cache gets what the decode batch leaves free. */
   kvMemoryBytes: number;
+  /** Whether several tenants share the rows. Default: false. */
+  isShared?: boolean;
 };
+
+/** If the rows are shared, one of so many is kept for tenants that have none: they need not wait for the others' ends. */
+const ROWS_PER_RESERVED_ROW = 8;
 
 export type StepResult = { events: EngineEvent[]; stats: Omit<StepStats, 'policyId'> };
 
@@ -80,14 +85,24 @@ export class Scheduler {
 
   /** Admits choices in the order of the queue: one that does not fit yet is not overtaken. */
   private admit(): void {
-    for (let next = this.queue.peek(); next && this.canAdmit(next); next = this.queue.peek()) {
-      this.prefill.add(this.queue.shift()!);
+    while (true) {
+      const admitted = [...this.prefill.choices, ...this.decodeBatch.choices];
+      const isEligible = (tenant: string) => this.hasRowFor(tenant, admitted);
+      const next = this.queue.peek(isEligible);
+      if (!next || !this.canAdmit(next, admitted)) return;
+      this.prefill.add(this.queue.shift(isEligible)!);
     }
   }
 
+  /** Whether a row is left besides those kept for tenants without one. */
+  private hasRowFor(tenant: string, admitted: Choice[]): boolean {
+    const { maxRows, isShared } = this.options;
+    const reserved = isShared ? Math.floor(maxRows / ROWS_PER_RESERVED_ROW) : 0;
+    return admitted.length < maxRows - reserved || admitted.every(({ request }) => request.tenant !== tenant);
+  }
+
   /** Whether this choice and all admitted ones fit at their full lengths; every row is allocated for the longest. */
-  private canAdmit(choice: Choice): boolean {
-    const admitted = [...this.prefill.choices, ...this.decodeBatch.choices];
+  private canAdmit(choice: Choice, admitted: Choice[]): boolean {
     if (admitted.length === 0) return true;
     const { maxRows, kvMemoryBytes } = this.options;
     const rowBytes = [...admitted, choice].map(({ request: { promptIds, sampling } }) =>
