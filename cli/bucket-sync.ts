@@ -42,7 +42,7 @@ export function startBucketSync(state: string, databaseUrl: string, env: NodeJS.
 async function syncBucket(state: string): Promise<void> {
   const settings = readSettings(process.env);
   const connection = connect(settings.DATABASE_URL!, { name: 'attune dev-worker', max: 3 });
-  const localStore = await openLocalStore(settings);
+  const localStore = await openLocalStore(settings, connection.db);
   const store = openR2Store(await openBucket(state));
   const copy = createCopier(connection, localStore, store, openWorkerPolicies(store, settings));
   const options = { name: 'policies', pollIntervalMs: POLL_INTERVAL_MS };

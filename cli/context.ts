@@ -37,7 +37,7 @@ export async function withContext<T>(
   const context = await openContext();
   const connection = connect(context.databaseUrl, { name: 'attune command', max: 3 });
   try {
-    const localStore = await openLocalStore(context.settings);
+    const localStore = await openLocalStore(context.settings, connection.db);
     return await rejectOnSignal(work(connection, localStore, context));
   } finally {
     await connection.close();

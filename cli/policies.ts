@@ -15,7 +15,7 @@ import { changePrecision, importPolicy } from '../shared/publish/publish.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openRemoteStore } from '../shared/store/configured-store.ts';
 import { uploadPackage } from '../shared/store/copy-package.ts';
-import { type LocalStore, policiesFolder } from '../shared/store/local-store.ts';
+import type { LocalStore } from '../shared/store/local-store.ts';
 import {
   activatePolicy,
   findRollbackTarget,
@@ -124,13 +124,13 @@ export function addPolicies(program: Command): void {
     .argument('<id...>', 'ids of the policies')
     .description('copy policies from this machine to POLICY_STORE, if they were published before it was set')
     .action((ids: string[]) =>
-      withContext(async ({ db }, _localStore, { settings }) => {
+      withContext(async (_connection, localStore, { settings }) => {
         const store = await openRemoteStore(settings);
         if (!store) throw new AttuneError('policies send: POLICY_STORE is not set; set it to s3://bucket/prefix');
         for (const id of ids) {
-          await getPolicy(db, id);
+          const folder = await localStore.getFolder(id);
           if (!(await store.manifest(id)))
-            await uploadPackage(store, path.join(policiesFolder(settings), id)).catch(async (error) => {
+            await uploadPackage(store, folder).catch(async (error) => {
               await store.discard(id).catch(() => {});
               throw error;
             });

@@ -62,7 +62,7 @@ export async function startAttune(
   };
   try {
     lock = await lockHome(databaseUrl, settings.ATTUNE_HOME);
-    const localStore = await openLocalStore(settings);
+    const localStore = await openLocalStore(settings, connection.db);
     const policy = await ensureDefaultPolicy(connection, localStore, settings.PRECISION, () =>
       logLine('policy: converting the default policy, stories15M (15 million parameters); takes a few seconds, once'),
     );

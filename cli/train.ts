@@ -85,7 +85,7 @@ const logProgress = createRoundLogger();
 async function preview({ settings, databaseUrl }: CommandContext): Promise<void> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
   try {
-    const localStore = await openLocalStore(settings);
+    const localStore = await openLocalStore(settings, connection.db);
     for (const { name, text } of await previewRound({ settings, store: localStore }, connection.db))
       console.log(`${name.padEnd(10)} ${text}`);
   } finally {

@@ -103,7 +103,7 @@ async function getActivationTime(): Promise<number> {
 
 async function importTiny(options: TinyCheckpointOptions, isActive: boolean): Promise<string> {
   return withDatabase(async ({ db }, settings) => {
-    const localStore = await openLocalStore(settings);
+    const localStore = await openLocalStore(settings, db);
     const staging = await localStore.createStaging();
     await writeTinyCheckpoint(staging, options);
     const id = await importPolicy(db, localStore, staging, `tiny ${options.seed}`, { precision: 'fp32' });

@@ -162,6 +162,17 @@ const broken: Record<string, [make: () => Promise<string>, message: RegExp]> = {
     () => forgePolicy((folder) => flipByte(path.join(folder, 'model.safetensors')), { isSigned: false }),
     /model\.safetensors has SHA-256/,
   ],
+  'other weights and a policy.json that matches them': [
+    () =>
+      forgePolicy(
+        async (folder) => {
+          await flipByte(path.join(folder, 'model.safetensors'));
+          await writeManifest(folder, { ...(await readManifest(folder)), files: await hashFiles(folder) });
+        },
+        { isSigned: false },
+      ),
+    /its policy\.json differs from the one in Postgres \(files\)/,
+  ],
   'weights that are not numbers': [
     () =>
       forgePolicy(async (folder) => {

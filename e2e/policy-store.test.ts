@@ -40,7 +40,7 @@ describe('one policy store for several machines', async () => {
     AWS_ACCESS_KEY_ID: location.accessKeyId,
     AWS_SECRET_ACCESS_KEY: location.secretAccessKey,
   });
-  const trainer = await openLocalStore(readSettings(machine('trainer')));
+  const trainer = await openLocalStore(readSettings(machine('trainer')), db);
 
   async function importTiny(localStore: LocalStore, seed: number): Promise<string> {
     const folder = await localStore.createStaging();

@@ -40,7 +40,7 @@ const PLACEMENT: Placement = { place: 'node', reason: 'this process has ONNX Run
 export async function startEdge(settings: Settings, databaseUrl: string): Promise<Edge> {
   const connection = connect(databaseUrl, { name: 'attune edge', limits: 'server' });
   const tracing = await openTracing(settings, { name: 'attune-edge', version: packageJson.version });
-  const store = await openLocalStore(settings);
+  const store = await openLocalStore(settings, connection.db);
   const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE }, () => renderTrainingMetrics(connection.db));
   const inference = openInference({
     getFolder: store.getFolder,
@@ -112,7 +112,7 @@ function logTrimFailure(error: unknown): void {
 /** Runs the API, with the default policy if there is none, until `stopped` resolves; streams in progress end first. */
 export async function serve(settings: Settings, databaseUrl: string, stopped: Promise<string>): Promise<void> {
   const connection = connect(databaseUrl, { max: 2 });
-  const store = await openLocalStore(settings);
+  const store = await openLocalStore(settings, connection.db);
   await ensureDefaultPolicy(connection, store, settings.PRECISION, () =>
     log.info('policy', 'converting the default policy, stories15M (once; takes a few seconds)'),
   );

@@ -42,7 +42,7 @@ export async function openEdgeProcesses(): Promise<EdgeProcesses> {
   await chmod(home, 0o755);
   const context = await openContext(() => {}, { ATTUNE_HOME: home, PORT: '0' });
   const connection = connect(context.databaseUrl, { name: 'attune test', max: 3 });
-  const localStore = await openLocalStore(context.settings);
+  const localStore = await openLocalStore(context.settings, connection.db);
   const children: ChildProcess[] = [];
   after(async () => {
     await Promise.all(children.map((child) => stopChild(child, 'SIGTERM')));

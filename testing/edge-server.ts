@@ -44,7 +44,7 @@ export async function startEdgeServer(env: Record<string, string> = {}, { isActi
   const postgres = await openPostgres(home);
   await migrateDatabase(postgres.url);
   const connection = connect(postgres.url, { name: 'attune test', max: 3 });
-  const localStore = await openLocalStore(settings);
+  const localStore = await openLocalStore(settings, connection.db);
   const importTiny = async (seed: number, options?: TinyCheckpointOptions) => {
     const folder = await localStore.createStaging();
     await writeTinyCheckpoint(folder, { ...options, seed });

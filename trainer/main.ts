@@ -50,7 +50,7 @@ export async function startTrainer(
   onProgress: ProgressListener,
 ): Promise<Trainer> {
   const connection = connect(databaseUrl, { name: 'attune trainer', max: 5 });
-  const trainer = await openTrainer(settings);
+  const trainer = await openTrainer(settings, connection.db);
   const boss = new PgBoss({
     connectionString: databaseUrl,
     application_name: 'attune schedule',
@@ -97,7 +97,7 @@ export async function trainOnce(
   stop?: AbortSignal,
 ): Promise<RoundRow> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
-  const trainer = await openTrainer(settings);
+  const trainer = await openTrainer(settings, connection.db);
   try {
     const { id } = await requestRound(connection.db, 'command', completeRoundSettings({}, settings));
     while (true) {
@@ -122,7 +122,7 @@ export async function trainDue(
 ): Promise<RoundRow[]> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   const { db } = connection;
-  const trainer = await openTrainer(settings);
+  const trainer = await openTrainer(settings, connection.db);
   try {
     await requestRoundIfDue(db, settings);
     const seen = new Set<string>();
@@ -137,14 +137,13 @@ export async function trainDue(
     await trainer.tracing?.close();
   }
 }
-
 function logFailure(message: string, error: unknown): void {
   log.error('trainer', message, error);
 }
 
-async function openTrainer(settings: Settings): Promise<TrainerContext> {
+async function openTrainer(settings: Settings, db: Database): Promise<TrainerContext> {
   const tracing = await openTracing(settings, { name: 'attune-trainer', version: packageJson.version });
-  return { settings, store: await openLocalStore(settings), tracing };
+  return { settings, store: await openLocalStore(settings, db), tracing };
 }
 
 /**

@@ -5,8 +5,8 @@
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { log } from '../../shared/log.ts';
-import { type Manifest, manifestSchema } from '../../shared/package/manifest.ts';
-import { getActivePolicyId, getPolicy } from '../../shared/store/registry.ts';
+import type { Manifest } from '../../shared/package/manifest.ts';
+import { getActivePolicyId, getManifest } from '../../shared/store/registry.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { noActivePolicy } from '../engine/policy-errors.ts';
 
@@ -69,12 +69,7 @@ export class ActivePolicy {
   private async findManifest(db: Database, id: string): Promise<Manifest> {
     const cached = this.manifests.get(id);
     if (cached) return cached;
-    const { data: manifest } = manifestSchema.safeParse((await getPolicy(db, id)).manifest);
-    if (!manifest)
-      throw new AttuneError(
-        `policy ${id}: its manifest was written by a newer version of Attune; deploy that version, or roll back`,
-        { status: 503, code: 'policy_unusable', retry: false },
-      );
+    const manifest = await getManifest(db, id);
     this.manifests.set(id, manifest);
     if (this.manifests.size > MAX_MANIFESTS) this.manifests.delete(this.manifests.keys().next().value!);
     return manifest;

@@ -62,6 +62,26 @@ describe('a local store without a remote one', () => {
     });
   });
 
+  test('a package with a policy.json other than the one that was published is rejected, also after it was verified', async () => {
+    const root = newRoot();
+    const unchecked = await openLocalStoreAt(root);
+    const { staging, id } = await stagePackage(unchecked);
+    const published = await readManifest(staging);
+    await unchecked.publish(staging, id);
+    const getPublished = async () => published;
+    const local = await openLocalStoreAt(root, undefined, { getPublished });
+    assert.equal(await local.getFolder(id), path.join(root, id));
+    await writeManifest(path.join(root, id), { ...published, name: 'other', metrics: { accuracy: 1 } });
+    for (const store of [local, await openLocalStoreAt(root, undefined, { getPublished })])
+      await assert.rejects(store.getFolder(id), {
+        code: 'damaged_policy',
+        message: /its policy.json differs from the one in Postgres \(name, metrics\)/,
+      });
+    assert.equal(await unchecked.getFolder(id), path.join(root, id));
+    await writeManifest(path.join(root, id), published);
+    assert.equal(await local.getFolder(id), path.join(root, id));
+  });
+
   test('staging folders of dead processes are removed, and no others', async () => {
     const root = newRoot();
     const local = await openLocalStoreAt(root);
@@ -280,7 +300,7 @@ describe('a local store in front of a remote one', () => {
       if (attempts++ === 0) throw unreachable;
       await store.write(manifest, open);
     };
-    const patient = await openLocalStoreAt(newRoot(), { ...store, write }, 20_000);
+    const patient = await openLocalStoreAt(newRoot(), { ...store, write }, { publishTimeoutMs: 20_000 });
     const { staging, id } = await stagePackage(patient);
     await patient.publish(staging, id);
     assert.equal(attempts, 2);
@@ -290,6 +310,24 @@ describe('a local store in front of a remote one', () => {
     const impatient = await openLocalStoreAt(newRoot(), { ...store, write });
     const other = await stagePackage(impatient, makePackage(files));
     await assert.rejects(impatient.publish(other.staging, other.id), unreachable);
+  });
+
+  test('a replaced copy is fetched again, and a replaced remote package is rejected', async () => {
+    const root = newRoot();
+    const store = openMemoryStore();
+    const { staging, id } = await stagePackage(await openLocalStoreAt(root, store));
+    const published = await readManifest(staging);
+    await (await openLocalStoreAt(root, store)).publish(staging, id);
+    const getPublished = async () => published;
+    await writeManifest(path.join(root, id), { ...published, name: 'other' });
+    const local = await openLocalStoreAt(root, store, { getPublished });
+    assert.deepEqual(await readManifest(await local.getFolder(id)), published);
+
+    const replaced = { ...store, manifest: async () => ({ ...published, name: 'other' }) };
+    await assert.rejects((await openLocalStoreAt(newRoot(), replaced, { getPublished })).getFolder(id), {
+      code: 'damaged_policy',
+      message: /differs from the one in Postgres \(name\)/,
+    });
   });
 
   test('trim removes unused copies, and only those that the remote store has', async () => {

@@ -5,18 +5,21 @@ import { existsSync } from 'node:fs';
 import { readdir, rename, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Database } from '../database/connect.ts';
+import { hashContent } from '../digest.ts';
 import { AttuneError } from '../error.ts';
 import { log } from '../log.ts';
 import { readManifest, verifyFiles } from '../package/files.ts';
-import type { Manifest } from '../package/manifest.ts';
+import { damagedPolicy, MANIFEST_FILE, type Manifest } from '../package/manifest.ts';
 import type { Settings } from '../settings.ts';
 import { openRemoteStore } from './configured-store.ts';
 import { uploadPackage, writePackageFolder } from './copy-package.ts';
+import { getManifest } from './registry.ts';
 import { openStaging } from './staging.ts';
 import { isPolicyId, isStoreUnreachable, missingPackage, type PolicyStore } from './store.ts';
 
 export interface LocalStore {
-  /** The folder of the verified package, downloaded if need be. Throws AttuneError if it is missing or damaged. */
+  /** The folder of the verified package, downloaded if need be. Throws AttuneError if it is missing, damaged or replaced. */
   getFolder(id: string): Promise<string>;
   /** An empty folder to build a package in, invisible until `publish`. */
   createStaging(): Promise<string>;
@@ -38,13 +41,26 @@ export function policiesFolder({ ATTUNE_HOME }: Pick<Settings, 'ATTUNE_HOME'>): 
   return path.join(ATTUNE_HOME, 'policies');
 }
 
-/** The local store of these settings, in front of POLICY_STORE if that is set. */
-export async function openLocalStore(settings: Settings): Promise<LocalStore> {
-  return openLocalStoreAt(policiesFolder(settings), await openRemoteStore(settings), PUBLISH_TIMEOUT_MS);
+/** The local store of these settings, in front of POLICY_STORE if that is set, for the policies in Postgres. */
+export async function openLocalStore(settings: Settings, db: Database): Promise<LocalStore> {
+  return openLocalStoreAt(policiesFolder(settings), await openRemoteStore(settings), {
+    publishTimeoutMs: PUBLISH_TIMEOUT_MS,
+    getPublished: (id) => getManifest(db, id),
+  });
 }
 
-/** `publishTimeoutMs`: how long publishing retries an unreachable remote store; default: no retry. */
-export async function openLocalStoreAt(root: string, remote?: PolicyStore, publishTimeoutMs = 0): Promise<LocalStore> {
+type LocalStoreOptions = {
+  /** How long publishing retries an unreachable remote store; default: no retry. */
+  publishTimeoutMs?: number;
+  /** The manifest that a policy was published with: a package with another one was replaced. Default: no check. */
+  getPublished?(id: string): Promise<Manifest>;
+};
+
+export async function openLocalStoreAt(
+  root: string,
+  remote?: PolicyStore,
+  { publishTimeoutMs = 0, getPublished }: LocalStoreOptions = {},
+): Promise<LocalStore> {
   /** Removes what was uploaded of a package that will not be published. */
   const removeUpload = async (folder: string) => {
     const manifest = remote && (await readManifest(folder).catch(() => null));
@@ -101,13 +117,15 @@ export async function openLocalStoreAt(root: string, remote?: PolicyStore, publi
   async function resolve(id: string): Promise<string> {
     const folder = path.join(root, id);
     if (!isPolicyId(id)) throw missingPackage(id, root);
+    const published = await getPublished?.(id);
     let damage: unknown;
     if (existsSync(folder)) {
       // The folder's modification time records its last use, across processes.
       await utimes(folder, new Date(), new Date());
-      if (verified.has(id)) return folder;
       try {
-        await verifyFiles(folder, await readManifest(folder));
+        const manifest = await readManifest(folder);
+        if (published) assertPublished(manifest, published);
+        if (!verified.has(id)) await verifyFiles(folder, manifest);
         verified.add(id);
         return folder;
       } catch (error) {
@@ -117,6 +135,7 @@ export async function openLocalStoreAt(root: string, remote?: PolicyStore, publi
     }
     const manifest = await remote?.manifest(id);
     if (!remote || !manifest) throw damage ?? missingPackage(id, remote?.location ?? root);
+    if (published) assertPublished(manifest, published);
     if (damage) await removeFolder(folder);
     await download(manifest, remote);
     verified.add(id);
@@ -151,4 +170,12 @@ export async function openLocalStoreAt(root: string, remote?: PolicyStore, publi
       if (remote) await removeUnused(remote, new Set(inUse));
     },
   };
+}
+
+/** Its files match its policy.json; Postgres knows whether that is the one which was published. */
+function assertPublished(manifest: Manifest, published: Manifest): void {
+  if (hashContent(manifest) === hashContent(published)) return;
+  const fields = Object.keys({ ...manifest, ...published }) as (keyof Manifest)[];
+  const changed = fields.filter((field) => hashContent(manifest[field]) !== hashContent(published[field]));
+  throw damagedPolicy(published.id, `its ${MANIFEST_FILE} differs from the one in Postgres (${changed.join(', ')})`);
 }

@@ -7,7 +7,7 @@ import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
 import { activations, policies } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
-import { unknownPolicy } from '../package/manifest.ts';
+import { type Manifest, manifestSchema, unknownPolicy } from '../package/manifest.ts';
 import { moveNewPairs } from '../rounds/pairs.ts';
 import { writeEvent } from '../webhooks/event.ts';
 
@@ -24,6 +24,16 @@ export async function getPolicy(db: Database, id: string): Promise<PolicyRow> {
   const [row] = await db.select().from(policies).where(eq(policies.id, id));
   if (!row) throw unknownPolicy(id);
   return row;
+}
+
+/** The manifest that a policy was published with. */
+export async function getManifest(db: Database, id: string): Promise<Manifest> {
+  const { data: manifest } = manifestSchema.safeParse((await getPolicy(db, id)).manifest);
+  if (manifest) return manifest;
+  throw new AttuneError(
+    `policy ${id}: its manifest was written by a newer version of Attune; deploy that version, or roll back`,
+    { status: 503, code: 'policy_unusable', retry: false },
+  );
 }
 
 /** The id of the active policy; null before the first activation. */

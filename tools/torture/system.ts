@@ -52,7 +52,7 @@ export async function openSystem({ env = {}, checkpoint, parent = tmpdir() }: Sy
   const postgres = await openPostgres(home);
   await migrateDatabase(postgres.url);
   const connection = connect(postgres.url, { name: 'attune torture', max: 4 });
-  const localStore = await openLocalStore(readSettings({ ATTUNE_HOME: home }));
+  const localStore = await openLocalStore(readSettings({ ATTUNE_HOME: home }), connection.db);
   const importTiny = async (seed: number, options: TinyCheckpointOptions = {}) => {
     const folder = await localStore.createStaging();
     await writeTinyCheckpoint(folder, { ...options, seed });

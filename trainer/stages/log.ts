@@ -95,8 +95,8 @@ export class RoundLog {
 
   /** Between two steps; throws InterruptedError if the round is stopped. */
   reportProgress(stage: RoundStage, done: number, total: number, note: string): void {
-    this.throwIfStopped();
     this.onProgress({ stage, done, total, note });
+    this.throwIfStopped();
   }
 
   /** Ends the round; `reason` replaces the one in its row. */
