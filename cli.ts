@@ -2,11 +2,13 @@
 // The `attune` command, which composes edge and trainer. Nothing imports it. An AttuneError is printed as one line.
 
 import { Command } from 'commander';
+import { addBackup } from './cli/backup.ts';
 import { addDemo } from './cli/demo.ts';
 import { addDevWorker } from './cli/dev-worker.ts';
 import { addDoctor } from './cli/doctor.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
+import { addRestore } from './cli/restore.ts';
 import { addServe } from './cli/serve.ts';
 import { addStart } from './cli/start.ts';
 import { addTensorflow } from './cli/tensorflow.ts';
@@ -38,6 +40,8 @@ for (const add of [
   addTrain,
   addPolicies,
   addPreferences,
+  addBackup,
+  addRestore,
   addDemo,
   addDevWorker,
   addTensorflow,

@@ -8,26 +8,32 @@ import { rejectOnSignal } from '../shared/process.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 
-export type CommandContext = { settings: Settings; databaseUrl: string; close(): Promise<void> };
+type OpenDatabase = { databaseUrl: string; close(): Promise<void> };
 
-/** Migrates the Postgres of DATABASE_URL; without one, starts or joins the embedded server. */
-export async function openContext(log: (line: string) => void = () => {}, env = process.env): Promise<CommandContext> {
+export type CommandContext = OpenDatabase & { settings: Settings };
+
+/** The Postgres of DATABASE_URL; without one, starts or joins the embedded server. */
+export async function openDatabase(
+  { DATABASE_URL, ATTUNE_HOME }: Settings,
+  log: (line: string) => void = () => {},
+): Promise<OpenDatabase> {
+  if (DATABASE_URL) return { databaseUrl: DATABASE_URL, close: async () => {} };
+  log(`postgres: starting the embedded server in ${path.join(ATTUNE_HOME, 'postgres')}`);
+  const server = await openPostgres(ATTUNE_HOME);
+  return { databaseUrl: server.url, close: server.leave };
+}
+
+/** The database, migrated to this version. */
+export async function openContext(log?: (line: string) => void, env = process.env): Promise<CommandContext> {
   const settings = readSettings(env);
-  let databaseUrl = settings.DATABASE_URL;
-  let close = async () => {};
-  if (!databaseUrl) {
-    log(`postgres: starting the embedded server in ${path.join(settings.ATTUNE_HOME, 'postgres')}`);
-    const server = await openPostgres(settings.ATTUNE_HOME);
-    databaseUrl = server.url;
-    close = server.leave;
-  }
+  const database = await openDatabase(settings, log);
   try {
-    await migrateDatabase(databaseUrl);
+    await migrateDatabase(database.databaseUrl);
   } catch (error) {
-    await close();
+    await database.close();
     throw error;
   }
-  return { settings, databaseUrl, close };
+  return { settings, ...database };
 }
 
 /** Runs a command's work with a connection and the local policies, and closes both afterwards. */

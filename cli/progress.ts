@@ -1,4 +1,5 @@
-// Progress of a round: a bar with the time left on a terminal, a line every few seconds in a log.
+// Progress of a round: a bar with the time left on a terminal, a line every few seconds in a log. And of a copy, with its
+// rate.
 
 import { SingleBar } from 'cli-progress';
 import { log } from '../shared/log.ts';
@@ -30,5 +31,27 @@ export function createRoundLogger(): ProgressListener {
       lastLineMs = Date.now();
       log.info('trainer', `${round.id} ${stage}: ${done}/${total} ${note}`);
     }
+  };
+}
+
+/** Prints what is copied and at which rate, every few seconds, to standard error. */
+export function createByteLogger(action: string): {
+  onBytes(bytes: number, name: string): void;
+  /** `120.3 MiB at 45.1 MiB/s` */
+  describe(): string;
+} {
+  const startedMs = performance.now();
+  let lastLineMs = startedMs;
+  let total = 0;
+  const inMiB = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+  const describe = () => `${inMiB(total)} at ${inMiB((1000 * total) / (performance.now() - startedMs))}/s`;
+  return {
+    describe,
+    onBytes(bytes, name) {
+      total += bytes;
+      if (performance.now() - lastLineMs < LINE_INTERVAL_MS) return;
+      lastLineMs = performance.now();
+      console.error(`${action}: ${name}: ${describe()}`);
+    },
   };
 }

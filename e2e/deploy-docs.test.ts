@@ -6,8 +6,10 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { addBackup } from '../cli/backup.ts';
 import { addDoctor } from '../cli/doctor.ts';
 import { addPolicies } from '../cli/policies.ts';
+import { addRestore } from '../cli/restore.ts';
 import { addServe } from '../cli/serve.ts';
 import { addTensorflow } from '../cli/tensorflow.ts';
 import { addTrain } from '../cli/train.ts';
@@ -43,7 +45,7 @@ test('every file in the guide exists', () => {
 
 test('every `attune` command in the guide exists', () => {
   const program = new Command();
-  for (const add of [addServe, addTrain, addPolicies, addTensorflow, addDoctor]) add(program);
+  for (const add of [addServe, addTrain, addPolicies, addBackup, addRestore, addTensorflow, addDoctor]) add(program);
   const commands = all(/(?:npx attune|cli\.ts) ([a-z]+(?: (?:list|import|rollback|send|install)| --[a-z]+)?)/g);
   for (const expected of ['policies rollback', 'train --due']) assert.ok(commands.includes(expected), expected);
   for (const words of commands.map((command) => command.split(' '))) {

@@ -1,15 +1,14 @@
 // Migrations of rows that earlier versions wrote.
 import assert from 'node:assert/strict';
-import { chmod, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { eq } from 'drizzle-orm';
-import { migrate } from 'drizzle-orm/postgres-js/migrator';
 import { type Connection, connect } from './connect.ts';
 import { openPostgres } from './embedded.ts';
 import { selectGenerations } from './generations.ts';
-import { MIGRATIONS, migrateDatabase } from './migrate.ts';
+import { applyMigrations, migrateDatabase, readMigrations } from './migrate.ts';
 import { completions, generations, idempotency_keys, preferences } from './schema.ts';
 
 const home = await mkdtemp(path.join(tmpdir(), 'attune-migrate-'));
@@ -30,19 +29,29 @@ async function openDatabase(name: string): Promise<Connection> {
   return connection;
 }
 
-/** The migrations folder with only the first `count` migrations in its journal. */
-async function firstMigrations(count: number): Promise<string> {
-  const folder = path.join(home, 'migrations');
-  await cp(MIGRATIONS, folder, { recursive: true });
-  const file = path.join(folder, 'meta', '_journal.json');
-  const journal = JSON.parse(await readFile(file, 'utf8'));
-  await writeFile(file, JSON.stringify({ ...journal, entries: journal.entries.slice(0, count) }));
-  return folder;
+/** Applies only the first `count` migrations. */
+async function migrateTo(count: number, { sql }: Connection): Promise<void> {
+  await sql.begin((transaction) => applyMigrations(transaction, readMigrations().slice(0, count)));
 }
 
+test('an older version refuses to run on the tables of a newer one, and names both', async () => {
+  const { sql, url } = await openDatabase('newer');
+  const newer = { name: '9999_newer', sql: ['create table newer (id int)'], bps: true, folderMillis: 9e12, hash: 'x' };
+  await sql.begin((transaction) => applyMigrations(transaction, [...readMigrations(), newer]));
+  const before = await sql`select * from drizzle.__drizzle_migrations order by id`;
+  await assert.rejects(migrateDatabase(url), {
+    name: 'AttuneError',
+    code: 'newer_schema',
+    message:
+      /^Postgres has the tables of Attune \S+ \(9999_newer\), and this is Attune \S+ \(\d{4}_\w+\); run that version, or restore/,
+  });
+  assert.deepEqual(await sql`select * from drizzle.__drizzle_migrations order by id`, before);
+});
+
 test('rollbacks and resumed rounds of earlier versions get their columns filled', async () => {
-  const { sql, db, url } = await openDatabase('rollbacks');
-  await migrate(db, { migrationsFolder: await firstMigrations(3) });
+  const connection = await openDatabase('rollbacks');
+  const { sql, url } = connection;
+  await migrateTo(3, connection);
   await sql`insert into policies (id, name, manifest) select 'pol_' || name, name, '{}' from unnest(array['a', 'b']) name`;
   await sql`insert into activations (policy_id, reason) values
     ('pol_a', 'default'), ('pol_b', 'promoted'), ('pol_a', 'rollback from pol_b'), ('pol_b', 'published by round_1')`;
@@ -66,8 +75,9 @@ test('rollbacks and resumed rounds of earlier versions get their columns filled'
 });
 
 test('what choices share moves to their completion, and prompts that were stored as they had been read are mended', async () => {
-  const { sql, db, url } = await openDatabase('completions');
-  await migrate(db, { migrationsFolder: await firstMigrations(5) });
+  const connection = await openDatabase('completions');
+  const { sql, db, url } = connection;
+  await migrateTo(5, connection);
   const prompts = { once: '"Once"', zero: '"0"', quoted: '"\\"q\\""', chat: '[{"role": "user", "content": "0"}]' };
   const insert = (id: string, completion: string, choice: number, prompt: string) =>
     sql`insert into generations (id, completion_id, choice, kind, policy_id, prompt, prompt_token_ids, text, token_ids, logps,
