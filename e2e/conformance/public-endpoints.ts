@@ -57,4 +57,16 @@ export function testPublicEndpoints(api: Api): void {
     for (const labels of expected) assert.ok(text.includes(`_count{${labels}}`), `${labels} is not in\n${text}`);
     assert.doesNotMatch(text, /curious|nowhere/);
   });
+
+  test('/metrics has what is read from Postgres', async () => {
+    const { text } = await request('/metrics');
+    const names = [...text.matchAll(/^# TYPE (attune_(?:postgres|.*round|new_pairs|trainers|webhooks)\S*) gauge$/gm)];
+    api.record(
+      'metrics from Postgres',
+      names.map(([, name]) => name),
+    );
+    assert.match(text, /^attune_postgres_up 1$/m);
+    assert.match(text, /^attune_new_pairs \d+$/m);
+    assert.match(text, /^attune_postgres_connections\{application="attune edge"\} \d+$/m);
+  });
 }
