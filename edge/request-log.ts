@@ -33,5 +33,5 @@ function toFields(record: RequestRecord): LogFields {
 }
 
 function round(milliseconds: number): number {
-  return Math.round(milliseconds * 10) / 10;
+  return Math.round(milliseconds * 100) / 100;
 }

@@ -28,7 +28,17 @@ function createJsonWriter(stream: DestinationStream): Parameters<typeof setLogOu
   return ({ level, area, message, fields, err }) => logger[level]({ area, ...fields, err }, message);
 }
 
+/** A write for each line would cost more than the line itself. */
+const MIN_WRITE_BYTES = 8 * 2 ** 10;
+const FLUSH_INTERVAL_MS = 100;
+
 /** Written without blocking, and flushed when the process exits. */
 function openStdout(): DestinationStream {
-  return destination({ fd: 1, sync: false, maxLength: MAX_BUFFERED_BYTES });
+  return destination({
+    fd: 1,
+    sync: false,
+    minLength: MIN_WRITE_BYTES,
+    periodicFlush: FLUSH_INTERVAL_MS,
+    maxLength: MAX_BUFFERED_BYTES,
+  });
 }

@@ -7,22 +7,26 @@ export function watchBody(response: Response, onEnd: (error?: unknown) => void):
     return response;
   }
   const reader = response.body.getReader();
+  let isCancelled = false;
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
           const { done, value } = await reader.read();
+          // A stream that was cancelled in the meantime is closed already.
+          if (isCancelled) return;
           if (!done) return controller.enqueue(value);
           controller.close();
           onEnd();
         } catch (error) {
+          if (isCancelled) return;
           controller.error(brokenOff());
           onEnd(error);
         }
       },
       async cancel(reason) {
-        await reader.cancel(reason);
-        onEnd();
+        isCancelled = true;
+        await reader.cancel(reason).finally(() => onEnd());
       },
     },
     { highWaterMark: 0 },
