@@ -1,4 +1,4 @@
-// What one process of the API holds open at once: connections, imports and event streams.
+// What one process of the API admits: connections, imports and event streams at once, requests and tokens per minute.
 
 import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
@@ -68,4 +68,64 @@ test('a connection over MAX_CONNECTIONS is closed at once, and served after anot
     await waitUntil(async () => (await getStatus(open()).catch(() => '')) === 'HTTP/1.1 200 OK', 10_000);
     for (const socket of sockets) socket.destroy();
   });
+});
+
+const KEYS = ['sk-limited-one', 'sk-limited-two'];
+const [AS_FIRST, AS_SECOND] = KEYS.map((key) => ({ authorization: `Bearer ${key}` }));
+const getLimits = (headers: Headers, kind: 'requests' | 'tokens') =>
+  ['limit', 'remaining', 'reset'].map((name) => headers.get(`x-ratelimit-${name}-${kind}`));
+
+test('each key has REQUESTS_PER_MINUTE, and headers that say what is left', async () => {
+  await withEdge(server, { API_KEY: KEYS.join(), REQUESTS_PER_MINUTE: '3' }, async (send) => {
+    const complete = (headers: Record<string, string>, stream = false) =>
+      send('/v1/completions', { prompt: 'Once', max_tokens: 2, stream }, headers);
+    for (const left of ['2', '1', '0']) {
+      const { status, headers } = await complete(AS_FIRST!, left === '1');
+      assert.equal(status, 200);
+      const [limit, remaining, reset] = getLimits(headers, 'requests');
+      assert.deepEqual([limit, remaining], ['3', left]);
+      assert.match(reset!, /^(1m0s|\d+s|\d+ms)$/);
+      assert.deepEqual(getLimits(headers, 'tokens'), [null, null, null]);
+    }
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const { status, headers, body, text } = await complete(AS_FIRST!);
+      assert.equal(status, 429, text);
+      assert.deepEqual([body.error.type, body.error.code], ['rate_limit_error', 'rate_limit_exceeded']);
+      assert.equal(headers.get('x-should-retry'), 'true');
+      const retryMs = Number(headers.get('retry-after-ms'));
+      assert.ok(retryMs > 0 && retryMs <= 60_000, String(retryMs));
+      assert.equal(headers.get('retry-after'), String(Math.ceil(retryMs / 1000)));
+      assert.deepEqual(getLimits(headers, 'requests').slice(0, 2), ['3', '0']);
+    }
+    assert.equal((await complete(AS_SECOND!)).status, 200);
+  });
+});
+
+test('TOKENS_PER_MINUTE are taken before a generation, corrected after it, and given back if it fails', async () => {
+  await withEdge(server, { API_KEY: KEYS.join(), TOKENS_PER_MINUTE: '100' }, async (send) => {
+    const complete = (fields: object) => send('/v1/completions', { prompt: 'Once', ...fields }, AS_FIRST);
+    const { body, headers } = await complete({ max_tokens: 30, stop: 'e' });
+    const left = 100 - body.usage.total_tokens;
+    assert.deepEqual(getLimits(headers, 'tokens').slice(0, 2), ['100', String(left)]);
+    // Invalid, so nothing was taken; refused, because it may use too many: nothing either.
+    const invalid = await complete({ max_tokens: 1e6 });
+    assert.deepEqual([invalid.status, getLimits(invalid.headers, 'tokens')[1]], [400, String(left)]);
+    for (const stream of [false, true]) {
+      const refused = await complete({ max_tokens: 100, stream });
+      assert.deepEqual([refused.status, refused.body.error.code], [429, 'rate_limit_exceeded']);
+      assert.match(refused.body.error.message, /^too many tokens/);
+      assert.equal(getLimits(refused.headers, 'tokens')[1], String(left));
+    }
+    const both = await Promise.all([complete({ max_tokens: 50, n: 1 }), complete({ max_tokens: 50, n: 1 })]);
+    assert.deepEqual(both.map(({ status }) => status).sort(), [200, 429]);
+    assert.equal((await send('/v1/completions', { prompt: 'Once', max_tokens: 90 }, AS_SECOND)).status, 200);
+  });
+});
+
+test('without a limit there are no headers of one', async () => {
+  const { headers } = await server.request('/v1/models');
+  assert.deepEqual(
+    [...headers.keys()].filter((name) => name.startsWith('x-ratelimit')),
+    [],
+  );
 });

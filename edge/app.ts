@@ -77,7 +77,7 @@ const INFO = {
 };
 
 export function createApp(ports: Ports): OpenAPIHono {
-  const { settings, isWithinRateLimit } = ports;
+  const { settings, rateLimits } = ports;
   const app = new OpenAPIHono();
   app.onError((error, context) => toErrorResponse(context, error));
   app.notFound((context) => toErrorResponse(context, unknownRoute(context.req)));
@@ -85,7 +85,7 @@ export function createApp(ports: Ports): OpenAPIHono {
   app.use(assignRequestId, sendRequestId);
   app.use(observeRequests(ports));
   if (settings.API_KEY) app.use('/v1/*', requireApiKey(settings.API_KEY));
-  if (isWithinRateLimit) app.use('/v1/*', limitRate(isWithinRateLimit));
+  if (rateLimits) app.use('/v1/*', limitRate(rateLimits));
   for (const route of listRoutes()) {
     const { rawBody, needsPolicy, idempotent } = route.operation;
     const middleware: MiddlewareHandler[] = [];

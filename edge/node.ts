@@ -23,6 +23,7 @@ import { openMetrics } from './metrics/metrics.ts';
 import { renderTrainingMetrics } from './metrics/training-metrics.ts';
 import { watchPolicies } from './policy-watcher.ts';
 import type { Placement } from './ports.ts';
+import { openRateLimits } from './rate-limits.ts';
 import { logRequest } from './request-log.ts';
 import { traceRequest } from './request-span.ts';
 import { RoundEvents } from './round-events.ts';
@@ -66,6 +67,7 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     openDocsFile: async (name) => new Response(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))),
     roundEvents: new RoundEvents(connection.db, watcher.waitForChange),
     metrics,
+    rateLimits: openRateLimits(settings),
     observeRequest: (record) => logRequest(record, tracing ? traceRequest(tracing, record) : undefined),
   });
 

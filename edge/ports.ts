@@ -24,6 +24,14 @@ export type RequiredPolicy = 'body' | 'path' | 'previous';
 /** The active policy as /health reports it: null before the first activation; `none` if no backend can compute it. */
 export type ServingStatus = { policy: string | null; compute: Placement | { place: 'none'; reason: string } | null };
 
+export type RateLimits = {
+  /** Counts a request. Throws a 429 over the limit. `address`: the one that Cloudflare reports. */
+  countRequest(caller: { id: string; address: string | undefined }): Promise<void>;
+  /** Takes the tokens that a generation may use. Throws a 429 over the limit. The result corrects them to those it used. */
+  reserveTokens(callerId: string, tokens: number): Promise<(used: number) => Promise<void>>;
+  listHeaders(caller: { id: string }): Promise<Record<string, string>>;
+};
+
 export type Ports = {
   db: Database;
   inference: Pick<Inference, 'getPolicy' | 'activate'>;
@@ -37,6 +45,6 @@ export type Ports = {
   /** A file of Swagger UI; null if no file has this name. */
   openDocsFile(name: string): Promise<Response | null>;
   roundEvents: RoundEvents;
-  /** Whether the caller (a tenant, or an address) may send a request now; if absent, only the queue limits requests. */
-  isWithinRateLimit?(caller: string): Promise<boolean>;
+  /** If absent, only the queue limits requests. */
+  rateLimits?: RateLimits | undefined;
 };

@@ -53,6 +53,14 @@ const environment = z.object({
   MAX_CONNECTIONS: integer(1)
     .default(1024)
     .describe('connections that the server keeps open; more are closed as soon as they are made'),
+  REQUESTS_PER_MINUTE: integer(1)
+    .optional()
+    .describe('requests that each API key may send to each server per minute; default: no limit'),
+  TOKENS_PER_MINUTE: integer(1)
+    .optional()
+    .describe(
+      'tokens, of prompts and responses, that each API key may use on each server per minute; default: no limit',
+    ),
   SERVE_THREADS: integer(1).optional().describe('intra-op threads of the serving session; default: all cores'),
   MAX_ROWS: integer(1).default(16).describe('generations decoded together in one batch'),
   MAX_QUEUE: integer(1).default(256).describe('generations that may wait in the queue; more are rejected with 429'),

@@ -15,6 +15,7 @@ import { readWorkerEnv, type WorkerEnv } from './bindings.ts';
 import { LocalPolicies } from './local-policies.ts';
 import { openWorkerMetrics } from './metrics-counter.ts';
 import { placeRequest, selectPlacement } from './placement.ts';
+import { openWorkerRateLimits } from './rate-limits.ts';
 import { RequestPolicies } from './request-policies.ts';
 
 export type Isolate = WorkerEnv & { active: ActivePolicy; policies: LocalPolicies };
@@ -61,14 +62,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
     observeRequest: logRequest,
     // LISTEN needs a dedicated connection, which Hyperdrive does not provide: each request polls for itself.
     roundEvents: new RoundEvents(db, sleep),
-    async isWithinRateLimit(caller) {
-      // Fails open.
-      const { success } = await bindings.RATE_LIMIT.limit({ key: caller }).catch((error: Error) => {
-        log.error('rate limit', 'RATE_LIMIT failed, the request is admitted', error);
-        return { success: true };
-      });
-      return success;
-    },
+    rateLimits: openWorkerRateLimits(bindings.RATE_LIMIT),
   };
 }
 

@@ -11,6 +11,7 @@ import type { Ports } from '../ports.ts';
 import { type PlacedRequest, type PreparedCompletion, prepareCompletion } from './prepare.ts';
 import { toGenerationRecord } from './record-generation.ts';
 import { type GenerationRow, storeCompletions, toGenerationRow, toStorable } from './store.ts';
+import { sumUsage } from './usage.ts';
 
 export type Decoding = {
   completions: PreparedCompletion[];
@@ -19,6 +20,8 @@ export type Decoding = {
   record: RequestRecord;
   /** Unix milliseconds */
   startedAt: number;
+  /** Gives back the reserved tokens that were not used. */
+  settleTokens(used: number): Promise<void>;
 };
 /** `rows` and `tokens` have one entry per choice. */
 export type CompletionResult = { completion: PreparedCompletion; rows: GenerationRow[]; tokens: TokenEvent[][] };
@@ -31,26 +34,37 @@ export type TokenListener = (event: TokenEvent, completionIndex: number) => void
  * still has a status.
  */
 export async function startDecoding(
-  { settings }: Ports,
+  { settings, rateLimits }: Ports,
   requests: PlacedRequest[],
   { tenant, signal, record }: Caller,
 ): Promise<Decoding> {
   const deadline = openDeadline(settings.REQUEST_TIMEOUT, signal);
+  let settleTokens = async (_used: number) => {};
   const waiter = { tenant, signal: deadline.signal };
   try {
     const completions = await Promise.all(requests.map((request) => prepareCompletion(request, waiter)));
+    if (rateLimits) settleTokens = await rateLimits.reserveTokens(tenant, countTokens(completions));
     const submitted = new Map<LoadedPolicy, number>();
     const events = completions.map(({ policy, promptIds, sharedLength, sampling, ids }) => {
       const input = { promptIds, sampling, n: ids.length, tenant, sharedLength, submitted: submitted.get(policy) ?? 0 };
       submitted.set(policy, input.submitted + input.n);
       return policy.generate(input, deadline.signal);
     });
-    return { completions, events, deadline, record, startedAt: Date.now() };
+    return { completions, events, deadline, record, startedAt: Date.now(), settleTokens };
   } catch (error) {
+    await settleTokens(0);
     const interruption = deadline.signal.aborted ? describeInterruption(deadline, false) : null;
     deadline.close();
     throw interruption ?? error;
   }
+}
+
+/** The most that the completions can use: a prompt counts once, with any number of choices. */
+function countTokens(completions: PreparedCompletion[]): number {
+  return completions.reduce(
+    (sum, { promptIds, ids, sampling }) => sum + promptIds.length + ids.length * sampling.maxTokens,
+    0,
+  );
 }
 
 /**
@@ -86,18 +100,21 @@ export async function decodeAndStore<T>(
 
 /** Decodes every choice to its end, and returns what interrupted them, if anything did. */
 export async function decode(
-  { completions, events, deadline, record, startedAt }: Decoding,
+  { completions, events, deadline, record, startedAt, settleTokens }: Decoding,
   onToken: TokenListener = () => {},
 ): Promise<{ results: CompletionResult[]; interruption: AttuneError | null }> {
+  let used = 0;
   try {
     const results = await Promise.all(
       completions.map((completion, at) => collectChoices(completion, events[at]!, (event) => onToken(event, at))),
     );
+    used = sumUsage(results).total_tokens;
     record.generations.push(...results.map(({ completion, rows }) => toGenerationRecord(completion, rows, startedAt)));
     return { results, interruption: findInterruption(results, deadline) };
   } finally {
     // If one completion failed, this cancels the others.
     deadline.close();
+    await settleTokens(used);
   }
 }
 

@@ -1,7 +1,7 @@
 // Token counts as OpenAI reports them.
 
 import { z } from '@hono/zod-openapi';
-import type { CompletionResult } from './decode.ts';
+import type { PreparedCompletion } from './prepare.ts';
 import type { GenerationRow } from './store.ts';
 
 export const usageSchema = z.object({
@@ -22,7 +22,9 @@ export function countUsage(promptTokens: number, choices: Pick<GenerationRow, 't
   };
 }
 
-export function sumUsage(results: CompletionResult[]): Usage {
+export function sumUsage(
+  results: { completion: Pick<PreparedCompletion, 'promptIds'>; rows: Pick<GenerationRow, 'token_ids'>[] }[],
+): Usage {
   const promptTokens = results.reduce((sum, { completion }) => sum + completion.promptIds.length, 0);
   return countUsage(
     promptTokens,

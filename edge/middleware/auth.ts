@@ -13,7 +13,8 @@ declare module 'hono' {
   }
 }
 
-const ANONYMOUS = 'anonymous';
+/** The caller where no keys are configured. */
+export const ANONYMOUS = 'anonymous';
 
 /** The tenant that a generation is queued for, the signal that cancels it, and the record that reports it. */
 export type Caller = { tenant: string; signal: AbortSignal; record: RequestRecord };

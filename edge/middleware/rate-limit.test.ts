@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Hono } from 'hono';
 import { sha256 } from '../../shared/digest.ts';
+import { openWorkerRateLimits } from '../cloudflare/rate-limits.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import { requireApiKey } from './auth.ts';
 import { limitRate } from './rate-limit.ts';
@@ -14,10 +15,14 @@ function openApp(keys: string[], limited: Set<string>) {
   app.onError((error, context) => toErrorResponse(context, error));
   if (keys.length > 0) app.use(requireApiKey(keys));
   app.use(
-    limitRate(async (caller) => {
-      callers.push(caller);
-      return !limited.has(caller);
-    }),
+    limitRate(
+      openWorkerRateLimits({
+        async limit({ key }) {
+          callers.push(key);
+          return { success: !limited.has(key) };
+        },
+      }),
+    ),
   );
   app.post('/', (context) => context.text('in'));
   const post = (headers: Record<string, string>) => app.request('/', { method: 'POST', headers });
