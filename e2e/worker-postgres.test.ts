@@ -4,8 +4,10 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { eq } from 'drizzle-orm';
+import fc from 'fast-check';
 import { selectGenerations } from '../shared/database/generations.ts';
 import { generations, preferences } from '../shared/database/schema.ts';
+import { arbitraryText } from '../testing/arbitrary-text.ts';
 import { type Json, startEdgeServer } from '../testing/edge-server.ts';
 import { installPgBouncer, type PgBouncer, startPgBouncer } from '../testing/pgbouncer.ts';
 import { waitUntil } from '../testing/wait-until.ts';
@@ -130,6 +132,24 @@ test('disconnecting clients, errors and streams leave no connection open', { ski
   const statuses = (await Promise.all(errors)).map(({ status }) => status);
   assert.deepEqual(statuses, [404, 400, 404, 404, 404]);
   await Promise.all([...disconnected, ...streams]);
+  await assertNoConnections();
+});
+
+test('texts that look like something else are stored and read as they are', { skip }, async () => {
+  // Few enough for the Worker's rate limit.
+  const texts = fc.sample(
+    arbitraryText().filter((text) => text.trim() !== ''),
+    60,
+  );
+  await Promise.all(
+    texts.map(async (prompt, at) => {
+      const sent = { prompt, chosen: 'x', rejected: 'y', metadata: { texts: [prompt] } };
+      const [writer, reader] = at % 2 === 0 ? [worker.url, server.edge.url] : [server.edge.url, worker.url];
+      const { body } = await send(writer, '/v1/preferences', sent);
+      const stored = await send(reader, `/v1/preferences/${body.id}`);
+      assert.deepEqual([stored.body.prompt, stored.body.metadata], [prompt, sent.metadata]);
+    }),
+  );
   await assertNoConnections();
 });
 
