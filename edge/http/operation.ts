@@ -15,7 +15,7 @@ export type Operation<B extends Schema | undefined = Schema | undefined, Q exten
   summary: string;
   body?: B;
   query?: Q;
-  /** the body of a 200, or of each event */
+  /** the body of a 200, or each of its server-sent events */
   response: Schema;
   /** the media type of the response; default: application/json */
   responseType?: string;

@@ -60,12 +60,13 @@ const stepMetrics = z.object({
   logps: z.object({ chosen: z.array(z.number()), rejected: z.array(z.number()) }).nullable(),
 });
 
-const roundEvent = z.object({
-  level: z.string(),
-  message: z.string(),
-  type: z.string(),
-  data: z.unknown(),
-  created_at: z.number(),
+/** As the fields of server-sent events. */
+const serverSentEvent = z.object({
+  id: z.string().optional(),
+  event: z.literal('done').optional().openapi({ description: 'of the last one' }),
+  data: z
+    .string()
+    .openapi({ description: 'JSON: level, message, type, data and created_at; of the last one, the round' }),
 });
 
 export const createRound = defineOperation({
@@ -106,7 +107,7 @@ export const listRoundMetrics = defineOperation({
 
 export const streamRoundEvents = defineOperation({
   summary: 'The events of a round, as server-sent events from the first one (or Last-Event-ID) until the round ends',
-  response: z.union([roundEvent, round]),
+  response: serverSentEvent,
   responseType: 'text/event-stream',
   async handler({ ports: { db, roundEvents }, context, param }) {
     const { id } = await findOr404(db, rounds, 'round', param('id'));

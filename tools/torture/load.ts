@@ -25,7 +25,7 @@ const RETRY_MS = 150;
 /** A keyed request that has not been acknowledged by then counts as lost. */
 const GIVE_UP_MS = 90_000;
 /** While requests take longer than this, the system counts as not recovered. */
-const SLOW_MS = 1000;
+const SLOW_MS = 3000;
 
 export class Load {
   readonly sent: Sent[] = [];
