@@ -266,6 +266,8 @@ export const rounds = pgTable(
   (table) => [
     index('rounds_order').on(table.xid, table.id),
     index('rounds_parent').on(table.parent_id, table.id),
+    // The trainer and the schedule look for queued and running ones, which are few.
+    index('rounds_by_status').on(table.status, table.id),
     // Enforces one round at a time.
     uniqueIndex('rounds_one_running').on(table.status).where(sql`status = 'running'`),
     check('rounds_status', sql`status in ('queued', 'running', 'succeeded', 'failed', 'cancelled')`),

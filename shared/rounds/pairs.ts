@@ -2,7 +2,7 @@
 // A preference is learned if it is in the round of the active policy or of one of its ancestors. The others are in
 // new_pairs, so that no question about them reads the learned ones.
 
-import { and, asc, eq, exists, gt, inArray, notExists, type SQL } from 'drizzle-orm';
+import { and, asc, eq, exists, gt, inArray, notExists, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { new_pairs, preferences, round_pairs, rounds } from '../database/schema.ts';
 import { compareLineages } from './lineage.ts';
@@ -46,7 +46,7 @@ export async function moveNewPairs(transaction: Database, from: string | null, t
     transaction
       .select({ preference_id: round_pairs.preference_id })
       .from(round_pairs)
-      .where(and(inArray(round_pairs.round_id, roundIds), filter));
+      .where(and(inArray(round_pairs.round_id, unnest(roundIds)), filter));
   // A replayed pair was learned before: by an ancestor of both, or by another of these rounds.
   const unlearned = pairsOf(onlyFrom, eq(round_pairs.replay, false));
   if (onlyFrom.length > 0) await transaction.insert(new_pairs).select(unlearned).onConflictDoNothing();
@@ -54,3 +54,6 @@ export async function moveNewPairs(transaction: Database, from: string | null, t
   const isLearned = inArray(new_pairs.preference_id, pairsOf(onlyTo));
   if (onlyTo.length > 0) await transaction.delete(new_pairs).where(isLearned);
 }
+
+/** One parameter however long the list is: a statement has at most 65,535, and a lineage may be longer. */
+const unnest = (ids: string[]) => sql`(select jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb))`;

@@ -120,7 +120,7 @@ function formatGiga(value: number): string {
 }
 
 /** The first column is left-aligned, the others right-aligned. */
-function alignColumns(rows: string[][]): string {
+export function alignColumns(rows: string[][]): string {
   const widths = rows[0]?.map((_, at) => Math.max(...rows.map((row) => row[at]!.length))) ?? [];
   return rows
     .map((row) => row.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))).join('  '))

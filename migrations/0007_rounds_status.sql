@@ -1,0 +1,1 @@
+CREATE INDEX "rounds_by_status" ON "rounds" USING btree ("status","id");
