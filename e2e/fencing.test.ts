@@ -16,7 +16,7 @@ import { policiesFolder } from '../shared/store/local-store.ts';
 import { activatePolicy, getActivePolicyId } from '../shared/store/registry.ts';
 import { startEdgeServer } from '../testing/edge-server.ts';
 import { waitUntil } from '../testing/wait-until.ts';
-import { runNextRound } from '../trainer/main.ts';
+import { runNextRound, startTrainer, type Trainer } from '../trainer/main.ts';
 import { InterruptedError } from '../trainer/stages/log.ts';
 import type { TrainerContext } from '../trainer/stages/round-context.ts';
 
@@ -197,6 +197,22 @@ test('a trainer that is asked to stop gives the round back however often that ha
   assert.deepEqual(resumed.slice(0, 3), ['1', '2', '3']);
   assert.equal(resumed.length, 7);
   assert.equal((await getRound(id)).status, 'succeeded');
+});
+
+test('closing the scheduled trainer gives its round back', async () => {
+  const id = await requestLearnable('Closed');
+  let trainer: Trainer | undefined;
+  let closed: Promise<void> | undefined;
+  trainer = await startTrainer(settings, server.databaseUrl, (_round, { stage, done }) => {
+    if (stage === 'training' && done > 0) closed ??= trainer?.close();
+  });
+  await waitUntil(() => closed !== undefined, 60_000);
+  await closed;
+  const round = await getRound(id);
+  assert.deepEqual([round.status, round.owner, round.attempts], ['running', null, 0]);
+  assert.equal((await getEvents(id)).at(-1)?.message, 'stopped while training: the trainer was stopped');
+  assert.equal(await runUndisturbed(), true);
+  await assertPublishedOnce(id);
 });
 
 test('a round whose settings were written by hand fails by name, and the next one runs', async () => {
