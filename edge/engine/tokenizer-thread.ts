@@ -19,6 +19,12 @@ export type ThreadLimits = {
 /** The largest vocabularies take seconds to open, and some 200 MiB; the longest valid prompts half a second. */
 const LIMITS: ThreadLimits = { phaseMs: { open: 30_000, render: 5000, encode: 5000 }, heapMiB: 1024 };
 
+const CHECKPOINT_WORK: Record<TokenizerPhase, string> = {
+  open: 'tokenizer.json: opening it',
+  render: 'tokenizer_config.json: chat_template: rendering a short chat',
+  encode: 'tokenizer.json: tokenizing a short text',
+};
+
 /** Opens a checkpoint's tokenizer and renders a chat with its template, within the limits of serving. */
 export async function validateTokenizerFiles(folder: string): Promise<void> {
   const thread = new TokenizerThread({ maxRows: 1, maxQueue: 1 });
@@ -39,6 +45,7 @@ export class TokenizerThread {
   private worker: Worker | null = null;
   private phase: TokenizerPhase = 'open';
   private timer: NodeJS.Timeout | undefined;
+  private isClosed = false;
 
   constructor(admission: AdmissionLimits, limits = LIMITS) {
     this.admission = admission;
@@ -49,6 +56,7 @@ export class TokenizerThread {
   encode(request: TokenizerRequest, { tenant = '', signal }: Waiter = {}): Promise<EncodedPrompt> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
+      if (this.isClosed) throw serverClosing();
       // Loading a policy is no caller's request.
       if (request.prompt !== null)
         validatePlaces({ held: this.queue.size, own: this.queue.countOf(tenant), added: 1 }, this.admission);
@@ -70,8 +78,9 @@ export class TokenizerThread {
     });
   }
 
-  /** Ends the thread; requests in progress fail. */
+  /** Ends the thread; requests in progress and later ones fail. */
   async close(): Promise<void> {
+    this.isClosed = true;
     const { worker } = this;
     this.dropThread();
     for (let job = this.current ?? this.queue.shift(); job; job = this.queue.shift()) job.settle(serverClosing());
@@ -149,8 +158,7 @@ export class TokenizerThread {
   private describeExcess(problem: string): AttuneError {
     const { prompt } = this.current!.request;
     if (prompt === null || this.phase === 'open') {
-      const part = this.phase === 'render' ? 'chat_template in tokenizer_config.json' : 'tokenizer.json';
-      return new AttuneError(`${part}: a short text ${problem}; fix it, or export the checkpoint again`, {
+      return new AttuneError(`${CHECKPOINT_WORK[this.phase]} ${problem}; fix it, or export the checkpoint again`, {
         code: 'invalid_checkpoint',
       });
     }

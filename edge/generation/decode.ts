@@ -42,7 +42,9 @@ export async function startDecoding(
   let settleTokens = async (_used: number) => {};
   const waiter = { tenant, signal: deadline.signal };
   try {
-    const completions = await Promise.all(requests.map((request) => prepareCompletion(request, waiter)));
+    const completions: PreparedCompletion[] = [];
+    // One after the other, so that a request with many prompts takes one turn of its tenant at a time.
+    for (const request of requests) completions.push(await prepareCompletion(request, waiter));
     if (rateLimits) settleTokens = await rateLimits.reserveTokens(tenant, countTokens(completions));
     const submitted = new Map<LoadedPolicy, number>();
     const events = completions.map(({ policy, promptIds, sharedLength, sampling, ids }) => {
