@@ -50,6 +50,20 @@ for (const via of ['url', 'container']) {
     assert.equal(rejected.headers.get('x-should-retry'), 'false');
   });
 
+  test(`a repeated request that is forwarded gets the stored response (${via})`, async () => {
+    for (const stream of [false, true]) {
+      const headers = { 'idempotency-key': `${via}, ${stream}` };
+      const send = () => worker.send(`/v1/chat/completions?via=${via}`, { ...CHAT, stream }, { headers });
+      const first = await send();
+      assert.equal(first.status, 200);
+      const text = await first.text();
+      const repeated = await send();
+      assert.equal(repeated.headers.get('idempotent-replayed'), 'true');
+      const getId = (body: string) => /"id":"(chatcmpl-\w+)"/.exec(body)?.[1];
+      assert.equal(getId(await repeated.text()), getId(text) ?? assert.fail(text));
+    }
+  });
+
   test(`a stream is forwarded event by event and complete (${via})`, async () => {
     const response = await worker.send(`/v1/chat/completions?via=${via}`, { ...CHAT, stream: true });
     assert.equal(response.headers.get('content-type'), 'text/event-stream; charset=utf-8');
