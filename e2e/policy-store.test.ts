@@ -98,7 +98,7 @@ describe('one policy store for several machines', async () => {
 
   test('an edge with wrong S3 keys fails at startup and names them', async () => {
     await assert.rejects(processes.start({ ...machine('three'), AWS_SECRET_ACCESS_KEY: 'wrong' }), {
-      message: /attune: AWS_SECRET_ACCESS_KEY: wrong secret for key key; use the secret of that key/,
+      message: /AWS_SECRET_ACCESS_KEY: wrong secret for key key; use the secret of that key/,
     });
     assert.ok(!existsSync(path.join(homes, 'three', 'policies')));
   });
