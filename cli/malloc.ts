@@ -8,6 +8,12 @@ export const MALLOC_ENV = { MALLOC_MMAP_THRESHOLD_: '131072', MALLOC_ARENA_MAX: 
 export function restartWithMallocEnv(): void {
   const isMissing = Object.keys(MALLOC_ENV).some((name) => process.env[name] === undefined);
   if (process.platform !== 'linux' || !isMissing || !process.execve) return;
+  restartProcess({ ...MALLOC_ENV, ...process.env });
+}
+
+/** Replaces this process by a new one with the same arguments; exits with 1 where the platform cannot. */
+export function restartProcess(env: NodeJS.ProcessEnv = process.env): never {
   const args = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  process.execve(process.execPath, args, { ...MALLOC_ENV, ...process.env });
+  process.execve?.(process.execPath, args, env);
+  process.exit(1);
 }

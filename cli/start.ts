@@ -7,6 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { startEdge } from '../edge/node.ts';
+import { STUCK } from '../edge/postgres-watchdog.ts';
 import { connect } from '../shared/database/connect.ts';
 import { type Lock, tryAcquireLock } from '../shared/database/lock.ts';
 import { AttuneError } from '../shared/error.ts';
@@ -17,7 +18,7 @@ import { ensureDefaultPolicy } from '../shared/publish/default-policy.ts';
 import { readSettings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { openContext } from './context.ts';
-import { restartWithMallocEnv } from './malloc.ts';
+import { restartProcess, restartWithMallocEnv } from './malloc.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 
@@ -67,7 +68,7 @@ export async function startAttune(
       logLine('policy: converting the default policy, stories15M (15 million parameters); takes a few seconds, once'),
     );
     logLine(`policy: ${policy} is active`);
-    const edge = await startEdge(settings, databaseUrl);
+    const edge = await startEdge(settings, databaseUrl, restartStuck);
     const trainer = superviseTrainer({ ...env, DATABASE_URL: databaseUrl }, trainerOutput);
     logLine(
       `trainer: schedule "${settings.TRAIN_SCHEDULE}" (UTC); a round needs ${settings.TRAIN_MIN_PAIRS} new pairs`,
@@ -85,6 +86,13 @@ export async function startAttune(
     await close();
     throw error;
   }
+}
+
+/** `attune start` has no supervisor: it restarts itself. The trainer notices that its parent is gone, and exits. */
+function restartStuck(): void {
+  log.error('attune', `${STUCK}; restarting`);
+  // The log is written without blocking.
+  setTimeout(restartProcess, 1000);
 }
 
 /** Allows one `attune start` per folder and machine; others may share the Postgres. */

@@ -15,6 +15,7 @@ import { observeRequests } from './middleware/observe-request.ts';
 import { placeRequest } from './middleware/placement.ts';
 import { limitRate } from './middleware/rate-limit.ts';
 import { assignRequestId, sendRequestId } from './middleware/request-id.ts';
+import { getTimeLimit, limitTime } from './middleware/time-limit.ts';
 import type { Ports } from './ports.ts';
 import { createChatCompletion } from './routes/chat.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
@@ -90,6 +91,8 @@ export function createApp(ports: Ports): OpenAPIHono {
     const { rawBody, needsPolicy, idempotent } = route.operation;
     const middleware: MiddlewareHandler[] = [];
     if (route.method === 'POST' && !rawBody) middleware.push(limitBody(settings.MAX_BODY_BYTES));
+    // An import takes as long as its body; each of its statements is bounded like any other.
+    if (!rawBody) middleware.push(limitTime(getTimeLimit(needsPolicy !== undefined, settings)));
     if (idempotent) middleware.push(replayRequest(ports, route));
     if (needsPolicy) middleware.push(placeRequest(ports, needsPolicy));
     addOperation(app, route, middleware, ports);

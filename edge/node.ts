@@ -23,6 +23,7 @@ import { openMetrics } from './metrics/metrics.ts';
 import { renderTrainingMetrics } from './metrics/training-metrics.ts';
 import { watchPolicies } from './policy-watcher.ts';
 import type { Placement } from './ports.ts';
+import { STUCK, watchPostgres } from './postgres-watchdog.ts';
 import { openRateLimits } from './rate-limits.ts';
 import { logRequest } from './request-log.ts';
 import { traceRequest } from './request-span.ts';
@@ -38,7 +39,15 @@ const TRIM_INTERVAL_MS = 60_000;
 
 const PLACEMENT: Placement = { place: 'node', reason: 'this process has ONNX Runtime' };
 
-export async function startEdge(settings: Settings, databaseUrl: string): Promise<Edge> {
+/** How long /health reports a full disk after the last write that it refused: without traffic no write would clear it. */
+const DISK_FULL_MS = 30_000;
+
+/** `onStuck`: this process cannot query Postgres any more, although Postgres answers; default: it exits. */
+export async function startEdge(
+  settings: Settings,
+  databaseUrl: string,
+  onStuck: () => void = exitStuck,
+): Promise<Edge> {
   const connection = connect(databaseUrl, { name: 'attune edge', limits: 'server' });
   const tracing = await openTracing(settings, { name: 'attune-edge', version: packageJson.version });
   const store = await openLocalStore(settings, connection.db);
@@ -69,9 +78,12 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
     metrics,
     rateLimits: openRateLimits(settings),
     observeRequest: (record) => logRequest(record, tracing ? traceRequest(tracing, record) : undefined),
+    isDiskFull: () => performance.now() - (connection.observed.diskFullMs ?? -Infinity) < DISK_FULL_MS,
   });
 
+  const watchdog = watchPostgres(connection, onStuck);
   const closePorts = async () => {
+    watchdog.close();
     clearInterval(trimTimer);
     await webhooks.close();
     await watcher.close();
@@ -104,6 +116,11 @@ export async function startEdge(settings: Settings, databaseUrl: string): Promis
       await closePorts();
     },
   };
+}
+
+function exitStuck(): void {
+  log.error('attune', `${STUCK}; exiting, so that the supervisor of this process restarts it`);
+  process.exit(1);
 }
 
 /** Ignores an unreachable store (an AttuneError), because the next run tries again. */

@@ -47,4 +47,6 @@ export type Ports = {
   roundEvents: RoundEvents;
   /** If absent, only the queue limits requests. */
   rateLimits?: RateLimits | undefined;
+  /** Whether the last write was refused because Postgres's disk is full; absent in a Worker, which remembers no write. */
+  isDiskFull?(): boolean;
 };

@@ -1,7 +1,7 @@
 // The error of a failed statement, without its SQL and its parameters, which contain prompts: logs and responses may show
 // it. It states what is known about the write: whether something may have been stored.
 
-import postgres from 'postgres';
+import type { PostgresError } from 'postgres';
 
 /** `none`: the statement was a read. `unknown`: the connection was lost after Postgres may have committed. */
 export type Effect = 'none' | 'not_stored' | 'unknown';
@@ -26,8 +26,13 @@ const CONNECTION_CODE =
 const CONNECTION_MESSAGE =
   /^(connection attempt failed|Network connection lost|proxy request failed|Stream was cancelled)/;
 
+/** Whether Postgres itself answered with this error. Without importing the driver, which other users of this file lack. */
+export function isPostgresError(error: unknown): error is PostgresError {
+  return error instanceof Error && 'severity' in error;
+}
+
 export function isConnectionError(error: unknown): boolean {
-  if (!(error instanceof Error) || error instanceof postgres.PostgresError) return false;
+  if (!(error instanceof Error) || isPostgresError(error)) return false;
   const { code } = error as { code?: unknown };
   return (typeof code === 'string' && CONNECTION_CODE.test(code)) || CONNECTION_MESSAGE.test(error.message);
 }
@@ -38,7 +43,7 @@ export function connectionError(code: string, message: string): Error {
 
 /** `effect`: what the statement may have done if its connection was lost. */
 export function toStatementError(error: unknown, effect: Effect): unknown {
-  if (error instanceof postgres.PostgresError) {
+  if (isPostgresError(error)) {
     // Postgres has answered, so the statement and its transaction were rolled back.
     return new StatementError(error.code, describe(error), effect === 'none' ? 'none' : 'not_stored');
   }
@@ -50,7 +55,7 @@ export function toStatementError(error: unknown, effect: Effect): unknown {
 }
 
 /** Messages about invalid data (class 22) quote the data. `detail` and `where` quote whole rows and are left out. */
-function describe({ code, message, constraint_name, table_name }: postgres.PostgresError): string {
+function describe({ code, message, constraint_name, table_name }: PostgresError): string {
   if (code.startsWith('22')) return `invalid data (SQLSTATE ${code})`;
   const place = constraint_name ?? table_name;
   return `${message} (SQLSTATE ${code}${place && !message.includes(place) ? `, ${place}` : ''})`;

@@ -4,10 +4,14 @@
 import { z } from '@hono/zod-openapi';
 import { sql } from 'drizzle-orm';
 import { defineOperation } from '../http/operation.ts';
+import type { Ports } from '../ports.ts';
+
+/** A load balancer that waits no longer for /health still learns that Postgres is stalled. */
+const HEALTH_TIMEOUT_MS = 3000;
 
 const health = z.object({
   status: z.enum(['ok', 'unavailable']),
-  postgres: z.enum(['ok', 'unreachable']),
+  postgres: z.enum(['ok', 'unreachable', 'read_only', 'disk_full']),
   policy: z.string().nullable(),
   compute: z.object({ place: z.enum(['node', 'worker', 'container', 'url', 'none']), reason: z.string() }).nullable(),
 });
@@ -23,17 +27,31 @@ export const getHealth = defineOperation({
   response: health,
   async handler({ ports, context }) {
     const [postgres, { policy, compute }] = await Promise.all([
-      ports.db.execute(sql`select 1`).then(
-        () => 'ok' as const,
-        () => 'unreachable' as const,
-      ),
-      ports.getServingStatus().catch(() => ({ policy: null, compute: null })),
+      withinTimeout(checkPostgres(ports), 'unreachable' as const),
+      withinTimeout(ports.getServingStatus(), { policy: null, compute: null }),
     ]);
     const isReady = postgres === 'ok' && policy !== null && compute?.place !== 'none';
     const status = isReady ? 'ok' : 'unavailable';
     return context.json({ status, postgres, policy, compute }, isReady ? 200 : 503);
   },
 });
+
+/** Whether a write would succeed, without writing. */
+async function checkPostgres({ db, isDiskFull }: Ports): Promise<z.output<typeof health>['postgres']> {
+  const [row] = await db.execute<{ value: string }>(sql`select current_setting('transaction_read_only') as value`);
+  if (row?.value === 'on') return 'read_only';
+  return isDiskFull?.() ? 'disk_full' : 'ok';
+}
+
+async function withinTimeout<T>(work: Promise<T>, otherwise: T): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<T>((resolve) => {
+    timer = setTimeout(resolve, HEALTH_TIMEOUT_MS, otherwise);
+  });
+  const result = await Promise.race([work.catch(() => otherwise), timeout]);
+  clearTimeout(timer);
+  return result;
+}
 
 export const getMetrics = defineOperation({
   summary: 'Metrics for Prometheus',

@@ -1,6 +1,8 @@
 // Preferences in bulk: import and export, both streamed, and their counts.
 
 import { z } from '@hono/zod-openapi';
+import { AttuneError } from '../../shared/error.ts';
+import { toPostgresAnswer } from '../../shared/postgres-errors.ts';
 import * as store from '../../shared/preferences/store.ts';
 import { readBodyStream } from '../http/body-stream.ts';
 import { ConcurrencyLimit } from '../http/concurrency-limit.ts';
@@ -26,6 +28,8 @@ export const importPreferences = defineOperation({
       const source = readBodyStream(context.req.raw.body);
       const options = { maxRowBytes: ports.settings.MAX_BODY_BYTES };
       return { object: 'preference.import', ...(await store.importPreferences(ports.db, source, options)) };
+    } catch (error) {
+      throw describeInterruption(error);
     } finally {
       leave();
     }
@@ -56,3 +60,14 @@ export const countPreferences = defineOperation({
   response: z.record(z.string(), z.unknown()),
   handler: async ({ ports }) => store.countPreferences(ports.db),
 });
+
+/** Rows are committed in batches, so that a failed statement says nothing about the earlier ones. */
+function describeInterruption(error: unknown): unknown {
+  const cause = toPostgresAnswer(error);
+  return cause
+    ? new AttuneError(
+        'the import was interrupted, because Postgres failed; some rows may be stored: send the file again, and they are skipped as duplicates',
+        { status: cause.status, code: 'import_interrupted', retry: cause.retry },
+      )
+    : error;
+}

@@ -3,7 +3,7 @@
 import { PgPreparedQuery } from 'drizzle-orm/pg-core';
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';
-import { Pool, type PoolLimits } from './pool.ts';
+import { type Observed, Pool, type PoolLimits } from './pool.ts';
 import type { DriverOptions } from './pooled-connection.ts';
 import * as schema from './schema.ts';
 
@@ -13,6 +13,7 @@ export type Connection = {
   db: Database;
   /** the driver itself, for LISTEN and raw queries, with connections of its own */
   sql: Sql;
+  observed: Readonly<Observed>;
   close(): Promise<void>;
 };
 
@@ -33,7 +34,7 @@ const SERVER_LIMITS = {
   idle_in_transaction_session_timeout: 30_000,
 };
 /** A statement gets longer than Postgres allows it: then Postgres or the network is stalled, and the connection useless. */
-const CLIENT_LIMITS: PoolLimits = { waitMs: 10_000, statementMs: 20_000 };
+const CLIENT_LIMITS: PoolLimits = { waitMs: 5000, statementMs: 20_000 };
 
 // drizzle would put the SQL and the parameters of a failed statement, so prompts, into an error around the pool's own.
 Object.assign(PgPreparedQuery.prototype, {
@@ -58,6 +59,7 @@ export function connect(url: string, options: ConnectOptions = {}): Connection {
     url,
     db: drizzle(pool.client, { schema }),
     sql,
+    observed: pool.observed,
     async close() {
       await Promise.all([pool.close(), sql.end({ timeout: 5 })]);
     },

@@ -3,7 +3,7 @@
 // statements reaches another connection.
 
 import type { Sql, TransactionSql } from 'postgres';
-import { type Effect, StatementError, toStatementError } from '../statement-error.ts';
+import { type Effect, isPostgresError, StatementError, toStatementError } from '../statement-error.ts';
 import { type DriverOptions, PooledConnection } from './pooled-connection.ts';
 
 /** Milliseconds; undefined: no limit. */
@@ -14,6 +14,13 @@ export type PoolLimits = {
   statementMs?: number;
 };
 
+/** What the pool has seen of Postgres, in milliseconds of performance.now(). */
+export type Observed = {
+  respondedMs: number;
+  /** null: the last write was not refused because the disk is full */
+  diskFullMs: number | null;
+};
+
 type Unsafe = Sql['unsafe'] | TransactionSql['unsafe'];
 type Work<T> = (client: Sql) => Promise<T>;
 
@@ -21,10 +28,12 @@ type Work<T> = (client: Sql) => Promise<T>;
 const MAX_AGE_MS = 30 * 60_000;
 /** A server that has become read-only after a failover: a new connection may reach the new primary. */
 const READ_ONLY = '25006';
+const DISK_FULL = '53100';
 
 export class Pool {
   /** The part of a postgres.js client that drizzle uses. */
   readonly client: Sql;
+  readonly observed: Observed = { respondedMs: performance.now(), diskFullMs: null };
   private readonly url: string;
   private readonly options: DriverOptions;
   private readonly max: number;
@@ -59,7 +68,9 @@ export class Pool {
     const isRead = /^\s*(select|show)\b/i.test(query[0]);
     const connection = await this.acquire(isRead ? 'none' : 'not_stored');
     try {
-      return await this.execute(connection, connection.sql.unsafe.bind(connection.sql), query, isArrays);
+      const result = await this.execute(connection, connection.sql.unsafe.bind(connection.sql), query, isArrays);
+      if (!isRead) this.observed.diskFullMs = null;
+      return result;
     } catch (error) {
       throw this.fail(connection, error, isRead ? 'none' : connection.isReady ? 'unknown' : 'not_stored');
     } finally {
@@ -83,7 +94,9 @@ export class Pool {
       }
     };
     try {
-      return (await connection.run(() => connection.sql.begin(runWork))) as T;
+      const result = (await connection.run(() => connection.sql.begin(runWork))) as T;
+      this.observed.diskFullMs = null;
+      return result;
     } catch (error) {
       throw this.fail(connection, error, isCommitting ? 'unknown' : 'not_stored');
     } finally {
@@ -123,7 +136,12 @@ export class Pool {
   ): Promise<unknown> {
     const stopTimer = connection.limit(this.limits.statementMs);
     try {
-      return await connection.run<unknown>(() => (isArrays ? unsafe(...query).values() : unsafe(...query)));
+      const result = await connection.run<unknown>(() => (isArrays ? unsafe(...query).values() : unsafe(...query)));
+      this.observed.respondedMs = performance.now();
+      return result;
+    } catch (error) {
+      if (isPostgresError(error)) this.observed.respondedMs = performance.now();
+      throw error;
     } finally {
       stopTimer();
     }
@@ -131,7 +149,9 @@ export class Pool {
 
   private fail(connection: PooledConnection, error: unknown, effect: Effect): unknown {
     const failure = toStatementError(error, effect);
-    if (failure instanceof StatementError && failure.code === READ_ONLY) connection.lose(failure);
+    if (!(failure instanceof StatementError)) return failure;
+    if (failure.code === READ_ONLY) connection.lose(failure);
+    if (failure.code === DISK_FULL) this.observed.diskFullMs = performance.now();
     return failure;
   }
 
