@@ -51,7 +51,7 @@ test('the hundred and first event stream gets a 429, and all are served by the o
   assert.equal((await server.request(path)).status, 200);
 });
 
-test('a connection over MAX_CONNECTIONS is closed at once, and served after another has ended', async () => {
+test('a connection over MAX_CONNECTIONS takes the place of one that waits, and is closed if all are at work', async () => {
   await withEdge(server, { MAX_CONNECTIONS: '3' }, async (_send, url) => {
     const { hostname, port } = new URL(url);
     const open = () => connect({ host: hostname, port: Number(port) }).on('error', () => {});
@@ -63,10 +63,16 @@ test('a connection over MAX_CONNECTIONS is closed at once, and served after anot
     };
     const sockets = [open(), open(), open()];
     for (const socket of sockets) assert.equal(await getStatus(socket), 'HTTP/1.1 200 OK');
-    assert.equal(await getStatus(open()).catch(() => ''), '');
-    sockets[0]!.destroy();
+    const fourth = open();
+    assert.equal(await getStatus(fourth), 'HTTP/1.1 200 OK');
+    await waitUntil(() => sockets[0]!.destroyed, 10_000);
+    const working = [sockets[1]!, sockets[2]!, fourth];
+    for (const socket of working)
+      socket.write('POST /v1/preferences HTTP/1.1\r\nhost: attune\r\ncontent-length: 10\r\n\r\n');
+    await waitUntil(async () => (await getStatus(open()).catch(() => '')) === '', 10_000);
+    working[0]!.destroy();
     await waitUntil(async () => (await getStatus(open()).catch(() => '')) === 'HTTP/1.1 200 OK', 10_000);
-    for (const socket of sockets) socket.destroy();
+    for (const socket of working) socket.destroy();
   });
 });
 

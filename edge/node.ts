@@ -3,7 +3,6 @@
 
 import { readFile } from 'node:fs/promises';
 import type { Server, ServerOptions } from 'node:http';
-import type { Socket } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import packageJson from '../package.json' with { type: 'json' };
 import { connect } from '../shared/database/connect.ts';
@@ -18,6 +17,7 @@ import { openLocalStore } from '../shared/store/local-store.ts';
 import { openTracing } from '../shared/tracing.ts';
 import { startWebhookDelivery } from '../shared/webhooks/delivery-loop.ts';
 import { createApp } from './app.ts';
+import { limitConnections } from './connection-limit.ts';
 import { openInference } from './engine/policy-pool.ts';
 import { openMetrics } from './metrics/metrics.ts';
 import { renderTrainingMetrics } from './metrics/training-metrics.ts';
@@ -99,7 +99,7 @@ export async function startEdge(
     await closePorts();
     throw error;
   }
-  const unusedSockets = trackUnusedSockets(server);
+  const connections = limitConnections(server, settings.MAX_CONNECTIONS);
   const { port } = server.address() as { port: number };
   const host = settings.HOST.includes(':') ? `[${settings.HOST}]` : settings.HOST;
   return {
@@ -109,7 +109,7 @@ export async function startEdge(
       const drainTimer = setTimeout(() => server.closeAllConnections(), DRAIN_TIMEOUT_MS);
       // `close` closes only the kept-alive connections that are idle now; the others become idle one by one.
       const idleTimer = setInterval(() => server.closeIdleConnections(), 50);
-      for (const socket of unusedSockets) socket.destroy();
+      connections.closeIdle();
       await closed;
       clearInterval(idleTimer);
       clearTimeout(drainTimer);
@@ -142,17 +142,6 @@ export async function serve(settings: Settings, databaseUrl: string, stopped: Pr
   await edge.close();
 }
 
-/** Connections without a request so far, which browsers open in advance: closeIdleConnections does not close them. */
-function trackUnusedSockets(server: Server): Set<Socket> {
-  const unused = new Set<Socket>();
-  server.on('connection', (socket) => {
-    unused.add(socket);
-    socket.once('close', () => unused.delete(socket));
-  });
-  server.on('request', ({ socket }) => unused.delete(socket));
-  return unused;
-}
-
 /** Timeouts in milliseconds. */
 const SERVER_OPTIONS: ServerOptions = {
   headersTimeout: 10_000,
@@ -168,7 +157,6 @@ const BACKLOG = 4096;
 function listen(fetch: (request: Request) => Response | Promise<Response>, settings: Settings): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createAdaptorServer({ fetch, serverOptions: SERVER_OPTIONS }) as Server;
-    server.maxConnections = settings.MAX_CONNECTIONS;
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EADDRINUSE') return reject(error);
       reject(

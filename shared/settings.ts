@@ -52,7 +52,7 @@ const environment = z.object({
     .describe('hours after which an Idempotency-Key is forgotten, and may be used again'),
   MAX_CONNECTIONS: integer(1)
     .default(1024)
-    .describe('connections that the server keeps open; more are closed as soon as they are made'),
+    .describe('connections that the server keeps open; one more takes the place of one that waits for a request'),
   REQUESTS_PER_MINUTE: integer(1)
     .optional()
     .describe('requests that each API key may send to each server per minute; default: no limit'),
