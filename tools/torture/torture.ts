@@ -44,7 +44,7 @@ const PARTS: Record<string, { title: string; run(report: Report, options: Option
 
 const program = new Command('torture')
   .description('breaks a running Attune in every way that it promises to survive, and counts what was lost')
-  .option('--quick', 'under three minutes: each fault once; timings fail only if something hangs')
+  .option('--quick', 'each fault once, in minutes; timings fail only if something hangs')
   .option('--seed <number>', 'seed of all choices; default: the time', integer, Date.now() % 1_000_000)
   .option('--seeds <number>', 'how often part a is repeated, each time with the next seed (3)', integer)
   .option('--only <parts>', 'parts to run, separated by commas', (text) => text.split(','), Object.keys(PARTS))
