@@ -18,10 +18,12 @@ CREATE TABLE "raters" (
 ALTER TABLE "comparisons" ADD COLUMN "xid" "xid8" DEFAULT pg_current_xact_id() NOT NULL;--> statement-breakpoint
 ALTER TABLE "idempotency_keys" ADD COLUMN "caller" text DEFAULT 'anonymous' NOT NULL;--> statement-breakpoint
 ALTER TABLE "idempotency_keys" ADD COLUMN "operation" text;--> statement-breakpoint
--- Until now the key began with its operation.
-UPDATE "idempotency_keys" SET "operation" = split_part("key", ':', 1), "key" = substr("key", strpos("key", ':') + 1);--> statement-breakpoint
-ALTER TABLE "idempotency_keys" ALTER COLUMN "operation" SET NOT NULL;--> statement-breakpoint
+-- First, because two operations may have had the same key.
 ALTER TABLE "idempotency_keys" DROP CONSTRAINT "idempotency_keys_pkey";--> statement-breakpoint
+-- Until now the key began with the name of its operation. What was hashed was different too: a request that is repeated
+-- after the upgrade gets a 409, and does not take effect twice.
+UPDATE "idempotency_keys" SET "operation" = '/v1/' || split_part("key", ':', 1), "key" = substr("key", strpos("key", ':') + 1);--> statement-breakpoint
+ALTER TABLE "idempotency_keys" ALTER COLUMN "operation" SET NOT NULL;--> statement-breakpoint
 ALTER TABLE "idempotency_keys" ADD CONSTRAINT "idempotency_keys_caller_operation_key_pk" PRIMARY KEY("caller","operation","key");--> statement-breakpoint
 ALTER TABLE "policies" ADD COLUMN "xid" "xid8" DEFAULT pg_current_xact_id() NOT NULL;--> statement-breakpoint
 ALTER TABLE "preferences" ADD COLUMN "xid" "xid8" DEFAULT pg_current_xact_id() NOT NULL;--> statement-breakpoint
@@ -33,6 +35,12 @@ CREATE INDEX "comparisons_a_generation" ON "comparisons" USING btree ("a_generat
 CREATE INDEX "comparisons_b_generation" ON "comparisons" USING btree ("b_generation_id");--> statement-breakpoint
 CREATE INDEX "idempotency_keys_created" ON "idempotency_keys" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "policies_order" ON "policies" USING btree ("xid","id");--> statement-breakpoint
+-- Until now two trainers could publish one round: it keeps the policy that its row names, or else the newest.
+UPDATE "policies" SET "round_id" = NULL WHERE "round_id" IS NOT NULL AND "id" NOT IN (
+	SELECT DISTINCT ON ("policies"."round_id") "policies"."id"
+	FROM "policies" LEFT JOIN "rounds" ON "rounds"."id" = "policies"."round_id"
+	ORDER BY "policies"."round_id", "policies"."id" = "rounds"."policy_id" DESC NULLS LAST, "policies"."id" DESC
+);--> statement-breakpoint
 CREATE UNIQUE INDEX "policies_one_per_round" ON "policies" USING btree ("round_id");--> statement-breakpoint
 CREATE INDEX "preferences_order" ON "preferences" USING btree ("xid","id");--> statement-breakpoint
 CREATE INDEX "rounds_order" ON "rounds" USING btree ("xid","id");--> statement-breakpoint

@@ -37,4 +37,4 @@ UPDATE "preferences" SET "prompt" = "completions"."prompt"
 FROM "generations" JOIN "completions" ON "completions"."id" = "completion_id"
 WHERE "source" = 'generations' AND "generations"."id" = "chosen_generation_id" AND "completions"."prompt" <> "preferences"."prompt";--> statement-breakpoint
 UPDATE "idempotency_keys" SET "response" = jsonb_set("response", '{prompt}', "prompt") FROM "preferences"
-WHERE "operation" = 'preferences' AND "id" = "response" ->> 'id' AND "prompt" <> "response" -> 'prompt';
+WHERE "operation" = '/v1/preferences' AND "id" = "response" ->> 'id' AND "prompt" <> "response" -> 'prompt';

@@ -74,6 +74,34 @@ test('rollbacks and resumed rounds of earlier versions get their columns filled'
   );
 });
 
+test('idempotency keys of earlier versions belong to the paths of their operations, and a round keeps one policy', async () => {
+  const connection = await openDatabase('keys');
+  const { sql, url } = connection;
+  await migrateTo(4, connection);
+  await sql`insert into idempotency_keys (key, request_hash, response)
+    values ('preferences:k', 'h', '{}'), ('comparisons:k', 'h', '{}'), ('comparisons:a:b', 'h', '{}')`;
+  await sql`insert into rounds (id, trigger, settings, policy_id) values ('round_1', 'api', '{}', 'pol_2'), ('round_2', 'api', '{}', null)`;
+  await sql`insert into policies (id, name, manifest, round_id) values ('pol_1', 'a', '{}', 'round_1'),
+    ('pol_2', 'a', '{}', 'round_1'), ('pol_3', 'a', '{}', 'round_2'), ('pol_4', 'a', '{}', 'round_2'), ('pol_5', 'a', '{}', null)`;
+  await migrateDatabase(url);
+  assert.deepEqual(
+    [...(await sql`select caller, operation, key from idempotency_keys order by operation, key`)],
+    [
+      { caller: 'anonymous', operation: '/v1/comparisons', key: 'a:b' },
+      { caller: 'anonymous', operation: '/v1/comparisons', key: 'k' },
+      { caller: 'anonymous', operation: '/v1/preferences', key: 'k' },
+    ],
+  );
+  const published = await sql`select id, round_id from policies where round_id is not null order by id`;
+  assert.deepEqual(
+    [...published],
+    [
+      { id: 'pol_2', round_id: 'round_1' },
+      { id: 'pol_4', round_id: 'round_2' },
+    ],
+  );
+});
+
 test('what choices share moves to their completion, and prompts that were stored as they had been read are mended', async () => {
   const connection = await openDatabase('completions');
   const { sql, db, url } = connection;
@@ -101,7 +129,7 @@ test('what choices share moves to their completion, and prompts that were stored
   await prefer('pref_3', '"0"', null, null, 'raw');
   await prefer('pref_4', prompts.once, null, 'one', 'generations');
   await sql`insert into idempotency_keys (operation, key, request_hash, response)
-    values ('preferences', 'k', 'h', '{"id": "pref_2", "prompt": 0, "choice": "a"}')`;
+    values ('/v1/preferences', 'k', 'h', '{"id": "pref_2", "prompt": 0, "choice": "a"}')`;
 
   await migrateDatabase(url);
   const shared = {
