@@ -2,10 +2,12 @@
 // A preference is learned if it is in the round of the active policy or of one of its ancestors. The others are in
 // new_pairs, so that no question about them reads the learned ones.
 
-import { and, asc, eq, exists, gt, inArray, notExists, type SQL, sql } from 'drizzle-orm';
+import { and, asc, eq, exists, gt, inArray, notExists, type SQL } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { new_pairs, preferences, round_pairs, rounds } from '../database/schema.ts';
 import { compareLineages } from './lineage.ts';
+
+const ROUNDS_AT_ONCE = 16;
 
 /** Held-out pairs included. Stops counting at `limit`. */
 export function countNewPairs(db: Database, limit?: number): Promise<number> {
@@ -46,14 +48,19 @@ export async function moveNewPairs(transaction: Database, from: string | null, t
     transaction
       .select({ preference_id: round_pairs.preference_id })
       .from(round_pairs)
-      .where(and(inArray(round_pairs.round_id, unnest(roundIds)), filter));
-  // A replayed pair was learned before: by an ancestor of both, or by another of these rounds.
-  const unlearned = pairsOf(onlyFrom, eq(round_pairs.replay, false));
-  if (onlyFrom.length > 0) await transaction.insert(new_pairs).select(unlearned).onConflictDoNothing();
+      .where(and(inArray(round_pairs.round_id, roundIds), filter));
+  for (const roundIds of toChunks(onlyFrom)) {
+    // A replayed pair was learned before: by an ancestor of both, or by another of these rounds.
+    const unlearned = pairsOf(roundIds, eq(round_pairs.replay, false));
+    await transaction.insert(new_pairs).select(unlearned).onConflictDoNothing();
+  }
   // Afterwards, because both may have learned the same pair.
-  const isLearned = inArray(new_pairs.preference_id, pairsOf(onlyTo));
-  if (onlyTo.length > 0) await transaction.delete(new_pairs).where(isLearned);
+  for (const roundIds of toChunks(onlyTo))
+    await transaction.delete(new_pairs).where(inArray(new_pairs.preference_id, pairsOf(roundIds)));
 }
 
-/** One parameter however long the list is: a statement has at most 65,535, and a lineage may be longer. */
-const unnest = (ids: string[]) => sql`(select jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb))`;
+/** A statement for each: one for a million pairs would run into statement_timeout. */
+function toChunks(roundIds: string[]): string[][] {
+  const count = Math.ceil(roundIds.length / ROUNDS_AT_ONCE);
+  return Array.from({ length: count }, (_, at) => roundIds.slice(at * ROUNDS_AT_ONCE, (at + 1) * ROUNDS_AT_ONCE));
+}
