@@ -39,6 +39,7 @@ export async function runHostile(report: Report, { isQuick }: { isQuick: boolean
       // The process needs a second to start.
       await sleep(1500);
       const observation = await watchVictim(system, names.length > 1 ? 2 * durationMs : durationMs);
+      if (attack.exitCode !== null) report.fail(`${title}: the hostile clients ended early, with ${attack.exitCode}`);
       attack.kill('SIGKILL');
       await exited;
       addRow(report, title, observation, baseline);

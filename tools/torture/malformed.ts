@@ -85,6 +85,9 @@ async function runSchemathesis(report: Report, url: string, { seed, examples, is
       acknowledged: test_cases.generated,
       note,
     });
+    const documented = await countOperations(url);
+    if (operations.tested !== documented)
+      report.fail(`schemathesis: tested ${operations.tested} of ${documented} operations`);
     const failures = results.failures.flatMap(({ title, operations: names }) =>
       names.map((name) => `${title}: ${name}`),
     );
@@ -96,4 +99,9 @@ async function runSchemathesis(report: Report, url: string, { seed, examples, is
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+async function countOperations(url: string): Promise<number> {
+  const { paths } = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: Record<string, object> };
+  return Object.values(paths).reduce((count, path) => count + Object.keys(path).length, 0);
 }

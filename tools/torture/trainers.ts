@@ -86,7 +86,9 @@ export async function runTrainers(
         const { policy, endMs } = await runRound(report, situation, stage, FAULTS[name]!, random() * MAX_DELAY_MS);
         report.log(`trainers: ${name} while ${stage}: ${endMs === null ? 'never ended' : (policy ?? 'no policy')}`);
         count.rounds++;
-        if (endMs !== null) count.ended++;
+        if (endMs === null)
+          report.fail(`trainers: ${name} while ${stage}: not ended after ${ROUND_TIMEOUT_MS / 1000} s`);
+        else count.ended++;
         if (policy) count.policies++;
         count.longestMs = Math.max(count.longestMs, endMs ?? ROUND_TIMEOUT_MS);
       }
