@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openTestDatabase } from '../../testing/database.ts';
+import { connect } from '../database/connect.ts';
 import { preferences } from '../database/schema.ts';
 import { newId } from '../id.ts';
 import { countNewPairs } from '../rounds/pairs.ts';
 import { countPreferences } from './store.ts';
 
-const { db } = await openTestDatabase();
+const { db, url } = await openTestDatabase();
 
 test('the counts are those of the rows, and pairs_not_yet_seen equals the number that the schedule counts', async () => {
   const empty = { total: 0, pairs_not_yet_seen: 0, raters: 0, by_choice: {}, by_source: {} };
@@ -29,4 +30,26 @@ test('the counts are those of the rows, and pairs_not_yet_seen equals the number
   });
   assert.equal(await countNewPairs(db), 3);
   assert.equal(await countNewPairs(db, 2), 2);
+});
+
+test('concurrent votes and imports neither deadlock nor miscount', async () => {
+  const { total, raters } = await countPreferences(db);
+  const connection = connect(url, { max: 32 });
+  const choices = ['a', 'b', 'tie', 'both_bad'] as const;
+  // Of each batch the rows are in another order, and every rater is new to all of them.
+  const batches = Array.from({ length: 128 }, (_, batch) =>
+    Array.from({ length: batch % 4 === 0 ? 20 : 1 }, (_, at) => {
+      const id = newId('pref_');
+      const source = (batch + at) % 2 === 0 ? ('raw' as const) : ('import' as const);
+      const choice = choices[(batch + at * 3) % 4]!;
+      const rater = `rater ${(batch * 7 + at * 11) % 20}`;
+      return { id, source, choice, rater, prompt: id, chosen: 'yes', rejected: 'no', content_hash: id };
+    }),
+  );
+  await Promise.all(batches.map((batch) => connection.db.insert(preferences).values(batch)));
+  await connection.close();
+  const counts = await countPreferences(db);
+  assert.equal(counts.total, total + batches.flat().length);
+  assert.equal(counts.total, await db.$count(preferences));
+  assert.equal(counts.raters, raters + 20);
 });

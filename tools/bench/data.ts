@@ -6,8 +6,8 @@ import { cpus } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { AttuneError } from '../../shared/error.ts';
 import { MIN_ROWS } from './data-fill.ts';
-import { EXPORT, measureOperations, type Timings, VOTES } from './data-measure.ts';
-import { withFilledDatabase } from './data-system.ts';
+import { EXPORT, measureOperations, type Timing, VOTES } from './data-measure.ts';
+import { type DataSystem, withFilledDatabase } from './data-system.ts';
 import { alignColumns } from './report.ts';
 
 const rows = (text: string) => {
@@ -36,22 +36,19 @@ type Options = { rows: number; base: number; json?: string };
 const log = (line: string) => console.error(`bench: ${line}`);
 
 async function main({ rows, base, json }: Options): Promise<void> {
-  const results: Timings[] = [];
-  for (const size of [base, rows])
-    results.push(
-      await withFilledDatabase({ rows: size, votes: VOTES }, log, (system) => measureOperations(system, log)),
-    );
+  const open = (size: number, use: (system: DataSystem) => Promise<Timing[]>) =>
+    withFilledDatabase({ rows: size, votes: VOTES }, log, use);
+  const timings = await open(base, (small) => open(rows, (large) => measureOperations([small, large], log)));
   console.log(`${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores; medians in milliseconds\n`);
-  console.log(formatTimings(results[0]!, results[1]!, [base, rows]));
-  if (!json) return;
-  await writeFile(json, `${JSON.stringify({ base, rows, timings: results }, null, 2)}\n`);
+  console.log(formatTimings(timings, [base, rows]));
+  if (json) await writeFile(json, `${JSON.stringify({ base, rows, timings }, null, 2)}\n`);
 }
 
-function formatTimings(small: Timings, large: Timings, sizes: number[]): string {
+function formatTimings(timings: Timing[], sizes: number[]): string {
   const header = ['', ...sizes.map((size) => `${size.toLocaleString('en')} rows`), 'ratio'];
-  const lines = Object.entries(small).map(([name, ms]) => {
-    const format = (value: number) => (name === EXPORT ? value.toFixed(4) : value.toFixed(2));
-    return [name, format(ms), format(large[name]!), (large[name]! / ms).toFixed(2)];
+  const lines = timings.map(({ name, medians }) => {
+    const cells = medians.map((ms) => ms.toFixed(name === EXPORT ? 4 : 2));
+    return [name, ...cells, (medians[1]! / medians[0]!).toFixed(2)];
   });
   return alignColumns([header, ...lines]);
 }
