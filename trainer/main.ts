@@ -137,6 +137,7 @@ export async function trainDue(
     await trainer.tracing?.close();
   }
 }
+
 function logFailure(message: string, error: unknown): void {
   log.error('trainer', message, error);
 }
@@ -169,7 +170,8 @@ export async function runNextRound(
       onProgress(round, progress);
     });
     // At once, because a step can take longer than the process has before it is killed.
-    stopped.addEventListener('abort', () => release(log, stopped.reason));
+    const onStopped = () => void release(log, stopped.reason);
+    stopped.addEventListener('abort', onStopped);
     try {
       if (found.status === 'running') await logResumption(log, found);
       await runOrResume(trainer, round, log);
@@ -181,6 +183,7 @@ export async function runNextRound(
       if (!(error instanceof AttuneError)) logFailure(`internal: ${round.id} failed`, error);
       await log.finish('failed', summarizeError(error));
     } finally {
+      stopped.removeEventListener('abort', onStopped);
       await trace.end(db, round.id);
     }
     await trainer.store
