@@ -39,7 +39,10 @@ export type PublishOptions = {
   validate?(folder: string): Promise<void>;
 };
 
-/** On failure nothing remains. */
+/**
+ * On failure nothing remains, but if the row could not be written, a package that nothing refers to: whether it was written
+ * may be unknown, and a row without its package would be worse.
+ */
 export async function publishPolicy(options: PublishOptions): Promise<PolicyRow> {
   const { store, register, name, sourceFolder, architecture, weights, provenance } = options;
   const id = newId('pol_');

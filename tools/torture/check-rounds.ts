@@ -3,7 +3,7 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { readManifest } from '../../shared/package/files.ts';
+import { readManifest, verifyFiles } from '../../shared/package/files.ts';
 import type { System } from './system.ts';
 
 /** What is wrong, in words. */
@@ -44,9 +44,13 @@ async function checkPackages({ connection: { sql }, localStore, home }: System):
     }
   }
   const listed = new Set(rows.map(({ id }) => id));
+  // A trainer that is stopped between publishing and the policy's row leaves a whole package that nothing refers to.
   for (const name of await readdir(path.join(home, 'policies'))) {
     if (!name.startsWith('pol_') || listed.has(name)) continue;
-    await localStore.getFolder(name).catch((error: Error) => wrong.push(`${name} is half a package: ${error.message}`));
+    const folder = path.join(home, 'policies', name);
+    await readManifest(folder)
+      .then((manifest) => verifyFiles(folder, manifest))
+      .catch((error: Error) => wrong.push(`${name} is half a package: ${error.message}`));
   }
   return wrong;
 }
