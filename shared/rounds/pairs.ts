@@ -7,7 +7,7 @@ import type { Database } from '../database/connect.ts';
 import { new_pairs, preferences, round_pairs, rounds } from '../database/schema.ts';
 import { compareLineages } from './lineage.ts';
 
-const ROUNDS_AT_ONCE = 16;
+const ROUNDS_AT_ONCE = 32;
 
 /** Held-out pairs included. Stops counting at `limit`. */
 export function countNewPairs(db: Database, limit?: number): Promise<number> {
