@@ -44,3 +44,15 @@ test('neither an unreachable Postgres nor a busy pool is', async () => {
   for (const watchdog of watchdogs) watchdog.close();
   await Promise.all([away.close(), busy.close()]);
 });
+
+test('nor is a process that was paused', async () => {
+  const connection = connect(url, { max: 1 });
+  await connection.db.execute(sql`select 1`);
+  let times = 0;
+  const watchdog = watchPostgres(connection, () => times++, TIMES);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3 * TIMES.limitMs);
+  await sleep(1500);
+  assert.equal(times, 0);
+  watchdog.close();
+  await connection.close();
+});

@@ -1,6 +1,7 @@
 // Notices when this process cannot query Postgres although a new connection can: the fault is then in the process, and
 // only a restart is certain to mend it. An unreachable or overloaded Postgres is no such fault.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { type Connection, connect } from '../shared/database/connect.ts';
 
@@ -21,13 +22,12 @@ export function watchPostgres(
   let isChecking = false;
 
   const check = async () => {
-    if (performance.now() - observed.respondedMs < limitMs) {
-      // Any query of this process is a sign of life; an idle one makes its own.
-      void db.execute(sql`select 1`).catch(() => {});
-      return;
-    }
+    // Any query of this process is a sign of life; an idle one makes its own.
+    const ownQuery = db.execute(sql`select 1`).catch(() => {});
+    if (performance.now() - observed.respondedMs < limitMs) return;
     if (!(await canConnect(url, connectMs))) return;
-    // It may have recovered meanwhile.
+    // After a pause of the whole process nothing has been asked for as long: its own query gets as much time.
+    await Promise.race([ownQuery, sleep(connectMs, undefined, { ref: false })]);
     if (isClosed || performance.now() - observed.respondedMs < limitMs) return;
     close();
     onStuck();
@@ -50,7 +50,7 @@ export function watchPostgres(
 
 async function canConnect(url: string, timeoutMs: number): Promise<boolean> {
   const connection = connect(url, { name: 'attune watchdog', max: 1 });
-  const timeout = new Promise<false>((resolve) => setTimeout(resolve, timeoutMs, false).unref());
+  const timeout = sleep(timeoutMs, false, { ref: false });
   const answer = connection.db.execute(sql`select 1`).then(
     () => true,
     () => false,
