@@ -26,10 +26,19 @@ const CONNECTION_CODE =
 const CONNECTION_MESSAGE =
   /^(connection attempt failed|Network connection lost|proxy request failed|Stream was cancelled)/;
 
-/** Whether Postgres itself answered with this error. Without importing the driver, which other users of this file lack. */
+/**
+ * Whether Postgres or a pooler answered with this error; PgBouncer writes only `severity_local`. Without importing the
+ * driver, which other users of this file lack.
+ */
 export function isPostgresError(error: unknown): error is PostgresError {
-  return error instanceof Error && 'severity' in error;
+  return error instanceof Error && ('severity' in error || 'severity_local' in error);
 }
+
+/**
+ * SQLSTATEs that end a connection. A pooler answers with them if it has lost its own one to Postgres, maybe after the
+ * statement took effect: PgBouncer with 08P01, Hyperdrive with 58000.
+ */
+const LOST_STATE = /^(08|57P|58000$)/;
 
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error) || isPostgresError(error)) return false;
@@ -44,8 +53,9 @@ export function connectionError(code: string, message: string): Error {
 /** `effect`: what the statement may have done if its connection was lost. */
 export function toStatementError(error: unknown, effect: Effect): unknown {
   if (isPostgresError(error)) {
-    // Postgres has answered, so the statement and its transaction were rolled back.
-    return new StatementError(error.code, describe(error), effect === 'none' ? 'none' : 'not_stored');
+    // Otherwise Postgres itself has answered, so the statement and its transaction were rolled back.
+    const isLost = LOST_STATE.test(error.code);
+    return new StatementError(error.code, describe(error), effect === 'none' || isLost ? effect : 'not_stored');
   }
   if (isConnectionError(error)) {
     const { code = 'CONNECTION_CLOSED', message } = error as Error & { code?: string };
