@@ -3,12 +3,14 @@ import { test } from 'node:test';
 import packageJson from '../package.json' with { type: 'json' };
 import { readSettings } from '../shared/settings.ts';
 import { createApp } from './app.ts';
+import type { RequestRecord } from './http/request-record.ts';
 import type { Ports } from './ports.ts';
 
+const observed: RequestRecord[] = [];
 const app = createApp({
   settings: readSettings({ API_KEY: 'a-secret-key' }),
   metrics: { observeResponse() {} },
-  observeRequest() {},
+  observeRequest: (record: RequestRecord) => observed.push(record),
 } as unknown as Ports);
 
 type Documented = { tags: string[]; security?: unknown[]; requestBody?: { content: object } };
@@ -50,4 +52,10 @@ test('an import declares its raw body, and a fixed path is matched before a para
     headers: { authorization: 'Bearer a-secret-key' },
   });
   assert.equal(((await response.json()) as { error: { message: string } }).error.message, 'unknown field "page"');
+});
+
+test('a HEAD request of a stream is observed, although nobody reads its body', async () => {
+  const headers = { authorization: 'Bearer a-secret-key' };
+  await app.request('/v1/preferences/export', { method: 'HEAD', headers });
+  assert.deepEqual([observed.at(-1)?.method, observed.at(-1)?.route], ['HEAD', '/v1/preferences/export']);
 });

@@ -19,7 +19,8 @@ export function observeRequests({
     record.responseMs = performance.now() - startedMs;
     describeResponse(record, context);
     metrics.observeResponse({ ...record, seconds: record.responseMs / 1000 });
-    if (!isStream(context.res)) return observeRequest({ ...record, ms: record.responseMs });
+    // The body of a HEAD response is never read, so its stream would never end.
+    if (record.method === 'HEAD' || !isStream(context.res)) return observeRequest({ ...record, ms: record.responseMs });
     context.res = watchBody(context.res, (error) => {
       if (error !== undefined) recordFailure(record, error);
       observeRequest({ ...record, ms: performance.now() - startedMs });
