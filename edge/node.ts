@@ -20,7 +20,7 @@ import { createApp } from './app.ts';
 import { limitConnections } from './connection-limit.ts';
 import { openInference } from './engine/policy-pool.ts';
 import { openMetrics } from './metrics/metrics.ts';
-import { renderTrainingMetrics } from './metrics/training-metrics.ts';
+import { openTrainingMetrics } from './metrics/training-metrics.ts';
 import { watchPolicies } from './policy-watcher.ts';
 import type { Placement } from './ports.ts';
 import { STUCK, watchPostgres } from './postgres-watchdog.ts';
@@ -51,7 +51,7 @@ export async function startEdge(
   const connection = connect(databaseUrl, { name: 'attune edge', limits: 'server' });
   const tracing = await openTracing(settings, { name: 'attune-edge', version: packageJson.version });
   const store = await openLocalStore(settings, connection.db);
-  const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE }, () => renderTrainingMetrics(connection.db));
+  const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE }, openTrainingMetrics(connection.db));
   const inference = openInference({
     getFolder: store.getFolder,
     threads: settings.SERVE_THREADS,

@@ -5,7 +5,8 @@ import type { Database } from '../../shared/database/connect.ts';
 import { answer_batches, answer_counts } from '../../shared/database/schema.ts';
 import { getActivePolicyId } from '../../shared/store/registry.ts';
 import { ACTIVE_POLICY_INFO, HTTP_DURATION } from '../metrics/definitions.ts';
-import { renderTrainingMetrics, withinTimeout } from '../metrics/training-metrics.ts';
+import { openTrainingMetrics, SCRAPE_TIMEOUT_MS } from '../metrics/training-metrics.ts';
+import { withinTimeout } from '../within-timeout.ts';
 
 /** Requests with the same labels whose response time falls into the same bucket. */
 export type RequestCount = typeof answer_counts.$inferSelect;
@@ -53,7 +54,10 @@ export async function deleteOldBatches(db: Database): Promise<void> {
 
 /** The response of GET /metrics in a Worker: without Postgres, only that it is down. */
 export async function renderMetrics(db: Database): Promise<{ body: string; type: string }> {
-  const [training, responses] = await Promise.all([renderTrainingMetrics(db), withinTimeout(readResponses(db))]);
+  const [training, responses] = await Promise.all([
+    openTrainingMetrics(db)(),
+    withinTimeout(readResponses(db), SCRAPE_TIMEOUT_MS, null),
+  ]);
   const lines = [
     ...formatHeader(HTTP_DURATION, 'histogram'),
     ...[...Map.groupBy(responses?.rows ?? [], toLabels)].flatMap(([labels, counts]) => formatHistogram(labels, counts)),

@@ -5,9 +5,10 @@ import { sql } from 'drizzle-orm';
 import { CHANGES } from '../../shared/database/channels.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { new_pairs, round_events, round_metrics, rounds, webhook_events } from '../../shared/database/schema.ts';
+import { withinTimeout } from '../within-timeout.ts';
 
 /** Well below Prometheus's default of ten seconds for a scrape. */
-const TIMEOUT_MS = 2000;
+export const SCRAPE_TIMEOUT_MS = 2000;
 
 type Row = { metric: string; label: string | null; value: number };
 
@@ -32,26 +33,20 @@ const DEFINITIONS: Record<string, { help: string; label?: string }> = {
   attune_postgres_connections: { help: 'Connections of Attune to Postgres by application_name.', label: 'application' },
 };
 
-/** In Prometheus's text format. Never fails, and never waits for long. */
-export async function renderTrainingMetrics(db: Database): Promise<string> {
-  const rows = await withinTimeout(readRows(db));
-  const up = { metric: 'attune_postgres_up', label: null, value: rows ? 1 : 0 };
-  return formatMetrics([up, ...(rows ?? [])]);
-}
-
-/** Null if the query fails or takes too long. */
-export async function withinTimeout<T>(query: Promise<T>): Promise<T | null> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeout = new Promise<null>((resolve) => {
-    timer = setTimeout(resolve, TIMEOUT_MS, null);
-  });
-  try {
-    return await Promise.race([query, timeout]);
-  } catch {
-    return null;
-  } finally {
-    clearTimeout(timer);
-  }
+/**
+ * Renders them in Prometheus's text format. Never fails, and never waits for long. All scrapes of a process share one
+ * query: /metrics needs no key, and must not take the connections of requests that have one.
+ */
+export function openTrainingMetrics(db: Database): () => Promise<string> {
+  let reading: Promise<Row[]> | null = null;
+  return async () => {
+    reading ??= readRows(db).finally(() => {
+      reading = null;
+    });
+    const rows = await withinTimeout(reading, SCRAPE_TIMEOUT_MS, null);
+    const up = { metric: 'attune_postgres_up', label: null, value: rows ? 1 : 0 };
+    return formatMetrics([up, ...(rows ?? [])]);
+  };
 }
 
 const SECONDS_SINCE = (time: ReturnType<typeof sql>) => sql`extract(epoch from now() - ${time})::float8`;

@@ -5,6 +5,7 @@ import { z } from '@hono/zod-openapi';
 import { sql } from 'drizzle-orm';
 import { defineOperation } from '../http/operation.ts';
 import type { Ports } from '../ports.ts';
+import { withinTimeout } from '../within-timeout.ts';
 
 /** A load balancer that waits no longer for /health still learns that Postgres is stalled. */
 const HEALTH_TIMEOUT_MS = 3000;
@@ -27,8 +28,8 @@ export const getHealth = defineOperation({
   response: health,
   async handler({ ports, context }) {
     const [postgres, { policy, compute }] = await Promise.all([
-      withinTimeout(checkPostgres(ports), 'unreachable' as const),
-      withinTimeout(ports.getServingStatus(), { policy: null, compute: null }),
+      withinTimeout(checkPostgres(ports), HEALTH_TIMEOUT_MS, 'unreachable' as const),
+      withinTimeout(ports.getServingStatus(), HEALTH_TIMEOUT_MS, { policy: null, compute: null }),
     ]);
     const isReady = postgres === 'ok' && policy !== null && compute?.place !== 'none';
     const status = isReady ? 'ok' : 'unavailable';
@@ -41,16 +42,6 @@ async function checkPostgres({ db, isDiskFull }: Ports): Promise<z.output<typeof
   const [row] = await db.execute<{ value: string }>(sql`select current_setting('transaction_read_only') as value`);
   if (row?.value === 'on') return 'read_only';
   return isDiskFull?.() ? 'disk_full' : 'ok';
-}
-
-async function withinTimeout<T>(work: Promise<T>, otherwise: T): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeout = new Promise<T>((resolve) => {
-    timer = setTimeout(resolve, HEALTH_TIMEOUT_MS, otherwise);
-  });
-  const result = await Promise.race([work.catch(() => otherwise), timeout]);
-  clearTimeout(timer);
-  return result;
 }
 
 export const getMetrics = defineOperation({
