@@ -8,6 +8,7 @@ import { validateTokenizerFiles } from '../edge/engine/tokenizer-thread.ts';
 import { policies } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { FAMILY_NAMES } from '../shared/model/architecture.ts';
+import { readArchitecture } from '../shared/model/checkpoint.ts';
 import type { Manifest } from '../shared/package/manifest.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../shared/precision-name.ts';
 import { type FetchProgress, fetchCheckpoint } from '../shared/publish/hub.ts';
@@ -74,6 +75,8 @@ export function addPolicies(program: Command): void {
           const name = options.name ?? hub ?? path.basename(folder);
           const precision = options.precision ?? settings.PRECISION;
           const isPrecisionForced = options.precision !== undefined;
+          // First, so that a folder that is no checkpoint is refused as one.
+          await readArchitecture(folder);
           await validateTokenizerFiles(folder);
           const id = await importPolicy(db, localStore, folder, name, { origin, precision, isPrecisionForced });
           if (options.promote) await activatePolicy(db, id, 'imported');
