@@ -69,7 +69,7 @@ test('the container serves from DATABASE_URL, and on SIGTERM finishes its stream
 for (const [name, env, expected] of [
   ['DATABASE_URL', {}, /^attune: settings: DATABASE_URL: not set; give the URL/],
   ['API_KEY', { API_KEY: '' }, /^attune: settings: HOST is 0\.0\.0\.0.*set API_KEY/],
-  ['a Postgres', { DATABASE_URL: 'postgres://127.0.0.1:1/none' }, /^attune: Postgres cannot be reached/],
+  ['a Postgres', { DATABASE_URL: 'postgres://127.0.0.1:1/none' }, /"area":"attune","msg":"Postgres cannot be reached/],
 ] as const) {
   test(`the container without ${name} fails with one line that names it`, async () => {
     const { ended, output } = run(env);
