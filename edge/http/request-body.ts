@@ -3,15 +3,16 @@
 import type { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
-import { assertStorable } from '../../shared/storable.ts';
+import { assertStorable, parseShallowJson } from '../../shared/storable.ts';
 
 /** Parses the body as JSON, under any content-type. */
 export async function readJson(context: Context): Promise<unknown> {
   const text = await context.req.text();
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseShallowJson(text);
   } catch (error) {
+    if (error instanceof AttuneError) throw error;
     throw new AttuneError(`the body is not valid JSON: ${(error as Error).message}`, { code: 'invalid_json' });
   }
   assertStorable(value);

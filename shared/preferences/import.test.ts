@@ -65,6 +65,13 @@ test('an invalid row is reported with its number and the rows after it are parse
   }
 });
 
+test('a row that nests too deeply is refused before it is parsed', async () => {
+  const deep = `{"prompt": "Q", "deep": ${'['.repeat(40)}${']'.repeat(40)}}`;
+  const items = await read([row(1), deep, row(3)].join('\n'));
+  assert.deepEqual(items[1], { row: 2, error: 'deep nests deeper than 32 levels; flatten it' });
+  assert.equal(items.length, 3);
+});
+
 test('a truncated array gives its complete rows and an error at its end', async () => {
   const items = await read(`[${row(1)}, ${row(2)}, {"prompt": "Q`);
   assert.equal(items.length, 3);

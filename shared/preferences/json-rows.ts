@@ -2,6 +2,9 @@
 // at a time; an invalid or overlong row is reported without losing those after it. Hand-written because a streaming JSON
 // parser stops at the first syntax error.
 
+import { AttuneError } from '../error.ts';
+import { parseShallowJson } from '../storable.ts';
+
 export type JsonRow = { row: number; value: unknown } | { row: number; error: string };
 type Splitter = (text: string, isLast: boolean) => Iterable<JsonRow>;
 
@@ -44,8 +47,9 @@ const trimHead = (head: string) => head.replace(ARRAY_START, '');
 function parseJson(row: number, text: string, maxRowBytes: number): JsonRow {
   if (Buffer.byteLength(text) > maxRowBytes) return { row, error: `is longer than ${maxRowBytes} bytes; shorten it` };
   try {
-    return { row, value: JSON.parse(text) };
+    return { row, value: parseShallowJson(text) };
   } catch (error) {
+    if (error instanceof AttuneError) return { row, error: error.message };
     return { row, error: `is not valid JSON: ${(error as Error).message}` };
   }
 }

@@ -106,7 +106,6 @@ test('each of three annotators gives one record', () => {
   ] as PreferenceRecord[]);
 });
 
-const deep = JSON.parse('['.repeat(40) + ']'.repeat(40));
 const invalid: [object | null, RegExp][] = [
   [{ ...openai, preferred_output: [] }, /^openai: "preferred_output" is empty; give one assistant message$/],
   [{ ...openai, preferred_output: [good, good] }, /"preferred_output" has 2 messages; give one/],
@@ -154,7 +153,6 @@ const invalid: [object | null, RegExp][] = [
     { prompt: 'Q', chosen: 'x', rejected: 'y', extra: { deep: '\ud800' } },
     /extra\.deep contains an unpaired surrogate/,
   ],
-  [{ prompt: 'Q', chosen: 'x', rejected: 'y', deep }, /deep nests deeper than 32/],
 ];
 for (const [row, reason] of invalid)
   test(`rejects an invalid row with the message ${reason}`, () =>

@@ -94,10 +94,12 @@ test('incremental texts of arbitrary tokens, invalid UTF-8 included, add up to t
 
 test('decodeToken gives the text of a token inside a text', () => {
   const ids = tokenizer.encode('Once upon a time');
-  assert.deepEqual(
-    ids.map((id) => tokenizer.decodeToken(id)),
-    ['<s>', ' Once', ' upon', ' a', ' time'],
-  );
+  // Again, from what it remembers.
+  for (let time = 0; time < 2; time++)
+    assert.deepEqual(
+      ids.map((id) => tokenizer.decodeToken(id)),
+      ['<s>', ' Once', ' upon', ' a', ' time'],
+    );
   assert.equal(tokenizer.decodeToken(99999), '');
 });
 

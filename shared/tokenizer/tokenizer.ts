@@ -37,6 +37,8 @@ export class Tokenizer {
   readonly #prefix: number[];
   /** The tokens of a short text: a token decoded after them is decoded as a continuation. */
   readonly #anchor: number[];
+  /** Of decodeToken, which log-probabilities ask for several times a token; at most one for each token. */
+  readonly #texts = new Map<number, string>();
   readonly #render: RenderChat;
 
   static async open(folder: string): Promise<Tokenizer> {
@@ -158,8 +160,13 @@ export class Tokenizer {
 
   /** The text of one token inside a text, with its leading space; a special token's name; '' for padding rows. */
   decodeToken(tokenId: number): string {
-    if (this.#special.has(tokenId)) return this.#inner.id_to_token(tokenId) ?? '';
-    return this.decodeContinuation(this.#anchor, [tokenId]);
+    const known = this.#texts.get(tokenId);
+    if (known !== undefined) return known;
+    const text = this.#special.has(tokenId)
+      ? (this.#inner.id_to_token(tokenId) ?? '')
+      : this.decodeContinuation(this.#anchor, [tokenId]);
+    this.#texts.set(tokenId, text);
+    return text;
   }
 
   renderChat(messages: ChatMessage[], options: { addGenerationPrompt?: boolean } = {}): string {
