@@ -1,11 +1,9 @@
 // The trainer: a cron in Postgres (pg-boss) queues rounds that are due, requests through the API queue others, and one
-// trainer at a time runs them. A round whose trainer died is resumed from its last checkpoint; after MAX_ATTEMPTS it is
-// marked failed, and the next round uses its pairs. The lock keeps trainers from working in vain; what keeps two of them
-// from writing one round is its owner (stages/log.ts).
+// trainer at a time runs them. The lock keeps trainers from working in vain; what keeps two of them from writing one round
+// is its owner (claim.ts, stages/log.ts).
 
-import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { and, asc, eq, inArray, notInArray, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, notInArray } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import packageJson from '../package.json' with { type: 'json' };
 import { CHANGES } from '../shared/database/channels.ts';
@@ -17,14 +15,14 @@ import { subscribe } from '../shared/database/subscribe.ts';
 import { AttuneError } from '../shared/error.ts';
 import { summarizeError } from '../shared/error-description.ts';
 import { log } from '../shared/log.ts';
-import { isUniqueViolation, isUnreachable } from '../shared/postgres-errors.ts';
+import { isUnreachable } from '../shared/postgres-errors.ts';
 import { type RoundRow, requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
 import { completeRoundSettings } from '../shared/rounds/settings.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
-import { getActivePolicyId } from '../shared/store/registry.ts';
 import { isStoreUnreachable } from '../shared/store/store.ts';
 import { openTracing } from '../shared/tracing.ts';
+import { claim, findNextRound, logResumption } from './claim.ts';
 import { runRound } from './round.ts';
 import { RoundTrace } from './round-trace.ts';
 import { InterruptedError, type Progress, RoundLog } from './stages/log.ts';
@@ -35,8 +33,6 @@ export type ProgressListener = (round: RoundRow, progress: Progress) => void;
 
 const POLL_INTERVAL_MS = 5000;
 const DUE_QUEUE = 'attune_round_due';
-/** A round that crashes every trainer is not retried forever. */
-const MAX_ATTEMPTS = 5;
 /** Delay before a round whose policy store is unreachable is resumed. */
 const STORE_RETRY_MS = 30_000;
 
@@ -211,53 +207,4 @@ async function runOrResume(trainer: TrainerContext, round: OwnedRound, log: Roun
   const context = await createRoundContext(trainer, round, log);
   await runRound(context);
   await rm(context.folder, { recursive: true, force: true });
-}
-
-/** This trainer holds the lock, so the trainer of a round that is still `running` has died. */
-async function findNextRound(db: Database): Promise<RoundRow | undefined> {
-  const [interrupted] = await db.select().from(rounds).where(eq(rounds.status, 'running'));
-  if (interrupted) return interrupted;
-  const [queued] = await db.select().from(rounds).where(eq(rounds.status, 'queued')).orderBy(asc(rounds.id)).limit(1);
-  return queued;
-}
-
-/** Makes this trainer the owner of the round; null if another one was faster. */
-async function claim(db: Database, found: RoundRow): Promise<OwnedRound | null> {
-  const { id, status, owner, attempts, started_at } = found;
-  // Also of a round that fails before it selects its pairs: the schedule looks at the last round of the active policy.
-  const parent_id = found.parent_id ?? (await getActivePolicyId(db));
-  const isAsFound = and(
-    eq(rounds.id, id),
-    eq(rounds.status, status),
-    sql`${rounds.owner} is not distinct from ${owner}`,
-  );
-  try {
-    const [round] = await db
-      .update(rounds)
-      .set({
-        status: 'running',
-        owner: randomUUID(),
-        attempts: attempts + 1,
-        started_at: started_at ?? new Date(),
-        parent_id,
-      })
-      .where(isAsFound)
-      .returning();
-    return (round as OwnedRound | undefined) ?? null;
-  } catch (error) {
-    // Another round is running (the index rounds_one_running).
-    if (isUniqueViolation(error)) return null;
-    throw error;
-  }
-}
-
-/** `found`: the row before this trainer claimed it. Throws AttuneError after too many attempts. */
-async function logResumption(log: RoundLog, { stage, owner, attempts }: RoundRow): Promise<void> {
-  if (attempts >= MAX_ATTEMPTS)
-    throw new AttuneError(
-      `${attempts} trainers were stopped while running it, the last one while ${stage}; the next round will use its pairs`,
-    );
-  // One that released the round has logged why.
-  if (owner === null) await log.addEvent('message', 'resumed', { attempts });
-  else await log.addEvent('message', `resumed: its trainer was stopped while ${stage}`, { attempts }, 'warn');
 }
