@@ -86,8 +86,11 @@ async function watchVictim({ url, api }: System, durationMs: number): Promise<Ob
   return seen;
 }
 
-/** Null, or what went wrong. */
-async function ask(url: string, path: string, body?: object): Promise<string | null> {
+/**
+ * Null, or what went wrong. A connection that was lost is replaced once, as OpenAI's clients do: the server may close one that
+ * waits for a request in favor of another (MAX_CONNECTIONS).
+ */
+async function ask(url: string, path: string, body?: object, isRetry = false): Promise<string | null> {
   try {
     const response = await fetch(url + path, {
       ...(body ? { method: 'POST', body: JSON.stringify(body) } : {}),
@@ -97,7 +100,10 @@ async function ask(url: string, path: string, body?: object): Promise<string | n
     const text = await response.text();
     return response.ok ? null : `${response.status} ${text.slice(0, 200)}`;
   } catch (error) {
-    return String((error as { cause?: unknown }).cause ?? error);
+    const cause = (error as { cause?: { code?: unknown } }).cause;
+    if (!isRetry && (cause?.code === 'ECONNRESET' || cause?.code === 'UND_ERR_SOCKET'))
+      return ask(url, path, body, true);
+    return String(cause ?? error);
   }
 }
 
