@@ -19,6 +19,7 @@ import { startWebhookDelivery } from '../shared/webhooks/delivery-loop.ts';
 import { createApp } from './app.ts';
 import { limitConnections } from './connection-limit.ts';
 import { openInference } from './engine/policy-pool.ts';
+import { ConcurrencyLimit } from './http/concurrency-limit.ts';
 import { openMetrics } from './metrics/metrics.ts';
 import { openTrainingMetrics } from './metrics/training-metrics.ts';
 import { watchPolicies } from './policy-watcher.ts';
@@ -39,6 +40,10 @@ const TRIM_INTERVAL_MS = 60_000;
 
 const PLACEMENT: Placement = { place: 'node', reason: 'this process has ONNX Runtime' };
 
+/** Each holds one batch in memory, and writes as fast as Postgres can. */
+const MAX_IMPORTS = 2;
+const MAX_EVENT_STREAMS = 100;
+
 /** How long /health reports a full disk after the last write that it refused: without traffic no write would clear it. */
 const DISK_FULL_MS = 30_000;
 
@@ -52,12 +57,13 @@ export async function startEdge(
   const tracing = await openTracing(settings, { name: 'attune-edge', version: packageJson.version });
   const store = await openLocalStore(settings, connection.db);
   const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE }, openTrainingMetrics(connection.db));
+  const isShared = (settings.API_KEY?.length ?? 0) > 1;
   const inference = openInference({
     getFolder: store.getFolder,
     threads: settings.SERVE_THREADS,
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
-    isShared: (settings.API_KEY?.length ?? 0) > 1,
+    isShared,
     kvMemoryBytes: settings.KV_MEMORY,
     instrumentation: metrics.instrumentation,
   });
@@ -77,6 +83,10 @@ export async function startEdge(
     roundEvents: new RoundEvents(connection.db, watcher.waitForChange),
     metrics,
     rateLimits: openRateLimits(settings),
+    concurrencyLimits: {
+      imports: new ConcurrencyLimit('imports', { max: MAX_IMPORTS, isShared }),
+      eventStreams: new ConcurrencyLimit('event streams', { max: MAX_EVENT_STREAMS, isShared }),
+    },
     observeRequest: (record) => logRequest(record, tracing ? traceRequest(tracing, record) : undefined),
     isDiskFull: () => performance.now() - (connection.observed.diskFullMs ?? -Infinity) < DISK_FULL_MS,
   });

@@ -4,6 +4,7 @@ import type { Context } from 'hono';
 import type { Database } from '../shared/database/connect.ts';
 import type { Settings } from '../shared/settings.ts';
 import type { Inference } from './engine/inference.ts';
+import type { ConcurrencyLimit } from './http/concurrency-limit.ts';
 import type { RequestRecord } from './http/request-record.ts';
 import type { RoundEvents } from './round-events.ts';
 
@@ -47,6 +48,8 @@ export type Ports = {
   roundEvents: RoundEvents;
   /** If absent, only the queue limits requests. */
   rateLimits?: RateLimits | undefined;
+  /** Absent in a Worker: a request that its platform ends leaves no trace, and would be counted for ever. */
+  concurrencyLimits?: { imports: ConcurrencyLimit; eventStreams: ConcurrencyLimit };
   /** Whether the last write was refused because Postgres's disk is full; absent in a Worker, which remembers no write. */
   isDiskFull?(): boolean;
 };

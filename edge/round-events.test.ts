@@ -12,10 +12,10 @@ const { rounds, round_events } = schema;
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** `queries` are those that the followers cause. */
-function open() {
+function open(retryMs?: number) {
   const queries: string[] = [];
   const logged = drizzle(sql, { schema, logger: { logQuery: (query) => queries.push(query) } });
-  return { queries, events: new RoundEvents(logged, sleep) };
+  return { queries, events: new RoundEvents(logged, sleep, retryMs) };
 }
 
 async function addRound(id: string, ...messages: string[]) {
@@ -81,4 +81,40 @@ test('a history longer than a page is read whole', async () => {
   const { seen, done } = follow(events, 'round_d');
   await done;
   assert.deepEqual([seen.length, seen[0], seen.at(-1)], [2500, 'd0', 'd2499']);
+});
+
+/** Every poll fails meanwhile. */
+async function withoutEvents(use: () => Promise<void>) {
+  await sql`alter table round_events rename to round_events_away`;
+  try {
+    await use();
+  } finally {
+    await sql`alter table round_events_away rename to round_events`;
+  }
+}
+
+test('readers miss nothing when polls fail for a while', async () => {
+  const { events, queries } = open();
+  await addRound('round_e', 'e1');
+  const { seen, done } = follow(events, 'round_e');
+  await waitUntil(() => seen.length === 1, 10_000);
+  await withoutEvents(async () => {
+    const { length: before } = queries;
+    // Two queries a poll, and one may have begun before.
+    await waitUntil(() => queries.length > before + 4, 30_000);
+  });
+  await addEvents('round_e', 'e2');
+  await end('round_e');
+  assert.equal((await done)?.status, 'cancelled');
+  assert.deepEqual(seen, ['e1', 'e2']);
+});
+
+test('readers get the error when polls have failed for too long, and the next ones are served', async () => {
+  const { events } = open(0);
+  await addRound('round_f', 'f1');
+  await withoutEvents(() => assert.rejects(follow(events, 'round_f').done, /round_events/));
+  await end('round_f');
+  const { seen, done } = follow(events, 'round_f');
+  assert.equal((await done)?.id, 'round_f');
+  assert.deepEqual(seen, ['f1']);
 });

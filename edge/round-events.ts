@@ -21,20 +21,24 @@ type Reader = {
 
 /** How often the events are polled, in case a change notification is lost. */
 const POLL_INTERVAL_MS = 1000;
+/** How long failed polls are repeated before the readers get the error. */
+const RETRY_MS = 30_000;
 /** Events of one poll: a long history is read in several. */
 const PAGE_SIZE = 1000;
 
 export class RoundEvents {
   private readonly db: Database;
   private readonly waitForChange: (timeoutMs: number) => Promise<void>;
+  private readonly retryMs: number;
   private readonly readers = new Set<Reader>();
   private isPolling = false;
   private wake = () => {};
 
   /** `waitForChange` resolves when rows of rounds may have changed, or after the timeout. */
-  constructor(db: Database, waitForChange: (timeoutMs: number) => Promise<void>) {
+  constructor(db: Database, waitForChange: (timeoutMs: number) => Promise<void>, retryMs = RETRY_MS) {
     this.db = db;
     this.waitForChange = waitForChange;
+    this.retryMs = retryMs;
   }
 
   /** Passes on the round's events after the given id, in order. Resolves with the round when it has ended, or with null on abort. */
@@ -63,15 +67,19 @@ export class RoundEvents {
 
   private async pollUntilEmpty(): Promise<void> {
     this.isPolling = true;
+    let succeededAt = performance.now();
     while (this.readers.size > 0) {
       const joined = new Promise<void>((resolve) => {
         this.wake = resolve;
       });
       const readers = [...this.readers];
-      const hasMore = await this.poll(readers).catch((error: unknown) => {
-        for (const reader of readers) reader.fail(error);
-        return true;
-      });
+      let hasMore = false;
+      try {
+        hasMore = await this.poll(readers);
+        succeededAt = performance.now();
+      } catch (error) {
+        if (performance.now() - succeededAt > this.retryMs) for (const reader of readers) reader.fail(error);
+      }
       if (!hasMore) await Promise.race([this.waitForChange(POLL_INTERVAL_MS), joined]);
     }
     this.isPolling = false;

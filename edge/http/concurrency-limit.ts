@@ -1,35 +1,47 @@
-// How many requests of one kind, each of which lasts, may run at once in this process. It only counts: nobody waits, so it
-// works in a Worker too, where no request can wait for another.
+// How many requests of one kind, each of which lasts, a process runs at once, and of those of one caller no more than the
+// share that it may have of the queue. It only counts: nobody waits.
 
 import { AttuneError } from '../../shared/error.ts';
+import { exceedsShare } from '../engine/admission.ts';
 
 const RETRY_AFTER_MS = 10_000;
 
+/** `isShared`: several callers are told apart. */
+type Options = { max: number; isShared: boolean };
+
 export class ConcurrencyLimit {
-  private readonly max: number;
   private readonly kind: string;
-  private running = 0;
+  private readonly options: Options;
+  private readonly running = new Set<{ callerId: string }>();
 
   /** `kind`: plural, for the error message */
-  constructor(max: number, kind: string) {
-    this.max = max;
+  constructor(kind: string, options: Options) {
     this.kind = kind;
+    this.options = options;
   }
 
   /** Returns the function that ends what begins here. Throws a 429 at the limit. */
-  enter(): () => void {
-    if (this.running >= this.max)
-      throw new AttuneError(`this server runs ${this.max} ${this.kind} already, its limit; retry when one has ended`, {
-        status: 429,
-        code: 'too_many_requests',
-        retry: true,
-        retryAfterMs: RETRY_AFTER_MS,
-      });
-    this.running++;
-    let hasLeft = false;
-    return () => {
-      if (!hasLeft) this.running--;
-      hasLeft = true;
-    };
+  enter(callerId: string): () => void {
+    const { max, isShared } = this.options;
+    const held = this.running.size;
+    const own = [...this.running].filter((request) => request.callerId === callerId).length;
+    if (held >= max) throw tooMany(`this server runs ${max} ${this.kind} already, its limit; retry when one has ended`);
+    if (isShared && exceedsShare({ held, own, added: 1 }, max))
+      throw tooMany(
+        `this API key has its share of the ${max} ${this.kind} that this server runs at once: ${own} of them are its ` +
+          `own, and ${max - held} places are left for all keys; retry when one of its own has ended`,
+      );
+    const request = { callerId };
+    this.running.add(request);
+    return () => void this.running.delete(request);
   }
+}
+
+function tooMany(message: string): AttuneError {
+  return new AttuneError(message, {
+    status: 429,
+    code: 'too_many_requests',
+    retry: true,
+    retryAfterMs: RETRY_AFTER_MS,
+  });
 }

@@ -5,11 +5,8 @@ import { AttuneError } from '../../shared/error.ts';
 import { toPostgresAnswer } from '../../shared/postgres-errors.ts';
 import * as store from '../../shared/preferences/store.ts';
 import { readBodyStream } from '../http/body-stream.ts';
-import { ConcurrencyLimit } from '../http/concurrency-limit.ts';
 import { defineOperation } from '../http/operation.ts';
-
-/** Each holds one batch in memory, and writes as fast as Postgres can. */
-const imports = new ConcurrencyLimit(2, 'imports');
+import { getCallerId } from '../middleware/auth.ts';
 
 export const importPreferences = defineOperation({
   summary: 'Imports preferences as JSONL or JSON in the shapes of OpenAI, TRL, OpenPipe, ShareGPT and Arena',
@@ -23,7 +20,7 @@ export const importPreferences = defineOperation({
     errors: z.array(z.object({ row: z.number(), message: z.string() })),
   }),
   async handler({ ports, context }) {
-    const leave = imports.enter();
+    const leave = ports.concurrencyLimits?.imports.enter(getCallerId(context));
     try {
       const source = readBodyStream(context.req.raw.body);
       const options = { maxRowBytes: ports.settings.MAX_BODY_BYTES };
@@ -31,7 +28,7 @@ export const importPreferences = defineOperation({
     } catch (error) {
       throw describeInterruption(error);
     } finally {
-      leave();
+      leave?.();
     }
   },
 });

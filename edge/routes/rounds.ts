@@ -6,12 +6,10 @@ import { gateReportSchema, ROUND_STAGES, ROUND_STATUSES } from '../../shared/dat
 import { round_metrics, rounds } from '../../shared/database/schema.ts';
 import { type RoundRow, requestRound } from '../../shared/rounds/schedule.ts';
 import { roundMethod } from '../../shared/rounds/settings.ts';
-import { ConcurrencyLimit } from '../http/concurrency-limit.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { streamEvents } from '../http/sse.ts';
-
-const eventStreams = new ConcurrencyLimit(100, 'event streams');
+import { getCallerId } from '../middleware/auth.ts';
 
 const round = z
   .object({
@@ -109,13 +107,13 @@ export const streamRoundEvents = defineOperation({
   summary: 'The events of a round, as server-sent events from the first one (or Last-Event-ID) until the round ends',
   response: serverSentEvent,
   responseType: 'text/event-stream',
-  async handler({ ports: { db, roundEvents }, context, param }) {
+  async handler({ ports: { db, roundEvents, concurrencyLimits }, context, param }) {
     const { id } = await findOr404(db, rounds, 'round', param('id'));
     // The body of a HEAD response is never read, so its stream would never be cancelled.
     if (context.req.method === 'HEAD') return new Response(null, { headers: { 'content-type': 'text/event-stream' } });
     const lastEventId = Number(context.req.header('last-event-id') ?? 0);
     const after = Number.isSafeInteger(lastEventId) ? lastEventId : 0;
-    const leave = eventStreams.enter();
+    const leave = concurrencyLimits?.eventStreams.enter(getCallerId(context));
     const abort = new AbortController();
     return streamEvents(
       abort,
@@ -127,7 +125,7 @@ export const streamRoundEvents = defineOperation({
           });
           if (row) send(toResponse(row), { event: 'done' });
         } finally {
-          leave();
+          leave?.();
         }
       },
       context.get('record'),
