@@ -25,6 +25,12 @@ const CHECKPOINT_WORK: Record<TokenizerPhase, string> = {
   encode: 'tokenizer.json: tokenizing a short text',
 };
 
+/**
+ * At the heap's limit Node allows 16 MiB more until the thread has ended; a collection that moves more young objects than
+ * that ends the whole process.
+ */
+const YOUNG_MIB = 8;
+
 /** Opens a checkpoint's tokenizer and renders a chat with its template, within the limits of serving. */
 export async function validateTokenizerFiles(folder: string): Promise<void> {
   const thread = new TokenizerThread({ maxRows: 1, maxQueue: 1 });
@@ -109,7 +115,7 @@ export class TokenizerThread {
   private startThread(): Worker {
     const worker = new Worker(new URL('./tokenizer-worker.ts', import.meta.url), {
       name: 'tokenizer',
-      resourceLimits: { maxOldGenerationSizeMb: this.limits.heapMiB },
+      resourceLimits: { maxOldGenerationSizeMb: this.limits.heapMiB, maxYoungGenerationSizeMb: YOUNG_MIB },
     });
     worker.on('message', (message: TokenizerMessage) => {
       if (this.worker !== worker) return;
