@@ -91,6 +91,13 @@ function toResponse(context: Context, answer: unknown): Response {
   return answer instanceof Response ? answer : context.json(answer as object);
 }
 
+/** One event of a stream: OpenAPI describes each of them, not the whole. */
+const eventSchema = {
+  type: 'object' as const,
+  required: ['data'],
+  properties: { data: { type: 'string' as const, description: 'a chunk as JSON, or [DONE]' } },
+};
+
 const idempotencyParameter = {
   name: IDEMPOTENCY_HEADER,
   in: 'header' as const,
@@ -132,7 +139,7 @@ function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route
         description: 'Success',
         content: {
           [responseType]: { schema: response },
-          ...(streams ? { 'text/event-stream': { schema: { type: 'string' } } } : {}),
+          ...(streams ? { 'text/event-stream': { schema: eventSchema } } : {}),
         },
       },
       ...(idempotent ? { 409: describeError('The Idempotency-Key was used for a different request') } : {}),
