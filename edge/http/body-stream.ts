@@ -2,6 +2,7 @@
 // time, is disconnected: it would hold its place for hours.
 
 import { AttuneError } from '../../shared/error.ts';
+import { awaitBody } from './await-body.ts';
 
 /** At least so many bytes must arrive in so many seconds of waiting; the time in which nobody reads does not count. */
 type Pace = { bytes: number; seconds: number };
@@ -20,7 +21,10 @@ export async function* readBodyStream(
   try {
     while (reader) {
       const startedAt = performance.now();
-      const { value, done } = await withTimeout(reader.read(), seconds * 1000 - waitedMs, { bytes, seconds });
+      const { value, done } = await awaitBody(reader.read(), seconds * 1000 - waitedMs, {
+        tooSlow: `fewer than ${bytes} bytes of the body arrived in ${seconds} seconds; send it faster`,
+        incomplete: 'the connection ended before the whole body arrived; what had arrived may be imported',
+      });
       if (done) break;
       waitedMs += performance.now() - startedAt;
       arrived += value.length;
@@ -32,24 +36,4 @@ export async function* readBodyStream(
     await reader?.cancel().catch(() => {});
   }
   if (isEmpty) throw new AttuneError('the body is empty; send JSONL or a JSON array', { code: 'empty_body' });
-}
-
-async function withTimeout<T>(read: Promise<T>, timeoutMs: number, { bytes, seconds }: Pace): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const problem = `fewer than ${bytes} bytes of the body arrived in ${seconds} seconds`;
-      reject(new AttuneError(`${problem}; send it faster`, { status: 408, code: 'request_timeout', retry: true }));
-    }, timeoutMs);
-  });
-  try {
-    return await Promise.race([read, timeout]);
-  } catch (error) {
-    if (error instanceof AttuneError) throw error;
-    throw new AttuneError('the connection ended before the whole body arrived; what had arrived may be imported', {
-      code: 'incomplete_body',
-    });
-  } finally {
-    clearTimeout(timer);
-  }
 }

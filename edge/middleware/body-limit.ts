@@ -4,6 +4,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { AttuneError } from '../../shared/error.ts';
+import { awaitBody } from '../http/await-body.ts';
 
 const BODY_TIMEOUT_SECONDS = 30;
 
@@ -22,30 +23,10 @@ export function limitBody(maxBytes: number, timeoutSeconds = BODY_TIMEOUT_SECOND
     const read = limit(context, async () => {
       await context.req.text();
     });
-    await withTimeout(read, timeoutSeconds);
+    await awaitBody(read, timeoutSeconds * 1000, {
+      tooSlow: `the body did not arrive within ${timeoutSeconds} seconds; send it faster, or send less`,
+      incomplete: 'the connection ended before the whole body arrived',
+    });
     await next();
   };
-}
-
-async function withTimeout(read: Promise<unknown>, seconds: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(bodyTimeout(seconds)), seconds * 1000);
-  });
-  try {
-    await Promise.race([read, timeout]);
-  } catch (error) {
-    if (error instanceof AttuneError) throw error;
-    throw new AttuneError('the connection ended before the whole body arrived', { code: 'incomplete_body' });
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function bodyTimeout(seconds: number): AttuneError {
-  return new AttuneError(`the body did not arrive within ${seconds} seconds; send it faster, or send less`, {
-    status: 408,
-    code: 'request_timeout',
-    retry: true,
-  });
 }
