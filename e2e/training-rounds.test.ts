@@ -177,6 +177,20 @@ test('the reference scores a pair once', async () => {
   assert.equal(await db.$count(reference_logps), pairs.length);
 });
 
+test('a round with reference=parent scores with its parent, and its policy keeps the root as its reference', async () => {
+  const before = (await server.request('/v1/policies')).body.data.find((each: Json) => each.active);
+  assert.notEqual(before.id, before.reference, 'needs a policy that a round has trained');
+  await collect(70, 'Parent');
+  const dil = { reference: 'parent' };
+  const { body } = await server.request('/v1/rounds', { json: { method: { type: 'dil', dil } } });
+  const round = await waitForRound(body.id);
+  assert.equal(round.status, 'succeeded', round.reason);
+  assert.equal(round.reference, before.id);
+  const [policy] = await db.select().from(policies).where(eq(policies.round_id, round.id));
+  assert.equal(policy!.parent_id, before.id);
+  assert.equal(policy!.reference_id, before.reference);
+});
+
 test('a policy worse than its parent is rejected with the reason, and the parent keeps serving', async () => {
   await collect(20, 'Round three');
   const active = await getActivePolicyId(db);

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 
 export const OBJECTIVES = ['lsif', 'ukl', 'bce', 'dpo', 'sft'] as const;
+export const PRESET_NAMES = ['default', 'paper'] as const;
 /** The projections of a decoder layer that can have an adapter, by the last part of their names. */
 export const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
 
@@ -24,6 +25,10 @@ export const hyperparametersSchema = z.object({
     .max(100)
     .default(1)
     .describe('scales the pairs, evaluations and samples of a round, and its epochs unless EPOCHS is set'),
+  preset: z
+    .enum(PRESET_NAMES)
+    .default('default')
+    .describe('paper: the settings of the DIL paper’s released code, except those that are set themselves'),
   objective: z
     .string()
     .refine(
@@ -40,6 +45,12 @@ export const hyperparametersSchema = z.object({
     .enum(['rejected', 'both'])
     .default('rejected')
     .describe('rejected or both: the responses used as samples of the reference'),
+  reference: z
+    .enum(['root', 'parent'])
+    .default('root')
+    .describe(
+      'the frozen policy that log-ratios are against: the first of the line, or the one that the round starts from',
+    ),
   beta: positive.default(0.1).describe('β of dpo'),
   weighting: z
     .enum(['none', 'importance'])
@@ -103,6 +114,25 @@ export const hyperparametersSchema = z.object({
   gate_repetition: fraction.default(0.1).describe('gate: maximum growth of the share of repeated 4-grams'),
   seed: integer(0).default(0).describe('seed of the pair order, the adapter initialization and the sampling'),
 });
+
+/** The settings of the paper's released code (Xiao et al., arXiv 2503.05079) that decide what is learned. */
+const PAPER = {
+  objective: 'lsif',
+  reduction: 'mean',
+  negatives: 'rejected',
+  reference: 'root',
+  weighting: 'none',
+  learning_rate: 2e-5,
+  lr_schedule: 'cosine',
+  warm_up: 0.1,
+} as const;
+
+/** The hyperparameters that a preset decides, unless they are set themselves. */
+export function getPreset(name: (typeof PRESET_NAMES)[number]): Partial<Hyperparameters> {
+  if (name === 'paper') return PAPER;
+  const defaults = hyperparametersSchema.parse({});
+  return Object.fromEntries(Object.keys(PAPER).map((key) => [key, defaults[key as keyof Hyperparameters]]));
+}
 
 /** `null`: no limit, or derived from another one. */
 export type Hyperparameters = z.output<typeof hyperparametersSchema>;

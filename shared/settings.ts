@@ -4,7 +4,13 @@
 import { CronExpressionParser } from 'cron-parser';
 import { z } from 'zod';
 import { AttuneError } from './error.ts';
-import { hyperparametersSchema, unwrapSchema } from './hyperparameters.ts';
+import {
+  getPreset,
+  type Hyperparameters,
+  hyperparametersSchema,
+  PRESET_NAMES,
+  unwrapSchema,
+} from './hyperparameters.ts';
 import { LOG_LEVELS } from './log.ts';
 import { PRECISION_NAMES } from './precision-name.ts';
 
@@ -156,6 +162,12 @@ function trainingVariables(): { [Name in keyof Shape as Uppercase<Name>]: Shape[
   return Object.fromEntries(variables);
 }
 
+function presetVariables(preset: string | undefined): Partial<Record<Uppercase<keyof Hyperparameters>, unknown>> {
+  const name = PRESET_NAMES.find((name) => name === preset);
+  const values = name ? Object.entries(getPreset(name)) : [];
+  return Object.fromEntries(values.map(([key, value]) => [key.toUpperCase(), value]));
+}
+
 function parseVariable(text: string, schema: z.ZodType): unknown {
   const value = unwrapSchema(schema);
   if (value instanceof z.ZodNumber) return Number(text);
@@ -177,7 +189,7 @@ const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
 /** Reads and validates the settings. Throws an AttuneError that names the variable. */
 export function readSettings(env: Record<string, string | undefined>): Settings {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
-  const parsed = environment.safeParse(given);
+  const parsed = environment.safeParse({ ...presetVariables(given.PRESET), ...given });
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
     throw new AttuneError(`settings: ${String(issue.path[0])}: ${issue.message}`, { code: 'invalid_settings' });

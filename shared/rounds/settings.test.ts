@@ -53,3 +53,20 @@ test('the settings of a row are accepted before and after they are completed, an
   ] as const)
     assert.throws(() => parse(settings), { code: 'invalid_settings', message: problem });
 });
+
+test('the preset of the paper sets what is not set itself, in the environment and in a request', () => {
+  const fromEnvironment = completeRoundSettings({}, readSettings({ PRESET: 'paper', NEGATIVES: 'both' }));
+  assert.deepEqual(
+    [fromEnvironment.preset, fromEnvironment.objective, fromEnvironment.reduction, fromEnvironment.negatives],
+    ['paper', 'lsif', 'mean', 'both'],
+  );
+  const settings = readSettings({ OBJECTIVE: 'dpo', REDUCTION: 'sum', BATCH_PAIRS: '4' });
+  const requested = completeRoundSettings({ preset: 'paper', reduction: 'sum' }, settings);
+  assert.deepEqual(
+    [requested.objective, requested.reduction, requested.reference, requested.batch_pairs],
+    ['lsif', 'sum', 'root', 4],
+  );
+  const defaults = completeRoundSettings({}, readSettings({}));
+  assert.deepEqual(completeRoundSettings({ preset: 'default' }, readSettings({ PRESET: 'paper' })), defaults);
+  assert.throws(() => readSettings({ PRESET: 'papers' }), /^AttuneError: settings: PRESET: /);
+});

@@ -3,7 +3,13 @@
 
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
-import { type Hyperparameters, hyperparametersSchema, OBJECTIVES, unwrapSchema } from '../hyperparameters.ts';
+import {
+  getPreset,
+  type Hyperparameters,
+  hyperparametersSchema,
+  OBJECTIVES,
+  unwrapSchema,
+} from '../hyperparameters.ts';
 import type { Settings } from '../settings.ts';
 
 /** A complete request, or the part of the hyperparameters that it overrides. */
@@ -54,8 +60,9 @@ export function parseRoundRequest({ id, settings }: { id: string; settings: unkn
 
 /** Completes a request from the trainer's settings; derives epochs and lora_alpha if neither sets them. */
 export function completeRoundSettings(request: RoundRequest, settings: Settings): RoundSettings {
+  const requested = request.preset ? { ...getPreset(request.preset), ...request } : request;
   const values = Object.fromEntries(
-    names.map((name) => [name, request[name] === undefined ? settings[toVariable(name)] : request[name]]),
+    names.map((name) => [name, requested[name] === undefined ? settings[toVariable(name)] : requested[name]]),
   ) as Hyperparameters;
   return {
     ...values,

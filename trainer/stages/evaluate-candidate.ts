@@ -65,7 +65,7 @@ async function sampleCandidate(
       heldOut,
       engine,
       readParent: async () => (await readCheckpoint(await store.getFolder(selection.parent.id))).weights,
-      openReference: () => openPolicyEngine(context, selection, selection.referenceId, 'score'),
+      openReference: () => openPolicyEngine(context, selection, selection.rootId, 'score'),
       effort: context.config.effort,
       seed: context.config.seed,
       threads: settings.TRAIN_THREADS,

@@ -29,7 +29,7 @@ export async function publishCandidate(
     weights: await engine.weights(),
     provenance: {
       parent: parent.id,
-      reference: selection.referenceId,
+      reference: selection.rootId,
       objective: { ...objective, ...hyperparameters },
       pairs: { count: counts.train, digest: counts.digest },
       metrics,

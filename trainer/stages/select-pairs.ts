@@ -25,7 +25,10 @@ export type SelectedPair = { pair: RoundPair; tokens: TokenizedPair; staleness: 
 export type Selection = {
   parent: PolicyRow;
   parentFolder: string;
+  /** The frozen policy that log-ratios are against: the root, or the parent (REFERENCE). */
   referenceId: string;
+  /** The first policy of the parent's line, from which the gate measures the drift. */
+  rootId: string;
   architecture: Architecture;
   tokenizerHash: string;
   /** Every pair of this round, including those that it leaves out: if its policy becomes active, they are learned. */
@@ -59,11 +62,11 @@ export async function planSelection(
     ? { parentId: resumed.parent_id!, pairs: savedPairs }
     : await findPairs(db, settings, config.effort);
   const parent = await getPolicy(db, parentId);
-  const referenceId = resumed?.reference_id ?? parent.reference_id ?? parent.id;
+  const rootId = parent.reference_id ?? parent.id;
+  const referenceId = resumed?.reference_id ?? (config.reference === 'parent' ? parent.id : rootId);
   const parentFolder = await store.getFolder(parentId);
   const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(parentFolder);
-  if (referenceId !== parentId)
-    await validateReference(await store.getFolder(referenceId), referenceId, parentId, tokenizerHash);
+  if (rootId !== parentId) await validateReference(await store.getFolder(rootId), rootId, parentId, tokenizerHash);
 
   const ancestors = await findAncestors(db, parentId, usedPairs);
   const tokenizer = await Tokenizer.open(parentFolder);
@@ -77,7 +80,7 @@ export async function planSelection(
     else pairs.push({ pair, tokens, staleness });
   }
   const counts = countPairs(pairs, leftOut);
-  return { parent, parentFolder, referenceId, architecture, tokenizerHash, usedPairs, pairs, counts };
+  return { parent, parentFolder, referenceId, rootId, architecture, tokenizerHash, usedPairs, pairs, counts };
 }
 
 /** Throws AttuneError if there is nothing to train on, or too little to evaluate. */
