@@ -9,6 +9,7 @@ import { addDoctor } from './cli/doctor.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
 import { addRestore } from './cli/restore.ts';
+import { addRewards } from './cli/rewards.ts';
 import { addServe } from './cli/serve.ts';
 import { addStart } from './cli/start.ts';
 import { addTensorflow } from './cli/tensorflow.ts';
@@ -39,6 +40,7 @@ for (const add of [
   addServe,
   addTrain,
   addPolicies,
+  addRewards,
   addPreferences,
   addBackup,
   addRestore,

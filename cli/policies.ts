@@ -3,7 +3,7 @@
 import { cp } from 'node:fs/promises';
 import path from 'node:path';
 import { type Command, Option } from 'commander';
-import { desc } from 'drizzle-orm';
+import { desc, eq } from 'drizzle-orm';
 import { validateTokenizerFiles } from '../edge/engine/tokenizer-thread.ts';
 import { policies } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
@@ -41,7 +41,7 @@ export function addPolicies(program: Command): void {
     .action(() =>
       withContext(async ({ db }) => {
         const active = await getActivePolicyId(db);
-        const rows = await db.select().from(policies).orderBy(desc(policies.id));
+        const rows = await db.select().from(policies).where(eq(policies.kind, 'policy')).orderBy(desc(policies.id));
         for (const row of rows)
           console.log(
             `${row.id === active ? '*' : ' '} ${row.id}  ${row.created_at.toISOString()}  ${row.name}${row.parent_id ? `  from ${row.parent_id}` : ''}`,

@@ -25,6 +25,7 @@ import { getModel, listModels } from './routes/models.ts';
 import { getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
 import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
+import { getReward, listRewards } from './routes/rewards.ts';
 import { createRound, getRound, listRoundMetrics, listRounds, streamRoundEvents } from './routes/rounds.ts';
 import { getChatCompletion, listChatCompletions } from './routes/stored-chats.ts';
 
@@ -59,6 +60,8 @@ const OPERATIONS: Record<string, Record<`${'POST ' | 'GET  '}/${string}`, Operat
     'GET  /v1/policies/{id}': getPolicy,
     'POST /v1/policies/{id}/promote': promotePolicy,
     'POST /v1/policies/rollback': rollBackPolicy,
+    'GET  /v1/rewards': listRewards,
+    'GET  /v1/rewards/{id}': getReward,
   },
   Operate: {
     'GET  /status': getStatus,

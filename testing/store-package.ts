@@ -12,6 +12,7 @@ export type TestPackage = { manifest: Manifest; open: OpenFile; files: Record<st
 export function makeManifest(overrides: Partial<Manifest> = {}): Manifest {
   return {
     format: 1,
+    kind: 'policy',
     id: newId('pol_'),
     parent: null,
     reference: null,

@@ -7,7 +7,7 @@ import { waitUntil } from '../../testing/wait-until.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
 
-export const LISTS = ['chat/completions', 'comparisons', 'preferences', 'policies', 'rounds'];
+export const LISTS = ['chat/completions', 'comparisons', 'preferences', 'policies', 'rewards', 'rounds'];
 
 export function testPagination(api: Api): void {
   const page = async (list: string, query: string): Promise<Json> => {

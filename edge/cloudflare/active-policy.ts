@@ -5,7 +5,7 @@
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { log } from '../../shared/log.ts';
-import type { Manifest } from '../../shared/package/manifest.ts';
+import { type Manifest, refuseReward } from '../../shared/package/manifest.ts';
 import { getActivePolicyId, getManifest } from '../../shared/store/registry.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { noActivePolicy } from '../engine/policy-errors.ts';
@@ -69,6 +69,7 @@ export class ActivePolicy {
   private async findManifest(db: Database, id: string): Promise<Manifest> {
     const cached = this.manifests.get(id);
     if (cached) return cached;
+    refuseReward(id);
     const manifest = await getManifest(db, id);
     this.manifests.set(id, manifest);
     if (this.manifests.size > MAX_MANIFESTS) this.manifests.delete(this.manifests.keys().next().value!);

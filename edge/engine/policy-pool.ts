@@ -4,7 +4,7 @@
 import { availableParallelism } from 'node:os';
 import { LRUCache } from 'lru-cache';
 import { AttuneError } from '../../shared/error.ts';
-import { unknownPolicy } from '../../shared/package/manifest.ts';
+import { refuseReward, unknownPolicy } from '../../shared/package/manifest.ts';
 import { ACTIVE_ALIAS, type Inference, type LoadedPolicy } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
 import { loadPackage } from './load-package.ts';
@@ -120,6 +120,7 @@ class PolicyPool implements Inference {
   /** Returns a policy that is not the active one, and loads it if it is not in standby. */
   private getStandby(id: string): Promise<PolicyRunner> {
     throwIfClosing(this.closing.signal);
+    refuseReward(id);
     const loaded = this.standby.get(id);
     if (loaded) return loaded;
     const loading = this.load(id);

@@ -2,7 +2,7 @@
 // the newest policy.
 
 import { z } from '@hono/zod-openapi';
-import { desc } from 'drizzle-orm';
+import { desc, eq } from 'drizzle-orm';
 import { policies } from '../../shared/database/schema.ts';
 import { unknownPolicy } from '../../shared/package/manifest.ts';
 import { getPolicy } from '../../shared/store/registry.ts';
@@ -22,7 +22,8 @@ const toResponse = (id: string, created: Date): z.output<typeof model> => ({
   owned_by: 'attune',
 });
 
-const selectNewestFirst = (db: Ports['db']) => db.select().from(policies).orderBy(desc(policies.id));
+const selectNewestFirst = (db: Ports['db']) =>
+  db.select().from(policies).where(eq(policies.kind, 'policy')).orderBy(desc(policies.id));
 
 export const listModels = defineOperation({
   summary: 'Lists the policies that a request can name as its model',

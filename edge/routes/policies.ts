@@ -1,6 +1,7 @@
 // Policies with their manifests, and the two operations that change which one is active: promote and rollback.
 
 import { z } from '@hono/zod-openapi';
+import { eq } from 'drizzle-orm';
 import { policies } from '../../shared/database/schema.ts';
 import * as registry from '../../shared/store/registry.ts';
 import { defineOperation } from '../http/operation.ts';
@@ -36,6 +37,7 @@ export const listPolicies = listOperation({
   summary: 'Lists policies',
   kind: 'policy',
   table: policies,
+  filter: eq(policies.kind, 'policy'),
   item: policy,
   async toResponses(rows, { db }) {
     const activeId = await registry.getActivePolicyId(db);

@@ -5,6 +5,10 @@ import { z } from 'zod';
 export const ROUND_STATUSES = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const;
 export type RoundStatus = (typeof ROUND_STATUSES)[number];
 
+/** What a round trains: a policy by Direct Imitation Learning, or a reward. */
+export const ROUND_METHODS = ['dil', 'reward'] as const;
+export type RoundMethod = (typeof ROUND_METHODS)[number];
+
 export const UNFINISHED_STATUSES: RoundStatus[] = ['queued', 'running'];
 
 export function hasEnded(status: RoundStatus): boolean {

@@ -21,7 +21,8 @@ import {
 } from 'drizzle-orm/pg-core';
 import type { Prompt } from '../chat-message.ts';
 import type { Hyperparameters } from '../hyperparameters.ts';
-import type { GateReport, PairCounts, RoundStage, RoundStatus } from './round-types.ts';
+import type { PackageKind } from '../package-kind.ts';
+import type { GateReport, PairCounts, RoundMethod, RoundStage, RoundStatus } from './round-types.ts';
 
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
 
@@ -53,6 +54,8 @@ export const policies = pgTable(
   'policies',
   {
     id: text().primaryKey(),
+    /** A reward scores responses (ids begin with rwd_): it is never served, active, or anyone's parent. */
+    kind: text().$type<PackageKind>().notNull().default('policy'),
     name: text().notNull(),
     parent_id: text(),
     reference_id: text(),
@@ -65,6 +68,7 @@ export const policies = pgTable(
     index('policies_order').on(table.xid, table.id),
     // One policy a round, even if two trainers run it.
     uniqueIndex('policies_one_per_round').on(table.round_id),
+    check('policies_kind', sql`kind in ('policy', 'reward')`),
   ],
 );
 
@@ -242,11 +246,13 @@ export const rounds = pgTable(
     id: text().primaryKey(),
     status: text().$type<RoundStatus>().notNull().default('queued'),
     stage: text().$type<RoundStage>().notNull().default('queued'),
+    /** dil trains a policy, reward a reward */
+    method: text().$type<RoundMethod>().notNull().default('dil'),
     trigger: text().$type<'schedule' | 'api' | 'command'>().notNull(),
     settings: json<Partial<Hyperparameters>>().notNull(),
     reference_id: text(),
     parent_id: text(),
-    /** the published policy; null before publishing and if the gate refused it */
+    /** the published policy or reward; null before publishing and if the gate refused it */
     policy_id: text(),
     pairs: json<PairCounts>(),
     metrics: json<Record<string, number>>(),
@@ -271,6 +277,7 @@ export const rounds = pgTable(
     // Enforces one round at a time.
     uniqueIndex('rounds_one_running').on(table.status).where(sql`status = 'running'`),
     check('rounds_status', sql`status in ('queued', 'running', 'succeeded', 'failed', 'cancelled')`),
+    check('rounds_method', sql`method in ('dil', 'reward')`),
   ],
 );
 

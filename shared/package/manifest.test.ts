@@ -21,6 +21,7 @@ after(() => rm(root, { recursive: true }));
 
 const manifest = async (): Promise<Manifest> => ({
   format: 1,
+  kind: 'policy',
   id: 'pol_1',
   parent: null,
   reference: null,

@@ -2,8 +2,10 @@
 // never changes, so a file with another digest is damaged and the package is rejected. No file system here, because a
 // Worker parses manifests too; files.ts reads and writes folders.
 import { z } from 'zod';
+import { intervalSchema } from '../database/round-types.ts';
 import { AttuneError } from '../error.ts';
 import { architectureSchema } from '../model/architecture.ts';
+import { isRewardId, PACKAGE_KINDS } from '../package-kind.ts';
 import { PRECISION_NAMES } from '../precision-name.ts';
 
 export const MANIFEST_FILE = 'policy.json';
@@ -31,6 +33,7 @@ const path = z
 
 export const manifestSchema = z.object({
   format: z.literal(1),
+  kind: z.enum(PACKAGE_KINDS).default('policy'),
   id: z.string().min(1),
   /** The policy that training started from; null for an imported one. */
   parent: z.string().nullable(),
@@ -41,6 +44,8 @@ export const manifestSchema = z.object({
   /** The round's preference pairs: their number, and a digest of their ids and texts. */
   pairs: z.object({ count, digest: z.string() }).nullable(),
   metrics: z.record(z.string(), z.number()),
+  /** 95% intervals of some of the metrics; of a reward, which no gate decides about. */
+  intervals: z.record(z.string(), intervalSchema).optional(),
   architecture: architectureSchema,
   tokenizer_hash: digest,
   /** Precision of the serving graph, and the report of each precision that was measured. */
@@ -96,6 +101,15 @@ export function invalidPolicy(problem: string): AttuneError {
 export function damagedPolicy(id: string, problem: string): AttuneError {
   const message = `policy ${id}: ${problem}; fetch or publish the policy again`;
   return new AttuneError(message, { status: 500, code: 'damaged_policy', retry: false });
+}
+
+/** A reward where a policy is needed. Throws `reward_not_policy`. */
+export function refuseReward(id: string): void {
+  if (!isRewardId(id)) return;
+  throw new AttuneError(
+    `${id} is a reward, not a policy: it scores responses, and cannot generate them or become active; name a policy (GET /v1/models lists them)`,
+    { param: 'model', code: 'reward_not_policy' },
+  );
 }
 
 /** No policy has this id. Here, and not in store/registry.ts, so that the engine does not load the database driver. */

@@ -64,6 +64,7 @@ export async function publishPolicy(options: PublishOptions): Promise<PolicyRow>
     );
     const manifest: Manifest = {
       format: 1,
+      kind: 'policy',
       id,
       name,
       ...provenance,

@@ -1,7 +1,7 @@
 // Queues rounds: on request, and at every tick of the schedule (pg-boss on Node, a cron trigger in a Worker) if enough
 // new pairs exist. Concurrent ticks queue one round. No advisory lock: Cloudflare's connection pool has none.
 
-import { desc, eq, inArray, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, sql } from 'drizzle-orm';
 import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
 import { type RoundStage, UNFINISHED_STATUSES } from '../database/round-types.ts';
@@ -64,7 +64,8 @@ const OUTCOMES: Partial<Record<RoundStage, string>> = {
  * After a result, the schedule waits for a share of the pairs that the round used; after a failure, for one.
  */
 async function findRepetition(db: Database, activeId: string, settings: ScheduleSettings): Promise<string | null> {
-  const [last] = await db.select().from(rounds).where(eq(rounds.parent_id, activeId)).orderBy(desc(rounds.id)).limit(1);
+  const ofPolicies = and(eq(rounds.parent_id, activeId), eq(rounds.method, 'dil'));
+  const [last] = await db.select().from(rounds).where(ofPolicies).orderBy(desc(rounds.id)).limit(1);
   if (!last) return null;
   const { TRAIN_RETRY_SHARE: share } = settings;
   const used = last.status === 'succeeded' ? await countUsedPairs(db, last.id) : 0;

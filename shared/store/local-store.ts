@@ -16,7 +16,7 @@ import { openRemoteStore } from './configured-store.ts';
 import { uploadPackage, writePackageFolder } from './copy-package.ts';
 import { getManifest } from './registry.ts';
 import { openStaging } from './staging.ts';
-import { isPolicyId, isStoreUnreachable, missingPackage, type PolicyStore } from './store.ts';
+import { isPackageId, isStoreUnreachable, missingPackage, type PolicyStore } from './store.ts';
 
 export interface LocalStore {
   /** The folder of the verified package, downloaded if need be. Throws AttuneError if it is missing, damaged or replaced. */
@@ -103,7 +103,7 @@ export async function openLocalStoreAt(
   }
 
   async function removeUnused(from: PolicyStore, inUse: Set<string>): Promise<void> {
-    const copies = (await readdir(root)).filter((name) => isPolicyId(name) && !inUse.has(name));
+    const copies = (await readdir(root)).filter((name) => isPackageId(name) && !inUse.has(name));
     const usedAt = new Map<string, number>();
     for (const id of copies) usedAt.set(id, (await stat(path.join(root, id))).mtimeMs);
     for (const id of copies.sort((a, b) => usedAt.get(b)! - usedAt.get(a)!).slice(MAX_UNUSED_COPIES)) {
@@ -116,7 +116,7 @@ export async function openLocalStoreAt(
 
   async function resolve(id: string): Promise<string> {
     const folder = path.join(root, id);
-    if (!isPolicyId(id)) throw missingPackage(id, root);
+    if (!isPackageId(id)) throw missingPackage(id, root);
     const published = await getPublished?.(id);
     let damage: unknown;
     if (existsSync(folder)) {

@@ -11,7 +11,7 @@ import {
   type Manifest,
   parseManifest,
 } from '../package/manifest.ts';
-import { duplicatePolicy, isPolicyId, missingPackage, type PolicyStore, verifyStream } from './store.ts';
+import { duplicatePolicy, isPackageId, missingPackage, type PolicyStore, verifyStream } from './store.ts';
 
 export type ObjectService = {
   /** for messages: `s3://bucket/prefix` */
@@ -50,7 +50,7 @@ export function openObjectStore(service: ObjectService): PolicyStore {
   const { location } = service;
 
   async function readManifest(id: string): Promise<Manifest | null> {
-    const stored = isPolicyId(id) ? await service.get(`${id}/${MANIFEST_FILE}`) : null;
+    const stored = isPackageId(id) ? await service.get(`${id}/${MANIFEST_FILE}`) : null;
     if (!stored) return null;
     const bytes = new Uint8Array(await new Response(stored.body as BodyInit).arrayBuffer());
     // A manifest cannot list itself, so its digest is stored as metadata; a package copied there by hand has none.
@@ -88,7 +88,7 @@ export function openObjectStore(service: ObjectService): PolicyStore {
     location,
     manifest: readManifest,
     async read(id, file) {
-      const stored = isPolicyId(id) && isPackagePath(file) ? await service.get(`${id}/${file}`) : null;
+      const stored = isPackageId(id) && isPackagePath(file) ? await service.get(`${id}/${file}`) : null;
       if (stored) return stored.body;
       throw (await readManifest(id)) ? damagedPolicy(id, `file ${file} is missing`) : missingPackage(id, location);
     },
@@ -113,7 +113,7 @@ export function openObjectStore(service: ObjectService): PolicyStore {
 }
 
 function assertPolicyId(id: string): void {
-  if (!isPolicyId(id)) throw new Error(`internal: ${id} is not a policy id`);
+  if (!isPackageId(id)) throw new Error(`internal: ${id} is not a package's id`);
 }
 
 /** Splits a stream into parts of `partBytes`, the last one shorter; an empty stream gives none. Holds one part and one chunk. */

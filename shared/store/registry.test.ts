@@ -23,6 +23,12 @@ async function rollback(): Promise<string> {
   return target.previous.policy_id;
 }
 
+test('a reward never becomes active', async () => {
+  await registerPolicy(db, { id: 'rwd_a', kind: 'reward', name: 'a', manifest: {} });
+  await assert.rejects(promote('rwd_a'), { code: 'reward_not_policy', message: /^rwd_a is a reward, not a policy/ });
+  assert.equal(await getActivePolicyId(db), null);
+});
+
 test('rolling back twice goes back two policies and stops at the first', async () => {
   for (const id of ['a', 'b', 'c']) await promote(id);
   assert.equal(await rollback(), 'b');

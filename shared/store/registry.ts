@@ -7,7 +7,8 @@ import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
 import { activations, policies } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
-import { type Manifest, manifestSchema, unknownPolicy } from '../package/manifest.ts';
+import { type Manifest, manifestSchema, refuseReward, unknownPolicy } from '../package/manifest.ts';
+import { isRewardId } from '../package-kind.ts';
 import { moveNewPairs } from '../rounds/pairs.ts';
 import { writeEvent } from '../webhooks/event.ts';
 
@@ -19,16 +20,39 @@ export async function registerPolicy(db: Database, row: typeof policies.$inferIn
   return policy!;
 }
 
-/** Throws `model_not_found` for an unknown id. */
+/** Throws `model_not_found` for an unknown id, `reward_not_policy` for a reward's. */
 export async function getPolicy(db: Database, id: string): Promise<PolicyRow> {
-  const [row] = await db.select().from(policies).where(eq(policies.id, id));
+  refuseReward(id);
+  const row = await findPackage(db, id);
   if (!row) throw unknownPolicy(id);
   return row;
 }
 
-/** The manifest that a policy was published with. */
+/** Throws `reward_not_found` for an unknown id, `policy_not_reward` for a policy's. */
+export async function getReward(db: Database, id: string): Promise<PolicyRow> {
+  const row = await findPackage(db, id);
+  if (row?.kind === 'reward') return row;
+  if (row)
+    throw new AttuneError(`${id} is a policy, not a reward; GET /v1/rewards lists the rewards`, {
+      param: 'reward',
+      code: 'policy_not_reward',
+    });
+  throw new AttuneError(`there is no reward ${id}; GET /v1/rewards or \`attune rewards list\` lists the rewards`, {
+    status: 404,
+    param: 'reward',
+    code: 'reward_not_found',
+  });
+}
+
+async function findPackage(db: Database, id: string): Promise<PolicyRow | undefined> {
+  const [row] = await db.select().from(policies).where(eq(policies.id, id));
+  return row;
+}
+
+/** The manifest that a policy or a reward was published with. */
 export async function getManifest(db: Database, id: string): Promise<Manifest> {
-  const { data: manifest } = manifestSchema.safeParse((await getPolicy(db, id)).manifest);
+  const row = await (isRewardId(id) ? getReward(db, id) : getPolicy(db, id));
+  const { data: manifest } = manifestSchema.safeParse(row.manifest);
   if (manifest) return manifest;
   throw new AttuneError(
     `policy ${id}: its manifest was written by a newer version of Attune; deploy that version, or roll back`,

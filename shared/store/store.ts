@@ -83,8 +83,9 @@ function getEntry(manifest: Manifest, file: string): { sha256: string; bytes: nu
   return entry;
 }
 
-export function isPolicyId(id: string): boolean {
-  return /^pol_[0-9a-f]{32}$/.test(id);
+/** Of a policy or a reward. */
+export function isPackageId(id: string): boolean {
+  return /^(pol|rwd)_[0-9a-f]{32}$/.test(id);
 }
 
 export function missingPackage(id: string, location: string): AttuneError {

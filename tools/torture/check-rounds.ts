@@ -46,7 +46,7 @@ async function checkPackages({ connection: { sql }, localStore, home }: System):
   const listed = new Set(rows.map(({ id }) => id));
   // A trainer that is stopped between publishing and the policy's row leaves a whole package that nothing refers to.
   for (const name of await readdir(path.join(home, 'policies'))) {
-    if (!name.startsWith('pol_') || listed.has(name)) continue;
+    if (!/^(pol|rwd)_/.test(name) || listed.has(name)) continue;
     const folder = path.join(home, 'policies', name);
     await readManifest(folder)
       .then((manifest) => verifyFiles(folder, manifest))
