@@ -65,6 +65,18 @@ export const hyperparametersSchema = z.object({
     .nullable()
     .default(null)
     .describe('leaves out pairs sampled more than this many policies before the active one; default: no limit'),
+  max_similarity: fraction
+    .default(1)
+    .describe('leaves out training pairs whose two responses are more alike, by edit distance; 1: none'),
+  contradictions: z
+    .enum(['keep', 'weigh', 'drop'])
+    .default('keep')
+    .describe(
+      'keep, weigh or drop training pairs that were chosen both ways; weigh: a vote cancels one for the other side',
+    ),
+  min_agreement: fraction
+    .default(0)
+    .describe('leaves out training pairs of several raters of whom a smaller fraction agrees; 0: none'),
   learning_rate: positive.max(1).default(2e-5).describe('peak learning rate'),
   lr_schedule: z
     .enum(['cosine', 'constant'])

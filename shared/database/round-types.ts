@@ -32,6 +32,13 @@ export const ROUND_STAGES = [
 ] as const;
 export type RoundStage = (typeof ROUND_STAGES)[number];
 
+/**
+ * near_identical: two responses of an edit similarity of 0.9 or more. contradictory: chosen both ways. low_agreement: of
+ * several raters fewer than three quarters agree.
+ */
+export const QUALITY_REASONS = ['near_identical', 'contradictory', 'low_agreement'] as const;
+export type QualityReason = (typeof QUALITY_REASONS)[number];
+
 /** The pairs of a round. */
 export type PairCounts = {
   train: number;
@@ -39,7 +46,9 @@ export type PairCounts = {
   replay: number;
   held_out: number;
   held_out_prompts: number;
-  left_out: { stale: number; identical: number; empty: number };
+  left_out: Record<'stale' | 'identical' | 'empty' | QualityReason, number>;
+  /** Pairs that say little, held-out pairs included, whether or not the settings leave them out of the training. */
+  quality: Record<QualityReason, number>;
   /** Pairs with a truncated prompt or response. */
   cut: number;
   /** The number of pairs by staleness: how many policies ago they were sampled, or unknown. */

@@ -17,6 +17,7 @@ import { getActivePolicyId } from '../../shared/store/registry.ts';
 /** A strict preference with its samples. */
 export type PreferencePair = {
   id: string;
+  rater: string;
   prompt: Prompt;
   chosen: string;
   rejected: string;
@@ -144,6 +145,7 @@ async function addSamples(db: Database, rows: PreferenceRow[]): Promise<Preferen
     const rejected = sampled.get(preference.rejected_generation_id ?? '');
     return {
       id: preference.id,
+      rater: preference.rater,
       prompt: preference.prompt,
       chosen: preference.chosen,
       rejected: preference.rejected,

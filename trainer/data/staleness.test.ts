@@ -5,6 +5,7 @@ import { countByStaleness, getStaleness } from './staleness.ts';
 
 const pair = (chosen: string | null, rejected: string | null): PreferencePair => ({
   id: 'pref_1',
+  rater: 'r1',
   prompt: 'x',
   chosen: 'a',
   rejected: 'b',

@@ -29,6 +29,7 @@ function sampled(prompt: number, chosen: number, rejected: number, shared = 0): 
   });
   return {
     id: 'pref_1',
+    rater: 'r1',
     prompt: '',
     chosen: '',
     rejected: '',

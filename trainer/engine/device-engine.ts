@@ -135,6 +135,7 @@ export class DeviceEngine {
     const metrics = new StepMetrics(objective.reduction);
     const outcomes: PairOutcome[] = new Array(pairs.length);
     const items = pairs.map(({ chosen, rejected }) => [chosen, rejected]);
+    const totalWeight = pairs.reduce((sum, { weight = 1 }) => sum + weight, 0);
     let computedTokens = 0;
     for (const microBatch of planMicroBatches(items, microBatchTokens, this.attentionCost)) {
       const members = microBatch.map((index) => pairs[index]!);
@@ -144,7 +145,7 @@ export class DeviceEngine {
       ];
       const batch = this.pack(sequences, objective.reduction);
       if (microBatch.length === 1) this.assertFitsMemory(kind, batch);
-      const outputs = await this.device.run(kind, batch.bucket, addPairArrays(batch, members, 1 / pairs.length));
+      const outputs = await this.device.run(kind, batch.bucket, addPairArrays(batch, members, totalWeight));
       computedTokens += batch.bucket.S * batch.bucket.T;
       for (const [i, outcome] of metrics.add(members, batch, outputs).entries()) outcomes[microBatch[i]!] = outcome;
     }
@@ -183,7 +184,7 @@ export class DeviceEngine {
 }
 
 /** Adds the arrays that only pairs have: reference log-probabilities [R], importance [2P] and pair weights [P]. */
-function addPairArrays(batch: PackedBatch, pairs: TrainPair[], pairWeight: number): InputArrays {
+function addPairArrays(batch: PackedBatch, pairs: TrainPair[], totalWeight: number): InputArrays {
   const { R, P } = batch.bucket;
   const refLogps = new Float32Array(R);
   const pairWeights = new Float32Array(P);
@@ -193,7 +194,7 @@ function addPairArrays(batch: PackedBatch, pairs: TrainPair[], pairWeight: numbe
     refLogps.set(pair.refRejectedLogps, batch.responseStarts[P + i]!);
     importance[i] = pair.importance?.chosen ?? 1;
     importance[P + i] = pair.importance?.rejected ?? 1;
-    pairWeights[i] = pairWeight;
+    pairWeights[i] = (pair.weight ?? 1) / totalWeight;
   }
   return new Map(batch.arrays)
     .set('refLogps', { shape: [R], data: refLogps })

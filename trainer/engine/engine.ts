@@ -16,6 +16,8 @@ export type TrainPair = {
    * 1.
    */
   importance?: { chosen: number; rejected: number };
+  /** Of the pair in the mean loss of a step; above 0. Default: 1. */
+  weight?: number;
 };
 
 /** The loss and log-probabilities of one pair. */
@@ -30,7 +32,7 @@ export type PairOutcome = {
 };
 
 export type StepReport = {
-  /** Mean over the pairs. */
+  /** Mean over the pairs, by their weights. */
   loss: number;
   /** Global norm of the gradient before clipping; 0 without a step. If not finite, the optimizer step was skipped. */
   gradNorm: number;

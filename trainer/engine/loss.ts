@@ -1,6 +1,6 @@
 // From token log-probabilities to the loss of a batch of P pairs, in tfjs:
 //   f(y|x) = Σ_t w_t · (log π_θ(y_t|x, y_<t) − log π_ref(y_t|x, y_<t))   w_t = 1 or 1/|y|, by REDUCTION
-//   loss   = Σ_p v_p · ℓ(f(y_chosen), f(y_rejected))                   v_p = 1/(pairs of the step), ℓ in objectives.ts
+//   loss   = Σ_p v_p · ℓ(f(y_chosen), f(y_rejected))                   v_p = weight of p / sum of the step's, ℓ in objectives.ts
 // A batch holds 2P responses: the P chosen ones, then the P rejected ones. Their R tokens are one flat list, in which
 // `responseIndices` names the response of each token.
 

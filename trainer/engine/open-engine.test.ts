@@ -93,6 +93,23 @@ test('a few steps lower the loss, separate the rewards and change the weights', 
   });
 });
 
+test('a pair of weight 2 counts as two pairs in the loss and the gradient', async () => {
+  const results: { loss: number; gradNorm: number; weights: Float32Array }[] = [];
+  for (const isWeighted of [true, false]) {
+    await withEngine({ microBatchTokens: 64 }, async (engine) => {
+      const pairs = await makePairs(engine, 3);
+      for (const [i, pair] of pairs.entries()) pair.refChosenLogps = pair.refChosenLogps.map((x) => x - 0.1 * i);
+      const [first, ...others] = pairs;
+      const batch = isWeighted ? [{ ...first!, weight: 2 }, ...others] : [first!, first!, ...others];
+      const { loss, gradNorm } = await engine.step(batch, 1e-3);
+      results.push({ loss, gradNorm, weights: (await engine.weights()).get('model.embed_tokens.weight')!.data });
+    });
+  }
+  const [weighted, repeated] = results;
+  assertClose([weighted!.loss, weighted!.gradNorm], [repeated!.loss, repeated!.gradNorm], 1e-5);
+  assertClose(weighted!.weights, repeated!.weights, 1e-5);
+});
+
 test('the same steps give the same bits, and a restored state continues with the same bits', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'attune-engine-'));
   t.after(() => rm(folder, { recursive: true, force: true }));

@@ -8,6 +8,7 @@ export class StepMetrics {
   private pairs = 0;
   private tokens = 0;
   private loss = 0;
+  private weight = 0;
   private readonly sums = new Map<string, number>();
 
   constructor(reduction: 'mean' | 'sum') {
@@ -23,7 +24,9 @@ export class StepMetrics {
       const loss = outputs.get('losses')![i]!;
       this.pairs++;
       this.tokens += countInputTokens(pair.chosen) + countInputTokens(pair.rejected);
-      this.loss += loss;
+      const { weight = 1 } = pair;
+      this.loss += weight * loss;
+      this.weight += weight;
       this.addMetric('rewards/chosen', chosen.logRatio);
       this.addMetric('rewards/rejected', rejected.logRatio);
       this.addMetric('rewards/margins', chosen.logRatio - rejected.logRatio);
@@ -45,7 +48,7 @@ export class StepMetrics {
     const { pairs, tokens } = this;
     if (pairs === 0) return { loss: 0, gradNorm: 0, tokens, pairs, metrics: {} };
     const metrics = Object.fromEntries(Array.from(this.sums, ([name, sum]) => [name, sum / pairs]));
-    return { loss: this.loss / pairs, gradNorm: 0, tokens, pairs, metrics };
+    return { loss: this.loss / this.weight, gradNorm: 0, tokens, pairs, metrics };
   }
 
   private addMetric(name: string, value: number): void {

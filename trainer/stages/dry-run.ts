@@ -8,7 +8,7 @@ import type { Settings } from '../../shared/settings.ts';
 import { chooseMicroBatchTokens, estimateParameters, resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { resolveEngine } from '../engine/select-device.ts';
 import { parseObjective } from '../objectives.ts';
-import { describeLeftOut } from './log.ts';
+import { describeLeftOut, describeQuality } from './log.ts';
 import { toLora } from './policy-engine.ts';
 import type { TrainerContext } from './round-context.ts';
 import { findScores } from './score-pairs.ts';
@@ -32,6 +32,7 @@ export async function previewRound(trainer: TrainerContext, db: Database): Promi
     reference: `${referenceId}; ${scores.size} of ${pairs.length} pairs are scored already`,
     pairs: `${counts.new} new, ${counts.replay} replayed, ${counts.held_out} held out on ${counts.held_out_prompts} prompts`,
     'left out': describeLeftOut(counts.left_out),
+    quality: describeQuality(counts.quality),
     truncated: `${counts.cut} pairs longer than ${maxLength} tokens`,
     staleness: describeStaleness(counts.ages),
     work: `${counts.tokens} tokens per epoch; ${steps} steps of ${config.batch_pairs} pairs in ${config.epochs} epochs`,

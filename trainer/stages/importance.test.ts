@@ -26,6 +26,7 @@ function weigh(
       sampled: { promptIds: [1], chosen: sampled(chosen), rejected: sampled(rejected) },
       split: 'train',
       replay: false,
+      rater: 'r1',
     };
     const tokens = {
       chosen: sequence(chosen.reference.length),

@@ -156,9 +156,11 @@ export function keepFinite(metrics: Record<string, number>): Record<string, numb
 }
 
 export async function logSelection(log: RoundLog, counts: PairCounts, minPairs: number): Promise<void> {
-  const { left_out: leftOut, ages } = counts;
+  const { left_out: leftOut, quality, ages } = counts;
   await log.addEvent('message', `${counts.train} pairs to train on, ${counts.held_out} held out`, { ages, ...leftOut });
-  if (leftOut.stale + leftOut.identical + leftOut.empty > 0)
+  if (Object.values(quality).some((count) => count > 0))
+    await log.addEvent('message', describeQuality(quality), quality);
+  if (Object.values(leftOut).some((count) => count > 0))
     await log.addEvent('message', `left out: ${describeLeftOut(leftOut)}`, leftOut, 'warn');
   if (counts.new < minPairs) {
     const message = `${counts.new} new pairs are fewer than the TRAIN_MIN_PAIRS (${minPairs}) of a scheduled round`;
@@ -166,8 +168,15 @@ export async function logSelection(log: RoundLog, counts: PairCounts, minPairs: 
   }
 }
 
-export function describeLeftOut({ stale, identical, empty }: PairCounts['left_out']): string {
-  return `${stale} sampled too long ago, ${identical} with two equal responses, ${empty} with an empty response`;
+export function describeLeftOut({ stale, identical, empty, ...quality }: PairCounts['left_out']): string {
+  return (
+    `${stale} sampled too long ago, ${identical} with two equal responses, ${empty} with an empty response; by the settings: ` +
+    `${quality.near_identical} by MAX_SIMILARITY, ${quality.contradictory} by CONTRADICTIONS, ${quality.low_agreement} by MIN_AGREEMENT`
+  );
+}
+
+export function describeQuality({ near_identical, contradictory, low_agreement }: PairCounts['quality']): string {
+  return `${near_identical} pairs have two nearly equal responses, ${contradictory} were chosen both ways, on ${low_agreement} fewer than three quarters of several raters agree`;
 }
 
 export async function logImportance(log: RoundLog, weighted: WeightedPairs, cap: number): Promise<void> {

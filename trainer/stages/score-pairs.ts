@@ -34,6 +34,7 @@ export async function scorePairs(context: RoundContext, selection: Selection): P
     scored = weighted.pairs;
     await logImportance(log, weighted, config.weight_cap);
   }
+  scored = scored.map((pair, at) => ({ ...pair, weight: pairs[at]!.weight }));
   return {
     train: scored.filter((_, at) => pairs[at]!.pair.split === 'train'),
     heldOut: scored.filter((_, at) => pairs[at]!.pair.split === 'held_out'),

@@ -13,14 +13,12 @@ import type { Settings } from '../../shared/settings.ts';
 import { getPolicy, type PolicyRow } from '../../shared/store/registry.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from '../data/pairs.ts';
-import { countByStaleness, findAncestors, getStaleness } from '../data/staleness.ts';
-import { type TokenizedPair, tokenizePair } from '../data/tokens.ts';
+import { countByStaleness, findAncestors } from '../data/staleness.ts';
 import { countInputTokens } from '../engine/packing.ts';
 import { MIN_CLUSTERS } from '../evaluation/confidence-interval.ts';
+import { type FilteredPairs, filterPairs, type SelectedPair } from './filter-pairs.ts';
 import { logSelection } from './log.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
-
-export type SelectedPair = { pair: RoundPair; tokens: TokenizedPair; staleness: number | null };
 
 export type Selection = {
   parent: PolicyRow;
@@ -70,16 +68,9 @@ export async function planSelection(
 
   const ancestors = await findAncestors(db, parentId, usedPairs);
   const tokenizer = await Tokenizer.open(parentFolder);
-  const pairs: SelectedPair[] = [];
-  const leftOut = { stale: 0, identical: 0, empty: 0 };
-  for (const pair of usedPairs) {
-    const staleness = getStaleness(pair, ancestors);
-    const isStale = config.max_staleness !== null && staleness !== null && staleness > config.max_staleness;
-    const tokens = isStale ? 'stale' : tokenizePair(pair, tokenizer, architecture, config);
-    if (typeof tokens === 'string') leftOut[tokens]++;
-    else pairs.push({ pair, tokens, staleness });
-  }
-  const counts = countPairs(pairs, leftOut);
+  const filtered = filterPairs(usedPairs, ancestors, tokenizer, architecture, config);
+  const { pairs } = filtered;
+  const counts = countPairs(filtered);
   return { parent, parentFolder, referenceId, rootId, architecture, tokenizerHash, usedPairs, pairs, counts };
 }
 
@@ -112,7 +103,7 @@ async function validateReference(
     );
 }
 
-function countPairs(pairs: SelectedPair[], leftOut: PairCounts['left_out']): PairCounts {
+function countPairs({ pairs, left_out, quality }: FilteredPairs): PairCounts {
   const train = pairs.filter(({ pair }) => pair.split === 'train');
   const heldOut = pairs.filter(({ pair }) => pair.split === 'held_out');
   const replayed = train.filter(({ pair }) => pair.replay);
@@ -122,7 +113,8 @@ function countPairs(pairs: SelectedPair[], leftOut: PairCounts['left_out']): Pai
     replay: replayed.length,
     held_out: heldOut.length,
     held_out_prompts: new Set(heldOut.map(({ tokens }) => tokens.chosen.promptIds.join())).size,
-    left_out: leftOut,
+    left_out,
+    quality,
     cut: pairs.filter(({ tokens }) => tokens.isPromptTruncated || tokens.isResponseTruncated).length,
     ages: countByStaleness(pairs.map(({ staleness }) => staleness)),
     tokens: train.reduce(
