@@ -47,6 +47,13 @@ export function referenceLogits(a: Architecture, weights: Weights, ids: number[]
   });
 }
 
+/** r(x, y) of a reward, for the ids of a prompt and its response. */
+export function referenceReward(a: Architecture, weights: Weights, ids: number[]): number {
+  // The reward's head in place of the output layer: one logit.
+  const withHead = new Map(weights).set('lm_head.weight', weights.get('score.weight')!);
+  return referenceLogits({ ...a, tied: false }, withHead, ids).at(-1)![0]!;
+}
+
 /** The log-probability of each response token. */
 export function referenceLogps(
   a: Architecture,

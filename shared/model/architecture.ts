@@ -42,6 +42,8 @@ const variantSchema = z.object({
   ropeScaling: ropeScalingSchema.nullable().default(null),
   /** Attention and feed-forward both read the same residual stream, and their outputs are added to it together. */
   parallelResidual: z.boolean().default(false),
+  /** What the output layer gives: logits over the vocabulary, or a reward r(x, y) at the last token of y. */
+  output: z.enum(['logits', 'reward']).default('logits'),
   /** Factor applied to input embeddings. */
   embeddingScale: factor.default(1),
 });
@@ -112,6 +114,10 @@ export function weightShapes(a: Architecture): Map<string, number[]> {
     setLinear(`${prefix}.mlp.down_proj`, a.hiddenSize, a.intermediateSize, a.biases.mlp);
   }
   setNorm('model.norm');
-  if (!a.tied) shapes.set('lm_head.weight', [a.vocabSize, a.hiddenSize]);
+  if (a.output === 'reward') shapes.set(REWARD_HEAD, [1, a.hiddenSize]);
+  else if (!a.tied) shapes.set('lm_head.weight', [a.vocabSize, a.hiddenSize]);
   return shapes;
 }
+
+/** A reward's output layer, [1, d]; the name in transformers' classes ForSequenceClassification. */
+export const REWARD_HEAD = 'score.weight';

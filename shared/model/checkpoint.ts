@@ -11,9 +11,12 @@ import { readCheckpointWeights, type Weights, writeSafetensors } from './safeten
 
 export type Checkpoint = { architecture: Architecture; weights: Weights };
 
-/** Validates the files, the architecture, and every tensor's presence, shape and finiteness. Throws AttuneError. */
-export async function readCheckpoint(folder: string): Promise<Checkpoint> {
-  const architecture = await readArchitecture(folder);
+/**
+ * Of a policy, or of a reward if `output` says so. Validates the files, the architecture, and every tensor's presence,
+ * shape and finiteness. Throws AttuneError.
+ */
+export async function readCheckpoint(folder: string, output: Architecture['output'] = 'logits'): Promise<Checkpoint> {
+  const architecture = await readArchitecture(folder, output);
   await stat(join(folder, 'tokenizer.json')).catch((error) => {
     throw isMissing(error) ? missingFile('tokenizer.json') : error;
   });
@@ -23,10 +26,14 @@ export async function readCheckpoint(folder: string): Promise<Checkpoint> {
 }
 
 /** Reads config.json and, if present, generation_config.json. */
-export async function readArchitecture(folder: string): Promise<Architecture> {
+export async function readArchitecture(
+  folder: string,
+  output: Architecture['output'] = 'logits',
+): Promise<Architecture> {
   const config = await readJson(join(folder, 'config.json'), 'config.json');
   if (config === undefined) throw missingFile('config.json');
-  return parseConfig(config, await readJson(join(folder, 'generation_config.json'), 'generation_config.json'));
+  const generationConfig = await readJson(join(folder, 'generation_config.json'), 'generation_config.json');
+  return parseConfig(config, generationConfig, output);
 }
 
 /** Writes config.json, generation_config.json and model.safetensors. The caller copies the tokenizer's files. */

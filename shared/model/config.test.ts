@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { GOLDEN_CASES } from '../../testing/golden.ts';
 import {
   smollm2 as config,
   gemma2b,
@@ -173,6 +174,18 @@ test('reports missing and invalid fields together', () => {
   );
   assert.throws(() => parseConfig([]), /config\.json/);
   assert.throws(() => parseConfig(null), /not a JSON object/);
+});
+
+test('a reward has its own class, and is never read as a policy, nor a policy as a reward', () => {
+  for (const options of Object.values(GOLDEN_CASES)) {
+    const policy = tinyArchitecture(options);
+    const reward = { ...policy, output: 'reward' as const };
+    const [own] = toConfig(reward).architectures as string[];
+    assert.match(own!, /ForSequenceClassification$/);
+    assert.deepEqual(parseConfig(toConfig(reward), toGenerationConfig(reward), 'reward'), reward);
+    assert.throws(() => parseConfig(toConfig(reward)), { code: 'unsupported_architecture', message: new RegExp(own!) });
+    assert.throws(() => parseConfig(toConfig(policy), undefined, 'reward'), { code: 'unsupported_architecture' });
+  }
 });
 
 test('toConfig and parseConfig are inverses', () => {

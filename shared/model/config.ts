@@ -9,16 +9,24 @@ const token = z.int().nonnegative();
 const tokens = z.union([token, z.array(token)]).nullish();
 const specialTokens = z.looseObject({ bos_token_id: tokens, eos_token_id: tokens });
 
-/** Validates config.json and returns its Architecture. Special tokens in generation_config.json take precedence. */
-export function parseConfig(config: unknown, generationConfig?: unknown): Architecture {
+/**
+ * Validates config.json and returns its Architecture. Special tokens in generation_config.json take precedence. `output`:
+ * what the caller needs; the config of a model with another output is rejected.
+ */
+export function parseConfig(
+  config: unknown,
+  generationConfig?: unknown,
+  output: Architecture['output'] = 'logits',
+): Architecture {
   if (typeof config !== 'object' || config === null)
     throw unsupported('not a JSON object', 'export the checkpoint again');
-  const familyConfig = getFamily({ family: parseFamily(config) }).parseConfig(config);
+  const familyConfig = getFamily({ family: parseFamily(config, output) }).parseConfig(config);
   const c = parseFields(specialTokens, config);
   const g = parseFields(specialTokens, generationConfig ?? {}, 'generation_config.json');
   const bos = g.bos_token_id ?? c.bos_token_id ?? null;
   const architecture: Architecture = {
     ...familyConfig,
+    output,
     bos: Array.isArray(bos) ? (bos[0] ?? null) : bos,
     eos: [g.eos_token_id ?? c.eos_token_id ?? []].flat(),
   };
@@ -30,7 +38,10 @@ export function parseConfig(config: unknown, generationConfig?: unknown): Archit
   return architecture;
 }
 
-function parseFamily(config: { model_type?: unknown; architectures?: unknown }): FamilyName {
+function parseFamily(
+  config: { model_type?: unknown; architectures?: unknown },
+  output: Architecture['output'],
+): FamilyName {
   const { architectures, model_type: type } = config;
   const family = FAMILY_NAMES.find((name) => name === type);
   if (!family) {
@@ -38,7 +49,7 @@ function parseFamily(config: { model_type?: unknown; architectures?: unknown }):
     throw unsupported(problem, `Attune supports only ${FAMILY_NAMES.join(', ')}`);
   }
   const classes = Array.isArray(architectures) ? architectures : [];
-  const { className } = getFamily({ family });
+  const className = getFamily({ family }).classNames[output];
   if (classes.length > 0 && !(classes.length === 1 && classes[0] === className)) {
     throw unsupported(
       `architectures is ${JSON.stringify(classes)}`,
@@ -48,11 +59,14 @@ function parseFamily(config: { model_type?: unknown; architectures?: unknown }):
   return family;
 }
 
+/** One label makes transformers' classification head a regression. */
+const ONE_LABEL = { id2label: { 0: 'reward' }, label2id: { reward: 0 } };
+
 /** Returns the config.json of an architecture; parseConfig reads it back unchanged. */
 export function toConfig(a: Architecture): Record<string, unknown> {
   const family = getFamily(a);
   return {
-    architectures: [family.className],
+    architectures: [family.classNames[a.output]],
     model_type: a.family,
     ...family.toConfig(a),
     vocab_size: a.vocabSize,
@@ -61,6 +75,7 @@ export function toConfig(a: Architecture): Record<string, unknown> {
     eos_token_id: a.eos.length === 1 ? a.eos[0] : a.eos,
     torch_dtype: 'float32',
     use_cache: true,
+    ...(a.output === 'reward' ? ONE_LABEL : {}),
   };
 }
 

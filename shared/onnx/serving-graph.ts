@@ -4,20 +4,17 @@
 // padding is then at the end of every reduction, where it adds exact zeros, so that a row's logits do not depend on the
 // cache length of other rows in the batch.
 
-import { type Architecture, rotaryDims } from '../model/architecture.ts';
+import type { Architecture } from '../model/architecture.ts';
 import type { ExternalDataFile } from './external-data.ts';
 import { GraphBuilder } from './graph-builder.ts';
 import type { OnnxGraph, ValueInfo } from './model-proto.ts';
 import type { Precision } from './precision/precision.ts';
-
-/** Finite, so that a fully masked row gives a uniform softmax instead of NaN. */
-const MASKED = -1e30;
+import { addDecoder, DECODER_INPUTS } from './serving-decoder.ts';
 
 /**
  * input_ids, position_ids [B, S], past_length [B], past_key.N, past_value.N [B, KV, T, hd], last_index [B, 1] →
  * logits [B, V] of the token at last_index, their log-sum-exp log_normalizer [B], and
  * new_kv [B, layers · 2 · KV, S, hd]: per layer the keys, then the values.
- * Only the first past_length of the T past positions are attended to.
  */
 export function buildServingGraph(
   a: Architecture,
@@ -25,127 +22,7 @@ export function buildServingGraph(
   precision: Precision,
 ): OnnxGraph {
   const g = new GraphBuilder(weights);
-  const queries = a.heads * a.headDim;
-  const group = a.heads / a.kvHeads;
-  const epsilon = { float: a.normEpsilon };
-  const scale = { float: a.headDim ** -0.5 };
-
-  const batch = g.dim('input_ids', 0);
-  const newTokens = g.dim('input_ids', 1);
-  const past = g.dim('past_key.0', 2);
-  const toVector = (...dims: string[]) =>
-    g.add(
-      'Concat',
-      dims.map((dim) => g.add('Unsqueeze', [dim, g.intVector([0])])),
-      { attributes: { axis: 0 } },
-    );
-  const range = (end: string) => g.add('Range', [g.intScalar(0), end, g.intScalar(1)]);
-  const queriesPerKvHead = g.add('Mul', [newTokens, g.intScalar(group)]);
-  /** The attention mask as an additive bias [B, 1, group · S, keys]. */
-  const maskBias = (visible: string, keys: string) => {
-    const bias = g.add('Where', [visible, g.floatScalar(0), g.floatScalar(MASKED)]);
-    return g.add('Expand', [bias, toVector(batch, g.intScalar(1), queriesPerKvHead, keys)]);
-  };
-  // [1, 1, 1, T] < [B, 1, 1, 1] → [B, 1, 1, T]
-  const pastLength = g.add('Unsqueeze', ['past_length', g.intVector([1, 2, 3])]);
-  const isPast = g.add('Less', [g.add('Unsqueeze', [range(past), g.intVector([0, 1, 2])]), pastLength]);
-  // [1, S] ≤ [S, 1] → [S, S], repeated for the heads of a group: [group · S, S]
-  const steps = range(newTokens);
-  const order = [g.add('Unsqueeze', [steps, g.intVector([0])]), g.add('Unsqueeze', [steps, g.intVector([1])])];
-  const isCausal = g.add('Tile', [g.add('LessOrEqual', order), g.intVector([group, 1])]);
-  const bias = g.add('Concat', [maskBias(isCausal, newTokens), maskBias(isPast, past)], { attributes: { axis: -1 } });
-  const sizes = toVector(newTokens, past);
-
-  /** Applies the rotary embedding to x [B, heads, S, hd]. */
-  const rotate = (x: string, heads: number) => {
-    if (a.positions !== 'rotary') return x;
-    const dims = rotaryDims(a);
-    const part: Record<string, number> = dims < a.headDim ? { rotary_embedding_dim: dims, num_heads: heads } : {};
-    return g.addContrib('RotaryEmbedding', [x, 'position_ids', g.weight('rotary.cos'), g.weight('rotary.sin')], {
-      attributes: { interleaved: 0, ...part },
-    });
-  };
-  const score = (q: string, k: string) =>
-    g.addContrib('FusedMatMul', [q, k], { attributes: { transB: 1, alpha: scale } });
-
-  /** q [B, H, S, hd], k and v [B, KV, S, hd] → [N, H · hd] */
-  function attend(layer: number, q: string, k: string, v: string): string {
-    // The heads of a group are adjacent: [B, KV, group · S, hd], so one product serves all heads that share a key.
-    const query = g.reshape(q, [0, a.kvHeads, -1, a.headDim]);
-    const scores = g.add('Concat', [score(query, k), score(query, `past_key.${layer}`)], { attributes: { axis: -1 } });
-    const probabilities = g.add('Softmax', [g.add('Add', [scores, bias])], { attributes: { axis: -1 } });
-    const [newProbabilities, pastProbabilities] = g.addMultiOutput('Split', [probabilities, sizes], 2, {
-      attributes: { axis: -1 },
-    });
-    const mixed = g.add('Add', [
-      g.add('MatMul', [newProbabilities!, v]),
-      g.add('MatMul', [pastProbabilities!, `past_value.${layer}`]),
-    ]);
-    const merged = g.transpose(g.reshape(mixed, [0, a.heads, -1, a.headDim]), [0, 2, 1, 3]);
-    return g.reshape(merged, [-1, queries]);
-  }
-
-  // Outside attention [B, S] is flattened to one axis of N tokens.
-  const tokenShape = (...rest: number[]) =>
-    g.memoize(`token shape ${rest}`, () =>
-      g.add('Concat', [g.add('Shape', ['input_ids']), g.intVector(rest)], { attributes: { axis: 0 } }),
-    );
-  const allHeads = a.heads + 2 * a.kvHeads;
-  let residual = precision.embed(g, g.reshape('input_ids', [-1]), 'embed');
-  if (a.embeddingScale !== 1) residual = g.add('Mul', [residual, g.floatScalar(a.embeddingScale)]);
-  if (a.positions === 'learned') {
-    const positions = g.add('Gather', [g.weight('positions'), g.reshape('position_ids', [-1])]);
-    residual = g.add('Add', [residual, positions]);
-  }
-  /** Adds a branch to the residual stream. ONNX Runtime's fused operator for this and the next norm is slower. */
-  const addResidual = (branch: string) => {
-    residual = g.add('Add', [residual, branch]);
-  };
-  const normAttributes = { attributes: { axis: -1, epsilon, stash_type: 1 } };
-  const rmsNorm = (x: string, weight: string) =>
-    g.add('SimplifiedLayerNormalization', [x, g.weight(weight)], normAttributes);
-  const norm = (weight: string) =>
-    a.norm === 'rms'
-      ? rmsNorm(residual, weight)
-      : g.add('LayerNormalization', [residual, g.weight(weight), g.weight(`${weight}.bias`)], normAttributes);
-  /** x [N, in] → [N, out] for each named weight, plus its bias if it has one. */
-  const linear = (x: string, names: string[]) =>
-    precision.linear(g, x, names).map((product, i) => g.addBias(product, `${names[i]}.bias`));
-  const activate = (x: string) => {
-    // QuickGelu with alpha 1 is SiLU, as one operator.
-    if (a.activation === 'silu') return g.addContrib('QuickGelu', [x], { attributes: { alpha: { float: 1 } } });
-    return g.addContrib(a.activation === 'gelu' ? 'Gelu' : 'FastGelu', [x]);
-  };
-
-  const newKeysAndValues: string[] = [];
-  for (let layer = 0; layer < a.layers; layer++) {
-    const weightName = (part: string) => `layers.${layer}.${part}`;
-    const normed = norm(weightName('attention_norm'));
-    const [qkv] = linear(normed, [weightName('qkv')]) as [string];
-    // [N, (H + 2 KV) · hd] → [B, S, H + 2 KV, hd] → [B, H + 2 KV, S, hd]
-    const heads = g.transpose(g.add('Reshape', [qkv, tokenShape(allHeads, a.headDim)]), [0, 2, 1, 3]);
-    const [q, k, v] = g.split(heads, [a.heads, a.kvHeads, a.kvHeads], 1) as [string, string, string];
-    const normHeads = (x: string, weight: string) => (a.queryKeyNorm ? rmsNorm(x, weightName(weight)) : x);
-    const key = rotate(normHeads(k, 'k_norm'), a.kvHeads);
-    newKeysAndValues.push(key, v);
-    const attended = attend(layer, rotate(normHeads(q, 'q_norm'), a.heads), key, v);
-    const [attentionOutput] = linear(attended, [weightName('o')]) as [string];
-    if (!a.parallelResidual) addResidual(attentionOutput);
-
-    const hidden = norm(weightName('mlp_norm'));
-    const [inner, up] = linear(hidden, a.gated ? [weightName('gate'), weightName('up')] : [weightName('up')]) as [
-      string,
-      string,
-    ];
-    const activated = activate(inner);
-    const [mlpOutput] = linear(a.gated ? g.add('Mul', [activated, up]) : activated, [weightName('down')]) as [string];
-    if (a.parallelResidual) addResidual(attentionOutput);
-    addResidual(mlpOutput);
-  }
-
-  const last = g.add('GatherND', [g.add('Reshape', [norm('norm'), tokenShape(a.hiddenSize)]), 'last_index'], {
-    attributes: { batch_dims: 1 },
-  }); // [B, d]
+  const { last, newKeysAndValues } = addDecoder(g, a, precision, { hasCache: true });
   precision.outputLayer(g, last, a.tied ? 'embed' : 'head', 'logits');
   // The log-sum-exp is one logit minus its LogSoftmax, whose kernel sums a row in the same order wherever it lies in
   // memory. ReduceSum's order depends on alignment.
@@ -154,12 +31,7 @@ export function buildServingGraph(
   g.add('Sub', [firstColumn('logits'), firstColumn(logprobs)], { outputs: ['log_normalizer'] });
   g.add('Concat', newKeysAndValues, { attributes: { axis: 1 }, outputs: ['new_kv'] });
 
-  const inputs: ValueInfo[] = [
-    { name: 'input_ids', type: 'int64', dims: ['batch', 'step'] },
-    { name: 'position_ids', type: 'int64', dims: ['batch', 'step'] },
-    { name: 'past_length', type: 'int64', dims: ['batch'] },
-    { name: 'last_index', type: 'int64', dims: ['batch', 1] },
-  ];
+  const inputs: ValueInfo[] = [...DECODER_INPUTS, { name: 'past_length', type: 'int64', dims: ['batch'] }];
   for (let layer = 0; layer < a.layers; layer++) {
     for (const kind of ['key', 'value']) {
       const dims = ['batch', a.kvHeads, 'allocated', a.headDim];

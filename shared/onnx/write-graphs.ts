@@ -1,8 +1,8 @@
-// Writes a policy's two ONNX graphs with their weights: `model.onnx` for other clients (transformers.js), `serve.onnx` for
-// Attune's engine. At float32 both share one external data file.
+// Writes a package's ONNX graphs with their weights. A policy has two: `model.onnx` for other clients (transformers.js),
+// `serve.onnx` for Attune's engine; at float32 both share one external data file. A reward has one: `reward.onnx`.
 import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Architecture, rotaryDims } from '../model/architecture.ts';
+import { type Architecture, REWARD_HEAD, rotaryDims } from '../model/architecture.ts';
 import { concatRows } from '../model/matrix.ts';
 import { rotaryTables } from '../model/rotary.ts';
 import type { Tensor, Weights } from '../model/safetensors.ts';
@@ -13,11 +13,14 @@ import { type OnnxGraph, writeOnnxModel } from './model-proto.ts';
 import { float32 } from './precision/float32.ts';
 import type { Precision } from './precision/precision.ts';
 import { PRECISIONS } from './precision/precisions.ts';
+import { buildRewardGraph } from './reward-graph.ts';
 import { buildServingGraph } from './serving-graph.ts';
 
 const MODEL_DATA = 'model.onnx_data';
 export const SERVE_GRAPH = 'serve.onnx';
 export const SERVE_DATA = 'serve.onnx_data';
+export const REWARD_GRAPH = 'reward.onnx';
+const REWARD_DATA = 'reward.onnx_data';
 
 /** Writes onnx/model.onnx (always float32), onnx/serve.onnx and their weights into a policy's folder, fsynced. */
 export async function writePolicyGraphs(
@@ -46,6 +49,14 @@ export async function writeServingGraph(
   const precision = PRECISIONS[name];
   const stored = await writeWeights(onnx, SERVE_DATA, architecture, weights, precision);
   await writeGraph(onnx, SERVE_GRAPH, buildServingGraph(architecture, stored, precision));
+}
+
+/** Writes onnx/reward.onnx (always float32) and its weights into a reward's folder, fsynced. */
+export async function writeRewardGraph(folder: string, architecture: Architecture, weights: Weights): Promise<void> {
+  const onnx = join(folder, 'onnx');
+  await mkdir(onnx, { recursive: true });
+  const stored = await writeWeights(onnx, REWARD_DATA, architecture, weights, float32);
+  await writeGraph(onnx, REWARD_GRAPH, buildRewardGraph(architecture, stored));
 }
 
 async function writeGraph(onnx: string, name: string, graph: OnnxGraph): Promise<void> {
@@ -118,5 +129,6 @@ async function writeTensors(
     for (const kind of ['q', 'k']) await writeNorm(`${to}.${kind}_norm`, `${from}.self_attn.${kind}_norm`);
   }
   await writeNorm('norm', 'model.norm');
-  if (!a.tied) await precision.writeEmbedding(file, 'head', getTensor('lm_head.weight'));
+  if (a.output === 'reward') await writeFloat32('reward', getTensor(REWARD_HEAD));
+  else if (!a.tied) await precision.writeEmbedding(file, 'head', getTensor('lm_head.weight'));
 }

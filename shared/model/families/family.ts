@@ -3,8 +3,8 @@
 // generate text, only worse.
 import { z } from 'zod';
 import { AttuneError } from '../../error.ts';
-import type { Activation, Architecture } from '../architecture.ts';
-import type { TensorLayout } from './tensor-layouts.ts';
+import { type Activation, type Architecture, REWARD_HEAD } from '../architecture.ts';
+import { type TensorLayout, unchanged } from './tensor-layouts.ts';
 
 /** An architecture without its special tokens, which config.ts reads for every family. */
 export type FamilyConfig = Omit<Architecture, 'bos' | 'eos'>;
@@ -13,8 +13,8 @@ export type FamilyConfig = Omit<Architecture, 'bos' | 'eos'>;
 export type StoredTensor = { name: string; parts: string[]; layout: TensorLayout };
 
 export type Family = {
-  /** The class in transformers, as listed in `architectures`. */
-  className: string;
+  /** The class in transformers, as listed in `architectures`, for each output. */
+  classNames: Record<Architecture['output'], string>;
   parseConfig(config: object): FamilyConfig;
   /** The inverse of parseConfig. */
   toConfig(a: Architecture): Record<string, unknown>;
@@ -25,6 +25,12 @@ export type Family = {
   /** Buffers that old exporters saved as tensors; the architecture determines their values. */
   buffers: RegExp;
 };
+
+/** The stored output layer; nothing if it is tied. `name` is that of logits. */
+export function listOutputLayer(a: Architecture, name: string): StoredTensor[] {
+  if (a.output === 'reward') return [{ name: REWARD_HEAD, parts: [REWARD_HEAD], layout: unchanged }];
+  return a.tied ? [] : [{ name, parts: ['lm_head.weight'], layout: unchanged }];
+}
 
 export const positiveInt = z.int().positive();
 export const optionalBoolean = z.boolean().nullish();

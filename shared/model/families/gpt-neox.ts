@@ -5,6 +5,7 @@ import { LLAMA } from '../architecture.ts';
 import {
   activationName,
   type Family,
+  listOutputLayer,
   optionalBoolean,
   parseActivation,
   parseFields,
@@ -33,7 +34,7 @@ const schema = z.looseObject({
 });
 
 export const gptNeox: Family = {
-  className: 'GPTNeoXForCausalLM',
+  classNames: { logits: 'GPTNeoXForCausalLM', reward: 'GPTNeoXForSequenceClassification' },
   parseConfig(config) {
     validateFields(config, { quantization_config: [] });
     const c = parseFields(schema, config);
@@ -101,7 +102,7 @@ export const gptNeox: Family = {
       ...copy('gpt_neox.embed_in', 'model.embed_tokens', ['weight']),
       ...layers.flat(),
       ...copy('gpt_neox.final_layer_norm', 'model.norm'),
-      ...(a.tied ? [] : copy('embed_out', 'lm_head', ['weight'])),
+      ...listOutputLayer(a, 'embed_out.weight'),
     ];
   },
   buffers: /(^|\.)rotary_emb\.inv_freq$|\.attention\.(masked_)?bias$/,

@@ -5,6 +5,7 @@ import { LLAMA } from '../architecture.ts';
 import {
   activationName,
   type Family,
+  listOutputLayer,
   optionalBoolean,
   parseActivation,
   parseFields,
@@ -28,7 +29,7 @@ const schema = z.looseObject({
 });
 
 export const gpt2: Family = {
-  className: 'GPT2LMHeadModel',
+  classNames: { logits: 'GPT2LMHeadModel', reward: 'GPT2ForSequenceClassification' },
   parseConfig(config) {
     validateFields(config, {
       scale_attn_weights: [true],
@@ -97,7 +98,7 @@ export const gpt2: Family = {
       { name: 'transformer.wpe.weight', parts: ['model.embed_positions.weight'], layout: unchanged },
       ...layers.flat(),
       ...norm('transformer.ln_f', 'model.norm'),
-      ...(a.tied ? [] : [{ name: 'lm_head.weight', parts: ['lm_head.weight'], layout: unchanged }]),
+      ...listOutputLayer(a, 'lm_head.weight'),
     ];
   },
   optionalPrefix: 'transformer.',

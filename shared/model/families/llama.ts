@@ -38,7 +38,8 @@ type Config = z.infer<typeof schema>;
 
 /** How a family differs from Llama. */
 type LlamaVariant = {
-  className: string;
+  /** The name of its classes in transformers. */
+  prefix: string;
   /** `flagged`: read from attention_bias and mlp_bias in config.json. Default: none. */
   biases?: Architecture['biases'] | 'flagged';
   queryKeyNorm?: boolean;
@@ -54,7 +55,10 @@ type LlamaVariant = {
 
 function defineFamily(family: FamilyName, variant: LlamaVariant): Family {
   return {
-    className: variant.className,
+    classNames: {
+      logits: `${variant.prefix}ForCausalLM`,
+      reward: `${variant.prefix}ForSequenceClassification`,
+    },
     parseConfig(config) {
       validateFields(config, {
         rope_interleaved: [false],
@@ -127,26 +131,26 @@ const optionalWindow = (c: Config) => (c.use_sliding_window ? (c.sliding_window 
 const noMlpBias = { mlp_bias: [false] };
 
 export const llama = defineFamily('llama', {
-  className: 'LlamaForCausalLM',
+  prefix: 'Llama',
   biases: 'flagged',
   allowed: { sliding_window: [] },
 });
 
 export const mistral = defineFamily('mistral', {
-  className: 'MistralForCausalLM',
+  prefix: 'Mistral',
   window: (c) => c.sliding_window ?? null,
   allowed: { ...noMlpBias, attention_bias: [false] },
 });
 
 export const qwen2 = defineFamily('qwen2', {
-  className: 'Qwen2ForCausalLM',
+  prefix: 'Qwen2',
   biases: { qkv: true, output: false, mlp: false },
   window: optionalWindow,
   allowed: noMlpBias,
 });
 
 export const qwen3 = defineFamily('qwen3', {
-  className: 'Qwen3ForCausalLM',
+  prefix: 'Qwen3',
   biases: 'flagged',
   queryKeyNorm: true,
   window: optionalWindow,
@@ -155,7 +159,7 @@ export const qwen3 = defineFamily('qwen3', {
 
 /** Gemma 1. `hidden_act: gelu` in its checkpoints means the tanh approximation. */
 export const gemma = defineFamily('gemma', {
-  className: 'GemmaForCausalLM',
+  prefix: 'Gemma',
   biases: 'flagged',
   activation: 'gelu_tanh',
   tied: true,
