@@ -162,6 +162,12 @@ test('held-out prompts are never trained on, and a learned pair is new only afte
   for (const { round_pairs: pair, preferences: preference } of used)
     assert.equal(pair.split === 'held_out', isHeldOutPrompt(preference.prompt, server.settings.TRAIN_HELD_OUT));
   assert.ok(round.pairs.replay > 0);
+  const [first, ...others] = round.earlier_rounds;
+  assert.deepEqual(others, []);
+  assert.equal(first.round, used.find(({ round_pairs: pair }) => !pair.replay)?.round_pairs.round_id);
+  assert.equal(first.pairs, round.pairs.held_out_earlier);
+  assert.ok(first.pairs > 0 && first.after['rewards/margins'] > first.before['rewards/margins']);
+  assert.equal(first.forgotten, false);
   const learned = used.filter(({ round_pairs: pair }) => pair.round_id === id && !pair.replay).length;
   assert.ok(learned >= 50, 'with those of the refused round');
   const fresh = await countNewPairs(db);

@@ -130,7 +130,9 @@ const environment = z.object({
   TRAIN_MAX_PAIRS: integer(1)
     .default(4096)
     .describe('maximum number of pairs of a round, newest first, replay included'),
-  TRAIN_REPLAY: fraction.default(0.5).describe('pairs of earlier rounds to replay, as a fraction of the new ones'),
+  TRAIN_REPLAY: fraction
+    .default(0.5)
+    .describe('pairs of earlier rounds to replay, drawn from all of them, as a fraction of the new ones'),
   TRAIN_HELD_OUT: fraction.default(0.2).describe('fraction of prompts whose pairs are held out for evaluation'),
   TRAIN_THREADS: integer(1).default(2).describe('ONNX Runtime threads of the trainer'),
   TRAIN_MEMORY: integer(2 ** 26)

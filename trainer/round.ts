@@ -1,7 +1,7 @@
 // One round of Direct Imitation Learning (arXiv 2503.05079) over pairs of preferences: the policy is trained from its
 // parent, by log-ratios to the frozen reference, and replaces the parent only if the gate finds it better.
 
-import { applyGate, evaluateCandidate } from './stages/evaluate-candidate.ts';
+import { applyGate, evaluateCandidate, reportForgetting } from './stages/evaluate-candidate.ts';
 import { openPolicyEngine } from './stages/policy-engine.ts';
 import { activateCandidate, publishCandidate } from './stages/publish-candidate.ts';
 import type { RoundContext } from './stages/round-context.ts';
@@ -12,11 +12,12 @@ import { trainCandidate } from './training.ts';
 /** Runs the round to its end. Throws AttuneError if it cannot be run; the caller marks it failed. */
 export async function runRound(context: RoundContext): Promise<void> {
   const selection = await selectPairs(context);
-  const { train, heldOut } = await scorePairs(context, selection);
+  const { train, heldOut, learnedIn } = await scorePairs(context, selection);
   const engine = await openPolicyEngine(context, selection, selection.parent.id, 'train');
   try {
     const { parent, steps } = await trainCandidate(context, engine, train, heldOut);
     const candidate = await evaluateCandidate(context, selection, engine, heldOut, steps);
+    await reportForgetting(context, parent, candidate, learnedIn);
     const { pass, reason } = await applyGate(context, parent, candidate);
     if (!pass) return await context.log.finish('refused', reason);
     const policy = await publishCandidate(context, selection, engine, heldOut, candidate.metrics);

@@ -2,7 +2,12 @@
 
 import { z } from '@hono/zod-openapi';
 import { asc, eq } from 'drizzle-orm';
-import { gateReportSchema, ROUND_STAGES, ROUND_STATUSES } from '../../shared/database/round-types.ts';
+import {
+  earlierRoundSchema,
+  gateReportSchema,
+  ROUND_STAGES,
+  ROUND_STATUSES,
+} from '../../shared/database/round-types.ts';
 import { round_metrics, rounds } from '../../shared/database/schema.ts';
 import { type RoundRow, requestRound } from '../../shared/rounds/schedule.ts';
 import { roundMethod } from '../../shared/rounds/settings.ts';
@@ -29,6 +34,7 @@ const round = z
     pairs: z.record(z.string(), z.unknown()).nullable(),
     metrics: z.record(z.string(), z.number()).nullable(),
     gate: gateReportSchema.nullable(),
+    earlier_rounds: z.array(earlierRoundSchema).nullable(),
     reason: z.string().nullable(),
     created_at: z.number(),
     started_at: z.number().nullable(),
@@ -50,6 +56,7 @@ const toResponse = (row: RoundRow): z.output<typeof round> => ({
   pairs: row.pairs,
   metrics: row.metrics,
   gate: row.gate,
+  earlier_rounds: row.earlier_rounds,
   reason: row.reason,
   created_at: toUnixSeconds(row.created_at),
   started_at: row.started_at && toUnixSeconds(row.started_at),

@@ -46,7 +46,10 @@ export type PairCounts = {
   replay: number;
   held_out: number;
   held_out_prompts: number;
-  left_out: Record<'stale' | 'identical' | 'empty' | QualityReason, number>;
+  /** Of them, those of the rounds of ancestors. */
+  held_out_earlier: number;
+  /** over_limit: new pairs beyond TRAIN_MAX_PAIRS, which stay new. The others count as learned. */
+  left_out: Record<'over_limit' | 'stale' | 'identical' | 'empty' | QualityReason, number>;
   /** Pairs that say little, held-out pairs included, whether or not the settings leave them out of the training. */
   quality: Record<QualityReason, number>;
   /** Pairs with a truncated prompt or response. */
@@ -81,3 +84,22 @@ export const gateReportSchema = z
   })
   .describe('the checks that decide whether the policy is published or refused');
 export type GateReport = z.output<typeof gateReportSchema>;
+
+const pairStatisticsSchema = z.object({
+  'rewards/margins': z.number(),
+  'rewards/accuracies': z.number(),
+  'logps/chosen': z.number(),
+});
+
+export const earlierRoundSchema = z
+  .object({
+    round: z.string().describe('the earlier round, which learned the pairs first'),
+    pairs: z.number(),
+    prompts: z.number(),
+    before: pairStatisticsSchema.describe('under the policy that the round would replace'),
+    after: pairStatisticsSchema.describe('under the policy that the round trained'),
+    margin_change: z.object({ value: z.number(), interval: intervalSchema.nullable() }),
+    forgotten: z.boolean().describe('whether the whole interval of the change is below 0'),
+  })
+  .describe('held-out pairs of an earlier round, before and after');
+export type EarlierRound = z.output<typeof earlierRoundSchema>;

@@ -22,7 +22,7 @@ import {
 import type { Prompt } from '../chat-message.ts';
 import type { Hyperparameters } from '../hyperparameters.ts';
 import type { PackageKind } from '../package-kind.ts';
-import type { GateReport, PairCounts, RoundMethod, RoundStage, RoundStatus } from './round-types.ts';
+import type { EarlierRound, GateReport, PairCounts, RoundMethod, RoundStage, RoundStatus } from './round-types.ts';
 
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
 
@@ -258,6 +258,8 @@ export const rounds = pgTable(
     metrics: json<Record<string, number>>(),
     /** null until the round is evaluated */
     gate: json<GateReport>(),
+    /** null until the round is evaluated */
+    earlier_rounds: json<EarlierRound[]>(),
     /** why it failed or why the gate refused */
     reason: text(),
     /** how many times a trainer has begun this round; each one after the first resumed it after a crash */

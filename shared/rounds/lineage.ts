@@ -10,7 +10,8 @@ export type Ancestor = { id: string; round_id: string | null };
 
 const CHUNK = 100;
 
-export async function* walkLineage(db: Database, policyId: string | null): AsyncGenerator<Ancestor> {
+/** `chunk`: policies to a query; a large one if the whole lineage is read. */
+export async function* walkLineage(db: Database, policyId: string | null, chunk = CHUNK): AsyncGenerator<Ancestor> {
   let next = policyId;
   while (next !== null) {
     const rows: (Ancestor & { parent_id: string | null })[] = await db.execute(sql`
@@ -19,7 +20,7 @@ export async function* walkLineage(db: Database, policyId: string | null): Async
         union all
         select parent.id, parent.parent_id, parent.round_id, depth + 1
         from lineage join ${policies} as parent on parent.id = lineage.parent_id
-        where depth < ${CHUNK}
+        where depth < ${chunk}
       )
       select id, parent_id, round_id from lineage order by depth`);
     yield* rows;

@@ -4,7 +4,7 @@ import { eq, isNull } from 'drizzle-orm';
 import { comparisons, preferences } from '../../shared/database/schema.ts';
 import { findObstacle } from '../../shared/rounds/schedule.ts';
 import { activatePolicy, getPolicy } from '../../shared/store/registry.ts';
-import { findPairs } from '../../trainer/data/pairs.ts';
+import { findPairs } from '../../trainer/data/round-pairs.ts';
 import { previewRound } from '../../trainer/stages/dry-run.ts';
 import type { DataSystem } from './data-system.ts';
 
@@ -79,7 +79,7 @@ async function prepareOperations(system: DataSystem): Promise<Operation[]> {
     });
   return [
     { name: 'due check', run: () => findObstacle(db, settings) },
-    { name: 'selection of 4,096 pairs', run: () => findPairs(db, settings, 1) },
+    { name: 'selection of 4,096 pairs', run: () => findPairs(db, settings, { effort: 1, seed: 0 }) },
     { name: 'dry run', run: () => previewRound({ settings, store }, db) },
     { name: 'rollback and promotion', run: rollBackAndPromote },
     ...pages,

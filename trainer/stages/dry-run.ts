@@ -8,7 +8,7 @@ import type { Settings } from '../../shared/settings.ts';
 import { chooseMicroBatchTokens, estimateParameters, resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { resolveEngine } from '../engine/select-device.ts';
 import { parseObjective } from '../objectives.ts';
-import { describeLeftOut, describeQuality } from './log.ts';
+import { describeLeftOut, describeQuality } from './messages.ts';
 import { toLora } from './policy-engine.ts';
 import type { TrainerContext } from './round-context.ts';
 import { findScores } from './score-pairs.ts';
@@ -30,7 +30,7 @@ export async function previewRound(trainer: TrainerContext, db: Database): Promi
   const lines: Record<string, string> = {
     parent: `${parent.id} (${parent.name})`,
     reference: `${referenceId}; ${scores.size} of ${pairs.length} pairs are scored already`,
-    pairs: `${counts.new} new, ${counts.replay} replayed, ${counts.held_out} held out on ${counts.held_out_prompts} prompts`,
+    pairs: `${counts.new} new, ${counts.replay} replayed, ${counts.held_out} held out on ${counts.held_out_prompts} prompts, ${counts.held_out_earlier} of them of earlier rounds`,
     'left out': describeLeftOut(counts.left_out),
     quality: describeQuality(counts.quality),
     truncated: `${counts.cut} pairs longer than ${maxLength} tokens`,

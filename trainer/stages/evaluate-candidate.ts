@@ -4,8 +4,10 @@ import { rm } from 'node:fs/promises';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { type Evaluation, evaluatePolicy, evaluateSamples, type SampleEvaluation } from '../evaluation/evaluation.ts';
+import { compareByRound } from '../evaluation/forgetting.ts';
 import { decideGate, findNonFinite, type GateDecision } from '../evaluation/gate.ts';
 import { keepFinite } from './log.ts';
+import { logForgetting } from './messages.ts';
 import { openPolicyEngine } from './policy-engine.ts';
 import type { RoundContext } from './round-context.ts';
 import type { Selection } from './select-pairs.ts';
@@ -32,6 +34,19 @@ export async function evaluateCandidate(
   const metrics = keepFinite({ ...evaluation.metrics, ...samples?.metrics });
   await log.addMetrics(steps, 'held_out', metrics, evaluation.logps);
   return { evaluation, samples, metrics };
+}
+
+/** Compares parent and candidate on the held-out pairs of earlier rounds, and warns of those that were forgotten. */
+export async function reportForgetting(
+  { log, config }: RoundContext,
+  parent: Evaluation,
+  { evaluation }: CandidateEvaluation,
+  learnedIn: (string | null)[],
+): Promise<void> {
+  if (findNonFinite(evaluation)) return;
+  const earlierRounds = compareByRound(parent, evaluation, learnedIn, config.seed);
+  await log.update({ earlier_rounds: earlierRounds });
+  if (earlierRounds.length > 0) await logForgetting(log, earlierRounds);
 }
 
 /** Decides whether the candidate may replace its parent, and writes the metrics and the report of the gate. */

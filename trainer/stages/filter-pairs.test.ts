@@ -8,7 +8,7 @@ import { completeRoundSettings, type RoundRequest } from '../../shared/rounds/se
 import { readSettings } from '../../shared/settings.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
-import type { RoundPair } from '../data/pairs.ts';
+import type { RoundPair } from '../data/round-pairs.ts';
 import { filterPairs } from './filter-pairs.ts';
 
 let folder: string;
@@ -29,7 +29,7 @@ const vote = (chosen: string, rejected: string, rater: string, split: RoundPair[
   rejected,
   sampled: null,
   split,
-  replay: false,
+  learnedIn: null,
 });
 const filter = (votes: RoundPair[], request: RoundRequest = {}) =>
   filterPairs(votes, new Map(), tokenizer, architecture, completeRoundSettings(request, readSettings({})));

@@ -4,14 +4,18 @@ import type { Architecture } from '../../shared/model/architecture.ts';
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { assessPairs, countReasons, findFlaws, weighPair } from '../data/pair-quality.ts';
-import type { RoundPair } from '../data/pairs.ts';
+import type { RoundPair } from '../data/round-pairs.ts';
 import { getStaleness } from '../data/staleness.ts';
 import { type TokenizedPair, tokenizePair } from '../data/tokens.ts';
 
 /** `weight`: of a training pair in the loss. */
 export type SelectedPair = { pair: RoundPair; tokens: TokenizedPair; staleness: number | null; weight: number };
 
-export type FilteredPairs = { pairs: SelectedPair[] } & Pick<PairCounts, 'left_out' | 'quality'>;
+export type FilteredPairs = {
+  pairs: SelectedPair[];
+  left_out: Omit<PairCounts['left_out'], 'over_limit'>;
+  quality: PairCounts['quality'];
+};
 
 /** `ancestors`: the staleness of what each policy sampled. */
 export function filterPairs(

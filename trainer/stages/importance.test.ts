@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { RoundPair, SampledResponse } from '../data/pairs.ts';
+import type { SampledResponse } from '../data/pairs.ts';
+import type { RoundPair } from '../data/round-pairs.ts';
 import { type ImportanceSettings, weightPairs } from './importance.ts';
 
 const sequence = (length: number) => ({ promptIds: [1], responseIds: Array<number>(length).fill(5) });
@@ -25,7 +26,7 @@ function weigh(
       rejected: 'b',
       sampled: { promptIds: [1], chosen: sampled(chosen), rejected: sampled(rejected) },
       split: 'train',
-      replay: false,
+      learnedIn: null,
       rater: 'r1',
     };
     const tokens = {

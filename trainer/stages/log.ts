@@ -1,16 +1,15 @@
 // The log of a round: its stage, events and metrics in Postgres, each committed when it happens, and the progress that
-// the command line prints. The wording of a round's messages is here too. A claim gives the round a new owner (a fencing
-// token): whatever a trainer believes, only the owner writes.
+// the command line prints. A claim gives the round a new owner (a fencing token): whatever a trainer believes, only the
+// owner writes.
 
 import { and, eq, sql } from 'drizzle-orm';
 import { notifyChange } from '../../shared/database/channels.ts';
 import type { Database } from '../../shared/database/connect.ts';
-import type { PairCounts, RoundStage } from '../../shared/database/round-types.ts';
+import type { RoundStage } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { AttuneError, getErrorMessage } from '../../shared/error.ts';
 import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import { writeEvent } from '../../shared/webhooks/event.ts';
-import type { WeightedPairs } from './importance.ts';
 
 type Changes = Partial<typeof rounds.$inferInsert>;
 export type FinalStage = Extract<RoundStage, 'active' | 'published' | 'refused' | 'failed'>;
@@ -153,37 +152,4 @@ export class RoundLog {
 /** JSON has no NaN: a metric that is not finite is left out here, and the gate reports it by name. */
 export function keepFinite(metrics: Record<string, number>): Record<string, number> {
   return Object.fromEntries(Object.entries(metrics).filter(([, value]) => Number.isFinite(value)));
-}
-
-export async function logSelection(log: RoundLog, counts: PairCounts, minPairs: number): Promise<void> {
-  const { left_out: leftOut, quality, ages } = counts;
-  await log.addEvent('message', `${counts.train} pairs to train on, ${counts.held_out} held out`, { ages, ...leftOut });
-  if (Object.values(quality).some((count) => count > 0))
-    await log.addEvent('message', describeQuality(quality), quality);
-  if (Object.values(leftOut).some((count) => count > 0))
-    await log.addEvent('message', `left out: ${describeLeftOut(leftOut)}`, leftOut, 'warn');
-  if (counts.new < minPairs) {
-    const message = `${counts.new} new pairs are fewer than the TRAIN_MIN_PAIRS (${minPairs}) of a scheduled round`;
-    await log.addEvent('message', message, {}, 'warn');
-  }
-}
-
-export function describeLeftOut({ stale, identical, empty, ...quality }: PairCounts['left_out']): string {
-  return (
-    `${stale} sampled too long ago, ${identical} with two equal responses, ${empty} with an empty response; by the settings: ` +
-    `${quality.near_identical} by MAX_SIMILARITY, ${quality.contradictory} by CONTRADICTIONS, ${quality.low_agreement} by MIN_AGREEMENT`
-  );
-}
-
-export function describeQuality({ near_identical, contradictory, low_agreement }: PairCounts['quality']): string {
-  return `${near_identical} pairs have two nearly equal responses, ${contradictory} were chosen both ways, on ${low_agreement} fewer than three quarters of several raters agree`;
-}
-
-export async function logImportance(log: RoundLog, weighted: WeightedPairs, cap: number): Promise<void> {
-  const { negatives, known, capped, effectiveSampleSize: effective } = weighted;
-  await log.addEvent(
-    'message',
-    `importance weights: ${known} negatives have an effective sample size of ${effective.toFixed(1)}, ${capped} capped at ${cap}, ${negatives - known} unknown with weight 1`,
-    { negatives, known, capped, effective },
-  );
 }

@@ -9,14 +9,19 @@ import { hashContent } from '../../shared/digest.ts';
 import type { TokenizedPair } from '../data/tokens.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { weightPairs } from './importance.ts';
-import { logImportance } from './log.ts';
+import { logImportance } from './messages.ts';
 import { openPolicyEngine } from './policy-engine.ts';
 import type { RoundContext } from './round-context.ts';
 import type { Selection } from './select-pairs.ts';
 
 const CHUNK_PAIRS = 64;
 
-export type ScoredPairs = { train: TrainPair[]; heldOut: TrainPair[] };
+export type ScoredPairs = {
+  train: TrainPair[];
+  heldOut: TrainPair[];
+  /** For each held-out pair, the earlier round that learned it; null if it is new. */
+  learnedIn: (string | null)[];
+};
 
 /** Adds the reference's log-probabilities and, with weighting=importance, the importance weights. */
 export async function scorePairs(context: RoundContext, selection: Selection): Promise<ScoredPairs> {
@@ -38,6 +43,7 @@ export async function scorePairs(context: RoundContext, selection: Selection): P
   return {
     train: scored.filter((_, at) => pairs[at]!.pair.split === 'train'),
     heldOut: scored.filter((_, at) => pairs[at]!.pair.split === 'held_out'),
+    learnedIn: pairs.flatMap(({ pair }) => (pair.split === 'held_out' ? [pair.learnedIn] : [])),
   };
 }
 

@@ -12,12 +12,12 @@ import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { getPolicy, type PolicyRow } from '../../shared/store/registry.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from '../data/pairs.ts';
+import { findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from '../data/round-pairs.ts';
 import { countByStaleness, findAncestors } from '../data/staleness.ts';
 import { countInputTokens } from '../engine/packing.ts';
 import { MIN_CLUSTERS } from '../evaluation/confidence-interval.ts';
 import { type FilteredPairs, filterPairs, type SelectedPair } from './filter-pairs.ts';
-import { logSelection } from './log.ts';
+import { logSelection } from './messages.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
 
 export type Selection = {
@@ -54,11 +54,15 @@ export async function planSelection(
   config: RoundSettings,
   round: RoundRow | null,
 ): Promise<Selection> {
-  const savedPairs = round ? await findRoundPairs(db, round.id) : [];
+  const savedPairs = round?.parent_id ? await findRoundPairs(db, round.id, round.parent_id) : [];
   const resumed = savedPairs.length > 0 ? round : null;
-  const { parentId, pairs: usedPairs } = resumed
-    ? { parentId: resumed.parent_id!, pairs: savedPairs }
-    : await findPairs(db, settings, config.effort);
+  const {
+    parentId,
+    pairs: usedPairs,
+    overLimit,
+  } = resumed
+    ? { parentId: resumed.parent_id!, pairs: savedPairs, overLimit: resumed.pairs?.left_out.over_limit ?? 0 }
+    : await findPairs(db, settings, config);
   const parent = await getPolicy(db, parentId);
   const rootId = parent.reference_id ?? parent.id;
   const referenceId = resumed?.reference_id ?? (config.reference === 'parent' ? parent.id : rootId);
@@ -70,7 +74,7 @@ export async function planSelection(
   const tokenizer = await Tokenizer.open(parentFolder);
   const filtered = filterPairs(usedPairs, ancestors, tokenizer, architecture, config);
   const { pairs } = filtered;
-  const counts = countPairs(filtered);
+  const counts = countPairs(filtered, overLimit);
   return { parent, parentFolder, referenceId, rootId, architecture, tokenizerHash, usedPairs, pairs, counts };
 }
 
@@ -103,17 +107,19 @@ async function validateReference(
     );
 }
 
-function countPairs({ pairs, left_out, quality }: FilteredPairs): PairCounts {
+function countPairs({ pairs, left_out, quality }: FilteredPairs, overLimit: number): PairCounts {
   const train = pairs.filter(({ pair }) => pair.split === 'train');
   const heldOut = pairs.filter(({ pair }) => pair.split === 'held_out');
-  const replayed = train.filter(({ pair }) => pair.replay);
+  const isLearned = ({ pair }: SelectedPair) => pair.learnedIn !== null;
+  const replay = train.filter(isLearned).length;
   return {
     train: train.length,
-    new: train.length - replayed.length,
-    replay: replayed.length,
+    new: train.length - replay,
+    replay,
     held_out: heldOut.length,
     held_out_prompts: new Set(heldOut.map(({ tokens }) => tokens.chosen.promptIds.join())).size,
-    left_out,
+    held_out_earlier: heldOut.filter(isLearned).length,
+    left_out: { over_limit: overLimit, ...left_out },
     quality,
     cut: pairs.filter(({ tokens }) => tokens.isPromptTruncated || tokens.isResponseTruncated).length,
     ages: countByStaleness(pairs.map(({ staleness }) => staleness)),

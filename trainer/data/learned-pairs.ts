@@ -1,0 +1,106 @@
+// The pairs that a lineage has learned, read so that it takes no longer the more of them there are: of each round only
+// their number, and only those that are chosen by their position in it.
+
+import { and, count, eq, inArray, sql } from 'drizzle-orm';
+import type { Database } from '../../shared/database/connect.ts';
+import { preferences, round_pairs } from '../../shared/database/schema.ts';
+import { mulberry32, shuffle } from '../../shared/random.ts';
+import { walkLineage } from '../../shared/rounds/lineage.ts';
+import type { PreferenceRow } from './pairs.ts';
+import { sampleReplay, spreadEvenly, thinOut } from './replay.ts';
+
+export type Split = 'train' | 'held_out';
+/** `learnedIn`: the round that learned it first. */
+export type LearnedPair = { preference: PreferenceRow; learnedIn: string };
+
+/** A pair of a round by its place among those that the round was the first to use, in the order of their ids. */
+type Position = { round_id: string; at: number };
+
+const LINEAGE_CHUNK = 5000;
+const ROUNDS_AT_ONCE = 256;
+const QUERY_ROWS = 1000;
+
+/** The rounds that trained the policy and its ancestors, from the oldest to the newest. */
+export async function findLearnedRounds(db: Database, policyId: string): Promise<string[]> {
+  const rounds: string[] = [];
+  for await (const { round_id } of walkLineage(db, policyId, LINEAGE_CHUNK))
+    if (round_id !== null) rounds.push(round_id);
+  return rounds.reverse();
+}
+
+/** The training pairs of a replay, from as many of the rounds, in random order, as have twice the number. */
+export async function findReplay(db: Database, rounds: string[], size: number, seed: number): Promise<LearnedPair[]> {
+  const positions: Position[][] = [];
+  let found = 0;
+  const order = shuffle(rounds, mulberry32(seed));
+  for (let at = 0; at < order.length && found < 2 * size; at += ROUNDS_AT_ONCE) {
+    const chunk = await listPositions(db, order.slice(at, at + ROUNDS_AT_ONCE), 'train');
+    positions.push(...chunk);
+    found += chunk.reduce((sum, { length }) => sum + length, 0);
+  }
+  return readPositions(db, sampleReplay(positions, size, seed), 'train');
+}
+
+/** Held-out pairs of earlier rounds, spread over them. */
+export async function findEarlierHeldOut(db: Database, rounds: string[], size: number): Promise<LearnedPair[]> {
+  const positions = await listPositions(db, thinOut(rounds), 'held_out');
+  return readPositions(db, spreadEvenly(positions, size), 'held_out');
+}
+
+/** By preference, the one of the rounds that learned it first. */
+export async function findLearnedIn(db: Database, rounds: string[], ids: string[]): Promise<Map<string, string>> {
+  const isOfLineage = new Set(rounds);
+  const learnedIn = new Map<string, string>();
+  for (let at = 0; at < ids.length; at += QUERY_ROWS) {
+    const rows = await db
+      .select({ id: round_pairs.preference_id, round_id: round_pairs.round_id })
+      .from(round_pairs)
+      .where(and(inArray(round_pairs.preference_id, ids.slice(at, at + QUERY_ROWS)), eq(round_pairs.replay, false)));
+    for (const { id, round_id } of rows) if (isOfLineage.has(round_id)) learnedIn.set(id, round_id);
+  }
+  return learnedIn;
+}
+
+/** For each of the rounds that was the first to use such pairs, in order, where they are. */
+async function listPositions(db: Database, rounds: string[], split: Split): Promise<Position[][]> {
+  if (rounds.length === 0) return [];
+  const { round_id } = round_pairs;
+  const rows = await db
+    .select({ round_id, count: count() })
+    .from(round_pairs)
+    .where(and(inArray(round_id, rounds), eq(round_pairs.split, split), eq(round_pairs.replay, false)))
+    .groupBy(round_id);
+  const counts = new Map(rows.map((row) => [row.round_id, row.count]));
+  return rounds.flatMap((id) => {
+    const length = counts.get(id);
+    return length ? [Array.from({ length }, (_, at) => ({ round_id: id, at }))] : [];
+  });
+}
+
+async function readPositions(db: Database, positions: Position[], split: Split): Promise<LearnedPair[]> {
+  const learned: LearnedPair[] = [];
+  for (let at = 0; at < positions.length; at += QUERY_ROWS) {
+    const chunk = positions.slice(at, at + QUERY_ROWS);
+    const rounds = [...new Set(chunk.map(({ round_id }) => round_id))];
+    const numbered = db
+      .select({
+        round_id: round_pairs.round_id,
+        preference_id: round_pairs.preference_id,
+        at: sql<number>`row_number() over (partition by ${round_pairs.round_id} order by ${round_pairs.preference_id}) - 1`.as(
+          'at',
+        ),
+      })
+      .from(round_pairs)
+      .where(and(inArray(round_pairs.round_id, rounds), eq(round_pairs.split, split), eq(round_pairs.replay, false)))
+      .as('numbered');
+    const wanted = sql`(${numbered.round_id}, ${numbered.at}) in (
+      select round_id, "at" from json_to_recordset(${JSON.stringify(chunk)}::json) as wanted (round_id text, "at" bigint))`;
+    const rows = await db
+      .select({ preference: preferences, learnedIn: numbered.round_id })
+      .from(numbered)
+      .innerJoin(preferences, eq(preferences.id, numbered.preference_id))
+      .where(wanted);
+    learned.push(...rows);
+  }
+  return learned;
+}

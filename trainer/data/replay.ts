@@ -1,0 +1,42 @@
+// Which learned pairs a round sees again: a replay among its training pairs, so that it does not unlearn earlier rounds,
+// and held-out pairs of earlier rounds, which show whether it does.
+//
+// The replay is a uniform sample of everything learned, as in experience replay with a reservoir (Chaudhry et al. 2019,
+// arXiv 1902.10486). The newest pairs alone would come from the last round or two, which the policy was just trained on,
+// and nothing would hold what the rounds before them taught.
+import { shuffledIndices } from '../../shared/random.ts';
+
+/** More groups would be too small to show anything. */
+const MAX_ROUNDS = 16;
+
+/** `count` of all items of the rounds, each as likely as any other, in the order of the rounds. */
+export function sampleReplay<Item>(rounds: readonly (readonly Item[])[], count: number, seed: number): Item[] {
+  const items = rounds.flat();
+  if (items.length <= count) return items;
+  const chosen = new Set(shuffledIndices(items.length, seed).slice(0, count));
+  return items.filter((_, at) => chosen.has(at));
+}
+
+/**
+ * At most 16 of the rounds, given from the oldest to the newest: every one, every second, every fourth, …, and the newest.
+ * So a round stays among them until their number has doubled, and its metrics can be followed.
+ */
+export function thinOut<Round>(rounds: readonly Round[]): Round[] {
+  let stride = 1;
+  while (Math.ceil(rounds.length / stride) >= MAX_ROUNDS) stride *= 2;
+  return rounds.filter((_, at) => at % stride === 0 || at === rounds.length - 1);
+}
+
+/**
+ * `count` of all items, as many of each round as of any other that has them. Of the same round a larger number contains a
+ * smaller one, and the choice is always the same, so that successive rounds evaluate the same pairs. In turns: every
+ * beginning of the result is spread over the rounds too.
+ */
+export function spreadEvenly<Item>(rounds: readonly (readonly Item[])[], count: number): Item[] {
+  const orders = rounds.map((items) => shuffledIndices(items.length, 0).map((at) => items[at]!));
+  const longest = orders.reduce((max, { length }) => Math.max(max, length), 0);
+  const spread: Item[] = [];
+  for (let turn = 0; turn < longest && spread.length < count; turn++)
+    spread.push(...orders.flatMap((items) => items.slice(turn, turn + 1)));
+  return spread.slice(0, count);
+}
