@@ -4,7 +4,8 @@
 
 import { z } from 'zod';
 
-export const OBJECTIVES = ['lsif', 'ukl', 'bce', 'dpo', 'sft'] as const;
+export const OBJECTIVES = ['lsif', 'ukl', 'bce', 'dpo', 'sft', 'distill'] as const;
+export const REWARD_LOSSES = ['bradley_terry', 'density_ratio'] as const;
 export const PRESET_NAMES = ['default', 'paper'] as const;
 /** The projections of a decoder layer that can have an adapter, by the last part of their names. */
 export const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
@@ -51,7 +52,17 @@ export const hyperparametersSchema = z.object({
     .describe(
       'the frozen policy that log-ratios are against: the first of the line, or the one that the round starts from',
     ),
-  beta: positive.default(0.1).describe('β of dpo'),
+  beta: positive.default(0.1).describe('β of dpo and distill'),
+  reward: z
+    .string()
+    .regex(/^rwd_[0-9a-f]{32}$/, 'give the id of a reward: rwd_…')
+    .nullable()
+    .default(null)
+    .describe('id of the reward that distill distils into the policy'),
+  reward_loss: z
+    .enum(REWARD_LOSSES)
+    .default('bradley_terry')
+    .describe('bradley_terry or density_ratio: the loss of a reward (attune train --reward)'),
   weighting: z
     .enum(['none', 'importance'])
     .default('none')

@@ -3,7 +3,14 @@ import { before, describe, test } from 'node:test';
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import { AttuneError } from '../shared/error.ts';
-import { cappedExp, cappedShares, type ObjectiveInput, pairLosses, parseObjective } from './objectives.ts';
+import {
+  cappedExp,
+  cappedShares,
+  type ObjectiveInput,
+  pairLosses,
+  parseObjective,
+  parseRewardObjective,
+} from './objectives.ts';
 
 before(async () => {
   tf.env().set('IS_TEST', true);
@@ -72,6 +79,55 @@ test('negatives=both averages the loss over both responses as negatives', () => 
     lossAndSlopes({ objective: 'lsif', negatives: 'both' }, w, l).value,
     -Math.exp(w) + 0.25 * Math.exp(2 * l) + 0.25 * Math.exp(2 * w),
   );
+});
+
+test('on samples of the policy, the gradient of distill is that of KL(π_θ ‖ π_ref e^(r/β) / Z)', () => {
+  const beta = 0.5;
+  const logReference = [0.5, 0.3, 0.2].map(Math.log);
+  const rewards = [0.4, -0.7, 1.1];
+  const theta = tf.tensor1d([0.3, -0.2, 0.6]);
+  const policy = tf.softmax(theta).dataSync();
+  const both = [0, 1, 2].flatMap((y) => [0, 1, 2].map((z) => [y, z] as const));
+  const sampled = (theta: tf.Tensor) => {
+    const f = tf.sub(tf.logSoftmax(theta), tf.tensor1d(logReference));
+    const side = (at: 0 | 1) =>
+      tf.gather(
+        f,
+        tf.tensor1d(
+          both.map((pair) => pair[at]),
+          'int32',
+        ),
+      ) as tf.Tensor1D;
+    const losses = pairLosses(parseObjective({ objective: 'distill', reduction: 'sum', beta }), {
+      chosen: side(0),
+      rejected: side(1),
+      chosenLogps: side(0),
+      ...unweighted(9),
+      rewardMargins: tf.tensor1d(both.map(([y, z]) => rewards[y]! - rewards[z]!)),
+    });
+    return tf.sum(tf.mul(tf.tensor1d(both.map(([y, z]) => policy[y]! * policy[z]!)), losses));
+  };
+  const divergence = (theta: tf.Tensor) => {
+    const logs = tf.logSoftmax(theta);
+    const target = tf.logSoftmax(tf.tensor1d(logReference.map((logp, y) => logp + rewards[y]! / beta)));
+    return tf.sum(tf.mul(tf.exp(logs), tf.sub(logs, target)));
+  };
+  const expected = tf.grad(divergence)(theta).dataSync();
+  for (const [y, slope] of tf.grad(sampled)(theta).dataSync().entries()) assertNear(slope, expected[y]!, 1e-5, `${y}:`);
+});
+
+test('distill compares two whole responses, and nothing else', () => {
+  for (const change of [{ reduction: 'mean' }, { negatives: 'both' }, { weighting: 'importance' }] as const)
+    assert.throws(() => parseObjective({ objective: 'distill', reduction: 'sum', negatives: 'rejected', ...change }), {
+      code: 'invalid_objective',
+    });
+});
+
+test('the objectives of a reward ignore the settings of a policy', () => {
+  const bradleyTerry = parseRewardObjective({ reward_loss: 'bradley_terry', negatives: 'both' });
+  assertNear(lossAndSlopes(bradleyTerry, 0.7, -0.4).value, Math.log1p(Math.exp(-1.1)));
+  const densityRatio = parseRewardObjective({ reward_loss: 'density_ratio', negatives: 'rejected' });
+  assertNear(lossAndSlopes(densityRatio, 0.7, -0.4).value, -Math.exp(0.7) + 0.5 * Math.exp(-0.8));
 });
 
 test('extreme log-ratios give finite losses and slopes', () => {

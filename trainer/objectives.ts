@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { AttuneError } from '../shared/error.ts';
-import { hyperparametersSchema } from '../shared/hyperparameters.ts';
+import { type Hyperparameters, hyperparametersSchema } from '../shared/hyperparameters.ts';
 import { bregmanTerms, getDivergence } from './divergence.ts';
 
 const objectiveSettings = hyperparametersSchema
@@ -28,6 +28,8 @@ export type PairRatios = {
   chosenLogps: tf.Tensor1D;
   chosenImportance: tf.Tensor1D;
   rejectedImportance: tf.Tensor1D;
+  /** r(x, chosen) − r(x, rejected) [P], for distill. */
+  rewardMargins?: tf.Tensor1D;
 };
 
 type Terms = {
@@ -36,6 +38,7 @@ type Terms = {
   /** Weights the term that is an expectation under the reference. */
   importance: tf.Tensor1D;
   chosenLogps: tf.Tensor1D;
+  rewardMargins: tf.Tensor1D | undefined;
   beta: number;
   exp: (u: tf.Tensor1D) => tf.Tensor1D;
 };
@@ -53,6 +56,14 @@ const objectives: Record<string, (terms: Terms) => tf.Tensor1D> = {
   dpo: ({ chosen, negative, beta }) => tf.softplus(tf.mul(-beta, tf.sub(chosen, negative))),
   // Behaviour cloning
   sft: ({ chosenLogps }) => tf.neg(chosenLogps),
+  // Reverse-KL distillation of a reward (Eq. 13, 14) on two samples y, z of the policy: ¼ (c(y) − c(z))² with
+  // c = f − r/β, which is log π_θ/π* up to a constant for π* ∝ π_ref e^(r/β). Its expectation, half the variance of c, is 0
+  // for π* only; on samples of π_θ its gradient is that of KL(π_θ ‖ π*), with the other sample as the baseline (VarGrad,
+  // arXiv 2010.10436; RLOO, arXiv 2402.14740).
+  distill: ({ chosen, negative, rewardMargins, beta }) => {
+    if (!rewardMargins) throw new Error('internal: distill: the pairs have no reward margins');
+    return tf.mul(0.25, tf.square(tf.sub(tf.sub(chosen, negative), tf.div(rewardMargins, beta))));
+  },
 };
 
 /** Smallest log-ratio that a custom h receives: it may contain a logarithm, and e^-100 is 0 in float32. */
@@ -91,14 +102,31 @@ export function parseObjective(request: ObjectiveInput): ObjectiveSettings {
         code: 'invalid_objective',
       },
     );
-  const { objective, weighting } = parsed.data;
-  if (weighting === 'importance' && (objective === 'dpo' || objective === 'sft'))
+  const { objective, weighting, reduction, negatives } = parsed.data;
+  if (objective === 'distill' && (reduction !== 'sum' || negatives !== 'rejected'))
+    throw new AttuneError(
+      'objective: distill compares whole responses, two samples at a time; use reduction: sum and negatives: rejected',
+      { param: reduction === 'sum' ? 'negatives' : 'reduction', code: 'invalid_objective' },
+    );
+  if (weighting === 'importance' && ['dpo', 'sft', 'distill'].includes(objective))
     throw new AttuneError(
       `objective: ${objective} takes no expectation under the reference, so there is nothing to weight; use weighting: none`,
       { param: 'weighting', code: 'invalid_objective' },
     );
   return parsed.data;
 }
+
+/**
+ * The objective of a reward, which takes the place of the log-ratio. bradley_terry is −log σ(r_w − r_l) (Eq. 3), dpo with
+ * β = 1; density_ratio is lsif (Eq. 21), whose minimum is r = log π_chosen/π_ref.
+ */
+export function parseRewardObjective({ reward_loss, negatives }: RewardLossSettings): ObjectiveSettings {
+  return reward_loss === 'bradley_terry'
+    ? parseObjective({ objective: 'dpo', beta: 1, reduction: 'sum', negatives: 'rejected', weighting: 'none' })
+    : parseObjective({ objective: 'lsif', reduction: 'sum', negatives, weighting: 'none' });
+}
+
+export type RewardLossSettings = Pick<Hyperparameters, 'reward_loss' | 'negatives'>;
 
 /** Ratios [P] → the loss of each pair, [P]. */
 export function pairLosses(settings: ObjectiveSettings, ratios: PairRatios): tf.Tensor1D {
@@ -125,10 +153,10 @@ export function cappedExp(u: tf.Tensor1D, c: number): tf.Tensor1D {
 }
 
 function lossesWith(settings: ObjectiveSettings, ratios: PairRatios, exp: Terms['exp']): tf.Tensor1D {
-  const { chosen, rejected, chosenLogps } = ratios;
+  const { chosen, rejected, chosenLogps, rewardMargins } = ratios;
   const loss = objectives[settings.objective] ?? customObjective(settings.objective);
   const lossAgainst = (negative: tf.Tensor1D, importance: tf.Tensor1D) =>
-    loss({ chosen, negative, importance, chosenLogps, beta: settings.beta, exp });
+    loss({ chosen, negative, importance, chosenLogps, rewardMargins, beta: settings.beta, exp });
   const fromRejected = lossAgainst(rejected, ratios.rejectedImportance);
   if (settings.negatives === 'rejected') return fromRejected;
   // The chosen response's term is in both, so their mean only averages over the negatives.

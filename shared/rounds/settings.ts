@@ -64,8 +64,12 @@ export function completeRoundSettings(request: RoundRequest, settings: Settings)
   const values = Object.fromEntries(
     names.map((name) => [name, requested[name] === undefined ? settings[toVariable(name)] : requested[name]]),
   ) as Hyperparameters;
+  const { objective, reduction, negatives } = values;
   return {
     ...values,
+    // Distillation is about whole responses, whatever the trainer's own setting.
+    reduction: objective === 'distill' ? (request.reduction ?? 'sum') : reduction,
+    negatives: objective === 'distill' ? (request.negatives ?? 'rejected') : negatives,
     epochs: values.epochs ?? Math.max(1, Math.round(values.effort)),
     lora_alpha: values.lora_alpha ?? 2 * values.lora_rank,
   };

@@ -33,9 +33,10 @@ export function validateSequence(sequence: Sequence, a: Architecture, where: str
   if (promptIds.length === 0)
     throw invalid(`${where}: the prompt is empty, so nothing predicts the response's first token; add bos`);
   if (responseIds.length === 0) throw invalid(`${where}: the response is empty; leave such pairs out`);
-  const length = countInputTokens(sequence);
+  // A reward is read at the last token of the response, which a policy only predicts.
+  const length = countInputTokens(sequence) + (a.output === 'reward' ? 1 : 0);
   if (length > a.contextLength)
-    throw invalid(`${where}: ${length + 1} tokens exceed the policy's context of ${a.contextLength}; shorten it`);
+    throw invalid(`${where}: ${length + 1} tokens exceed the context of ${a.contextLength}; shorten it`);
   for (const id of [...promptIds, ...responseIds])
     if (!Number.isInteger(id) || id < 0 || id >= a.vocabSize)
       throw invalid(
@@ -51,12 +52,18 @@ export function validatePair(pair: TrainPair, a: Architecture, where: string): v
   ] as const) {
     const sequence = pair[side];
     validateSequence(sequence, a, `${where}: ${side}`);
-    if (refLogps.length !== sequence.responseIds.length)
+    const scores = countScores(sequence, a);
+    if (refLogps.length !== scores)
       throw new AttuneError(
-        `${where}: ${side} has ${sequence.responseIds.length} response tokens but ${refLogps.length} reference log-probabilities; score the reference again`,
+        `${where}: ${side} has ${scores} response tokens but ${refLogps.length} reference log-probabilities; score the reference again`,
         { code: 'invalid_pair' },
       );
   }
+}
+
+/** The scores of a response: one for each of its tokens; of a reward, one in all. */
+export function countScores({ responseIds }: Sequence, a: Architecture): number {
+  return a.output === 'reward' ? 1 : responseIds.length;
 }
 
 export type PackOptions = {
@@ -125,6 +132,27 @@ export function packSequences(sequences: (Sequence | null)[], options: PackOptio
   for (const [name, data] of Object.entries(responses)) arrays.set(name, { shape: [R], data });
   arrays.set('tokenWeights', { shape: [R], data: tokenWeights });
   return { bucket: { S, T, R, P: Math.floor(sequences.length / 2) }, arrays, responseStarts };
+}
+
+/** Packs whole responses for a reward, which has one score for each: at its last token. R is the number of sequences. */
+export function packResponseEnds(sequences: (Sequence | null)[], options: PackOptions): PackedBatch {
+  // The last token of a response is an input if another one follows it.
+  const extended = sequences.map((sequence) => sequence && { ...sequence, responseIds: [...sequence.responseIds, 0] });
+  const { bucket, arrays, responseStarts } = packSequences(extended, options);
+  const R = sequences.length;
+  const logitPositions = new Int32Array(R);
+  const tokenWeights = new Float32Array(R);
+  const positions = arrays.get('logitPositions')!.data;
+  for (const [i, sequence] of sequences.entries()) {
+    if (!sequence) continue;
+    logitPositions[i] = positions[responseStarts[i]! + sequence.responseIds.length]!;
+    tokenWeights[i] = 1;
+  }
+  arrays.delete('targetIds');
+  arrays.set('logitPositions', { shape: [R], data: logitPositions });
+  arrays.set('responseIndices', { shape: [R], data: Int32Array.from({ length: R }, (_, i) => i) });
+  arrays.set('tokenWeights', { shape: [R], data: tokenWeights });
+  return { bucket: { ...bucket, R }, arrays, responseStarts: sequences.map((sequence, i) => (sequence ? i : null)) };
 }
 
 /** Rounds up to the next of 1, 2, … 16, 18, 20, … 32, 36, 40, …: adds at most an eighth. */

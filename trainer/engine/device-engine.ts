@@ -4,8 +4,10 @@ import type { Architecture } from '../../shared/model/architecture.ts';
 import { readSafetensors, type Weights, writeSafetensors } from '../../shared/model/safetensors.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
 import {
+  countScores,
   type InputArrays,
   type PackedBatch,
+  packResponseEnds,
   packSequences,
   roundUpToBucket,
   validatePair,
@@ -62,7 +64,7 @@ export class DeviceEngine {
       const outputs = await this.device.run('score', batch.bucket, batch.arrays);
       for (const [at, i] of members.entries()) {
         const start = batch.responseStarts[at]!;
-        scores[i] = outputs.get('logps')!.slice(start, start + sequences[i]!.responseIds.length);
+        scores[i] = outputs.get('logps')!.slice(start, start + countScores(sequences[i]!, architecture));
       }
     }
     return scores;
@@ -159,7 +161,8 @@ export class DeviceEngine {
 
   private pack(sequences: (Sequence | null)[], reduction: 'mean' | 'sum'): PackedBatch {
     const { attentionCost, device } = this;
-    return packSequences(sequences, { reduction, attentionCost, useShapeBuckets: device.usesShapeBuckets });
+    const pack = this.options.architecture.output === 'reward' ? packResponseEnds : packSequences;
+    return pack(sequences, { reduction, attentionCost, useShapeBuckets: device.usesShapeBuckets });
   }
 
   /** For a batch of one item, which cannot be split into smaller micro-batches. */
@@ -183,21 +186,27 @@ export class DeviceEngine {
   }
 }
 
-/** Adds the arrays that only pairs have: reference log-probabilities [R], importance [2P] and pair weights [P]. */
+/**
+ * Adds the arrays that only pairs have: reference log-probabilities [R], importance [2P], reward margins [P] and pair
+ * weights [P].
+ */
 function addPairArrays(batch: PackedBatch, pairs: TrainPair[], totalWeight: number): InputArrays {
   const { R, P } = batch.bucket;
   const refLogps = new Float32Array(R);
   const pairWeights = new Float32Array(P);
   const importance = new Float32Array(2 * P).fill(1);
+  const rewardMargins = new Float32Array(P);
   for (const [i, pair] of pairs.entries()) {
     refLogps.set(pair.refChosenLogps, batch.responseStarts[i]!);
     refLogps.set(pair.refRejectedLogps, batch.responseStarts[P + i]!);
     importance[i] = pair.importance?.chosen ?? 1;
     importance[P + i] = pair.importance?.rejected ?? 1;
+    rewardMargins[i] = pair.rewardMargin ?? 0;
     pairWeights[i] = (pair.weight ?? 1) / totalWeight;
   }
   return new Map(batch.arrays)
     .set('refLogps', { shape: [R], data: refLogps })
     .set('importance', { shape: [2 * P], data: importance })
+    .set('rewardMargins', { shape: [P], data: rewardMargins })
     .set('pairWeights', { shape: [P], data: pairWeights });
 }

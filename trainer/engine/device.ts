@@ -1,7 +1,7 @@
 // A Device runs programs and keeps weights, gradient and AdamW's moments close to its kernels: in memory that ONNX
 // Runtime reads in place, in TensorFlow's tensors or in GPU buffers. Only batches and small results cross its interface.
 import { AttuneError } from '../../shared/error.ts';
-import type { Architecture } from '../../shared/model/architecture.ts';
+import { type Architecture, REWARD_HEAD } from '../../shared/model/architecture.ts';
 import type { Tensor, Weights } from '../../shared/model/safetensors.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { LORA_SCALE } from '../model/parameters.ts';
@@ -60,7 +60,11 @@ export function loadPolicy(
     return;
   }
   device.loadFrozen(new Map(weights).set(LORA_SCALE, { shape: [], data: Float32Array.of(lora.alpha / lora.rank) }));
-  device.load('weight', initAdapters(architecture, lora));
+  const head = weights.get(REWARD_HEAD);
+  device.load(
+    'weight',
+    new Map([...initAdapters(architecture, lora), ...(head ? ([[REWARD_HEAD, head]] as const) : [])]),
+  );
 }
 
 /** The tensor of this name; throws `invalid_checkpoint` if it is missing or has another shape. */

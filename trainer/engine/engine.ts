@@ -8,7 +8,7 @@ export type Sequence = { promptIds: number[]; responseIds: number[] };
 export type TrainPair = {
   chosen: Sequence;
   rejected: Sequence;
-  /** The reference's log-probability of each response token. */
+  /** The reference's log-probability of each response token; NO_REFERENCE for a reward. */
   refChosenLogps: Float32Array;
   refRejectedLogps: Float32Array;
   /**
@@ -18,6 +18,14 @@ export type TrainPair = {
   importance?: { chosen: number; rejected: number };
   /** Of the pair in the mean loss of a step; above 0. Default: 1. */
   weight?: number;
+  /** r(x, chosen) − r(x, rejected), for distill. */
+  rewardMargin?: number;
+};
+
+/** A reward is trained without a reference: it takes the place of the log-ratio. */
+export const NO_REFERENCE: Pick<TrainPair, 'refChosenLogps' | 'refRejectedLogps'> = {
+  refChosenLogps: new Float32Array(1),
+  refRejectedLogps: new Float32Array(1),
 };
 
 /** The loss and log-probabilities of one pair. */
@@ -55,7 +63,7 @@ export type StepReport = {
 
 export interface Engine {
   readonly name: string;
-  /** The log-probability of each response token of each sequence. */
+  /** The log-probability of each response token of each sequence; of a reward, one number: r(x, y). */
   score(sequences: Sequence[]): Promise<Float32Array[]>;
   /** One optimizer step on the mean loss of the pairs; the result does not depend on the split into micro-batches. */
   step(pairs: TrainPair[], learningRate: number): Promise<StepReport>;

@@ -2,7 +2,7 @@
 // and B [out, r] are trained. B starts at zero, so training starts at the policy itself; published weights are merged.
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';
+import { type Architecture, REWARD_HEAD, weightShapes } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import { adapterNames, LORA_SCALE } from '../model/parameters.ts';
 
@@ -18,7 +18,7 @@ export type LoraConfig = {
 
 type Shapes = Map<string, number[]>;
 
-/** Shapes of the trained parameters: all weights, or the adapters. */
+/** Shapes of the trained parameters: all weights, or the adapters and a reward's head. */
 export function trainableShapes(a: Architecture, lora?: LoraConfig | null): Shapes {
   if (!lora) return weightShapes(a);
   const shapes: Shapes = new Map();
@@ -26,12 +26,16 @@ export function trainableShapes(a: Architecture, lora?: LoraConfig | null): Shap
     const { loraA, loraB } = adapterNames(name);
     shapes.set(loraA, [lora.rank, into]).set(loraB, [out, lora.rank]);
   }
+  if (a.output === 'reward') shapes.set(REWARD_HEAD, weightShapes(a).get(REWARD_HEAD)!);
   return shapes;
 }
 
 /** Shapes of the untrained inputs of a program: with adapters, the weights and the adapters' scale. */
 export function frozenShapes(a: Architecture, lora?: LoraConfig | null): Shapes {
-  return lora ? weightShapes(a).set(LORA_SCALE, []) : new Map();
+  if (!lora) return new Map();
+  const shapes = weightShapes(a).set(LORA_SCALE, []);
+  shapes.delete(REWARD_HEAD);
+  return shapes;
 }
 
 /** A uniform within ±√(3 / in), PEFT's default; B zero. */
@@ -51,6 +55,7 @@ export function initAdapters(a: Architecture, lora: LoraConfig): Weights {
 /** The weights with W + scale · B A for each W that has an adapter; the other arrays are shared, not copied. */
 export function mergeAdapters(a: Architecture, lora: LoraConfig, weights: Weights, adapters: Weights): Weights {
   const merged = new Map(weights);
+  if (a.output === 'reward') merged.set(REWARD_HEAD, adapters.get(REWARD_HEAD)!);
   const scale = lora.alpha / lora.rank;
   for (const { name, out, into } of findTargets(a, lora)) {
     const { loraA, loraB } = adapterNames(name);

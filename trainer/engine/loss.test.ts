@@ -33,6 +33,7 @@ function makeInputs(a: Architecture, weights: Weights, reduction: 'mean' | 'sum'
   const inputs: InputArrays = new Map([...weights, ...batch.arrays])
     .set('refLogps', { shape: [R], data: refLogps })
     .set('importance', { shape: [4], data: Float32Array.from([1, 1, 0.7, 1.3]) })
+    .set('rewardMargins', { shape: [2], data: Float32Array.from([0.8, -0.3]) })
     .set('pairWeights', { shape: [2], data: Float32Array.from([0.25, 0.75]) });
   return { batch, inputs, refLogps };
 }
@@ -53,6 +54,7 @@ const REQUESTS: ObjectiveInput[] = [
   { objective: 'bce', reduction: 'sum' },
   { objective: 'dpo', reduction: 'sum', beta: 0.5 },
   { objective: 'sft' },
+  { objective: 'distill', reduction: 'sum', beta: 0.5 },
 ];
 
 for (const [i, request] of REQUESTS.entries()) {

@@ -3,12 +3,15 @@
 //   loss   = Σ_p v_p · ℓ(f(y_chosen), f(y_rejected))                   v_p = weight of p / sum of the step's, ℓ in objectives.ts
 // A batch holds 2P responses: the P chosen ones, then the P rejected ones. Their R tokens are one flat list, in which
 // `responseIndices` names the response of each token.
+//
+// A reward (architecture.output) takes the place of the log-ratio: f(y|x) = r(x, y), whose one "token" is the end of the
+// response, with a reference of 0.
 
 // Registers tfjs's gradients, which tfjs-core leaves out.
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import { type BatchConstants, type PackedTokens, tokenLogps } from '../model/decoder.ts';
+import { type BatchConstants, type PackedTokens, responseRewards, tokenLogps } from '../model/decoder.ts';
 import type { Parameters } from '../model/parameters.ts';
 import { cappedShares, type ObjectiveSettings, type PairRatios, pairLosses } from '../objectives.ts';
 
@@ -28,6 +31,8 @@ export type PairBatch = ResponseBatch & {
   refLogps: tf.Tensor1D;
   /** Importance weight of each response as a sample of the reference. [2P] */
   importance: tf.Tensor1D;
+  /** r(x, y_chosen) − r(x, y_rejected) of each pair, for distill. [P] */
+  rewardMargins: tf.Tensor1D;
   /** Weight of each pair in the loss; 0 for padding. [P] */
   pairWeights: tf.Tensor1D;
 };
@@ -39,6 +44,17 @@ export type PairOutputs = {
   logps: tf.Tensor1D; // [R]
 };
 
+/** log π_θ of each response token; of a reward, the reward of each response. [R] */
+export function computeScores(
+  a: Architecture,
+  parameters: Parameters,
+  constants: BatchConstants,
+  batch: ResponseBatch,
+): tf.Tensor1D {
+  const compute = a.output === 'reward' ? responseRewards : tokenLogps;
+  return compute(a, parameters, constants, batch);
+}
+
 /** Forward pass: the loss Σ pairWeights · losses, and its parts. */
 export function computePairLosses(
   a: Architecture,
@@ -47,7 +63,7 @@ export function computePairLosses(
   constants: BatchConstants,
   batch: PairBatch,
 ): PairOutputs {
-  const logps = tokenLogps(a, parameters, constants, batch);
+  const logps = computeScores(a, parameters, constants, batch);
   const ratios = reduceToLogRatios(logps, batch);
   const losses = pairLosses(objective, ratios);
   return {
@@ -100,5 +116,6 @@ function reduceToLogRatios(logps: tf.Tensor1D, batch: PairBatch): PairRatios {
     chosenLogps: ofChosen(reduce(logps)),
     chosenImportance: ofChosen(batch.importance),
     rejectedImportance: ofRejected(batch.importance),
+    rewardMargins: batch.rewardMargins,
   };
 }

@@ -41,7 +41,7 @@ export function estimateParameters({ architecture, lora, scoreOnly }: MemoryOpti
 /** Bytes that a program holds at its peak in addition to the parameters. */
 export function estimateRun(options: MemoryOptions, kind: ProgramKind, { S, T, R }: Omit<ShapeBucket, 'P'>): number {
   const { architecture: a, lora } = options;
-  const head = (kind === 'step' ? 3 : 2) * (kind === 'logits' ? S * T : R) * a.vocabSize;
+  const head = (kind === 'step' ? 3 : 2) * (kind === 'logits' ? S * T : R) * (a.output === 'reward' ? 1 : a.vocabSize);
   const heads = (a.heads + 2 * a.kvHeads) * a.headDim;
   const adapters = lora ? 7 * lora.rank : 0;
   const layer = S * T * (6 * a.hiddenSize + 2 * heads + 4 * a.intermediateSize + a.heads * T + adapters);

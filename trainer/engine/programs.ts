@@ -4,12 +4,12 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { add, reshape } from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import { createConstants, logits, tokenLogps } from '../model/decoder.ts';
-import { isAdapter, LORA_SCALE, type Parameters } from '../model/parameters.ts';
+import { createConstants, logits } from '../model/decoder.ts';
+import { isTrainedWithAdapters, LORA_SCALE, type Parameters } from '../model/parameters.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
 import type { ShapeBucket } from './batch.ts';
 import { frozenShapes, type LoraConfig, trainableShapes } from './lora.ts';
-import { computePairGradients, computePairLosses, type PairBatch } from './loss.ts';
+import { computePairGradients, computePairLosses, computeScores, type PairBatch } from './loss.ts';
 import type { TracedProgram, TraceTarget } from './trace/graph.ts';
 import { choosePrimes } from './trace/symbolic-dimensions.ts';
 import { type InputSpec, trace } from './trace/trace.ts';
@@ -86,7 +86,7 @@ export function buildDynamicProgram(
 
 /**
  * Runs a program on the tensors of its batch, parameters and frozen weights: symbolically inside a trace,
- * otherwise eagerly. With adapters, only the adapters have gradients.
+ * otherwise eagerly. With adapters, only the adapters and a reward's head have gradients.
  */
 export function computeProgram(
   a: Architecture,
@@ -104,10 +104,10 @@ export function computeProgram(
     const flat = logits(a, parameters, constants, batch.inputIds);
     return new Map([['logits', reshape(flat, [bucket.S, bucket.T, a.vocabSize])]]); // [S·T, V] → [S, T, V]
   }
-  if (kind === 'score') return new Map([['logps', tokenLogps(a, parameters, constants, batch)]]);
+  if (kind === 'score') return new Map([['logps', computeScores(a, parameters, constants, batch)]]);
   if (kind === 'evaluate') return toOutputs(computePairLosses(a, objective, parameters, constants, batch));
   const names = [...parameters.keys()];
-  const trained = parameters.has(LORA_SCALE) ? names.filter(isAdapter) : names;
+  const trained = parameters.has(LORA_SCALE) ? names.filter(isTrainedWithAdapters) : names;
   const { gradients, ...outputs } = computePairGradients(a, objective, parameters, constants, batch, trained);
   const all = toOutputs(outputs);
   for (const [name, gradient] of gradients) all.set(gradientName(name), gradient);
@@ -141,6 +141,7 @@ function batchSpecs({ S, T, R, P }: ShapeBucket): [string, InputSpec][] {
     ['tokenWeights', { shape: [R], type: 'float32' }],
     ['refLogps', { shape: [R], type: 'float32' }],
     ['importance', { shape: [2 * P], type: 'float32' }],
+    ['rewardMargins', { shape: [P], type: 'float32' }],
     ['pairWeights', { shape: [P], type: 'float32' }],
   ];
 }

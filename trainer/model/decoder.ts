@@ -2,7 +2,7 @@
 // into an ONNX graph. Parameters have the names and shapes of a Llama checkpoint. A row of a batch may hold several
 // sequences and responses that share a prompt; the batch's segment ids define which positions attend to which.
 import * as tf from '@tensorflow/tfjs-core';
-import type { Architecture } from '../../shared/model/architecture.ts';
+import { type Architecture, REWARD_HEAD } from '../../shared/model/architecture.ts';
 import { activate, activateGated } from './activation.ts';
 import { attend, createAttentionMask } from './attention.ts';
 import { targetLogps } from './head.ts';
@@ -51,10 +51,32 @@ export function tokenLogps(
   constants: BatchConstants,
   batch: { inputIds: tf.Tensor2D; logitPositions: tf.Tensor1D; targetIds: tf.Tensor1D },
 ): tf.Tensor1D {
+  const hidden = selectHidden(a, parameters, constants, batch);
+  return targetLogps(hidden, outputEmbedding(a, parameters), batch.targetIds);
+}
+
+/** Rewards [R] at `logitPositions` [R], the last token of each response. */
+export function responseRewards(
+  a: Architecture,
+  parameters: Parameters,
+  constants: BatchConstants,
+  batch: { inputIds: tf.Tensor2D; logitPositions: tf.Tensor1D },
+): tf.Tensor1D {
+  const hidden = selectHidden(a, parameters, constants, batch);
+  const column = tf.matMul(hidden, matrix(parameters, REWARD_HEAD), false, true); // [R, 1]
+  return tf.reshape(column, [hidden.shape[0]]); // [R, 1] → [R]
+}
+
+/** The final norm's output at `logitPositions` [R], [R, d]. */
+function selectHidden(
+  a: Architecture,
+  parameters: Parameters,
+  constants: BatchConstants,
+  batch: { inputIds: tf.Tensor2D; logitPositions: tf.Tensor1D },
+): tf.Tensor2D {
   const all = runLayers(a, parameters, constants, batch.inputIds); // [S·T, d]
   const selected: tf.Tensor2D = tf.gather(all, batch.logitPositions); // [R, d]
-  const hidden = norm(a, parameters, selected, 'model.norm');
-  return targetLogps(hidden, outputEmbedding(a, parameters), batch.targetIds);
+  return norm(a, parameters, selected, 'model.norm');
 }
 
 /** Logits [S·T, V] after every token of ids [S, T]. */

@@ -1,6 +1,7 @@
 // Looks up the parameters of a decoder by name. Every product with a layer's matrix goes through `linear`, which also
 // applies the LoRA adapter of that matrix, if there is one.
 import * as tf from '@tensorflow/tfjs-core';
+import { REWARD_HEAD } from '../../shared/model/architecture.ts';
 
 /** With the names and shapes of Hugging Face checkpoints. */
 export type Parameters = ReadonlyMap<string, tf.Tensor>;
@@ -13,8 +14,9 @@ export function adapterNames(name: string): { loraA: string; loraB: string } {
   return { loraA: `${name}.lora_a`, loraB: `${name}.lora_b` };
 }
 
-export function isAdapter(name: string): boolean {
-  return /\.lora_[ab]$/.test(name);
+/** Whether a parameter is trained where the weights are frozen: an adapter, or a reward's head, which is new. */
+export function isTrainedWithAdapters(name: string): boolean {
+  return /\.lora_[ab]$/.test(name) || name === REWARD_HEAD;
 }
 
 /**

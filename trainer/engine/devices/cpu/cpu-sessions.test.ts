@@ -31,6 +31,7 @@ test('if two sessions exceed the memory, the older one is released and opened ag
   const inputs: InputArrays = new Map([...weights, ...zeroGradients(weights), ...arrays])
     .set('refLogps', { shape: [12], data: new Float32Array(12).fill(-5) })
     .set('importance', { shape: [2], data: Float32Array.of(1, 1) })
+    .set('rewardMargins', { shape: [1], data: new Float32Array(1) })
     .set('pairWeights', { shape: [1], data: Float32Array.of(1) });
   const results: Float32Array[] = [];
   for (const memoryBytes of [undefined, 1]) {

@@ -49,6 +49,7 @@ async function assertSameGradients(a: Architecture, request: ObjectiveInput): Pr
   const inputs: InputArrays = new Map([...tinyWeights(a, 3), ...batch.arrays])
     .set('refLogps', { shape: [R], data: Float32Array.from({ length: R }, (_, i) => -5.7 + 0.3 * Math.sin(i)) })
     .set('importance', { shape: [4], data: Float32Array.from([1, 1, 0.7, 1.3]) })
+    .set('rewardMargins', { shape: [2], data: new Float32Array(2) })
     .set('pairWeights', { shape: [2], data: Float32Array.from([0.25, 0.75]) });
   const sessions = new CpuSessions({ architecture: a, objective, threads: 2 });
   const traced = await sessions.run('step', batch.bucket, new Map([...inputs, ...zeroGradients(tinyWeights(a, 3))]));
