@@ -11,6 +11,11 @@ export type Tensor = { shape: number[]; data: Float32Array };
 /** Tensors by their Hugging Face name. */
 export type Weights = Map<string, Tensor>;
 
+/** The memory of the tensors, each buffer once: several tensors may share one. */
+export function buffersOf(weights: Weights): ArrayBuffer[] {
+  return [...new Set(Array.from(weights.values(), ({ data }) => data.buffer as ArrayBuffer))];
+}
+
 type Entry = { name: string; dtype: string; shape: number[]; begin: number; end: number };
 
 const BYTES: Record<string, number> = { F32: 4, F16: 2, BF16: 2 };

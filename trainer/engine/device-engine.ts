@@ -77,6 +77,7 @@ export class DeviceEngine {
 
   /** A gradient that is not finite is reported in `gradNorm` and changes no weight. */
   async step(pairs: TrainPair[], learningRate: number): Promise<StepReport> {
+    if (this.options.scoreOnly) throw new Error('internal: engine: a step, but it was opened for scores only');
     this.device.zeroGradient();
     const { report } = await this.runMicroBatches('step', pairs);
     if (pairs.length === 0) return report;
@@ -102,7 +103,11 @@ export class DeviceEngine {
   async weights(): Promise<Weights> {
     const { architecture, lora } = this.options;
     const trained = await this.device.copy('weight');
-    return lora ? mergeAdapters(architecture, lora, this.frozen, trained) : trained;
+    if (!lora) return trained;
+    const merged = mergeAdapters(architecture, lora, this.frozen, trained);
+    for (const [name, { shape, data }] of merged)
+      if (data === this.frozen.get(name)?.data) merged.set(name, { shape, data: data.slice() });
+    return merged;
   }
 
   async save(path: string): Promise<void> {

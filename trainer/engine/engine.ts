@@ -76,6 +76,8 @@ export interface Engine {
   /** Writes the trained parameters and the optimizer state to one file, from which `restore` resumes exactly. */
   save(path: string): Promise<void>;
   restore(path: string): Promise<void>;
+  /** Frees what only training needs. From here on the engine scores, evaluates and copies the trained weights. */
+  endTraining(): Promise<void>;
   /** Finishes the calls in flight, then frees everything. */
   close(): Promise<void>;
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
-import { readSafetensors } from '../../shared/model/safetensors.ts';
+import { writeCheckpoint } from '../../shared/model/checkpoint.ts';
+import { readSafetensors, type Weights } from '../../shared/model/safetensors.ts';
 import { referenceLogits, referenceLogps } from '../../testing/reference-decoder.ts';
 import { type TinyCheckpointOptions, tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import { makeSequence, makeTokens, pairSequences, SMALL_POLICY } from '../../testing/training.ts';
@@ -12,8 +13,8 @@ import type { Engine, TrainPair } from './engine.ts';
 import { type EngineOptions, openEngine } from './open-engine.ts';
 
 async function withEngine(
-  options: Partial<EngineOptions> & { tiny?: TinyCheckpointOptions },
-  work: (engine: Engine, a: EngineOptions) => Promise<void>,
+  options: Partial<Omit<EngineOptions, 'weights'>> & { tiny?: TinyCheckpointOptions },
+  work: (engine: Engine, a: EngineOptions & { weights: Weights }) => Promise<void>,
 ): Promise<void> {
   const architecture = tinyArchitecture({ ...SMALL_POLICY, ...options.tiny });
   const all = { architecture, weights: tinyWeights(architecture, 4), objective: {}, threads: 2, ...options };
@@ -52,6 +53,39 @@ for (const tied of [true, false]) {
     });
   });
 }
+
+for (const lora of [null, { rank: 4, alpha: 8, targets: ['q_proj', 'down_proj'] }]) {
+  test(`after the end of training ${lora ? 'of adapters ' : ''}an engine has the trained weights, scores and evaluates, and trains no more`, async () => {
+    await withEngine({ lora }, async (engine) => {
+      const pairs = await makePairs(engine, 3);
+      await engine.step(pairs, 1e-2);
+      const state = async () => ({
+        weights: await engine.weights(),
+        scores: await engine.score(pairs.map(({ chosen }) => chosen)),
+        loss: (await engine.evaluate(pairs)).loss,
+      });
+      const before = await state();
+      await engine.endTraining();
+      const after = await state();
+      assert.deepEqual(after.weights, before.weights);
+      for (const [i, logps] of after.scores.entries()) assertClose(logps, before.scores[i]!, 1e-5);
+      assert.ok(Math.abs(after.loss - before.loss) < 1e-5);
+      await assert.rejects(engine.step(pairs, 1e-2), /opened for scores only/);
+    });
+  });
+}
+
+test('an engine reads its weights from the folder of a checkpoint', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'attune-engine-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const architecture = tinyArchitecture(SMALL_POLICY);
+  const weights = tinyWeights(architecture, 4);
+  await writeCheckpoint(folder, { architecture, weights });
+  await writeFile(join(folder, 'tokenizer.json'), '{}');
+  const engine = await openEngine({ architecture, weights: folder, objective: {}, threads: 1 });
+  assert.deepEqual(await engine.weights(), weights);
+  await engine.close();
+});
 
 test('scores and steps do not depend on padding, other sequences or the split into micro-batches', async () => {
   const results: { scores: Float32Array[]; alone: Float32Array; weights: Float32Array; gradNorm: number }[] = [];

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import { buffersOf, type Weights } from '../../shared/model/safetensors.ts';
 import { type ObjectiveInput, parseObjective } from '../objectives.ts';
 import { setTensorflowEnvironment } from './devices/tensorflow/addon.ts';
 import { DEFAULT_OPTIMIZER, type Engine, type OptimizerSettings } from './engine.ts';
@@ -16,7 +16,8 @@ import { WorkerClient } from './worker-rpc.ts';
 
 export type EngineOptions = {
   architecture: Architecture;
-  weights: Weights;
+  /** Or the folder of the checkpoint, which the engine then reads in its own thread. */
+  weights: Weights | string;
   objective: ObjectiveInput;
   optimizer?: Partial<OptimizerSettings>;
   engine?: EngineChoice;
@@ -54,15 +55,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   if (isObjectiveModule(resolved.objective.objective))
     await (await import('./validate-objective.ts')).validateObjective(resolved.objective);
   if (needsTensorflow(resolved.engine, resolved.provider)) setTensorflowEnvironment(resolved.threads);
-  const worker = new Worker(new URL('./worker.ts', import.meta.url));
-  const client = new WorkerClient(worker, 'trainer engine');
-  let name: string;
-  try {
-    name = await client.call('open', resolved);
-  } catch (error) {
-    await client.close();
-    throw error;
-  }
+  const { name, ...started } = await start(resolved);
+  let { client } = started;
   return {
     name,
     score: (sequences) => client.call('score', sequences),
@@ -72,6 +66,23 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     weights: () => client.call('weights'),
     save: (path) => client.call('save', path),
     restore: (path) => client.call('restore', path),
+    // Only the end of a thread gives the memory of sessions, gradient and moments back at once.
+    async endTraining() {
+      const weights: Weights = await client.call('weights');
+      await client.close();
+      client = (await start({ ...resolved, weights, lora: null, scoreOnly: true }, buffersOf(weights))).client;
+    },
     close: () => client.close(),
   };
+}
+
+/** `moved`: buffers of the weights that the caller gives away. */
+async function start(options: OpenOptions, moved: ArrayBuffer[] = []): Promise<{ client: WorkerClient; name: string }> {
+  const client = new WorkerClient(new Worker(new URL('./worker.ts', import.meta.url)), 'trainer engine');
+  try {
+    return { client, name: await client.callMoving(moved, 'open', options) };
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
 }

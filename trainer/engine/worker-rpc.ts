@@ -52,11 +52,16 @@ export class WorkerClient {
   }
 
   call<T>(method: string, ...args: unknown[]): Promise<T> {
+    return this.callMoving([], method, ...args);
+  }
+
+  /** Moves `buffers` of the arguments to the worker instead of copying them; here they are empty afterwards. */
+  callMoving<T>(buffers: ArrayBuffer[], method: string, ...args: unknown[]): Promise<T> {
     if (this.exitReason !== null) return Promise.reject(this.unavailable(method));
     return new Promise<T>((resolve, reject) => {
       const id = ++this.lastId;
       this.pending.set(id, { method, resolve: resolve as (value: unknown) => void, reject });
-      this.worker.postMessage({ id, method, args } satisfies Call);
+      this.worker.postMessage({ id, method, args } satisfies Call, buffers);
     });
   }
 

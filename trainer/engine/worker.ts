@@ -3,14 +3,20 @@
 // process.
 import { parentPort } from 'node:worker_threads';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import { readCheckpoint } from '../../shared/model/checkpoint.ts';
+import { buffersOf, type Weights } from '../../shared/model/safetensors.ts';
 import { loadDivergence } from '../divergence.ts';
 import { type DeviceOptions, loadPolicy } from './device.ts';
 import { DeviceEngine, type DeviceEngineOptions } from './device-engine.ts';
 import { type EngineChoice, openDevice } from './select-device.ts';
 import { type Call, serializeError } from './worker-rpc.ts';
 
-export type OpenOptions = DeviceEngineOptions & DeviceOptions & { engine: EngineChoice; weights: Weights };
+export type OpenOptions = DeviceEngineOptions &
+  DeviceOptions & {
+    engine: EngineChoice;
+    /** Or the folder of the checkpoint that has them. */
+    weights: Weights | string;
+  };
 
 const port = parentPort!;
 let engine: DeviceEngine | undefined;
@@ -22,7 +28,9 @@ port.on('message', (call: Call) => {
 
 async function handle({ id, method, args }: Call): Promise<void> {
   try {
-    port.postMessage({ id, result: await run(method, args) });
+    const result = await run(method, args);
+    // A copy that nobody else holds.
+    port.postMessage({ id, result }, method === 'weights' ? buffersOf(result as Weights) : []);
   } catch (error) {
     port.postMessage({ id, error: serializeError(error) });
   }
@@ -31,22 +39,17 @@ async function handle({ id, method, args }: Call): Promise<void> {
 
 async function run(method: string, args: unknown[]): Promise<unknown> {
   if (method === 'open') {
-    const { engine: choice, weights, ...options } = args[0] as OpenOptions;
+    const { engine: choice, weights: source, ...options } = args[0] as OpenOptions;
     if (isObjectiveModule(options.objective.objective)) await loadDivergence(options.objective.objective);
     const { name, device } = await openDevice(choice, options);
+    const weights = typeof source === 'string' ? (await readCheckpoint(source)).weights : source;
     loadPolicy(device, weights, options);
-    // The message's copy of the weights is as large as the policy, so it is freed without waiting for garbage collection.
-    if (!options.lora) freeBuffers(weights);
+    // As large as the policy, so they are freed without waiting for garbage collection.
+    if (!options.lora) for (const buffer of buffersOf(weights)) buffer.transfer(0);
     engine = new DeviceEngine(device, options, options.lora ? weights : undefined);
     return name;
   }
   if (!engine) throw new Error(`internal: engine worker: ${method} before open`);
   const implementation = engine[method as keyof DeviceEngine] as (...args: unknown[]) => unknown;
   return implementation.apply(engine, args);
-}
-
-/** Several tensors may share one buffer. */
-function freeBuffers(weights: Weights): void {
-  for (const buffer of new Set(Array.from(weights.values(), ({ data }) => data.buffer as ArrayBuffer)))
-    buffer.transfer(0);
 }

@@ -30,6 +30,8 @@ export async function evaluateCandidate(
   const { log, config } = context;
   await log.enterStage('evaluating', 'evaluating on held-out pairs and on its own samples');
   const evaluation = await evaluatePolicy(engine, heldOut, config.seed);
+  // The models that sample take the place of gradient and moments.
+  await engine.endTraining();
   const samples = findNonFinite(evaluation) ? null : await sampleCandidate(context, selection, engine, heldOut);
   const metrics = keepFinite({ ...evaluation.metrics, ...samples?.metrics });
   await log.addMetrics(steps, 'held_out', metrics, evaluation.logps);

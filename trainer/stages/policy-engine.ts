@@ -1,5 +1,4 @@
 // Opens a stored policy in the training engine, to train it (with LoRA adapters if lora_rank is set) or to score with it.
-import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { LoraConfig } from '../engine/lora.ts';
@@ -24,10 +23,9 @@ export async function openPolicyEngine(
   policyId: string,
   purpose: 'train' | 'score',
 ): Promise<Engine> {
-  const { weights } = await readCheckpoint(await store.getFolder(policyId));
   return openEngine({
     architecture,
-    weights,
+    weights: await store.getFolder(policyId),
     objective: config,
     optimizer: { weightDecay: config.weight_decay, maxGradNorm: config.max_grad_norm },
     engine: settings.ENGINE,

@@ -39,7 +39,9 @@ export class CpuSessions {
       fetches[name] = new Tensor('float32', data, shape);
       results.set(name, data);
     }
-    await session.run(feeds, fetches);
+    const outputs = await session.run(feeds, fetches);
+    // ONNX Runtime's binding returns copies of the arrays that it was given; those of gradients are as large as the policy.
+    for (const name of outputArrays.keys()) (outputs[name]!.data as Float32Array<ArrayBuffer>).buffer.transfer(0);
     return results;
   }
 
