@@ -1,10 +1,5 @@
 // How long a sequence can become within the memory for keys and values, and how much of it a choice reserves.
-import {
-  allocatedLengthFor,
-  type KvShape,
-  kvBytesPerPosition,
-  maxLengthWithin,
-} from '../../shared/decoder/kv-cache.ts';
+import { type KvShape, kvBytesPerPosition, kvBytesPerRow, maxLengthWithin } from '../../shared/decoder/kv-cache.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 
 /** Tokens of prompt and completion together: the policy's context, or less if a row of that length exceeds the memory. */
@@ -15,5 +10,5 @@ export function maxSequenceLength(kvMemoryBytes: number, architecture: Architect
 
 /** Bytes of a row at its full length: the prompt and maxTokens, at most `maxLength`. */
 export function reservedKvBytes(shape: KvShape, maxLength: number, promptLength: number, maxTokens: number): number {
-  return allocatedLengthFor(Math.min(promptLength + maxTokens, maxLength)) * kvBytesPerPosition(shape);
+  return kvBytesPerRow(shape, Math.min(promptLength + maxTokens, maxLength));
 }

@@ -25,6 +25,11 @@ export function allocatedLengthFor(length: number): number {
   return Math.ceil((length + 1) / LENGTH_STEP) * LENGTH_STEP;
 }
 
+/** Bytes of a row that is up to `length` positions long. */
+export function kvBytesPerRow(shape: KvShape, length: number): number {
+  return allocatedLengthFor(length) * kvBytesPerPosition(shape);
+}
+
 /** The longest row that fits into `allocatedLength` positions. */
 export function maxLengthWithin(allocatedLength: number): number {
   return Math.floor(allocatedLength / LENGTH_STEP) * LENGTH_STEP - 1;

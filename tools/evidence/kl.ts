@@ -18,7 +18,7 @@ export async function estimateKl(
   { maxTokens, seed }: { maxTokens: number; seed: number },
 ): Promise<KlEstimate> {
   const threads = availableParallelism();
-  const writer = { architecture, weights: await policy.weights(), folder: tmpdir(), seed, threads };
+  const writer = { architecture, readWeights: () => policy.weights(), folder: tmpdir(), seed, threads };
   const sequences = await sampleResponses(
     writer,
     prompts.map((promptIds, promptIndex) => ({

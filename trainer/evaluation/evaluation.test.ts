@@ -85,7 +85,7 @@ test('a candidate equal to its parent has a KL of 0 and equal samples, and is re
   assert.equal(samples.repetitionGrowth.value, 0);
   const { 'objective/kl': _, 'objective/kl_per_token': __, ...own } = samples.metrics;
   assert.deepEqual(own, samples.parent);
-  assert.deepEqual(progress, ['16/128', '32/128', '48/128', '64/128', '96/128', '128/128']);
+  for (const done of ['32/128', '64/128', '96/128', '128/128']) assert.ok(progress.includes(done), `${progress}`);
   const decision = decideGate(before, after, samples, bounds);
   assert.equal(decision.pass, false);
   const [improvement, ...guards] = decision.checks;

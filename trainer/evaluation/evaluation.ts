@@ -92,10 +92,10 @@ export async function evaluateSamples(options: SampleOptions): Promise<SampleEva
   const requests = planRollouts(options.heldOut, count, architecture);
   // Four passes over the samples: two that sample and two that score.
   const report = (pass: number) => (done: number) => options.onProgress(pass * count + done, 4 * count);
-  const sample = (weights: Weights, pass: number) =>
-    sampleResponses({ architecture, weights, folder, seed, threads }, requests, report(pass));
-  const parentSamples = await sample(await options.readParent(), 0);
-  const samples = await sample(await engine.weights(), 1);
+  const sample = (readWeights: () => Promise<Weights>, pass: number) =>
+    sampleResponses({ architecture, readWeights, folder, seed, threads }, requests, report(pass));
+  const parentSamples = await sample(options.readParent, 0);
+  const samples = await sample(() => engine.weights(), 1);
   const logps = await scoreInChunks(engine, samples, report(2));
   const reference = await options.openReference();
   try {

@@ -6,15 +6,19 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tensor } from 'onnxruntime-node';
 import { Decoder } from '../../shared/decoder/decoder.ts';
+import { type KvCache, kvBytesPerRow } from '../../shared/decoder/kv-cache.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { NEUTRAL_SAMPLING, sampleToken } from '../../shared/decoder/sampling.ts';
 import { openSession } from '../../shared/decoder/session.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import { buffersOf, type Weights } from '../../shared/model/safetensors.ts';
 import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
 import type { Sequence, TrainPair } from '../engine/engine.ts';
 
-const BATCH_ROWS = 16;
+/** More rows are no faster on a CPU. */
+export const MAX_ROLLOUT_ROWS = 64;
+/** Tokens of the prompts that are computed together, padding included. */
+const PREFILL_TOKENS = 512;
 /** Samples are as long as this quantile of the held-out responses, because the longest few would cost most. */
 const LENGTH_QUANTILE = 0.9;
 
@@ -42,11 +46,14 @@ export function planRollouts(
 
 export type Sampler = {
   architecture: Architecture;
-  weights: Weights;
+  /** Called once; the arrays are freed as soon as the graph is on disk. */
+  readWeights(): Promise<Weights>;
   /** For the temporary graph. */
   folder: string;
   seed: number;
   threads: number;
+  /** Responses that are decoded together; more only cost memory. Default: MAX_ROLLOUT_ROWS. */
+  rows?: number;
 };
 
 /** Samples at temperature 1 until maxTokens or the end-of-text token, which is part of the response. */
@@ -55,21 +62,17 @@ export async function sampleResponses(
   requests: readonly RolloutRequest[],
   onProgress: (done: number) => void = () => {},
 ): Promise<Sequence[]> {
+  const { architecture, threads, seed, rows = MAX_ROLLOUT_ROWS } = sampler;
   await mkdir(sampler.folder, { recursive: true });
   const folder = await mkdtemp(join(sampler.folder, 'rollouts-'));
   try {
-    await writeServingGraph(folder, sampler.architecture, sampler.weights, 'fp32');
-    const session = await openSession(join(folder, SERVE_GRAPH), sampler.threads);
-    const decoder = new Decoder(session, Tensor, sampler.architecture);
+    const weights = await sampler.readWeights();
+    await writeServingGraph(folder, architecture, weights, 'fp32');
+    for (const buffer of buffersOf(weights)) buffer.transfer(0);
+    const session = await openSession(join(folder, SERVE_GRAPH), threads);
+    const decoder = new Decoder(session, Tensor, architecture);
     try {
-      const sequences: Sequence[] = [];
-      for (let at = 0; at < requests.length; at += BATCH_ROWS) {
-        const batch = requests.slice(at, at + BATCH_ROWS);
-        const randoms = batch.map((_, row) => seedRandom(sampler.seed, at + row));
-        sequences.push(...(await sampleBatch(decoder, batch, randoms)));
-        onProgress(sequences.length);
-      }
-      return sequences;
+      return await new Rollouts(decoder, requests, seed, rows).run(onProgress);
     } finally {
       await decoder.release();
     }
@@ -78,41 +81,96 @@ export async function sampleResponses(
   }
 }
 
-async function sampleBatch(
-  decoder: Decoder,
-  requests: readonly RolloutRequest[],
-  randoms: (() => number)[],
-): Promise<Sequence[]> {
-  const { vocabSize, eos } = decoder.architecture;
-  const ends = new Set(eos);
-  const sequences: Sequence[] = requests.map(({ promptIds }) => ({ promptIds, responseIds: [] }));
-  const cache = decoder.createCache();
-  for (const { promptIds } of requests) cache.addRow(promptIds.length);
-  // rows[r] is the request in row r of the cache. Removing a row moves the last row into its place.
-  const rows = [...requests.keys()];
-  let inputs = requests.map(({ promptIds }) => promptIds);
-  while (rows.length > 0) {
-    const { logits, logNormalizers } = await decoder.forward(cache, inputs);
-    const hasEnded = rows.map((index, row) => {
-      // [V]
-      const rowLogits = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
-      const normalizer = logNormalizers[row]!;
-      if (!Number.isFinite(normalizer)) throw new Error('internal: rollouts: the logits of the policy are not finite');
-      const token = sampleToken(rowLogits, normalizer, NEUTRAL_SAMPLING, new Map(), randoms[index]!);
-      const { responseIds } = sequences[index]!;
-      responseIds.push(token);
-      return ends.has(token) || responseIds.length >= requests[index]!.maxTokens;
-    });
-    for (let row = rows.length - 1; row >= 0; row--) {
-      if (!hasEnded[row]) continue;
-      cache.removeRow(row);
-      const last = rows.pop()!;
-      if (row < rows.length) rows[row] = last;
-    }
-    inputs = rows.map((index) => [sequences[index]!.responseIds.at(-1)!]);
+/** Continuous batching: a response that ends gives its row of the cache to the next request at once. */
+class Rollouts {
+  private readonly decoder: Decoder;
+  private readonly maxRows: number;
+  private readonly requests: readonly RolloutRequest[];
+  private readonly sequences: Sequence[];
+  /** The stream of random numbers of each sample. */
+  private readonly randoms: (() => number)[];
+  private readonly cache: KvCache;
+  /** The request in each row of the cache. */
+  private readonly rows: number[] = [];
+  private readonly ends: ReadonlySet<number>;
+
+  constructor(decoder: Decoder, requests: readonly RolloutRequest[], seed: number, maxRows: number) {
+    this.decoder = decoder;
+    this.maxRows = maxRows;
+    this.requests = requests;
+    this.sequences = requests.map(({ promptIds }) => ({ promptIds, responseIds: [] }));
+    this.randoms = requests.map((_, index) => seedRandom(seed, index));
+    const longest = Math.max(...requests.map(({ promptIds, maxTokens }) => promptIds.length + maxTokens));
+    this.cache = decoder.createCache(maxRows * kvBytesPerRow(decoder.architecture, longest));
+    this.ends = new Set(decoder.architecture.eos);
   }
-  cache.clear();
-  return sequences;
+
+  async run(onProgress: (done: number) => void): Promise<Sequence[]> {
+    const { cache, maxRows, rows, sequences, requests } = this;
+    const { vocabSize } = this.decoder.architecture;
+    let started = 0;
+    let reported = 0;
+    for (;;) {
+      while (rows.length < maxRows && started < requests.length) {
+        const group = this.selectPrefill(started, maxRows - rows.length);
+        await this.prefill(group);
+        started += group.length;
+      }
+      const done = started - rows.length;
+      if (done > reported) onProgress(done);
+      reported = done;
+      if (rows.length === 0) break;
+      const inputs = rows.map((index) => [sequences[index]!.responseIds.at(-1)!]);
+      const { logits, logNormalizers } = await this.decoder.forward(cache, inputs);
+      const hasEnded = rows.map((index, row) =>
+        this.appendToken(index, logits.subarray(row * vocabSize, (row + 1) * vocabSize), logNormalizers[row]!),
+      );
+      // Removing a row moves the last row into its place.
+      for (let row = rows.length - 1; row >= 0; row--) {
+        if (!hasEnded[row]) continue;
+        cache.removeRow(row);
+        const last = rows.pop()!;
+        if (row < rows.length) rows[row] = last;
+      }
+    }
+    cache.clear();
+    return sequences;
+  }
+
+  /** The next requests whose prompts fit one prefill, at least one. */
+  private selectPrefill(first: number, maxCount: number): number[] {
+    const group: number[] = [];
+    let longest = 0;
+    for (let index = first; index < this.requests.length && group.length < maxCount; index++) {
+      longest = Math.max(longest, this.requests[index]!.promptIds.length);
+      if (group.length > 0 && longest * (group.length + 1) > PREFILL_TOKENS) break;
+      group.push(index);
+    }
+    return group;
+  }
+
+  /** Computes the prompts and samples the first token of each; a response of one token needs no row. */
+  private async prefill(group: number[]): Promise<void> {
+    const { cache, decoder, requests, rows } = this;
+    const empty = decoder.createCache();
+    for (const _ of group) empty.addRow();
+    const prompts = group.map((index) => requests[index]!.promptIds);
+    for (const [at, { block, logits, logNormalizer }] of (await decoder.prefill(empty, prompts)).entries()) {
+      const index = group[at]!;
+      if (this.appendToken(index, logits, logNormalizer)) continue;
+      cache.appendBlock(cache.addRow(block.length), block);
+      rows.push(index);
+    }
+  }
+
+  /** Samples a token from logits [V]; returns whether it ends the response. */
+  private appendToken(index: number, logits: Float32Array, logNormalizer: number): boolean {
+    if (!Number.isFinite(logNormalizer)) throw new Error('internal: rollouts: the logits of the policy are not finite');
+    const token = sampleToken(logits, logNormalizer, NEUTRAL_SAMPLING, new Map(), this.randoms[index]!);
+    const { responseIds } = this.sequences[index]!;
+    responseIds.push(token);
+    return this.ends.has(token) || responseIds.length >= this.requests[index]!.maxTokens;
+  }
 }
 
 const NGRAM = 4;
