@@ -16,7 +16,7 @@ import { previewRound } from '../trainer/stages/dry-run.ts';
 import { type CommandContext, openContext } from './context.ts';
 import { createRoundLogger } from './progress.ts';
 
-type Options = { schedule?: boolean; due?: boolean; dryRun?: boolean } & Record<string, unknown>;
+type Options = { schedule?: boolean; due?: boolean; dryRun?: boolean; fromRoot?: boolean } & Record<string, unknown>;
 
 /** Options that override a setting. */
 const SETTING_OPTIONS = [
@@ -41,6 +41,12 @@ export function addTrain(program: Command): void {
         'dryRun',
       ]),
     )
+    .addOption(
+      new Option(
+        '--from-root',
+        'train the first policy of the line on everything that the active one learned, and what is new',
+      ).conflicts(['schedule', 'due']),
+    )
     .option('--schedule', 'run the rounds of TRAIN_SCHEDULE and those requested through the API, until stopped');
   for (const option of SETTING_OPTIONS) command.addOption(option);
   command
@@ -49,17 +55,17 @@ export function addTrain(program: Command): void {
       '\nAll settings of `attune --help` apply as environment variables.\n' +
         '\nExamples:\n  $ npx attune train --dry-run\n  $ npx attune train --objective dpo --effort 2\n' +
         '  $ npx attune train --objective ./my-h.ts\n  $ LORA_TARGETS=q_proj,v_proj npx attune train --lora-rank 8\n' +
-        '  $ npx attune train --due\n  $ npx attune train --schedule\n',
+        '  $ npx attune train --from-root --dry-run\n  $ npx attune train --due\n  $ npx attune train --schedule\n',
     )
     .action(async (options: Options) => {
       const context = await openContext(undefined, { ...process.env, ...toEnvironment(options) });
       try {
-        if (options.dryRun) return await preview(context);
+        if (options.dryRun) return await preview(context, options);
         // A command that one person runs prints text; a service writes its log as everywhere.
         const isService = options.due || options.schedule;
         openLog(isService ? context.settings : { ...context.settings, LOG_FORMAT: 'text' });
         if (options.due) await trainDueRounds(context);
-        else await (options.schedule ? runSchedule(context) : trainNow(context));
+        else await (options.schedule ? runSchedule(context) : trainNow(context, options));
       } finally {
         await context.close();
       }
@@ -82,20 +88,20 @@ const STOP_TIMEOUT_MS = 3000;
 
 const logProgress = createRoundLogger();
 
-async function preview({ settings, databaseUrl }: CommandContext): Promise<void> {
+async function preview({ settings, databaseUrl }: CommandContext, { fromRoot }: Options): Promise<void> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
   try {
     const localStore = await openLocalStore(settings, connection.db);
-    for (const { name, text } of await previewRound({ settings, store: localStore }, connection.db))
+    for (const { name, text } of await previewRound({ settings, store: localStore }, connection.db, { fromRoot }))
       console.log(`${name.padEnd(10)} ${text}`);
   } finally {
     await connection.close();
   }
 }
 
-async function trainNow({ settings, databaseUrl }: CommandContext): Promise<void> {
-  const round = await trainOnce(settings, databaseUrl, logProgress, abortOnSignal());
-  if (round.status === 'failed') throw new AttuneError(describeRound(round));
+async function trainNow({ settings, databaseUrl }: CommandContext, { fromRoot }: Options): Promise<void> {
+  const round = await trainOnce(settings, databaseUrl, logProgress, { stop: abortOnSignal(), fromRoot });
+  if (round.status !== 'succeeded') throw new AttuneError(describeRound(round));
   log.info('trainer', describeRound(round));
 }
 
@@ -109,7 +115,7 @@ async function trainDueRounds({ settings, databaseUrl }: CommandContext): Promis
 }
 
 function describeRound({ id, status, policy_id, reason }: RoundRow): string {
-  if (status === 'failed') return `${id} failed: ${reason}`;
+  if (status !== 'succeeded') return `${id} ${status === 'failed' ? 'failed' : 'ended'}: ${reason}`;
   return `${id}: ${policy_id ? `published ${policy_id}` : 'published no policy'}; ${reason}`;
 }
 

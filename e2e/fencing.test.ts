@@ -15,10 +15,10 @@ import { requestRound } from '../shared/rounds/schedule.ts';
 import { policiesFolder } from '../shared/store/local-store.ts';
 import { activatePolicy, getActivePolicyId } from '../shared/store/registry.ts';
 import { startEdgeServer } from '../testing/edge-server.ts';
+import { pauseIn, STAGES } from '../testing/pause-round.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { runNextRound, startTrainer, type Trainer } from '../trainer/main.ts';
 import { InterruptedError } from '../trainer/stages/log.ts';
-import type { TrainerContext } from '../trainer/stages/round-context.ts';
 
 const server = await startEdgeServer({
   LEARNING_RATE: '0.001',
@@ -28,8 +28,7 @@ const server = await startEdgeServer({
 });
 const { connection, settings, localStore } = server;
 const { db } = connection;
-const STAGES = ['selecting', 'scoring', 'training', 'evaluating', 'publishing'] as const;
-type StageName = (typeof STAGES)[number];
+const context = { settings, store: localStore };
 
 /** A round from the first policy, on pairs that it can learn, through a gate without guards. */
 async function requestLearnable(name: string): Promise<string> {
@@ -55,32 +54,7 @@ async function terminateLock(): Promise<void> {
   });
 }
 
-/** A trainer that calls `act` once in the stage, and does not go on before that is over. */
-function pauseIn(stage: StageName, act: () => Promise<void>) {
-  let acting: Promise<void> | undefined;
-  let current: string = 'queued';
-  const pause = async () => {
-    if (current !== stage) return;
-    acting ??= act();
-    await acting;
-  };
-  const trainer: TrainerContext = {
-    settings,
-    store: {
-      ...localStore,
-      getFolder: (id) => pause().then(() => localStore.getFolder(id)),
-      createStaging: () => pause().then(() => localStore.createStaging()),
-    },
-  };
-  const onProgress = (_round: unknown, progress: { stage: string }) => {
-    current = progress.stage;
-    // Training calls no store; its steps go on while the trainer is not stopped.
-    if (stage === 'training') void pause();
-  };
-  return { trainer, onProgress };
-}
-
-const runUndisturbed = () => runNextRound(connection, { settings, store: localStore }, () => {});
+const runUndisturbed = () => runNextRound(connection, context, () => {});
 
 /** One policy of this round, active and complete, and nothing half-made beside it. */
 async function assertPublishedOnce(id: string): Promise<void> {
@@ -106,7 +80,7 @@ async function assertPublishedOnce(id: string): Promise<void> {
 for (const stage of STAGES) {
   test(`a trainer whose lock is terminated while ${stage} stops, and the next one finishes the round`, async () => {
     const id = await requestLearnable(`Terminated ${stage}`);
-    const { trainer, onProgress } = pauseIn(stage, terminateLock);
+    const { trainer, onProgress } = pauseIn(context, stage, terminateLock);
     await assert.rejects(runNextRound(connection, trainer, onProgress), InterruptedError);
     const round = await getRound(id);
     assert.deepEqual([round.status, round.owner, round.attempts], ['running', null, 0]);
@@ -142,7 +116,7 @@ for (const stage of STAGES) {
     const id = await requestLearnable(`Unnoticed ${stage}`);
     let second: Promise<boolean> = Promise.resolve(false);
     let firstOwner: string | null = null;
-    const { trainer, onProgress } = pauseIn(stage, async () => {
+    const { trainer, onProgress } = pauseIn(context, stage, async () => {
       firstOwner = (await getRound(id)).owner;
       await terminateLock();
       second = runUndisturbed();
@@ -170,7 +144,7 @@ test('two trainers that claim at the same moment run two rounds one after the ot
 test('a policy that an operator promotes while a round publishes stays active', async () => {
   const promoted = await server.importTiny(7);
   const id = await requestLearnable('Promoted meanwhile');
-  const { trainer, onProgress } = pauseIn('publishing', () => activatePolicy(db, promoted, 'promoted'));
+  const { trainer, onProgress } = pauseIn(context, 'publishing', () => activatePolicy(db, promoted, 'promoted'));
   assert.equal(await runNextRound(connection, trainer, onProgress), true);
   const round = await getRound(id);
   assert.deepEqual([round.status, round.stage], ['succeeded', 'published'], round.reason ?? '');
@@ -186,7 +160,7 @@ test('a trainer that is asked to stop gives the round back however often that ha
     const onProgress = (_round: unknown, { stage, done }: { stage: string; done: number }) => {
       if (stage === 'training' && done > 0) signal.abort(new Error('stopped (SIGTERM)'));
     };
-    const stopped = runNextRound(connection, { settings, store: localStore }, onProgress, signal.signal);
+    const stopped = runNextRound(connection, context, onProgress, signal.signal);
     await assert.rejects(stopped, /stopped \(SIGTERM\)/);
     assert.deepEqual((await getRound(id)).attempts, 0);
   }

@@ -239,7 +239,7 @@ test('a reference with a different tokenizer than the parent fails the round, na
   await db.update(policies).set({ reference_id: other }).where(eq(policies.id, active));
   const round = await waitForRound((await requestRound(db, 'api', {})).id);
   assert.equal(round.status, 'failed');
-  assert.match(round.reason, new RegExp(`the reference ${other} has another tokenizer than ${active}`));
+  assert.match(round.reason, new RegExp(`the root ${other} has another tokenizer than ${active}`));
 });
 
 test('a failed scheduled round is not requested again for the same pairs', async () => {

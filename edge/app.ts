@@ -26,7 +26,14 @@ import { getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
 import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
 import { getReward, listRewards } from './routes/rewards.ts';
-import { createRound, getRound, listRoundMetrics, listRounds, streamRoundEvents } from './routes/rounds.ts';
+import {
+  cancelRound,
+  createRound,
+  getRound,
+  listRoundMetrics,
+  listRounds,
+  streamRoundEvents,
+} from './routes/rounds.ts';
 import { getChatCompletion, listChatCompletions } from './routes/stored-chats.ts';
 
 // Matched in this order: a path with a parameter comes after the fixed paths that it would also match.
@@ -54,6 +61,7 @@ const OPERATIONS: Record<string, Record<`${'POST ' | 'GET  '}/${string}`, Operat
     'POST /v1/rounds': createRound,
     'GET  /v1/rounds': listRounds,
     'GET  /v1/rounds/{id}': getRound,
+    'POST /v1/rounds/{id}/cancel': cancelRound,
     'GET  /v1/rounds/{id}/metrics': listRoundMetrics,
     'GET  /v1/rounds/{id}/events': streamRoundEvents,
     'GET  /v1/policies': listPolicies,

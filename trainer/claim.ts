@@ -28,7 +28,8 @@ export async function findNextRound(db: Database): Promise<RoundRow | undefined>
 export async function claim(db: Database, found: RoundRow): Promise<OwnedRound | null> {
   const { id, status, owner, attempts, started_at } = found;
   // Also of a round that fails before it selects its pairs: the schedule looks at the last round of the active policy.
-  const parent_id = found.parent_id ?? (await getActivePolicyId(db));
+  const baseline_id = found.baseline_id ?? (await getActivePolicyId(db));
+  const parent_id = found.parent_id ?? (found.from_root ? null : baseline_id);
   const isAsFound = and(
     eq(rounds.id, id),
     eq(rounds.status, status),
@@ -43,6 +44,7 @@ export async function claim(db: Database, found: RoundRow): Promise<OwnedRound |
         attempts: attempts + 1,
         started_at: started_at ?? new Date(),
         parent_id,
+        baseline_id,
       })
       .where(isAsFound)
       .returning();

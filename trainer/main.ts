@@ -22,6 +22,7 @@ import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { isStoreUnreachable } from '../shared/store/store.ts';
 import { openTracing } from '../shared/tracing.ts';
+import { isCancelled, watchCancellation } from './cancellation.ts';
 import { claim, findNextRound, logResumption } from './claim.ts';
 import { runRound } from './round.ts';
 import { RoundTrace } from './round-trace.ts';
@@ -90,12 +91,12 @@ export async function trainOnce(
   settings: Settings,
   databaseUrl: string,
   onProgress: ProgressListener,
-  stop?: AbortSignal,
+  { stop, fromRoot = false }: { stop?: AbortSignal; fromRoot?: boolean } = {},
 ): Promise<RoundRow> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   const trainer = await openTrainer(settings, connection.db);
   try {
-    const { id } = await requestRound(connection.db, 'command', completeRoundSettings({}, settings));
+    const { id } = await requestRound(connection.db, 'command', completeRoundSettings({}, settings), { fromRoot });
     while (true) {
       stop?.throwIfAborted();
       await runNextRound(connection, trainer, onProgress, stop);
@@ -159,7 +160,8 @@ export async function runNextRound(
     const found = await findNextRound(db);
     const round = found && (await claim(db, found));
     if (!round) return false;
-    const stopped = AbortSignal.any([stop, lock.lost]);
+    const cancellation = watchCancellation(db, round.id);
+    const stopped = AbortSignal.any([stop, lock.lost, cancellation.signal]);
     const trace = new RoundTrace(trainer.tracing ?? null, round);
     const log = new RoundLog(db, round, stopped, (progress) => {
       trace.observe(progress);
@@ -172,6 +174,7 @@ export async function runNextRound(
       if (found.status === 'running') await logResumption(log, found);
       await runOrResume(trainer, round, log);
     } catch (error) {
+      if (await isCancelled(db, round.id).catch(() => false)) return true;
       if (stopped.aborted || isTransient(error)) {
         await release(log, error);
         throw error;
@@ -179,6 +182,7 @@ export async function runNextRound(
       if (!(error instanceof AttuneError)) logFailure(`internal: ${round.id} failed`, error);
       await log.finish('failed', summarizeError(error));
     } finally {
+      cancellation.close();
       stopped.removeEventListener('abort', onStopped);
       await trace.end(db, round.id);
     }
@@ -203,7 +207,7 @@ async function release(log: RoundLog, reason: unknown): Promise<void> {
 
 async function runOrResume(trainer: TrainerContext, round: OwnedRound, log: RoundLog): Promise<void> {
   const [published] = await log.db.select().from(policies).where(eq(policies.round_id, round.id));
-  if (published) return activateCandidate(log, published, round.reason ?? 'published');
+  if (published) return activateCandidate(log, published, round.baseline_id!, round.reason ?? 'published');
   const context = await createRoundContext(trainer, round, log);
   await runRound(context);
   await rm(context.folder, { recursive: true, force: true });

@@ -13,6 +13,7 @@ export class RoundTrace {
   private readonly round: Span | undefined;
   private readonly context: Context | undefined;
   private stage: Span | undefined;
+  private stageName: string | undefined;
 
   constructor(tracing: Tracing | null, { id, trigger, attempts }: RoundRow) {
     this.tracing = tracing;
@@ -27,13 +28,15 @@ export class RoundTrace {
     this.context = api.trace.setSpan(api.ROOT_CONTEXT, this.round);
   }
 
-  /** Progress without a total announces a stage. */
+  /** Progress without a total announces a stage, or says what it does next. */
   observe({ stage, done, total }: Progress): void {
     if (!this.tracing) return;
     if (total > 0) {
       this.stage?.setAttributes({ 'attune.round.done': done, 'attune.round.total': total });
       return;
     }
+    if (stage === this.stageName) return;
+    this.stageName = stage;
     this.stage?.end();
     this.stage = this.tracing.tracer.startSpan(
       `round ${stage}`,

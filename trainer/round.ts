@@ -1,7 +1,8 @@
 // One round of Direct Imitation Learning (arXiv 2503.05079) over pairs of preferences: the policy is trained from its
-// parent, by log-ratios to the frozen reference, and replaces the parent only if the gate finds it better.
+// parent, by log-ratios to the frozen reference, and replaces the active policy only if the gate finds it better. The
+// active policy, the baseline, is the parent itself, unless the round trains from the root.
 
-import { applyGate, evaluateCandidate, reportForgetting } from './stages/evaluate-candidate.ts';
+import { applyGate, evaluateBaseline, evaluateCandidate, reportForgetting } from './stages/evaluate-candidate.ts';
 import { openPolicyEngine } from './stages/policy-engine.ts';
 import { activateCandidate, publishCandidate } from './stages/publish-candidate.ts';
 import type { RoundContext } from './stages/round-context.ts';
@@ -13,15 +14,17 @@ import { trainCandidate } from './training.ts';
 export async function runRound(context: RoundContext): Promise<void> {
   const selection = await selectPairs(context);
   const { train, heldOut, learnedIn } = await scorePairs(context, selection);
+  const active = await evaluateBaseline(context, selection, heldOut);
   const engine = await openPolicyEngine(context, selection, selection.parent.id, 'train');
   try {
     const { parent, steps } = await trainCandidate(context, engine, train, heldOut);
     const candidate = await evaluateCandidate(context, selection, engine, heldOut, steps);
-    await reportForgetting(context, parent, candidate, learnedIn);
-    const { pass, reason } = await applyGate(context, parent, candidate);
+    const baseline = active ?? parent;
+    await reportForgetting(context, baseline, candidate, learnedIn);
+    const { pass, reason } = await applyGate(context, baseline, candidate);
     if (!pass) return await context.log.finish('refused', reason);
     const policy = await publishCandidate(context, selection, engine, heldOut, candidate.metrics);
-    await activateCandidate(context.log, policy, reason);
+    await activateCandidate(context.log, policy, selection.baseline.id, reason);
   } finally {
     await engine.close();
   }

@@ -35,6 +35,24 @@ export function testRounds(api: Api): void {
     }
   });
 
+  test('a round can be requested from the root and cancelled once, and a repeated request gets the first response', async () => {
+    const round: Json = await client.post('/rounds', { body: { from_root: true } });
+    assert.deepEqual([round.from_root, round.parent, round.baseline], [true, null, null]);
+    const cancel = (key: string) =>
+      request(`/v1/rounds/${round.id}/cancel`, { method: 'POST', headers: { 'idempotency-key': key } });
+    const first = await cancel(`${round.id} first`);
+    assert.deepEqual([first.status, first.body.status, first.body.stage], [200, 'cancelled', 'cancelled']);
+    assert.deepEqual((await request(`/v1/rounds/${round.id}`)).body, first.body);
+    assert.deepEqual((await cancel(`${round.id} first`)).body, first.body);
+    const second = await cancel(`${round.id} second`);
+    assert.deepEqual([second.status, second.body.error.code], [409, 'round_ended']);
+    assert.equal(second.headers.get('x-should-retry'), 'false');
+    assert.equal((await request('/v1/rounds/round_unknown/cancel', { method: 'POST' })).status, 404);
+    const events = parseEvents((await request(`/v1/rounds/${round.id}/events`)).text);
+    assert.equal(JSON.parse(events[0]!.data).message, 'cancelled while queued');
+    assert.equal((await request('/v1/rounds', { json: { from_root: 'yes' } })).status, 400);
+  });
+
   test('metrics of a round are listed by step and split, with log-probabilities if stored', async () => {
     const { id }: Json = await client.post('/rounds', { body: {} });
     const logps = { chosen: [-1.5, -2], rejected: [-3, -0.25] };

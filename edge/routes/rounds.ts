@@ -1,16 +1,21 @@
 // Training rounds, requested and observed here and run by the trainer, in the shape of OpenAI's fine-tuning jobs.
 
 import { z } from '@hono/zod-openapi';
-import { asc, eq } from 'drizzle-orm';
+import { and, asc, eq, inArray } from 'drizzle-orm';
+import { notifyChange } from '../../shared/database/channels.ts';
 import {
   earlierRoundSchema,
   gateReportSchema,
   ROUND_STAGES,
   ROUND_STATUSES,
+  UNFINISHED_STATUSES,
 } from '../../shared/database/round-types.ts';
-import { round_metrics, rounds } from '../../shared/database/schema.ts';
+import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
+import { AttuneError } from '../../shared/error.ts';
 import { type RoundRow, requestRound } from '../../shared/rounds/schedule.ts';
 import { roundMethod } from '../../shared/rounds/settings.ts';
+import { writeEvent } from '../../shared/webhooks/event.ts';
+import type { Transaction } from '../http/idempotency.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { streamEvents } from '../http/sse.ts';
@@ -23,12 +28,17 @@ const round = z
     status: z.enum(ROUND_STATUSES),
     stage: z.enum(ROUND_STAGES),
     trigger: z.string(),
+    from_root: z.boolean(),
     method: z.discriminatedUnion('type', [
       z.object({ type: z.literal('dil'), dil: z.record(z.string(), z.unknown()) }),
       z.object({ type: z.literal('reward'), reward: z.record(z.string(), z.unknown()) }),
     ]),
     reference: z.string().nullable(),
-    parent: z.string().nullable(),
+    parent: z.string().nullable().openapi({ description: 'the policy that it trains' }),
+    baseline: z
+      .string()
+      .nullable()
+      .openapi({ description: 'the active policy, which it has to beat and replaces: the parent, unless from_root' }),
     policy: z.string().nullable().openapi({ description: 'the policy that it published; null if the gate refused' }),
     reward: z.string().nullable().openapi({ description: 'the reward that a round of the method reward published' }),
     pairs: z.record(z.string(), z.unknown()).nullable(),
@@ -48,9 +58,11 @@ const toResponse = (row: RoundRow): z.output<typeof round> => ({
   status: row.status,
   stage: row.stage,
   trigger: row.trigger,
+  from_root: row.from_root,
   method: row.method === 'dil' ? { type: 'dil', dil: row.settings } : { type: 'reward', reward: row.settings },
   reference: row.reference_id,
   parent: row.parent_id,
+  baseline: row.baseline_id,
   policy: row.method === 'dil' ? row.policy_id : null,
   reward: row.method === 'reward' ? row.policy_id : null,
   pairs: row.pairs,
@@ -82,11 +94,52 @@ const serverSentEvent = z.object({
 export const createRound = defineOperation({
   summary: 'Requests a training round; a trainer runs the requested rounds in order',
   idempotent: true,
-  body: z.strictObject({ method: roundMethod.optional() }),
+  body: z.strictObject({
+    method: roundMethod.optional(),
+    from_root: z
+      .boolean()
+      .optional()
+      .describe('trains the first policy of the line on everything that the active one learned, and what is new'),
+  }),
   response: round,
   handler: ({ commit, body }) =>
-    commit(async (transaction) => toResponse(await requestRound(transaction, 'api', body.method?.dil ?? {}))),
+    commit(async (transaction) => {
+      const { method, from_root: fromRoot } = body;
+      return toResponse(await requestRound(transaction, 'api', method?.dil ?? {}, { fromRoot }));
+    }),
 });
+
+export const cancelRound = defineOperation({
+  summary: 'Cancels a round that is queued or running; its pairs stay new',
+  idempotent: true,
+  response: round,
+  handler: ({ commit, param }) => commit(async (transaction) => toResponse(await cancel(transaction, param('id')))),
+});
+
+/** A trainer that runs it can no longer write it, and stops. */
+async function cancel(transaction: Transaction, id: string): Promise<RoundRow> {
+  const found = await findOr404(transaction, rounds, 'round', id);
+  const reason = `cancelled while ${found.stage}`;
+  const [row] = await transaction
+    .update(rounds)
+    .set({ status: 'cancelled', stage: 'cancelled', reason, finished_at: new Date() })
+    .where(and(eq(rounds.id, id), inArray(rounds.status, UNFINISHED_STATUSES)))
+    .returning();
+  if (!row)
+    throw new AttuneError(
+      `${id} has ended already (${found.status}); a round is cancelled while it is queued or running`,
+      {
+        status: 409,
+        code: 'round_ended',
+        retry: false,
+      },
+    );
+  const data = { stage: row.stage, status: row.status };
+  await transaction.insert(round_events).values({ round_id: id, level: 'info', type: 'stage', message: reason, data });
+  await writeEvent(transaction, 'round.cancelled', { id, policy: row.policy_id, metrics: row.metrics, reason });
+  await notifyChange(transaction, id);
+  return row;
+}
 
 const resource = {
   kind: 'round',

@@ -29,6 +29,7 @@ export const ROUND_STAGES = [
   'published',
   'refused',
   'failed',
+  'cancelled',
 ] as const;
 export type RoundStage = (typeof ROUND_STAGES)[number];
 
@@ -48,7 +49,7 @@ export type PairCounts = {
   held_out_prompts: number;
   /** Of them, those of the rounds of ancestors. */
   held_out_earlier: number;
-  /** over_limit: new pairs beyond TRAIN_MAX_PAIRS, which stay new. The others count as learned. */
+  /** over_limit: pairs beyond TRAIN_MAX_PAIRS, which are new for the next round. The others count as learned. */
   left_out: Record<'over_limit' | 'stale' | 'identical' | 'empty' | QualityReason, number>;
   /** Pairs that say little, held-out pairs included, whether or not the settings leave them out of the training. */
   quality: Record<QualityReason, number>;

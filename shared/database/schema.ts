@@ -250,8 +250,13 @@ export const rounds = pgTable(
     method: text().$type<RoundMethod>().notNull().default('dil'),
     trigger: text().$type<'schedule' | 'api' | 'command'>().notNull(),
     settings: json<Partial<Hyperparameters>>().notNull(),
+    /** trains the first policy of the line on everything that the active one learned and what is new */
+    from_root: boolean().notNull().default(false),
     reference_id: text(),
+    /** the policy that it starts from */
     parent_id: text(),
+    /** the policy that was active when it began: its policy must be better, and replaces it; the parent, unless from_root */
+    baseline_id: text(),
     /** the published policy or reward; null before publishing and if the gate refused it */
     policy_id: text(),
     pairs: json<PairCounts>(),
@@ -334,7 +339,7 @@ export const round_metrics = pgTable(
   (table) => [primaryKey({ columns: [table.round_id, table.step, table.split] })],
 );
 
-export type WebhookType = 'policy.activated' | 'round.succeeded' | 'round.failed';
+export type WebhookType = 'policy.activated' | 'round.succeeded' | 'round.failed' | 'round.cancelled';
 
 /**
  * Outbox of WEBHOOK_URL: an event is inserted in the transaction of the change that it reports. Rows stay for three days,

@@ -18,11 +18,12 @@ export async function requestRound(
   db: Database,
   trigger: RoundRow['trigger'],
   request: RoundRequest,
+  { fromRoot = false } = {},
 ): Promise<RoundRow> {
   return db.transaction(async (transaction) => {
     const [row] = await transaction
       .insert(rounds)
-      .values({ id: newId('round_'), trigger, settings: request })
+      .values({ id: newId('round_'), trigger, settings: request, from_root: fromRoot })
       .returning();
     await notifyChange(transaction, row!.id);
     return row!;

@@ -77,7 +77,7 @@ test('of many rollbacks at once one takes effect, and the others are told', asyn
 });
 
 test('the policy of a round replaces its parent only while that is active, and only once', async () => {
-  const activate = () => activateSuccessor(db, { id: 'b', parent_id: 'a' }, 'published');
+  const activate = () => activateSuccessor(db, 'b', 'a', 'published');
   await promote('c');
   assert.equal(await activate(), false);
   await promote('a');
@@ -93,7 +93,7 @@ test('of the policy of a round and a promotion at the same moment, the promotion
   for (let at = 0; at < 20; at++) {
     await db.delete(activations);
     await promote('a');
-    const round = () => activateSuccessor(db, { id: 'b', parent_id: 'a' }, 'published');
+    const round = () => activateSuccessor(db, 'b', 'a', 'published');
     await Promise.all(at % 2 ? [round(), promote('c')] : [promote('c'), round()]);
     assert.equal(await getActivePolicyId(db), 'c');
   }

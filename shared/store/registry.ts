@@ -28,6 +28,11 @@ export async function getPolicy(db: Database, id: string): Promise<PolicyRow> {
   return row;
 }
 
+/** The first policy of its line, from which drift is measured. */
+export function getRootId({ id, reference_id }: PolicyRow): string {
+  return reference_id ?? id;
+}
+
 /** Throws `reward_not_found` for an unknown id, `policy_not_reward` for a policy's. */
 export async function getReward(db: Database, id: string): Promise<PolicyRow> {
   const row = await findPackage(db, id);
@@ -80,19 +85,15 @@ export async function activatePolicy(db: Database, id: string, reason: string): 
 }
 
 /**
- * Makes a round's policy active in place of its parent. False if an operator has made another policy active since the
- * round began, or has replaced this one.
+ * Makes a round's policy active in place of the one that was active when the round began. False if an operator has made
+ * another policy active since then, or has replaced this one.
  */
-export function activateSuccessor(
-  db: Database,
-  { id, parent_id }: Pick<PolicyRow, 'id' | 'parent_id'>,
-  reason: string,
-): Promise<boolean> {
+export function activateSuccessor(db: Database, id: string, baselineId: string, reason: string): Promise<boolean> {
   return db.transaction(async (transaction) => {
     await lockActivations(transaction);
     const activeId = await getActivePolicyId(transaction);
     if (activeId === id) return true;
-    if (activeId !== parent_id || (await transaction.$count(activations, eq(activations.policy_id, id))) > 0)
+    if (activeId !== baselineId || (await transaction.$count(activations, eq(activations.policy_id, id))) > 0)
       return false;
     await insertActivation(transaction, activeId, { policy_id: id, reason });
     return true;

@@ -28,23 +28,41 @@ export async function findLearnedRounds(db: Database, policyId: string): Promise
   return rounds.reverse();
 }
 
-/** The training pairs of a replay, from as many of the rounds, in random order, as have twice the number. */
-export async function findReplay(db: Database, rounds: string[], size: number, seed: number): Promise<LearnedPair[]> {
+/** Learned pairs of any of the rounds: of as many of these, in random order, as have twice the number. */
+export async function findReplay(
+  db: Database,
+  rounds: string[],
+  split: Split,
+  size: number,
+  seed: number,
+): Promise<LearnedPair[]> {
   const positions: Position[][] = [];
   let found = 0;
   const order = shuffle(rounds, mulberry32(seed));
   for (let at = 0; at < order.length && found < 2 * size; at += ROUNDS_AT_ONCE) {
-    const chunk = await listPositions(db, order.slice(at, at + ROUNDS_AT_ONCE), 'train');
+    const chunk = await listPositions(db, order.slice(at, at + ROUNDS_AT_ONCE), split);
     positions.push(...chunk);
     found += chunk.reduce((sum, { length }) => sum + length, 0);
   }
-  return readPositions(db, sampleReplay(positions, size, seed), 'train');
+  return readPositions(db, sampleReplay(positions, size, seed), split);
 }
 
 /** Held-out pairs of earlier rounds, spread over them. */
 export async function findEarlierHeldOut(db: Database, rounds: string[], size: number): Promise<LearnedPair[]> {
   const positions = await listPositions(db, thinOut(rounds), 'held_out');
   return readPositions(db, spreadEvenly(positions, size), 'held_out');
+}
+
+export async function countLearnedPairs(db: Database, rounds: string[]): Promise<number> {
+  let total = 0;
+  for (let at = 0; at < rounds.length; at += ROUNDS_AT_ONCE) {
+    const isLearned = and(
+      inArray(round_pairs.round_id, rounds.slice(at, at + ROUNDS_AT_ONCE)),
+      eq(round_pairs.replay, false),
+    );
+    total += await db.$count(round_pairs, isLearned);
+  }
+  return total;
 }
 
 /** By preference, the one of the rounds that learned it first. */

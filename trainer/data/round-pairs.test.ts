@@ -7,7 +7,7 @@ import { readSettings } from '../../shared/settings.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openTestDatabase } from '../../testing/database.ts';
 import { isHeldOutPrompt } from './pairs.ts';
-import { findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from './round-pairs.ts';
+import { findPairs, findRoundPairs, limitHeldOut, type RoundPair, saveRoundPairs } from './round-pairs.ts';
 
 const { db } = await openTestDatabase();
 const settings = readSettings({ TRAIN_MAX_PAIRS: '400', TRAIN_REPLAY: '1', TRAIN_HELD_OUT: '0.3' });
@@ -24,11 +24,13 @@ async function collect(count: number): Promise<void> {
 
 /** A round on the pairs that are found, whose policy becomes active. */
 async function learn(): Promise<{ round: string; policy: string }> {
-  const { parentId, pairs } = await findPairs(db, settings, config);
+  const { baselineId, pairs } = await findPairs(db, settings, config);
   const [round, policy] = [newId('round_'), newId('pol_')];
-  await db.insert(rounds).values({ id: round, trigger: 'api', settings: {}, status: 'succeeded', parent_id: parentId });
-  await saveRoundPairs(db, round, pairs);
-  await registerPolicy(db, { id: policy, name: 'x', manifest: {}, parent_id: parentId, round_id: round });
+  await db
+    .insert(rounds)
+    .values({ id: round, trigger: 'api', settings: {}, status: 'succeeded', parent_id: baselineId });
+  await saveRoundPairs(db, { id: round, from_root: false }, pairs);
+  await registerPolicy(db, { id: policy, name: 'x', manifest: {}, parent_id: baselineId, round_id: round });
   await activatePolicy(db, policy, 'published');
   return { round, policy };
 }
@@ -48,8 +50,8 @@ const select = (pairs: RoundPair[], split: RoundPair['split'], isLearned: boolea
   pairs.filter((pair) => pair.split === split && (pair.learnedIn !== null) === isLearned);
 
 test('replay and earlier held-out pairs are spread over all earlier rounds, each under the round that learned it', async () => {
-  const { parentId, pairs, overLimit } = await findPairs(db, settings, config);
-  assert.equal(parentId, learned.at(-1)!.policy);
+  const { baselineId, pairs, overLimit } = await findPairs(db, settings, config);
+  assert.equal(baselineId, learned.at(-1)!.policy);
   assert.equal(overLimit, 0);
   const [train, heldOut] = [select(pairs, 'train', false), select(pairs, 'held_out', false)];
   assert.equal(train.length + heldOut.length, 150);
@@ -71,23 +73,23 @@ test('replay and earlier held-out pairs are spread over all earlier rounds, each
     assert.deepEqual([row?.split, row?.replay], [pair.split, false]);
     assert.equal(isHeldOutPrompt(pair.prompt, settings.TRAIN_HELD_OUT), pair.split === 'held_out');
   }
-  // The end of the list is in turns over the rounds.
-  const last = pairs.slice(-earlier.length);
+  // They are evaluated in turns over the rounds.
+  const last = limitHeldOut(pairs).slice(-earlier.length);
   assert.deepEqual(new Set(last), new Set(earlier));
   assert.equal(new Set(last.slice(0, 5).map(({ learnedIn }) => learnedIn)).size, 5);
 });
 
 test('the same seed gives the same pairs, another seed another replay, and a resumed round keeps its own', async () => {
-  const { pairs, parentId } = await findPairs(db, settings, config);
+  const { pairs, baselineId } = await findPairs(db, settings, config);
   assert.deepEqual((await findPairs(db, settings, config)).pairs, pairs);
   const other = (await findPairs(db, settings, { ...config, seed: 1 })).pairs;
   assert.notDeepEqual(select(other, 'train', true), select(pairs, 'train', true));
   assert.deepEqual(select(other, 'held_out', true), select(pairs, 'held_out', true));
   const round = newId('round_');
-  await db.insert(rounds).values({ id: round, trigger: 'api', settings: {}, parent_id: parentId });
-  await saveRoundPairs(db, round, pairs);
+  await db.insert(rounds).values({ id: round, trigger: 'api', settings: {}, parent_id: baselineId });
+  await saveRoundPairs(db, { id: round, from_root: false }, pairs);
   await collect(1);
-  assert.deepEqual(await findRoundPairs(db, round, parentId), pairs);
+  assert.deepEqual(await findRoundPairs(db, round, baselineId), pairs);
 });
 
 test('new pairs beyond the limit are counted', async () => {

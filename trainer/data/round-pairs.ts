@@ -9,9 +9,16 @@ import { AttuneError } from '../../shared/error.ts';
 import { countNewPairs } from '../../shared/rounds/pairs.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { getActivePolicyId } from '../../shared/store/registry.ts';
-import { findEarlierHeldOut, findLearnedIn, findLearnedRounds, findReplay, type Split } from './learned-pairs.ts';
+import {
+  countLearnedPairs,
+  findEarlierHeldOut,
+  findLearnedIn,
+  findLearnedRounds,
+  findReplay,
+  type Split,
+} from './learned-pairs.ts';
 import { addSamples, isHeldOutPrompt, type PreferencePair, type PreferenceRow } from './pairs.ts';
-import { spreadEvenly } from './replay.ts';
+import { spreadEvenly, thinOut } from './replay.ts';
 
 /** `learnedIn`: the round of an ancestor that learned it; null if it is new. */
 export type RoundPair = PreferencePair & { split: Split; learnedIn: string | null };
@@ -24,59 +31,83 @@ const MIN_EARLIER_HELD_OUT = 128;
 const QUERY_ROWS = 1000;
 
 export type FoundPairs = {
-  /** The active policy, which the round starts from. */
-  parentId: string;
+  baselineId: string;
   pairs: RoundPair[];
-  /** New pairs that were left for another round. */
+  /** Pairs that were left for another round. */
   overLimit: number;
 };
 
 /**
- * The pairs of the next round: new ones, newest first up to TRAIN_MAX_PAIRS times the effort, then the replay. The same
- * seed gives the same pairs.
+ * The pairs of the next round, and the active policy, which it has to replace: new pairs, newest first up to
+ * TRAIN_MAX_PAIRS times the effort, then the replay; of a round from the root, everything that was learned, as far as
+ * there is room. The same seed gives the same pairs.
  */
 export async function findPairs(
   db: Database,
   settings: Settings,
   { effort, seed }: { effort: number; seed: number },
+  isFromRoot = false,
 ): Promise<FoundPairs> {
   const maxPairs = Math.round(settings.TRAIN_MAX_PAIRS * effort);
   const getSplit = ({ prompt }: PreferenceRow): Split =>
     isHeldOutPrompt(prompt, settings.TRAIN_HELD_OUT) ? 'held_out' : 'train';
   const read = async (snapshot: Database) => {
-    const parentId = await getActivePolicyId(snapshot);
-    if (!parentId)
+    const baselineId = await getActivePolicyId(snapshot);
+    if (!baselineId)
       throw new AttuneError('there is no active policy to start from; import one with `attune policies import`');
-    const rounds = await findLearnedRounds(snapshot, parentId);
+    const rounds = await findLearnedRounds(snapshot, baselineId);
     const found = (await findNewPairs(snapshot, maxPairs)).map((preference): Selected => {
       return { preference, learnedIn: null, split: getSplit(preference) };
     });
     const train = found.filter(({ split }) => split === 'train');
     const heldOut = found.filter(({ split }) => split === 'held_out').slice(0, MAX_HELD_OUT);
 
-    const replaySize = Math.min(Math.round(train.length * settings.TRAIN_REPLAY), maxPairs - train.length);
-    const replay = await findReplay(snapshot, rounds, replaySize, toReplaySeed(parentId, seed));
-    const affordable = Math.max(MIN_EARLIER_HELD_OUT, train.length + replay.length);
-    const earlierSize = Math.min(affordable, MAX_HELD_OUT - heldOut.length);
-    const earlier = await findEarlierHeldOut(snapshot, rounds, earlierSize);
+    const room = maxPairs - train.length;
+    const replaySize = isFromRoot ? room : Math.min(Math.round(train.length * settings.TRAIN_REPLAY), room);
+    const replay = await findReplay(snapshot, rounds, 'train', replaySize, toReplaySeed(baselineId, seed));
+    // All of them, although not all are evaluated: what its round has not used is new again for the policy.
+    const earlier = isFromRoot
+      ? await findReplay(snapshot, rounds, 'held_out', maxPairs, seed)
+      : await findEarlierHeldOut(snapshot, rounds, limitEarlier(train.length + replay.length, heldOut.length));
     // TRAIN_HELD_OUT may have changed since: what was held out must not be trained on, nor be evaluated if it was.
     const ofSplit = (split: Split, learned: typeof replay) =>
       learned.filter(({ preference }) => getSplit(preference) === split).map((pair): Selected => ({ ...pair, split }));
     const selected = [...train, ...heldOut, ...ofSplit('train', replay), ...ofSplit('held_out', earlier)];
-    const overLimit = (await countNewPairs(snapshot)) - train.length - heldOut.length;
-    return { parentId, overLimit, pairs: await toRoundPairs(snapshot, selected) };
+    const isNew = ({ learnedIn }: Selected) => learnedIn === null;
+    const overLimit = isFromRoot
+      ? (await countNewPairs(snapshot)) + (await countLearnedPairs(snapshot, rounds)) - selected.length
+      : (await countNewPairs(snapshot)) - selected.filter(isNew).length;
+    return { baselineId, overLimit, pairs: await toRoundPairs(snapshot, selected) };
   };
   // One snapshot: which pairs are new depends on which policy is active.
   return db.transaction(read, { isolationLevel: 'repeatable read', accessMode: 'read only' });
 }
 
-/** Another replay after each round; the same one if a round from the same policy is repeated. */
-function toReplaySeed(parentId: string, seed: number): number {
-  return Number.parseInt(hashContent([parentId, seed]).slice(0, 8), 16);
+/** How many held-out pairs of earlier rounds are evaluated beside the new ones. */
+function limitEarlier(train: number, heldOut: number): number {
+  return Math.min(Math.max(MIN_EARLIER_HELD_OUT, train), MAX_HELD_OUT - heldOut);
+}
+
+/**
+ * The pairs to train on, and the held-out ones to evaluate: the new ones, then those of earlier rounds in turns, so that
+ * any beginning of them is of use.
+ */
+export function limitHeldOut(pairs: RoundPair[]): RoundPair[] {
+  const isEarlier = ({ split, learnedIn }: RoundPair) => split === 'held_out' && learnedIn !== null;
+  const others = pairs.filter((pair) => !isEarlier(pair));
+  const train = others.filter(({ split }) => split === 'train').length;
+  const byRound = Map.groupBy(pairs.filter(isEarlier), ({ learnedIn }) => learnedIn!);
+  const rounds = [...byRound].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, earlier]) => earlier);
+  return [...others, ...spreadEvenly(thinOut(rounds), limitEarlier(train, others.length - train))];
+}
+
+/** Another replay after each round; the same one if a round is repeated while the same policy is active. */
+function toReplaySeed(baselineId: string, seed: number): number {
+  return Number.parseInt(hashContent([baselineId, seed]).slice(0, 8), 16);
 }
 
 /** The pairs that a resumed round has saved; empty if it was stopped before saving them. */
-export async function findRoundPairs(db: Database, roundId: string, parentId: string): Promise<RoundPair[]> {
+export async function findRoundPairs(db: Database, roundId: string, baselineId: string): Promise<RoundPair[]> {
   const rows = await db
     .select({ preference: preferences, split: round_pairs.split })
     .from(round_pairs)
@@ -84,28 +115,22 @@ export async function findRoundPairs(db: Database, roundId: string, parentId: st
     .where(eq(round_pairs.round_id, roundId));
   if (rows.length === 0) return [];
   const ids = rows.map(({ preference }) => preference.id);
-  const learnedIn = await findLearnedIn(db, await findLearnedRounds(db, parentId), ids);
+  const learnedIn = await findLearnedIn(db, await findLearnedRounds(db, baselineId), ids);
   return toRoundPairs(
     db,
     rows.map((row) => ({ ...row, learnedIn: learnedIn.get(row.preference.id) ?? null })),
   );
 }
 
-/**
- * Newest first, then the held-out pairs of earlier rounds in turns, so that any beginning of the held-out pairs is of use.
- * A resumed round gets the same order.
- */
+/** Newest first, because a resumed round needs its pairs in the same order. */
 async function toRoundPairs(db: Database, selected: Selected[]): Promise<RoundPair[]> {
-  const samples = await addSamples(
+  const pairs = await addSamples(
     db,
     selected.map(({ preference }) => preference),
   );
-  const pairs = samples
+  return pairs
     .map((pair, at) => ({ ...pair, split: selected[at]!.split, learnedIn: selected[at]!.learnedIn }))
     .sort((a, b) => (a.id < b.id ? 1 : -1));
-  const isEarlier = ({ split, learnedIn }: RoundPair) => split === 'held_out' && learnedIn !== null;
-  const earlier = Map.groupBy(pairs.filter(isEarlier), ({ learnedIn }) => learnedIn);
-  return [...pairs.filter((pair) => !isEarlier(pair)), ...spreadEvenly([...earlier.values()], pairs.length)];
 }
 
 /** Newest first. */
@@ -119,14 +144,19 @@ async function findNewPairs(db: Database, limit: number): Promise<PreferenceRow[
   return rows.map(({ preference }) => preference);
 }
 
-export async function saveRoundPairs(db: Database, roundId: string, pairs: RoundPair[]): Promise<void> {
+/** To the root every pair is new, so a round from the root has learned all of its pairs itself. */
+export async function saveRoundPairs(
+  db: Database,
+  { id, from_root }: { id: string; from_root: boolean },
+  pairs: RoundPair[],
+): Promise<void> {
   const rows = pairs.map((pair) => ({
-    round_id: roundId,
+    round_id: id,
     preference_id: pair.id,
     split: pair.split,
-    replay: pair.learnedIn !== null,
+    replay: pair.learnedIn !== null && !from_root,
   }));
-  await db.delete(round_pairs).where(eq(round_pairs.round_id, roundId));
+  await db.delete(round_pairs).where(eq(round_pairs.round_id, id));
   for (let at = 0; at < rows.length; at += QUERY_ROWS)
     await db.insert(round_pairs).values(rows.slice(at, at + QUERY_ROWS));
 }

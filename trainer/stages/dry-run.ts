@@ -17,18 +17,22 @@ import { planSelection, type Selection, validateSelection } from './select-pairs
 export type PreviewLine = { name: string; text: string };
 
 /** Throws AttuneError only if no selection is possible: no active policy, or a reference with another tokenizer. */
-export async function previewRound(trainer: TrainerContext, db: Database): Promise<PreviewLine[]> {
+export async function previewRound(
+  trainer: TrainerContext,
+  db: Database,
+  { fromRoot = false } = {},
+): Promise<PreviewLine[]> {
   const { settings } = trainer;
   const config = completeRoundSettings({}, settings);
-  const selection = await planSelection(trainer, db, config, null);
-  const { parent, referenceId, tokenizerHash, architecture, pairs, counts } = selection;
+  const selection = await planSelection(trainer, db, config, { from_root: fromRoot });
+  const { parent, baseline, referenceId, tokenizerHash, architecture, pairs, counts } = selection;
   const tokens = pairs.map((pair) => pair.tokens);
   const { scores } = await findScores(db, { id: referenceId, tokenizerHash }, tokens);
   const steps = Math.ceil(counts.train / config.batch_pairs) * config.epochs;
   const maxLength = Math.min(architecture.contextLength, config.max_length ?? Infinity);
   const engine = await resolveEngine(settings.ENGINE, settings.TRAIN_PROVIDER);
   const lines: Record<string, string> = {
-    parent: `${parent.id} (${parent.name})`,
+    parent: `${parent.id} (${parent.name})${fromRoot ? `, the root, to replace the active ${baseline.id}` : ''}`,
     reference: `${referenceId}; ${scores.size} of ${pairs.length} pairs are scored already`,
     pairs: `${counts.new} new, ${counts.replay} replayed, ${counts.held_out} held out on ${counts.held_out_prompts} prompts, ${counts.held_out_earlier} of them of earlier rounds`,
     'left out': describeLeftOut(counts.left_out),
@@ -81,6 +85,7 @@ async function describeDecision(
     if (!(error instanceof AttuneError)) throw error;
     return `it would fail: ${error.message}`;
   }
+  if (selection.isFromRoot) return 'it would run';
   const obstacle = await findObstacle(db, settings);
   return obstacle ? `\`attune train\` would run it; the schedule waits: ${obstacle}` : 'it would run';
 }

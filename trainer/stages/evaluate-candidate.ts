@@ -19,6 +19,23 @@ export type CandidateEvaluation = {
   metrics: Record<string, number>;
 };
 
+/** The active policy where it is not the parent, which the training evaluates itself. */
+export async function evaluateBaseline(
+  context: RoundContext,
+  selection: Selection,
+  heldOut: TrainPair[],
+): Promise<Evaluation | null> {
+  const { parent, baseline } = selection;
+  if (baseline.id === parent.id) return null;
+  context.log.reportProgress('scoring', 0, 0, `evaluating the active policy ${baseline.id} on held-out pairs`);
+  const engine = await openPolicyEngine(context, selection, baseline.id, 'score');
+  try {
+    return await evaluatePolicy(engine, heldOut, context.config.seed);
+  } finally {
+    await engine.close();
+  }
+}
+
 /** `steps`: the number of steps that the engine has trained. */
 export async function evaluateCandidate(
   context: RoundContext,
@@ -38,20 +55,20 @@ export async function evaluateCandidate(
   return { evaluation, samples, metrics };
 }
 
-/** Compares parent and candidate on the held-out pairs of earlier rounds, and warns of those that were forgotten. */
+/** Compares baseline and candidate on the held-out pairs of earlier rounds, and warns of those that were forgotten. */
 export async function reportForgetting(
   { log, config }: RoundContext,
-  parent: Evaluation,
+  baseline: Evaluation,
   { evaluation }: CandidateEvaluation,
   learnedIn: (string | null)[],
 ): Promise<void> {
   if (findNonFinite(evaluation)) return;
-  const earlierRounds = compareByRound(parent, evaluation, learnedIn, config.seed);
+  const earlierRounds = compareByRound(baseline, evaluation, learnedIn, config.seed);
   await log.update({ earlier_rounds: earlierRounds });
   if (earlierRounds.length > 0) await logForgetting(log, earlierRounds);
 }
 
-/** Decides whether the candidate may replace its parent, and writes the metrics and the report of the gate. */
+/** Decides whether the candidate may replace the baseline, and writes the metrics and the report of the gate. */
 export async function applyGate(
   { log, config }: RoundContext,
   parent: Evaluation,
@@ -81,7 +98,7 @@ async function sampleCandidate(
       architecture: selection.architecture,
       heldOut,
       engine,
-      readParent: async () => (await readCheckpoint(await store.getFolder(selection.parent.id))).weights,
+      readParent: async () => (await readCheckpoint(await store.getFolder(selection.baseline.id))).weights,
       openReference: () => openPolicyEngine(context, selection, selection.rootId, 'score'),
       effort: context.config.effort,
       seed: context.config.seed,

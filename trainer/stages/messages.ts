@@ -37,7 +37,7 @@ export async function logForgetting(log: RoundLog, rounds: EarlierRound[]): Prom
   for (const round of forgotten) {
     const { value, interval } = round.margin_change;
     const range = `[${interval!.low.toFixed(4)}, ${interval!.high.toFixed(4)}]`;
-    const message = `forgotten: the margin of ${round.pairs} held-out pairs of ${round.round} changed by ${value.toFixed(4)} ${range}; raise TRAIN_REPLAY, or lower LEARNING_RATE or EPOCHS`;
+    const message = `forgotten: the margin of ${round.pairs} held-out pairs of ${round.round} changed by ${value.toFixed(4)} ${range}; raise TRAIN_REPLAY, lower LEARNING_RATE or EPOCHS, or train from the root`;
     await log.addEvent('message', message, round, 'warn');
     log.reportProgress('evaluating', 0, 0, message);
   }

@@ -40,16 +40,24 @@ export async function publishCandidate(
   });
 }
 
-/** Activates the policy and ends the round, in one transaction; unless another policy became active meanwhile. */
-export async function activateCandidate(log: RoundLog, policy: PolicyRow, reason: string): Promise<void> {
+/**
+ * Activates the policy in place of the one that was active when the round began, and ends the round, in one transaction;
+ * unless another policy became active meanwhile.
+ */
+export async function activateCandidate(
+  log: RoundLog,
+  policy: PolicyRow,
+  baselineId: string,
+  reason: string,
+): Promise<void> {
   await log.enterStage('activating', `activating ${policy.id}`, { policy_id: policy.id });
   await log.write(async (transaction) => {
-    if (await activateSuccessor(transaction, policy, `published by ${log.roundId}`))
+    if (await activateSuccessor(transaction, policy.id, baselineId, `published by ${log.roundId}`))
       return log.end(transaction, 'active', reason);
     await log.end(
       transaction,
       'published',
-      `another policy became active while this round trained from ${policy.parent_id}; ${policy.id} is published but not active`,
+      `another policy became active in place of ${baselineId} while this round trained; ${policy.id} is published but not active`,
     );
   });
 }

@@ -10,9 +10,17 @@ import { readManifest } from '../../shared/package/files.ts';
 import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
-import { getPolicy, type PolicyRow } from '../../shared/store/registry.ts';
+import type { LocalStore } from '../../shared/store/local-store.ts';
+import { getPolicy, getRootId, type PolicyRow } from '../../shared/store/registry.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from '../data/round-pairs.ts';
+import {
+  type FoundPairs,
+  findPairs,
+  findRoundPairs,
+  limitHeldOut,
+  type RoundPair,
+  saveRoundPairs,
+} from '../data/round-pairs.ts';
 import { countByStaleness, findAncestors } from '../data/staleness.ts';
 import { countInputTokens } from '../engine/packing.ts';
 import { MIN_CLUSTERS } from '../evaluation/confidence-interval.ts';
@@ -21,11 +29,15 @@ import { logSelection } from './messages.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
 
 export type Selection = {
+  /** Which the round trains. */
   parent: PolicyRow;
+  /** The active policy, which the round's has to beat and replaces. */
+  baseline: PolicyRow;
+  isFromRoot: boolean;
   parentFolder: string;
   /** The frozen policy that log-ratios are against: the root, or the parent (REFERENCE). */
   referenceId: string;
-  /** The first policy of the parent's line, from which the gate measures the drift. */
+  /** The first policy of the line, from which the gate measures the drift. */
   rootId: string;
   architecture: Architecture;
   tokenizerHash: string;
@@ -39,51 +51,72 @@ export type Selection = {
 export async function selectPairs({ trainer, round, log, config }: RoundContext): Promise<Selection> {
   await log.enterStage('selecting', 'selecting pairs', { settings: config });
   const selection = await planSelection(trainer, log.db, config, round);
-  const { referenceId, parent, counts } = selection;
-  await log.update({ reference_id: referenceId, parent_id: parent.id, pairs: counts });
+  const { referenceId, parent, baseline, counts } = selection;
+  const ids = { reference_id: referenceId, parent_id: parent.id, baseline_id: baseline.id };
+  await log.update({ ...ids, pairs: counts });
   validateSelection(selection, trainer.settings);
-  await log.write((transaction) => saveRoundPairs(transaction, round.id, selection.usedPairs));
-  await logSelection(log, counts, trainer.settings.TRAIN_MIN_PAIRS);
+  await log.write((transaction) => saveRoundPairs(transaction, round, selection.usedPairs));
+  if (round.from_root)
+    await log.addEvent('message', `trains the root ${parent.id}, to replace the active policy ${baseline.id}`);
+  await logSelection(log, counts, round.from_root ? 0 : trainer.settings.TRAIN_MIN_PAIRS);
   return selection;
 }
 
-/** `round` has saved its pairs if it is resumed; null for a dry run. */
+/** `round` has saved its pairs if it is resumed; a dry run has none that could be resumed. */
 export async function planSelection(
   { settings, store }: TrainerContext,
   db: Database,
   config: RoundSettings,
-  round: RoundRow | null,
+  round: Pick<RoundRow, 'from_root'> & Partial<RoundRow>,
 ): Promise<Selection> {
-  const savedPairs = round?.parent_id ? await findRoundPairs(db, round.id, round.parent_id) : [];
-  const resumed = savedPairs.length > 0 ? round : null;
-  const {
-    parentId,
-    pairs: usedPairs,
-    overLimit,
-  } = resumed
-    ? { parentId: resumed.parent_id!, pairs: savedPairs, overLimit: resumed.pairs?.left_out.over_limit ?? 0 }
-    : await findPairs(db, settings, config);
-  const parent = await getPolicy(db, parentId);
-  const rootId = parent.reference_id ?? parent.id;
-  const referenceId = resumed?.reference_id ?? (config.reference === 'parent' ? parent.id : rootId);
-  const parentFolder = await store.getFolder(parentId);
-  const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(parentFolder);
-  if (rootId !== parentId) await validateReference(await store.getFolder(rootId), rootId, parentId, tokenizerHash);
+  const saved = await findSavedPairs(db, round);
+  const { baselineId, pairs: usedPairs, overLimit } = saved ?? (await findPairs(db, settings, config, round.from_root));
+  const baseline = await getPolicy(db, baselineId);
+  const rootId = getRootId(baseline);
+  const baselineFolder = await store.getFolder(baselineId);
+  const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(baselineFolder);
+  const rootFolder = rootId === baselineId ? baselineFolder : await getRootFolder(store, rootId, baselineId);
+  await validateRoot(rootFolder, rootId, baselineId, tokenizerHash);
+  const parent = round.from_root && rootId !== baselineId ? await getPolicy(db, rootId) : baseline;
+  const parentFolder = parent === baseline ? baselineFolder : rootFolder;
+  const referenceId = (saved && round.reference_id) ?? (config.reference === 'parent' ? parent.id : rootId);
 
-  const ancestors = await findAncestors(db, parentId, usedPairs);
+  const ancestors = await findAncestors(db, baselineId, usedPairs);
   const tokenizer = await Tokenizer.open(parentFolder);
-  const filtered = filterPairs(usedPairs, ancestors, tokenizer, architecture, config);
+  const filtered = filterPairs(limitHeldOut(usedPairs), ancestors, tokenizer, architecture, config);
   const { pairs } = filtered;
   const counts = countPairs(filtered, overLimit);
-  return { parent, parentFolder, referenceId, rootId, architecture, tokenizerHash, usedPairs, pairs, counts };
+  const policies = { parent, baseline, parentFolder, referenceId, rootId, isFromRoot: round.from_root };
+  return { ...policies, architecture, tokenizerHash, usedPairs, pairs, counts };
+}
+
+/** What a resumed round has saved; null if it was stopped before it had. */
+async function findSavedPairs(db: Database, round: Partial<RoundRow>): Promise<FoundPairs | null> {
+  const { id, baseline_id: baselineId, pairs: counts } = round;
+  if (!id || !baselineId) return null;
+  const pairs = await findRoundPairs(db, id, baselineId);
+  return pairs.length > 0 ? { baselineId, pairs, overLimit: counts?.left_out.over_limit ?? 0 } : null;
+}
+
+/** The root trains no round but the first, so its package may have been removed. */
+async function getRootFolder(store: LocalStore, rootId: string, baselineId: string): Promise<string> {
+  try {
+    return await store.getFolder(rootId);
+  } catch (error) {
+    if (!(error instanceof AttuneError && error.code === 'model_not_found')) throw error;
+    throw new AttuneError(
+      `${rootId}, the root of ${baselineId}, cannot be read (${error.message}); a round needs it: restore its package, or import ${baselineId} again, so that it is its own root`,
+      { code: 'root_missing' },
+    );
+  }
 }
 
 /** Throws AttuneError if there is nothing to train on, or too little to evaluate. */
-export function validateSelection({ counts }: Selection, settings: Settings): void {
+export function validateSelection({ counts, isFromRoot }: Selection, settings: Settings): void {
   const leftOut = Object.entries(counts.left_out).filter(([, count]) => count > 0);
   const note =
     leftOut.length > 0 ? ` (left out: ${leftOut.map(([reason, count]) => `${count} ${reason}`).join(', ')})` : '';
-  if (counts.new === 0)
+  if (counts.new === 0 && !(isFromRoot && counts.train > 0))
     throw new AttuneError(`there are no new pairs to train on${note}; collect some preferences first`);
   // Checked before training, so that the pairs of a round that cannot be evaluated stay new.
   if (counts.held_out_prompts < MIN_CLUSTERS)
@@ -92,17 +125,12 @@ export function validateSelection({ counts }: Selection, settings: Settings): vo
     );
 }
 
-/** Under another tokenizer the same token ids are another text, so the reference cannot score them. */
-async function validateReference(
-  folder: string,
-  referenceId: string,
-  parentId: string,
-  tokenizerHash: string,
-): Promise<void> {
-  const reference = await readManifest(folder);
-  if (reference.tokenizer_hash !== tokenizerHash)
+/** Under another tokenizer the same token ids are another text, so the root cannot score them. */
+async function validateRoot(folder: string, rootId: string, baselineId: string, tokenizerHash: string): Promise<void> {
+  const root = await readManifest(folder);
+  if (root.tokenizer_hash !== tokenizerHash)
     throw new AttuneError(
-      `the reference ${referenceId} has another tokenizer than ${parentId}, which the round starts from; import the policy again, so that it is its own reference`,
+      `the root ${rootId} has another tokenizer than ${baselineId}, the active policy; import that policy again, so that it is its own root`,
       { code: 'tokenizer_mismatch' },
     );
 }
