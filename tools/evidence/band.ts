@@ -4,7 +4,7 @@ import type { Method } from './config.ts';
 import { type Summary, summarize } from './metrics.ts';
 import type { Evaluation, TrainingRun } from './training-run.ts';
 
-const COLOURS_BY_OBJECTIVE = { lsif: '#3d5bd1', ukl: '#12807a', bce: '#8a5bc7', dpo: '#d4682b', sft: '#667080' };
+export const OBJECTIVE_COLOURS = { lsif: '#3d5bd1', ukl: '#12807a', bce: '#8a5bc7', dpo: '#d4682b', sft: '#667080' };
 const EXTRA_COLOURS = ['#c2a21c', '#b3477d', '#4f9fd0'];
 
 /** One colour per objective in all plots; further methods with the same objective get the extra colours. */
@@ -12,7 +12,7 @@ export function methodColour({ name }: Method, all: Method[]): string {
   const isFirst = ({ name, objective }: Method) =>
     all.find((other) => other.objective.objective === objective.objective)?.name === name;
   const own = all.find((method) => method.name === name)!;
-  if (isFirst(own)) return COLOURS_BY_OBJECTIVE[own.objective.objective as keyof typeof COLOURS_BY_OBJECTIVE];
+  if (isFirst(own)) return OBJECTIVE_COLOURS[own.objective.objective as keyof typeof OBJECTIVE_COLOURS];
   return EXTRA_COLOURS[all.filter((method) => !isFirst(method)).indexOf(own) % EXTRA_COLOURS.length]!;
 }
 

@@ -1,28 +1,53 @@
 // npm run evidence: checks the objectives analytically on a toy problem, trains with each on real preferences and with
 // simulated raters, and writes the results to one HTML page.
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { AttuneError } from '../../shared/error.ts';
+import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from '../../shared/publish/convert-llama2c.ts';
 import { preferenceStudyConfig, raterStudyConfig } from './config.ts';
+import { listPlans, PLAN_NAMES } from './online/config.ts';
+import { formatCsv } from './online/frontier.ts';
+import { type OnlineStudy, runOnlineStudy } from './online/study.ts';
 import { type PreferenceStudy, runPreferenceStudy } from './preference-study.ts';
 import { runRaterStudy } from './rater-study.ts';
 import { ResultCache } from './result-cache.ts';
 
-type Options = { pairs?: string; about: string; out: string; keep: string; pageOnly?: boolean };
+type Options = {
+  pairs?: string;
+  about: string;
+  out?: string;
+  keep: string;
+  pageOnly?: boolean;
+  online?: boolean;
+  policy?: string;
+  learningRate: number;
+  plan?: (typeof PLAN_NAMES)[number];
+  shard: { part: number; of: number };
+  threads: number;
+};
 
 const program = new Command('npm run evidence --')
   .description('Compare the training objectives and write an HTML page (about 25 minutes on two idle cores).')
   .option('--pairs <file>', 'real preferences, in any format that attune preferences import reads')
   .option('--about <text>', 'description of the preferences for the page: name, origin, licence', '')
-  .option('--out <file>', 'path of the page', 'docs/evidence.html')
+  .option('--out <file>', 'path of the page; default: docs/evidence.html, with --online docs/frontier.html')
   .option('--keep <folder>', 'cache of finished runs', '.attune/evidence')
+  .option('--online', 'run the whole loop with simulated raters for every objective (hours; resumable)')
+  .option('--policy <folder>', 'root policy of --online, in Hugging Face layout; default: stories15M')
+  .option('--learning-rate <rate>', 'of --online: a middle one for the policy’s size', Number, 2e-5)
+  .addOption(new Option('--plan <name>', 'of --online: one of its parts, without the page').choices(PLAN_NAMES))
+  .option('--shard <part/of>', 'compute a part of the runs of --online, e.g. 1/2', parseShard, { part: 1, of: 1 })
+  .option('--threads <count>', 'of --online', Number, availableParallelism())
   .option('--page-only', 'render the page from cached runs, without training')
   .action(run);
 
-async function run({ pairs, about, out, keep, pageOnly = false }: Options): Promise<void> {
+async function run(options: Options): Promise<void> {
+  const { pairs, about, out = 'docs/evidence.html', keep, pageOnly = false } = options;
   const log = (line: string) => console.log(line);
   const cache = new ResultCache(keep, { readOnly: pageOnly });
+  if (options.online) return runOnline(cache, options, log);
   log('Simulated raters');
   const raterStudy = await runRaterStudy(cache, raterStudyConfig, log);
   let preferenceStudy: PreferenceStudy | null = null;
@@ -38,6 +63,29 @@ async function run({ pairs, about, out, keep, pageOnly = false }: Options): Prom
   await mkdir(path.dirname(path.resolve(out)), { recursive: true });
   await writeFile(out, await renderEvidencePage({ toyResults, preferenceStudy, raterStudy, about, date: new Date() }));
   log(`Page: ${path.resolve(out)}`);
+}
+
+async function runOnline(cache: ResultCache, options: Options, log: (line: string) => void): Promise<void> {
+  const { policy, learningRate, shard, threads, out = 'docs/frontier.html' } = options;
+  const checkpoint = policy ?? (await mkdtemp(path.join(tmpdir(), 'attune-stories-')));
+  if (!policy) await writeDefaultCheckpoint(checkpoint);
+  const plans = listPlans(learningRate).filter(({ name }) => !options.plan || name === options.plan);
+  const studies: OnlineStudy[] = [];
+  for (const plan of plans) studies.push(await runOnlineStudy(cache, { checkpoint, plan, shard, threads }, log));
+  const [methods, gate] = studies;
+  if (!methods || !gate) return;
+  const name = policy ? path.basename(policy) : DEFAULT_CHECKPOINT.name;
+  const { renderOnlinePage } = await import('./online/page.ts');
+  await mkdir(path.dirname(path.resolve(out)), { recursive: true });
+  await writeFile(out, await renderOnlinePage({ policy: name, methods, gate, date: new Date() }));
+  const csv = out.replace(/(\.html)?$/, '.csv');
+  await writeFile(csv, formatCsv(name, [...methods.runs, ...gate.runs]));
+  log(`Page: ${path.resolve(out)}; every round: ${path.resolve(csv)}`);
+}
+
+function parseShard(text: string): { part: number; of: number } {
+  const [part = 1, of = 1] = text.split('/').map(Number);
+  return { part, of };
 }
 
 try {

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { OnlineRunSpec } from './config.ts';
+import { compareFactor, estimate, formatCsv, groupByMethod, meanPath, winRateAtKl } from './frontier.ts';
+import type { OnlineRun } from './loop.ts';
+
+const SPEC: OnlineRunSpec = {
+  objective: 'lsif',
+  reduction: 'mean',
+  negatives: 'rejected',
+  reference: 'root',
+  weighting: 'none',
+  beta: 0.1,
+  taste: 'happy',
+  votes: 'taste',
+  learningRate: 1e-4,
+  replay: 0,
+  rounds: 2,
+  seed: 1,
+};
+
+/** A run whose rounds end at these points. */
+function makeRun(spec: Partial<OnlineRunSpec>, points: [kl: number, winRate: number][]): OnlineRun {
+  const measurement = { utilities: [0, 1], winRate: 0.5, kl: 0, meanLength: 10 };
+  const rounds = points.map(([kl, winRate]) => ({
+    ...measurement,
+    kl,
+    winRate,
+    pairs: 5,
+    steps: 1,
+    seconds: 1,
+    chosenChange: -1,
+    rejectedChange: -2,
+    heldOut: [],
+  }));
+  return { spec: { ...SPEC, ...spec }, root: measurement, rounds };
+}
+
+test('the win rate at a KL lies on the straight line between two rounds, the first of which may be the root', () => {
+  const run = makeRun({}, [
+    [2, 0.6],
+    [4, 0.8],
+  ]);
+  assert.ok(Math.abs(winRateAtKl(run, 1)! - 0.55) < 1e-12);
+  assert.ok(Math.abs(winRateAtKl(run, 3)! - 0.7) < 1e-12);
+  assert.equal(winRateAtKl(run, 5), null);
+});
+
+test('a factor is compared over pairs of runs that are equal otherwise', () => {
+  const runs = [
+    makeRun({ seed: 1 }, [[2, 0.6]]),
+    makeRun({ seed: 1, reduction: 'sum' }, [[2, 0.7]]),
+    makeRun({ seed: 2 }, [[2, 0.5]]),
+    makeRun({ seed: 2, reduction: 'sum' }, [[2, 0.56]]),
+    // Without a partner, and one that does not reach the KL.
+    makeRun({ seed: 3 }, [[2, 0.9]]),
+    makeRun({ seed: 4 }, [[2, 0.9]]),
+    makeRun({ seed: 4, reduction: 'sum' }, [[1, 0.9]]),
+  ];
+  const { difference } = compareFactor(runs, 'reduction', 'mean', 'sum', 2);
+  assert.equal(difference.count, 2);
+  assert.ok(Math.abs(difference.value - 0.08) < 1e-12);
+  assert.ok(Math.abs(difference.error - 0.02) < 1e-12);
+});
+
+test('the mean path of a method begins at the root and adds up the changes of the chosen log-probability', () => {
+  const [method] = groupByMethod([
+    makeRun({ seed: 1 }, [
+      [1, 0.6],
+      [3, 0.8],
+    ]),
+    makeRun({ seed: 2 }, [
+      [3, 0.5],
+      [5, 0.7],
+    ]),
+  ]);
+  const path = meanPath(method!).map(({ kl, winRate, chosen }) => [kl, winRate.toFixed(2), chosen]);
+  assert.deepEqual(path, [
+    [0, '0.50', 0],
+    [2, '0.55', -1],
+    [4, '0.75', -2],
+  ]);
+});
+
+test('the table has a line for each round, in an order that does not depend on that of the runs', () => {
+  const runs = [makeRun({ seed: 2 }, [[1, 0.5]]), makeRun({ seed: 1 }, [[1, 0.5]])];
+  const csv = formatCsv('tiny', runs);
+  assert.equal(csv, formatCsv('tiny', runs.toReversed()));
+  const lines = csv.trim().split('\n');
+  assert.equal(lines.length, 3);
+  assert.equal(lines[1]!.split(',').length, lines[0]!.split(',').length);
+});
+
+test('an estimate of one run has no error', () => {
+  assert.deepEqual(estimate([0.5]), { value: 0.5, error: 0, count: 1 });
+});

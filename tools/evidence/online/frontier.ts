@@ -1,0 +1,97 @@
+// Comparisons of methods over the online study's runs. Each run is a path from the root (KL 0, win rate ½) through its
+// rounds; methods are compared at equal KL, because any of them buys win rate with distance from the root.
+import { mean } from '../../report/statistics.ts';
+import { describeMethod, type OnlineRunSpec } from './config.ts';
+import type { OnlineRound, OnlineRun } from './loop.ts';
+
+export type Estimate = { value: number; error: number; count: number };
+
+/** The mean and its standard error over runs. */
+export function estimate(values: readonly number[]): Estimate {
+  const centre = mean(values);
+  const variance = values.reduce((total, value) => total + (value - centre) ** 2, 0) / Math.max(1, values.length - 1);
+  return { value: centre, error: Math.sqrt(variance / values.length), count: values.length };
+}
+
+/** The win rate at a KL from the root, interpolated between rounds; null if the run does not reach it. */
+export function winRateAtKl({ rounds }: OnlineRun, kl: number): number | null {
+  let before = { kl: 0, winRate: 0.5 };
+  for (const round of rounds) {
+    if (round.kl >= kl)
+      return before.winRate + ((kl - before.kl) / (round.kl - before.kl)) * (round.winRate - before.winRate);
+    before = round;
+  }
+  return null;
+}
+
+/** Runs of one method at one learning rate, over its replicates. */
+export type MethodRuns = { name: string; spec: OnlineRunSpec; runs: OnlineRun[] };
+
+export function groupByMethod(runs: readonly OnlineRun[]): MethodRuns[] {
+  const groups = Map.groupBy(runs, ({ spec }) => `${describeMethod(spec)}, ${spec.learningRate}`);
+  return Array.from(groups, ([name, members]) => ({ name, spec: members[0]!.spec, runs: members }));
+}
+
+/** The mean path of a method over its replicates, beginning at the root. */
+export function meanPath({ runs }: MethodRuns): { kl: number; winRate: number; chosen: number; length: number }[] {
+  const over = (metric: (round: OnlineRound, run: OnlineRun, at: number) => number, at: number) =>
+    mean(runs.map((run) => metric(run.rounds[at]!, run, at)));
+  const root = { kl: 0, winRate: 0.5, chosen: 0, length: mean(runs.map((run) => run.root.meanLength)) };
+  return [
+    root,
+    ...runs[0]!.rounds.map((_, at) => ({
+      kl: over((round) => round.kl, at),
+      winRate: over((round) => round.winRate, at),
+      chosen: over(
+        (_, run) => run.rounds.slice(0, at + 1).reduce((sum, { chosenChange }) => sum + chosenChange, 0),
+        at,
+      ),
+      length: over((round) => round.meanLength, at),
+    })),
+  ];
+}
+
+export type Factor = 'objective' | 'reduction' | 'negatives' | 'reference' | 'weighting' | 'replay';
+
+export type Effect = { factor: Factor; from: unknown; to: unknown; kl: number; difference: Estimate };
+
+/**
+ * What changing one factor does to the win rate at equal KL: the mean difference over pairs of runs that are equal
+ * otherwise, seed and taste included. Runs that do not reach the KL are left out.
+ */
+export function compareFactor(
+  runs: readonly OnlineRun[],
+  factor: Factor,
+  from: unknown,
+  to: unknown,
+  kl: number,
+): Effect {
+  const keyOf = ({ spec }: OnlineRun) => JSON.stringify({ ...spec, [factor]: null });
+  const others = new Map(runs.filter(({ spec }) => spec[factor] === to).map((run) => [keyOf(run), run]));
+  const differences = runs.flatMap((run) => {
+    const other = run.spec[factor] === from ? others.get(keyOf(run)) : undefined;
+    const [a, b] = [winRateAtKl(run, kl), other ? winRateAtKl(other, kl) : null];
+    return a === null || b === null ? [] : [b - a];
+  });
+  return { factor, from, to, kl, difference: estimate(differences) };
+}
+
+const CSV_COLUMNS = [
+  'policy,objective,reduction,negatives,reference,weighting,beta,learning_rate,replay,votes,taste,seed,round',
+  'pairs,win_rate,utility,kl,mean_length,chosen_change,rejected_change',
+].join(',');
+
+/** One line for each round of each run. */
+export function formatCsv(policy: string, runs: readonly OnlineRun[]): string {
+  const lines = runs.flatMap(({ spec: s, rounds }) =>
+    rounds.map((round, at) =>
+      [
+        ...[policy, s.objective, s.reduction, s.negatives, s.reference, s.weighting, s.beta, s.learningRate, s.replay],
+        ...[s.votes, s.taste, s.seed, at + 1, round.pairs],
+        ...[round.winRate, mean(round.utilities), round.kl, round.meanLength].map((value) => value.toFixed(4)),
+        ...[round.chosenChange, round.rejectedChange].map((value) => value.toFixed(3)),
+      ].join(','),
+    ),
+  );
+  return `${[CSV_COLUMNS, ...lines.sort()].join('\n')}\n`;
+}
