@@ -5,7 +5,7 @@
 // Ratios of long responses are mostly far below 1 and rarely far above. Clipping alone would shrink their sum, the
 // negative term would fade, and every response would be pushed up. So they are scaled to average 1 with none above the
 // cap: a cap of 1 turns the weighting off, and without a cap they are self-normalized importance weights.
-import type { RoundPair } from '../data/round-pairs.ts';
+import type { PreferencePair } from '../data/pairs.ts';
 import type { TokenizedPair } from '../data/tokens.ts';
 import type { TrainPair } from '../engine/engine.ts';
 
@@ -28,7 +28,7 @@ export type WeightedPairs = {
  */
 export function weightPairs(
   config: ImportanceSettings,
-  items: { pair: RoundPair; tokens: TokenizedPair }[],
+  items: { pair: Pick<PreferencePair, 'sampled'>; tokens: Pick<TokenizedPair, 'isPromptTruncated'> }[],
   scored: TrainPair[],
 ): WeightedPairs {
   const sides = config.negatives === 'both' ? (['chosen', 'rejected'] as const) : (['rejected'] as const);

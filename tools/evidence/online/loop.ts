@@ -7,7 +7,6 @@ import type { Weights } from '../../../shared/model/safetensors.ts';
 import { mulberry32, shuffle } from '../../../shared/random.ts';
 import { completeRoundSettings } from '../../../shared/rounds/settings.ts';
 import { readSettings } from '../../../shared/settings.ts';
-import type { RoundPair } from '../../../trainer/data/pairs.ts';
 import type { Engine, PairOutcome, Sequence, TrainPair } from '../../../trainer/engine/engine.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
 import { weightPairs } from '../../../trainer/stages/importance.ts';
@@ -148,19 +147,13 @@ function weigh(spec: OnlineRunSpec, sampled: SampledPair[], scored: TrainPair[])
   const side = ({ responseIds }: Sequence, logps: Float32Array) => ({ policyId: '', responseIds, logps: [...logps] });
   const items = sampled.map(({ chosen, rejected, samplerLogps }) => ({
     pair: {
-      id: '',
-      prompt: '',
-      chosen: '',
-      rejected: '',
-      split: 'train',
-      replay: false,
       sampled: {
         promptIds: chosen.promptIds,
         chosen: side(chosen, samplerLogps.chosen),
         rejected: side(rejected, samplerLogps.rejected),
       },
-    } satisfies RoundPair,
-    tokens: { chosen, rejected, isPromptTruncated: false, isResponseTruncated: false },
+    },
+    tokens: { isPromptTruncated: false },
   }));
   return weightPairs({ negatives: spec.negatives, weight_cap: 2 }, items, scored).pairs;
 }
