@@ -64,7 +64,9 @@ export class World {
   sample(weights: Weights, prompts: readonly number[][], seed: number): Promise<Sequence[]> {
     const { architecture, threads, folder, sizes } = this.shared;
     const requests = prompts.map((promptIds, promptIndex) => ({ promptIds, promptIndex, maxTokens: sizes.maxTokens }));
-    return sampleResponses({ architecture, weights, folder, seed, threads }, requests);
+    // Sampling frees the arrays that it reads.
+    const readWeights = async () => structuredClone(weights);
+    return sampleResponses({ architecture, readWeights, folder, seed, threads }, requests);
   }
 
   decode({ promptIds, responseIds }: Sequence): string {
