@@ -21,7 +21,7 @@ const DEFINITIONS: Record<string, { help: string; label?: string }> = {
   attune_running_round_seconds: { help: 'Since the running round began.' },
   attune_running_round_stage_seconds: { help: 'Since the running round entered its stage.' },
   attune_last_round_info: {
-    help: '1 for how the last round ended: active, published, refused or failed.',
+    help: '1 for how the last round ended: active, published, refused, failed or cancelled.',
     label: 'result',
   },
   attune_last_round_age_seconds: { help: 'Since the last round ended.' },

@@ -14,16 +14,16 @@ export async function checkRounds(system: System): Promise<string[]> {
     select round_id, count(*)::int from policies where round_id is not null group by round_id having count(*) > 1`;
   const overruled = await sql`
     select * from (
-      select a.id, a.policy_id, r.parent_id, lag(a.policy_id) over (order by a.id) as previous, p.round_id
+      select a.id, a.policy_id, r.baseline_id, lag(a.policy_id) over (order by a.id) as previous, p.round_id
       from activations a join policies p on p.id = a.policy_id left join rounds r on r.id = p.round_id
         and a.reason like 'published%'
-    ) as activation where parent_id is not null and parent_id <> previous`;
+    ) as activation where baseline_id is not null and baseline_id <> previous`;
   return [
     ...unended.map(({ id, status, stage }) => `${id} never ended: it is ${status}, ${stage}`),
     ...doubles.map(({ round_id, count }) => `${round_id} published ${count} policies`),
     ...overruled.map(
-      ({ round_id, previous, parent_id }) =>
-        `${round_id} replaced ${previous}, which an operator had activated; it was trained from ${parent_id}`,
+      ({ round_id, previous, baseline_id }) =>
+        `${round_id} replaced ${previous}, which an operator had activated; it was compared with ${baseline_id}`,
     ),
     ...(await checkPackages(system)),
     ...(await checkNewPairs(system)),
