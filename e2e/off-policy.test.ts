@@ -100,6 +100,31 @@ test('pairs staler than max_staleness are skipped and counted', async () => {
   assert.ok(fresh['left out']!.startsWith(`${old} sampled too long ago`), `${fresh['left out']} ${all.staleness}`);
 });
 
+test('contradictory votes are counted by the dry run and by the round, and weighed if it is asked to', async () => {
+  const votes = [
+    ['r1', ' yes', ' no'],
+    ['r2', ' yes', ' no'],
+    ['r3', ' no', ' yes'],
+  ];
+  for (let at = 0; at < 10; at++)
+    for (const [rater, chosen, rejected] of votes) {
+      const json = { prompt: `Disputed ${at}:`, chosen, rejected, rater };
+      assert.equal((await server.request('/v1/preferences', { json })).status, 200);
+    }
+  const counted = '30 were chosen both ways, on 30 fewer than three quarters of several raters agree';
+  const { quality, 'left out': kept } = await preview();
+  assert.ok(quality!.endsWith(counted), quality);
+  assert.match(kept!, / 0 by CONTRADICTIONS/);
+  assert.match((await preview({ MIN_AGREEMENT: '0.7' }))['left out']!, / [1-9]\d* by MIN_AGREEMENT$/);
+  const { round, messages } = await run({ contradictions: 'weigh' });
+  assert.equal(round.status, 'succeeded', round.reason);
+  assert.ok(messages.some((message) => message.endsWith(counted)));
+  // One of three votes on each training prompt.
+  const { left_out: leftOut } = round.pairs;
+  assert.ok(leftOut.contradictory > 0 && leftOut.contradictory <= 10);
+  assert.ok(messages.some((message) => message.includes(`, ${leftOut.contradictory} by CONTRADICTIONS`)));
+});
+
 test('a dry run does not write to the database', async () => {
   const counts = async () => [await db.$count(rounds), await db.$count(round_events)];
   const before = await counts();
