@@ -71,6 +71,11 @@ const gateCheckSchema = z.object({
   interval: intervalSchema.nullable().describe('95%, by resampling prompts; null if there are too few'),
   bound: z.number().nullable(),
   pass: z.boolean(),
+  needed: z
+    .number()
+    .nullable()
+    .optional()
+    .describe('improvement: held-out prompts with which a policy this much better would pass four times in five'),
   message: z.string().describe('what was measured, the bound and, if it does not pass, what to do'),
 });
 export type GateCheck = z.output<typeof gateCheckSchema>;

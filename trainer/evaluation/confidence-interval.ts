@@ -3,6 +3,7 @@
 // Fewer than six prompts give no interval: five agree by chance once in 32 times, more than 2.5%.
 import type { Interval } from '../../shared/database/round-types.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
+import { normalCdf } from './normal-distribution.ts';
 
 export const MIN_CLUSTERS = 6;
 const RESAMPLES = 1000;
@@ -81,13 +82,6 @@ function studentQuantile(degrees: number): number {
     (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * degrees ** 2) +
     (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / (384 * degrees ** 3)
   );
-}
-
-/** The normal distribution function for x ≤ 0, within 1e-5 (Abramowitz and Stegun 26.2.16). */
-function normalCdf(x: number): number {
-  const t = 1 / (1 - 0.33267 * x);
-  const density = Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
-  return density * t * (0.4361836 + t * (-0.1201676 + t * 0.937298));
 }
 
 function quantile(sorted: Float64Array, share: number): number {

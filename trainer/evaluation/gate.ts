@@ -1,6 +1,6 @@
-// The gate: a trained policy replaces its parent only if it is significantly better by the objective on held-out pairs,
-// and its own samples stay within bounds. The objective alone does not detect a policy whose text has degenerated: it is
-// low for any policy that makes the rejected responses unlikely, even one that writes nonsense.
+// The gate: a trained policy replaces its parent only if it agrees significantly more with the raters on held-out pairs
+// (preference-gain.ts), and its own samples stay within bounds. Held-out pairs alone do not detect a policy whose text
+// has degenerated: any policy that makes the rejected responses unlikely does well on them, even one that writes nonsense.
 //
 // The bounds detect failures; they are not targets. A round needs to change little: the better of two responses is at
 // most ln 2 − ½ = 0.19 nats from the distribution of both. A healthy round of the demo lowers the log-probability of
@@ -8,6 +8,8 @@
 import type { GateCheck } from '../../shared/database/round-types.ts';
 import { type Estimate, estimateMean } from './confidence-interval.ts';
 import type { Evaluation, SampleEvaluation } from './evaluation.ts';
+import { findEffect, findNeededPrompts } from './gate-power.ts';
+import { measurePreferenceGain } from './preference-gain.ts';
 
 /** The part of RoundSettings that the gate needs. */
 export type GateBounds = {
@@ -20,6 +22,9 @@ export type GateBounds = {
   /** Growth of the share of repeated 4-grams. */
   gate_repetition: number;
 };
+
+/** `heldOutShare`: the share of prompts that is held out (TRAIN_HELD_OUT), for advice on how many pairs to collect. */
+export type GateOptions = { seed: number; heldOutShare: number };
 
 export type GateDecision = { pass: boolean; reason: string; checks: GateCheck[] };
 
@@ -37,15 +42,16 @@ export function decideGate(
   candidate: Evaluation,
   samples: SampleEvaluation | null,
   bounds: GateBounds,
-  seed = 0,
+  options: Partial<GateOptions> = {},
 ): GateDecision {
+  const { seed, heldOutShare } = { seed: 0, heldOutShare: 0.2, ...options };
   const nonFinite = findNonFinite(candidate);
   if (nonFinite) return refuseDiverged(`${nonFinite[0]} on held-out pairs is ${nonFinite[1]}`);
   if (!samples) throw new Error('internal: gate: a policy with finite metrics needs samples');
   const nonFiniteSample = findNonFinite(samples);
   if (nonFiniteSample) return refuseDiverged(`${nonFiniteSample[0]} on its own samples is ${nonFiniteSample[1]}`);
 
-  const improvement = checkImprovement(parent, candidate, seed);
+  const improvement = checkImprovement(parent, candidate, { seed, heldOutShare });
   const kl = checkKl(samples, bounds.gate_kl);
   const checks = [
     improvement,
@@ -65,30 +71,53 @@ export function decideGate(
 
 function refuseDiverged(finding: string): GateDecision {
   const message = `${finding}; training diverged: lower LEARNING_RATE or use REDUCTION=mean`;
-  const check: GateCheck = { name: 'finite', measured: null, interval: null, bound: null, pass: false, message };
+  const check: GateCheck = {
+    name: 'finite',
+    measured: null,
+    interval: null,
+    bound: null,
+    pass: false,
+    needed: null,
+    message,
+  };
   return { pass: false, reason: `gate: refused: ${message}`, checks: [check] };
 }
 
-function checkImprovement(parent: Evaluation, candidate: Evaluation, seed: number): GateCheck {
-  const gains = parent.outcomes.map(({ loss }, at) => loss - candidate.outcomes[at]!.loss);
-  const { value, interval } = estimateMean(gains, candidate.prompts, seed);
+/** The loss is reported and does not decide: unbounded in lsif and ukl, it has little power. */
+function checkImprovement(parent: Evaluation, candidate: Evaluation, { seed, heldOutShare }: GateOptions): GateCheck {
+  const { bounded, margin, accuracy } = measurePreferenceGain(parent, candidate, seed);
   const prompts = new Set(candidate.prompts).size;
-  const pairs = `${gains.length} pairs on ${prompts} prompts`;
+  const effect = findEffect(bounded, prompts);
+  const needed = effect === null ? null : findNeededPrompts(effect);
   const [before, after] = [parent.metrics.loss!, candidate.metrics.loss!].map((loss) => loss.toFixed(5));
-  const finding = `the held-out loss went from ${before} to ${after}, an improvement of ${format({ value, interval }, 5)}, over ${pairs}`;
+  const finding =
+    `bounded margin ${format(bounded, 3)} over ${candidate.outcomes.length} pairs on ${prompts} prompts ` +
+    `(margin ${format(margin, 2)} nats, accuracy ${formatPercent(accuracy)}, held-out loss from ${before} to ${after})`;
+  const { interval, value } = bounded;
   const pass = interval !== null && interval.low > 0;
   const describe = (decision: string, advice: string) => `${decision}: ${finding}${advice && `; ${advice}`}`;
   const message = pass
-    ? describe('better than its parent', '')
+    ? describe('agrees with the raters more than its parent', '')
     : interval === null
       ? describe(
           'too few prompts are held out to decide',
           'collect more pairs on other prompts, or raise TRAIN_HELD_OUT',
         )
-      : value > 0
-        ? describe('not significantly better than its parent', 'collect more pairs')
-        : describe('no better than its parent', 'collect more pairs, or lower LEARNING_RATE');
-  return { name: 'improvement', measured: value, interval, bound: 0, pass, message };
+      : needed !== null
+        ? describe(
+            'does not agree with the raters significantly more than its parent',
+            `with ${needed} held-out prompts a policy this much better would pass four times in five: collect about ${countMissing(needed, prompts, heldOutShare)} more pairs on other prompts`,
+          )
+        : describe(
+            'agrees with the raters no more than its parent',
+            'more pairs like these would probably not help: check pairs.quality, or lower LEARNING_RATE',
+          );
+  return { name: 'improvement', measured: value, interval, bound: 0, pass, needed, message };
+}
+
+/** Pairs to collect so that `needed` prompts are held out, one pair a prompt. */
+function countMissing(needed: number, prompts: number, heldOutShare: number): number {
+  return Math.max(1, Math.ceil((needed - prompts) / Math.max(heldOutShare, 0.01)));
 }
 
 function checkKl({ kl, klPerToken, sampleCount }: SampleEvaluation, bound: number): GateCheck {
@@ -127,7 +156,21 @@ function toCheck(
   finding: string,
   advice: string,
 ): GateCheck {
-  return { name, measured: value, interval, bound, pass, message: pass ? finding : `${finding}, ${advice}` };
+  return {
+    name,
+    measured: value,
+    interval,
+    bound,
+    pass,
+    needed: null,
+    message: pass ? finding : `${finding}, ${advice}`,
+  };
+}
+
+/** `57.0% [48.2, 66.1]` */
+function formatPercent({ value, interval }: Estimate): string {
+  const percent = (share: number) => (100 * share).toFixed(1);
+  return `${percent(value)}%${interval ? ` [${percent(interval.low)}, ${percent(interval.high)}]` : ''}`;
 }
 
 /** `0.0102 [0.0031, 0.0180]` */

@@ -8,6 +8,7 @@ import type { Settings } from '../../shared/settings.ts';
 import { chooseMicroBatchTokens, estimateParameters, resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { resolveEngine } from '../engine/select-device.ts';
 import { parseObjective } from '../objectives.ts';
+import { describeGateOutlook } from './gate-outlook.ts';
 import { describeLeftOut, describeQuality } from './messages.ts';
 import { toLora } from './policy-engine.ts';
 import type { TrainerContext } from './round-context.ts';
@@ -46,6 +47,7 @@ export async function previewRound(
       .join(', '),
     engine: `${engine.name}; ${engine.reason}`,
     memory: describeMemory(selection, settings, config),
+    gate: await describeGateOutlook(db, counts),
     decision: await describeDecision(db, selection, settings, config),
   };
   return Object.entries(lines).map(([name, text]) => ({ name, text }));

@@ -70,11 +70,12 @@ export async function reportForgetting(
 
 /** Decides whether the candidate may replace the baseline, and writes the metrics and the report of the gate. */
 export async function applyGate(
-  { log, config }: RoundContext,
+  { log, config, trainer }: RoundContext,
   parent: Evaluation,
   { evaluation, samples, metrics }: CandidateEvaluation,
 ): Promise<GateDecision> {
-  const decision = decideGate(parent, evaluation, samples, config, config.seed);
+  const options = { seed: config.seed, heldOutShare: trainer.settings.TRAIN_HELD_OUT };
+  const decision = decideGate(parent, evaluation, samples, config, options);
   const { pass, checks, reason } = decision;
   await log.update({
     metrics: { ...addPrefix('parent/', keepFinite({ ...parent.metrics, ...samples?.parent })), ...metrics },
