@@ -6,9 +6,16 @@ import type { Prompt } from '../../shared/chat-message.ts';
 import type { Decoder } from '../../shared/decoder/decoder.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { encodePrompt } from '../engine/encode-prompt.ts';
+import { encodePair, encodePrompt } from '../engine/encode-prompt.ts';
 import { GenerationStream } from '../engine/generation-stream.ts';
-import type { EncodedPrompt, GenerationEvent, GenerationInput, LoadedPolicy } from '../engine/inference.ts';
+import type {
+  EncodedPair,
+  EncodedPrompt,
+  GenerationEvent,
+  GenerationInput,
+  LoadedPolicy,
+  ResponseText,
+} from '../engine/inference.ts';
 import { maxSequenceLength, reservedKvBytes } from '../engine/kv-budget.ts';
 import { epochSeconds } from '../engine/request.ts';
 import { Scheduler } from '../engine/scheduler.ts';
@@ -28,6 +35,7 @@ export class LocalPolicy implements LoadedPolicy {
   readonly architecture: Architecture;
   readonly tokenizer: Tokenizer;
   readonly kvMemoryBytes: number;
+  readonly maxRows: number;
   private readonly options: LocalPolicyOptions;
 
   constructor(id: string, architecture: Architecture, options: LocalPolicyOptions) {
@@ -35,12 +43,17 @@ export class LocalPolicy implements LoadedPolicy {
     this.architecture = architecture;
     this.tokenizer = options.tokenizer;
     this.kvMemoryBytes = options.kvMemoryBytes;
+    this.maxRows = options.maxRows;
     this.options = options;
   }
 
   /** In place: a Worker has no threads, and its platform limits the time of a request. */
   async encodePrompt(prompt: Prompt): Promise<EncodedPrompt> {
     return encodePrompt(this.tokenizer, prompt, this.architecture.contextLength);
+  }
+
+  async encodePair(prompt: Prompt, response: ResponseText): Promise<EncodedPair> {
+    return encodePair(this.tokenizer, prompt, response, this.architecture.contextLength);
   }
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
@@ -62,14 +75,14 @@ export class LocalPolicy implements LoadedPolicy {
 
   private async run(stream: GenerationStream, input: GenerationInput, reservation: Reservation): Promise<void> {
     const { admission, maxRows, createDecoder } = this.options;
-    const { promptIds, n, tenant = '', sharedLength = 0 } = input;
+    const { promptIds, n, tenant = '', sharedLength = 0, response } = input;
     const { stop: _, ...sampling } = input.sampling;
     const arrivedAt = epochSeconds();
     while (!stream.isDone && !admission.tryStart(reservation)) await sleep(POLL_INTERVAL_MS);
     if (stream.isDone) return;
     const scheduler = new Scheduler(createDecoder(), { maxRows, kvMemoryBytes: reservation.bytes });
     stream.onAbort = (index) => scheduler.cancel(0, index);
-    scheduler.submit({ id: 0, promptIds, sharedLength, tenant, sampling, n, arrivedAt });
+    scheduler.submit({ id: 0, promptIds, sharedLength, tenant, sampling, n, response, arrivedAt });
     while (true) {
       const { events } = await scheduler.step();
       for (const event of events) stream.onEvent(event);

@@ -1,9 +1,10 @@
 // The sequences that decode together. Each is one row of a KV cache, and each step samples one token per sequence.
-// Sequences join and leave between steps; every sum of a row is over that row alone.
+// Sequences join and leave between steps; every sum of a row is over that row alone. A response that is scored is such a
+// sequence too, with its tokens given, so that its log-probabilities are those that sampling it would have had.
 import type { Decoder } from '../../shared/decoder/decoder.ts';
 import type { KvCache } from '../../shared/decoder/kv-cache.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
-import { sampleToken, selectTopLogprobs } from '../../shared/decoder/sampling.ts';
+import { sampleToken, selectTopLogprobs, type TokenLogprob } from '../../shared/decoder/sampling.ts';
 import { getErrorMessage } from '../../shared/error.ts';
 import { collectKvBlocks, type Prefix } from './prefix-cache.ts';
 import type { Choice, EngineEvent } from './request.ts';
@@ -90,28 +91,30 @@ export class DecodeBatch {
   /** Samples a sequence's next token from logits [V]; returns false if the sequence has ended. */
   private sampleNext(sequence: Sequence, logits: Float32Array, logNormalizer: number): boolean {
     const { request, index } = sequence.choice;
-    const { sampling } = request;
+    const { sampling, response } = request;
     if (!Number.isFinite(logNormalizer)) {
       this.fail(sequence.choice, new Error('the logits are not finite'));
       return false;
     }
     const limit = Math.min(sampling.maxTokens, this.maxLength - request.promptIds.length);
-    if (sequence.generatedTokens >= limit) return this.finish(sequence.choice, 'length', null);
-    const tokenId = sampleToken(logits, logNormalizer, sampling, sequence.counts, sequence.random);
-    if (this.eosTokens.has(tokenId)) return this.finish(sequence.choice, 'stop', tokenId);
+    if (sequence.generatedTokens >= limit) return this.finish(sequence.choice, 'length');
+    const tokenId =
+      response?.[sequence.generatedTokens] ??
+      sampleToken(logits, logNormalizer, sampling, sequence.counts, sequence.random);
+    const logprob = logits[tokenId]! - logNormalizer;
+    if (!response && this.eosTokens.has(tokenId)) return this.finish(sequence.choice, 'stop', { tokenId, logprob });
 
     const topLogprobs = selectTopLogprobs(logits, logNormalizer, sampling.topLogprobs);
-    const logprob = logits[tokenId]! - logNormalizer;
     this.emit({ type: 'token', id: request.id, index, tokenId, logprob, topLogprobs });
     sequence.counts.set(tokenId, (sequence.counts.get(tokenId) ?? 0) + 1);
     sequence.lastToken = tokenId;
     sequence.generatedTokens++;
     // Checked again here, so that a sequence at its limit does not take part in one more step.
-    return sequence.generatedTokens < limit || this.finish(sequence.choice, 'length', null);
+    return sequence.generatedTokens < limit || this.finish(sequence.choice, 'length');
   }
 
-  private finish({ request, index }: Choice, finishReason: 'stop' | 'length', stopToken: number | null): false {
-    this.emit({ type: 'finish', id: request.id, index, finishReason, stopToken });
+  private finish({ request, index }: Choice, finishReason: 'stop' | 'length', stop: TokenLogprob | null = null): false {
+    this.emit({ type: 'finish', id: request.id, index, finishReason, stop });
     return false;
   }
 

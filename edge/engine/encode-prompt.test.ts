@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import type { ChatMessage } from '../../shared/chat-message.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
-import { encodePrompt } from './encode-prompt.ts';
+import { encodePair, encodePrompt } from './encode-prompt.ts';
 
 const root = await mkdtemp(path.join(tmpdir(), 'attune-encode-'));
 after(() => rm(root, { recursive: true, force: true }));
@@ -69,4 +69,19 @@ test('a text whose first part fills the context is rejected without tokenizing t
       param,
       message: new RegExp(`^${param}: the prompt has more than 128 tokens, .* context of 128`),
     });
+});
+
+test('a pair has the tokens that the trainer reads: the rendered prompt, and a response with or without its end', async () => {
+  const tokenizer = await openTokenizer('pair', TAGGED);
+  const prompt = [system, userMessage('Once')];
+  const rendered = tokenizer.renderChat(prompt, { addGenerationPrompt: true });
+  for (const eos of [true, false]) {
+    const { sharedLength, ...pair } = encodePair(tokenizer, prompt, { text: ' upon a time', eos }, CONTEXT);
+    assert.deepEqual(pair, tokenizer.encodePair(rendered, ' upon a time', { eos }));
+    assert.equal(sharedLength, encodePrompt(tokenizer, prompt, CONTEXT).sharedLength);
+  }
+  assert.throws(() => encodePair(tokenizer, 'Once', { text: 'b'.repeat(CONTEXT * 16), eos: true }, CONTEXT), {
+    code: 'context_length_exceeded',
+    message: /^responses: prompt and response have more than 128 tokens/,
+  });
 });

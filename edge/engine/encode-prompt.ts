@@ -1,11 +1,12 @@
-// From a prompt to tokens: a chat is rendered with the policy's template, then the text is tokenized. Also counts the
+// From a prompt to tokens: a chat is rendered with the policy's template, then the text is tokenized, alone or with a given
+// response. Also counts the
 // tokens of the prefix that a chat probably shares with others: its leading system messages, which an application sends
 // with every request, and whose keys and values the prefix cache keeps. No imports from Node, because the Worker uses it.
 import { LRUCache } from 'lru-cache';
 import type { ChatMessage, Prompt } from '../../shared/chat-message.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import type { EncodedPrompt } from './inference.ts';
-import { contextExceeded, getPromptField, type PromptField } from './validate-prompt.ts';
+import type { EncodedPair, EncodedPrompt, ResponseText } from './inference.ts';
+import { contextExceeded, getPromptField, pairExceedsContext } from './validate-prompt.ts';
 
 /**
  * Of a longer text the first part is tokenized alone: if it fills the context, the rest need not be. Plain text has four
@@ -22,19 +23,39 @@ export function encodePrompt(
   contextLength: number,
   onRendered: () => void = () => {},
 ): EncodedPrompt {
-  const isText = typeof prompt === 'string';
-  const text = isText ? prompt : tokenizer.renderChat(prompt, { addGenerationPrompt: true });
-  const system = isText ? '' : renderSystem(tokenizer, prompt);
+  const { text, system } = render(tokenizer, prompt);
   onRendered();
-  const promptIds = encodeText(tokenizer, text, contextLength, getPromptField(prompt));
-  return { promptIds, sharedLength: system === '' ? 0 : countShared(encodeSystem(tokenizer, system), promptIds) };
+  if (exceedsContext(tokenizer, text, contextLength))
+    throw contextExceeded(getPromptField(prompt), `more than ${contextLength}`, contextLength);
+  const promptIds = tokenizer.encode(text);
+  return { promptIds, sharedLength: countShared(tokenizer, system, promptIds) };
 }
 
-function encodeText(tokenizer: Tokenizer, text: string, contextLength: number, field: PromptField): number[] {
+/** As encodePrompt, for a prompt and a response to it: the tokens that the trainer reads if the pair is imported. */
+export function encodePair(
+  tokenizer: Tokenizer,
+  prompt: Prompt,
+  response: ResponseText,
+  contextLength: number,
+  onRendered: () => void = () => {},
+): EncodedPair {
+  const { text, system } = render(tokenizer, prompt);
+  onRendered();
+  if (exceedsContext(tokenizer, text + response.text, contextLength))
+    throw pairExceedsContext(`more than ${contextLength}`, contextLength);
+  const { promptIds, responseIds } = tokenizer.encodePair(text, response.text, response);
+  return { promptIds, responseIds, sharedLength: countShared(tokenizer, system, promptIds) };
+}
+
+/** The text that is tokenized, and the part of it that the system messages are. */
+function render(tokenizer: Tokenizer, prompt: Prompt): { text: string; system: string } {
+  if (typeof prompt === 'string') return { text: prompt, system: '' };
+  return { text: tokenizer.renderChat(prompt, { addGenerationPrompt: true }), system: renderSystem(tokenizer, prompt) };
+}
+
+function exceedsContext(tokenizer: Tokenizer, text: string, contextLength: number): boolean {
   const start = text.slice(0, contextLength * CHARACTERS_PER_TOKEN);
-  if (start.length < text.length && tokenizer.encode(start).length >= contextLength + MERGE_MARGIN)
-    throw contextExceeded(field, `more than ${contextLength}`, contextLength);
-  return tokenizer.encode(text);
+  return start.length < text.length && tokenizer.encode(start).length >= contextLength + MERGE_MARGIN;
 }
 
 /** '' without system messages, and if the template rejects them alone: many require a user message. */
@@ -67,7 +88,9 @@ function sizeCalculation(_: number[], text: string): number {
 }
 
 /** Tokens may merge across the boundary; and the prompt's last token is always computed, for the logits after it. */
-function countShared(systemIds: number[], promptIds: number[]): number {
+function countShared(tokenizer: Tokenizer, system: string, promptIds: number[]): number {
+  if (system === '') return 0;
+  const systemIds = encodeSystem(tokenizer, system);
   let shared = 0;
   while (shared < promptIds.length - 1 && systemIds[shared] === promptIds[shared]) shared++;
   return shared;

@@ -46,7 +46,7 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
       const message = `generation: the policy failed to compute: ${event.message}; try another policy`;
       this.onError(new AttuneError(message, { status: 503, code: 'generation_failed' }));
     } else if (event.type === 'finish') {
-      this.finish(event.index, choice, event.finishReason, event.stopToken);
+      this.finish(event.index, choice, event.finishReason, event.stop);
     } else {
       const { index, tokenId, logprob, topLogprobs } = event;
       this.timer?.recordToken(index);
@@ -101,12 +101,12 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
     index: number,
     { detokenizer, tokenIds, logprobs }: ChoiceState,
     finishReason: FinishEvent['finishReason'],
-    stopToken: number | null,
+    stop: FinishEvent['stop'],
   ): void {
     detokenizer.finish();
     this.choices.delete(index);
     this.timer?.recordFinish(index, finishReason);
-    this.emit({ type: 'finish', index, finishReason, tokenIds, logprobs, text: detokenizer.text, stopToken });
+    this.emit({ type: 'finish', index, finishReason, tokenIds, logprobs, text: detokenizer.text, stop });
     if (this.isDone) this.resolveDone();
   }
 

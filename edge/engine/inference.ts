@@ -11,6 +11,12 @@ export const ACTIVE_ALIAS = 'attune';
 /** Who waits for a result: queued work is done round-robin by tenant, and dropped when the signal aborts. */
 export type Waiter = { tenant?: string | undefined; signal?: AbortSignal | undefined };
 
+/** A prompt and a response to it, in the tokens that the trainer would read. */
+export type EncodedPair = EncodedPrompt & { responseIds: number[] };
+
+/** A text to be scored; with `eos` it ends with the end-of-text token. */
+export type ResponseText = { text: string; eos: boolean };
+
 export type EncodedPrompt = {
   promptIds: number[];
   /** Tokens of the prefix that other prompts probably share, such as a system message; kept in the prefix cache. */
@@ -29,6 +35,11 @@ export type GenerationInput = {
   submitted?: number;
   /** See EncodedPrompt. */
   sharedLength?: number;
+  /**
+   * The tokens of a given response. Choice 0 is then not sampled: each token is taken in turn, and its event has its
+   * log-probability (teacher forcing). maxTokens is its length.
+   */
+  response?: number[];
 };
 
 export type TokenEvent = {
@@ -49,7 +60,7 @@ export type FinishEvent = {
   /** The whole text. The texts of the token events add up to a prefix of it: text held back until the end is only here. */
   text: string;
   /** The end-of-sequence token that ended the choice; null if a stop string, the length or the client did. */
-  stopToken: number | null;
+  stop: TokenLogprob | null;
 };
 
 export type GenerationEvent = ({ type: 'token' } & TokenEvent) | ({ type: 'finish' } & FinishEvent);
@@ -61,8 +72,12 @@ export interface LoadedPolicy {
   readonly tokenizer: Tokenizer;
   /** Memory for keys and values. */
   readonly kvMemoryBytes: number;
+  /** How many generations decode together. */
+  readonly maxRows: number;
   /** Renders and tokenizes a prompt. On Node it does so on another thread, within a time limit. */
   encodePrompt(prompt: Prompt, waiter?: Waiter): Promise<EncodedPrompt>;
+  /** As encodePrompt, for a prompt and a response to it. */
+  encodePair(prompt: Prompt, response: ResponseText, waiter?: Waiter): Promise<EncodedPair>;
   /**
    * Starts immediately. The events of the n choices are interleaved, with one finish event per choice. Throws an
    * AttuneError synchronously if the queue is full. Aborting, or leaving the iteration early, frees the rows.

@@ -59,14 +59,14 @@ test('a stop string across tokens is cut from the text, and its tokens are repor
     const {
       text,
       finishReason: reason,
-      stopToken,
+      stop,
       tokenIds,
     } = await generateChoice(policy, 'Once upon a time', {
       maxTokens: 100,
       stop: ['named Lily. S', 'never'],
     });
     assert.equal(text, ', there was a little girl ');
-    assert.deepEqual([reason, stopToken], ['stop', null]);
+    assert.deepEqual([reason, stop], ['stop', null]);
     assert.equal(policy.tokenizer.decodeContinuation([931], tokenIds), ', there was a little girl named Lily. She');
   });
 });
@@ -75,13 +75,13 @@ test('reports the end-of-sequence token that stopped a choice, separately from i
   await withInference('stories', async (inference) => {
     const {
       finishReason: reason,
-      stopToken,
+      stop,
       tokenIds,
     } = await generateChoice(inference.getActivePolicy()!, 'Once upon a time', {
       maxTokens: 250,
       logitBias: { 29889: -100, 1: 14 },
     });
-    assert.deepEqual([reason, stopToken], ['stop', 1]);
+    assert.deepEqual([reason, stop?.tokenId], ['stop', 1]);
     assert.ok(!tokenIds.includes(1));
   });
 });

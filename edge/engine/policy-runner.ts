@@ -7,7 +7,15 @@ import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { type AdmissionLimits, type Places, validatePlaces } from './admission.ts';
 import { Backoff } from './backoff.ts';
 import { GenerationStream } from './generation-stream.ts';
-import type { EncodedPrompt, GenerationEvent, GenerationInput, LoadedPolicy, Waiter } from './inference.ts';
+import type {
+  EncodedPair,
+  EncodedPrompt,
+  GenerationEvent,
+  GenerationInput,
+  LoadedPolicy,
+  ResponseText,
+  Waiter,
+} from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
 import type { PolicyPackage } from './load-package.ts';
 import { serverClosing } from './policy-errors.ts';
@@ -30,6 +38,7 @@ export class PolicyRunner implements LoadedPolicy {
   readonly architecture: Architecture;
   readonly tokenizer: Tokenizer;
   readonly kvMemoryBytes: number;
+  readonly maxRows: number;
   private readonly tokenizerKey: string;
   private readonly folder: string;
   private readonly options: RunnerOptions;
@@ -47,6 +56,7 @@ export class PolicyRunner implements LoadedPolicy {
     this.tokenizer = tokenizer;
     this.tokenizerKey = tokenizerKey;
     this.kvMemoryBytes = options.kvMemoryBytes;
+    this.maxRows = options.maxRows;
     this.options = options;
   }
 
@@ -55,19 +65,19 @@ export class PolicyRunner implements LoadedPolicy {
     if (!this.worker) await this.startWorker();
   }
 
-  async encodePrompt(prompt: Prompt, waiter?: Waiter): Promise<EncodedPrompt> {
-    throwIfClosing(this.options.closing);
-    const { folder, tokenizerKey: key, architecture } = this;
-    return this.options.tokenizerThread.encode(
-      { folder, key, contextLength: architecture.contextLength, prompt },
-      waiter,
-    );
+  encodePrompt(prompt: Prompt, waiter?: Waiter): Promise<EncodedPrompt> {
+    return this.encode(prompt, undefined, waiter);
+  }
+
+  async encodePair(prompt: Prompt, response: ResponseText, waiter?: Waiter): Promise<EncodedPair> {
+    return (await this.encode(prompt, response, waiter)) as EncodedPair;
   }
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
     throwIfClosing(this.options.closing);
     validatePlaces(this.countPlaces(input), this.options);
-    const { instrumentation } = this.options;
+    // The tokens of a given response are not generated.
+    const instrumentation = input.response ? undefined : this.options.instrumentation;
     const timer = instrumentation && new RequestTimer(instrumentation, this.id, input.promptIds.length);
     const generation = new GenerationStream(this.tokenizer, input, timer);
     if (signal?.aborted) {
@@ -107,6 +117,17 @@ export class PolicyRunner implements LoadedPolicy {
     for (const generation of this.generations.keys()) generation.cancel();
   }
 
+  private async encode(
+    prompt: Prompt,
+    response: ResponseText | undefined,
+    waiter: Waiter | undefined,
+  ): Promise<EncodedPrompt> {
+    throwIfClosing(this.options.closing);
+    const { folder, tokenizerKey: key, architecture } = this;
+    const request = { folder, key, contextLength: architecture.contextLength, prompt, response };
+    return this.options.tokenizerThread.encode(request, waiter);
+  }
+
   private countPlaces({ tenant, n, submitted = 0 }: GenerationInput): Places {
     const places = { held: 0, own: -submitted, added: n };
     for (const other of this.generations.values()) {
@@ -118,9 +139,9 @@ export class PolicyRunner implements LoadedPolicy {
 
   private submit(worker: WorkerClient, generation: GenerationStream, input: GenerationInput, arrivedAt: number): void {
     if (generation.isDone) return;
-    const { promptIds, n, tenant = '', sharedLength = 0 } = input;
+    const { promptIds, n, tenant = '', sharedLength = 0, response } = input;
     const { stop: _, ...sampling } = input.sampling;
-    const id = worker.submit({ promptIds, sharedLength, tenant, sampling, n, arrivedAt }, generation);
+    const id = worker.submit({ promptIds, sharedLength, tenant, sampling, n, response, arrivedAt }, generation);
     generation.onAbort = (index) => worker.cancel(id, index);
   }
 

@@ -9,6 +9,8 @@ export type EngineRequest = {
   sharedLength: number;
   tenant: string;
   sampling: Omit<SamplingParams, 'stop'>;
+  /** See GenerationInput. */
+  response?: number[] | undefined;
   n: number;
   /** A value of epochSeconds. */
   arrivedAt: number;
@@ -20,7 +22,7 @@ export type Choice = { request: EngineRequest; index: number };
 export type EngineEvent = { id: number; index: number } & (
   | { type: 'start'; queuedSeconds: number }
   | { type: 'token'; tokenId: number; logprob: number; topLogprobs: TokenLogprob[] }
-  | { type: 'finish'; finishReason: 'stop' | 'length'; stopToken: number | null }
+  | { type: 'finish'; finishReason: 'stop' | 'length'; stop: TokenLogprob | null }
   | { type: 'failed'; message: string }
 );
 

@@ -98,14 +98,37 @@ test('a generation ends at the context length, or before an end-of-sequence toke
   scheduler.submit(makeRequest(request));
   const steps = await drain(scheduler);
   await ending.release();
-  assert.deepEqual(collectEvents(steps).at(-1), {
-    type: 'finish',
-    id: 1,
-    index: 0,
-    finishReason: 'stop',
-    stopToken: end,
-  });
+  const last = collectEvents(steps).at(-1);
+  assert.ok(last?.type === 'finish');
+  assert.deepEqual([last.finishReason, last.stop?.tokenId], ['stop', end]);
   assert.deepEqual(collectResults(steps).get('1:0')!.tokenIds, tokenIds.slice(0, tokenIds.indexOf(end)));
+});
+
+test('the tokens of a given response get the log-probabilities that sampling them had, among other sequences too', async () => {
+  const ending = await openDecoder(folder.path, { eos: [50, 60, 70] });
+  const sampling = { maxTokens: 40, temperature: 1 };
+  const requests = [1, 2, 3].map((id) => ({
+    id,
+    promptIds: makePrompt(60 * id, id),
+    sampling: { ...sampling, seed: id },
+  }));
+  const scheduler = makeScheduler(ending);
+  for (const request of requests) scheduler.submit(makeRequest(request));
+  const steps = await drain(scheduler);
+  const stops = collectEvents(steps).flatMap((event) => (event.type === 'finish' && event.stop ? [event] : []));
+  assert.ok(stops.length > 0);
+
+  for (const { id, promptIds } of requests) {
+    const sampled = collectResults(steps).get(`${id}:0`)!;
+    const stop = stops.find((event) => event.id === id)?.stop;
+    const response = [...sampled.tokenIds, ...(stop ? [stop.tokenId] : [])];
+    scheduler.submit(makeRequest({ id, promptIds, response, sampling: { maxTokens: response.length } }));
+    scheduler.submit(makeRequest({ id: 9, promptIds: makePrompt(5, 9), sampling }));
+    const scored = collectResults(await drain(scheduler)).get(`${id}:0`)!;
+    assert.deepEqual(scored.tokenIds, response);
+    assert.deepEqual(scored.logprobs, [...sampled.logprobs, ...(stop ? [stop.logprob] : [])]);
+  }
+  await ending.release();
 });
 
 test('a cancelled choice emits no more events and does not change the others', async () => {

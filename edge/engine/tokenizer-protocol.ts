@@ -1,7 +1,7 @@
 // The messages between the main thread and the tokenizer thread, which has one request at a time.
 import type { Prompt } from '../../shared/chat-message.ts';
 import type { ErrorDetails } from '../../shared/error.ts';
-import type { EncodedPrompt } from './inference.ts';
+import type { EncodedPair, EncodedPrompt, ResponseText } from './inference.ts';
 
 export type TokenizerRequest = {
   /** The folder of the policy's package. */
@@ -11,6 +11,8 @@ export type TokenizerRequest = {
   contextLength: number;
   /** null: only open the tokenizer, and warm it up. */
   prompt: Prompt | null;
+  /** A response to the prompt, to be tokenized with it. */
+  response?: ResponseText | undefined;
 };
 
 /** The parts of a request that run what a checkpoint brings: its regular expressions, and its template. */
@@ -19,6 +21,6 @@ export type TokenizerPhase = 'open' | 'render' | 'encode';
 /** From the tokenizer thread to the main thread. */
 export type TokenizerMessage =
   | { type: 'phase'; phase: TokenizerPhase }
-  | { type: 'encoded'; encoded: EncodedPrompt }
+  | { type: 'encoded'; encoded: EncodedPrompt | EncodedPair }
   /** `details` only for an AttuneError. */
   | { type: 'failed'; message: string; details?: Required<ErrorDetails> };

@@ -6,7 +6,7 @@ import { LRUCache } from 'lru-cache';
 import type { Prompt } from '../../shared/chat-message.ts';
 import { AttuneError, getErrorMessage } from '../../shared/error.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { encodePrompt } from './encode-prompt.ts';
+import { encodePair, encodePrompt } from './encode-prompt.ts';
 import type { EncodedPrompt } from './inference.ts';
 import type { TokenizerMessage, TokenizerRequest } from './tokenizer-protocol.ts';
 import { NICENESS } from './worker-protocol.ts';
@@ -21,10 +21,10 @@ const tokenizers = new LRUCache<string, Tokenizer>({ max: MAX_TOKENIZERS });
 
 if (process.platform === 'linux') setPriority(NICENESS);
 
-port.on('message', async ({ folder, key, contextLength, prompt }: TokenizerRequest) => {
+port.on('message', async (request: TokenizerRequest) => {
   try {
-    const tokenizer = tokenizers.get(key) ?? (await open(folder, key));
-    post({ type: 'encoded', encoded: prompt ? encode(tokenizer, prompt, contextLength) : warmUp(tokenizer) });
+    const tokenizer = tokenizers.get(request.key) ?? (await open(request));
+    post({ type: 'encoded', encoded: request.prompt ? encode(tokenizer, request.prompt, request) : warmUp(tokenizer) });
   } catch (error) {
     const message = getErrorMessage(error);
     if (!(error instanceof AttuneError)) return post({ type: 'failed', message });
@@ -33,22 +33,29 @@ port.on('message', async ({ folder, key, contextLength, prompt }: TokenizerReque
   }
 });
 
-async function open(folder: string, key: string): Promise<Tokenizer> {
+async function open({ folder, key }: TokenizerRequest): Promise<Tokenizer> {
   post({ type: 'phase', phase: 'open' });
   const tokenizer = await Tokenizer.open(folder);
   tokenizers.set(key, tokenizer);
   return tokenizer;
 }
 
-function encode(tokenizer: Tokenizer, prompt: Prompt, contextLength: number): EncodedPrompt {
+function encode(
+  tokenizer: Tokenizer,
+  prompt: Prompt,
+  { response, contextLength }: Pick<TokenizerRequest, 'response' | 'contextLength'>,
+): EncodedPrompt {
   post({ type: 'phase', phase: 'render' });
-  return encodePrompt(tokenizer, prompt, contextLength, () => post({ type: 'phase', phase: 'encode' }));
+  const onRendered = () => post({ type: 'phase', phase: 'encode' });
+  return response
+    ? encodePair(tokenizer, prompt, response, contextLength, onRendered)
+    : encodePrompt(tokenizer, prompt, contextLength, onRendered);
 }
 
 /** A template may reject this chat and accept others. */
 function warmUp(tokenizer: Tokenizer): EncodedPrompt {
   try {
-    return encode(tokenizer, WARM_UP, Number.MAX_SAFE_INTEGER);
+    return encode(tokenizer, WARM_UP, { contextLength: Number.MAX_SAFE_INTEGER });
   } catch {
     return { promptIds: [], sharedLength: 0 };
   }

@@ -4,7 +4,7 @@ import type { AttuneError } from '../../shared/error.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import type { LoadedPolicy } from './inference.ts';
-import { validateCharacters, validatePrompt } from './validate-prompt.ts';
+import { validateCharacters, validatePair, validatePrompt } from './validate-prompt.ts';
 
 const policy = { id: 'pol_tiny', architecture: tinyArchitecture(), kvMemoryBytes: 2 ** 30 };
 const makePrompt = (length: number) => new Array<number>(length).fill(40);
@@ -59,4 +59,20 @@ test('more characters than the tokens of the context can have are rejected, coun
     () => validateCharacters(`${content}${content}a`, loaded),
     matches('context_length_exceeded', 'prompt', /769 characters/),
   );
+});
+
+test('a prompt with its response may fill the context and KV_MEMORY, but not exceed them or the vocabulary', () => {
+  const makePair = (responseIds: number[]) => ({ promptIds: makePrompt(20), responseIds });
+  const small = { ...policy, kvMemoryBytes: 20_000 };
+  validatePair(makePair(makePrompt(108)), policy, 'prompt');
+  validatePair(makePair(makePrompt(43)), small, 'prompt');
+  assert.throws(
+    () => validatePair(makePair(makePrompt(109)), policy, 'prompt'),
+    matches('context_length_exceeded', 'responses', /129 tokens.*context of 128/),
+  );
+  assert.throws(
+    () => validatePair(makePair(makePrompt(44)), small, 'prompt'),
+    matches('kv_memory_exceeded', 'responses', /64 tokens.*KV_MEMORY of 20000 bytes holds 63/),
+  );
+  assert.throws(() => validatePair(makePair([99_999]), policy, 'prompt'), /responses: token 99999 is outside/);
 });

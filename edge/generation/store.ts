@@ -49,7 +49,7 @@ export function toGenerationRow(completion: PreparedCompletion, choice: number, 
     text: finish.text,
     token_ids: finish.tokenIds,
     logps: finish.logprobs,
-    stop_token: finish.stopToken,
+    stop_token: finish.stop?.tokenId ?? null,
     finish_reason: finish.finishReason,
   };
 }
