@@ -34,6 +34,7 @@ import {
   listRounds,
   streamRoundEvents,
 } from './routes/rounds.ts';
+import { createScore } from './routes/score.ts';
 import { getChatCompletion, listChatCompletions } from './routes/stored-chats.ts';
 
 // Matched in this order: a path with a parameter comes after the fixed paths that it would also match.
@@ -43,6 +44,7 @@ const OPERATIONS: Record<string, Record<`${'POST ' | 'GET  '}/${string}`, Operat
     'GET  /v1/chat/completions': listChatCompletions,
     'GET  /v1/chat/completions/{id}': getChatCompletion,
     'POST /v1/completions': createCompletion,
+    'POST /v1/score': createScore,
     'GET  /v1/models': listModels,
     'GET  /v1/models/{model}': getModel,
   },

@@ -18,9 +18,9 @@ export type Metrics = {
 /** Where a policy is computed: in this Node process, in this Worker, in its container, or at INFERENCE_URL; and why. */
 export type Placement = { place: 'node' | 'worker' | 'container' | 'url'; reason: string };
 
-/** How a request names the policy that it needs: `model` or `models` in its body, `{id}` in its path, or implicitly the
- * previously active policy. */
-export type RequiredPolicy = 'body' | 'path' | 'previous';
+/** How a request names the policies that it needs: `model` or `models` in its body, with the reference too if a field or the
+ * operation requires it; `{id}` in its path; or implicitly the previously active policy. */
+export type RequiredPolicy = 'body' | 'body and reference' | 'path' | 'previous';
 
 /** The active policy as /health reports it: null before the first activation; `none` if no backend can compute it. */
 export type ServingStatus = { policy: string | null; compute: Placement | { place: 'none'; reason: string } | null };

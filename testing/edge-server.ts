@@ -9,10 +9,11 @@ import { type Edge, startEdge } from '../edge/node.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
-import { importPolicy } from '../shared/publish/publish.ts';
+import type { PrecisionName } from '../shared/precision-name.ts';
+import { publishPolicy } from '../shared/publish/publish.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
-import { activatePolicy } from '../shared/store/registry.ts';
+import { activatePolicy, registerPolicy } from '../shared/store/registry.ts';
 import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
 export type EdgeServer = {
@@ -24,13 +25,17 @@ export type EdgeServer = {
   policyId: string;
   edge: Edge;
   /** Imports another tiny policy, with weights from this seed. */
-  importTiny(seed: number, options?: TinyCheckpointOptions): Promise<string>;
+  importTiny: ImportTiny;
   /** Sends a POST if `json` is given, else a GET. */
   request(
     path: string,
     init?: RequestInit & { json?: unknown },
   ): Promise<{ status: number; headers: Headers; body: Json }>;
 };
+
+/** `reference`: the policy is published as if a round had trained it against this one. */
+type TinyPolicyOptions = TinyCheckpointOptions & { reference?: string; precision?: PrecisionName };
+export type ImportTiny = (seed: number, options?: TinyPolicyOptions) => Promise<string>;
 
 // biome-ignore lint/suspicious/noExplicitAny: tests check the content of responses
 export type Json = any;
@@ -45,10 +50,20 @@ export async function startEdgeServer(env: Record<string, string> = {}, { isActi
   await migrateDatabase(postgres.url);
   const connection = connect(postgres.url, { name: 'attune test', max: 3 });
   const localStore = await openLocalStore(settings, connection.db);
-  const importTiny = async (seed: number, options?: TinyCheckpointOptions) => {
+  const importTiny: ImportTiny = async (seed, { reference = null, precision, ...options } = {}) => {
     const folder = await localStore.createStaging();
-    await writeTinyCheckpoint(folder, { ...options, seed });
-    const id = await importPolicy(connection.db, localStore, folder, `tiny ${seed}`, { precision: settings.PRECISION });
+    const checkpoint = await writeTinyCheckpoint(folder, { ...options, seed });
+    const origin = { parent: reference, reference, objective: null, pairs: null, metrics: {}, source: 'test' };
+    const { id } = await publishPolicy({
+      store: localStore,
+      register: (row) => registerPolicy(connection.db, row),
+      name: `tiny ${seed}`,
+      sourceFolder: folder,
+      ...checkpoint,
+      provenance: origin,
+      precision: precision ?? settings.PRECISION,
+      isPrecisionForced: precision !== undefined,
+    });
     await localStore.discardStaging(folder);
     return id;
   };

@@ -2,7 +2,7 @@
 // the suite can compare runtimes at its end.
 
 import OpenAI from 'openai';
-import { type EdgeServer, type Json, startEdgeServer, type TinyCheckpointOptions } from '../../testing/edge-server.ts';
+import { type EdgeServer, type ImportTiny, type Json, startEdgeServer } from '../../testing/edge-server.ts';
 import { startWorkerServer, type WorkerServer } from '../../testing/worker-server.ts';
 import { isJson, toBodyShape } from './response-shape.ts';
 
@@ -28,7 +28,7 @@ export type Api = {
   record(name: string, value: Json): void;
   recorded: Map<string, Json>;
   /** Imports another tiny policy for both runtimes. */
-  importTiny(seed: number, options?: TinyCheckpointOptions): Promise<string>;
+  importTiny: ImportTiny;
 };
 
 export const KEYS = ['first-secret-key', 'second-secret-key'] as const;
@@ -59,8 +59,7 @@ export async function openApis(): Promise<ConformanceSetup> {
     return id;
   };
   await upload(server.policyId);
-  const importTiny = async (seed: number, options?: TinyCheckpointOptions) =>
-    upload(await server.importTiny(seed, options));
+  const importTiny: ImportTiny = async (seed, options) => upload(await server.importTiny(seed, options));
   const apis = [
     ...(selected === 'worker' ? [] : [openApi('node', server.edge.url, { server, importTiny })]),
     ...(worker ? [openApi('worker', worker.url, { server, importTiny })] : []),

@@ -24,6 +24,7 @@ import { testPublicEndpoints } from './public-endpoints.ts';
 import { testRequestBodies } from './request-bodies.ts';
 import { testRewards } from './rewards.ts';
 import { testRounds } from './rounds.ts';
+import { testScores } from './scores.ts';
 import { testStoredText } from './stored-text.ts';
 import { testStreams } from './streams.ts';
 
@@ -38,6 +39,7 @@ onEveryRuntime('activation', testActivation);
 onEveryRuntime('chat', testChat);
 onEveryRuntime('completions', testCompletions);
 onEveryRuntime('streams', testStreams);
+onEveryRuntime('scores', testScores);
 onEveryRuntime('cancellation', testCancellation);
 onEveryRuntime('comparisons', testComparisons);
 onEveryRuntime('preferences', testPreferences);

@@ -6,6 +6,7 @@ const TEXT = '/v1/completions';
 const PREFERENCES = '/v1/preferences';
 const COMPARISONS = '/v1/comparisons';
 const ROUNDS = '/v1/rounds';
+const SCORE = '/v1/score';
 
 export type InvalidRequest = {
   name: string;
@@ -124,6 +125,32 @@ export const INVALID_REQUESTS: InvalidRequest[] = [
   invalid(TEXT, 'a prompt of mixed types', { prompt: ['Once', 1] }, 'prompt', /give a text/),
   invalid(TEXT, 'a token outside the vocabulary', { prompt: [999999] }, 'prompt', /vocabulary/),
   invalid(TEXT, 'too many logprobs', { prompt: 'Once', logprobs: 6 }, 'logprobs', /5/),
+
+  chat('fewer candidates than choices', { n: 3, best_of: 2 }, 'best_of', /n or more/),
+  chat('more candidates than rows', { best_of: 1000 }, 'best_of', /16 rows .* 16 or less/),
+  chat('a stream of ranked choices', { best_of: 2, stream: true }, 'best_of', /cannot be streamed/),
+  chat('an unknown ranker', { best_of: 2, ranker: 'length' }, 'ranker', /mean_logp, log_ratio, or the id of a reward/),
+  chat('an unknown reward as ranker', { best_of: 2, ranker: 'rwd_none' }, 'ranker', /rwd_none/, 404),
+  chat('log-ratios of a policy without a reference', { ranker: 'log_ratio' }, 'ranker', /has no reference/),
+
+  invalid(SCORE, 'a score without a prompt', { response: 'b' }, 'messages', /either messages or prompt/),
+  invalid(SCORE, 'a score of messages and prompt', { messages, prompt: 'a', response: 'b' }, 'messages', /either/),
+  invalid(SCORE, 'a score without responses', { prompt: 'a' }, 'responses', /either responses or response/),
+  invalid(SCORE, 'no responses', { prompt: 'a', responses: [] }, 'responses', /at least one/),
+  invalid(SCORE, 'an empty response', { prompt: 'a', responses: ['b', ''] }, 'responses.1', /give a text/),
+  invalid(SCORE, '65 responses', { prompt: 'a', responses: Array(65).fill('b') }, 'responses', /64/),
+  invalid(SCORE, 'text after token ids', { prompt: [1, 5], response: 'b' }, 'responses', /give token ids/),
+  invalid(SCORE, 'a score of an unknown token', { prompt: [1], response: [999999] }, 'responses', /vocabulary/),
+  invalid(SCORE, 'a long response', { prompt: 'a', response: 'b'.repeat(700) }, 'responses', /tokens, .* context of/),
+  invalid(SCORE, 'a score by an unknown policy', { model: 'pol_none', prompt: 'a', response: 'b' }, 'model', /./, 404),
+  invalid(
+    SCORE,
+    'a score against an unknown policy',
+    { reference: 'pol_none', prompt: 'a', response: 'b' },
+    'reference',
+    /pol_none/,
+    404,
+  ),
 
   invalid(COMPARISONS, 'a comparison without a prompt', {}, 'messages', /either messages or prompt/),
   invalid(

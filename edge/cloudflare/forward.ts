@@ -5,7 +5,7 @@
 import type { Context } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
 import { log } from '../../shared/log.ts';
-import { type Deadline, openDeadline } from '../http/deadline.ts';
+import { cancelled, type Deadline, openDeadline } from '../http/deadline.ts';
 import type { ErrorBody } from '../http/errors.ts';
 import type { EdgeNamespace } from './container.ts';
 import { copyEndToEndHeaders } from './headers.ts';
@@ -164,8 +164,7 @@ function findAbortError({ name, remedy }: Upstream, { signal, hasPassed }: Deadl
       code: 'upstream_timeout',
       retry: false,
     });
-  if (!signal.aborted) return null;
-  return new AttuneError('the request was cancelled', { status: 499, code: 'cancelled', retry: false });
+  return signal.aborted ? cancelled() : null;
 }
 
 function unavailable({ name, remedy }: Upstream, problem: string, retry: boolean): AttuneError {

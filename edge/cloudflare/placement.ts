@@ -59,7 +59,7 @@ export async function placeRequest(
       isRetrySafe: needsPolicy !== 'previous' || context.get('idempotentRequest') !== undefined,
     });
     // A promotion or rollback that was forwarded takes effect here at once too.
-    if (needsPolicy !== 'body') requestPolicies.active.invalidate();
+    if (needsPolicy === 'path' || needsPolicy === 'previous') requestPolicies.active.invalidate();
     return { ...placement, response };
   } catch (error) {
     if (isLoadFailure(error) && (await requestPolicies.fallBack(error)))
@@ -109,8 +109,11 @@ async function findManifests(
   needsPolicy: RequiredPolicy,
 ): Promise<Manifest[] | null> {
   try {
-    const ids = await readPolicyIds(requestPolicies.db, context, needsPolicy);
-    return ids && (await Promise.all(ids.map((id) => requestPolicies.getManifest(id))));
+    const named = await readPolicies(requestPolicies.db, context, needsPolicy);
+    if (!named) return null;
+    const manifests = await Promise.all(named.ids.map((id) => requestPolicies.getManifest(id)));
+    const reference = named.needsReference ? (named.reference ?? manifests[0]!.reference) : null;
+    return reference === null ? manifests : [...manifests, await requestPolicies.getManifest(reference)];
   } catch (error) {
     if (error instanceof AttuneError) return null;
     throw error;
@@ -118,16 +121,24 @@ async function findManifests(
 }
 
 const modelName = z.string().refine((text) => !text.includes('\0'));
-const bodySchema = z.object({ model: modelName.optional(), models: z.tuple([modelName, modelName]).optional() });
+const bodySchema = z.object({
+  model: modelName.optional(),
+  models: z.tuple([modelName, modelName]).optional(),
+  reference: modelName.optional(),
+  ranker: z.string().nullish(),
+});
 
-/** Policy ids, undefined for the active one; null if the body is invalid. */
-async function readPolicyIds(
+/** `ids`: undefined for the active policy; `reference`: default: the one that the policy was trained against. */
+type NamedPolicies = { ids: (string | undefined)[]; needsReference?: boolean; reference?: string | undefined };
+
+/** Null if the body is invalid. */
+async function readPolicies(
   db: Database,
   context: Context,
   needsPolicy: RequiredPolicy,
-): Promise<(string | undefined)[] | null> {
-  if (needsPolicy === 'path') return [context.req.param('id')!.replaceAll('\0', '')];
-  if (needsPolicy === 'previous') return [(await findRollbackTarget(db)).previous.policy_id];
+): Promise<NamedPolicies | null> {
+  if (needsPolicy === 'path') return { ids: [context.req.param('id')!.replaceAll('\0', '')] };
+  if (needsPolicy === 'previous') return { ids: [(await findRollbackTarget(db)).previous.policy_id] };
   let json: unknown;
   try {
     json = JSON.parse(await context.req.text());
@@ -135,7 +146,10 @@ async function readPolicyIds(
     return null;
   }
   const { data } = bodySchema.safeParse(json);
-  return data ? (data.models ?? [data.model]) : null;
+  if (!data) return null;
+  const { models, model, reference, ranker } = data;
+  const needsReference = needsPolicy === 'body and reference' || ranker === 'log_ratio';
+  return { ids: models ?? [model], needsReference, reference };
 }
 
 function describeUnsupported(

@@ -1,31 +1,31 @@
 // Prepares and decodes completions under one deadline and stores their generations; either all are queued or none. A
 // request is complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
 
-import { AttuneError } from '../../shared/error.ts';
+import type { AttuneError } from '../../shared/error.ts';
 import type { FinishEvent, GenerationEvent, LoadedPolicy, TokenEvent } from '../engine/inference.ts';
 import { type Deadline, openDeadline } from '../http/deadline.ts';
 import type { Commit } from '../http/operation.ts';
 import type { RequestRecord } from '../http/request-record.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
+import { describeInterruption } from './interruption.ts';
 import { type PlacedRequest, type PreparedCompletion, prepareCompletion } from './prepare.ts';
 import { toGenerationRecord } from './record-generation.ts';
-import { type GenerationRow, storeCompletions, toGenerationRow, toStorable } from './store.ts';
+import { type Candidate, type CompletionResult, countTokens, rankCandidates, selectChoices } from './select-choices.ts';
+import { storeCompletions, toStorable } from './store.ts';
 import { sumUsage } from './usage.ts';
 
 export type Decoding = {
   completions: PreparedCompletion[];
   events: AsyncIterable<GenerationEvent>[];
   deadline: Deadline;
+  tenant: string;
   record: RequestRecord;
   /** Unix milliseconds */
   startedAt: number;
   /** Gives back the reserved tokens that were not used. */
   settleTokens(used: number): Promise<void>;
 };
-/** `rows` and `tokens` have one entry per choice. */
-export type CompletionResult = { completion: PreparedCompletion; rows: GenerationRow[]; tokens: TokenEvent[][] };
-
 /** Receives each token, and the index of its completion. */
 export type TokenListener = (event: TokenEvent, completionIndex: number) => void;
 
@@ -45,14 +45,14 @@ export async function startDecoding(
     const completions: PreparedCompletion[] = [];
     // One after the other, so that a request with many prompts takes one turn of its tenant at a time.
     for (const request of requests) completions.push(await prepareCompletion(request, waiter));
-    if (rateLimits) settleTokens = await rateLimits.reserveTokens(tenant, countTokens(completions));
+    if (rateLimits) settleTokens = await rateLimits.reserveTokens(tenant, countMaxTokens(completions));
     const submitted = new Map<LoadedPolicy, number>();
-    const events = completions.map(({ policy, promptIds, sharedLength, sampling, ids }) => {
-      const input = { promptIds, sampling, n: ids.length, tenant, sharedLength, submitted: submitted.get(policy) ?? 0 };
+    const events = completions.map(({ policy, promptIds, sharedLength, sampling, candidates: n }) => {
+      const input = { promptIds, sampling, n, tenant, sharedLength, submitted: submitted.get(policy) ?? 0 };
       submitted.set(policy, input.submitted + input.n);
       return policy.generate(input, deadline.signal);
     });
-    return { completions, events, deadline, record, startedAt: Date.now(), settleTokens };
+    return { completions, events, deadline, tenant, record, startedAt: Date.now(), settleTokens };
   } catch (error) {
     await settleTokens(0);
     const interruption = deadline.signal.aborted ? describeInterruption(deadline, false) : null;
@@ -62,9 +62,9 @@ export async function startDecoding(
 }
 
 /** The most that the completions can use: a prompt counts once, with any number of choices. */
-function countTokens(completions: PreparedCompletion[]): number {
+function countMaxTokens(completions: PreparedCompletion[]): number {
   return completions.reduce(
-    (sum, { promptIds, ids, sampling }) => sum + promptIds.length + ids.length * sampling.maxTokens,
+    (sum, { promptIds, candidates, sampling }) => sum + promptIds.length + candidates * sampling.maxTokens,
     0,
   );
 }
@@ -100,19 +100,30 @@ export async function decodeAndStore<T>(
   return { results, response };
 }
 
-/** Decodes every choice to its end, and returns what interrupted them, if anything did. */
+/** Decodes every candidate to its end, selects the choices, and returns what interrupted them, if anything did. */
 export async function decode(
-  { completions, events, deadline, record, startedAt, settleTokens }: Decoding,
+  { completions, events, deadline, tenant, record, startedAt, settleTokens }: Decoding,
   onToken: TokenListener = () => {},
 ): Promise<{ results: CompletionResult[]; interruption: AttuneError | null }> {
   let used = 0;
   try {
-    const results = await Promise.all(
-      completions.map((completion, at) => collectChoices(completion, events[at]!, (event) => onToken(event, at))),
+    const sampled = await Promise.all(
+      completions.map(({ candidates }, at) =>
+        collectCandidates(candidates, events[at]!, (event) => onToken(event, at)),
+      ),
     );
-    used = sumUsage(results).total_tokens;
-    record.generations.push(...results.map(({ completion, rows }) => toGenerationRecord(completion, rows, startedAt)));
-    return { results, interruption: findInterruption(results, deadline) };
+    used = sumUsage(
+      sampled.map((candidates, at) => ({ completion: completions[at]!, sampledTokens: countTokens(candidates) })),
+    ).total_tokens;
+    const waiting = { tenant, signal: deadline.signal };
+    const rankings = completions.some(({ ranker }) => ranker)
+      ? await Promise.all(completions.map((completion, at) => rankCandidates(completion, sampled[at]!, waiting)))
+      : [];
+    const results = completions.map((completion, at) => selectChoices(completion, sampled[at]!, rankings[at] ?? null));
+    record.generations.push(...results.map((result) => toGenerationRecord(result, startedAt)));
+    return { results, interruption: findInterruption(sampled.flat(), deadline) };
+  } catch (error) {
+    throw deadline.signal.aborted ? describeInterruption(deadline, true) : error;
   } finally {
     // If one completion failed, this cancels the others.
     deadline.close();
@@ -121,16 +132,16 @@ export async function decode(
 }
 
 /**
- * Collects the events of all choices; a cancelled choice keeps its tokens so far. Both the response and the stored text
+ * Collects the events of all candidates; a cancelled one keeps its tokens so far. Both the response and the stored text
  * have U+FFFD in place of NUL; the token ids are unchanged.
  */
-async function collectChoices(
-  completion: PreparedCompletion,
+async function collectCandidates(
+  count: number,
   events: AsyncIterable<GenerationEvent>,
   onToken: (event: TokenEvent) => void,
-): Promise<CompletionResult> {
+): Promise<Candidate[]> {
   const finished = new Map<number, FinishEvent>();
-  const tokens: TokenEvent[][] = completion.ids.map(() => []);
+  const tokens: TokenEvent[][] = Array.from({ length: count }, () => []);
   for await (const event of events) {
     const storable = { ...event, text: toStorable(event.text) };
     if (storable.type === 'finish') finished.set(storable.index, storable);
@@ -139,31 +150,17 @@ async function collectChoices(
       onToken(storable);
     }
   }
-  const rows = completion.ids.map((_, choice) => {
-    const finish = finished.get(choice);
-    if (!finish) throw new Error(`internal: choice ${choice} of ${completion.id} never finished`);
-    return toGenerationRow(completion, choice, finish);
+  return tokens.map((ownTokens, index) => {
+    const finish = finished.get(index);
+    if (!finish) throw new Error(`internal: choice ${index} of ${count} never finished`);
+    return { finish, tokens: ownTokens };
   });
-  return { completion, rows, tokens };
 }
 
-function findInterruption(results: CompletionResult[], deadline: Deadline): AttuneError | null {
-  const rows = results.flatMap((result) => result.rows);
-  if (rows.every((row) => row.finish_reason !== 'cancelled')) return null;
+function findInterruption(candidates: Candidate[], deadline: Deadline): AttuneError | null {
+  if (candidates.every(({ finish }) => finish.finishReason !== 'cancelled')) return null;
   return describeInterruption(
     deadline,
-    rows.some((row) => row.token_ids.length > 0),
-  );
-}
-
-function describeInterruption(deadline: Deadline, hasStarted: boolean): AttuneError {
-  if (!deadline.hasPassed())
-    return new AttuneError('the request was cancelled', { status: 499, code: 'cancelled', retry: false });
-  if (!hasStarted)
-    return new AttuneError('generation: timed out in the queue; retry later', { status: 503, code: 'queue_timeout' });
-  // A retry would take as long.
-  return new AttuneError(
-    'generation: timed out while generating; request fewer tokens, or raise REQUEST_TIMEOUT on the server',
-    { status: 504, code: 'deadline_exceeded', retry: false },
+    candidates.some(({ tokens }) => tokens.length > 0),
   );
 }

@@ -6,7 +6,9 @@ import type { SamplingParams } from '../../shared/decoder/sampling.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import type { EncodedPrompt, LoadedPolicy, Waiter } from '../engine/inference.ts';
+import { validateCandidates } from '../engine/validate-candidates.ts';
 import { getPromptField, validateCharacters, validatePrompt, validateVocabulary } from '../engine/validate-prompt.ts';
+import type { Ranker } from '../scoring/ranker.ts';
 
 export type CompletionRequest = {
   /** the operation that asks for it */
@@ -17,6 +19,8 @@ export type CompletionRequest = {
   /** token ids given instead of text */
   promptIds?: number[];
   n: number;
+  /** How many candidates are sampled, of which the ranker selects n; default: n. */
+  bestOf?: number;
   /** maxTokens null: defaultMaxTokens if set, otherwise as many as fit into the context */
   sampling: Omit<SamplingParams, 'maxTokens' | 'seed'> & { maxTokens: number | null; seed: number | null };
   defaultMaxTokens?: number;
@@ -27,8 +31,8 @@ export type CompletionRequest = {
   store: boolean;
 };
 
-/** A request, and the policy that generates for it. */
-export type PlacedRequest = { policy: LoadedPolicy; request: CompletionRequest };
+/** A request, the policy that generates for it, and what selects its choices if not all candidates are returned. */
+export type PlacedRequest = { policy: LoadedPolicy; request: CompletionRequest; ranker?: Ranker | null };
 
 export type PreparedCompletion = {
   id: string;
@@ -36,17 +40,20 @@ export type PreparedCompletion = {
   created: number;
   request: CompletionRequest;
   policy: LoadedPolicy;
+  ranker: Ranker | null;
   promptIds: number[];
   /** length in tokens of the prefix that other prompts probably share */
   sharedLength: number;
   /** one id per choice; the first is the completion's own */
   ids: string[];
+  /** how many are sampled: as many as choices, or best_of */
+  candidates: number;
   sampling: SamplingParams;
 };
 
 /** Validates the request against the policy and fixes its ids and seed; nothing is computed or stored yet. */
 export async function prepareCompletion(
-  { policy, request }: PlacedRequest,
+  { policy, request, ranker = null }: PlacedRequest,
   waiter: Waiter,
 ): Promise<PreparedCompletion> {
   const { prompt, sampling } = request;
@@ -55,15 +62,20 @@ export async function prepareCompletion(
   const remaining = validatePrompt(promptIds, policy, getPromptField(prompt));
   const maxTokens = sampling.maxTokens ?? Math.min(request.defaultMaxTokens ?? remaining, remaining);
   if (maxTokens > remaining) throw tooManyTokens(request, remaining, promptIds.length);
+  const candidates = request.bestOf ?? request.n;
+  if (ranker)
+    validateCandidates({ count: candidates, promptLength: promptIds.length, maxTokens }, [policy, ...ranker.policies]);
   const ids = Array.from({ length: request.n }, () => newId(typeof prompt === 'string' ? 'cmpl-' : 'chatcmpl-'));
   return {
     id: ids[0]!,
     created: Math.floor(Date.now() / 1000),
     request,
     policy,
+    ranker,
     promptIds,
     sharedLength,
     ids,
+    candidates,
     sampling: {
       ...sampling,
       maxTokens,

@@ -1,12 +1,11 @@
 // What the request's record says about a decoded completion: counts, ids and sampling, never text.
 
 import type { GenerationRecord } from '../http/request-record.ts';
-import type { PreparedCompletion } from './prepare.ts';
+import type { CompletionResult } from './select-choices.ts';
 
-/** `choices`: their rows; `startedAt`: Unix milliseconds. */
+/** `startedAt`: Unix milliseconds. */
 export function toGenerationRecord(
-  completion: PreparedCompletion,
-  choices: { token_ids: number[]; finish_reason: string }[],
+  { completion, rows, sampledTokens }: CompletionResult,
   startedAt: number,
 ): GenerationRecord {
   const { request, policy, promptIds, sampling } = completion;
@@ -19,8 +18,8 @@ export function toGenerationRecord(
     choiceIds: completion.ids,
     sampling: { temperature, topP, maxTokens, seed },
     promptTokens: promptIds.length,
-    completionTokens: choices.reduce((sum, { token_ids }) => sum + token_ids.length, 0),
-    finishReasons: choices.map(({ finish_reason }) => finish_reason),
+    completionTokens: sampledTokens,
+    finishReasons: rows.map(({ finish_reason }) => finish_reason),
     startedAt,
     endedAt: Date.now(),
   };

@@ -2,6 +2,7 @@
 // and min_p: vLLM's).
 
 import { z } from '@hono/zod-openapi';
+import { BUILT_IN_RANKERS } from '../scoring/ranker.ts';
 import type { CompletionRequest } from './prepare.ts';
 
 export const MAX_CHOICES = 16;
@@ -16,7 +17,47 @@ const stopString = z.string().min(1).max(MAX_STOP_LENGTH);
 export const modelName = z.string().max(200);
 export const modelField = modelName.optional();
 
-export const choicesField = z.number().int().min(1).max(MAX_CHOICES).nullish();
+const RANKER = new RegExp(`^(${BUILT_IN_RANKERS.join('|')}|rwd_.*)$`);
+
+export const candidateFields = {
+  n: z.number().int().min(1).max(MAX_CHOICES).nullish(),
+  best_of: z
+    .number()
+    .int()
+    .min(1)
+    .nullish()
+    .openapi({ description: 'how many candidates are sampled, of which the best n are returned; default: n' }),
+  ranker: z
+    .string()
+    .max(200)
+    .regex(RANKER, `give ${BUILT_IN_RANKERS.join(', ')}, or the id of a reward`)
+    .nullish()
+    .openapi({
+      description:
+        'what candidates are ranked by: mean_logp (the mean log-probability of their tokens, the default), log_ratio ' +
+        '(log π − log π_ref of the whole response, the implicit reward of the policy), or a reward',
+    }),
+};
+
+type CandidateFields = z.output<z.ZodObject<typeof candidateFields & Pick<typeof streamFields, 'stream'>>>;
+
+/** What the fields have to be together. */
+export function refineCandidates<S extends z.ZodType<CandidateFields>>(schema: S): S {
+  return schema
+    .refine((body) => body.best_of == null || body.best_of >= (body.n ?? 1), {
+      path: ['best_of'],
+      error: 'candidates are fewer than the n choices to return; give n or more',
+    })
+    .refine((body) => !body.stream || getRanker(body) === null, {
+      path: ['best_of'],
+      error: 'a choice is known only when all candidates are ranked, so it cannot be streamed; omit stream',
+    });
+}
+
+/** The name of the ranker; null if the choices are not ranked. */
+export function getRanker({ n, best_of, ranker }: Omit<CandidateFields, 'stream'>): string | null {
+  return ranker ?? ((best_of ?? 1) > (n ?? 1) ? 'mean_logp' : null);
+}
 
 export const streamFields = {
   stream: z.boolean().nullish(),

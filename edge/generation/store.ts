@@ -26,14 +26,15 @@ export async function storeCompletions(
 }
 
 export function toCompletionRow(completion: PreparedCompletion) {
-  const { request, policy, promptIds, sampling } = completion;
+  const { request, policy, ranker, promptIds, candidates, sampling } = completion;
   return {
     id: completion.id,
     kind: request.kind,
     policy_id: policy.id,
     prompt: request.promptIds ? toStorable(policy.tokenizer.decode(promptIds)) : request.prompt,
     prompt_token_ids: promptIds,
-    sampling: { ...sampling },
+    // What a ranker selected is not a sample of the policy: the trainer looks for best_of.
+    sampling: { ...sampling, ...(ranker ? { best_of: candidates, ranker: ranker.name } : {}) },
     seed: sampling.seed,
     user: request.user,
     metadata: request.metadata,

@@ -6,8 +6,9 @@ import type { Commit } from '../http/operation.ts';
 import { streamEvents } from '../http/sse.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import { type CompletionResult, decodeAndStore, startDecoding } from './decode.ts';
+import { decodeAndStore, startDecoding } from './decode.ts';
 import type { PlacedRequest, PreparedCompletion } from './prepare.ts';
+import type { CompletionResult } from './select-choices.ts';
 import type { GenerationRow } from './store.ts';
 import { sumUsage, type Usage } from './usage.ts';
 

@@ -2,7 +2,6 @@
 
 import { z } from '@hono/zod-openapi';
 import type { PreparedCompletion } from './prepare.ts';
-import type { GenerationRow } from './store.ts';
 
 export const usageSchema = z.object({
   prompt_tokens: z.number(),
@@ -12,9 +11,7 @@ export const usageSchema = z.object({
 
 export type Usage = z.output<typeof usageSchema>;
 
-/** A prompt counts once, with any number of choices. */
-export function countUsage(promptTokens: number, choices: Pick<GenerationRow, 'token_ids'>[]): Usage {
-  const completionTokens = choices.reduce((sum, { token_ids }) => sum + token_ids.length, 0);
+export function toUsage(promptTokens: number, completionTokens: number): Usage {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
@@ -22,12 +19,12 @@ export function countUsage(promptTokens: number, choices: Pick<GenerationRow, 't
   };
 }
 
+/** A prompt counts once, with any number of choices; a candidate counts, whether or not it is returned. */
 export function sumUsage(
-  results: { completion: Pick<PreparedCompletion, 'promptIds'>; rows: Pick<GenerationRow, 'token_ids'>[] }[],
+  results: { completion: Pick<PreparedCompletion, 'promptIds'>; sampledTokens: number }[],
 ): Usage {
-  const promptTokens = results.reduce((sum, { completion }) => sum + completion.promptIds.length, 0);
-  return countUsage(
-    promptTokens,
-    results.flatMap(({ rows }) => rows),
+  return toUsage(
+    results.reduce((sum, { completion }) => sum + completion.promptIds.length, 0),
+    results.reduce((sum, { sampledTokens }) => sum + sampledTokens, 0),
   );
 }

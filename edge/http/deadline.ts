@@ -1,5 +1,7 @@
 // An AbortSignal for one request: aborted when the client disconnects, the time limit passes, or `close` is called.
 
+import { AttuneError } from '../../shared/error.ts';
+
 export type Deadline = {
   signal: AbortSignal;
   /** Whether the time limit caused the abort. */
@@ -23,4 +25,9 @@ export function openDeadline(seconds: number, client: AbortSignal): Deadline {
   client.addEventListener('abort', close);
   if (client.aborted) close();
   return { signal: controller.signal, hasPassed: () => passed, close };
+}
+
+/** The error of a request whose client left. */
+export function cancelled(): AttuneError {
+  return new AttuneError('the request was cancelled', { status: 499, code: 'cancelled', retry: false });
 }

@@ -3,39 +3,51 @@
 import { z } from '@hono/zod-openapi';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
-import { type CompletionResult, decodeAndStore, startDecoding } from '../generation/decode.ts';
+import { decodeAndStore, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest } from '../generation/prepare.ts';
-import { choicesField, modelField, samplingFields, streamFields, toSampling } from '../generation/sampling-fields.ts';
+import {
+  candidateFields,
+  getRanker,
+  modelField,
+  refineCandidates,
+  samplingFields,
+  streamFields,
+  toSampling,
+} from '../generation/sampling-fields.ts';
+import { type CompletionResult, type Ranking, rankingFields } from '../generation/select-choices.ts';
 import { type CompletionRow, type GenerationRow, toCompletionRow } from '../generation/store.ts';
 import { type ChunkFormat, repeatStream, streamChoices } from '../generation/stream-choices.ts';
-import { countUsage, usageSchema } from '../generation/usage.ts';
+import { sumUsage, toUsage, type Usage, usageSchema } from '../generation/usage.ts';
 import { chatMessages } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { toUnixSeconds } from '../http/resource.ts';
 import { getCaller } from '../middleware/auth.ts';
+import { openRanker } from '../scoring/ranker.ts';
 
 const { max_tokens, ...sharedFields } = samplingFields;
 
-const chatBody = z
-  .strictObject({
-    model: modelField.openapi({ description: 'the id of a policy; `attune`, the default, is the active policy' }),
-    messages: chatMessages,
-    n: choicesField,
-    max_tokens,
-    max_completion_tokens: max_tokens,
-    ...sharedFields,
-    logprobs: z.boolean().nullish(),
-    top_logprobs: z.number().int().min(0).max(20).nullish(),
-    ...streamFields,
-    store: z
-      .boolean()
-      .nullish()
-      .openapi({ description: 'false: the completion is not stored, and cannot be voted on' }),
-  })
-  .refine((body) => body.top_logprobs == null || body.logprobs, {
-    path: ['top_logprobs'],
-    error: 'needs logprobs: true',
-  });
+const chatBody = refineCandidates(
+  z
+    .strictObject({
+      model: modelField.openapi({ description: 'the id of a policy; `attune`, the default, is the active policy' }),
+      messages: chatMessages,
+      ...candidateFields,
+      max_tokens,
+      max_completion_tokens: max_tokens,
+      ...sharedFields,
+      logprobs: z.boolean().nullish(),
+      top_logprobs: z.number().int().min(0).max(20).nullish(),
+      ...streamFields,
+      store: z
+        .boolean()
+        .nullish()
+        .openapi({ description: 'false: the completion is not stored, and cannot be voted on' }),
+    })
+    .refine((body) => body.top_logprobs == null || body.logprobs, {
+      path: ['top_logprobs'],
+      error: 'needs logprobs: true',
+    }),
+);
 
 export const chatCompletion = z
   .object({
@@ -50,6 +62,7 @@ export const chatCompletion = z
         message: z.object({ role: z.literal('assistant'), content: z.string(), refusal: z.null() }),
         finish_reason: z.string(),
         logprobs: z.unknown(),
+        ...rankingFields,
       }),
     ),
     usage: usageSchema,
@@ -70,15 +83,13 @@ export const createChatCompletion = defineOperation({
   streams: true,
   async handler({ ports, context, commit, body }) {
     const policy = await ports.inference.getPolicy(body.model);
-    const requests = [{ policy, request: toRequest(body) }];
+    const ranker = await openRanker(ports, policy.id, getRanker(body));
+    const requests = [{ policy, request: toRequest(body), ranker }];
     const caller = getCaller(context);
     const toResponse = ([result]: CompletionResult[]) => {
-      const { completion, rows, tokens } = result!;
-      return toChatCompletion(
-        toCompletionRow(completion),
-        rows,
-        body.logprobs ? tokens.map((events) => toTokenLogprobs(policy.tokenizer, events)) : undefined,
-      );
+      const { completion, rows, tokens, rankings } = result!;
+      const logprobs = body.logprobs ? tokens.map((events) => toTokenLogprobs(policy.tokenizer, events)) : null;
+      return toChatCompletion(toCompletionRow(completion), rows, { logprobs, rankings, usage: sumUsage([result!]) });
     };
     if (body.stream) return streamChoices({ ports, commit }, requests, caller, toChunkFormat(body), toResponse);
     const decoding = await startDecoding(ports, requests, caller);
@@ -93,6 +104,7 @@ function toRequest(body: ChatBody): CompletionRequest {
     model: body.model ?? ACTIVE_ALIAS,
     prompt: body.messages,
     n: body.n ?? 1,
+    bestOf: body.best_of ?? body.n ?? 1,
     sampling: toSampling(
       { ...body, max_tokens: body.max_completion_tokens ?? body.max_tokens },
       body.logprobs ? (body.top_logprobs ?? 0) : 0,
@@ -104,11 +116,14 @@ function toRequest(body: ChatBody): CompletionRequest {
   };
 }
 
-/** `rows` and `logprobs` have one entry per choice. */
+/** What only the response to the request has, and a stored completion does not. */
+type Unstored = { logprobs: unknown[] | null; rankings: Ranking[] | null; usage: Usage };
+
+/** `rows`, `logprobs` and `rankings` have one entry per choice. */
 export function toChatCompletion(
   completion: Required<Omit<CompletionRow, 'xid'>>,
   rows: GenerationRow[],
-  logprobs?: unknown[],
+  { logprobs, rankings, usage }: Partial<Unstored> = {},
 ): ChatCompletion {
   return {
     id: completion.id,
@@ -121,8 +136,14 @@ export function toChatCompletion(
       message: { role: 'assistant', content: row.text, refusal: null },
       finish_reason: row.finish_reason,
       logprobs: logprobs ? { content: logprobs[index], refusal: null } : null,
+      ...rankings?.[index],
     })),
-    usage: countUsage(completion.prompt_token_ids.length, rows),
+    usage:
+      usage ??
+      toUsage(
+        completion.prompt_token_ids.length,
+        rows.reduce((sum, { token_ids }) => sum + token_ids.length, 0),
+      ),
     system_fingerprint: completion.policy_id,
     metadata: completion.metadata,
   };

@@ -8,9 +8,10 @@ import { type StoredGeneration, selectGenerations } from '../../shared/database/
 import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
-import { type CompletionResult, decode, startDecoding } from '../generation/decode.ts';
+import { decode, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest, PlacedRequest } from '../generation/prepare.ts';
 import { modelField, modelName, samplingFields, toSampling } from '../generation/sampling-fields.ts';
+import type { CompletionResult } from '../generation/select-choices.ts';
 import { storeCompletions } from '../generation/store.ts';
 import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema } from '../http/messages.ts';

@@ -2,16 +2,19 @@
 
 import { z } from '@hono/zod-openapi';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
-import { type CompletionResult, decodeAndStore, startDecoding } from '../generation/decode.ts';
+import { decodeAndStore, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest, PreparedCompletion } from '../generation/prepare.ts';
 import {
-  choicesField,
+  candidateFields,
+  getRanker,
   MAX_CHOICES,
   modelField,
+  refineCandidates,
   samplingFields,
   streamFields,
   toSampling,
 } from '../generation/sampling-fields.ts';
+import { type CompletionResult, rankingFields } from '../generation/select-choices.ts';
 import {
   type ChunkFormat,
   countCodePoints,
@@ -22,27 +25,30 @@ import {
 import { sumUsage, usageSchema } from '../generation/usage.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getCaller } from '../middleware/auth.ts';
+import { openRanker } from '../scoring/ranker.ts';
 
 const tokenIds = z.array(z.number().int().min(0)).min(1);
 
-const completionBody = z.strictObject({
-  model: modelField,
-  prompt: z
-    .union(
-      [
-        z.string().min(1, 'the prompt is empty; give it some text'),
-        tokenIds,
-        z.array(z.string().min(1)).min(1).max(MAX_CHOICES),
-      ],
-      { error: 'give a text, an array of texts, or an array of token ids, none of them empty' },
-    )
-    .openapi({ description: 'a text, several texts, or token ids' }),
-  n: choicesField,
-  ...samplingFields,
-  logprobs: z.number().int().min(0).max(5).nullish(),
-  ...streamFields,
-  store: z.boolean().nullish(),
-});
+const completionBody = refineCandidates(
+  z.strictObject({
+    model: modelField,
+    prompt: z
+      .union(
+        [
+          z.string().min(1, 'the prompt is empty; give it some text'),
+          tokenIds,
+          z.array(z.string().min(1)).min(1).max(MAX_CHOICES),
+        ],
+        { error: 'give a text, an array of texts, or an array of token ids, none of them empty' },
+      )
+      .openapi({ description: 'a text, several texts, or token ids' }),
+    ...candidateFields,
+    ...samplingFields,
+    logprobs: z.number().int().min(0).max(5).nullish(),
+    ...streamFields,
+    store: z.boolean().nullish(),
+  }),
+);
 
 type CompletionBody = z.output<typeof completionBody>;
 type TextCompletion = z.output<typeof textCompletion>;
@@ -60,6 +66,7 @@ const textCompletion = z
         text: z.string(),
         finish_reason: z.string(),
         logprobs: z.unknown(),
+        ...rankingFields,
       }),
     ),
     usage: usageSchema,
@@ -79,7 +86,8 @@ export const createCompletion = defineOperation({
   streams: true,
   async handler({ ports, context, commit, body }) {
     const policy = await ports.inference.getPolicy(body.model);
-    const requests = toRequests(body).map((request) => ({ policy, request }));
+    const ranker = await openRanker(ports, policy.id, getRanker(body));
+    const requests = toRequests(body).map((request) => ({ policy, request, ranker }));
     const caller = getCaller(context);
     const toResponse = (results: CompletionResult[]) => toTextCompletion(results, body);
     if (body.stream) return streamChoices({ ports, commit }, requests, caller, toChunkFormat(body), toResponse);
@@ -110,6 +118,7 @@ function toRequests(body: CompletionBody): CompletionRequest[] {
       prompt: typeof item === 'string' ? item : '',
       ...(isTokens ? { promptIds: prompt as number[] } : {}),
       n: body.n ?? 1,
+      bestOf: body.best_of ?? body.n ?? 1,
       sampling: toSampling(body, body.logprobs ?? 0),
       defaultMaxTokens: DEFAULT_MAX_TOKENS,
       user: body.user ?? null,
@@ -119,12 +128,13 @@ function toRequests(body: CompletionBody): CompletionRequest[] {
   );
 }
 
-function toChoices({ completion, rows, tokens }: CompletionResult, body: CompletionBody) {
+function toChoices({ completion, rows, tokens, rankings }: CompletionResult, body: CompletionBody) {
   return rows.map((row, at) => ({
     generation_id: row.id,
     text: row.text,
     finish_reason: row.finish_reason,
     logprobs: toLogprobs(completion, tokens[at]!, body),
+    ...rankings?.[at],
   }));
 }
 

@@ -113,10 +113,10 @@ export function refuseReward(id: string): void {
 }
 
 /** No policy has this id. Here, and not in store/registry.ts, so that the engine does not load the database driver. */
-export function unknownPolicy(id: string): AttuneError {
+export function unknownPolicy(id: string, param = 'model'): AttuneError {
   return new AttuneError(`there is no policy ${id}; GET /v1/models or \`attune policies list\` lists the policies`, {
     status: 404,
-    param: 'model',
+    param,
     code: 'model_not_found',
   });
 }

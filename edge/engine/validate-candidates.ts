@@ -1,0 +1,41 @@
+// Rejects best-of sampling of more candidates than can be decoded together: all of them are computed, by the policy that
+// samples and by those that score, before the first is returned.
+import { kvBytesPerPosition } from '../../shared/decoder/kv-cache.ts';
+import { AttuneError } from '../../shared/error.ts';
+import type { LoadedPolicy } from './inference.ts';
+import { maxSequenceLength, reservedKvBytes } from './kv-budget.ts';
+
+type Candidates = { count: number; promptLength: number; maxTokens: number };
+
+export function validateCandidates(
+  { count, promptLength, maxTokens }: Candidates,
+  policies: Pick<LoadedPolicy, 'id' | 'architecture' | 'kvMemoryBytes' | 'maxRows'>[],
+): void {
+  const length = promptLength + maxTokens;
+  for (const { id, architecture, kvMemoryBytes, maxRows } of policies) {
+    const { contextLength } = architecture;
+    if (length > contextLength)
+      throw new AttuneError(
+        `max_tokens: prompt and candidate have up to ${length} tokens, and policy ${id}, which scores them, has a context ` +
+          `of ${contextLength}; give ${contextLength - promptLength} or less`,
+        { param: 'max_tokens', code: 'context_length_exceeded' },
+      );
+    if (count > maxRows)
+      throw tooMany(`${count} candidates exceed the ${maxRows} rows that decode together (MAX_ROWS)`, maxRows);
+    const maxLength = maxSequenceLength(kvMemoryBytes, architecture);
+    const rows = Math.floor(kvMemoryBytes / reservedKvBytes(architecture, maxLength, promptLength, maxTokens));
+    if (count > rows)
+      throw tooMany(
+        `KV_MEMORY of ${kvMemoryBytes} bytes holds ${rows} candidates of up to ${length} tokens for policy ${id}, at ` +
+          `${kvBytesPerPosition(architecture)} bytes a token, not ${count}`,
+        rows,
+      );
+  }
+}
+
+function tooMany(problem: string, limit: number): AttuneError {
+  return new AttuneError(`best_of: ${problem}; give ${limit} or less, or fewer max_tokens`, {
+    param: 'best_of',
+    code: 'best_of_exceeded',
+  });
+}

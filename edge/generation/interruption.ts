@@ -1,0 +1,15 @@
+// Why a generation, or a score, did not finish: its client left, or its deadline passed.
+
+import { AttuneError } from '../../shared/error.ts';
+import { cancelled, type Deadline } from '../http/deadline.ts';
+
+export function describeInterruption(deadline: Deadline, hasStarted: boolean): AttuneError {
+  if (!deadline.hasPassed()) return cancelled();
+  if (!hasStarted)
+    return new AttuneError('generation: timed out in the queue; retry later', { status: 503, code: 'queue_timeout' });
+  // A retry would take as long.
+  return new AttuneError(
+    'generation: timed out while generating; request fewer tokens, or raise REQUEST_TIMEOUT on the server',
+    { status: 504, code: 'deadline_exceeded', retry: false },
+  );
+}

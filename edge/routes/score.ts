@@ -1,0 +1,150 @@
+// POST /v1/score: the log-probabilities of given responses under a policy and its reference, and their difference, the
+// policy's implicit reward. Nothing is stored.
+
+import { z } from '@hono/zod-openapi';
+import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import { describeInterruption } from '../generation/interruption.ts';
+import { modelField } from '../generation/sampling-fields.ts';
+import { openDeadline } from '../http/deadline.ts';
+import { chatMessages } from '../http/messages.ts';
+import { defineOperation } from '../http/operation.ts';
+import { getCaller } from '../middleware/auth.ts';
+import { encodePairs } from '../scoring/encode-pairs.ts';
+import { openReference } from '../scoring/reference.ts';
+import { scoreResponses, sum, type TokenPair } from '../scoring/score-responses.ts';
+
+const MAX_RESPONSES = 64;
+
+const NEEDS_TEXT = 'give a text, or an array of token ids, neither empty';
+const textOrTokens = z.union([z.string().min(1, NEEDS_TEXT), z.array(z.number().int().min(0)).min(1, NEEDS_TEXT)], {
+  error: NEEDS_TEXT,
+});
+
+const scoreBody = z
+  .strictObject({
+    model: modelField.openapi({ description: 'the policy that scores; default: the active one' }),
+    reference: modelField.openapi({ description: 'a policy; default: the one that the policy was trained against' }),
+    messages: chatMessages.optional(),
+    prompt: textOrTokens.optional(),
+    responses: z
+      .array(textOrTokens)
+      .min(1, 'give at least one response')
+      .max(MAX_RESPONSES)
+      .optional()
+      .openapi({ description: 'texts, or token ids, which are scored as they are' }),
+    response: textOrTokens.optional().openapi({ description: 'instead of responses, if there is one' }),
+    eos: z.boolean().nullish().openapi({
+      description: 'whether a text ends with the end-of-text token, as the trainer reads it; default: true',
+    }),
+  })
+  .refine((body) => (body.messages === undefined) !== (body.prompt === undefined), {
+    path: ['messages'],
+    error: 'give either messages or prompt',
+  })
+  .refine((body) => (body.responses === undefined) !== (body.response === undefined), {
+    path: ['responses'],
+    error: 'give either responses or response',
+  })
+  .transform(({ response, ...body }) => ({ ...body, responses: body.responses ?? [response!] }))
+  .refine(({ prompt, responses }) => !Array.isArray(prompt) || responses.every((response) => Array.isArray(response)), {
+    path: ['responses'],
+    error: 'give token ids, as in prompt: how a text splits into tokens depends on the text before it',
+  });
+
+const nullableNumber = z.number().nullable();
+
+const scoreList = z
+  .object({
+    object: z.literal('list'),
+    model: z.string(),
+    reference: z.string().nullable(),
+    data: z.array(
+      z.object({
+        object: z.literal('score'),
+        index: z.number(),
+        logp: z.number().openapi({ description: 'log π of the response, the sum over its tokens' }),
+        ref_logp: nullableNumber.openapi({ description: 'log π_ref; null without a reference' }),
+        log_ratio: nullableNumber.openapi({ description: 'log π − log π_ref, the implicit reward' }),
+        tokens: z.array(
+          z.object({
+            id: z.number(),
+            token: z.string(),
+            logp: z.number(),
+            ref_logp: nullableNumber,
+            log_ratio: nullableNumber,
+          }),
+        ),
+      }),
+    ),
+    usage: z.object({ prompt_tokens: z.number(), total_tokens: z.number() }),
+  })
+  .openapi('ScoreList');
+
+export const createScore = defineOperation({
+  summary: 'Scores given responses: their log-probabilities under a policy and its reference',
+  needsPolicy: 'body and reference',
+  body: scoreBody,
+  response: scoreList,
+  async handler({ ports, context, body }) {
+    const { tenant, signal } = getCaller(context);
+    const policy = await ports.inference.getPolicy(body.model);
+    const reference = await openReference(ports, policy.id, 'reference', body.reference);
+    const deadline = openDeadline(ports.settings.REQUEST_TIMEOUT, signal);
+    const waiter = { tenant, signal: deadline.signal };
+    let settleTokens = async (_used: number) => {};
+    let used = 0;
+    try {
+      const texts = { prompt: body.messages ?? body.prompt!, responses: body.responses, eos: body.eos !== false };
+      const pairs = await encodePairs(texts, reference ? [policy, reference] : [policy], waiter);
+      const tokens = countTokens(pairs);
+      if (ports.rateLimits) settleTokens = await ports.rateLimits.reserveTokens(tenant, tokens);
+      const [logps, refLogps] = await Promise.all([
+        scoreResponses(policy, pairs, waiter),
+        reference && scoreResponses(reference, pairs, waiter),
+      ]);
+      used = tokens;
+      return {
+        object: 'list',
+        model: policy.id,
+        reference: reference?.id ?? null,
+        data: pairs.map((pair, index) => toScore(index, policy.tokenizer, pair, logps[index]!, refLogps?.[index])),
+        usage: { prompt_tokens: tokens, total_tokens: tokens },
+      };
+    } catch (error) {
+      throw deadline.signal.aborted ? describeInterruption(deadline, true) : error;
+    } finally {
+      // If one of the policies failed, this cancels the other.
+      deadline.close();
+      await settleTokens(used);
+    }
+  },
+});
+
+/** The prompt counts once. */
+function countTokens(pairs: TokenPair[]): number {
+  return pairs.reduce((total, { responseIds }) => total + responseIds.length, pairs[0]!.promptIds.length);
+}
+
+function toScore(
+  index: number,
+  tokenizer: Tokenizer,
+  { responseIds }: TokenPair,
+  logps: number[],
+  refLogps?: number[],
+) {
+  const toRatio = (logp: number, refLogp: number | undefined) => ({
+    logp,
+    ref_logp: refLogp ?? null,
+    log_ratio: refLogp === undefined ? null : logp - refLogp,
+  });
+  return {
+    object: 'score',
+    index,
+    ...toRatio(sum(logps), refLogps && sum(refLogps)),
+    tokens: responseIds.map((id, at) => ({
+      id,
+      token: tokenizer.decodeToken(id),
+      ...toRatio(logps[at]!, refLogps?.[at]),
+    })),
+  };
+}

@@ -1,0 +1,40 @@
+// Log-probabilities of given responses under a policy. A response is scored as it would have been generated, token by token
+// in the decode batch (teacher forcing): at the precision that the policy is served at, to the bit what sampling these
+// tokens would have recorded, and queued, admitted and cancelled like any generation.
+
+import { NEUTRAL_SAMPLING } from '../../shared/decoder/sampling.ts';
+import type { GenerationEvent, LoadedPolicy } from '../engine/inference.ts';
+import { cancelled } from '../http/deadline.ts';
+
+/** A prompt and a response in tokens. */
+export type TokenPair = { promptIds: number[]; responseIds: number[]; sharedLength?: number };
+
+/** Who waits for scores; see Waiter. */
+export type Waiting = { tenant: string; signal: AbortSignal };
+
+/** Returns the log-probability of every token of each response. Abort the signal if it throws: others may still run. */
+export async function scoreResponses(
+  policy: LoadedPolicy,
+  pairs: TokenPair[],
+  { tenant, signal }: Waiting,
+): Promise<number[][]> {
+  const generations = pairs.map(({ promptIds, responseIds, sharedLength = 0 }, submitted) => {
+    const sampling = { ...NEUTRAL_SAMPLING, maxTokens: responseIds.length, seed: 0, stop: [], topLogprobs: 0 };
+    const input = { promptIds, sharedLength, response: responseIds, sampling, n: 1, tenant, submitted };
+    return policy.generate(input, signal);
+  });
+  return Promise.all(generations.map(collectLogprobs));
+}
+
+async function collectLogprobs(events: AsyncIterable<GenerationEvent>): Promise<number[]> {
+  for await (const event of events) {
+    if (event.type !== 'finish') continue;
+    if (event.finishReason === 'cancelled') throw cancelled();
+    return event.logprobs;
+  }
+  throw new Error('internal: a scored response never finished');
+}
+
+export function sum(values: number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
