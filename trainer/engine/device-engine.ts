@@ -30,6 +30,8 @@ export type DeviceEngineOptions = {
   memoryBytes?: number;
   lora?: LoraConfig | null;
   scoreOnly?: boolean;
+  /** Which of them the device is: each needs another amount of memory. */
+  engine?: 'onnx' | 'tensorflow';
 };
 
 /** Names of tensors in a file of the training state. */

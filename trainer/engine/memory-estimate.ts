@@ -1,19 +1,54 @@
 // Estimates the memory of training before it is allocated: weights, gradient and moments, the activations that a
 // micro-batch keeps for its backward pass, and the rows of the output layer. Chooses the size of a micro-batch, and
 // rejects a policy that cannot fit.
+import { kvBytesPerRow } from '../../shared/decoder/kv-cache.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';
-import type { ShapeBucket } from './batch.ts';
+import type { Settings } from '../../shared/settings.ts';
 import { type LoraConfig, trainableShapes } from './lora.ts';
+import type { MicroBatchShape } from './packing.ts';
 import type { ProgramKind } from './programs.ts';
 import { sizeOf } from './trace/symbolic-tensor.ts';
 
-/** Node, ONNX Runtime and the traced graphs of a small policy. */
-const PROCESS_BYTES = 350 * 2 ** 20;
+const MiB = 2 ** 20;
+
+/**
+ * What an engine holds, fitted to the peaks of random policies of 4 to 30 layers (docs/LOG.md). `processBytes`: thread,
+ * libraries and graphs. `copies`: of a trained parameter, which are the parameter, its gradient, two moments, and what is
+ * copied to update it. `tables`: of the embedding table's size, for its gradient. `activations` and `logits`: factors of
+ * the tensors that are counted for a layer and for the output layer, of programs with and without a backward pass.
+ */
+const COSTS = {
+  onnx: {
+    processBytes: 120 * MiB,
+    copies: 5,
+    frozenCopies: 1,
+    tables: 2,
+    step: { activations: 1.04, logits: 1 },
+    forward: { activations: 1.04, logits: 2 },
+  },
+  // Its eager operations keep every intermediate result until the program ends.
+  tensorflow: {
+    processBytes: 360 * MiB,
+    copies: 7,
+    frozenCopies: 4,
+    tables: 12.5,
+    step: { activations: 4.1, logits: 0.5 },
+    forward: { activations: 1.2, logits: 3 },
+  },
+} as const;
+/** A policy that is read from its checkpoint leaves a third of it in pages that the process reuses but does not return. */
+const SCORING_COPIES = 1.3;
+/** A serving graph that is loaded: its pages of the file, and ONNX Runtime's packed matrices. */
+const SERVING_COPIES = 2;
+/** Rows of the output layer's vocabulary that a program without a backward pass holds at once; see model/head.ts. */
+const FORWARD_CHUNK_ROWS = 8192;
 /** Larger micro-batches are no faster on a CPU; see docs/LOG.md. */
 const MAX_MICRO_BATCH_TOKENS = 1024;
 const MIN_MICRO_BATCH_TOKENS = 128;
 const TYPICAL_SEQUENCE_TOKENS = 512;
+/** More rows are no faster on a CPU. */
+const MAX_ROLLOUT_ROWS = 64;
 /** The default budget is never below this, even if other processes fill the memory at the moment. */
 const MIN_BUDGET_BYTES = 2 ** 30;
 
@@ -22,6 +57,8 @@ export type MemoryOptions = {
   lora?: LoraConfig | null;
   /** No gradient is computed: only weights are held. */
   scoreOnly?: boolean;
+  /** Default: onnx. */
+  engine?: Settings['ENGINE'];
 };
 
 /** Bytes that training may use. Default: half of free memory. */
@@ -30,22 +67,71 @@ export function resolveMemoryBudget(settingBytes: number | undefined): number {
 }
 
 /** Bytes that an engine holds, independent of the batches. */
-export function estimateParameters({ architecture, lora, scoreOnly }: MemoryOptions): number {
-  const weights = countElements(weightShapes(architecture));
-  // Also counted: the checkpoint as it was read, and a copy of the outputs that is not garbage-collected yet.
-  if (scoreOnly) return PROCESS_BYTES + 4 * 2 * weights;
-  if (!lora) return PROCESS_BYTES + 4 * 6 * weights;
-  return PROCESS_BYTES + 4 * (2 * weights + 7 * countElements(trainableShapes(architecture, lora)));
+export function estimateParameters(options: MemoryOptions): number {
+  const { architecture, lora, scoreOnly } = options;
+  const { processBytes, copies, frozenCopies, tables } = costsOf(options);
+  const weightBytes = countWeightBytes(options);
+  if (scoreOnly) return processBytes + SCORING_COPIES * weightBytes;
+  const frozenBytes = lora ? frozenCopies * weightBytes : 0;
+  const trainedBytes = copies * 4 * countElements(trainableShapes(architecture, lora));
+  return processBytes + frozenBytes + trainedBytes + tables * 4 * architecture.vocabSize * architecture.hiddenSize;
 }
 
-/** Bytes that a program holds at its peak in addition to the parameters. */
-export function estimateRun(options: MemoryOptions, kind: ProgramKind, { S, T, R }: Omit<ShapeBucket, 'P'>): number {
-  const { architecture: a, lora } = options;
-  const head = (kind === 'step' ? 3 : 2) * (kind === 'logits' ? S * T : R) * (a.output === 'reward' ? 1 : a.vocabSize);
+/** Bytes while an engine reads its checkpoint: what was read and what it is loaded into. */
+export function estimateOpening(options: MemoryOptions): number {
+  return costsOf(options).processBytes + 2 * countWeightBytes(options);
+}
+
+/** Bytes that a program holds at its peak in addition to the parameters. Its session keeps them for the next run. */
+export function estimateRun(options: MemoryOptions, kind: ProgramKind, { S, T, R }: MicroBatchShape): number {
+  const { architecture: a, lora, engine } = options;
+  const { activations, logits } = costsOf(options)[kind === 'step' ? 'step' : 'forward'];
+  const isEager = engine === 'tensorflow';
+  const vocabulary = a.output === 'reward' ? 1 : a.vocabSize;
+  const columns = kind === 'step' || isEager ? vocabulary : Math.min(vocabulary, FORWARD_CHUNK_ROWS);
+  const head = kind === 'logits' ? 2 * S * T * vocabulary : logits * R * columns;
   const heads = (a.heads + 2 * a.kvHeads) * a.headDim;
   const adapters = lora ? 7 * lora.rank : 0;
   const layer = S * T * (6 * a.hiddenSize + 2 * heads + 4 * a.intermediateSize + a.heads * T + adapters);
-  return 4 * (head + layer * (kind === 'step' ? a.layers : 1));
+  const bytes = 4 * (head + activations * layer * (kind === 'step' || isEager ? a.layers : 1));
+  // The gradient of the embedding table is summed when the activations are free again.
+  return kind === 'step' ? Math.max(bytes, 4 * 1.2 * a.vocabSize * a.hiddenSize) : bytes;
+}
+
+/** Bytes at the peak of the engine, whose largest micro-batch has this shape. */
+export function estimateEngine(options: MemoryOptions, bucket: MicroBatchShape): number {
+  const parameters = estimateParameters(options);
+  if (options.scoreOnly) return Math.max(estimateOpening(options), parameters + estimateRun(options, 'score', bucket));
+  const [step, evaluate] = [estimateRun(options, 'step', bucket), estimateRun(options, 'evaluate', bucket)];
+  // ONNX Runtime's sessions keep their memory, TensorFlow's operations share it.
+  return parameters + (options.engine === 'tensorflow' ? Math.max(step, evaluate) : step + evaluate);
+}
+
+/** Bytes at the peak of each stage of a round with these micro-batches; `maxTokens`: of a prompt and a sampled response. */
+export function estimateStages(
+  options: MemoryOptions,
+  shapes: MicroBatchShape[],
+  maxTokens: number,
+): Record<'scoring' | 'training' | 'evaluating' | 'publishing', number> {
+  const scoring = { ...options, lora: null, scoreOnly: true };
+  const scorer = estimateParameters(scoring);
+  const weightBytes = countWeightBytes(options);
+  return {
+    scoring: Math.max(...shapes.map((shape) => estimateEngine(scoring, shape))),
+    training: Math.max(...shapes.map((shape) => estimateEngine(options, shape))),
+    // Beside the candidate one graph that samples.
+    evaluating: scorer + SERVING_COPIES * weightBytes + kvBytesPerRow(options.architecture, maxTokens),
+    // Beside the candidate a copy of its weights and one graph that is compared with it.
+    publishing: scorer + (1 + SERVING_COPIES) * weightBytes,
+  };
+}
+
+/** The responses, of up to `maxTokens` with their prompts, that can be sampled together in a budget of bytes: at least one. */
+export function chooseRolloutRows(options: MemoryOptions, maxTokens: number, memoryBytes: number): number {
+  const weightBytes = countWeightBytes(options);
+  const fixedBytes = estimateParameters({ ...options, lora: null, scoreOnly: true }) + SERVING_COPIES * weightBytes;
+  const rows = Math.floor((memoryBytes - fixedBytes) / kvBytesPerRow(options.architecture, maxTokens));
+  return Math.min(MAX_ROLLOUT_ROWS, Math.max(1, rows));
 }
 
 /**
@@ -56,16 +142,15 @@ export function chooseMicroBatchTokens(
   options: MemoryOptions & { maxSequenceTokens?: number },
   memoryBytes: number,
 ): number {
-  const fixedBytes = estimateParameters(options);
-  const pairBytes = fixedBytes + estimateRows(options, 2, options.maxSequenceTokens ?? 0);
+  // Assumes that nearly all tokens are response tokens.
+  const estimateRows = (S: number, T: number) => estimateEngine(options, { S, T, R: S * T });
+  const pairBytes = estimateRows(2, options.maxSequenceTokens ?? 0);
   if (pairBytes > memoryBytes) throw insufficientMemory(pairBytes, memoryBytes);
-  let tokens = MAX_MICRO_BATCH_TOKENS;
-  for (;;) {
+  for (let tokens = MAX_MICRO_BATCH_TOKENS; ; tokens /= 2) {
     const length = Math.min(tokens, TYPICAL_SEQUENCE_TOKENS);
-    const neededBytes = fixedBytes + estimateRows(options, tokens / length, length);
+    const neededBytes = estimateRows(tokens / length, length);
     if (neededBytes <= memoryBytes) return tokens;
     if (tokens <= MIN_MICRO_BATCH_TOKENS) throw insufficientMemory(neededBytes, memoryBytes);
-    tokens /= 2;
   }
 }
 
@@ -77,9 +162,12 @@ export function insufficientMemory(neededBytes: number, memoryBytes: number): At
   );
 }
 
-/** Assumes that nearly all tokens are response tokens. */
-function estimateRows(options: MemoryOptions, S: number, T: number): number {
-  return estimateRun(options, options.scoreOnly ? 'score' : 'step', { S, T, R: S * T });
+function costsOf({ engine }: MemoryOptions): (typeof COSTS)['onnx' | 'tensorflow'] {
+  return COSTS[engine === 'tensorflow' ? 'tensorflow' : 'onnx'];
+}
+
+function countWeightBytes({ architecture }: MemoryOptions): number {
+  return 4 * countElements(weightShapes(architecture));
 }
 
 function countElements(shapes: ReadonlyMap<string, number[]>): number {

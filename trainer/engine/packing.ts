@@ -119,6 +119,18 @@ export function planMicroBatches(items: Sequence[][], maxTokens: number, attenti
   }
 }
 
+/** Rows of T tokens, and the response tokens in them. */
+export type MicroBatchShape = { S: number; T: number; R: number };
+
+/** The shape of each micro-batch that computes the items. */
+export function planShapes(items: Sequence[][], maxTokens: number, attentionCost: AttentionCost): MicroBatchShape[] {
+  return planMicroBatches(items, maxTokens, attentionCost).map((microBatch) => {
+    const sequences = microBatch.flatMap((index) => items[index]!);
+    const { T, rows } = packRows(sequences, attentionCost);
+    return { S: rows.length, T, R: sequences.reduce((sum, { responseIds }) => sum + responseIds.length, 0) };
+  });
+}
+
 /** Groups adjacent sequences with the same prompt, as long as a group fits a micro-batch. */
 export function groupByPrompt(sequences: Sequence[], maxTokens: number): number[][] {
   const groups: number[][] = [];

@@ -11,7 +11,7 @@ import { DeviceEngine, type DeviceEngineOptions } from './device-engine.ts';
 import { type EngineChoice, openDevice } from './select-device.ts';
 import { type Call, serializeError } from './worker-rpc.ts';
 
-export type OpenOptions = DeviceEngineOptions &
+export type OpenOptions = Omit<DeviceEngineOptions, 'engine'> &
   DeviceOptions & {
     engine: EngineChoice;
     /** Or the folder of the checkpoint that has them. */
@@ -46,7 +46,7 @@ async function run(method: string, args: unknown[]): Promise<unknown> {
     loadPolicy(device, weights, options);
     // As large as the policy, so they are freed without waiting for garbage collection.
     if (!options.lora) for (const buffer of buffersOf(weights)) buffer.transfer(0);
-    engine = new DeviceEngine(device, options, options.lora ? weights : undefined);
+    engine = new DeviceEngine(device, { ...options, engine: name }, options.lora ? weights : undefined);
     return name;
   }
   if (!engine) throw new Error(`internal: engine worker: ${method} before open`);

@@ -69,6 +69,7 @@ async function sampleBoth(
     effort,
     seed: 3,
     threads: 1,
+    memoryBytes: 2 ** 30,
     folder,
     onProgress: (done, total) => progress.push(`${done}/${total}`),
   });

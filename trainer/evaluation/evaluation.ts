@@ -4,6 +4,7 @@ import type { Interval } from '../../shared/database/round-types.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import type { Engine, PairOutcome, Sequence, TrainPair } from '../engine/engine.ts';
+import { chooseRolloutRows } from '../engine/memory-estimate.ts';
 import { type Estimate, estimate, estimateMean, weightedRatio } from './confidence-interval.ts';
 import {
   countRepeatedNgrams,
@@ -73,6 +74,8 @@ export type SampleOptions = {
   effort: number;
   seed: number;
   threads: number;
+  /** Bytes that training may use. */
+  memoryBytes: number;
   /** For temporary files: the float32 weights. */
   folder: string;
   onProgress(done: number, total: number): void;
@@ -92,8 +95,10 @@ export async function evaluateSamples(options: SampleOptions): Promise<SampleEva
   const requests = planRollouts(options.heldOut, count, architecture);
   // Four passes over the samples: two that sample and two that score.
   const report = (pass: number) => (done: number) => options.onProgress(pass * count + done, 4 * count);
+  const longest = Math.max(...requests.map(({ promptIds, maxTokens }) => promptIds.length + maxTokens));
+  const rows = chooseRolloutRows({ architecture }, longest, options.memoryBytes);
   const sample = (readWeights: () => Promise<Weights>, pass: number) =>
-    sampleResponses({ architecture, readWeights, folder, seed, threads }, requests, report(pass));
+    sampleResponses({ architecture, readWeights, folder, seed, threads, rows }, requests, report(pass));
   const parentSamples = await sample(options.readParent, 0);
   const samples = await sample(() => engine.weights(), 1);
   const logps = await scoreInChunks(engine, samples, report(2));

@@ -15,8 +15,6 @@ import { buffersOf, type Weights } from '../../shared/model/safetensors.ts';
 import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
 import type { Sequence, TrainPair } from '../engine/engine.ts';
 
-/** More rows are no faster on a CPU. */
-export const MAX_ROLLOUT_ROWS = 64;
 /** Tokens of the prompts that are computed together, padding included. */
 const PREFILL_TOKENS = 512;
 /** Samples are as long as this quantile of the held-out responses, because the longest few would cost most. */
@@ -52,7 +50,7 @@ export type Sampler = {
   folder: string;
   seed: number;
   threads: number;
-  /** Responses that are decoded together; more only cost memory. Default: MAX_ROLLOUT_ROWS. */
+  /** Responses that are decoded together; default: 16. */
   rows?: number;
 };
 
@@ -62,7 +60,7 @@ export async function sampleResponses(
   requests: readonly RolloutRequest[],
   onProgress: (done: number) => void = () => {},
 ): Promise<Sequence[]> {
-  const { architecture, threads, seed, rows = MAX_ROLLOUT_ROWS } = sampler;
+  const { architecture, threads, seed, rows = 16 } = sampler;
   await mkdir(sampler.folder, { recursive: true });
   const folder = await mkdtemp(join(sampler.folder, 'rollouts-'));
   try {

@@ -15,24 +15,29 @@ export async function verifyExport(
   engine: Engine,
   samples: number[][],
 ): Promise<void> {
-  const open = (name: string) => ort.InferenceSession.create(path.join(folder, 'onnx', name), { intraOpNumThreads: 1 });
-  const model = await open('model.onnx');
-  const serve = await open('serve.onnx');
-  try {
-    for (const sample of samples) {
-      // The last token of a sequence is a target only, so a sequence may be one token longer than the context.
-      const ids = sample.slice(0, architecture.contextLength);
-      // [T, V]
-      const expected = await engine.logits(ids);
-      compare('model.onnx', await runModel(model, architecture, ids), expected);
-      // The serving graph has the logits of the last position only: [V]
-      compare('serve.onnx', await runServe(serve, architecture, ids), expected.slice(-architecture.vocabSize));
+  // One graph in memory at a time.
+  for (const { name, run, positions } of GRAPHS) {
+    const session = await ort.InferenceSession.create(path.join(folder, 'onnx', name), { intraOpNumThreads: 1 });
+    try {
+      for (const sample of samples) {
+        // The last token of a sequence is a target only, so a sequence may be one token longer than the context.
+        const ids = sample.slice(0, architecture.contextLength);
+        // [T, V]
+        const expected = await engine.logits(ids);
+        const compared = positions === 'all' ? expected : expected.slice(-architecture.vocabSize);
+        compare(name, await run(session, architecture, ids), compared);
+      }
+    } finally {
+      await session.release();
     }
-  } finally {
-    await model.release();
-    await serve.release();
   }
 }
+
+/** The serving graph has the logits [V] of the last position only. */
+const GRAPHS = [
+  { name: 'model.onnx', run: runModel, positions: 'all' },
+  { name: 'serve.onnx', run: runServe, positions: 'last' },
+] as const;
 
 function compare(graph: string, actual: Float32Array, expected: Float32Array): void {
   let difference = 0;

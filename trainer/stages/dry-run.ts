@@ -5,7 +5,8 @@ import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import { findObstacle } from '../../shared/rounds/schedule.ts';
 import { completeRoundSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
-import { chooseMicroBatchTokens, estimateParameters, resolveMemoryBudget } from '../engine/memory-estimate.ts';
+import { chooseMicroBatchTokens, estimateStages, resolveMemoryBudget } from '../engine/memory-estimate.ts';
+import { countInputTokens, estimateAttentionCost, planShapes } from '../engine/packing.ts';
 import { resolveEngine } from '../engine/select-device.ts';
 import { parseObjective } from '../objectives.ts';
 import { describeGateOutlook } from './gate-outlook.ts';
@@ -53,16 +54,22 @@ export async function previewRound(
   return Object.entries(lines).map(([name, text]) => ({ name, text }));
 }
 
-function describeMemory({ architecture }: Selection, settings: Settings, config: RoundSettings): string {
-  const options = { architecture, lora: toLora(config) };
+/** "training 4.1 GiB of 10.2 GiB (scoring 1.1, evaluating 2.4, publishing 2.2); micro-batches of 1024 tokens" */
+function describeMemory({ architecture, pairs }: Selection, settings: Settings, config: RoundSettings): string {
+  const options = { architecture, lora: toLora(config), engine: settings.ENGINE };
   const budget = resolveMemoryBudget(settings.TRAIN_MEMORY);
-  const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-  const parameters = `${inGiB(estimateParameters(options))} for the policy and its optimizer`;
+  const items = pairs.map(({ tokens: { chosen, rejected } }) => [chosen, rejected]);
+  const longest = Math.max(0, ...items.flat().map(countInputTokens));
+  const inGiB = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
   try {
-    return `${parameters} of ${inGiB(budget)}; micro-batches of ${chooseMicroBatchTokens(options, budget)} tokens`;
+    const tokens = chooseMicroBatchTokens({ ...options, maxSequenceTokens: longest }, budget);
+    const shapes = planShapes(items, tokens, estimateAttentionCost(architecture));
+    const { training, ...others } = estimateStages(options, shapes, longest);
+    const parts = Object.entries(others).map(([stage, bytes]) => `${stage} ${inGiB(bytes)}`);
+    return `training ${inGiB(training)} GiB of ${inGiB(budget)} GiB (${parts.join(', ')}); micro-batches of ${tokens} tokens`;
   } catch (error) {
     if (!(error instanceof AttuneError)) throw error;
-    return `${parameters}; it would fail: ${error.message}`;
+    return `it would fail: ${error.message}`;
   }
 }
 

@@ -3,6 +3,7 @@
 import { rm } from 'node:fs/promises';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
+import { resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { type Evaluation, evaluatePolicy, evaluateSamples, type SampleEvaluation } from '../evaluation/evaluation.ts';
 import { compareByRound } from '../evaluation/forgetting.ts';
 import { decideGate, findNonFinite, type GateDecision } from '../evaluation/gate.ts';
@@ -104,6 +105,7 @@ async function sampleCandidate(
       effort: context.config.effort,
       seed: context.config.seed,
       threads: settings.TRAIN_THREADS,
+      memoryBytes: resolveMemoryBudget(settings.TRAIN_MEMORY),
       folder,
       onProgress: (done, total) => context.log.reportProgress('evaluating', done, total, 'samples'),
     });

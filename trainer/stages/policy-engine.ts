@@ -2,6 +2,7 @@
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { LoraConfig } from '../engine/lora.ts';
+import { estimateStages, insufficientMemory, resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { openEngine } from '../engine/open-engine.ts';
 import { countInputTokens } from '../engine/packing.ts';
 import type { RoundContext } from './round-context.ts';
@@ -23,6 +24,19 @@ export async function openPolicyEngine(
   policyId: string,
   purpose: 'train' | 'score',
 ): Promise<Engine> {
+  const lora = purpose === 'train' ? toLora(config) : null;
+  const memoryBytes = resolveMemoryBudget(settings.TRAIN_MEMORY);
+  const maxSequenceTokens = pairs.reduce(
+    (longest, { tokens: { chosen, rejected } }) =>
+      Math.max(longest, countInputTokens(chosen), countInputTokens(rejected)),
+    0,
+  );
+  // With adapters, what follows the training needs more than the training itself.
+  if (purpose === 'train') {
+    const { evaluating, publishing } = estimateStages({ architecture, lora }, [], maxSequenceTokens);
+    const laterBytes = Math.max(evaluating, publishing);
+    if (laterBytes > memoryBytes) throw insufficientMemory(laterBytes, memoryBytes);
+  }
   return openEngine({
     architecture,
     weights: await store.getFolder(policyId),
@@ -31,13 +45,9 @@ export async function openPolicyEngine(
     engine: settings.ENGINE,
     provider: settings.TRAIN_PROVIDER,
     threads: settings.TRAIN_THREADS,
-    memoryBytes: settings.TRAIN_MEMORY,
-    lora: purpose === 'train' ? toLora(config) : null,
+    memoryBytes,
+    lora,
     scoreOnly: purpose === 'score',
-    maxSequenceTokens: pairs.reduce(
-      (longest, { tokens: { chosen, rejected } }) =>
-        Math.max(longest, countInputTokens(chosen), countInputTokens(rejected)),
-      0,
-    ),
+    maxSequenceTokens,
   });
 }
