@@ -7,6 +7,8 @@ import { Command, Option } from 'commander';
 import { AttuneError } from '../../shared/error.ts';
 import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from '../../shared/publish/convert-llama2c.ts';
 import { preferenceStudyConfig, raterStudyConfig } from './config.ts';
+import { instructConfig } from './instruct/config.ts';
+import { runInstructStudy } from './instruct/study.ts';
 import { listPlans, PLAN_NAMES } from './online/config.ts';
 import { formatCsv } from './online/frontier.ts';
 import { type OnlineStudy, runOnlineStudy } from './online/study.ts';
@@ -21,6 +23,8 @@ type Options = {
   keep: string;
   pageOnly?: boolean;
   online?: boolean;
+  instruct?: boolean;
+  benchCache: string;
   policy?: string;
   learningRate: number;
   plan?: (typeof PLAN_NAMES)[number];
@@ -30,12 +34,21 @@ type Options = {
 
 const program = new Command('npm run evidence --')
   .description('Compare the training objectives and write an HTML page (about 25 minutes on two idle cores).')
-  .option('--pairs <file>', 'real preferences, in any format that attune preferences import reads')
+  .option(
+    '--pairs <file>',
+    'real preferences, in any format that attune preferences import reads; with --instruct several, separated by commas',
+  )
   .option('--about <text>', 'description of the preferences for the page: name, origin, licence', '')
   .option('--out <file>', 'path of the page; default: docs/evidence.html, with --online docs/frontier.html')
   .option('--keep <folder>', 'cache of finished runs', '.attune/evidence')
   .option('--online', 'run the whole loop with simulated raters for every objective (hours; resumable)')
-  .option('--policy <folder>', 'root policy of --online, in Hugging Face layout; default: stories15M')
+  .option('--instruct', 'one round of every objective and of TRL on a real instruct policy (--policy, --pairs)')
+  .option('--policy <folder>', 'policy of --online and --instruct, in Hugging Face layout; default: stories15M')
+  .option(
+    '--bench-cache <folder>',
+    'of --instruct: where `npm run bench:train -- --setup` installed TRL',
+    '.attune/bench',
+  )
   .option('--learning-rate <rate>', 'of --online: a middle one for the policy’s size', Number, 2e-5)
   .addOption(new Option('--plan <name>', 'of --online: one of its parts, without the page').choices(PLAN_NAMES))
   .option('--shard <part/of>', 'compute a part of the runs of --online, e.g. 1/2', parseShard, { part: 1, of: 1 })
@@ -48,6 +61,7 @@ async function run(options: Options): Promise<void> {
   const log = (line: string) => console.log(line);
   const cache = new ResultCache(keep, { readOnly: pageOnly });
   if (options.online) return runOnline(cache, options, log);
+  if (options.instruct) return runInstruct(cache, options, log);
   log('Simulated raters');
   const raterStudy = await runRaterStudy(cache, raterStudyConfig, log);
   let preferenceStudy: PreferenceStudy | null = null;
@@ -81,6 +95,18 @@ async function runOnline(cache: ResultCache, options: Options, log: (line: strin
   const csv = out.replace(/(\.html)?$/, '.csv');
   await writeFile(csv, formatCsv(name, [...methods.runs, ...gate.runs]));
   log(`Page: ${path.resolve(out)}; every round: ${path.resolve(csv)}`);
+}
+
+async function runInstruct(cache: ResultCache, options: Options, log: (line: string) => void): Promise<void> {
+  const { policy, pairs, benchCache, threads, out = 'docs/instruct.html' } = options;
+  if (!policy || !pairs)
+    throw new AttuneError('evidence: --instruct needs --policy (a folder in Hugging Face layout) and --pairs (files)');
+  const studied = { checkpoint: policy, pairs: pairs.split(','), benchCache, threads };
+  const study = await runInstructStudy(cache, instructConfig, studied, log);
+  const { renderInstructPage } = await import('./instruct/page.ts');
+  await mkdir(path.dirname(path.resolve(out)), { recursive: true });
+  await writeFile(out, await renderInstructPage(study, options.about, new Date()));
+  log(`Page: ${path.resolve(out)}`);
 }
 
 function parseShard(text: string): { part: number; of: number } {
