@@ -1,9 +1,11 @@
-// `attune train --due`, for timers and CronJobs: its exit code reports the outcome.
+// `attune train --due`, for timers and CronJobs: its exit code reports the outcome. And `attune train --from-root`.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { desc } from 'drizzle-orm';
+import { rounds } from '../shared/database/schema.ts';
 import { requestRound } from '../shared/rounds/schedule.ts';
 import { startEdgeServer } from '../testing/edge-server.ts';
 
@@ -16,8 +18,8 @@ const settings = {
 };
 const server = await startEdgeServer(settings);
 
-async function trainDue(): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, [CLI, 'train', '--due'], {
+async function train(...options: string[]): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, [CLI, 'train', ...options], {
     env: { ...process.env, ...settings, DATABASE_URL: server.databaseUrl, ATTUNE_HOME: server.home, ENGINE: 'onnx' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -25,6 +27,8 @@ async function trainDue(): Promise<{ code: number | null; output: string }> {
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
   return { code: await new Promise((resolve) => child.once('close', resolve)), output };
 }
+
+const trainDue = () => train('--due');
 
 test('without a due round it exits with 0', async () => {
   const { code, output } = await trainDue();
@@ -49,4 +53,16 @@ test('it requests a round when there are enough new pairs, runs it and exits wit
   assert.equal(code, 0, output);
   assert.match(output, /"msg":"round_\w+: published pol_\w+;/);
   assert.match((await trainDue()).output, /no round is due/);
+});
+
+test('--from-root runs a round from the root, --dry-run says so, and the schedule has none', async () => {
+  const { policyId: root } = server;
+  const { output } = await train('--from-root', '--dry-run');
+  assert.match(output, new RegExp(`^parent +${root} \\(.*\\), the root, to replace the active pol_`, 'm'));
+  assert.match(output, /^pairs +0 new, \d+ replayed, \d+ held out/m);
+  const { code, output: log } = await train('--from-root');
+  assert.equal(code, 0, log);
+  const [round] = await server.connection.db.select().from(rounds).orderBy(desc(rounds.id)).limit(1);
+  assert.deepEqual([round!.from_root, round!.parent_id, round!.trigger], [true, root, 'command']);
+  assert.match((await train('--from-root', '--due')).output, /cannot be used with option/);
 });

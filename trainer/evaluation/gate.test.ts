@@ -49,7 +49,10 @@ function samples({ kl = 1, length = 1.1, repetition = 0.01 } = {}): SampleEvalua
 test('a policy that is significantly better and within all bounds passes, with every check reported', () => {
   const decision = decideGate(evaluation(0), evaluation(1, { noise: 0.5, loss: -0.6 }), samples(), bounds);
   assert.equal(decision.pass, true);
-  assert.match(decision.reason, /^gate: agrees with the raters more than its parent: bounded margin 0\.\d+ \[0\./);
+  assert.match(
+    decision.reason,
+    /^gate: agrees with the raters more than the policy it would replace: bounded margin 0\.\d+ \[0\./,
+  );
   assert.match(decision.reason, /over 12 pairs on 12 prompts \(margin 1\.\d+ \[.*\] nats, accuracy 100\.0% \[/);
   assert.match(
     decision.reason,
@@ -87,7 +90,10 @@ test('a gain that is not significant is refused, with the number of pairs that w
   const [{ measured, interval, bound, needed }] = decision.checks as [(typeof decision.checks)[number]];
   assert.ok(measured! > 0 && interval!.low < 0 && bound === 0);
   assert.ok(needed! > 12);
-  assert.match(decision.reason, /^gate: refused: does not agree with the raters significantly more than its parent: /);
+  assert.match(
+    decision.reason,
+    /^gate: refused: does not agree with the raters significantly more than the policy it would replace: /,
+  );
   const missing = Math.ceil((needed! - 12) / 0.25);
   assert.ok(decision.reason.endsWith(`four times in five: collect about ${missing} more pairs on other prompts`));
 });
@@ -98,7 +104,7 @@ test('a candidate equal to its parent and a worse one are refused, and more pair
     assert.equal(pass, false);
     assert.match(
       reason,
-      /agrees with the raters no more than its parent: .*more pairs like these would probably not help/,
+      /agrees with the raters no more than the policy it would replace: .*more pairs like these would probably not help/,
     );
     assert.equal(checks[0]!.needed, null);
   }

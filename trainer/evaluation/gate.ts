@@ -97,7 +97,7 @@ function checkImprovement(parent: Evaluation, candidate: Evaluation, { seed, hel
   const pass = interval !== null && interval.low > 0;
   const describe = (decision: string, advice: string) => `${decision}: ${finding}${advice && `; ${advice}`}`;
   const message = pass
-    ? describe('agrees with the raters more than its parent', '')
+    ? describe('agrees with the raters more than the policy it would replace', '')
     : interval === null
       ? describe(
           'too few prompts are held out to decide',
@@ -105,11 +105,11 @@ function checkImprovement(parent: Evaluation, candidate: Evaluation, { seed, hel
         )
       : needed !== null
         ? describe(
-            'does not agree with the raters significantly more than its parent',
+            'does not agree with the raters significantly more than the policy it would replace',
             `with ${needed} held-out prompts a policy this much better would pass four times in five: collect about ${countMissing(needed, prompts, heldOutShare)} more pairs on other prompts`,
           )
         : describe(
-            'agrees with the raters no more than its parent',
+            'agrees with the raters no more than the policy it would replace',
             'more pairs like these would probably not help: check pairs.quality, or lower LEARNING_RATE',
           );
   return { name: 'improvement', measured: value, interval, bound: 0, pass, needed, message };
@@ -135,7 +135,7 @@ function checkChosenDrop(parent: Evaluation, candidate: Evaluation, bound: numbe
 
 function checkLength({ lengthRatio, metrics, parent }: SampleEvaluation, bound: number): GateCheck {
   const name = 'completions/mean_length';
-  const finding = `responses are ${format(lengthRatio, 2)} times as long as the parent's (${metrics[name]!.toFixed(1)} tokens, ${parent[name]!.toFixed(1)} before)`;
+  const finding = `responses are ${format(lengthRatio, 2)} times as long as before (${metrics[name]!.toFixed(1)} tokens, ${parent[name]!.toFixed(1)} before)`;
   const pass = lengthRatio.value <= bound && lengthRatio.value >= 1 / bound;
   const advice = `not within a factor of ${bound}; check whether raters choose by length, lower LEARNING_RATE, or raise GATE_LENGTH`;
   return toCheck('length', lengthRatio, bound, pass, finding, advice);
