@@ -9,7 +9,7 @@ import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from '../../shared/publish
 import { preferenceStudyConfig, raterStudyConfig } from './config.ts';
 import { instructConfig } from './instruct/config.ts';
 import { runInstructStudy } from './instruct/study.ts';
-import { listPlans, PLAN_NAMES } from './online/config.ts';
+import { listPlans, PLAN_NAMES, type PlanName } from './online/config.ts';
 import { formatCsv } from './online/frontier.ts';
 import { type OnlineStudy, runOnlineStudy } from './online/study.ts';
 import { type PreferenceStudy, runPreferenceStudy } from './preference-study.ts';
@@ -27,7 +27,7 @@ type Options = {
   benchCache: string;
   policy?: string;
   learningRate: number;
-  plan?: (typeof PLAN_NAMES)[number];
+  plan?: PlanName;
   shard: { part: number; of: number };
   threads: number;
 };
@@ -86,14 +86,13 @@ async function runOnline(cache: ResultCache, options: Options, log: (line: strin
   const plans = listPlans(learningRate).filter(({ name }) => !options.plan || name === options.plan);
   const studies: OnlineStudy[] = [];
   for (const plan of plans) studies.push(await runOnlineStudy(cache, { checkpoint, plan, shard, threads }, log));
-  const [methods, gate] = studies;
-  if (!methods || !gate) return;
+  if (options.plan) return;
   const name = policy ? path.basename(policy) : DEFAULT_CHECKPOINT.name;
   const { renderOnlinePage } = await import('./online/page.ts');
   await mkdir(path.dirname(path.resolve(out)), { recursive: true });
-  await writeFile(out, await renderOnlinePage({ policy: name, methods, gate, date: new Date() }));
+  await writeFile(out, await renderOnlinePage({ policy: name, studies, date: new Date() }));
   const csv = out.replace(/(\.html)?$/, '.csv');
-  await writeFile(csv, formatCsv(name, [...methods.runs, ...gate.runs]));
+  await writeFile(csv, formatCsv(studies));
   log(`Page: ${path.resolve(out)}; every round: ${path.resolve(csv)}`);
 }
 

@@ -21,6 +21,12 @@ export type OnlineRunSpec = OnlineMethod & {
   replay: number;
   rounds: number;
   seed: number;
+  /** Votes on each comparison; default: one. */
+  raters?: number;
+  /** What happens to votes of one comparison that contradict each other; default: they are kept. */
+  contradictions?: 'keep' | 'drop' | 'weigh';
+  /** Which half of the comparisons is shown to raters; default: all of them are. */
+  selection?: 'random' | 'uncertain' | 'certain';
 };
 
 export type OnlineSizes = {
@@ -88,45 +94,60 @@ export const REPLICATES: { seed: number; taste: TasteName }[] = [
   { seed: 3, taste: 'simple' },
 ];
 
-export const PLAN_NAMES = ['methods', 'gate'] as const;
-
-export type Plan = { name: (typeof PLAN_NAMES)[number]; sizes: OnlineSizes; specs: OnlineRunSpec[] };
+export const PLAN_NAMES = ['methods', 'gate', 'replay', 'votes', 'selection'] as const;
+export type PlanName = (typeof PLAN_NAMES)[number];
+export type Plan = { name: PlanName; sizes: OnlineSizes; specs: OnlineRunSpec[] };
 
 const plain = { votes: 'taste', replay: 0, rounds: 3 } as const;
 
-/** Every method at the middle learning rate. */
-function planMethods(learningRate: number): Plan {
-  const specs = REPLICATES.flatMap((replicate) => {
-    const each = listMethods().map((method) => ({ ...plain, ...replicate, ...method, learningRate }));
-    // Whole replicates first and methods in a mixed order, so that an interrupted study compares as much as it can.
-    return shuffle(each, mulberry32(replicate.seed));
-  });
-  return { name: 'methods', sizes: onlineSizes, specs };
-}
-
-/** Candidates of known truth with many held-out pairs, on which statistics of the gate are compared. */
-function planGate(learningRate: number): Plan {
-  const methods = listMethods().filter((method) =>
-    ['lsif mean rejected root', 'bce sum both parent', 'dpo sum β 0.1 root'].includes(describeMethod(method)),
-  );
-  const specs = REPLICATES.flatMap((replicate) =>
-    (['taste', 'random', 'inverted'] as const).flatMap((votes) =>
-      [learningRate / 4, learningRate].flatMap((learningRate) =>
-        methods.map((method) => ({
-          ...plain,
-          ...replicate,
-          ...method,
-          votes,
-          learningRate,
-          rounds: votes === 'taste' ? 2 : 1,
-        })),
-      ),
-    ),
-  );
-  return { name: 'gate', sizes: { ...onlineSizes, heldOutPrompts: 512 }, specs };
-}
-
 /** `learningRate`: a middle one for the size of the root policy. */
 export function listPlans(learningRate: number): Plan[] {
-  return [planMethods(learningRate), planGate(learningRate)];
+  const representatives = listMethods().filter((method) => REPRESENTATIVES.includes(describeMethod(method)));
+  const combine = (
+    name: PlanName,
+    variants: Partial<OnlineRunSpec>[],
+    methods: OnlineMethod[],
+    sizes = onlineSizes,
+  ) => {
+    const specs = REPLICATES.flatMap((replicate) => {
+      const each = variants.flatMap((variant) =>
+        methods.map((method) => ({ ...plain, ...replicate, ...method, learningRate, ...variant })),
+      );
+      // Whole replicates first and in a mixed order, so that an interrupted study compares as much as it can.
+      return shuffle(each, mulberry32(replicate.seed));
+    });
+    return { name, sizes, specs };
+  };
+  const rates = [{ learningRate: learningRate / 4 }, { learningRate }];
+  return [
+    combine('methods', rates, listMethods()),
+    combine(
+      'gate',
+      rates.flatMap((rate) => [
+        { ...rate, rounds: 2 },
+        { ...rate, votes: 'random', rounds: 1 },
+        { ...rate, votes: 'inverted', rounds: 1 },
+      ]),
+      representatives,
+      { ...onlineSizes, heldOutPrompts: 512 },
+    ),
+    combine(
+      'replay',
+      [0, 0.5, 1].map((replay) => ({ replay, rounds: 5 })),
+      representatives,
+    ),
+    combine(
+      'votes',
+      (['keep', 'drop', 'weigh'] as const).map((contradictions) => ({ contradictions, raters: 3 })),
+      representatives,
+    ),
+    combine(
+      'selection',
+      (['random', 'uncertain', 'certain'] as const).map((selection) => ({ selection })),
+      representatives,
+    ),
+  ];
 }
+
+/** One of each kind, for studies of anything but the method. */
+const REPRESENTATIVES = ['lsif mean rejected root', 'bce sum both parent', 'dpo sum β 0.1 root'];

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { OnlineRunSpec } from './config.ts';
+import { listPlans, type OnlineRunSpec } from './config.ts';
 import { compareFactor, estimate, formatCsv, groupByMethod, meanPath, winRateAtKl } from './frontier.ts';
 import type { OnlineRun } from './loop.ts';
 
@@ -31,6 +31,7 @@ function makeRun(spec: Partial<OnlineRunSpec>, points: [kl: number, winRate: num
     seconds: 1,
     chosenChange: -1,
     rejectedChange: -2,
+    earlierMargins: [],
     heldOut: [],
   }));
   return { spec: { ...SPEC, ...spec }, root: measurement, rounds };
@@ -84,9 +85,10 @@ test('the mean path of a method begins at the root and adds up the changes of th
 
 test('the table has a line for each round, in an order that does not depend on that of the runs', () => {
   const runs = [makeRun({ seed: 2 }, [[1, 0.5]]), makeRun({ seed: 1 }, [[1, 0.5]])];
-  const csv = formatCsv('tiny', runs);
-  assert.equal(csv, formatCsv('tiny', runs.toReversed()));
-  const lines = csv.trim().split('\n');
+  const [plan] = listPlans(1e-4);
+  const format = (runs: OnlineRun[]) => formatCsv([{ plan: plan!, runs, missing: [] }]);
+  assert.equal(format(runs), format(runs.toReversed()));
+  const lines = format(runs).trim().split('\n');
   assert.equal(lines.length, 3);
   assert.equal(lines[1]!.split(',').length, lines[0]!.split(',').length);
 });

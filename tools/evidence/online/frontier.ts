@@ -3,6 +3,7 @@
 import { mean } from '../../report/statistics.ts';
 import { describeMethod, type OnlineRunSpec } from './config.ts';
 import type { OnlineRound, OnlineRun } from './loop.ts';
+import type { OnlineStudy } from './study.ts';
 
 export type Estimate = { value: number; error: number; count: number };
 
@@ -51,7 +52,7 @@ export function meanPath({ runs }: MethodRuns): { kl: number; winRate: number; c
   ];
 }
 
-export type Factor = 'objective' | 'reduction' | 'negatives' | 'reference' | 'weighting' | 'replay';
+export type Factor = keyof OnlineRunSpec;
 
 export type Effect = { factor: Factor; from: unknown; to: unknown; kl: number; difference: Estimate };
 
@@ -77,20 +78,33 @@ export function compareFactor(
 }
 
 const CSV_COLUMNS = [
-  'policy,objective,reduction,negatives,reference,weighting,beta,learning_rate,replay,votes,taste,seed,round',
-  'pairs,win_rate,utility,kl,mean_length,chosen_change,rejected_change',
+  'plan,objective,reduction,negatives,reference,weighting,beta,learning_rate,replay,votes,raters,contradictions,selection',
+  'taste,seed,round,pairs,win_rate,utility,kl,mean_length,chosen_change,rejected_change,earlier_margins',
 ].join(',');
 
 /** One line for each round of each run. */
-export function formatCsv(policy: string, runs: readonly OnlineRun[]): string {
-  const lines = runs.flatMap(({ spec: s, rounds }) =>
-    rounds.map((round, at) =>
-      [
-        ...[policy, s.objective, s.reduction, s.negatives, s.reference, s.weighting, s.beta, s.learningRate, s.replay],
-        ...[s.votes, s.taste, s.seed, at + 1, round.pairs],
-        ...[round.winRate, mean(round.utilities), round.kl, round.meanLength].map((value) => value.toFixed(4)),
-        ...[round.chosenChange, round.rejectedChange].map((value) => value.toFixed(3)),
-      ].join(','),
+export function formatCsv(studies: readonly OnlineStudy[]): string {
+  const lines = studies.flatMap(({ plan, runs }) =>
+    runs.flatMap(({ spec: s, rounds }) =>
+      rounds.map((round, at) =>
+        [
+          ...[
+            plan.name,
+            s.objective,
+            s.reduction,
+            s.negatives,
+            s.reference,
+            s.weighting,
+            s.beta,
+            s.learningRate,
+            s.replay,
+          ],
+          ...[s.votes, s.raters ?? 1, s.contradictions ?? 'keep', s.selection ?? 'all', s.taste, s.seed, at + 1],
+          ...[round.pairs, ...[round.winRate, mean(round.utilities), round.kl].map((value) => value.toFixed(4))],
+          ...[round.meanLength, round.chosenChange, round.rejectedChange].map((value) => value.toFixed(3)),
+          (round.earlierMargins ?? []).map((margin) => margin.toFixed(3)).join(' '),
+        ].join(','),
+      ),
     ),
   );
   return `${[CSV_COLUMNS, ...lines.sort()].join('\n')}\n`;

@@ -26,6 +26,7 @@ function makeRound(mean: number, seed: number): OnlineRound {
     seconds: 0,
     chosenChange: 0,
     rejectedChange: 0,
+    earlierMargins: [],
     heldOut,
   };
 }

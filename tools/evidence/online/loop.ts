@@ -2,18 +2,20 @@
 // pairs with the trainer's own code, and the next round starts from its result. No gate: where every round is kept, its
 // verdicts can be compared with what is true (gate-power.ts).
 import path from 'node:path';
-import { seedRandom } from '../../../shared/decoder/random.ts';
-import type { Weights } from '../../../shared/model/safetensors.ts';
 import { mulberry32, shuffle } from '../../../shared/random.ts';
 import { completeRoundSettings } from '../../../shared/rounds/settings.ts';
 import { readSettings } from '../../../shared/settings.ts';
+import { assessPairs, weighPair } from '../../../trainer/data/pair-quality.ts';
+import { sampleReplay } from '../../../trainer/data/replay.ts';
 import type { Engine, PairOutcome, Sequence, TrainPair } from '../../../trainer/engine/engine.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
 import { weightPairs } from '../../../trainer/stages/importance.ts';
 import { trainPolicy } from '../../../trainer/training.ts';
 import { mean, sum } from '../../report/statistics.ts';
 import { type OnlineRunSpec, toObjective } from './config.ts';
-import { standardizeTaste, type Taste, type Votes, vote } from './tastes.ts';
+import { measurePolicy, type PolicyMeasurement } from './measurement.ts';
+import { type RatedPair, rateSides, type SampledSides, sampleSides } from './rating.ts';
+import { standardizeTaste } from './tastes.ts';
 import type { World } from './world.ts';
 
 /** A held-out pair before and after a round: what any statistic of a gate may use. */
@@ -24,17 +26,6 @@ export type HeldOutOutcome = {
   candidate: Omit<PairOutcome, 'chosenLogRatio' | 'rejectedLogRatio'>;
 };
 
-/** A policy by its own responses to the evaluation prompts. */
-export type PolicyMeasurement = {
-  /** The standardized utility of each response. */
-  utilities: number[];
-  /** Share of prompts whose response is better than the root's; a tie counts as half. */
-  winRate: number;
-  /** KL(policy ‖ root), nats per response. */
-  kl: number;
-  meanLength: number;
-};
-
 export type OnlineRound = PolicyMeasurement & {
   pairs: number;
   steps: number;
@@ -42,12 +33,13 @@ export type OnlineRound = PolicyMeasurement & {
   /** Change of the held-out log-probabilities since the parent, nats per response. */
   chosenChange: number;
   rejectedChange: number;
+  /** Mean margin of log-ratios to the root on the held-out pairs of each round so far, this one included, in nats. */
+  earlierMargins: number[];
   heldOut: HeldOutOutcome[];
 };
 
 export type OnlineRun = { spec: OnlineRunSpec; root: PolicyMeasurement; rounds: OnlineRound[] };
 
-type RatedPair = { chosen: Sequence; rejected: Sequence; prompt: number };
 type SampledPair = RatedPair & { samplerLogps: { chosen: Float32Array; rejected: Float32Array } };
 
 export async function runLoop(world: World, spec: OnlineRunSpec): Promise<OnlineRun> {
@@ -59,26 +51,39 @@ export async function runLoop(world: World, spec: OnlineRunSpec): Promise<Online
   const order = shuffle([...prompts.voting.keys()], mulberry32(spec.seed));
   const heldOutPrompts = order.slice(0, sizes.heldOutPrompts);
   const run: OnlineRun = { spec, root, rounds: [] };
-  const learned: SampledPair[] = [];
+  const learned: SampledPair[][] = [];
+  const earlier: TrainPair[][] = [];
   let { weights } = world.shared;
   for (let round = 0; round < spec.rounds; round++) {
     const startedAt = performance.now();
     const first = sizes.heldOutPrompts + round * sizes.trainPrompts;
     const trainPrompts = order.slice(first, first + sizes.trainPrompts);
     const seed = 1000 * spec.seed + round;
-    const rate = (indices: number[], votes: Votes, stream: number) =>
-      ratePairs(world, weights, taste, indices, votes, 10 * seed + stream);
-    const rated = { train: await rate(trainPrompts, spec.votes, 0), heldOut: await rate(heldOutPrompts, 'taste', 5) };
+    const sampled = {
+      train: await sampleSides(world, weights, trainPrompts, 10 * seed),
+      heldOut: await sampleSides(world, weights, heldOutPrompts, 10 * seed + 5),
+    };
     const engine = await openEngine({ architecture, weights: new Map(weights), objective: toObjective(spec), threads });
     try {
+      const selected = await selectSides(spec, world, engine, sampled.train, seed);
+      const { votes, raters = 1 } = spec;
+      const rated = {
+        train: rateSides(world, selected, taste, { votes, raters }, 10 * seed),
+        heldOut: rateSides(world, sampled.heldOut, taste, { votes: 'taste', raters: 1 }, 10 * seed + 5),
+      };
       const fresh = await addSamplerLogps(engine, rated.train);
-      const replayed = shuffle(learned, mulberry32(seed)).slice(0, Math.round(spec.replay * fresh.length));
+      const replayed = sampleReplay(learned, Math.round(spec.replay * fresh.length), seed);
       const reference = spec.reference === 'root' ? world.root : engine;
-      const train = weigh(spec, [...fresh, ...replayed], await addReference(reference, [...fresh, ...replayed]));
+      const pairs = [...fresh, ...replayed];
+      const train = weighVotes(spec, pairs, weigh(spec, pairs, await addReference(reference, pairs)));
       const heldOut = await addReference(reference, rated.heldOut);
       const parent = (await engine.evaluate(heldOut)).outcomes;
       const { steps } = await trainRound(world, engine, spec, seed, train, heldOut);
       const candidate = (await engine.evaluate(heldOut)).outcomes;
+      // Log-ratios to the root, whatever the reference of the round is.
+      earlier.push(spec.reference === 'root' ? heldOut : await addReference(world.root, rated.heldOut));
+      const earlierMargins: number[] = [];
+      for (const pairs of earlier) earlierMargins.push(await measureMargin(engine, pairs));
       weights = await engine.weights();
       const samples = await world.sample(weights, prompts.evaluation, 2 * seed + 1);
       const measured = await measurePolicy(world, engine, taste, samples);
@@ -91,9 +96,10 @@ export async function runLoop(world: World, spec: OnlineRunSpec): Promise<Online
         seconds: (performance.now() - startedAt) / 1000,
         chosenChange: change('chosenLogp'),
         rejectedChange: change('rejectedLogp'),
+        earlierMargins,
         heldOut: rated.heldOut.map((pair, i) => toOutcome(pair, parent[i]!, candidate[i]!)),
       });
-      learned.push(...fresh);
+      learned.push(fresh);
     } finally {
       await engine.close();
     }
@@ -101,29 +107,50 @@ export async function runLoop(world: World, spec: OnlineRunSpec): Promise<Online
   return run;
 }
 
-/** Two responses of the policy to each prompt, and a vote; ties and equal responses are left out. */
-async function ratePairs(
+/**
+ * With a selection, half of the comparisons are shown to raters: those whose margin of log-ratios to the root is the
+ * smallest, where the policy is unsure what raters like, or the largest, or a random half.
+ */
+async function selectSides(
+  { selection }: OnlineRunSpec,
   world: World,
-  weights: Weights,
-  taste: Taste,
-  indices: number[],
-  votes: Votes,
+  policy: Engine,
+  sampled: SampledSides[],
   seed: number,
-): Promise<RatedPair[]> {
-  const twice = indices.flatMap((index) => [index, index]);
-  const samples = await world.sample(
-    weights,
-    twice.map((index) => world.shared.prompts.voting[index]!),
-    seed,
-  );
-  const random = seedRandom(seed, 1_000_000);
-  return indices.flatMap((prompt, i) => {
-    const [a, b] = [samples[2 * i]!, samples[2 * i + 1]!];
-    if (a.responseIds.join() === b.responseIds.join()) return [];
-    const choice = vote(taste.utility(world.decode(a)), taste.utility(world.decode(b)), votes, random);
-    if (choice === null) return [];
-    return [choice === 'a' ? { chosen: a, rejected: b, prompt } : { chosen: b, rejected: a, prompt }];
+): Promise<SampledSides[]> {
+  if (!selection) return sampled;
+  const half = Math.ceil(sampled.length / 2);
+  if (selection === 'random') return shuffle(sampled, mulberry32(seed)).slice(0, half);
+  const sequences = sampled.flatMap(({ sides }) => sides);
+  const [logps, rootLogps] = [await policy.score(sequences), await world.root.score(sequences)];
+  const logRatio = (at: number) => sum(logps[at]!) - sum(rootLogps[at]!);
+  const sign = selection === 'uncertain' ? 1 : -1;
+  return sampled
+    .map((comparison, i) => ({ comparison, order: sign * Math.abs(logRatio(2 * i) - logRatio(2 * i + 1)) }))
+    .sort((a, b) => a.order - b.order)
+    .slice(0, half)
+    .map(({ comparison }) => comparison);
+}
+
+/** As a round weighs votes that contradict each other, or leaves them out. */
+function weighVotes({ contradictions = 'keep' }: OnlineRunSpec, rated: SampledPair[], train: TrainPair[]): TrainPair[] {
+  const settings = { max_similarity: 1, contradictions, min_agreement: 0 };
+  const qualities = assessPairs(rated, settings);
+  return train.flatMap((pair, at) => {
+    const weight = weighPair(qualities[at]!, settings);
+    return typeof weight === 'number' ? [{ ...pair, weight }] : [];
   });
+}
+
+/** `pairs` have the root's log-probabilities. */
+async function measureMargin(policy: Engine, pairs: TrainPair[]): Promise<number> {
+  const logps = await policy.score(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]));
+  return mean(
+    pairs.map(
+      ({ refChosenLogps, refRejectedLogps }, i) =>
+        sum(logps[2 * i]!) - sum(refChosenLogps) - (sum(logps[2 * i + 1]!) - sum(refRejectedLogps)),
+    ),
+  );
 }
 
 async function addSamplerLogps(policy: Engine, pairs: RatedPair[]): Promise<SampledPair[]> {
@@ -177,28 +204,6 @@ function trainRound(
     log: { addEvent: async () => {}, addMetrics: async () => {}, reportProgress: () => {} },
     folder: path.join(world.shared.folder, `round-${seed}`),
   });
-}
-
-async function measurePolicy(
-  world: World,
-  policy: Engine,
-  taste: Taste,
-  samples: Sequence[],
-): Promise<PolicyMeasurement> {
-  const utilities = samples.map((sample) => taste.utility(world.decode(sample)));
-  const rootUtilities = world.rootSamples.map((sample) => taste.utility(world.decode(sample)));
-  const [logps, rootLogps] = [await policy.score(samples), await world.root.score(samples)];
-  return {
-    utilities,
-    winRate: mean(utilities.map((u, i) => (u === rootUtilities[i] ? 0.5 : u > rootUtilities[i]! ? 1 : 0))),
-    kl: mean(logps.map((tokens, i) => estimateKl(tokens, rootLogps[i]!))),
-    meanLength: mean(samples.map(({ responseIds }) => responseIds.length)),
-  };
-}
-
-/** Σ_t (ρ − 1 − log ρ), ρ = π_root/π of the sampled token: unbiased, not negative (Schulman's k3). */
-function estimateKl(logps: Float32Array, rootLogps: Float32Array): number {
-  return sum(Array.from(logps, (logp, t) => Math.exp(rootLogps[t]! - logp) - 1 - (rootLogps[t]! - logp)));
 }
 
 function toOutcome(

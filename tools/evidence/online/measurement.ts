@@ -1,0 +1,38 @@
+// A policy measured by its own responses to prompts that nobody voted on, without the raters' noise.
+import type { Engine, Sequence } from '../../../trainer/engine/engine.ts';
+import { mean, sum } from '../../report/statistics.ts';
+import type { Taste } from './tastes.ts';
+import type { World } from './world.ts';
+
+/** A policy by its own responses to the evaluation prompts. */
+export type PolicyMeasurement = {
+  /** The standardized utility of each response. */
+  utilities: number[];
+  /** Share of prompts whose response is better than the root's; a tie counts as half. */
+  winRate: number;
+  /** KL(policy ‖ root), nats per response. */
+  kl: number;
+  meanLength: number;
+};
+
+export async function measurePolicy(
+  world: World,
+  policy: Engine,
+  taste: Taste,
+  samples: Sequence[],
+): Promise<PolicyMeasurement> {
+  const utilities = samples.map((sample) => taste.utility(world.decode(sample)));
+  const rootUtilities = world.rootSamples.map((sample) => taste.utility(world.decode(sample)));
+  const [logps, rootLogps] = [await policy.score(samples), await world.root.score(samples)];
+  return {
+    utilities,
+    winRate: mean(utilities.map((u, i) => (u === rootUtilities[i] ? 0.5 : u > rootUtilities[i]! ? 1 : 0))),
+    kl: mean(logps.map((tokens, i) => estimateKl(tokens, rootLogps[i]!))),
+    meanLength: mean(samples.map(({ responseIds }) => responseIds.length)),
+  };
+}
+
+/** Σ_t (ρ − 1 − log ρ), ρ = π_root/π of the sampled token: unbiased, not negative (Schulman's k3). */
+function estimateKl(logps: Float32Array, rootLogps: Float32Array): number {
+  return sum(Array.from(logps, (logp, t) => Math.exp(rootLogps[t]! - logp) - 1 - (rootLogps[t]! - logp)));
+}
