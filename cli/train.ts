@@ -9,14 +9,17 @@ import { isObjectiveModule } from '../shared/hyperparameters.ts';
 import { log } from '../shared/log.ts';
 import { openLog } from '../shared/log-output.ts';
 import { waitForSignal } from '../shared/process.ts';
-import type { RoundRow } from '../shared/rounds/schedule.ts';
+import type { RoundOptions, RoundRow } from '../shared/rounds/schedule.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { startTrainer, trainDue, trainOnce } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';
 import { type CommandContext, openContext } from './context.ts';
 import { createRoundLogger } from './progress.ts';
 
-type Options = { schedule?: boolean; due?: boolean; dryRun?: boolean; fromRoot?: boolean } & Record<string, unknown>;
+type Options = { schedule?: boolean; due?: boolean; dryRun?: boolean; fromRoot?: boolean; reward?: boolean } & Record<
+  string,
+  unknown
+>;
 
 /** Options that override a setting. */
 const SETTING_OPTIONS = [
@@ -43,6 +46,12 @@ export function addTrain(program: Command): void {
     )
     .addOption(
       new Option(
+        '--reward',
+        'train a reward on all pairs instead of a policy, by REWARD_LOSS; OBJECTIVE=distill REWARD=rwd_… distils it',
+      ).conflicts(['schedule', 'due']),
+    )
+    .addOption(
+      new Option(
         '--from-root',
         'train the first policy of the line on everything that the active one learned, and what is new',
       ).conflicts(['schedule', 'due']),
@@ -54,6 +63,7 @@ export function addTrain(program: Command): void {
       'after',
       '\nAll settings of `attune --help` apply as environment variables.\n' +
         '\nExamples:\n  $ npx attune train --dry-run\n  $ npx attune train --objective dpo --effort 2\n' +
+        '  $ npx attune train --reward\n  $ REWARD=rwd_… npx attune train --objective distill\n' +
         '  $ npx attune train --objective ./my-h.ts\n  $ LORA_TARGETS=q_proj,v_proj npx attune train --lora-rank 8\n' +
         '  $ npx attune train --from-root --dry-run\n  $ npx attune train --due\n  $ npx attune train --schedule\n',
     )
@@ -83,24 +93,35 @@ function toEnvironment(options: Options): Record<string, string> {
   return environment;
 }
 
+function toRoundOptions({ reward, fromRoot }: Options): RoundOptions {
+  return { method: reward ? 'reward' : 'dil', fromRoot };
+}
+
 /** Less than `attune start` waits for its trainer. */
 const STOP_TIMEOUT_MS = 3000;
 
 const logProgress = createRoundLogger();
 
-async function preview({ settings, databaseUrl }: CommandContext, { fromRoot }: Options): Promise<void> {
+async function preview({ settings, databaseUrl }: CommandContext, options: Options): Promise<void> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
   try {
     const localStore = await openLocalStore(settings, connection.db);
-    for (const { name, text } of await previewRound({ settings, store: localStore }, connection.db, { fromRoot }))
+    for (const { name, text } of await previewRound(
+      { settings, store: localStore },
+      connection.db,
+      toRoundOptions(options),
+    ))
       console.log(`${name.padEnd(10)} ${text}`);
   } finally {
     await connection.close();
   }
 }
 
-async function trainNow({ settings, databaseUrl }: CommandContext, { fromRoot }: Options): Promise<void> {
-  const round = await trainOnce(settings, databaseUrl, logProgress, { stop: abortOnSignal(), fromRoot });
+async function trainNow({ settings, databaseUrl }: CommandContext, options: Options): Promise<void> {
+  const round = await trainOnce(settings, databaseUrl, logProgress, {
+    stop: abortOnSignal(),
+    ...toRoundOptions(options),
+  });
   if (round.status !== 'succeeded') throw new AttuneError(describeRound(round));
   log.info('trainer', describeRound(round));
 }

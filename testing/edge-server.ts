@@ -10,7 +10,7 @@ import { type Connection, connect } from '../shared/database/connect.ts';
 import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
 import type { PrecisionName } from '../shared/precision-name.ts';
-import { publishPolicy } from '../shared/publish/publish.ts';
+import { publishPackage } from '../shared/publish/publish.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 import { activatePolicy, registerPolicy } from '../shared/store/registry.ts';
@@ -54,7 +54,7 @@ export async function startEdgeServer(env: Record<string, string> = {}, { isActi
     const folder = await localStore.createStaging();
     const checkpoint = await writeTinyCheckpoint(folder, { ...options, seed });
     const origin = { parent: reference, reference, objective: null, pairs: null, metrics: {}, source: 'test' };
-    const { id } = await publishPolicy({
+    const { id } = await publishPackage({
       store: localStore,
       register: (row) => registerPolicy(connection.db, row),
       name: `tiny ${seed}`,

@@ -16,18 +16,20 @@ import { AttuneError } from '../shared/error.ts';
 import { summarizeError } from '../shared/error-description.ts';
 import { log } from '../shared/log.ts';
 import { isUnreachable } from '../shared/postgres-errors.ts';
-import { type RoundRow, requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
-import { completeRoundSettings } from '../shared/rounds/settings.ts';
+import { type RoundOptions, type RoundRow, requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
+import { completeRoundSettings, listMethodSettings } from '../shared/rounds/settings.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { isStoreUnreachable } from '../shared/store/store.ts';
 import { openTracing } from '../shared/tracing.ts';
 import { isCancelled, watchCancellation } from './cancellation.ts';
 import { claim, findNextRound, logResumption } from './claim.ts';
+import { runRewardRound } from './reward-round.ts';
 import { runRound } from './round.ts';
 import { RoundTrace } from './round-trace.ts';
 import { InterruptedError, type Progress, RoundLog } from './stages/log.ts';
 import { activateCandidate } from './stages/publish-candidate.ts';
+import { finishReward } from './stages/publish-reward.ts';
 import { createRoundContext, type OwnedRound, type TrainerContext } from './stages/round-context.ts';
 
 export type ProgressListener = (round: RoundRow, progress: Progress) => void;
@@ -91,12 +93,13 @@ export async function trainOnce(
   settings: Settings,
   databaseUrl: string,
   onProgress: ProgressListener,
-  { stop, fromRoot = false }: { stop?: AbortSignal; fromRoot?: boolean } = {},
+  { stop, ...options }: { stop?: AbortSignal } & RoundOptions = {},
 ): Promise<RoundRow> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   const trainer = await openTrainer(settings, connection.db);
   try {
-    const { id } = await requestRound(connection.db, 'command', completeRoundSettings({}, settings), { fromRoot });
+    const config = listMethodSettings(options.method ?? 'dil', completeRoundSettings({}, settings));
+    const { id } = await requestRound(connection.db, 'command', config, options);
     while (true) {
       stop?.throwIfAborted();
       await runNextRound(connection, trainer, onProgress, stop);
@@ -207,8 +210,11 @@ async function release(log: RoundLog, reason: unknown): Promise<void> {
 
 async function runOrResume(trainer: TrainerContext, round: OwnedRound, log: RoundLog): Promise<void> {
   const [published] = await log.db.select().from(policies).where(eq(policies.round_id, round.id));
-  if (published) return activateCandidate(log, published, round.baseline_id!, round.reason ?? 'published');
+  const isReward = round.method === 'reward';
+  const reason = round.reason ?? 'published';
+  if (published && isReward) return finishReward(log, published, reason);
+  if (published) return activateCandidate(log, published, round.baseline_id!, reason);
   const context = await createRoundContext(trainer, round, log);
-  await runRound(context);
+  await (isReward ? runRewardRound : runRound)(context);
   await rm(context.folder, { recursive: true, force: true });
 }

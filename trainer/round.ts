@@ -2,6 +2,7 @@
 // parent, by log-ratios to the frozen reference, and replaces the active policy only if the gate finds it better. The
 // active policy, the baseline, is the parent itself, unless the round trains from the root.
 
+import { distillPairs } from './stages/distill-pairs.ts';
 import { applyGate, evaluateBaseline, evaluateCandidate, reportForgetting } from './stages/evaluate-candidate.ts';
 import { openPolicyEngine } from './stages/policy-engine.ts';
 import { activateCandidate, publishCandidate } from './stages/publish-candidate.ts';
@@ -13,7 +14,8 @@ import { trainCandidate } from './training.ts';
 /** Runs the round to its end. Throws AttuneError if it cannot be run; the caller marks it failed. */
 export async function runRound(context: RoundContext): Promise<void> {
   const selection = await selectPairs(context);
-  const { train, heldOut, learnedIn } = await scorePairs(context, selection);
+  const findPairs = context.config.objective === 'distill' ? distillPairs : scorePairs;
+  const { train, heldOut, learnedIn } = await findPairs(context, selection);
   const active = await evaluateBaseline(context, selection, heldOut);
   const engine = await openPolicyEngine(context, selection, selection.parent.id, 'train');
   try {

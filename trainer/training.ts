@@ -30,6 +30,19 @@ export async function trainCandidate(
   return { parent, steps };
 }
 
+/** Trains a reward from its first step, at which all rewards are 0. */
+export async function trainReward(
+  { log, config, objective, folder: roundFolder, checkpointFolder: folder }: RoundContext,
+  engine: Engine,
+  train: TrainPair[],
+  heldOut: TrainPair[],
+): Promise<{ steps: number }> {
+  await log.enterStage('training', `training a reward on ${train.length} pairs by ${engine.name}`);
+  await removeOtherRounds(roundFolder);
+  await adoptCheckpoint(folder);
+  return trainPolicy({ engine, train, heldOut, config, objective, log, folder });
+}
+
 export type TrainOptions = {
   engine: Engine;
   train: TrainPair[];

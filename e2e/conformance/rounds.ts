@@ -35,6 +35,19 @@ export function testRounds(api: Api): void {
     }
   });
 
+  test('a round can train a reward, with the settings of one', async () => {
+    for (const reward of [{}, { reward_loss: 'density_ratio', epochs: 2 }]) {
+      const round: Json = await client.post('/rounds', { body: { method: { type: 'reward', reward } } });
+      assert.deepEqual([round.method, round.policy, round.reward], [{ type: 'reward', reward }, null, null]);
+      await update(round.id, { status: 'succeeded', stage: 'published', policy_id: 'rwd_1' });
+      const { body } = await request(`/v1/rounds/${round.id}`);
+      assert.deepEqual([body.policy, body.reward], [null, 'rwd_1']);
+    }
+    const json = { method: { type: 'reward', reward: { gate_kl: 1 } } };
+    const { status, body } = await request('/v1/rounds', { json });
+    assert.deepEqual([status, body.error.param], [400, 'method.reward.gate_kl']);
+  });
+
   test('a round can be requested from the root and cancelled once, and a repeated request gets the first response', async () => {
     const round: Json = await client.post('/rounds', { body: { from_root: true } });
     assert.deepEqual([round.from_root, round.parent, round.baseline], [true, null, null]);

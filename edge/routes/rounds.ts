@@ -104,8 +104,9 @@ export const createRound = defineOperation({
   response: round,
   handler: ({ commit, body }) =>
     commit(async (transaction) => {
-      const { method, from_root: fromRoot } = body;
-      return toResponse(await requestRound(transaction, 'api', method?.dil ?? {}, { fromRoot }));
+      const { method = { type: 'dil' }, from_root: fromRoot } = body;
+      const request = method.type === 'dil' ? method.dil : method.reward;
+      return toResponse(await requestRound(transaction, 'api', request ?? {}, { method: method.type, fromRoot }));
     }),
 });
 

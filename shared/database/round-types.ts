@@ -20,6 +20,8 @@ export const ROUND_STAGES = [
   'queued',
   'selecting',
   'scoring',
+  // Only where the training pairs are samples of the policy (distill); scoring follows again.
+  'sampling',
   'training',
   'evaluating',
   'publishing',

@@ -59,8 +59,11 @@ function parseFamily(
   return family;
 }
 
-/** One label makes transformers' classification head a regression. */
-const ONE_LABEL = { id2label: { 0: 'reward' }, label2id: { reward: 0 } };
+/** The fields in which a reward's config.json differs from its policy's: one label makes transformers' head a regression. */
+export function toRewardFields(a: Architecture): Record<string, unknown> {
+  const architectures = [getFamily(a).classNames.reward];
+  return { architectures, id2label: { 0: 'reward' }, label2id: { reward: 0 } };
+}
 
 /** Returns the config.json of an architecture; parseConfig reads it back unchanged. */
 export function toConfig(a: Architecture): Record<string, unknown> {
@@ -75,7 +78,7 @@ export function toConfig(a: Architecture): Record<string, unknown> {
     eos_token_id: a.eos.length === 1 ? a.eos[0] : a.eos,
     torch_dtype: 'float32',
     use_cache: true,
-    ...(a.output === 'reward' ? ONE_LABEL : {}),
+    ...(a.output === 'reward' ? toRewardFields(a) : {}),
   };
 }
 

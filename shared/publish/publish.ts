@@ -1,5 +1,5 @@
-// Builds a policy package from weights and a tokenizer, validates and publishes it: files first, then the policy's row.
-// A policy can be requested only once its row exists, and its folder is renamed into place only when complete.
+// Builds a package of a policy or a reward from weights and a tokenizer, validates and publishes it: files first, then its
+// row. A policy can be requested only once its row exists, and its folder is renamed into place only when complete.
 
 import { existsSync } from 'node:fs';
 import { copyFile, rm } from 'node:fs/promises';
@@ -8,11 +8,12 @@ import type { Database } from '../database/connect.ts';
 import { AttuneError } from '../error.ts';
 import { newId } from '../id.ts';
 import type { Architecture } from '../model/architecture.ts';
-import { readCheckpoint } from '../model/checkpoint.ts';
+import { readCheckpoint, readJson, writeJson } from '../model/checkpoint.ts';
 import { CHECKPOINT_FILES } from '../model/checkpoint-files.ts';
 import { toCheckpointTensors } from '../model/checkpoint-tensors.ts';
+import { toRewardFields } from '../model/config.ts';
 import { type Weights, writeSafetensors } from '../model/safetensors.ts';
-import { writePolicyGraphs } from '../onnx/write-graphs.ts';
+import { writePolicyGraphs, writeRewardGraph } from '../onnx/write-graphs.ts';
 import { hashFiles, readManifest, writeManifest } from '../package/files.ts';
 import type { Manifest } from '../package/manifest.ts';
 import type { PrecisionName } from '../precision-name.ts';
@@ -26,12 +27,16 @@ export type PublishOptions = {
   /** Inserts the policy's row, which makes it known. */
   register(row: Parameters<typeof registerPolicy>[1]): Promise<PolicyRow>;
   name: string;
-  /** Folder with config.json and the tokenizer's files. */
+  /** Folder with config.json and the tokenizer's files: a policy's, also for a reward. */
   sourceFolder: string;
+  /** Its output says whether this is a policy or a reward. */
   architecture: Architecture;
   weights: Weights;
-  provenance: Pick<Manifest, 'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'source' | 'license'>;
-  /** Precision of the serving graph, or the next better one if this one loses too much. Default: row8. */
+  provenance: Pick<
+    Manifest,
+    'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'intervals' | 'source' | 'license'
+  >;
+  /** Precision of a policy's serving graph, or the next better one if this one loses too much. Default: row8. */
   precision?: PrecisionName;
   /** Use `precision` regardless of its loss. */
   isPrecisionForced?: boolean;
@@ -43,28 +48,20 @@ export type PublishOptions = {
  * On failure nothing remains, but if the row could not be written, a package that nothing refers to: whether it was written
  * may be unknown, and a row without its package would be worse.
  */
-export async function publishPolicy(options: PublishOptions): Promise<PolicyRow> {
+export async function publishPackage(options: PublishOptions): Promise<PolicyRow> {
   const { store, register, name, sourceFolder, architecture, weights, provenance } = options;
-  const id = newId('pol_');
+  const kind = architecture.output === 'reward' ? 'reward' : 'policy';
+  const id = newId(kind === 'reward' ? 'rwd_' : 'pol_');
   const staging = await store.createStaging();
   try {
     for (const file of CHECKPOINT_FILES)
       if (existsSync(path.join(sourceFolder, file)))
         await copyFile(path.join(sourceFolder, file), path.join(staging, file));
     await writeSafetensors(path.join(staging, 'model.safetensors'), toCheckpointTensors(architecture, weights));
-    await writePolicyGraphs(staging, architecture, weights);
-    await options.validate?.(staging);
-    const { precision = 'row8', isPrecisionForced } = options;
-    const serving = await selectPrecision(
-      path.join(staging, 'onnx'),
-      architecture,
-      weights,
-      precision,
-      isPrecisionForced,
-    );
+    const serving = await (kind === 'reward' ? writeReward : writePolicy)(staging, options);
     const manifest: Manifest = {
       format: 1,
-      kind: 'policy',
+      kind,
       id,
       name,
       ...provenance,
@@ -78,6 +75,7 @@ export async function publishPolicy(options: PublishOptions): Promise<PolicyRow>
     await store.publish(staging, id);
     return await register({
       id,
+      kind,
       name,
       parent_id: provenance.parent,
       reference_id: provenance.reference,
@@ -92,6 +90,24 @@ export async function publishPolicy(options: PublishOptions): Promise<PolicyRow>
       });
     throw error;
   }
+}
+
+async function writePolicy(folder: string, options: PublishOptions): Promise<Manifest['serving']> {
+  const { architecture, weights, precision = 'row8', isPrecisionForced } = options;
+  await writePolicyGraphs(folder, architecture, weights);
+  await options.validate?.(folder);
+  return selectPrecision(path.join(folder, 'onnx'), architecture, weights, precision, isPrecisionForced);
+}
+
+async function writeReward(
+  folder: string,
+  { architecture, weights, validate }: PublishOptions,
+): Promise<Manifest['serving']> {
+  const config = path.join(folder, 'config.json');
+  await writeJson(config, { ...(await readJson(config, 'config.json'))!, ...toRewardFields(architecture) });
+  await writeRewardGraph(folder, architecture, weights);
+  await validate?.(folder);
+  return { precision: 'fp32', accuracy: {} };
 }
 
 /** Rewrites the graphs of a copied package at another precision. The copy gets a new id, with the original as parent. */
@@ -128,7 +144,7 @@ export async function importPolicy(
 ): Promise<string> {
   const { origin = { source: `imported: ${name}` }, ...precision } = options;
   const { architecture, weights } = await readCheckpoint(folder);
-  const { id } = await publishPolicy({
+  const { id } = await publishPackage({
     store,
     register: (row) => registerPolicy(db, row),
     name,

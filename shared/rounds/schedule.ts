@@ -4,7 +4,7 @@
 import { and, desc, eq, inArray, sql } from 'drizzle-orm';
 import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
-import { type RoundStage, UNFINISHED_STATUSES } from '../database/round-types.ts';
+import { type RoundMethod, type RoundStage, UNFINISHED_STATUSES } from '../database/round-types.ts';
 import { activations, rounds } from '../database/schema.ts';
 import { newId } from '../id.ts';
 import type { Settings } from '../settings.ts';
@@ -13,17 +13,19 @@ import type { RoundRequest } from './settings.ts';
 
 export type RoundRow = typeof rounds.$inferSelect;
 
+export type RoundOptions = { method?: RoundMethod; fromRoot?: boolean | undefined };
+
 /** Queues a round and notifies the trainers. */
 export async function requestRound(
   db: Database,
   trigger: RoundRow['trigger'],
   request: RoundRequest,
-  { fromRoot = false } = {},
+  { method = 'dil', fromRoot = false }: RoundOptions = {},
 ): Promise<RoundRow> {
   return db.transaction(async (transaction) => {
     const [row] = await transaction
       .insert(rounds)
-      .values({ id: newId('round_'), trigger, settings: request, from_root: fromRoot })
+      .values({ id: newId('round_'), method, trigger, settings: request, from_root: fromRoot })
       .returning();
     await notifyChange(transaction, row!.id);
     return row!;

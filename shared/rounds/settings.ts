@@ -2,6 +2,7 @@
 // fine-tuning jobs: `method: {type: "dil", dil: {…}}`.
 
 import { z } from 'zod';
+import type { RoundMethod } from '../database/round-types.ts';
 import { AttuneError } from '../error.ts';
 import {
   getPreset,
@@ -15,22 +16,56 @@ import type { Settings } from '../settings.ts';
 /** A complete request, or the part of the hyperparameters that it overrides. */
 export type RoundRequest = Partial<Hyperparameters>;
 
+/** What a round of the method reward uses; the others are about policies. */
+const REWARD_SETTINGS = [
+  'effort',
+  'reward_loss',
+  'negatives',
+  'max_staleness',
+  'max_similarity',
+  'contradictions',
+  'min_agreement',
+  'learning_rate',
+  'lr_schedule',
+  'warm_up',
+  'weight_decay',
+  'max_grad_norm',
+  'batch_pairs',
+  'epochs',
+  'early_stopping',
+  'max_length',
+  'max_prompt_length',
+  'lora_rank',
+  'lora_alpha',
+  'lora_targets',
+  'seed',
+] as const satisfies (keyof Hyperparameters)[];
+
 /** Complete. `null`: no limit. */
 export type RoundSettings = Hyperparameters & { epochs: number; lora_alpha: number };
 
 const names = Object.keys(hyperparametersSchema.shape) as (keyof Hyperparameters)[];
 
 /** A request through the API: a custom objective is code, so only the trainer's own settings may name one. */
-const requestSchema: z.ZodType = z.strictObject({
+const requestFields: Partial<Record<keyof Hyperparameters, z.ZodType>> = {
   ...Object.fromEntries(names.map((name) => [name, toOptional(hyperparametersSchema.shape[name])])),
   objective: z.enum(OBJECTIVES).optional(),
   lora_rank: z.number().int().min(0).max(1024).optional(),
-});
+};
 
-export const roundMethod = z.strictObject({
-  type: z.literal('dil'),
-  dil: (requestSchema as z.ZodType<RoundRequest>).optional(),
-});
+const toRequestSchema = (fields: readonly (keyof Hyperparameters)[]) =>
+  z.strictObject(Object.fromEntries(fields.map((name) => [name, requestFields[name]!]))) as z.ZodType<RoundRequest>;
+
+export const roundMethod = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('dil'), dil: toRequestSchema(names).optional() }),
+  z.strictObject({ type: z.literal('reward'), reward: toRequestSchema(REWARD_SETTINGS).optional() }),
+]);
+
+/** The settings that a round of this method uses, for its row. */
+export function listMethodSettings(method: RoundMethod, settings: RoundSettings): RoundRequest {
+  if (method === 'dil') return settings;
+  return Object.fromEntries(REWARD_SETTINGS.map((name) => [name, settings[name]]));
+}
 
 function toOptional(schema: z.ZodType): z.ZodType {
   return unwrapSchema(schema).optional().describe(schema.description!);

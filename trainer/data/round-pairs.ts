@@ -1,4 +1,4 @@
-// The pairs of a round: new ones, a replay of learned ones, and held-out ones. Whether a pair is held out depends on a hash
+// The pairs of a round: new ones, a replay of learned ones or all of them, and held-out ones. Whether a pair is held out depends on a hash
 // of its prompt alone, so that a prompt that was held out once is never trained on.
 
 import { desc, eq } from 'drizzle-orm';
@@ -39,14 +39,14 @@ export type FoundPairs = {
 
 /**
  * The pairs of the next round, and the active policy, which it has to replace: new pairs, newest first up to
- * TRAIN_MAX_PAIRS times the effort, then the replay; of a round from the root, everything that was learned, as far as
- * there is room. The same seed gives the same pairs.
+ * TRAIN_MAX_PAIRS times the effort, then the replay; with `takesAll` everything that was learned, as far as there is
+ * room. The same seed gives the same pairs.
  */
 export async function findPairs(
   db: Database,
   settings: Settings,
   { effort, seed }: { effort: number; seed: number },
-  isFromRoot = false,
+  takesAll = false,
 ): Promise<FoundPairs> {
   const maxPairs = Math.round(settings.TRAIN_MAX_PAIRS * effort);
   const getSplit = ({ prompt }: PreferenceRow): Split =>
@@ -63,10 +63,10 @@ export async function findPairs(
     const heldOut = found.filter(({ split }) => split === 'held_out').slice(0, MAX_HELD_OUT);
 
     const room = maxPairs - train.length;
-    const replaySize = isFromRoot ? room : Math.min(Math.round(train.length * settings.TRAIN_REPLAY), room);
+    const replaySize = takesAll ? room : Math.min(Math.round(train.length * settings.TRAIN_REPLAY), room);
     const replay = await findReplay(snapshot, rounds, 'train', replaySize, toReplaySeed(baselineId, seed));
     // All of them, although not all are evaluated: what its round has not used is new again for the policy.
-    const earlier = isFromRoot
+    const earlier = takesAll
       ? await findReplay(snapshot, rounds, 'held_out', maxPairs, seed)
       : await findEarlierHeldOut(snapshot, rounds, limitEarlier(train.length + replay.length, heldOut.length));
     // TRAIN_HELD_OUT may have changed since: what was held out must not be trained on, nor be evaluated if it was.
@@ -74,7 +74,7 @@ export async function findPairs(
       learned.filter(({ preference }) => getSplit(preference) === split).map((pair): Selected => ({ ...pair, split }));
     const selected = [...train, ...heldOut, ...ofSplit('train', replay), ...ofSplit('held_out', earlier)];
     const isNew = ({ learnedIn }: Selected) => learnedIn === null;
-    const overLimit = isFromRoot
+    const overLimit = takesAll
       ? (await countNewPairs(snapshot)) + (await countLearnedPairs(snapshot, rounds)) - selected.length
       : (await countNewPairs(snapshot)) - selected.filter(isNew).length;
     return { baselineId, overLimit, pairs: await toRoundPairs(snapshot, selected) };

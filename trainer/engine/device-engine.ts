@@ -141,7 +141,7 @@ export class DeviceEngine {
   ): Promise<{ report: StepReport; outcomes: PairOutcome[] }> {
     const { architecture, objective, microBatchTokens } = this.options;
     for (const [i, pair] of pairs.entries()) validatePair(pair, architecture, `${kind}: pair ${i}`);
-    const metrics = new StepMetrics(objective.reduction);
+    const metrics = new StepMetrics(objective.reduction, architecture.output === 'logits');
     const outcomes: PairOutcome[] = new Array(pairs.length);
     const items = pairs.map(({ chosen, rejected }) => [chosen, rejected]);
     const totalWeight = pairs.reduce((sum, { weight = 1 }) => sum + weight, 0);

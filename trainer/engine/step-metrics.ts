@@ -5,14 +5,17 @@ import { countInputTokens } from './packing.ts';
 
 export class StepMetrics {
   private readonly reduction: 'mean' | 'sum';
+  /** False for a reward, which has no log-probabilities. */
+  private readonly hasLogps: boolean;
   private pairs = 0;
   private tokens = 0;
   private loss = 0;
   private weight = 0;
   private readonly sums = new Map<string, number>();
 
-  constructor(reduction: 'mean' | 'sum') {
+  constructor(reduction: 'mean' | 'sum', hasLogps: boolean) {
     this.reduction = reduction;
+    this.hasLogps = hasLogps;
   }
 
   /** Adds the outputs of a micro-batch of these pairs and returns the outcome of each. */
@@ -31,8 +34,8 @@ export class StepMetrics {
       this.addMetric('rewards/rejected', rejected.logRatio);
       this.addMetric('rewards/margins', chosen.logRatio - rejected.logRatio);
       this.addMetric('rewards/accuracies', chosen.logRatio > rejected.logRatio ? 1 : 0);
-      this.addMetric('logps/chosen', chosen.logp);
-      this.addMetric('logps/rejected', rejected.logp);
+      if (this.hasLogps) this.addMetric('logps/chosen', chosen.logp);
+      if (this.hasLogps) this.addMetric('logps/rejected', rejected.logp);
       this.addMetric('capped', outputs.get('capped')![i]!);
       return {
         loss,

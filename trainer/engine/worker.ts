@@ -42,7 +42,8 @@ async function run(method: string, args: unknown[]): Promise<unknown> {
     const { engine: choice, weights: source, ...options } = args[0] as OpenOptions;
     if (isObjectiveModule(options.objective.objective)) await loadDivergence(options.objective.objective);
     const { name, device } = await openDevice(choice, options);
-    const weights = typeof source === 'string' ? (await readCheckpoint(source)).weights : source;
+    const weights =
+      typeof source === 'string' ? (await readCheckpoint(source, options.architecture.output)).weights : source;
     loadPolicy(device, weights, options);
     // As large as the policy, so they are freed without waiting for garbage collection.
     if (!options.lora) for (const buffer of buffersOf(weights)) buffer.transfer(0);

@@ -25,7 +25,7 @@ export type RolloutRequest = { promptIds: number[]; promptIndex: number; maxToke
 
 /** `count` requests, round robin over the distinct prompts of the pairs. */
 export function planRollouts(
-  pairs: readonly TrainPair[],
+  pairs: readonly Pick<TrainPair, 'chosen' | 'rejected'>[],
   count: number,
   { contextLength }: Architecture,
 ): RolloutRequest[] {

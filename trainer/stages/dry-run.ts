@@ -2,13 +2,13 @@
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
-import { findObstacle } from '../../shared/rounds/schedule.ts';
-import { completeRoundSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
+import { findObstacle, type RoundOptions } from '../../shared/rounds/schedule.ts';
+import { completeRoundSettings, listMethodSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { chooseMicroBatchTokens, estimateStages, resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { countInputTokens, estimateAttentionCost, planShapes } from '../engine/packing.ts';
 import { resolveEngine } from '../engine/select-device.ts';
-import { parseObjective } from '../objectives.ts';
+import { parseObjective, parseRewardObjective } from '../objectives.ts';
 import { describeGateOutlook } from './gate-outlook.ts';
 import { describeLeftOut, describeQuality } from './messages.ts';
 import { toLora } from './policy-engine.ts';
@@ -22,11 +22,11 @@ export type PreviewLine = { name: string; text: string };
 export async function previewRound(
   trainer: TrainerContext,
   db: Database,
-  { fromRoot = false } = {},
+  { method = 'dil', fromRoot = false }: RoundOptions = {},
 ): Promise<PreviewLine[]> {
   const { settings } = trainer;
   const config = completeRoundSettings({}, settings);
-  const selection = await planSelection(trainer, db, config, { from_root: fromRoot });
+  const selection = await planSelection(trainer, db, config, { method, from_root: fromRoot });
   const { parent, baseline, referenceId, tokenizerHash, architecture, pairs, counts } = selection;
   const tokens = pairs.map((pair) => pair.tokens);
   const { scores } = await findScores(db, { id: referenceId, tokenizerHash }, tokens);
@@ -35,20 +35,22 @@ export async function previewRound(
   const engine = await resolveEngine(settings.ENGINE, settings.TRAIN_PROVIDER);
   const lines: Record<string, string> = {
     parent: `${parent.id} (${parent.name})${fromRoot ? `, the root, to replace the active ${baseline.id}` : ''}`,
-    reference: `${referenceId}; ${scores.size} of ${pairs.length} pairs are scored already`,
+    ...(method === 'dil' && {
+      reference: `${referenceId}; ${scores.size} of ${pairs.length} pairs are scored already`,
+    }),
     pairs: `${counts.new} new, ${counts.replay} replayed, ${counts.held_out} held out on ${counts.held_out_prompts} prompts, ${counts.held_out_earlier} of them of earlier rounds`,
     'left out': describeLeftOut(counts.left_out),
     quality: describeQuality(counts.quality),
     truncated: `${counts.cut} pairs longer than ${maxLength} tokens`,
     staleness: describeStaleness(counts.ages),
     work: `${counts.tokens} tokens per epoch; ${steps} steps of ${config.batch_pairs} pairs in ${config.epochs} epochs`,
-    settings: Object.entries(config)
+    settings: Object.entries(listMethodSettings(method, config))
       .filter(([, value]) => value !== null)
       .map(([name, value]) => `${name} ${value}`)
       .join(', '),
     engine: `${engine.name}; ${engine.reason}`,
     memory: describeMemory(selection, settings, config),
-    gate: await describeGateOutlook(db, counts),
+    ...(method === 'dil' && { gate: await describeGateOutlook(db, counts) }),
     decision: await describeDecision(db, selection, settings, config),
   };
   return Object.entries(lines).map(([name, text]) => ({ name, text }));
@@ -87,6 +89,10 @@ async function describeDecision(
 ): Promise<string> {
   try {
     validateSelection(selection, settings);
+    if (selection.method === 'reward') {
+      parseRewardObjective(config);
+      return 'it would run';
+    }
     const objective = parseObjective(config);
     if (isObjectiveModule(objective.objective))
       await (await import('../engine/validate-objective.ts')).validateObjective(objective);

@@ -109,7 +109,9 @@ export class RoundLog {
     const row = await this.set(transaction, { stage, status, reason, finished_at: new Date() });
     const level = status === 'failed' ? 'error' : 'info';
     await this.insertEvent(transaction, { type: 'stage', message: reason ?? stage, data: { stage, status }, level });
-    const data = { id: row.id, policy: row.policy_id, metrics: row.metrics, reason: row.reason };
+    const isReward = row.method === 'reward';
+    const published = { policy: isReward ? null : row.policy_id, reward: isReward ? row.policy_id : null };
+    const data = { id: row.id, ...published, metrics: row.metrics, reason: row.reason };
     await writeEvent(transaction, `round.${status}`, data);
   }
 

@@ -1,10 +1,15 @@
-// Opens a stored policy in the training engine, to train it (with LoRA adapters if lora_rank is set) or to score with it.
+// Opens a stored policy or reward in the training engine, to train it (with LoRA adapters if lora_rank is set) or to score
+// with it.
+import { readCheckpoint } from '../../shared/model/checkpoint.ts';
+import { readManifest } from '../../shared/package/files.ts';
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { LoraConfig } from '../engine/lora.ts';
 import { estimateStages, insufficientMemory, resolveMemoryBudget } from '../engine/memory-estimate.ts';
-import { openEngine } from '../engine/open-engine.ts';
+import { type EngineOptions, openEngine } from '../engine/open-engine.ts';
 import { countInputTokens } from '../engine/packing.ts';
+import { addRewardHead } from '../model/reward-head.ts';
+import { parseRewardObjective } from '../objectives.ts';
 import type { RoundContext } from './round-context.ts';
 import type { Selection } from './select-pairs.ts';
 
@@ -18,11 +23,37 @@ export function toLora({
   return rank > 0 ? { rank, alpha, targets, seed } : null;
 }
 
+type Purpose = 'train' | 'score';
+type Model = Pick<EngineOptions, 'architecture' | 'weights' | 'objective'>;
+
 export async function openPolicyEngine(
-  { trainer: { settings, store }, config }: RoundContext,
+  context: RoundContext,
   { architecture, pairs }: Selection,
   policyId: string,
-  purpose: 'train' | 'score',
+  purpose: Purpose,
+): Promise<Engine> {
+  const weights = await context.trainer.store.getFolder(policyId);
+  return open(context, { architecture, weights, objective: context.config }, purpose, pairs);
+}
+
+/** A new reward with the body of the round's policy. */
+export async function openNewRewardEngine(context: RoundContext, { parentFolder, pairs }: Selection): Promise<Engine> {
+  const reward = addRewardHead(await readCheckpoint(parentFolder));
+  return open(context, { ...reward, objective: parseRewardObjective(context.config) }, 'train', pairs);
+}
+
+/** A published reward, to score with. */
+export async function openRewardEngine(context: RoundContext, { pairs }: Selection, rewardId: string): Promise<Engine> {
+  const weights = await context.trainer.store.getFolder(rewardId);
+  const { architecture } = await readManifest(weights);
+  return open(context, { architecture, weights, objective: {} }, 'score', pairs);
+}
+
+function open(
+  { trainer: { settings }, config }: RoundContext,
+  model: Model,
+  purpose: Purpose,
+  pairs: Selection['pairs'],
 ): Promise<Engine> {
   const lora = purpose === 'train' ? toLora(config) : null;
   const memoryBytes = resolveMemoryBudget(settings.TRAIN_MEMORY);
@@ -32,15 +63,14 @@ export async function openPolicyEngine(
     0,
   );
   // With adapters, what follows the training needs more than the training itself.
-  if (purpose === 'train') {
+  const { architecture } = model;
+  if (purpose === 'train' && architecture.output === 'logits') {
     const { evaluating, publishing } = estimateStages({ architecture, lora }, [], maxSequenceTokens);
     const laterBytes = Math.max(evaluating, publishing);
     if (laterBytes > memoryBytes) throw insufficientMemory(laterBytes, memoryBytes);
   }
   return openEngine({
-    architecture,
-    weights: await store.getFolder(policyId),
-    objective: config,
+    ...model,
     optimizer: { weightDecay: config.weight_decay, maxGradNorm: config.max_grad_norm },
     engine: settings.ENGINE,
     provider: settings.TRAIN_PROVIDER,

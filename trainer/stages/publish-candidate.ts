@@ -1,5 +1,5 @@
 // Stages 6 and 7: the trained policy exported, verified and published, and made active.
-import { publishPolicy } from '../../shared/publish/publish.ts';
+import { publishPackage } from '../../shared/publish/publish.ts';
 import { activateSuccessor, type PolicyRow, registerPolicy } from '../../shared/store/registry.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { verifyExport } from '../evaluation/verify-export.ts';
@@ -20,7 +20,7 @@ export async function publishCandidate(
   const samples = heldOut.slice(0, 2).map(({ chosen }) => [...chosen.promptIds, ...chosen.responseIds]);
   // The path of a custom module is valid on this machine only; the manifest has its name and digest instead.
   const { objective: _path, ...hyperparameters } = config;
-  return publishPolicy({
+  return publishPackage({
     store: trainer.store,
     register: (row) => log.write((transaction) => registerPolicy(transaction, { ...row, round_id: log.roundId })),
     name: `${parent.name.split(' ')[0]} ${objective.type}`,

@@ -8,7 +8,7 @@ import type { Settings } from '../../shared/settings.ts';
 import type { LocalStore } from '../../shared/store/local-store.ts';
 import type { Tracing } from '../../shared/tracing.ts';
 import { hashModule } from '../divergence.ts';
-import { parseObjective } from '../objectives.ts';
+import { parseObjective, parseRewardObjective } from '../objectives.ts';
 import type { RoundLog } from './log.ts';
 
 export type TrainerContext = { settings: Settings; store: LocalStore; tracing?: Tracing | null };
@@ -38,13 +38,17 @@ export async function createRoundContext(
   log: RoundLog,
 ): Promise<RoundContext> {
   const config = completeRoundSettings(parseRoundRequest(round), trainer.settings);
-  parseObjective(config);
-  const objective = await describeObjective(config.objective);
+  const objective = await describeObjective(round, config);
   const folder = path.resolve(trainer.settings.ATTUNE_HOME, 'rounds', round.id);
   return { trainer, round, log, config, objective, folder, checkpointFolder: path.join(folder, round.owner) };
 }
 
-async function describeObjective(objective: string): Promise<ObjectiveDescription> {
+async function describeObjective({ method }: RoundRow, config: RoundSettings): Promise<ObjectiveDescription> {
+  if (method === 'reward') {
+    parseRewardObjective(config);
+    return { type: config.reward_loss };
+  }
+  const { objective } = parseObjective(config);
   if (!isObjectiveModule(objective)) return { type: objective };
   const { name, sha256 } = await hashModule(objective);
   return { type: name, sha256 };

@@ -2,13 +2,13 @@
 // planSelection writes nothing, so that `attune train --dry-run` can call it.
 
 import type { Database } from '../../shared/database/connect.ts';
-import type { PairCounts } from '../../shared/database/round-types.ts';
+import type { PairCounts, RoundMethod } from '../../shared/database/round-types.ts';
 import { hashList } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { readManifest } from '../../shared/package/files.ts';
 import type { RoundRow } from '../../shared/rounds/schedule.ts';
-import type { RoundSettings } from '../../shared/rounds/settings.ts';
+import { listMethodSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
 import type { LocalStore } from '../../shared/store/local-store.ts';
 import { getPolicy, getRootId, type PolicyRow } from '../../shared/store/registry.ts';
@@ -33,7 +33,10 @@ export type Selection = {
   parent: PolicyRow;
   /** The active policy, which the round's has to beat and replaces. */
   baseline: PolicyRow;
+  method: RoundMethod;
   isFromRoot: boolean;
+  /** Whether it uses everything that was learned, so that it has something to do without new pairs. */
+  takesAll: boolean;
   parentFolder: string;
   /** The frozen policy that log-ratios are against: the root, or the parent (REFERENCE). */
   referenceId: string;
@@ -49,7 +52,7 @@ export type Selection = {
 };
 
 export async function selectPairs({ trainer, round, log, config }: RoundContext): Promise<Selection> {
-  await log.enterStage('selecting', 'selecting pairs', { settings: config });
+  await log.enterStage('selecting', 'selecting pairs', { settings: listMethodSettings(round.method, config) });
   const selection = await planSelection(trainer, log.db, config, round);
   const { referenceId, parent, baseline, counts } = selection;
   const ids = { reference_id: referenceId, parent_id: parent.id, baseline_id: baseline.id };
@@ -58,7 +61,7 @@ export async function selectPairs({ trainer, round, log, config }: RoundContext)
   await log.write((transaction) => saveRoundPairs(transaction, round, selection.usedPairs));
   if (round.from_root)
     await log.addEvent('message', `trains the root ${parent.id}, to replace the active policy ${baseline.id}`);
-  await logSelection(log, counts, round.from_root ? 0 : trainer.settings.TRAIN_MIN_PAIRS);
+  await logSelection(log, counts, selection.takesAll ? 0 : trainer.settings.TRAIN_MIN_PAIRS);
   return selection;
 }
 
@@ -67,17 +70,20 @@ export async function planSelection(
   { settings, store }: TrainerContext,
   db: Database,
   config: RoundSettings,
-  round: Pick<RoundRow, 'from_root'> & Partial<RoundRow>,
+  round: Pick<RoundRow, 'from_root' | 'method'> & Partial<RoundRow>,
 ): Promise<Selection> {
+  const { method, from_root: isFromRoot } = round;
+  // A reward is trained on all pairs, and distilled on all prompts.
+  const takesAll = isFromRoot || method === 'reward' || config.objective === 'distill';
   const saved = await findSavedPairs(db, round);
-  const { baselineId, pairs: usedPairs, overLimit } = saved ?? (await findPairs(db, settings, config, round.from_root));
+  const { baselineId, pairs: usedPairs, overLimit } = saved ?? (await findPairs(db, settings, config, takesAll));
   const baseline = await getPolicy(db, baselineId);
   const rootId = getRootId(baseline);
   const baselineFolder = await store.getFolder(baselineId);
   const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(baselineFolder);
   const rootFolder = rootId === baselineId ? baselineFolder : await getRootFolder(store, rootId, baselineId);
   await validateRoot(rootFolder, rootId, baselineId, tokenizerHash);
-  const parent = round.from_root && rootId !== baselineId ? await getPolicy(db, rootId) : baseline;
+  const parent = isFromRoot && rootId !== baselineId ? await getPolicy(db, rootId) : baseline;
   const parentFolder = parent === baseline ? baselineFolder : rootFolder;
   const referenceId = (saved && round.reference_id) ?? (config.reference === 'parent' ? parent.id : rootId);
 
@@ -86,8 +92,8 @@ export async function planSelection(
   const filtered = filterPairs(limitHeldOut(usedPairs), ancestors, tokenizer, architecture, config);
   const { pairs } = filtered;
   const counts = countPairs(filtered, overLimit);
-  const policies = { parent, baseline, parentFolder, referenceId, rootId, isFromRoot: round.from_root };
-  return { ...policies, architecture, tokenizerHash, usedPairs, pairs, counts };
+  const policies = { parent, baseline, parentFolder, referenceId, rootId };
+  return { method, isFromRoot, takesAll, ...policies, architecture, tokenizerHash, usedPairs, pairs, counts };
 }
 
 /** What a resumed round has saved; null if it was stopped before it had. */
@@ -112,16 +118,23 @@ async function getRootFolder(store: LocalStore, rootId: string, baselineId: stri
 }
 
 /** Throws AttuneError if there is nothing to train on, or too little to evaluate. */
-export function validateSelection({ counts, isFromRoot }: Selection, settings: Settings): void {
+export function validateSelection({ counts, method, takesAll }: Selection, settings: Settings): void {
   const leftOut = Object.entries(counts.left_out).filter(([, count]) => count > 0);
   const note =
     leftOut.length > 0 ? ` (left out: ${leftOut.map(([reason, count]) => `${count} ${reason}`).join(', ')})` : '';
-  if (counts.new === 0 && !(isFromRoot && counts.train > 0))
+  const minPairs = method === 'reward' ? settings.TRAIN_MIN_PAIRS : 1;
+  if (takesAll && counts.train < minPairs)
+    throw new AttuneError(
+      `there are ${counts.train} pairs to train on${note}${method === 'reward' ? `, and a reward, which no gate judges, needs TRAIN_MIN_PAIRS (${minPairs})` : ''}; collect more preferences`,
+      { code: 'too_few_pairs' },
+    );
+  if (!takesAll && counts.new === 0)
     throw new AttuneError(`there are no new pairs to train on${note}; collect some preferences first`);
   // Checked before training, so that the pairs of a round that cannot be evaluated stay new.
   if (counts.held_out_prompts < MIN_CLUSTERS)
     throw new AttuneError(
-      `${counts.held_out_prompts || 'none'} of the prompts ${counts.held_out_prompts === 1 ? 'is' : 'are'} held out (TRAIN_HELD_OUT is ${settings.TRAIN_HELD_OUT})${note}, and the gate needs ${MIN_CLUSTERS} to decide whether a policy is better; collect pairs on more prompts`,
+      `${counts.held_out_prompts || 'none'} of the prompts ${counts.held_out_prompts === 1 ? 'is' : 'are'} held out (TRAIN_HELD_OUT is ${settings.TRAIN_HELD_OUT})${note}, and ${method === 'reward' ? `the interval of its accuracy needs ${MIN_CLUSTERS}` : `the gate needs ${MIN_CLUSTERS} to decide whether a policy is better`}; collect pairs on more prompts`,
+      { code: 'too_few_prompts' },
     );
 }
 

@@ -1,0 +1,130 @@
+// The pairs of a distillation (OBJECTIVE=distill), the second of the paper's two stages: the parent samples two responses to
+// each training prompt, and the reward and the reference score them. The held-out pairs stay those of the raters, with the
+// reward's margins.
+import { rm } from 'node:fs/promises';
+import { AttuneError, getErrorMessage } from '../../shared/error.ts';
+import { readCheckpoint } from '../../shared/model/checkpoint.ts';
+import { readManifest } from '../../shared/package/files.ts';
+import { getReward } from '../../shared/store/registry.ts';
+import type { Engine, Sequence, TrainPair } from '../engine/engine.ts';
+import { planRollouts, sampleResponses } from '../evaluation/rollouts.ts';
+import { openPolicyEngine, openRewardEngine } from './policy-engine.ts';
+import type { RoundContext } from './round-context.ts';
+import { type ScoredPairs, scorePairs } from './score-pairs.ts';
+import type { Selection } from './select-pairs.ts';
+
+const CHUNK_SEQUENCES = 64;
+
+/** Throws AttuneError if there is no such reward, it has another tokenizer, or sampling failed. */
+export async function distillPairs(context: RoundContext, selection: Selection): Promise<ScoredPairs> {
+  const rewardId = await findReward(context, selection);
+  const heldOutPairs = selection.pairs.filter(({ pair }) => pair.split === 'held_out');
+  const scored = await scorePairs(context, { ...selection, pairs: heldOutPairs });
+  const sampled = await samplePairs(context, selection);
+
+  const sequences = sampled.flat();
+  const { log } = context;
+  const message = `scoring ${sequences.length} samples with the reference ${selection.referenceId} and the reward ${rewardId}`;
+  await log.enterStage('scoring', message);
+  const total = 2 * sequences.length + 2 * scored.heldOut.length;
+  const score = async (open: Promise<Engine>, scoredBefore: number, of: Sequence[]) => {
+    const engine = await open;
+    try {
+      return await scoreInChunks(engine, of, (done) =>
+        log.reportProgress('scoring', scoredBefore + done, total, 'samples'),
+      );
+    } finally {
+      await engine.close();
+    }
+  };
+  const reference = await score(openPolicyEngine(context, selection, selection.referenceId, 'score'), 0, sequences);
+  const heldOut = scored.heldOut.flatMap(({ chosen, rejected }) => [chosen, rejected]);
+  const rewards = (
+    await score(openRewardEngine(context, selection, rewardId), sequences.length, [...sequences, ...heldOut])
+  ).map(([reward]) => reward!);
+  const margin = (at: number) => rewards[at]! - rewards[at + 1]!;
+
+  const meanReward = rewards.slice(0, sequences.length).reduce((sum, reward) => sum + reward, 0) / sequences.length;
+  await log.addEvent('metrics', `the samples have a mean reward of ${meanReward.toFixed(3)}`, { reward: meanReward });
+  return {
+    ...scored,
+    train: sampled.map(([y, z], at) => preferBetter(y, z, reference[2 * at]!, reference[2 * at + 1]!, margin(2 * at))),
+    heldOut: scored.heldOut.map((pair, at) => ({ ...pair, rewardMargin: margin(sequences.length + 2 * at) })),
+  };
+}
+
+/** The response with the higher reward as the chosen one; the loss is the same either way, and the metrics say more. */
+function preferBetter(y: Sequence, z: Sequence, yLogps: Float32Array, zLogps: Float32Array, margin: number): TrainPair {
+  return margin >= 0
+    ? { chosen: y, rejected: z, refChosenLogps: yLogps, refRejectedLogps: zLogps, rewardMargin: margin }
+    : { chosen: z, rejected: y, refChosenLogps: zLogps, refRejectedLogps: yLogps, rewardMargin: -margin };
+}
+
+async function findReward({ trainer, log, config }: RoundContext, selection: Selection): Promise<string> {
+  if (config.reward === null)
+    throw new AttuneError('distill: REWARD is not set; set it to the id of a reward (GET /v1/rewards lists them)', {
+      param: 'reward',
+      code: 'reward_missing',
+    });
+  const { id } = await getReward(log.db, config.reward);
+  const { tokenizer_hash } = await readManifest(await trainer.store.getFolder(id));
+  if (tokenizer_hash !== selection.tokenizerHash)
+    throw new AttuneError(
+      `the reward ${id} has another tokenizer than ${selection.parent.id}, which the round starts from; train a reward from that policy`,
+      { param: 'reward', code: 'tokenizer_mismatch' },
+    );
+  return id;
+}
+
+/** Two different responses of the parent to a prompt, for as many prompts as there are training pairs. */
+async function samplePairs(context: RoundContext, selection: Selection): Promise<[Sequence, Sequence][]> {
+  const { log, config, trainer } = context;
+  const { parent, parentFolder, architecture, pairs } = selection;
+  const tokens = pairs.filter(({ pair }) => pair.split === 'train').map((pair) => pair.tokens);
+  await log.enterStage('sampling', `sampling two responses of ${parent.id} to each of ${tokens.length} prompts`);
+  const prompts = new Set(tokens.map(({ chosen }) => chosen.promptIds.join())).size;
+  // Round robin over the prompts: a request and the one a turn later have the same prompt.
+  const turns = 2 * Math.ceil(tokens.length / prompts);
+  const requests = planRollouts(tokens, turns * prompts, architecture);
+  const folder = `${context.checkpointFolder}-samples`;
+  const readWeights = async () => (await readCheckpoint(parentFolder)).weights;
+  const sampler = { architecture, readWeights, folder, seed: config.seed, threads: trainer.settings.TRAIN_THREADS };
+  let samples: Sequence[];
+  try {
+    samples = await sampleResponses(sampler, requests, (done) =>
+      log.reportProgress('sampling', done, requests.length, 'samples'),
+    );
+  } catch (error) {
+    if (error instanceof AttuneError) throw error;
+    throw new AttuneError(
+      `sampling from ${parent.id} failed: ${getErrorMessage(error)}; nothing was trained; roll back to a policy that generates`,
+      { code: 'sampling_failed' },
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  const sampled: [Sequence, Sequence][] = [];
+  for (let turn = 0; turn < turns; turn += 2)
+    for (let prompt = 0; prompt < prompts; prompt++)
+      sampled.push([samples[turn * prompts + prompt]!, samples[(turn + 1) * prompts + prompt]!]);
+  const different = sampled.filter(([y, z]) => y.responseIds.join() !== z.responseIds.join());
+  if (different.length === 0)
+    throw new AttuneError(
+      `sampling from ${parent.id} failed: it gave two equal responses to each of ${prompts} prompts, so there is nothing to compare; collect preferences on other prompts`,
+      { code: 'sampling_failed' },
+    );
+  return different;
+}
+
+async function scoreInChunks(
+  engine: Engine,
+  sequences: Sequence[],
+  onProgress: (done: number) => void,
+): Promise<Float32Array[]> {
+  const scores: Float32Array[] = [];
+  for (let at = 0; at < sequences.length; at += CHUNK_SEQUENCES) {
+    scores.push(...(await engine.score(sequences.slice(at, at + CHUNK_SEQUENCES))));
+    onProgress(scores.length);
+  }
+  return scores;
+}
