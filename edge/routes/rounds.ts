@@ -12,6 +12,7 @@ import {
 } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
+import { getPublished } from '../../shared/rounds/published.ts';
 import { type RoundRow, requestRound } from '../../shared/rounds/schedule.ts';
 import { roundMethod } from '../../shared/rounds/settings.ts';
 import { writeEvent } from '../../shared/webhooks/event.ts';
@@ -63,8 +64,7 @@ const toResponse = (row: RoundRow): z.output<typeof round> => ({
   reference: row.reference_id,
   parent: row.parent_id,
   baseline: row.baseline_id,
-  policy: row.method === 'dil' ? row.policy_id : null,
-  reward: row.method === 'reward' ? row.policy_id : null,
+  ...getPublished(row),
   pairs: row.pairs,
   metrics: row.metrics,
   gate: row.gate,
@@ -137,7 +137,7 @@ async function cancel(transaction: Transaction, id: string): Promise<RoundRow> {
     );
   const data = { stage: row.stage, status: row.status };
   await transaction.insert(round_events).values({ round_id: id, level: 'info', type: 'stage', message: reason, data });
-  await writeEvent(transaction, 'round.cancelled', { id, policy: row.policy_id, metrics: row.metrics, reason });
+  await writeEvent(transaction, 'round.cancelled', { id, ...getPublished(row), metrics: row.metrics, reason });
   await notifyChange(transaction, id);
   return row;
 }

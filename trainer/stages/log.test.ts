@@ -30,6 +30,7 @@ test('a round that succeeds writes a webhook event with its policy and metrics',
   const data = {
     id: log.roundId,
     policy: 'pol_new',
+    reward: null,
     metrics: { 'rewards/accuracies': 0.75 },
     reason: 'it is better',
   };
@@ -40,7 +41,7 @@ test('a round that succeeds writes a webhook event with its policy and metrics',
 test('a round that fails writes a webhook event with its reason', async () => {
   const log = await startRound();
   await log.finish('failed', 'there are too few pairs');
-  const data = { id: log.roundId, policy: null, metrics: null, reason: 'there are too few pairs' };
+  const data = { id: log.roundId, policy: null, reward: null, metrics: null, reason: 'there are too few pairs' };
   assert.deepEqual(await webhookEvents(), [{ type: 'round.failed', data }]);
 });
 

@@ -8,6 +8,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import type { RoundStage } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { AttuneError, getErrorMessage } from '../../shared/error.ts';
+import { getPublished } from '../../shared/rounds/published.ts';
 import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import { writeEvent } from '../../shared/webhooks/event.ts';
 
@@ -109,9 +110,7 @@ export class RoundLog {
     const row = await this.set(transaction, { stage, status, reason, finished_at: new Date() });
     const level = status === 'failed' ? 'error' : 'info';
     await this.insertEvent(transaction, { type: 'stage', message: reason ?? stage, data: { stage, status }, level });
-    const isReward = row.method === 'reward';
-    const published = { policy: isReward ? null : row.policy_id, reward: isReward ? row.policy_id : null };
-    const data = { id: row.id, ...published, metrics: row.metrics, reason: row.reason };
+    const data = { id: row.id, ...getPublished(row), metrics: row.metrics, reason: row.reason };
     await writeEvent(transaction, `round.${status}`, data);
   }
 
