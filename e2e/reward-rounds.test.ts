@@ -58,7 +58,7 @@ async function trainReward(reward?: RoundRequest): Promise<Json> {
 }
 
 const requestDistill = async (request: RoundRequest) =>
-  (await requestRound(db, 'api', { objective: 'distill', ...GUARDS, ...request })).id;
+  (await requestRound(db, 'api', { objective: 'distill', reference: 'parent', ...GUARDS, ...request })).id;
 
 async function distill(request: RoundRequest): Promise<Json> {
   const id = await requestDistill(request);
