@@ -27,14 +27,14 @@ export async function previewRound(
   const { settings } = trainer;
   const config = completeRoundSettings({}, settings);
   const selection = await planSelection(trainer, db, config, { method, from_root: fromRoot });
-  const { parent, baseline, referenceId, tokenizerHash, architecture, pairs, counts } = selection;
+  const { referenceId, tokenizerHash, architecture, pairs, counts } = selection;
   const tokens = pairs.map((pair) => pair.tokens);
   const { scores } = await findScores(db, { id: referenceId, tokenizerHash }, tokens);
   const steps = Math.ceil(counts.train / config.batch_pairs) * config.epochs;
   const maxLength = Math.min(architecture.contextLength, config.max_length ?? Infinity);
   const engine = await resolveEngine(settings.ENGINE, settings.TRAIN_PROVIDER);
   const lines: Record<string, string> = {
-    parent: `${parent.id} (${parent.name})${fromRoot ? `, the root, to replace the active ${baseline.id}` : ''}`,
+    parent: describeParent(selection),
     ...(method === 'dil' && {
       reference: `${referenceId}; ${scores.size} of ${pairs.length} pairs are scored already`,
     }),
@@ -73,6 +73,14 @@ function describeMemory({ architecture, pairs }: Selection, settings: Settings, 
     if (!(error instanceof AttuneError)) throw error;
     return `it would fail: ${error.message}`;
   }
+}
+
+function describeParent({ parent, baseline, isFromRoot }: Selection): string {
+  const name = `${parent.id} (${parent.name})`;
+  if (!isFromRoot) return name;
+  return baseline.id === parent.id
+    ? `${name}, the root, which is active`
+    : `${name}, the root, to replace the active ${baseline.id}`;
 }
 
 /** "0: 120, 1: 34, unknown: 6" */

@@ -31,7 +31,7 @@ export async function logForgetting(log: RoundLog, rounds: EarlierRound[]): Prom
   const pairs = rounds.reduce((sum, round) => sum + round.pairs, 0);
   const forgotten = rounds.filter((round) => round.forgotten);
   const change = rounds.reduce((sum, round) => sum + round.pairs * round.margin_change.value, 0) / pairs;
-  const summary = `on ${pairs} held-out pairs of ${rounds.length} earlier rounds the margin changed by ${change.toFixed(4)}; ${forgotten.length} rounds are significantly worse`;
+  const summary = `on ${pairs} held-out pairs of ${rounds.length} earlier rounds the margin changed by ${change.toFixed(4)} on average; ${forgotten.length} of them became significantly worse`;
   await log.addEvent('message', summary, { rounds });
   log.reportProgress('evaluating', 0, 0, summary);
   for (const round of forgotten) {
