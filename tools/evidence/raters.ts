@@ -44,7 +44,9 @@ export function klDivergence(p: number[], q: number[]): number {
   return p.reduce((sum, value, i) => (value === 0 ? sum : sum + value * Math.log(value / q[i]!)), 0);
 }
 
-export async function createRaterTask(config: RaterStudyConfig): Promise<RaterTask> {
+export async function createRaterTask(
+  config: Pick<RaterStudyConfig, 'vocabSize' | 'responseTokens' | 'prompts' | 'rewardStd'>,
+): Promise<RaterTask> {
   const { vocabSize, responseTokens, prompts: promptCount, rewardStd } = config;
   const architecture = tinyArchitecture({ vocabSize, contextLength: 32 });
   const weights = tinyWeights(architecture, 1);

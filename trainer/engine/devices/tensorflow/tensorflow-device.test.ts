@@ -19,7 +19,7 @@ import { type ObjectiveInput, parseObjective } from '../../../objectives.ts';
 import { type InputArrays, packSequences } from '../../batch.ts';
 import { type Device, loadPolicy } from '../../device.ts';
 import { DeviceEngine } from '../../device-engine.ts';
-import { DEFAULT_OPTIMIZER, type Sequence, type TrainPair } from '../../engine.ts';
+import { DEFAULT_OPTIMIZER, NO_REFERENCE, type Sequence, type TrainPair } from '../../engine.ts';
 import type { LoraConfig } from '../../lora.ts';
 import { openEngine } from '../../open-engine.ts';
 import { computeProgram } from '../../programs.ts';
@@ -101,8 +101,11 @@ for (const family of ['qwen2', 'qwen3', 'gpt2', 'gpt_neox', 'gemma'] as const) {
 }
 
 /** An engine on each device, with micro-batches small enough that gradients are accumulated. */
-async function openEngines(request: ObjectiveInput = {}, lora?: LoraConfig) {
-  const architecture = tinyArchitecture(SMALL_POLICY);
+async function openEngines(
+  request: ObjectiveInput = {},
+  lora?: LoraConfig,
+  architecture = tinyArchitecture(SMALL_POLICY),
+) {
   const objective = parseObjective(request);
   const options = { architecture, objective, lora, threads: 2 };
   const weights = tinyWeights(architecture, 4);
@@ -113,6 +116,23 @@ async function openEngines(request: ObjectiveInput = {}, lora?: LoraConfig) {
   };
   const tensorflow = open(await TensorflowDevice.open(options));
   return { architecture, tensorflow, onnx: open(new CpuDevice(options)) };
+}
+
+for (const lora of [undefined, { rank: 2, alpha: 4, targets: ['q_proj'] }]) {
+  test(`both engines train the same reward, ${lora ? 'with adapters' : 'all weights'}`, { skip }, async () => {
+    const architecture = tinyArchitecture({ ...SMALL_POLICY, variant: { output: 'reward' } });
+    const { tensorflow, onnx } = await openEngines({ objective: 'dpo', beta: 1, reduction: 'sum' }, lora, architecture);
+    const pairs = makePairs(5).map((pair) => ({ ...pair, ...NO_REFERENCE }));
+    for (const engine of [tensorflow, onnx]) for (let step = 0; step < 3; step++) await engine.step(pairs, 1e-2);
+    const expected = await onnx.weights();
+    for (const [name, { data }] of await tensorflow.weights())
+      assert.ok(relativeError(data, expected.get(name)!.data) < 1e-4, name);
+    const score = async (engine: DeviceEngine) =>
+      (await engine.score(pairs.map(({ chosen }) => chosen))).map(([reward]) => reward!);
+    assert.ok(relativeError(await score(tensorflow), await score(onnx)) < 1e-4);
+    await tensorflow.close();
+    await onnx.close();
+  });
 }
 
 for (const lora of [undefined, { rank: 2, alpha: 4, targets: ['q_proj', 'down_proj'] }]) {

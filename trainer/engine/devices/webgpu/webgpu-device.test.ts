@@ -22,6 +22,7 @@ import { GpuOperations, openWebgpuSession, upload } from './gpu-operations.ts';
 import { WebgpuDevice } from './webgpu-device.ts';
 
 const LORA: LoraConfig = { rank: 4, alpha: 8, targets: ['q_proj', 'down_proj'] };
+const REWARD: TinyCheckpointOptions['variant'] = { output: 'reward' };
 /** Set in the child process that runs the tests of this file on a Vulkan device. */
 const CHILD_VARIABLE = 'ATTUNE_TEST_INSIDE';
 
@@ -56,6 +57,8 @@ function testDevice(): void {
       for (const reduction of ['mean', 'sum'] as const) await open(llama, 'step', { objective, reduction });
     for (const family of FAMILY_NAMES) await open(tinyArchitecture({ family, layers: 1 }), 'step', {});
     await open(llama, 'step', {}, LORA);
+    for (const kind of ['score', 'step'] as const)
+      await open(tinyArchitecture({ layers: 1, variant: REWARD }), kind, { objective: 'dpo' }, LORA);
     await assert.rejects(
       openWebgpuSession(buildBucketProgram(llama, parseObjective({}), 'step', bucket).bytes, 'cpu', true),
       /CPU EP/,
@@ -102,6 +105,22 @@ function testDevice(): void {
       await engine.close();
     }
     assert.ok(maxRelativeError(finalWeights[1]!, finalWeights[0]!) < 1e-4);
+  });
+
+  test('a reward is trained as on the CPU, with and without adapters', async () => {
+    for (const lora of [undefined, LORA]) {
+      const results: { weights: Weights; rewards: number[] }[] = [];
+      for (const open of [openCpu, openGpu]) {
+        const { engine } = open({ variant: REWARD }, { lora });
+        const pairs = await makePairs(engine, 3);
+        for (let i = 0; i < 3; i++) await engine.step(pairs, 1e-2);
+        const scores = await engine.score(pairs.map(({ chosen }) => chosen));
+        results.push({ weights: await engine.weights(), rewards: scores.map(([reward]) => reward!) });
+        await engine.close();
+      }
+      assert.ok(maxRelativeError(results[1]!.weights, results[0]!.weights) < 1e-4);
+      assert.ok(relativeError(results[1]!.rewards, results[0]!.rewards) < 1e-4);
+    }
   });
 
   test('weights and moments stay on the GPU, and memory does not grow from step to step', async () => {
