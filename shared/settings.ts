@@ -123,7 +123,9 @@ const environment = z.object({
     .refine(isCron, 'give a cron whose five fields are in range: minute 0-59, hour 0-23, day 1-31, month, weekday')
     .default('*/15 * * * *')
     .describe('cron (UTC) at which a round is queued if enough new pairs exist'),
-  TRAIN_MIN_PAIRS: integer(1).default(64).describe('new pairs that a scheduled round needs'),
+  TRAIN_MIN_PAIRS: integer(1)
+    .default(64)
+    .describe('new pairs that a scheduled round needs, and pairs that a reward needs'),
   TRAIN_RETRY_SHARE: fraction
     .default(0.5)
     .describe('new pairs that the schedule waits for after a refused or rolled-back round, as a fraction of its own'),

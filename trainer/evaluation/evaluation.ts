@@ -13,6 +13,7 @@ import {
   type RolloutRequest,
   sampleResponses,
 } from './rollouts.ts';
+import { scoreInChunks } from './score-chunks.ts';
 
 export type Evaluation = {
   metrics: Record<string, number>;
@@ -83,7 +84,6 @@ export type SampleOptions = {
 
 const SAMPLES = 64;
 const MIN_SAMPLES = 16;
-const CHUNK_SEQUENCES = 64;
 
 /**
  * Samples parent and candidate on the same prompts with the same seeds, and scores the candidate's samples under the
@@ -101,30 +101,17 @@ export async function evaluateSamples(options: SampleOptions): Promise<SampleEva
     sampleResponses({ architecture, readWeights, folder, seed, threads, rows }, requests, report(pass));
   const parentSamples = await sample(options.readParent, 0);
   const samples = await sample(() => engine.weights(), 1);
-  const logps = await scoreInChunks(engine, samples, report(2));
+  const logps = (await scoreInChunks(engine, samples, report(2))).map(sum);
   const reference = await options.openReference();
   try {
-    const referenceLogps = await scoreInChunks(reference, samples, report(3));
+    const referenceLogps = (await scoreInChunks(reference, samples, report(3))).map(sum);
     return compareSamples(requests, parentSamples, samples, logps, referenceLogps, options);
   } finally {
     await reference.close();
   }
 }
 
-/** The summed log-probability of each response. */
-async function scoreInChunks(
-  engine: Engine,
-  sequences: Sequence[],
-  onProgress: (done: number) => void,
-): Promise<number[]> {
-  const sums: number[] = [];
-  for (let at = 0; at < sequences.length; at += CHUNK_SEQUENCES) {
-    const logps = await engine.score(sequences.slice(at, at + CHUNK_SEQUENCES));
-    sums.push(...logps.map((tokens) => tokens.reduce((sum, logp) => sum + logp, 0)));
-    onProgress(sums.length);
-  }
-  return sums;
-}
+const sum = (logps: Float32Array) => logps.reduce((total, logp) => total + logp, 0);
 
 /** logps and referenceLogps [samples]: summed log-probabilities of the candidate's samples. */
 function compareSamples(

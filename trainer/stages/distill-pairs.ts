@@ -8,12 +8,11 @@ import { readManifest } from '../../shared/package/files.ts';
 import { getReward } from '../../shared/store/registry.ts';
 import type { Engine, Sequence, TrainPair } from '../engine/engine.ts';
 import { planRollouts, sampleResponses } from '../evaluation/rollouts.ts';
+import { scoreInChunks } from '../evaluation/score-chunks.ts';
 import { openPolicyEngine, openRewardEngine } from './policy-engine.ts';
 import type { RoundContext } from './round-context.ts';
 import { type ScoredPairs, scorePairs } from './score-pairs.ts';
 import type { Selection } from './select-pairs.ts';
-
-const CHUNK_SEQUENCES = 64;
 
 /** Throws AttuneError if there is no such reward, it has another tokenizer, or sampling failed. */
 export async function distillPairs(context: RoundContext, selection: Selection): Promise<ScoredPairs> {
@@ -114,17 +113,4 @@ async function samplePairs(context: RoundContext, selection: Selection): Promise
       { code: 'sampling_failed' },
     );
   return different;
-}
-
-async function scoreInChunks(
-  engine: Engine,
-  sequences: Sequence[],
-  onProgress: (done: number) => void,
-): Promise<Float32Array[]> {
-  const scores: Float32Array[] = [];
-  for (let at = 0; at < sequences.length; at += CHUNK_SEQUENCES) {
-    scores.push(...(await engine.score(sequences.slice(at, at + CHUNK_SEQUENCES))));
-    onProgress(scores.length);
-  }
-  return scores;
 }
