@@ -29,7 +29,7 @@ const KL_POINTS = [2, 5, 10];
 
 const STYLE = `
 pre { background: var(--ground); border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; overflow-x: auto; font-size: 13px; margin: 14px 0 0; white-space: pre-wrap; }
-ul { margin: 0 0 14px; padding-left: 20px; max-width: 900px; }
+.row { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
 `;
 
 export async function renderOnlinePage(page: OnlinePage): Promise<string> {
