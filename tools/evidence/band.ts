@@ -4,7 +4,14 @@ import type { Method } from './config.ts';
 import { type Summary, summarize } from './metrics.ts';
 import type { Evaluation, TrainingRun } from './training-run.ts';
 
-export const OBJECTIVE_COLOURS = { lsif: '#3d5bd1', ukl: '#12807a', bce: '#8a5bc7', dpo: '#d4682b', sft: '#667080' };
+export const OBJECTIVE_COLOURS = {
+  lsif: '#3d5bd1',
+  ukl: '#12807a',
+  bce: '#8a5bc7',
+  dpo: '#d4682b',
+  sft: '#667080',
+  distill: '#b3477d',
+};
 const EXTRA_COLOURS = ['#c2a21c', '#b3477d', '#4f9fd0'];
 
 /** One colour per objective in all plots; further methods with the same objective get the extra colours. */

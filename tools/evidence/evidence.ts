@@ -9,9 +9,9 @@ import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from '../../shared/publish
 import { preferenceStudyConfig, raterStudyConfig } from './config.ts';
 import { instructConfig } from './instruct/config.ts';
 import { runInstructStudy } from './instruct/study.ts';
-import { listPlans, PLAN_NAMES, type PlanName } from './online/config.ts';
+import { listBestOfSpecs, listPlans, PLAN_NAMES, type PlanName } from './online/config.ts';
 import { formatCsv } from './online/frontier.ts';
-import { type OnlineStudy, runOnlineStudy } from './online/study.ts';
+import { type OnlineStudy, runBestOfStudy, runOnlineStudy } from './online/study.ts';
 import { type PreferenceStudy, runPreferenceStudy } from './preference-study.ts';
 import { runRaterStudy } from './rater-study.ts';
 import { ResultCache } from './result-cache.ts';
@@ -87,10 +87,11 @@ async function runOnline(cache: ResultCache, options: Options, log: (line: strin
   const studies: OnlineStudy[] = [];
   for (const plan of plans) studies.push(await runOnlineStudy(cache, { checkpoint, plan, shard, threads }, log));
   if (options.plan) return;
+  const bestOf = await runBestOfStudy(cache, checkpoint, listBestOfSpecs(learningRate), threads, log);
   const name = policy ? path.basename(policy) : DEFAULT_CHECKPOINT.name;
   const { renderOnlinePage } = await import('./online/page.ts');
   await mkdir(path.dirname(path.resolve(out)), { recursive: true });
-  await writeFile(out, await renderOnlinePage({ policy: name, studies, date: new Date() }));
+  await writeFile(out, await renderOnlinePage({ policy: name, studies, bestOf, date: new Date() }));
   const csv = out.replace(/(\.html)?$/, '.csv');
   await writeFile(csv, formatCsv(studies));
   log(`Page: ${path.resolve(out)}; every round: ${path.resolve(csv)}`);

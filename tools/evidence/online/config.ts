@@ -4,7 +4,7 @@ import type { ObjectiveInput } from '../../../trainer/objectives.ts';
 import type { TasteName, Votes } from './tastes.ts';
 
 export type OnlineMethod = {
-  objective: 'lsif' | 'ukl' | 'bce' | 'dpo' | 'sft';
+  objective: 'lsif' | 'ukl' | 'bce' | 'dpo' | 'sft' | 'distill';
   reduction: 'mean' | 'sum';
   negatives: 'rejected' | 'both';
   reference: 'root' | 'parent';
@@ -67,7 +67,13 @@ export function listMethods(): OnlineMethod[] {
     { ...plain, objective: 'dpo' as const, reduction: 'mean' as const, beta: 1, reference },
   ]);
   const sft = REDUCTIONS.map((reduction) => ({ ...plain, objective: 'sft' as const, reduction }));
-  return [...dil, ...dpo, ...sft];
+  const distill = [1, 0.3].map((beta) => ({
+    ...plain,
+    objective: 'distill' as const,
+    reduction: 'sum' as const,
+    beta,
+  }));
+  return [...dil, ...dpo, ...sft, ...distill];
 }
 
 export function toObjective({ objective, reduction, negatives, weighting, beta }: OnlineMethod): ObjectiveInput {
@@ -82,7 +88,7 @@ export function describeMethod(method: OnlineMethod): string {
     objective,
     reduction,
     ...(isDil ? [negatives] : []),
-    ...(objective === 'dpo' ? [`β ${beta}`] : []),
+    ...(objective === 'dpo' || objective === 'distill' ? [`β ${beta}`] : []),
     ...(objective === 'sft' ? [] : [weighting === 'importance' ? 'root, weighted' : reference]),
   ].join(' ');
 }
@@ -151,3 +157,19 @@ export function listPlans(learningRate: number): Plan[] {
 
 /** One of each kind, for studies of anything but the method. */
 const REPRESENTATIVES = ['lsif mean rejected root', 'bce sum both parent', 'dpo sum β 0.1 root'];
+
+export type RewardLoss = 'bradley_terry' | 'density_ratio';
+
+/** A reward, or the log-ratio of a policy that dpo trained on the same pairs. */
+export type Ranker = RewardLoss | 'log_ratio';
+
+export type BestOfSpec = Pick<OnlineRunSpec, 'taste' | 'seed' | 'learningRate'> & { ranker: Ranker };
+export function listBestOfSpecs(learningRate: number): BestOfSpec[] {
+  return REPLICATES.flatMap((replicate) =>
+    (['bradley_terry', 'density_ratio', 'log_ratio'] as const).map((ranker) => ({
+      ...replicate,
+      learningRate,
+      ranker,
+    })),
+  );
+}

@@ -6,6 +6,7 @@ import { after, test } from 'node:test';
 import { writeTinyCheckpoint } from '../../../testing/tiny-checkpoint.ts';
 import { mean } from '../../report/statistics.ts';
 import { ResultCache } from '../result-cache.ts';
+import { runBestOf } from './best-of.ts';
 import type { OnlineRunSpec } from './config.ts';
 import { runLoop } from './loop.ts';
 import { runOnlineStudy } from './study.ts';
@@ -76,4 +77,46 @@ test('a study resumes from its cache, computes its part of the runs, and a read-
   );
   const cached = await study({ part: 1, of: 1 }, true);
   assert.deepEqual([cached.runs.length, cached.missing.map(({ seed }) => seed)], [1, [1]]);
+});
+
+test('distill trains a reward on the votes first, and moves the policy to what the reward likes', async () => {
+  const world = await World.open(folder, sizes, 1);
+  try {
+    const run = await runLoop(world, { ...SPEC, objective: 'distill', beta: 0.3, replay: 0, rounds: 2 });
+    assert.ok(run.rounds[1]!.kl > 0.01);
+    assert.ok(mean(run.rounds[1]!.utilities) > 0, `${mean(run.rounds[1]!.utilities)}`);
+  } finally {
+    await world.close();
+  }
+});
+
+test('three votes on each comparison contradict each other, and dropping those leaves fewer pairs', async () => {
+  const world = await World.open(folder, sizes, 1);
+  try {
+    const votes = { ...SPEC, replay: 0, rounds: 1, raters: 3 };
+    const [kept, dropped] = [await runLoop(world, votes), await runLoop(world, { ...votes, contradictions: 'drop' })];
+    assert.ok(kept.rounds[0]!.pairs > 2 * sizes.trainPrompts);
+    assert.ok(dropped.rounds[0]!.pairs < kept.rounds[0]!.pairs);
+  } finally {
+    await world.close();
+  }
+});
+
+test('a ranker that was trained on votes picks better responses the more it can choose from', async () => {
+  const world = await World.open(folder, sizes, 1);
+  try {
+    const spec = { taste: 'long', seed: 3, learningRate: 3e-3 } as const;
+    const { points, accuracy } = await runBestOf(world, { ...spec, ranker: 'log_ratio' });
+    assert.deepEqual(
+      points.map(({ n }) => n),
+      [1, 2, 4, 8],
+    );
+    assert.ok(accuracy > 0.5, `${accuracy}`);
+    assert.ok(points.at(-1)!.winRate > points[0]!.winRate, JSON.stringify(points));
+    // A random body gives a reward nothing to go by; of one response there is nothing to choose.
+    const reward = await runBestOf(world, { ...spec, ranker: 'bradley_terry' });
+    assert.equal(reward.points[0]!.winRate, points[0]!.winRate);
+  } finally {
+    await world.close();
+  }
 });

@@ -1,22 +1,18 @@
 // One run of the whole loop in memory: the policy answers prompts twice, simulated raters vote, a round trains on the
 // pairs with the trainer's own code, and the next round starts from its result. No gate: where every round is kept, its
 // verdicts can be compared with what is true (gate-power.ts).
-import path from 'node:path';
 import { mulberry32, shuffle } from '../../../shared/random.ts';
-import { completeRoundSettings } from '../../../shared/rounds/settings.ts';
-import { readSettings } from '../../../shared/settings.ts';
-import { assessPairs, weighPair } from '../../../trainer/data/pair-quality.ts';
 import { sampleReplay } from '../../../trainer/data/replay.ts';
-import type { Engine, PairOutcome, Sequence, TrainPair } from '../../../trainer/engine/engine.ts';
+import type { Engine, PairOutcome, TrainPair } from '../../../trainer/engine/engine.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
-import { weightPairs } from '../../../trainer/stages/importance.ts';
-import { trainPolicy } from '../../../trainer/training.ts';
 import { mean, sum } from '../../report/statistics.ts';
 import { type OnlineRunSpec, toObjective } from './config.ts';
 import { measurePolicy, type PolicyMeasurement } from './measurement.ts';
 import { type RatedPair, rateSides, type SampledSides, sampleSides } from './rating.ts';
 import { standardizeTaste } from './tastes.ts';
-import type { World } from './world.ts';
+import { trainRound } from './train-round.ts';
+import { addReference, addSamplerLogps, distillPairs, type SampledPair, weighPairs } from './training-pairs.ts';
+import { orderPrompts, type World } from './world.ts';
 
 /** A held-out pair before and after a round: what any statistic of a gate may use. */
 export type HeldOutOutcome = {
@@ -40,15 +36,13 @@ export type OnlineRound = PolicyMeasurement & {
 
 export type OnlineRun = { spec: OnlineRunSpec; root: PolicyMeasurement; rounds: OnlineRound[] };
 
-type SampledPair = RatedPair & { samplerLogps: { chosen: Float32Array; rejected: Float32Array } };
-
 export async function runLoop(world: World, spec: OnlineRunSpec): Promise<OnlineRun> {
   const { sizes, prompts, architecture, threads } = world.shared;
   const rootTexts = world.rootSamples.map((sample) => world.decode(sample));
   const taste = standardizeTaste(spec.taste, rootTexts);
   const root = await measurePolicy(world, world.root, taste, world.rootSamples);
   // Held-out prompts are the same in every round, as they are in the product; training prompts are new ones.
-  const order = shuffle([...prompts.voting.keys()], mulberry32(spec.seed));
+  const order = orderPrompts(world, spec.seed);
   const heldOutPrompts = order.slice(0, sizes.heldOutPrompts);
   const run: OnlineRun = { spec, root, rounds: [] };
   const learned: SampledPair[][] = [];
@@ -75,10 +69,16 @@ export async function runLoop(world: World, spec: OnlineRunSpec): Promise<Online
       const replayed = sampleReplay(learned, Math.round(spec.replay * fresh.length), seed);
       const reference = spec.reference === 'root' ? world.root : engine;
       const pairs = [...fresh, ...replayed];
-      const train = weighVotes(spec, pairs, weigh(spec, pairs, await addReference(reference, pairs)));
-      const heldOut = await addReference(reference, rated.heldOut);
+      const rewards = { train: [...learned.flat(), ...fresh], heldOut: rated.heldOut };
+      const { train, heldOut } =
+        spec.objective === 'distill'
+          ? await distillPairs(world, spec, seed, rewards, selected)
+          : {
+              train: weighPairs(spec, pairs, await addReference(reference, pairs)),
+              heldOut: await addReference(reference, rated.heldOut),
+            };
       const parent = (await engine.evaluate(heldOut)).outcomes;
-      const { steps } = await trainRound(world, engine, spec, seed, train, heldOut);
+      const { steps } = await trainRound(world, engine, spec, seed, { train, heldOut });
       const candidate = (await engine.evaluate(heldOut)).outcomes;
       // Log-ratios to the root, whatever the reference of the round is.
       earlier.push(spec.reference === 'root' ? heldOut : await addReference(world.root, rated.heldOut));
@@ -132,16 +132,6 @@ async function selectSides(
     .map(({ comparison }) => comparison);
 }
 
-/** As a round weighs votes that contradict each other, or leaves them out. */
-function weighVotes({ contradictions = 'keep' }: OnlineRunSpec, rated: SampledPair[], train: TrainPair[]): TrainPair[] {
-  const settings = { max_similarity: 1, contradictions, min_agreement: 0 };
-  const qualities = assessPairs(rated, settings);
-  return train.flatMap((pair, at) => {
-    const weight = weighPair(qualities[at]!, settings);
-    return typeof weight === 'number' ? [{ ...pair, weight }] : [];
-  });
-}
-
 /** `pairs` have the root's log-probabilities. */
 async function measureMargin(policy: Engine, pairs: TrainPair[]): Promise<number> {
   const logps = await policy.score(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]));
@@ -151,59 +141,6 @@ async function measureMargin(policy: Engine, pairs: TrainPair[]): Promise<number
         sum(logps[2 * i]!) - sum(refChosenLogps) - (sum(logps[2 * i + 1]!) - sum(refRejectedLogps)),
     ),
   );
-}
-
-async function addSamplerLogps(policy: Engine, pairs: RatedPair[]): Promise<SampledPair[]> {
-  const logps = await policy.score(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]));
-  return pairs.map((pair, i) => ({ ...pair, samplerLogps: { chosen: logps[2 * i]!, rejected: logps[2 * i + 1]! } }));
-}
-
-async function addReference(reference: Engine, pairs: RatedPair[]): Promise<TrainPair[]> {
-  const logps = await reference.score(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]));
-  return pairs.map(({ chosen, rejected }, i) => ({
-    chosen,
-    rejected,
-    refChosenLogps: logps[2 * i]!,
-    refRejectedLogps: logps[2 * i + 1]!,
-  }));
-}
-
-/** As a round does with the log-probabilities that were stored when the sides were sampled. */
-function weigh(spec: OnlineRunSpec, sampled: SampledPair[], scored: TrainPair[]): TrainPair[] {
-  if (spec.weighting === 'none') return scored;
-  const side = ({ responseIds }: Sequence, logps: Float32Array) => ({ policyId: '', responseIds, logps: [...logps] });
-  const items = sampled.map(({ chosen, rejected, samplerLogps }) => ({
-    pair: {
-      sampled: {
-        promptIds: chosen.promptIds,
-        chosen: side(chosen, samplerLogps.chosen),
-        rejected: side(rejected, samplerLogps.rejected),
-      },
-    },
-    tokens: { isPromptTruncated: false },
-  }));
-  return weightPairs({ negatives: spec.negatives, weight_cap: 2 }, items, scored).pairs;
-}
-
-function trainRound(
-  world: World,
-  engine: Engine,
-  spec: OnlineRunSpec,
-  seed: number,
-  train: TrainPair[],
-  heldOut: TrainPair[],
-): Promise<{ steps: number }> {
-  const { objective, reduction, negatives, reference, weighting, beta, learningRate } = spec;
-  const request = { objective, reduction, negatives, reference, weighting, beta, learning_rate: learningRate, seed };
-  return trainPolicy({
-    engine,
-    train,
-    heldOut,
-    config: completeRoundSettings({ ...request, batch_pairs: world.shared.sizes.batchPairs }, readSettings({})),
-    objective: { type: objective },
-    log: { addEvent: async () => {}, addMetrics: async () => {}, reportProgress: () => {} },
-    folder: path.join(world.shared.folder, `round-${seed}`),
-  });
 }
 
 function toOutcome(

@@ -26,7 +26,7 @@ export async function measurePolicy(
   const [logps, rootLogps] = [await policy.score(samples), await world.root.score(samples)];
   return {
     utilities,
-    winRate: mean(utilities.map((u, i) => (u === rootUtilities[i] ? 0.5 : u > rootUtilities[i]! ? 1 : 0))),
+    winRate: compareUtilities(utilities, rootUtilities),
     kl: mean(logps.map((tokens, i) => estimateKl(tokens, rootLogps[i]!))),
     meanLength: mean(samples.map(({ responseIds }) => responseIds.length)),
   };
@@ -35,4 +35,9 @@ export async function measurePolicy(
 /** Σ_t (ρ − 1 − log ρ), ρ = π_root/π of the sampled token: unbiased, not negative (Schulman's k3). */
 function estimateKl(logps: Float32Array, rootLogps: Float32Array): number {
   return sum(Array.from(logps, (logp, t) => Math.exp(rootLogps[t]! - logp) - 1 - (rootLogps[t]! - logp)));
+}
+
+/** The share of prompts at which the first utility is larger; a tie counts as half. */
+export function compareUtilities(utilities: readonly number[], others: readonly number[]): number {
+  return mean(utilities.map((utility, i) => (1 + Math.sign(utility - others[i]!)) / 2));
 }

@@ -19,10 +19,10 @@ import {
 } from './frontier.ts';
 import { GATE_STATISTICS, listCandidates, measurePassRates, type Truth } from './gate-power.ts';
 import type { OnlineRun } from './loop.ts';
-import type { OnlineStudy } from './study.ts';
+import type { BestOfStudy, OnlineStudy } from './study.ts';
 import type { Votes } from './tastes.ts';
 
-export type OnlinePage = { policy: string; studies: OnlineStudy[]; date: Date };
+export type OnlinePage = { policy: string; studies: OnlineStudy[]; bestOf: BestOfStudy; date: Date };
 
 /** Nats per response at which methods are compared. */
 const KL_POINTS = [2, 5, 10];
@@ -36,7 +36,7 @@ export async function renderOnlinePage(page: OnlinePage): Promise<string> {
   const { policy, date, studies } = page;
   const study = (name: PlanName) => studies.find(({ plan }) => plan.name === name)!;
   const { runs, plan } = study('methods');
-  const missing = studies.reduce((count, { missing }) => count + missing.length, 0);
+  const missing = [...studies, page.bestOf].reduce((count, { missing }) => count + missing.length, 0);
   const methods = groupByMethod(runs);
   const run = `npm run evidence -- --online`;
   return renderPage({
@@ -59,6 +59,11 @@ ${section(
   'Chosen log-probability and length',
   html`${panels(methods, 'chosen')}${panels(methods, 'length')}`,
   'The change of the log-probability of held-out chosen responses, summed over the rounds, and the length of the policy’s own responses.',
+)}
+${section(
+  'Best of n, which trains no policy',
+  html`${table(bestOfRows(page.bestOf))}${command(run)}`,
+  'The root answers each prompt up to eight times, and a ranker that was trained on the pairs of one round picks: a Bradley-Terry reward, a density-ratio reward, or the log-ratio of a policy that dpo trained. The KL of best-of-n from the root is at most log n − (n − 1)/n.',
 )}
 ${section(
   'What a gate can see',
@@ -146,6 +151,23 @@ function effectRows(runs: OnlineRun[]): string[][] {
     ...CHOICES.map(([factor, from, to]) => [
       `${factor}: ${to} instead of ${from}`,
       ...KL_POINTS.map((kl) => formatEffect(compareFactor(kept, factor, from, to, kl))),
+    ]),
+  ];
+}
+
+function bestOfRows({ runs }: BestOfStudy): string[][] {
+  const groups = [...Map.groupBy(runs, ({ spec }) => spec.ranker)];
+  const counts = runs[0]?.points.map(({ n, kl }) => ({ n, kl })) ?? [];
+  return [
+    [
+      'ranker',
+      'accuracy on held-out pairs',
+      ...counts.map(({ n, kl }) => `win rate, n = ${n} (KL ≤ ${kl.toFixed(2)})`),
+    ],
+    ...groups.map(([ranker, members]) => [
+      ranker,
+      formatRate(estimate(members.map(({ accuracy }) => accuracy))),
+      ...counts.map((_, at) => formatRate(estimate(members.map(({ points }) => points[at]!.winRate)))),
     ]),
   ];
 }

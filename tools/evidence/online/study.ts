@@ -5,7 +5,8 @@ import path from 'node:path';
 import { sha256 } from '../../../shared/digest.ts';
 import { openProgress } from '../../report/progress.ts';
 import type { ResultCache } from '../result-cache.ts';
-import { describeMethod, type OnlineRunSpec, type Plan } from './config.ts';
+import { type BestOfRun, runBestOf } from './best-of.ts';
+import { type BestOfSpec, describeMethod, type OnlineRunSpec, onlineSizes, type Plan } from './config.ts';
 import { type OnlineRun, runLoop } from './loop.ts';
 import { World } from './world.ts';
 
@@ -41,6 +42,39 @@ export async function runOnlineStudy(
       if (run) study.runs.push(run);
       else study.missing.push(spec);
       bar.set(study.runs.length, run ? `${name}: ${describeEnd(run)}` : '');
+    }
+    return study;
+  } finally {
+    bar.stop();
+    await (world as World | null)?.close();
+  }
+}
+
+export type BestOfStudy = { runs: BestOfRun[]; missing: BestOfSpec[] };
+
+/** Best-of-n by each ranker, trained on the pairs of a first round. */
+export async function runBestOfStudy(
+  cache: ResultCache,
+  checkpoint: string,
+  specs: readonly BestOfSpec[],
+  threads: number,
+  log: (line: string) => void,
+): Promise<BestOfStudy> {
+  const digest = sha256(await readFile(path.join(checkpoint, 'model.safetensors')));
+  const study: BestOfStudy = { runs: [], missing: [] };
+  let world: World | null = null;
+  const bar = openProgress('online study: best of n', 'runs', specs.length, log);
+  try {
+    for (const spec of specs) {
+      const { ranker, taste, learningRate, seed } = spec;
+      const name = `best of ${ranker} ${taste} ${learningRate} ${seed}`;
+      const run = await cache.getOrCompute(name, [digest, onlineSizes, spec], async () => {
+        world ??= await World.open(checkpoint, onlineSizes, threads);
+        return runBestOf(world, spec);
+      });
+      if (run) study.runs.push(run);
+      else study.missing.push(spec);
+      bar.set(study.runs.length + study.missing.length, name);
     }
     return study;
   } finally {

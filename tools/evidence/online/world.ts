@@ -6,6 +6,7 @@ import path from 'node:path';
 import type { Architecture } from '../../../shared/model/architecture.ts';
 import { readCheckpoint } from '../../../shared/model/checkpoint.ts';
 import type { Weights } from '../../../shared/model/safetensors.ts';
+import { shuffledIndices } from '../../../shared/random.ts';
 import { Tokenizer } from '../../../shared/tokenizer/tokenizer.ts';
 import type { Engine, Sequence } from '../../../trainer/engine/engine.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
@@ -77,4 +78,9 @@ export class World {
     await this.root.close();
     await rm(this.shared.folder, { recursive: true, force: true });
   }
+}
+
+/** The voting prompts in the order of a seed: first the held-out ones of every round, then those of each round. */
+export function orderPrompts({ shared }: World, seed: number): number[] {
+  return shuffledIndices(shared.prompts.voting.length, seed);
 }
