@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hyperparametersSchema } from '../hyperparameters.ts';
 import { readSettings } from '../settings.ts';
-import { completeRoundSettings, parseRoundRequest, roundMethod } from './settings.ts';
+import { completeRoundSettings, listMethodSettings, parseRoundRequest, roundMethod } from './settings.ts';
 
 const accepts = (dil: unknown) => roundMethod.safeParse({ type: 'dil', dil }).success;
 
@@ -69,4 +69,22 @@ test('the preset of the paper sets what is not set itself, in the environment an
   const defaults = completeRoundSettings({}, readSettings({}));
   assert.deepEqual(completeRoundSettings({ preset: 'default' }, readSettings({ PRESET: 'paper' })), defaults);
   assert.throws(() => readSettings({ PRESET: 'papers' }), /^AttuneError: settings: PRESET: /);
+});
+
+test('a round of each method takes and stores its own settings', () => {
+  const complete = completeRoundSettings({}, readSettings({}));
+  const [policy, reward] = (['dil', 'reward'] as const).map((method) => listMethodSettings(method, complete));
+  assert.ok(policy?.gate_kl !== undefined && policy.reward_loss === undefined);
+  assert.ok(reward?.gate_kl === undefined && reward?.reward_loss === 'bradley_terry');
+  assert.deepEqual(parseRoundRequest({ id: 'round_1', settings: reward }), reward);
+  assert.ok(roundMethod.safeParse({ type: 'reward', reward: { reward_loss: 'density_ratio' } }).success);
+  assert.ok(!roundMethod.safeParse({ type: 'reward', reward: { objective: 'lsif' } }).success);
+  assert.ok(!roundMethod.safeParse({ type: 'dil', dil: { reward_loss: 'density_ratio' } }).success);
+});
+
+test('distillation sums log-ratios whatever the trainer’s own setting, unless the request says otherwise', () => {
+  const settings = readSettings({ REDUCTION: 'mean', NEGATIVES: 'both' });
+  const { reduction, negatives } = completeRoundSettings({ objective: 'distill' }, settings);
+  assert.deepEqual([reduction, negatives], ['sum', 'rejected']);
+  assert.equal(completeRoundSettings({ objective: 'distill', reduction: 'mean' }, settings).reduction, 'mean');
 });

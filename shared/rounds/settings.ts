@@ -16,7 +16,10 @@ import type { Settings } from '../settings.ts';
 /** A complete request, or the part of the hyperparameters that it overrides. */
 export type RoundRequest = Partial<Hyperparameters>;
 
-/** What a round of the method reward uses; the others are about policies. */
+const names = Object.keys(hyperparametersSchema.shape) as (keyof Hyperparameters)[];
+
+const POLICY_SETTINGS = names.filter((name) => name !== 'reward_loss');
+
 const REWARD_SETTINGS = [
   'effort',
   'reward_loss',
@@ -44,8 +47,6 @@ const REWARD_SETTINGS = [
 /** Complete. `null`: no limit. */
 export type RoundSettings = Hyperparameters & { epochs: number; lora_alpha: number };
 
-const names = Object.keys(hyperparametersSchema.shape) as (keyof Hyperparameters)[];
-
 /** A request through the API: a custom objective is code, so only the trainer's own settings may name one. */
 const requestFields: Partial<Record<keyof Hyperparameters, z.ZodType>> = {
   ...Object.fromEntries(names.map((name) => [name, toOptional(hyperparametersSchema.shape[name])])),
@@ -57,14 +58,14 @@ const toRequestSchema = (fields: readonly (keyof Hyperparameters)[]) =>
   z.strictObject(Object.fromEntries(fields.map((name) => [name, requestFields[name]!]))) as z.ZodType<RoundRequest>;
 
 export const roundMethod = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('dil'), dil: toRequestSchema(names).optional() }),
+  z.strictObject({ type: z.literal('dil'), dil: toRequestSchema(POLICY_SETTINGS).optional() }),
   z.strictObject({ type: z.literal('reward'), reward: toRequestSchema(REWARD_SETTINGS).optional() }),
 ]);
 
 /** The settings that a round of this method uses, for its row. */
 export function listMethodSettings(method: RoundMethod, settings: RoundSettings): RoundRequest {
-  if (method === 'dil') return settings;
-  return Object.fromEntries(REWARD_SETTINGS.map((name) => [name, settings[name]]));
+  const used = method === 'dil' ? POLICY_SETTINGS : REWARD_SETTINGS;
+  return Object.fromEntries(used.map((name) => [name, settings[name]]));
 }
 
 function toOptional(schema: z.ZodType): z.ZodType {

@@ -1,5 +1,6 @@
 // Stages 6 and 7: the trained policy exported, verified and published, and made active.
 import { publishPackage } from '../../shared/publish/publish.ts';
+import { listMethodSettings } from '../../shared/rounds/settings.ts';
 import { activateSuccessor, type PolicyRow, registerPolicy } from '../../shared/store/registry.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { verifyExport } from '../evaluation/verify-export.ts';
@@ -19,7 +20,7 @@ export async function publishCandidate(
   const { parent, architecture, counts } = selection;
   const samples = heldOut.slice(0, 2).map(({ chosen }) => [...chosen.promptIds, ...chosen.responseIds]);
   // The path of a custom module is valid on this machine only; the manifest has its name and digest instead.
-  const { objective: _path, ...hyperparameters } = config;
+  const { objective: _path, ...hyperparameters } = listMethodSettings('dil', config);
   return publishPackage({
     store: trainer.store,
     register: (row) => log.write((transaction) => registerPolicy(transaction, { ...row, round_id: log.roundId })),
