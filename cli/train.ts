@@ -106,11 +106,9 @@ async function preview({ settings, databaseUrl }: CommandContext, options: Optio
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
   try {
     const localStore = await openLocalStore(settings, connection.db);
-    for (const { name, text } of await previewRound(
-      { settings, store: localStore },
-      connection.db,
-      toRoundOptions(options),
-    ))
+    const onProgress = (message: string) => console.error(message);
+    const trainer = { settings, store: localStore };
+    for (const { name, text } of await previewRound(trainer, connection.db, toRoundOptions(options), onProgress))
       console.log(`${name.padEnd(10)} ${text}`);
   } finally {
     await connection.close();

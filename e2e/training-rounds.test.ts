@@ -133,6 +133,14 @@ test('a better policy that exceeds a bound is rejected with the bound and the se
   const before = await preview();
   assert.match(before.gate!, /^\d+ held-out prompts: a policy as good as that of round_\w+ would pass about \d+ times/);
   assert.equal(before.decision, 'it would run');
+  assert.match(
+    before.memory!,
+    /^scoring \d+\.\d\d, training .*, publishing .* of \d+\.\d\d GiB; micro-batches of \d+ tokens$/,
+  );
+  assert.match(
+    before.time!,
+    /^about \d+ .*s: scoring \d+ s, training .* s, evaluating .* s, publishing .* s; as fast as/,
+  );
   const round = await waitForRound((await requestRound(db, 'api', { gate_kl: 1e-4 })).id);
   assert.equal(round.status, 'succeeded', round.reason);
   assert.equal(round.stage, 'refused');

@@ -59,7 +59,7 @@ else {
 }
 const result: MemoryResult = {
   peakBytes: (await readStatus('VmHWM')) - before,
-  plannedBytes: estimateEngine(options, bucket),
+  plannedBytes: estimateEngine(options, { step: [bucket], forward: [bucket] }),
 };
 await engine.close();
 console.log(JSON.stringify(result));

@@ -128,7 +128,7 @@ test('training stops early when held-out pairs no longer improve, with the best 
   const log = new MemoryLog();
   // The held-out pairs prefer the opposite of the others, so each step makes them worse.
   const train = await makePairs(engine, 8);
-  const heldOut = train.map((pair) => ({
+  const heldOut = train.slice(0, 2).map((pair) => ({
     chosen: pair.rejected,
     rejected: pair.chosen,
     refChosenLogps: pair.refRejectedLogps,

@@ -9,8 +9,9 @@ import type { RoundSettings } from '../shared/rounds/settings.ts';
 import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
 import { type Evaluation, evaluatePolicy } from './evaluation/evaluation.ts';
 import { adoptCheckpoint, openCheckpoint, removeOtherRounds, type TrainingProgress } from './stages/checkpoint.ts';
+import { planEvaluations } from './stages/evaluation-plan.ts';
 import { InterruptedError, type RoundLog } from './stages/log.ts';
-import { learningRateAt, planEvaluations } from './stages/lr-schedule.ts';
+import { learningRateAt } from './stages/lr-schedule.ts';
 import type { ObjectiveDescription, RoundContext } from './stages/round-context.ts';
 
 /** Evaluates the parent, which the engine holds at step 0, and trains it. */
@@ -43,6 +44,8 @@ export async function trainReward(
   return trainPolicy({ engine, train, heldOut, config, objective, log, folder });
 }
 
+export const SAVE_INTERVAL_MS = 60_000;
+
 export type TrainOptions = {
   engine: Engine;
   train: TrainPair[];
@@ -52,7 +55,7 @@ export type TrainOptions = {
   log: Pick<RoundLog, 'addEvent' | 'addMetrics' | 'reportProgress'>;
   /** Folder of the checkpoint; the caller removes it. */
   folder: string;
-  /** Time between two checkpoints; default: a minute. */
+  /** Time between two checkpoints; default: SAVE_INTERVAL_MS. */
   saveIntervalMs?: number;
 };
 
@@ -61,7 +64,7 @@ export type TrainOptions = {
  * trained. Throws AttuneError if the loss or the gradient is not finite.
  */
 export async function trainPolicy(options: TrainOptions): Promise<{ steps: number }> {
-  const { engine, train, config, log, saveIntervalMs = 60_000 } = options;
+  const { engine, train, config, log, saveIntervalMs = SAVE_INTERVAL_MS } = options;
   const stepsPerEpoch = Math.ceil(train.length / config.batch_pairs);
   const steps = stepsPerEpoch * config.epochs;
   const { evaluationSteps, pairs: evaluationPairs } = planEvaluations(options, steps);
@@ -145,7 +148,8 @@ function isOutOfPatience(
   return patience > 0 && evaluationsSinceBest >= patience;
 }
 
-function selectBatch(pairs: TrainPair[], config: RoundSettings, step: number, stepsPerEpoch: number): TrainPair[] {
+/** The pairs of a step; each epoch has an order of its own. */
+export function selectBatch<Pair>(pairs: Pair[], config: RoundSettings, step: number, stepsPerEpoch: number): Pair[] {
   const order = shuffledIndices(pairs.length, config.seed + Math.floor(step / stepsPerEpoch));
   const at = (step % stepsPerEpoch) * config.batch_pairs;
   return order.slice(at, at + config.batch_pairs).map((index) => pairs[index]!);

@@ -98,29 +98,34 @@ export function estimateRun(options: MemoryOptions, kind: ProgramKind, { S, T, R
   return kind === 'step' ? Math.max(bytes, 4 * 1.2 * a.vocabSize * a.hiddenSize) : bytes;
 }
 
-/** Bytes at the peak of the engine, whose largest micro-batch has this shape. */
-export function estimateEngine(options: MemoryOptions, bucket: MicroBatchShape): number {
+/** The micro-batches of steps, and of evaluations and scores. */
+type RoundShapes = { step: MicroBatchShape[]; forward: MicroBatchShape[] };
+
+/** Bytes at the peak of an engine that runs these micro-batches. */
+export function estimateEngine(options: MemoryOptions, shapes: RoundShapes): number {
+  const largest = (kind: ProgramKind) =>
+    Math.max(0, ...shapes[kind === 'step' ? 'step' : 'forward'].map((shape) => estimateRun(options, kind, shape)));
   const parameters = estimateParameters(options);
-  if (options.scoreOnly) return Math.max(estimateOpening(options), parameters + estimateRun(options, 'score', bucket));
-  const [step, evaluate] = [estimateRun(options, 'step', bucket), estimateRun(options, 'evaluate', bucket)];
+  if (options.scoreOnly) return Math.max(estimateOpening(options), parameters + largest('score'));
+  const [step, evaluate] = [largest('step'), largest('evaluate')];
   // ONNX Runtime's sessions keep their memory, TensorFlow's operations share it.
   return parameters + (options.engine === 'tensorflow' ? Math.max(step, evaluate) : step + evaluate);
 }
 
-/** Bytes at the peak of each stage of a round with these micro-batches; `maxTokens`: of a prompt and a sampled response. */
+/** Bytes at the peak of each stage of a round. `maxTokens`: of a prompt and its sampled response. */
 export function estimateStages(
   options: MemoryOptions,
-  shapes: MicroBatchShape[],
-  maxTokens: number,
+  shapes: RoundShapes,
+  { rows, maxTokens }: { rows: number; maxTokens: number },
 ): Record<'scoring' | 'training' | 'evaluating' | 'publishing', number> {
   const scoring = { ...options, lora: null, scoreOnly: true };
   const scorer = estimateParameters(scoring);
   const weightBytes = countWeightBytes(options);
   return {
-    scoring: Math.max(...shapes.map((shape) => estimateEngine(scoring, shape))),
-    training: Math.max(...shapes.map((shape) => estimateEngine(options, shape))),
+    scoring: estimateEngine(scoring, shapes),
+    training: estimateEngine(options, shapes),
     // Beside the candidate one graph that samples.
-    evaluating: scorer + SERVING_COPIES * weightBytes + kvBytesPerRow(options.architecture, maxTokens),
+    evaluating: scorer + SERVING_COPIES * weightBytes + rows * kvBytesPerRow(options.architecture, maxTokens),
     // Beside the candidate a copy of its weights and one graph that is compared with it.
     publishing: scorer + (1 + SERVING_COPIES) * weightBytes,
   };
@@ -143,7 +148,10 @@ export function chooseMicroBatchTokens(
   memoryBytes: number,
 ): number {
   // Assumes that nearly all tokens are response tokens.
-  const estimateRows = (S: number, T: number) => estimateEngine(options, { S, T, R: S * T });
+  const estimateRows = (S: number, T: number) => {
+    const shapes = [{ S, T, R: S * T }];
+    return estimateEngine(options, { step: shapes, forward: shapes });
+  };
   const pairBytes = estimateRows(2, options.maxSequenceTokens ?? 0);
   if (pairBytes > memoryBytes) throw insufficientMemory(pairBytes, memoryBytes);
   for (let tokens = MAX_MICRO_BATCH_TOKENS; ; tokens /= 2) {

@@ -56,7 +56,7 @@ async function sampleBoth(
   t: TestContext,
   engine: Engine,
   heldOut: TrainPair[],
-  { reference = parentWeights(), effort = 0.5, progress = [] as string[] } = {},
+  { reference = parentWeights(), samples = 32, progress = [] as string[] } = {},
 ): Promise<SampleEvaluation> {
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-evaluation-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
@@ -66,7 +66,7 @@ async function sampleBoth(
     engine,
     readParent: async () => parentWeights(),
     openReference: () => openEngine({ architecture, weights: reference, objective: {}, threads: 1 }),
-    effort,
+    samples,
     seed: 3,
     threads: 1,
     memoryBytes: 2 ** 30,
@@ -149,7 +149,7 @@ test('the interval of the KL estimate contains the exact KL for responses of one
     let exact = 0;
     for (const promptIds of prompts) exact += (await exactKl(engine, reference, promptIds, length)) / prompts.length;
     // A whole number of samples per prompt.
-    const { kl, klPerToken, metrics } = await sampleBoth(t, engine, heldOut, { effort: 1000 / 64 });
+    const { kl, klPerToken, metrics } = await sampleBoth(t, engine, heldOut, { samples: 1000 });
     const { low, high } = kl.interval!;
     assert.ok(low <= exact && exact <= high, `${exact} is not in [${low}, ${high}]`);
     assert.ok(low > 0 && high - low < exact, `[${low}, ${high}] is too wide for ${exact}`);

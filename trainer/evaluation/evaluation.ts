@@ -72,7 +72,8 @@ export type SampleOptions = {
   readParent(): Promise<Weights>;
   /** Called after sampling; the engine is closed once it has scored the samples. */
   openReference(): Promise<Engine>;
-  effort: number;
+  /** Responses of each policy. */
+  samples: number;
   seed: number;
   threads: number;
   /** Bytes that training may use. */
@@ -82,16 +83,12 @@ export type SampleOptions = {
   onProgress(done: number, total: number): void;
 };
 
-const SAMPLES = 64;
-const MIN_SAMPLES = 16;
-
 /**
  * Samples parent and candidate on the same prompts with the same seeds, and scores the candidate's samples under the
  * candidate and under the reference. Besides the candidate, at most one other model is in memory at a time.
  */
 export async function evaluateSamples(options: SampleOptions): Promise<SampleEvaluation> {
-  const { architecture, folder, seed, threads, engine } = options;
-  const count = Math.max(MIN_SAMPLES, Math.round(SAMPLES * options.effort));
+  const { architecture, folder, seed, threads, engine, samples: count } = options;
   const requests = planRollouts(options.heldOut, count, architecture);
   // Four passes over the samples: two that sample and two that score.
   const report = (pass: number) => (done: number) => options.onProgress(pass * count + done, 4 * count);
@@ -100,12 +97,12 @@ export async function evaluateSamples(options: SampleOptions): Promise<SampleEva
   const sample = (readWeights: () => Promise<Weights>, pass: number) =>
     sampleResponses({ architecture, readWeights, folder, seed, threads, rows }, requests, report(pass));
   const parentSamples = await sample(options.readParent, 0);
-  const samples = await sample(() => engine.weights(), 1);
-  const logps = (await scoreInChunks(engine, samples, report(2))).map(sum);
+  const candidateSamples = await sample(() => engine.weights(), 1);
+  const logps = (await scoreInChunks(engine, candidateSamples, report(2))).map(sum);
   const reference = await options.openReference();
   try {
-    const referenceLogps = (await scoreInChunks(reference, samples, report(3))).map(sum);
-    return compareSamples(requests, parentSamples, samples, logps, referenceLogps, options);
+    const referenceLogps = (await scoreInChunks(reference, candidateSamples, report(3))).map(sum);
+    return compareSamples(requests, parentSamples, candidateSamples, logps, referenceLogps, options);
   } finally {
     await reference.close();
   }

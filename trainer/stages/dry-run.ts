@@ -5,16 +5,16 @@ import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import { findObstacle, type RoundOptions } from '../../shared/rounds/schedule.ts';
 import { completeRoundSettings, listMethodSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
-import { chooseMicroBatchTokens, estimateStages, resolveMemoryBudget } from '../engine/memory-estimate.ts';
-import { countInputTokens, estimateAttentionCost, planShapes } from '../engine/packing.ts';
+import type { TokenizedPair } from '../data/tokens.ts';
 import { resolveEngine } from '../engine/select-device.ts';
 import { parseObjective, parseRewardObjective } from '../objectives.ts';
 import { describeGateOutlook } from './gate-outlook.ts';
 import { describeLeftOut, describeQuality } from './messages.ts';
-import { toLora } from './policy-engine.ts';
 import type { TrainerContext } from './round-context.ts';
+import { estimateMemory, planRound, type RoundPlan } from './round-plan.ts';
 import { findScores } from './score-pairs.ts';
 import { planSelection, type Selection, validateSelection } from './select-pairs.ts';
+import { estimateTime, type TimeEstimate } from './time-estimate.ts';
 
 export type PreviewLine = { name: string; text: string };
 
@@ -23,13 +23,15 @@ export async function previewRound(
   trainer: TrainerContext,
   db: Database,
   { method = 'dil', fromRoot = false }: RoundOptions = {},
+  onProgress: (message: string) => void = () => {},
 ): Promise<PreviewLine[]> {
   const { settings } = trainer;
   const config = completeRoundSettings({}, settings);
   const selection = await planSelection(trainer, db, config, { method, from_root: fromRoot });
   const { referenceId, tokenizerHash, architecture, pairs, counts } = selection;
   const tokens = pairs.map((pair) => pair.tokens);
-  const { scores } = await findScores(db, { id: referenceId, tokenizerHash }, tokens);
+  const { fingerprints, scores } = await findScores(db, { id: referenceId, tokenizerHash }, tokens);
+  const missing = tokens.filter((_, at) => !scores.has(fingerprints[at]!));
   const steps = Math.ceil(counts.train / config.batch_pairs) * config.epochs;
   const maxLength = Math.min(architecture.contextLength, config.max_length ?? Infinity);
   const engine = await resolveEngine(settings.ENGINE, settings.TRAIN_PROVIDER);
@@ -49,30 +51,52 @@ export async function previewRound(
       .map(([name, value]) => `${name} ${value}`)
       .join(', '),
     engine: `${engine.name}; ${engine.reason}`,
-    memory: describeMemory(selection, settings, config),
+    ...(await describeCosts(trainer, selection, config, missing, onProgress)),
     ...(method === 'dil' && { gate: await describeGateOutlook(db, counts) }),
     decision: await describeDecision(db, selection, settings, config),
   };
   return Object.entries(lines).map(([name, text]) => ({ name, text }));
 }
 
-/** "training 4.1 GiB of 10.2 GiB (scoring 1.1, evaluating 2.4, publishing 2.2); micro-batches of 1024 tokens" */
-function describeMemory({ architecture, pairs }: Selection, settings: Settings, config: RoundSettings): string {
-  const options = { architecture, lora: toLora(config), engine: settings.ENGINE };
-  const budget = resolveMemoryBudget(settings.TRAIN_MEMORY);
-  const items = pairs.map(({ tokens: { chosen, rejected } }) => [chosen, rejected]);
-  const longest = Math.max(0, ...items.flat().map(countInputTokens));
-  const inGiB = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
+/** Runs the policy for a moment, if it fits. */
+async function describeCosts(
+  trainer: TrainerContext,
+  selection: Selection,
+  config: RoundSettings,
+  missing: TokenizedPair[],
+  onProgress: (message: string) => void,
+): Promise<{ memory: string; time: string }> {
+  const { counts, method } = selection;
+  const lines = { memory: 'not planned', time: 'not measured' };
+  if (counts.train === 0 || counts.held_out === 0) return lines;
   try {
-    const tokens = chooseMicroBatchTokens({ ...options, maxSequenceTokens: longest }, budget);
-    const shapes = planShapes(items, tokens, estimateAttentionCost(architecture));
-    const { training, ...others } = estimateStages(options, shapes, longest);
-    const parts = Object.entries(others).map(([stage, bytes]) => `${stage} ${inGiB(bytes)}`);
-    return `training ${inGiB(training)} GiB of ${inGiB(budget)} GiB (${parts.join(', ')}); micro-batches of ${tokens} tokens`;
+    const plan = planRound(selection, config, trainer.settings);
+    lines.memory = describeMemory(plan);
+    // These stages differ.
+    if (method === 'reward' || config.objective === 'distill') return lines;
+    onProgress('measuring how fast this machine trains, evaluates and samples …');
+    lines.time = describeTime(await estimateTime({ trainer, config }, selection, plan, missing));
   } catch (error) {
     if (!(error instanceof AttuneError)) throw error;
-    return `it would fail: ${error.message}`;
+    lines[lines.memory === 'not planned' ? 'memory' : 'time'] = `it would fail: ${error.message}`;
   }
+  return lines;
+}
+
+/** "training 4.10 GiB (scoring 1.12, …) of 10.20 GiB; micro-batches of 1024 tokens" */
+function describeMemory(plan: RoundPlan): string {
+  const inGiB = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
+  const stages = Object.entries(estimateMemory(plan)).map(([stage, bytes]) => `${stage} ${inGiB(bytes)}`);
+  return `${stages.join(', ')} of ${inGiB(plan.memoryBytes)} GiB; micro-batches of ${plan.microBatchTokens} tokens`;
+}
+
+/** "about 9 min 40 s: scoring 1 min 20 s, …, as measured here now" */
+function describeTime(estimate: TimeEstimate): string {
+  const format = (seconds: number) =>
+    seconds < 60 ? `${Math.ceil(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  const total = Object.values(estimate).reduce((sum, seconds) => sum + seconds, 0);
+  const stages = Object.entries(estimate).map(([stage, seconds]) => `${stage} ${format(seconds)}`);
+  return `about ${format(total)}: ${stages.join(', ')}; as fast as this machine was just now`;
 }
 
 function describeParent({ parent, baseline, isFromRoot }: Selection): string {

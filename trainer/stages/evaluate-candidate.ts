@@ -7,6 +7,7 @@ import { resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { type Evaluation, evaluatePolicy, evaluateSamples, type SampleEvaluation } from '../evaluation/evaluation.ts';
 import { compareByRound } from '../evaluation/forgetting.ts';
 import { decideGate, findNonFinite, type GateDecision } from '../evaluation/gate.ts';
+import { planEvaluations } from './evaluation-plan.ts';
 import { keepFinite } from './log.ts';
 import { logForgetting } from './messages.ts';
 import { openPolicyEngine } from './policy-engine.ts';
@@ -95,6 +96,7 @@ async function sampleCandidate(
 ): Promise<SampleEvaluation> {
   const { settings, store } = context.trainer;
   const folder = `${context.checkpointFolder}-samples`;
+  const train = selection.pairs.flatMap(({ pair, tokens }) => (pair.split === 'train' ? [tokens] : []));
   try {
     return await evaluateSamples({
       architecture: selection.architecture,
@@ -102,7 +104,7 @@ async function sampleCandidate(
       engine,
       readParent: async () => (await readCheckpoint(await store.getFolder(selection.baseline.id))).weights,
       openReference: () => openPolicyEngine(context, selection, selection.rootId, 'score'),
-      effort: context.config.effort,
+      samples: planEvaluations({ train, heldOut, config: context.config }, 0).samples,
       seed: context.config.seed,
       threads: settings.TRAIN_THREADS,
       memoryBytes: resolveMemoryBudget(settings.TRAIN_MEMORY),

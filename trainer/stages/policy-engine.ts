@@ -27,7 +27,7 @@ type Purpose = 'train' | 'score';
 type Model = Pick<EngineOptions, 'architecture' | 'weights' | 'objective'>;
 
 export async function openPolicyEngine(
-  context: RoundContext,
+  context: Pick<RoundContext, 'trainer' | 'config'>,
   { architecture, pairs }: Selection,
   policyId: string,
   purpose: Purpose,
@@ -50,7 +50,7 @@ export async function openRewardEngine(context: RoundContext, { pairs }: Selecti
 }
 
 function open(
-  { trainer: { settings }, config }: RoundContext,
+  { trainer: { settings }, config }: Pick<RoundContext, 'trainer' | 'config'>,
   model: Model,
   purpose: Purpose,
   pairs: Selection['pairs'],
@@ -65,7 +65,11 @@ function open(
   // With adapters, what follows the training needs more than the training itself.
   const { architecture } = model;
   if (purpose === 'train' && architecture.output === 'logits') {
-    const { evaluating, publishing } = estimateStages({ architecture, lora }, [], maxSequenceTokens);
+    const { evaluating, publishing } = estimateStages(
+      { architecture, lora },
+      { step: [], forward: [] },
+      { rows: 1, maxTokens: maxSequenceTokens },
+    );
     const laterBytes = Math.max(evaluating, publishing);
     if (laterBytes > memoryBytes) throw insufficientMemory(laterBytes, memoryBytes);
   }
