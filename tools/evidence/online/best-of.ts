@@ -46,11 +46,7 @@ export async function runBestOf(world: World, spec: BestOfSpec): Promise<BestOfR
       spec,
       accuracy: mean(rated.heldOut.map((_, i) => (held[2 * i]! > held[2 * i + 1]! ? 1 : 0))),
       points: COUNTS.map((n) => {
-        const best = prompts.evaluation.map((_, i) => {
-          const first = most * i;
-          const candidates = scores.slice(first, first + n);
-          return samples[first + candidates.indexOf(Math.max(...candidates))]!;
-        });
+        const best = pickBest(scores, most, n).map((at) => samples[at]!);
         return {
           n,
           winRate: compareUtilities(
@@ -65,6 +61,14 @@ export async function runBestOf(world: World, spec: BestOfSpec): Promise<BestOfR
   } finally {
     await ranker.close();
   }
+}
+
+/** The index of the best of the first n of each group of `size` scores. */
+export function pickBest(scores: readonly number[], size: number, n: number): number[] {
+  return Array.from({ length: scores.length / size }, (_, group) => {
+    const candidates = scores.slice(group * size, group * size + n);
+    return group * size + candidates.indexOf(Math.max(...candidates));
+  });
 }
 
 type RatedPairs = { train: Sides[]; heldOut: Sides[] };
