@@ -273,7 +273,7 @@ test('rejects LoRA targets that the policy does not have, and a memory limit tha
   const lora = { rank: 2, alpha: 4, targets: ['c_attn'] };
   await assert.rejects(openEngine({ architecture, weights, objective: {}, lora }), /LORA_TARGETS names c_attn/);
   await assert.rejects(
-    openEngine({ architecture, weights, objective: {}, memoryBytes: 2 ** 27 }),
+    openEngine({ architecture, weights, objective: {}, memoryBytes: 2 ** 26 }),
     /needs about 0\.\d GiB, but its limit is 0\.1 GiB/,
   );
 });
