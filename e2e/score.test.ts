@@ -8,7 +8,7 @@ import { completions, generations } from '../shared/database/schema.ts';
 import { type Json, startEdgeServer, withEdge } from '../testing/edge-server.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 
-const server = await startEdgeServer({ MAX_QUEUE: '80' });
+const server = await startEdgeServer({ PRECISION: 'fp32' });
 const { db } = server.connection;
 const reference = server.policyId;
 const model = await server.importTiny(2, { reference });
@@ -44,24 +44,38 @@ async function generate(fields: object = {}) {
   return { policy, rows, prompt: rows[0]!.prompt_token_ids, responses };
 }
 
+const getTokens = ({ tokens }: Json): string[] => tokens.map(({ token }: Json) => token);
 const getLogps = ({ tokens }: Json): number[] => tokens.map(({ logp }: Json) => logp);
 
 test('the score of a generation is the log-probabilities that were recorded as it was sampled', async () => {
-  const { policy, rows, prompt, responses } = await generate();
+  const { policy, rows, prompt, responses } = await generate({ n: 12, max_tokens: 100 });
   assert.ok(rows.some(({ stop_token }) => stop_token !== null) && rows.some(({ stop_token }) => stop_token === null));
   const { data, model: scorer, usage } = await post('/v1/score', { model, prompt, responses });
   assert.equal(scorer, policy);
   for (const [at, row] of rows.entries()) {
-    // Postgres stores them in single precision.
-    assert.deepEqual(getLogps(data[at]).slice(0, row.logps.length).map(Math.fround), row.logps.map(Math.fround));
+    const logps = getLogps(data[at]);
+    for (const [token, logp] of row.logps.entries()) assert.ok(Math.abs(logps[token]! - logp) < 1e-4);
     assert.deepEqual(
       data[at].tokens.map(({ id }: Json) => id),
       responses[at],
     );
-    assert.ok(Math.abs(data[at].logp - getLogps(data[at]).reduce((sum, logp) => sum + logp, 0)) < 1e-9);
+    assert.ok(Math.abs(data[at].logp - logps.reduce((sum, logp) => sum + logp, 0)) < 1e-9);
   }
   const tokens = prompt.length + responses.flat().length;
   assert.deepEqual(usage, { prompt_tokens: tokens, total_tokens: tokens });
+});
+
+test('a policy that is served at 8 bits is scored at float32, like its reference', async () => {
+  const quantized = await server.importTiny(2, { precision: 'row8', reference });
+  const { prompt, responses } = await generate();
+  const [exact, scored] = [
+    await post('/v1/score', { model, prompt, responses }),
+    await post('/v1/score', { model: quantized, prompt, responses }),
+  ];
+  for (const [at, { log_ratio }] of exact.data.entries())
+    assert.ok(Math.abs(scored.data[at].log_ratio - log_ratio) < 1e-4);
+  const { choices } = await sample({ model: quantized, best_of: 4, ranker: 'log_ratio' });
+  assert.equal(choices.length, 1);
 });
 
 test('the log-ratio is the difference to the policy’s own reference, or to a named one', async () => {
@@ -100,9 +114,9 @@ test('a text ends with the end-of-text token unless it is cut, and a chat is ren
   const whole = await post('/v1/score', { model, messages, responses: [' there was', ' a day.'] });
   const cut = await post('/v1/score', { model, messages, responses: [' there was', ' a day.'], eos: false });
   for (const [at, { tokens }] of cut.data.entries()) {
-    assert.deepEqual(whole.data[at].tokens.slice(0, -1), tokens);
+    assert.deepEqual(getTokens(whole.data[at]).slice(0, -1), getTokens(cut.data[at]));
     assert.equal(whole.data[at].tokens.at(-1).token, '</s>');
-    assert.equal(tokens.map(({ token }: Json) => token).join(''), [' there was', ' a day.'][at]);
+    assert.equal(getTokens({ tokens }).join(''), [' there was', ' a day.'][at]);
   }
   const rendered = await post('/v1/score', { model, prompt: PROMPT, response: ' there was' });
   assert.deepEqual(rendered.data[0], whole.data[0]);
@@ -112,12 +126,9 @@ test('a score is refused where it would mean nothing or cannot be computed', asy
   const prompt = PROMPT;
   const response = ' there was';
   const templated = await server.importTiny(4, { chatTemplate: '{{ messages[0].content }}', reference });
-  const exact = await server.importTiny(4, { precision: 'fp32', reference });
   const mismatch = { param: 'reference', code: 'tokenizer_mismatch' };
   await assertRejected('/v1/score', { model, reference: templated, prompt, response }, mismatch, /another tokenizer/);
   await assertRejected('/v1/score', { model: templated, prompt, response }, mismatch, /another tokenizer/);
-  const precisions = { param: 'reference', code: 'precision_mismatch' };
-  await assertRejected('/v1/score', { model: exact, prompt, response }, precisions, /fp32 .* row8|row8 .* fp32/);
   const tooLong = { param: 'responses', code: 'context_length_exceeded' };
   await assertRejected(
     '/v1/score',
@@ -191,6 +202,37 @@ test('without a ranker best_of returns the candidates with the largest mean log-
   const means: number[] = data.map(({ logp, tokens }: Json) => logp / tokens.length);
   const { choices } = await sample({ best_of: 8 });
   assert.equal(choices[0].candidate, means.indexOf(Math.max(...means)));
+});
+
+test('a reward scores responses and ranks candidates', async () => {
+  const reward = await server.importTiny(11, { variant: { output: 'reward' } });
+  assert.match(reward, /^rwd_/);
+  const { prompt, responses } = await generate({ n: 8 });
+  const scored = await post('/v1/score', { model, reward, prompt, responses });
+  assert.equal(scored.reward, reward);
+  const rewards: number[] = scored.data.map((item: Json) => item.reward);
+  const { choices } = await sample({ n: 2, best_of: 8, ranker: reward });
+  const expected = [...rewards].sort((a, b) => b - a).slice(0, 2);
+  for (const [at, { score, candidate }] of choices.entries()) {
+    assert.ok(Math.abs(score - expected[at]!) < 1e-4);
+    assert.equal(candidate, rewards.indexOf(expected[at]!));
+  }
+  const { data } = await post('/v1/score', { model, prompt, responses });
+  assert.deepEqual([data[0].reward, data[0].logp], [null, scored.data[0].logp]);
+
+  const templated = await server.importTiny(12, {
+    chatTemplate: '{{ messages[0].content }}',
+    variant: { output: 'reward' },
+  });
+  const mismatch = (param: string) => ({ param, code: 'tokenizer_mismatch' });
+  await assertRejected('/v1/score', { reward: templated, prompt, responses }, mismatch('reward'), /another tokenizer/);
+  const json = { model, prompt: PROMPT, max_tokens: 20, best_of: 2 };
+  await assertRejected('/v1/completions', { ...json, ranker: templated }, mismatch('ranker'), /another tokenizer/);
+  const short = await server.importTiny(13, { contextLength: 16, variant: { output: 'reward' } });
+  const outgrown = { param: 'max_tokens', code: 'context_length_exceeded' };
+  await assertRejected('/v1/completions', { ...json, ranker: short }, outgrown, /context of 16/);
+  const policy = { param: 'reward', code: 'policy_not_reward' };
+  await assertRejected('/v1/score', { reward: model, prompt, responses }, policy, /is a policy, not a reward/);
 });
 
 test('only the returned choices are stored, marked as selected', async () => {

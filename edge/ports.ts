@@ -35,7 +35,7 @@ export type RateLimits = {
 
 export type Ports = {
   db: Database;
-  inference: Pick<Inference, 'getPolicy' | 'activate'>;
+  inference: Pick<Inference, 'getPolicy' | 'getScorer' | 'getReward' | 'activate'>;
   settings: Settings;
   metrics: Metrics;
   /** Called when a response has ended. */

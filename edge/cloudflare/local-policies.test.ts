@@ -175,7 +175,7 @@ test('a package with a missing file is rejected with the name of the file', asyn
   assert.equal(await openR2Store(isolate.bucket).manifest(policy.manifest.id).then(Boolean), true);
 });
 
-test('a policy that is too large is rejected with both sizes, and so is one of another precision', async () => {
+test('a policy that is too large is rejected with both sizes, and so are one of another precision and a reward', async () => {
   const small = await openWorkerFixture({ limits: { MAX_BYTES: 100_000 } });
   const large = packages['a Llama of 260K parameters']!;
   const { files } = large.manifest;
@@ -189,6 +189,8 @@ test('a policy that is too large is rejected with both sizes, and so is one of a
     (await fetchReason(isolate, await createPackage({ precision: 'row8' })))!,
     /served at row8, and .* fp32 only/,
   );
+  const reward = { ...large, manifest: { ...large.manifest, kind: 'reward' as const } };
+  assert.match((await fetchReason(isolate, reward))!, /it is a reward, and a Worker computes policies only/);
   assert.equal(await fetchReason(isolate, large), null);
 });
 

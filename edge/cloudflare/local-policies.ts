@@ -144,6 +144,7 @@ export class LocalPolicies {
 }
 
 function explainUnsupported(manifest: Manifest, { maxBytes, kvMemoryBytes }: LocalPoliciesOptions): string | null {
+  if (manifest.kind === 'reward') return 'it is a reward, and a Worker computes policies only';
   const { precision } = manifest.serving;
   const { contextLength } = manifest.architecture;
   // Quantized products round differently than on Node: some greedy tokens, and most sampled ones, would differ.

@@ -22,6 +22,19 @@ import { RequestPolicies } from './request-policies.ts';
 const { db } = await openTestDatabase();
 const [SMALL, LARGE, OTHER] = ['pol_small', 'pol_large', 'pol_other'] as const;
 for (const id of [SMALL, LARGE, OTHER]) await registerPolicy(db, { id, name: id, manifest: makePolicyManifest(id) });
+const TRAINED = 'pol_trained';
+await registerPolicy(db, {
+  id: TRAINED,
+  name: TRAINED,
+  manifest: { ...makePolicyManifest(TRAINED), reference: LARGE },
+});
+const REWARD = 'rwd_one';
+await registerPolicy(db, {
+  id: REWARD,
+  kind: 'reward',
+  name: REWARD,
+  manifest: makeManifest({ id: REWARD, kind: 'reward' }),
+});
 await activatePolicy(db, LARGE, 'test');
 await activatePolicy(db, SMALL, 'test');
 
@@ -62,7 +75,7 @@ function openFixture({ env = { INFERENCE_URL }, load, edge }: FixtureOptions = {
     bindings: edge ? { EDGE: edge as never } : {},
     settings: readSettings(env),
     policies: {
-      findUnsupportedReason: ({ id }) => (id === LARGE ? 'it is too large' : failure),
+      findUnsupportedReason: ({ id }) => (id === LARGE || id === REWARD ? 'it is too large' : failure),
       async load(manifest) {
         await load?.(manifest).catch((error: AttuneError) => {
           if (error.code === 'runtime_unavailable') failure = error.message;
@@ -83,6 +96,7 @@ function openFixture({ env = { INFERENCE_URL }, load, edge }: FixtureOptions = {
   const routes: [string, RequiredPolicy][] = [
     ['/v1/policies/rollback', 'previous'],
     ['/v1/policies/:id/promote', 'path'],
+    ['/v1/score', 'body and reference'],
     ['/v1/*', 'body'],
   ];
   for (const [path, needsPolicy] of routes)
@@ -253,4 +267,22 @@ test('an INFERENCE_URL that points back here is rejected', async () => {
   assert.match(error!.message, /INFERENCE_URL/);
   assert.equal(headers.get('x-should-retry'), 'false');
   assert.deepEqual(arrived, []);
+});
+
+test('what scores is placed together with the policy: its reference, another one, or a reward', async () => {
+  const { post } = openFixture();
+  const cases: [string, object, 'here' | 'upstream'][] = [
+    ['/v1/score', { model: SMALL }, 'here'],
+    ['/v1/score', { model: TRAINED }, 'upstream'],
+    ['/v1/score', { model: TRAINED, reference: OTHER }, 'here'],
+    ['/v1/score', { model: SMALL, reward: REWARD }, 'upstream'],
+    ['/v1/completions', { model: TRAINED, best_of: 2 }, 'here'],
+    ['/v1/completions', { model: TRAINED, ranker: 'log_ratio' }, 'upstream'],
+    ['/v1/completions', { model: SMALL, ranker: REWARD }, 'upstream'],
+    // The route rejects what does not exist.
+    ['/v1/completions', { model: SMALL, ranker: 'rwd_none' }, 'here'],
+    ['/v1/score', { model: SMALL, reference: 'pol_none' }, 'here'],
+  ];
+  for (const [path, body, expected] of cases)
+    assert.equal((await post(path, body)).from, expected, `${path} ${JSON.stringify(body)}`);
 });

@@ -6,8 +6,9 @@ import { z } from 'zod';
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
+import { isRewardId } from '../../shared/package-kind.ts';
 import type { Settings } from '../../shared/settings.ts';
-import { findRollbackTarget } from '../../shared/store/registry.ts';
+import { findRollbackTarget, getManifest } from '../../shared/store/registry.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import type { Placement, RequiredPolicy } from '../ports.ts';
 import type { Bindings } from './bindings.ts';
@@ -113,7 +114,9 @@ async function findManifests(
     if (!named) return null;
     const manifests = await Promise.all(named.ids.map((id) => requestPolicies.getManifest(id)));
     const reference = named.needsReference ? (named.reference ?? manifests[0]!.reference) : null;
-    return reference === null ? manifests : [...manifests, await requestPolicies.getManifest(reference)];
+    if (reference !== null) manifests.push(await requestPolicies.getManifest(reference));
+    if (named.reward !== undefined) manifests.push(await getManifest(requestPolicies.db, named.reward));
+    return manifests;
   } catch (error) {
     if (error instanceof AttuneError) return null;
     throw error;
@@ -125,11 +128,17 @@ const bodySchema = z.object({
   model: modelName.optional(),
   models: z.tuple([modelName, modelName]).optional(),
   reference: modelName.optional(),
-  ranker: z.string().nullish(),
+  reward: modelName.optional(),
+  ranker: modelName.nullish(),
 });
 
 /** `ids`: undefined for the active policy; `reference`: default: the one that the policy was trained against. */
-type NamedPolicies = { ids: (string | undefined)[]; needsReference?: boolean; reference?: string | undefined };
+type NamedPolicies = {
+  ids: (string | undefined)[];
+  needsReference?: boolean;
+  reference?: string | undefined;
+  reward?: string | undefined;
+};
 
 /** Null if the body is invalid. */
 async function readPolicies(
@@ -148,8 +157,9 @@ async function readPolicies(
   const { data } = bodySchema.safeParse(json);
   if (!data) return null;
   const { models, model, reference, ranker } = data;
+  const reward = data.reward ?? (ranker && isRewardId(ranker) ? ranker : undefined);
   const needsReference = needsPolicy === 'body and reference' || ranker === 'log_ratio';
-  return { ids: models ?? [model], needsReference, reference };
+  return { ids: models ?? [model], needsReference, reference, reward };
 }
 
 function describeUnsupported(

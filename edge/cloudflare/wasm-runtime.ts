@@ -102,9 +102,11 @@ function patchLoader(wasm: WebAssembly.Module): () => void {
 
 /** One session for all generations of a policy. Copies outputs into the fetches, which ONNX Runtime Web ignores. */
 class SharedSession implements DecoderSession {
+  readonly inputMetadata: InferenceSession['inputMetadata'];
   private readonly session: InferenceSession;
 
   constructor(session: InferenceSession) {
+    this.inputMetadata = session.inputMetadata;
     this.session = session;
   }
 

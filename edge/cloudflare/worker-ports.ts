@@ -47,6 +47,10 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
     settings,
     inference: {
       getPolicy: async (id) => policies.load(await requestPolicies.getManifest(id)),
+      // Every policy here is at float32.
+      getScorer: async (id) => policies.load(await requestPolicies.getManifest(id)),
+      // Placement sends requests that need one elsewhere.
+      getReward: (id) => Promise.reject(new Error(`internal: reward ${id} was placed in a Worker`)),
       async activate() {
         active.invalidate();
         if (settings.WEBHOOK_URL) await enqueueDueWebhooks(db, bindings.BACKGROUND).catch(logEnqueueFailure);

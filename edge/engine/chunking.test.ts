@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CHUNK_TOKENS, planChunks } from './chunking.ts';
+import { CHUNK_TOKENS, planChunks, planScoredChunks } from './chunking.ts';
 
 test('splits a prompt into equal chunks, except for a shorter last one', () => {
   assert.deepEqual(planChunks(1, 0), [1]);
@@ -22,4 +22,11 @@ test('a shared prefix ends on a chunk boundary, and the rest is split from there
 test('a shared prefix that is short or the whole prompt does not change the split', () => {
   for (const shared of [0, 3, 15, 40, 41, 1000]) assert.deepEqual(planChunks(40, shared), [40]);
   assert.deepEqual(planChunks(40, 16), [16, 40]);
+});
+
+test('a given response is split after its prompt, into shorter chunks for a large vocabulary', () => {
+  assert.deepEqual(planScoredChunks(10, 0, 32_000), []);
+  assert.deepEqual(planScoredChunks(10, 200, 32_000), [10 + CHUNK_TOKENS, 210]);
+  // Four million logits.
+  assert.deepEqual(planScoredChunks(10, 40, 2 ** 18), [26, 42, 50]);
 });

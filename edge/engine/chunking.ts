@@ -7,6 +7,20 @@ export const CHUNK_TOKENS = 128;
 /** A shorter shared prefix does not get its own chunk. */
 const MIN_SHARED_TOKENS = 16;
 
+/** Of a given response every token's logits are computed: chunks of a large vocabulary are shorter. */
+const MAX_CHUNK_LOGITS = 2 ** 22;
+
+/** As planChunks, for `length` tokens after a prompt of `promptLength`, whose log-probabilities are wanted. */
+export function planScoredChunks(promptLength: number, length: number, vocabSize: number): number[] {
+  const chunkTokens = Math.min(CHUNK_TOKENS, Math.max(1, Math.floor(MAX_CHUNK_LOGITS / vocabSize)));
+  const ends: number[] = [];
+  for (let end = 0; end < length; ) {
+    end = Math.min(end + chunkTokens, length);
+    ends.push(promptLength + end);
+  }
+  return ends;
+}
+
 /** Returns the end of each chunk. A shared prefix ends on a chunk boundary, so that the prefix cache can reuse it. */
 export function planChunks(length: number, sharedLength: number): number[] {
   const shared = sharedLength >= MIN_SHARED_TOKENS && sharedLength < length ? sharedLength : 0;

@@ -1,6 +1,6 @@
 // The sequences that decode together. Each is one row of a KV cache, and each step samples one token per sequence.
-// Sequences join and leave between steps; every sum of a row is over that row alone. A response that is scored is such a
-// sequence too, with its tokens given, so that its log-probabilities are those that sampling it would have had.
+// Sequences join and leave between steps; every sum of a row is over that row alone. A given response is such a sequence too
+// if its graph is older than chunks of logits (prefill.ts): its tokens are taken in turn instead of sampled.
 import type { Decoder } from '../../shared/decoder/decoder.ts';
 import type { KvCache } from '../../shared/decoder/kv-cache.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';

@@ -36,8 +36,8 @@ export type GenerationInput = {
   /** See EncodedPrompt. */
   sharedLength?: number;
   /**
-   * The tokens of a given response. Choice 0 is then not sampled: each token is taken in turn, and its event has its
-   * log-probability (teacher forcing). maxTokens is its length.
+   * The tokens of a given response, whose log-probabilities are wanted: they are the events of choice 0, and nothing is
+   * sampled. maxTokens is their number.
    */
   response?: number[];
 };
@@ -85,14 +85,28 @@ export interface LoadedPolicy {
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent>;
 }
 
+/** Scores responses; see shared/onnx/reward-graph.ts. */
+export interface LoadedReward {
+  readonly id: string;
+  readonly architecture: Architecture;
+  /** Memory for the attention of a row. */
+  readonly kvMemoryBytes: number;
+  /** Rows of token ids, each a prompt with its response → r(x, y) of each. Throws an AttuneError if the queue is full. */
+  score(rows: number[][], waiter: Waiter): Promise<number[]>;
+}
+
 export interface Inference {
   /** The policy that serves new requests; null while none is loaded. */
   getActivePolicy(): LoadedPolicy | null;
   /** Default: the active policy. Others are loaded on demand, and a few stay loaded. Throws a 404 for an unknown id. */
   getPolicy(id?: string): Promise<LoadedPolicy>;
+  /** The policy at float32, whatever it is served at: log-ratios of quantized policies are mostly rounding. */
+  getScorer(id?: string): Promise<LoadedPolicy>;
+  /** A published reward; one stays loaded. */
+  getReward(id: string): Promise<LoadedReward>;
   /** Loads and validates a policy beside the active one, then routes new requests to it. On failure nothing changes. */
   activate(id: string): Promise<void>;
-  /** Ids of the policies whose packages must stay on disk: active, in standby and draining. */
+  /** Ids of the packages that must stay on disk: policies that are active, in standby or draining, and loaded rewards. */
   listInUse(): string[];
   /** Cancels running generations and ends the worker threads. */
   close(): Promise<void>;

@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
+import { hashFiles, writeManifest } from '../../shared/package/files.ts';
+import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { generateChoice, makeInput, makeWithInference, NO_EOS, openTestInference } from '../../testing/inference.ts';
 import { collectChoices, makeTempFolder, writeStoriesPackage, writeTinyPackage } from '../../testing/policy-package.ts';
-import type { FinishEvent, Inference } from './inference.ts';
+import { makeManifest } from '../../testing/store-package.ts';
+import type { FinishEvent, Inference, LoadedPolicy } from './inference.ts';
 
 const root = await makeTempFolder();
 after(root.remove);
@@ -195,4 +198,27 @@ test('close cancels running generations', async () => {
   assert.equal((await running).finishReason, 'cancelled');
   assert.throws(() => policy.generate(makeInput(policy, 'Once', NO_EOS)), { name: 'AttuneError', status: 503 });
   await assert.rejects(inference.getPolicy('tiny-2'), AttuneError);
+});
+
+test('a policy is scored at float32 whatever it is served at, from an older package too', async () => {
+  // Without score.onnx.
+  const older = join(root.path, 'older');
+  await writeTinyPackage(older, { seed: 1, precision: 'row8' });
+  const { hash } = await Tokenizer.open(older);
+  const serving = { precision: 'row8' as const, accuracy: {} };
+  await writeManifest(older, makeManifest({ serving, tokenizer_hash: hash, files: await hashFiles(older) }));
+  await withInference(null, async (inference) => {
+    const response = [40, 41, 42, 43, 44, 45, 46, 47];
+    const score = async (policy: LoadedPolicy) => {
+      const [choice] = await collectChoices(policy.generate(makeInput(policy, 'Once', { maxTokens: 8 }, { response })));
+      assert.deepEqual(choice!.finish.tokenIds, response);
+      return choice!.finish.logprobs;
+    };
+    const exact = await score(await inference.getPolicy('tiny-1'));
+    const isClose = (logprobs: number[]) => logprobs.every((logprob, at) => Math.abs(logprob - exact[at]!) < 1e-4);
+    assert.equal(await inference.getScorer('tiny-1'), await inference.getPolicy('tiny-1'));
+    assert.ok(isClose(await score(await inference.getScorer('older'))));
+    assert.ok(!isClose(await score(await inference.getPolicy('older'))));
+    assert.ok(inference.listInUse().includes('older'));
+  });
 });

@@ -1,15 +1,20 @@
 // The loaded policies and the active one. A swap loads the new policy beside the old one, validates it, routes new
 // generations to it and drains the old one; a generation stays on its policy. If the new policy fails to load, nothing
 // changes.
+import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { LRUCache } from 'lru-cache';
+import { join } from 'node:path';
 import { AttuneError } from '../../shared/error.ts';
-import { refuseReward, unknownPolicy } from '../../shared/package/manifest.ts';
-import { ACTIVE_ALIAS, type Inference, type LoadedPolicy } from './inference.ts';
+import { readArchitecture } from '../../shared/model/checkpoint.ts';
+import { readManifest } from '../../shared/package/files.ts';
+import { MANIFEST_FILE, refuseReward, unknownPolicy } from '../../shared/package/manifest.ts';
+import { ACTIVE_ALIAS, type Inference, type LoadedPolicy, type LoadedReward } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
 import { loadPackage } from './load-package.ts';
 import { noActivePolicy } from './policy-errors.ts';
 import { PolicyRunner, type RunnerOptions, throwIfClosing } from './policy-runner.ts';
+import { RewardRunner } from './reward-runner.ts';
+import { RunnerPool } from './runner-pool.ts';
 import { TokenizerThread } from './tokenizer-thread.ts';
 
 export type InferenceOptions = {
@@ -30,6 +35,10 @@ export type InferenceOptions = {
 
 /** Policies that stay loaded besides the active one. */
 const MAX_STANDBY = 2;
+/** Float32 graphs of policies that are served at another precision: one to be scored, and its reference. */
+const MAX_SCORERS = 2;
+/** Few rewards are in use at a time, and each has the size of a policy at float32. */
+const MAX_REWARDS = 1;
 
 /** Runs policies on native ONNX Runtime, each in its own thread; one more thread tokenizes for all of them. */
 export function openInference(options: InferenceOptions): Inference {
@@ -45,26 +54,20 @@ export function openInference(options: InferenceOptions): Inference {
 
 class PolicyPool implements Inference {
   private current: PolicyRunner | null = null;
-  /** Loaded or loading; the active policy is not among them. */
-  private readonly standby = new LRUCache<string, Promise<PolicyRunner>>({
-    max: MAX_STANDBY,
-    dispose: (evicted, _id, reason) => {
-      if (reason !== 'evict') return;
-      evicted.then(
-        (runner) => this.retire(runner),
-        () => {},
-      );
-    },
-  });
-  /** Swapped out or evicted, and draining. */
-  private readonly retiring = new Map<PolicyRunner, Promise<void>>();
+  /** The active policy is not among them. */
+  private readonly standby = new RunnerPool(MAX_STANDBY, (id) => this.loadPolicy(id, 'serve'));
+  private readonly scorers = new RunnerPool(MAX_SCORERS, (id) => this.loadPolicy(id, 'score'));
+  private readonly rewards = new RunnerPool(MAX_REWARDS, (id) => this.loadReward(id));
   private swap: Promise<void> = Promise.resolve();
   private readonly closing = new AbortController();
   private readonly getFolder: (id: string) => Promise<string>;
-  private readonly options: RunnerOptions;
+  private readonly options: Omit<RunnerOptions, 'graph'>;
   private readonly tokenizerThread: TokenizerThread;
 
-  constructor(getFolder: (id: string) => Promise<string>, options: Omit<RunnerOptions, 'closing' | 'tokenizerThread'>) {
+  constructor(
+    getFolder: (id: string) => Promise<string>,
+    options: Omit<RunnerOptions, 'closing' | 'tokenizerThread' | 'graph'>,
+  ) {
     this.getFolder = getFolder;
     this.tokenizerThread = new TokenizerThread(options);
     this.options = { ...options, tokenizerThread: this.tokenizerThread, closing: this.closing.signal };
@@ -75,15 +78,27 @@ class PolicyPool implements Inference {
   }
 
   listInUse(): string[] {
-    const draining = Array.from(this.retiring.keys(), ({ id }) => id);
-    return [...(this.current ? [this.current.id] : []), ...this.standby.keys(), ...draining];
+    return [this.current?.id ?? [], this.standby.ids, this.scorers.ids, this.rewards.ids].flat();
   }
 
   async getPolicy(id: string = ACTIVE_ALIAS): Promise<LoadedPolicy> {
+    refuseReward(id);
     if (id === this.current?.id) return this.current;
-    if (id !== ACTIVE_ALIAS) return this.getStandby(id);
-    if (this.current) return this.current;
-    throw noActivePolicy();
+    if (id === ACTIVE_ALIAS) return this.current ?? Promise.reject(noActivePolicy());
+    throwIfClosing(this.closing.signal);
+    return this.standby.get(id);
+  }
+
+  async getScorer(model: string = ACTIVE_ALIAS): Promise<LoadedPolicy> {
+    refuseReward(model);
+    throwIfClosing(this.closing.signal);
+    const id = model === ACTIVE_ALIAS ? (await this.getPolicy()).id : model;
+    return (await isServedAtFloat32(await this.findFolder(id))) ? this.getPolicy(id) : this.scorers.get(id);
+  }
+
+  async getReward(id: string): Promise<LoadedReward> {
+    throwIfClosing(this.closing.signal);
+    return this.rewards.get(id);
   }
 
   activate(id: string): Promise<void> {
@@ -98,45 +113,35 @@ class PolicyPool implements Inference {
     this.closing.abort();
     const tokenizerClosed = this.tokenizerThread.close();
     await this.swap;
-    const loads = await Promise.allSettled(this.standby.values());
-    for (const load of loads) if (load.status === 'fulfilled') this.retire(load.value);
-    if (this.current) this.retire(this.current);
+    if (this.current) this.standby.retire(this.current);
     this.current = null;
-    this.standby.clear();
-    for (const runner of this.retiring.keys()) runner.cancelAll();
-    await Promise.all([...this.retiring.values(), tokenizerClosed]);
+    const cancelAll = (runner: PolicyRunner) => runner.cancelAll();
+    const pools = [this.standby.close(cancelAll), this.scorers.close(cancelAll), this.rewards.close()];
+    await Promise.all([...pools, tokenizerClosed]);
   }
 
   private async swapTo(id: string, requestedAtMs: number): Promise<void> {
     if (id === this.current?.id) return;
-    const runner = await this.getStandby(id);
-    this.standby.delete(id);
+    throwIfClosing(this.closing.signal);
+    const runner = await this.standby.take(id);
     const previous = this.current;
     this.current = runner;
-    if (previous) this.retire(previous);
+    if (previous) this.standby.retire(previous);
     this.options.instrumentation?.recordSwap(id, (performance.now() - requestedAtMs) / 1000);
   }
 
-  /** Returns a policy that is not the active one, and loads it if it is not in standby. */
-  private getStandby(id: string): Promise<PolicyRunner> {
-    throwIfClosing(this.closing.signal);
-    refuseReward(id);
-    const loaded = this.standby.get(id);
-    if (loaded) return loaded;
-    const loading = this.load(id);
-    this.standby.set(id, loading);
-    loading.catch(() => {
-      if (this.standby.peek(id) === loading) this.standby.delete(id);
-    });
-    return loading;
+  private async loadPolicy(id: string, graph: RunnerOptions['graph']): Promise<PolicyRunner> {
+    const policyPackage = await loadPackage(id, await this.findFolder(id), this.tokenizerThread);
+    // The metrics of a policy are of what it serves.
+    const instrumentation = graph === 'serve' ? this.options.instrumentation : undefined;
+    const runner = new PolicyRunner(id, policyPackage, { ...this.options, graph, instrumentation });
+    await runner.load();
+    return runner;
   }
 
-  private async load(id: string): Promise<PolicyRunner> {
-    const runner = new PolicyRunner(
-      id,
-      await loadPackage(id, await this.findFolder(id), this.tokenizerThread),
-      this.options,
-    );
+  private async loadReward(id: string): Promise<RewardRunner> {
+    const folder = await this.getFolder(id);
+    const runner = new RewardRunner(id, folder, await readArchitecture(folder, 'reward'), this.options);
     await runner.load();
     return runner;
   }
@@ -150,11 +155,9 @@ class PolicyPool implements Inference {
       throw isMissing ? unknownPolicy(id) : error;
     }
   }
+}
 
-  private retire(runner: PolicyRunner): void {
-    this.retiring.set(
-      runner,
-      runner.retire().finally(() => this.retiring.delete(runner)),
-    );
-  }
+/** Such a policy scores as it serves. A folder without policy.json is a bare checkpoint with float32 graphs. */
+async function isServedAtFloat32(folder: string): Promise<boolean> {
+  return !existsSync(join(folder, MANIFEST_FILE)) || (await readManifest(folder)).serving.precision === 'fp32';
 }

@@ -24,9 +24,11 @@ import { RequestTimer } from './request-timer.ts';
 import type { StepResult } from './scheduler.ts';
 import type { TokenizerThread } from './tokenizer-thread.ts';
 import { WorkerClient } from './worker-client.ts';
+import type { PolicyWorkerOptions } from './worker-protocol.ts';
 
 export type RunnerOptions = AdmissionLimits & {
   threads: number;
+  graph: PolicyWorkerOptions['graph'];
   kvMemoryBytes: number;
   instrumentation: Instrumentation | undefined;
   tokenizerThread: TokenizerThread;
@@ -154,13 +156,13 @@ export class PolicyRunner implements LoadedPolicy {
 
   private async openWorker(): Promise<WorkerClient> {
     const { id, folder, architecture, options } = this;
-    const { threads, maxRows, isShared, kvMemoryBytes, instrumentation, closing } = options;
+    const { threads, graph, maxRows, isShared, kvMemoryBytes, instrumentation, closing } = options;
     const { delayMs } = this.backoff;
     if (delayMs > 0) await setTimeout(delayMs, undefined, { signal: closing }).catch(() => throwIfClosing(closing));
     const onStep = (stats: StepResult['stats']) => instrumentation?.recordStep({ policyId: id, ...stats });
     const worker = await WorkerClient.open(
       id,
-      { folder, architecture, threads, maxRows, isShared, kvMemoryBytes },
+      { folder, graph, architecture, threads, maxRows, isShared, kvMemoryBytes },
       onStep,
     );
     this.backoff.recordStart();

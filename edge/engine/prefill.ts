@@ -1,19 +1,24 @@
 // Computes the prompts of admitted choices. A step computes about one chunk of tokens: a chunk of a long prompt, or
-// several short prompts together. Chunks in the prefix cache are not computed again, and a run has no chunk twice.
+// several short prompts together. Chunks in the prefix cache are not computed again, and a run has no chunk twice. A given
+// response is computed like a prompt, in chunks of its own, which also give the log-probability of each of its tokens.
 import type { Decoder, PrefillOutput } from '../../shared/decoder/decoder.ts';
 import type { KvCache } from '../../shared/decoder/kv-cache.ts';
 import { getErrorMessage } from '../../shared/error.ts';
-import { CHUNK_TOKENS, planChunks } from './chunking.ts';
+import { CHUNK_TOKENS, planChunks, planScoredChunks } from './chunking.ts';
 import { chunkKey, collectKvBlocks, type Prefix, type PrefixCache } from './prefix-cache.ts';
 import { type Choice, type EngineEvent, epochSeconds } from './request.ts';
 
-/** A choice whose prompt is computed up to `prefix`. */
+/** A choice whose prompt is computed up to `prefix`, and then its response if that is given. */
 type PendingPrompt = {
   choice: Choice;
+  /** Of the prompt, and of the response but its last one. */
+  tokens: number[];
   chunkEnds: number[];
   completedChunks: number;
   prefix: Prefix | null;
   hasStarted: boolean;
+  /** Of the response's tokens so far; null if it is to be generated. */
+  logprobs: number[] | null;
 };
 
 /** Padding costs as much as tokens: prompts whose lengths differ by more are cheaper in separate runs. */
@@ -47,8 +52,17 @@ export class Prefill {
   }
 
   add(choice: Choice): void {
-    const chunkEnds = planChunks(choice.request.promptIds.length, choice.request.sharedLength);
-    this.prompts.push({ choice, chunkEnds, completedChunks: 0, prefix: null, hasStarted: false });
+    const { promptIds, sharedLength, response } = choice.request;
+    const chunkEnds = planChunks(promptIds.length, sharedLength);
+    const pending = { choice, completedChunks: 0, prefix: null, hasStarted: false };
+    if (!response || !this.decoder.scoresChunks) {
+      this.prompts.push({ ...pending, tokens: promptIds, chunkEnds, logprobs: null });
+      return;
+    }
+    // What would follow the last token is not wanted.
+    const tokens = [...promptIds, ...response.slice(0, -1)];
+    chunkEnds.push(...planScoredChunks(promptIds.length, response.length - 1, this.decoder.architecture.vocabSize));
+    this.prompts.push({ ...pending, tokens, chunkEnds, logprobs: [] });
   }
 
   remove(shouldRemove: (choice: Choice) => boolean): void {
@@ -75,13 +89,14 @@ export class Prefill {
   private removeComplete(): PendingPrompt[] {
     for (const prompt of this.prompts) this.reuseCachedChunks(prompt);
     const complete = this.prompts.filter((prompt) => remainingChunks(prompt) === 0);
+    for (const prompt of complete) scoreFirst(prompt);
     if (complete.length > 0) this.prompts = this.prompts.filter((prompt) => remainingChunks(prompt) > 0);
     return complete;
   }
 
   private reuseCachedChunks(prompt: PendingPrompt): void {
     const { completedChunks } = prompt;
-    while (remainingChunks(prompt) > 0) {
+    while (remainingChunks(prompt) > 0 && !isScored(prompt)) {
       const chunk = nextChunk(prompt);
       const cached = this.prefixCache.find(prompt.prefix, chunk);
       if (!cached) break;
@@ -134,7 +149,9 @@ export class Prefill {
     for (const prompt of batch) this.emitStart(prompt);
     const past = this.createPastCache(batch);
     try {
-      const outputs = await this.decoder.prefill(past, chunks);
+      const outputs = isScored(batch[0]!)
+        ? [await this.runScored(batch[0]!, past)]
+        : await this.decoder.prefill(past, chunks);
       for (const [i, prompt] of batch.entries()) this.addOutput(prompt, outputs[i]!);
       const [first] = batch as [PendingPrompt];
       if (batch.length === 1 && this.prompts.includes(first) && remainingChunks(first) > 0) {
@@ -149,6 +166,18 @@ export class Prefill {
       if (this.lastRun?.past !== past) past.clear();
     }
     return chunks.length * Math.max(...chunks.map(({ length }) => length));
+  }
+
+  /** A chunk of a given response. */
+  private async runScored(prompt: PendingPrompt, past: KvCache): Promise<PrefillOutput> {
+    scoreFirst(prompt);
+    const { choice, logprobs } = prompt;
+    const chunk = nextChunk(prompt);
+    const targets = choice.request.response!.slice(logprobs!.length, logprobs!.length + chunk.length);
+    const scored = await this.decoder.prefillAndScore(past, chunk, targets);
+    if (!scored.logprobs.every(Number.isFinite)) throw new Error('the logits are not finite');
+    logprobs!.push(...scored.logprobs);
+    return scored.output;
   }
 
   /** A cache with a row per prompt, filled with its prefix. The prompt of the last run gets that run's cache. */
@@ -195,6 +224,17 @@ function remainingChunks({ chunkEnds, completedChunks }: PendingPrompt): number 
   return chunkEnds.length - completedChunks;
 }
 
-function nextChunk({ choice, chunkEnds, completedChunks }: PendingPrompt): number[] {
-  return choice.request.promptIds.slice(chunkEnds[completedChunks - 1] ?? 0, chunkEnds[completedChunks]);
+function nextChunk({ tokens, chunkEnds, completedChunks }: PendingPrompt): number[] {
+  return tokens.slice(chunkEnds[completedChunks - 1] ?? 0, chunkEnds[completedChunks]);
+}
+
+/** Whether the next chunk is of a given response. */
+function isScored({ choice, chunkEnds, completedChunks, logprobs }: PendingPrompt): boolean {
+  return logprobs !== null && (chunkEnds[completedChunks - 1] ?? 0) >= choice.request.promptIds.length;
+}
+
+/** The first token of a given response follows the prompt, whose last logits are known once it is computed. */
+function scoreFirst({ choice, prefix, logprobs }: PendingPrompt): void {
+  if (logprobs?.length !== 0) return;
+  logprobs.push(prefix!.logits[choice.request.response![0]!]! - prefix!.logNormalizer);
 }

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { Tensor } from 'onnxruntime-node';
+import { Decoder } from '../../shared/decoder/decoder.ts';
+import { openSession } from '../../shared/decoder/session.ts';
 import {
   collectEvents,
   collectResults,
@@ -105,12 +109,22 @@ test('a generation ends at the context length, or before an end-of-sequence toke
 });
 
 test('the tokens of a given response get the log-probabilities that sampling them had, among other sequences too', async () => {
-  const ending = await openDecoder(folder.path, { eos: [50, 60, 70] });
-  const sampling = { maxTokens: 40, temperature: 1 };
+  const eos = Array.from({ length: 20 }, (_, at) => 40 + 3 * at);
+  const ending = await openDecoder(folder.path, { eos });
+  const session = await openSession(join(folder.path, 'onnx', 'serve.onnx'), 1);
+  // As in a package whose graph computes the logits of one token only.
+  const older = new Decoder(
+    { inputMetadata: [], run: session.run.bind(session), release: () => session.release() },
+    Tensor,
+    ending.architecture,
+  );
+  assert.deepEqual([ending.scoresChunks, older.scoresChunks], [true, false]);
+  const withoutEos: Record<number, number> = Object.fromEntries(eos.map((tokenId) => [tokenId, -100]));
+  // The last response has more tokens than one chunk.
   const requests = [1, 2, 3].map((id) => ({
     id,
-    promptIds: makePrompt(60 * id, id),
-    sampling: { ...sampling, seed: id },
+    promptIds: makePrompt(50 * id, id),
+    sampling: { maxTokens: 170, temperature: 1, seed: id, logitBias: id === 3 ? withoutEos : {} },
   }));
   const scheduler = makeScheduler(ending);
   for (const request of requests) scheduler.submit(makeRequest(request));
@@ -122,13 +136,21 @@ test('the tokens of a given response get the log-probabilities that sampling the
     const sampled = collectResults(steps).get(`${id}:0`)!;
     const stop = stops.find((event) => event.id === id)?.stop;
     const response = [...sampled.tokenIds, ...(stop ? [stop.tokenId] : [])];
-    scheduler.submit(makeRequest({ id, promptIds, response, sampling: { maxTokens: response.length } }));
-    scheduler.submit(makeRequest({ id: 9, promptIds: makePrompt(5, 9), sampling }));
-    const scored = collectResults(await drain(scheduler)).get(`${id}:0`)!;
-    assert.deepEqual(scored.tokenIds, response);
-    assert.deepEqual(scored.logprobs, [...sampled.logprobs, ...(stop ? [stop.logprob] : [])]);
+    const expected = [...sampled.logprobs, ...(stop ? [stop.logprob] : [])];
+    const request = { id, promptIds, response, sampling: { maxTokens: response.length } };
+    for (const decoder of [ending, older]) {
+      const scoring = makeScheduler(decoder);
+      scoring.submit(makeRequest(request));
+      scoring.submit(makeRequest({ id: 9, promptIds: makePrompt(5, 9), sampling: { maxTokens: 40 } }));
+      const scored = collectResults(await drain(scoring)).get(`${id}:0`)!;
+      assert.deepEqual(scored.tokenIds, response);
+      for (const [at, logprob] of scored.logprobs.entries()) assert.ok(Math.abs(logprob - expected[at]!) < 1e-4);
+      if (decoder === older) assert.deepEqual(scored.logprobs, expected);
+      else assert.deepEqual(scored, (await generateAlone(decoder, request)).get(`${id}:0`));
+    }
   }
   await ending.release();
+  await older.release();
 });
 
 test('a cancelled choice emits no more events and does not change the others', async () => {

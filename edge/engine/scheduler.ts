@@ -69,12 +69,23 @@ export class Scheduler {
     this.removeCancelled();
     this.admit();
     const prefilled = await this.prefill.step(this.decodeBatch.size);
-    for (const { choice, prefix } of prefilled) this.decodeBatch.add(choice, prefix!);
+    for (const { choice, prefix, logprobs } of prefilled) {
+      if (logprobs) this.emitScores(choice, logprobs);
+      else this.decodeBatch.add(choice, prefix!);
+    }
     if (this.events.length > 0) this.onPrefilled?.(this.takeEvents());
     const decodedSequences = this.decodeBatch.size;
     await this.decodeBatch.decode();
     this.prefixCache.trim(this.options.kvMemoryBytes - this.decodeBatch.cache.bytes);
     return { events: this.takeEvents(), stats: this.collectStats(decodedSequences, epochSeconds() - startedAt) };
+  }
+
+  /** A given response ends with its prefill. */
+  private emitScores({ request, index }: Choice, logprobs: number[]): void {
+    const { id, response } = request;
+    for (const [at, tokenId] of response!.entries())
+      this.events.push({ type: 'token', id, index, tokenId, logprob: logprobs[at]!, topLogprobs: [] });
+    this.events.push({ type: 'finish', id, index, finishReason: 'length', stop: null });
   }
 
   private takeEvents(): EngineEvent[] {

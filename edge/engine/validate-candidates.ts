@@ -5,32 +5,31 @@ import { AttuneError } from '../../shared/error.ts';
 import type { LoadedPolicy } from './inference.ts';
 import { maxSequenceLength, reservedKvBytes } from './kv-budget.ts';
 
-type Candidates = { count: number; promptLength: number; maxTokens: number };
+export type Candidates = { count: number; promptLength: number; maxTokens: number };
 
+/** `policy`: the one that samples them, or one that scores them. */
 export function validateCandidates(
   { count, promptLength, maxTokens }: Candidates,
-  policies: Pick<LoadedPolicy, 'id' | 'architecture' | 'kvMemoryBytes' | 'maxRows'>[],
+  { id, architecture, kvMemoryBytes, maxRows }: Pick<LoadedPolicy, 'id' | 'architecture' | 'kvMemoryBytes' | 'maxRows'>,
 ): void {
   const length = promptLength + maxTokens;
-  for (const { id, architecture, kvMemoryBytes, maxRows } of policies) {
-    const { contextLength } = architecture;
-    if (length > contextLength)
-      throw new AttuneError(
-        `max_tokens: prompt and candidate have up to ${length} tokens, and policy ${id}, which scores them, has a context ` +
-          `of ${contextLength}; give ${contextLength - promptLength} or less`,
-        { param: 'max_tokens', code: 'context_length_exceeded' },
-      );
-    if (count > maxRows)
-      throw tooMany(`${count} candidates exceed the ${maxRows} rows that decode together (MAX_ROWS)`, maxRows);
-    const maxLength = maxSequenceLength(kvMemoryBytes, architecture);
-    const rows = Math.floor(kvMemoryBytes / reservedKvBytes(architecture, maxLength, promptLength, maxTokens));
-    if (count > rows)
-      throw tooMany(
-        `KV_MEMORY of ${kvMemoryBytes} bytes holds ${rows} candidates of up to ${length} tokens for policy ${id}, at ` +
-          `${kvBytesPerPosition(architecture)} bytes a token, not ${count}`,
-        rows,
-      );
-  }
+  const { contextLength } = architecture;
+  if (length > contextLength)
+    throw new AttuneError(
+      `max_tokens: prompt and candidate have up to ${length} tokens, and policy ${id}, which scores them, has a context ` +
+        `of ${contextLength}; give ${contextLength - promptLength} or less`,
+      { param: 'max_tokens', code: 'context_length_exceeded' },
+    );
+  if (count > maxRows)
+    throw tooMany(`${count} candidates exceed the ${maxRows} rows that decode together (MAX_ROWS)`, maxRows);
+  const maxLength = maxSequenceLength(kvMemoryBytes, architecture);
+  const rows = Math.floor(kvMemoryBytes / reservedKvBytes(architecture, maxLength, promptLength, maxTokens));
+  if (count > rows)
+    throw tooMany(
+      `KV_MEMORY of ${kvMemoryBytes} bytes holds ${rows} candidates of up to ${length} tokens for policy ${id}, at ` +
+        `${kvBytesPerPosition(architecture)} bytes a token, not ${count}`,
+      rows,
+    );
 }
 
 function tooMany(problem: string, limit: number): AttuneError {

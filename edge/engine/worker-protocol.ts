@@ -6,6 +6,8 @@ import type { SchedulerOptions, StepResult } from './scheduler.ts';
 export type PolicyWorkerOptions = SchedulerOptions & {
   /** The folder of the policy's package. */
   folder: string;
+  /** `score`: float32, for scoring given responses. */
+  graph: 'serve' | 'score';
   architecture: Architecture;
   /** Threads inside one operator. */
   threads: number;

@@ -1,13 +1,17 @@
 // A policy's worker thread: loads its serving graph, warms it up, and decodes until the main thread closes it. ONNX
 // Runtime blocks the thread that loads or runs a model, so it does not run on the API's thread.
-import { setPriority } from 'node:os';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { Tensor } from 'onnxruntime-node';
+import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { Decoder } from '../../shared/decoder/decoder.ts';
 import { openSession } from '../../shared/decoder/session.ts';
 import { getErrorMessage } from '../../shared/error.ts';
+import { readCheckpoint } from '../../shared/model/checkpoint.ts';
+import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
 import { Scheduler } from './scheduler.ts';
 import { warmUp } from './validate-package.ts';
 import { NICENESS, type PolicyWorkerOptions, type WorkerMessage, type WorkerRequest } from './worker-protocol.ts';
@@ -28,7 +32,7 @@ try {
 }
 
 async function openDecoder(): Promise<Decoder> {
-  const session = await openSession(join(options.folder, 'onnx', 'serve.onnx'), options.threads);
+  const session = await openGraph();
   const decoder = new Decoder(session, Tensor, options.architecture);
   try {
     await warmUp(decoder);
@@ -37,6 +41,21 @@ async function openDecoder(): Promise<Decoder> {
     throw error;
   }
   return decoder;
+}
+
+async function openGraph(): Promise<InferenceSession> {
+  const { folder, graph, architecture, threads } = options;
+  const path = join(folder, 'onnx', `${graph}.onnx`);
+  if (graph === 'serve' || existsSync(path)) return openSession(path, threads);
+  // A package that was published before policies were scored: its weights are there, and the graph is made of them.
+  const temporary = await mkdtemp(join(tmpdir(), 'attune-score-'));
+  try {
+    const { weights } = await readCheckpoint(folder);
+    await writeServingGraph(temporary, architecture, weights, 'fp32');
+    return await openSession(join(temporary, SERVE_GRAPH), threads);
+  } finally {
+    await rm(temporary, { recursive: true });
+  }
 }
 
 function serve(decoder: Decoder): void {

@@ -63,8 +63,11 @@ export async function prepareCompletion(
   const maxTokens = sampling.maxTokens ?? Math.min(request.defaultMaxTokens ?? remaining, remaining);
   if (maxTokens > remaining) throw tooManyTokens(request, remaining, promptIds.length);
   const candidates = request.bestOf ?? request.n;
-  if (ranker)
-    validateCandidates({ count: candidates, promptLength: promptIds.length, maxTokens }, [policy, ...ranker.policies]);
+  if (ranker) {
+    const lengths = { count: candidates, promptLength: promptIds.length, maxTokens };
+    validateCandidates(lengths, policy);
+    ranker.validate(lengths);
+  }
   const ids = Array.from({ length: request.n }, () => newId(typeof prompt === 'string' ? 'cmpl-' : 'chatcmpl-'));
   return {
     id: ids[0]!,

@@ -1,16 +1,17 @@
-// POST /v1/score: the log-probabilities of given responses under a policy and its reference, and their difference, the
-// policy's implicit reward. Nothing is stored.
+// POST /v1/score: the log-probabilities of given responses under a policy and its reference, their difference, which
+// is the policy's implicit reward, and the value of a reward. Nothing is stored.
 
 import { z } from '@hono/zod-openapi';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { describeInterruption } from '../generation/interruption.ts';
-import { modelField } from '../generation/sampling-fields.ts';
+import { modelField, modelName } from '../generation/sampling-fields.ts';
 import { openDeadline } from '../http/deadline.ts';
 import { chatMessages } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getCaller } from '../middleware/auth.ts';
 import { encodePairs } from '../scoring/encode-pairs.ts';
 import { openReference } from '../scoring/reference.ts';
+import { openReward, validateRewardLength } from '../scoring/reward.ts';
 import { scoreResponses, sum, type TokenPair } from '../scoring/score-responses.ts';
 
 const MAX_RESPONSES = 64;
@@ -24,6 +25,7 @@ const scoreBody = z
   .strictObject({
     model: modelField.openapi({ description: 'the policy that scores; default: the active one' }),
     reference: modelField.openapi({ description: 'a policy; default: the one that the policy was trained against' }),
+    reward: modelName.optional().openapi({ description: 'the id of a reward that scores the responses too' }),
     messages: chatMessages.optional(),
     prompt: textOrTokens.optional(),
     responses: z
@@ -58,6 +60,7 @@ const scoreList = z
     object: z.literal('list'),
     model: z.string(),
     reference: z.string().nullable(),
+    reward: z.string().nullable(),
     data: z.array(
       z.object({
         object: z.literal('score'),
@@ -65,6 +68,7 @@ const scoreList = z
         logp: z.number().openapi({ description: 'log π of the response, the sum over its tokens' }),
         ref_logp: nullableNumber.openapi({ description: 'log π_ref; null without a reference' }),
         log_ratio: nullableNumber.openapi({ description: 'log π − log π_ref, the implicit reward' }),
+        reward: nullableNumber.openapi({ description: 'r(x, y) by the reward of the request' }),
         tokens: z.array(
           z.object({
             id: z.number(),
@@ -87,8 +91,9 @@ export const createScore = defineOperation({
   response: scoreList,
   async handler({ ports, context, body }) {
     const { tenant, signal } = getCaller(context);
-    const policy = await ports.inference.getPolicy(body.model);
+    const policy = await ports.inference.getScorer(body.model);
     const reference = await openReference(ports, policy.id, 'reference', body.reference);
+    const reward = body.reward === undefined ? null : await openReward(ports, policy.id, 'reward', body.reward);
     const deadline = openDeadline(ports.settings.REQUEST_TIMEOUT, signal);
     const waiter = { tenant, signal: deadline.signal };
     let settleTokens = async (_used: number) => {};
@@ -96,24 +101,31 @@ export const createScore = defineOperation({
     try {
       const texts = { prompt: body.messages ?? body.prompt!, responses: body.responses, eos: body.eos !== false };
       const pairs = await encodePairs(texts, reference ? [policy, reference] : [policy], waiter);
+      const rows = pairs.map(({ promptIds, responseIds }) => [...promptIds, ...responseIds]);
+      if (reward) for (const row of rows) validateRewardLength(row.length, reward, 'responses');
       const tokens = countTokens(pairs);
       if (ports.rateLimits) settleTokens = await ports.rateLimits.reserveTokens(tenant, tokens);
-      const [logps, refLogps] = await Promise.all([
+      const [logps, refLogps, rewards] = await Promise.all([
         scoreResponses(policy, pairs, waiter),
         reference && scoreResponses(reference, pairs, waiter),
+        reward?.score(rows, waiter),
       ]);
       used = tokens;
       return {
         object: 'list',
         model: policy.id,
         reference: reference?.id ?? null,
-        data: pairs.map((pair, index) => toScore(index, policy.tokenizer, pair, logps[index]!, refLogps?.[index])),
+        reward: reward?.id ?? null,
+        data: pairs.map((pair, index) => ({
+          ...toScore(index, policy.tokenizer, pair, logps[index]!, refLogps?.[index]),
+          reward: rewards?.[index] ?? null,
+        })),
         usage: { prompt_tokens: tokens, total_tokens: tokens },
       };
     } catch (error) {
       throw deadline.signal.aborted ? describeInterruption(deadline, true) : error;
     } finally {
-      // If one of the policies failed, this cancels the other.
+      // If one of them failed, this cancels the others.
       deadline.close();
       await settleTokens(used);
     }

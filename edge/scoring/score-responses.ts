@@ -1,6 +1,5 @@
-// Log-probabilities of given responses under a policy. A response is scored as it would have been generated, token by token
-// in the decode batch (teacher forcing): at the precision that the policy is served at, to the bit what sampling these
-// tokens would have recorded, and queued, admitted and cancelled like any generation.
+// Log-probabilities of given responses under a policy: queued, admitted and cancelled like generations, and computed like
+// prompts.
 
 import { NEUTRAL_SAMPLING } from '../../shared/decoder/sampling.ts';
 import type { GenerationEvent, LoadedPolicy } from '../engine/inference.ts';

@@ -1,12 +1,13 @@
 // Runs a policy's serving graph over the rows of a KV cache and returns the logits after each row's last token. The
 // session is passed in: native ONNX Runtime on Node, WebAssembly in a Worker.
-import type { Tensor, TensorConstructor } from 'onnxruntime-node';
+import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-node';
 import type { Architecture } from '../model/architecture.ts';
 import { DecodeOutputs, GraphInputs } from './graph-io.ts';
 import { extractKvBlock, type KvBlock, KvCache } from './kv-cache.ts';
 
 /** The part of InferenceSession that the decoder uses. It writes into `fetches` if they are given. */
 export type DecoderSession = {
+  readonly inputMetadata: InferenceSession['inputMetadata'];
   run(feeds: Record<string, Tensor>, fetches?: Record<string, Tensor>): Promise<Record<string, unknown>>;
   release(): Promise<void>;
 };
@@ -19,6 +20,8 @@ export type PrefillOutput = { block: KvBlock; logits: Float32Array; logNormalize
 
 export class Decoder {
   readonly architecture: Architecture;
+  /** Whether the graph computes the logits of several tokens of a row. Those of older packages do not. */
+  readonly scoresChunks: boolean;
   private readonly session: DecoderSession;
   private readonly Tensor: TensorConstructor;
   /** The inputs of the last decoding step, reused by the next one if the shapes are the same. */
@@ -30,6 +33,7 @@ export class Decoder {
     this.Tensor = tensor;
     this.architecture = architecture;
     this.outputs = new DecodeOutputs(tensor, architecture);
+    this.scoresChunks = hasSeveralOutputs(session);
   }
 
   createCache(maxBytes?: number): KvCache {
@@ -59,15 +63,39 @@ export class Decoder {
     const inputs = new GraphInputs(this.Tensor, this.architecture, cache, steps);
     inputs.fill(tokens);
     const outputs = await this.session.run(inputs.feeds);
-    const [logits, logNormalizers, newKv] = [outputs.logits, outputs.log_normalizer, outputs.new_kv].map(
-      toFloat32Array,
-    );
+    const [logits, logNormalizers, newKv] = readOutputs(outputs);
     const { vocabSize } = this.architecture;
     return tokens.map(({ length }, row) => ({
-      block: extractKvBlock(this.architecture, newKv!, row, steps, length),
-      logits: tokens.length === 1 ? logits! : logits!.slice(row * vocabSize, (row + 1) * vocabSize),
-      logNormalizer: logNormalizers![row]!,
+      block: extractKvBlock(this.architecture, newKv, row, steps, length),
+      logits: tokens.length === 1 ? logits : logits.slice(row * vocabSize, (row + 1) * vocabSize),
+      logNormalizer: logNormalizers[row]!,
     }));
+  }
+
+  /**
+   * As prefill, for the only row of the cache. Also returns the log-probability of targets[i], the token that follows
+   * tokens[i]; a last one without target is allowed.
+   */
+  async prefillAndScore(
+    cache: KvCache,
+    tokens: readonly number[],
+    targets: readonly number[],
+  ): Promise<{ output: PrefillOutput; logprobs: number[] }> {
+    this.assertShapes(cache, [tokens], tokens.length);
+    const inputs = new GraphInputs(this.Tensor, this.architecture, cache, tokens.length, tokens.length);
+    inputs.fill([tokens]);
+    const outputs = await this.session.run(inputs.feeds);
+    const [logits, logNormalizers, newKv] = readOutputs(outputs);
+    const { vocabSize } = this.architecture;
+    const last = tokens.length - 1;
+    return {
+      output: {
+        block: extractKvBlock(this.architecture, newKv, 0, tokens.length, tokens.length),
+        logits: logits.slice(last * vocabSize),
+        logNormalizer: logNormalizers[last]!,
+      },
+      logprobs: targets.map((target, i) => logits[i * vocabSize + target]! - logNormalizers[i]!),
+    };
   }
 
   release(): Promise<void> {
@@ -92,6 +120,15 @@ export class Decoder {
       throw new Error('internal: decoder: rows that are not empty need equal numbers of tokens');
     }
   }
+}
+
+function hasSeveralOutputs({ inputMetadata }: DecoderSession): boolean {
+  const input = inputMetadata.find(({ name }) => name === 'last_index');
+  return input?.isTensor === true && input.shape[1] !== 1;
+}
+
+function readOutputs({ logits, log_normalizer, new_kv }: Record<string, unknown>) {
+  return [toFloat32Array(logits), toFloat32Array(log_normalizer), toFloat32Array(new_kv)] as const;
 }
 
 function toFloat32Array(output: unknown): Float32Array {

@@ -17,7 +17,8 @@ export class GraphInputs {
   private readonly pastLengths: BigInt64Array;
   private readonly lastIndices: BigInt64Array;
 
-  constructor(tensor: TensorConstructor, shape: KvShape, cache: KvCache, steps: number) {
+  /** `outputs`: of how many tokens of a row, the last ones, the logits are wanted. */
+  constructor(tensor: TensorConstructor, shape: KvShape, cache: KvCache, steps: number, outputs = 1) {
     const rows = cache.lengths.length;
     this.cache = cache;
     this.version = cache.version;
@@ -27,12 +28,12 @@ export class GraphInputs {
     this.ids = new BigInt64Array(rows * steps);
     this.positions = new BigInt64Array(rows * steps);
     this.pastLengths = new BigInt64Array(rows);
-    this.lastIndices = new BigInt64Array(rows);
+    this.lastIndices = new BigInt64Array(rows * outputs);
     this.feeds = {
       input_ids: new tensor('int64', this.ids, [rows, steps]),
       position_ids: new tensor('int64', this.positions, [rows, steps]),
       past_length: new tensor('int64', this.pastLengths, [rows]),
-      last_index: new tensor('int64', this.lastIndices, [rows, 1]),
+      last_index: new tensor('int64', this.lastIndices, [rows, outputs]),
     };
     // An empty cache is passed as T = 0.
     const allocated = this.isEmpty ? 0 : cache.allocatedLength;
@@ -65,7 +66,8 @@ export class GraphInputs {
         this.positions[row * this.steps + step] = BigInt(length + step);
       }
       this.pastLengths[row] = BigInt(length);
-      this.lastIndices[row] = BigInt(rowTokens.length - 1);
+      const outputs = this.lastIndices.length / this.rows;
+      for (let i = 0; i < outputs; i++) this.lastIndices[row * outputs + i] = BigInt(rowTokens.length - outputs + i);
     }
   }
 }

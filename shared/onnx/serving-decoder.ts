@@ -12,18 +12,18 @@ const MASKED = -1e30;
 export const DECODER_INPUTS: ValueInfo[] = [
   { name: 'input_ids', type: 'int64', dims: ['batch', 'step'] },
   { name: 'position_ids', type: 'int64', dims: ['batch', 'step'] },
-  { name: 'last_index', type: 'int64', dims: ['batch', 1] },
+  { name: 'last_index', type: 'int64', dims: ['batch', 'outputs'] },
 ];
 
 export type Decoder = {
-  /** The final norm's output at last_index, [B, d]. */
+  /** The final norm's output at last_index, [B · K, d]. */
   last: string;
   /** Per layer the keys, then the values, [B, KV, S, hd] each. */
   newKeysAndValues: string[];
 };
 
 /**
- * Inputs: input_ids, position_ids [B, S], last_index [B, 1]; with a cache past_length [B], past_key.N, past_value.N
+ * Inputs: input_ids, position_ids [B, S], last_index [B, K]; with a cache past_length [B], past_key.N, past_value.N
  * [B, KV, T, hd], of which only the first past_length of the T past positions are attended to.
  */
 export function addDecoder(
@@ -170,8 +170,9 @@ export function addDecoder(
     addResidual(mlpOutput);
   }
 
-  const last = g.add('GatherND', [g.add('Reshape', [norm('norm'), tokenShape(a.hiddenSize)]), 'last_index'], {
-    attributes: { batch_dims: 1 },
-  }); // [B, d]
+  // [B, S, d] at [B, K, 1] → [B, K, d] → [B · K, d]
+  const hidden = g.add('Reshape', [norm('norm'), tokenShape(a.hiddenSize)]);
+  const indices = g.add('Unsqueeze', ['last_index', g.intVector([-1])]);
+  const last = g.reshape(g.add('GatherND', [hidden, indices], { attributes: { batch_dims: 1 } }), [-1, a.hiddenSize]);
   return { last, newKeysAndValues };
 }

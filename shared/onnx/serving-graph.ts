@@ -12,8 +12,9 @@ import type { Precision } from './precision/precision.ts';
 import { addDecoder, DECODER_INPUTS } from './serving-decoder.ts';
 
 /**
- * input_ids, position_ids [B, S], past_length [B], past_key.N, past_value.N [B, KV, T, hd], last_index [B, 1] →
- * logits [B, V] of the token at last_index, their log-sum-exp log_normalizer [B], and
+ * input_ids, position_ids [B, S], past_length [B], past_key.N, past_value.N [B, KV, T, hd], last_index [B, K] →
+ * logits [B · K, V] of the K tokens at last_index (one for generating, all of a given response for scoring it), their
+ * log-sum-exp log_normalizer [B · K], and
  * new_kv [B, layers · 2 · KV, S, hd]: per layer the keys, then the values.
  */
 export function buildServingGraph(
@@ -27,7 +28,7 @@ export function buildServingGraph(
   // The log-sum-exp is one logit minus its LogSoftmax, whose kernel sums a row in the same order wherever it lies in
   // memory. ReduceSum's order depends on alignment.
   const logprobs = g.add('LogSoftmax', ['logits'], { attributes: { axis: -1 } });
-  const firstColumn = (x: string) => g.add('Gather', [x, g.intScalar(0)], { attributes: { axis: 1 } }); // [B, V] → [B]
+  const firstColumn = (x: string) => g.add('Gather', [x, g.intScalar(0)], { attributes: { axis: 1 } }); // [B · K, V] → [B · K]
   g.add('Sub', [firstColumn('logits'), firstColumn(logprobs)], { outputs: ['log_normalizer'] });
   g.add('Concat', newKeysAndValues, { attributes: { axis: 1 }, outputs: ['new_kv'] });
 
@@ -39,8 +40,8 @@ export function buildServingGraph(
     }
   }
   return g.finish(inputs, [
-    { name: 'logits', type: 'float32', dims: ['batch', a.vocabSize] },
-    { name: 'log_normalizer', type: 'float32', dims: ['batch'] },
+    { name: 'logits', type: 'float32', dims: ['rows', a.vocabSize] },
+    { name: 'log_normalizer', type: 'float32', dims: ['rows'] },
     { name: 'new_kv', type: 'float32', dims: ['batch', a.layers * 2 * a.kvHeads, 'step', a.headDim] },
   ]);
 }

@@ -19,6 +19,8 @@ import { buildServingGraph } from './serving-graph.ts';
 const MODEL_DATA = 'model.onnx_data';
 export const SERVE_GRAPH = 'serve.onnx';
 export const SERVE_DATA = 'serve.onnx_data';
+/** The float32 serving graph of a policy that is served at another precision; its weights are MODEL_DATA. */
+export const SCORE_GRAPH = 'score.onnx';
 export const REWARD_GRAPH = 'reward.onnx';
 const REWARD_DATA = 'reward.onnx_data';
 

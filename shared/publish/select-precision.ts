@@ -6,7 +6,7 @@ import { AttuneError } from '../error.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { Weights } from '../model/safetensors.ts';
 import { PRECISIONS } from '../onnx/precision/precisions.ts';
-import { SERVE_DATA, SERVE_GRAPH, writeServingGraph } from '../onnx/write-graphs.ts';
+import { SCORE_GRAPH, SERVE_DATA, SERVE_GRAPH, writeServingGraph } from '../onnx/write-graphs.ts';
 import type { Manifest, PrecisionReport } from '../package/manifest.ts';
 import type { PrecisionName } from '../precision-name.ts';
 import { comparePrecisions } from './precision-report.ts';
@@ -19,7 +19,7 @@ const MAX_LOSS = { kl: 0.02, perplexity: 1.02 };
 
 /**
  * Replaces the float32 serving graph in a package's onnx folder by the first acceptable precision, from the requested one
- * upwards. `isForced` accepts the requested one regardless of its loss.
+ * upwards; it becomes the graph that scores given responses. `isForced` accepts the requested one regardless of its loss.
  */
 export async function selectPrecision(
   onnx: string,
@@ -45,6 +45,7 @@ export async function selectPrecision(
     // JSON has no NaN: a report that is not finite is left out.
     if (Number.isFinite(measured.candidate.kl)) accuracy[precision] = measured.candidate;
     const isSelected = isForced || isAcceptable(measured.candidate, measured.reference);
+    if (isSelected) await rename(join(onnx, SERVE_GRAPH), join(onnx, SCORE_GRAPH));
     if (isSelected) for (const file of [SERVE_GRAPH, SERVE_DATA]) await rename(join(candidate, file), join(onnx, file));
     await rm(candidate, { recursive: true });
     if (isSelected) return { precision, accuracy };
