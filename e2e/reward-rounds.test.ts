@@ -19,6 +19,7 @@ import { InterruptedError, type Progress } from '../trainer/stages/log.ts';
 
 const server = await startEdgeServer({
   LEARNING_RATE: '0.003',
+  REWARD_LEARNING_RATE: '0.003',
   TRAIN_MIN_PAIRS: '20',
   TRAIN_THREADS: '1',
   TRAIN_MEMORY: String(2 ** 30),

@@ -63,6 +63,10 @@ export const hyperparametersSchema = z.object({
     .enum(REWARD_LOSSES)
     .default('bradley_terry')
     .describe('bradley_terry or density_ratio: the loss of a reward (attune train --reward)'),
+  reward_learning_rate: positive
+    .max(1)
+    .default(5e-4)
+    .describe('peak learning rate of a reward, whose head starts at 0'),
   weighting: z
     .enum(['none', 'importance'])
     .default('none')

@@ -41,7 +41,8 @@ export async function trainReward(
   await log.enterStage('training', `training a reward on ${train.length} pairs by ${engine.name}`);
   await removeOtherRounds(roundFolder);
   await adoptCheckpoint(folder);
-  return trainPolicy({ engine, train, heldOut, config, objective, log, folder });
+  const ofReward = { ...config, learning_rate: config.reward_learning_rate };
+  return trainPolicy({ engine, train, heldOut, config: ofReward, objective, log, folder });
 }
 
 export const SAVE_INTERVAL_MS = 60_000;

@@ -18,7 +18,7 @@ export type RoundRequest = Partial<Hyperparameters>;
 
 const names = Object.keys(hyperparametersSchema.shape) as (keyof Hyperparameters)[];
 
-const POLICY_SETTINGS = names.filter((name) => name !== 'reward_loss');
+const POLICY_SETTINGS = names.filter((name) => !name.startsWith('reward_'));
 
 const REWARD_SETTINGS = [
   'effort',
@@ -28,7 +28,7 @@ const REWARD_SETTINGS = [
   'max_similarity',
   'contradictions',
   'min_agreement',
-  'learning_rate',
+  'reward_learning_rate',
   'lr_schedule',
   'warm_up',
   'weight_decay',

@@ -26,7 +26,7 @@ export async function evaluateReward(
   const nonFinite = findNonFinite({ metrics });
   if (nonFinite)
     throw new AttuneError(
-      `training diverged: ${nonFinite[0]} on held-out pairs is ${nonFinite[1]}; lower LEARNING_RATE`,
+      `training diverged: ${nonFinite[0]} on held-out pairs is ${nonFinite[1]}; lower REWARD_LEARNING_RATE`,
       {
         code: 'training_diverged',
       },
@@ -50,6 +50,6 @@ function describeAccuracy(
   const percent = (value: number) => (100 * value).toFixed(1);
   const accuracy = `accuracy ${percent(metrics[name]!)}% [${percent(low)}, ${percent(high)}] on ${pairs} held-out pairs`;
   const isChance = low <= 0.5;
-  const advice = 'chance explains that: collect more pairs, or raise EPOCHS or LEARNING_RATE';
+  const advice = 'chance explains that: collect more pairs, or raise EPOCHS or REWARD_LEARNING_RATE';
   return { message: isChance ? `${accuracy}; ${advice}` : accuracy, isChance };
 }
