@@ -26,9 +26,9 @@ export class RewardThread {
       name: `reward ${id}`,
       workerData: options,
     });
-    this.ended = new Promise((resolve) => {
-      this.worker.on('error', (error: Error) => resolve(error.message));
-      this.worker.on('exit', (code) => resolve(`it exited with code ${code}`));
+    this.ended = new Promise((end) => {
+      this.worker.on('error', (error: Error) => end(error.message));
+      this.worker.on('exit', (code) => end(`it exited with code ${code}`));
     });
     void this.ended.then(() => {
       this.hasEnded = true;
