@@ -13,7 +13,7 @@ import {
   validatePair,
   validateSequence,
 } from './batch.ts';
-import type { Device } from './device.ts';
+import type { Device, ParameterArray } from './device.ts';
 import type { OptimizerSettings, PairOutcome, Sequence, StepReport, TrainPair } from './engine.ts';
 import { type LoraConfig, mergeAdapters, trainableShapes } from './lora.ts';
 import { estimateParameters, estimateRun, insufficientMemory } from './memory-estimate.ts';
@@ -34,9 +34,12 @@ export type DeviceEngineOptions = {
   engine?: 'onnx' | 'tensorflow';
 };
 
-/** Names of tensors in a file of the training state. */
-const FIRST_MOMENT_PREFIX = 'adamw.first.';
-const SECOND_MOMENT_PREFIX = 'adamw.second.';
+/** The arrays in a file of the training state, and the prefix of their tensors' names. */
+const STORED_ARRAYS: [ParameterArray, prefix: string][] = [
+  ['weight', ''],
+  ['firstMoment', 'adamw.first.'],
+  ['secondMoment', 'adamw.second.'],
+];
 const STEP_COUNT_KEY = 'adamw.steps';
 
 export class DeviceEngine {
@@ -113,21 +116,22 @@ export class DeviceEngine {
   }
 
   async save(path: string): Promise<void> {
-    const state = new Map([
-      ...(await this.device.copy('weight')),
-      ...(await this.device.copy('firstMoment', FIRST_MOMENT_PREFIX)),
-      ...(await this.device.copy('secondMoment', SECOND_MOMENT_PREFIX)),
-    ]);
+    const state: Weights = new Map();
+    for (const [array, prefix] of STORED_ARRAYS)
+      for (const [name, tensor] of await this.device.read(array, prefix)) state.set(name, tensor);
     state.set(STEP_COUNT_KEY, { shape: [1], data: Float32Array.of(this.device.optimizerSteps) });
     await writeSafetensors(path, state);
   }
 
   async restore(path: string): Promise<void> {
-    const state = await readSafetensors(path);
-    this.device.load('weight', state);
-    this.device.load('firstMoment', state, FIRST_MOMENT_PREFIX);
-    this.device.load('secondMoment', state, SECOND_MOMENT_PREFIX);
-    this.device.optimizerSteps = state.get(STEP_COUNT_KEY)?.data[0] ?? 0;
+    const { architecture, lora } = this.options;
+    // One array at a time, because all three are three times the policy.
+    for (const [array, prefix] of STORED_ARRAYS) {
+      const names = Array.from(trainableShapes(architecture, lora).keys(), (name) => prefix + name);
+      this.device.load(array, await readSafetensors(path, { names }), prefix);
+    }
+    const counts = await readSafetensors(path, { names: [STEP_COUNT_KEY] });
+    this.device.optimizerSteps = counts.get(STEP_COUNT_KEY)!.data[0]!;
   }
 
   async close(): Promise<void> {

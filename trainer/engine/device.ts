@@ -44,6 +44,8 @@ export interface Device {
   loadFrozen(weights: Weights): void;
   /** Loads the tensors named `prefix` + parameter; throws AttuneError if one is missing or has another shape. */
   load(array: ParameterArray, tensors: Weights, prefix?: string): void;
+  /** The tensors that `load` takes, valid until the next call. */
+  read(array: ParameterArray, prefix?: string): Promise<Weights>;
   /** Copies, safe to keep. */
   copy(array: ParameterArray, prefix?: string): Promise<Weights>;
   close(): Promise<void>;

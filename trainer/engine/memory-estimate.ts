@@ -39,8 +39,11 @@ const COSTS = {
 } as const;
 /** A policy that is read from its checkpoint leaves a third of it in pages that the process reuses but does not return. */
 const SCORING_COPIES = 1.3;
-/** A serving graph that is loaded: its pages of the file, and ONNX Runtime's packed matrices. */
-const SERVING_COPIES = 2;
+/**
+ * Beside a scoring engine while policies are sampled from and compared: one that is read or copied and written as a graph,
+ * the graph's pages and packed matrices, and pages that the process does not return.
+ */
+const SERVING_COPIES = 5;
 /** Rows of the output layer's vocabulary that a program without a backward pass holds at once; see model/head.ts. */
 const FORWARD_CHUNK_ROWS = 8192;
 /** Larger micro-batches are no faster on a CPU; see docs/LOG.md. */
@@ -124,10 +127,8 @@ export function estimateStages(
   return {
     scoring: estimateEngine(scoring, shapes),
     training: estimateEngine(options, shapes),
-    // Beside the candidate one graph that samples.
     evaluating: scorer + SERVING_COPIES * weightBytes + rows * kvBytesPerRow(options.architecture, maxTokens),
-    // Beside the candidate a copy of its weights and one graph that is compared with it.
-    publishing: scorer + (1 + SERVING_COPIES) * weightBytes,
+    publishing: scorer + SERVING_COPIES * weightBytes,
   };
 }
 

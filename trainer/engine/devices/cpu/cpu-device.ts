@@ -58,6 +58,11 @@ export class CpuDevice implements Device {
     this.parameters.load(array, tensors, prefix);
   }
 
+  async read(array: ParameterArray, prefix = ''): Promise<Weights> {
+    const { parameters } = this;
+    return new Map(Array.from(parameters.names, (name) => [prefix + name, parameters.view(array, name)]));
+  }
+
   async copy(array: ParameterArray, prefix?: string): Promise<Weights> {
     return this.parameters.copy(array, prefix);
   }

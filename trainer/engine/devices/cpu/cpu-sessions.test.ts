@@ -11,7 +11,7 @@ const architecture = tinyArchitecture({ contextLength: 600 });
 const weights = tinyWeights(architecture, 2);
 const ids = (first: number, length: number) => Array.from({ length }, (_, i) => (first + 7 * i) % 200);
 
-test('one session serves batches of every shape, and longer rows get another session', async () => {
+test('one session serves batches of every shape, and longer rows replace it', async () => {
   const sessions = new CpuSessions({ architecture, objective: parseObjective({}), threads: 2 });
   for (const length of [3, 40, 300, 5]) {
     const sequence = { promptIds: ids(1, 4), responseIds: ids(5, length) };

@@ -1,6 +1,7 @@
-// ONNX Runtime sessions of the engine's programs, an LRU cache. One session serves batches of every shape up to a row
-// length; weights are inputs, so that all sessions share one copy. A session keeps the memory of its largest run for
-// the next one, so the least recently used sessions are released if their sum would exceed the memory limit.
+// ONNX Runtime sessions of the engine's programs, one for each, an LRU cache. A session serves batches of every shape up
+// to a row length, and a longer row replaces it; weights are inputs, so that all sessions share one copy. A session keeps
+// the memory of its largest run for the next one, so there are never two of a program, and the least recently used
+// sessions are released if their sum would exceed the memory limit.
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { InputArrays, ShapeBucket } from '../../batch.ts';
 import type { DeviceOptions } from '../../device.ts';
@@ -11,10 +12,10 @@ import { sizeOf } from '../../trace/symbolic-tensor.ts';
 /** Row lengths of sessions are this times a power of two. */
 const MIN_SESSION_LENGTH = 256;
 
-type CachedSession = { session: InferenceSession; inputs: string[]; bytes: number };
+type CachedSession = { session: InferenceSession; inputs: string[]; length: number; bytes: number };
 
 export class CpuSessions {
-  private readonly cached = new Map<string, CachedSession>();
+  private readonly cached = new Map<ProgramKind, CachedSession>();
   private readonly options: DeviceOptions;
 
   constructor(options: DeviceOptions) {
@@ -52,13 +53,16 @@ export class CpuSessions {
 
   private async open(kind: ProgramKind, bucket: ShapeBucket): Promise<CachedSession> {
     const length = MIN_SESSION_LENGTH * 2 ** Math.max(0, Math.ceil(Math.log2(bucket.T / MIN_SESSION_LENGTH)));
-    const key = `${kind} ${length}`;
-    const existing = this.cached.get(key);
-    const bytes = Math.max(existing?.bytes ?? 0, estimateRun(this.options, kind, bucket));
-    this.cached.delete(key);
+    let opened = this.cached.get(kind);
+    this.cached.delete(kind);
+    if (opened && opened.length < length) {
+      await opened.session.release();
+      opened = undefined;
+    }
+    const bytes = Math.max(opened?.bytes ?? 0, estimateRun(this.options, kind, bucket));
     await this.evictFor(bytes);
-    const opened = existing ?? (await this.create(kind, length));
-    this.cached.set(key, opened); // now the most recently used
+    opened ??= await this.create(kind, length);
+    this.cached.set(kind, opened); // now the most recently used
     opened.bytes = bytes;
     return opened;
   }
@@ -68,10 +72,10 @@ export class CpuSessions {
     const { memoryBytes = Number.POSITIVE_INFINITY } = this.options;
     let totalBytes = estimateParameters(this.options) + bytes;
     for (const cached of this.cached.values()) totalBytes += cached.bytes;
-    for (const [key, cached] of this.cached) {
+    for (const [kind, cached] of this.cached) {
       if (totalBytes <= memoryBytes) return;
       totalBytes -= cached.bytes;
-      this.cached.delete(key);
+      this.cached.delete(kind);
       await cached.session.release();
     }
   }
@@ -89,7 +93,7 @@ export class CpuSessions {
       // Threads that spin longer take processor time from the serving process; short spinning does not slow a step.
       extra: { session: { intra_op: { allow_spinning: '1', spin_duration_us: '50' } } },
     });
-    return { session, inputs: program.inputs, bytes: 0 };
+    return { session, inputs: program.inputs, length, bytes: 0 };
   }
 }
 

@@ -94,6 +94,10 @@ export class TensorflowDevice implements Device {
       this.parameters[array].set(name, tf.keep(tf.tensor(data.slice(), shape)));
   }
 
+  read(array: ParameterArray, prefix?: string): Promise<Weights> {
+    return this.copy(array, prefix);
+  }
+
   async copy(array: ParameterArray, prefix = ''): Promise<Weights> {
     const read = (name: string, length: number) =>
       (this.parameters[array].get(name)?.dataSync().slice() as Float32Array | undefined) ?? new Float32Array(length);

@@ -113,6 +113,10 @@ export class WebgpuDevice implements Device {
     for (const [name, tensor] of tensorsToLoad) this.parameters[array].set(name, tensor);
   }
 
+  read(array: ParameterArray, prefix?: string): Promise<Weights> {
+    return this.copy(array, prefix);
+  }
+
   async copy(array: ParameterArray, prefix = ''): Promise<Weights> {
     const copies: Weights = new Map();
     for (const [name, tensor] of await this.ensureOnGpu(array))
