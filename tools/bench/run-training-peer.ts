@@ -12,7 +12,11 @@ const running = new Set<ChildProcess>();
 /** A run that takes longer hangs. */
 const TIMEOUT_MS = 15 * 60_000;
 
-export async function runTrainingPeer<Outcome>(program: PeerScript, plan: object): Promise<Outcome> {
+export async function runTrainingPeer<Outcome>(
+  program: PeerScript,
+  plan: object,
+  timeoutMs = TIMEOUT_MS,
+): Promise<Outcome> {
   const script = fileURLToPath(new URL(`./peers/${program.script}`, import.meta.url));
   const child = spawn(program.python ?? process.execPath, [script], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -31,7 +35,7 @@ export async function runTrainingPeer<Outcome>(program: PeerScript, plan: object
   // If the process has already ended, the exit code is reported.
   child.stdin.on('error', () => undefined);
   child.stdin.write(`${JSON.stringify(plan)}\n`);
-  const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS);
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
   try {
     const code = await new Promise((resolve, reject) => {
       child.on('error', reject);

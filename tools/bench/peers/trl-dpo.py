@@ -20,7 +20,8 @@ def run(plan):
             num_train_epochs=1,
             learning_rate=plan["learningRate"],
             lr_scheduler_type="cosine",
-            warmup_ratio=0.1,
+            # A share of the steps where it is below 1.
+            warmup_steps=0.1,
             beta=0.1,
             max_length=None,
             max_grad_norm=1.0,

@@ -47,6 +47,9 @@ export type InstructStudy = {
 
 export const TRL = 'TRL DPOTrainer, β 0.1';
 
+/** An epoch of a few hundred pairs takes half an hour on two cores. */
+const TRL_TIMEOUT_MS = 3 * 3_600_000;
+
 export type InstructOptions = { checkpoint: string; pairs: string[]; benchCache: string; threads: number };
 
 export async function runInstructStudy(
@@ -214,6 +217,7 @@ function trainWithTrl(
         rejected: rejected.responseIds,
       })),
     },
+    TRL_TIMEOUT_MS,
   );
 }
 
