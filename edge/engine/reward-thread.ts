@@ -5,9 +5,11 @@ import type { RewardMessage, RewardRequest, RewardWorkerOptions } from './reward
 
 export class RewardThread {
   private readonly worker: Worker;
-  /** Resolves when the thread has ended, with the reason. */
-  private readonly ended: Promise<string>;
-  private hasEnded = false;
+  private readonly ended = Promise.withResolvers<void>();
+  /** Why it ended; null while it runs. */
+  private endReason: string | null = null;
+  /** Of the message that is waited for. */
+  private pending: PromiseWithResolvers<RewardMessage> | null = null;
 
   /** Resolves when the reward is ready; throws `reward_unusable` if its graph does not load or compute. */
   static async open(id: string, options: RewardWorkerOptions): Promise<RewardThread> {
@@ -26,17 +28,13 @@ export class RewardThread {
       name: `reward ${id}`,
       workerData: options,
     });
-    this.ended = new Promise((end) => {
-      this.worker.on('error', (error: Error) => end(error.message));
-      this.worker.on('exit', (code) => end(`it exited with code ${code}`));
-    });
-    void this.ended.then(() => {
-      this.hasEnded = true;
-    });
+    this.worker.on('message', (message: RewardMessage) => this.takePending()?.resolve(message));
+    this.worker.on('error', (error: Error) => this.end(error.message));
+    this.worker.on('exit', (code) => this.end(`it exited with code ${code}`));
   }
 
   get isAlive(): boolean {
-    return !this.hasEnded;
+    return this.endReason === null;
   }
 
   /** Rows of token ids → the reward of each. Throws if they cannot be computed, or if the thread ends. */
@@ -49,17 +47,30 @@ export class RewardThread {
 
   async close(): Promise<void> {
     if (this.isAlive) this.post(null);
-    await this.ended;
+    await this.ended.promise;
   }
 
   private post(request: RewardRequest): void {
     this.worker.postMessage(request);
   }
 
-  private async receive(): Promise<RewardMessage> {
-    const { promise, resolve } = Promise.withResolvers<RewardMessage>();
-    this.worker.once('message', resolve);
-    return Promise.race([promise, this.ended.then((reason) => Promise.reject(interrupted(reason)))]);
+  /** The thread's next message. No handler is added for it: a reward's thread answers for as long as the server runs. */
+  private receive(): Promise<RewardMessage> {
+    if (this.endReason !== null) return Promise.reject(interrupted(this.endReason));
+    this.pending = Promise.withResolvers();
+    return this.pending.promise;
+  }
+
+  private takePending(): PromiseWithResolvers<RewardMessage> | null {
+    const { pending } = this;
+    this.pending = null;
+    return pending;
+  }
+
+  private end(reason: string): void {
+    this.endReason ??= reason;
+    this.takePending()?.reject(interrupted(this.endReason));
+    this.ended.resolve();
   }
 }
 
