@@ -202,7 +202,10 @@ export class Prefill {
     }
     const chunk = nextChunk(prompt);
     this.prefilledTokens += chunk.length;
-    prompt.prefix = this.prefixCache.add(prompt.prefix, chunk, output);
+    // A chunk of a given response is never looked up: only the prompt that waits for the rest keeps it.
+    prompt.prefix = isScored(prompt)
+      ? this.prefixCache.extend(prompt.prefix, chunk, output)
+      : this.prefixCache.add(prompt.prefix, chunk, output);
     prompt.completedChunks++;
   }
 

@@ -24,9 +24,14 @@ export class PrefixCache {
   }
 
   add(parent: Prefix | null, tokens: readonly number[], output: PrefillOutput): Prefix {
-    const prefix = { ...output, parent, serial: ++this.lastSerial, key: chunkKey(parent, tokens) };
+    const prefix = this.extend(parent, tokens, output);
     this.touch(prefix);
     return prefix;
+  }
+
+  /** A chunk that is not kept here. */
+  extend(parent: Prefix | null, tokens: readonly number[], output: PrefillOutput): Prefix {
+    return { ...output, parent, serial: ++this.lastSerial, key: chunkKey(parent, tokens) };
   }
 
   /** Marks a prefix as just used, last chunk first, so that a chunk is evicted before the chunks that it continues. */

@@ -153,6 +153,16 @@ test('the tokens of a given response get the log-probabilities that sampling the
   await older.release();
 });
 
+test('the prefix cache keeps the prompt of a scored response, not the response', async () => {
+  const promptIds = makePrompt(130, 4);
+  const cacheBytes = async (response?: number[]) => {
+    const scheduler = makeScheduler(decoder);
+    scheduler.submit(makeRequest({ promptIds, response, sampling: { maxTokens: response?.length ?? 1 } }));
+    return (await drain(scheduler)).at(-1)!.stats.kvBytes;
+  };
+  assert.equal(await cacheBytes(makePrompt(150, 5)), await cacheBytes());
+});
+
 test('a cancelled choice emits no more events and does not change the others', async () => {
   const requests = [1, 2, 3, 4].map((id) => ({
     id,
