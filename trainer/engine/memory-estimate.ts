@@ -41,9 +41,10 @@ const COSTS = {
 const SCORING_COPIES = 1.3;
 /**
  * Beside a scoring engine while policies are sampled from and compared: one that is read or copied and written as a graph,
- * the graph's pages and packed matrices, and pages that the process does not return.
+ * the graph's pages and packed matrices, and pages that the process does not return. Publishing has no second engine.
  */
 const SERVING_COPIES = 5;
+const PUBLISHING_COPIES = 3.5;
 /** Rows of the output layer's vocabulary that a program without a backward pass holds at once; see model/head.ts. */
 const FORWARD_CHUNK_ROWS = 8192;
 /** Larger micro-batches are no faster on a CPU; see docs/LOG.md. */
@@ -128,7 +129,7 @@ export function estimateStages(
     scoring: estimateEngine(scoring, shapes),
     training: estimateEngine(options, shapes),
     evaluating: scorer + SERVING_COPIES * weightBytes + rows * kvBytesPerRow(options.architecture, maxTokens),
-    publishing: scorer + SERVING_COPIES * weightBytes,
+    publishing: scorer + PUBLISHING_COPIES * weightBytes,
   };
 }
 
