@@ -3,7 +3,7 @@
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { AttuneError } from '../../shared/error.ts';
 import { DEFAULT_CHECKPOINT, writeDefaultCheckpoint } from '../../shared/publish/convert-llama2c.ts';
 import { preferenceStudyConfig, raterStudyConfig } from './config.ts';
@@ -39,7 +39,10 @@ const program = new Command('npm run evidence --')
     'real preferences, in any format that attune preferences import reads; with --instruct several, separated by commas',
   )
   .option('--about <text>', 'description of the preferences for the page: name, origin, licence', '')
-  .option('--out <file>', 'path of the page; default: docs/evidence.html, with --online docs/frontier.html')
+  .option(
+    '--out <file>',
+    'path of the page; default: docs/evidence.html, with --online docs/frontier.html, with --instruct docs/instruct.html',
+  )
   .option('--keep <folder>', 'cache of finished runs', '.attune/evidence')
   .option('--online', 'run the whole loop with simulated raters for every objective (hours; resumable)')
   .option('--instruct', 'one round of every objective and of TRL on a real instruct policy (--policy, --pairs)')
@@ -51,7 +54,10 @@ const program = new Command('npm run evidence --')
   )
   .option('--learning-rate <rate>', 'of --online: a middle one for the policy’s size', Number, 2e-5)
   .addOption(new Option('--plan <name>', 'of --online: one of its parts, without the page').choices(PLAN_NAMES))
-  .option('--shard <part/of>', 'compute a part of the runs of --online, e.g. 1/2', parseShard, { part: 1, of: 1 })
+  .option('--shard <part/of>', 'compute a part of the runs of --online, e.g. 1/2, without the page', parseShard, {
+    part: 1,
+    of: 1,
+  })
   .option('--threads <count>', 'of --online', Number, availableParallelism())
   .option('--page-only', 'render the page from cached runs, without training')
   .action(run);
@@ -86,7 +92,7 @@ async function runOnline(cache: ResultCache, options: Options, log: (line: strin
   const plans = listPlans(learningRate).filter(({ name }) => !options.plan || name === options.plan);
   const studies: OnlineStudy[] = [];
   for (const plan of plans) studies.push(await runOnlineStudy(cache, { checkpoint, plan, shard, threads }, log));
-  if (options.plan) return;
+  if (options.plan || shard.of > 1) return;
   const bestOf = await runBestOfStudy(cache, checkpoint, listBestOfSpecs(learningRate), threads, log);
   const name = policy ? path.basename(policy) : DEFAULT_CHECKPOINT.name;
   const { renderOnlinePage } = await import('./online/page.ts');
@@ -110,7 +116,8 @@ async function runInstruct(cache: ResultCache, options: Options, log: (line: str
 }
 
 function parseShard(text: string): { part: number; of: number } {
-  const [part = 1, of = 1] = text.split('/').map(Number);
+  const [part, of] = /^(\d+)\/(\d+)$/.exec(text)?.slice(1).map(Number) ?? [];
+  if (!part || !of || part > of) throw new InvalidArgumentError('give a part and how many there are, e.g. 1/2');
   return { part, of };
 }
 

@@ -6,8 +6,8 @@ import type { GateReport, PairCounts } from '../../shared/database/round-types.t
 import { rounds } from '../../shared/database/schema.ts';
 import { estimatePassProbability, findEffect, findNeededPrompts } from '../evaluation/gate-power.ts';
 
-/** The median effect of truly better candidates among simulated rounds of some 190 pairs (docs/frontier.html). */
-const TYPICAL_EFFECT = 0.2;
+/** Of truly better candidates among simulated rounds of some 190 pairs (docs/LOG.md, “What a gate can see”). */
+const TYPICAL_EFFECT = 0.17;
 
 /** `22 held-out prompts: a policy as good as that of round_… would pass 31 times in 100; 110 would make it 80` */
 export async function describeGateOutlook(db: Database, { held_out_prompts: prompts }: PairCounts): Promise<string> {

@@ -1,5 +1,5 @@
-// What each method did on a real policy: its learning rate is the one with the lowest preference log-loss, −log σ(βm) at
-// dpo's β, on the validation pairs, which is the same for every objective; everything else is measured on the test pairs, with intervals that resample prompts.
+// What each method did on a real policy: its learning rate is the one with the best accuracy on the validation pairs, the
+// larger one of two that are equal; everything else is measured on the test pairs, with intervals that resample prompts.
 import { type Estimate, estimateMean } from '../../../trainer/evaluation/confidence-interval.ts';
 import { mean } from '../../report/statistics.ts';
 import type { InstructRun, InstructStudy, PairLogps } from './study.ts';
@@ -17,8 +17,10 @@ export type InstructOutcome = {
 export function chooseOutcomes(study: InstructStudy): InstructOutcome[] {
   const byName = Map.groupBy(study.runs, ({ name }) => name);
   return Array.from(byName.values(), (runs) => {
-    const validated = runs.map((run) => ({ run, loss: logLoss(marginsOf(study.before.validation, run.validation)) }));
-    return measureOutcome(study, validated.reduce((best, next) => (next.loss < best.loss ? next : best)).run);
+    const validated = runs
+      .map((run) => ({ run, accuracy: mean(toAccuracies(marginsOf(study.before.validation, run.validation))) }))
+      .sort((a, b) => a.run.learningRate - b.run.learningRate);
+    return measureOutcome(study, validated.reduce((best, next) => (next.accuracy >= best.accuracy ? next : best)).run);
   });
 }
 
@@ -27,7 +29,7 @@ export function measureOutcome(study: InstructStudy, run: InstructRun): Instruct
   const margins = marginsOf(study.before.test, run.test);
   return {
     run,
-    accuracy: over(margins.map((margin) => (1 + Math.sign(margin)) / 2)),
+    accuracy: over(toAccuracies(margins)),
     margin: over(margins),
     chosen: over(changes(study.before.test, run.test, 'chosen')),
     rejected: over(changes(study.before.test, run.test, 'rejected')),
@@ -43,8 +45,29 @@ function marginsOf(before: PairLogps, after: PairLogps): number[] {
   return changes(before, after, 'chosen').map((change, i) => change - rejected[i]!);
 }
 
-const BETA = 0.1;
+/** A margin of 0 counts as half. */
+function toAccuracies(margins: readonly number[]): number[] {
+  return margins.map((margin) => (1 + Math.sign(margin)) / 2);
+}
 
-function logLoss(margins: readonly number[]): number {
-  return mean(margins.map((margin) => Math.log1p(Math.exp(-BETA * margin))));
+/** What one method has more than another, pair by pair. */
+export function compareOutcomes(
+  study: InstructStudy,
+  { run }: InstructOutcome,
+  other: InstructOutcome,
+): Pick<InstructOutcome, 'accuracy' | 'margin' | 'chosen' | 'rejected'> {
+  const { before, prompts } = study;
+  const difference = (values: (run: InstructRun) => number[]) => {
+    const others = values(other.run);
+    return estimateMean(
+      values(run).map((value, i) => value - others[i]!),
+      prompts.test,
+    );
+  };
+  return {
+    accuracy: difference(({ test }) => toAccuracies(marginsOf(before.test, test))),
+    margin: difference(({ test }) => marginsOf(before.test, test)),
+    chosen: difference(({ test }) => changes(before.test, test, 'chosen')),
+    rejected: difference(({ test }) => changes(before.test, test, 'rejected')),
+  };
 }

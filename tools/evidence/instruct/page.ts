@@ -7,7 +7,7 @@ import { formatPercent } from '../../report/statistics.ts';
 import { formatSigned } from '../metrics.ts';
 import { describeMethod } from '../online/config.ts';
 import { DEFAULT_METHOD } from './config.ts';
-import { chooseOutcomes, type InstructOutcome } from './outcomes.ts';
+import { chooseOutcomes, compareOutcomes, type InstructOutcome } from './outcomes.ts';
 import { type InstructStudy, TRL } from './study.ts';
 
 const STYLE = `
@@ -27,15 +27,20 @@ export function renderInstructPage(study: InstructStudy, about: string, date: Da
   });
 }
 
-/** The default method against TRL's DPOTrainer, or against our own dpo where TRL was not measured. */
-function concludeInstructStudy(study: InstructStudy): string {
-  const outcomes = chooseOutcomes(study);
+/** The default method, and TRL's DPOTrainer or our own dpo where TRL was not measured. */
+function findRivals(outcomes: InstructOutcome[]): { own: InstructOutcome; dpo: InstructOutcome } | null {
   const own = outcomes.find(({ run }) => run.name === describeMethod(DEFAULT_METHOD));
   const dpo = outcomes.find(({ run }) => run.name === TRL) ?? outcomes.find(({ run }) => run.name.startsWith('dpo'));
-  if (!own || !dpo) return `One round of each objective on ${study.policy}`;
-  const describe = ({ run, accuracy, chosen }: InstructOutcome) =>
-    `${run.name}: accuracy ${formatPercent(accuracy.value)}, chosen ${formatSigned(chosen.value)} nats`;
-  return `${describe(own)}; ${describe(dpo)}`;
+  return own && dpo ? { own, dpo } : null;
+}
+
+function concludeInstructStudy(study: InstructStudy): string {
+  const rivals = findRivals(chooseOutcomes(study));
+  if (!rivals) return `One round of each objective on ${study.policy}`;
+  const { own, dpo } = rivals;
+  const { accuracy, chosen } = compareOutcomes(study, own, dpo);
+  const points = format(accuracy, (share) => formatSigned(100 * share, 1)).replace('\n', ' ');
+  return `${own.run.name} against ${dpo.run.name}: accuracy ${points} points, chosen ${format(chosen, formatSigned).replace('\n', ' ')} nats a response`;
 }
 
 function outcomeSection(study: InstructStudy): Html {
@@ -43,7 +48,7 @@ function outcomeSection(study: InstructStudy): Html {
   const rows = chooseOutcomes(study).sort((a, b) => b.accuracy.value - a.accuracy.value);
   return section(
     `One round on a real policy: ${policy}`,
-    html`${study.missing.length > 0 && html`<p class="failure"><strong>Missing runs:</strong> ${study.missing.join('; ')}.</p>`}${table([HEAD, ...rows.map(toCells)])}${command('npm run evidence -- --instruct --policy FOLDER --pairs FILES')}`,
+    html`${study.missing.length > 0 && html`<p class="failure"><strong>Missing runs:</strong> ${study.missing.join('; ')}.</p>`}${table([HEAD, ...rows.map(toCells), ...differenceRow(study, rows)])}${command('npm run evidence -- --instruct --policy FOLDER --pairs FILES')}`,
     `${counts.train} of ${counts.read} real preferences (at most ${config.maxTokens} tokens, one pair for each comparison, its raters' majority) train one epoch in steps of ${config.batchPairs} pairs, with cosine decay after a tenth of warm-up. ` +
       `Learning rates ${config.learningRates.join(', ')}: ${counts.validation} validation pairs choose each method's. The table is of ${counts.test} test pairs on other prompts; brackets are 95% intervals that resample prompts. ` +
       `Changes are in nats per response since before the round; KL and length are of ${config.rollouts.samples} responses of up to ${config.rollouts.maxTokens} tokens of the policy's own.`,
@@ -61,6 +66,24 @@ function toCells({ run, accuracy, margin, chosen, rejected }: InstructOutcome): 
     run.kl.kl.toFixed(2),
     run.kl.meanLength.toFixed(0),
     (run.seconds / 60).toFixed(1),
+  ];
+}
+
+/** The default less dpo, pair by pair. */
+function differenceRow(study: InstructStudy, outcomes: InstructOutcome[]): string[][] {
+  const rivals = findRivals(outcomes);
+  if (!rivals) return [];
+  const { accuracy, margin, chosen, rejected } = compareOutcomes(study, rivals.own, rivals.dpo);
+  return [
+    [
+      `${rivals.own.run.name} less ${rivals.dpo.run.name}`,
+      '',
+      format(accuracy, (share) => `${formatSigned(100 * share, 1)}%`),
+      ...[margin, chosen, rejected].map((estimate) => format(estimate, formatSigned)),
+      '',
+      '',
+      '',
+    ],
   ];
 }
 

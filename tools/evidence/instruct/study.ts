@@ -1,22 +1,20 @@
 // Every run of the study on a real instruct policy, cached one by one. A run trains with the trainer's own loop, then
 // measures the test pairs and the policy's own responses.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { hashContent } from '../../../shared/digest.ts';
+import { hashContent, sha256 } from '../../../shared/digest.ts';
 import { readCheckpoint } from '../../../shared/model/checkpoint.ts';
-import { completeRoundSettings } from '../../../shared/rounds/settings.ts';
-import { readSettings } from '../../../shared/settings.ts';
 import { Tokenizer } from '../../../shared/tokenizer/tokenizer.ts';
 import type { Engine, TrainPair } from '../../../trainer/engine/engine.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
-import { trainPolicy } from '../../../trainer/training.ts';
 import { Cache } from '../../bench/cache.ts';
 import { findPython, TRAIN_ENV } from '../../bench/python.ts';
 import { runTrainingPeer } from '../../bench/run-training-peer.ts';
 import { estimateKl, type KlEstimate } from '../kl.ts';
 import { describeMethod, type OnlineMethod, toObjective } from '../online/config.ts';
 import type { ResultCache } from '../result-cache.ts';
+import { trainQuietly } from '../train-quietly.ts';
 import type { InstructConfig } from './config.ts';
 import { type InstructPair, type InstructSplits, readInstructPairs } from './pairs.ts';
 
@@ -63,7 +61,8 @@ export async function runInstructStudy(
   const tokenizer = await Tokenizer.open(checkpoint);
   const splits = await readInstructPairs(options.pairs, tokenizer, architecture, config);
   const { methods: _methods, learningRates: _rates, ...shared } = config;
-  const cacheKey = [path.basename(checkpoint), hashContent([splits.train, splits.validation, splits.test]), shared];
+  const digest = sha256(await readFile(path.join(checkpoint, 'model.safetensors')));
+  const cacheKey = [digest, hashContent([splits.train, splits.validation, splits.test]), shared];
   const folder = await mkdtemp(path.join(tmpdir(), 'attune-evidence-'));
   const openPolicy = (weights: string, method?: OnlineMethod) =>
     openEngine({ architecture, weights, objective: method ? toObjective(method) : {}, threads, scoreOnly: !method });
@@ -173,23 +172,17 @@ async function trainEpoch(
   const request = { objective, reduction, negatives, reference, weighting, beta, learning_rate: learningRate };
   const startedAt = performance.now();
   let reportedAt = startedAt;
-  await trainPolicy({
+  await trainQuietly(
     engine,
-    train,
-    heldOut: validation,
-    config: completeRoundSettings({ ...request, batch_pairs: batchPairs, early_stopping: 0, seed }, readSettings({})),
-    objective: { type: objective },
-    log: {
-      addEvent: async () => {},
-      addMetrics: async () => {},
-      reportProgress: (_stage, done, total, note) => {
-        if (performance.now() - reportedAt < 30_000) return;
-        reportedAt = performance.now();
-        log(`  ${done}/${total} steps, ${note}`);
-      },
+    { train, heldOut: validation },
+    { ...request, batch_pairs: batchPairs, early_stopping: 0, seed },
+    await mkdtemp(path.join(folder, 'round-')),
+    (_stage, done, total, note) => {
+      if (performance.now() - reportedAt < 30_000) return;
+      reportedAt = performance.now();
+      log(`  ${done}/${total} steps, ${note}`);
     },
-    folder: await mkdtemp(path.join(folder, 'round-')),
-  });
+  );
   return (performance.now() - startedAt) / 1000;
 }
 

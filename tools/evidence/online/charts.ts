@@ -2,7 +2,7 @@
 // log-probabilities and lengths on the way.
 import { axis, GREY, legend, renderSvg } from '../../report/chart.ts';
 import { OBJECTIVE_COLOURS } from '../band.ts';
-import { type MethodRuns, meanPath } from './frontier.ts';
+import { type MethodRuns, meanPath, shareBetween } from './frontier.ts';
 
 export type PathMetric = 'winRate' | 'chosen' | 'length';
 
@@ -62,5 +62,5 @@ function clip(path: [kl: number, value: number][], maxKl: number): [number, numb
   const beyond = path.findIndex(([kl]) => kl > maxKl);
   if (beyond <= 0) return path;
   const [[kl, value], [nextKl, nextValue]] = [path[beyond - 1]!, path[beyond]!];
-  return [...path.slice(0, beyond), [maxKl, value + ((maxKl - kl) / (nextKl - kl)) * (nextValue - value)]];
+  return [...path.slice(0, beyond), [maxKl, value + shareBetween(kl, nextKl, maxKl) * (nextValue - value)]];
 }

@@ -1,4 +1,5 @@
 // The grid of the online study: what one run of the loop depends on, and which runs there are.
+import { hyperparametersSchema } from '../../../shared/hyperparameters.ts';
 import { mulberry32, shuffle } from '../../../shared/random.ts';
 import type { ObjectiveInput } from '../../../trainer/objectives.ts';
 import type { TasteName, Votes } from './tastes.ts';
@@ -25,6 +26,8 @@ export type OnlineRunSpec = OnlineMethod & {
   raters?: number;
   /** What happens to votes of one comparison that contradict each other; default: they are kept. */
   contradictions?: 'keep' | 'drop' | 'weigh';
+  /** Of the reward that distill distils. */
+  rewardLearningRate?: number;
   /** Which half of the comparisons is shown to raters; default: all of them are. */
   selection?: 'random' | 'uncertain' | 'certain';
 };
@@ -80,14 +83,18 @@ export function toObjective({ objective, reduction, negatives, weighting, beta }
   return { objective, reduction, negatives, weighting, beta };
 }
 
+/** The objectives of Direct Imitation Learning, which take an expectation under the reference. */
+export function isDil({ objective }: Pick<OnlineMethod, 'objective'>): boolean {
+  return (DIL as readonly string[]).includes(objective);
+}
+
 /** `lsif sum both parent` */
 export function describeMethod(method: OnlineMethod): string {
   const { objective, reduction, negatives, reference, weighting, beta } = method;
-  const isDil = (DIL as readonly string[]).includes(objective);
   return [
     objective,
     reduction,
-    ...(isDil ? [negatives] : []),
+    ...(isDil(method) ? [negatives] : []),
     ...(objective === 'dpo' || objective === 'distill' ? [`β ${beta}`] : []),
     ...(objective === 'sft' ? [] : [weighting === 'importance' ? 'root, weighted' : reference]),
   ].join(' ');
@@ -117,7 +124,14 @@ export function listPlans(learningRate: number): Plan[] {
   ) => {
     const specs = REPLICATES.flatMap((replicate) => {
       const each = variants.flatMap((variant) =>
-        methods.map((method) => ({ ...plain, ...replicate, ...method, learningRate, ...variant })),
+        methods.map((method) => ({
+          ...plain,
+          ...replicate,
+          ...method,
+          learningRate,
+          ...variant,
+          ...(method.objective === 'distill' && { rewardLearningRate: toRewardRate(learningRate) }),
+        })),
       );
       // Whole replicates first and in a mixed order, so that an interrupted study compares as much as it can.
       return shuffle(each, mulberry32(replicate.seed));
@@ -164,6 +178,12 @@ export type RewardLoss = 'bradley_terry' | 'density_ratio';
 export type Ranker = RewardLoss | 'log_ratio';
 
 export type BestOfSpec = Pick<OnlineRunSpec, 'taste' | 'seed' | 'learningRate'> & { ranker: Ranker };
+/** As the defaults of a round relate them. */
+function toRewardRate(learningRate: number): number {
+  const { learning_rate, reward_learning_rate } = hyperparametersSchema.parse({});
+  return learningRate * (reward_learning_rate / learning_rate);
+}
+
 export function listBestOfSpecs(learningRate: number): BestOfSpec[] {
   return REPLICATES.flatMap((replicate) =>
     (['bradley_terry', 'density_ratio', 'log_ratio'] as const).map((ranker) => ({

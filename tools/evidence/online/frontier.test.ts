@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { listPlans, type OnlineRunSpec } from './config.ts';
-import { compareFactor, estimate, formatCsv, groupByMethod, meanPath, winRateAtKl } from './frontier.ts';
+import { averageRuns, compareFactor, formatCsv, groupByMethod, meanPath, winRateAtKl } from './frontier.ts';
 import type { OnlineRun } from './loop.ts';
 
 const SPEC: OnlineRunSpec = {
@@ -37,13 +37,13 @@ function makeRun(spec: Partial<OnlineRunSpec>, points: [kl: number, winRate: num
   return { spec: { ...SPEC, ...spec }, root: measurement, rounds };
 }
 
-test('the win rate at a KL lies on the straight line between two rounds, the first of which may be the root', () => {
+test('the win rate at a KL lies on the straight line in √KL between two rounds, the first of which may be the root', () => {
   const run = makeRun({}, [
     [2, 0.6],
     [4, 0.8],
   ]);
-  assert.ok(Math.abs(winRateAtKl(run, 1)! - 0.55) < 1e-12);
-  assert.ok(Math.abs(winRateAtKl(run, 3)! - 0.7) < 1e-12);
+  assert.ok(Math.abs(winRateAtKl(run, 0.5)! - 0.55) < 1e-12);
+  assert.ok(Math.abs(winRateAtKl(run, ((Math.SQRT2 + 2) / 2) ** 2)! - 0.7) < 1e-12);
   assert.equal(winRateAtKl(run, 5), null);
 });
 
@@ -58,10 +58,10 @@ test('a factor is compared over pairs of runs that are equal otherwise', () => {
     makeRun({ seed: 4 }, [[2, 0.9]]),
     makeRun({ seed: 4, reduction: 'sum' }, [[1, 0.9]]),
   ];
-  const { difference } = compareFactor(runs, 'reduction', 'mean', 'sum', 2);
-  assert.equal(difference.count, 2);
+  const { difference, pairs, dropped } = compareFactor(runs, 'reduction', 'mean', 'sum', 2);
+  assert.deepEqual([difference.count, pairs, dropped], [2, 2, 1]);
   assert.ok(Math.abs(difference.value - 0.08) < 1e-12);
-  assert.ok(Math.abs(difference.error - 0.02) < 1e-12);
+  assert.ok(Math.abs(difference.error! - 0.02) < 1e-12);
 });
 
 test('the mean path of a method begins at the root and adds up the changes of the chosen log-probability', () => {
@@ -93,6 +93,11 @@ test('the table has a line for each round, in an order that does not depend on t
   assert.equal(lines[1]!.split(',').length, lines[0]!.split(',').length);
 });
 
-test('an estimate of one run has no error', () => {
-  assert.deepEqual(estimate([0.5]), { value: 0.5, error: 0, count: 1 });
+test('runs of one replicate are one observation, and a single one has no error', () => {
+  const runs = [makeRun({ seed: 1 }, [[1, 0.5]]), makeRun({ seed: 1, reduction: 'sum' }, [[1, 0.7]])];
+  const winRate = (run: OnlineRun) => run.rounds[0]!.winRate;
+  assert.deepEqual(averageRuns(runs, winRate), { value: 0.6, error: null, count: 1 });
+  const other = makeRun({ seed: 2 }, [[1, 0.8]]);
+  const { value, error, count } = averageRuns([...runs, other], winRate);
+  assert.ok(Math.abs(value - 0.7) < 1e-12 && Math.abs(error! - 0.1) < 1e-12 && count === 2);
 });

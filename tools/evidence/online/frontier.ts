@@ -1,28 +1,52 @@
 // Comparisons of methods over the online study's runs. Each run is a path from the root (KL 0, win rate ½) through its
-// rounds; methods are compared at equal KL, because any of them buys win rate with distance from the root.
+// rounds; methods are compared at equal KL, because any of them buys win rate with distance from the root. Win rates grow
+// about with the square root of a small KL (Gao et al. 2023, arXiv 2210.10760), so paths are straight lines in it.
+// Replicates are what is independent: everything else in a study shares prompts and tastes.
 import { mean } from '../../report/statistics.ts';
 import { describeMethod, type OnlineRunSpec } from './config.ts';
 import type { OnlineRound, OnlineRun } from './loop.ts';
 import type { OnlineStudy } from './study.ts';
 
-export type Estimate = { value: number; error: number; count: number };
+/** A mean over replicates with its standard error, which is null for a single one. */
+export type ReplicateMean = { value: number; error: number | null; count: number };
 
-/** The mean and its standard error over runs. */
-export function estimate(values: readonly number[]): Estimate {
+/** The replicate of a run, and a value of it. */
+type Observation = { replicate: number; value: number };
+
+/** Values are averaged within each replicate first. */
+export function averageReplicates(observations: readonly Observation[]): ReplicateMean {
+  const values = Array.from(Map.groupBy(observations, ({ replicate }) => replicate).values(), (own) =>
+    mean(own.map(({ value }) => value)),
+  );
+  if (values.length === 0) return { value: Number.NaN, error: null, count: 0 };
   const centre = mean(values);
-  const variance = values.reduce((total, value) => total + (value - centre) ** 2, 0) / Math.max(1, values.length - 1);
-  return { value: centre, error: Math.sqrt(variance / values.length), count: values.length };
+  const variance = values.reduce((total, value) => total + (value - centre) ** 2, 0) / (values.length - 1);
+  return { value: centre, error: values.length > 1 ? Math.sqrt(variance / values.length) : null, count: values.length };
 }
 
-/** The win rate at a KL from the root, interpolated between rounds; null if the run does not reach it. */
+export function averageRuns(runs: readonly OnlineRun[], value: (run: OnlineRun) => number | null): ReplicateMean {
+  return averageReplicates(
+    runs.flatMap((run) => {
+      const own = value(run);
+      return own === null ? [] : [{ replicate: run.spec.seed, value: own }];
+    }),
+  );
+}
+
+/** The win rate at a KL from the root, interpolated between rounds in √KL; null if the run does not reach it. */
 export function winRateAtKl({ rounds }: OnlineRun, kl: number): number | null {
   let before = { kl: 0, winRate: 0.5 };
   for (const round of rounds) {
     if (round.kl >= kl)
-      return before.winRate + ((kl - before.kl) / (round.kl - before.kl)) * (round.winRate - before.winRate);
+      return before.winRate + shareBetween(before.kl, round.kl, kl) * (round.winRate - before.winRate);
     before = round;
   }
   return null;
+}
+
+/** How far √kl is on the way from √from to √to. */
+export function shareBetween(from: number, to: number, kl: number): number {
+  return (Math.sqrt(kl) - Math.sqrt(from)) / (Math.sqrt(to) - Math.sqrt(from));
 }
 
 /** Runs of one method at one learning rate, over its replicates. */
@@ -54,11 +78,16 @@ export function meanPath({ runs }: MethodRuns): { kl: number; winRate: number; c
 
 export type Factor = keyof OnlineRunSpec;
 
-export type Effect = { factor: Factor; from: unknown; to: unknown; kl: number; difference: Estimate };
+export type Effect = {
+  difference: ReplicateMean;
+  /** Pairs of runs that reach the KL, and those of which one or both do not. */
+  pairs: number;
+  dropped: number;
+};
 
 /**
  * What changing one factor does to the win rate at equal KL: the mean difference over pairs of runs that are equal
- * otherwise, seed and taste included. Runs that do not reach the KL are left out.
+ * otherwise, seed and taste included.
  */
 export function compareFactor(
   runs: readonly OnlineRun[],
@@ -69,12 +98,19 @@ export function compareFactor(
 ): Effect {
   const keyOf = ({ spec }: OnlineRun) => JSON.stringify({ ...spec, [factor]: null });
   const others = new Map(runs.filter(({ spec }) => spec[factor] === to).map((run) => [keyOf(run), run]));
-  const differences = runs.flatMap((run) => {
+  const pairs = runs.flatMap((run) => {
     const other = run.spec[factor] === from ? others.get(keyOf(run)) : undefined;
-    const [a, b] = [winRateAtKl(run, kl), other ? winRateAtKl(other, kl) : null];
-    return a === null || b === null ? [] : [b - a];
+    return other ? [{ run, other }] : [];
   });
-  return { factor, from, to, kl, difference: estimate(differences) };
+  const observations = pairs.flatMap(({ run, other }) => {
+    const [a, b] = [winRateAtKl(run, kl), winRateAtKl(other, kl)];
+    return a === null || b === null ? [] : [{ replicate: run.spec.seed, value: b - a }];
+  });
+  return {
+    difference: averageReplicates(observations),
+    pairs: observations.length,
+    dropped: pairs.length - observations.length,
+  };
 }
 
 const CSV_COLUMNS = [

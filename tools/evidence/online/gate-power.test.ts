@@ -41,7 +41,7 @@ test('a candidate without a gain passes rarely, and one with a gain more often t
     const rounds = Array.from({ length: 40 }, (_, seed) => makeRound(mean, seed));
     return measurePassRates(rounds, [pairs], undefined, 20).find((rate) => rate.statistic === statistic)!.rate;
   };
-  for (const statistic of ['margin, sum', 'accuracy, sum', 'squashed margin, sum']) {
+  for (const statistic of ['margin, sum', 'accuracy, sum', 'bounded margin, sum']) {
     assert.ok(rateOf(0, 60, statistic) < 0.08, statistic);
     // z = 0.3·√60 = 2.3 and 0.3·√200 = 4.2
     const [few, many] = [rateOf(0.3, 60, statistic), rateOf(0.3, 200, statistic)];

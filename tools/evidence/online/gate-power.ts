@@ -2,6 +2,7 @@
 // or inverted votes, how often the lower end of a 95% interval of each statistic is above 0 with a given number of
 // held-out pairs. True is what the raters' own utility says of fresh responses.
 import { mulberry32, shuffle } from '../../../shared/random.ts';
+import { boundMargins } from '../../../trainer/evaluation/preference-gain.ts';
 import { mean } from '../../report/statistics.ts';
 import type { HeldOutOutcome, OnlineRound, OnlineRun } from './loop.ts';
 
@@ -20,13 +21,6 @@ const margins = (pairs: readonly HeldOutOutcome[], reduction: 'sum' | 'mean') =>
 
 const sign = (margin: number) => Math.sign(margin) / 2;
 
-/** Bounded by ±1, nearly linear below the median size of the margins. */
-function squash(values: number[]): number[] {
-  const sizes = values.map(Math.abs).sort((a, b) => a - b);
-  const scale = sizes[Math.floor(sizes.length / 2)]! || 1;
-  return values.map((value) => Math.tanh(value / scale));
-}
-
 /** Reduction of the log-loss −log σ(βm) below that of the parent, ln 2. */
 const logLoss = (beta: number) => (margin: number) => Math.LN2 - Math.log1p(Math.exp(-beta * margin));
 
@@ -41,8 +35,8 @@ export const GATE_STATISTICS: readonly GateStatistic[] = [
   { name: 'accuracy, mean', values: (pairs) => margins(pairs, 'mean').map(sign) },
   { name: 'log-loss, β 0.1, sum', values: (pairs) => margins(pairs, 'sum').map(logLoss(0.1)) },
   { name: 'log-loss, β 1, sum', values: (pairs) => margins(pairs, 'sum').map(logLoss(1)) },
-  { name: 'squashed margin, sum', values: (pairs) => squash(margins(pairs, 'sum')) },
-  { name: 'squashed margin, mean', values: (pairs) => squash(margins(pairs, 'mean')) },
+  { name: 'bounded margin, sum', values: (pairs) => boundMargins(margins(pairs, 'sum')) },
+  { name: 'bounded margin, mean', values: (pairs) => boundMargins(margins(pairs, 'mean')) },
 ];
 
 /** What is true of a candidate: its mean utility less its parent's on the same prompts, and how sure that is. */
@@ -62,9 +56,10 @@ export function measurePassRates(
   statistics: readonly GateStatistic[] = GATE_STATISTICS,
   draws = 40,
 ): PassRate[] {
-  return pairCounts.flatMap((pairs) => {
-    const enough = candidates.filter(({ heldOut }) => heldOut.length >= pairs);
-    return statistics.map(({ name, values }) => {
+  // The same candidates for every number of pairs.
+  const enough = candidates.filter(({ heldOut }) => heldOut.length >= Math.max(...pairCounts));
+  return pairCounts.flatMap((pairs) =>
+    statistics.map(({ name, values }) => {
       const passes = enough.flatMap(({ heldOut }, at) =>
         Array.from({ length: draws }, (_, draw) => {
           const drawn = shuffle(heldOut, mulberry32(1000 * at + draw)).slice(0, pairs);
@@ -72,8 +67,8 @@ export function measurePassRates(
         }),
       );
       return { statistic: name, pairs, rate: mean(passes), candidates: enough.length };
-    });
-  });
+    }),
+  );
 }
 
 /** Every round of the runs with its parent's utilities. */

@@ -82,7 +82,14 @@ test('a study resumes from its cache, computes its part of the runs, and a read-
 test('distill trains a reward on the votes first, and moves the policy to what the reward likes', async () => {
   const world = await World.open(folder, sizes, 1);
   try {
-    const run = await runLoop(world, { ...SPEC, objective: 'distill', beta: 0.3, replay: 0, rounds: 2 });
+    const run = await runLoop(world, {
+      ...SPEC,
+      objective: 'distill',
+      beta: 0.3,
+      rewardLearningRate: 1e-2,
+      replay: 0,
+      rounds: 2,
+    });
     assert.ok(run.rounds[1]!.kl > 0.01);
     assert.ok(mean(run.rounds[1]!.utilities) > 0, `${mean(run.rounds[1]!.utilities)}`);
   } finally {

@@ -4,17 +4,19 @@ import { html } from 'hono/html';
 import { command, figure, type Html, renderPage, section, table } from '../../report/components.ts';
 import { formatPercent } from '../../report/statistics.ts';
 import { formatSigned } from '../metrics.ts';
+import type { BestOfRun } from './best-of.ts';
 import { drawFrontier } from './charts.ts';
-import { describeMethod, type Plan, type PlanName, REPLICATES } from './config.ts';
+import { describeMethod, isDil, type Plan, type PlanName, REPLICATES } from './config.ts';
 import {
+  averageReplicates,
+  averageRuns,
   compareFactor,
   type Effect,
-  type Estimate,
-  estimate,
   type Factor,
   groupByMethod,
   type MethodRuns,
   meanPath,
+  type ReplicateMean,
   winRateAtKl,
 } from './frontier.ts';
 import { GATE_STATISTICS, listCandidates, measurePassRates, type Truth } from './gate-power.ts';
@@ -53,7 +55,7 @@ ${section(
 ${section(
   'What each choice does at equal KL',
   html`${table(effectRows(runs))}${command(run)}`,
-  'The difference in win rate that one choice makes, over pairs of runs that are equal otherwise (seed and taste included), with its standard error. Runs that do not reach a KL are left out.',
+  'The difference in win rate that one choice makes, over pairs of runs that are equal otherwise (seed and taste included), with its standard error over the replicates. Pairs of which one run does not reach a KL are left out and counted. Between rounds win rates are interpolated in √KL.',
 )}
 ${section(
   'Chosen log-probability and length',
@@ -68,7 +70,7 @@ ${section(
 ${section(
   'What a gate can see',
   html`${table(powerRows(study('gate').runs))}${command(run)}`,
-  'How often the lower end of a 95% interval of each statistic is above 0, by the number of held-out pairs. Better: fresh responses have a significantly higher utility than the parent’s. Random, inverted: the policy was trained on such votes; the held-out votes are by taste.',
+  'How often the lower end of a 95% interval of each statistic is above 0, by the number of held-out pairs. Better: fresh responses have a significantly higher utility than the parent’s. Random, inverted: the policy was trained on such votes; the held-out votes are by taste. In brackets the candidates that have at least 300 held-out pairs.',
 )}
 ${section(
   'Replay and forgetting',
@@ -100,20 +102,18 @@ function panels(methods: readonly MethodRuns[], metric: 'winRate' | 'chosen' | '
   );
   return html`<div class="row">${forms.map(({ reduction, negatives }) => {
     const own = methods.filter(
-      ({ spec }) => isDil(spec.objective) && spec.reduction === reduction && spec.negatives === negatives,
+      ({ spec }) => isDil(spec) && spec.reduction === reduction && spec.negatives === negatives,
     );
     const name = `${metric}-by-kl-${reduction}-${negatives}`;
     return html`<div><h3>${reduction}, negatives: ${negatives}</h3>${figure(drawFrontier(name, [...own, ...yardstick], metric, { width: 490, maxKl: 20 }))}</div>`;
   })}</div>`;
 }
 
-const isDil = (objective: string) => objective !== 'dpo' && objective !== 'sft';
-
 /** Best win rate at the middle KL first. */
 function methodRows(methods: readonly MethodRuns[]): string[][] {
-  const atKl = ({ runs }: MethodRuns, kl: number): Estimate | null => {
-    const rates = runs.flatMap((run) => winRateAtKl(run, kl) ?? []);
-    return rates.length < runs.length ? null : estimate(rates);
+  const atKl = ({ runs }: MethodRuns, kl: number): ReplicateMean | null => {
+    const rates = averageRuns(runs, (run) => winRateAtKl(run, kl));
+    return rates.count < runs.length ? null : rates;
   };
   const rows = methods.map((method) => {
     const last = meanPath(method).at(-1)!;
@@ -145,7 +145,7 @@ const CHOICES: [factor: Factor, from: string, to: string][] = [
 ];
 
 function effectRows(runs: OnlineRun[]): string[][] {
-  const kept = runs.filter(({ spec }) => isDil(spec.objective));
+  const kept = runs.filter(({ spec }) => isDil(spec));
   return [
     ['choice', ...KL_POINTS.map((kl) => `win rate at KL ${kl}`)],
     ...CHOICES.map(([factor, from, to]) => [
@@ -164,11 +164,15 @@ function bestOfRows({ runs }: BestOfStudy): string[][] {
       'accuracy on held-out pairs',
       ...counts.map(({ n, kl }) => `win rate, n = ${n} (KL ≤ ${kl.toFixed(2)})`),
     ],
-    ...groups.map(([ranker, members]) => [
-      ranker,
-      formatRate(estimate(members.map(({ accuracy }) => accuracy))),
-      ...counts.map((_, at) => formatRate(estimate(members.map(({ points }) => points[at]!.winRate)))),
-    ]),
+    ...groups.map(([ranker, members]) => {
+      const over = (value: (run: BestOfRun) => number) =>
+        averageReplicates(members.map((run) => ({ replicate: run.spec.seed, value: value(run) })));
+      return [
+        ranker,
+        formatRate(over(({ accuracy }) => accuracy)),
+        ...counts.map((_, at) => formatRate(over(({ points }) => points[at]!.winRate))),
+      ];
+    }),
   ];
 }
 
@@ -177,7 +181,7 @@ function replayRows(runs: readonly OnlineRun[]): string[][] {
   return [
     ['method', 'win rate', 'KL', 'margin of round 1 after it', 'after the last round'],
     ...groups.map(([name, members]) => {
-      const over = (value: (run: OnlineRun) => number) => estimate(members.map(value));
+      const over = (value: (run: OnlineRun) => number) => averageRuns(members, value);
       return [
         name,
         formatRate(over(({ rounds }) => rounds.at(-1)!.winRate)),
@@ -197,15 +201,11 @@ function choiceRows(runs: readonly OnlineRun[], factor: Factor): string[][] {
     ...groups.map(([name, members]) => [
       name,
       ...[0, 1, 2].flatMap((at) => [
-        formatRate(estimate(members.map(({ rounds }) => rounds[at]!.winRate))),
-        formatMean(estimate(members.map(({ rounds }) => rounds[at]!.kl))),
+        formatRate(averageRuns(members, ({ rounds }) => rounds[at]!.winRate)),
+        formatMean(averageRuns(members, ({ rounds }) => rounds[at]!.kl)),
       ]),
     ]),
   ];
-}
-
-function formatMean({ value, error }: Estimate): string {
-  return `${value.toFixed(2)} ± ${error.toFixed(2)}`;
 }
 
 const PAIR_COUNTS = [60, 120, 300];
@@ -220,10 +220,11 @@ function powerRows(runs: readonly OnlineRun[]): string[][] {
     { name: 'inverted', rounds: select('inverted', ['worse', 'unclear']) },
   ].filter(({ rounds }) => rounds.length > 0);
   const rates = kinds.map(({ rounds }) => measurePassRates(rounds, PAIR_COUNTS));
+  const count = (at: number) => rates[at]![0]!.candidates;
   return [
     [
       'statistic',
-      ...kinds.flatMap(({ name, rounds }) => PAIR_COUNTS.map((pairs) => `${name} (${rounds.length}), ${pairs} pairs`)),
+      ...kinds.flatMap(({ name }, at) => PAIR_COUNTS.map((pairs) => `${name} (${count(at)}), ${pairs} pairs`)),
     ],
     ...GATE_STATISTICS.map(({ name }) => [
       name,
@@ -234,11 +235,20 @@ function powerRows(runs: readonly OnlineRun[]): string[][] {
   ];
 }
 
-function formatRate(rate: Estimate | null): string {
-  return rate ? `${formatPercent(rate.value)} ± ${(100 * rate.error).toFixed(1)}` : '–';
+function formatRate(rate: ReplicateMean | null): string {
+  return rate ? `${formatPercent(rate.value)}${formatError(rate.error, (error) => (100 * error).toFixed(1))}` : '–';
 }
 
-function formatEffect({ difference: { value, error, count } }: Effect): string {
-  if (count === 0) return '–';
-  return `${formatSigned(100 * value, 1)} ± ${(100 * error).toFixed(1)} (${count} pairs)`;
+function formatMean({ value, error }: ReplicateMean): string {
+  return `${value.toFixed(2)}${formatError(error, (error) => error.toFixed(2))}`;
+}
+
+function formatError(error: number | null, write: (error: number) => string): string {
+  return error === null ? '' : ` ± ${write(error)}`;
+}
+
+function formatEffect({ difference, pairs, dropped }: Effect): string {
+  if (pairs === 0) return '–';
+  const error = formatError(difference.error, (error) => (100 * error).toFixed(1));
+  return `${formatSigned(100 * difference.value, 1)}${error} (${pairs} pairs, ${dropped} left out)`;
 }

@@ -1,12 +1,10 @@
 // The first of the paper's two stages inside the loop: a reward with the root's body, trained on rated pairs (Eq. 3, 21).
 import path from 'node:path';
-import { completeRoundSettings } from '../../../shared/rounds/settings.ts';
-import { readSettings } from '../../../shared/settings.ts';
 import { type Engine, NO_REFERENCE, type Sequence, type TrainPair } from '../../../trainer/engine/engine.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
 import { addRewardHead } from '../../../trainer/model/reward-head.ts';
 import { parseRewardObjective } from '../../../trainer/objectives.ts';
-import { trainPolicy } from '../../../trainer/training.ts';
+import { trainQuietly } from '../train-quietly.ts';
 import type { RewardLoss } from './config.ts';
 import type { World } from './world.ts';
 
@@ -29,15 +27,8 @@ export async function trainOnlineReward(
   const engine = await openEngine({ ...reward, objective, threads });
   try {
     const request = { learning_rate: learningRate, epochs: EPOCHS, batch_pairs: sizes.batchPairs, seed };
-    await trainPolicy({
-      engine,
-      train: toPairs(rated.train),
-      heldOut: toPairs(rated.heldOut),
-      config: completeRoundSettings(request, readSettings({})),
-      objective: { type: reward_loss },
-      log: { addEvent: async () => {}, addMetrics: async () => {}, reportProgress: () => {} },
-      folder: path.join(folder, `reward-${reward_loss}-${seed}`),
-    });
+    const pairs = { train: toPairs(rated.train), heldOut: toPairs(rated.heldOut) };
+    await trainQuietly(engine, pairs, request, path.join(folder, `reward-${reward_loss}-${seed}`));
     return engine;
   } catch (error) {
     await engine.close();

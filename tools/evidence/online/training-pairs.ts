@@ -63,12 +63,16 @@ function weighVotes({ contradictions = 'keep' }: OnlineRunSpec, rated: SampledPa
 /** The second of the paper's two stages: both samples of each prompt with the margin of a reward trained on every vote. */
 export async function distillPairs(
   world: World,
-  { learningRate }: OnlineRunSpec,
+  { rewardLearningRate }: OnlineRunSpec,
   seed: number,
   rated: { train: RatedPair[]; heldOut: RatedPair[] },
   sampled: SampledSides[],
 ): Promise<{ train: TrainPair[]; heldOut: TrainPair[] }> {
-  const reward = await trainOnlineReward(world, rated, { reward_loss: 'bradley_terry', learningRate, seed });
+  const reward = await trainOnlineReward(world, rated, {
+    reward_loss: 'bradley_terry',
+    learningRate: rewardLearningRate!,
+    seed,
+  });
   try {
     const addMargins = async (pairs: Pick<TrainPair, 'chosen' | 'rejected'>[]): Promise<TrainPair[]> => {
       const rewards = await scoreRewards(
