@@ -124,3 +124,13 @@ test('pairs of a policy that was rolled back are new, and belong to no earlier r
   assert.ok(first! > 0 && second! > 0);
   assert.deepEqual(rest, [0, 0, 0]);
 });
+
+test('new held-out pairs beyond those that are evaluated are learned with the round, so that none stays new', async () => {
+  await collect(900);
+  const { pairs, overLimit } = await findPairs(db, { ...settings, TRAIN_MAX_PAIRS: 5000, TRAIN_HELD_OUT: 0.8 }, config);
+  assert.equal(overLimit, 0);
+  const heldOut = select(pairs, 'held_out', false);
+  assert.ok(heldOut.length > 512);
+  const evaluated = limitHeldOut(pairs).filter(({ split }) => split === 'held_out');
+  assert.deepEqual(evaluated, heldOut.slice(0, 512));
+});

@@ -25,6 +25,7 @@ export type RoundPair = PreferencePair & { split: Split; learnedIn: string | nul
 
 type Selected = Pick<RoundPair, 'split' | 'learnedIn'> & { preference: PreferenceRow };
 
+/** Of all held-out pairs, those that are evaluated. */
 const MAX_HELD_OUT = 512;
 /** Of earlier rounds. Otherwise there are no more of them than training pairs, so that they cost less than the training. */
 const MIN_EARLIER_HELD_OUT = 128;
@@ -60,12 +61,12 @@ export async function findPairs(
       return { preference, learnedIn: null, split: getSplit(preference) };
     });
     const train = found.filter(({ split }) => split === 'train');
-    const heldOut = found.filter(({ split }) => split === 'held_out').slice(0, MAX_HELD_OUT);
+    const heldOut = found.filter(({ split }) => split === 'held_out');
 
     const room = maxPairs - train.length;
     const replaySize = takesAll ? room : Math.min(Math.round(train.length * settings.TRAIN_REPLAY), room);
     const replay = await findReplay(snapshot, rounds, 'train', replaySize, toReplaySeed(baselineId, seed));
-    // All of them, although not all are evaluated: what its round has not used is new again for the policy.
+    // As with new ones all of them, although not all are evaluated: what its round has not used is new for the policy.
     const earlier = takesAll
       ? await findReplay(snapshot, rounds, 'held_out', maxPairs, seed)
       : await findEarlierHeldOut(snapshot, rounds, limitEarlier(train.length + replay.length, heldOut.length));
@@ -85,20 +86,21 @@ export async function findPairs(
 
 /** How many held-out pairs of earlier rounds are evaluated beside the new ones. */
 function limitEarlier(train: number, heldOut: number): number {
-  return Math.min(Math.max(MIN_EARLIER_HELD_OUT, train), MAX_HELD_OUT - heldOut);
+  return Math.max(0, Math.min(Math.max(MIN_EARLIER_HELD_OUT, train), MAX_HELD_OUT - heldOut));
 }
 
 /**
- * The pairs to train on, and the held-out ones to evaluate: the new ones, then those of earlier rounds in turns, so that
- * any beginning of them is of use.
+ * The pairs to train on, and the held-out ones to evaluate: the newest new ones, then those of earlier rounds in turns, so
+ * that any beginning of them is of use.
  */
 export function limitHeldOut(pairs: RoundPair[]): RoundPair[] {
-  const isEarlier = ({ split, learnedIn }: RoundPair) => split === 'held_out' && learnedIn !== null;
-  const others = pairs.filter((pair) => !isEarlier(pair));
-  const train = others.filter(({ split }) => split === 'train').length;
-  const byRound = Map.groupBy(pairs.filter(isEarlier), ({ learnedIn }) => learnedIn!);
+  const train = pairs.filter(({ split }) => split === 'train');
+  const heldOut = pairs.filter(({ split }) => split === 'held_out');
+  const fresh = heldOut.filter(({ learnedIn }) => learnedIn === null).slice(0, MAX_HELD_OUT);
+  const isEarlier = ({ learnedIn }: RoundPair) => learnedIn !== null;
+  const byRound = Map.groupBy(heldOut.filter(isEarlier), ({ learnedIn }) => learnedIn!);
   const rounds = [...byRound].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, earlier]) => earlier);
-  return [...others, ...spreadEvenly(thinOut(rounds), limitEarlier(train, others.length - train))];
+  return [...train, ...fresh, ...spreadEvenly(thinOut(rounds), limitEarlier(train.length, fresh.length))];
 }
 
 /** Another replay after each round; the same one if a round is repeated while the same policy is active. */
