@@ -145,7 +145,7 @@ test('a better policy that exceeds a bound is rejected with the bound and the se
   assert.equal(round.status, 'succeeded', round.reason);
   assert.equal(round.stage, 'refused');
   assert.equal(round.policy, null);
-  assert.match(round.reason, /^gate: refused: KL to the reference is .* above 0\.0001; .*raise GATE_KL/);
+  assert.match(round.reason, /^gate: refused: KL to the root is .* above 0\.0001; .*raise GATE_KL/);
   const failed = round.gate.checks.filter((check: Json) => !check.pass);
   assert.deepEqual(
     failed.map((check: Json) => [check.name, check.bound]),

@@ -127,7 +127,7 @@ export const hyperparametersSchema = z.object({
     .min(1)
     .default([...LORA_TARGETS])
     .describe('projections that get an adapter, separated by commas'),
-  gate_kl: positive.default(50).describe('gate: maximum KL to the reference, in nats per response'),
+  gate_kl: positive.default(50).describe('gate: maximum KL to the root, in nats per response'),
   gate_chosen_drop: z
     .number()
     .min(0)

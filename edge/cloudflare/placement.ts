@@ -132,7 +132,7 @@ const bodySchema = z.object({
   ranker: modelName.nullish(),
 });
 
-/** `ids`: undefined for the active policy; `reference`: default: the one that the policy was trained against. */
+/** `ids`: undefined for the active policy; `reference`: default: the root of the policy's line. */
 type NamedPolicies = {
   ids: (string | undefined)[];
   needsReference?: boolean;

@@ -24,7 +24,7 @@ const textOrTokens = z.union([z.string().min(1, NEEDS_TEXT), z.array(z.number().
 const scoreBody = z
   .strictObject({
     model: modelField.openapi({ description: 'the policy that scores; default: the active one' }),
-    reference: modelField.openapi({ description: 'a policy; default: the one that the policy was trained against' }),
+    reference: modelField.openapi({ description: 'a policy; default: the root, the first policy of the line' }),
     reward: modelName.optional().openapi({ description: 'the id of a reward that scores the responses too' }),
     messages: chatMessages.optional(),
     prompt: textOrTokens.optional(),

@@ -1,6 +1,7 @@
-// The policy that another is compared with. f = log π − log π_ref is the implicit reward of a policy π that was trained with
-// the reference π_ref (Rafailov et al., https://arxiv.org/abs/2305.18290). Both must read the same tokens, and both are
-// computed at float32: at 8 bits the rounding of each is as large as what a round changes (docs/LOG.md).
+// The policy that another is compared with, by default the root of its line. f = log π − log π_ref is the implicit reward of
+// a policy π that was trained with the reference π_ref (Rafailov et al., https://arxiv.org/abs/2305.18290). Both must read
+// the same tokens, and both are computed at float32: at 8 bits the rounding of each is as large as what a round changes
+// (docs/LOG.md).
 
 import { AttuneError } from '../../shared/error.ts';
 import { unknownPolicy } from '../../shared/package/manifest.ts';
@@ -9,7 +10,7 @@ import type { LoadedPolicy } from '../engine/inference.ts';
 import type { Ports } from '../ports.ts';
 
 /**
- * Loads the reference `id`, default: the one that the policy was trained with; null if it has none. `field`: the request
+ * Loads the reference `id`, default: the root of the policy's line; null for a root. `field`: the request
  * field that errors name.
  */
 export async function openReference(

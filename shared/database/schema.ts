@@ -58,6 +58,7 @@ export const policies = pgTable(
     kind: text().$type<PackageKind>().notNull().default('policy'),
     name: text().notNull(),
     parent_id: text(),
+    /** the root, the first policy of its line; null if it is that itself */
     reference_id: text(),
     round_id: text(),
     manifest: json<Record<string, unknown>>().notNull(),
@@ -252,6 +253,7 @@ export const rounds = pgTable(
     settings: json<Partial<Hyperparameters>>().notNull(),
     /** trains the first policy of the line on everything that the active one learned and what is new */
     from_root: boolean().notNull().default(false),
+    /** the frozen policy that log-ratios are against: the root, or the parent */
     reference_id: text(),
     /** the policy that it starts from */
     parent_id: text(),

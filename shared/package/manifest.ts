@@ -37,7 +37,7 @@ export const manifestSchema = z.object({
   id: z.string().min(1),
   /** The policy that training started from; null for an imported one. */
   parent: z.string().nullable(),
-  /** The frozen policy that the round compared against. */
+  /** The root: the first policy of the line, from which drift is measured; null for an imported one, which is its own. */
   reference: z.string().nullable(),
   name: z.string(),
   objective: z.looseObject({ type: z.string() }).nullable(),

@@ -65,7 +65,7 @@ async function sampleBoth(
     heldOut,
     engine,
     readParent: async () => parentWeights(),
-    openReference: () => openEngine({ architecture, weights: reference, objective: {}, threads: 1 }),
+    openRoot: () => openEngine({ architecture, weights: reference, objective: {}, threads: 1 }),
     samples,
     seed: 3,
     threads: 1,

@@ -1,5 +1,5 @@
 // Evaluation of a policy on held-out pairs (loss, TRL's reward metrics, log-probabilities of each pair) and on its own
-// samples next to its parent's: KL to the reference, length, repetition. Each number has a confidence interval.
+// samples next to its parent's: KL to the root, length, repetition. Each number has a confidence interval.
 import type { Interval } from '../../shared/database/round-types.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
@@ -53,7 +53,7 @@ export type SampleEvaluation = {
   metrics: Record<string, number>;
   /** The parent's completions/… */
   parent: Record<string, number>;
-  /** KL(policy ‖ reference) in nats, per response and per token. */
+  /** KL(policy ‖ root) in nats, per response and per token. */
   kl: Estimate;
   klPerToken: Estimate;
   /** The candidate's mean length over the parent's. */
@@ -71,7 +71,7 @@ export type SampleOptions = {
   engine: Engine;
   readParent(): Promise<Weights>;
   /** Called after sampling; the engine is closed once it has scored the samples. */
-  openReference(): Promise<Engine>;
+  openRoot(): Promise<Engine>;
   /** Responses of each policy. */
   samples: number;
   seed: number;
@@ -85,7 +85,7 @@ export type SampleOptions = {
 
 /**
  * Samples parent and candidate on the same prompts with the same seeds, and scores the candidate's samples under the
- * candidate and under the reference. Besides the candidate, at most one other model is in memory at a time.
+ * candidate and under the root. Besides the candidate, at most one other model is in memory at a time.
  */
 export async function evaluateSamples(options: SampleOptions): Promise<SampleEvaluation> {
   const { architecture, folder, seed, threads, engine, samples: count } = options;
@@ -99,30 +99,30 @@ export async function evaluateSamples(options: SampleOptions): Promise<SampleEva
   const parentSamples = await sample(options.readParent, 0);
   const candidateSamples = await sample(() => engine.weights(), 1);
   const logps = (await scoreInChunks(engine, candidateSamples, report(2))).map(sum);
-  const reference = await options.openReference();
+  const root = await options.openRoot();
   try {
-    const referenceLogps = (await scoreInChunks(reference, candidateSamples, report(3))).map(sum);
-    return compareSamples(requests, parentSamples, candidateSamples, logps, referenceLogps, options);
+    const rootLogps = (await scoreInChunks(root, candidateSamples, report(3))).map(sum);
+    return compareSamples(requests, parentSamples, candidateSamples, logps, rootLogps, options);
   } finally {
-    await reference.close();
+    await root.close();
   }
 }
 
 const sum = (logps: Float32Array) => logps.reduce((total, logp) => total + logp, 0);
 
-/** logps and referenceLogps [samples]: summed log-probabilities of the candidate's samples. */
+/** logps and rootLogps [samples]: summed log-probabilities of the candidate's samples. */
 function compareSamples(
   requests: RolloutRequest[],
   parentSamples: Sequence[],
   samples: Sequence[],
   logps: number[],
-  referenceLogps: number[],
+  rootLogps: number[],
   { seed, architecture }: SampleOptions,
 ): SampleEvaluation {
   const prompts = requests.map(({ promptIndex }) => promptIndex);
   const parent = summarize(parentSamples, architecture);
   const candidate = summarize(samples, architecture);
-  const logRatios = logps.map((logp, at) => logp - referenceLogps[at]!);
+  const logRatios = logps.map((logp, at) => logp - rootLogps[at]!);
   const kl = estimateMean(logRatios, prompts, seed);
   const klPerToken = estimate(prompts, (weights) => weightedRatio(weights, logRatios, candidate.lengths), seed);
   return {

@@ -56,7 +56,7 @@ test('a policy that is significantly better and within all bounds passes, with e
   assert.match(decision.reason, /over 12 pairs on 12 prompts \(margin 1\.\d+ \[.*\] nats, accuracy 100\.0% \[/);
   assert.match(
     decision.reason,
-    /held-out loss from -0\.50000 to -0\.60000\); KL to the reference is 1\.00 \[0\.99, 1\.01\]/,
+    /held-out loss from -0\.50000 to -0\.60000\); KL to the root is 1\.00 \[0\.99, 1\.01\]/,
   );
   assert.deepEqual(
     decision.checks.map(({ name, pass }) => [name, pass]),

@@ -13,7 +13,7 @@ import { measurePreferenceGain } from './preference-gain.ts';
 
 /** The part of RoundSettings that the gate needs. */
 export type GateBounds = {
-  /** Nats of KL(policy ‖ reference) per response. */
+  /** Nats of KL(policy ‖ root) per response. */
   gate_kl: number;
   /** Nats per token that the log-probability of chosen responses may drop. */
   gate_chosen_drop: number;
@@ -121,7 +121,7 @@ function countMissing(needed: number, prompts: number, heldOutShare: number): nu
 }
 
 function checkKl({ kl, klPerToken, sampleCount }: SampleEvaluation, bound: number): GateCheck {
-  const finding = `KL to the reference is ${format(kl, 2)} nats per response (${klPerToken.value.toFixed(3)} per token, ${sampleCount} samples)`;
+  const finding = `KL to the root is ${format(kl, 2)} nats per response (${klPerToken.value.toFixed(3)} per token, ${sampleCount} samples)`;
   return toCheck('kl', kl, bound, kl.value <= bound, finding, `above ${bound}; lower LEARNING_RATE or raise GATE_KL`);
 }
 

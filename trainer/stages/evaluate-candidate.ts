@@ -103,7 +103,7 @@ async function sampleCandidate(
       heldOut,
       engine,
       readParent: async () => (await readCheckpoint(await store.getFolder(selection.baseline.id))).weights,
-      openReference: () => openPolicyEngine(context, selection, selection.rootId, 'score'),
+      openRoot: () => openPolicyEngine(context, selection, selection.rootId, 'score'),
       samples: planEvaluations({ train, heldOut, config: context.config }, 0).samples,
       seed: context.config.seed,
       threads: settings.TRAIN_THREADS,
