@@ -94,8 +94,8 @@ export const gateReportSchema = z
 export type GateReport = z.output<typeof gateReportSchema>;
 
 const pairStatisticsSchema = z.object({
-  'rewards/margins': z.number(),
-  'rewards/accuracies': z.number(),
+  'rewards/margins': z.number().describe('of log-ratios to the reference of the round'),
+  'rewards/accuracies': z.number().describe('the share of positive margins; a tie counts half'),
   'logps/chosen': z.number(),
 });
 

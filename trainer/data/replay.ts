@@ -18,10 +18,12 @@ export function sampleReplay<Item>(rounds: readonly (readonly Item[])[], count: 
 }
 
 /**
- * At most 16 of the rounds, given from the oldest to the newest: every one, every second, every fourth, …, and the newest.
- * So a round stays among them until their number has doubled, and its metrics can be followed.
+ * At most 16 of the rounds, given from the oldest to the newest: all, or every second, every fourth, …, and the newest.
+ * So a round stays among them until their number has doubled, and its metrics can be followed. Of its own result it
+ * leaves out none.
  */
 export function thinOut<Round>(rounds: readonly Round[]): Round[] {
+  if (rounds.length <= MAX_ROUNDS) return [...rounds];
   let stride = 1;
   while (Math.ceil(rounds.length / stride) >= MAX_ROUNDS) stride *= 2;
   return rounds.filter((_, at) => at % stride === 0 || at === rounds.length - 1);

@@ -32,6 +32,12 @@ test('each earlier round has the statistics of its own pairs before and after, a
   assert.deepEqual([groups[1]!.margin_change.interval, groups[1]!.forgotten], [null, false]);
 });
 
+test('where the policy before is the reference, every pair is a tie, and counts half', () => {
+  const [group] = compareByRound(evaluate([0, 0, 0]), evaluate([1, 1, -1]), ['round_a', 'round_a', 'round_a']);
+  assert.equal(group!.before['rewards/accuracies'], 0.5);
+  assert.equal(group!.after['rewards/accuracies'], 2 / 3);
+});
+
 test('a round whose margin fell significantly is forgotten; one that rose, or fell by chance, is not', () => {
   const learnedIn = [...repeat(20, () => 'fell'), ...repeat(20, () => 'rose'), ...repeat(20, () => 'varied')];
   const before = repeat(60, (at) => Math.sin(at));

@@ -47,7 +47,8 @@ function summarize(outcomes: PairOutcome[]): EarlierRound['before'] {
     outcomes.reduce((sum, outcome) => sum + value(outcome), 0) / outcomes.length;
   return {
     'rewards/margins': mean(margin),
-    'rewards/accuracies': mean((outcome) => (margin(outcome) > 0 ? 1 : 0)),
+    // A tie counts half: under the reference itself every margin is 0.
+    'rewards/accuracies': mean((outcome) => (Math.sign(margin(outcome)) + 1) / 2),
     'logps/chosen': mean(({ chosenLogp }) => chosenLogp),
   };
 }
