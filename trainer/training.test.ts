@@ -117,6 +117,8 @@ test('a checkpoint of other pairs or settings, or a damaged one, is not resumed'
   };
   assert.deepEqual(await run(createConfig()), []);
   assert.equal((await run(createConfig())).length, 1);
+  // A setting of rewards, which the row of a policy's round does not have.
+  assert.equal((await run(createConfig({ reward_learning_rate: 1e-5 }))).length, 1);
   assert.deepEqual(await run(createConfig({ learning_rate: 1e-5 })), []);
   assert.equal((await readdir(folder)).length, 2);
   await writeFile(path.join(folder, 'checkpoint.json'), '{"fingerprint"');

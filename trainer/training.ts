@@ -2,11 +2,13 @@
 // the last weights are on disk, so that a killed round can be resumed. The same seed gives the same weights on one
 // machine, with or without a kill.
 
+import type { RoundMethod } from '../shared/database/round-types.ts';
 import { hashContent } from '../shared/digest.ts';
 import { AttuneError } from '../shared/error.ts';
 import { shuffledIndices } from '../shared/random.ts';
-import type { RoundSettings } from '../shared/rounds/settings.ts';
+import { listMethodSettings, type RoundSettings } from '../shared/rounds/settings.ts';
 import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
+import { adviseOnDivergence } from './evaluation/divergence-advice.ts';
 import { type Evaluation, evaluatePolicy } from './evaluation/evaluation.ts';
 import { adoptCheckpoint, openCheckpoint, removeOtherRounds, type TrainingProgress } from './stages/checkpoint.ts';
 import { planEvaluations } from './stages/evaluation-plan.ts';
@@ -42,7 +44,7 @@ export async function trainReward(
   await removeOtherRounds(roundFolder);
   await adoptCheckpoint(folder);
   const ofReward = { ...config, learning_rate: config.reward_learning_rate };
-  return trainPolicy({ engine, train, heldOut, config: ofReward, objective, log, folder });
+  return trainPolicy({ engine, train, heldOut, config: ofReward, method: 'reward', objective, log, folder });
 }
 
 export const SAVE_INTERVAL_MS = 60_000;
@@ -52,6 +54,8 @@ export type TrainOptions = {
   train: TrainPair[];
   heldOut: TrainPair[];
   config: RoundSettings;
+  /** Default: dil. */
+  method?: RoundMethod;
   objective: ObjectiveDescription;
   log: Pick<RoundLog, 'addEvent' | 'addMetrics' | 'reportProgress'>;
   /** Folder of the checkpoint; the caller removes it. */
@@ -65,12 +69,13 @@ export type TrainOptions = {
  * trained. Throws AttuneError if the loss or the gradient is not finite.
  */
 export async function trainPolicy(options: TrainOptions): Promise<{ steps: number }> {
-  const { engine, train, config, log, saveIntervalMs = SAVE_INTERVAL_MS } = options;
+  const { engine, train, config, method = 'dil', log, saveIntervalMs = SAVE_INTERVAL_MS } = options;
   const stepsPerEpoch = Math.ceil(train.length / config.batch_pairs);
   const steps = stepsPerEpoch * config.epochs;
   const { evaluationSteps, pairs: evaluationPairs } = planEvaluations(options, steps);
   const sequences = train.map(({ chosen, rejected }) => [chosen, rejected]);
-  const fingerprint = hashContent([config, options.objective, steps, sequences]);
+  // A resumed round completes the settings of other methods from those of its new trainer.
+  const fingerprint = hashContent([listMethodSettings(method, config), options.objective, steps, sequences]);
   const { resumed, save, bestFile } = await openCheckpoint(options.folder, fingerprint, engine);
   let progress = resumed ?? INITIAL_PROGRESS;
   if (resumed) await log.addEvent('message', `resuming after step ${resumed.step} of ${steps}`);
@@ -83,7 +88,7 @@ export async function trainPolicy(options: TrainOptions): Promise<{ steps: numbe
     const report = await engine.step(batch, learningRateAt(step, steps, config));
     if (!Number.isFinite(report.loss) || !Number.isFinite(report.gradNorm)) {
       await save(progress);
-      throw toDivergenceError(report, step, options.folder);
+      throw toDivergenceError(report, step, options.folder, adviseOnDivergence(method, config));
     }
     const seconds = (performance.now() - startedAt) / 1000;
     progress = { ...progress, step: step + 1, tokens: progress.tokens + report.tokens, seconds };
@@ -160,11 +165,16 @@ function toMetrics({ loss, gradNorm, metrics }: StepReport, tokensPerSecond: num
   return { loss, grad_norm: gradNorm, tokens_per_second: tokensPerSecond, ...metrics };
 }
 
-function toDivergenceError({ loss, gradNorm, nonFinite }: StepReport, step: number, folder: string): AttuneError {
+function toDivergenceError(
+  { loss, gradNorm, nonFinite }: StepReport,
+  step: number,
+  folder: string,
+  advice: string,
+): AttuneError {
   const value = Number.isFinite(loss) ? `the gradient's norm is ${gradNorm}` : `the loss is ${loss}`;
   const where = nonFinite ? ` (${nonFinite})` : '';
   return new AttuneError(
-    `training diverged at step ${step + 1}: ${value}${where}; lower LEARNING_RATE or use REDUCTION=mean. The weights after step ${step} are in ${folder}`,
+    `training diverged at step ${step + 1}: ${value}${where}; ${advice}. The weights after step ${step} are in ${folder}`,
     { code: 'training_diverged' },
   );
 }

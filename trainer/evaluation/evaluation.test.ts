@@ -25,7 +25,14 @@ const architecture = tinyArchitecture({
   contextLength: 64,
   tied: false,
 });
-const bounds: GateBounds = { gate_kl: 50, gate_chosen_drop: 0.3, gate_length: 1.5, gate_repetition: 0.1 };
+const bounds: GateBounds = {
+  objective: 'lsif',
+  reduction: 'mean',
+  gate_kl: 50,
+  gate_chosen_drop: 0.3,
+  gate_length: 1.5,
+  gate_repetition: 0.1,
+};
 const parentWeights = () => tinyWeights(architecture, 2);
 const prompts = Array.from({ length: 10 }, (_, i) => [1, 3 + (i % 9), 3 + ((i * 5) % 8)]);
 

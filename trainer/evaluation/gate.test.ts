@@ -4,7 +4,14 @@ import type { Estimate } from './confidence-interval.ts';
 import type { Evaluation, SampleEvaluation } from './evaluation.ts';
 import { decideGate, findNonFinite, type GateBounds } from './gate.ts';
 
-const bounds: GateBounds = { gate_kl: 50, gate_chosen_drop: 0.3, gate_length: 1.5, gate_repetition: 0.1 };
+const bounds: GateBounds = {
+  objective: 'lsif',
+  reduction: 'mean',
+  gate_kl: 50,
+  gate_chosen_drop: 0.3,
+  gate_length: 1.5,
+  gate_repetition: 0.1,
+};
 
 /**
  * Twelve pairs on as many prompts. `margin`: the nats by which the chosen responses gained more than the rejected ones

@@ -6,13 +6,15 @@
 // most ln 2 − ½ = 0.19 nats from the distribution of both. A healthy round of the demo lowers the log-probability of
 // chosen responses by 0.05 nats per token; the learning rates that broke the small model lowered it by 0.84.
 import type { GateCheck } from '../../shared/database/round-types.ts';
+import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import { type Estimate, estimateMean } from './confidence-interval.ts';
+import { adviseOnDivergence } from './divergence-advice.ts';
 import type { Evaluation, SampleEvaluation } from './evaluation.ts';
 import { findEffect, findNeededPrompts } from './gate-power.ts';
 import { measurePreferenceGain } from './preference-gain.ts';
 
 /** The part of RoundSettings that the gate needs. */
-export type GateBounds = {
+export type GateBounds = Pick<RoundSettings, 'objective' | 'reduction'> & {
   /** Nats of KL(policy ‖ root) per response. */
   gate_kl: number;
   /** Nats per token that the log-probability of chosen responses may drop. */
@@ -46,10 +48,12 @@ export function decideGate(
 ): GateDecision {
   const { seed, heldOutShare } = { seed: 0, heldOutShare: 0.2, ...options };
   const nonFinite = findNonFinite(candidate);
-  if (nonFinite) return refuseDiverged(`${nonFinite[0]} on held-out pairs is ${nonFinite[1]}`);
+  const advice = adviseOnDivergence('dil', bounds);
+  if (nonFinite) return refuseDiverged(`${nonFinite[0]} on held-out pairs is ${nonFinite[1]}`, advice);
   if (!samples) throw new Error('internal: gate: a policy with finite metrics needs samples');
   const nonFiniteSample = findNonFinite(samples);
-  if (nonFiniteSample) return refuseDiverged(`${nonFiniteSample[0]} on its own samples is ${nonFiniteSample[1]}`);
+  if (nonFiniteSample)
+    return refuseDiverged(`${nonFiniteSample[0]} on its own samples is ${nonFiniteSample[1]}`, advice);
 
   const improvement = checkImprovement(parent, candidate, { seed, heldOutShare });
   const kl = checkKl(samples, bounds.gate_kl);
@@ -69,8 +73,8 @@ export function decideGate(
   };
 }
 
-function refuseDiverged(finding: string): GateDecision {
-  const message = `${finding}; training diverged: lower LEARNING_RATE or use REDUCTION=mean`;
+function refuseDiverged(finding: string, advice: string): GateDecision {
+  const message = `${finding}; training diverged: ${advice}`;
   const check: GateCheck = {
     name: 'finite',
     measured: null,

@@ -10,6 +10,7 @@ import { type KvCache, kvBytesPerRow } from '../../shared/decoder/kv-cache.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { NEUTRAL_SAMPLING, sampleToken } from '../../shared/decoder/sampling.ts';
 import { openSession } from '../../shared/decoder/session.ts';
+import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { buffersOf, type Weights } from '../../shared/model/safetensors.ts';
 import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
@@ -163,7 +164,10 @@ class Rollouts {
 
   /** Samples a token from logits [V]; returns whether it ends the response. */
   private appendToken(index: number, logits: Float32Array, logNormalizer: number): boolean {
-    if (!Number.isFinite(logNormalizer)) throw new Error('internal: rollouts: the logits of the policy are not finite');
+    if (!Number.isFinite(logNormalizer))
+      throw new AttuneError('sampling: the logits of the policy are not finite; roll back to a policy that generates', {
+        code: 'sampling_failed',
+      });
     const token = sampleToken(logits, logNormalizer, NEUTRAL_SAMPLING, new Map(), this.randoms[index]!);
     const { responseIds } = this.sequences[index]!;
     responseIds.push(token);

@@ -2,7 +2,7 @@
 // each training prompt, and the reward and the reference score them. The held-out pairs stay those of the raters, with the
 // reward's margins.
 import { rm } from 'node:fs/promises';
-import { AttuneError, getErrorMessage } from '../../shared/error.ts';
+import { AttuneError } from '../../shared/error.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import { readManifest } from '../../shared/package/files.ts';
 import { getReward } from '../../shared/store/registry.ts';
@@ -88,20 +88,9 @@ async function samplePairs(context: RoundContext, selection: Selection): Promise
   const folder = `${context.checkpointFolder}-samples`;
   const readWeights = async () => (await readCheckpoint(parentFolder)).weights;
   const sampler = { architecture, readWeights, folder, seed: config.seed, threads: trainer.settings.TRAIN_THREADS };
-  let samples: Sequence[];
-  try {
-    samples = await sampleResponses(sampler, requests, (done) =>
-      log.reportProgress('sampling', done, requests.length, 'samples'),
-    );
-  } catch (error) {
-    if (error instanceof AttuneError) throw error;
-    throw new AttuneError(
-      `sampling from ${parent.id} failed: ${getErrorMessage(error)}; nothing was trained; roll back to a policy that generates`,
-      { code: 'sampling_failed' },
-    );
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  const samples = await sampleResponses(sampler, requests, (done) =>
+    log.reportProgress('sampling', done, requests.length, 'samples'),
+  ).finally(() => rm(folder, { recursive: true, force: true }));
   const sampled: [Sequence, Sequence][] = [];
   for (let turn = 0; turn < turns; turn += 2)
     for (let prompt = 0; prompt < prompts; prompt++)

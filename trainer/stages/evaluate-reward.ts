@@ -3,6 +3,7 @@
 import type { Interval } from '../../shared/database/round-types.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
+import { adviseOnDivergence } from '../evaluation/divergence-advice.ts';
 import { evaluatePolicy } from '../evaluation/evaluation.ts';
 import { findNonFinite } from '../evaluation/gate.ts';
 import type { RoundContext } from './round-context.ts';
@@ -26,7 +27,7 @@ export async function evaluateReward(
   const nonFinite = findNonFinite({ metrics });
   if (nonFinite)
     throw new AttuneError(
-      `training diverged: ${nonFinite[0]} on held-out pairs is ${nonFinite[1]}; lower REWARD_LEARNING_RATE`,
+      `training diverged: ${nonFinite[0]} on held-out pairs is ${nonFinite[1]}; ${adviseOnDivergence('reward', config)}`,
       {
         code: 'training_diverged',
       },
