@@ -48,7 +48,7 @@ export function addTrain(program: Command): void {
       new Option(
         '--reward',
         'train a reward on all pairs instead of a policy, by REWARD_LOSS; OBJECTIVE=distill REWARD=rwd_… distils it',
-      ).conflicts(['schedule', 'due']),
+      ).conflicts(['schedule', 'due', 'fromRoot']),
     )
     .addOption(
       new Option(
@@ -68,6 +68,7 @@ export function addTrain(program: Command): void {
         '  $ npx attune train --from-root --dry-run\n  $ npx attune train --due\n  $ npx attune train --schedule\n',
     )
     .action(async (options: Options) => {
+      if (options.reward) refuseUnused(command);
       const context = await openContext(undefined, { ...process.env, ...toEnvironment(options) });
       try {
         if (options.dryRun) return await preview(context, options);
@@ -81,6 +82,14 @@ export function addTrain(program: Command): void {
       }
       process.exit(0);
     });
+}
+
+/** What a reward would ignore; in the environment they are settings of policies. */
+function refuseUnused(command: Command): void {
+  const isGiven = (name: string) => command.getOptionValueSource(name) === 'cli';
+  if (isGiven('objective')) throw new AttuneError('--objective: a reward is trained by REWARD_LOSS; leave it out');
+  if (isGiven('learningRate'))
+    throw new AttuneError('--learning-rate: a reward has a learning rate of its own; set REWARD_LEARNING_RATE');
 }
 
 function toEnvironment(options: Options): Record<string, string> {

@@ -46,6 +46,12 @@ export function testRounds(api: Api): void {
     const json = { method: { type: 'reward', reward: { gate_kl: 1 } } };
     const { status, body } = await request('/v1/rounds', { json });
     assert.deepEqual([status, body.error.param], [400, 'method.reward.gate_kl']);
+    const unused = { reward_loss: 'bradley_terry', negatives: 'both' };
+    const refused = await request('/v1/rounds', { json: { method: { type: 'reward', reward: unused } } });
+    assert.deepEqual([refused.status, refused.body.error.param], [400, 'method.reward.negatives']);
+    const dil = { objective: 'lsif', reward: `rwd_${'0'.repeat(32)}` };
+    const { status: second, body: answer } = await request('/v1/rounds', { json: { method: { type: 'dil', dil } } });
+    assert.deepEqual([second, answer.error.param], [400, 'method.dil.reward']);
   });
 
   test('a round can be requested from the root and cancelled once, and a repeated request gets the first response', async () => {
@@ -64,6 +70,8 @@ export function testRounds(api: Api): void {
     const events = parseEvents((await request(`/v1/rounds/${round.id}/events`)).text);
     assert.equal(JSON.parse(events[0]!.data).message, 'cancelled while queued');
     assert.equal((await request('/v1/rounds', { json: { from_root: 'yes' } })).status, 400);
+    const rewardFromRoot = await request('/v1/rounds', { json: { method: { type: 'reward' }, from_root: true } });
+    assert.deepEqual([rewardFromRoot.status, rewardFromRoot.body.error.param], [400, 'from_root']);
   });
 
   test('metrics of a round are listed by step and split, with log-probabilities if stored', async () => {

@@ -94,13 +94,18 @@ const serverSentEvent = z.object({
 export const createRound = defineOperation({
   summary: 'Requests a training round; a trainer runs the requested rounds in order',
   idempotent: true,
-  body: z.strictObject({
-    method: roundMethod.optional(),
-    from_root: z
-      .boolean()
-      .optional()
-      .describe('trains the first policy of the line on everything that the active one learned, and what is new'),
-  }),
+  body: z
+    .strictObject({
+      method: roundMethod.optional(),
+      from_root: z
+        .boolean()
+        .optional()
+        .describe('trains the first policy of the line on everything that the active one learned, and what is new'),
+    })
+    .refine(({ method, from_root }) => !(from_root && method?.type === 'reward'), {
+      path: ['from_root'],
+      error: 'a reward is trained from the active policy; leave from_root out',
+    }),
   response: round,
   handler: ({ commit, body }) =>
     commit(async (transaction) => {

@@ -57,9 +57,19 @@ const requestFields: Partial<Record<keyof Hyperparameters, z.ZodType>> = {
 const toRequestSchema = (fields: readonly (keyof Hyperparameters)[]) =>
   z.strictObject(Object.fromEntries(fields.map((name) => [name, requestFields[name]!]))) as z.ZodType<RoundRequest>;
 
+const policyRequest = toRequestSchema(POLICY_SETTINGS).refine(
+  ({ objective, reward }) => !reward || objective === undefined || objective === 'distill',
+  { path: ['reward'], error: 'only the objective distill uses a reward; leave it out' },
+);
+
+const rewardRequest = toRequestSchema(REWARD_SETTINGS).refine(
+  ({ reward_loss, negatives }) => !(reward_loss === 'bradley_terry' && negatives === 'both'),
+  { path: ['negatives'], error: 'bradley_terry contrasts the two responses of a pair; use rejected, or density_ratio' },
+);
+
 export const roundMethod = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('dil'), dil: toRequestSchema(POLICY_SETTINGS).optional() }),
-  z.strictObject({ type: z.literal('reward'), reward: toRequestSchema(REWARD_SETTINGS).optional() }),
+  z.strictObject({ type: z.literal('dil'), dil: policyRequest.optional() }),
+  z.strictObject({ type: z.literal('reward'), reward: rewardRequest.optional() }),
 ]);
 
 /** The settings that a round of this method uses, for its row. */
