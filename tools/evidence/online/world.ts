@@ -17,6 +17,8 @@ import type { OnlineSizes } from './config.ts';
 export type PromptTokens = { voting: number[][]; evaluation: number[][] };
 
 const PROMPT_SEED = 1;
+/** Responses that are decoded together; their number changes none of them. */
+const ROWS = 64;
 const ROOT_SEED = 1_000_003;
 
 type Shared = {
@@ -67,7 +69,7 @@ export class World {
     const requests = prompts.map((promptIds, promptIndex) => ({ promptIds, promptIndex, maxTokens: sizes.maxTokens }));
     // Sampling frees the arrays that it reads.
     const readWeights = async () => structuredClone(weights);
-    return sampleResponses({ architecture, readWeights, folder, seed, threads }, requests);
+    return sampleResponses({ architecture, readWeights, folder, seed, threads, rows: ROWS }, requests);
   }
 
   decode({ promptIds, responseIds }: Sequence): string {
