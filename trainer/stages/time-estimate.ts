@@ -1,5 +1,6 @@
 // How long a round will take on this machine: a few runs of the policy are timed, and multiplied by what the round will
 // compute.
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
@@ -29,13 +30,14 @@ export async function estimateTime(
   missing: TokenizedPair[],
 ): Promise<TimeEstimate> {
   const { trainer, config } = context;
-  const { architecture, parent, parentFolder } = selection;
+  const { architecture, parent, baseline, parentFolder } = selection;
   const { heldOut, steps, evaluations, requests, rows } = plan;
   const { ATTUNE_HOME, TRAIN_THREADS: threads } = trainer.settings;
   const workOf = (pairs: TokenizedPair[]) => countWork(plan, pairs);
   const typical = steps.toSorted((a, b) => workOf(a) - workOf(b))[steps.length >> 1]!;
 
   const folder = await mkdtemp(path.join(path.resolve(ATTUNE_HOME), 'estimate-'));
+  const keepOnSignal = removeOnSignal(folder);
   try {
     const open = () => openPolicyEngine(context, selection, parent.id, 'train');
     const engine = await measureEngine(open, typical.map(withoutReference), folder);
@@ -47,10 +49,13 @@ export async function estimateTime(
     const epoch = (engine.step * steps.reduce((sum, step) => sum + workOf(step), 0)) / workOf(typical);
     const minutes = (epoch * config.epochs) / (SAVE_INTERVAL_MS / 1000);
     const count = evaluations.evaluationSteps.size;
-    const sampling = (requests.length / rows) * (decoding.opening + meanResponseLength(heldOut) * decoding.step);
+    const group = decoding.prefill + meanResponseLength(heldOut) * decoding.step;
+    const sampling = decoding.opening + (requests.length / rows) * group;
     const precisions = Object.keys((await readManifest(parentFolder)).serving.accuracy).length;
+    const score = (pairs: TokenizedPair[]) => (pairs.length === 0 ? 0 : engine.opening + forward(pairs));
     return {
-      scoring: missing.length === 0 ? 0 : engine.opening + forward(missing),
+      // A round from the root evaluates the active policy too.
+      scoring: score(missing) + (parent.id === baseline.id ? 0 : score(heldOut)),
       training:
         engine.opening +
         engine.building +
@@ -64,8 +69,24 @@ export async function estimateTime(
       publishing: 2 * decoding.opening + precisions * (decoding.opening + PRECISION_STEPS * decoding.step),
     };
   } finally {
+    keepOnSignal();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Ctrl-C ends the process before a `finally` runs. Returns a function that undoes this. */
+function removeOnSignal(folder: string): () => void {
+  const signals = ['SIGINT', 'SIGTERM'] as const;
+  const undo = () => {
+    for (const signal of signals) process.off(signal, end);
+  };
+  const end = (signal: NodeJS.Signals) => {
+    undo();
+    rmSync(folder, { recursive: true, force: true });
+    process.kill(process.pid, signal);
+  };
+  for (const signal of signals) process.on(signal, end);
+  return undo;
 }
 
 /** Time is proportional to this: the positions of the micro-batches, with their attention. */
