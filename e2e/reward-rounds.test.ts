@@ -90,6 +90,18 @@ test('a reward of too few prompts is refused', async () => {
   assert.match((await getRound(id)).reason, /held out .* the interval of its accuracy needs 6; collect pairs on more/);
 });
 
+test('a dry run with too little memory says that the round would fail', async () => {
+  await collect(60, 'Enough');
+  const [small, enough] = await Promise.all(
+    [2 ** 20, 2 ** 30].map((TRAIN_MEMORY) =>
+      previewRound({ ...trainer, settings: { ...settings, TRAIN_MEMORY } }, db, { method: 'reward' }),
+    ),
+  );
+  const decide = (lines: typeof small) => lines!.find(({ name }) => name === 'decision')!.text;
+  assert.match(decide(small), /^it would fail: trainer: training this policy needs about/);
+  assert.equal(decide(enough), 'it would run');
+});
+
 test('a reward whose accuracy chance explains is published with a warning', async () => {
   await removePairs();
   // Everyone was asked twice and changed their mind.
@@ -169,6 +181,9 @@ test('a reward is distilled into the policy, by samples of the policy', async ()
 test('distillation without a reward, with an unknown one or with a policy is refused', async () => {
   const none = await distill({});
   assert.match(none.reason, /^distill: REWARD is not set; set it to the id of a reward/);
+  const withDistill = { ...settings, OBJECTIVE: 'distill', REDUCTION: 'sum', NEGATIVES: 'rejected' } as const;
+  const lines = await previewRound({ ...trainer, settings: withDistill }, db);
+  assert.equal(lines.find(({ name }) => name === 'decision')!.text, `it would fail: ${none.reason}`);
   const unknown = await distill({ reward: `rwd_${'0'.repeat(32)}` });
   assert.match(unknown.reason, /^there is no reward rwd_0+; GET \/v1\/rewards/);
   const dil = { objective: 'distill', reward: startId };

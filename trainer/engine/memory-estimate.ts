@@ -108,7 +108,10 @@ type RoundShapes = { step: MicroBatchShape[]; forward: MicroBatchShape[] };
 /** Bytes at the peak of an engine that runs these micro-batches. */
 export function estimateEngine(options: MemoryOptions, shapes: RoundShapes): number {
   const largest = (kind: ProgramKind) =>
-    Math.max(0, ...shapes[kind === 'step' ? 'step' : 'forward'].map((shape) => estimateRun(options, kind, shape)));
+    shapes[kind === 'step' ? 'step' : 'forward'].reduce(
+      (bytes, shape) => Math.max(bytes, estimateRun(options, kind, shape)),
+      0,
+    );
   const parameters = estimateParameters(options);
   if (options.scoreOnly) return Math.max(estimateOpening(options), parameters + largest('score'));
   const [step, evaluate] = [largest('step'), largest('evaluate')];

@@ -9,6 +9,7 @@ import { type Estimate, estimate, estimateMean, weightedRatio } from './confiden
 import {
   countRepeatedNgrams,
   distinctNgramRatio,
+  findLongest,
   planRollouts,
   type RolloutRequest,
   sampleResponses,
@@ -92,8 +93,7 @@ export async function evaluateSamples(options: SampleOptions): Promise<SampleEva
   const requests = planRollouts(options.heldOut, count, architecture);
   // Four passes over the samples: two that sample and two that score.
   const report = (pass: number) => (done: number) => options.onProgress(pass * count + done, 4 * count);
-  const longest = Math.max(...requests.map(({ promptIds, maxTokens }) => promptIds.length + maxTokens));
-  const rows = chooseRolloutRows({ architecture }, longest, options.memoryBytes);
+  const rows = chooseRolloutRows({ architecture }, findLongest(requests), options.memoryBytes);
   const sample = (readWeights: () => Promise<Weights>, pass: number) =>
     sampleResponses({ architecture, readWeights, folder, seed, threads, rows }, requests, report(pass));
   const parentSamples = await sample(options.readParent, 0);

@@ -43,6 +43,11 @@ export function planRollouts(
   });
 }
 
+/** Tokens of the longest request with its response. */
+export function findLongest(requests: readonly RolloutRequest[]): number {
+  return requests.reduce((longest, { promptIds, maxTokens }) => Math.max(longest, promptIds.length + maxTokens), 0);
+}
+
 export type Sampler = {
   architecture: Architecture;
   /** Called once; the arrays are freed as soon as the graph is on disk. */
@@ -99,7 +104,7 @@ class Rollouts {
     this.requests = requests;
     this.sequences = requests.map(({ promptIds }) => ({ promptIds, responseIds: [] }));
     this.randoms = requests.map((_, index) => seedRandom(seed, index));
-    const longest = Math.max(...requests.map(({ promptIds, maxTokens }) => promptIds.length + maxTokens));
+    const longest = findLongest(requests);
     this.cache = decoder.createCache(maxRows * kvBytesPerRow(decoder.architecture, longest));
     this.ends = new Set(decoder.architecture.eos);
   }

@@ -2,21 +2,24 @@
 // each training prompt, and the reward and the reference score them. The held-out pairs stay those of the raters, with the
 // reward's margins.
 import { rm } from 'node:fs/promises';
+import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import { readManifest } from '../../shared/package/files.ts';
+import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import { getReward } from '../../shared/store/registry.ts';
 import type { Engine, Sequence, TrainPair } from '../engine/engine.ts';
-import { planRollouts, sampleResponses } from '../evaluation/rollouts.ts';
+import { chooseRolloutRows, resolveMemoryBudget } from '../engine/memory-estimate.ts';
+import { findLongest, planRollouts, sampleResponses } from '../evaluation/rollouts.ts';
 import { scoreInChunks } from '../evaluation/score-chunks.ts';
 import { openPolicyEngine, openRewardEngine } from './policy-engine.ts';
-import type { RoundContext } from './round-context.ts';
+import type { RoundContext, TrainerContext } from './round-context.ts';
 import { type ScoredPairs, scorePairs } from './score-pairs.ts';
 import type { Selection } from './select-pairs.ts';
 
 /** Throws AttuneError if there is no such reward, it has another tokenizer, or sampling failed. */
 export async function distillPairs(context: RoundContext, selection: Selection): Promise<ScoredPairs> {
-  const rewardId = await findReward(context, selection);
+  const rewardId = await findReward(context.trainer, context.log.db, selection, context.config);
   const heldOutPairs = selection.pairs.filter(({ pair }) => pair.split === 'held_out');
   const scored = await scorePairs(context, { ...selection, pairs: heldOutPairs });
   const sampled = await samplePairs(context, selection);
@@ -59,14 +62,20 @@ function preferBetter(y: Sequence, z: Sequence, yLogps: Float32Array, zLogps: Fl
     : { chosen: z, rejected: y, refChosenLogps: zLogps, refRejectedLogps: yLogps, rewardMargin: -margin };
 }
 
-async function findReward({ trainer, log, config }: RoundContext, selection: Selection): Promise<string> {
+/** The reward of the settings. Throws AttuneError if there is no such one, or it has another tokenizer. */
+export async function findReward(
+  { store }: TrainerContext,
+  db: Database,
+  selection: Selection,
+  config: RoundSettings,
+): Promise<string> {
   if (config.reward === null)
     throw new AttuneError('distill: REWARD is not set; set it to the id of a reward (GET /v1/rewards lists them)', {
       param: 'reward',
       code: 'reward_missing',
     });
-  const { id } = await getReward(log.db, config.reward);
-  const { tokenizer_hash } = await readManifest(await trainer.store.getFolder(id));
+  const { id } = await getReward(db, config.reward);
+  const { tokenizer_hash } = await readManifest(await store.getFolder(id));
   if (tokenizer_hash !== selection.tokenizerHash)
     throw new AttuneError(
       `the reward ${id} has another tokenizer than ${selection.parent.id}, which the round starts from; train a reward from that policy`,
@@ -75,7 +84,7 @@ async function findReward({ trainer, log, config }: RoundContext, selection: Sel
   return id;
 }
 
-/** Two different responses of the parent to a prompt, for as many prompts as there are training pairs. */
+/** Two different responses of the parent to each prompt, in turns until there are at least as many as training pairs. */
 async function samplePairs(context: RoundContext, selection: Selection): Promise<[Sequence, Sequence][]> {
   const { log, config, trainer } = context;
   const { parent, parentFolder, architecture, pairs } = selection;
@@ -87,7 +96,9 @@ async function samplePairs(context: RoundContext, selection: Selection): Promise
   const requests = planRollouts(tokens, turns * prompts, architecture);
   const folder = `${context.checkpointFolder}-samples`;
   const readWeights = async () => (await readCheckpoint(parentFolder)).weights;
-  const sampler = { architecture, readWeights, folder, seed: config.seed, threads: trainer.settings.TRAIN_THREADS };
+  const { TRAIN_MEMORY, TRAIN_THREADS: threads } = trainer.settings;
+  const rows = chooseRolloutRows({ architecture }, findLongest(requests), resolveMemoryBudget(TRAIN_MEMORY));
+  const sampler = { architecture, readWeights, folder, seed: config.seed, threads, rows };
   const samples = await sampleResponses(sampler, requests, (done) =>
     log.reportProgress('sampling', done, requests.length, 'samples'),
   ).finally(() => rm(folder, { recursive: true, force: true }));

@@ -4,10 +4,10 @@ import { AttuneError } from '../../shared/error.ts';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import { findObstacle, type RoundOptions } from '../../shared/rounds/schedule.ts';
 import { completeRoundSettings, listMethodSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
-import type { Settings } from '../../shared/settings.ts';
 import type { TokenizedPair } from '../data/tokens.ts';
 import { resolveEngine } from '../engine/select-device.ts';
 import { parseObjective, parseRewardObjective } from '../objectives.ts';
+import { findReward } from './distill-pairs.ts';
 import { describeGateOutlook } from './gate-outlook.ts';
 import { describeLeftOut, describeQuality } from './messages.ts';
 import type { TrainerContext } from './round-context.ts';
@@ -53,7 +53,7 @@ export async function previewRound(
     engine: `${engine.name}; ${engine.reason}`,
     ...(await describeCosts(trainer, selection, config, missing, onProgress)),
     ...(method === 'dil' && { gate: await describeGateOutlook(db, counts) }),
-    decision: await describeDecision(db, selection, settings, config),
+    decision: await describeDecision(trainer, db, selection, config),
   };
   return Object.entries(lines).map(([name, text]) => ({ name, text }));
 }
@@ -114,18 +114,21 @@ function describeStaleness(counts: Record<string, number>): string {
 }
 
 async function describeDecision(
+  trainer: TrainerContext,
   db: Database,
   selection: Selection,
-  settings: Settings,
   config: RoundSettings,
 ): Promise<string> {
+  const { settings } = trainer;
   try {
     validateSelection(selection, settings);
+    planRound(selection, config, settings);
     if (selection.method === 'reward') {
       parseRewardObjective(config);
       return 'it would run';
     }
     const objective = parseObjective(config);
+    if (objective.objective === 'distill') await findReward(trainer, db, selection, config);
     if (isObjectiveModule(objective.objective))
       await (await import('../engine/validate-objective.ts')).validateObjective(objective);
   } catch (error) {

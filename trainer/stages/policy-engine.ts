@@ -7,11 +7,10 @@ import type { Engine } from '../engine/engine.ts';
 import type { LoraConfig } from '../engine/lora.ts';
 import { estimateStages, insufficientMemory, resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { type EngineOptions, openEngine } from '../engine/open-engine.ts';
-import { countInputTokens } from '../engine/packing.ts';
 import { addRewardHead } from '../model/reward-head.ts';
 import { parseRewardObjective } from '../objectives.ts';
 import type { RoundContext } from './round-context.ts';
-import type { Selection } from './select-pairs.ts';
+import { findLongestSequence, type Selection } from './select-pairs.ts';
 
 /** null: all weights are trained. */
 export function toLora({
@@ -57,11 +56,7 @@ function open(
 ): Promise<Engine> {
   const lora = purpose === 'train' ? toLora(config) : null;
   const memoryBytes = resolveMemoryBudget(settings.TRAIN_MEMORY);
-  const maxSequenceTokens = pairs.reduce(
-    (longest, { tokens: { chosen, rejected } }) =>
-      Math.max(longest, countInputTokens(chosen), countInputTokens(rejected)),
-    0,
-  );
+  const maxSequenceTokens = findLongestSequence(pairs);
   // With adapters, what follows the training needs more than the training itself.
   const { architecture } = model;
   if (purpose === 'train' && architecture.output === 'logits') {

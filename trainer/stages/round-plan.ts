@@ -9,12 +9,12 @@ import {
   type MemoryOptions,
   resolveMemoryBudget,
 } from '../engine/memory-estimate.ts';
-import { countInputTokens, estimateAttentionCost, type MicroBatchShape, planShapes } from '../engine/packing.ts';
-import { planRollouts, type RolloutRequest } from '../evaluation/rollouts.ts';
+import { estimateAttentionCost, type MicroBatchShape, planShapes } from '../engine/packing.ts';
+import { findLongest, planRollouts, type RolloutRequest } from '../evaluation/rollouts.ts';
 import { selectBatch } from '../training.ts';
 import { type EvaluationPlan, planEvaluations } from './evaluation-plan.ts';
 import { toLora } from './policy-engine.ts';
-import type { Selection } from './select-pairs.ts';
+import { findLongestSequence, type Selection } from './select-pairs.ts';
 
 export type RoundPlan = {
   memory: MemoryOptions;
@@ -38,17 +38,14 @@ export function planRound({ architecture, pairs }: Selection, config: RoundSetti
   const memoryBytes = resolveMemoryBudget(settings.TRAIN_MEMORY);
   const ofSplit = (split: string) => pairs.flatMap(({ pair, tokens }) => (pair.split === split ? [tokens] : []));
   const [train, heldOut] = [ofSplit('train'), ofSplit('held_out')];
-  const maxSequenceTokens = Math.max(
-    ...pairs.flatMap(({ tokens: { chosen, rejected } }) => [chosen, rejected].map(countInputTokens)),
-  );
   const stepsPerEpoch = Math.ceil(train.length / config.batch_pairs);
   const evaluations = planEvaluations({ train, heldOut, config }, stepsPerEpoch * config.epochs);
   const requests = planRollouts(heldOut, evaluations.samples, architecture);
-  const longestRequest = Math.max(...requests.map(({ promptIds, maxTokens }) => promptIds.length + maxTokens));
+  const longestRequest = findLongest(requests);
   return {
     memory,
     memoryBytes,
-    microBatchTokens: chooseMicroBatchTokens({ ...memory, maxSequenceTokens }, memoryBytes),
+    microBatchTokens: chooseMicroBatchTokens({ ...memory, maxSequenceTokens: findLongestSequence(pairs) }, memoryBytes),
     train,
     heldOut,
     steps: Array.from({ length: stepsPerEpoch }, (_, step) => selectBatch(train, config, step, stepsPerEpoch)),

@@ -81,7 +81,9 @@ export async function planSelection(
   const rootId = getRootId(baseline);
   const baselineFolder = await store.getFolder(baselineId);
   const { architecture, tokenizer_hash: tokenizerHash } = await readManifest(baselineFolder);
-  const rootFolder = rootId === baselineId ? baselineFolder : await getRootFolder(store, rootId, baselineId);
+  // A reward has no reference, so its round does not need the root.
+  const rootFolder =
+    rootId === baselineId || method === 'reward' ? baselineFolder : await getRootFolder(store, rootId, baselineId);
   await validateRoot(rootFolder, rootId, baselineId, tokenizerHash);
   const parent = isFromRoot && rootId !== baselineId ? await getPolicy(db, rootId) : baseline;
   const parentFolder = parent === baseline ? baselineFolder : rootFolder;
@@ -115,6 +117,15 @@ async function getRootFolder(store: LocalStore, rootId: string, baselineId: stri
       { code: 'root_missing' },
     );
   }
+}
+
+/** Tokens of the longest response with its prompt. */
+export function findLongestSequence(pairs: SelectedPair[]): number {
+  return pairs.reduce(
+    (longest, { tokens: { chosen, rejected } }) =>
+      Math.max(longest, countInputTokens(chosen), countInputTokens(rejected)),
+    0,
+  );
 }
 
 /** Throws AttuneError if there is nothing to train on, or too little to evaluate. */
