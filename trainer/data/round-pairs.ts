@@ -9,6 +9,7 @@ import { AttuneError } from '../../shared/error.ts';
 import { countNewPairs } from '../../shared/rounds/pairs.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { getActivePolicyId } from '../../shared/store/registry.ts';
+import { MAX_HELD_OUT } from '../evaluation/gate-power.ts';
 import {
   countLearnedPairs,
   findEarlierHeldOut,
@@ -25,8 +26,6 @@ export type RoundPair = PreferencePair & { split: Split; learnedIn: string | nul
 
 type Selected = Pick<RoundPair, 'split' | 'learnedIn'> & { preference: PreferenceRow };
 
-/** Of all held-out pairs, those that are evaluated. */
-const MAX_HELD_OUT = 512;
 /** Of earlier rounds. Otherwise there are no more of them than training pairs, so that they cost less than the training. */
 const MIN_EARLIER_HELD_OUT = 128;
 const QUERY_ROWS = 1000;

@@ -71,7 +71,7 @@ async function sampleBoth(
     architecture,
     heldOut,
     engine,
-    readParent: async () => parentWeights(),
+    readBaseline: async () => parentWeights(),
     openRoot: () => openEngine({ architecture, weights: reference, objective: {}, threads: 1 }),
     samples,
     seed: 3,
@@ -92,7 +92,7 @@ test('a candidate equal to its parent has a KL of 0 and equal samples, and is re
   assert.equal(samples.lengthRatio.value, 1);
   assert.equal(samples.repetitionGrowth.value, 0);
   const { 'objective/kl': _, 'objective/kl_per_token': __, ...own } = samples.metrics;
-  assert.deepEqual(own, samples.parent);
+  assert.deepEqual(own, samples.baseline);
   for (const done of ['32/128', '64/128', '96/128', '128/128']) assert.ok(progress.includes(done), `${progress}`);
   const decision = decideGate(before, after, samples, bounds);
   assert.equal(decision.pass, false);
@@ -140,7 +140,7 @@ test('a policy that repeats one token is refused for length, repetition, KL and 
   const heldOut = await makePairs(parent, 20, 40, 0);
   const samples = await sampleBoth(t, engine, heldOut);
   assert.equal(samples.metrics['completions/clipped_ratio'], 1);
-  assert.ok(samples.parent['completions/clipped_ratio']! < 0.5);
+  assert.ok(samples.baseline['completions/clipped_ratio']! < 0.5);
   assert.ok(samples.metrics['completions/distinct_2']! < 0.01);
   const [before, after] = [await evaluatePolicy(parent, heldOut), await evaluatePolicy(engine, heldOut)];
   const { checks } = decideGate(before, after, samples, bounds);

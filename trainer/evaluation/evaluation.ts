@@ -1,5 +1,5 @@
 // Evaluation of a policy on held-out pairs (loss, TRL's reward metrics, log-probabilities of each pair) and on its own
-// samples next to its parent's: KL to the root, length, repetition. Each number has a confidence interval.
+// samples next to the baseline's: KL to the root, length, repetition. Each number has a confidence interval.
 import type { Interval } from '../../shared/database/round-types.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
@@ -52,14 +52,14 @@ export async function evaluatePolicy(engine: Engine, pairs: TrainPair[], seed = 
 export type SampleEvaluation = {
   /** The candidate's objective/kl and completions/… */
   metrics: Record<string, number>;
-  /** The parent's completions/… */
-  parent: Record<string, number>;
+  /** The baseline's completions/… */
+  baseline: Record<string, number>;
   /** KL(policy ‖ root) in nats, per response and per token. */
   kl: Estimate;
   klPerToken: Estimate;
-  /** The candidate's mean length over the parent's. */
+  /** The candidate's mean length over the baseline's. */
   lengthRatio: Estimate;
-  /** The candidate's share of repeated 4-grams minus the parent's. */
+  /** The candidate's share of repeated 4-grams minus the baseline's. */
   repetitionGrowth: Estimate;
   sampleCount: number;
 };
@@ -70,7 +70,7 @@ export type SampleOptions = {
   heldOut: TrainPair[];
   /** Holds the candidate. */
   engine: Engine;
-  readParent(): Promise<Weights>;
+  readBaseline(): Promise<Weights>;
   /** Called after sampling; the engine is closed once it has scored the samples. */
   openRoot(): Promise<Engine>;
   /** Responses of each policy. */
@@ -85,7 +85,7 @@ export type SampleOptions = {
 };
 
 /**
- * Samples parent and candidate on the same prompts with the same seeds, and scores the candidate's samples under the
+ * Samples baseline and candidate on the same prompts with the same seeds, and scores the candidate's samples under the
  * candidate and under the root. Besides the candidate, at most one other model is in memory at a time.
  */
 export async function evaluateSamples(options: SampleOptions): Promise<SampleEvaluation> {
@@ -96,13 +96,13 @@ export async function evaluateSamples(options: SampleOptions): Promise<SampleEva
   const rows = chooseRolloutRows({ architecture }, findLongest(requests), options.memoryBytes);
   const sample = (readWeights: () => Promise<Weights>, pass: number) =>
     sampleResponses({ architecture, readWeights, folder, seed, threads, rows }, requests, report(pass));
-  const parentSamples = await sample(options.readParent, 0);
+  const baselineSamples = await sample(options.readBaseline, 0);
   const candidateSamples = await sample(() => engine.weights(), 1);
   const logps = (await scoreInChunks(engine, candidateSamples, report(2))).map(sum);
   const root = await options.openRoot();
   try {
     const rootLogps = (await scoreInChunks(root, candidateSamples, report(3))).map(sum);
-    return compareSamples(requests, parentSamples, candidateSamples, logps, rootLogps, options);
+    return compareSamples(requests, baselineSamples, candidateSamples, logps, rootLogps, options);
   } finally {
     await root.close();
   }
@@ -113,29 +113,29 @@ const sum = (logps: Float32Array) => logps.reduce((total, logp) => total + logp,
 /** logps and rootLogps [samples]: summed log-probabilities of the candidate's samples. */
 function compareSamples(
   requests: RolloutRequest[],
-  parentSamples: Sequence[],
+  baselineSamples: Sequence[],
   samples: Sequence[],
   logps: number[],
   rootLogps: number[],
   { seed, architecture }: SampleOptions,
 ): SampleEvaluation {
   const prompts = requests.map(({ promptIndex }) => promptIndex);
-  const parent = summarize(parentSamples, architecture);
+  const baseline = summarize(baselineSamples, architecture);
   const candidate = summarize(samples, architecture);
   const logRatios = logps.map((logp, at) => logp - rootLogps[at]!);
   const kl = estimateMean(logRatios, prompts, seed);
   const klPerToken = estimate(prompts, (weights) => weightedRatio(weights, logRatios, candidate.lengths), seed);
   return {
     metrics: { 'objective/kl': kl.value, 'objective/kl_per_token': klPerToken.value, ...candidate.metrics },
-    parent: parent.metrics,
+    baseline: baseline.metrics,
     kl,
     klPerToken,
-    lengthRatio: estimate(prompts, (weights) => weightedRatio(weights, candidate.lengths, parent.lengths), seed),
+    lengthRatio: estimate(prompts, (weights) => weightedRatio(weights, candidate.lengths, baseline.lengths), seed),
     repetitionGrowth: estimate(
       prompts,
       (weights) =>
         weightedRatio(weights, candidate.repeated, candidate.ngrams) -
-        weightedRatio(weights, parent.repeated, parent.ngrams),
+        weightedRatio(weights, baseline.repeated, baseline.ngrams),
       seed,
     ),
     sampleCount: requests.length,

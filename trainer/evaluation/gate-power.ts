@@ -3,6 +3,9 @@
 import type { Estimate } from './confidence-interval.ts';
 import { normalCdf } from './normal-distribution.ts';
 
+/** Held-out pairs that a round evaluates at most. */
+export const MAX_HELD_OUT = 512;
+
 const Z95 = 1.96;
 /** Four times in five. */
 const Z_POWER = 0.8416;

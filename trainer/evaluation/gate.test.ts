@@ -44,7 +44,7 @@ function samples({ kl = 1, length = 1.1, repetition = 0.01 } = {}): SampleEvalua
   const completions = { 'completions/mean_length': 20, 'completions/repetition': 0.1 };
   return {
     metrics: { 'objective/kl': kl, ...completions },
-    parent: completions,
+    baseline: completions,
     kl: about(kl),
     klPerToken: about(kl / 20),
     lengthRatio: about(length),
@@ -105,7 +105,16 @@ test('a gain that is not significant is refused, with the number of pairs that w
   assert.ok(decision.reason.endsWith(`four times in five: collect about ${missing} more pairs on other prompts`));
 });
 
-test('a candidate equal to its parent and a worse one are refused, and more pairs are not advised', () => {
+test('where more prompts would be needed than a round evaluates, more pairs are not advised', () => {
+  const decision = decideGate(evaluation(0), evaluation(0.02, { noise: 1 }), samples(), bounds);
+  assert.ok(decision.checks[0]!.needed! > 512);
+  assert.match(
+    decision.reason,
+    /would need \d+ held-out prompts, more than the 512 pairs that a round evaluates: raise/,
+  );
+});
+
+test('a candidate equal to the baseline and a worse one are refused, and more pairs are not advised', () => {
   for (const margin of [0, -1]) {
     const { pass, reason, checks } = decideGate(evaluation(0), evaluation(margin), samples(), bounds);
     assert.equal(pass, false);

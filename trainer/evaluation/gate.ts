@@ -1,6 +1,7 @@
-// The gate: a trained policy replaces its parent only if it agrees significantly more with the raters on held-out pairs
-// (preference-gain.ts), and its own samples stay within bounds. Held-out pairs alone do not detect a policy whose text
-// has degenerated: any policy that makes the rejected responses unlikely does well on them, even one that writes nonsense.
+// The gate: a trained policy replaces the active one, the baseline, only if it agrees significantly more with the raters
+// on held-out pairs (preference-gain.ts), and its own samples stay within bounds. Held-out pairs alone do not detect a
+// policy whose text has degenerated: any policy that makes the rejected responses unlikely does well on them, even one that
+// writes nonsense.
 //
 // The bounds detect failures; they are not targets. A round needs to change little: the better of two responses is at
 // most ln 2 − ½ = 0.19 nats from the distribution of both. A healthy round of the demo lowers the log-probability of
@@ -10,7 +11,7 @@ import type { RoundSettings } from '../../shared/rounds/settings.ts';
 import { type Estimate, estimateMean } from './confidence-interval.ts';
 import { adviseOnDivergence } from './divergence-advice.ts';
 import type { Evaluation, SampleEvaluation } from './evaluation.ts';
-import { findEffect, findNeededPrompts } from './gate-power.ts';
+import { findEffect, findNeededPrompts, MAX_HELD_OUT } from './gate-power.ts';
 import { measurePreferenceGain } from './preference-gain.ts';
 
 /** The part of RoundSettings that the gate needs. */
@@ -40,7 +41,7 @@ export function findNonFinite({ metrics }: Pick<Evaluation, 'metrics'>): [name: 
  * metric of the candidate is not finite.
  */
 export function decideGate(
-  parent: Evaluation,
+  baseline: Evaluation,
   candidate: Evaluation,
   samples: SampleEvaluation | null,
   bounds: GateBounds,
@@ -55,12 +56,12 @@ export function decideGate(
   if (nonFiniteSample)
     return refuseDiverged(`${nonFiniteSample[0]} on its own samples is ${nonFiniteSample[1]}`, advice);
 
-  const improvement = checkImprovement(parent, candidate, { seed, heldOutShare });
+  const improvement = checkImprovement(baseline, candidate, { seed, heldOutShare });
   const kl = checkKl(samples, bounds.gate_kl);
   const checks = [
     improvement,
     kl,
-    checkChosenDrop(parent, candidate, bounds.gate_chosen_drop, seed),
+    checkChosenDrop(baseline, candidate, bounds.gate_chosen_drop, seed),
     checkLength(samples, bounds.gate_length),
     checkRepetition(samples, bounds.gate_repetition),
   ];
@@ -88,12 +89,12 @@ function refuseDiverged(finding: string, advice: string): GateDecision {
 }
 
 /** The loss is reported and does not decide: unbounded in lsif and ukl, it has little power. */
-function checkImprovement(parent: Evaluation, candidate: Evaluation, { seed, heldOutShare }: GateOptions): GateCheck {
-  const { bounded, margin, accuracy } = measurePreferenceGain(parent, candidate, seed);
+function checkImprovement(baseline: Evaluation, candidate: Evaluation, { seed, heldOutShare }: GateOptions): GateCheck {
+  const { bounded, margin, accuracy } = measurePreferenceGain(baseline, candidate, seed);
   const prompts = new Set(candidate.prompts).size;
   const effect = findEffect(bounded, prompts);
   const needed = effect === null ? null : findNeededPrompts(effect);
-  const [before, after] = [parent.metrics.loss!, candidate.metrics.loss!].map((loss) => loss.toFixed(5));
+  const [before, after] = [baseline.metrics.loss!, candidate.metrics.loss!].map((loss) => loss.toFixed(5));
   const finding =
     `bounded margin ${format(bounded, 3)} over ${candidate.outcomes.length} pairs on ${prompts} prompts ` +
     `(margin ${format(margin, 2)} nats, accuracy ${formatPercent(accuracy)}, held-out loss from ${before} to ${after})`;
@@ -110,7 +111,9 @@ function checkImprovement(parent: Evaluation, candidate: Evaluation, { seed, hel
       : needed !== null
         ? describe(
             'does not agree with the raters significantly more than the policy it would replace',
-            `with ${needed} held-out prompts a policy this much better would pass four times in five: collect about ${countMissing(needed, prompts, heldOutShare)} more pairs on other prompts`,
+            needed > MAX_HELD_OUT
+              ? `a policy this much better would need ${needed} held-out prompts, more than the ${MAX_HELD_OUT} pairs that a round evaluates: raise EPOCHS or LEARNING_RATE, so that it learns more`
+              : `with ${needed} held-out prompts a policy this much better would pass four times in five: collect about ${countMissing(needed, prompts, heldOutShare)} more pairs on other prompts`,
           )
         : describe(
             'agrees with the raters no more than the policy it would replace',
@@ -129,25 +132,25 @@ function checkKl({ kl, klPerToken, sampleCount }: SampleEvaluation, bound: numbe
   return toCheck('kl', kl, bound, kl.value <= bound, finding, `above ${bound}; lower LEARNING_RATE or raise GATE_KL`);
 }
 
-function checkChosenDrop(parent: Evaluation, candidate: Evaluation, bound: number, seed: number): GateCheck {
-  const drops = parent.logps.chosen.map((logp, at) => logp - candidate.logps.chosen[at]!);
+function checkChosenDrop(baseline: Evaluation, candidate: Evaluation, bound: number, seed: number): GateCheck {
+  const drops = baseline.logps.chosen.map((logp, at) => logp - candidate.logps.chosen[at]!);
   const drop = estimateMean(drops, candidate.prompts, seed);
   const finding = `the log-probability of chosen responses fell by ${format(drop, 3)} nats per token`;
   const advice = `more than ${bound}; lower LEARNING_RATE or EPOCHS, or raise GATE_CHOSEN_DROP`;
   return toCheck('chosen_drop', drop, bound, drop.value <= bound, finding, advice);
 }
 
-function checkLength({ lengthRatio, metrics, parent }: SampleEvaluation, bound: number): GateCheck {
+function checkLength({ lengthRatio, metrics, baseline }: SampleEvaluation, bound: number): GateCheck {
   const name = 'completions/mean_length';
-  const finding = `responses are ${format(lengthRatio, 2)} times as long as before (${metrics[name]!.toFixed(1)} tokens, ${parent[name]!.toFixed(1)} before)`;
+  const finding = `responses are ${format(lengthRatio, 2)} times as long as before (${metrics[name]!.toFixed(1)} tokens, ${baseline[name]!.toFixed(1)} before)`;
   const pass = lengthRatio.value <= bound && lengthRatio.value >= 1 / bound;
   const advice = `not within a factor of ${bound}; check whether raters choose by length, lower LEARNING_RATE, or raise GATE_LENGTH`;
   return toCheck('length', lengthRatio, bound, pass, finding, advice);
 }
 
-function checkRepetition({ repetitionGrowth, metrics, parent }: SampleEvaluation, bound: number): GateCheck {
+function checkRepetition({ repetitionGrowth, metrics, baseline }: SampleEvaluation, bound: number): GateCheck {
   const name = 'completions/repetition';
-  const finding = `the share of repeated 4-grams in its samples changed by ${format(repetitionGrowth, 3)} (${metrics[name]!.toFixed(3)}, ${parent[name]!.toFixed(3)} before)`;
+  const finding = `the share of repeated 4-grams in its samples changed by ${format(repetitionGrowth, 3)} (${metrics[name]!.toFixed(3)}, ${baseline[name]!.toFixed(3)} before)`;
   const advice = `more than ${bound}; lower LEARNING_RATE or EPOCHS, or raise GATE_REPETITION`;
   return toCheck('repetition', repetitionGrowth, bound, repetitionGrowth.value <= bound, finding, advice);
 }

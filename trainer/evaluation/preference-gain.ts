@@ -1,6 +1,6 @@
-// How much more a policy agrees with the raters than its parent does, on held-out pairs. For each pair
-//   m = [log π(y_w|x) − log π_parent(y_w|x)] − [log π(y_l|x) − log π_parent(y_l|x)]
-// is the margin of DPO's implicit reward (arXiv 2305.18290) with the parent as the reference: it does not depend on the
+// How much more a policy agrees with the raters than the baseline does, on held-out pairs. For each pair
+//   m = [log π(y_w|x) − log π_baseline(y_w|x)] − [log π(y_l|x) − log π_baseline(y_l|x)]
+// is the margin of DPO's implicit reward (arXiv 2305.18290) with the baseline as the reference: it does not depend on the
 // objective. The gate judges the mean of tanh(m / median |m|): bounded, so that a few long responses do not decide, and
 // with more power than the share of positive margins, which forgets their sizes (docs/LOG.md compares statistics).
 import { type Estimate, estimateMean } from './confidence-interval.ts';
@@ -16,8 +16,8 @@ export type PreferenceGain = {
 };
 
 /** Both evaluations are of the same pairs. */
-export function measurePreferenceGain(parent: Evaluation, candidate: Evaluation, seed = 0): PreferenceGain {
-  const margins = computeMargins(parent, candidate);
+export function measurePreferenceGain(baseline: Evaluation, candidate: Evaluation, seed = 0): PreferenceGain {
+  const margins = computeMargins(baseline, candidate);
   const over = (values: number[]) => estimateMean(values, candidate.prompts, seed);
   return {
     bounded: over(boundMargins(margins)),
@@ -27,9 +27,9 @@ export function measurePreferenceGain(parent: Evaluation, candidate: Evaluation,
 }
 
 /** m of each pair, in nats. */
-function computeMargins(parent: Evaluation, candidate: Evaluation): number[] {
+function computeMargins(baseline: Evaluation, candidate: Evaluation): number[] {
   return candidate.outcomes.map(({ chosenLogp, rejectedLogp }, at) => {
-    const before = parent.outcomes[at]!;
+    const before = baseline.outcomes[at]!;
     return chosenLogp - before.chosenLogp - (rejectedLogp - before.rejectedLogp);
   });
 }

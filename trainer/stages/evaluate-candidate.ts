@@ -70,19 +70,22 @@ export async function reportForgetting(
   if (earlierRounds.length > 0) await logForgetting(log, earlierRounds);
 }
 
-/** Decides whether the candidate may replace the baseline, and writes the metrics and the report of the gate. */
+/**
+ * Decides whether the candidate may replace the baseline, and writes the metrics, in which parent/ means the baseline, and
+ * the report of the gate.
+ */
 export async function applyGate(
   { log, config, trainer }: RoundContext,
-  parent: Evaluation,
+  baseline: Evaluation,
   { evaluation, samples, metrics }: CandidateEvaluation,
 ): Promise<GateDecision> {
   const options = { seed: config.seed, heldOutShare: trainer.settings.TRAIN_HELD_OUT };
-  const decision = decideGate(parent, evaluation, samples, config, options);
+  const decision = decideGate(baseline, evaluation, samples, config, options);
   const { pass, checks, reason } = decision;
   await log.update({
-    metrics: { ...addPrefix('parent/', keepFinite({ ...parent.metrics, ...samples?.parent })), ...metrics },
+    metrics: { ...addPrefix('parent/', keepFinite({ ...baseline.metrics, ...samples?.baseline })), ...metrics },
     reason,
-    gate: { pass, checks, intervals: { ...addPrefix('parent/', parent.intervals), ...evaluation.intervals } },
+    gate: { pass, checks, intervals: { ...addPrefix('parent/', baseline.intervals), ...evaluation.intervals } },
   });
   await log.addEvent('message', reason, { pass }, pass ? 'info' : 'warn');
   return decision;
@@ -102,7 +105,7 @@ async function sampleCandidate(
       architecture: selection.architecture,
       heldOut,
       engine,
-      readParent: async () => (await readCheckpoint(await store.getFolder(selection.baseline.id))).weights,
+      readBaseline: async () => (await readCheckpoint(await store.getFolder(selection.baseline.id))).weights,
       openRoot: () => openPolicyEngine(context, selection, selection.rootId, 'score'),
       samples: planEvaluations({ train, heldOut, config: context.config }, 0).samples,
       seed: context.config.seed,

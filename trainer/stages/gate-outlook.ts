@@ -4,7 +4,7 @@ import { and, desc, isNotNull, ne } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import type { GateReport, PairCounts } from '../../shared/database/round-types.ts';
 import { rounds } from '../../shared/database/schema.ts';
-import { estimatePassProbability, findEffect, findNeededPrompts } from '../evaluation/gate-power.ts';
+import { estimatePassProbability, findEffect, findNeededPrompts, MAX_HELD_OUT } from '../evaluation/gate-power.ts';
 
 /** Of truly better candidates among simulated rounds of some 190 pairs (docs/LOG.md, “What a gate can see”). */
 const TYPICAL_EFFECT = 0.17;
@@ -18,7 +18,8 @@ export async function describeGateOutlook(db: Database, { held_out_prompts: prom
   };
   const percent = Math.round(100 * estimatePassProbability(prompts, effect));
   const needed = findNeededPrompts(effect)!;
-  const advice = needed > prompts ? `; ${needed} held-out prompts would make it 80` : '';
+  const limit = needed > MAX_HELD_OUT ? `, more than the ${MAX_HELD_OUT} pairs that a round evaluates` : '';
+  const advice = needed > prompts ? `; ${needed} held-out prompts would make it 80${limit}` : '';
   return `${prompts} held-out prompts: a policy ${source} would pass about ${percent} times in 100${advice}`;
 }
 
