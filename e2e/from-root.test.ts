@@ -216,6 +216,9 @@ test('a root whose package is gone is named, by the round and by the dry run', a
   try {
     const problem = new RegExp(`^${root}, the root of ${second}, cannot be read \\(.*restore its package, or import`);
     await assert.rejects(preview(), { code: 'root_missing', message: problem });
+    // A reward has no reference.
+    const lines = await previewRound({ ...context, settings }, db, { method: 'reward' });
+    assert.match(lines.find(({ name }) => name === 'decision')!.text, /^it would run/);
     const round = await train({ epochs: 1 }, { fromRoot: true });
     assert.equal(round.status, 'failed');
     assert.match(round.reason!, problem);

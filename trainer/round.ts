@@ -14,8 +14,8 @@ import { trainCandidate } from './training.ts';
 /** Runs the round to its end. Throws AttuneError if it cannot be run; the caller marks it failed. */
 export async function runRound(context: RoundContext): Promise<void> {
   const selection = await selectPairs(context);
-  const findPairs = context.config.objective === 'distill' ? distillPairs : scorePairs;
-  const { train, heldOut, learnedIn } = await findPairs(context, selection);
+  const preparePairs = context.config.objective === 'distill' ? distillPairs : scorePairs;
+  const { train, heldOut, learnedIn } = await preparePairs(context, selection);
   const active = await evaluateBaseline(context, selection, heldOut);
   const engine = await openPolicyEngine(context, selection, selection.parent.id, 'train');
   try {

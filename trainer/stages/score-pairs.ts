@@ -8,13 +8,12 @@ import { reference_logps } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
 import type { TokenizedPair } from '../data/tokens.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
+import { scoreInChunks } from '../evaluation/score-chunks.ts';
 import { weightPairs } from './importance.ts';
 import { logImportance } from './messages.ts';
 import { openPolicyEngine } from './policy-engine.ts';
 import type { RoundContext } from './round-context.ts';
 import type { Selection } from './select-pairs.ts';
-
-const CHUNK_PAIRS = 64;
 
 export type ScoredPairs = {
   train: TrainPair[];
@@ -84,9 +83,9 @@ async function scoreWithReference(
   if (missing.length > 0) {
     const engine = await reference.open();
     try {
-      for (let at = 0; at < missing.length; at += CHUNK_PAIRS) {
-        const chunk = missing.slice(at, at + CHUNK_PAIRS);
-        const logps = await engine.score(chunk.flatMap(({ pair }) => [pair.chosen, pair.rejected]));
+      const sequences = missing.flatMap(({ pair }) => [pair.chosen, pair.rejected]);
+      await scoreInChunks(engine, sequences, async (done, logps) => {
+        const chunk = missing.slice((done - logps.length) / 2, done / 2);
         const rows = chunk.map(({ fingerprint }, index) => ({
           fingerprint,
           reference_id: reference.id,
@@ -95,8 +94,8 @@ async function scoreWithReference(
         }));
         await db.insert(reference_logps).values(rows).onConflictDoNothing();
         for (const row of rows) scores.set(row.fingerprint, { chosen: row.chosen_logps, rejected: row.rejected_logps });
-        onProgress(at + chunk.length, missing.length);
-      }
+        onProgress(done / 2, missing.length);
+      });
     } finally {
       await engine.close();
     }
