@@ -23,8 +23,8 @@ async function collect(count: number): Promise<void> {
 }
 
 /** A round on the pairs that are found, whose policy becomes active. */
-async function learn(): Promise<{ round: string; policy: string }> {
-  const { baselineId, pairs } = await findPairs(db, settings, config);
+async function learn(given = settings): Promise<{ round: string; policy: string }> {
+  const { baselineId, pairs } = await findPairs(db, given, config);
   const [round, policy] = [newId('round_'), newId('pol_')];
   await db
     .insert(rounds)
@@ -133,4 +133,16 @@ test('new held-out pairs beyond those that are evaluated are learned with the ro
   assert.ok(heldOut.length > 512);
   const evaluated = limitHeldOut(pairs).filter(({ split }) => split === 'held_out');
   assert.deepEqual(evaluated, heldOut.slice(0, 512));
+});
+
+test('a round on everything evaluates the held-out pairs of earlier rounds that any other would', async () => {
+  const changed = { ...settings, TRAIN_MAX_PAIRS: 5000, TRAIN_HELD_OUT: 0.8 };
+  await learn(changed);
+  const evaluate = async (takesAll: boolean) => {
+    const { pairs } = await findPairs(db, changed, config, takesAll);
+    return new Set(select(limitHeldOut(pairs), 'held_out', true).map(({ id }) => id));
+  };
+  const [usual, all] = [await evaluate(false), await evaluate(true)];
+  assert.ok(usual.size >= 128 && usual.size < all.size);
+  assert.ok(usual.isSubsetOf(all));
 });

@@ -98,7 +98,9 @@ export function limitHeldOut(pairs: RoundPair[]): RoundPair[] {
   const fresh = heldOut.filter(({ learnedIn }) => learnedIn === null).slice(0, MAX_HELD_OUT);
   const isEarlier = ({ learnedIn }: RoundPair) => learnedIn !== null;
   const byRound = Map.groupBy(heldOut.filter(isEarlier), ({ learnedIn }) => learnedIn!);
-  const rounds = [...byRound].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, earlier]) => earlier);
+  // In the order in which findEarlierHeldOut chooses, so that a round on everything evaluates the same ones.
+  const oldestFirst = (earlier: RoundPair[]) => earlier.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  const rounds = [...byRound].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, earlier]) => oldestFirst(earlier));
   return [...train, ...fresh, ...spreadEvenly(thinOut(rounds), limitEarlier(train.length, fresh.length))];
 }
 
