@@ -1,6 +1,7 @@
 // POST /v1/score and best_of on a real server: scores are the log-probabilities that sampling recorded, rankings follow them.
 
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
 import { test } from 'node:test';
 import { asc, eq } from 'drizzle-orm';
 import { selectGenerations } from '../shared/database/generations.ts';
@@ -139,6 +140,10 @@ test('a score is refused where it would mean nothing or cannot be computed', asy
   await assertRejected('/v1/score', { model, prompt, response: 'b'.repeat(5000) }, tooLong, /5016 characters/);
   const unknown = await server.request('/v1/score', { json: { model, reference: 'pol_none', prompt, response } });
   assert.deepEqual([unknown.status, unknown.body.error.param], [404, 'reference']);
+  const gone = await server.importTiny(16);
+  await rm(await server.localStore.getFolder(gone), { recursive: true });
+  const missing = await server.request('/v1/score', { json: { model, reference: gone, prompt, response } });
+  assert.deepEqual([missing.status, missing.body.error.param], [404, 'reference'], JSON.stringify(missing.body));
 });
 
 test('a client that leaves cancels its scores', async () => {
@@ -235,6 +240,31 @@ test('a reward scores responses and ranks candidates', async () => {
   await assertRejected('/v1/score', { reward: model, prompt, responses }, policy, /is a policy, not a reward/);
 });
 
+test('candidates that were generated are ranked, however many others wait for the policy that ranks them', async () => {
+  await withEdge(server, { MAX_ROWS: '3', MAX_QUEUE: '1' }, async (send) => {
+    const long = await server.importTiny(14, { contextLength: 4096 });
+    const trained = await server.importTiny(15, { reference: long });
+    const json = { prompt: [1, 5], max_tokens: 3000, n: 4, logit_bias: { 1: -100, 2: -100 }, store: false };
+    await send('/v1/completions', { ...json, model: long, max_tokens: 1 });
+    let isRunning = true;
+    const running = send('/v1/completions', { ...json, model: long }).finally(() => {
+      isRunning = false;
+    });
+    const ranked = send('/v1/completions', {
+      ...json,
+      model: trained,
+      max_tokens: 4,
+      n: 1,
+      best_of: 3,
+      ranker: 'log_ratio',
+    });
+    const refused = await send('/v1/score', { model: long, prompt: [1, 5], response: [6] });
+    assert.deepEqual([refused.status, isRunning], [429, true]);
+    assert.equal((await ranked).status, 200);
+    assert.equal((await running).status, 200);
+  });
+});
+
 test('only the returned choices are stored, marked as selected', async () => {
   const messages = [{ role: 'user', content: PROMPT }];
   const fields = { model, messages, max_tokens: 12, seed: 5, n: 2, best_of: 6, ranker: 'log_ratio', logprobs: true };
@@ -258,15 +288,16 @@ test('only the returned choices are stored, marked as selected', async () => {
 test('best_of is refused where it cannot be streamed, ranked or decoded together', async () => {
   const json = { model, prompt: PROMPT, max_tokens: 20 };
   const exceeded = { param: 'best_of', code: 'best_of_exceeded' };
-  const invalid = { param: 'best_of', code: 'invalid_value' };
+  const invalid = (param: string) => ({ param, code: 'invalid_value' });
   await assertRejected(
     '/v1/completions',
     { ...json, best_of: 17 },
     exceeded,
     /17 candidates exceed the 16 rows .* 16 or less/,
   );
-  await assertRejected('/v1/completions', { ...json, best_of: 2, stream: true }, invalid, /stream/);
-  await assertRejected('/v1/completions', { ...json, n: 3, best_of: 2 }, invalid, /n or more/);
+  await assertRejected('/v1/completions', { ...json, best_of: 2, stream: true }, invalid('stream'), /omit stream/);
+  await assertRejected('/v1/completions', { ...json, n: 17, ranker: 'mean_logp' }, invalid('n'), /16/);
+  await assertRejected('/v1/completions', { ...json, n: 3, best_of: 2 }, invalid('best_of'), /n or more/);
   const ranked = { ...json, best_of: 2, ranker: 'log_ratio' };
   await assertRejected(
     '/v1/completions',
@@ -290,6 +321,17 @@ test('best_of is refused where it cannot be streamed, ranked or decoded together
     outgrown,
     new RegExp(`${short}.* context of 24`),
   );
+  const { prompt: _, max_tokens, ...chat } = { ...ranked, model: trained, max_completion_tokens: 20 };
+  await assertRejected(
+    '/v1/chat/completions',
+    { ...chat, messages: [{ role: 'user', content: PROMPT }] },
+    { ...outgrown, param: 'max_completion_tokens' },
+    /^max_completion_tokens: /,
+  );
+  await withEdge(server, { MAX_ROWS: '2' }, async (send) => {
+    const { body } = await send('/v1/completions', { ...json, n: 3, ranker: 'mean_logp' });
+    assert.deepEqual([body.error.param, body.error.code], ['n', 'best_of_exceeded']);
+  });
   const unknown = await server.request('/v1/completions', { json: { ...json, best_of: 2, ranker: 'rwd_none' } });
   assert.deepEqual([unknown.status, unknown.body.error.param], [404, 'ranker']);
   // 256 bytes a token: 2 layers, keys and values of 2 heads, 8 numbers each.

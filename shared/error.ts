@@ -19,6 +19,12 @@ export function getErrorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** An error about a field of the request, as one about the field `param`; any other error as it is. */
+export function renameParam(error: unknown, param: string): unknown {
+  if (!(error instanceof AttuneError) || error.param === null) return error;
+  return new AttuneError(error.message, { ...error, param });
+}
+
 /** Invalid input or a missing resource. The message states the problem and how to fix it. */
 export class AttuneError extends Error {
   override name = 'AttuneError';

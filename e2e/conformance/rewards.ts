@@ -29,17 +29,26 @@ export function testRewards(api: Api): void {
   test('a reward is refused wherever a policy is needed, and a policy is no reward', async () => {
     const id = await registerReward(api);
     const refused = [
-      await request('/v1/completions', { json: { prompt: 'Once', model: id } }),
-      await request('/v1/chat/completions', { json: { messages: [{ role: 'user', content: 'Hi' }], model: id } }),
-      await request('/v1/comparisons', { json: { prompt: 'Once', models: [server.policyId, id] } }),
-      await request(`/v1/policies/${id}/promote`, { method: 'POST' }),
-      await request(`/v1/policies/${id}`),
-      await request(`/v1/models/${id}`),
-    ];
-    for (const { status, body } of refused) {
-      assert.deepEqual([status, body.error.code], [400, 'reward_not_policy']);
+      ['model', await request('/v1/score', { json: { prompt: 'Once', response: ' upon', model: id } })],
+      ['reference', await request('/v1/score', { json: { prompt: 'Once', response: ' upon', reference: id } })],
+      ['model', await request('/v1/completions', { json: { prompt: 'Once', model: id } })],
+      [
+        'model',
+        await request('/v1/chat/completions', { json: { messages: [{ role: 'user', content: 'Hi' }], model: id } }),
+      ],
+      ['model', await request('/v1/comparisons', { json: { prompt: 'Once', models: [server.policyId, id] } })],
+      ['model', await request(`/v1/policies/${id}/promote`, { method: 'POST' })],
+      ['model', await request(`/v1/policies/${id}`)],
+      ['model', await request(`/v1/models/${id}`)],
+    ] as const;
+    for (const [param, { status, body }] of refused) {
+      assert.deepEqual([status, body.error.param, body.error.code], [400, param, 'reward_not_policy']);
       assert.ok(body.error.message.startsWith(`${id} is a reward, not a policy`), body.error.message);
     }
+    const asReward = await request('/v1/score', {
+      json: { prompt: 'Once', response: ' upon', reward: server.policyId },
+    });
+    assert.deepEqual([asReward.status, asReward.body.error.param], [400, 'reward']);
     const policy = await request(`/v1/rewards/${server.policyId}`);
     assert.deepEqual([policy.status, policy.body.error.code], [400, 'policy_not_reward']);
     const unknown = await request('/v1/rewards/rwd_none');

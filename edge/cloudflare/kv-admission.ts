@@ -14,6 +14,8 @@ type ReservationRequest = {
   readonly tenant?: string | undefined;
   /** See GenerationInput. */
   readonly submitted?: number | undefined;
+  /** See ScoreWaiter. */
+  readonly isAdmitted?: boolean | undefined;
 };
 export type Reservation = ReservationRequest & { lastSeenMs: number; hasStarted: boolean };
 
@@ -39,7 +41,8 @@ export class KvAdmission {
       all.filter(({ tenant }) => tenant === request.tenant),
       'choices',
     );
-    validatePlaces({ held, own: own - (request.submitted ?? 0), added: request.choices }, this.options);
+    if (!request.isAdmitted)
+      validatePlaces({ held, own: own - (request.submitted ?? 0), added: request.choices }, this.options);
     const reservation = { ...request, lastSeenMs: Date.now(), hasStarted: false };
     this.reservations.add(reservation);
     return reservation;

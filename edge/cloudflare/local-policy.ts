@@ -58,8 +58,9 @@ export class LocalPolicy implements LoadedPolicy {
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
     const { admission } = this.options;
-    const { n: choices, tenant, submitted } = input;
-    const reservation = admission.reserve({ policy: this, bytes: this.getKvBytes(input), choices, tenant, submitted });
+    const { n: choices, tenant, submitted, isAdmitted } = input;
+    const bytes = this.getKvBytes(input);
+    const reservation = admission.reserve({ policy: this, bytes, choices, tenant, submitted, isAdmitted });
     const stream = new GenerationStream(this.tokenizer, input);
     const cancel = () => stream.cancel();
     signal?.addEventListener('abort', cancel);

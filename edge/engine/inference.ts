@@ -11,6 +11,9 @@ export const ACTIVE_ALIAS = 'attune';
 /** Who waits for a result: queued work is done round-robin by tenant, and dropped when the signal aborts. */
 export type Waiter = { tenant?: string | undefined; signal?: AbortSignal | undefined };
 
+/** `isAdmitted`: the request was admitted before, to be decoded, so that ranking what it decoded is never refused. */
+export type ScoreWaiter = Waiter & { isAdmitted?: boolean | undefined };
+
 /** A prompt and a response to it, in the tokens that the trainer would read. */
 export type EncodedPair = EncodedPrompt & { responseIds: number[] };
 
@@ -40,6 +43,8 @@ export type GenerationInput = {
    * sampled. maxTokens is their number.
    */
   response?: number[];
+  /** See ScoreWaiter. */
+  isAdmitted?: boolean | undefined;
 };
 
 export type TokenEvent = {
@@ -92,7 +97,7 @@ export interface LoadedReward {
   /** Memory for the attention of a row. */
   readonly kvMemoryBytes: number;
   /** Rows of token ids, each a prompt with its response → r(x, y) of each. Throws an AttuneError if the queue is full. */
-  score(rows: number[][], waiter: Waiter): Promise<number[]>;
+  score(rows: number[][], waiter: ScoreWaiter): Promise<number[]>;
 }
 
 export interface Inference {

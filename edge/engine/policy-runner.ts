@@ -77,7 +77,7 @@ export class PolicyRunner implements LoadedPolicy {
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
     throwIfClosing(this.options.closing);
-    validatePlaces(this.countPlaces(input), this.options);
+    if (!input.isAdmitted) validatePlaces(this.countPlaces(input), this.options);
     // The tokens of a given response are not generated.
     const instrumentation = input.response ? undefined : this.options.instrumentation;
     const timer = instrumentation && new RequestTimer(instrumentation, this.id, input.promptIds.length);

@@ -21,11 +21,11 @@ async function writeReward(id: string, seed: number) {
 const { architecture, weights } = await writeReward('rwd_a', 1);
 await writeReward('rwd_b', 2);
 
-const inference = openTestInference(root.path, { maxRows: 2, maxQueue: 2 });
-after(() => inference.close());
-
 /** More tokens than one batch has. */
 const ROWS = Array.from({ length: 24 }, (_, at) => makeTokens(at, 5 + ((at * 31) % 90)));
+
+const inference = openTestInference(root.path, { maxRows: 2, maxQueue: 2 * ROWS.length - 2 });
+after(() => inference.close());
 
 test('rewards are those of the reference decoder, alone and in batches among others', async () => {
   const reward = await inference.getReward('rwd_a');
@@ -43,11 +43,12 @@ test('callers take turns between batches', async () => {
   assert.deepEqual(order, ['short', 'long']);
 });
 
-test('a caller that leaves frees its place at once, and one too many gets a 429', async () => {
+test('a caller that leaves frees its places at once, a row too many gets a 429, and a ranking does not', async () => {
   const reward = await inference.getReward('rwd_a');
   const abort = new AbortController();
-  const waiting = Array.from({ length: 5 }, () => reward.score(ROWS, { signal: abort.signal }));
-  await assert.rejects(reward.score(ROWS, {}), { status: 429, code: 'queue_full' });
+  const waiting = [1, 2].map(() => reward.score(ROWS, { signal: abort.signal }));
+  await assert.rejects(reward.score(ROWS.slice(0, 1), {}), { status: 429, code: 'queue_full' });
+  assert.equal((await reward.score(ROWS.slice(0, 1), { isAdmitted: true })).length, 1);
   abort.abort(new Error('left'));
   for (const result of await Promise.allSettled(waiting)) assert.equal(result.status, 'rejected');
   assert.equal((await reward.score(ROWS.slice(0, 1), {})).length, 1);

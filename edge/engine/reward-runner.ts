@@ -1,9 +1,9 @@
 // One reward: queues what is to be scored and computes it a batch at a time in its worker thread. Callers take turns between
 // batches, and what a caller no longer waits for is not computed. A thread that ends is replaced by the next batch.
 import type { Architecture } from '../../shared/model/architecture.ts';
-import { type AdmissionLimits, validatePlaces } from './admission.ts';
+import { type AdmissionLimits, type Places, validatePlaces } from './admission.ts';
 import { FairQueue } from './fair-queue.ts';
-import type { LoadedReward, Waiter } from './inference.ts';
+import type { LoadedReward, ScoreWaiter } from './inference.ts';
 import { serverClosing } from './policy-errors.ts';
 import { RewardThread } from './reward-thread.ts';
 
@@ -21,6 +21,8 @@ export class RewardRunner implements LoadedReward {
   private readonly folder: string;
   private readonly options: RewardRunnerOptions;
   private readonly queue = new FairQueue<Job>();
+  /** Waiting or running. */
+  private readonly jobs = new Set<Job>();
   private thread: RewardThread | null = null;
   private running: Promise<void> | null = null;
   private isRetired = false;
@@ -33,11 +35,11 @@ export class RewardRunner implements LoadedReward {
     this.options = options;
   }
 
-  score(rows: number[][], { tenant = '', signal }: Waiter): Promise<number[]> {
+  score(rows: number[][], { tenant = '', signal, isAdmitted }: ScoreWaiter): Promise<number[]> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       if (this.options.closing.aborted) throw serverClosing();
-      validatePlaces({ held: this.queue.size, own: this.queue.countOf(tenant), added: 1 }, this.options);
+      if (!isAdmitted) validatePlaces(this.countPlaces(tenant, rows.length), this.options);
       const abort = () => job.settle(signal!.reason as Error);
       const job: Job = {
         tenant,
@@ -46,6 +48,7 @@ export class RewardRunner implements LoadedReward {
         settle: (result) => {
           signal?.removeEventListener('abort', abort);
           this.queue.remove((other) => other === job);
+          this.jobs.delete(job);
           // Nothing is left to compute.
           job.rows = [];
           if (result instanceof Error) reject(result);
@@ -53,12 +56,13 @@ export class RewardRunner implements LoadedReward {
         },
       };
       signal?.addEventListener('abort', abort);
+      this.jobs.add(job);
       this.queue.push(tenant, job);
       this.running ??= this.run();
     });
   }
 
-  /** Loads the graph. Throws `policy_unusable` if it does not load or compute. */
+  /** Loads the graph. Throws `reward_unusable` if it does not load or compute. */
   async load(): Promise<RewardThread> {
     if (this.thread?.isAlive) return this.thread;
     this.thread = await RewardThread.open(this.id, { folder: this.folder, threads: this.options.threads });
@@ -69,6 +73,16 @@ export class RewardRunner implements LoadedReward {
   async retire(): Promise<void> {
     this.isRetired = true;
     await (this.running ?? this.closeThread());
+  }
+
+  /** A row takes a place, as a response that a policy scores does. */
+  private countPlaces(tenant: string, added: number): Places {
+    const places = { held: 0, own: 0, added };
+    for (const { tenant: other, rows } of this.jobs) {
+      places.held += rows.length;
+      if (other === tenant) places.own += rows.length;
+    }
+    return places;
   }
 
   private async run(): Promise<void> {

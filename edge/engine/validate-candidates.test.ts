@@ -4,7 +4,12 @@ import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import { validateCandidates } from './validate-candidates.ts';
 
 const policy = { id: 'pol_tiny', architecture: tinyArchitecture(), kvMemoryBytes: 2 ** 30, maxRows: 16 };
-const candidates = { count: 16, promptLength: 20, maxTokens: 40 };
+const candidates = {
+  count: 16,
+  promptLength: 20,
+  maxTokens: 40,
+  fields: { count: 'best_of' as const, maxTokens: 'max_completion_tokens' },
+};
 
 test('as many candidates as decode together are admitted, and one more names the rows', () => {
   validateCandidates(candidates, policy);
@@ -12,6 +17,11 @@ test('as many candidates as decode together are admitted, and one more names the
     param: 'best_of',
     code: 'best_of_exceeded',
     message: /^best_of: 17 candidates exceed the 16 rows .* give 16 or less/,
+  });
+  const fields = { ...candidates.fields, count: 'n' as const };
+  assert.throws(() => validateCandidates({ ...candidates, count: 17, fields }, policy), {
+    param: 'n',
+    message: /^n: .* give 16 or less, or fewer max_completion_tokens/,
   });
 });
 
@@ -28,7 +38,7 @@ test('the memory of the policy that computes them bounds the candidates', () => 
 test('candidates must fit the context of the policy that scores them', () => {
   const short = { ...policy, id: 'pol_short', architecture: tinyArchitecture({ contextLength: 50 }) };
   assert.throws(() => validateCandidates(candidates, short), {
-    param: 'max_tokens',
+    param: 'max_completion_tokens',
     code: 'context_length_exceeded',
     message: /up to 60 tokens, and policy pol_short, .* context of 50; give 30 or less/,
   });

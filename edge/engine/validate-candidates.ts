@@ -5,23 +5,29 @@ import { AttuneError } from '../../shared/error.ts';
 import type { LoadedPolicy } from './inference.ts';
 import { maxSequenceLength, reservedKvBytes } from './kv-budget.ts';
 
-export type Candidates = { count: number; promptLength: number; maxTokens: number };
+export type Candidates = {
+  count: number;
+  promptLength: number;
+  maxTokens: number;
+  /** the request fields that the numbers come from */
+  fields: { count: 'best_of' | 'n'; maxTokens: string };
+};
 
 /** `policy`: the one that samples them, or one that scores them. */
 export function validateCandidates(
-  { count, promptLength, maxTokens }: Candidates,
+  { count, promptLength, maxTokens, fields }: Candidates,
   { id, architecture, kvMemoryBytes, maxRows }: Pick<LoadedPolicy, 'id' | 'architecture' | 'kvMemoryBytes' | 'maxRows'>,
 ): void {
   const length = promptLength + maxTokens;
   const { contextLength } = architecture;
   if (length > contextLength)
     throw new AttuneError(
-      `max_tokens: prompt and candidate have up to ${length} tokens, and policy ${id}, which scores them, has a context ` +
+      `${fields.maxTokens}: prompt and candidate have up to ${length} tokens, and policy ${id}, which scores them, has a context ` +
         `of ${contextLength}; give ${contextLength - promptLength} or less`,
-      { param: 'max_tokens', code: 'context_length_exceeded' },
+      { param: fields.maxTokens, code: 'context_length_exceeded' },
     );
   if (count > maxRows)
-    throw tooMany(`${count} candidates exceed the ${maxRows} rows that decode together (MAX_ROWS)`, maxRows);
+    throw tooMany(`${count} candidates exceed the ${maxRows} rows that decode together (MAX_ROWS)`, maxRows, fields);
   const maxLength = maxSequenceLength(kvMemoryBytes, architecture);
   const rows = Math.floor(kvMemoryBytes / reservedKvBytes(architecture, maxLength, promptLength, maxTokens));
   if (count > rows)
@@ -29,12 +35,13 @@ export function validateCandidates(
       `KV_MEMORY of ${kvMemoryBytes} bytes holds ${rows} candidates of up to ${length} tokens for policy ${id}, at ` +
         `${kvBytesPerPosition(architecture)} bytes a token, not ${count}`,
       rows,
+      fields,
     );
 }
 
-function tooMany(problem: string, limit: number): AttuneError {
-  return new AttuneError(`best_of: ${problem}; give ${limit} or less, or fewer max_tokens`, {
-    param: 'best_of',
+function tooMany(problem: string, limit: number, { count, maxTokens }: Candidates['fields']): AttuneError {
+  return new AttuneError(`${count}: ${problem}; give ${limit} or less, or fewer ${maxTokens}`, {
+    param: count,
     code: 'best_of_exceeded',
   });
 }

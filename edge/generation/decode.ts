@@ -115,9 +115,9 @@ export async function decode(
     used = sumUsage(
       sampled.map((candidates, at) => ({ completion: completions[at]!, sampledTokens: countTokens(candidates) })),
     ).total_tokens;
-    const waiting = { tenant, signal: deadline.signal };
+    const waiter = { tenant, signal: deadline.signal, isAdmitted: true };
     const rankings = completions.some(({ ranker }) => ranker)
-      ? await Promise.all(completions.map((completion, at) => rankCandidates(completion, sampled[at]!, waiting)))
+      ? await Promise.all(completions.map((completion, at) => rankCandidates(completion, sampled[at]!, waiter)))
       : [];
     const results = completions.map((completion, at) => selectChoices(completion, sampled[at]!, rankings[at] ?? null));
     record.generations.push(...results.map((result) => toGenerationRecord(result, startedAt)));

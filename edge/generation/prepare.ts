@@ -64,7 +64,11 @@ export async function prepareCompletion(
   if (maxTokens > remaining) throw tooManyTokens(request, remaining, promptIds.length);
   const candidates = request.bestOf ?? request.n;
   if (ranker) {
-    const lengths = { count: candidates, promptLength: promptIds.length, maxTokens };
+    const fields = {
+      count: request.bestOf === undefined ? ('n' as const) : ('best_of' as const),
+      maxTokens: getMaxTokensField(request),
+    };
+    const lengths = { count: candidates, promptLength: promptIds.length, maxTokens, fields };
     validateCandidates(lengths, policy);
     ranker.validate(lengths);
   }
@@ -97,8 +101,12 @@ async function encodePrompt(
   return policy.encodePrompt(prompt, waiter);
 }
 
+function getMaxTokensField({ maxTokensField }: CompletionRequest): string {
+  return maxTokensField ?? 'max_tokens';
+}
+
 function tooManyTokens(request: CompletionRequest, remaining: number, promptLength: number): AttuneError {
-  const param = request.maxTokensField ?? 'max_tokens';
+  const param = getMaxTokensField(request);
   return new AttuneError(
     `${param}: ${request.sampling.maxTokens} exceeds the ${remaining} tokens that the prompt of ${promptLength} leaves in ` +
       `the context; give ${remaining} or less, or omit it`,

@@ -49,7 +49,7 @@ export function refineCandidates<S extends z.ZodType<CandidateFields>>(schema: S
       error: 'candidates are fewer than the n choices to return; give n or more',
     })
     .refine((body) => !body.stream || getRanker(body) === null, {
-      path: ['best_of'],
+      path: ['stream'],
       error: 'a choice is known only when all candidates are ranked, so it cannot be streamed; omit stream',
     });
 }

@@ -1,9 +1,8 @@
 // The choices of a completion out of its candidates: all of them, or those that its ranker finds best.
 
 import { z } from '@hono/zod-openapi';
-import type { FinishEvent, TokenEvent } from '../engine/inference.ts';
+import type { FinishEvent, ScoreWaiter, TokenEvent } from '../engine/inference.ts';
 import { selectBest } from '../scoring/ranker.ts';
-import type { Waiting } from '../scoring/score-responses.ts';
 import type { PreparedCompletion } from './prepare.ts';
 import { type GenerationRow, toGenerationRow } from './store.ts';
 
@@ -46,12 +45,12 @@ export function selectChoices(
 export async function rankCandidates(
   { ranker, promptIds, request }: PreparedCompletion,
   candidates: Candidate[],
-  waiting: Waiting,
+  waiter: ScoreWaiter,
 ): Promise<Ranking[] | null> {
   if (!ranker) return null;
   if (candidates.some(({ finish }) => finish.finishReason === 'cancelled')) return [];
   const finishes = candidates.map(({ finish }) => finish);
-  const scores = await ranker.score(promptIds, finishes, waiting);
+  const scores = await ranker.score(promptIds, finishes, waiter);
   return selectBest(scores, request.n).map((candidate) => ({ score: scores[candidate]!, candidate }));
 }
 

@@ -104,7 +104,7 @@ function toRequest(body: ChatBody): CompletionRequest {
     model: body.model ?? ACTIVE_ALIAS,
     prompt: body.messages,
     n: body.n ?? 1,
-    bestOf: body.best_of ?? body.n ?? 1,
+    ...(body.best_of == null ? {} : { bestOf: body.best_of }),
     sampling: toSampling(
       { ...body, max_tokens: body.max_completion_tokens ?? body.max_tokens },
       body.logprobs ? (body.top_logprobs ?? 0) : 0,

@@ -118,7 +118,7 @@ function toRequests(body: CompletionBody): CompletionRequest[] {
       prompt: typeof item === 'string' ? item : '',
       ...(isTokens ? { promptIds: prompt as number[] } : {}),
       n: body.n ?? 1,
-      bestOf: body.best_of ?? body.n ?? 1,
+      ...(body.best_of == null ? {} : { bestOf: body.best_of }),
       sampling: toSampling(body, body.logprobs ?? 0),
       defaultMaxTokens: DEFAULT_MAX_TOKENS,
       user: body.user ?? null,

@@ -2,12 +2,12 @@
 // best_of ranks by, `log_ratio` the implicit reward of the policy against its reference, and a reward's id its r(x, y).
 
 import { AttuneError } from '../../shared/error.ts';
-import type { FinishEvent } from '../engine/inference.ts';
+import type { FinishEvent, ScoreWaiter } from '../engine/inference.ts';
 import { type Candidates, validateCandidates } from '../engine/validate-candidates.ts';
 import type { Ports } from '../ports.ts';
 import { openReference } from './reference.ts';
 import { openReward, validateRewardLength } from './reward.ts';
-import { scoreResponses, sum, type Waiting } from './score-responses.ts';
+import { scoreResponses, sum } from './score-responses.ts';
 
 export const BUILT_IN_RANKERS = ['mean_logp', 'log_ratio'] as const;
 
@@ -16,12 +16,15 @@ export type Ranker = {
   /** Throws if candidates of these lengths cannot be scored. */
   validate(candidates: Candidates): void;
   /** One score for each candidate; more is better. */
-  score(promptIds: number[], candidates: FinishEvent[], waiting: Waiting): Promise<number[]>;
+  score(promptIds: number[], candidates: FinishEvent[], waiter: ScoreWaiter): Promise<number[]>;
 };
 
 type RankerPorts = Pick<Ports, 'db' | 'inference'>;
 
-/** Null without a name. Throws if the ranker is unknown, or cannot rank what the policy generates. */
+/**
+ * Null without a name. Throws if the ranker is unknown, cannot be loaded, or cannot rank what the policy generates. What
+ * it scores with is loaded again when it is needed: by then others may have taken its place.
+ */
 export async function openRanker(ports: RankerPorts, policyId: string, name: string | null): Promise<Ranker | null> {
   if (name === null) return null;
   if (name === 'mean_logp') return rankByMeanLogp;
@@ -42,17 +45,15 @@ async function openLogRatio(ports: RankerPorts, policyId: string): Promise<Ranke
         'ranker, or a policy that a round published',
       { param: 'ranker', code: 'no_reference' },
     );
-  const policy = await ports.inference.getScorer(policyId);
+  await ports.inference.getScorer(policyId);
   return {
     name: 'log_ratio',
     validate: (candidates) => validateCandidates(candidates, reference),
-    async score(promptIds, candidates, waiting) {
+    async score(promptIds, candidates, waiter) {
       const pairs = candidates.map((candidate) => ({ promptIds, responseIds: getResponseIds(candidate) }));
-      const [logps, refLogps] = await Promise.all([
-        scoreResponses(policy, pairs, waiting),
-        scoreResponses(reference, pairs, waiting),
-      ]);
-      return candidates.map((_, at) => sum(logps[at]!) - sum(refLogps[at]!));
+      const scorers = await Promise.all([policyId, reference.id].map((id) => ports.inference.getScorer(id)));
+      const [logps, refLogps] = await Promise.all(scorers.map((scorer) => scoreResponses(scorer, pairs, waiter)));
+      return candidates.map((_, at) => sum(logps![at]!) - sum(refLogps![at]!));
     },
   };
 }
@@ -61,12 +62,12 @@ async function openRewardRanker(ports: RankerPorts, policyId: string, id: string
   const reward = await openReward(ports, policyId, 'ranker', id);
   return {
     name: id,
-    validate: ({ promptLength, maxTokens }) => validateRewardLength(promptLength + maxTokens, reward, 'max_tokens'),
-    score: (promptIds, candidates, waiting) =>
-      reward.score(
-        candidates.map((candidate) => [...promptIds, ...getResponseIds(candidate)]),
-        waiting,
-      ),
+    validate: ({ promptLength, maxTokens, fields }) =>
+      validateRewardLength(promptLength + maxTokens, reward, fields.maxTokens),
+    async score(promptIds, candidates, waiter) {
+      const rows = candidates.map((candidate) => [...promptIds, ...getResponseIds(candidate)]);
+      return (await ports.inference.getReward(id)).score(rows, waiter);
+    },
   };
 }
 

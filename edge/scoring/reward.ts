@@ -1,8 +1,8 @@
 // A reward that scores the responses of a policy: r(x, y), in float32. Its tokens must be the policy's, and its attention,
 // which is computed for a whole row at once, must fit into memory.
 
-import { AttuneError } from '../../shared/error.ts';
-import { getManifest, getReward } from '../../shared/store/registry.ts';
+import { AttuneError, renameParam } from '../../shared/error.ts';
+import { getManifest, getReward, toManifest } from '../../shared/store/registry.ts';
 import type { LoadedReward } from '../engine/inference.ts';
 import type { Ports } from '../ports.ts';
 
@@ -13,24 +13,29 @@ export async function openReward(
   field: 'reward' | 'ranker',
   id: string,
 ): Promise<LoadedReward> {
-  await getReward(db, id).catch((error: unknown) => {
-    throw error instanceof AttuneError ? new AttuneError(error.message, { ...error, param: field }) : error;
-  });
-  const [policy, reward] = [await getManifest(db, policyId), await getManifest(db, id)];
-  if (reward.tokenizer_hash !== policy.tokenizer_hash)
-    throw new AttuneError(
-      `${field}: reward ${id} has another tokenizer than policy ${policyId}, whose tokens mean something else to it; name ` +
-        'a reward that was trained on a policy with the same tokenizer',
-      { param: field, code: 'tokenizer_mismatch' },
-    );
-  return inference.getReward(id);
+  const policy = await getManifest(db, policyId);
+  try {
+    const reward = toManifest(await getReward(db, id));
+    if (reward.tokenizer_hash !== policy.tokenizer_hash) throw tokenizerMismatch(field, id, policyId);
+    return await inference.getReward(id);
+  } catch (error) {
+    throw renameParam(error, field);
+  }
+}
+
+function tokenizerMismatch(field: string, rewardId: string, policyId: string): AttuneError {
+  return new AttuneError(
+    `${field}: reward ${rewardId} has another tokenizer than policy ${policyId}, whose tokens mean something else to it; ` +
+      'name a reward that was trained on a policy with the same tokenizer',
+    { param: field, code: 'tokenizer_mismatch' },
+  );
 }
 
 /** Scores, mask, and probabilities. */
 const ATTENTION_COPIES = 3;
 
 /** `length`: the most tokens that prompt and response have together. `field`: what the caller can shorten. */
-export function validateRewardLength(length: number, reward: LoadedReward, field: 'responses' | 'max_tokens'): void {
+export function validateRewardLength(length: number, reward: LoadedReward, field: string): void {
   const { id, architecture, kvMemoryBytes } = reward;
   if (length > architecture.contextLength)
     throw new AttuneError(

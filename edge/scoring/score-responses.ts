@@ -2,24 +2,21 @@
 // prompts.
 
 import { NEUTRAL_SAMPLING } from '../../shared/decoder/sampling.ts';
-import type { GenerationEvent, LoadedPolicy } from '../engine/inference.ts';
+import type { GenerationEvent, LoadedPolicy, ScoreWaiter } from '../engine/inference.ts';
 import { cancelled } from '../http/deadline.ts';
 
 /** A prompt and a response in tokens. */
 export type TokenPair = { promptIds: number[]; responseIds: number[]; sharedLength?: number };
 
-/** Who waits for scores; see Waiter. */
-export type Waiting = { tenant: string; signal: AbortSignal };
-
 /** Returns the log-probability of every token of each response. Abort the signal if it throws: others may still run. */
 export async function scoreResponses(
   policy: LoadedPolicy,
   pairs: TokenPair[],
-  { tenant, signal }: Waiting,
+  { tenant = '', signal, isAdmitted }: ScoreWaiter,
 ): Promise<number[][]> {
   const generations = pairs.map(({ promptIds, responseIds, sharedLength = 0 }, submitted) => {
     const sampling = { ...NEUTRAL_SAMPLING, maxTokens: responseIds.length, seed: 0, stop: [], topLogprobs: 0 };
-    const input = { promptIds, sharedLength, response: responseIds, sampling, n: 1, tenant, submitted };
+    const input = { promptIds, sharedLength, response: responseIds, sampling, n: 1, tenant, submitted, isAdmitted };
     return policy.generate(input, signal);
   });
   return Promise.all(generations.map(collectLogprobs));

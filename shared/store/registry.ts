@@ -56,9 +56,13 @@ async function findPackage(db: Database, id: string): Promise<PolicyRow | undefi
 
 /** The manifest that a policy or a reward was published with. */
 export async function getManifest(db: Database, id: string): Promise<Manifest> {
-  const row = await (isRewardId(id) ? getReward(db, id) : getPolicy(db, id));
-  const { data: manifest } = manifestSchema.safeParse(row.manifest);
-  if (manifest) return manifest;
+  return toManifest(await (isRewardId(id) ? getReward(db, id) : getPolicy(db, id)));
+}
+
+/** Throws `policy_unusable` if this version cannot read it. */
+export function toManifest({ id, manifest }: PolicyRow): Manifest {
+  const { data } = manifestSchema.safeParse(manifest);
+  if (data) return data;
   throw new AttuneError(
     `policy ${id}: its manifest was written by a newer version of Attune; deploy that version, or roll back`,
     { status: 503, code: 'policy_unusable', retry: false },
