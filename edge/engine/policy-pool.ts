@@ -40,6 +40,9 @@ const MAX_SCORERS = 2;
 /** Few rewards are in use at a time, and each has the size of a policy at float32. */
 const MAX_REWARDS = 1;
 
+/** How long a scorer or a reward that nobody uses stays loaded. */
+const IDLE_MS = 10 * 60_000;
+
 /** Runs policies on native ONNX Runtime, each in its own thread; one more thread tokenizes for all of them. */
 export function openInference(options: InferenceOptions): Inference {
   return new PolicyPool(options.getFolder, {
@@ -56,8 +59,8 @@ class PolicyPool implements Inference {
   private current: PolicyRunner | null = null;
   /** The active policy is not among them. */
   private readonly standby = new RunnerPool(MAX_STANDBY, (id) => this.loadPolicy(id, 'serve'));
-  private readonly scorers = new RunnerPool(MAX_SCORERS, (id) => this.loadPolicy(id, 'score'));
-  private readonly rewards = new RunnerPool(MAX_REWARDS, (id) => this.loadReward(id));
+  private readonly scorers = new RunnerPool(MAX_SCORERS, (id) => this.loadPolicy(id, 'score'), IDLE_MS);
+  private readonly rewards = new RunnerPool(MAX_REWARDS, (id) => this.loadReward(id), IDLE_MS);
   private swap: Promise<void> = Promise.resolve();
   private readonly closing = new AbortController();
   private readonly getFolder: (id: string) => Promise<string>;

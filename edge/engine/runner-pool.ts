@@ -1,4 +1,5 @@
-// What is loaded on demand, by id: the least recently used one makes room for another, and ends once nobody needs it.
+// What is loaded on demand, by id: the least recently used one makes room for another, and ends once nobody
+// needs it; so does, with `idleMs`, one that nobody has asked for in that time.
 import { LRUCache } from 'lru-cache';
 
 /** `retire` resolves when it has finished its work and freed its memory. */
@@ -11,12 +12,15 @@ export class RunnerPool<R extends Runner> {
   /** Taken out or evicted, and draining. */
   private readonly retiring = new Map<R, Promise<void>>();
 
-  constructor(max: number, load: (id: string) => Promise<R>) {
+  constructor(max: number, load: (id: string) => Promise<R>, idleMs = 0) {
     this.load = load;
     this.loaded = new LRUCache({
       max,
+      ttl: idleMs,
+      ttlAutopurge: idleMs > 0,
+      updateAgeOnGet: true,
       dispose: (evicted, _id, reason) => {
-        if (reason !== 'evict') return;
+        if (reason !== 'evict' && reason !== 'expire') return;
         evicted.then(
           (runner) => this.retire(runner),
           () => {},
