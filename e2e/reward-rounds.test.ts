@@ -175,6 +175,10 @@ test('a reward is distilled into the policy, by samples of the policy', async ()
   const { body } = await server.request(`/v1/policies/${round.policy}`);
   assert.deepEqual([body.active, body.parent, body.manifest.objective.type], [true, startId, 'distill']);
   assert.equal(body.manifest.objective.reward, rewardId);
+  // It was trained against its parent; log-ratios are served against the first policy of the line.
+  const json = { model: round.policy, prompt: 'Clear', response: ' yes' };
+  const scored = await server.request('/v1/score', { json });
+  assert.equal(scored.body.reference, server.policyId);
   await activatePolicy(db, startId, 'test');
 });
 

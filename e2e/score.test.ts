@@ -91,6 +91,10 @@ test('the log-ratio is the difference to the policy’s own reference, or to a n
     const total = tokens.reduce((sum: number, token: Json) => sum + token.log_ratio, 0);
     assert.ok(Math.abs(total - log_ratio) < 1e-9);
   }
+  const alone = await post('/v1/score', { model, reference: null, prompt, responses });
+  assert.deepEqual([alone.reference, alone.data[0].log_ratio], [null, null]);
+  assert.equal(alone.data[0].logp, scored.data[0].logp);
+  assert.deepEqual(await post('/v1/score', { model, reference: 'attune', prompt, responses }), scored);
   const reversed = await post('/v1/score', { model: reference, reference: model, prompt, responses });
   assert.deepEqual(
     reversed.data.map(({ log_ratio }: Json) => log_ratio),
@@ -156,7 +160,18 @@ test('a client that leaves cancels its scores', async () => {
     const lines = (body as string).split('\n').filter((line) => line.startsWith('vllm:num_requests_'));
     return lines.length > 0 && lines.every((line) => line.endsWith(' 0'));
   }, 5000);
-  await withEdge(server, { REQUEST_TIMEOUT: '1' }, async (send) => {
+  await withEdge(server, { REQUEST_TIMEOUT: '1', MAX_ROWS: '1' }, async (send) => {
+    assert.equal((await send('/v1/score', { ...json, responses: [[6]] })).status, 200);
+    const one = { ...json, responses: responses.slice(0, 1) };
+    const late = await Promise.all(Array.from({ length: 24 }, () => send('/v1/score', one)));
+    for (const { status, body, headers } of late) {
+      if (status === 200) continue;
+      const isQueued = status === 503;
+      assert.equal(body.error.code, isQueued ? 'queue_timeout' : 'deadline_exceeded');
+      assert.match(body.error.message, isQueued ? /^score: timed out in the queue/ : /^score: .* give fewer responses/);
+      assert.equal(headers.get('retry-after') !== null, isQueued);
+    }
+    assert.ok(late.some(({ status }) => status === 503));
     const { status, body } = await send('/v1/score', json);
     assert.deepEqual([status, body.error.code], [504, 'deadline_exceeded']);
   });
@@ -169,6 +184,13 @@ test('scores take places in the queue and tokens of the minute', async () => {
     assert.deepEqual([status, headers.get('x-ratelimit-remaining-tokens')], [200, '7']);
     assert.equal((await send('/v1/score', json)).status, 200);
     assert.equal((await send('/v1/score', json)).body.error.code, 'rate_limit_exceeded');
+  });
+  await withEdge(server, { MAX_ROWS: '1', MAX_QUEUE: '2' }, async (send) => {
+    const responses = [[7], [8], [9], [10]];
+    const { status, body } = await send('/v1/score', { ...json, responses });
+    assert.deepEqual([status, body.error.code, body.error.param], [400, 'responses_exceeded', 'responses']);
+    assert.match(body.error.message, /give 3 or less/);
+    assert.equal((await send('/v1/score', { ...json, responses: responses.slice(1) })).status, 200);
   });
 });
 

@@ -26,6 +26,13 @@ export function testScores(api: Api): void {
     const alone = await post('/v1/score', { ...json, model: api.server.policyId, responses: [' a time'] });
     assert.equal(alone.data[0].logp, data[0].ref_logp);
     assert.equal(alone.reference, null);
+    const brief = await post('/v1/score', { ...json, reference: null, tokens: false });
+    assert.deepEqual([brief.reference, brief.data[0].tokens], [null, undefined]);
+    assert.deepEqual(
+      brief.data.map(({ logp }: Json) => logp),
+      data.map(({ logp }: Json) => logp),
+    );
+    assert.equal((await post('/v1/score', { ...json, reference: 'attune' })).reference, api.server.policyId);
     api.record('scores', [data, usage]);
   });
 

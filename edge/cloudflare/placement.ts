@@ -113,8 +113,8 @@ async function findManifests(
     const named = await readPolicies(requestPolicies.db, context, needsPolicy);
     if (!named) return null;
     const manifests = await Promise.all(named.ids.map((id) => requestPolicies.getManifest(id)));
-    const reference = named.needsReference ? (named.reference ?? manifests[0]!.reference) : null;
-    if (reference !== null) manifests.push(await requestPolicies.getManifest(reference));
+    const reference = named.reference === undefined ? manifests[0]!.reference : named.reference;
+    if (named.needsReference && reference !== null) manifests.push(await requestPolicies.getManifest(reference));
     if (named.reward !== undefined) manifests.push(await getManifest(requestPolicies.db, named.reward));
     return manifests;
   } catch (error) {
@@ -127,16 +127,16 @@ const modelName = z.string().refine((text) => !text.includes('\0'));
 const bodySchema = z.object({
   model: modelName.optional(),
   models: z.tuple([modelName, modelName]).optional(),
-  reference: modelName.optional(),
+  reference: modelName.nullish(),
   reward: modelName.optional(),
   ranker: modelName.nullish(),
 });
 
-/** `ids`: undefined for the active policy; `reference`: default: the root of the policy's line. */
+/** `ids`: undefined for the active policy; `reference`: default: the root of the policy's line; null: none. */
 type NamedPolicies = {
   ids: (string | undefined)[];
   needsReference?: boolean;
-  reference?: string | undefined;
+  reference?: string | null | undefined;
   reward?: string | undefined;
 };
 

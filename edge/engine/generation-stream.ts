@@ -8,7 +8,8 @@ import type { RequestTimer } from './request-timer.ts';
 import { StopStringDetokenizer } from './stop-strings.ts';
 import type { EngineEventListener } from './worker-client.ts';
 
-type ChoiceState = { detokenizer: StopStringDetokenizer; tokenIds: number[]; logprobs: number[] };
+/** A given response has no `detokenizer`: its text is not asked for. */
+type ChoiceState = { detokenizer: StopStringDetokenizer | null; tokenIds: number[]; logprobs: number[] };
 
 export class GenerationStream implements EngineEventListener, AsyncIterable<GenerationEvent> {
   /** Resolves when every choice has finished, even if its events are still unread. */
@@ -18,18 +19,24 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
   /** The choices that have not finished yet. */
   private readonly choices = new Map<number, ChoiceState>();
   private readonly timer: RequestTimer | undefined;
+  private readonly onStart: (() => void) | undefined;
   private readonly events: GenerationEvent[] = [];
   private error: Error | null = null;
   private wakeReader: () => void = () => {};
   private resolveDone: () => void = () => {};
 
-  constructor(tokenizer: Tokenizer, { promptIds, sampling, n }: GenerationInput, timer?: RequestTimer) {
+  constructor(
+    tokenizer: Tokenizer,
+    { promptIds, sampling, n, response, onStart }: GenerationInput,
+    timer?: RequestTimer,
+  ) {
     this.timer = timer;
+    this.onStart = onStart;
     this.done = new Promise((resolve) => {
       this.resolveDone = resolve;
     });
     for (let index = 0; index < n; index++) {
-      const detokenizer = new StopStringDetokenizer(tokenizer, promptIds, sampling.stop);
+      const detokenizer = response ? null : new StopStringDetokenizer(tokenizer, promptIds, sampling.stop);
       this.choices.set(index, { detokenizer, tokenIds: [], logprobs: [] });
     }
   }
@@ -41,8 +48,10 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
   onEvent(event: EngineEvent): void {
     const choice = this.choices.get(event.index);
     if (!choice) return;
-    if (event.type === 'start') this.timer?.recordStart(event.queuedSeconds);
-    else if (event.type === 'failed') {
+    if (event.type === 'start') {
+      this.timer?.recordStart(event.queuedSeconds);
+      this.onStart?.();
+    } else if (event.type === 'failed') {
       const message = `generation: the policy failed to compute: ${event.message}; try another policy`;
       this.onError(new AttuneError(message, { status: 503, code: 'generation_failed' }));
     } else if (event.type === 'finish') {
@@ -52,8 +61,9 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
       this.timer?.recordToken(index);
       choice.tokenIds.push(tokenId);
       choice.logprobs.push(logprob);
-      this.emit({ type: 'token', index, tokenId, logprob, topLogprobs, text: choice.detokenizer.push(tokenId) });
-      if (!choice.detokenizer.isStopped) return;
+      const text = choice.detokenizer?.push(tokenId) ?? '';
+      this.emit({ type: 'token', index, tokenId, logprob, topLogprobs, text });
+      if (!choice.detokenizer?.isStopped) return;
       this.onAbort(index);
       this.finish(index, choice, 'stop', null);
     }
@@ -103,10 +113,10 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
     finishReason: FinishEvent['finishReason'],
     stop: FinishEvent['stop'],
   ): void {
-    detokenizer.finish();
+    detokenizer?.finish();
     this.choices.delete(index);
     this.timer?.recordFinish(index, finishReason);
-    this.emit({ type: 'finish', index, finishReason, tokenIds, logprobs, text: detokenizer.text, stop });
+    this.emit({ type: 'finish', index, finishReason, tokenIds, logprobs, text: detokenizer?.text ?? '', stop });
     if (this.isDone) this.resolveDone();
   }
 

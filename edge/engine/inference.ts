@@ -39,10 +39,12 @@ export type GenerationInput = {
   /** See EncodedPrompt. */
   sharedLength?: number;
   /**
-   * The tokens of a given response, whose log-probabilities are wanted: they are the events of choice 0, and nothing is
-   * sampled. maxTokens is their number.
+   * The tokens of a given response, whose log-probabilities are wanted: they are the events of choice 0, without text, and
+   * nothing is sampled. maxTokens is their number.
    */
   response?: number[];
+  /** Called when the first choice leaves the queue. */
+  onStart?: (() => void) | undefined;
   /** See ScoreWaiter. */
   isAdmitted?: boolean | undefined;
 };

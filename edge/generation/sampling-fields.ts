@@ -35,7 +35,8 @@ export const candidateFields = {
     .openapi({
       description:
         'what candidates are ranked by: mean_logp (the mean log-probability of their tokens, the default), log_ratio ' +
-        '(log π − log π_ref of the whole response, the implicit reward of the policy), or a reward',
+        '(log π − log π_ref of the whole response, the implicit reward of the policy against the first of its line), or a ' +
+        'reward',
     }),
 };
 

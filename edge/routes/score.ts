@@ -2,6 +2,8 @@
 // is the policy's implicit reward, and the value of a reward. Nothing is stored.
 
 import { z } from '@hono/zod-openapi';
+import { AttuneError } from '../../shared/error.ts';
+import type { Settings } from '../../shared/settings.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { describeInterruption } from '../generation/interruption.ts';
 import { modelField, modelName } from '../generation/sampling-fields.ts';
@@ -12,7 +14,7 @@ import { getCaller } from '../middleware/auth.ts';
 import { encodePairs } from '../scoring/encode-pairs.ts';
 import { openReference } from '../scoring/reference.ts';
 import { openReward, validateRewardLength } from '../scoring/reward.ts';
-import { scoreResponses, sum, type TokenPair } from '../scoring/score-responses.ts';
+import { type ScoreListener, scoreResponses, sum, type TokenPair } from '../scoring/score-responses.ts';
 
 const MAX_RESPONSES = 64;
 
@@ -24,7 +26,9 @@ const textOrTokens = z.union([z.string().min(1, NEEDS_TEXT), z.array(z.number().
 const scoreBody = z
   .strictObject({
     model: modelField.openapi({ description: 'the policy that scores; default: the active one' }),
-    reference: modelField.openapi({ description: 'a policy; default: the root, the first policy of the line' }),
+    reference: modelName
+      .nullish()
+      .openapi({ description: 'a policy; default: the root, the first policy of the line; null: none' }),
     reward: modelName.optional().openapi({ description: 'the id of a reward that scores the responses too' }),
     messages: chatMessages.optional(),
     prompt: textOrTokens.optional(),
@@ -38,6 +42,10 @@ const scoreBody = z
     eos: z.boolean().nullish().openapi({
       description: 'whether a text ends with the end-of-text token, as the trainer reads it; default: true',
     }),
+    tokens: z
+      .boolean()
+      .nullish()
+      .openapi({ description: 'whether the scores of the tokens are returned too; default: true' }),
   })
   .refine((body) => (body.messages === undefined) !== (body.prompt === undefined), {
     path: ['messages'],
@@ -69,15 +77,17 @@ const scoreList = z
         ref_logp: nullableNumber.openapi({ description: 'log π_ref; null without a reference' }),
         log_ratio: nullableNumber.openapi({ description: 'log π − log π_ref, the implicit reward' }),
         reward: nullableNumber.openapi({ description: 'r(x, y) by the reward of the request' }),
-        tokens: z.array(
-          z.object({
-            id: z.number(),
-            token: z.string(),
-            logp: z.number(),
-            ref_logp: nullableNumber,
-            log_ratio: nullableNumber,
-          }),
-        ),
+        tokens: z
+          .array(
+            z.object({
+              id: z.number(),
+              token: z.string(),
+              logp: z.number(),
+              ref_logp: nullableNumber,
+              log_ratio: nullableNumber,
+            }),
+          )
+          .optional(),
       }),
     ),
     usage: z.object({ prompt_tokens: z.number(), total_tokens: z.number() }),
@@ -91,55 +101,76 @@ export const createScore = defineOperation({
   response: scoreList,
   async handler({ ports, context, body }) {
     const { tenant, signal } = getCaller(context);
-    const policy = await ports.inference.getScorer(body.model);
-    const reference = await openReference(ports, policy.id, 'reference', body.reference);
-    const reward = body.reward === undefined ? null : await openReward(ports, policy.id, 'reward', body.reward);
+    validateCount(body.responses.length, ports.settings);
     const deadline = openDeadline(ports.settings.REQUEST_TIMEOUT, signal);
     const waiter = { tenant, signal: deadline.signal };
     let settleTokens = async (_used: number) => {};
-    let used = 0;
+    let pairs: TokenPair[] = [];
+    let hasStarted = false;
+    const scored = new Set<number>();
+    const listener: ScoreListener = {
+      onStart: () => {
+        hasStarted = true;
+      },
+      onScored: (index) => scored.add(index),
+    };
     try {
+      const policy = await ports.inference.getScorer(body.model);
+      const reference = await openReference(ports, policy.id, 'reference', body.reference);
+      const reward = body.reward === undefined ? null : await openReward(ports, policy.id, 'reward', body.reward);
       const texts = { prompt: body.messages ?? body.prompt!, responses: body.responses, eos: body.eos !== false };
-      const pairs = await encodePairs(texts, reference ? [policy, reference] : [policy], waiter);
+      pairs = await encodePairs(texts, reference ? [policy, reference] : [policy], waiter);
       const rows = pairs.map(({ promptIds, responseIds }) => [...promptIds, ...responseIds]);
       if (reward) for (const row of rows) validateRewardLength(row.length, reward, 'responses');
       const tokens = countTokens(pairs);
       if (ports.rateLimits) settleTokens = await ports.rateLimits.reserveTokens(tenant, tokens);
       const [logps, refLogps, rewards] = await Promise.all([
-        scoreResponses(policy, pairs, waiter),
-        reference && scoreResponses(reference, pairs, waiter),
+        scoreResponses(policy, pairs, waiter, listener),
+        reference && scoreResponses(reference, pairs, waiter, listener),
         reward?.score(rows, waiter),
       ]);
-      used = tokens;
+      const listTokens = body.tokens === false ? null : policy.tokenizer;
       return {
         object: 'list',
         model: policy.id,
         reference: reference?.id ?? null,
         reward: reward?.id ?? null,
         data: pairs.map((pair, index) => ({
-          ...toScore(index, policy.tokenizer, pair, logps[index]!, refLogps?.[index]),
+          ...toScore(index, listTokens, pair, logps[index]!, refLogps?.[index]),
           reward: rewards?.[index] ?? null,
         })),
         usage: { prompt_tokens: tokens, total_tokens: tokens },
       };
     } catch (error) {
-      throw deadline.signal.aborted ? describeInterruption(deadline, true) : error;
+      throw deadline.signal.aborted ? describeInterruption(deadline, hasStarted, 'score') : error;
     } finally {
       // If one of them failed, this cancels the others.
       deadline.close();
-      await settleTokens(used);
+      await settleTokens(countTokens(pairs.filter((_, index) => scored.has(index))));
     }
   },
 });
 
-/** The prompt counts once. */
-function countTokens(pairs: TokenPair[]): number {
-  return pairs.reduce((total, { responseIds }) => total + responseIds.length, pairs[0]!.promptIds.length);
+/** More would never find enough places, however long the client waits. */
+function validateCount(count: number, { MAX_ROWS, MAX_QUEUE }: Settings): void {
+  const places = MAX_ROWS + MAX_QUEUE;
+  if (count <= places) return;
+  throw new AttuneError(
+    `responses: ${count} responses exceed the ${places} that run and wait together (MAX_ROWS + MAX_QUEUE); give ` +
+      `${places} or less`,
+    { param: 'responses', code: 'responses_exceeded' },
+  );
 }
 
+/** The prompt counts once. */
+function countTokens(pairs: TokenPair[]): number {
+  return pairs.reduce((total, { responseIds }) => total + responseIds.length, pairs[0]?.promptIds.length ?? 0);
+}
+
+/** Without a tokenizer the tokens are left out. */
 function toScore(
   index: number,
-  tokenizer: Tokenizer,
+  tokenizer: Tokenizer | null,
   { responseIds }: TokenPair,
   logps: number[],
   refLogps?: number[],
@@ -153,10 +184,12 @@ function toScore(
     object: 'score',
     index,
     ...toRatio(sum(logps), refLogps && sum(refLogps)),
-    tokens: responseIds.map((id, at) => ({
-      id,
-      token: tokenizer.decodeToken(id),
-      ...toRatio(logps[at]!, refLogps?.[at]),
-    })),
+    ...(tokenizer && {
+      tokens: responseIds.map((id, at) => ({
+        id,
+        token: tokenizer.decodeToken(id),
+        ...toRatio(logps[at]!, refLogps?.[at]),
+      })),
+    }),
   };
 }

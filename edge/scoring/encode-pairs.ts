@@ -2,7 +2,7 @@
 // as they are.
 
 import type { Prompt } from '../../shared/chat-message.ts';
-import type { LoadedPolicy, Waiter } from '../engine/inference.ts';
+import type { EncodedPrompt, LoadedPolicy, Waiter } from '../engine/inference.ts';
 import { getPromptField, validateCharacters, validatePair } from '../engine/validate-prompt.ts';
 import type { TokenPair } from './score-responses.ts';
 
@@ -20,28 +20,34 @@ export async function encodePairs(
   scorers: [LoadedPolicy, ...LoadedPolicy[]],
   waiter: Waiter,
 ): Promise<TokenPair[]> {
-  const pairs: TokenPair[] = [];
-  // One after the other, so that a request with many responses takes one turn of its tenant at a time.
-  for (const response of responses) pairs.push(await encode(scorers[0], prompt, response, eos, waiter));
+  const pairs = isTokens(prompt)
+    ? responses.map((response) => ({ promptIds: prompt, responseIds: response as number[] }))
+    : await encodeTexts({ prompt, responses, eos }, scorers[0], waiter);
   const field = isTokens(prompt) ? 'prompt' : getPromptField(prompt);
   for (const scorer of scorers) for (const pair of pairs) validatePair(pair, scorer, field);
   return pairs;
 }
 
-async function encode(
+async function encodeTexts(
+  { prompt, responses, eos }: Texts & { prompt: Prompt },
   policy: LoadedPolicy,
-  prompt: Prompt | number[],
-  response: string | number[],
-  eos: boolean,
   waiter: Waiter,
-): Promise<TokenPair> {
-  if (isTokens(prompt)) return { promptIds: prompt, responseIds: response as number[] };
-  if (typeof response !== 'string') {
-    validateCharacters(prompt, policy);
-    return { ...(await policy.encodePrompt(prompt, waiter)), responseIds: response };
+): Promise<TokenPair[]> {
+  const pairs: TokenPair[] = [];
+  let encoded: EncodedPrompt | null = null;
+  // One after the other, so that a request with many responses takes one turn of its tenant at a time.
+  for (const response of responses) {
+    if (typeof response === 'string') {
+      // The prompt's last tokens depend on the response.
+      validateCharacters(prompt, policy, response);
+      pairs.push(await policy.encodePair(prompt, { text: response, eos }, waiter));
+    } else {
+      validateCharacters(prompt, policy);
+      encoded ??= await policy.encodePrompt(prompt, waiter);
+      pairs.push({ ...encoded, responseIds: response });
+    }
   }
-  validateCharacters(prompt, policy, response);
-  return policy.encodePair(prompt, { text: response, eos }, waiter);
+  return pairs;
 }
 
 function isTokens(prompt: Prompt | number[]): prompt is number[] {

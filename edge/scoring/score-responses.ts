@@ -8,18 +8,28 @@ import { cancelled } from '../http/deadline.ts';
 /** A prompt and a response in tokens. */
 export type TokenPair = { promptIds: number[]; responseIds: number[]; sharedLength?: number };
 
+/** Hears of each response when its computing begins, and when its log-probabilities are known. */
+export type ScoreListener = { onStart?(): void; onScored?(index: number): void };
+
 /** Returns the log-probability of every token of each response. Abort the signal if it throws: others may still run. */
 export async function scoreResponses(
   policy: LoadedPolicy,
   pairs: TokenPair[],
   { tenant = '', signal, isAdmitted }: ScoreWaiter,
+  { onStart, onScored }: ScoreListener = {},
 ): Promise<number[][]> {
   const generations = pairs.map(({ promptIds, responseIds, sharedLength = 0 }, submitted) => {
     const sampling = { ...NEUTRAL_SAMPLING, maxTokens: responseIds.length, seed: 0, stop: [], topLogprobs: 0 };
-    const input = { promptIds, sharedLength, response: responseIds, sampling, n: 1, tenant, submitted, isAdmitted };
-    return policy.generate(input, signal);
+    const input = { promptIds, sharedLength, response: responseIds, sampling, n: 1, tenant, submitted };
+    return policy.generate({ ...input, isAdmitted, onStart }, signal);
   });
-  return Promise.all(generations.map(collectLogprobs));
+  return Promise.all(
+    generations.map(async (events, index) => {
+      const logprobs = await collectLogprobs(events);
+      onScored?.(index);
+      return logprobs;
+    }),
+  );
 }
 
 async function collectLogprobs(events: AsyncIterable<GenerationEvent>): Promise<number[]> {
