@@ -128,7 +128,7 @@ export const INVALID_REQUESTS: InvalidRequest[] = [
 
   chat('fewer candidates than choices', { n: 3, best_of: 2 }, 'best_of', /n or more/),
   chat('more candidates than rows', { best_of: 1000 }, 'best_of', /16 rows .* 16 or less/),
-  chat('a stream of ranked choices', { best_of: 2, stream: true }, 'best_of', /cannot be streamed/),
+  chat('a stream of ranked choices', { best_of: 2, stream: true }, 'stream', /cannot be streamed/),
   chat('an unknown ranker', { best_of: 2, ranker: 'length' }, 'ranker', /mean_logp, log_ratio, or the id of a reward/),
   chat('an unknown reward as ranker', { best_of: 2, ranker: 'rwd_none' }, 'ranker', /rwd_none/, 404),
   chat('log-ratios of a policy without a reference', { ranker: 'log_ratio' }, 'ranker', /has no reference/),
