@@ -163,6 +163,14 @@ test('the prefix cache keeps the prompt of a scored response, not the response',
   assert.equal(await cacheBytes(makePrompt(150, 5)), await cacheBytes());
 });
 
+test('the prefix cache takes no more than its own limit', async () => {
+  const scheduler = makeScheduler(decoder, { prefixCacheBytes: 40_000 });
+  for (const id of [1, 2, 3])
+    scheduler.submit(makeRequest({ id, promptIds: makePrompt(100, id), sampling: { maxTokens: 1 } }));
+  const { kvBytes } = (await drain(scheduler)).at(-1)!.stats;
+  assert.ok(kvBytes > 20_000 && kvBytes <= 40_000, `${kvBytes}`);
+});
+
 test('a cancelled choice emits no more events and does not change the others', async () => {
   const requests = [1, 2, 3, 4].map((id) => ({
     id,

@@ -15,6 +15,8 @@ export type SchedulerOptions = {
   maxRows: number;
   /** Memory for keys and values; the prefix cache gets what the decode batch leaves free. */
   kvMemoryBytes: number;
+  /** The most that the prefix cache takes of it. Default: all that is free. */
+  prefixCacheBytes?: number | undefined;
   /** Whether several tenants share the rows. Default: false. */
   isShared?: boolean;
 };
@@ -76,7 +78,8 @@ export class Scheduler {
     if (this.events.length > 0) this.onPrefilled?.(this.takeEvents());
     const decodedSequences = this.decodeBatch.size;
     await this.decodeBatch.decode();
-    this.prefixCache.trim(this.options.kvMemoryBytes - this.decodeBatch.cache.bytes);
+    const { kvMemoryBytes, prefixCacheBytes = kvMemoryBytes } = this.options;
+    this.prefixCache.trim(Math.min(prefixCacheBytes, kvMemoryBytes - this.decodeBatch.cache.bytes));
     return { events: this.takeEvents(), stats: this.collectStats(decodedSequences, epochSeconds() - startedAt) };
   }
 

@@ -12,9 +12,13 @@ import { openSession } from '../../shared/decoder/session.ts';
 import { getErrorMessage } from '../../shared/error.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
+import type { EngineEvent } from './request.ts';
 import { Scheduler } from './scheduler.ts';
 import { warmUp } from './validate-package.ts';
 import { NICENESS, type PolicyWorkerOptions, type WorkerMessage, type WorkerRequest } from './worker-protocol.ts';
+
+/** Of KV_MEMORY. The responses to a prompt are scored one soon after the other; chats come back after minutes. */
+const PREFIX_CACHE_SHARE = { serve: 1, score: 1 / 8 };
 
 const port = parentPort!;
 const options = workerData as PolicyWorkerOptions;
@@ -59,7 +63,9 @@ async function openGraph(): Promise<InferenceSession> {
 }
 
 function serve(decoder: Decoder): void {
-  const scheduler = new Scheduler(decoder, options, (events) => post({ type: 'events', events }));
+  const prefixCacheBytes = options.kvMemoryBytes * PREFIX_CACHE_SHARE[options.graph];
+  const onPrefilled = (events: EngineEvent[]) => post({ type: 'events', events });
+  const scheduler = new Scheduler(decoder, { ...options, prefixCacheBytes }, onPrefilled);
   let isRunning = false;
   let isClosing = false;
 
