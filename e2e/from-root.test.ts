@@ -191,6 +191,27 @@ for (const stage of STAGES) {
   });
 }
 
+test('a round that is cancelled after it published leaves its policy inactive, and its pairs new', async () => {
+  await activatePolicy(db, second, 'test');
+  const fresh = await countNewPairs(db);
+  const id = await requestLearnable();
+  // A cancel that comes with the end of the transaction that publishes.
+  await db.execute(sql`
+    create function cancel_round() returns trigger language plpgsql as $$
+    begin
+      update rounds set status = 'cancelled', stage = 'cancelled', finished_at = now() where id = new.round_id;
+      return null;
+    end $$`);
+  await db.execute(sql`
+    create constraint trigger cancel_round after insert on policies deferrable initially deferred
+    for each row execute function cancel_round()`);
+  await runNextRound(connection, context, () => {});
+  await db.execute(sql`drop function cancel_round cascade`);
+  const published = await db.$count(policies, eq(policies.round_id, id));
+  assert.deepEqual([(await getRound(id)).status, published], ['cancelled', 1]);
+  assert.deepEqual([await getActivePolicyId(db), await countNewPairs(db)], [second, fresh]);
+});
+
 test('a queued round is cancelled without a trainer, and one that has ended is not', async () => {
   const id = await requestLearnable();
   const cancel = () => server.request(`/v1/rounds/${id}/cancel`, { method: 'POST' });
