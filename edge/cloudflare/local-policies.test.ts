@@ -113,7 +113,7 @@ test('generations beyond MAX_ROWS and MAX_QUEUE are rejected, and others are not
   );
   const error = await expectError(small, policy, [makeInput({}, { n: 4 }), makeInput()]);
   assert.equal(error.code, 'queue_full');
-  assert.match(error.message, /4 generations run or wait, the limit is 4/);
+  assert.match(error.message, /4 generations and scores run or wait, the limit is 4/);
 });
 
 /** Limits with which one generation runs and none waits. */

@@ -28,7 +28,7 @@ test('a single caller gets all places', () => {
     status: 429,
     code: 'queue_full',
     retry: true,
-    message: /272 generations run or wait, the limit is 272/,
+    message: /272 generations and scores run or wait, the limit is 272/,
   });
 });
 
@@ -52,7 +52,7 @@ test('the error of a full share says how large it is', () => {
   assert.throws(() => validatePlaces({ held: 185, own: 181, added: 1 }, { ...LIMITS, isShared: true }), {
     status: 429,
     code: 'queue_full',
-    message: /181 of its generations run or wait.*2 for each place that stays free \(87 of 272 are free\)/,
+    message: /181 of its generations and scores run or wait.*2 for each place that stays free \(87 of 272 are free\)/,
   });
 });
 

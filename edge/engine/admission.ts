@@ -24,11 +24,11 @@ export function validatePlaces(places: Places, { maxRows, maxQueue, isShared }: 
   const { held, own, added } = places;
   const limit = maxRows + maxQueue;
   if (held > 0 && held + added > limit)
-    throw queueFull(`the queue is full: ${held} generations run or wait, the limit is ${limit}`);
+    throw queueFull(`the queue is full: ${held} generations and scores run or wait, the limit is ${limit}`);
   if (isShared && exceedsShare(places, limit))
     throw queueFull(
-      `this API key's share of the queue is full: ${own} of its generations run or wait, and it may have at most ` +
-        `${SHARE_OF_FREE} for each place that stays free (${limit - held} of ${limit} are free)`,
+      `this API key's share of the queue is full: ${own} of its generations and scores run or wait, and it may have at ` +
+        `most ${SHARE_OF_FREE} for each place that stays free (${limit - held} of ${limit} are free)`,
     );
 }
 
@@ -38,5 +38,5 @@ export function exceedsShare({ held, own, added }: Places, limit: number): boole
 }
 
 function queueFull(problem: string): AttuneError {
-  return new AttuneError(`generation: ${problem}; retry later`, { status: 429, code: 'queue_full', retry: true });
+  return new AttuneError(`${problem}; retry later`, { status: 429, code: 'queue_full', retry: true });
 }

@@ -1,7 +1,7 @@
 // From a prompt to tokens: a chat is rendered with the policy's template, then the text is tokenized, alone or with a given
-// response. Also counts the
-// tokens of the prefix that a chat probably shares with others: its leading system messages, which an application sends
-// with every request, and whose keys and values the prefix cache keeps. No imports from Node, because the Worker uses it.
+// response. Also counts the tokens of the prefix that a chat probably shares with others: its leading system messages,
+// which an application sends with every request, and whose keys and values the prefix cache keeps. No imports from Node,
+// because the Worker uses it.
 import { LRUCache } from 'lru-cache';
 import type { ChatMessage, Prompt } from '../../shared/chat-message.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';

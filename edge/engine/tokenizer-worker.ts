@@ -11,7 +11,7 @@ import type { EncodedPrompt } from './inference.ts';
 import type { TokenizerMessage, TokenizerRequest } from './tokenizer-protocol.ts';
 import { NICENESS } from './worker-protocol.ts';
 
-/** As many as policies are loaded at once: the active one, two in standby, and one that drains. */
+/** Of the active policy, two in standby and one that drains. Scorers mostly share theirs; another is opened again. */
 const MAX_TOKENIZERS = 4;
 const WARM_UP: Prompt = [{ role: 'user', content: 'Once upon a time, 1 day' }];
 
