@@ -177,6 +177,20 @@ test('a client that leaves cancels its scores', async () => {
   });
 });
 
+test('an interrupted score takes the tokens of the responses that were computed', async () => {
+  const long = await server.importTiny(17, { contextLength: 4096 });
+  const brief = { model: long, prompt: [1, 5], responses: [[6]] };
+  const rest = Array.from({ length: 16 }, () => Array.from({ length: 4000 }, (_, at) => 5 + (at % 300)));
+  await withEdge(server, { TOKENS_PER_MINUTE: '1000000', REQUEST_TIMEOUT: '1', MAX_ROWS: '1' }, async (send) => {
+    const countUsed = async () =>
+      1_000_000 - Number((await send('/v1/score', brief)).headers.get('x-ratelimit-remaining-tokens'));
+    const before = await countUsed();
+    assert.equal((await send('/v1/score', { ...brief, responses: [[6], ...rest] })).status, 504);
+    const used = (await countUsed()) - before - 3;
+    assert.ok(used >= 3 && used < 3 + 16 * 4000, `${used}`);
+  });
+});
+
 test('scores take places in the queue and tokens of the minute', async () => {
   const json = { model, prompt: [1, 5, 6], responses: [[7, 8], [9]] };
   await withEdge(server, { TOKENS_PER_MINUTE: '13' }, async (send) => {
