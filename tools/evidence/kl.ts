@@ -29,12 +29,7 @@ export async function estimateKl(
   );
   const policyLogps = await policy.score(sequences);
   const referenceLogps = await reference.score(sequences);
-  const estimates = policyLogps.map((logps, i) =>
-    logps.reduce((total, logp, t) => {
-      const logRatio = referenceLogps[i]![t]! - logp;
-      return total + Math.exp(logRatio) - 1 - logRatio;
-    }, 0),
-  );
+  const estimates = policyLogps.map((logps, i) => responseKl(logps, referenceLogps[i]!));
   const kl = mean(estimates);
   const variance = sum(estimates.map((value) => (value - kl) ** 2)) / Math.max(1, estimates.length - 1);
   return {
@@ -43,4 +38,12 @@ export async function estimateKl(
     samples: estimates.length,
     meanLength: mean(sequences.map(({ responseIds }) => responseIds.length)),
   };
+}
+
+/** Σ_t (ρ − 1 − log ρ) over the tokens of one sample of the policy. */
+export function responseKl(logps: Float32Array, referenceLogps: Float32Array): number {
+  return logps.reduce((total, logp, t) => {
+    const logRatio = referenceLogps[t]! - logp;
+    return total + Math.exp(logRatio) - 1 - logRatio;
+  }, 0);
 }

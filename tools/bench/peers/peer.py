@@ -51,3 +51,11 @@ def read_times():
         user, nice, system, idle, iowait, irq, softirq = map(int, stat.readline().split()[1:8])
     busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
     return busy, busy + (idle + iowait) / os.sysconf("SC_CLK_TCK"), time.process_time()
+
+
+def check_tokens(examples, pairs):
+    """The tokenized texts must equal the token ids that Attune receives."""
+    for example, pair in zip(examples, pairs, strict=True):
+        for name in ("prompt", "chosen", "rejected"):
+            if example[f"{name}_ids"] != pair[name]:
+                raise ValueError(f"{name} was tokenized to {example[f'{name}_ids']}, expected {pair[name]}")

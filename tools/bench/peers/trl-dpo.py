@@ -4,7 +4,7 @@ import time
 
 import torch
 from datasets import Dataset
-from peer import run_peer
+from peer import check_tokens, run_peer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
@@ -43,14 +43,6 @@ def run(plan):
     seconds = time.perf_counter() - started
     trainer.save_model(plan["folder"])
     return {"seconds": seconds}
-
-
-def check_tokens(examples, pairs):
-    """The tokenized texts must equal the token ids that Attune trains on."""
-    for example, pair in zip(examples, pairs, strict=True):
-        for name in ("prompt", "chosen", "rejected"):
-            if example[f"{name}_ids"] != pair[name]:
-                raise ValueError(f"{name} was tokenized to {example[f'{name}_ids']}, expected {pair[name]}")
 
 
 run_peer(run)

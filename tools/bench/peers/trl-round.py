@@ -4,7 +4,7 @@ import time
 
 import torch
 from datasets import Dataset
-from peer import run_peer, process_start, measure_other_cores
+from peer import check_tokens, measure_other_cores, process_start, run_peer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
@@ -53,14 +53,6 @@ def run(plan):
         "loadSeconds": load_seconds,
         "otherCores": stop_measuring(),
     }
-
-
-def check_tokens(examples, pairs):
-    """The tokenized texts must equal the token ids that the other peers receive."""
-    for example, pair in zip(examples, pairs, strict=True):
-        for name in ("prompt", "chosen", "rejected"):
-            if example[f"{name}_ids"] != pair[name]:
-                raise ValueError(f"{name} was tokenized to {example[f'{name}_ids']}, expected {pair[name]}")
 
 
 run_peer(run)

@@ -1,11 +1,11 @@
 // The baseline that trains no policy: of n responses of the root the one that a ranker likes best, for growing n. The KL
 // of best-of-n from its policy is at most log n − (n − 1)/n (Beirami et al. 2024, arXiv 2401.01879).
 
-import type { Engine, Sequence, TrainPair } from '../../../trainer/engine/engine.ts';
+import type { Sequence, TrainPair } from '../../../trainer/engine/engine.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
-import { mean, sum } from '../../report/statistics.ts';
+import { mean } from '../../report/statistics.ts';
 import { type BestOfSpec, describeMethod, listMethods, toObjective } from './config.ts';
-import { compareUtilities } from './measurement.ts';
+import { compareUtilities, scoreLogRatios } from './measurement.ts';
 import { rateSides, sampleSides } from './rating.ts';
 import { scoreRewards, trainOnlineReward } from './reward.ts';
 import { standardizeTaste } from './tastes.ts';
@@ -90,9 +90,4 @@ async function trainRanker(world: World, spec: BestOfSpec, rated: RatedPairs): P
   };
   await trainRound(world, policy, { ...method, learningRate }, 1000 * seed, pairs);
   return { score: (sequences) => scoreLogRatios(policy, world.root, sequences), close: () => policy.close() };
-}
-
-async function scoreLogRatios(policy: Engine, root: Engine, sequences: Sequence[]): Promise<number[]> {
-  const [logps, rootLogps] = [await policy.score(sequences), await root.score(sequences)];
-  return logps.map((tokens, i) => sum(tokens) - sum(rootLogps[i]!));
 }

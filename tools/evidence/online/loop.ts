@@ -7,7 +7,7 @@ import type { Engine, PairOutcome, TrainPair } from '../../../trainer/engine/eng
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
 import { mean, sum } from '../../report/statistics.ts';
 import { type OnlineRunSpec, toObjective } from './config.ts';
-import { measurePolicy, type PolicyMeasurement } from './measurement.ts';
+import { measurePolicy, type PolicyMeasurement, scoreLogRatios } from './measurement.ts';
 import { type RatedPair, rateSides, type SampledSides, sampleSides } from './rating.ts';
 import { standardizeTaste } from './tastes.ts';
 import { trainRound } from './train-round.ts';
@@ -121,12 +121,14 @@ async function selectSides(
   if (!selection) return sampled;
   const half = Math.ceil(sampled.length / 2);
   if (selection === 'random') return shuffle(sampled, mulberry32(seed)).slice(0, half);
-  const sequences = sampled.flatMap(({ sides }) => sides);
-  const [logps, rootLogps] = [await policy.score(sequences), await world.root.score(sequences)];
-  const logRatio = (at: number) => sum(logps[at]!) - sum(rootLogps[at]!);
+  const logRatios = await scoreLogRatios(
+    policy,
+    world.root,
+    sampled.flatMap(({ sides }) => sides),
+  );
   const sign = selection === 'uncertain' ? 1 : -1;
   return sampled
-    .map((comparison, i) => ({ comparison, order: sign * Math.abs(logRatio(2 * i) - logRatio(2 * i + 1)) }))
+    .map((comparison, i) => ({ comparison, order: sign * Math.abs(logRatios[2 * i]! - logRatios[2 * i + 1]!) }))
     .sort((a, b) => a.order - b.order)
     .slice(0, half)
     .map(({ comparison }) => comparison);

@@ -1,6 +1,7 @@
 // A policy measured by its own responses to prompts that nobody voted on, without the raters' noise.
 import type { Engine, Sequence } from '../../../trainer/engine/engine.ts';
 import { mean, sum } from '../../report/statistics.ts';
+import { responseKl } from '../kl.ts';
 import type { Taste } from './tastes.ts';
 import type { World } from './world.ts';
 
@@ -27,17 +28,18 @@ export async function measurePolicy(
   return {
     utilities,
     winRate: compareUtilities(utilities, rootUtilities),
-    kl: mean(logps.map((tokens, i) => estimateKl(tokens, rootLogps[i]!))),
+    kl: mean(logps.map((tokens, i) => responseKl(tokens, rootLogps[i]!))),
     meanLength: mean(samples.map(({ responseIds }) => responseIds.length)),
   };
-}
-
-/** Σ_t (ρ − 1 − log ρ), ρ = π_root/π of the sampled token: unbiased, not negative (Schulman's k3). */
-function estimateKl(logps: Float32Array, rootLogps: Float32Array): number {
-  return sum(Array.from(logps, (logp, t) => Math.exp(rootLogps[t]! - logp) - 1 - (rootLogps[t]! - logp)));
 }
 
 /** The share of prompts at which the first utility is larger; a tie counts as half. */
 export function compareUtilities(utilities: readonly number[], others: readonly number[]): number {
   return mean(utilities.map((utility, i) => (1 + Math.sign(utility - others[i]!)) / 2));
+}
+
+/** log π/π_root of each whole response, in nats. */
+export async function scoreLogRatios(policy: Engine, root: Engine, sequences: Sequence[]): Promise<number[]> {
+  const [logps, rootLogps] = [await policy.score(sequences), await root.score(sequences)];
+  return logps.map((tokens, i) => sum(tokens) - sum(rootLogps[i]!));
 }
