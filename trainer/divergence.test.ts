@@ -5,6 +5,7 @@ import path from 'node:path';
 import { before, type TestContext, test } from 'node:test';
 import '@tensorflow/tfjs';
 import * as tf from '@tensorflow/tfjs-core';
+import type { AttuneError } from '../shared/error.ts';
 import { bregmanTerms, type Divergence, loadDivergence, validateDivergence } from './divergence.ts';
 import { pairLosses, parseObjective } from './objectives.ts';
 
@@ -117,8 +118,11 @@ for (const [name, source] of [
 }
 
 const INVALID_MODULES: [string, RegExp][] = [
-  ['export const h = 1;', /default export is not a function; write export default \(tf\) =>/],
-  ['export default () => ({ h: (r) => r });', /returns no h and derivative/],
+  ['export const h = 1;', /default export is not a function; write export default \(tf\) => \(\{ h, derivative \}\)$/],
+  [
+    'export default () => ({ h: (r) => r });',
+    /returns no h and derivative; return both, as functions of a tensor of ratios$/,
+  ],
   [
     'export default (tf) => ({ h: (r) => tf.neg(tf.square(r)), derivative: (r) => tf.mul(-2, r) });',
     /slope of h falls.*convex/,
@@ -129,15 +133,24 @@ const INVALID_MODULES: [string, RegExp][] = [
     /must not be linear/,
   ],
   ['export default (tf) => ({ h: (r) => tf.log(tf.sub(r, 1)), derivative: (r) => r });', /h is NaN.*finite for r > 0/],
-  ['export default (tf) => ({ h: (r) => tf.sum(r), derivative: (r) => r });', /h returns shape \[\] for \[97\]/],
-  ['export default (', /the import failed/],
-  ['export default () => { throw new Error("no"); };', /the default export throws: no/],
-  ['export default (tf) => ({ h: (r) => r * r, derivative: (r) => tf.mul(2, r) });', /h returns no tensor/],
+  [
+    'export default (tf) => ({ h: (r) => tf.sum(r), derivative: (r) => r });',
+    /h returns shape \[\] for \[97\]; use element-wise operations$/,
+  ],
+  ['export default (', /the import failed: .*; fix the module$/],
+  ['export default () => { throw new Error("no"); };', /the default export throws: no; fix the module$/],
+  [
+    'export default (tf) => ({ h: (r) => r * r, derivative: (r) => tf.mul(2, r) });',
+    /h returns no tensor; use the operations of the tf/,
+  ],
   [
     'export default (tf) => ({ h: async (r) => tf.square(r), derivative: (r) => tf.mul(2, r) });',
     /h returns no tensor/,
   ],
-  ['export default (tf) => ({ h: () => { throw new Error("no"); }, derivative: (r) => r });', /h throws: no/],
+  [
+    'export default (tf) => ({ h: () => { throw new Error("no"); }, derivative: (r) => r });',
+    /h throws: no; fix the module$/,
+  ],
   [
     'export default (tf) => ({ h: (r) => tf.square(r), derivative: (r) => tf.mul(2.03, r) });',
     /derivative is .*fix one of them/,
@@ -146,9 +159,22 @@ const INVALID_MODULES: [string, RegExp][] = [
 for (const [source, problem] of INVALID_MODULES) {
   test(`${source} is rejected: ${problem.source}`, async (t) => {
     const file = await writeModule(t, source);
-    await assert.rejects(async () => validateDivergence(file, await loadDivergence(file)), {
-      name: 'AttuneError',
-      message: problem,
-    });
+    await assert.rejects(
+      async () => validateDivergence(file, await loadDivergence(file)),
+      (error: AttuneError) => {
+        assert.ok(error.message.startsWith(`objective ${file}: `), error.message);
+        assert.match(error.message, problem);
+        assert.deepEqual([error.param, error.code], ['objective', 'invalid_objective']);
+        return true;
+      },
+    );
   });
 }
+
+test('a module that cannot be read is rejected with its path', async () => {
+  await assert.rejects(loadDivergence('./missing-h.ts'), {
+    message: /^objective .*missing-h\.ts: the file cannot be read: ENOENT.*; give the path of a \.ts or \.js module$/,
+    param: 'objective',
+    code: 'invalid_objective',
+  });
+});
