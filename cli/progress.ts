@@ -19,7 +19,9 @@ export function createRoundLogger(): ProgressListener {
       return;
     }
     if (process.stdout.isTTY) {
-      if (!bar) {
+      // A stage may count several things, one after the other.
+      if (bar?.getTotal() !== total) {
+        bar?.stop();
         bar = new SingleBar({
           format: `  ${stage} {bar} {value}/{total}  {note}  {eta_formatted} left`,
           hideCursor: true,

@@ -157,8 +157,8 @@ test('a trainer that is asked to stop gives the round back however often that ha
   const id = await requestLearnable('Stopped');
   for (let stop = 0; stop < 7; stop++) {
     const signal = new AbortController();
-    const onProgress = (_round: unknown, { stage, done }: { stage: string; done: number }) => {
-      if (stage === 'training' && done > 0) signal.abort(new Error('stopped (SIGTERM)'));
+    const onProgress = (_round: unknown, { note }: { note: string }) => {
+      if (note.startsWith('loss')) signal.abort(new Error('stopped (SIGTERM)'));
     };
     const stopped = runNextRound(connection, context, onProgress, signal.signal);
     await assert.rejects(stopped, /stopped \(SIGTERM\)/);
@@ -177,8 +177,8 @@ test('closing the scheduled trainer gives its round back', async () => {
   const id = await requestLearnable('Closed');
   let trainer: Trainer | undefined;
   let closed: Promise<void> | undefined;
-  trainer = await startTrainer(settings, server.databaseUrl, (_round, { stage, done }) => {
-    if (stage === 'training' && done > 0) closed ??= trainer?.close();
+  trainer = await startTrainer(settings, server.databaseUrl, (_round, { note }) => {
+    if (note.startsWith('loss')) closed ??= trainer?.close();
   });
   await waitUntil(() => closed !== undefined, 60_000);
   await closed;

@@ -10,6 +10,7 @@ import { listMethodSettings, type RoundSettings } from '../shared/rounds/setting
 import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
 import { adviseOnDivergence } from './evaluation/divergence-advice.ts';
 import { type Evaluation, evaluatePolicy } from './evaluation/evaluation.ts';
+import { evaluateInChunks } from './evaluation/score-chunks.ts';
 import { adoptCheckpoint, openCheckpoint, removeOtherRounds, type TrainingProgress } from './stages/checkpoint.ts';
 import { planEvaluations } from './stages/evaluation-plan.ts';
 import { InterruptedError, type RoundLog } from './stages/log.ts';
@@ -27,7 +28,9 @@ export async function trainCandidate(
   await log.enterStage('training', message);
   await removeOtherRounds(roundFolder);
   await adoptCheckpoint(folder);
-  const parent = await evaluatePolicy(engine, heldOut, config.seed);
+  const parent = await evaluatePolicy(engine, heldOut, config.seed, (done, total) =>
+    log.reportProgress('training', done, total, 'held-out pairs'),
+  );
   await log.addMetrics(0, 'held_out', parent.metrics, parent.logps);
   const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder });
   return { parent, steps };
@@ -105,8 +108,11 @@ export async function trainPolicy(options: TrainOptions): Promise<{ steps: numbe
 
     if (evaluationSteps.has(progress.step)) {
       const pausedAt = performance.now();
-      const { loss, metrics } = await engine.evaluate(evaluationPairs);
-      await log.addMetrics(progress.step, 'held_out', { loss, pairs: evaluationPairs.length, ...metrics });
+      const { metrics } = await evaluateInChunks(engine, evaluationPairs, (done) =>
+        log.reportProgress('training', progress.step, steps, `${done} of ${evaluationPairs.length} held-out pairs`),
+      );
+      await log.addMetrics(progress.step, 'held_out', { pairs: evaluationPairs.length, ...metrics });
+      const loss = metrics.loss!;
       const isBest = progress.bestLoss === null || loss < progress.bestLoss;
       progress = isBest
         ? { ...progress, bestLoss: loss, bestStep: progress.step, evaluationsSinceBest: 0 }

@@ -120,6 +120,31 @@ test('log-probabilities per token and outcomes equal those of scored responses',
   }
 });
 
+test('an evaluation goes in chunks, is that of all pairs at once, and stops between two', async (t) => {
+  const engine = await open(t, tinyWeights(architecture, 5));
+  const heldOut = await makePairs(await open(t, parentWeights()), 70, 4, 1);
+  const progress: number[][] = [];
+  const { metrics, outcomes } = await evaluatePolicy(engine, heldOut, 0, (...seen) => progress.push(seen));
+  assert.deepEqual(progress, [
+    [32, 70],
+    [64, 70],
+    [70, 70],
+  ]);
+  const whole = await engine.evaluate(heldOut);
+  const expected: Record<string, number> = { loss: whole.loss, ...whole.metrics };
+  assert.deepEqual(Object.keys(metrics), Object.keys(expected));
+  for (const [name, value] of Object.entries(expected)) assert.ok(Math.abs(metrics[name]! - value) < 1e-4, name);
+  for (const [i, { loss }] of whole.outcomes.entries()) assert.ok(Math.abs(outcomes[i]!.loss - loss) < 1e-4);
+
+  let calls = 0;
+  const counting = { ...engine, evaluate: (pairs: TrainPair[]) => engine.evaluate(pairs).finally(() => calls++) };
+  const stop = () => {
+    throw new Error('stopped');
+  };
+  await assert.rejects(evaluatePolicy(counting, heldOut, 0, stop), /stopped/);
+  assert.equal(calls, 1);
+});
+
 test('a policy that has learned the preferences passes', async (t) => {
   const engine = await open(t, parentWeights());
   const train = await makePairs(engine, 40, 6, 0);

@@ -14,7 +14,7 @@ import {
   type RolloutRequest,
   sampleResponses,
 } from './rollouts.ts';
-import { scoreInChunks } from './score-chunks.ts';
+import { evaluateInChunks, scoreInChunks } from './score-chunks.ts';
 
 export type Evaluation = {
   metrics: Record<string, number>;
@@ -27,14 +27,19 @@ export type Evaluation = {
   prompts: string[];
 };
 
-/** One forward pass over the pairs. */
-export async function evaluatePolicy(engine: Engine, pairs: TrainPair[], seed = 0): Promise<Evaluation> {
-  const { loss, metrics, outcomes } = await engine.evaluate(pairs);
+/** One forward pass over the pairs, which have no weights. */
+export async function evaluatePolicy(
+  engine: Engine,
+  pairs: TrainPair[],
+  seed = 0,
+  onProgress: (done: number, total: number) => void = () => {},
+): Promise<Evaluation> {
+  const { metrics, outcomes } = await evaluateInChunks(engine, pairs, (done) => onProgress(done, pairs.length));
   const prompts = pairs.map(({ chosen }) => chosen.promptIds.join());
   const interval = (values: number[]) => estimateMean(values, prompts, seed).interval;
   const margins = outcomes.map(({ chosenLogRatio, rejectedLogRatio }) => chosenLogRatio - rejectedLogRatio);
   return {
-    metrics: { loss, ...metrics },
+    metrics,
     intervals: {
       loss: interval(outcomes.map((outcome) => outcome.loss)),
       'rewards/margins': interval(margins),

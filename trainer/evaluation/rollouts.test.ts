@@ -63,6 +63,9 @@ test('a response ends at the end-of-text token or at maxTokens, and is the same 
   const progress: number[] = [];
   const sequences = await sampleResponses(sampler, requests, (done) => progress.push(done));
   assert.equal(progress.at(-1), 20);
+  // Also while no response ends.
+  const longest = sequences.reduce((longest, { responseIds }) => Math.max(longest, responseIds.length), 0);
+  assert.ok(progress.length >= longest, `${progress.length} reports`);
   assert.deepEqual(
     progress,
     progress.toSorted((a, b) => a - b),

@@ -60,7 +60,10 @@ export type Sampler = {
   rows?: number;
 };
 
-/** Samples at temperature 1 until maxTokens or the end-of-text token, which is part of the response. */
+/**
+ * Samples at temperature 1 until maxTokens or the end-of-text token, which is part of the response. `onProgress`: called
+ * after each token with the responses that have ended; what it throws stops the sampling.
+ */
 export async function sampleResponses(
   sampler: Sampler,
   requests: readonly RolloutRequest[],
@@ -113,16 +116,14 @@ class Rollouts {
     const { cache, maxRows, rows, sequences, requests } = this;
     const { vocabSize } = this.decoder.architecture;
     let started = 0;
-    let reported = 0;
+    const report = () => onProgress(started - rows.length);
     for (;;) {
       while (rows.length < maxRows && started < requests.length) {
         const group = this.selectPrefill(started, maxRows - rows.length);
         await this.prefill(group);
         started += group.length;
+        report();
       }
-      const done = started - rows.length;
-      if (done > reported) onProgress(done);
-      reported = done;
       if (rows.length === 0) break;
       const inputs = rows.map((index) => [sequences[index]!.responseIds.at(-1)!]);
       const { logits, logNormalizers } = await this.decoder.forward(cache, inputs);
@@ -136,6 +137,7 @@ class Rollouts {
         const last = rows.pop()!;
         if (row < rows.length) rows[row] = last;
       }
+      report();
     }
     cache.clear();
     return sequences;

@@ -29,10 +29,13 @@ export async function evaluateBaseline(
 ): Promise<Evaluation | null> {
   const { parent, baseline } = selection;
   if (baseline.id === parent.id) return null;
-  context.log.reportProgress('scoring', 0, 0, `evaluating the active policy ${baseline.id} on held-out pairs`);
+  const { log, config } = context;
+  log.reportProgress('scoring', 0, 0, `evaluating the active policy ${baseline.id} on held-out pairs`);
   const engine = await openPolicyEngine(context, selection, baseline.id, 'score');
   try {
-    return await evaluatePolicy(engine, heldOut, context.config.seed);
+    return await evaluatePolicy(engine, heldOut, config.seed, (done, total) =>
+      log.reportProgress('scoring', done, total, 'held-out pairs'),
+    );
   } finally {
     await engine.close();
   }
@@ -48,7 +51,9 @@ export async function evaluateCandidate(
 ): Promise<CandidateEvaluation> {
   const { log, config } = context;
   await log.enterStage('evaluating', 'evaluating on held-out pairs and on its own samples');
-  const evaluation = await evaluatePolicy(engine, heldOut, config.seed);
+  const evaluation = await evaluatePolicy(engine, heldOut, config.seed, (done, total) =>
+    log.reportProgress('evaluating', done, total, 'held-out pairs'),
+  );
   // The models that sample take the place of gradient and moments.
   await engine.endTraining();
   const samples = findNonFinite(evaluation) ? null : await sampleCandidate(context, selection, engine, heldOut);
