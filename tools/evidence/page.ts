@@ -24,7 +24,6 @@ export type Evidence = {
 };
 
 const STYLE = `
-pre { background: var(--ground); border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; overflow-x: auto; font-size: 13px; margin: 14px 0 0; white-space: pre-wrap; }
 h3.claim { text-align: left; font-size: 15px; margin: 22px 0 4px; }
 tbody { white-space: pre-line; }
 sub, sup { font-size: 72%; line-height: 0; }

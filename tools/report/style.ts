@@ -42,6 +42,7 @@ mark { background: none; color: inherit; border-radius: 3px; padding: 0 2px; }
 mark.positive { background: #cfeee9; }
 mark.negative { background: #fbdcc9; }
 details { font-size: 14px; color: var(--grey); }
+pre { background: var(--ground); border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; overflow-x: auto; font-size: 13px; margin: 14px 0 0; white-space: pre-wrap; }
 footer { color: var(--grey); font-size: 13px; text-align: center; margin-top: 24px; }
 @media (max-width: 720px) { .pair { grid-template-columns: 1fr; } section { padding: 18px 16px; } h1 { font-size: 24px; } }
 @media print { body { background: #fff; } section { break-inside: avoid; } }

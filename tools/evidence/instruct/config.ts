@@ -34,9 +34,9 @@ export const instructConfig: InstructConfig = {
   learningRates: [5e-6, 2e-5],
   methods: [
     { ...plain, objective: 'lsif', reduction: 'mean' },
-    { ...plain, objective: 'lsif', reduction: 'sum', negatives: 'both' },
-    { ...plain, objective: 'ukl', reduction: 'sum', negatives: 'both' },
-    { ...plain, objective: 'bce', reduction: 'sum', negatives: 'both' },
+    { ...plain, objective: 'ukl', reduction: 'mean' },
+    { ...plain, objective: 'bce', reduction: 'mean' },
+    { ...plain, objective: 'bce', reduction: 'mean', negatives: 'both' },
     { ...plain, objective: 'dpo', reduction: 'sum' },
     { ...plain, objective: 'sft', reduction: 'mean' },
   ],

@@ -11,7 +11,6 @@ import { chooseOutcomes, compareOutcomes, type InstructOutcome } from './outcome
 import { type InstructStudy, TRL } from './study.ts';
 
 const STYLE = `
-pre { background: var(--ground); border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; overflow-x: auto; font-size: 13px; margin: 14px 0 0; white-space: pre-wrap; }
 tbody { white-space: pre-line; }
 `;
 

@@ -2,7 +2,8 @@
 // log-probabilities and lengths on the way.
 import { axis, GREY, legend, renderSvg } from '../../report/chart.ts';
 import { OBJECTIVE_COLOURS } from '../band.ts';
-import { type MethodRuns, meanPath, shareBetween } from './frontier.ts';
+import { type MethodRuns, meanPath } from './frontier.ts';
+import { shareBetween } from './path.ts';
 
 export type PathMetric = 'winRate' | 'chosen' | 'length';
 

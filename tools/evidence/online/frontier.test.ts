@@ -1,51 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { listPlans, type OnlineRunSpec } from './config.ts';
-import { averageRuns, compareFactor, formatCsv, groupByMethod, meanPath, winRateAtKl } from './frontier.ts';
+import { listPlans } from './config.ts';
+import { averageRuns, compareFactor, compareMethods, formatCsv, groupByMethod, meanPath } from './frontier.ts';
 import type { OnlineRun } from './loop.ts';
-
-const SPEC: OnlineRunSpec = {
-  objective: 'lsif',
-  reduction: 'mean',
-  negatives: 'rejected',
-  reference: 'root',
-  weighting: 'none',
-  beta: 0.1,
-  taste: 'happy',
-  votes: 'taste',
-  learningRate: 1e-4,
-  replay: 0,
-  rounds: 2,
-  seed: 1,
-};
-
-/** A run whose rounds end at these points. */
-function makeRun(spec: Partial<OnlineRunSpec>, points: [kl: number, winRate: number][]): OnlineRun {
-  const measurement = { utilities: [0, 1], winRate: 0.5, kl: 0, meanLength: 10 };
-  const rounds = points.map(([kl, winRate]) => ({
-    ...measurement,
-    kl,
-    winRate,
-    pairs: 5,
-    steps: 1,
-    seconds: 1,
-    chosenChange: -1,
-    rejectedChange: -2,
-    earlierMargins: [],
-    heldOut: [],
-  }));
-  return { spec: { ...SPEC, ...spec }, root: measurement, rounds };
-}
-
-test('the win rate at a KL lies on the straight line in √KL between two rounds, the first of which may be the root', () => {
-  const run = makeRun({}, [
-    [2, 0.6],
-    [4, 0.8],
-  ]);
-  assert.ok(Math.abs(winRateAtKl(run, 0.5)! - 0.55) < 1e-12);
-  assert.ok(Math.abs(winRateAtKl(run, ((Math.SQRT2 + 2) / 2) ** 2)! - 0.7) < 1e-12);
-  assert.equal(winRateAtKl(run, 5), null);
-});
+import { makeRun } from './testing/run.ts';
 
 test('a factor is compared over pairs of runs that are equal otherwise', () => {
   const runs = [
@@ -93,6 +51,13 @@ test('the table has a line for each round, in an order that does not depend on t
   assert.equal(lines[1]!.split(',').length, lines[0]!.split(',').length);
 });
 
+test('a round whose held-out pairs are all ties has empty cells', () => {
+  const run = makeRun({}, [[1, 0.99]]);
+  Object.assign(run.rounds[0]!, { chosenChange: null, rejectedChange: null, earlierMargins: [null] });
+  const [plan] = listPlans(1e-4);
+  assert.match(formatCsv([{ plan: plan!, runs: [run], missing: [] }]), /,10\.000,,,\n$/);
+});
+
 test('runs of one replicate are one observation, and a single one has no error', () => {
   const runs = [makeRun({ seed: 1 }, [[1, 0.5]]), makeRun({ seed: 1, reduction: 'sum' }, [[1, 0.7]])];
   const winRate = (run: OnlineRun) => run.rounds[0]!.winRate;
@@ -100,4 +65,17 @@ test('runs of one replicate are one observation, and a single one has no error',
   const other = makeRun({ seed: 2 }, [[1, 0.8]]);
   const { value, error, count } = averageRuns([...runs, other], winRate);
   assert.ok(Math.abs(value - 0.7) < 1e-12 && Math.abs(error! - 0.1) < 1e-12 && count === 2);
+});
+
+test('a method’s lead is over the KLs that both pass, in the replicates that both have', () => {
+  const [sum, mean] = groupByMethod([
+    makeRun({ seed: 1, reduction: 'sum' }, [[4, 0.7]]),
+    makeRun({ seed: 2, reduction: 'sum' }, [[4, 0.8]]),
+    makeRun({ seed: 1 }, [[1, 0.55]]),
+    makeRun({ seed: 3 }, [[4, 0.9]]),
+  ]);
+  const { value, error, count } = compareMethods(sum!, mean!)!;
+  // Of one replicate: the lead grows from 0 to 0.05 at KL 1.
+  assert.ok(Math.abs(value - 0.025) < 1e-3 && error === null && count === 1);
+  assert.equal(compareMethods(sum!, { ...mean!, runs: [] }), null);
 });

@@ -1,10 +1,10 @@
 // Comparisons of methods over the online study's runs. Each run is a path from the root (KL 0, win rate ½) through its
-// rounds; methods are compared at equal KL, because any of them buys win rate with distance from the root. Win rates grow
-// about with the square root of a small KL (Gao et al. 2023, arXiv 2210.10760), so paths are straight lines in it.
+// rounds (path.ts); methods are compared at equal KL, because any of them buys win rate with distance from the root.
 // Replicates are what is independent: everything else in a study shares prompts and tastes.
 import { mean } from '../../report/statistics.ts';
 import { describeMethod, type OnlineRunSpec } from './config.ts';
 import type { OnlineRound, OnlineRun } from './loop.ts';
+import { measureLead, winRateAtKl } from './path.ts';
 import type { OnlineStudy } from './study.ts';
 
 /** A mean over replicates with its standard error, which is null for a single one. */
@@ -33,22 +33,6 @@ export function averageRuns(runs: readonly OnlineRun[], value: (run: OnlineRun) 
   );
 }
 
-/** The win rate at a KL from the root, interpolated between rounds in √KL; null if the run does not reach it. */
-export function winRateAtKl({ rounds }: OnlineRun, kl: number): number | null {
-  let before = { kl: 0, winRate: 0.5 };
-  for (const round of rounds) {
-    if (round.kl >= kl)
-      return before.winRate + shareBetween(before.kl, round.kl, kl) * (round.winRate - before.winRate);
-    before = round;
-  }
-  return null;
-}
-
-/** How far √kl is on the way from √from to √to. */
-export function shareBetween(from: number, to: number, kl: number): number {
-  return (Math.sqrt(kl) - Math.sqrt(from)) / (Math.sqrt(to) - Math.sqrt(from));
-}
-
 /** Runs of one method at one learning rate, over its replicates. */
 export type MethodRuns = { name: string; spec: OnlineRunSpec; runs: OnlineRun[] };
 
@@ -68,7 +52,7 @@ export function meanPath({ runs }: MethodRuns): { kl: number; winRate: number; c
       kl: over((round) => round.kl, at),
       winRate: over((round) => round.winRate, at),
       chosen: over(
-        (_, run) => run.rounds.slice(0, at + 1).reduce((sum, { chosenChange }) => sum + chosenChange, 0),
+        (_, run) => run.rounds.slice(0, at + 1).reduce((sum, { chosenChange }) => sum + (chosenChange ?? 0), 0),
         at,
       ),
       length: over((round) => round.meanLength, at),
@@ -86,15 +70,15 @@ export type Effect = {
 };
 
 /**
- * What changing one factor does to the win rate at equal KL: the mean difference over pairs of runs that are equal
- * otherwise, seed and taste included.
+ * What changing one factor does to the win rate: the mean difference over pairs of runs that are equal otherwise, seed
+ * and taste included. At one KL, or, without one, over all KLs that both runs pass.
  */
 export function compareFactor(
   runs: readonly OnlineRun[],
   factor: Factor,
   from: unknown,
   to: unknown,
-  kl: number,
+  kl?: number,
 ): Effect {
   const keyOf = ({ spec }: OnlineRun) => JSON.stringify({ ...spec, [factor]: null });
   const others = new Map(runs.filter(({ spec }) => spec[factor] === to).map((run) => [keyOf(run), run]));
@@ -103,14 +87,27 @@ export function compareFactor(
     return other ? [{ run, other }] : [];
   });
   const observations = pairs.flatMap(({ run, other }) => {
-    const [a, b] = [winRateAtKl(run, kl), winRateAtKl(other, kl)];
-    return a === null || b === null ? [] : [{ replicate: run.spec.seed, value: b - a }];
+    const value = kl === undefined ? measureLead(other, run) : subtract(winRateAtKl(other, kl), winRateAtKl(run, kl));
+    return value === null ? [] : [{ replicate: run.spec.seed, value }];
   });
   return {
     difference: averageReplicates(observations),
     pairs: observations.length,
     dropped: pairs.length - observations.length,
   };
+}
+
+/** How much more a method wins than another, over all KLs that both pass; null without runs of the same replicates. */
+export function compareMethods(method: MethodRuns, other: MethodRuns): ReplicateMean | null {
+  const observations = method.runs.flatMap((run) => {
+    const rival = other.runs.find(({ spec }) => spec.seed === run.spec.seed);
+    return rival ? [{ replicate: run.spec.seed, value: measureLead(run, rival) }] : [];
+  });
+  return observations.length > 0 ? averageReplicates(observations) : null;
+}
+
+function subtract(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? null : a - b;
 }
 
 const CSV_COLUMNS = [
@@ -137,11 +134,16 @@ export function formatCsv(studies: readonly OnlineStudy[]): string {
           ],
           ...[s.votes, s.raters ?? 1, s.contradictions ?? 'keep', s.selection ?? 'all', s.taste, s.seed, at + 1],
           ...[round.pairs, ...[round.winRate, mean(round.utilities), round.kl].map((value) => value.toFixed(4))],
-          ...[round.meanLength, round.chosenChange, round.rejectedChange].map((value) => value.toFixed(3)),
-          (round.earlierMargins ?? []).map((margin) => margin.toFixed(3)).join(' '),
+          ...[round.meanLength, round.chosenChange, round.rejectedChange].map(formatValue),
+          (round.earlierMargins ?? []).map(formatValue).join(' '),
         ].join(','),
       ),
     ),
   );
   return `${[CSV_COLUMNS, ...lines.sort()].join('\n')}\n`;
+}
+
+/** Empty without held-out pairs: all of them were ties. */
+function formatValue(value: number | null): string {
+  return value === null ? '' : value.toFixed(3);
 }

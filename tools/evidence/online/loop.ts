@@ -26,11 +26,11 @@ export type OnlineRound = PolicyMeasurement & {
   pairs: number;
   steps: number;
   seconds: number;
-  /** Change of the held-out log-probabilities since the parent, nats per response. */
-  chosenChange: number;
-  rejectedChange: number;
+  /** Change of the held-out log-probabilities since the parent, nats per response; null if every held-out pair is a tie. */
+  chosenChange: number | null;
+  rejectedChange: number | null;
   /** Mean margin of log-ratios to the root on the held-out pairs of each round so far, this one included, in nats. */
-  earlierMargins: number[];
+  earlierMargins: (number | null)[];
   heldOut: HeldOutOutcome[];
 };
 
@@ -82,13 +82,13 @@ export async function runLoop(world: World, spec: OnlineRunSpec): Promise<Online
       const candidate = (await engine.evaluate(heldOut)).outcomes;
       // Log-ratios to the root, whatever the reference of the round is.
       earlier.push(spec.reference === 'root' ? heldOut : await addReference(world.root, rated.heldOut));
-      const earlierMargins: number[] = [];
-      for (const pairs of earlier) earlierMargins.push(await measureMargin(engine, pairs));
+      const earlierMargins: (number | null)[] = [];
+      for (const pairs of earlier) earlierMargins.push(pairs.length > 0 ? await measureMargin(engine, pairs) : null);
       weights = await engine.weights();
       const samples = await world.sample(weights, prompts.evaluation, 2 * seed + 1);
       const measured = await measurePolicy(world, engine, taste, samples);
       const change = (side: 'chosenLogp' | 'rejectedLogp') =>
-        mean(candidate.map((pair, i) => pair[side] - parent[i]![side]));
+        candidate.length > 0 ? mean(candidate.map((pair, i) => pair[side] - parent[i]![side])) : null;
       run.rounds.push({
         ...measured,
         pairs: train.length,

@@ -2,35 +2,15 @@
 // scripts; every sentence that concludes something is computed from the runs.
 import { html } from 'hono/html';
 import { command, figure, type Html, renderPage, section, table } from '../../report/components.ts';
-import { formatPercent } from '../../report/statistics.ts';
-import { formatSigned } from '../metrics.ts';
-import type { BestOfRun } from './best-of.ts';
 import { drawFrontier } from './charts.ts';
-import { describeMethod, isDil, type Plan, type PlanName, REPLICATES } from './config.ts';
-import {
-  averageReplicates,
-  averageRuns,
-  compareFactor,
-  type Effect,
-  type Factor,
-  groupByMethod,
-  type MethodRuns,
-  meanPath,
-  type ReplicateMean,
-  winRateAtKl,
-} from './frontier.ts';
-import { GATE_STATISTICS, listCandidates, measurePassRates, type Truth } from './gate-power.ts';
-import type { OnlineRun } from './loop.ts';
+import { isDil, type Plan, type PlanName, REPLICATES } from './config.ts';
+import { groupByMethod, type MethodRuns } from './frontier.ts';
 import type { BestOfStudy, OnlineStudy } from './study.ts';
-import type { Votes } from './tastes.ts';
+import { bestOfRows, choiceRows, effectRows, methodRows, powerRows, replayRows } from './tables.ts';
 
 export type OnlinePage = { policy: string; studies: OnlineStudy[]; bestOf: BestOfStudy; date: Date };
 
-/** Nats per response at which methods are compared. */
-const KL_POINTS = [2, 5, 10];
-
 const STYLE = `
-pre { background: var(--ground); border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; overflow-x: auto; font-size: 13px; margin: 14px 0 0; white-space: pre-wrap; }
 .row { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
 `;
 
@@ -55,7 +35,7 @@ ${section(
 ${section(
   'What each choice does at equal KL',
   html`${table(effectRows(runs))}${command(run)}`,
-  'The difference in win rate that one choice makes, over pairs of runs that are equal otherwise (seed and taste included), with its standard error over the replicates. Pairs of which one run does not reach a KL are left out and counted. Between rounds win rates are interpolated in √KL.',
+  'The difference in win rate that one choice makes, over pairs of runs that are equal otherwise (seed and taste included), with its standard error over the replicates: as a lead over all KLs that both runs of a pair pass, and at three of them. Pairs of which one run does not reach a KL are left out and counted. Between rounds win rates are interpolated in √KL.',
 )}
 ${section(
   'Chosen log-probability and length',
@@ -107,148 +87,4 @@ function panels(methods: readonly MethodRuns[], metric: 'winRate' | 'chosen' | '
     const name = `${metric}-by-kl-${reduction}-${negatives}`;
     return html`<div><h3>${reduction}, negatives: ${negatives}</h3>${figure(drawFrontier(name, [...own, ...yardstick], metric, { width: 490, maxKl: 20 }))}</div>`;
   })}</div>`;
-}
-
-/** Best win rate at the middle KL first. */
-function methodRows(methods: readonly MethodRuns[]): string[][] {
-  const atKl = ({ runs }: MethodRuns, kl: number): ReplicateMean | null => {
-    const rates = averageRuns(runs, (run) => winRateAtKl(run, kl));
-    return rates.count < runs.length ? null : rates;
-  };
-  const rows = methods.map((method) => {
-    const last = meanPath(method).at(-1)!;
-    return {
-      order: atKl(method, KL_POINTS[1]!)?.value ?? 0,
-      cells: [
-        method.name,
-        ...KL_POINTS.map((kl) => formatRate(atKl(method, kl))),
-        formatPercent(last.winRate),
-        last.kl.toFixed(1),
-        formatSigned(last.chosen, 1),
-        last.length.toFixed(1),
-      ],
-    };
-  });
-  return [
-    ['method', ...KL_POINTS.map((kl) => `win rate at KL ${kl}`), 'at the end', 'KL', 'Δ chosen', 'length'],
-    ...rows.sort((a, b) => b.order - a.order).map(({ cells }) => cells),
-  ];
-}
-
-const CHOICES: [factor: Factor, from: string, to: string][] = [
-  ['objective', 'lsif', 'ukl'],
-  ['objective', 'lsif', 'bce'],
-  ['reduction', 'mean', 'sum'],
-  ['negatives', 'rejected', 'both'],
-  ['reference', 'root', 'parent'],
-  ['weighting', 'none', 'importance'],
-];
-
-function effectRows(runs: OnlineRun[]): string[][] {
-  const kept = runs.filter(({ spec }) => isDil(spec));
-  return [
-    ['choice', ...KL_POINTS.map((kl) => `win rate at KL ${kl}`)],
-    ...CHOICES.map(([factor, from, to]) => [
-      `${factor}: ${to} instead of ${from}`,
-      ...KL_POINTS.map((kl) => formatEffect(compareFactor(kept, factor, from, to, kl))),
-    ]),
-  ];
-}
-
-function bestOfRows({ runs }: BestOfStudy): string[][] {
-  const groups = [...Map.groupBy(runs, ({ spec }) => spec.ranker)];
-  const counts = runs[0]?.points.map(({ n, kl }) => ({ n, kl })) ?? [];
-  return [
-    [
-      'ranker',
-      'accuracy on held-out pairs',
-      ...counts.map(({ n, kl }) => `win rate, n = ${n} (KL ≤ ${kl.toFixed(2)})`),
-    ],
-    ...groups.map(([ranker, members]) => {
-      const over = (value: (run: BestOfRun) => number) =>
-        averageReplicates(members.map((run) => ({ replicate: run.spec.seed, value: value(run) })));
-      return [
-        ranker,
-        formatRate(over(({ accuracy }) => accuracy)),
-        ...counts.map((_, at) => formatRate(over(({ points }) => points[at]!.winRate))),
-      ];
-    }),
-  ];
-}
-
-function replayRows(runs: readonly OnlineRun[]): string[][] {
-  const groups = [...Map.groupBy(runs, ({ spec }) => `${describeMethod(spec)}, replay ${spec.replay}`)].sort();
-  return [
-    ['method', 'win rate', 'KL', 'margin of round 1 after it', 'after the last round'],
-    ...groups.map(([name, members]) => {
-      const over = (value: (run: OnlineRun) => number) => averageRuns(members, value);
-      return [
-        name,
-        formatRate(over(({ rounds }) => rounds.at(-1)!.winRate)),
-        formatMean(over(({ rounds }) => rounds.at(-1)!.kl)),
-        formatMean(over(({ rounds }) => rounds[0]!.earlierMargins[0]!)),
-        formatMean(over(({ rounds }) => rounds.at(-1)!.earlierMargins[0]!)),
-      ];
-    }),
-  ];
-}
-
-/** Win rate and KL of each value of a setting, after each round. */
-function choiceRows(runs: readonly OnlineRun[], factor: Factor): string[][] {
-  const groups = [...Map.groupBy(runs, ({ spec }) => `${describeMethod(spec)}, ${spec[factor]}`)].sort();
-  return [
-    [`method, ${factor}`, ...[1, 2, 3].flatMap((round) => [`win rate, round ${round}`, 'KL'])],
-    ...groups.map(([name, members]) => [
-      name,
-      ...[0, 1, 2].flatMap((at) => [
-        formatRate(averageRuns(members, ({ rounds }) => rounds[at]!.winRate)),
-        formatMean(averageRuns(members, ({ rounds }) => rounds[at]!.kl)),
-      ]),
-    ]),
-  ];
-}
-
-const PAIR_COUNTS = [60, 120, 300];
-
-function powerRows(runs: readonly OnlineRun[]): string[][] {
-  const candidates = listCandidates(runs);
-  const select = (votes: Votes, truths: Truth[]) =>
-    candidates.filter(({ run, truth }) => run.spec.votes === votes && truths.includes(truth)).map(({ round }) => round);
-  const kinds = [
-    { name: 'better', rounds: select('taste', ['better']) },
-    { name: 'random', rounds: select('random', ['worse', 'unclear']) },
-    { name: 'inverted', rounds: select('inverted', ['worse', 'unclear']) },
-  ].filter(({ rounds }) => rounds.length > 0);
-  const rates = kinds.map(({ rounds }) => measurePassRates(rounds, PAIR_COUNTS));
-  const count = (at: number) => rates[at]![0]!.candidates;
-  return [
-    [
-      'statistic',
-      ...kinds.flatMap(({ name }, at) => PAIR_COUNTS.map((pairs) => `${name} (${count(at)}), ${pairs} pairs`)),
-    ],
-    ...GATE_STATISTICS.map(({ name }) => [
-      name,
-      ...rates.flatMap((rate) =>
-        rate.filter(({ statistic }) => statistic === name).map(({ rate }) => formatPercent(rate, 0)),
-      ),
-    ]),
-  ];
-}
-
-function formatRate(rate: ReplicateMean | null): string {
-  return rate ? `${formatPercent(rate.value)}${formatError(rate.error, (error) => (100 * error).toFixed(1))}` : '–';
-}
-
-function formatMean({ value, error }: ReplicateMean): string {
-  return `${value.toFixed(2)}${formatError(error, (error) => error.toFixed(2))}`;
-}
-
-function formatError(error: number | null, write: (error: number) => string): string {
-  return error === null ? '' : ` ± ${write(error)}`;
-}
-
-function formatEffect({ difference, pairs, dropped }: Effect): string {
-  if (pairs === 0) return '–';
-  const error = formatError(difference.error, (error) => (100 * error).toFixed(1));
-  return `${formatSigned(100 * difference.value, 1)}${error} (${pairs} pairs, ${dropped} left out)`;
 }
