@@ -4,7 +4,7 @@
 import { mean } from '../../report/statistics.ts';
 import { describeMethod, type OnlineRunSpec } from './config.ts';
 import type { OnlineRound, OnlineRun } from './loop.ts';
-import { measureLead, winRateAtKl } from './path.ts';
+import { measureLead, measureLeadAtKl } from './path.ts';
 import type { OnlineStudy } from './study.ts';
 
 /** A mean over replicates with its standard error, which is null for a single one. */
@@ -87,7 +87,7 @@ export function compareFactor(
     return other ? [{ run, other }] : [];
   });
   const observations = pairs.flatMap(({ run, other }) => {
-    const value = kl === undefined ? measureLead(other, run) : subtract(winRateAtKl(other, kl), winRateAtKl(run, kl));
+    const value = kl === undefined ? measureLead(other, run) : measureLeadAtKl(other, run, kl);
     return value === null ? [] : [{ replicate: run.spec.seed, value }];
   });
   return {
@@ -99,15 +99,11 @@ export function compareFactor(
 
 /** How much more a method wins than another, over all KLs that both pass; null without runs of the same replicates. */
 export function compareMethods(method: MethodRuns, other: MethodRuns): ReplicateMean | null {
-  const observations = method.runs.flatMap((run) => {
+  const lead = averageRuns(method.runs, (run) => {
     const rival = other.runs.find(({ spec }) => spec.seed === run.spec.seed);
-    return rival ? [{ replicate: run.spec.seed, value: measureLead(run, rival) }] : [];
+    return rival ? measureLead(run, rival) : null;
   });
-  return observations.length > 0 ? averageReplicates(observations) : null;
-}
-
-function subtract(a: number | null, b: number | null): number | null {
-  return a === null || b === null ? null : a - b;
+  return lead.count > 0 ? lead : null;
 }
 
 const CSV_COLUMNS = [

@@ -20,16 +20,18 @@ export function shareBetween(from: number, to: number, kl: number): number {
   return (Math.sqrt(kl) - Math.sqrt(from)) / (Math.sqrt(to) - Math.sqrt(from));
 }
 
+/** The difference of two runs' win rates at a KL; null if one of them does not reach it. */
+export function measureLeadAtKl(run: OnlineRun, other: OnlineRun, kl: number): number | null {
+  const [own, others] = [winRateAtKl(run, kl), winRateAtKl(other, kl)];
+  return own === null || others === null ? null : own - others;
+}
+
 /** Steps of √KL over which a lead is averaged. */
 const LEAD_STEPS = 40;
 
 /** The mean difference of two runs' win rates over the KLs that both pass, evenly in √KL. */
 export function measureLead(run: OnlineRun, other: OnlineRun): number {
   const passed = Math.min(...[run, other].map(({ rounds }) => Math.max(...rounds.map(({ kl }) => kl))));
-  return mean(
-    Array.from({ length: LEAD_STEPS }, (_, i) => {
-      const kl = passed * ((i + 0.5) / LEAD_STEPS) ** 2;
-      return winRateAtKl(run, kl)! - winRateAtKl(other, kl)!;
-    }),
-  );
+  const kls = Array.from({ length: LEAD_STEPS }, (_, i) => passed * ((i + 0.5) / LEAD_STEPS) ** 2);
+  return mean(kls.map((kl) => measureLeadAtKl(run, other, kl)!));
 }

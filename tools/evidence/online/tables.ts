@@ -31,7 +31,7 @@ export function methodRows(methods: readonly MethodRuns[]): string[][] {
   };
   const rows = methods.map((method) => {
     const last = meanPath(method).at(-1)!;
-    const dpo = methods.find((other) => isYardstick(other) && other.spec.learningRate === method.spec.learningRate);
+    const dpo = methods.find((other) => isStandardDpo(other) && other.spec.learningRate === method.spec.learningRate);
     const lead = dpo ? compareMethods(method, dpo) : null;
     return {
       order: lead?.value ?? Number.NEGATIVE_INFINITY,
@@ -61,7 +61,7 @@ export function methodRows(methods: readonly MethodRuns[]): string[][] {
 }
 
 /** dpo as TRL has it, against the root. */
-function isYardstick({ spec }: MethodRuns): boolean {
+function isStandardDpo({ spec }: MethodRuns): boolean {
   return spec.objective === 'dpo' && spec.reduction === 'sum' && spec.reference === 'root';
 }
 
