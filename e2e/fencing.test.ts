@@ -6,6 +6,7 @@ import { readdir } from 'node:fs/promises';
 import { type AddressInfo, connect as connectSocket, createServer, type Socket } from 'node:net';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { asc, eq, sql } from 'drizzle-orm';
 import type { Connection } from '../shared/database/connect.ts';
 import { LOCKS } from '../shared/database/lock.ts';
@@ -130,6 +131,37 @@ for (const stage of STAGES) {
     assert.equal((await getRound(id)).attempts, 2);
     const events = await getEvents(id);
     assert.ok(events.some(({ message }) => message.startsWith(`resumed: its trainer was stopped while ${stage}`)));
+  });
+}
+
+const INTERRUPTIONS = [
+  {
+    how: 'stopped',
+    status: 'running',
+    act: async (_id: string, stop: AbortController) => stop.abort(new Error('stopped')),
+  },
+  {
+    how: 'cancelled',
+    status: 'cancelled',
+    act: async (id: string) => {
+      await server.request(`/v1/rounds/${id}/cancel`, { method: 'POST' });
+      // The trainer looks every second.
+      await sleep(3000);
+    },
+  },
+];
+for (const { how, status, act } of INTERRUPTIONS) {
+  test(`a round ${how} while its policy is exported leaves no package behind`, async () => {
+    const id = await requestLearnable(`Exported ${how}`);
+    const packages = await readdir(policiesFolder(settings));
+    const stop = new AbortController();
+    const { trainer, onProgress } = pauseIn(context, 'publishing', () => act(id, stop));
+    const run = runNextRound(connection, trainer, onProgress, stop.signal);
+    if (status === 'running') await assert.rejects(run, InterruptedError);
+    else assert.equal(await run, true);
+    assert.equal((await getRound(id)).status, status);
+    assert.deepEqual(await readdir(policiesFolder(settings)), packages);
+    if (status === 'running') assert.equal(await runUndisturbed(), true);
   });
 }
 

@@ -11,22 +11,26 @@ import type { PrecisionReport } from '../package/manifest.ts';
 const SEQUENCES = 16;
 const STEPS = 64;
 
-/** Compares two serving graphs, given by the paths of their .onnx files; `reference` is the float32 one. */
+/**
+ * Compares two serving graphs, given by the paths of their .onnx files; `reference` is the float32 one. What `onStep` throws
+ * ends the comparison.
+ */
 export async function comparePrecisions(
   architecture: Architecture,
   reference: string,
   candidate: string,
+  onStep: () => void = () => {},
 ): Promise<{ reference: PrecisionReport; candidate: PrecisionReport }> {
   const open = async (path: string) => new Decoder(await openSession(path), Tensor, architecture);
   const decoders = [await open(reference), await open(candidate)] as const;
   try {
-    return await compare(architecture, decoders[0], decoders[1]);
+    return await compare(architecture, decoders[0], decoders[1], onStep);
   } finally {
     for (const decoder of decoders) await decoder.release();
   }
 }
 
-async function compare(architecture: Architecture, reference: Decoder, candidate: Decoder) {
+async function compare(architecture: Architecture, reference: Decoder, candidate: Decoder, onStep: () => void) {
   const { vocabSize, bos, contextLength } = architecture;
   const caches = [reference.createCache(), candidate.createCache()] as const;
   for (const cache of caches) for (let row = 0; row < SEQUENCES; row++) cache.addRow();
@@ -35,6 +39,7 @@ async function compare(architecture: Architecture, reference: Decoder, candidate
   const steps = Math.min(STEPS, contextLength);
   const sums = { reference: 0, candidate: 0, agreed: 0, kl: 0 };
   for (let step = 0; step < steps; step++) {
+    onStep();
     const fed = tokens.map((token) => [token]);
     const referenceOutput = await reference.forward(caches[0], fed);
     const candidateOutput = await candidate.forward(caches[1], fed);

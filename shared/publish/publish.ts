@@ -42,6 +42,8 @@ export type PublishOptions = {
   isPrecisionForced?: boolean;
   /** Throws if the complete package in `folder` must not be published. */
   validate?(folder: string): Promise<void>;
+  /** Called between the parts of the work; what it throws ends publishing, as a failure. */
+  throwIfStopped?(): void;
 };
 
 /**
@@ -49,7 +51,7 @@ export type PublishOptions = {
  * may be unknown, and a row without its package would be worse.
  */
 export async function publishPackage(options: PublishOptions): Promise<PolicyRow> {
-  const { store, register, name, sourceFolder, architecture, weights, provenance } = options;
+  const { store, register, name, sourceFolder, architecture, weights, provenance, throwIfStopped } = options;
   const kind = architecture.output === 'reward' ? 'reward' : 'policy';
   const id = newId(kind === 'reward' ? 'rwd_' : 'pol_');
   const staging = await store.createStaging();
@@ -58,7 +60,9 @@ export async function publishPackage(options: PublishOptions): Promise<PolicyRow
       if (existsSync(path.join(sourceFolder, file)))
         await copyFile(path.join(sourceFolder, file), path.join(staging, file));
     await writeSafetensors(path.join(staging, 'model.safetensors'), toCheckpointTensors(architecture, weights));
+    throwIfStopped?.();
     const serving = await (kind === 'reward' ? writeReward : writePolicy)(staging, options);
+    throwIfStopped?.();
     const manifest: Manifest = {
       format: 1,
       kind,
@@ -72,7 +76,8 @@ export async function publishPackage(options: PublishOptions): Promise<PolicyRow
       created_at: new Date().toISOString(),
     };
     await writeManifest(staging, manifest);
-    await store.publish(staging, id);
+    throwIfStopped?.();
+    await store.publish(staging, id, throwIfStopped);
     return await register({
       id,
       kind,
@@ -93,19 +98,22 @@ export async function publishPackage(options: PublishOptions): Promise<PolicyRow
 }
 
 async function writePolicy(folder: string, options: PublishOptions): Promise<Manifest['serving']> {
-  const { architecture, weights, precision = 'row8', isPrecisionForced } = options;
+  const { architecture, weights, precision = 'row8', isPrecisionForced, throwIfStopped } = options;
   await writePolicyGraphs(folder, architecture, weights);
+  throwIfStopped?.();
   await options.validate?.(folder);
-  return selectPrecision(path.join(folder, 'onnx'), architecture, weights, precision, isPrecisionForced);
+  const onnx = path.join(folder, 'onnx');
+  return selectPrecision(onnx, architecture, weights, precision, isPrecisionForced, throwIfStopped);
 }
 
 async function writeReward(
   folder: string,
-  { architecture, weights, validate }: PublishOptions,
+  { architecture, weights, validate, throwIfStopped }: PublishOptions,
 ): Promise<Manifest['serving']> {
   const config = path.join(folder, 'config.json');
   await writeJson(config, { ...(await readJson(config, 'config.json'))!, ...toRewardFields(architecture) });
   await writeRewardGraph(folder, architecture, weights);
+  throwIfStopped?.();
   await validate?.(folder);
   return { precision: 'fp32', accuracy: {} };
 }

@@ -19,7 +19,8 @@ const MAX_LOSS = { kl: 0.02, perplexity: 1.02 };
 
 /**
  * Replaces the float32 serving graph in a package's onnx folder by the first acceptable precision, from the requested one
- * upwards; it becomes the graph that scores given responses. `isForced` accepts the requested one regardless of its loss.
+ * upwards; it becomes the graph that scores given responses. `isForced` accepts the requested one regardless of its loss;
+ * what `throwIfStopped` throws ends the selection.
  */
 export async function selectPrecision(
   onnx: string,
@@ -27,6 +28,7 @@ export async function selectPrecision(
   weights: Weights,
   requested: PrecisionName,
   isForced = false,
+  throwIfStopped: () => void = () => {},
 ): Promise<Manifest['serving']> {
   const accuracy: Manifest['serving']['accuracy'] = {};
   for (const precision of PRECISIONS_BY_ACCURACY.slice(PRECISIONS_BY_ACCURACY.indexOf(requested), -1)) {
@@ -34,9 +36,15 @@ export async function selectPrecision(
     if (problem && isForced) throw new AttuneError(`precision: ${problem}; use another`, { param: 'precision' });
     if (problem) continue;
     const candidate = join(onnx, precision);
+    throwIfStopped();
     await mkdir(candidate);
     await writeServingGraph(candidate, architecture, weights, precision);
-    const measured = await comparePrecisions(architecture, join(onnx, SERVE_GRAPH), join(candidate, SERVE_GRAPH));
+    const measured = await comparePrecisions(
+      architecture,
+      join(onnx, SERVE_GRAPH),
+      join(candidate, SERVE_GRAPH),
+      throwIfStopped,
+    );
     if (!Number.isFinite(measured.reference.perplexity)) {
       const message = 'weights: log-probabilities are not finite at float32; the checkpoint is damaged';
       throw new AttuneError(message, { param: 'weights', code: 'invalid_policy' });

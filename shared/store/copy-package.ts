@@ -10,15 +10,23 @@ import { type OpenFile, type PolicyStore, verifyStream } from './store.ts';
 
 const CHUNK_BYTES = 1 << 20;
 
-/** Copies the package in the folder into the store. */
-export async function uploadPackage(store: PolicyStore, folder: string): Promise<void> {
-  await store.write(await readManifest(folder), openFilesIn(folder));
+/** Copies the package in the folder into the store. `onChunk`: called while it reads; what it throws ends the copy. */
+export async function uploadPackage(store: PolicyStore, folder: string, onChunk: () => void = () => {}): Promise<void> {
+  onChunk();
+  await store.write(await readManifest(folder), openFilesIn(folder, onChunk));
 }
 
-function openFilesIn(folder: string): OpenFile {
+function openFilesIn(folder: string, onChunk: () => void): OpenFile {
   return (file) => {
     const stream = createReadStream(packageFilePath(folder, file), { highWaterMark: CHUNK_BYTES });
-    return Readable.toWeb(stream) as ReadableStream<Uint8Array>;
+    return (Readable.toWeb(stream) as ReadableStream<Uint8Array>).pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform(chunk, controller) {
+          onChunk();
+          controller.enqueue(chunk);
+        },
+      }),
+    );
   };
 }
 

@@ -312,6 +312,21 @@ describe('a local store in front of a remote one', () => {
     await assert.rejects(impatient.publish(other.staging, other.id), unreachable);
   });
 
+  test('publishing stops while it uploads, and what it uploaded is removed', wait, async () => {
+    const [root, remote] = [newRoot(), openMemoryStore()];
+    const local = await openLocalStoreAt(root, remote);
+    const { staging, id } = await stagePackage(local);
+    let uploaded = 0;
+    const throwIfStopped = () => {
+      uploaded = remote.objects.size;
+      if (uploaded > 0) throw new Error('stopped');
+    };
+    await assert.rejects(local.publish(staging, id, throwIfStopped), /^Error: stopped$/);
+    assert.equal(uploaded, 1);
+    await local.discardStaging(staging);
+    assert.deepEqual([remote.objects.size, await readdir(root)], [0, []]);
+  });
+
   test('a replaced copy is fetched again, and a replaced remote package is rejected', async () => {
     const root = newRoot();
     const store = openMemoryStore();

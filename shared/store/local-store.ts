@@ -23,8 +23,11 @@ export interface LocalStore {
   getFolder(id: string): Promise<string>;
   /** An empty folder to build a package in, invisible until `publish`. */
   createStaging(): Promise<string>;
-  /** Publishes the staging folder under this id, here and in the remote store. A failed call can be repeated. */
-  publish(staging: string, id: string): Promise<void>;
+  /**
+   * Publishes the staging folder under this id, here and in the remote store. A failed call can be repeated. What
+   * `throwIfStopped` throws ends it, as a failure.
+   */
+  publish(staging: string, id: string, throwIfStopped?: () => void): Promise<void>;
   discardStaging(staging: string): Promise<void>;
   /** Removes copies of remote packages, except those in use and the few used last. */
   trim(inUse?: Iterable<string>): Promise<void>;
@@ -83,10 +86,10 @@ export async function openLocalStoreAt(
     }
   }
 
-  async function upload(to: PolicyStore, folder: string): Promise<void> {
+  async function upload(to: PolicyStore, folder: string, throwIfStopped?: () => void): Promise<void> {
     for (const startMs = performance.now(); ; await sleep(RETRY_INTERVAL_MS)) {
       try {
-        return await uploadPackage(to, folder);
+        return await uploadPackage(to, folder, throwIfStopped);
       } catch (error) {
         const isLast = performance.now() - startMs + RETRY_INTERVAL_MS > publishTimeoutMs;
         if (!isStoreUnreachable(error) || isLast) throw error;
@@ -151,12 +154,12 @@ export async function openLocalStoreAt(
       return folder;
     },
     createStaging: staging.create,
-    async publish(folder, id) {
+    async publish(folder, id, throwIfStopped) {
       const exists = `internal: policy ${id} exists already; an id is never reused`;
       if (existsSync(path.join(root, id))) throw new Error(exists);
       if (remote) {
         uploading.add(folder);
-        await upload(remote, folder);
+        await upload(remote, folder, throwIfStopped);
         uploading.delete(folder);
       }
       if (!(await staging.commit(folder, id))) throw new Error(exists);

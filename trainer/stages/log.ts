@@ -132,7 +132,8 @@ export class RoundLog {
     return and(eq(rounds.id, this.roundId), eq(rounds.owner, this.owner), eq(rounds.status, 'running'));
   }
 
-  private throwIfStopped(): void {
+  /** Between two parts of a work that reports no progress; throws InterruptedError. */
+  throwIfStopped(): void {
     if (this.stopped.aborted) throw new InterruptedError(`${this.roundId}: ${getErrorMessage(this.stopped.reason)}`);
   }
 

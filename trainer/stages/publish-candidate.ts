@@ -38,6 +38,7 @@ export async function publishCandidate(
     },
     precision: trainer.settings.PRECISION,
     validate: (folder) => verifyExport(folder, architecture, engine, samples),
+    throwIfStopped: () => log.throwIfStopped(),
   });
 }
 

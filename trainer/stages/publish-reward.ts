@@ -39,6 +39,7 @@ export async function publishReward(
       source: `round ${log.roundId}`,
     },
     validate: (folder) => verifyReward(folder, engine, samples),
+    throwIfStopped: () => log.throwIfStopped(),
   });
 }
 
