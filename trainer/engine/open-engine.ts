@@ -18,6 +18,8 @@ export type EngineOptions = {
   architecture: Architecture;
   /** Or the folder of the checkpoint, which the engine then reads in its own thread. */
   weights: Weights | string;
+  /** Moves the weights to the engine's thread instead of copying them; the caller's arrays are empty afterwards. */
+  movesWeights?: boolean;
   objective: ObjectiveInput;
   optimizer?: Partial<OptimizerSettings>;
   engine?: EngineChoice;
@@ -55,7 +57,11 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   if (isObjectiveModule(resolved.objective.objective))
     await (await import('./validate-objective.ts')).validateObjective(resolved.objective);
   if (needsTensorflow(resolved.engine, resolved.provider)) setTensorflowEnvironment(resolved.threads);
-  const { name, ...started } = await start(resolved);
+  const { weights, movesWeights } = options;
+  const { name, ...started } = await start(
+    resolved,
+    movesWeights && typeof weights !== 'string' ? buffersOf(weights) : [],
+  );
   let { client } = started;
   return {
     name,

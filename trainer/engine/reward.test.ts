@@ -51,6 +51,19 @@ test('a reward scores each response at its last token, whatever else is in the b
     });
 });
 
+test('a reward whose weights were moved to its engine scores the same after its training ended', async () => {
+  const weights = tinyWeights(architecture, 4);
+  await withReward({ weights, movesWeights: true }, async (engine) => {
+    for (const { data } of weights.values()) assert.equal(data.length, 0);
+    const sequences = [1, 2, 7, 9].map(makeSequence);
+    await engine.step([toPair(sequences[0]!, sequences[1]!)], 1e-2);
+    const before = await engine.score(sequences);
+    await engine.endTraining();
+    const after = await engine.score(sequences);
+    for (const [i, [reward]] of after.entries()) assertClose(reward!, before[i]![0]!, 1e-5);
+  });
+});
+
 test('a response may fill the context, and one token more is refused', async () => {
   await withReward({}, async (engine) => {
     const responseIds = makeTokens(1, architecture.contextLength - 2);

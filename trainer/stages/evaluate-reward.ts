@@ -23,7 +23,11 @@ export async function evaluateReward(
   steps: number,
 ): Promise<RewardEvaluation> {
   await log.enterStage('evaluating', 'evaluating on held-out pairs');
-  const { metrics, intervals } = await evaluatePolicy(engine, heldOut, config.seed);
+  const { metrics, intervals } = await evaluatePolicy(engine, heldOut, config.seed, (done, total) =>
+    log.reportProgress('evaluating', done, total, 'held-out pairs'),
+  );
+  // Exporting and verifying take the place of gradient and moments.
+  await engine.endTraining();
   const nonFinite = findNonFinite({ metrics });
   if (nonFinite)
     throw new AttuneError(

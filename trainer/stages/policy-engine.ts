@@ -23,7 +23,7 @@ export function toLora({
 }
 
 type Purpose = 'train' | 'score';
-type Model = Pick<EngineOptions, 'architecture' | 'weights' | 'objective'>;
+type Model = Pick<EngineOptions, 'architecture' | 'weights' | 'movesWeights' | 'objective'>;
 
 export async function openPolicyEngine(
   context: Pick<RoundContext, 'trainer' | 'config'>,
@@ -38,7 +38,12 @@ export async function openPolicyEngine(
 /** A new reward with the body of the round's policy. */
 export async function openNewRewardEngine(context: RoundContext, { parentFolder, pairs }: Selection): Promise<Engine> {
   const reward = addRewardHead(await readCheckpoint(parentFolder));
-  return open(context, { ...reward, objective: parseRewardObjective(context.config) }, 'train', pairs);
+  return open(
+    context,
+    { ...reward, movesWeights: true, objective: parseRewardObjective(context.config) },
+    'train',
+    pairs,
+  );
 }
 
 /** A published reward, to score with. */
