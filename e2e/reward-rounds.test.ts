@@ -224,6 +224,29 @@ test('a policy that always gives the same response cannot be distilled into', as
   await activatePolicy(db, startId, 'test');
 });
 
+test('a distillation that was stopped while it trained neither samples nor scores again', async () => {
+  // Samples of its own: those of the other rounds are scored.
+  const id = await requestDistill({ reward: rewardId, beta: 1, epochs: 8, early_stopping: 0, seed: 5 });
+  const stop = new AbortController();
+  const computed: string[][] = [[], []];
+  const record =
+    (attempt: string[]): OnProgress =>
+    ({ stage, total, note }) => {
+      if (total > 0 && !attempt.includes(stage)) attempt.push(stage);
+      if (note.startsWith('loss')) stop.abort(new Error('stopped'));
+    };
+  await assert.rejects(run(record(computed[0]!), stop.signal), InterruptedError);
+  assert.equal(await run(record(computed[1]!)), true);
+  assert.deepEqual(computed, [
+    ['sampling', 'scoring', 'training'],
+    ['training', 'evaluating'],
+  ]);
+  const resumed = (await getEvents(id)).filter(({ message }) => message.startsWith('resuming after step 1 of'));
+  assert.equal(resumed.length, 1);
+  assert.equal((await getRound(id)).status, 'succeeded');
+  await activatePolicy(db, startId, 'test');
+});
+
 const REWARD_STAGES = ['selecting', 'training', 'evaluating', 'publishing'] as const;
 const DISTILL_STAGES = ['selecting', 'scoring', 'sampling', 'training', 'evaluating', 'publishing'] as const;
 const ROUNDS = [

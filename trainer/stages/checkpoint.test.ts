@@ -40,13 +40,14 @@ test('a trainer adopts the furthest checkpoint of a round, and the earlier one t
   await earlier.save(progressAt(7));
   await mkdir(folder('earlier-samples'));
   await writeFile(folder('stray'), '');
+  await writeFile(folder('samples.json'), '');
 
   await adoptCheckpoint(folder('next'));
   const engine = new FakeEngine('');
   const next = await open(folder('next'), engine);
   assert.equal(next.resumed?.step, 7);
   assert.equal(engine.weights, 'earlier');
-  assert.deepEqual(await readdir(round), ['next']);
+  assert.deepEqual((await readdir(round)).sort(), ['next', 'samples.json']);
 
   await assert.rejects(earlier.save(progressAt(8)), { code: 'ENOENT' });
   engine.weights = 'next';

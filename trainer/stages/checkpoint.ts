@@ -4,6 +4,7 @@ import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { readJson } from '../../shared/model/checkpoint.ts';
 import type { Engine } from '../engine/engine.ts';
+import { SAMPLES_FILE } from './kept-samples.ts';
 
 export type TrainingProgress = {
   step: number;
@@ -64,11 +65,13 @@ async function removeUnreferenced(folder: string, index: CheckpointIndex | null)
 
 /**
  * Makes the furthest checkpoint of the round's earlier trainers that of `folder`, its new trainer's. An earlier one that
- * is still running finds that its folder is gone, and cannot mix its files with the new ones.
+ * is still running finds that its folder is gone, and cannot mix its files with the new ones. A distillation's samples stay.
  */
 export async function adoptCheckpoint(folder: string): Promise<void> {
   const roundFolder = path.dirname(folder);
-  const names = (await listFolder(roundFolder)).filter((name) => name !== path.basename(folder));
+  const names = (await listFolder(roundFolder)).filter(
+    (name) => name !== path.basename(folder) && name !== SAMPLES_FILE,
+  );
   let furthest = { step: -1, name: '' };
   for (const name of names) {
     const step = (await readIndex(path.join(roundFolder, name)))?.progress.step ?? -1;

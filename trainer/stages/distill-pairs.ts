@@ -3,6 +3,7 @@
 // reward's margins.
 import { rm } from 'node:fs/promises';
 import type { Database } from '../../shared/database/connect.ts';
+import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import { readManifest } from '../../shared/package/files.ts';
@@ -11,11 +12,14 @@ import { getReward } from '../../shared/store/registry.ts';
 import type { Engine, Sequence, TrainPair } from '../engine/engine.ts';
 import { chooseRolloutRows, resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { findLongest, planRollouts, sampleResponses } from '../evaluation/rollouts.ts';
-import { scoreInChunks } from '../evaluation/score-chunks.ts';
+import { keepSamples } from './kept-samples.ts';
 import { openPolicyEngine, openRewardEngine } from './policy-engine.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
-import { type ScoredPairs, scorePairs } from './score-pairs.ts';
+import { type ScoredPairs, scoreOnce, scorePairs } from './score-pairs.ts';
 import type { Selection } from './select-pairs.ts';
+
+/** Two samples of one prompt, not yet compared. */
+type SampledPair = { chosen: Sequence; rejected: Sequence };
 
 /** Throws AttuneError if there is no such reward, it has another tokenizer, or sampling failed. */
 export async function distillPairs(context: RoundContext, selection: Selection): Promise<ScoredPairs> {
@@ -24,34 +28,33 @@ export async function distillPairs(context: RoundContext, selection: Selection):
   const scored = await scorePairs(context, { ...selection, pairs: heldOutPairs });
   const sampled = await samplePairs(context, selection);
 
-  const sequences = sampled.flat();
   const { log } = context;
-  const message = `scoring ${sequences.length} samples with the reference ${selection.referenceId} and the reward ${rewardId}`;
+  const { referenceId, tokenizerHash } = selection;
+  const message = `scoring ${sampled.length} pairs of samples with the reference ${referenceId} and the reward ${rewardId}`;
   await log.enterStage('scoring', message);
-  const total = 2 * sequences.length + 2 * scored.heldOut.length;
-  const score = async (open: Promise<Engine>, scoredBefore: number, of: Sequence[]) => {
-    const engine = await open;
-    try {
-      return await scoreInChunks(engine, of, (done) =>
-        log.reportProgress('scoring', scoredBefore + done, total, 'samples'),
-      );
-    } finally {
-      await engine.close();
-    }
-  };
-  const reference = await score(openPolicyEngine(context, selection, selection.referenceId, 'score'), 0, sequences);
-  const heldOut = scored.heldOut.flatMap(({ chosen, rejected }) => [chosen, rejected]);
-  const rewards = (
-    await score(openRewardEngine(context, selection, rewardId), sequences.length, [...sequences, ...heldOut])
-  ).map(([reward]) => reward!);
-  const margin = (at: number) => rewards[at]! - rewards[at + 1]!;
+  const score = (id: string, open: () => Promise<Engine>, pairs: SampledPair[], note: string) =>
+    scoreOnce(log.db, { id, tokenizerHash, open }, pairs, (done, total) =>
+      log.reportProgress('scoring', done, total, note),
+    );
+  const openReference = () => openPolicyEngine(context, selection, referenceId, 'score');
+  const reference = await score(referenceId, openReference, sampled, 'pairs by the reference');
+  const openReward = () => openRewardEngine(context, selection, rewardId);
+  const pairs = [...sampled, ...scored.heldOut];
+  const rewards = (await score(rewardId, openReward, pairs, 'pairs by the reward')).map(({ chosen, rejected }) => ({
+    chosen: chosen[0]!,
+    rejected: rejected[0]!,
+  }));
+  const margins = rewards.map(({ chosen, rejected }) => chosen - rejected);
 
-  const meanReward = rewards.slice(0, sequences.length).reduce((sum, reward) => sum + reward, 0) / sequences.length;
+  const ofSamples = rewards.slice(0, sampled.length);
+  const meanReward = ofSamples.reduce((sum, { chosen, rejected }) => sum + chosen + rejected, 0) / (2 * sampled.length);
   await log.addEvent('metrics', `the samples have a mean reward of ${meanReward.toFixed(3)}`, { reward: meanReward });
   return {
     ...scored,
-    train: sampled.map(([y, z], at) => preferBetter(y, z, reference[2 * at]!, reference[2 * at + 1]!, margin(2 * at))),
-    heldOut: scored.heldOut.map((pair, at) => ({ ...pair, rewardMargin: margin(sequences.length + 2 * at) })),
+    train: sampled.map(({ chosen: y, rejected: z }, at) =>
+      preferBetter(y, z, reference[at]!.chosen, reference[at]!.rejected, margins[at]!),
+    ),
+    heldOut: scored.heldOut.map((pair, at) => ({ ...pair, rewardMargin: margins[sampled.length + at]! })),
   };
 }
 
@@ -85,7 +88,7 @@ export async function findReward(
 }
 
 /** Two different responses of the parent to each prompt, in turns until there are at least as many as training pairs. */
-async function samplePairs(context: RoundContext, selection: Selection): Promise<[Sequence, Sequence][]> {
+async function samplePairs(context: RoundContext, selection: Selection): Promise<SampledPair[]> {
   const { log, config, trainer } = context;
   const { parent, parentFolder, architecture, pairs } = selection;
   const tokens = pairs.filter(({ pair }) => pair.split === 'train').map((pair) => pair.tokens);
@@ -99,14 +102,18 @@ async function samplePairs(context: RoundContext, selection: Selection): Promise
   const { TRAIN_MEMORY, TRAIN_THREADS: threads } = trainer.settings;
   const rows = chooseRolloutRows({ architecture }, findLongest(requests), resolveMemoryBudget(TRAIN_MEMORY));
   const sampler = { architecture, readWeights, folder, seed: config.seed, threads, rows };
-  const samples = await sampleResponses(sampler, requests, (done) =>
-    log.reportProgress('sampling', done, requests.length, 'samples'),
-  ).finally(() => rm(folder, { recursive: true, force: true }));
-  const sampled: [Sequence, Sequence][] = [];
+  const responses = await keepSamples(context, hashContent([parent.id, config.seed, requests]), async () => {
+    const samples = await sampleResponses(sampler, requests, (done) =>
+      log.reportProgress('sampling', done, requests.length, 'samples'),
+    ).finally(() => rm(folder, { recursive: true, force: true }));
+    return samples.map(({ responseIds }) => responseIds);
+  });
+  const sampleAt = (at: number): Sequence => ({ promptIds: requests[at]!.promptIds, responseIds: responses[at]! });
+  const sampled: SampledPair[] = [];
   for (let turn = 0; turn < turns; turn += 2)
     for (let prompt = 0; prompt < prompts; prompt++)
-      sampled.push([samples[turn * prompts + prompt]!, samples[(turn + 1) * prompts + prompt]!]);
-  const different = sampled.filter(([y, z]) => y.responseIds.join() !== z.responseIds.join());
+      sampled.push({ chosen: sampleAt(turn * prompts + prompt), rejected: sampleAt((turn + 1) * prompts + prompt) });
+  const different = sampled.filter(({ chosen, rejected }) => chosen.responseIds.join() !== rejected.responseIds.join());
   if (different.length === 0)
     throw new AttuneError(
       `sampling from ${parent.id} failed: it gave two equal responses to each of ${prompts} prompts, so there is nothing to compare; collect preferences on other prompts`,

@@ -1,6 +1,6 @@
 // Stage 2: the reference's log-probabilities of each pair. They are computed once and stored in Postgres under a
 // fingerprint of everything that determines them: the reference, its tokenizer, and the tokens, which include the chat
-// template.
+// template. So are the rewards of a distillation, one number a response.
 
 import { inArray } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
@@ -27,11 +27,19 @@ export async function scorePairs(context: RoundContext, selection: Selection): P
   const { log, config } = context;
   const { referenceId, tokenizerHash, pairs } = selection;
   await log.enterStage('scoring', `scoring ${pairs.length} pairs with the reference ${referenceId}`);
-  let scored = await scoreWithReference(
+  const scores = await scoreOnce(
     log.db,
     { id: referenceId, tokenizerHash, open: () => openPolicyEngine(context, selection, referenceId, 'score') },
     pairs.map(({ tokens }) => tokens),
     (done, total) => log.reportProgress('scoring', done, total, 'pairs'),
+  );
+  let scored = pairs.map(
+    ({ tokens: { chosen, rejected } }, at): TrainPair => ({
+      chosen,
+      rejected,
+      refChosenLogps: scores[at]!.chosen,
+      refRejectedLogps: scores[at]!.rejected,
+    }),
   );
   if (config.weighting === 'importance') {
     const weighted = weightPairs(config, pairs, scored);
@@ -46,17 +54,19 @@ export async function scorePairs(context: RoundContext, selection: Selection): P
   };
 }
 
-type Reference = { id: string; tokenizerHash: string };
+/** The policy or reward that scores. */
+type Scorer = { id: string; tokenizerHash: string };
+type Responses = Pick<TokenizedPair, 'chosen' | 'rejected'>;
 type Scores = Map<string, { chosen: number[]; rejected: number[] }>;
 
 /** The stored scores of the pairs, by fingerprint. */
 export async function findScores(
   db: Database,
-  reference: Reference,
-  pairs: TokenizedPair[],
+  scorer: Scorer,
+  pairs: Responses[],
 ): Promise<{ fingerprints: string[]; scores: Scores }> {
   const fingerprints = pairs.map(({ chosen, rejected }) =>
-    hashContent([reference.id, reference.tokenizerHash, chosen, rejected]),
+    hashContent([scorer.id, scorer.tokenizerHash, chosen, rejected]),
   );
   const scores: Scores = new Map();
   for (let at = 0; at < fingerprints.length; at += 1000) {
@@ -69,26 +79,26 @@ export async function findScores(
   return { fingerprints, scores };
 }
 
-/** Runs the reference only for the pairs that it has not scored yet. */
-async function scoreWithReference(
+/** The scores of each pair: those that are stored, and the others by the scorer, which stores them. */
+export async function scoreOnce(
   db: Database,
-  reference: Reference & { open(): Promise<Engine> },
-  pairs: TokenizedPair[],
+  scorer: Scorer & { open(): Promise<Engine> },
+  pairs: Responses[],
   onProgress: (done: number, total: number) => void,
-): Promise<TrainPair[]> {
-  const { fingerprints, scores } = await findScores(db, reference, pairs);
+): Promise<{ chosen: Float32Array; rejected: Float32Array }[]> {
+  const { fingerprints, scores } = await findScores(db, scorer, pairs);
   const missing = pairs
     .map((pair, at) => ({ pair, fingerprint: fingerprints[at]! }))
     .filter(({ fingerprint }) => !scores.has(fingerprint));
   if (missing.length > 0) {
-    const engine = await reference.open();
+    const engine = await scorer.open();
     try {
       const sequences = missing.flatMap(({ pair }) => [pair.chosen, pair.rejected]);
       await scoreInChunks(engine, sequences, async (done, logps) => {
         const chunk = missing.slice((done - logps.length) / 2, done / 2);
         const rows = chunk.map(({ fingerprint }, index) => ({
           fingerprint,
-          reference_id: reference.id,
+          reference_id: scorer.id,
           chosen_logps: [...logps[2 * index]!],
           rejected_logps: [...logps[2 * index + 1]!],
         }));
@@ -100,13 +110,8 @@ async function scoreWithReference(
       await engine.close();
     }
   }
-  return pairs.map((pair, at) => {
-    const { chosen, rejected } = scores.get(fingerprints[at]!)!;
-    return {
-      chosen: pair.chosen,
-      rejected: pair.rejected,
-      refChosenLogps: Float32Array.from(chosen),
-      refRejectedLogps: Float32Array.from(rejected),
-    };
+  return fingerprints.map((fingerprint) => {
+    const { chosen, rejected } = scores.get(fingerprint)!;
+    return { chosen: Float32Array.from(chosen), rejected: Float32Array.from(rejected) };
   });
 }
