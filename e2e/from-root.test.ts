@@ -224,7 +224,7 @@ test('a queued round is cancelled without a trainer, and one that has ended is n
 test('a round from the root without enough memory fails with the numbers, and the active policy stays', async () => {
   await activatePolicy(db, second, 'test');
   const changes = { TRAIN_MEMORY: 2 ** 26 };
-  assert.match((await preview(changes)).memory!, /it would fail: .*GiB/);
+  assert.match((await preview(changes)).decision!, /^it would fail: .*GiB/);
   const round = await train({ epochs: 1 }, { fromRoot: true, changes });
   assert.equal(round.status, 'failed');
   assert.match(round.reason!, /memory/i);

@@ -135,11 +135,11 @@ test('a better policy that exceeds a bound is rejected with the bound and the se
   assert.equal(before.decision, 'it would run');
   assert.match(
     before.memory!,
-    /^scoring \d+\.\d\d, training .*, publishing .* of \d+\.\d\d GiB; micro-batches of \d+ tokens$/,
+    /^scoring \d+\.\d\d, sampling .*, training .*, publishing .* of \d+\.\d\d GiB; micro-batches of \d+ tokens$/,
   );
   assert.match(
     before.time!,
-    /^about \d+ .*s: scoring \d+ s, training .* s, evaluating .* s, publishing .* s; as fast as/,
+    /^about \d+ .*s: scoring \d+ s, sampling .* s, training .* s, evaluating .* s, publishing .* s; as fast as/,
   );
   const round = await waitForRound((await requestRound(db, 'api', { gate_kl: 1e-4 })).id);
   assert.equal(round.status, 'succeeded', round.reason);

@@ -19,7 +19,7 @@ export async function runRound(context: RoundContext): Promise<void> {
   const active = await evaluateBaseline(context, selection, heldOut);
   const engine = await openPolicyEngine(context, selection, selection.parent.id, 'train');
   try {
-    const { parent, steps } = await trainCandidate(context, engine, train, heldOut);
+    const { parent, steps } = await trainCandidate(context, engine, train, heldOut, selection.plan.evaluations);
     const candidate = await evaluateCandidate(context, selection, engine, heldOut, steps);
     const baseline = active ?? parent;
     await reportForgetting(context, baseline, candidate, learnedIn);

@@ -12,7 +12,7 @@ import { adviseOnDivergence } from './evaluation/divergence-advice.ts';
 import { type Evaluation, evaluatePolicy } from './evaluation/evaluation.ts';
 import { evaluateInChunks } from './evaluation/score-chunks.ts';
 import { adoptCheckpoint, openCheckpoint, removeOtherRounds, type TrainingProgress } from './stages/checkpoint.ts';
-import { planEvaluations } from './stages/evaluation-plan.ts';
+import { type EvaluationPlan, planEvaluations, spreadEvaluations } from './stages/evaluation-plan.ts';
 import { InterruptedError, type RoundLog } from './stages/log.ts';
 import { learningRateAt } from './stages/lr-schedule.ts';
 import type { ObjectiveDescription, RoundContext } from './stages/round-context.ts';
@@ -23,6 +23,7 @@ export async function trainCandidate(
   engine: Engine,
   train: TrainPair[],
   heldOut: TrainPair[],
+  evaluations: EvaluationPlan,
 ): Promise<{ parent: Evaluation; steps: number }> {
   const message = `training on ${train.length} pairs by ${engine.name}, ${heldOut.length} held out`;
   await log.enterStage('training', message);
@@ -32,7 +33,7 @@ export async function trainCandidate(
     log.reportProgress('training', done, total, 'held-out pairs'),
   );
   await log.addMetrics(0, 'held_out', parent.metrics, parent.logps);
-  const { steps } = await trainPolicy({ engine, train, heldOut, config, objective, log, folder });
+  const { steps } = await trainPolicy({ engine, train, heldOut, evaluations, config, objective, log, folder });
   return { parent, steps };
 }
 
@@ -42,12 +43,23 @@ export async function trainReward(
   engine: Engine,
   train: TrainPair[],
   heldOut: TrainPair[],
+  evaluations: EvaluationPlan,
 ): Promise<{ steps: number }> {
   await log.enterStage('training', `training a reward on ${train.length} pairs by ${engine.name}`);
   await removeOtherRounds(roundFolder);
   await adoptCheckpoint(folder);
   const ofReward = { ...config, learning_rate: config.reward_learning_rate };
-  return trainPolicy({ engine, train, heldOut, config: ofReward, method: 'reward', objective, log, folder });
+  return trainPolicy({
+    engine,
+    train,
+    heldOut,
+    evaluations,
+    config: ofReward,
+    method: 'reward',
+    objective,
+    log,
+    folder,
+  });
 }
 
 export const SAVE_INTERVAL_MS = 60_000;
@@ -56,6 +68,8 @@ export type TrainOptions = {
   engine: Engine;
   train: TrainPair[];
   heldOut: TrainPair[];
+  /** Default: planned from the pairs. */
+  evaluations?: EvaluationPlan;
   config: RoundSettings;
   /** Default: dil. */
   method?: RoundMethod;
@@ -75,7 +89,9 @@ export async function trainPolicy(options: TrainOptions): Promise<{ steps: numbe
   const { engine, train, config, method = 'dil', log, saveIntervalMs = SAVE_INTERVAL_MS } = options;
   const stepsPerEpoch = Math.ceil(train.length / config.batch_pairs);
   const steps = stepsPerEpoch * config.epochs;
-  const { evaluationSteps, pairs: evaluationPairs } = planEvaluations(options, steps);
+  const { count, pairs } = options.evaluations ?? planEvaluations(options, steps);
+  const evaluationSteps = spreadEvaluations(count, steps);
+  const evaluationPairs = options.heldOut.slice(0, pairs);
   const sequences = train.map(({ chosen, rejected }) => [chosen, rejected]);
   // A resumed round completes the settings of other methods from those of its new trainer.
   const fingerprint = hashContent([listMethodSettings(method, config), options.objective, steps, sequences]);

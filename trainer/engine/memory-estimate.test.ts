@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
 import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
-import { chooseMicroBatchTokens, estimateParameters } from './memory-estimate.ts';
+import { chooseMicroBatchTokens, estimateParameters, estimateStages } from './memory-estimate.ts';
 
 const GiB = 2 ** 30;
 const architecture = tinyArchitecture({
@@ -42,4 +42,24 @@ test('scoring needs much less memory, and a pair that is too long is rejected be
   assert.doesNotThrow(() => chooseMicroBatchTokens({ architecture, scoreOnly: true }, 3 * GiB));
   assert.doesNotThrow(() => chooseMicroBatchTokens({ architecture, maxSequenceTokens: 512 }, 8 * GiB));
   assert.throws(() => chooseMicroBatchTokens({ architecture, maxSequenceTokens: 4096 }, 8 * GiB), /MAX_LENGTH/);
+});
+
+test('a reward is planned without logits and samples, and sampling needs more than training adapters', () => {
+  const shapes = { step: [{ S: 2, T: 64, R: 100 }], forward: [{ S: 2, T: 64, R: 100 }] };
+  const plan = { shapes, reward: null, sampling: [{ rows: 16, maxTokens: 64 }] };
+  const lora = { rank: 8, alpha: 16, targets: ['q_proj', 'v_proj'] };
+  const policy = estimateStages({ architecture, lora }, plan);
+  assert.ok(policy.sampling! > policy.training!);
+  const reward = estimateStages({ architecture: { ...architecture, output: 'reward' }, lora }, plan);
+  assert.deepEqual(Object.keys(reward), ['training', 'publishing']);
+  assert.ok(reward.training! < policy.training!);
+});
+
+test('scoring for a distillation counts a reward that is larger than the policy', () => {
+  const shapes = { step: [], forward: [{ S: 2, T: 64, R: 100 }] };
+  const larger = { architecture: { ...architecture, layers: 60, output: 'reward' as const } };
+  const [without, within] = [null, larger].map((reward) =>
+    estimateStages({ architecture }, { shapes, reward, sampling: [] }),
+  );
+  assert.ok(within!.scoring! > without!.scoring!);
 });

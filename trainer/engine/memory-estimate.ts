@@ -119,28 +119,46 @@ export function estimateEngine(options: MemoryOptions, shapes: RoundShapes): num
   return parameters + (options.engine === 'tensorflow' ? Math.max(step, evaluate) : step + evaluate);
 }
 
-/** Bytes at the peak of each stage of a round. `maxTokens`: of a prompt and its sampled response. */
+type StageOptions = {
+  shapes: RoundShapes;
+  /** Which scores too. */
+  reward: MemoryOptions | null;
+  /** Responses of up to `maxTokens`, with their prompts, that are sampled together. */
+  sampling: { rows: number; maxTokens: number }[];
+};
+
+/** Bytes at the peak of each stage of a round that trains this model. */
 export function estimateStages(
   options: MemoryOptions,
-  shapes: RoundShapes,
-  { rows, maxTokens }: { rows: number; maxTokens: number },
-): Record<'scoring' | 'training' | 'evaluating' | 'publishing', number> {
-  const scoring = { ...options, lora: null, scoreOnly: true };
-  const scorer = estimateParameters(scoring);
-  const weightBytes = countWeightBytes(options);
+  { shapes, reward, sampling }: StageOptions,
+): Record<string, number> {
+  const scorer = { ...options, lora: null, scoreOnly: true };
+  const training = estimateEngine(options, shapes);
+  const publishing = estimateParameters(scorer) + PUBLISHING_COPIES * countWeightBytes(options);
+  if (options.architecture.output === 'reward') return { training, publishing };
+  const scoring = estimateEngine(scorer, shapes);
   return {
-    scoring: estimateEngine(scoring, shapes),
-    training: estimateEngine(options, shapes),
-    evaluating: scorer + SERVING_COPIES * weightBytes + rows * kvBytesPerRow(options.architecture, maxTokens),
-    publishing: scorer + PUBLISHING_COPIES * weightBytes,
+    scoring: Math.max(scoring, reward ? estimateEngine({ ...reward, lora: null, scoreOnly: true }, shapes) : 0),
+    sampling: sampling.reduce(
+      (bytes, { rows, maxTokens }) =>
+        Math.max(bytes, estimateSampler(options) + rows * kvBytesPerRow(options.architecture, maxTokens)),
+      0,
+    ),
+    training,
+    // The candidate and the root score what was sampled, in one process.
+    evaluating: 2 * scoring - costsOf(options).processBytes,
+    publishing,
   };
+}
+
+/** Bytes while a policy is sampled from beside a scoring engine, without the rows. */
+function estimateSampler(options: MemoryOptions): number {
+  return estimateParameters({ ...options, lora: null, scoreOnly: true }) + SERVING_COPIES * countWeightBytes(options);
 }
 
 /** The responses, of up to `maxTokens` with their prompts, that can be sampled together in a budget of bytes: at least one. */
 export function chooseRolloutRows(options: MemoryOptions, maxTokens: number, memoryBytes: number): number {
-  const weightBytes = countWeightBytes(options);
-  const fixedBytes = estimateParameters({ ...options, lora: null, scoreOnly: true }) + SERVING_COPIES * weightBytes;
-  const rows = Math.floor((memoryBytes - fixedBytes) / kvBytesPerRow(options.architecture, maxTokens));
+  const rows = Math.floor((memoryBytes - estimateSampler(options)) / kvBytesPerRow(options.architecture, maxTokens));
   return Math.min(MAX_ROLLOUT_ROWS, Math.max(1, rows));
 }
 
@@ -167,10 +185,12 @@ export function chooseMicroBatchTokens(
   }
 }
 
-export function insufficientMemory(neededBytes: number, memoryBytes: number): AttuneError {
+export function insufficientMemory(neededBytes: number, memoryBytes: number, stage = 'training'): AttuneError {
   const inGiB = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  // Adapters and shorter pairs hardly change what the other stages need.
+  const remedy = stage === 'training' ? 'set LORA_RANK, MAX_LENGTH or TRAIN_MEMORY' : 'raise TRAIN_MEMORY';
   return new AttuneError(
-    `trainer: training this policy needs about ${inGiB(neededBytes)}, but its limit is ${inGiB(memoryBytes)} (TRAIN_MEMORY; default: half of free memory); set LORA_RANK, MAX_LENGTH or TRAIN_MEMORY, or choose a smaller policy`,
+    `trainer: ${stage} this policy needs about ${inGiB(neededBytes)}, but its limit is ${inGiB(memoryBytes)} (TRAIN_MEMORY; default: half of free memory); ${remedy}, or choose a smaller policy`,
     { code: 'too_little_memory' },
   );
 }

@@ -34,8 +34,6 @@ export type EngineOptions = {
   lora?: LoraConfig | null;
   /** Only scores, which needs less memory. */
   scoreOnly?: boolean;
-  /** Tokens of the longest prompt and response, so that a pair that cannot fit is rejected before training starts. */
-  maxSequenceTokens?: number;
 };
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {

@@ -12,6 +12,7 @@ import type { Engine, TrainPair } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-engine.ts';
 import { evaluatePolicy, evaluateSamples, type SampleEvaluation } from './evaluation.ts';
 import { decideGate, type GateBounds } from './gate.ts';
+import { planRollouts } from './rollouts.ts';
 
 const VOCABULARY = 12;
 const EOS = 2;
@@ -69,14 +70,13 @@ async function sampleBoth(
   t.after(() => rm(folder, { recursive: true, force: true }));
   return evaluateSamples({
     architecture,
-    heldOut,
+    requests: planRollouts(heldOut, samples, architecture),
+    rows: 16,
     engine,
     readBaseline: async () => parentWeights(),
     openRoot: () => openEngine({ architecture, weights: reference, objective: {}, threads: 1 }),
-    samples,
     seed: 3,
     threads: 1,
-    memoryBytes: 2 ** 30,
     folder,
     onProgress: (done, total) => progress.push(`${done}/${total}`),
   });

@@ -4,16 +4,8 @@ import type { Interval } from '../../shared/database/round-types.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/safetensors.ts';
 import type { Engine, PairOutcome, Sequence, TrainPair } from '../engine/engine.ts';
-import { chooseRolloutRows } from '../engine/memory-estimate.ts';
 import { type Estimate, estimate, estimateMean, weightedRatio } from './confidence-interval.ts';
-import {
-  countRepeatedNgrams,
-  distinctNgramRatio,
-  findLongest,
-  planRollouts,
-  type RolloutRequest,
-  sampleResponses,
-} from './rollouts.ts';
+import { countRepeatedNgrams, distinctNgramRatio, type RolloutRequest, sampleResponses } from './rollouts.ts';
 import { evaluateInChunks, scoreInChunks } from './score-chunks.ts';
 
 export type Evaluation = {
@@ -71,19 +63,16 @@ export type SampleEvaluation = {
 
 export type SampleOptions = {
   architecture: Architecture;
-  /** Their prompts are sampled from. */
-  heldOut: TrainPair[];
+  /** The responses that each policy gives, and how many of them at once. */
+  requests: RolloutRequest[];
+  rows: number;
   /** Holds the candidate. */
   engine: Engine;
   readBaseline(): Promise<Weights>;
   /** Called after sampling; the engine is closed once it has scored the samples. */
   openRoot(): Promise<Engine>;
-  /** Responses of each policy. */
-  samples: number;
   seed: number;
   threads: number;
-  /** Bytes that training may use. */
-  memoryBytes: number;
   /** For temporary files: the float32 weights. */
   folder: string;
   onProgress(done: number, total: number): void;
@@ -94,11 +83,10 @@ export type SampleOptions = {
  * candidate and under the root. Besides the candidate, at most one other model is in memory at a time.
  */
 export async function evaluateSamples(options: SampleOptions): Promise<SampleEvaluation> {
-  const { architecture, folder, seed, threads, engine, samples: count } = options;
-  const requests = planRollouts(options.heldOut, count, architecture);
+  const { architecture, folder, seed, threads, engine, requests, rows } = options;
   // Four passes over the samples: two that sample and two that score.
-  const report = (pass: number) => (done: number) => options.onProgress(pass * count + done, 4 * count);
-  const rows = chooseRolloutRows({ architecture }, findLongest(requests), options.memoryBytes);
+  const report = (pass: number) => (done: number) =>
+    options.onProgress(pass * requests.length + done, 4 * requests.length);
   const sample = (readWeights: () => Promise<Weights>, pass: number) =>
     sampleResponses({ architecture, readWeights, folder, seed, threads, rows }, requests, report(pass));
   const baselineSamples = await sample(options.readBaseline, 0);

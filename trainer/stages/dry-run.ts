@@ -7,14 +7,14 @@ import { completeRoundSettings, listMethodSettings, type RoundSettings } from '.
 import type { TokenizedPair } from '../data/tokens.ts';
 import { resolveEngine } from '../engine/select-device.ts';
 import { parseObjective, parseRewardObjective } from '../objectives.ts';
-import { findReward } from './distill-pairs.ts';
 import { describeGateOutlook } from './gate-outlook.ts';
 import { describeLeftOut, describeQuality } from './messages.ts';
-import type { TrainerContext } from './round-context.ts';
-import { estimateMemory, planRound, type RoundPlan } from './round-plan.ts';
+import type { RoundContext, TrainerContext } from './round-context.ts';
+import { planRound, type RoundPlan } from './round-plan.ts';
 import { findScores } from './score-pairs.ts';
-import { planSelection, type Selection, validateSelection } from './select-pairs.ts';
-import { estimateTime, type TimeEstimate } from './time-estimate.ts';
+import { planSelection, validateSelection } from './select-pairs.ts';
+import type { Selection } from './selection.ts';
+import { estimateTime } from './time-estimate.ts';
 
 export type PreviewLine = { name: string; text: string };
 
@@ -29,16 +29,23 @@ export async function previewRound(
   const config = completeRoundSettings({}, settings);
   const selection = await planSelection(trainer, db, config, { method, from_root: fromRoot });
   const { referenceId, tokenizerHash, architecture, pairs, counts } = selection;
-  const tokens = pairs.map((pair) => pair.tokens);
+  const isDistilled = method === 'dil' && config.objective === 'distill';
+  // What raters preferred is not trained on by a distillation.
+  const scored = isDistilled ? pairs.filter(({ pair }) => pair.split === 'held_out') : pairs;
+  const tokens = scored.map((pair) => pair.tokens);
   const { fingerprints, scores } = await findScores(db, { id: referenceId, tokenizerHash }, tokens);
   const missing = tokens.filter((_, at) => !scores.has(fingerprints[at]!));
   const steps = Math.ceil(counts.train / config.batch_pairs) * config.epochs;
   const maxLength = Math.min(architecture.contextLength, config.max_length ?? Infinity);
   const engine = await resolveEngine(settings.ENGINE, settings.TRAIN_PROVIDER);
+  const plan = await catchRefusal(async () => {
+    validateSelection(selection, settings);
+    return planRound(trainer, db, selection, config);
+  });
   const lines: Record<string, string> = {
     parent: describeParent(selection),
     ...(method === 'dil' && {
-      reference: `${referenceId}; ${scores.size} of ${pairs.length} pairs are scored already`,
+      reference: `${referenceId}; ${scores.size} of ${scored.length} pairs are scored already`,
     }),
     pairs: `${counts.new} new, ${counts.replay} replayed, ${counts.held_out} held out on ${counts.held_out_prompts} prompts, ${counts.held_out_earlier} of them of earlier rounds`,
     'left out': describeLeftOut(counts.left_out),
@@ -51,47 +58,50 @@ export async function previewRound(
       .map(([name, value]) => `${name} ${value}`)
       .join(', '),
     engine: `${engine.name}; ${engine.reason}`,
-    ...(await describeCosts(trainer, selection, config, missing, onProgress)),
+    ...(await describeCosts({ trainer, config }, selection, plan, missing, onProgress)),
     ...(method === 'dil' && { gate: await describeGateOutlook(db, counts) }),
-    decision: await describeDecision(trainer, db, selection, config),
+    decision: await describeDecision(trainer, db, selection, config, plan),
   };
   return Object.entries(lines).map(([name, text]) => ({ name, text }));
 }
 
+/** What the round would fail with, if it would. */
+type Refusal = { refusal: string };
+
+async function catchRefusal<Result>(work: () => Promise<Result>): Promise<Result | Refusal> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof AttuneError)) throw error;
+    return { refusal: `it would fail: ${error.message}` };
+  }
+}
+
+const isRefusal = (result: object): result is Refusal => 'refusal' in result;
+
 /** Runs the policy for a moment, if it fits. */
 async function describeCosts(
-  trainer: TrainerContext,
+  context: Pick<RoundContext, 'trainer' | 'config'>,
   selection: Selection,
-  config: RoundSettings,
+  plan: RoundPlan | Refusal,
   missing: TokenizedPair[],
   onProgress: (message: string) => void,
 ): Promise<{ memory: string; time: string }> {
-  const { counts, method } = selection;
-  const lines = { memory: 'not planned', time: 'not measured' };
-  if (counts.train === 0 || counts.held_out === 0) return lines;
-  try {
-    const plan = planRound(selection, config, trainer.settings);
-    lines.memory = describeMemory(plan);
-    // These stages differ.
-    if (method === 'reward' || config.objective === 'distill') return lines;
-    onProgress('measuring how fast this machine trains, evaluates and samples …');
-    lines.time = describeTime(await estimateTime({ trainer, config }, selection, plan, missing));
-  } catch (error) {
-    if (!(error instanceof AttuneError)) throw error;
-    lines[lines.memory === 'not planned' ? 'memory' : 'time'] = `it would fail: ${error.message}`;
-  }
-  return lines;
+  if (isRefusal(plan)) return { memory: 'not planned', time: 'not measured' };
+  onProgress('measuring how fast this machine trains, evaluates and samples …');
+  const time = await catchRefusal(() => estimateTime(context, { ...selection, plan }, missing));
+  return { memory: describeMemory(plan), time: isRefusal(time) ? time.refusal : describeTime(time) };
 }
 
 /** "training 4.10 GiB (scoring 1.12, …) of 10.20 GiB; micro-batches of 1024 tokens" */
 function describeMemory(plan: RoundPlan): string {
   const inGiB = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
-  const stages = Object.entries(estimateMemory(plan)).map(([stage, bytes]) => `${stage} ${inGiB(bytes)}`);
+  const stages = Object.entries(plan.memory).map(([stage, bytes]) => `${stage} ${inGiB(bytes)}`);
   return `${stages.join(', ')} of ${inGiB(plan.memoryBytes)} GiB; micro-batches of ${plan.microBatchTokens} tokens`;
 }
 
 /** "about 9 min 40 s: scoring 1 min 20 s, …, as measured here now" */
-function describeTime(estimate: TimeEstimate): string {
+function describeTime(estimate: Record<string, number>): string {
   const format = (seconds: number) =>
     seconds < 60 ? `${Math.ceil(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
   const total = Object.values(estimate).reduce((sum, seconds) => sum + seconds, 0);
@@ -118,24 +128,18 @@ async function describeDecision(
   db: Database,
   selection: Selection,
   config: RoundSettings,
+  plan: RoundPlan | Refusal,
 ): Promise<string> {
-  const { settings } = trainer;
-  try {
-    validateSelection(selection, settings);
-    planRound(selection, config, settings);
-    if (selection.method === 'reward') {
-      parseRewardObjective(config);
-      return 'it would run';
-    }
-    const objective = parseObjective(config);
-    if (objective.objective === 'distill') await findReward(trainer, db, selection, config);
-    if (isObjectiveModule(objective.objective))
-      await (await import('../engine/validate-objective.ts')).validateObjective(objective);
-  } catch (error) {
-    if (!(error instanceof AttuneError)) throw error;
-    return `it would fail: ${error.message}`;
-  }
-  if (selection.isFromRoot) return 'it would run';
-  const obstacle = await findObstacle(db, settings);
+  if (isRefusal(plan)) return plan.refusal;
+  const objective = await catchRefusal(async () => {
+    if (selection.method === 'reward') return parseRewardObjective(config);
+    const parsed = parseObjective(config);
+    if (isObjectiveModule(parsed.objective))
+      await (await import('../engine/validate-objective.ts')).validateObjective(parsed);
+    return parsed;
+  });
+  if (isRefusal(objective)) return objective.refusal;
+  if (selection.method === 'reward' || selection.isFromRoot) return 'it would run';
+  const obstacle = await findObstacle(db, trainer.settings);
   return obstacle ? `\`attune train\` would run it; the schedule waits: ${obstacle}` : 'it would run';
 }

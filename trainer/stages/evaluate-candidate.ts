@@ -3,16 +3,14 @@
 import { rm } from 'node:fs/promises';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
-import { resolveMemoryBudget } from '../engine/memory-estimate.ts';
 import { type Evaluation, evaluatePolicy, evaluateSamples, type SampleEvaluation } from '../evaluation/evaluation.ts';
 import { compareByRound } from '../evaluation/forgetting.ts';
 import { decideGate, findNonFinite, type GateDecision } from '../evaluation/gate.ts';
-import { planEvaluations } from './evaluation-plan.ts';
 import { keepFinite } from './log.ts';
 import { logForgetting } from './messages.ts';
 import { openPolicyEngine } from './policy-engine.ts';
 import type { RoundContext } from './round-context.ts';
-import type { Selection } from './select-pairs.ts';
+import type { PlannedSelection } from './round-plan.ts';
 
 export type CandidateEvaluation = {
   evaluation: Evaluation;
@@ -24,7 +22,7 @@ export type CandidateEvaluation = {
 /** The active policy where it is not the parent, which the training evaluates itself. */
 export async function evaluateBaseline(
   context: RoundContext,
-  selection: Selection,
+  selection: PlannedSelection,
   heldOut: TrainPair[],
 ): Promise<Evaluation | null> {
   const { parent, baseline } = selection;
@@ -44,7 +42,7 @@ export async function evaluateBaseline(
 /** `steps`: the number of steps that the engine has trained. */
 export async function evaluateCandidate(
   context: RoundContext,
-  selection: Selection,
+  selection: PlannedSelection,
   engine: Engine,
   heldOut: TrainPair[],
   steps: number,
@@ -56,7 +54,7 @@ export async function evaluateCandidate(
   );
   // The models that sample take the place of gradient and moments.
   await engine.endTraining();
-  const samples = findNonFinite(evaluation) ? null : await sampleCandidate(context, selection, engine, heldOut);
+  const samples = findNonFinite(evaluation) ? null : await sampleCandidate(context, selection, engine);
   const metrics = keepFinite({ ...evaluation.metrics, ...samples?.metrics });
   await log.addMetrics(steps, 'held_out', metrics, evaluation.logps);
   return { evaluation, samples, metrics };
@@ -98,24 +96,22 @@ export async function applyGate(
 
 async function sampleCandidate(
   context: RoundContext,
-  selection: Selection,
+  selection: PlannedSelection,
   engine: Engine,
-  heldOut: TrainPair[],
 ): Promise<SampleEvaluation> {
   const { settings, store } = context.trainer;
   const folder = `${context.checkpointFolder}-samples`;
-  const train = selection.pairs.flatMap(({ pair, tokens }) => (pair.split === 'train' ? [tokens] : []));
+  const { requests, rows } = selection.plan.rollouts!;
   try {
     return await evaluateSamples({
       architecture: selection.architecture,
-      heldOut,
+      requests,
+      rows,
       engine,
       readBaseline: async () => (await readCheckpoint(await store.getFolder(selection.baseline.id))).weights,
       openRoot: () => openPolicyEngine(context, selection, selection.rootId, 'score'),
-      samples: planEvaluations({ train, heldOut, config: context.config }, 0).samples,
       seed: context.config.seed,
       threads: settings.TRAIN_THREADS,
-      memoryBytes: resolveMemoryBudget(settings.TRAIN_MEMORY),
       folder,
       onProgress: (done, total) => context.log.reportProgress('evaluating', done, total, 'samples'),
     });

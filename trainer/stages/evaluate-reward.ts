@@ -26,7 +26,7 @@ export async function evaluateReward(
   const { metrics, intervals } = await evaluatePolicy(engine, heldOut, config.seed, (done, total) =>
     log.reportProgress('evaluating', done, total, 'held-out pairs'),
   );
-  // Exporting and verifying take the place of gradient and moments.
+  // Publishing takes the place of gradient and moments.
   await engine.endTraining();
   const nonFinite = findNonFinite({ metrics });
   if (nonFinite)

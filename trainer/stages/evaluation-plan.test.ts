@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Sequence } from '../engine/engine.ts';
-import { planEvaluations } from './evaluation-plan.ts';
+import { planEvaluations, spreadEvaluations } from './evaluation-plan.ts';
 
 const sequence: Sequence = { promptIds: Array<number>(20).fill(1), responseIds: Array<number>(80).fill(2) };
 const makePairs = (count: number) => Array.from({ length: count }, () => ({ chosen: sequence, rejected: sequence }));
 
 function plan(train: number, heldOut: number, { effort = 1, epochs = 1 } = {}) {
   const options = { train: makePairs(train), heldOut: makePairs(heldOut), config: { effort, epochs } };
-  const { evaluationSteps, pairs, samples } = planEvaluations(options, (epochs * train) / 8);
-  return { steps: [...evaluationSteps], pairs: pairs.length, samples };
+  const steps = (epochs * train) / 8;
+  const { count, pairs, samples } = planEvaluations(options, steps);
+  return { steps: [...spreadEvaluations(count, steps)], pairs, samples };
 }
 
 /** In tokens of a forward pass, of training and evaluation together. */

@@ -1,5 +1,6 @@
 // What is evaluated, so that evaluation takes at most a fifth of a round. Counted in tokens of a forward pass, not in
 // seconds: the same round has the same plan on every machine, and a resumed one the plan that it began with.
+import type { RoundMethod } from '../../shared/database/round-types.ts';
 import type { Sequence } from '../engine/engine.ts';
 import { countInputTokens } from '../engine/packing.ts';
 
@@ -17,38 +18,52 @@ const MIN_SAMPLES = 16;
 
 type PairSequences = { chosen: Sequence; rejected: Sequence };
 
-export type EvaluationPlan<Pair> = {
-  /** The steps after which `pairs` are evaluated. */
-  evaluationSteps: Set<number>;
-  pairs: Pair[];
-  /** Responses that parent and candidate give each. */
+export type EvaluationPlan = {
+  /** Evaluations during training. */
+  count: number;
+  /** The first of the held-out pairs that each of them evaluates. */
+  pairs: number;
+  /** Responses that baseline and candidate give each; a reward gives none. */
   samples: number;
+};
+
+type EvaluationOptions = {
+  train: PairSequences[];
+  heldOut: PairSequences[];
+  config: { epochs: number; effort: number };
+  /** Default: dil. */
+  method?: RoundMethod;
 };
 
 /**
  * The gate needs every held-out pair before and after training, and MIN_SAMPLES samples. Half of what is left goes to more
  * samples, the rest to evaluations during training: fewer pairs first, then fewer evaluations, possibly none.
  */
-export function planEvaluations<Pair extends PairSequences>(
-  { train, heldOut, config }: { train: PairSequences[]; heldOut: Pair[]; config: { epochs: number; effort: number } },
+export function planEvaluations(
+  { train, heldOut, config, method = 'dil' }: EvaluationOptions,
   steps: number,
-): EvaluationPlan<Pair> {
-  if (heldOut.length === 0) return { evaluationSteps: new Set(), pairs: [], samples: 0 };
+): EvaluationPlan {
+  if (heldOut.length === 0) return { count: 0, pairs: 0, samples: 0 };
   const trainCost = STEP_COST * countTokens(train) * config.epochs;
   const pairCost = countTokens(heldOut) / heldOut.length;
   const left = (MAX_EVALUATION_SHARE / (1 - MAX_EVALUATION_SHARE)) * trainCost - 2 * heldOut.length * pairCost;
 
   const sampleCost = estimateSampleCost(heldOut);
   const affordableSamples = Math.floor(left / 2 / sampleCost);
-  const samples = Math.max(MIN_SAMPLES, Math.min(Math.round(SAMPLES * config.effort), affordableSamples));
+  const samples =
+    method === 'reward' ? 0 : Math.max(MIN_SAMPLES, Math.min(Math.round(SAMPLES * config.effort), affordableSamples));
 
   const affordablePairs = Math.max(0, Math.floor((left - samples * sampleCost) / pairCost));
   const minPairs = Math.min(MIN_PAIRS, heldOut.length);
   const wanted = Math.min(steps, Math.ceil(EVALUATIONS * config.effort));
   const count = Math.min(wanted, Math.floor(affordablePairs / minPairs));
-  const pairs = heldOut.slice(0, Math.max(minPairs, Math.floor(affordablePairs / Math.max(1, count))));
-  const evaluationSteps = Array.from({ length: count }, (_, i) => Math.round(((i + 1) * steps) / count));
-  return { evaluationSteps: new Set(evaluationSteps), pairs, samples };
+  const pairs = Math.max(minPairs, Math.floor(affordablePairs / Math.max(1, count)));
+  return { count, pairs: Math.min(pairs, heldOut.length), samples };
+}
+
+/** The steps after which evaluations take place, evenly up to the last one. */
+export function spreadEvaluations(count: number, steps: number): Set<number> {
+  return new Set(Array.from({ length: count }, (_, at) => Math.round(((at + 1) * steps) / count)));
 }
 
 /** Two policies answer a prompt, and one of the responses is scored by two. */

@@ -6,7 +6,7 @@ import type { Engine, TrainPair } from '../engine/engine.ts';
 import { verifyExport } from '../evaluation/verify-export.ts';
 import type { RoundLog } from './log.ts';
 import type { RoundContext } from './round-context.ts';
-import type { Selection } from './select-pairs.ts';
+import type { Selection } from './selection.ts';
 
 /** Returns the new policy. Throws if the exported graphs differ from the engine. */
 export async function publishCandidate(

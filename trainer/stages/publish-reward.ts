@@ -7,7 +7,7 @@ import { verifyReward } from '../evaluation/verify-export.ts';
 import type { RewardEvaluation } from './evaluate-reward.ts';
 import type { RoundLog } from './log.ts';
 import type { RoundContext } from './round-context.ts';
-import type { Selection } from './select-pairs.ts';
+import type { Selection } from './selection.ts';
 
 const VERIFIED_PAIRS = 4;
 

@@ -13,7 +13,7 @@ import { weightPairs } from './importance.ts';
 import { logImportance } from './messages.ts';
 import { openPolicyEngine } from './policy-engine.ts';
 import type { RoundContext } from './round-context.ts';
-import type { Selection } from './select-pairs.ts';
+import type { PlannedSelection } from './round-plan.ts';
 
 export type ScoredPairs = {
   train: TrainPair[];
@@ -23,7 +23,7 @@ export type ScoredPairs = {
 };
 
 /** Adds the reference's log-probabilities and, with weighting=importance, the importance weights. */
-export async function scorePairs(context: RoundContext, selection: Selection): Promise<ScoredPairs> {
+export async function scorePairs(context: RoundContext, selection: PlannedSelection): Promise<ScoredPairs> {
   const { log, config } = context;
   const { referenceId, tokenizerHash, pairs } = selection;
   await log.enterStage('scoring', `scoring ${pairs.length} pairs with the reference ${referenceId}`);

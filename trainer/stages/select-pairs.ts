@@ -2,67 +2,39 @@
 // planSelection writes nothing, so that `attune train --dry-run` can call it.
 
 import type { Database } from '../../shared/database/connect.ts';
-import type { PairCounts, RoundMethod } from '../../shared/database/round-types.ts';
+import type { PairCounts } from '../../shared/database/round-types.ts';
 import { hashList } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
-import type { Architecture } from '../../shared/model/architecture.ts';
 import { readManifest } from '../../shared/package/files.ts';
 import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import { listMethodSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
 import type { Settings } from '../../shared/settings.ts';
 import type { LocalStore } from '../../shared/store/local-store.ts';
-import { getPolicy, getRootId, type PolicyRow } from '../../shared/store/registry.ts';
+import { getPolicy, getRootId } from '../../shared/store/registry.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import {
-  type FoundPairs,
-  findPairs,
-  findRoundPairs,
-  limitHeldOut,
-  type RoundPair,
-  saveRoundPairs,
-} from '../data/round-pairs.ts';
+import { type FoundPairs, findPairs, findRoundPairs, limitHeldOut, saveRoundPairs } from '../data/round-pairs.ts';
 import { countByStaleness, findAncestors } from '../data/staleness.ts';
 import { countInputTokens } from '../engine/packing.ts';
 import { MIN_CLUSTERS } from '../evaluation/confidence-interval.ts';
 import { type FilteredPairs, filterPairs, type SelectedPair } from './filter-pairs.ts';
 import { logSelection } from './messages.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
+import { type PlannedSelection, planRound } from './round-plan.ts';
+import type { Selection } from './selection.ts';
 
-export type Selection = {
-  /** Which the round trains. */
-  parent: PolicyRow;
-  /** The active policy, which the round's has to beat and replaces. */
-  baseline: PolicyRow;
-  method: RoundMethod;
-  isFromRoot: boolean;
-  /** Whether it uses everything that was learned, so that it has something to do without new pairs. */
-  takesAll: boolean;
-  parentFolder: string;
-  /** The frozen policy that log-ratios are against: the root, or the parent (REFERENCE). */
-  referenceId: string;
-  /** The first policy of the line, from which the gate measures the drift. */
-  rootId: string;
-  architecture: Architecture;
-  tokenizerHash: string;
-  /** Every pair of this round, including those that it leaves out: if its policy becomes active, they are learned. */
-  usedPairs: RoundPair[];
-  /** The pairs to train on and to evaluate. */
-  pairs: SelectedPair[];
-  counts: PairCounts;
-};
-
-export async function selectPairs({ trainer, round, log, config }: RoundContext): Promise<Selection> {
+export async function selectPairs({ trainer, round, log, config }: RoundContext): Promise<PlannedSelection> {
   await log.enterStage('selecting', 'selecting pairs', { settings: listMethodSettings(round.method, config) });
   const selection = await planSelection(trainer, log.db, config, round);
   const { referenceId, parent, baseline, counts } = selection;
   const ids = { reference_id: referenceId, parent_id: parent.id, baseline_id: baseline.id };
   await log.update({ ...ids, pairs: counts });
   validateSelection(selection, trainer.settings);
+  const plan = await planRound(trainer, log.db, selection, config);
   await log.write((transaction) => saveRoundPairs(transaction, round, selection.usedPairs));
   if (round.from_root)
     await log.addEvent('message', `trains the root ${parent.id}, to replace the active policy ${baseline.id}`);
   await logSelection(log, counts, selection.takesAll ? 0 : trainer.settings.TRAIN_MIN_PAIRS);
-  return selection;
+  return { ...selection, plan };
 }
 
 /** `round` has saved its pairs if it is resumed; a dry run has none that could be resumed. */
@@ -117,15 +89,6 @@ async function getRootFolder(store: LocalStore, rootId: string, baselineId: stri
       { code: 'root_missing' },
     );
   }
-}
-
-/** Tokens of the longest response with its prompt. */
-export function findLongestSequence(pairs: SelectedPair[]): number {
-  return pairs.reduce(
-    (longest, { tokens: { chosen, rejected } }) =>
-      Math.max(longest, countInputTokens(chosen), countInputTokens(rejected)),
-    0,
-  );
 }
 
 /** Throws AttuneError if there is nothing to train on, or too little to evaluate. */

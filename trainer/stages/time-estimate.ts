@@ -5,67 +5,79 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import { readManifest } from '../../shared/package/files.ts';
-import type { TokenizedPair } from '../data/tokens.ts';
-import type { TrainPair } from '../engine/engine.ts';
+import { NO_REFERENCE, type TrainPair } from '../engine/engine.ts';
 import { estimateAttentionCost } from '../engine/packing.ts';
 import { sampleResponses } from '../evaluation/rollouts.ts';
 import { SAVE_INTERVAL_MS } from '../training.ts';
 import { measureDecoding, measureEngine } from './measure-speed.ts';
-import { openPolicyEngine } from './policy-engine.ts';
+import { openNewRewardEngine, openPolicyEngine } from './policy-engine.ts';
 import type { RoundContext } from './round-context.ts';
-import { planPairs, type RoundPlan } from './round-plan.ts';
-import type { Selection } from './select-pairs.ts';
-
-/** Seconds. */
-export type TimeEstimate = Record<'scoring' | 'training' | 'evaluating' | 'publishing', number>;
+import {
+  type PairSequences,
+  type PlannedSelection,
+  planPairs,
+  type RoundPlan,
+  type SamplingPlan,
+} from './round-plan.ts';
 
 /** The report of a precision decodes this many steps with two graphs; see shared/publish/precision-report.ts. */
 const PRECISION_STEPS = 64;
 
-/** `missing`: the pairs that the reference has not scored yet. */
+/** Seconds of each stage. `missing`: the pairs that the reference has not scored yet. */
 export async function estimateTime(
   context: Pick<RoundContext, 'trainer' | 'config'>,
-  selection: Selection,
-  plan: RoundPlan,
-  missing: TokenizedPair[],
-): Promise<TimeEstimate> {
+  selection: PlannedSelection,
+  missing: PairSequences[],
+): Promise<Record<string, number>> {
   const { trainer, config } = context;
-  const { architecture, parent, baseline, parentFolder } = selection;
-  const { heldOut, steps, evaluations, requests, rows } = plan;
+  const { architecture, method, parent, baseline, parentFolder, plan } = selection;
+  const { train, heldOut, steps, evaluations, samples, rollouts } = plan;
   const { ATTUNE_HOME, TRAIN_THREADS: threads } = trainer.settings;
-  const workOf = (pairs: TokenizedPair[]) => countWork(plan, pairs);
+  const workOf = (pairs: PairSequences[]) => countWork(plan, pairs);
   const typical = steps.toSorted((a, b) => workOf(a) - workOf(b))[steps.length >> 1]!;
 
   const folder = await mkdtemp(path.join(path.resolve(ATTUNE_HOME), 'estimate-'));
   const keepOnSignal = removeOnSignal(folder);
   try {
-    const open = () => openPolicyEngine(context, selection, parent.id, 'train');
-    const engine = await measureEngine(open, typical.map(withoutReference), folder);
-    const readWeights = async () => (await readCheckpoint(parentFolder)).weights;
-    const sampler = { architecture, readWeights, folder, seed: config.seed, threads, rows };
-    const decoding = await measureDecoding((timed) => sampleResponses(sampler, timed), requests.slice(0, rows));
-
-    const forward = (pairs: TokenizedPair[]) => (engine.evaluate * workOf(pairs)) / workOf(typical);
+    const open = () =>
+      method === 'reward'
+        ? openNewRewardEngine(context, selection)
+        : openPolicyEngine(context, selection, parent.id, 'train');
+    const batch = typical.map((pair) => (method === 'reward' ? { ...pair, ...NO_REFERENCE } : withoutReference(pair)));
+    const engine = await measureEngine(open, batch, folder);
+    const forward = (pairs: PairSequences[]) => (engine.evaluate * workOf(pairs)) / workOf(typical);
+    const score = (pairs: PairSequences[]) => (pairs.length === 0 ? 0 : engine.opening + forward(pairs));
     const epoch = (engine.step * steps.reduce((sum, step) => sum + workOf(step), 0)) / workOf(typical);
     const minutes = (epoch * config.epochs) / (SAVE_INTERVAL_MS / 1000);
-    const count = evaluations.evaluationSteps.size;
+    const { count, pairs } = evaluations;
+    const training =
+      engine.opening +
+      engine.building +
+      epoch * config.epochs +
+      count * forward(heldOut.slice(0, pairs)) +
+      (minutes + Math.max(0, count - 1)) * engine.save;
+    if (rollouts === null) return { training, evaluating: forward(heldOut), publishing: 2 * engine.opening };
+
+    const readWeights = async () => (await readCheckpoint(parentFolder)).weights;
+    const { rows, requests } = rollouts;
+    const sampler = { architecture, readWeights, folder, seed: config.seed, threads, rows };
+    const decoding = await measureDecoding((timed) => sampleResponses(sampler, timed), requests.slice(0, rows));
+    // Responses are taken to be about as long as one side of a held-out pair, and rows to cost the same in groups of any size.
     const group = decoding.prefill + meanResponseLength(heldOut) * decoding.step;
-    const sampling = decoding.opening + (requests.length / rows) * group;
+    const sample = (plan: SamplingPlan) => decoding.opening + (plan.requests.length / rows) * group;
     const precisions = Object.keys((await readManifest(parentFolder)).serving.accuracy).length;
-    const score = (pairs: TokenizedPair[]) => (pairs.length === 0 ? 0 : engine.opening + forward(pairs));
     return {
-      // A round from the root evaluates the active policy too.
-      scoring: score(missing) + (parent.id === baseline.id ? 0 : score(heldOut)),
-      training:
-        engine.opening +
-        engine.building +
-        epoch * config.epochs +
-        forward(heldOut) +
-        count * forward(evaluations.pairs) +
-        (minutes + Math.max(0, count - 1)) * engine.save,
-      // Two policies are sampled from; the samples are about as long as one side of a held-out pair, and are scored twice.
-      evaluating:
-        forward(heldOut) + 2 * engine.opening + 2 * sampling + (forward(heldOut) * requests.length) / heldOut.length,
+      // The reference and the reward score what a distillation has sampled, and the reward the held-out pairs. A round from
+      // the root evaluates the active policy too.
+      scoring:
+        score(missing) +
+        (samples ? score(train) + score([...train, ...heldOut]) : 0) +
+        (parent.id === baseline.id ? 0 : score(heldOut)),
+      // Baseline and candidate give the gate its samples.
+      sampling: (samples ? sample(samples) : 0) + 2 * sample(rollouts),
+      training: training + forward(heldOut),
+      // The samples are scored by the candidate and by the root.
+      evaluating: forward(heldOut) + 2 * engine.opening + (forward(heldOut) * requests.length) / heldOut.length,
       publishing: 2 * decoding.opening + precisions * (decoding.opening + PRECISION_STEPS * decoding.step),
     };
   } finally {
@@ -90,12 +102,12 @@ function removeOnSignal(folder: string): () => void {
 }
 
 /** Time is proportional to this: the positions of the micro-batches, with their attention. */
-function countWork(plan: RoundPlan, pairs: TokenizedPair[]): number {
-  const attentionCost = estimateAttentionCost(plan.memory.architecture);
+function countWork(plan: RoundPlan, pairs: PairSequences[]): number {
+  const attentionCost = estimateAttentionCost(plan.trained.architecture);
   return planPairs(plan, pairs).reduce((sum, { S, T }) => sum + S * T * (1 + attentionCost * T), 0);
 }
 
-function withoutReference(pair: TokenizedPair): TrainPair {
+function withoutReference(pair: PairSequences): TrainPair {
   const zeros = (count: number) => new Float32Array(count);
   return {
     ...pair,
@@ -104,7 +116,7 @@ function withoutReference(pair: TokenizedPair): TrainPair {
   };
 }
 
-function meanResponseLength(pairs: TokenizedPair[]): number {
+function meanResponseLength(pairs: PairSequences[]): number {
   const tokens = pairs.reduce(
     (sum, { chosen, rejected }) => sum + chosen.responseIds.length + rejected.responseIds.length,
     0,
