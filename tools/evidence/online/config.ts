@@ -107,7 +107,13 @@ export const REPLICATES: { seed: number; taste: TasteName }[] = [
   { seed: 3, taste: 'simple' },
 ];
 
-export const PLAN_NAMES = ['methods', 'gate', 'replay', 'votes', 'selection'] as const;
+/** Six more, for the methods that the first three pick out of many. */
+export const FRESH_REPLICATES: { seed: number; taste: TasteName }[] = [4, 5, 6, 7, 8, 9].map((seed) => ({
+  seed,
+  taste: REPLICATES[(seed - 1) % REPLICATES.length]!.taste,
+}));
+
+export const PLAN_NAMES = ['methods', 'confirm', 'gate', 'replay', 'votes', 'selection'] as const;
 export type PlanName = (typeof PLAN_NAMES)[number];
 export type Plan = { name: PlanName; sizes: OnlineSizes; specs: OnlineRunSpec[] };
 
@@ -115,14 +121,15 @@ const plain = { votes: 'taste', replay: 0, rounds: 3 } as const;
 
 /** `learningRate`: a middle one for the size of the root policy. */
 export function listPlans(learningRate: number): Plan[] {
-  const representatives = listMethods().filter((method) => REPRESENTATIVES.includes(describeMethod(method)));
+  const select = (names: string[]) => listMethods().filter((method) => names.includes(describeMethod(method)));
+  const representatives = select(REPRESENTATIVES);
   const combine = (
     name: PlanName,
     variants: Partial<OnlineRunSpec>[],
     methods: OnlineMethod[],
-    sizes = onlineSizes,
+    { sizes = onlineSizes, replicates = REPLICATES } = {},
   ) => {
-    const specs = REPLICATES.flatMap((replicate) => {
+    const specs = replicates.flatMap((replicate) => {
       const each = variants.flatMap((variant) =>
         methods.map((method) => ({
           ...plain,
@@ -141,6 +148,7 @@ export function listPlans(learningRate: number): Plan[] {
   const rates = [{ learningRate: learningRate / 4 }, { learningRate }];
   return [
     combine('methods', rates, listMethods()),
+    combine('confirm', rates, select(CANDIDATES), { replicates: FRESH_REPLICATES }),
     combine(
       'gate',
       rates.flatMap((rate) => [
@@ -149,7 +157,7 @@ export function listPlans(learningRate: number): Plan[] {
         { ...rate, votes: 'inverted', rounds: 1 },
       ]),
       representatives,
-      { ...onlineSizes, heldOutPrompts: 512 },
+      { sizes: { ...onlineSizes, heldOutPrompts: 512 } },
     ),
     combine(
       'replay',
@@ -168,6 +176,16 @@ export function listPlans(learningRate: number): Plan[] {
     ),
   ];
 }
+
+/** The best of `methods` over both learning rates, the paper's own setting, and the baselines. */
+const CANDIDATES = [
+  'lsif mean rejected root',
+  'bce mean both parent',
+  'bce sum rejected parent',
+  'ukl sum rejected parent',
+  'dpo sum β 0.1 root',
+  'dpo sum β 0.1 parent',
+];
 
 /** One of each kind, for studies of anything but the method. */
 const REPRESENTATIVES = ['lsif mean rejected root', 'bce sum both parent', 'dpo sum β 0.1 root'];
