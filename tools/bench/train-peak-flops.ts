@@ -1,5 +1,5 @@
-// The machine's peak float32 matrix multiplication rate at the sizes of a training step: the fastest of ONNX Runtime and
-// PyTorch, over small and large batches. An upper bound for any trainer.
+// The machine's peak float32 matrix multiplication rate at the sizes of a training step: the fastest of ONNX Runtime,
+// PyTorch and, where it is installed, TensorFlow, over small and large batches. An upper bound for any trainer.
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { type PeerScript, runTrainingPeer } from './run-training-peer.ts';
 import { listMatmuls, type Matmul, matmulFlops } from './train-flops.ts';

@@ -1,4 +1,5 @@
 // DIL optimization steps with Attune's engine, opened as the trainer opens it.
+import { freemem } from 'node:os';
 import { readCheckpoint } from '../../../shared/model/checkpoint.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
 import { toTrainPair } from '../train-pairs.ts';
@@ -11,6 +12,8 @@ handleTrainingPlan(async (plan: StepsPlan): Promise<Omit<StepsOutcome, 'peakByte
     architecture,
     weights,
     objective: { objective: 'lsif', reduction: 'mean' },
+    // TensorFlow takes more than the default limit at 135M.
+    ...(plan.variant === 'tensorflow' ? { engine: 'tensorflow', memoryBytes: freemem() } : { engine: 'onnx' }),
     threads: plan.threads,
   });
   const pairs = plan.pairs.map(({ refs, ...pair }) => toTrainPair(pair, refs));

@@ -2,7 +2,8 @@
 // larger one of two that are equal; everything else is measured on the test pairs, with intervals that resample prompts.
 import { type Estimate, estimateMean } from '../../../trainer/evaluation/confidence-interval.ts';
 import { mean } from '../../report/statistics.ts';
-import type { InstructRun, InstructStudy, PairLogps } from './study.ts';
+import type { PairLogps } from './scored-pairs.ts';
+import type { InstructRun, InstructStudy } from './study.ts';
 
 export type InstructOutcome = {
   run: InstructRun;

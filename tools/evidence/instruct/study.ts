@@ -6,20 +6,17 @@ import path from 'node:path';
 import { hashContent, sha256 } from '../../../shared/digest.ts';
 import { readCheckpoint } from '../../../shared/model/checkpoint.ts';
 import { Tokenizer } from '../../../shared/tokenizer/tokenizer.ts';
-import type { Engine, TrainPair } from '../../../trainer/engine/engine.ts';
+import type { Engine } from '../../../trainer/engine/engine.ts';
 import { openEngine } from '../../../trainer/engine/open-engine.ts';
 import { Cache } from '../../bench/cache.ts';
 import { findPython, TRAIN_ENV } from '../../bench/python.ts';
-import { runTrainingPeer } from '../../bench/run-training-peer.ts';
 import { estimateKl, type KlEstimate } from '../kl.ts';
 import { describeMethod, type OnlineMethod, toObjective } from '../online/config.ts';
 import type { ResultCache } from '../result-cache.ts';
-import { trainQuietly } from '../train-quietly.ts';
 import type { InstructConfig } from './config.ts';
-import { type InstructPair, type InstructSplits, readInstructPairs } from './pairs.ts';
-
-/** Log-probabilities of the responses of each pair, summed over tokens. */
-export type PairLogps = { chosen: number[]; rejected: number[] };
+import { readInstructPairs } from './pairs.ts';
+import { addReference, type PairLogps, scorePairs, scoreTokens, sumReference } from './scored-pairs.ts';
+import { type InstructOptions, trainEpoch, trainWithTrl } from './train-epoch.ts';
 
 export type InstructRun = {
   /** The method, or TRL's DPOTrainer. */
@@ -44,11 +41,6 @@ export type InstructStudy = {
 };
 
 export const TRL = 'TRL DPOTrainer, β 0.1';
-
-/** An epoch of a few hundred pairs takes half an hour on two cores. */
-const TRL_TIMEOUT_MS = 3 * 3_600_000;
-
-export type InstructOptions = { checkpoint: string; pairs: string[]; benchCache: string; threads: number };
 
 export async function runInstructStudy(
   cache: ResultCache,
@@ -157,91 +149,4 @@ export async function runInstructStudy(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-async function trainEpoch(
-  engine: Engine,
-  method: OnlineMethod,
-  learningRate: number,
-  { train, validation }: Record<'train' | 'validation', TrainPair[]>,
-  { batchPairs, seed }: InstructConfig,
-  folder: string,
-  log: (line: string) => void,
-): Promise<number> {
-  const { objective, reduction, negatives, reference, weighting, beta } = method;
-  const request = { objective, reduction, negatives, reference, weighting, beta, learning_rate: learningRate };
-  const startedAt = performance.now();
-  let reportedAt = startedAt;
-  await trainQuietly(
-    engine,
-    { train, heldOut: validation },
-    { ...request, batch_pairs: batchPairs, early_stopping: 0, seed },
-    await mkdtemp(path.join(folder, 'round-')),
-    (_stage, done, total, note) => {
-      if (performance.now() - reportedAt < 30_000) return;
-      reportedAt = performance.now();
-      log(`  ${done}/${total} steps, ${note}`);
-    },
-  );
-  return (performance.now() - startedAt) / 1000;
-}
-
-function trainWithTrl(
-  pairs: InstructPair[],
-  learningRate: number,
-  { batchPairs, seed }: InstructConfig,
-  { checkpoint, benchCache, threads }: InstructOptions,
-  folder: string,
-): Promise<{ seconds: number }> {
-  const python = findPython(new Cache(benchCache, () => {}), TRAIN_ENV)!;
-  return runTrainingPeer(
-    { script: 'trl-dpo.py', python },
-    {
-      source: path.resolve(checkpoint),
-      folder,
-      threads,
-      batchPairs,
-      seed,
-      learningRate,
-      texts: pairs.map(({ text }) => text),
-      pairs: pairs.map(({ chosen, rejected }) => ({
-        prompt: chosen.promptIds,
-        chosen: chosen.responseIds,
-        rejected: rejected.responseIds,
-      })),
-    },
-    TRL_TIMEOUT_MS,
-  );
-}
-
-async function scoreTokens(engine: Engine, pairs: InstructPair[]): Promise<number[][]> {
-  const logps = await engine.score(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]));
-  return logps.map((tokens) => [...tokens]);
-}
-
-async function scorePairs(engine: Engine, pairs: InstructPair[]): Promise<PairLogps> {
-  const sums = (await scoreTokens(engine, pairs)).map((tokens) => tokens.reduce((sum, logp) => sum + logp, 0));
-  return { chosen: sums.filter((_, i) => i % 2 === 0), rejected: sums.filter((_, i) => i % 2 === 1) };
-}
-
-type ScoredSplits = Record<'train' | 'validation' | 'test', TrainPair[]>;
-
-/** `scores`: of the chosen and rejected responses in turn, over train, validation and test. */
-function addReference({ train, validation, test }: InstructSplits, scores: number[][]): ScoredSplits {
-  const scored = [...train, ...validation, ...test].map(({ chosen, rejected }, i) => ({
-    chosen,
-    rejected,
-    refChosenLogps: Float32Array.from(scores[2 * i]!),
-    refRejectedLogps: Float32Array.from(scores[2 * i + 1]!),
-  }));
-  const end = train.length + validation.length;
-  return { train: scored.slice(0, train.length), validation: scored.slice(train.length, end), test: scored.slice(end) };
-}
-
-function sumReference(pairs: TrainPair[]): PairLogps {
-  const sum = (logps: Float32Array) => logps.reduce((total, logp) => total + logp, 0);
-  return {
-    chosen: pairs.map(({ refChosenLogps }) => sum(refChosenLogps)),
-    rejected: pairs.map(({ refRejectedLogps }) => sum(refRejectedLogps)),
-  };
 }
