@@ -36,11 +36,11 @@ export const hyperparametersSchema = z.object({
       (name) => (OBJECTIVES as readonly string[]).includes(name) || isObjectiveModule(name),
       `give one of ${OBJECTIVES.join(', ')}, or the path of a .ts or .js file with a convex h`,
     )
-    .default('lsif')
+    .default('bce')
     .describe(`loss: ${OBJECTIVES.join(', ')}, or the path of a module with a convex h`),
   reduction: z
     .enum(['mean', 'sum'])
-    .default('mean')
+    .default('sum')
     .describe('mean or sum of the tokens’ log-ratios: the log-ratio of a response'),
   negatives: z
     .enum(['rejected', 'both'])
@@ -52,7 +52,12 @@ export const hyperparametersSchema = z.object({
     .describe(
       'the frozen policy that log-ratios are against: the first of the line, or the one that the round starts from',
     ),
-  beta: positive.default(0.1).describe('β of dpo and distill'),
+  beta: positive
+    .nullable()
+    .default(null)
+    .describe(
+      'β, by which log-ratios are multiplied: the smaller, the farther a policy goes from its reference for the same preferences; default: 0.1 with the reduction sum, 1 with mean',
+    ),
   reward: z
     .string()
     .regex(/^rwd_[0-9a-f]{32}$/, 'give the id of a reward: rwd_…')
@@ -148,6 +153,7 @@ const PAPER = {
   reduction: 'mean',
   negatives: 'rejected',
   reference: 'root',
+  beta: 1,
   weighting: 'none',
   learning_rate: 2e-5,
   lr_schedule: 'cosine',
@@ -163,6 +169,11 @@ export function getPreset(name: (typeof PRESET_NAMES)[number]): Partial<Hyperpar
 
 /** `null`: no limit, or derived from another one. */
 export type Hyperparameters = z.output<typeof hyperparametersSchema>;
+
+/** A log-ratio that is averaged over tokens is shorter by the length of the response than one that is summed. */
+export function defaultBeta({ reduction }: Pick<Hyperparameters, 'reduction'>): number {
+  return reduction === 'sum' ? 0.1 : 1;
+}
 
 /** A hyperparameter's schema without its default and without null. */
 export function unwrapSchema(schema: z.ZodType): z.ZodType {

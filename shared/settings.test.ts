@@ -5,7 +5,7 @@ import { describeSettings, readSettings } from './settings.ts';
 test('an empty environment gives the defaults in a frozen object', () => {
   const settings = readSettings({ PATH: '/bin', API_KEY: '' });
   assert.equal(settings.HOST, '127.0.0.1');
-  assert.equal(settings.OBJECTIVE, 'lsif');
+  assert.equal(settings.OBJECTIVE, 'bce');
   assert.equal(Object.isFrozen(settings), true);
 });
 

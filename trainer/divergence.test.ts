@@ -40,7 +40,7 @@ const chosen = tf.tensor1d([-3, -0.5, 0, 0.7, 2]);
 const rejected = tf.tensor1d([1.5, 0.2, 0, -0.6, -4]);
 const rest = { chosenLogps: tf.zerosLike(chosen), chosenImportance: tf.onesLike(chosen) };
 const losses = (objective: string, c: tf.Tensor, r: tf.Tensor) =>
-  pairLosses(parseObjective({ objective }), {
+  pairLosses(parseObjective({ objective, beta: 1 }), {
     chosen: c as tf.Tensor1D,
     rejected: r as tf.Tensor1D,
     ...rest,

@@ -23,8 +23,9 @@ const unweighted = (pairs: number) => ({
 });
 
 /** The loss of one pair and its derivatives by f_w and f_l. */
+/** `request` has β 1 unless it sets another. */
 function lossAndSlopes(request: ObjectiveInput, chosen: number, rejected: number, chosenLogp = -2) {
-  const settings = parseObjective(request);
+  const settings = parseObjective({ beta: 1, ...request });
   const loss = (c: tf.Tensor, r: tf.Tensor) =>
     pairLosses(settings, {
       chosen: c as tf.Tensor1D,
@@ -51,6 +52,7 @@ const CLOSED_FORMS: [ObjectiveInput, number, number, number][] = [
   [{ objective: 'lsif' }, -0.5, -1, 1],
   [{ objective: 'ukl' }, 1, -1, 1],
   [{ objective: 'bce' }, 2 * Math.LN2, -0.5, 0.5],
+  [{ objective: 'bce', beta: 0.1 }, 2 * Math.LN2, -0.05, 0.05],
   [{ objective: 'dpo', beta: 1 }, Math.LN2, -0.5, 0.5],
   [{ objective: 'dpo', beta: 0.1 }, Math.LN2, -0.05, 0.05],
 ];
@@ -160,7 +162,9 @@ test('the share of capped terms counts each exponential of the objective', () =>
     chosenLogps: tf.tensor1d([0, 0, 0]),
     ...unweighted(3),
   };
-  const shares = (request: ObjectiveInput) => [...cappedShares(parseObjective(request), ratios).dataSync()];
+  const shares = (request: ObjectiveInput) => [
+    ...cappedShares(parseObjective({ beta: 1, ...request }), ratios).dataSync(),
+  ];
   assert.deepEqual(shares({ objective: 'lsif', cap: 5 }), [0, 0.5, 1]); // lsif squares the rejected ratio
   assert.deepEqual(shares({ objective: 'ukl', cap: 5 }), [0, 0, 0]);
   assert.deepEqual(shares({ objective: 'bce' }), [0, 0, 0]);
@@ -170,9 +174,11 @@ test('invalid settings are rejected, and the error names the setting', () => {
   assert.throws(() => parseObjective({ objective: 'dpo', negatives: 'both' }), AttuneError);
   assert.throws(() => parseObjective({ beta: -1 }), /beta/);
   assert.throws(() => parseObjective({ objective: 'sft', weighting: 'importance' }), /sft takes no expectation/);
+  const { beta } = parseObjective({ reduction: 'mean' });
+  assert.equal(beta, 1, 'a mean log-ratio is shorter by the length of the response');
   assert.deepEqual(parseObjective({}), {
-    objective: 'lsif',
-    reduction: 'mean',
+    objective: 'bce',
+    reduction: 'sum',
     negatives: 'rejected',
     beta: 0.1,
     weighting: 'none',
@@ -226,8 +232,14 @@ describe('with three possible responses', () => {
     ['bce', 1.338386],
   ] as const) {
     test(`${objective} recovers the true density ratio`, () => {
-      const { f, loss } = minimize({ objective }, 400, 0.8);
+      const { f, loss } = minimize({ objective, beta: 1 }, 400, 0.8);
       for (const [i, ratio] of [0.6, 1.16667, 1.75].entries()) assertNear(Math.exp(f[i]!), ratio, 2e-3, objective);
+      assertNear(loss, minimum, 2e-6);
+    });
+
+    test(`${objective} at β ½ recovers the square of the true density ratio, at the same loss`, () => {
+      const { f, loss } = minimize({ objective, beta: 0.5 }, 400, 3.2);
+      for (const [i, ratio] of [0.6, 1.16667, 1.75].entries()) assertNear(Math.exp(f[i]! / 2), ratio, 2e-3, objective);
       assertNear(loss, minimum, 2e-6);
     });
   }
@@ -239,10 +251,10 @@ describe('with three possible responses', () => {
 
   for (const objective of ['lsif', 'ukl', 'bce'] as const) {
     test(`${objective} is biased by negatives of another sampler, and importance weights remove the bias`, () => {
-      const biased = minimize({ objective }, 600, 0.6, { pairs: offPolicy });
+      const biased = minimize({ objective, beta: 1 }, 600, 0.6, { pairs: offPolicy });
       // The minimum is the ratio to the sampler.
       for (const [i, mu] of sampler.entries()) assertNear(Math.exp(biased.f[i]!), preferred[i]! / mu, 3e-3, objective);
-      const weighted = minimize({ objective }, 600, 0.6, { pairs: offPolicy, importance });
+      const weighted = minimize({ objective, beta: 1 }, 600, 0.6, { pairs: offPolicy, importance });
       for (const [i, ratio] of [0.6, 1.16667, 1.75].entries())
         assertNear(Math.exp(weighted.f[i]!), ratio, 3e-3, objective);
     });

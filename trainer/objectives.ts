@@ -1,11 +1,13 @@
-// The objectives of Direct Imitation Learning, as functions of log-ratios f = log π_θ(y|x) − log π_ref(y|x): each is
-// Bregman density-ratio estimation, in the simplified form that its h takes in f (trainer/divergence.ts). To add one, add
-// a line to the table and its name to OBJECTIVES (shared/hyperparameters.ts).
+// The objectives of Direct Imitation Learning, as functions of f = β (log π_θ(y|x) − log π_ref(y|x)): each is Bregman
+// density-ratio estimation, in the simplified form that its h takes in f (trainer/divergence.ts). Its minimum is
+// e^f = π_chosen/π_ref, so π_θ ∝ π_ref (π_chosen/π_ref)^(1/β): the paper's policy at β = 1, and otherwise the optimum of the
+// reward log π_chosen/π_ref with the KL penalty β, as in dpo. To add one, add a line to the table and its name to OBJECTIVES
+// (shared/hyperparameters.ts).
 // Clamping after the exponential would give 0·∞ in the gradient, so the exponential itself is capped.
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { AttuneError } from '../shared/error.ts';
-import { type Hyperparameters, hyperparametersSchema } from '../shared/hyperparameters.ts';
+import { defaultBeta, type Hyperparameters, hyperparametersSchema } from '../shared/hyperparameters.ts';
 import { bregmanTerms, getDivergence } from './divergence.ts';
 
 const objectiveSettings = hyperparametersSchema
@@ -15,7 +17,7 @@ const objectiveSettings = hyperparametersSchema
     cap: z.number().positive().default(5),
   });
 
-export type ObjectiveSettings = z.output<typeof objectiveSettings>;
+export type ObjectiveSettings = z.output<typeof objectiveSettings> & { beta: number };
 export type ObjectiveInput = z.input<typeof objectiveSettings>;
 
 /**
@@ -33,6 +35,7 @@ export type PairRatios = {
 };
 
 type Terms = {
+  /** f of the chosen response and of the negative one. */
   chosen: tf.Tensor1D;
   negative: tf.Tensor1D;
   /** Weights the term that is an expectation under the reference. */
@@ -52,21 +55,21 @@ const objectives: Record<string, (terms: Terms) => tf.Tensor1D> = {
   // h(r) = r log r − (r + 1) log(r + 1)
   bce: ({ chosen, negative, importance }) =>
     tf.add(tf.softplus(tf.neg(chosen)), tf.mul(importance, tf.softplus(negative))),
-  // Not a density-ratio estimator: a contrast of two log-ratios, −log σ(β(f_w − f_l))
-  dpo: ({ chosen, negative, beta }) => tf.softplus(tf.mul(-beta, tf.sub(chosen, negative))),
+  // Not a density-ratio estimator: a contrast of two log-ratios, −log σ(f_w − f_l)
+  dpo: ({ chosen, negative }) => tf.softplus(tf.sub(negative, chosen)),
   // Behaviour cloning
   sft: ({ chosenLogps }) => tf.neg(chosenLogps),
   // Reverse-KL distillation of a reward (Eq. 13, 14) on two samples y, z of the policy: ¼ (c(y) − c(z))² with
-  // c = f − r/β, which is log π_θ/π* up to a constant for π* ∝ π_ref e^(r/β). Its expectation, half the variance of c, is 0
+  // c = (f − r)/β, which is log π_θ/π* up to a constant for π* ∝ π_ref e^(r/β). Its expectation, half the variance of c, is 0
   // for π* only; on samples of π_θ its gradient is that of KL(π_θ ‖ π*), with the other sample as the baseline (VarGrad,
   // arXiv 2010.10436; RLOO, arXiv 2402.14740).
   distill: ({ chosen, negative, rewardMargins, beta }) => {
     if (!rewardMargins) throw new Error('internal: distill: the pairs have no reward margins');
-    return tf.mul(0.25, tf.square(tf.sub(tf.sub(chosen, negative), tf.div(rewardMargins, beta))));
+    return tf.mul(0.25, tf.square(tf.div(tf.sub(tf.sub(chosen, negative), rewardMargins), beta)));
   },
 };
 
-/** Smallest log-ratio that a custom h receives: it may contain a logarithm, and e^-100 is 0 in float32. */
+/** Smallest f that a custom h receives: it may contain a logarithm, and e^-100 is 0 in float32. */
 const MIN_LOG_RATIO = -30;
 
 /** max(f, MIN_LOG_RATIO) with slope 1 everywhere, so that a chosen response below it is still pushed up. */
@@ -113,17 +116,17 @@ export function parseObjective(request: ObjectiveInput): ObjectiveSettings {
       `objective: ${objective} takes no expectation under the reference, so there is nothing to weight; use weighting: none`,
       { param: 'weighting', code: 'invalid_objective' },
     );
-  return parsed.data;
+  return { ...parsed.data, beta: parsed.data.beta ?? defaultBeta(parsed.data) };
 }
 
 /**
- * The objective of a reward, which takes the place of the log-ratio. bradley_terry is −log σ(r_w − r_l) (Eq. 3), dpo with
+ * The objective of a reward, which takes the place of f. bradley_terry is −log σ(r_w − r_l) (Eq. 3), dpo with
  * β = 1; density_ratio is lsif (Eq. 21), whose minimum is r = log π_chosen/π_ref.
  */
 export function parseRewardObjective({ reward_loss, negatives }: RewardLossSettings): ObjectiveSettings {
   return reward_loss === 'bradley_terry'
     ? parseObjective({ objective: 'dpo', beta: 1, reduction: 'sum', negatives: 'rejected', weighting: 'none' })
-    : parseObjective({ objective: 'lsif', reduction: 'sum', negatives, weighting: 'none' });
+    : parseObjective({ objective: 'lsif', beta: 1, reduction: 'sum', negatives, weighting: 'none' });
 }
 
 export type RewardLossSettings = Pick<Hyperparameters, 'reward_loss' | 'negatives'>;
@@ -153,7 +156,9 @@ export function cappedExp(u: tf.Tensor1D, c: number): tf.Tensor1D {
 }
 
 function lossesWith(settings: ObjectiveSettings, ratios: PairRatios, exp: Terms['exp']): tf.Tensor1D {
-  const { chosen, rejected, chosenLogps, rewardMargins } = ratios;
+  const { chosenLogps, rewardMargins } = ratios;
+  const scale = (logRatios: tf.Tensor1D): tf.Tensor1D => tf.mul(settings.beta, logRatios);
+  const [chosen, rejected] = [scale(ratios.chosen), scale(ratios.rejected)];
   const loss = objectives[settings.objective] ?? customObjective(settings.objective);
   const lossAgainst = (negative: tf.Tensor1D, importance: tf.Tensor1D) =>
     loss({ chosen, negative, importance, chosenLogps, rewardMargins, beta: settings.beta, exp });

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hyperparametersSchema } from '../hyperparameters.ts';
 import { readSettings } from '../settings.ts';
-import { completeRoundSettings, listMethodSettings, parseRoundRequest, roundMethod } from './settings.ts';
+import {
+  completeRoundSettings,
+  listMethodSettings,
+  parseRoundRequest,
+  type RoundRequest,
+  type RoundSettings,
+  roundMethod,
+} from './settings.ts';
 
 const accepts = (dil: unknown) => roundMethod.safeParse({ type: 'dil', dil }).success;
 
@@ -13,12 +20,15 @@ test('the defaults of the settings complete an empty request', () => {
   assert.deepEqual([epochs, lora_alpha, max_length, max_staleness, learning_rate], [1, 0, null, null, 2e-5]);
 });
 
-test('a request overrides the settings, and epochs and lora_alpha are derived from what is set', () => {
+test('a request overrides the settings, and beta, epochs and lora_alpha are derived from what is set', () => {
   const settings = readSettings({ EFFORT: '2.4', MAX_LENGTH: '50', LORA_TARGETS: 'q_proj, v_proj', BETA: '0.5' });
   const config = completeRoundSettings({ lora_rank: 8, max_length: null, beta: 1 }, settings);
   const { epochs, lora_alpha, lora_targets, max_length, beta } = config;
   assert.deepEqual([epochs, lora_alpha, lora_targets, max_length, beta], [2, 16, ['q_proj', 'v_proj'], null, 1]);
   assert.equal(completeRoundSettings({ effort: 5 }, readSettings({ EPOCHS: '3' })).epochs, 3);
+  const betaOf = (request: RoundRequest) => completeRoundSettings(request, readSettings({})).beta;
+  assert.deepEqual([betaOf({ reduction: 'mean' }), betaOf({ reduction: 'sum' })], [1, 0.1]);
+  assert.equal(betaOf({ objective: 'distill', reduction: 'sum' }), 0.1);
 });
 
 test('a request has the bounds of the settings, and rejects numbers as text, null and custom objectives', () => {
@@ -68,6 +78,9 @@ test('the preset of the paper sets what is not set itself, in the environment an
   );
   const defaults = completeRoundSettings({}, readSettings({}));
   assert.deepEqual(completeRoundSettings({ preset: 'default' }, readSettings({ PRESET: 'paper' })), defaults);
+  const loss = ({ objective, reduction, beta }: RoundSettings) => [objective, reduction, beta];
+  assert.deepEqual(loss(completeRoundSettings({ preset: 'paper' }, readSettings({}))), ['lsif', 'mean', 1]);
+  assert.deepEqual(loss(defaults), ['bce', 'sum', 0.1]);
   assert.throws(() => readSettings({ PRESET: 'papers' }), /^AttuneError: settings: PRESET: /);
 });
 

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { RoundMethod } from '../database/round-types.ts';
 import { AttuneError } from '../error.ts';
 import {
+  defaultBeta,
   getPreset,
   type Hyperparameters,
   hyperparametersSchema,
@@ -45,7 +46,7 @@ const REWARD_SETTINGS = [
 ] as const satisfies (keyof Hyperparameters)[];
 
 /** Complete. `null`: no limit. */
-export type RoundSettings = Hyperparameters & { epochs: number; lora_alpha: number };
+export type RoundSettings = Hyperparameters & { beta: number; epochs: number; lora_alpha: number };
 
 /** A request through the API: a custom objective is code, so only the trainer's own settings may name one. */
 const requestFields: Partial<Record<keyof Hyperparameters, z.ZodType>> = {
@@ -104,18 +105,20 @@ export function parseRoundRequest({ id, settings }: { id: string; settings: unkn
   });
 }
 
-/** Completes a request from the trainer's settings; derives epochs and lora_alpha if neither sets them. */
+/** Completes a request from the trainer's settings; derives beta, epochs and lora_alpha if neither sets them. */
 export function completeRoundSettings(request: RoundRequest, settings: Settings): RoundSettings {
   const requested = request.preset ? { ...getPreset(request.preset), ...request } : request;
   const values = Object.fromEntries(
     names.map((name) => [name, requested[name] === undefined ? settings[toVariable(name)] : requested[name]]),
   ) as Hyperparameters;
-  const { objective, reduction, negatives } = values;
+  const { objective, negatives } = values;
+  // Distillation is about whole responses, whatever the trainer's own setting.
+  const reduction = objective === 'distill' ? (request.reduction ?? 'sum') : values.reduction;
   return {
     ...values,
-    // Distillation is about whole responses, whatever the trainer's own setting.
-    reduction: objective === 'distill' ? (request.reduction ?? 'sum') : reduction,
+    reduction,
     negatives: objective === 'distill' ? (request.negatives ?? 'rejected') : negatives,
+    beta: values.beta ?? defaultBeta({ reduction }),
     epochs: values.epochs ?? Math.max(1, Math.round(values.effort)),
     lora_alpha: values.lora_alpha ?? 2 * values.lora_rank,
   };

@@ -28,7 +28,7 @@ export const fullConfig: DemoConfig = {
   temperature: 1,
   concurrency: 8,
   seed: 1,
-  training: { objective: 'lsif', reduction: 'mean', learning_rate: 2e-5, epochs: 1, batch_pairs: 8 },
+  training: { objective: 'bce', reduction: 'sum', learning_rate: 2e-5, epochs: 1, batch_pairs: 8 },
 };
 
 /** One small round for smoke tests; too few pairs to learn from. */

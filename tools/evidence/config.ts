@@ -47,7 +47,7 @@ export const preferenceStudyConfig: PreferenceStudyConfig = {
   seeds: [1, 2, 3],
   methods: METHODS,
   variants: [
-    { name: 'lsif, sum', objective: { objective: 'lsif', reduction: 'sum' } },
+    { name: 'lsif, sum', objective: { objective: 'lsif', reduction: 'sum', beta: 1 } },
     { name: 'dpo, mean, β 1', objective: { objective: 'dpo', reduction: 'mean', beta: 1 } },
   ],
   kl: { samples: 48, maxTokens: 48 },
@@ -78,13 +78,13 @@ export const raterStudyConfig: RaterStudyConfig = {
   evaluations: 20,
   seeds: [1, 2, 3],
   methods: [
-    { name: 'lsif', objective: { objective: 'lsif', reduction: 'sum', negatives: 'both' } },
-    { name: 'ukl', objective: { objective: 'ukl', reduction: 'sum', negatives: 'both' } },
-    { name: 'bce', objective: { objective: 'bce', reduction: 'sum', negatives: 'both' } },
+    { name: 'lsif', objective: { objective: 'lsif', reduction: 'sum', negatives: 'both', beta: 1 } },
+    { name: 'ukl', objective: { objective: 'ukl', reduction: 'sum', negatives: 'both', beta: 1 } },
+    { name: 'bce', objective: { objective: 'bce', reduction: 'sum', negatives: 'both', beta: 1 } },
     { name: 'sft', objective: { objective: 'sft', reduction: 'sum' } },
     { name: 'dpo β 1', objective: { objective: 'dpo', reduction: 'sum', beta: 1 } },
     { name: 'dpo β 0.1', objective: { objective: 'dpo', reduction: 'sum', beta: 0.1 } },
-    { name: 'lsif, rejected', objective: { objective: 'lsif', reduction: 'sum', negatives: 'rejected' } },
+    { name: 'lsif, rejected', objective: { objective: 'lsif', reduction: 'sum', negatives: 'rejected', beta: 1 } },
     { name: 'lsif, mean', objective: { objective: 'lsif', reduction: 'mean', negatives: 'both' } },
   ],
 };

@@ -167,7 +167,7 @@ function fitPairReward(): number[] {
 function dpoLosses(chosen: tf.Tensor, rejected: tf.Tensor, beta: number): tf.Tensor1D {
   const request: ObjectiveInput = { objective: 'dpo', beta };
   const ones: tf.Tensor1D = tf.onesLike(chosen as tf.Tensor1D);
-  return pairLosses(parseObjective(request), {
+  return pairLosses(parseObjective({ beta: 1, ...request }), {
     chosen: chosen as tf.Tensor1D,
     rejected: rejected as tf.Tensor1D,
     chosenLogps: chosen as tf.Tensor1D,

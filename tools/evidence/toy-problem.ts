@@ -142,7 +142,7 @@ function expectedLoss(request: ObjectiveInput, chosen: tf.Tensor1D, rejected: tf
   const chosenLogps: tf.Tensor1D = tf.add(chosen, tf.tensor1d(PAIRS.map(({ w }) => LOG_REFERENCE[w]!)));
   const ones = tf.onesLike(chosen);
   const ratios = { chosen, rejected, chosenLogps, chosenImportance: ones, rejectedImportance: ones };
-  return tf.sum(tf.mul(probabilities, pairLosses(parseObjective(request), ratios)));
+  return tf.sum(tf.mul(probabilities, pairLosses(parseObjective({ beta: 1, ...request }), ratios)));
 }
 
 /** Expected loss from the log-ratios of the three responses, [3]. */

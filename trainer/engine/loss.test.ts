@@ -7,7 +7,7 @@ import { referenceLogps } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import { makeTokens, relativeError, SMALL_POLICY, useCpuBackend, zeroGradients } from '../../testing/training.ts';
 import { createConstants } from '../model/decoder.ts';
-import { type ObjectiveInput, parseObjective } from '../objectives.ts';
+import { type ObjectiveInput, type ObjectiveSettings, parseObjective } from '../objectives.ts';
 import { type InputArrays, packSequences } from './batch.ts';
 import { CpuSessions } from './devices/cpu/cpu-sessions.ts';
 import { computePairGradients, type PairBatch } from './loss.ts';
@@ -48,12 +48,12 @@ async function tracedGradients(a: Architecture, request: ObjectiveInput, weights
 }
 
 const REQUESTS: ObjectiveInput[] = [
-  { objective: 'lsif' },
+  { objective: 'lsif', reduction: 'mean' },
   { objective: 'lsif', reduction: 'sum', cap: 0.5 },
-  { objective: 'ukl', negatives: 'both' },
+  { objective: 'ukl', reduction: 'mean', negatives: 'both' },
   { objective: 'bce', reduction: 'sum' },
   { objective: 'dpo', reduction: 'sum', beta: 0.5 },
-  { objective: 'sft' },
+  { objective: 'sft', reduction: 'mean' },
   { objective: 'distill', reduction: 'sum', beta: 0.5 },
 ];
 
@@ -87,24 +87,28 @@ function referenceLoss(
   weights: Weights,
   refLogps: Float32Array,
   starts: (number | null)[],
-  lsif: boolean,
+  { objective, reduction, beta }: ObjectiveSettings,
 ): number {
   const ratios = sequences.map(({ promptIds, responseIds }, row) => {
     const logps = referenceLogps(a, weights, promptIds, responseIds);
-    return logps.reduce((sum, logp, j) => sum + logp - refLogps[starts[row]! + j]!, 0) / logps.length;
+    const sum = logps.reduce((sum, logp, j) => sum + logp - refLogps[starts[row]! + j]!, 0);
+    return (beta * sum) / (reduction === 'mean' ? logps.length : 1);
   });
   const pairLoss = (w: number, l: number, importance: number) =>
-    lsif
+    objective === 'lsif'
       ? -Math.exp(w) + importance * 0.5 * Math.exp(2 * l)
       : Math.log1p(Math.exp(-w)) + importance * Math.log1p(Math.exp(l));
   return 0.25 * pairLoss(ratios[0]!, ratios[2]!, 0.7) + 0.75 * pairLoss(ratios[1]!, ratios[3]!, 1.3);
 }
 
-for (const objective of ['lsif', 'bce'] as const) {
-  test(`the gradient of ${objective} equals finite differences of the double-precision reference`, async () => {
+for (const request of [
+  { objective: 'lsif', reduction: 'mean' },
+  { objective: 'bce', reduction: 'sum' },
+] as const) {
+  test(`the gradient of ${request.objective}, ${request.reduction}, equals finite differences of the double-precision reference`, async () => {
     const a = tinyArchitecture(SMALL_POLICY);
     const weights = tinyWeights(a, 5);
-    const { outputs, batch, refLogps } = await tracedGradients(a, { objective }, weights);
+    const { outputs, batch, refLogps, objective } = await tracedGradients(a, request, weights);
     for (const [name, tensor] of weights) {
       const gradient = outputs.get(gradientName(name))!;
       const steepest = gradient.reduce((best, slope, i) => (Math.abs(slope) > Math.abs(gradient[best]!) ? i : best), 0);
@@ -113,7 +117,7 @@ for (const objective of ['lsif', 'bce'] as const) {
         moved.get(name)!.data[steepest] = value;
         // float32 rounds the shifted value, so it is read back.
         const at = moved.get(name)!.data[steepest]!;
-        return { at, loss: referenceLoss(a, moved, refLogps, batch.responseStarts, objective === 'lsif') };
+        return { at, loss: referenceLoss(a, moved, refLogps, batch.responseStarts, objective) };
       };
       const up = lossAt(tensor.data[steepest]! + 1e-3);
       const down = lossAt(tensor.data[steepest]! - 1e-3);

@@ -211,7 +211,7 @@ test('closing waits for a step in flight, and then every call is rejected', asyn
 });
 
 test('a gradient that is not finite while the loss is finite is reported with the parameter', async () => {
-  await withEngine({ objective: { reduction: 'sum' } }, async (engine, { weights }) => {
+  await withEngine({ objective: { objective: 'lsif', reduction: 'sum', beta: 1 } }, async (engine, { weights }) => {
     const [pair] = await makePairs(engine, 1);
     // The loss is half of the weight; the gradient exceeds the largest float32.
     const step = await engine.step([{ ...pair!, importance: { chosen: 1, rejected: 3.4e38 } }], 1e-3);

@@ -1,6 +1,6 @@
 // The study of one round on a real instruct policy and real preferences: every objective in its usual form, at the
 // learning rate that its validation picks, beside TRL's DPOTrainer with the same pairs, steps and schedule.
-import { type Hyperparameters, hyperparametersSchema } from '../../../shared/hyperparameters.ts';
+import { defaultBeta, type Hyperparameters, hyperparametersSchema } from '../../../shared/hyperparameters.ts';
 import type { OnlineMethod } from '../online/config.ts';
 
 export type InstructConfig = {
@@ -22,7 +22,8 @@ const plain = { negatives: 'rejected', weighting: 'none', reference: 'root', bet
 export const DEFAULT_METHOD: OnlineMethod = pickMethod(hyperparametersSchema.parse({}));
 
 function pickMethod({ objective, reduction, negatives, weighting, reference, beta }: Hyperparameters): OnlineMethod {
-  return { objective: objective as OnlineMethod['objective'], reduction, negatives, weighting, reference, beta };
+  const method = { objective: objective as OnlineMethod['objective'], reduction, negatives, weighting, reference };
+  return { ...method, beta: beta ?? defaultBeta({ reduction }) };
 }
 
 export const instructConfig: InstructConfig = {

@@ -55,7 +55,7 @@ const REDUCTIONS = ['mean', 'sum'] as const;
 
 /** Every objective in every form that is its own: dpo has no negatives to choose, sft none at all. */
 export function listMethods(): OnlineMethod[] {
-  const plain = { negatives: 'rejected', weighting: 'none', beta: 0.1, reference: 'root' } as const;
+  const plain = { negatives: 'rejected', weighting: 'none', beta: 1, reference: 'root' } as const;
   const dil = DIL.flatMap((objective) =>
     REDUCTIONS.flatMap((reduction) =>
       (['rejected', 'both'] as const).flatMap((negatives) => [
@@ -66,8 +66,8 @@ export function listMethods(): OnlineMethod[] {
     ),
   );
   const dpo = (['root', 'parent'] as const).flatMap((reference) => [
-    { ...plain, objective: 'dpo' as const, reduction: 'sum' as const, reference },
-    { ...plain, objective: 'dpo' as const, reduction: 'mean' as const, beta: 1, reference },
+    { ...plain, objective: 'dpo' as const, reduction: 'sum' as const, beta: 0.1, reference },
+    { ...plain, objective: 'dpo' as const, reduction: 'mean' as const, reference },
   ]);
   const sft = REDUCTIONS.map((reduction) => ({ ...plain, objective: 'sft' as const, reduction }));
   const distill = [1, 0.3].map((beta) => ({
@@ -88,15 +88,14 @@ export function isDil({ objective }: Pick<OnlineMethod, 'objective'>): boolean {
   return (DIL as readonly string[]).includes(objective);
 }
 
-/** `lsif sum both parent` */
+/** `lsif sum both β 1 parent` */
 export function describeMethod(method: OnlineMethod): string {
   const { objective, reduction, negatives, reference, weighting, beta } = method;
   return [
     objective,
     reduction,
     ...(isDil(method) ? [negatives] : []),
-    ...(objective === 'dpo' || objective === 'distill' ? [`β ${beta}`] : []),
-    ...(objective === 'sft' ? [] : [weighting === 'importance' ? 'root, weighted' : reference]),
+    ...(objective === 'sft' ? [] : [`β ${beta}`, weighting === 'importance' ? 'root, weighted' : reference]),
   ].join(' ');
 }
 
@@ -179,16 +178,16 @@ export function listPlans(learningRate: number): Plan[] {
 
 /** The best of `methods` over both learning rates, the paper's own setting, and the baselines. */
 const CANDIDATES = [
-  'lsif mean rejected root',
-  'bce mean both parent',
-  'bce sum rejected parent',
-  'ukl sum rejected parent',
+  'lsif mean rejected β 1 root',
+  'bce mean both β 1 parent',
+  'bce sum rejected β 1 parent',
+  'ukl sum rejected β 1 parent',
   'dpo sum β 0.1 root',
   'dpo sum β 0.1 parent',
 ];
 
 /** One of each kind, for studies of anything but the method. */
-const REPRESENTATIVES = ['lsif mean rejected root', 'bce sum both parent', 'dpo sum β 0.1 root'];
+const REPRESENTATIVES = ['lsif mean rejected β 1 root', 'bce sum both β 1 parent', 'dpo sum β 0.1 root'];
 
 export type RewardLoss = 'bradley_terry' | 'density_ratio';
 

@@ -74,7 +74,7 @@ async function assertSameGradients(a: Architecture, request: ObjectiveInput): Pr
 }
 
 const REQUESTS: ObjectiveInput[] = [
-  { objective: 'lsif' },
+  { objective: 'lsif', reduction: 'mean' },
   { objective: 'lsif', reduction: 'sum', cap: 0.5 },
   { objective: 'ukl', negatives: 'both' },
   { objective: 'bce', reduction: 'sum' },
