@@ -127,6 +127,7 @@ export async function runInstructStudy(
             return { seconds, ...(await measure(engine)) };
           } finally {
             await engine.close();
+            await rm(saved, { recursive: true, force: true });
           }
         },
       },

@@ -1,5 +1,5 @@
 // One epoch over the study's pairs, by the trainer's own loop or by TRL's DPOTrainer. Both return the seconds it took.
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Engine } from '../../../trainer/engine/engine.ts';
 import { Cache } from '../../bench/cache.ts';
@@ -29,17 +29,23 @@ export async function trainEpoch(
   const request = { objective, reduction, negatives, reference, weighting, beta, learning_rate: learningRate };
   const startedAt = performance.now();
   let reportedAt = startedAt;
-  await trainQuietly(
-    engine,
-    { train, heldOut: validation },
-    { ...request, batch_pairs: batchPairs, early_stopping: 0, seed },
-    await mkdtemp(path.join(folder, 'round-')),
-    (_stage, done, total, note) => {
-      if (performance.now() - reportedAt < 30_000) return;
-      reportedAt = performance.now();
-      log(`  ${done}/${total} steps, ${note}`);
-    },
-  );
+  const roundFolder = await mkdtemp(path.join(folder, 'round-'));
+  try {
+    await trainQuietly(
+      engine,
+      { train, heldOut: validation },
+      { ...request, batch_pairs: batchPairs, early_stopping: 0, seed },
+      roundFolder,
+      (_stage, done, total, note) => {
+        if (performance.now() - reportedAt < 30_000) return;
+        reportedAt = performance.now();
+        log(`  ${done}/${total} steps, ${note}`);
+      },
+    );
+  } finally {
+    // Checkpoints of several gigabytes.
+    await rm(roundFolder, { recursive: true, force: true });
+  }
   return (performance.now() - startedAt) / 1000;
 }
 
