@@ -16,7 +16,7 @@ export type InstructConfig = {
   seed: number;
 };
 
-const plain = { negatives: 'rejected', weighting: 'none', reference: 'root', beta: 0.1 } as const;
+const plain = { negatives: 'rejected', weighting: 'none', reference: 'root', beta: 1 } as const;
 
 /** That of a round without settings. */
 export const DEFAULT_METHOD: OnlineMethod = pickMethod(hyperparametersSchema.parse({}));
@@ -34,11 +34,13 @@ export const instructConfig: InstructConfig = {
   maxTokens: 256,
   learningRates: [5e-6, 2e-5],
   methods: [
+    DEFAULT_METHOD,
+    { ...plain, objective: 'dpo', reduction: 'sum', beta: 0.1 },
     { ...plain, objective: 'lsif', reduction: 'mean' },
-    { ...plain, objective: 'ukl', reduction: 'mean' },
+    { ...plain, objective: 'bce', reduction: 'sum' },
     { ...plain, objective: 'bce', reduction: 'mean' },
     { ...plain, objective: 'bce', reduction: 'mean', negatives: 'both' },
-    { ...plain, objective: 'dpo', reduction: 'sum' },
+    { ...plain, objective: 'ukl', reduction: 'mean' },
     { ...plain, objective: 'sft', reduction: 'mean' },
   ],
   rollouts: { samples: 48, maxTokens: 96 },

@@ -121,7 +121,9 @@ const plain = { votes: 'taste', replay: 0, rounds: 3 } as const;
 /** `learningRate`: a middle one for the size of the root policy. */
 export function listPlans(learningRate: number): Plan[] {
   const select = (names: string[]) => listMethods().filter((method) => names.includes(describeMethod(method)));
-  const representatives = select(REPRESENTATIVES);
+  const representatives = [...listMethods(), ...FLAT_BCE].filter((method) =>
+    REPRESENTATIVES.includes(describeMethod(method)),
+  );
   const combine = (
     name: PlanName,
     variants: Partial<OnlineRunSpec>[],
@@ -147,7 +149,7 @@ export function listPlans(learningRate: number): Plan[] {
   const rates = [{ learningRate: learningRate / 4 }, { learningRate }];
   return [
     combine('methods', rates, listMethods()),
-    combine('confirm', rates, select(CANDIDATES), { replicates: FRESH_REPLICATES }),
+    combine('confirm', rates, [...select(CANDIDATES), ...FLAT_BCE], { replicates: FRESH_REPLICATES }),
     combine(
       'gate',
       rates.flatMap((rate) => [
@@ -186,8 +188,18 @@ const CANDIDATES = [
   'dpo sum β 0.1 parent',
 ];
 
-/** One of each kind, for studies of anything but the method. */
-const REPRESENTATIVES = ['lsif mean rejected β 1 root', 'bce sum both β 1 parent', 'dpo sum β 0.1 root'];
+/** bce with dpo's β, at which its sigmoids do not saturate: the default, and the same against the parent. */
+const FLAT_BCE: OnlineMethod[] = (['root', 'parent'] as const).map((reference) => ({
+  objective: 'bce',
+  reduction: 'sum',
+  negatives: 'rejected',
+  weighting: 'none',
+  beta: 0.1,
+  reference,
+}));
+
+/** The paper's setting, the default and dpo, for studies of anything but the method. */
+const REPRESENTATIVES = ['lsif mean rejected β 1 root', 'bce sum rejected β 0.1 root', 'dpo sum β 0.1 root'];
 
 export type RewardLoss = 'bradley_terry' | 'density_ratio';
 
