@@ -91,10 +91,10 @@ test('a round from the root trains it on everything, and replaces the active pol
   );
   assert.equal(round.pairs.left_out.over_limit, 0);
   assert.equal(round.pairs.train + round.pairs.held_out, 90);
-  // Compared with the second policy, not with the root, whose loss is −½.
+  // Compared with the second policy, not with the root, whose loss is 2 ln 2.
   const metrics = (await server.request(`/v1/rounds/${body.id}/metrics`)).body.data;
   const atRoot = metrics.find((row: { split: string }) => row.split === 'held_out').metrics.loss;
-  assert.ok(Math.abs(atRoot + 0.5) < 1e-4);
+  assert.ok(Math.abs(atRoot - 2 * Math.LN2) < 1e-4);
   assert.ok(round.metrics['parent/loss'] < atRoot - 0.01);
   assert.deepEqual(
     round.earlier_rounds.map((earlier: { before: Record<string, number> }) => earlier.before['rewards/margins']! > 0),
