@@ -12,6 +12,7 @@ export type OnlinePage = { policy: string; studies: OnlineStudy[]; bestOf: BestO
 
 const STYLE = `
 .row { grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
+td:first-child { min-width: 11em; }
 `;
 
 export async function renderOnlinePage(page: OnlinePage): Promise<string> {
@@ -29,7 +30,7 @@ export async function renderOnlinePage(page: OnlinePage): Promise<string> {
     content: html`${missing > 0 && html`<p class="failure"><strong>${missing} runs are missing.</strong> The command below computes them and renders this page again.</p>`}
 ${section(
   'Win rate by distance from the root',
-  html`${panels(methods, 'winRate')}${table(methodRows(methods))}${command(run)}`,
+  html`${panels(methods, 'winRate')}<details><summary>All ${methods.length} methods and learning rates</summary>${table(methodRows(methods))}</details>${command(run)}`,
   setup(plan),
 )}
 ${section(
