@@ -27,7 +27,7 @@ export function studySections(study: PreferenceStudy, about: string): Html {
     `${counts.short} of ${counts.read} strict preferences have at most ${config.maxTokens} tokens. ` +
     `The reference is stories15M after one epoch of SFT on ${config.warmUpPairs} chosen responses (learning rate ${rate(config.warmUpLearningRate)}), which puts the text in its distribution; no run trains on these pairs. ` +
     `Each run samples ${config.trainPairs} of the other ${counts.train} training pairs by its seed and takes ${steps} AdamW steps of ${config.batchPairs} pairs, with a peak learning rate of ${rate(config.learningRate)}, 10% warm-up and cosine decay. ` +
-    `dpo sums over tokens with β 0.1, as in its paper; lsif, ukl, bce and sft take means, the default of this project. ${config.seeds.length} seeds; ${counts.heldOut} held-out pairs, split by a hash of the prompt.`;
+    `dpo sums over tokens with β 0.1, as in its paper; lsif, ukl, bce and sft take means, as the DIL paper’s released code does. ${config.seeds.length} seeds; ${counts.heldOut} held-out pairs, split by a hash of the prompt.`;
   const run = `npm run evidence -- --pairs ${study.file}${about && ` --about '${about}'`}`;
   const missing =
     study.missing.length > 0 &&
