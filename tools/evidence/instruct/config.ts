@@ -1,6 +1,7 @@
 // The study of one round on a real instruct policy and real preferences: every objective in its usual form, at the
 // learning rate that its validation picks, beside TRL's DPOTrainer with the same pairs, steps and schedule.
-import { defaultBeta, type Hyperparameters, hyperparametersSchema } from '../../../shared/hyperparameters.ts';
+import { hyperparametersSchema } from '../../../shared/hyperparameters.ts';
+import { parseObjective } from '../../../trainer/objectives.ts';
 import type { OnlineMethod } from '../online/config.ts';
 
 export type InstructConfig = {
@@ -18,13 +19,17 @@ export type InstructConfig = {
 
 const plain = { negatives: 'rejected', weighting: 'none', reference: 'root', beta: 1 } as const;
 
-/** That of a round without settings. */
-export const DEFAULT_METHOD: OnlineMethod = pickMethod(hyperparametersSchema.parse({}));
+const { objective, reduction, negatives, weighting, beta } = parseObjective({});
 
-function pickMethod({ objective, reduction, negatives, weighting, reference, beta }: Hyperparameters): OnlineMethod {
-  const method = { objective: objective as OnlineMethod['objective'], reduction, negatives, weighting, reference };
-  return { ...method, beta: beta ?? defaultBeta({ reduction }) };
-}
+/** That of a round without settings. */
+export const DEFAULT_METHOD: OnlineMethod = {
+  objective: objective as OnlineMethod['objective'],
+  reduction,
+  negatives,
+  weighting,
+  reference: hyperparametersSchema.parse({}).reference,
+  beta,
+};
 
 export const instructConfig: InstructConfig = {
   trainPairs: 320,

@@ -120,10 +120,9 @@ const plain = { votes: 'taste', replay: 0, rounds: 3 } as const;
 
 /** `learningRate`: a middle one for the size of the root policy. */
 export function listPlans(learningRate: number): Plan[] {
-  const select = (names: string[]) => listMethods().filter((method) => names.includes(describeMethod(method)));
-  const representatives = [...listMethods(), ...FLAT_BCE].filter((method) =>
-    REPRESENTATIVES.includes(describeMethod(method)),
-  );
+  const select = (names: string[]) =>
+    [...listMethods(), ...FLAT_BCE].filter((method) => names.includes(describeMethod(method)));
+  const representatives = select(REPRESENTATIVES);
   const combine = (
     name: PlanName,
     variants: Partial<OnlineRunSpec>[],
@@ -149,7 +148,7 @@ export function listPlans(learningRate: number): Plan[] {
   const rates = [{ learningRate: learningRate / 4 }, { learningRate }];
   return [
     combine('methods', rates, listMethods()),
-    combine('confirm', rates, [...select(CANDIDATES), ...FLAT_BCE], { replicates: FRESH_REPLICATES }),
+    combine('confirm', rates, select(CANDIDATES), { replicates: FRESH_REPLICATES }),
     combine(
       'gate',
       rates.flatMap((rate) => [
@@ -178,12 +177,14 @@ export function listPlans(learningRate: number): Plan[] {
   ];
 }
 
-/** The best of `methods` over both learning rates, the paper's own setting, and the baselines. */
+/** The best of `methods` over both learning rates, the paper's own setting, the baselines, and bce with dpo's β. */
 const CANDIDATES = [
   'lsif mean rejected β 1 root',
   'bce mean both β 1 parent',
   'bce sum rejected β 1 parent',
   'ukl sum rejected β 1 parent',
+  'bce sum rejected β 0.1 root',
+  'bce sum rejected β 0.1 parent',
   'dpo sum β 0.1 root',
   'dpo sum β 0.1 parent',
 ];
