@@ -2,7 +2,7 @@
 // bytes that it added to the process, and the bytes that were planned.
 import { readFile } from 'node:fs/promises';
 import { weightShapes } from '../shared/model/architecture.ts';
-import type { Weights } from '../shared/model/safetensors.ts';
+import type { Weights } from '../shared/model/tensor.ts';
 import { packSequences } from '../trainer/engine/batch.ts';
 import type { TrainPair } from '../trainer/engine/engine.ts';
 import { estimateEngine } from '../trainer/engine/memory-estimate.ts';

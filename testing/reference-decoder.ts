@@ -1,7 +1,7 @@
 // A reference decoder for tests: plain double-precision JavaScript, one token at a time, without optimizations. It shares
 // no code with the trainer's decoder.
 import type { Architecture } from '../shared/model/architecture.ts';
-import type { Weights } from '../shared/model/safetensors.ts';
+import type { Weights } from '../shared/model/tensor.ts';
 
 type Vector = Float64Array;
 

@@ -10,7 +10,7 @@ import {
   weightShapes,
 } from '../shared/model/architecture.ts';
 import { writeCheckpoint, writeJson } from '../shared/model/checkpoint.ts';
-import type { Weights } from '../shared/model/safetensors.ts';
+import type { Weights } from '../shared/model/tensor.ts';
 import { mulberry32 } from '../shared/random.ts';
 import { buildTokenizerJson, formatByteToken, type Piece } from '../shared/tokenizer/bpe.ts';
 

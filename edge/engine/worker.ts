@@ -10,7 +10,7 @@ import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { Decoder } from '../../shared/decoder/decoder.ts';
 import { openSession } from '../../shared/decoder/session.ts';
 import { getErrorMessage } from '../../shared/error.ts';
-import { readCheckpoint } from '../../shared/model/checkpoint.ts';
+import { openCheckpoint } from '../../shared/model/checkpoint.ts';
 import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
 import type { EngineEvent } from './request.ts';
 import { Scheduler } from './scheduler.ts';
@@ -54,7 +54,7 @@ async function openGraph(): Promise<InferenceSession> {
   // A package that was published before policies were scored: its weights are there, and the graph is made of them.
   const temporary = await mkdtemp(join(tmpdir(), 'attune-score-'));
   try {
-    const { weights } = await readCheckpoint(folder);
+    const { weights } = await openCheckpoint(folder);
     await writeServingGraph(temporary, architecture, weights, 'fp32');
     return await openSession(join(temporary, SERVE_GRAPH), threads);
   } finally {

@@ -1,24 +1,30 @@
 // Converts between a checkpoint's tensors, with its family's names and layouts, and Attune's. Both directions validate
-// every tensor's presence, shape and finiteness; errors use the checkpoint's names.
+// every tensor's presence and shape at once, and its values whenever it is read; errors use the checkpoint's names.
 import { AttuneError } from '../error.ts';
 import { type Architecture, weightShapes } from './architecture.ts';
 import { getFamily } from './families/families.ts';
-import type { Tensor, Weights } from './safetensors.ts';
+import { type LazyTensor, type LazyWeights, readTensor, type Tensor } from './tensor.ts';
 
-/** Converts a checkpoint's tensors to Attune's. Throws AttuneError for a missing, extra or invalid tensor. */
-export function fromCheckpointTensors(architecture: Architecture, stored: Weights): Weights {
+/**
+ * Converts a checkpoint's tensors to Attune's, each when it is read. Throws AttuneError for a missing or extra tensor and
+ * for a shape; reading a tensor throws one for a value that is not finite.
+ */
+export function fromCheckpointTensors(architecture: Architecture, stored: LazyWeights): LazyWeights {
   const { tensors, optionalPrefix = '', buffers } = getFamily(architecture);
   const shapes = weightShapes(architecture);
   const expected = tensors(architecture);
   const known = new Set<string>();
-  const weights: Weights = new Map();
+  const weights = new Map<string, LazyTensor>();
   for (const { name, parts, layout } of expected) {
     const shortName = name.startsWith(optionalPrefix) ? name.slice(optionalPrefix.length) : name;
     const storedName = stored.has(name) ? name : shortName;
     known.add(storedName);
     const partShapes = parts.map((part) => shapes.get(part)!);
     const tensor = validateTensor(name, stored.get(storedName), layout.storedShape(partShapes));
-    for (const [i, part] of layout.split(tensor, partShapes).entries()) weights.set(parts[i]!, part);
+    for (const [i, part] of parts.entries()) {
+      const read = async () => layout.split(await readTensor(tensor), partShapes)[i]!.data;
+      weights.set(part, { shape: partShapes[i]!, read });
+    }
   }
   for (const name of stored.keys()) {
     if (known.has(name) || buffers.test(name) || (architecture.tied && OUTPUT_LAYER.test(name))) continue;
@@ -32,19 +38,22 @@ export function fromCheckpointTensors(architecture: Architecture, stored: Weight
 /** A tied model's embedding table may be stored a second time as the output layer. */
 const OUTPUT_LAYER = /^(lm_head|embed_out)\.weight$/;
 
-/** Converts Attune's tensors to the family's, in checkpoint order. */
-export function toCheckpointTensors(architecture: Architecture, weights: Weights): Weights {
+/** Converts Attune's tensors to the family's, in checkpoint order, each when it is read. */
+export function toCheckpointTensors(architecture: Architecture, weights: LazyWeights): LazyWeights {
   const shapes = weightShapes(architecture);
   for (const name of weights.keys()) if (!shapes.has(name)) throw new Error(`internal: unknown tensor ${name}`);
-  const stored: Weights = new Map();
+  const stored = new Map<string, LazyTensor>();
   for (const { name, parts, layout } of getFamily(architecture).tensors(architecture)) {
-    const tensors = parts.map((part) => validateTensor(part, weights.get(part), shapes.get(part)!));
-    stored.set(name, layout.join(tensors));
+    const partShapes = parts.map((part) => shapes.get(part)!);
+    const tensors = parts.map((part, i) => validateTensor(part, weights.get(part), partShapes[i]!));
+    const read = async () => layout.join(await Promise.all(tensors.map(readTensor))).data;
+    stored.set(name, { shape: layout.storedShape(partShapes), read });
   }
   return stored;
 }
 
-function validateTensor(name: string, tensor: Tensor | undefined, shape: number[]): Tensor {
+/** Returns the tensor with a check of its values when it is read. */
+function validateTensor(name: string, tensor: Tensor | LazyTensor | undefined, shape: number[]): LazyTensor {
   if (tensor === undefined) {
     throw invalidCheckpoint(
       `tensor ${name} is missing; the checkpoint is incomplete or its config.json is from another model`,
@@ -56,13 +65,15 @@ function validateTensor(name: string, tensor: Tensor | undefined, shape: number[
         'the checkpoint is damaged or its config.json is from another model',
     );
   }
-  const at = findNonFinite(tensor.data);
-  if (at >= 0) {
-    throw invalidCheckpoint(
-      `tensor ${name} is ${tensor.data[at]} at index ${at}; training diverged or the file is damaged`,
-    );
-  }
-  return tensor;
+  return {
+    shape,
+    async read() {
+      const { data } = await readTensor(tensor);
+      const at = findNonFinite(data);
+      if (at < 0) return data;
+      throw invalidCheckpoint(`tensor ${name} is ${data[at]} at index ${at}; training diverged or the file is damaged`);
+    },
+  };
 }
 
 function findNonFinite(data: Float32Array): number {

@@ -1,5 +1,5 @@
-// Reads and writes checkpoint folders in Hugging Face layout: config.json, tokenizer.json, safetensors. Reading validates
-// everything up front, before a round or a server spends time on it; a damaged checkpoint is rejected, never repaired.
+// Reads and writes checkpoint folders in Hugging Face layout: config.json, tokenizer.json, safetensors. A damaged
+// checkpoint is rejected, never repaired.
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AttuneError } from '../error.ts';
@@ -7,22 +7,34 @@ import type { Architecture } from './architecture.ts';
 import { fromCheckpointTensors, invalidCheckpoint, toCheckpointTensors } from './checkpoint-tensors.ts';
 import { parseConfig, toConfig, toGenerationConfig } from './config.ts';
 import { getFamily } from './families/families.ts';
-import { readCheckpointWeights, type Weights, writeSafetensors } from './safetensors.ts';
+import { openCheckpointWeights, writeSafetensors } from './safetensors.ts';
+import { type LazyWeights, readWeights, type Weights } from './tensor.ts';
 
 export type Checkpoint = { architecture: Architecture; weights: Weights };
+/** A checkpoint whose tensors are read when they are needed. */
+export type OpenCheckpoint = { architecture: Architecture; weights: LazyWeights };
 
 /**
- * Of a policy, or of a reward if `output` says so. Validates the files, the architecture, and every tensor's presence,
- * shape and finiteness. Throws AttuneError.
+ * Of a policy, or of a reward if `output` says so. Validates the files, the architecture, and every tensor's presence and
+ * shape; a tensor's values are validated when it is read. Throws AttuneError.
  */
-export async function readCheckpoint(folder: string, output: Architecture['output'] = 'logits'): Promise<Checkpoint> {
+export async function openCheckpoint(
+  folder: string,
+  output: Architecture['output'] = 'logits',
+): Promise<OpenCheckpoint> {
   const architecture = await readArchitecture(folder, output);
   await stat(join(folder, 'tokenizer.json')).catch((error) => {
     throw isMissing(error) ? missingFile('tokenizer.json') : error;
   });
   // Old exporters saved attention masks as BOOL tensors, which have no float32 form.
-  const weights = await readCheckpointWeights(folder, { skip: getFamily(architecture).buffers });
-  return { architecture, weights: fromCheckpointTensors(architecture, weights) };
+  const stored = await openCheckpointWeights(folder, { skip: getFamily(architecture).buffers });
+  return { architecture, weights: fromCheckpointTensors(architecture, stored) };
+}
+
+/** Opens a checkpoint and reads its tensors into memory. */
+export async function readCheckpoint(folder: string, output?: Architecture['output']): Promise<Checkpoint> {
+  const { architecture, weights } = await openCheckpoint(folder, output);
+  return { architecture, weights: await readWeights(weights) };
 }
 
 /** Reads config.json and, if present, generation_config.json. */
@@ -37,7 +49,7 @@ export async function readArchitecture(
 }
 
 /** Writes config.json, generation_config.json and model.safetensors. The caller copies the tokenizer's files. */
-export async function writeCheckpoint(folder: string, { architecture, weights }: Checkpoint): Promise<void> {
+export async function writeCheckpoint(folder: string, { architecture, weights }: OpenCheckpoint): Promise<void> {
   const stored = toCheckpointTensors(architecture, weights);
   await writeJson(join(folder, 'config.json'), toConfig(architecture));
   await writeJson(join(folder, 'generation_config.json'), toGenerationConfig(architecture));

@@ -1,5 +1,5 @@
 // Operations on weight matrices before they are stored: transpose, concatenate, split, magnitude.
-import type { Tensor } from './safetensors.ts';
+import type { Tensor } from './tensor.ts';
 
 /** [rows, columns] → [columns, rows], in tiles that fit the processor's cache. */
 export function transpose<A extends Float32Array | Int8Array>(data: A, rows: number, columns: number): A {
@@ -21,6 +21,7 @@ export function transpose<A extends Float32Array | Int8Array>(data: A, rows: num
 
 /** Tensors [rows, …] → [sum of rows, …] */
 export function concatRows(tensors: Tensor[]): Tensor {
+  if (tensors.length === 1) return tensors[0]!;
   const rows = tensors.reduce((sum, { shape }) => sum + shape[0]!, 0);
   const data = new Float32Array(tensors.reduce((sum, tensor) => sum + tensor.data.length, 0));
   let offset = 0;

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { AttuneError } from '../error.ts';
-import { readCheckpointWeights, readSafetensors, type Weights, writeSafetensors } from './safetensors.ts';
+import { openCheckpointWeights, readSafetensors, writeSafetensors } from './safetensors.ts';
+import { readWeights, type Weights } from './tensor.ts';
 
 let folder: string;
 before(async () => {
@@ -140,9 +141,9 @@ test('reads shards through their index, which cannot refer outside the folder', 
   const writeIndex = (weight_map: object) =>
     writeFile(join(shards, 'model.safetensors.index.json'), JSON.stringify({ weight_map }));
 
-  await rejects(readCheckpointWeights(shards), /neither model\.safetensors nor/);
+  await rejects(openCheckpointWeights(shards), /neither model\.safetensors nor/);
   await writeIndex({ a: 'model-00001-of-00002.safetensors', b: 'model-00002-of-00002.safetensors' });
-  const weights = await readCheckpointWeights(shards);
+  const weights = await readWeights(await openCheckpointWeights(shards));
   assert.deepEqual(
     [...weights].map(([name, { data }]) => [name, data[0]]),
     [
@@ -150,14 +151,14 @@ test('reads shards through their index, which cannot refer outside the folder', 
       ['b', 2],
     ],
   );
-  assert.equal((await readCheckpointWeights(shards, { names: ['b'] })).size, 1);
+  assert.equal((await openCheckpointWeights(shards, { names: ['b'] })).size, 1);
 
   await writeIndex({ a: 'model-00002-of-00002.safetensors' });
-  await rejects(readCheckpointWeights(shards), /model-00002-of-00002\.safetensors: tensor a is missing/);
+  await rejects(openCheckpointWeights(shards), /model-00002-of-00002\.safetensors: tensor a is missing/);
   await writeIndex({ a: '../secret.safetensors' });
-  await rejects(readCheckpointWeights(shards), /tensor a is in .*not a safetensors file in the same folder/);
+  await rejects(openCheckpointWeights(shards), /tensor a is in .*not a safetensors file in the same folder/);
   await writeIndex({ a: 'model-00003-of-00003.safetensors' });
-  await rejects(readCheckpointWeights(shards), /model-00003-of-00003\.safetensors: file not found/);
+  await rejects(openCheckpointWeights(shards), /model-00003-of-00003\.safetensors: file not found/);
 });
 
 test('a failed write leaves no file behind', async () => {

@@ -5,16 +5,8 @@ import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promi
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
-
-export type Tensor = { shape: number[]; data: Float32Array };
-
-/** Tensors by their Hugging Face name. */
-export type Weights = Map<string, Tensor>;
-
-/** The memory of the tensors, each buffer once: several tensors may share one. */
-export function buffersOf(weights: Weights): ArrayBuffer[] {
-  return [...new Set(Array.from(weights.values(), ({ data }) => data.buffer as ArrayBuffer))];
-}
+import { widenBfloat16, widenFloat16 } from './half-precision.ts';
+import { type LazyTensor, type LazyWeights, readTensor, readWeights, type Weights } from './tensor.ts';
 
 type Entry = { name: string; dtype: string; shape: number[]; begin: number; end: number };
 
@@ -31,30 +23,31 @@ const headerSchema = z.record(
 );
 const shardIndexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
 
-/** Reads the tensors in `names` (default: all) except those that match `skip`, whose dtype may be unsupported. */
+/** Selects the tensors in `names` (default: all) except those that match `skip`, whose dtype may be unsupported. */
 type Selection = { names?: Iterable<string>; skip?: RegExp };
+
+/** Validates a file's header and returns its tensors, which are read as float32 when they are needed. */
+export async function openSafetensors(path: string, options: Selection = {}): Promise<LazyWeights> {
+  const fileName = basename(path);
+  const { entries, dataStart } = await readHeader(path, fileName);
+  const tensors = new Map<string, LazyTensor>();
+  for (const entry of selectEntries(entries, options.names, fileName)) {
+    if (options.skip?.test(entry.name)) continue;
+    validateType(entry, fileName);
+    tensors.set(entry.name, { shape: entry.shape, read: () => readData(path, dataStart, entry) });
+  }
+  return tensors;
+}
 
 /** Reads the tensors of one file as float32. */
 export async function readSafetensors(path: string, options: Selection = {}): Promise<Weights> {
-  const fileName = basename(path);
-  const file = await openForReading(path);
-  try {
-    const { entries, dataStart } = await readHeader(file, fileName);
-    const weights: Weights = new Map();
-    for (const entry of selectEntries(entries, options.names, fileName)) {
-      if (options.skip?.test(entry.name)) continue;
-      weights.set(entry.name, { shape: entry.shape, data: await readTensor(file, dataStart, entry, fileName) });
-    }
-    return weights;
-  } finally {
-    await file.close();
-  }
+  return readWeights(await openSafetensors(path, options));
 }
 
-/** Reads the tensors of a checkpoint folder: `model.safetensors`, or the shards listed in its index. */
-export async function readCheckpointWeights(folder: string, options: Selection = {}): Promise<Weights> {
+/** Opens the tensors of a checkpoint folder: `model.safetensors`, or the shards listed in its index. */
+export async function openCheckpointWeights(folder: string, options: Selection = {}): Promise<LazyWeights> {
   const single = join(folder, 'model.safetensors');
-  if (await exists(single)) return readSafetensors(single, options);
+  if (await exists(single)) return openSafetensors(single, options);
 
   const indexPath = join(folder, 'model.safetensors.index.json');
   if (!(await exists(indexPath))) {
@@ -64,25 +57,26 @@ export async function readCheckpointWeights(folder: string, options: Selection =
     );
   }
   const shards = groupByShard(await readShardIndex(indexPath), options.names);
-  const weights: Weights = new Map();
-  for (const [shard, names] of shards) {
-    for (const [name, tensor] of await readSafetensors(join(folder, shard), { ...options, names }))
-      weights.set(name, tensor);
-  }
-  return weights;
+  const opened = [];
+  for (const [shard, names] of shards)
+    opened.push(...(await openSafetensors(join(folder, shard), { ...options, names })));
+  return new Map(opened);
 }
 
 /** Writes the tensors as F32 in the map's order. The file is renamed into place once complete and on disk. */
 export async function writeSafetensors(
   path: string,
-  weights: Weights,
+  weights: LazyWeights,
   metadata: Record<string, string> = {},
 ): Promise<void> {
   const partial = `${path}.partial`;
   const file = await open(partial, 'w');
   try {
     await writeFully(file, buildHeader(weights, { format: 'pt', ...metadata }));
-    for (const { data } of weights.values()) {
+    for (const [name, tensor] of weights) {
+      const { shape, data } = await readTensor(tensor);
+      if (elementCount(shape) !== data.length)
+        throw new Error(`internal: tensor ${name} has shape [${shape.join(', ')}] but ${data.length} values`);
       await writeFully(file, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     }
     await file.sync();
@@ -95,15 +89,13 @@ export async function writeSafetensors(
   }
 }
 
-function buildHeader(weights: Weights, metadata: Record<string, string>): Uint8Array {
+function buildHeader(weights: LazyWeights, metadata: Record<string, string>): Uint8Array {
   const header: Record<string, unknown> = { __metadata__: metadata };
   let offset = 0;
-  for (const [name, { shape, data }] of weights) {
-    if (elementCount(shape) !== data.length) {
-      throw new Error(`internal: tensor ${name} has shape [${shape.join(', ')}] but ${data.length} values`);
-    }
-    header[name] = { dtype: 'F32', shape, data_offsets: [offset, offset + data.byteLength] };
-    offset += data.byteLength;
+  for (const [name, { shape }] of weights) {
+    const end = offset + elementCount(shape) * BYTES.F32!;
+    header[name] = { dtype: 'F32', shape, data_offsets: [offset, end] };
+    offset = end;
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
   // Padding the header with spaces to 8 bytes lets readers memory-map the tensors.
@@ -114,7 +106,16 @@ function buildHeader(weights: Weights, metadata: Record<string, string>): Uint8A
   return bytes;
 }
 
-async function readHeader(file: FileHandle, fileName: string): Promise<{ entries: Entry[]; dataStart: number }> {
+async function readHeader(path: string, fileName: string): Promise<{ entries: Entry[]; dataStart: number }> {
+  const file = await openForReading(path);
+  try {
+    return await parseHeader(file, fileName);
+  } finally {
+    await file.close();
+  }
+}
+
+async function parseHeader(file: FileHandle, fileName: string): Promise<{ entries: Entry[]; dataStart: number }> {
   const { size } = await file.stat();
   if (size < 8) throw damaged(fileName, `${size} bytes are too few for a safetensors file`);
   const prefix = new Uint8Array(8);
@@ -185,21 +186,36 @@ function selectEntries(entries: Entry[], names: Iterable<string> | undefined, fi
   });
 }
 
-async function readTensor(file: FileHandle, dataStart: number, entry: Entry, fileName: string): Promise<Float32Array> {
-  const width = BYTES[entry.dtype];
-  if (width === undefined) {
-    throw new AttuneError(
-      `${fileName}: tensor ${entry.name} is ${entry.dtype}; Attune reads F32, F16 and BF16; convert the checkpoint first`,
-      { code: 'unsupported_dtype' },
-    );
-  }
-  const data = new Float32Array(elementCount(entry.shape));
-  const start = dataStart + entry.begin;
-  if (entry.dtype === 'F32') {
-    await readFully(file, new Uint8Array(data.buffer), start, fileName);
+function validateType({ name, dtype }: Entry, fileName: string): void {
+  if (BYTES[dtype] !== undefined) return;
+  throw new AttuneError(
+    `${fileName}: tensor ${name} is ${dtype}; Attune reads F32, F16 and BF16; convert the checkpoint first`,
+    { code: 'unsupported_dtype' },
+  );
+}
+
+/** Opens the file only meanwhile, so that nobody needs to close it. */
+async function readData(path: string, dataStart: number, entry: Entry): Promise<Float32Array> {
+  const fileName = basename(path);
+  const file = await openForReading(path);
+  try {
+    const data = new Float32Array(elementCount(entry.shape));
+    const start = dataStart + entry.begin;
+    if (entry.dtype === 'F32') await readFully(file, new Uint8Array(data.buffer), start, fileName);
+    else await readHalves(file, start, entry.dtype === 'F16' ? widenFloat16 : widenBfloat16, data, fileName);
     return data;
+  } finally {
+    await file.close();
   }
-  const widen = entry.dtype === 'F16' ? widenFloat16 : widenBfloat16;
+}
+
+async function readHalves(
+  file: FileHandle,
+  start: number,
+  widen: typeof widenFloat16,
+  data: Float32Array,
+  fileName: string,
+): Promise<void> {
   const scratch = new Uint16Array(Math.min(data.length, CHUNK_BYTES / 2));
   for (let done = 0; done < data.length; ) {
     const halves = scratch.subarray(0, Math.min(scratch.length, data.length - done));
@@ -207,29 +223,6 @@ async function readTensor(file: FileHandle, dataStart: number, entry: Entry, fil
     widen(halves, data.subarray(done, done + halves.length));
     done += halves.length;
   }
-  return data;
-}
-
-/** A bfloat16 is the upper half of a float32. */
-function widenBfloat16(source: Uint16Array, target: Float32Array): void {
-  const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
-  for (let i = 0; i < source.length; i++) bits[i] = source[i]! << 16;
-}
-
-let float16Table: Float32Array | undefined;
-
-/** A 256 KiB table of all 65,536 values is faster than decoding the exponent of every weight. */
-function widenFloat16(source: Uint16Array, target: Float32Array): void {
-  float16Table ??= Float32Array.from({ length: 65536 }, (_, bits) => float16ToFloat32(bits));
-  for (let i = 0; i < source.length; i++) target[i] = float16Table[source[i]!]!;
-}
-
-function float16ToFloat32(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 0x3ff;
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 async function readShardIndex(path: string): Promise<Map<string, string>> {

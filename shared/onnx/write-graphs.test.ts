@@ -7,7 +7,7 @@ import { AutoModelForCausalLM, env, Tensor as HubTensor } from '@huggingface/tra
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { type TinyCheckpointOptions, writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { Architecture } from '../model/architecture.ts';
-import type { Weights } from '../model/safetensors.ts';
+import type { Weights } from '../model/tensor.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../precision-name.ts';
 import { writePolicyGraphs } from './write-graphs.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Architecture, REWARD_HEAD, rotaryDims } from '../model/architecture.ts';
 import { concatRows } from '../model/matrix.ts';
 import { rotaryTables } from '../model/rotary.ts';
-import type { Tensor, Weights } from '../model/safetensors.ts';
+import { type LazyWeights, readTensor, type Tensor } from '../model/tensor.ts';
 import type { PrecisionName } from '../precision-name.ts';
 import { ExternalDataFile } from './external-data.ts';
 import { buildModelGraph } from './model-graph.ts';
@@ -28,7 +28,7 @@ const REWARD_DATA = 'reward.onnx_data';
 export async function writePolicyGraphs(
   folder: string,
   architecture: Architecture,
-  weights: Weights,
+  weights: LazyWeights,
   precision: PrecisionName = 'fp32',
 ): Promise<void> {
   const onnx = join(folder, 'onnx');
@@ -44,7 +44,7 @@ export async function writePolicyGraphs(
 export async function writeServingGraph(
   onnx: string,
   architecture: Architecture,
-  weights: Weights,
+  weights: LazyWeights,
   name: PrecisionName,
 ): Promise<void> {
   await mkdir(onnx, { recursive: true });
@@ -54,7 +54,11 @@ export async function writeServingGraph(
 }
 
 /** Writes onnx/reward.onnx (always float32) and its weights into a reward's folder, fsynced. */
-export async function writeRewardGraph(folder: string, architecture: Architecture, weights: Weights): Promise<void> {
+export async function writeRewardGraph(
+  folder: string,
+  architecture: Architecture,
+  weights: LazyWeights,
+): Promise<void> {
   const onnx = join(folder, 'onnx');
   await mkdir(onnx, { recursive: true });
   const stored = await writeWeights(onnx, REWARD_DATA, architecture, weights, float32);
@@ -72,7 +76,7 @@ async function writeWeights(
   onnx: string,
   location: string,
   architecture: Architecture,
-  weights: Weights,
+  weights: LazyWeights,
   precision: Precision,
 ): Promise<ExternalDataFile['initializers']> {
   const file = await ExternalDataFile.create(join(onnx, location), location);
@@ -87,27 +91,28 @@ async function writeWeights(
 async function writeTensors(
   file: ExternalDataFile,
   a: Architecture,
-  weights: Weights,
+  weights: LazyWeights,
   precision: Precision,
 ): Promise<void> {
   const getTensor = (name: string) => {
     const tensor = weights.get(name);
     if (!tensor) throw new Error(`internal: graph: weight ${name} is missing`);
-    return tensor;
+    return readTensor(tensor);
   };
   const writeFloat32 = async (name: string, { shape, data }: Tensor) => file.write(name, 'float32', shape, data);
   const writeNorm = async (name: string, from: string) => {
-    await writeFloat32(name, getTensor(`${from}.weight`));
-    if (weights.has(`${from}.bias`)) await writeFloat32(`${name}.bias`, getTensor(`${from}.bias`));
+    await writeFloat32(name, await getTensor(`${from}.weight`));
+    if (weights.has(`${from}.bias`)) await writeFloat32(`${name}.bias`, await getTensor(`${from}.bias`));
   };
   const writeLinear = async (name: string, from: string[]) => {
-    await precision.writeLinear(file, name, concatRows(from.map((part) => getTensor(`${part}.weight`))));
-    const biases = from.filter((part) => weights.has(`${part}.bias`)).map((part) => getTensor(`${part}.bias`));
-    if (biases.length > 0) await writeFloat32(`${name}.bias`, concatRows(biases));
+    const concat = async (names: string[]) => concatRows(await Promise.all(names.map(getTensor)));
+    await precision.writeLinear(file, name, await concat(from.map((part) => `${part}.weight`)));
+    const biases = from.map((part) => `${part}.bias`).filter((bias) => weights.has(bias));
+    if (biases.length > 0) await writeFloat32(`${name}.bias`, await concat(biases));
   };
 
-  await precision.writeEmbedding(file, 'embed', getTensor('model.embed_tokens.weight'));
-  if (a.positions === 'learned') await writeFloat32('positions', getTensor('model.embed_positions.weight'));
+  await precision.writeEmbedding(file, 'embed', await getTensor('model.embed_tokens.weight'));
+  if (a.positions === 'learned') await writeFloat32('positions', await getTensor('model.embed_positions.weight'));
   else {
     for (const [name, table] of Object.entries(rotaryTables(a, a.contextLength))) {
       await file.write(`rotary.${name}`, 'float32', [a.contextLength, rotaryDims(a) / 2], table);
@@ -131,6 +136,6 @@ async function writeTensors(
     for (const kind of ['q', 'k']) await writeNorm(`${to}.${kind}_norm`, `${from}.self_attn.${kind}_norm`);
   }
   await writeNorm('norm', 'model.norm');
-  if (a.output === 'reward') await writeFloat32('reward', getTensor(REWARD_HEAD));
-  else if (!a.tied) await precision.writeEmbedding(file, 'head', getTensor('lm_head.weight'));
+  if (a.output === 'reward') await writeFloat32('reward', await getTensor(REWARD_HEAD));
+  else if (!a.tied) await precision.writeEmbedding(file, 'head', await getTensor('lm_head.weight'));
 }

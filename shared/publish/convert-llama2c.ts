@@ -7,7 +7,7 @@ import { sha256 } from '../digest.ts';
 import { AttuneError } from '../error.ts';
 import { type Architecture, LLAMA, weightShapes } from '../model/architecture.ts';
 import { type Checkpoint, writeCheckpoint, writeJson } from '../model/checkpoint.ts';
-import type { Tensor, Weights } from '../model/safetensors.ts';
+import type { Tensor, Weights } from '../model/tensor.ts';
 import { buildTokenizerJson, formatByteToken, type Piece } from '../tokenizer/bpe.ts';
 
 const STORIES_SHA256 = '597a6652b5e5c83334e54f8a65c7da4b1ddc547dc7eca3029218af86ac5a6df2';

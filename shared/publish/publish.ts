@@ -8,11 +8,12 @@ import type { Database } from '../database/connect.ts';
 import { AttuneError } from '../error.ts';
 import { newId } from '../id.ts';
 import type { Architecture } from '../model/architecture.ts';
-import { readCheckpoint, readJson, writeJson } from '../model/checkpoint.ts';
+import { openCheckpoint, readJson, writeJson } from '../model/checkpoint.ts';
 import { CHECKPOINT_FILES } from '../model/checkpoint-files.ts';
 import { toCheckpointTensors } from '../model/checkpoint-tensors.ts';
 import { toRewardFields } from '../model/config.ts';
-import { type Weights, writeSafetensors } from '../model/safetensors.ts';
+import { writeSafetensors } from '../model/safetensors.ts';
+import { type LazyWeights, validateWeights } from '../model/tensor.ts';
 import { writePolicyGraphs, writeRewardGraph } from '../onnx/write-graphs.ts';
 import { hashFiles, readManifest, writeManifest } from '../package/files.ts';
 import type { Manifest } from '../package/manifest.ts';
@@ -31,7 +32,7 @@ export type PublishOptions = {
   sourceFolder: string;
   /** Its output says whether this is a policy or a reward. */
   architecture: Architecture;
-  weights: Weights;
+  weights: LazyWeights;
   provenance: Pick<
     Manifest,
     'parent' | 'reference' | 'objective' | 'pairs' | 'metrics' | 'intervals' | 'source' | 'license'
@@ -121,7 +122,8 @@ async function writeReward(
 /** Rewrites the graphs of a copied package at another precision. The copy gets a new id, with the original as parent. */
 export async function changePrecision(folder: string, precision: PrecisionName): Promise<Manifest> {
   const before = await readManifest(folder);
-  const { architecture, weights } = await readCheckpoint(folder);
+  const { architecture, weights } = await openCheckpoint(folder);
+  await validateWeights(weights);
   const onnx = path.join(folder, 'onnx');
   await rm(onnx, { recursive: true });
   await writePolicyGraphs(folder, architecture, weights);
@@ -151,7 +153,8 @@ export async function importPolicy(
   options: ImportOptions = {},
 ): Promise<string> {
   const { origin = { source: `imported: ${name}` }, ...precision } = options;
-  const { architecture, weights } = await readCheckpoint(folder);
+  const { architecture, weights } = await openCheckpoint(folder);
+  await validateWeights(weights);
   const { id } = await publishPackage({
     store,
     register: (row) => registerPolicy(db, row),

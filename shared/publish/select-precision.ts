@@ -4,7 +4,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AttuneError } from '../error.ts';
 import type { Architecture } from '../model/architecture.ts';
-import type { Weights } from '../model/safetensors.ts';
+import type { LazyWeights } from '../model/tensor.ts';
 import { PRECISIONS } from '../onnx/precision/precisions.ts';
 import { SCORE_GRAPH, SERVE_DATA, SERVE_GRAPH, writeServingGraph } from '../onnx/write-graphs.ts';
 import type { Manifest, PrecisionReport } from '../package/manifest.ts';
@@ -25,7 +25,7 @@ const MAX_LOSS = { kl: 0.02, perplexity: 1.02 };
 export async function selectPrecision(
   onnx: string,
   architecture: Architecture,
-  weights: Weights,
+  weights: LazyWeights,
   requested: PrecisionName,
   isForced = false,
   throwIfStopped: () => void = () => {},

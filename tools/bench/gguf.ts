@@ -3,7 +3,7 @@
 import { open } from 'node:fs/promises';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import type { Tensor, Weights } from '../../shared/model/safetensors.ts';
+import type { Tensor, Weights } from '../../shared/model/tensor.ts';
 import { formatByteToken } from '../../shared/tokenizer/bpe.ts';
 import { BLOCK_SIZE, encodeQ4, encodeQ8, Q4_BYTES, Q8_BYTES } from './gguf-blocks.ts';
 

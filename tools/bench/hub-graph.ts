@@ -6,7 +6,7 @@ import path from 'node:path';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { concatRows, transpose } from '../../shared/model/matrix.ts';
 import { rotaryTables } from '../../shared/model/rotary.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 import { ExternalDataFile } from '../../shared/onnx/external-data.ts';
 import { GraphBuilder } from '../../shared/onnx/graph-builder.ts';
 import { type ValueInfo, writeOnnxModel } from '../../shared/onnx/model-proto.ts';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { type Architecture, LLAMA, weightShapes } from '../../shared/model/architecture.ts';
 import { writeCheckpoint, writeJson } from '../../shared/model/checkpoint.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 import { buildTokenizerJson, formatByteToken, type Piece } from '../../shared/tokenizer/bpe.ts';
 
 export const SMOLLM2_135M: Architecture = {

@@ -8,7 +8,7 @@ import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 import { writePolicyGraphs } from '../../shared/onnx/write-graphs.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../../shared/precision-name.ts';
 import { mulberry32 } from '../../shared/random.ts';

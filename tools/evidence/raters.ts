@@ -3,7 +3,7 @@
 // divergence of any policy from them, are exact.
 import { seedRandom } from '../../shared/decoder/random.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { Engine, Sequence, TrainPair } from '../../trainer/engine/engine.ts';
 import { openEngine } from '../../trainer/engine/open-engine.ts';

@@ -1,7 +1,8 @@
 // Implements the calls of an Engine on a Device, in the engine's thread: packs micro-batches, runs programs, accumulates
 // gradients and runs the optimizer.
 import type { Architecture } from '../../shared/model/architecture.ts';
-import { readSafetensors, type Weights, writeSafetensors } from '../../shared/model/safetensors.ts';
+import { readSafetensors, writeSafetensors } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 import type { ObjectiveSettings } from '../objectives.ts';
 import {
   countScores,

@@ -2,7 +2,7 @@
 // Runtime reads in place, in TensorFlow's tensors or in GPU buffers. Only batches and small results cross its interface.
 import { AttuneError } from '../../shared/error.ts';
 import { type Architecture, REWARD_HEAD } from '../../shared/model/architecture.ts';
-import type { Tensor, Weights } from '../../shared/model/safetensors.ts';
+import type { Tensor, Weights } from '../../shared/model/tensor.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { LORA_SCALE } from '../model/parameters.ts';
 import type { ObjectiveSettings } from '../objectives.ts';

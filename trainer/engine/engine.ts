@@ -1,6 +1,6 @@
 // The Engine interface of the trainer: scores, steps and evaluates on token ids. Texts, schedules and rounds are its
 // callers' concern.
-import type { Weights } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 
 /** A prompt x and one response y to it. */
 export type Sequence = { promptIds: number[]; responseIds: number[] };

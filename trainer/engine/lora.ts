@@ -3,7 +3,7 @@
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { type Architecture, REWARD_HEAD, weightShapes } from '../../shared/model/architecture.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 import { adapterNames, LORA_SCALE } from '../model/parameters.ts';
 
 export type LoraConfig = {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 import { referenceLogps } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import { makeTokens, relativeError, SMALL_POLICY, useCpuBackend, zeroGradients } from '../../testing/training.ts';

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import { buffersOf, type Weights } from '../../shared/model/safetensors.ts';
+import { buffersOf, type Weights } from '../../shared/model/tensor.ts';
 import { type ObjectiveInput, parseObjective } from '../objectives.ts';
 import { setTensorflowEnvironment } from './devices/tensorflow/addon.ts';
 import { DEFAULT_OPTIMIZER, type Engine, type OptimizerSettings } from './engine.ts';

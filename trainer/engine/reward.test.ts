@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from '../../shared/decoder/random.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 import { referenceReward } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import { makeSequence, makeTokens, SMALL_POLICY, zeroGradients } from '../../testing/training.ts';

@@ -4,7 +4,7 @@
 import { parentPort } from 'node:worker_threads';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
-import { buffersOf, type Weights } from '../../shared/model/safetensors.ts';
+import { buffersOf, type Weights } from '../../shared/model/tensor.ts';
 import { loadDivergence } from '../divergence.ts';
 import { type DeviceOptions, loadPolicy } from './device.ts';
 import { DeviceEngine, type DeviceEngineOptions } from './device-engine.ts';

@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import { pairSequences } from '../../testing/training.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';

@@ -2,7 +2,7 @@
 // samples next to the baseline's: KL to the root, length, repetition. Each number has a confidence interval.
 import type { Interval } from '../../shared/database/round-types.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import type { Weights } from '../../shared/model/safetensors.ts';
+import type { Weights } from '../../shared/model/tensor.ts';
 import type { Engine, PairOutcome, Sequence, TrainPair } from '../engine/engine.ts';
 import { type Estimate, estimate, estimateMean, weightedRatio } from './confidence-interval.ts';
 import { countRepeatedNgrams, distinctNgramRatio, type RolloutRequest, sampleResponses } from './rollouts.ts';

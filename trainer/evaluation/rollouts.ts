@@ -12,7 +12,7 @@ import { NEUTRAL_SAMPLING, sampleToken } from '../../shared/decoder/sampling.ts'
 import { openSession } from '../../shared/decoder/session.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
-import { buffersOf, type Weights } from '../../shared/model/safetensors.ts';
+import { buffersOf, type Weights } from '../../shared/model/tensor.ts';
 import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
 import type { Sequence, TrainPair } from '../engine/engine.ts';
 

@@ -17,6 +17,7 @@ import type { Architecture } from '../architecture.ts';
 import { type Checkpoint, readCheckpoint } from '../checkpoint.ts';
 import { fromCheckpointTensors, toCheckpointTensors } from '../checkpoint-tensors.ts';
 import { parseConfig, toConfig } from '../config.ts';
+import { readWeights } from '../tensor.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'attune-families-'));
 after(() => rm(root, { recursive: true, force: true }));
@@ -112,8 +113,9 @@ for (const name of Object.keys(GOLDEN_CASES)) {
   test(`${name}: weights and config survive a round trip`, async () => {
     const { architecture, weights } = await writePackage(name, 'fp32');
     const stored = toCheckpointTensors(architecture, weights);
-    assert.deepEqual(fromCheckpointTensors(architecture, stored), weights);
-    assert.deepEqual(toCheckpointTensors(architecture, fromCheckpointTensors(architecture, stored)), stored);
+    const reread = fromCheckpointTensors(architecture, stored);
+    assert.deepEqual(await readWeights(reread), weights);
+    assert.deepEqual(await readWeights(toCheckpointTensors(architecture, reread)), await readWeights(stored));
     const written = toConfig(architecture);
     assert.deepEqual(parseConfig(written), architecture);
     assert.deepEqual(parseConfig(JSON.parse(JSON.stringify(written))), architecture);
@@ -147,9 +149,9 @@ for (const name of ['mistral', 'qwen2-untied', 'qwen3', 'gpt2', 'gpt_neox-parall
   });
 }
 
-test('a tensor of the wrong shape is reported under the name in the file', () => {
+test('a tensor of the wrong shape is reported under the name in the file', async () => {
   const architecture = parseConfig(gptConfig());
-  const stored = toCheckpointTensors(architecture, tinyWeights(architecture));
+  const stored = await readWeights(toCheckpointTensors(architecture, tinyWeights(architecture)));
   stored.set('transformer.h.1.attn.c_attn.weight', { shape: [96, 32], data: new Float32Array(96 * 32) });
   assert.throws(() => fromCheckpointTensors(architecture, stored), {
     name: 'AttuneError',
@@ -157,17 +159,17 @@ test('a tensor of the wrong shape is reported under the name in the file', () =>
   });
 });
 
-test('reads GPT-2 checkpoints without the transformer. prefix and with mask buffers', () => {
+test('reads GPT-2 checkpoints without the transformer. prefix and with mask buffers', async () => {
   const architecture = parseConfig(gptConfig());
   const weights = tinyWeights(architecture);
   const older = new Map(
-    Array.from(toCheckpointTensors(architecture, weights), ([name, tensor]) => [
+    Array.from(await readWeights(toCheckpointTensors(architecture, weights)), ([name, tensor]) => [
       name.replace('transformer.', ''),
       tensor,
     ]),
   );
   older.set('h.0.attn.bias', { shape: [1, 1, 4, 4], data: new Float32Array(16) });
-  assert.deepEqual(fromCheckpointTensors(architecture, older), weights);
+  assert.deepEqual(await readWeights(fromCheckpointTensors(architecture, older)), weights);
   older.set('h.0.attn.gate', { shape: [1], data: new Float32Array(1) });
   assert.throws(() => fromCheckpointTensors(architecture, older), {
     message: /tensor h\.0\.attn\.gate does not belong to a gpt2/,

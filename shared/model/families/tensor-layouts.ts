@@ -1,6 +1,6 @@
 // How a checkpoint stores one or several of Attune's tensors as a single tensor. Every layout is invertible.
 import { concatRows, splitRows, transpose } from '../matrix.ts';
-import type { Tensor } from '../safetensors.ts';
+import type { Tensor } from '../tensor.ts';
 
 export type TensorLayout = {
   /** Shapes of the parts → shape of the stored tensor. */

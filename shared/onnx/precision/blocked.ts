@@ -2,7 +2,7 @@
 // one scale per row. int8 is for accuracy, int4 for memory.
 
 import { maxAbs } from '../../model/matrix.ts';
-import type { Tensor } from '../../model/safetensors.ts';
+import type { Tensor } from '../../model/tensor.ts';
 import type { Precision } from './precision.ts';
 
 /**

@@ -1,6 +1,6 @@
 // How a policy's matrices are stored and multiplied. Norms, rotary tables and attention are float32 at every precision.
 
-import type { Tensor } from '../../model/safetensors.ts';
+import type { Tensor } from '../../model/tensor.ts';
 import type { ExternalDataFile } from '../external-data.ts';
 import type { GraphBuilder } from '../graph-builder.ts';
 

@@ -3,7 +3,7 @@
 // one scale per batch. The fastest precision for large batches.
 
 import { maxAbs, transpose } from '../../model/matrix.ts';
-import type { Tensor } from '../../model/safetensors.ts';
+import type { Tensor } from '../../model/tensor.ts';
 import type { GraphBuilder } from '../graph-builder.ts';
 import type { Precision } from './precision.ts';
 

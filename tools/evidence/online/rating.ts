@@ -1,6 +1,6 @@
 // Pairs from simulated raters: two responses of the policy to each prompt, and one vote or several on them.
 import { seedRandom } from '../../../shared/decoder/random.ts';
-import type { Weights } from '../../../shared/model/safetensors.ts';
+import type { Weights } from '../../../shared/model/tensor.ts';
 import type { Sequence } from '../../../trainer/engine/engine.ts';
 import { type Taste, type Votes, vote } from './tastes.ts';
 import type { World } from './world.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Architecture } from '../../../shared/model/architecture.ts';
 import { readCheckpoint } from '../../../shared/model/checkpoint.ts';
-import type { Weights } from '../../../shared/model/safetensors.ts';
+import type { Weights } from '../../../shared/model/tensor.ts';
 import { shuffledIndices } from '../../../shared/random.ts';
 import { Tokenizer } from '../../../shared/tokenizer/tokenizer.ts';
 import type { Engine, Sequence } from '../../../trainer/engine/engine.ts';

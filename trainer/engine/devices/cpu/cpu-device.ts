@@ -1,6 +1,6 @@
 // The default device, for every machine: parameters in WebAssembly memory, programs traced to ONNX and run by ONNX
 // Runtime on the CPU, AdamW as a WebAssembly kernel.
-import type { Weights } from '../../../../shared/model/safetensors.ts';
+import type { Weights } from '../../../../shared/model/tensor.ts';
 import type { InputArrays, ShapeBucket } from '../../batch.ts';
 import { type Device, type DeviceOptions, expectTensor, type ParameterArray } from '../../device.ts';
 import type { OptimizerSettings } from '../../engine.ts';

@@ -2,7 +2,7 @@
 // which ONNX Runtime reads and writes in place. The operating system commits memory when it is first written, so an
 // engine that only scores uses memory for the weights alone.
 import { AttuneError } from '../../../../shared/error.ts';
-import type { Tensor, Weights } from '../../../../shared/model/safetensors.ts';
+import type { Tensor, Weights } from '../../../../shared/model/tensor.ts';
 import { expectTensor } from '../../device.ts';
 import type { OptimizerSettings } from '../../engine.ts';
 import { sizeOf } from '../../trace/symbolic-tensor.ts';

@@ -1,7 +1,7 @@
 // The device for NVIDIA GPUs: TensorFlow runs the operations of the model and the objective eagerly, on tensors that
 // stay on the GPU. Nothing is traced, so batches may have any shape.
 import * as tf from '@tensorflow/tfjs-core';
-import type { Weights } from '../../../../shared/model/safetensors.ts';
+import type { Weights } from '../../../../shared/model/tensor.ts';
 import type { InputArrays, ShapeBucket } from '../../batch.ts';
 import { type Device, type DeviceOptions, expectTensor, type ParameterArray } from '../../device.ts';
 import type { OptimizerSettings } from '../../engine.ts';

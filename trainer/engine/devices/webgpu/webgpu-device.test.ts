@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Tensor } from 'onnxruntime-node';
 import { FAMILY_NAMES } from '../../../../shared/model/architecture.ts';
-import type { Weights } from '../../../../shared/model/safetensors.ts';
+import type { Weights } from '../../../../shared/model/tensor.ts';
 import { type TinyCheckpointOptions, tinyArchitecture, tinyWeights } from '../../../../testing/tiny-checkpoint.ts';
 import { makeTokens, pairSequences, relativeError } from '../../../../testing/training.ts';
 import { findVulkan, runTestFile, VULKAN_INSTALL_HINT } from '../../../../testing/vulkan.ts';

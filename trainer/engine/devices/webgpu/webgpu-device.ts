@@ -1,7 +1,7 @@
 // The device for any other GPU: the traced programs on ONNX Runtime's WebGPU provider, over Vulkan, Metal or Direct3D
 // 12. Weights, gradient and moments are GPU buffers; per run only a batch is uploaded and a few numbers are read back.
 import { Tensor } from 'onnxruntime-node';
-import type { Weights } from '../../../../shared/model/safetensors.ts';
+import type { Weights } from '../../../../shared/model/tensor.ts';
 import type { InputArrays, ShapeBucket } from '../../batch.ts';
 import { type Device, type DeviceOptions, expectTensor, type ParameterArray } from '../../device.ts';
 import type { OptimizerSettings } from '../../engine.ts';
