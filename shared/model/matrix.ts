@@ -1,4 +1,4 @@
-// Operations on weight matrices before they are stored: transpose, concatenate, split, magnitude.
+// Operations on weight matrices before they are stored: transpose, concatenate, split, scale, magnitude.
 import type { Tensor } from './tensor.ts';
 
 /** [rows, columns] → [columns, rows], in tiles that fit the processor's cache. */
@@ -51,4 +51,29 @@ export function maxAbs(data: Float32Array, begin: number, end: number): number {
     if (!(magnitude <= largest)) largest = magnitude;
   }
   return largest;
+}
+
+/** W diag(factors) of W [out, in], in place. */
+export function scaleColumns(data: Float32Array, factors: Float32Array): Float32Array {
+  for (let begin = 0; begin < data.length; begin += factors.length)
+    for (let i = 0; i < factors.length; i++) data[begin + i]! *= factors[i]!;
+  return data;
+}
+
+/** diag(factors) W of W [out, in], in place. */
+export function scaleRows(data: Float32Array, factors: Float32Array): Float32Array {
+  const width = data.length / factors.length;
+  for (const [row, factor] of factors.entries())
+    for (let i = row * width; i < (row + 1) * width; i++) data[i]! *= factor;
+  return data;
+}
+
+/** Subtracts its mean from each row of [n, width], in place. */
+export function subtractRowMeans(data: Float32Array, width: number): Float32Array {
+  for (let begin = 0; begin < data.length; begin += width) {
+    let sum = 0;
+    for (let i = begin; i < begin + width; i++) sum += data[i]!;
+    for (let i = begin; i < begin + width; i++) data[i]! -= sum / width;
+  }
+  return data;
 }

@@ -62,9 +62,18 @@ export class GraphBuilder {
     return this.constant(this.findWeight(name));
   }
 
+  has(weight: string): boolean {
+    return this.weights.has(weight);
+  }
+
+  /** x [N, in] · the weight [in, out], at float32, if that weight exists. */
+  multiply(x: string, weight: string): string {
+    return this.has(weight) ? this.add('MatMul', [x, this.weight(weight)]) : x;
+  }
+
   /** Adds the bias `name` to x if that weight exists. */
   addBias(x: string, name: string): string {
-    return this.weights.has(name) ? this.add('Add', [x, this.weight(name)]) : x;
+    return this.has(name) ? this.add('Add', [x, this.weight(name)]) : x;
   }
 
   shapeOf(weight: string): number[] {

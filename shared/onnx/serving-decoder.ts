@@ -2,6 +2,7 @@
 // without one. ONNX Runtime's own operators, and the products of a precision.
 
 import { type Architecture, rotaryDims } from '../model/architecture.ts';
+import { hadamardBlock, ROTATED } from '../model/rotated-weights.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { ValueInfo } from './model-proto.ts';
 import type { Precision } from './precision/precision.ts';
@@ -124,6 +125,7 @@ export function addDecoder(
     const positions = g.add('Gather', [g.weight('positions'), g.reshape('position_ids', [-1])]);
     residual = g.add('Add', [residual, positions]);
   }
+  if (precision.isRotated) residual = g.multiply(residual, ROTATED.center);
   /** Adds a branch to the residual stream. ONNX Runtime's fused operator for this and the next norm is slower. */
   const addResidual = (branch: string) => {
     residual = g.add('Add', [residual, branch]);
@@ -131,10 +133,11 @@ export function addDecoder(
   const normAttributes = { attributes: { axis: -1, epsilon, stash_type: 1 } };
   const rmsNorm = (x: string, weight: string) =>
     g.add('SimplifiedLayerNormalization', [x, g.weight(weight)], normAttributes);
-  const norm = (weight: string) =>
-    a.norm === 'rms'
-      ? rmsNorm(residual, weight)
-      : g.add('LayerNormalization', [residual, g.weight(weight), g.weight(`${weight}.bias`)], normAttributes);
+  const norm = (weight: string) => {
+    if (precision.isRotated) return rmsNorm(residual, ROTATED.ones);
+    if (a.norm === 'rms') return rmsNorm(residual, weight);
+    return g.add('LayerNormalization', [residual, g.weight(weight), g.weight(`${weight}.bias`)], normAttributes);
+  };
   /** x [N, in] → [N, out] for each named weight, plus its bias if it has one. */
   const linear = (x: string, names: string[]) =>
     precision.linear(g, x, names).map((product, i) => g.addBias(product, `${names[i]}.bias`));
@@ -142,6 +145,13 @@ export function addDecoder(
     // QuickGelu with alpha 1 is SiLU, as one operator.
     if (a.activation === 'silu') return g.addContrib('QuickGelu', [x], { attributes: { alpha: { float: 1 } } });
     return g.addContrib(a.activation === 'gelu' ? 'Gelu' : 'FastGelu', [x]);
+  };
+
+  /** x H for each block of x [N, I]. */
+  const spread = (x: string) => {
+    if (!g.has(ROTATED.hadamard)) return x;
+    const blocks = g.reshape(x, [-1, hadamardBlock(a)]); // [N · I / block, block]
+    return g.reshape(g.multiply(blocks, ROTATED.hadamard), [-1, a.intermediateSize]);
   };
 
   const newKeysAndValues: string[] = [];
@@ -165,7 +175,8 @@ export function addDecoder(
       string,
     ];
     const activated = activate(inner);
-    const [mlpOutput] = linear(a.gated ? g.add('Mul', [activated, up]) : activated, [weightName('down')]) as [string];
+    const inside = a.gated ? g.add('Mul', [activated, up]) : activated;
+    const [mlpOutput] = linear(precision.isRotated ? spread(inside) : inside, [weightName('down')]) as [string];
     if (a.parallelResidual) addResidual(attentionOutput);
     addResidual(mlpOutput);
   }
@@ -174,5 +185,6 @@ export function addDecoder(
   const hidden = g.add('Reshape', [norm('norm'), tokenShape(a.hiddenSize)]);
   const indices = g.add('Unsqueeze', ['last_index', g.intVector([-1])]);
   const last = g.reshape(g.add('GatherND', [hidden, indices], { attributes: { batch_dims: 1 } }), [-1, a.hiddenSize]);
-  return { last, newKeysAndValues };
+  if (!precision.isRotated) return { last, newKeysAndValues };
+  return { last: g.addBias(g.multiply(last, ROTATED.gain), ROTATED.bias), newKeysAndValues };
 }

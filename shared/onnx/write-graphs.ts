@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type Architecture, REWARD_HEAD, rotaryDims } from '../model/architecture.ts';
 import { concatRows } from '../model/matrix.ts';
 import { rotaryTables } from '../model/rotary.ts';
+import { ROTATED, rotateWeights } from '../model/rotated-weights.ts';
 import { type LazyWeights, readTensor, type Tensor } from '../model/tensor.ts';
 import type { PrecisionName } from '../precision-name.ts';
 import { ExternalDataFile } from './external-data.ts';
@@ -18,6 +19,8 @@ import { buildServingGraph } from './serving-graph.ts';
 
 const MODEL_DATA = 'model.onnx_data';
 export const SERVE_GRAPH = 'serve.onnx';
+/** The same with unsigned weights, for processors without exact products of signed bytes; see PRECISIONS. */
+export const UNSIGNED_SERVE_GRAPH = 'serve-unsigned.onnx';
 export const SERVE_DATA = 'serve.onnx_data';
 /** The float32 serving graph of a policy that is served at another precision; its weights are MODEL_DATA. */
 export const SCORE_GRAPH = 'score.onnx';
@@ -51,6 +54,8 @@ export async function writeServingGraph(
   const precision = PRECISIONS[name];
   const stored = await writeWeights(onnx, SERVE_DATA, architecture, weights, precision);
   await writeGraph(onnx, SERVE_GRAPH, buildServingGraph(architecture, stored, precision));
+  const { unsigned } = precision;
+  if (unsigned) await writeGraph(onnx, UNSIGNED_SERVE_GRAPH, buildServingGraph(architecture, stored, unsigned));
 }
 
 /** Writes onnx/reward.onnx (always float32) and its weights into a reward's folder, fsynced. */
@@ -81,7 +86,8 @@ async function writeWeights(
 ): Promise<ExternalDataFile['initializers']> {
   const file = await ExternalDataFile.create(join(onnx, location), location);
   try {
-    await writeTensors(file, architecture, weights, precision);
+    const stored = precision.isRotated ? rotateWeights(architecture, weights) : weights;
+    await writeTensors(file, architecture, stored, precision);
   } finally {
     await file.close();
   }
@@ -130,12 +136,16 @@ async function writeTensors(
     for (const kind of a.gated ? ['gate', 'up', 'down'] : ['up', 'down']) {
       await writeLinear(`${to}.${kind}`, [`${from}.mlp.${kind}_proj`]);
     }
-    await writeNorm(`${to}.attention_norm`, `${from}.input_layernorm`);
-    await writeNorm(`${to}.mlp_norm`, `${from}.post_attention_layernorm`);
+    if (!precision.isRotated) {
+      await writeNorm(`${to}.attention_norm`, `${from}.input_layernorm`);
+      await writeNorm(`${to}.mlp_norm`, `${from}.post_attention_layernorm`);
+    }
     if (!a.queryKeyNorm) continue;
     for (const kind of ['q', 'k']) await writeNorm(`${to}.${kind}_norm`, `${from}.self_attn.${kind}_norm`);
   }
-  await writeNorm('norm', 'model.norm');
+  if (precision.isRotated) {
+    for (const name of Object.values(ROTATED)) if (weights.has(name)) await writeFloat32(name, await getTensor(name));
+  } else await writeNorm('norm', 'model.norm');
   if (a.output === 'reward') await writeFloat32('reward', await getTensor(REWARD_HEAD));
   else if (!a.tied) await precision.writeEmbedding(file, 'head', await getTensor('lm_head.weight'));
 }

@@ -1,12 +1,12 @@
 // Selects the precision that a policy is served at: the requested one, or the next more accurate one whose loss against
 // float32 is acceptable. The manifest keeps the report of every precision that was measured.
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AttuneError } from '../error.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { LazyWeights } from '../model/tensor.ts';
 import { PRECISIONS } from '../onnx/precision/precisions.ts';
-import { SCORE_GRAPH, SERVE_DATA, SERVE_GRAPH, writeServingGraph } from '../onnx/write-graphs.ts';
+import { SCORE_GRAPH, SERVE_GRAPH, writeServingGraph } from '../onnx/write-graphs.ts';
 import type { Manifest, PrecisionReport } from '../package/manifest.ts';
 import type { PrecisionName } from '../precision-name.ts';
 import { comparePrecisions } from './precision-report.ts';
@@ -54,7 +54,7 @@ export async function selectPrecision(
     if (Number.isFinite(measured.candidate.kl)) accuracy[precision] = measured.candidate;
     const isSelected = isForced || isAcceptable(measured.candidate, measured.reference);
     if (isSelected) await rename(join(onnx, SERVE_GRAPH), join(onnx, SCORE_GRAPH));
-    if (isSelected) for (const file of [SERVE_GRAPH, SERVE_DATA]) await rename(join(candidate, file), join(onnx, file));
+    if (isSelected) for (const file of await readdir(candidate)) await rename(join(candidate, file), join(onnx, file));
     await rm(candidate, { recursive: true });
     if (isSelected) return { precision, accuracy };
   }

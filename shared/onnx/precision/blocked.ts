@@ -24,6 +24,7 @@ export function blocked(bits: 4 | 8): Precision {
   });
 
   const precision: Precision = {
+    isRotated: false,
     checkInputs: (inputs) =>
       inputs % blockSize === 0 ? null : `int${bits} requires ${inputs} to be a multiple of ${blockSize}`,
     async writeLinear(file, name, weight) {

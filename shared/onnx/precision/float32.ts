@@ -3,6 +3,7 @@ import { transpose } from '../../model/matrix.ts';
 import type { Precision } from './precision.ts';
 
 export const float32: Precision = {
+  isRotated: false,
   checkInputs: () => null,
   async writeLinear(file, name, weight) {
     // ONNX Runtime prepacks a constant right-hand side of MatMul at load, which takes [in, out].

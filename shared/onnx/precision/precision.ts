@@ -5,6 +5,10 @@ import type { ExternalDataFile } from '../external-data.ts';
 import type { GraphBuilder } from '../graph-builder.ts';
 
 export type Precision = {
+  /** Whether the weights are rotated (rotated-weights.ts), so that activations quantize by the row without outliers. */
+  isRotated: boolean;
+  /** The same products with unsigned weights, for processors on which those with signed ones saturate. */
+  unsigned?: Precision;
   /** Returns why matrices with this number of inputs are unsupported, or null. */
   checkInputs(inputs: number): string | null;
   /** Writes W [out, in] for `linear`. */
