@@ -10,8 +10,9 @@ import { preferenceStudyConfig, raterStudyConfig } from './config.ts';
 import { instructConfig } from './instruct/config.ts';
 import { runInstructStudy } from './instruct/study.ts';
 import { listBestOfSpecs, listPlans, PLAN_NAMES, type PlanName } from './online/config.ts';
-import { formatCsv } from './online/frontier.ts';
+import { formatCsv, groupByMethod } from './online/frontier.ts';
 import { type OnlineStudy, runBestOfStudy, runOnlineStudy } from './online/study.ts';
+import { methodRows } from './online/tables.ts';
 import { type PreferenceStudy, runPreferenceStudy } from './preference-study.ts';
 import { runRaterStudy } from './rater-study.ts';
 import { ResultCache } from './result-cache.ts';
@@ -53,7 +54,9 @@ const program = new Command('npm run evidence --')
     '.attune/bench',
   )
   .option('--learning-rate <rate>', 'of --online: a middle one for the policy’s size', Number, 2e-5)
-  .addOption(new Option('--plan <name>', 'of --online: one of its parts, without the page').choices(PLAN_NAMES))
+  .addOption(
+    new Option('--plan <name>', 'of --online: one of its parts, as a table without the page').choices(PLAN_NAMES),
+  )
   .option('--shard <part/of>', 'compute a part of the runs of --online, e.g. 1/2, without the page', parseShard, {
     part: 1,
     of: 1,
@@ -92,6 +95,7 @@ async function runOnline(cache: ResultCache, options: Options, log: (line: strin
   const plans = listPlans(learningRate).filter(({ name }) => !options.plan || name === options.plan);
   const studies: OnlineStudy[] = [];
   for (const plan of plans) studies.push(await runOnlineStudy(cache, { checkpoint, plan, shard, threads }, log));
+  if (options.plan) for (const row of methodRows(groupByMethod(studies[0]!.runs))) log(`  ${row.join(' · ')}`);
   if (options.plan || shard.of > 1) return;
   const bestOf = await runBestOfStudy(cache, checkpoint, listBestOfSpecs(learningRate), threads, log);
   const name = policy ? path.basename(policy) : DEFAULT_CHECKPOINT.name;

@@ -112,7 +112,7 @@ export const FRESH_REPLICATES: { seed: number; taste: TasteName }[] = [4, 5, 6, 
   taste: REPLICATES[(seed - 1) % REPLICATES.length]!.taste,
 }));
 
-export const PLAN_NAMES = ['methods', 'confirm', 'gate', 'replay', 'votes', 'selection'] as const;
+export const PLAN_NAMES = ['methods', 'confirm', 'representatives', 'gate', 'replay', 'votes', 'selection'] as const;
 export type PlanName = (typeof PLAN_NAMES)[number];
 export type Plan = { name: PlanName; sizes: OnlineSizes; specs: OnlineRunSpec[] };
 
@@ -149,6 +149,7 @@ export function listPlans(learningRate: number): Plan[] {
   return [
     combine('methods', rates, listMethods()),
     combine('confirm', rates, select(CANDIDATES), { replicates: FRESH_REPLICATES }),
+    combine('representatives', [{}], representatives),
     combine(
       'gate',
       rates.flatMap((rate) => [
@@ -169,11 +170,14 @@ export function listPlans(learningRate: number): Plan[] {
       (['keep', 'drop', 'weigh'] as const).map((contradictions) => ({ contradictions, raters: 3 })),
       representatives,
     ),
-    combine(
-      'selection',
-      (['random', 'uncertain', 'certain'] as const).map((selection) => ({ selection })),
-      representatives,
-    ),
+    {
+      ...combine('selection', SELECTIONS, representatives),
+      specs: [
+        ...combine('selection', SELECTIONS, representatives).specs,
+        // The default led with the uncertain ones on these three, so it ran again on fresh ones.
+        ...combine('selection', SELECTIONS.slice(0, 2), select([DEFAULT]), { replicates: FRESH_REPLICATES }).specs,
+      ],
+    },
   ];
 }
 
@@ -199,8 +203,11 @@ const FLAT_BCE: OnlineMethod[] = (['root', 'parent'] as const).map((reference) =
   reference,
 }));
 
-/** The paper's setting, the default and dpo, for studies of anything but the method. */
-const REPRESENTATIVES = ['lsif mean rejected β 1 root', 'bce sum rejected β 0.1 root', 'dpo sum β 0.1 root'];
+/** The paper's setting, the default and dpo: for studies of anything but the method, and for policies too large for all. */
+const DEFAULT = 'bce sum rejected β 0.1 root';
+const REPRESENTATIVES = ['lsif mean rejected β 1 root', DEFAULT, 'dpo sum β 0.1 root'];
+
+const SELECTIONS = (['random', 'uncertain', 'certain'] as const).map((selection) => ({ selection }));
 
 export type RewardLoss = 'bradley_terry' | 'density_ratio';
 
