@@ -98,7 +98,11 @@ export function rotateWeights(a: Architecture, weights: LazyWeights): LazyWeight
       rotateRows(columns, values);
       return transpose(columns, width, data.length / width);
     };
-    const balance = () => balanceFeedForward(a, weights, at);
+    let factors: Promise<Float32Array> | undefined;
+    const balance = () => {
+      factors ??= balanceFeedForward(a, weights, at);
+      return factors;
+    };
     const unchanged = (data: Float32Array) => data;
     for (const kind of ['q', 'k']) setReader(`${at}.self_attn.${kind}_proj`, `${at}.input_layernorm`, unchanged);
     setReader(`${at}.self_attn.v_proj`, `${at}.input_layernorm`, rotateHeads);
