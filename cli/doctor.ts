@@ -113,10 +113,9 @@ function describeProcessor(): string {
     `features: ${features ? PROCESSOR_FEATURES.map((name) => `${features.has(name) ? '' : 'no '}${name}`).join(', ') : 'unknown'}`,
   ];
   const hasDotProduct = hasInt8DotProduct(processor);
-  // The range is WEIGHT_RANGE of shared/onnx/precision/row8.ts.
   if (hasDotProduct) lines.push('row8 products use VNNI or AMX, which sum in 32 bits');
   else if (hasDotProduct === false)
-    lines.push('no VNNI: row8 products use 16-bit sums, which do not saturate because its weights stay within ±64');
+    lines.push('no VNNI: row8 multiplies unsigned weights, widened to 16 bits, because signed ones would saturate');
   return lines.join(CONTINUATION);
 }
 

@@ -11,6 +11,7 @@ import { Decoder } from '../../shared/decoder/decoder.ts';
 import { openSession } from '../../shared/decoder/session.ts';
 import { getErrorMessage } from '../../shared/error.ts';
 import { openCheckpoint } from '../../shared/model/checkpoint.ts';
+import { float32 } from '../../shared/onnx/precision/float32.ts';
 import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
 import type { EngineEvent } from './request.ts';
 import { Scheduler } from './scheduler.ts';
@@ -55,7 +56,7 @@ async function openGraph(): Promise<InferenceSession> {
   const temporary = await mkdtemp(join(tmpdir(), 'attune-score-'));
   try {
     const { weights } = await openCheckpoint(folder);
-    await writeServingGraph(temporary, architecture, weights, 'fp32');
+    await writeServingGraph(temporary, architecture, weights, float32);
     return await openSession(join(temporary, SERVE_GRAPH), threads);
   } finally {
     await rm(temporary, { recursive: true });

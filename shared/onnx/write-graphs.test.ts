@@ -6,8 +6,11 @@ import { after, test } from 'node:test';
 import { AutoModelForCausalLM, env, Tensor as HubTensor } from '@huggingface/transformers';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { type TinyCheckpointOptions, writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
+import { openSession } from '../decoder/session.ts';
+import { multipliesSignedExactly } from '../decoder/signed-products.ts';
 import type { Architecture } from '../model/architecture.ts';
-import type { Weights } from '../model/tensor.ts';
+import { ROTATED, rotateWeights } from '../model/rotated-weights.ts';
+import { readWeights, type Weights } from '../model/tensor.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../precision-name.ts';
 import { writePolicyGraphs } from './write-graphs.ts';
 
@@ -38,7 +41,7 @@ for (const tied of [true, false]) {
 
 // How each precision rounds: weights to `steps` levels in blocks of `span` inputs, activations to 127 levels likewise.
 for (const [precision, steps, span] of [
-  ['row8', 64, Number.POSITIVE_INFINITY],
+  ['row8', 127, Number.POSITIVE_INFINITY],
   ['int8', 127, 32],
   ['int4', 7, 16],
 ] as const) {
@@ -49,9 +52,10 @@ for (const [precision, steps, span] of [
         { tied, seed: 3 },
         precision,
       );
+      const stored = precision === 'row8' ? await readWeights(rotateWeights(architecture, weights)) : weights;
       const rounded: Weights = new Map(
-        [...weights].map(([name, { shape, data }]) => {
-          if (shape.length === 1) return [name, { shape, data }];
+        [...stored].map(([name, { shape, data }]) => {
+          if (shape.length === 1 || name.startsWith('rotated.')) return [name, { shape, data }];
           return [name, { shape, data: Float32Array.from(roundSpans(data, Math.min(span, shape[1]!), steps)) }];
         }),
       );
@@ -68,6 +72,18 @@ for (const [precision, steps, span] of [
     });
   }
 }
+
+const isSignedExact = await multipliesSignedExactly();
+
+test('row8 has bitwise the same logits with unsigned weights as with signed ones', {
+  skip: !isSignedExact && 'products of signed bytes saturate on this processor, which is why it gets unsigned ones',
+}, async () => {
+  for (const family of ['llama', 'gpt2'] as const) {
+    const { folder, architecture } = await writePackage(`forms-${family}`, { family }, 'row8');
+    const signed = await runServe(folder, architecture, PROMPT);
+    assert.deepEqual(await runServe(folder, architecture, PROMPT, 'serve-unsigned.onnx'), signed);
+  }
+});
 
 test('a NaN in the weights makes the logits not finite, at every precision', async () => {
   for (const precision of PRECISION_NAMES) {
@@ -121,8 +137,8 @@ test('weights, including a tied table, are stored once', async () => {
   }
 });
 
-async function runServe(folder: string, a: Architecture, ids: number[]) {
-  const session = await InferenceSession.create(join(folder, 'onnx', 'serve.onnx'));
+async function runServe(folder: string, a: Architecture, ids: number[], graph = 'serve.onnx') {
+  const session = await openSession(join(folder, 'onnx', graph));
   const feeds: Record<string, Tensor> = {
     input_ids: int64(ids, [1, ids.length]),
     position_ids: int64([...ids.keys()], [1, ids.length]),
@@ -204,7 +220,19 @@ function referenceLogits(
   };
   const norm = (x: number[], name: string) => {
     const root = Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length + a.normEpsilon);
-    return x.map((v, i) => (v / root) * weights.get(name)!.data[i]!);
+    return x.map((v, i) => (v / root) * (weights.get(name)?.data[i] ?? 1));
+  };
+  /** x · M for each block of x; rotated weights have such matrices, which are not rounded. */
+  const multiplyBlocks = (x: number[], name: string) => {
+    const matrix = weights.get(name);
+    if (!matrix) return x;
+    const size = matrix.shape[0]!;
+    return x.map((_, at) => {
+      const begin = at - (at % size);
+      let sum = 0;
+      for (let i = 0; i < size; i++) sum += x[begin + i]! * matrix.data[i * size + (at % size)]!;
+      return sum;
+    });
   };
   const rotate = (x: number[], position: number) => {
     const half = a.headDim / 2;
@@ -244,9 +272,12 @@ function referenceLogits(
       const hidden = norm(x, `${at}.post_attention_layernorm.weight`);
       const up = matrix(`${at}.mlp.up_proj.weight`)(hidden);
       const gated = matrix(`${at}.mlp.gate_proj.weight`)(hidden).map((g, i) => (g / (1 + Math.exp(-g))) * up[i]!);
-      const down = matrix(`${at}.mlp.down_proj.weight`)(gated);
+      const down = matrix(`${at}.mlp.down_proj.weight`)(multiplyBlocks(gated, ROTATED.hadamard));
       return x.map((v, i) => v + down[i]!);
     });
   }
-  return xs.map((x) => matrix(a.tied ? 'model.embed_tokens.weight' : 'lm_head.weight')(norm(x, 'model.norm.weight')));
+  return xs.map((x) => {
+    const last = multiplyBlocks(norm(x, 'model.norm.weight'), ROTATED.gain);
+    return matrix(a.tied ? 'model.embed_tokens.weight' : 'lm_head.weight')(last);
+  });
 }

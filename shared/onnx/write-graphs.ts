@@ -40,7 +40,7 @@ export async function writePolicyGraphs(
   await writeGraph(onnx, 'model.onnx', buildModelGraph(architecture, float32Weights));
   if (precision === 'fp32')
     await writeGraph(onnx, SERVE_GRAPH, buildServingGraph(architecture, float32Weights, float32));
-  else await writeServingGraph(onnx, architecture, weights, precision);
+  else await writeServingGraph(onnx, architecture, weights, PRECISIONS[precision]);
 }
 
 /** Writes serve.onnx with its own external data file into a folder, replacing existing ones. */
@@ -48,10 +48,9 @@ export async function writeServingGraph(
   onnx: string,
   architecture: Architecture,
   weights: LazyWeights,
-  name: PrecisionName,
+  precision: Precision,
 ): Promise<void> {
   await mkdir(onnx, { recursive: true });
-  const precision = PRECISIONS[name];
   const stored = await writeWeights(onnx, SERVE_DATA, architecture, weights, precision);
   await writeGraph(onnx, SERVE_GRAPH, buildServingGraph(architecture, stored, precision));
   const { unsigned } = precision;

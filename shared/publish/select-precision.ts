@@ -38,7 +38,7 @@ export async function selectPrecision(
     const candidate = join(onnx, precision);
     throwIfStopped();
     await mkdir(candidate);
-    await writeServingGraph(candidate, architecture, weights, precision);
+    await writeServingGraph(candidate, architecture, weights, PRECISIONS[precision]);
     const measured = await comparePrecisions(
       architecture,
       join(onnx, SERVE_GRAPH),

@@ -13,6 +13,7 @@ import { openSession } from '../../shared/decoder/session.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { buffersOf, type Weights } from '../../shared/model/tensor.ts';
+import { float32 } from '../../shared/onnx/precision/float32.ts';
 import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
 import type { Sequence, TrainPair } from '../engine/engine.ts';
 
@@ -74,7 +75,7 @@ export async function sampleResponses(
   const folder = await mkdtemp(join(sampler.folder, 'rollouts-'));
   try {
     const weights = await sampler.readWeights();
-    await writeServingGraph(folder, architecture, weights, 'fp32');
+    await writeServingGraph(folder, architecture, weights, float32);
     for (const buffer of buffersOf(weights)) buffer.transfer(0);
     const session = await openSession(join(folder, SERVE_GRAPH), threads);
     const decoder = new Decoder(session, Tensor, architecture);
