@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -34,12 +34,37 @@ const tiny = {
   eos: [2],
 };
 
+/** Writes a byte-level BPE tokenizer, which marks spaces by Ġ. */
+async function writeTokenizer(folder: string, vocab: Record<string, number>, merges: string[]): Promise<void> {
+  await mkdir(folder);
+  const tokenizer = {
+    version: '1.0',
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, use_regex: true },
+    post_processor: null,
+    decoder: { type: 'ByteLevel' },
+    model: { type: 'BPE', vocab, merges },
+  };
+  await writeFile(path.join(folder, 'tokenizer.json'), JSON.stringify(tokenizer));
+  await writeFile(path.join(folder, 'tokenizer_config.json'), JSON.stringify({ bos_token: '<s>', eos_token: '</s>' }));
+}
+
 let home: string;
 let folder: string;
+let byteLevel: string;
 before(async () => {
   home = await mkdtemp(path.join(tmpdir(), 'attune-bench-'));
   folder = path.join(home, 'tiny');
   await writeRandomCheckpoint(folder, tiny, 1);
+  byteLevel = path.join(home, 'byte-level');
+  const letters = Array.from('abcde');
+  const merges = [
+    ...letters.map((letter) => `Ġ ${letter}`),
+    ...letters.flatMap((first) => letters.map((second) => `Ġ${first} ${second}`)),
+  ];
+  const pieces = ['<s>', '</s>', 'Ġ', ...letters, ...merges.map((merge) => merge.replace(' ', ''))];
+  await writeTokenizer(byteLevel, Object.fromEntries(pieces.map((piece, id) => [piece, id])), merges);
 });
 after(() => rm(home, { recursive: true, force: true }));
 
@@ -131,6 +156,22 @@ test('pairs depend only on the seed, have lengths within range, and their texts 
     const { promptIds, responseIds } = tokenizer.encodePair(text.prompt, text.rejected, { eos: false });
     assert.deepEqual([promptIds, [...responseIds, vocabulary.eos]], [pairs[at]!.prompt, pairs[at]!.rejected]);
   }
+});
+
+test('the texts of pairs encode to their tokens with a tokenizer of GPT-2’s kind, which adds neither BOS nor a space', async () => {
+  const vocabulary = await readVocabulary(byteLevel);
+  const pairs = randomPairs(vocabulary, 3, 1);
+  const tokenizer = await Tokenizer.open(byteLevel);
+  for (const [at, text] of toTexts(vocabulary, pairs).entries()) {
+    const { promptIds, responseIds } = tokenizer.encodePair(text.prompt, text.chosen, { eos: true });
+    assert.deepEqual([promptIds, responseIds], [pairs[at]!.prompt, pairs[at]!.chosen]);
+  }
+});
+
+test('a tokenizer without short words is refused by name', async () => {
+  const empty = path.join(home, 'empty');
+  await writeTokenizer(empty, { a: 0 }, []);
+  await assert.rejects(readVocabulary(empty), /tokenizer.json: no token is a space and one to three lowercase letters/);
 });
 
 test('measures steps and a round of any checkpoint without Python', async () => {
