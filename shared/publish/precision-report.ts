@@ -7,6 +7,7 @@ import { NEUTRAL_SAMPLING, sampleToken } from '../decoder/sampling.ts';
 import { openSession } from '../decoder/session.ts';
 import type { Architecture } from '../model/architecture.ts';
 import type { PrecisionReport } from '../package/manifest.ts';
+import { compareDistributions, type Logits } from './compare-distributions.ts';
 
 const SEQUENCES = 16;
 const STEPS = 64;
@@ -67,22 +68,6 @@ async function compare(architecture: Architecture, reference: Decoder, candidate
   };
 }
 
-type Logits = { logits: Float32Array; normalizer: number };
-
 function rowLogits({ logits, logNormalizers }: DecoderOutput, row: number, vocabSize: number): Logits {
   return { logits: logits.subarray(row * vocabSize, (row + 1) * vocabSize), normalizer: logNormalizers[row]! };
-}
-
-/** KL(p ‖ q) = Σ p (log p − log q) over logits [V], and whether both have the same top-1 token. */
-function compareDistributions(p: Logits, q: Logits): { kl: number; isTop1Equal: boolean } {
-  let kl = 0;
-  let topP = 0;
-  let topQ = 0;
-  for (let token = 0; token < p.logits.length; token++) {
-    const logprob = p.logits[token]! - p.normalizer;
-    kl += Math.exp(logprob) * (logprob - (q.logits[token]! - q.normalizer));
-    if (p.logits[token]! > p.logits[topP]!) topP = token;
-    if (q.logits[token]! > q.logits[topQ]!) topQ = token;
-  }
-  return { kl, isTop1Equal: topP === topQ };
 }

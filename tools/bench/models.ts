@@ -14,7 +14,7 @@ export type Model = { name: string; folder: string };
 
 /** Environment variable with the folder of tinyllamas-260K, which is in no package registry. */
 const TINYLLAMAS_ENV = 'TINYLLAMAS_260K';
-const MODEL_FILES = /^(config|tokenizer|tokenizer_config)\.json$|\.safetensors(\.index\.json)?$/;
+const MODEL_FILES = /^(config|tokenizer|tokenizer_config)\.json$|^chat_template\.jinja$|\.safetensors(\.index\.json)?$/;
 
 const GENERATED_MODELS: Record<string, { sources: string[]; write(folder: string): Promise<void> }> = {
   stories15M: {

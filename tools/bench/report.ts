@@ -1,4 +1,5 @@
 // Formats benchmark results as text tables.
+import { type Accuracy, pool } from './accuracy.ts';
 import { type CaseResult, computeMedianRatio, isNoisy, type PeerResult } from './run-case.ts';
 import type { StepWork } from './train-flops.ts';
 import type { PeakFlops } from './train-peak-flops.ts';
@@ -9,7 +10,29 @@ import type { TrainTarget } from './train-targets.ts';
 export const SERVING_LEGEND = `decode/s, prefill/s: tokens per second over all streams, median of the rounds; best: best round
 roof: share of the rate that memory bandwidth and arithmetic allow; ×tjs, ×llama: relative to transformers:q8 and llama:Q8_0
 TTFT: milliseconds to a stream's first token; ITL: milliseconds between two of its tokens; MiB: peak of the serving process
+KL, same, ppl: accuracy against float32 as in the table above, over both texts but KL
 others: cores that other processes used meanwhile; ?: too many for a reliable figure`;
+
+export const ACCURACY_LEGEND = `KL: divergence from float32 in nats per token; same: share of tokens with the same likeliest token; ppl: perplexity
+own: text that the float32 model sampled; real: prose from the READMEs of installed packages`;
+
+/** One row per peer, below float32 itself. */
+export function formatAccuracy(peers: { peer: string; accuracy: Accuracy | null }[]): string {
+  const texts = ['own', 'real'] as const;
+  const header = ['peer', ...texts.flatMap((text) => [`KL ${text}`, `same ${text}`, `ppl ${text}`])];
+  const reference = peers.find(({ accuracy }) => accuracy)?.accuracy;
+  if (!reference) return '';
+  const rows = peers.map(({ peer, accuracy }) => [
+    peer,
+    ...texts.flatMap((text) => {
+      if (!accuracy) return ['–', '–', '–'];
+      const { kl, greedyAgreement, perplexity } = accuracy[text];
+      return [formatNumber(kl, 4), `${formatNumber(100 * greedyAgreement, 1)}%`, formatNumber(perplexity, 3)];
+    }),
+  ]);
+  const float32 = texts.flatMap((text) => ['0', '100%', formatNumber(reference[text].referencePerplexity, 3)]);
+  return alignColumns([header, ['float32', ...float32], ...rows]);
+}
 
 const BASELINES = ['transformers:q8', 'llama:Q8_0'];
 
@@ -36,6 +59,10 @@ export function formatCase({ results }: CaseResult): string {
     ['p95', ({ median }) => formatNumber(median.itlP95Ms, 1)],
     ['MiB', ({ median }) => formatNumber(median.peakMiB, 0)],
     ['load s', ({ median }) => formatNumber(median.loadSeconds, 2)],
+    ['KL own', ({ accuracy }) => formatNumber(accuracy?.own.kl ?? Number.NaN, 4)],
+    ['KL real', ({ accuracy }) => formatNumber(accuracy?.real.kl ?? Number.NaN, 4)],
+    ['same', ({ accuracy }) => formatPercent(accuracy ? pool(accuracy).greedyAgreement : Number.NaN)],
+    ['ppl', ({ accuracy }) => formatNumber(accuracy ? pool(accuracy).perplexity : Number.NaN, 2)],
     ['others', ({ median }) => formatNumber(median.otherCores, 1)],
   ];
   const header = columns.map(([title]) => title);

@@ -2,6 +2,7 @@
 // so that a temporary disturbance of the machine affects all of them.
 import { seedRandom } from '../../shared/decoder/random.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
+import type { Accuracy } from './accuracy.ts';
 import type { Plan } from './peers/peer.ts';
 import { maxDecodeRate, maxPrefillRate, type Roofline } from './roofline.ts';
 import { type PeerProgram, runServingPeer } from './run-serving-peer.ts';
@@ -10,12 +11,12 @@ import type { ServingPeer } from './serving-peers.ts';
 
 export type Case = { streams: number; promptLength: number; tokens: number };
 export type RunOptions = { threads: number; rounds: number; stop: AbortSignal };
-/** `source`: the file or folder that the peer loads. */
-export type PreparedPeer = { peer: ServingPeer; source: string };
-export type Rate = 'decodeRate' | 'prefillRate' | 'overallRate';
+/** `source`: the file or folder that the peer loads; `accuracy`: null if it could not be measured. */
+export type PreparedPeer = { peer: ServingPeer; source: string; accuracy: Accuracy | null };
 
 export type PeerResult = {
   peer: string;
+  accuracy: Accuracy | null;
   /** One entry per round; null for a failed run. */
   rounds: (ServingMetrics | null)[];
   median: ServingMetrics;
@@ -64,12 +65,13 @@ export async function runCase(
       log(`${peer.name}, ${streams} × ${promptLength}, round ${round + 1}: ${describe(metrics)}`);
     }
   }
-  const results = peers.map(({ peer }): PeerResult => {
+  const results = peers.map(({ peer, accuracy }): PeerResult => {
     const all = metricsOf.get(peer.name)!;
     const completed = all.filter((metrics) => metrics !== null);
     const meanCacheLength = promptLength + tokens / 2;
     return {
       peer: peer.name,
+      accuracy,
       rounds: all,
       median: aggregate(completed, (values) => quantile(values, 0.5)),
       best: aggregate(completed, (values, isRate) => (isRate ? Math.max(...values) : Math.min(...values))),
@@ -107,10 +109,10 @@ export function isNoisy({ median }: PeerResult): boolean {
 }
 
 /** Median of the ratios within each round, whose runs are adjacent in time and share disturbances. */
-export function computeMedianRatio(peer: PeerResult, baseline: PeerResult, rate: Rate): number {
+export function computeMedianRatio(peer: PeerResult, baseline: PeerResult, value: keyof ServingMetrics): number {
   const ratios = peer.rounds.flatMap((metrics, round) => {
     const other = baseline.rounds[round];
-    return metrics && other ? [metrics[rate] / other[rate]] : [];
+    return metrics && other ? [metrics[value] / other[value]] : [];
   });
   return quantile(ratios, 0.5);
 }

@@ -2,15 +2,19 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { MALLOC_ENV } from '../../cli/malloc.ts';
-import type { Outcome, PeerMessage, Plan } from './peers/peer.ts';
+import type { Accuracy } from './accuracy.ts';
+import type { AccuracyPlan, Outcome, PeerMessage, Plan } from './peers/peer.ts';
 
 export type PeerProgram = 'attune' | 'attune-http' | 'transformers' | 'llama';
 
 const running = new Set<ChildProcess>();
-/** A run that takes longer hangs. */
+/** A run that takes longer hangs: ten minutes, and what slow peers need for long prompts, warm-up included. */
 const TIMEOUT_MS = 10 * 60_000;
+const TIMEOUT_MS_PER_TOKEN = 40;
 
-export async function runServingPeer(program: PeerProgram, plan: Plan): Promise<Outcome> {
+export function runServingPeer(program: PeerProgram, plan: Plan): Promise<Outcome>;
+export function runServingPeer(program: PeerProgram, plan: AccuracyPlan): Promise<Accuracy>;
+export async function runServingPeer(program: PeerProgram, plan: Plan | AccuracyPlan): Promise<Outcome | Accuracy> {
   const child = fork(fileURLToPath(new URL(`./peers/${program}.ts`, import.meta.url)), {
     // Output of native libraries must not mix with the table.
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -23,9 +27,10 @@ export async function runServingPeer(program: PeerProgram, plan: Plan): Promise<
   child.stderr!.on('data', (chunk) => {
     errorOutput = (errorOutput + chunk).slice(-4000);
   });
-  const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS);
+  const promptTokens = 'batch' in plan ? plan.batch.prompts.flat().length : 0;
+  const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS + TIMEOUT_MS_PER_TOKEN * promptTokens);
   try {
-    return await new Promise<Outcome>((resolve, reject) => {
+    return await new Promise<Outcome | Accuracy>((resolve, reject) => {
       child.on('message', (message: PeerMessage) => {
         if ('outcome' in message) resolve(message.outcome);
         else reject(new Error(`${program} ${plan.variant}: ${message.failure}\n${errorOutput}`));

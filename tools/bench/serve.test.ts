@@ -45,8 +45,10 @@ test('measures every named peer on a folder in Hugging Face layout', async () =>
   assert.ok(report.machine.roofline.readBytesPerSecond > 0);
   const { results } = report.models[0].cases[0] as CaseResult;
   assert.deepEqual(results.map(({ peer }) => peer).toSorted(), peers.toSorted());
-  for (const { peer, median, failures } of results) {
+  for (const { peer, median, failures, accuracy } of results) {
     assert.deepEqual(failures, [], peer);
+    const kl = Math.max(accuracy!.own.kl, accuracy!.real.kl);
+    assert.ok(peer.includes('fp32') ? kl < 1e-8 : kl > 1e-8 && kl < 0.1, `${peer}: KL ${kl}`);
     for (const [name, value] of Object.entries(median)) {
       assert.ok(name === 'otherCores' ? value >= 0 : value > 0, `${peer}: ${name} is ${value}`);
     }

@@ -1,5 +1,5 @@
-// npm run bench:serve: serving speed of Attune, as a library and over HTTP, against transformers.js and llama.cpp with
-// the same weights, precision class and threads. Tables go to stdout, progress to stderr.
+// npm run bench:serve: serving speed and accuracy of Attune, as a library and over HTTP, against transformers.js and
+// llama.cpp with the same weights, precision class and threads. Tables go to stdout, progress to stderr.
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
@@ -8,11 +8,13 @@ import { readArchitecture } from '../../shared/model/checkpoint.ts';
 import { Cache } from './cache.ts';
 import { compareOutputs } from './compare-outputs.ts';
 import { listModels, type Model, openModel } from './models.ts';
+import { findAccuracy } from './peer-accuracy.ts';
 import { installPython, QUANTIZE_ENV } from './python.ts';
-import { formatCase, SERVING_LEGEND } from './report.ts';
+import { ACCURACY_LEGEND, formatAccuracy, formatCase, SERVING_LEGEND } from './report.ts';
 import { maxRoofline, measureRoofline, type Roofline } from './roofline.ts';
 import { type CaseResult, type PreparedPeer, runCase } from './run-case.ts';
 import { stopServingPeers } from './run-serving-peer.ts';
+import { listCases } from './serving-cases.ts';
 import { OPTIONAL_PEERS, preparePeer, SERVING_PEERS, type ServingPeer, unavailableReason } from './serving-peers.ts';
 import { evaluateTargets, formatTargets } from './serving-targets.ts';
 
@@ -40,11 +42,12 @@ const program = new Command('bench:serve')
   )
   .option('--peers <names>', 'peers to measure, by family or name', words)
   .option('--streams <numbers>', 'concurrent generations (1,4,8,16)', numbers)
-  .option('--prompts <numbers>', 'tokens per prompt (32,256)', numbers)
+  .option('--prompts <numbers>', 'tokens per prompt (32,256, and 1024 alone); 2048,8192 are long contexts', numbers)
   .option('--tokens <number>', 'tokens per generation', number, 64)
   .option('--rounds <number>', 'runs of each case (3)', number)
   .option('--threads <number>', 'threads of every peer', number, availableParallelism())
   .option('--cache <folder>', 'folder in which models and packages are kept between runs', '.attune/bench')
+  .option('--accuracy', 'measure only accuracy: minutes, on a busy machine too')
   .option('--setup', 'install the Python packages for the peer transformers:q8, then exit')
   .addHelpText(
     'after',
@@ -79,6 +82,7 @@ type Options = {
   rounds?: number;
   threads: number;
   cache: string;
+  accuracy?: boolean;
   setup?: boolean;
 };
 
@@ -91,48 +95,54 @@ async function main(options: Options): Promise<void> {
   if (options.setup) return installPython(cache, QUANTIZE_ENV);
   const peers = selectPeers(options.peers ?? [], cache);
   const rounds = options.rounds ?? (options.quick ? 1 : 3);
-  const { threads, tokens } = options;
+  const { threads } = options;
   const names = options.models ?? (options.model.length > 0 ? [] : listModels(process.env));
 
   log('measuring the roofline');
   let roofline = await measureRoofline(threads);
-  console.log(`${describeMachine(threads, roofline)}\n\n${SERVING_LEGEND}\n`);
+  console.log(`${describeMachine(threads, roofline)}\n\n${ACCURACY_LEGEND}\n${SERVING_LEGEND}\n`);
   const report: object[] = [];
   for (const name of [...names, ...options.model]) {
     const model = await openModel(cache, name, process.env);
     const comparison = name === 'stories15M' ? await checkOutputs(cache, model, threads) : null;
     const architecture = await readArchitecture(model.folder);
-    const prepared: PreparedPeer[] = [];
-    for (const peer of peers) {
-      stop.signal.throwIfAborted();
-      prepared.push({ peer, source: await preparePeer(peer, cache, model) });
-    }
+    const prepared = await preparePeers(peers, cache, model);
+    const accuracy = prepared.map(({ peer, accuracy }) => ({ peer: peer.name, accuracy }));
+    console.log(`\n${model.name} · accuracy\n${formatAccuracy(accuracy)}`);
     const cases: CaseResult[] = [];
-    for (const promptLength of options.prompts ?? (options.quick ? [32] : [32, 256])) {
-      for (const streams of options.streams ?? (options.quick ? [1, 16] : [1, 4, 8, 16])) {
-        roofline = maxRoofline(roofline, await measureRoofline(threads));
-        const benchCase = { streams, promptLength, tokens };
-        const result = await runCase(
-          benchCase,
-          prepared,
-          architecture,
-          roofline,
-          { threads, rounds, stop: stop.signal },
-          log,
-        );
-        cases.push(result);
-        if (result.results.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
-        console.log(`\n${describeCase(model, result, rounds)}\n${formatCase(result)}`);
-      }
+    for (const benchCase of options.accuracy ? [] : listCases(options, architecture.contextLength)) {
+      roofline = maxRoofline(roofline, await measureRoofline(threads));
+      const settings = { threads, rounds, stop: stop.signal };
+      const result = await runCase(benchCase, prepared, architecture, roofline, settings, log);
+      cases.push(result);
+      if (result.results.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
+      console.log(`\n${describeCase(model, result, rounds)}\n${formatCase(result)}`);
     }
     const targets = name === TARGET_MODEL ? evaluateTargets(cases) : [];
     if (targets.length > 0) console.log(`\nTargets for ${TARGET_MODEL}\n${formatTargets(targets)}`);
-    report.push({ model: model.name, architecture, comparison, cases, targets });
+    report.push({ model: model.name, architecture, comparison, accuracy, cases, targets });
   }
   if (!options.json) return;
   const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, threads, roofline };
   await writeFile(options.json, `${JSON.stringify({ machine, rounds, models: report }, null, 2)}\n`);
   log(`wrote ${options.json}`);
+}
+
+/** Builds what each peer loads, and measures its accuracy. */
+async function preparePeers(peers: ServingPeer[], cache: Cache, model: Model): Promise<PreparedPeer[]> {
+  const prepared: PreparedPeer[] = [];
+  for (const peer of peers) {
+    stop.signal.throwIfAborted();
+    const source = await preparePeer(peer, cache, model);
+    const accuracy = await findAccuracy(cache, model, peer).catch((error: Error) => {
+      stop.signal.throwIfAborted();
+      log(`${peer.name}: its accuracy could not be measured: ${error.message}`);
+      process.exitCode = 1;
+      return null;
+    });
+    prepared.push({ peer, source, accuracy });
+  }
+  return prepared;
 }
 
 function selectPeers(names: string[], cache: Cache): ServingPeer[] {

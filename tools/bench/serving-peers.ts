@@ -19,7 +19,14 @@ import { findPython, QUANTIZE_ENV, QUANTIZE_SCRIPT, runPython } from './python.t
 import type { WeightFormat } from './roofline.ts';
 import type { PeerProgram } from './run-serving-peer.ts';
 
-export type ServingPeer = { name: string; program: PeerProgram; variant: string; weights: WeightFormat };
+export type ServingPeer = {
+  name: string;
+  program: PeerProgram;
+  variant: string;
+  weights: WeightFormat;
+  /** The peer that computes the same, if its accuracy is measured instead. */
+  accuracyOf?: string;
+};
 
 const int8 = (bits: number): WeightFormat => ({ bits, arithmetic: 'int8' });
 const float32: WeightFormat = { bits: 32, arithmetic: 'float32' };
@@ -37,6 +44,7 @@ const attune = (program: 'attune' | 'attune-http', precision: PrecisionName): Se
   program,
   variant: precision,
   weights: WEIGHT_FORMATS[precision],
+  accuracyOf: `attune:${precision}`,
 });
 
 export const SERVING_PEERS: ServingPeer[] = [
@@ -44,7 +52,13 @@ export const SERVING_PEERS: ServingPeer[] = [
   attune('attune-http', 'row8'),
   { name: 'transformers:q8', program: 'transformers', variant: 'q8', weights: int8(8) },
   { name: 'llama:Q8_0', program: 'llama', variant: 'Q8_0', weights: int8(8.5) },
-  { name: 'llama-ordered:Q8_0', program: 'llama', variant: 'Q8_0 ordered', weights: int8(8.5) },
+  {
+    name: 'llama-ordered:Q8_0',
+    program: 'llama',
+    variant: 'Q8_0 ordered',
+    weights: int8(8.5),
+    accuracyOf: 'llama:Q8_0',
+  },
   { name: 'llama:Q4_0', program: 'llama', variant: 'Q4_0', weights: int8(4.5) },
   attune('attune', 'fp32'),
   attune('attune-http', 'fp32'),
@@ -57,6 +71,12 @@ export const OPTIONAL_PEERS: ServingPeer[] = (['int8', 'int4'] as const).flatMap
   attune('attune', precision),
   attune('attune-http', precision),
 ]);
+
+export function findPeer(name: string): ServingPeer {
+  const peer = [...SERVING_PEERS, ...OPTIONAL_PEERS].find((peer) => peer.name === name);
+  if (!peer) throw new Error(`internal: bench: no peer is named ${name}`);
+  return peer;
+}
 
 /** Why the peer cannot be measured, or null. */
 export function unavailableReason(peer: ServingPeer, cache: Cache): string | null {

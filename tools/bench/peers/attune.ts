@@ -1,9 +1,9 @@
 // Attune's engine as a library, without the API.
 import { openInference } from '../../../edge/engine/policy-pool.ts';
 import { NEUTRAL_SAMPLING } from '../../../shared/decoder/sampling.ts';
-import { type Batch, handleServingPlan } from './peer.ts';
+import { type Batch, handleServingPlan, type Peer, type Plan } from './peer.ts';
 
-handleServingPlan(async ({ source, threads, batch }) => {
+async function openServing({ source, threads, batch }: Plan): Promise<Peer> {
   const inference = openInference({
     getFolder: async () => source,
     threads,
@@ -36,4 +36,9 @@ handleServingPlan(async ({ source, threads, batch }) => {
     },
     close: () => inference.close(),
   };
+}
+
+handleServingPlan(openServing, async ({ source, threads }) => {
+  const { openAttuneLogits } = await import('../attune-logits.ts');
+  return openAttuneLogits(source, threads);
 });

@@ -1,8 +1,15 @@
 // llama.cpp through node-llama-cpp's prebuilt library: one context with a sequence per generation, batched as documented.
 // The variant `ordered` sorts each batch by sequence: llama.cpp splits a batch wherever its sequences are out of order, and
 // node-llama-cpp batches them in the order in which they were sampled, which loses most of the batching.
-import { type BatchingOptions, type EvaluationPriority, getLlama, LlamaLogLevel, type Token } from 'node-llama-cpp';
-import { type Batch, handleServingPlan } from './peer.ts';
+import {
+  type BatchingOptions,
+  type ControlledEvaluateInputItem,
+  type EvaluationPriority,
+  getLlama,
+  LlamaLogLevel,
+  type Token,
+} from 'node-llama-cpp';
+import { type AccuracyPlan, type Batch, handleServingPlan, type Plan } from './peer.ts';
 
 /** Larger prompt batches are not faster and cost memory. */
 const MAX_BATCH_TOKENS = 2048;
@@ -22,9 +29,13 @@ const ORDERED: BatchingOptions = {
   dispatchSchedule: (dispatch) => setTimeout(dispatch, 5),
 };
 
-handleServingPlan(async ({ source, variant, threads, batch }) => {
+async function openModel(source: string, threads: number) {
   const llama = await getLlama({ gpu: false, build: 'never', maxThreads: threads, logLevel: LlamaLogLevel.error });
-  const model = await llama.loadModel({ modelPath: source, gpuLayers: 0 });
+  return { llama, model: await llama.loadModel({ modelPath: source, gpuLayers: 0 }) };
+}
+
+async function openServing({ source, variant, threads, batch }: Plan) {
+  const { llama, model } = await openModel(source, threads);
   const length = batch.prompts[0]!.length;
   const context = await model.createContext({
     sequences: batch.prompts.length,
@@ -57,4 +68,38 @@ handleServingPlan(async ({ source, variant, threads, batch }) => {
       await llama.dispose();
     },
   };
-});
+}
+
+async function openLogits({ source, threads }: AccuracyPlan, maxLength: number) {
+  const { llama, model } = await openModel(source, threads);
+  const context = await model.createContext({ contextSize: maxLength + 1, threads: { ideal: threads, min: threads } });
+  const sequence = context.getSequence();
+  return {
+    async startSequence() {
+      await sequence.clearHistory();
+      return async (tokens: number[]) => {
+        const last: ControlledEvaluateInputItem = [
+          tokens.at(-1) as Token,
+          { generateNext: { probabilities: true, options: { temperature: 0 } } },
+        ];
+        const outputs = await sequence.controlledEvaluate([...(tokens.slice(0, -1) as Token[]), last]);
+        return toLogprobs(outputs.at(-1)!.next.probabilities!);
+      };
+    },
+    async close() {
+      await llama.dispose();
+    },
+  };
+}
+
+/** Probabilities below this are zero as float32. */
+const MIN_PROBABILITY = 2 ** -149;
+
+/** node-llama-cpp returns the probability of every token instead of its logit. */
+function toLogprobs(probabilities: Map<Token, number>): Float32Array {
+  const logprobs = new Float32Array(probabilities.size);
+  for (const [token, probability] of probabilities) logprobs[token] = Math.log(Math.max(probability, MIN_PROBABILITY));
+  return logprobs;
+}
+
+handleServingPlan(openServing, openLogits);

@@ -1,9 +1,11 @@
 // The process side of a peer: one process per measurement, so that peak memory and threads are its own. It receives one
-// plan, loads, warms up, runs once, reports and exits. Serving peers use IPC, training peers stdin and stdout.
+// plan, loads, warms up, runs once, reports and exits; or it measures its accuracy. Serving peers use IPC, training peers
+// stdin and stdout.
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
+import type { Accuracy, LogitsPeer } from '../accuracy.ts';
 
 export type Batch = { prompts: number[][]; tokens: number };
 
@@ -15,6 +17,11 @@ export type Plan = {
   threads: number;
   warmUp: Batch | null;
   batch: Batch;
+};
+
+export type AccuracyPlan = Pick<Plan, 'source' | 'variant' | 'threads'> & {
+  /** The folder with sequences and their logits at float32. */
+  reference: string;
 };
 
 /** One generation; times are milliseconds since the batch was started. */
@@ -36,13 +43,17 @@ export type Peer = {
   close(): Promise<void>;
 };
 
-export type PeerMessage = { outcome: Outcome } | { failure: string };
+/** `maxLength`: tokens of the longest sequence. */
+type OpenLogits = (plan: AccuracyPlan, maxLength: number) => Promise<LogitsPeer>;
 
-export function handleServingPlan(open: (plan: Plan) => Promise<Peer>): void {
+export type PeerMessage = { outcome: Outcome | Accuracy } | { failure: string };
+
+export function handleServingPlan(open: (plan: Plan) => Promise<Peer>, openLogits?: OpenLogits): void {
   // The channel closes when the parent dies; a benchmark must leave no process behind.
   process.once('disconnect', () => process.exit(1));
-  process.once('message', (plan: Plan) => {
-    run(open, plan).then(
+  process.once('message', (plan: Plan | AccuracyPlan) => {
+    const outcome = 'batch' in plan ? run(open, plan) : compare(openLogits!, plan);
+    outcome.then(
       (outcome) => sendAndExit({ outcome }),
       (error: unknown) =>
         sendAndExit({ failure: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
@@ -67,6 +78,12 @@ async function run(open: (plan: Plan) => Promise<Peer>, plan: Plan): Promise<Out
   } finally {
     await peer.close();
   }
+}
+
+async function compare(openLogits: OpenLogits, plan: AccuracyPlan): Promise<Accuracy> {
+  // Imported here, because what it loads would count as the memory of a measured process.
+  const { measureAccuracy } = await import('../accuracy.ts');
+  return measureAccuracy(plan.reference, (maxLength) => openLogits(plan, maxLength));
 }
 
 function sendAndExit(message: PeerMessage): void {

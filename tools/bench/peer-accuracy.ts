@@ -1,0 +1,29 @@
+// The accuracy of a serving peer on a model, measured in the peer's own process and kept.
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Accuracy } from './accuracy.ts';
+import { prepareReference } from './accuracy-reference.ts';
+import { type Cache, digestSources } from './cache.ts';
+import type { Model } from './models.ts';
+import { runServingPeer } from './run-serving-peer.ts';
+import { findPeer, preparePeer, type ServingPeer } from './serving-peers.ts';
+
+/** Nothing is timed, and threads that wait for each other take minutes where other programs run. */
+const THREADS = 1;
+const ACCURACY_FILE = 'accuracy.json';
+
+export async function findAccuracy(cache: Cache, model: Model, peer: ServingPeer): Promise<Accuracy> {
+  const measured = findPeer(peer.accuracyOf ?? peer.name);
+  const { name, program, variant } = measured;
+  const source = await preparePeer(measured, cache, model);
+  const reference = await prepareReference(cache, model, THREADS);
+  const input = [reference, source].map((file) => path.relative(cache.folder, file)).join();
+  // package.json has the versions of the runtimes.
+  const sources = ['tools/bench/accuracy.ts', `tools/bench/peers/${program}.ts`, 'shared/decoder/', 'package.json'];
+  const version = await digestSources(sources, input);
+  const folder = await cache.build(`${model.name}/accuracy-${name}`, version, async (staging) => {
+    const accuracy = await runServingPeer(program, { source, variant, threads: THREADS, reference });
+    await writeFile(path.join(staging, ACCURACY_FILE), JSON.stringify(accuracy));
+  });
+  return JSON.parse(await readFile(path.join(folder, ACCURACY_FILE), 'utf8'));
+}
