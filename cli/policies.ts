@@ -1,17 +1,14 @@
 // attune policies: lists, imports, exports, promotes and rolls back policies.
 
 import { cp } from 'node:fs/promises';
-import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { desc, eq } from 'drizzle-orm';
 import { validateTokenizerFiles } from '../edge/engine/tokenizer-thread.ts';
 import { policies } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { FAMILY_NAMES } from '../shared/model/architecture.ts';
-import { readArchitecture } from '../shared/model/checkpoint.ts';
 import type { Manifest } from '../shared/package/manifest.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../shared/precision-name.ts';
-import { type FetchProgress, fetchCheckpoint } from '../shared/publish/hub.ts';
 import { changePrecision, importPolicy } from '../shared/publish/publish.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openRemoteStore } from '../shared/store/configured-store.ts';
@@ -25,6 +22,8 @@ import {
   rollBackPolicy,
 } from '../shared/store/registry.ts';
 import { withContext } from './context.ts';
+import { withSource } from './import-source.ts';
+import { createPublishLogger } from './progress.ts';
 
 export function addPolicies(program: Command): void {
   const group = program
@@ -52,39 +51,28 @@ export function addPolicies(program: Command): void {
 
   group
     .command('import')
-    .argument('<source>', 'folder of a Hugging Face checkpoint, or hf:OWNER/NAME')
-    .option('--name <name>', 'name of the policy; default: the folder or repository')
+    .argument('<source>', 'folder of a Hugging Face checkpoint, file.gguf, or hf:OWNER/NAME')
+    .option('--name <name>', 'name of the policy; default: that of the folder, file or repository')
     .option('--promote', 'make it the active policy')
     .addOption(precisionOption('precision of the serving graph, even if it changes outputs; default: PRECISION'))
-    .description(`import a checkpoint of ${FAMILY_NAMES.join(', ')}`)
+    .description(`import a checkpoint of ${FAMILY_NAMES.join(', ')}, or a GGUF file of one`)
     .addHelpText(
       'after',
-      '\nExamples:\n  $ npx attune policies import ./SmolLM2-135M --promote\n  $ HF_TOKEN=… npx attune policies import hf:OWNER/NAME\n',
+      '\nExamples:\n  $ npx attune policies import ./SmolLM2-135M --promote\n  $ npx attune policies import SmolLM2-135M-Instruct.Q8_0.gguf\n  $ HF_TOKEN=… npx attune policies import hf:OWNER/NAME\n',
     )
     .action((source: string, options: { name?: string; promote?: boolean; precision?: PrecisionName }) =>
       withContext(async ({ db }, localStore, { settings }) => {
-        const hub = source.startsWith('hf:') ? source.slice(3) : null;
-        const folder = hub ? await localStore.createStaging() : path.resolve(source);
-        let origin: { source: string; license?: string } | undefined;
-        try {
-          if (hub) {
-            console.log(`downloading ${hub}`);
-            const { source, license } = await fetchCheckpoint(hub, folder, { onProgress: createFetchLogger() });
-            origin = { source, license };
-          }
-          const name = options.name ?? hub ?? path.basename(folder);
-          const precision = options.precision ?? settings.PRECISION;
-          const isPrecisionForced = options.precision !== undefined;
-          // First, so that a folder that is no checkpoint is refused as one.
-          await readArchitecture(folder);
+        const precision = options.precision ?? settings.PRECISION;
+        const isPrecisionForced = options.precision !== undefined;
+        const { onProgress, stop } = createPublishLogger();
+        const id = await withSource(source, localStore, onProgress, async ({ folder, name, ...opened }) => {
           await validateTokenizerFiles(folder);
-          const id = await importPolicy(db, localStore, folder, name, { origin, precision, isPrecisionForced });
-          if (options.promote) await activatePolicy(db, id, 'imported');
-          console.log(`${id}${options.promote ? ' is active' : ''}`);
-          console.log(describeAccuracy((await getPolicy(db, id)).manifest as Manifest));
-        } finally {
-          if (hub) await localStore.discardStaging(folder);
-        }
+          const how = { ...opened, precision, isPrecisionForced, onProgress };
+          return importPolicy(db, localStore, folder, options.name ?? name, how);
+        }).finally(stop);
+        if (options.promote) await activatePolicy(db, id, 'imported');
+        console.log(`${id}${options.promote ? ' is active' : ''}`);
+        console.log(describeAccuracy((await getPolicy(db, id)).manifest as Manifest));
       }),
     );
 
@@ -159,7 +147,11 @@ export function addPolicies(program: Command): void {
             throw new AttuneError(`policies export: ${error.message}`);
           },
         );
-        if (options.precision) console.log(describeAccuracy(await changePrecision(folder, options.precision)));
+        if (options.precision) {
+          const { onProgress, stop } = createPublishLogger();
+          const manifest = await changePrecision(folder, options.precision, onProgress).finally(stop);
+          console.log(describeAccuracy(manifest));
+        }
         console.log(folder);
       }),
     );
@@ -188,16 +180,4 @@ function describeAccuracy({ serving: { precision, accuracy } }: Manifest): strin
     `(float32: ${accuracy.fp32?.perplexity.toPrecision(3)}), ${(100 * report.greedy_agreement).toFixed(1)}% of the ` +
     `greedy tokens are float32's, KL ${report.kl.toPrecision(2)}`
   );
-}
-
-/** Prints a line per second during a download. */
-function createFetchLogger(): (progress: FetchProgress) => void {
-  let lastLineMs = 0;
-  return ({ file, loadedBytes, totalBytes }) => {
-    if (Date.now() - lastLineMs < 1000 && loadedBytes < totalBytes) return;
-    lastLineMs = Date.now();
-    console.log(
-      `${file}: ${Math.round((100 * loadedBytes) / totalBytes)}% of ${(totalBytes / 2 ** 20).toFixed(1)} MiB in total`,
-    );
-  };
 }

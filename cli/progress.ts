@@ -1,39 +1,65 @@
-// Progress of a round: a bar with the time left on a terminal, a line every few seconds in a log. And of a copy, with its
-// rate.
+// Progress of a round and of an import: a bar with the time left on a terminal, a line every few seconds in a log. And of a
+// copy, with its rate.
 
 import { SingleBar } from 'cli-progress';
 import { log } from '../shared/log.ts';
+import type { PublishListener } from '../shared/publish/progress.ts';
 import type { ProgressListener } from '../trainer/main.ts';
 
 const LINE_INTERVAL_MS = 5000;
 
 /** Returns a listener that prints a round's stages and steps. */
 export function createRoundLogger(): ProgressListener {
-  let bar: SingleBar | null = null;
-  let lastLineMs = 0;
+  const counter = createCounter();
   return (round, { stage, done, total, note }) => {
-    if (total === 0) {
-      bar?.stop();
-      bar = null;
-      log.info('trainer', `${round.id} ${stage}: ${note}`);
-      return;
-    }
-    if (process.stdout.isTTY) {
-      // A stage may count several things, one after the other.
-      if (bar?.getTotal() !== total) {
-        bar?.stop();
-        bar = new SingleBar({
-          format: `  ${stage} {bar} {value}/{total}  {note}  {eta_formatted} left`,
-          hideCursor: true,
-          barsize: 30,
-        });
-        bar.start(total, done, { note });
-      } else bar.update(done, { note });
-    } else if (Date.now() - lastLineMs > LINE_INTERVAL_MS || done === total) {
-      lastLineMs = Date.now();
-      log.info('trainer', `${round.id} ${stage}: ${done}/${total} ${note}`);
+    const print = (line: string) => log.info('trainer', `${round.id} ${line}`);
+    if (total > 0) counter.update({ label: stage, done, total, note }, print);
+    else {
+      counter.stop();
+      print(`${stage}: ${note}`);
     }
   };
+}
+
+/** Prints the stages of an import or of a changed precision; `stop` when it has ended. */
+export function createPublishLogger(): { onProgress: PublishListener; stop(): void } {
+  const counter = createCounter();
+  return {
+    onProgress: ({ stage, done, total }) => counter.update({ label: stage, done, total, note: '' }, console.log),
+    stop: counter.stop,
+  };
+}
+
+type Count = { label: string; done: number; total: number; note: string };
+
+/** Shows one count after the other. */
+function createCounter(): { update(count: Count, print: (line: string) => void): void; stop(): void } {
+  let bar: SingleBar | null = null;
+  let label = '';
+  let lastLineMs = 0;
+  const stop = () => {
+    bar?.stop();
+    bar = null;
+  };
+  function update(count: Count, print: (line: string) => void): void {
+    const { done, total, note } = count;
+    const isNew = count.label !== label || (bar !== null && bar.getTotal() !== total);
+    label = count.label;
+    if (!process.stdout.isTTY) {
+      if (Date.now() - lastLineMs < LINE_INTERVAL_MS && done < total) return;
+      lastLineMs = Date.now();
+      print(`${label}: ${done}/${total} ${note}`.trimEnd());
+    } else if (isNew || !bar) {
+      stop();
+      bar = new SingleBar({
+        format: `  ${label} {bar} {value}/{total}  {note}  {eta_formatted} left`,
+        hideCursor: true,
+        barsize: 30,
+      });
+      bar.start(total, done, { note });
+    } else bar.update(done, { note });
+  }
+  return { update, stop };
 }
 
 /** Prints what is copied and at which rate, every few seconds, to standard error. */

@@ -3,14 +3,20 @@
 import { AttuneError } from '../error.ts';
 import { type Architecture, weightShapes } from './architecture.ts';
 import { getFamily } from './families/families.ts';
+import type { TensorFormat } from './families/family.ts';
 import { type LazyTensor, type LazyWeights, readTensor, type Tensor } from './tensor.ts';
 
 /**
  * Converts a checkpoint's tensors to Attune's, each when it is read. Throws AttuneError for a missing or extra tensor and
- * for a shape; reading a tensor throws one for a value that is not finite.
+ * for a shape; reading a tensor throws one for a value that is not finite. `format`: the names and layouts in the
+ * checkpoint; default: Hugging Face's.
  */
-export function fromCheckpointTensors(architecture: Architecture, stored: LazyWeights): LazyWeights {
-  const { tensors, optionalPrefix = '', buffers } = getFamily(architecture);
+export function fromCheckpointTensors(
+  architecture: Architecture,
+  stored: LazyWeights,
+  format: TensorFormat = getFamily(architecture),
+): LazyWeights {
+  const { tensors, optionalPrefix = '', buffers } = format;
   const shapes = weightShapes(architecture);
   const expected = tensors(architecture);
   const known = new Set<string>();

@@ -19,7 +19,7 @@ export function rotaryTables(a: Architecture, length: number): { cos: Float32Arr
 }
 
 /** Radians per position for each pair of dimensions, [rotaryDims / 2]. */
-function rotaryFrequencies(a: Architecture): number[] {
+export function rotaryFrequencies(a: Architecture): number[] {
   const half = rotaryDims(a) / 2;
   return Array.from({ length: half }, (_, i) => scaleFrequency(a.ropeTheta ** (-i / half), a.ropeScaling));
 }

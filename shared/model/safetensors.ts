@@ -5,15 +5,16 @@ import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promi
 import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { AttuneError } from '../error.ts';
-import { widenBfloat16, widenFloat16 } from './half-precision.ts';
-import { type LazyTensor, type LazyWeights, readTensor, readWeights, type Weights } from './tensor.ts';
+import { BFLOAT16, type Encoding, FLOAT16, FLOAT32 } from './encoding.ts';
+import { elementCount, type LazyTensor, type LazyWeights, readTensor, readWeights, type Weights } from './tensor.ts';
+import { damagedFile, openTensor, readFully, withFile } from './tensor-file.ts';
 
 type Entry = { name: string; dtype: string; shape: number[]; begin: number; end: number };
 
-const BYTES: Record<string, number> = { F32: 4, F16: 2, BF16: 2 };
+const ENCODINGS: Record<string, Encoding> = { F32: FLOAT32, F16: FLOAT16, BF16: BFLOAT16 };
 /** The limit of the reference implementation. */
 const MAX_HEADER_BYTES = 100_000_000;
-/** Node reads and writes at most 2 GiB at a time; also the scratch space for widening half-precision tensors. */
+/** Node writes at most 2 GiB at a time. */
 const CHUNK_BYTES = 1 << 24;
 
 const index = z.int().nonnegative();
@@ -29,12 +30,12 @@ type Selection = { names?: Iterable<string>; skip?: RegExp };
 /** Validates a file's header and returns its tensors, which are read as float32 when they are needed. */
 export async function openSafetensors(path: string, options: Selection = {}): Promise<LazyWeights> {
   const fileName = basename(path);
-  const { entries, dataStart } = await readHeader(path, fileName);
+  const { entries, dataStart } = await withFile(path, (file) => readHeader(file, fileName));
   const tensors = new Map<string, LazyTensor>();
   for (const entry of selectEntries(entries, options.names, fileName)) {
     if (options.skip?.test(entry.name)) continue;
-    validateType(entry, fileName);
-    tensors.set(entry.name, { shape: entry.shape, read: () => readData(path, dataStart, entry) });
+    const encoding = getEncoding(entry, fileName);
+    tensors.set(entry.name, openTensor(path, dataStart + entry.begin, entry.shape, encoding));
   }
   return tensors;
 }
@@ -93,7 +94,7 @@ function buildHeader(weights: LazyWeights, metadata: Record<string, string>): Ui
   const header: Record<string, unknown> = { __metadata__: metadata };
   let offset = 0;
   for (const [name, { shape }] of weights) {
-    const end = offset + elementCount(shape) * BYTES.F32!;
+    const end = offset + elementCount(shape) * FLOAT32.bytes;
     header[name] = { dtype: 'F32', shape, data_offsets: [offset, end] };
     offset = end;
   }
@@ -106,24 +107,15 @@ function buildHeader(weights: LazyWeights, metadata: Record<string, string>): Ui
   return bytes;
 }
 
-async function readHeader(path: string, fileName: string): Promise<{ entries: Entry[]; dataStart: number }> {
-  const file = await openForReading(path);
-  try {
-    return await parseHeader(file, fileName);
-  } finally {
-    await file.close();
-  }
-}
-
-async function parseHeader(file: FileHandle, fileName: string): Promise<{ entries: Entry[]; dataStart: number }> {
+async function readHeader(file: FileHandle, fileName: string): Promise<{ entries: Entry[]; dataStart: number }> {
   const { size } = await file.stat();
-  if (size < 8) throw damaged(fileName, `${size} bytes are too few for a safetensors file`);
+  if (size < 8) throw damagedFile(fileName, `${size} bytes are too few for a safetensors file`);
   const prefix = new Uint8Array(8);
   await readFully(file, prefix, 0, fileName);
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES)
-    throw damaged(fileName, `the header length is ${length} bytes; this is not a safetensors file`);
-  if (8 + length > size) throw damaged(fileName, `truncated inside the header (${size} of ${8 + length} bytes)`);
+    throw damagedFile(fileName, `the header length is ${length} bytes; this is not a safetensors file`);
+  if (8 + length > size) throw damagedFile(fileName, `truncated inside the header (${size} of ${8 + length} bytes)`);
 
   const json = new Uint8Array(length);
   await readFully(file, json, 8, fileName);
@@ -137,14 +129,14 @@ function parseEntries(json: Uint8Array, fileName: string): Entry[] {
   try {
     header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json));
   } catch {
-    throw damaged(fileName, 'the header is not JSON');
+    throw damagedFile(fileName, 'the header is not JSON');
   }
-  if (typeof header !== 'object' || header === null) throw damaged(fileName, 'the header is not a JSON object');
+  if (typeof header !== 'object' || header === null) throw damagedFile(fileName, 'the header is not a JSON object');
   const { __metadata__: _, ...tensors } = header as Record<string, unknown>;
   const parsed = headerSchema.safeParse(tensors);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    throw damaged(fileName, `header entry ${issue.path.join('.')} is invalid: ${issue.message}`);
+    throw damagedFile(fileName, `header entry ${issue.path.join('.')} is invalid: ${issue.message}`);
   }
   return Object.entries(parsed.data).map(([name, { dtype, shape, data_offsets }]) => ({
     name,
@@ -162,18 +154,21 @@ function checkLayout(entries: Entry[], dataBytes: number, fileName: string): voi
     if (begin !== position || end < begin) {
       const problem =
         begin < position ? 'overlaps another tensor' : end < begin ? 'ends before it begins' : 'leaves a gap';
-      throw damaged(fileName, `tensor ${name} at bytes ${begin} to ${end} ${problem}`);
+      throw damagedFile(fileName, `tensor ${name} at bytes ${begin} to ${end} ${problem}`);
     }
-    const width = BYTES[dtype];
+    const width = ENCODINGS[dtype]?.bytes;
     if (width !== undefined && end - begin !== elementCount(shape) * width) {
-      throw damaged(fileName, `tensor ${name} has shape [${shape.join(', ')}] in ${dtype} but ${end - begin} bytes`);
+      throw damagedFile(
+        fileName,
+        `tensor ${name} has shape [${shape.join(', ')}] in ${dtype} but ${end - begin} bytes`,
+      );
     }
     if (end > dataBytes) {
-      throw damaged(fileName, `tensor ${name} ends at byte ${end} of ${dataBytes}; the file is truncated`);
+      throw damagedFile(fileName, `tensor ${name} ends at byte ${end} of ${dataBytes}; the file is truncated`);
     }
     position = end;
   }
-  if (position !== dataBytes) throw damaged(fileName, `the last ${dataBytes - position} bytes belong to no tensor`);
+  if (position !== dataBytes) throw damagedFile(fileName, `the last ${dataBytes - position} bytes belong to no tensor`);
 }
 
 function selectEntries(entries: Entry[], names: Iterable<string> | undefined, fileName: string): Entry[] {
@@ -181,48 +176,18 @@ function selectEntries(entries: Entry[], names: Iterable<string> | undefined, fi
   const byName = new Map(entries.map((entry) => [entry.name, entry]));
   return Array.from(names, (name) => {
     const entry = byName.get(name);
-    if (entry === undefined) throw damaged(fileName, `tensor ${name} is missing`);
+    if (entry === undefined) throw damagedFile(fileName, `tensor ${name} is missing`);
     return entry;
   });
 }
 
-function validateType({ name, dtype }: Entry, fileName: string): void {
-  if (BYTES[dtype] !== undefined) return;
+function getEncoding({ name, dtype }: Entry, fileName: string): Encoding {
+  const encoding = ENCODINGS[dtype];
+  if (encoding) return encoding;
   throw new AttuneError(
     `${fileName}: tensor ${name} is ${dtype}; Attune reads F32, F16 and BF16; convert the checkpoint first`,
     { code: 'unsupported_dtype' },
   );
-}
-
-/** Opens the file only meanwhile, so that nobody needs to close it. */
-async function readData(path: string, dataStart: number, entry: Entry): Promise<Float32Array> {
-  const fileName = basename(path);
-  const file = await openForReading(path);
-  try {
-    const data = new Float32Array(elementCount(entry.shape));
-    const start = dataStart + entry.begin;
-    if (entry.dtype === 'F32') await readFully(file, new Uint8Array(data.buffer), start, fileName);
-    else await readHalves(file, start, entry.dtype === 'F16' ? widenFloat16 : widenBfloat16, data, fileName);
-    return data;
-  } finally {
-    await file.close();
-  }
-}
-
-async function readHalves(
-  file: FileHandle,
-  start: number,
-  widen: typeof widenFloat16,
-  data: Float32Array,
-  fileName: string,
-): Promise<void> {
-  const scratch = new Uint16Array(Math.min(data.length, CHUNK_BYTES / 2));
-  for (let done = 0; done < data.length; ) {
-    const halves = scratch.subarray(0, Math.min(scratch.length, data.length - done));
-    await readFully(file, new Uint8Array(halves.buffer, 0, halves.byteLength), start + done * 2, fileName);
-    widen(halves, data.subarray(done, done + halves.length));
-    done += halves.length;
-  }
 }
 
 async function readShardIndex(path: string): Promise<Map<string, string>> {
@@ -230,14 +195,14 @@ async function readShardIndex(path: string): Promise<Map<string, string>> {
   try {
     json = JSON.parse(await readFile(path, 'utf8'));
   } catch {
-    throw damaged(basename(path), 'not valid JSON');
+    throw damagedFile(basename(path), 'not valid JSON');
   }
   const parsed = shardIndexSchema.safeParse(json);
-  if (!parsed.success) throw damaged(basename(path), 'weight_map from tensor names to files is missing or invalid');
+  if (!parsed.success) throw damagedFile(basename(path), 'weight_map from tensor names to files is missing or invalid');
   for (const [name, shard] of Object.entries(parsed.data.weight_map)) {
     // An untrusted index must not refer to files outside its folder.
     if (!/^[\w.-]+\.safetensors$/.test(shard)) {
-      throw damaged(
+      throw damagedFile(
         basename(path),
         `tensor ${name} is in ${JSON.stringify(shard)}, not a safetensors file in the same folder`,
       );
@@ -250,32 +215,12 @@ function groupByShard(shardOf: Map<string, string>, names: Iterable<string> | un
   const groups = new Map<string, string[]>();
   for (const name of names ?? shardOf.keys()) {
     const shard = shardOf.get(name);
-    if (shard === undefined) throw damaged('model.safetensors.index.json', `tensor ${name} is missing`);
+    if (shard === undefined) throw damagedFile('model.safetensors.index.json', `tensor ${name} is missing`);
     const group = groups.get(shard);
     if (group) group.push(name);
     else groups.set(shard, [name]);
   }
   return groups;
-}
-
-async function openForReading(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new AttuneError(`${basename(path)}: file not found; the checkpoint is incomplete`, {
-      code: 'invalid_checkpoint',
-    });
-  }
-}
-
-async function readFully(file: FileHandle, target: Uint8Array, position: number, fileName: string): Promise<void> {
-  for (let done = 0; done < target.length; ) {
-    const length = Math.min(CHUNK_BYTES, target.length - done);
-    const { bytesRead } = await file.read(target, done, length, position + done);
-    if (bytesRead === 0) throw damaged(fileName, 'the file shrank while it was read');
-    done += bytesRead;
-  }
 }
 
 async function writeFully(file: FileHandle, source: Uint8Array): Promise<void> {
@@ -284,19 +229,9 @@ async function writeFully(file: FileHandle, source: Uint8Array): Promise<void> {
   }
 }
 
-function elementCount(shape: number[]): number {
-  return shape.reduce((product, extent) => product * extent, 1);
-}
-
 async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
     () => false,
   );
-}
-
-function damaged(fileName: string, problem: string): AttuneError {
-  return new AttuneError(`${fileName}: ${problem}; download or export the checkpoint again`, {
-    code: 'invalid_checkpoint',
-  });
 }

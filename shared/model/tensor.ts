@@ -8,6 +8,10 @@ export type LazyTensor = { shape: number[]; read(): Promise<Float32Array> };
 /** In memory or not: Weights are LazyWeights too. */
 export type LazyWeights = ReadonlyMap<string, Tensor | LazyTensor>;
 
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1);
+}
+
 export async function readTensor(tensor: Tensor | LazyTensor): Promise<Tensor> {
   return 'data' in tensor ? tensor : { shape: tensor.shape, data: await tensor.read() };
 }

@@ -7,7 +7,8 @@ import { sha256 } from '../digest.ts';
 import { AttuneError } from '../error.ts';
 import { type Architecture, LLAMA, weightShapes } from '../model/architecture.ts';
 import { type Checkpoint, writeCheckpoint, writeJson } from '../model/checkpoint.ts';
-import type { Tensor, Weights } from '../model/tensor.ts';
+import { adjacentPairs } from '../model/families/tensor-layouts.ts';
+import type { Weights } from '../model/tensor.ts';
 import { buildTokenizerJson, formatByteToken, type Piece } from '../tokenizer/bpe.ts';
 
 const STORIES_SHA256 = '597a6652b5e5c83334e54f8a65c7da4b1ddc547dc7eca3029218af86ac5a6df2';
@@ -124,29 +125,15 @@ function readWeights(bytes: Uint8Array, a: Architecture): Weights {
   if (!a.tied) read('lm_head.weight');
   if (offset !== bytes.byteLength) throw invalid(`${bytes.byteLength} bytes, but the header requires ${offset}`);
 
+  const rotary = adjacentPairs(a.headDim);
   for (let layer = 0; layer < a.layers; layer++) {
-    for (const [projection, heads] of [
-      ['q_proj', a.heads],
-      ['k_proj', a.kvHeads],
-    ] as const) {
+    for (const projection of ['q_proj', 'k_proj']) {
       const name = `model.layers.${layer}.self_attn.${projection}.weight`;
-      weights.set(name, permuteRotaryRows(weights.get(name)!, heads));
+      const stored = weights.get(name)!;
+      weights.set(name, rotary.split(stored, [stored.shape])[0]!);
     }
   }
   return new Map(Array.from(shapes.keys(), (name) => [name, weights.get(name)!]));
-}
-
-/** llama2.c rotates adjacent pairs (0, 1), (2, 3) of a head, Hugging Face (i, i + half): permutes the rows [out, in]. */
-function permuteRotaryRows({ shape, data }: Tensor, heads: number): Tensor {
-  const [rows, columns] = shape as [number, number];
-  const headDim = rows / heads;
-  const permuted = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++) {
-    const inHead = row % headDim;
-    const target = row - inHead + (inHead % 2) * (headDim / 2) + (inHead >> 1);
-    permuted.set(data.subarray(row * columns, (row + 1) * columns), target * columns);
-  }
-  return { shape, data: permuted };
 }
 
 /** tokenizer.bin: length of the longest piece, then score (float32), length (int32) and bytes of each piece. */
@@ -161,7 +148,9 @@ function parsePieces(bytes: Uint8Array, vocabSize: number): Piece[] {
     const length = view.getInt32(offset + 4, true);
     offset += 8 + length;
     if (length < 0 || offset > bytes.byteLength) throw invalid(`tokenizer.bin is damaged at piece ${id}`);
-    return { text: decoder.decode(bytes.subarray(offset - length, offset)), score };
+    // llama2.c has other names for these.
+    const special = ['<unk>', '<s>', '</s>'][id];
+    return { text: special ?? decoder.decode(bytes.subarray(offset - length, offset)), score };
   });
   // Early exports wrote byte piece <0xE9> as the character U+00E9, later ones as its name.
   const bytePieces = pieces.slice(3, 259);

@@ -9,6 +9,8 @@ import type { Architecture } from '../model/architecture.ts';
 import type { PrecisionReport } from '../package/manifest.ts';
 import { compareDistributions, type Logits } from './compare-distributions.ts';
 
+type StepListener = (done: number, total: number) => void;
+
 const SEQUENCES = 16;
 const STEPS = 64;
 
@@ -20,7 +22,7 @@ export async function comparePrecisions(
   architecture: Architecture,
   reference: string,
   candidate: string,
-  onStep: () => void = () => {},
+  onStep: StepListener = () => {},
 ): Promise<{ reference: PrecisionReport; candidate: PrecisionReport }> {
   const open = async (path: string) => new Decoder(await openSession(path), Tensor, architecture);
   const decoders = [await open(reference), await open(candidate)] as const;
@@ -31,7 +33,7 @@ export async function comparePrecisions(
   }
 }
 
-async function compare(architecture: Architecture, reference: Decoder, candidate: Decoder, onStep: () => void) {
+async function compare(architecture: Architecture, reference: Decoder, candidate: Decoder, onStep: StepListener) {
   const { vocabSize, bos, contextLength } = architecture;
   const caches = [reference.createCache(), candidate.createCache()] as const;
   for (const cache of caches) for (let row = 0; row < SEQUENCES; row++) cache.addRow();
@@ -40,7 +42,6 @@ async function compare(architecture: Architecture, reference: Decoder, candidate
   const steps = Math.min(STEPS, contextLength);
   const sums = { reference: 0, candidate: 0, agreed: 0, kl: 0 };
   for (let step = 0; step < steps; step++) {
-    onStep();
     const fed = tokens.map((token) => [token]);
     const referenceOutput = await reference.forward(caches[0], fed);
     const candidateOutput = await candidate.forward(caches[1], fed);
@@ -55,6 +56,7 @@ async function compare(architecture: Architecture, reference: Decoder, candidate
       if (isTop1Equal) sums.agreed++;
       return token;
     });
+    onStep(step + 1, steps);
   }
   const count = steps * SEQUENCES;
   return {

@@ -8,7 +8,7 @@ import type { Database } from '../database/connect.ts';
 import { AttuneError } from '../error.ts';
 import { newId } from '../id.ts';
 import type { Architecture } from '../model/architecture.ts';
-import { openCheckpoint, readJson, writeJson } from '../model/checkpoint.ts';
+import { type OpenCheckpoint, openCheckpoint, readJson, writeJson } from '../model/checkpoint.ts';
 import { CHECKPOINT_FILES } from '../model/checkpoint-files.ts';
 import { toCheckpointTensors } from '../model/checkpoint-tensors.ts';
 import { toRewardFields } from '../model/config.ts';
@@ -21,6 +21,7 @@ import type { PrecisionName } from '../precision-name.ts';
 import type { LocalStore } from '../store/local-store.ts';
 import { type PolicyRow, registerPolicy } from '../store/registry.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { type PublishListener, reportReads } from './progress.ts';
 import { selectPrecision } from './select-precision.ts';
 
 export type PublishOptions = {
@@ -43,8 +44,8 @@ export type PublishOptions = {
   isPrecisionForced?: boolean;
   /** Throws if the complete package in `folder` must not be published. */
   validate?(folder: string): Promise<void>;
-  /** Called between the parts of the work; what it throws ends publishing, as a failure. */
-  throwIfStopped?(): void;
+  /** Called between the parts of the work and for each tensor; what it throws ends publishing, as a failure. */
+  onProgress?: PublishListener;
 };
 
 /**
@@ -52,7 +53,8 @@ export type PublishOptions = {
  * may be unknown, and a row without its package would be worse.
  */
 export async function publishPackage(options: PublishOptions): Promise<PolicyRow> {
-  const { store, register, name, sourceFolder, architecture, weights, provenance, throwIfStopped } = options;
+  const { store, register, name, sourceFolder, architecture, weights, provenance, onProgress = () => {} } = options;
+  const begin = (stage: string) => onProgress({ stage, done: 0, total: 1 });
   const kind = architecture.output === 'reward' ? 'reward' : 'policy';
   const id = newId(kind === 'reward' ? 'rwd_' : 'pol_');
   const staging = await store.createStaging();
@@ -60,10 +62,10 @@ export async function publishPackage(options: PublishOptions): Promise<PolicyRow
     for (const file of CHECKPOINT_FILES)
       if (existsSync(path.join(sourceFolder, file)))
         await copyFile(path.join(sourceFolder, file), path.join(staging, file));
-    await writeSafetensors(path.join(staging, 'model.safetensors'), toCheckpointTensors(architecture, weights));
-    throwIfStopped?.();
-    const serving = await (kind === 'reward' ? writeReward : writePolicy)(staging, options);
-    throwIfStopped?.();
+    const reported = reportReads(weights, 'writing model.safetensors', onProgress);
+    await writeSafetensors(path.join(staging, 'model.safetensors'), toCheckpointTensors(architecture, reported));
+    const serving = await (kind === 'reward' ? writeReward : writePolicy)(staging, { ...options, onProgress });
+    begin('computing the digests');
     const manifest: Manifest = {
       format: 1,
       kind,
@@ -77,8 +79,7 @@ export async function publishPackage(options: PublishOptions): Promise<PolicyRow
       created_at: new Date().toISOString(),
     };
     await writeManifest(staging, manifest);
-    throwIfStopped?.();
-    await store.publish(staging, id, throwIfStopped);
+    await store.publish(staging, id, () => begin('publishing'));
     return await register({
       id,
       kind,
@@ -98,40 +99,44 @@ export async function publishPackage(options: PublishOptions): Promise<PolicyRow
   }
 }
 
-async function writePolicy(folder: string, options: PublishOptions): Promise<Manifest['serving']> {
-  const { architecture, weights, precision = 'row8', isPrecisionForced, throwIfStopped } = options;
-  await writePolicyGraphs(folder, architecture, weights);
-  throwIfStopped?.();
+type Writing = PublishOptions & { onProgress: PublishListener };
+
+async function writePolicy(folder: string, options: Writing): Promise<Manifest['serving']> {
+  const { architecture, weights, precision = 'row8', isPrecisionForced, onProgress } = options;
+  await writePolicyGraphs(folder, architecture, reportReads(weights, 'writing model.onnx', onProgress));
   await options.validate?.(folder);
   const onnx = path.join(folder, 'onnx');
-  return selectPrecision(onnx, architecture, weights, precision, isPrecisionForced, throwIfStopped);
+  return selectPrecision(onnx, architecture, weights, precision, isPrecisionForced, onProgress);
 }
 
 async function writeReward(
   folder: string,
-  { architecture, weights, validate, throwIfStopped }: PublishOptions,
+  { architecture, weights, validate, onProgress }: Writing,
 ): Promise<Manifest['serving']> {
   const config = path.join(folder, 'config.json');
   await writeJson(config, { ...(await readJson(config, 'config.json'))!, ...toRewardFields(architecture) });
-  await writeRewardGraph(folder, architecture, weights);
-  throwIfStopped?.();
+  await writeRewardGraph(folder, architecture, reportReads(weights, 'writing reward.onnx', onProgress));
   await validate?.(folder);
   return { precision: 'fp32', accuracy: {} };
 }
 
 /** Rewrites the graphs of a copied package at another precision. The copy gets a new id, with the original as parent. */
-export async function changePrecision(folder: string, precision: PrecisionName): Promise<Manifest> {
+export async function changePrecision(
+  folder: string,
+  precision: PrecisionName,
+  onProgress: PublishListener = () => {},
+): Promise<Manifest> {
   const before = await readManifest(folder);
   const { architecture, weights } = await openCheckpoint(folder);
-  await validateWeights(weights);
+  await validateWeights(reportReads(weights, 'checking the weights', onProgress));
   const onnx = path.join(folder, 'onnx');
   await rm(onnx, { recursive: true });
-  await writePolicyGraphs(folder, architecture, weights);
+  await writePolicyGraphs(folder, architecture, reportReads(weights, 'writing model.onnx', onProgress));
   const manifest: Manifest = {
     ...before,
     id: newId('pol_'),
     parent: before.id,
-    serving: await selectPrecision(onnx, architecture, weights, precision, true),
+    serving: await selectPrecision(onnx, architecture, weights, precision, true, onProgress),
     files: await hashFiles(folder),
     created_at: new Date().toISOString(),
   };
@@ -139,9 +144,11 @@ export async function changePrecision(folder: string, precision: PrecisionName):
   return manifest;
 }
 
-export type ImportOptions = Pick<PublishOptions, 'precision' | 'isPrecisionForced'> & {
+export type ImportOptions = Pick<PublishOptions, 'precision' | 'isPrecisionForced' | 'onProgress'> & {
   /** Manifest fields that record the origin. */
   origin?: Pick<Manifest, 'source' | 'license'>;
+  /** Of which the folder has only the config and the tokenizer; default: the folder is a checkpoint. */
+  checkpoint?: OpenCheckpoint;
 };
 
 /** Publishes a checkpoint in Hugging Face layout and returns the policy's id. */
@@ -152,9 +159,10 @@ export async function importPolicy(
   name: string,
   options: ImportOptions = {},
 ): Promise<string> {
-  const { origin = { source: `imported: ${name}` }, ...precision } = options;
-  const { architecture, weights } = await openCheckpoint(folder);
-  await validateWeights(weights);
+  const { origin = { source: `imported: ${name}` }, checkpoint, onProgress = () => {}, ...precision } = options;
+  const { architecture, weights } = checkpoint ?? (await openCheckpoint(folder));
+  // Before anything is written.
+  await validateWeights(reportReads(weights, 'checking the weights', onProgress));
   const { id } = await publishPackage({
     store,
     register: (row) => registerPolicy(db, row),
@@ -164,6 +172,7 @@ export async function importPolicy(
     weights,
     ...precision,
     provenance: { parent: null, reference: null, objective: null, pairs: null, metrics: {}, ...origin },
+    onProgress,
   });
   return id;
 }

@@ -10,6 +10,7 @@ import { SCORE_GRAPH, SERVE_GRAPH, writeServingGraph } from '../onnx/write-graph
 import type { Manifest, PrecisionReport } from '../package/manifest.ts';
 import type { PrecisionName } from '../precision-name.ts';
 import { comparePrecisions } from './precision-report.ts';
+import { type PublishListener, reportReads } from './progress.ts';
 
 /** From least to most accurate. */
 const PRECISIONS_BY_ACCURACY: PrecisionName[] = ['int4', 'row8', 'int8', 'fp32'];
@@ -20,7 +21,7 @@ const MAX_LOSS = { kl: 0.02, perplexity: 1.02 };
 /**
  * Replaces the float32 serving graph in a package's onnx folder by the first acceptable precision, from the requested one
  * upwards; it becomes the graph that scores given responses. `isForced` accepts the requested one regardless of its loss;
- * what `throwIfStopped` throws ends the selection.
+ * what `onProgress` throws ends the selection.
  */
 export async function selectPrecision(
   onnx: string,
@@ -28,7 +29,7 @@ export async function selectPrecision(
   weights: LazyWeights,
   requested: PrecisionName,
   isForced = false,
-  throwIfStopped: () => void = () => {},
+  onProgress: PublishListener = () => {},
 ): Promise<Manifest['serving']> {
   const accuracy: Manifest['serving']['accuracy'] = {};
   for (const precision of PRECISIONS_BY_ACCURACY.slice(PRECISIONS_BY_ACCURACY.indexOf(requested), -1)) {
@@ -36,14 +37,14 @@ export async function selectPrecision(
     if (problem && isForced) throw new AttuneError(`precision: ${problem}; use another`, { param: 'precision' });
     if (problem) continue;
     const candidate = join(onnx, precision);
-    throwIfStopped();
     await mkdir(candidate);
-    await writeServingGraph(candidate, architecture, weights, PRECISIONS[precision]);
+    const reported = reportReads(weights, `writing serve.onnx at ${precision}`, onProgress);
+    await writeServingGraph(candidate, architecture, reported, PRECISIONS[precision]);
     const measured = await comparePrecisions(
       architecture,
       join(onnx, SERVE_GRAPH),
       join(candidate, SERVE_GRAPH),
-      throwIfStopped,
+      (done, total) => onProgress({ stage: `comparing ${precision} with float32`, done, total }),
     );
     if (!Number.isFinite(measured.reference.perplexity)) {
       const message = 'weights: log-probabilities are not finite at float32; the checkpoint is damaged';

@@ -6,13 +6,13 @@ import path from 'node:path';
 import { connect } from '../../shared/database/connect.ts';
 import { openPostgres } from '../../shared/database/embedded.ts';
 import { migrateDatabase } from '../../shared/database/migrate.ts';
-import { readCheckpoint } from '../../shared/model/checkpoint.ts';
+import { openCheckpoint, readCheckpoint } from '../../shared/model/checkpoint.ts';
 import { writePolicyGraphs } from '../../shared/onnx/write-graphs.ts';
 import type { PrecisionName } from '../../shared/precision-name.ts';
 import { importPolicy } from '../../shared/publish/publish.ts';
 import { openLocalStoreAt, policiesFolder } from '../../shared/store/local-store.ts';
+import { type GgufType, writeGguf } from '../../testing/gguf-writer.ts';
 import { type Cache, digestSources } from './cache.ts';
-import { type GgufType, writeGguf } from './gguf.ts';
 import { writeHubGraph } from './hub-graph.ts';
 import type { Model } from './models.ts';
 import { findPython, QUANTIZE_ENV, QUANTIZE_SCRIPT, runPython } from './python.ts';
@@ -141,10 +141,10 @@ async function prepareGguf(cache: Cache, model: Model, type: GgufType): Promise<
   const name = `${model.name}/gguf-${type}`;
   const folder = await cache.build(
     name,
-    await digestSources(['tools/bench/gguf.ts'], path.basename(model.folder)),
+    await digestSources(['testing/gguf-writer.ts', 'testing/gguf-blocks.ts'], path.basename(model.folder)),
     async (staging) => {
-      const { architecture, weights } = await readCheckpoint(model.folder);
-      await writeGguf(path.join(staging, 'model.gguf'), architecture, weights, type);
+      const { architecture, weights } = await openCheckpoint(model.folder);
+      await writeGguf(path.join(staging, 'model.gguf'), architecture, weights, { type });
     },
   );
   return path.join(folder, 'model.gguf');

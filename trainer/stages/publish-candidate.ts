@@ -38,7 +38,7 @@ export async function publishCandidate(
     },
     precision: trainer.settings.PRECISION,
     validate: (folder) => verifyExport(folder, architecture, engine, samples),
-    throwIfStopped: () => log.throwIfStopped(),
+    onProgress: ({ stage, done, total }) => log.reportProgress('publishing', done, total, stage),
   });
 }
 

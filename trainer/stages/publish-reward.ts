@@ -39,7 +39,7 @@ export async function publishReward(
       source: `round ${log.roundId}`,
     },
     validate: (folder) => verifyReward(folder, engine, samples),
-    throwIfStopped: () => log.throwIfStopped(),
+    onProgress: ({ stage, done, total }) => log.reportProgress('publishing', done, total, stage),
   });
 }
 

@@ -12,18 +12,22 @@ export type FamilyConfig = Omit<Architecture, 'bos' | 'eos'>;
 /** A tensor of a checkpoint, made of one or several of Attune's tensors (`parts`). */
 export type StoredTensor = { name: string; parts: string[]; layout: TensorLayout };
 
-export type Family = {
-  /** The class in transformers, as listed in `architectures`, for each output. */
-  classNames: Record<Architecture['output'], string>;
-  parseConfig(config: object): FamilyConfig;
-  /** The inverse of parseConfig. */
-  toConfig(a: Architecture): Record<string, unknown>;
-  /** The tensors of a checkpoint, in checkpoint order. */
+/** The names and layouts of a checkpoint's tensors. */
+export type TensorFormat = {
+  /** The tensors, in checkpoint order. */
   tensors(a: Architecture): StoredTensor[];
   /** A prefix of tensor names that some exporters omit. */
   optionalPrefix?: string;
   /** Buffers that old exporters saved as tensors; the architecture determines their values. */
   buffers: RegExp;
+};
+
+export type Family = TensorFormat & {
+  /** The class in transformers, as listed in `architectures`, for each output. */
+  classNames: Record<Architecture['output'], string>;
+  parseConfig(config: object): FamilyConfig;
+  /** The inverse of parseConfig. */
+  toConfig(a: Architecture): Record<string, unknown>;
 };
 
 /** The stored output layer; nothing if it is tied. `name` is that of logits. */

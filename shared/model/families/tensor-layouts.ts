@@ -50,6 +50,29 @@ export function interleavedByHead(headDim: number): TensorLayout {
   };
 }
 
+/**
+ * Hugging Face rotates row i of a head with row i + hd/2; GGUF files of Llama and llama2.c store the two next to each
+ * other: rows [heads, 2, hd/2] ↔ [heads, hd/2, 2].
+ */
+export function adjacentPairs(headDim: number): TensorLayout {
+  return {
+    storedShape: ([only]) => only!,
+    join: ([only]) => permuteRows(only!, headDim, (row) => 2 * (row % (headDim / 2)) + Math.floor(row / (headDim / 2))),
+    split: (stored) => [permuteRows(stored, headDim, (row) => (row % 2) * (headDim / 2) + (row >> 1))],
+  };
+}
+
+/** Moves row `row` of each head to `target(row)`. */
+function permuteRows({ shape, data }: Tensor, headDim: number, target: (row: number) => number): Tensor {
+  const width = data.length / shape[0]!;
+  const moved = new Float32Array(data.length);
+  for (let row = 0; row < shape[0]!; row++) {
+    const inHead = row % headDim;
+    moved.set(data.subarray(row * width, (row + 1) * width), (row - inHead + target(inHead)) * width);
+  }
+  return { shape, data: moved };
+}
+
 /** Rows [kinds, heads, headDim] ↔ [heads, kinds, headDim] */
 function permuteHeads({ shape, data }: Tensor, headDim: number, kinds: number, intoHeads: boolean): Tensor {
   const size = (data.length / shape[0]!) * headDim;
