@@ -5,15 +5,21 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { seedRandom } from './random.ts';
 import { type DistributionParams, NEUTRAL_SAMPLING, sampleToken } from './sampling.ts';
+import { type TokenMask, toTokenMask } from './token-mask.ts';
 
 type Counts = ReadonlyMap<number, number>;
 
-/** The probability of each token after bias, penalties, temperature, top_k, top_p and min_p, in this order. */
-function expectedProbabilities(logits: Float32Array, params: DistributionParams, counts: Counts): Float64Array {
+/** The probability of each token after bias, penalties, mask, temperature, top_k, top_p and min_p, in this order. */
+function expectedProbabilities(
+  logits: Float32Array,
+  params: DistributionParams,
+  counts: Counts,
+  isAllowed: (token: number) => boolean,
+): Float64Array {
   const shaped = Float64Array.from(logits, (logit, token) => {
     const count = counts.get(token) ?? 0;
     const penalty = count > 0 ? count * params.frequencyPenalty + params.presencePenalty : 0;
-    return logit + (params.logitBias[token] ?? 0) - penalty;
+    return isAllowed(token) ? logit + (params.logitBias[token] ?? 0) - penalty : -Infinity;
   });
   const peak = shaped.reduce((a, b) => Math.max(a, b));
   const weights = shaped.map((logit) => Math.exp((logit - peak) / params.temperature));
@@ -47,15 +53,16 @@ function sampleMany(
   params: DistributionParams,
   samples: number,
   counts: Counts,
-  seed = 17,
+  mask: TokenMask | null = null,
 ): Float64Array {
-  const random = seedRandom(seed, 0);
+  const random = seedRandom(17, 0);
   const logNormalizer = logSumExp(logits);
   const row = new Float32Array(logits.length);
   const seen = new Float64Array(logits.length);
   for (let i = 0; i < samples; i++) {
     row.set(logits);
-    seen[sampleToken(row, logNormalizer, params, counts, random)]!++;
+    seen[sampleToken(row, logNormalizer, params, counts, random, mask)]!++;
+    if (i === 0) assert.deepEqual(row, logits, 'the logits are restored');
   }
   return seen;
 }
@@ -97,10 +104,13 @@ function assertDistribution(
   options: Partial<DistributionParams>,
   samples: number,
   counts: Counts = new Map(),
+  isAllowed?: (token: number) => boolean,
 ) {
   const row = Float32Array.from(logits);
   const params = { ...NEUTRAL_SAMPLING, ...options };
-  assertFits(sampleMany(row, params, samples, counts), expectedProbabilities(row, params, counts));
+  const mask = isAllowed ? toTokenMask(Uint8Array.from(row, (_, token) => Number(isAllowed(token)))) : null;
+  const expected = expectedProbabilities(row, params, counts, isAllowed ?? (() => true));
+  assertFits(sampleMany(row, params, samples, counts, mask), expected);
 }
 
 const SMALL = [2, 1, 0.5, 0, -1, -3, 1.5, 0.2, 1.1, -0.4, 0.7, -6];
@@ -154,6 +164,37 @@ const LARGE: Record<string, [Partial<DistributionParams>, Counts?]> = {
 for (const [name, [params, counts]] of Object.entries(LARGE)) {
   test(`samples correctly from 50,000 tokens: ${name}`, () => assertDistribution(PEAKED, params, 12_000, counts));
 }
+
+const MASKS: Record<string, (token: number) => boolean> = {
+  'few tokens': (token) => token % 499 === 3,
+  'all but few tokens': (token) => token % 499 !== 3,
+  'all but the most probable tokens': (token) => PEAKED[token]! < 4,
+  'one token': (token) => token === 49_999,
+};
+for (const [name, isAllowed] of Object.entries(MASKS)) {
+  test(`samples correctly where a mask allows ${name}`, () => {
+    const [boosted] = BY_PROBABILITY.filter(isAllowed);
+    const cases: Partial<DistributionParams>[] = [
+      {},
+      { temperature: 0.7, topP: 0.9 },
+      { temperature: 1.4 },
+      { topK: 40, minP: 0.02 },
+      { frequencyPenalty: 0.6, presencePenalty: -0.4, logitBias: { [boosted!]: 2, [BY_PROBABILITY[0]!]: 9, 77: -100 } },
+    ];
+    for (const params of cases) assertDistribution(PEAKED, params, 800, REPEATED, isAllowed);
+    for (const isMasked of [(token: number) => token < 3, (token: number) => token !== 0])
+      assertDistribution(SMALL, { temperature: 0.8 }, 5000, GENERATED, isMasked);
+  });
+}
+
+test('a mask restricts greedy decoding too', () => {
+  for (const isAllowed of Object.values(MASKS)) {
+    const mask = toTokenMask(Uint8Array.from(PEAKED, (_, token) => Number(isAllowed(token))));
+    const params = { ...NEUTRAL_SAMPLING, temperature: 0 };
+    const token = sampleToken(PEAKED, logSumExp(PEAKED), params, new Map(), () => 0.5, mask);
+    assert.equal(token, BY_PROBABILITY.find(isAllowed));
+  }
+});
 
 test('among equal logits the filters keep the first tokens', () => {
   const even = Array.from({ length: 400 }, () => 1.25);

@@ -7,6 +7,7 @@ import {
   fastExp,
   findTokenAt,
   getWeight,
+  logSumExp,
   type ScaledLogits,
   sampleFromAll,
   scaleLogits,
@@ -14,11 +15,12 @@ import {
   selectTopMass,
   sumWeights,
 } from './softmax.ts';
+import type { TokenMask } from './token-mask.ts';
 import { argmax, quickselectTop, selectAtLeast, selectTopUntil } from './top-k.ts';
 
 /**
- * The sampling parameters, applied in this order: logitBias, penalties (over the generated tokens), temperature, topK,
- * topP, minP. Temperature 0 is greedy; topK 0, topP 1 and minP 0 are off.
+ * The sampling parameters, applied in this order: logitBias, penalties (over the generated tokens), the mask of allowed
+ * tokens if there is one, temperature, topK, topP, minP. Temperature 0 is greedy; topK 0, topP 1 and minP 0 are off.
  */
 export type SamplingParams = {
   maxTokens: number;
@@ -37,7 +39,7 @@ export type SamplingParams = {
   topLogprobs: number;
 };
 
-/** Under the policy itself: before bias, penalties and temperature. */
+/** Under the policy itself: before bias, penalties, mask and temperature. */
 export type TokenLogprob = { tokenId: number; logprob: number };
 
 /** Temperatures below this are greedy, because dividing by them overflows. */
@@ -65,7 +67,7 @@ export const NEUTRAL_SAMPLING: DistributionParams = {
 
 /**
  * logits [V] and their log-sum-exp → a token id. `counts` has how often each token was generated so far, `uniform`
- * returns a number in [0, 1). The logits are restored before it returns.
+ * returns a number in [0, 1). `mask` allows at least one token. The logits are restored before it returns.
  */
 export function sampleToken(
   logits: Float32Array,
@@ -73,13 +75,53 @@ export function sampleToken(
   params: DistributionParams,
   counts: ReadonlyMap<number, number>,
   uniform: () => number,
+  mask: TokenMask | null = null,
 ): number {
+  if (mask?.isAllowList) return sampleListed(logits, params, counts, uniform, mask.tokens);
+  const excluded = mask ? exclude(logits, logNormalizer, mask.tokens) : null;
   const originals = applyBiasAndPenalties(logits, params, counts);
   try {
-    return sampleFromLogits(logits, logNormalizer, originals, params, uniform);
+    return sampleFromLogits(logits, excluded?.logNormalizer ?? logNormalizer, originals, params, uniform);
   } finally {
     for (const [token, logit] of originals) logits[token] = logit;
+    excluded?.restore();
   }
+}
+
+/** Few tokens are allowed: samples from their logits alone. */
+function sampleListed(
+  logits: Float32Array,
+  params: DistributionParams,
+  counts: ReadonlyMap<number, number>,
+  uniform: () => number,
+  tokens: Int32Array,
+): number {
+  const originals = applyBiasAndPenalties(logits, params, counts);
+  const listed = new Float32Array(tokens.length);
+  for (let at = 0; at < tokens.length; at++) listed[at] = logits[tokens[at]!]!;
+  for (const [token, logit] of originals) logits[token] = logit;
+  return tokens[sampleFromLogits(listed, logSumExp(listed), new Map(), params, uniform)]!;
+}
+
+/** Below this share of the probability, what is left of it after a subtraction is too inexact. */
+const MIN_SHARE = 0.1;
+
+/** Few tokens are not allowed: gives them the logit -inf, and returns the log-sum-exp of the others. */
+function exclude(logits: Float32Array, logNormalizer: number, tokens: Int32Array) {
+  const excluded = new Float32Array(tokens.length);
+  let share = 1;
+  for (let at = 0; at < tokens.length; at++) {
+    const token = tokens[at]!;
+    excluded[at] = logits[token]!;
+    share -= fastExp((excluded[at]! - logNormalizer) * EXP_STEPS);
+    logits[token] = -Infinity;
+  }
+  return {
+    logNormalizer: share > MIN_SHARE ? logNormalizer + Math.log(share) : logSumExp(logits),
+    restore() {
+      for (let at = 0; at < tokens.length; at++) logits[tokens[at]!] = excluded[at]!;
+    },
+  };
 }
 
 /** The `count` most probable tokens under softmax(logits), the most probable first. */

@@ -1,7 +1,7 @@
 // One row's logits as unnormalized softmax weights exp((logit − peak) / temperature). They are relative to the largest
 // logit, whose weight is 1, because a bias of 100 at a temperature of 0.01 must not overflow. Most of a vocabulary weighs
 // almost nothing: tokens far below the peak are skipped while a bound on their weight shows that they cannot matter.
-import { quickselectTop, selectAtLeast, selectTopUntil } from './top-k.ts';
+import { argmax, quickselectTop, selectAtLeast, selectTopUntil } from './top-k.ts';
 
 /** Tokens are near the peak if their weight is at least exp(-9). */
 const NEAR_LOGIT_GAP = 9;
@@ -114,6 +114,14 @@ function sumAllWeights({ logits, peak, scale }: ScaledLogits): number {
   let total = 0;
   for (let token = 0; token < logits.length; token++) total += fastExp((logits[token]! - peak) * scale);
   return total;
+}
+
+/** logits [n] → log Σ exp(logit). */
+export function logSumExp(logits: Float32Array): number {
+  const peak = logits[argmax(logits)]!;
+  let total = 0;
+  for (let token = 0; token < logits.length; token++) total += fastExp((logits[token]! - peak) * EXP_STEPS);
+  return peak + Math.log(total);
 }
 
 /** exp(x) = 2^(x · EXP_STEPS / 1024). */
