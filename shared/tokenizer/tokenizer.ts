@@ -6,6 +6,7 @@ import type { ChatMessage } from '../chat-message.ts';
 import { AttuneError, getErrorMessage } from '../error.ts';
 import { TOKENIZER_FILES } from '../model/checkpoint-files.ts';
 import { compileTemplate, PLAIN_TEMPLATE, type RenderChat, selectTemplate } from './chat-template.ts';
+import { readTokenDecoding, toTokenBytes } from './token-bytes.ts';
 
 /** The contents of a tokenizer's files; only tokenizer.json is required. */
 export type TokenizerFiles = Partial<Record<keyof typeof TOKENIZER_FILES, string>> & { tokenizer: string };
@@ -40,6 +41,8 @@ export class Tokenizer {
   /** Of decodeToken, which log-probabilities ask for several times a token; at most one for each token. */
   readonly #texts = new Map<number, string>();
   readonly #render: RenderChat;
+  readonly #decoder: unknown;
+  #tokenBytes: (string | null)[] | null = null;
 
   static async open(folder: string): Promise<Tokenizer> {
     const [{ readFile }, { join }] = await Promise.all([import('node:fs/promises'), import('node:path')]);
@@ -72,6 +75,7 @@ export class Tokenizer {
     const tokenizerConfig = validateFile(tokenizerConfigSchema, files, 'tokenizerConfig');
     const tokenizer = parseFile(files, 'tokenizer');
     validateDecoder(tokenizer.decoder);
+    this.#decoder = tokenizer.decoder;
     try {
       this.#inner = new HubTokenizer(tokenizer, tokenizerConfig);
     } catch (error) {
@@ -167,6 +171,21 @@ export class Tokenizer {
       : this.decodeContinuation(this.#anchor, [tokenId]);
     this.#texts.set(tokenId, text);
     return text;
+  }
+
+  /** The bytes of each token, one character each; null for special tokens and ids without a token. */
+  listTokenBytes(): readonly (string | null)[] {
+    this.#tokenBytes ??= this.#computeTokenBytes();
+    return this.#tokenBytes;
+  }
+
+  #computeTokenBytes(): (string | null)[] {
+    const decoding = readTokenDecoding(this.#decoder);
+    const added = this.#inner.get_added_tokens_decoder();
+    const bytes = new Array<string | null>(this.size).fill(null);
+    for (const [token, tokenId] of this.#inner.get_vocab())
+      if (!this.#special.has(tokenId)) bytes[tokenId] = toTokenBytes(token, added.has(tokenId), decoding) || null;
+    return bytes;
   }
 
   renderChat(messages: ChatMessage[], options: { addGenerationPrompt?: boolean } = {}): string {
