@@ -79,14 +79,16 @@ test('a round with importance weights reports the effective sample size and the 
   assert.ok(activated);
   await vote(20, 'Second');
   await vote(4, 'Tempered', { temperature: 0.5 });
+  const schema = { type: 'string', minLength: 3, maxLength: 40 };
+  await vote(3, 'Formatted', { response_format: { type: 'json_schema', json_schema: { name: 'x', schema } } });
   await server.request('/v1/preferences', {
     json: { prompt: 'Imported', chosen: ' yes', rejected: ' no', rater: 'test' },
   });
   const { round, messages } = await run({ weighting: 'importance' });
   assert.equal(round.status, 'succeeded', round.reason);
   const weights = messages.find((message) => message.startsWith('importance weights'))!;
-  // Four comparisons at another temperature and one import.
-  assert.match(weights, / 5 unknown with weight 1/);
+  // Four comparisons at another temperature, three in a format, and one import.
+  assert.match(weights, / 8 unknown with weight 1/);
 });
 
 test('pairs staler than max_staleness are skipped and counted', async () => {

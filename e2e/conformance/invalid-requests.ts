@@ -39,6 +39,9 @@ const chat = (name: string, fields: object, param: string, message: RegExp, stat
 const vote = (name: string, json: object, param: string, status = 400) =>
   invalid(PREFERENCES, name, json, param, /./, status);
 
+const SCHEMA = 'response_format.json_schema';
+const schema = (schema: object) => ({ response_format: { type: 'json_schema', json_schema: { name: 'x', schema } } });
+
 export const INVALID_REQUESTS: InvalidRequest[] = [
   chat('a temperature below 0', { temperature: -1 }, 'temperature', /0/),
   chat('a temperature that is not a number', { temperature: 'hot' }, 'temperature', /number/),
@@ -85,6 +88,36 @@ export const INVALID_REQUESTS: InvalidRequest[] = [
     { stream_options: { usage: true } },
     'stream_options.usage',
     /^unknown field "stream_options.usage"$/,
+  ),
+  ...['tools', 'tool_choice', 'parallel_tool_calls', 'functions', 'function_call'].map((field) =>
+    chat(`an unsupported field, ${field}`, { [field]: [] }, field, /^\w+: tools are not supported; .* response_format/),
+  ),
+  chat('a format of an unknown type', { response_format: { type: 'xml' } }, 'response_format.type', /json_schema/),
+  chat(
+    'a schema without a name',
+    { response_format: { type: 'json_schema', json_schema: {} } },
+    `${SCHEMA}.name`,
+    /string/,
+  ),
+  chat(
+    'a schema with an unsupported keyword',
+    schema({ type: 'object', properties: { x: { type: 'string', pattern: '^(?=a)' } } }),
+    `${SCHEMA}.schema.properties.x.pattern`,
+    /^response_format\.json_schema\.schema\.properties\.x\.pattern: \(\?=a\) at character 1 is not supported/,
+  ),
+  chat(
+    'an unsatisfiable schema',
+    schema({ type: 'integer', minimum: 1, maximum: 0 }),
+    `${SCHEMA}.schema`,
+    /no document/,
+  ),
+  chat('a huge schema', schema({ enum: ['x'.repeat(40_000)] }), `${SCHEMA}.schema`, /at most 32768/),
+  invalid(
+    COMPARISONS,
+    'a comparison with an unsupported schema',
+    { messages, ...schema({ not: {} }) },
+    `${SCHEMA}.schema.not`,
+    /not supported/,
   ),
   chat('an unknown policy', { model: 'pol_unknown' }, 'model', /pol_unknown/, 404),
   chat('a path as policy id', { model: '../pol_unknown' }, 'model', /pol_unknown/, 404),

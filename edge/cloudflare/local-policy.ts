@@ -19,6 +19,9 @@ import type {
 import { maxSequenceLength, reservedKvBytes } from '../engine/kv-budget.ts';
 import { epochSeconds } from '../engine/request.ts';
 import { Scheduler } from '../engine/scheduler.ts';
+import { Constraints } from '../grammar/constraint.ts';
+import { compileJsonSchema } from '../grammar/json-schema.ts';
+import type { Grammar } from '../grammar/program.ts';
 import type { AdmissionOptions, KvAdmission, Reservation } from './kv-admission.ts';
 
 type LocalPolicyOptions = AdmissionOptions & {
@@ -37,6 +40,7 @@ export class LocalPolicy implements LoadedPolicy {
   readonly kvMemoryBytes: number;
   readonly maxRows: number;
   private readonly options: LocalPolicyOptions;
+  private readonly constraints: Constraints;
 
   constructor(id: string, architecture: Architecture, options: LocalPolicyOptions) {
     this.id = id;
@@ -45,6 +49,7 @@ export class LocalPolicy implements LoadedPolicy {
     this.kvMemoryBytes = options.kvMemoryBytes;
     this.maxRows = options.maxRows;
     this.options = options;
+    this.constraints = new Constraints(architecture, () => options.tokenizer.listTokenBytes());
   }
 
   /** In place: a Worker has no threads, and its platform limits the time of a request. */
@@ -54,6 +59,10 @@ export class LocalPolicy implements LoadedPolicy {
 
   async encodePair(prompt: Prompt, response: ResponseText): Promise<EncodedPair> {
     return encodePair(this.tokenizer, prompt, response, this.architecture.contextLength);
+  }
+
+  async compileSchema(schema: unknown, path: string): Promise<Grammar> {
+    return compileJsonSchema(schema, path);
   }
 
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
@@ -75,15 +84,16 @@ export class LocalPolicy implements LoadedPolicy {
   }
 
   private async run(stream: GenerationStream, input: GenerationInput, reservation: Reservation): Promise<void> {
-    const { admission, maxRows, createDecoder } = this.options;
-    const { promptIds, n, tenant = '', sharedLength = 0, response } = input;
+    const { constraints, options } = this;
+    const { admission, maxRows, createDecoder } = options;
+    const { promptIds, n, tenant = '', sharedLength = 0, response, grammar } = input;
     const { stop: _, ...sampling } = input.sampling;
     const arrivedAt = epochSeconds();
     while (!stream.isDone && !admission.tryStart(reservation)) await sleep(POLL_INTERVAL_MS);
     if (stream.isDone) return;
-    const scheduler = new Scheduler(createDecoder(), { maxRows, kvMemoryBytes: reservation.bytes });
+    const scheduler = new Scheduler(createDecoder(), { maxRows, kvMemoryBytes: reservation.bytes, constraints });
     stream.onAbort = (index) => scheduler.cancel(0, index);
-    scheduler.submit({ id: 0, promptIds, sharedLength, tenant, sampling, n, response, arrivedAt });
+    scheduler.submit({ id: 0, promptIds, sharedLength, tenant, sampling, n, response, grammar, arrivedAt });
     while (true) {
       const { events } = await scheduler.step();
       for (const event of events) stream.onEvent(event);

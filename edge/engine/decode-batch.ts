@@ -5,7 +5,9 @@ import type { Decoder } from '../../shared/decoder/decoder.ts';
 import type { KvCache } from '../../shared/decoder/kv-cache.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
 import { sampleToken, selectTopLogprobs, type TokenLogprob } from '../../shared/decoder/sampling.ts';
-import { getErrorMessage } from '../../shared/error.ts';
+import { allowsNone } from '../../shared/decoder/token-mask.ts';
+import { AttuneError, getErrorMessage } from '../../shared/error.ts';
+import type { Constraint, Constraints } from '../grammar/constraint.ts';
 import { collectKvBlocks, type Prefix } from './prefix-cache.ts';
 import type { Choice, EngineEvent } from './request.ts';
 
@@ -16,7 +18,11 @@ type Sequence = {
   counts: Map<number, number>;
   generatedTokens: number;
   lastToken: number;
+  /** What the text may be; null: anything. */
+  constraint: Constraint | null;
 };
+
+type DecodeBatchOptions = { kvMemoryBytes: number; maxLength: number; constraints: Constraints | undefined };
 
 export class DecodeBatch {
   readonly cache: KvCache;
@@ -27,15 +33,17 @@ export class DecodeBatch {
   private readonly eosTokens: Set<number>;
   /** Tokens of prompt and completion together. */
   private readonly maxLength: number;
+  private readonly constraints: Constraints | undefined;
 
   constructor(
     decoder: Decoder,
-    { kvMemoryBytes, maxLength }: { kvMemoryBytes: number; maxLength: number },
+    { kvMemoryBytes, maxLength, constraints }: DecodeBatchOptions,
     emit: (event: EngineEvent) => void,
   ) {
     this.decoder = decoder;
     this.emit = emit;
     this.maxLength = maxLength;
+    this.constraints = constraints;
     this.cache = decoder.createCache(kvMemoryBytes);
     this.eosTokens = new Set(decoder.architecture.eos);
   }
@@ -51,7 +59,14 @@ export class DecodeBatch {
   /** Samples a choice's first token from its prompt's logits, and adds it as a sequence unless that token ends it. */
   add(choice: Choice, prefix: Prefix): void {
     const random = seedRandom(choice.request.sampling.seed, choice.index);
-    const sequence: Sequence = { choice, random, counts: new Map(), generatedTokens: 0, lastToken: 0 };
+    const sequence: Sequence = {
+      choice,
+      random,
+      counts: new Map(),
+      generatedTokens: 0,
+      lastToken: 0,
+      constraint: null,
+    };
     if (!this.sampleNext(sequence, prefix.logits, prefix.logNormalizer)) return;
     const row = this.cache.addRow(choice.request.promptIds.length);
     for (const block of collectKvBlocks(prefix)) this.cache.appendBlock(row, block);
@@ -90,20 +105,32 @@ export class DecodeBatch {
 
   /** Samples a sequence's next token from logits [V]; returns false if the sequence has ended. */
   private sampleNext(sequence: Sequence, logits: Float32Array, logNormalizer: number): boolean {
-    const { request, index } = sequence.choice;
-    const { sampling, response } = request;
-    if (!Number.isFinite(logNormalizer)) {
-      this.fail(sequence.choice, new Error('the logits are not finite'));
+    try {
+      return this.samplePossible(sequence, logits, logNormalizer);
+    } catch (error) {
+      this.fail(sequence.choice, error);
       return false;
     }
+  }
+
+  /** Throws if the sequence cannot go on. */
+  private samplePossible(sequence: Sequence, logits: Float32Array, logNormalizer: number): boolean {
+    const { request, index } = sequence.choice;
+    const { sampling, response } = request;
+    if (!Number.isFinite(logNormalizer)) throw new Error('the logits are not finite');
     const limit = Math.min(sampling.maxTokens, this.maxLength - request.promptIds.length);
     if (sequence.generatedTokens >= limit) return this.finish(sequence.choice, 'length');
+    const constraint = this.openConstraint(sequence);
+    const mask = constraint?.getMask() ?? null;
+    // The text is complete, and the policy has no token that says so.
+    if (mask && allowsNone(mask)) return this.finish(sequence.choice, 'stop');
     const tokenId =
       response?.[sequence.generatedTokens] ??
-      sampleToken(logits, logNormalizer, sampling, sequence.counts, sequence.random);
+      sampleToken(logits, logNormalizer, sampling, sequence.counts, sequence.random, mask);
     const logprob = logits[tokenId]! - logNormalizer;
     if (!response && this.eosTokens.has(tokenId)) return this.finish(sequence.choice, 'stop', { tokenId, logprob });
 
+    constraint?.advance(tokenId);
     const topLogprobs = selectTopLogprobs(logits, logNormalizer, sampling.topLogprobs);
     this.emit({ type: 'token', id: request.id, index, tokenId, logprob, topLogprobs });
     sequence.counts.set(tokenId, (sequence.counts.get(tokenId) ?? 0) + 1);
@@ -119,7 +146,16 @@ export class DecodeBatch {
   }
 
   private fail({ request, index }: Choice, error: unknown): void {
-    this.emit({ type: 'failed', id: request.id, index, message: getErrorMessage(error) });
+    const message = getErrorMessage(error);
+    const { status, param, code } = error instanceof AttuneError ? error : {};
+    const details = status === undefined ? {} : { details: { status, param, code } };
+    this.emit({ type: 'failed', id: request.id, index, message, ...details });
+  }
+
+  private openConstraint(sequence: Sequence): Constraint | null {
+    const { grammar } = sequence.choice.request;
+    if (grammar) sequence.constraint ??= this.constraints!.open(grammar);
+    return sequence.constraint;
   }
 
   private removeSequence(row: number, options: { wipe?: boolean } = {}): void {

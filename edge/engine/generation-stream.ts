@@ -53,7 +53,11 @@ export class GenerationStream implements EngineEventListener, AsyncIterable<Gene
       this.onStart?.();
     } else if (event.type === 'failed') {
       const message = `generation: the policy failed to compute: ${event.message}; try another policy`;
-      this.onError(new AttuneError(message, { status: 503, code: 'generation_failed' }));
+      this.onError(
+        event.details
+          ? new AttuneError(event.message, event.details)
+          : new AttuneError(message, { status: 503, code: 'generation_failed' }),
+      );
     } else if (event.type === 'finish') {
       this.finish(event.index, choice, event.finishReason, event.stop);
     } else {

@@ -4,6 +4,7 @@ import type { Prompt } from '../../shared/chat-message.ts';
 import type { SamplingParams, TokenLogprob } from '../../shared/decoder/sampling.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import type { Grammar } from '../grammar/program.ts';
 
 /** The model name of the active policy. */
 export const ACTIVE_ALIAS = 'attune';
@@ -43,6 +44,8 @@ export type GenerationInput = {
    * nothing is sampled. maxTokens is their number.
    */
   response?: number[];
+  /** What the text may be: only tokens are sampled that leave it the beginning of a text of the grammar. */
+  grammar?: Grammar | null;
   /** Called when the first choice leaves the queue. */
   onStart?: (() => void) | undefined;
   /** See ScoreWaiter. */
@@ -85,6 +88,8 @@ export interface LoadedPolicy {
   encodePrompt(prompt: Prompt, waiter?: Waiter): Promise<EncodedPrompt>;
   /** As encodePrompt, for a prompt and a response to it. */
   encodePair(prompt: Prompt, response: ResponseText, waiter?: Waiter): Promise<EncodedPair>;
+  /** The grammar of a JSON Schema's documents; `path` names it in errors. On Node on another thread too. */
+  compileSchema(schema: unknown, path: string, waiter?: Waiter): Promise<Grammar>;
   /**
    * Starts immediately. The events of the n choices are interleaved, with one finish event per choice. Throws an
    * AttuneError synchronously if the queue is full. Aborting, or leaving the iteration early, frees the rows.

@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Prompt } from '../../shared/chat-message.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import type { Grammar } from '../grammar/program.ts';
 import { type AdmissionLimits, type Places, validatePlaces } from './admission.ts';
 import { Backoff } from './backoff.ts';
 import { GenerationStream } from './generation-stream.ts';
@@ -75,6 +76,11 @@ export class PolicyRunner implements LoadedPolicy {
     return (await this.encode(prompt, response, waiter)) as EncodedPair;
   }
 
+  compileSchema(schema: unknown, path: string, waiter?: Waiter): Promise<Grammar> {
+    throwIfClosing(this.options.closing);
+    return this.options.tokenizerThread.compile({ schema, path }, waiter);
+  }
+
   generate(input: GenerationInput, signal?: AbortSignal): AsyncIterable<GenerationEvent> {
     throwIfClosing(this.options.closing);
     if (!input.isAdmitted) validatePlaces(this.countPlaces(input), this.options);
@@ -141,9 +147,13 @@ export class PolicyRunner implements LoadedPolicy {
 
   private submit(worker: WorkerClient, generation: GenerationStream, input: GenerationInput, arrivedAt: number): void {
     if (generation.isDone) return;
-    const { promptIds, n, tenant = '', sharedLength = 0, response } = input;
+    const { promptIds, n, tenant = '', sharedLength = 0, response, grammar } = input;
     const { stop: _, ...sampling } = input.sampling;
-    const id = worker.submit({ promptIds, sharedLength, tenant, sampling, n, response, arrivedAt }, generation);
+    if (grammar) worker.sendVocabulary(this.tokenizer.listTokenBytes());
+    const id = worker.submit(
+      { promptIds, sharedLength, tenant, sampling, n, response, grammar, arrivedAt },
+      generation,
+    );
     generation.onAbort = (index) => worker.cancel(id, index);
   }
 

@@ -1,5 +1,7 @@
 // The engine's requests and events: plain data, because they are sent between threads.
 import type { SamplingParams, TokenLogprob } from '../../shared/decoder/sampling.ts';
+import type { ErrorDetails } from '../../shared/error.ts';
+import type { Grammar } from '../grammar/program.ts';
 
 /** Has no stop strings: the engine handles token ids only, and the main thread detokenizes. */
 export type EngineRequest = {
@@ -11,6 +13,8 @@ export type EngineRequest = {
   sampling: Omit<SamplingParams, 'stop'>;
   /** See GenerationInput. */
   response?: number[] | undefined;
+  /** See GenerationInput. */
+  grammar?: Grammar | null | undefined;
   n: number;
   /** A value of epochSeconds. */
   arrivedAt: number;
@@ -23,7 +27,8 @@ export type EngineEvent = { id: number; index: number } & (
   | { type: 'start'; queuedSeconds: number }
   | { type: 'token'; tokenId: number; logprob: number; topLogprobs: TokenLogprob[] }
   | { type: 'finish'; finishReason: 'stop' | 'length'; stop: TokenLogprob | null }
-  | { type: 'failed'; message: string }
+  /** `details` only for an AttuneError: the request's own fault. */
+  | { type: 'failed'; message: string; details?: ErrorDetails }
 );
 
 /** Seconds since the Unix epoch, monotonic and comparable between threads. */

@@ -2,6 +2,7 @@
 // prefills about one chunk of prompts, and decodes one token per sequence. A generation depends on its prompt, its seed
 // and the policy, never on the batch.
 import type { Decoder } from '../../shared/decoder/decoder.ts';
+import type { Constraints } from '../grammar/constraint.ts';
 import { DecodeBatch } from './decode-batch.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { StepStats } from './instrumentation.ts';
@@ -19,6 +20,8 @@ export type SchedulerOptions = {
   prefixCacheBytes?: number | undefined;
   /** Whether several tenants share the rows. Default: false. */
   isShared?: boolean;
+  /** For requests with a grammar. */
+  constraints?: Constraints | undefined;
 };
 
 /** If the rows are shared, one of so many is kept for tenants that have none: they need not wait for the others' ends. */
@@ -48,7 +51,7 @@ export class Scheduler {
     this.prefill = new Prefill(decoder, this.prefixCache, emit);
     this.decodeBatch = new DecodeBatch(
       decoder,
-      { kvMemoryBytes: options.kvMemoryBytes, maxLength: this.maxLength },
+      { kvMemoryBytes: options.kvMemoryBytes, maxLength: this.maxLength, constraints: options.constraints },
       emit,
     );
   }

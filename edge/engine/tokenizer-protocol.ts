@@ -1,6 +1,8 @@
-// The messages between the main thread and the tokenizer thread, which has one request at a time.
+// The messages between the main thread and the tokenizer thread, which has one request at a time: to encode a prompt, or to
+// compile a JSON Schema.
 import type { Prompt } from '../../shared/chat-message.ts';
 import type { ErrorDetails } from '../../shared/error.ts';
+import type { Grammar } from '../grammar/program.ts';
 import type { EncodedPair, EncodedPrompt, ResponseText } from './inference.ts';
 
 export type TokenizerRequest = {
@@ -15,12 +17,16 @@ export type TokenizerRequest = {
   response?: ResponseText | undefined;
 };
 
-/** The parts of a request that run what a checkpoint brings: its regular expressions, and its template. */
-export type TokenizerPhase = 'open' | 'render' | 'encode';
+/** `path`: of the request's field that has the schema. */
+export type SchemaRequest = { schema: unknown; path: string };
+
+/** The parts of a request that run what others wrote: a checkpoint's regular expressions and template, a client's schema. */
+export type TokenizerPhase = 'open' | 'render' | 'encode' | 'compile';
 
 /** From the tokenizer thread to the main thread. */
 export type TokenizerMessage =
   | { type: 'phase'; phase: TokenizerPhase }
   | { type: 'encoded'; encoded: EncodedPrompt | EncodedPair }
+  | { type: 'compiled'; grammar: Grammar }
   /** `details` only for an AttuneError. */
   | { type: 'failed'; message: string; details?: Required<ErrorDetails> };

@@ -41,7 +41,7 @@ function backtrack(tokenizer: Record<string, unknown>): void {
   tokenizer.pre_tokenizer = { type: 'Split', pattern: { Regex: '(q+)+!' }, behavior: 'Isolated', invert: false };
 }
 
-const PHASE_MS = { open: 30_000, render: 1500, encode: 1500 };
+const PHASE_MS = { open: 30_000, render: 1500, encode: 1500, compile: 1500 };
 
 function openThread(phaseMs = PHASE_MS, isShared = false) {
   const thread = new TokenizerThread({ maxRows: 1, maxQueue: 8, isShared }, { phaseMs, heapMiB: 128 });
@@ -135,6 +135,28 @@ test('a checkpoint that hangs while it is opened is rejected', async () => {
     code: 'invalid_checkpoint',
     message: /^tokenizer_config\.json: chat_template: .* longer than 1\.5 seconds/,
   });
+});
+
+test('compiles schemas, refuses them by their path, and ends one that takes too long', async () => {
+  const { thread } = openThread();
+  const compile = (schema: unknown) => thread.compile({ schema, path: 'root' });
+  const { code, start } = await compile({ type: 'integer' });
+  assert.ok(code instanceof Int32Array && start >= 0);
+  await assert.rejects(compile({ type: 'string', minimum: 1 }), {
+    code: 'unsupported_schema',
+    param: 'root.minimum',
+    message: /^root\.minimum: it is for number/,
+  });
+  const { thread: hurried, encode } = openThread({ ...PHASE_MS, compile: 1 });
+  const properties = Object.fromEntries(Array.from({ length: 700 }, (_, at) => [`p${at}`, { minimum: at }]));
+  const slow = hurried.compile({ schema: { type: 'object', properties }, path: 'root' });
+  const folder = await writeCheckpoint({ name: 'behind a schema' });
+  const behind = encode(folder, 'Once');
+  await assert.rejects(slow, {
+    param: 'root',
+    message: /^root: compiling it takes longer than 0\.001 seconds; simplify it$/,
+  });
+  assert.ok((await behind).promptIds.length > 0);
 });
 
 test('callers take turns, and a caller that waits with many prompts gets 429 while others find room', async () => {

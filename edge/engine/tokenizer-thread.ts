@@ -1,13 +1,14 @@
-// The main thread's side of the tokenizer thread, which all policies of the process share: callers take turns, and a
-// prompt whose template or tokenizing takes too long or needs too much memory costs its own request and the thread, which
+// The main thread's side of the tokenizer thread, which all policies of the process share: callers take turns, and a schema,
+// or a prompt whose template or tokenizing takes too long or needs too much memory costs its own request and the thread, which
 // is replaced. The requests behind it run on the new one.
 import { Worker } from 'node:worker_threads';
 import { AttuneError } from '../../shared/error.ts';
+import type { Grammar } from '../grammar/program.ts';
 import { type AdmissionLimits, validatePlaces } from './admission.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { EncodedPrompt, Waiter } from './inference.ts';
 import { serverClosing } from './policy-errors.ts';
-import type { TokenizerMessage, TokenizerPhase, TokenizerRequest } from './tokenizer-protocol.ts';
+import type { SchemaRequest, TokenizerMessage, TokenizerPhase, TokenizerRequest } from './tokenizer-protocol.ts';
 import { getPromptField } from './validate-prompt.ts';
 
 export type ThreadLimits = {
@@ -16,10 +17,10 @@ export type ThreadLimits = {
   heapMiB: number;
 };
 
-/** The largest vocabularies take seconds to open, and some 200 MiB; the longest valid prompts half a second. */
-const LIMITS: ThreadLimits = { phaseMs: { open: 30_000, render: 5000, encode: 5000 }, heapMiB: 1024 };
+/** The largest vocabularies take seconds to open, and some 200 MiB; the longest valid prompts and schemas half a second. */
+const LIMITS: ThreadLimits = { phaseMs: { open: 30_000, render: 5000, encode: 5000, compile: 5000 }, heapMiB: 1024 };
 
-const CHECKPOINT_WORK: Record<TokenizerPhase, string> = {
+const CHECKPOINT_WORK: Partial<Record<TokenizerPhase, string>> = {
   open: 'tokenizer.json: opening it',
   render: 'tokenizer_config.json: chat_template: rendering a short chat',
   encode: 'tokenizer.json: tokenizing a short text',
@@ -41,7 +42,8 @@ export async function validateTokenizerFiles(folder: string): Promise<void> {
   }
 }
 
-type Job = { request: TokenizerRequest; settle(result: EncodedPrompt | Error): void };
+type Result = EncodedPrompt | Grammar;
+type Job = { request: TokenizerRequest | SchemaRequest; settle(result: Result | Error): void };
 
 export class TokenizerThread {
   private readonly admission: AdmissionLimits;
@@ -59,12 +61,21 @@ export class TokenizerThread {
   }
 
   /** Throws what encodePrompt throws, `queue_full`, an error that names what took too long, or the signal's reason. */
-  encode(request: TokenizerRequest, { tenant = '', signal }: Waiter = {}): Promise<EncodedPrompt> {
+  encode(request: TokenizerRequest, waiter?: Waiter): Promise<EncodedPrompt> {
+    return this.submit(request, waiter) as Promise<EncodedPrompt>;
+  }
+
+  /** Throws what compileJsonSchema throws, and what encode does besides. */
+  compile(request: SchemaRequest, waiter?: Waiter): Promise<Grammar> {
+    return this.submit(request, waiter) as Promise<Grammar>;
+  }
+
+  private submit(request: Job['request'], { tenant = '', signal }: Waiter = {}): Promise<Result> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       if (this.isClosed) throw serverClosing();
       // Loading a policy is no caller's request.
-      if (request.prompt !== null)
+      if ('schema' in request || request.prompt !== null)
         validatePlaces({ held: this.queue.size, own: this.queue.countOf(tenant), added: 1 }, this.admission);
       const abort = () => {
         this.queue.remove((other) => other === job);
@@ -104,7 +115,7 @@ export class TokenizerThread {
     this.worker.postMessage(job.request);
   }
 
-  private finish(result: EncodedPrompt | Error): void {
+  private finish(result: Result | Error): void {
     this.stopTimer();
     const job = this.current!;
     this.current = null;
@@ -121,6 +132,7 @@ export class TokenizerThread {
       if (this.worker !== worker) return;
       if (message.type === 'phase') this.startPhase(message.phase);
       else if (message.type === 'encoded') this.finish(message.encoded);
+      else if (message.type === 'compiled') this.finish(message.grammar);
       else
         this.finish(message.details ? new AttuneError(message.message, message.details) : new Error(message.message));
     });
@@ -162,7 +174,13 @@ export class TokenizerThread {
 
   /** The error of the current request, whose phase used too much time or memory. */
   private describeExcess(problem: string): AttuneError {
-    const { prompt } = this.current!.request;
+    const { request } = this.current!;
+    if ('schema' in request)
+      return new AttuneError(`${request.path}: compiling it ${problem}; simplify it`, {
+        param: request.path,
+        code: 'unsupported_schema',
+      });
+    const { prompt } = request;
     if (prompt === null || this.phase === 'open') {
       return new AttuneError(`${CHECKPOINT_WORK[this.phase]} ${problem}; fix it, or export the checkpoint again`, {
         code: 'invalid_checkpoint',

@@ -2,6 +2,7 @@
 // terminated, because that ends the process if a native run is in progress: it drains, releases its model and exits.
 import { Worker } from 'node:worker_threads';
 import { AttuneError } from '../../shared/error.ts';
+import type { TokenBytes } from '../grammar/token-trie.ts';
 import { policyUnusable } from './policy-errors.ts';
 import type { EngineEvent, EngineRequest } from './request.ts';
 import type { StepResult } from './scheduler.ts';
@@ -16,6 +17,7 @@ export class WorkerClient {
   private readonly requests = new Map<number, { listener: EngineEventListener; openChoices: Set<number> }>();
   private nextId = 1;
   private isClosing = false;
+  private hasVocabulary = false;
   private hasEnded = false;
 
   /** Resolves when the policy is ready to serve; throws `policy_unusable` if its graph does not load or compute. */
@@ -68,6 +70,12 @@ export class WorkerClient {
         resolve(error);
       });
     });
+  }
+
+  /** Requests with a grammar need it; sent once. */
+  sendVocabulary(tokens: TokenBytes): void {
+    if (!this.hasVocabulary) this.post({ type: 'vocabulary', tokens });
+    this.hasVocabulary = true;
   }
 
   /** Returns the request's id, for `cancel`. */

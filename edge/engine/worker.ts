@@ -13,6 +13,8 @@ import { getErrorMessage } from '../../shared/error.ts';
 import { openCheckpoint } from '../../shared/model/checkpoint.ts';
 import { float32 } from '../../shared/onnx/precision/float32.ts';
 import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
+import { Constraints } from '../grammar/constraint.ts';
+import type { TokenBytes } from '../grammar/token-trie.ts';
 import type { EngineEvent } from './request.ts';
 import { Scheduler } from './scheduler.ts';
 import { warmUp } from './validate-package.ts';
@@ -66,7 +68,9 @@ async function openGraph(): Promise<InferenceSession> {
 function serve(decoder: Decoder): void {
   const prefixCacheBytes = options.kvMemoryBytes * PREFIX_CACHE_SHARE[options.graph];
   const onPrefilled = (events: EngineEvent[]) => post({ type: 'events', events });
-  const scheduler = new Scheduler(decoder, { ...options, prefixCacheBytes }, onPrefilled);
+  let tokens: TokenBytes = [];
+  const constraints = new Constraints(options.architecture, () => tokens);
+  const scheduler = new Scheduler(decoder, { ...options, prefixCacheBytes, constraints }, onPrefilled);
   let isRunning = false;
   let isClosing = false;
 
@@ -87,6 +91,7 @@ function serve(decoder: Decoder): void {
 
   port.on('message', (message: WorkerRequest) => {
     if (message.type === 'submit') scheduler.submit(message.request);
+    else if (message.type === 'vocabulary') tokens = message.tokens;
     else if (message.type === 'cancel') scheduler.cancel(message.id, message.index);
     else if (message.type === 'close') isClosing = true;
     else throw new Error(`internal: worker: unknown message ${JSON.stringify(message)}`);

@@ -8,7 +8,9 @@ import { newId } from '../../shared/id.ts';
 import type { EncodedPrompt, LoadedPolicy, Waiter } from '../engine/inference.ts';
 import { validateCandidates } from '../engine/validate-candidates.ts';
 import { getPromptField, validateCharacters, validatePrompt, validateVocabulary } from '../engine/validate-prompt.ts';
+import type { Grammar } from '../grammar/program.ts';
 import type { Ranker } from '../scoring/ranker.ts';
+import { getSchema, type ResponseFormat } from './response-format.ts';
 
 export type CompletionRequest = {
   /** the operation that asks for it */
@@ -23,6 +25,8 @@ export type CompletionRequest = {
   bestOf?: number;
   /** maxTokens null: defaultMaxTokens if set, otherwise as many as fit into the context */
   sampling: Omit<SamplingParams, 'maxTokens' | 'seed'> & { maxTokens: number | null; seed: number | null };
+  /** what the text has to be; null: anything */
+  responseFormat: ResponseFormat | null;
   defaultMaxTokens?: number;
   /** the request field that maxTokens comes from; default: max_tokens */
   maxTokensField?: string;
@@ -49,6 +53,8 @@ export type PreparedCompletion = {
   /** how many are sampled: as many as choices, or best_of */
   candidates: number;
   sampling: SamplingParams;
+  /** of the response format */
+  grammar: Grammar | null;
 };
 
 /** Validates the request against the policy and fixes its ids and seed; nothing is computed or stored yet. */
@@ -58,6 +64,7 @@ export async function prepareCompletion(
 ): Promise<PreparedCompletion> {
   const { prompt, sampling } = request;
   validateVocabulary(Object.keys(sampling.logitBias).map(Number), policy.architecture.vocabSize, 'logit_bias');
+  const grammar = request.responseFormat && (await compileFormat(policy, request.responseFormat, waiter));
   const { promptIds, sharedLength } = await encodePrompt(policy, request, waiter);
   const remaining = validatePrompt(promptIds, policy, getPromptField(prompt));
   const maxTokens = sampling.maxTokens ?? Math.min(request.defaultMaxTokens ?? remaining, remaining);
@@ -83,12 +90,19 @@ export async function prepareCompletion(
     sharedLength,
     ids,
     candidates,
+    grammar,
     sampling: {
       ...sampling,
       maxTokens,
       seed: sampling.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
     },
   };
+}
+
+async function compileFormat(policy: LoadedPolicy, format: ResponseFormat, waiter: Waiter): Promise<Grammar> {
+  // Throws if it is not known what the policy's tokens spell.
+  policy.tokenizer.listTokenBytes();
+  return policy.compileSchema(...getSchema(format), waiter);
 }
 
 async function encodePrompt(

@@ -4,6 +4,7 @@
 import { z } from '@hono/zod-openapi';
 import { BUILT_IN_RANKERS } from '../scoring/ranker.ts';
 import type { CompletionRequest } from './prepare.ts';
+import { responseFormatField } from './response-format.ts';
 
 export const MAX_CHOICES = 16;
 
@@ -84,6 +85,7 @@ export const samplingFields = {
       error: `give a text of 1 to ${MAX_STOP_LENGTH} characters, or at most 4 of them`,
     })
     .nullish(),
+  response_format: responseFormatField,
   seed: z
     .number()
     .int()

@@ -33,8 +33,12 @@ export function toCompletionRow(completion: PreparedCompletion) {
     policy_id: policy.id,
     prompt: request.promptIds ? toStorable(policy.tokenizer.decode(promptIds)) : request.prompt,
     prompt_token_ids: promptIds,
-    // What a ranker selected is not a sample of the policy: the trainer looks for best_of.
-    sampling: { ...sampling, ...(ranker ? { best_of: candidates, ranker: ranker.name } : {}) },
+    // What a ranker selected or a format restricted is no sample of the policy: the trainer looks for these two.
+    sampling: {
+      ...sampling,
+      ...(ranker ? { best_of: candidates, ranker: ranker.name } : {}),
+      ...(request.responseFormat ? { response_format: request.responseFormat } : {}),
+    },
     seed: sampling.seed,
     user: request.user,
     metadata: request.metadata,

@@ -5,6 +5,7 @@ import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest } from '../generation/prepare.ts';
+import { toResponseFormat } from '../generation/response-format.ts';
 import {
   candidateFields,
   getRanker,
@@ -26,6 +27,20 @@ import { openRanker } from '../scoring/ranker.ts';
 
 const { max_tokens, ...sharedFields } = samplingFields;
 
+/** Refused by name: a policy's chat template rarely has them, and what a policy writes as a call differs from one to the next. */
+const noTools = z
+  .null({
+    error: 'tools are not supported; describe the call in a message, and its arguments as response_format: json_schema',
+  })
+  .optional();
+const toolFields = {
+  tools: noTools,
+  tool_choice: noTools,
+  parallel_tool_calls: noTools,
+  functions: noTools,
+  function_call: noTools,
+};
+
 const chatBody = refineCandidates(
   z
     .strictObject({
@@ -37,6 +52,7 @@ const chatBody = refineCandidates(
       ...sharedFields,
       logprobs: z.boolean().nullish(),
       top_logprobs: z.number().int().min(0).max(20).nullish(),
+      ...toolFields,
       ...streamFields,
       store: z
         .boolean()
@@ -109,6 +125,7 @@ function toRequest(body: ChatBody): CompletionRequest {
       { ...body, max_tokens: body.max_completion_tokens ?? body.max_tokens },
       body.logprobs ? (body.top_logprobs ?? 0) : 0,
     ),
+    responseFormat: toResponseFormat(body.response_format),
     ...(body.max_completion_tokens == null ? {} : { maxTokensField: 'max_completion_tokens' }),
     user: body.user ?? null,
     metadata: body.metadata ?? null,

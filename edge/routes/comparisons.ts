@@ -10,6 +10,7 @@ import { newId } from '../../shared/id.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { decode, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest, PlacedRequest } from '../generation/prepare.ts';
+import { toResponseFormat } from '../generation/response-format.ts';
 import { modelField, modelName, samplingFields, toSampling } from '../generation/sampling-fields.ts';
 import type { CompletionResult } from '../generation/select-choices.ts';
 import { storeCompletions } from '../generation/store.ts';
@@ -116,6 +117,7 @@ async function generateSides(
     prompt,
     n,
     sampling: { ...toSampling(body, 0), seed },
+    responseFormat: toResponseFormat(body.response_format),
     user: body.user ?? null,
     metadata: body.metadata ?? null,
     store: true,

@@ -4,6 +4,7 @@ import { z } from '@hono/zod-openapi';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest, PreparedCompletion } from '../generation/prepare.ts';
+import { toResponseFormat } from '../generation/response-format.ts';
 import {
   candidateFields,
   getRanker,
@@ -120,6 +121,7 @@ function toRequests(body: CompletionBody): CompletionRequest[] {
       n: body.n ?? 1,
       ...(body.best_of == null ? {} : { bestOf: body.best_of }),
       sampling: toSampling(body, body.logprobs ?? 0),
+      responseFormat: toResponseFormat(body.response_format),
       defaultMaxTokens: DEFAULT_MAX_TOKENS,
       user: body.user ?? null,
       metadata: body.metadata ?? null,

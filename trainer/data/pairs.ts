@@ -69,8 +69,8 @@ function toSampledResponse(row: StoredGeneration): SampledResponse {
 
 /** Whether the tokens were sampled from the unmodified distribution, to which the stored log-probabilities belong. */
 function isNeutralSampling(sampling: Record<string, unknown>): boolean {
-  // Selected by a ranker out of several samples.
-  if (sampling.best_of !== undefined) return false;
+  // Selected by a ranker out of several samples, or restricted to JSON.
+  if (sampling.best_of !== undefined || sampling.response_format !== undefined) return false;
   return Object.entries(NEUTRAL_SAMPLING).every(([name, neutral]) => {
     const value = sampling[name];
     return value === undefined || value === null || JSON.stringify(value) === JSON.stringify(neutral);
