@@ -21,7 +21,7 @@ export async function compareOutputs(cache: Cache, model: Model, threads: number
   for (const peer of peers) {
     const source = await preparePeer(peer, cache, model);
     const batch = { prompts: [PROMPT_IDS], tokens: TOKENS };
-    const plan = { source, variant: peer.variant, threads, warmUp: null, batch };
+    const plan = { source, variant: peer.variant, threads, kvBytes: 0, warmUp: null, batch };
     const { streams } = await runServingPeer(peer.program, plan);
     outputs.set(peer.name, streams[0]!.tokenIds.join(' '));
   }

@@ -1,6 +1,6 @@
-// The benchmark's models, as checkpoint folders in Hugging Face layout: two tinyllamas, and random weights in the shape of
-// SmolLM2-135M (speed does not depend on their values). The copies have no EOS token, so that every generation has its
-// full length.
+// The benchmark's models, as checkpoint folders in Hugging Face layout: two tinyllamas, a real instruct model, and random
+// weights of its shape, which quantize without harm. The copies have no EOS token, so that every generation has its full
+// length.
 import { copyFile, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AttuneError } from '../../shared/error.ts';
@@ -9,23 +9,40 @@ import { toConfig, toGenerationConfig } from '../../shared/model/config.ts';
 import { writeDefaultCheckpoint } from '../../shared/publish/convert-llama2c.ts';
 import { type Cache, digestSources } from './cache.ts';
 import { SMOLLM2_135M, writeRandomCheckpoint } from './random-checkpoint.ts';
+import { findSmolLm2, SMOLLM2_INSTRUCT, writeSmolLm2 } from './smollm2.ts';
 
 export type Model = { name: string; folder: string };
 
 /** Environment variable with the folder of tinyllamas-260K, which is in no package registry. */
 const TINYLLAMAS_ENV = 'TINYLLAMAS_260K';
+const RANDOM_MODEL = 'smollm2-135m-random';
 const MODEL_FILES = /^(config|tokenizer|tokenizer_config)\.json$|^chat_template\.jinja$|\.safetensors(\.index\.json)?$/;
 
-const GENERATED_MODELS: Record<string, { sources: string[]; write(folder: string): Promise<void> }> = {
+const GENERATED_MODELS: Record<string, { sources: string[]; write(folder: string, cache: Cache): Promise<void> }> = {
   stories15M: {
     sources: ['shared/publish/convert-llama2c.ts', 'shared/tokenizer/bpe.ts'],
     write: writeDefaultCheckpoint,
   },
-  'smollm2-135m-random': {
+  [SMOLLM2_INSTRUCT]: {
+    sources: ['tools/bench/smollm2.ts', 'shared/publish/gguf/', 'shared/model/'],
+    write: writeSmolLm2,
+  },
+  [RANDOM_MODEL]: {
     sources: ['tools/bench/random-checkpoint.ts', 'shared/tokenizer/bpe.ts'],
     write: (folder) => writeRandomCheckpoint(folder, SMOLLM2_135M, 1),
   },
 };
+
+/** Why the model cannot be measured, or null. */
+export function unavailableModelReason(name: string, cache: Cache): string | null {
+  if (name !== SMOLLM2_INSTRUCT || findSmolLm2(cache)) return null;
+  return 'run `npm run bench:serve -- --setup` to download it';
+}
+
+/** Names that are measured by default: real weights. */
+export function listDefaultModels(env: NodeJS.ProcessEnv): string[] {
+  return listModels(env).filter((name) => name !== RANDOM_MODEL);
+}
 
 /** Names accepted by --models; tinyllamas-260K only if its folder is set. */
 export function listModels(env: NodeJS.ProcessEnv): string[] {
@@ -38,7 +55,7 @@ export async function openModel(cache: Cache, nameOrFolder: string, env: NodeJS.
   if (generated) {
     const version = await digestSources(['tools/bench/models.ts', ...generated.sources]);
     const folder = await cache.build(`${nameOrFolder}/checkpoint`, version, async (staging) => {
-      await generated.write(staging);
+      await generated.write(staging, cache);
       await removeEosToken(staging);
     });
     return { name: nameOrFolder, folder };

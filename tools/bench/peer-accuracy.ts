@@ -5,11 +5,17 @@ import type { Accuracy } from './accuracy.ts';
 import { prepareReference } from './accuracy-reference.ts';
 import { type Cache, digestSources } from './cache.ts';
 import type { Model } from './models.ts';
-import { runServingPeer } from './run-serving-peer.ts';
+import { type PeerProgram, runServingPeer } from './run-serving-peer.ts';
 import { findPeer, preparePeer, type ServingPeer } from './serving-peers.ts';
 
 /** Nothing is timed, and threads that wait for each other take minutes where other programs run. */
 const THREADS = 1;
+const RUNTIMES: Record<PeerProgram, string> = {
+  attune: 'onnxruntime-node',
+  'attune-http': 'onnxruntime-node',
+  transformers: '@huggingface/transformers',
+  llama: 'node-llama-cpp',
+};
 const ACCURACY_FILE = 'accuracy.json';
 
 export async function findAccuracy(cache: Cache, model: Model, peer: ServingPeer): Promise<Accuracy> {
@@ -18,8 +24,8 @@ export async function findAccuracy(cache: Cache, model: Model, peer: ServingPeer
   const source = await preparePeer(measured, cache, model);
   const reference = await prepareReference(cache, model, THREADS);
   const input = [reference, source].map((file) => path.relative(cache.folder, file)).join();
-  // package.json has the versions of the runtimes.
-  const sources = ['tools/bench/accuracy.ts', `tools/bench/peers/${program}.ts`, 'shared/decoder/', 'package.json'];
+  const runtime = `node_modules/${RUNTIMES[program]}/package.json`;
+  const sources = ['tools/bench/accuracy.ts', `tools/bench/peers/${program}.ts`, 'shared/decoder/', runtime];
   const version = await digestSources(sources, input);
   const folder = await cache.build(`${model.name}/accuracy-${name}`, version, async (staging) => {
     const accuracy = await runServingPeer(program, { source, variant, threads: THREADS, reference });

@@ -1,5 +1,6 @@
 // Runs one case (number of streams, prompt length, generated tokens) with every peer. Peers alternate within each round,
 // so that a temporary disturbance of the machine affects all of them.
+import { kvBytesPerRow } from '../../shared/decoder/kv-cache.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Accuracy } from './accuracy.ts';
@@ -51,6 +52,7 @@ export async function runCase(
         source,
         variant: peer.variant,
         threads,
+        kvBytes: streams * kvBytesPerRow(architecture, promptLength + tokens),
         warmUp: { prompts: prompts(2 * round), tokens: 16 },
         batch: { prompts: prompts(2 * round + 1), tokens },
       };

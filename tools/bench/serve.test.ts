@@ -55,6 +55,12 @@ test('measures every named peer on a folder in Hugging Face layout', async () =>
   }
 });
 
+test('says how the real weights are installed and goes on without them', async () => {
+  const args = ['--cache', path.join(home, 'empty'), '--models', 'smollm2-135m-instruct', '--peers', 'attune:fp32'];
+  const { stdout } = await run(process.execPath, [SERVE, ...args]);
+  assert.match(stdout, /smollm2-135m-instruct is NOT measured: run `npm run bench:serve -- --setup`/);
+});
+
 test('rejects an unknown peer and a model without a folder', async () => {
   const errorOf = (args: string[]) =>
     run(process.execPath, [SERVE, '--cache', path.join(home, 'cache'), ...args], { env: {} }).then(

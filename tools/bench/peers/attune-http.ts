@@ -3,11 +3,11 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { type Batch, handleServingPlan, type TokenStream } from './peer.ts';
+import { type Batch, chooseKvMemory, handleServingPlan, type TokenStream } from './peer.ts';
 
 const SERVER = fileURLToPath(new URL('./attune-server.ts', import.meta.url));
 
-handleServingPlan(async ({ source, threads, batch }) => {
+handleServingPlan(async ({ source, threads, kvBytes, batch }) => {
   const server = fork(SERVER, {
     env: {
       ...process.env,
@@ -15,6 +15,7 @@ handleServingPlan(async ({ source, threads, batch }) => {
       PORT: '0',
       SERVE_THREADS: String(threads),
       MAX_ROWS: String(Math.max(16, batch.prompts.length)),
+      KV_MEMORY: String(chooseKvMemory(kvBytes)),
     },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });

@@ -1,13 +1,14 @@
 // Attune's engine as a library, without the API.
 import { openInference } from '../../../edge/engine/policy-pool.ts';
 import { NEUTRAL_SAMPLING } from '../../../shared/decoder/sampling.ts';
-import { type Batch, handleServingPlan, type Peer, type Plan } from './peer.ts';
+import { type Batch, chooseKvMemory, handleServingPlan, type Peer, type Plan } from './peer.ts';
 
-async function openServing({ source, threads, batch }: Plan): Promise<Peer> {
+async function openServing({ source, threads, kvBytes, batch }: Plan): Promise<Peer> {
   const inference = openInference({
     getFolder: async () => source,
     threads,
     maxRows: Math.max(16, batch.prompts.length),
+    kvMemoryBytes: chooseKvMemory(kvBytes),
   });
   await inference.activate('measured');
   const policy = inference.getActivePolicy()!;

@@ -15,6 +15,8 @@ export type Plan = {
   /** Precision, dtype or GGUF type, in the peer's terms. */
   variant: string;
   threads: number;
+  /** What the keys and values of the batch take in Attune, whose default limit is for shorter contexts. */
+  kvBytes: number;
   warmUp: Batch | null;
   batch: Batch;
 };
@@ -26,6 +28,11 @@ export type AccuracyPlan = Pick<Plan, 'source' | 'variant' | 'threads'> & {
 
 /** One generation; times are milliseconds since the batch was started. */
 export type TokenStream = { tokenTimesMs: number[]; tokenIds: number[] };
+
+/** Attune's KV_MEMORY for the batch: the default, unless it holds fewer rows. */
+export function chooseKvMemory(kvBytes: number): number {
+  return Math.max(2 ** 30, kvBytes);
+}
 
 export type Outcome = {
   streams: TokenStream[];
