@@ -48,6 +48,17 @@ export const HOSTILE_CLIENTS: Record<string, Client> = {
     );
   },
 
+  'schemas that are large or ambiguous': (target) => {
+    const properties = Object.fromEntries(Array.from({ length: 800 }, (_, at) => [`property${at}`, { minimum: at }]));
+    const lists = Array.from({ length: 40 }, (_, at) => ({ type: 'array', items: { $ref: '#' }, maxItems: at }));
+    const schemas = [{ properties }, { anyOf: lists }, { pattern: `^${'(?:'.repeat(9)}.${'{1,40}){1,40}'.repeat(9)}` }];
+    return repeat(target, 6, (at) => {
+      const json_schema = { name: 'hostile', schema: schemas[at % schemas.length] };
+      const response_format = { type: 'json_schema', json_schema };
+      return post(target, '/v1/completions', { prompt: 'Once', max_tokens: 900, response_format });
+    });
+  },
+
   'metadata of a megabyte': (target) =>
     repeat(target, 6, () =>
       post(target, '/v1/preferences', { ...PREFERENCE, metadata: { a: 'a'.repeat(MIB - 1000) } }),
