@@ -1,8 +1,9 @@
 // Runs a grammar over bytes. A state is the set of places at which a text may be, each an instruction and a stack of callers
 // (Thompson's simulation); states and their transitions are made when they are first needed and kept, as in a lazy DFA
 // (Cox, Regular Expression Matching in the Wild, 2010), so that most bytes cost one look-up.
-import { AttuneError } from '../../shared/error.ts';
+import type { AttuneError } from '../../shared/error.ts';
 import { type Address, type Grammar, Op, STRIDE, UNLIMITED } from './program.ts';
+import { refuse } from './refuse.ts';
 
 /**
  * To where a rule returns; or a repetition, with how many are still needed and allowed, the current one included. Of a rule
@@ -28,10 +29,7 @@ const STATE_SIZE = 50;
 const MAX_WORK = 300_000;
 
 function tooAmbiguous(): AttuneError {
-  return new AttuneError(
-    'response_format: the schema is too ambiguous: too many of its alternatives begin alike; merge them',
-    { param: 'response_format', code: 'unsupported_schema' },
-  );
+  return refuse('response_format', 'the schema is too ambiguous: too many of its alternatives begin alike; merge them');
 }
 
 export class Automaton {

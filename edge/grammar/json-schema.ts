@@ -1,7 +1,6 @@
 // Compiles a JSON Schema to the grammar of its documents: the subset of OpenAI's structured outputs and some more. Every
 // keyword either restricts the documents exactly or is refused by its path; nothing is ignored but annotations. Properties
 // come in the order of the schema.
-import { AttuneError } from '../../shared/error.ts';
 import { FORMATS } from './formats.ts';
 import { JsonText } from './json-text.ts';
 import { type Bound, type NumberRange, numberRange } from './number-range.ts';
@@ -15,6 +14,7 @@ import {
   ProgramTooLarge,
 } from './program.ts';
 import { isFail, prune } from './prune.ts';
+import { refuse } from './refuse.ts';
 
 const ANNOTATIONS = new Set([
   ...['$schema', '$id', '$comment', '$defs', 'definitions'],
@@ -332,8 +332,4 @@ function decodeKey(key: string): string {
   } catch {
     return key;
   }
-}
-
-function refuse(path: string, problem: string): AttuneError {
-  return new AttuneError(`${path}: ${problem}`, { param: path, code: 'unsupported_schema' });
 }

@@ -2,10 +2,11 @@
 // it, a match may be anywhere in the text unless ^ and $ bind it. What looks around or back is refused: it is no part of a
 // grammar without intersections.
 import { type AST, RegExpParser } from '@eslint-community/regexpp';
-import { AttuneError, getErrorMessage } from '../../shared/error.ts';
+import { type AttuneError, getErrorMessage } from '../../shared/error.ts';
 import { type CodePoints, codePoints, complement, SURROGATES, union } from './code-points.ts';
 import { ANY_CHARACTER, type JsonText } from './json-text.ts';
 import type { Fragment } from './program.ts';
+import { refuse } from './refuse.ts';
 
 /** Longer ones nest more deeply than they can be read. */
 const MAX_LENGTH = 1000;
@@ -97,8 +98,4 @@ class PatternCompiler {
       `${raw} at character ${start} is not supported; use characters, classes, groups, quantifiers, and ^ and $ at the ends`,
     );
   }
-}
-
-function refuse(path: string, problem: string): AttuneError {
-  return new AttuneError(`${path}: ${problem}`, { param: path, code: 'unsupported_schema' });
 }

@@ -2,10 +2,10 @@
 // one. The end-of-sequence tokens may come exactly where the text is complete.
 import { LRUCache } from 'lru-cache';
 import { type TokenMask, toTokenMask } from '../../shared/decoder/token-mask.ts';
-import { AttuneError } from '../../shared/error.ts';
 import { Automaton, type State } from './automaton.ts';
 import type { Grammar } from './program.ts';
 import { isFail, prune } from './prune.ts';
+import { refuse } from './refuse.ts';
 import type { TokenTrie } from './token-trie.ts';
 
 /** `vocabSize`: the number of logits, which may be more than the tokenizer has tokens. */
@@ -27,9 +27,9 @@ export class TokenGrammar {
   constructor(grammar: Grammar, trie: TokenTrie, { eos, vocabSize }: Vocabulary) {
     const spelled = prune(grammar, (byte) => trie.hasByte(byte));
     if (isFail(spelled))
-      throw new AttuneError(
-        "response_format: the policy's tokenizer has no tokens for some of the schema's characters; use others",
-        { param: 'response_format', code: 'unsupported_schema' },
+      throw refuse(
+        'response_format',
+        "the policy's tokenizer has no tokens for some of the schema's characters; use others",
       );
     this.automaton = new Automaton(spelled);
     this.trie = trie;
