@@ -1,6 +1,6 @@
 // Measures the peak memory of an import's streamed work in a process of its own: node measure-import.ts SOURCE FOLDER PRECISION.
 // Everything that is done before float32 and the precision are compared. Prints the bytes that it added to the process.
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openCheckpoint } from '../shared/model/checkpoint.ts';
 import { toCheckpointTensors } from '../shared/model/checkpoint-tensors.ts';
@@ -10,16 +10,12 @@ import { PRECISIONS } from '../shared/onnx/precision/precisions.ts';
 import { writePolicyGraphs, writeServingGraph } from '../shared/onnx/write-graphs.ts';
 import type { PrecisionName } from '../shared/precision-name.ts';
 import { openGgufCheckpoint } from '../shared/publish/gguf/checkpoint.ts';
+import { readProcessMemory } from './process-memory.ts';
 
 const [source, folder, precision] = process.argv.slice(2) as [string, string, PrecisionName];
 
-async function readStatus(field: 'VmRSS' | 'VmHWM'): Promise<number> {
-  const [, kilobytes] = new RegExp(`${field}:\\s+(\\d+) kB`).exec(await readFile('/proc/self/status', 'utf8'))!;
-  return Number(kilobytes) * 1024;
-}
-
 await mkdir(folder, { recursive: true });
-const before = await readStatus('VmRSS');
+const before = await readProcessMemory('VmRSS');
 const { architecture, weights } = source.endsWith('.gguf')
   ? await openGgufCheckpoint(source, folder)
   : await openCheckpoint(source);
@@ -27,4 +23,4 @@ await validateWeights(weights);
 await writeSafetensors(join(folder, 'model.safetensors'), toCheckpointTensors(architecture, weights));
 await writePolicyGraphs(folder, architecture, weights);
 await writeServingGraph(join(folder, 'onnx', precision), architecture, weights, PRECISIONS[precision]);
-console.log((await readStatus('VmHWM')) - before);
+console.log((await readProcessMemory('VmHWM')) - before);

@@ -1,6 +1,5 @@
 // Measures the peak memory of an engine in a process of its own: node measure-memory.ts '{"purpose": …}'. Prints the
 // bytes that it added to the process, and the bytes that were planned.
-import { readFile } from 'node:fs/promises';
 import { weightShapes } from '../shared/model/architecture.ts';
 import type { Weights } from '../shared/model/tensor.ts';
 import { packSequences } from '../trainer/engine/batch.ts';
@@ -9,6 +8,7 @@ import { estimateEngine } from '../trainer/engine/memory-estimate.ts';
 import { openEngine } from '../trainer/engine/open-engine.ts';
 import { estimateAttentionCost } from '../trainer/engine/packing.ts';
 import { sizeOf } from '../trainer/engine/trace/symbolic-tensor.ts';
+import { readProcessMemory } from './process-memory.ts';
 import { tinyArchitecture } from './tiny-checkpoint.ts';
 
 export type MemoryCase = { purpose: 'train' | 'score'; engine: 'onnx' | 'tensorflow'; loraRank: number; pairs: number };
@@ -42,15 +42,10 @@ const { bucket } = packSequences(sequences, {
   attentionCost: estimateAttentionCost(architecture),
 });
 
-async function readStatus(field: 'VmRSS' | 'VmHWM'): Promise<number> {
-  const [, kilobytes] = new RegExp(`${field}:\\s+(\\d+) kB`).exec(await readFile('/proc/self/status', 'utf8'))!;
-  return Number(kilobytes) * 1024;
-}
-
 const weights: Weights = new Map();
 for (const [tensor, shape] of weightShapes(architecture))
   weights.set(tensor, { shape, data: new Float32Array(sizeOf(shape)).fill(shape.length === 1 ? 1 : 0.01) });
-const before = await readStatus('VmRSS');
+const before = await readProcessMemory('VmRSS');
 const engine = await openEngine({ ...options, weights, objective: {}, threads: 2, microBatchTokens: 1 << 20 });
 if (purpose === 'score') await engine.score(sequences);
 else {
@@ -58,7 +53,7 @@ else {
   for (let step = 0; step < 2; step++) await engine.step(pairs, 1e-6);
 }
 const result: MemoryResult = {
-  peakBytes: (await readStatus('VmHWM')) - before,
+  peakBytes: (await readProcessMemory('VmHWM')) - before,
   plannedBytes: estimateEngine(options, { step: [bucket], forward: [bucket] }),
 };
 await engine.close();
