@@ -43,7 +43,7 @@ export function makeRequest({ sampling, ...request }: RequestInput): EngineReque
   return {
     id: 1,
     n: 1,
-    sharedLength: 0,
+    sharedLengths: [],
     tenant: '',
     arrivedAt: epochSeconds(),
     sampling: makeSampling(sampling),

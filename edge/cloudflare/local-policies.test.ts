@@ -42,7 +42,7 @@ for (const [name, policy] of Object.entries(packages)) {
   test(`${name} decodes greedily to Node’s ids and log-probabilities`, async () => {
     await assertSame(policy, [
       makeInput({ maxTokens: 60, topLogprobs: 5 }),
-      makeInput({ maxTokens: 40 }, { promptIds: LONG, sharedLength: 60 }),
+      makeInput({ maxTokens: 40 }, { promptIds: LONG, sharedLengths: [60] }),
     ]);
   });
 

@@ -86,14 +86,14 @@ export class LocalPolicy implements LoadedPolicy {
   private async run(stream: GenerationStream, input: GenerationInput, reservation: Reservation): Promise<void> {
     const { constraints, options } = this;
     const { admission, maxRows, createDecoder } = options;
-    const { promptIds, n, tenant = '', sharedLength = 0, response, grammar } = input;
+    const { promptIds, n, tenant = '', sharedLengths = [], response, grammar } = input;
     const { stop: _, ...sampling } = input.sampling;
     const arrivedAt = epochSeconds();
     while (!stream.isDone && !admission.tryStart(reservation)) await sleep(POLL_INTERVAL_MS);
     if (stream.isDone) return;
     const scheduler = new Scheduler(createDecoder(), { maxRows, kvMemoryBytes: reservation.bytes, constraints });
     stream.onAbort = (index) => scheduler.cancel(0, index);
-    scheduler.submit({ id: 0, promptIds, sharedLength, tenant, sampling, n, response, grammar, arrivedAt });
+    scheduler.submit({ id: 0, promptIds, sharedLengths, tenant, sampling, n, response, grammar, arrivedAt });
     while (true) {
       const { events } = await scheduler.step();
       for (const event of events) stream.onEvent(event);

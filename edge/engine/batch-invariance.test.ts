@@ -49,7 +49,7 @@ for (const { name, write } of packages) {
     const requests = lengths.map((length, i) => ({
       id: i + 1,
       promptIds: makePrompt(length, i),
-      sharedLength: i % 3 === 0 ? Math.floor(length / 2) : 0,
+      sharedLengths: i % 3 === 0 ? [Math.floor(length / 2)] : [],
       sampling: { maxTokens: 24 + 2 * i, temperature: i % 2, seed: i, topP: 0.95 },
     }));
     const scheduler = makeScheduler(decoder);
@@ -94,11 +94,11 @@ for (const { name, write } of packages) {
     const system = makePrompt(140, 1);
     const makeQuestion = (seed: number, length: number) => [...system, ...makePrompt(length, seed)];
     const requests = [
-      { id: 1, promptIds: makeQuestion(2, 30), sharedLength: 140 },
-      { id: 2, promptIds: makeQuestion(3, 90), sharedLength: 140 },
-      { id: 3, promptIds: makeQuestion(2, 30), sharedLength: 140 },
+      { id: 1, promptIds: makeQuestion(2, 30), sharedLengths: [140] },
+      { id: 2, promptIds: makeQuestion(3, 90), sharedLengths: [140] },
+      { id: 3, promptIds: makeQuestion(2, 30), sharedLengths: [140] },
       { id: 4, promptIds: makeQuestion(2, 30) },
-      { id: 5, promptIds: [...makeQuestion(3, 90), ...makePrompt(5, 4)], sharedLength: 140 },
+      { id: 5, promptIds: [...makeQuestion(3, 90), ...makePrompt(5, 4)], sharedLengths: [140] },
       { id: 6, promptIds: system.slice(0, CHUNK_TOKENS) },
     ].map((request) => ({ ...request, sampling: { maxTokens: 10, temperature: 1, seed: 3 } }));
     const scheduler = makeScheduler(decoder);

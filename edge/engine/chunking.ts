@@ -4,7 +4,7 @@
 /** Long enough to be efficient, short enough that other generations keep streaming. */
 export const CHUNK_TOKENS = 128;
 
-/** A shorter shared prefix does not get its own chunk. */
+/** A shared prefix that is longer than the one before by less does not get its own chunk. */
 const MIN_SHARED_TOKENS = 16;
 
 /** Of a given response every token's logits are computed: chunks of a large vocabulary are shorter. */
@@ -21,13 +21,15 @@ export function planScoredChunks(promptLength: number, length: number, vocabSize
   return ends;
 }
 
-/** Returns the end of each chunk. A shared prefix ends on a chunk boundary, so that the prefix cache can reuse it. */
-export function planChunks(length: number, sharedLength: number): number[] {
-  const shared = sharedLength >= MIN_SHARED_TOKENS && sharedLength < length ? sharedLength : 0;
+/** Returns the end of each chunk. Shared prefixes end on chunk boundaries, so that the prefix cache can reuse them. */
+export function planChunks(length: number, sharedLengths: readonly number[]): number[] {
   const ends: number[] = [];
-  for (let end = CHUNK_TOKENS; end < shared; end += CHUNK_TOKENS) ends.push(end);
-  if (shared > 0) ends.push(shared);
-  for (let end = shared + CHUNK_TOKENS; end < length; end += CHUNK_TOKENS) ends.push(end);
-  ends.push(length);
+  let start = 0;
+  for (const end of [...sharedLengths, length]) {
+    if (end < length ? end - start < MIN_SHARED_TOKENS : end > length) continue;
+    for (let next = start + CHUNK_TOKENS; next < end; next += CHUNK_TOKENS) ends.push(next);
+    if (end > start) ends.push(end);
+    start = end;
+  }
   return ends;
 }

@@ -109,7 +109,7 @@ test('a constrained generation is the same alone and in a batch with other gramm
     id: at + 1,
     n: 1 + (at % 2),
     promptIds: at % 3 === 0 ? PROMPT : tokenizer.encode('The day was'),
-    sharedLength: at % 3,
+    sharedLengths: [at % 3],
     grammar: grammars[at % 4],
     sampling: { ...SAMPLING, maxTokens: 60, seed: at, temperature: at % 5 === 0 ? 0 : 1, topP: at % 2 ? 0.9 : 1 },
   }));

@@ -28,33 +28,56 @@ test('two chats with the same system message share exactly its tokens', async ()
   const tokenizer = await openTokenizer('tagged', TAGGED);
   const one = encodePrompt(tokenizer, [system, userMessage('Once upon a time')], CONTEXT);
   const two = encodePrompt(tokenizer, [system, userMessage('Hello')], CONTEXT);
-  assert.equal(one.sharedLength, two.sharedLength);
-  assert.deepEqual(one.promptIds.slice(0, one.sharedLength), two.promptIds.slice(0, two.sharedLength));
-  assert.match(tokenizer.decode(one.promptIds.slice(0, one.sharedLength)), /its people\.<\/system>$/);
+  assert.deepEqual(one.sharedLengths, two.sharedLengths);
+  assert.deepEqual(one.promptIds.slice(0, one.sharedLengths[0]), two.promptIds.slice(0, two.sharedLengths[0]));
+  assert.match(tokenizer.decode(one.promptIds.slice(0, one.sharedLengths[0])), /its people\.<\/system>$/);
 });
 
 test('where tokens merge across the end of the system message, only the equal prefix is shared', async () => {
   const tokenizer = await openTokenizer('plain');
   const start: ChatMessage = { role: 'system', content: 'Once u' };
   const one = encodePrompt(tokenizer, [start, userMessage('pon a time')], CONTEXT);
-  assert.ok(one.sharedLength > 0 && one.sharedLength < one.promptIds.length);
+  const [length] = one.sharedLengths;
+  assert.ok(length! > 0 && length! < one.promptIds.length);
   const two = encodePrompt(tokenizer, [start, userMessage('nder')], CONTEXT);
-  assert.deepEqual(one.promptIds.slice(0, one.sharedLength), two.promptIds.slice(0, one.sharedLength));
+  assert.deepEqual(one.promptIds.slice(0, one.sharedLengths[0]), two.promptIds.slice(0, one.sharedLengths[0]));
 });
 
 test('shares nothing without a system message, or if the template rejects a system message alone', async () => {
   const tokenizer = await openTokenizer('tagged-too', TAGGED);
-  assert.equal(encodePrompt(tokenizer, [userMessage('Hello')], CONTEXT).sharedLength, 0);
+  assert.deepEqual(encodePrompt(tokenizer, [userMessage('Hello')], CONTEXT).sharedLengths, []);
   const strict = await openTokenizer(
     'strict',
     `{% if messages[-1]['role'] != 'user' %}{{ raise_exception('end with a user message') }}{% endif %}${TAGGED}`,
   );
-  assert.equal(encodePrompt(strict, [system, userMessage('Hello')], CONTEXT).sharedLength, 0);
+  assert.deepEqual(encodePrompt(strict, [system, userMessage('Hello')], CONTEXT).sharedLengths, []);
 });
 
 test('a prompt of only a system message leaves its last token to be computed', async () => {
-  const { sharedLength, promptIds } = encodePrompt(await openTokenizer('alone'), [system], CONTEXT);
-  assert.equal(sharedLength, promptIds.length - 1);
+  const { sharedLengths, promptIds } = encodePrompt(await openTokenizer('alone'), [system], CONTEXT);
+  assert.deepEqual(sharedLengths, [promptIds.length - 1]);
+});
+
+test('a chat shares with its later turns exactly the prompts that they answered', async () => {
+  const tokenizer = await openTokenizer('turns', TAGGED);
+  const chat: ChatMessage[] = [system, userMessage('Once upon a time')];
+  const prompts = [encodePrompt(tokenizer, chat, 512)];
+  for (const [answer, question] of [
+    ['there was a ship.', 'And then?'],
+    ['It sank.', 'Why?'],
+  ]) {
+    chat.push({ role: 'assistant', content: answer! }, userMessage(question!));
+    prompts.push(encodePrompt(tokenizer, chat, 512));
+  }
+  const [first, second, third] = prompts.map(({ promptIds }) => promptIds);
+  assert.deepEqual(prompts[2]!.sharedLengths.slice(1), [first!.length, second!.length]);
+  assert.deepEqual(third!.slice(0, second!.length), second);
+});
+
+test('an earlier turn that the template renders differently is not shared', async () => {
+  const tokenizer = await openTokenizer('reordered', `{{ messages | length }}${TAGGED}`);
+  const chat: ChatMessage[] = [userMessage('Once'), { role: 'assistant', content: 'upon' }, userMessage('a time')];
+  assert.deepEqual(encodePrompt(tokenizer, chat, 512).sharedLengths, []);
 });
 
 test('a text whose first part fills the context is rejected without tokenizing the rest, naming the field', async () => {
@@ -76,9 +99,9 @@ test('a pair has the tokens that the trainer reads: the rendered prompt, and a r
   const prompt = [system, userMessage('Once')];
   const rendered = tokenizer.renderChat(prompt, { addGenerationPrompt: true });
   for (const eos of [true, false]) {
-    const { sharedLength, ...pair } = encodePair(tokenizer, prompt, { text: ' upon a time', eos }, CONTEXT);
+    const { sharedLengths, ...pair } = encodePair(tokenizer, prompt, { text: ' upon a time', eos }, CONTEXT);
     assert.deepEqual(pair, tokenizer.encodePair(rendered, ' upon a time', { eos }));
-    assert.equal(sharedLength, encodePrompt(tokenizer, prompt, CONTEXT).sharedLength);
+    assert.deepEqual(sharedLengths, encodePrompt(tokenizer, prompt, CONTEXT).sharedLengths);
   }
   assert.throws(() => encodePair(tokenizer, 'Once', { text: 'b'.repeat(CONTEXT * 16), eos: true }, CONTEXT), {
     code: 'context_length_exceeded',

@@ -23,8 +23,11 @@ export type ResponseText = { text: string; eos: boolean };
 
 export type EncodedPrompt = {
   promptIds: number[];
-  /** Tokens of the prefix that other prompts probably share, such as a system message; kept in the prefix cache. */
-  sharedLength: number;
+  /**
+   * Tokens of each prefix that other prompts probably share, in ascending order: the system message, and a chat's prompts
+   * of earlier turns. The prefix cache keeps them.
+   */
+  sharedLengths: number[];
 };
 
 export type GenerationInput = {
@@ -38,7 +41,7 @@ export type GenerationInput = {
   /** Choices of the same request that were submitted before: a request counts as one against its tenant's share. */
   submitted?: number;
   /** See EncodedPrompt. */
-  sharedLength?: number;
+  sharedLengths?: number[];
   /**
    * The tokens of a given response, whose log-probabilities are wanted: they are the events of choice 0, without text, and
    * nothing is sampled. maxTokens is their number.

@@ -80,7 +80,7 @@ test('rows have priority over the prefix cache, and evictions do not change the 
   const requests = Array.from({ length: 9 }, (_, i) => ({
     id: i + 1,
     promptIds: [...makePrompt(40, 1), ...makePrompt(50, i % 3)],
-    sharedLength: 40,
+    sharedLengths: [40],
     sampling: { maxTokens: 60, temperature: 1, seed: i },
   }));
   const scheduler = makeScheduler(decoder, { kvMemoryBytes });

@@ -143,7 +143,7 @@ test('prefills a prompt once for both sides of a comparison and for repeats, and
     const system = 'She was a day upon a time. '.repeat(2);
     const generate = (text: string, seed: number) => {
       const input = makeInput(policy, system + text, { ...NO_EOS, maxTokens: 4, seed });
-      return collectChoices(policy.generate({ ...input, sharedLength: policy.tokenizer.encode(system).length - 1 }));
+      return collectChoices(policy.generate({ ...input, sharedLengths: [policy.tokenizer.encode(system).length - 1] }));
     };
     const countTokens = (text: string) => policy.tokenizer.encode(system + text).length;
     await Promise.all([generate('Once', 1), generate('Once', 2)]);

@@ -147,11 +147,11 @@ export class PolicyRunner implements LoadedPolicy {
 
   private submit(worker: WorkerClient, generation: GenerationStream, input: GenerationInput, arrivedAt: number): void {
     if (generation.isDone) return;
-    const { promptIds, n, tenant = '', sharedLength = 0, response, grammar } = input;
+    const { promptIds, n, tenant = '', sharedLengths = [], response, grammar } = input;
     const { stop: _, ...sampling } = input.sampling;
     if (grammar) worker.sendVocabulary(this.tokenizer.listTokenBytes());
     const id = worker.submit(
-      { promptIds, sharedLength, tenant, sampling, n, response, grammar, arrivedAt },
+      { promptIds, sharedLengths, tenant, sampling, n, response, grammar, arrivedAt },
       generation,
     );
     generation.onAbort = (index) => worker.cancel(id, index);

@@ -52,8 +52,8 @@ export class Prefill {
   }
 
   add(choice: Choice): void {
-    const { promptIds, sharedLength, response } = choice.request;
-    const chunkEnds = planChunks(promptIds.length, sharedLength);
+    const { promptIds, sharedLengths, response } = choice.request;
+    const chunkEnds = planChunks(promptIds.length, sharedLengths);
     const pending = { choice, completedChunks: 0, prefix: null, hasStarted: false };
     if (!response || !this.decoder.scoresChunks) {
       this.prompts.push({ ...pending, tokens: promptIds, chunkEnds, logprobs: null });

@@ -8,7 +8,7 @@ export type EngineRequest = {
   id: number;
   promptIds: number[];
   /** See GenerationInput. */
-  sharedLength: number;
+  sharedLengths: number[];
   tenant: string;
   sampling: Omit<SamplingParams, 'stop'>;
   /** See GenerationInput. */

@@ -72,6 +72,6 @@ function warmUp(tokenizer: Tokenizer): EncodedPrompt {
   try {
     return encode(tokenizer, WARM_UP, { contextLength: Number.MAX_SAFE_INTEGER });
   } catch {
-    return { promptIds: [], sharedLength: 0 };
+    return { promptIds: [], sharedLengths: [] };
   }
 }

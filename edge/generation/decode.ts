@@ -47,8 +47,8 @@ export async function startDecoding(
     for (const request of requests) completions.push(await prepareCompletion(request, waiter));
     if (rateLimits) settleTokens = await rateLimits.reserveTokens(tenant, countMaxTokens(completions));
     const submitted = new Map<LoadedPolicy, number>();
-    const events = completions.map(({ policy, promptIds, sharedLength, sampling, candidates: n, grammar }) => {
-      const input = { promptIds, sampling, n, tenant, sharedLength, grammar, submitted: submitted.get(policy) ?? 0 };
+    const events = completions.map(({ policy, promptIds, sharedLengths, sampling, candidates: n, grammar }) => {
+      const input = { promptIds, sampling, n, tenant, sharedLengths, grammar, submitted: submitted.get(policy) ?? 0 };
       submitted.set(policy, input.submitted + input.n);
       return policy.generate(input, deadline.signal);
     });

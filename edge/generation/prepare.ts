@@ -47,7 +47,7 @@ export type PreparedCompletion = {
   ranker: Ranker | null;
   promptIds: number[];
   /** length in tokens of the prefix that other prompts probably share */
-  sharedLength: number;
+  sharedLengths: number[];
   /** one id per choice; the first is the completion's own */
   ids: string[];
   /** how many are sampled: as many as choices, or best_of */
@@ -65,7 +65,7 @@ export async function prepareCompletion(
   const { prompt, sampling } = request;
   validateVocabulary(Object.keys(sampling.logitBias).map(Number), policy.architecture.vocabSize, 'logit_bias');
   const grammar = request.responseFormat && (await compileFormat(policy, request.responseFormat, waiter));
-  const { promptIds, sharedLength } = await encodePrompt(policy, request, waiter);
+  const { promptIds, sharedLengths } = await encodePrompt(policy, request, waiter);
   const remaining = validatePrompt(promptIds, policy, getPromptField(prompt));
   const maxTokens = sampling.maxTokens ?? Math.min(request.defaultMaxTokens ?? remaining, remaining);
   if (maxTokens > remaining) throw tooManyTokens(request, remaining, promptIds.length);
@@ -87,7 +87,7 @@ export async function prepareCompletion(
     policy,
     ranker,
     promptIds,
-    sharedLength,
+    sharedLengths,
     ids,
     candidates,
     grammar,
@@ -110,7 +110,7 @@ async function encodePrompt(
   { prompt, promptIds }: CompletionRequest,
   waiter: Waiter,
 ): Promise<EncodedPrompt> {
-  if (promptIds) return { promptIds, sharedLength: 0 };
+  if (promptIds) return { promptIds, sharedLengths: [] };
   validateCharacters(prompt, policy);
   return policy.encodePrompt(prompt, waiter);
 }

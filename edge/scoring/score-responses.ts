@@ -6,7 +6,7 @@ import type { GenerationEvent, LoadedPolicy, ScoreWaiter } from '../engine/infer
 import { cancelled } from '../http/deadline.ts';
 
 /** A prompt and a response in tokens. */
-export type TokenPair = { promptIds: number[]; responseIds: number[]; sharedLength?: number };
+export type TokenPair = { promptIds: number[]; responseIds: number[]; sharedLengths?: number[] };
 
 /** Hears of each response when its computing begins, and when its log-probabilities are known. */
 export type ScoreListener = { onStart?(): void; onScored?(index: number): void };
@@ -18,9 +18,9 @@ export async function scoreResponses(
   { tenant = '', signal, isAdmitted }: ScoreWaiter,
   { onStart, onScored }: ScoreListener = {},
 ): Promise<number[][]> {
-  const generations = pairs.map(({ promptIds, responseIds, sharedLength = 0 }, submitted) => {
+  const generations = pairs.map(({ promptIds, responseIds, sharedLengths = [] }, submitted) => {
     const sampling = { ...NEUTRAL_SAMPLING, maxTokens: responseIds.length, seed: 0, stop: [], topLogprobs: 0 };
-    const input = { promptIds, sharedLength, response: responseIds, sampling, n: 1, tenant, submitted };
+    const input = { promptIds, sharedLengths, response: responseIds, sampling, n: 1, tenant, submitted };
     return policy.generate({ ...input, isAdmitted, onStart }, signal);
   });
   return Promise.all(
