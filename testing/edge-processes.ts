@@ -15,7 +15,8 @@ import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoi
 import { waitUntil } from './wait-until.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
-const START_TIMEOUT_MS = 30_000;
+/** The first start also publishes the default policy. */
+const START_TIMEOUT_MS = 90_000;
 const STOP_TIMEOUT_MS = 8000;
 
 type EdgeProcess = {
