@@ -239,7 +239,7 @@ test('a distillation that was stopped while it trained neither samples nor score
   assert.equal(await run(record(computed[1]!)), true);
   assert.deepEqual(computed, [
     ['sampling', 'scoring', 'training'],
-    ['training', 'evaluating'],
+    ['training', 'evaluating', 'publishing'],
   ]);
   const resumed = (await getEvents(id)).filter(({ message }) => message.startsWith('resuming after step 1 of'));
   assert.equal(resumed.length, 1);
