@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { InferenceSession } from 'onnxruntime-node';
+import { toUnsignedName } from '../onnx/unsigned-name.ts';
 import { multipliesSignedExactly } from './signed-products.ts';
 
 /** Blocks the calling thread while it loads the .onnx file at `path`. `threads` is the number inside one operator. */
@@ -19,6 +20,6 @@ export async function openSession(path: string, threads = availableParallelism()
 
 /** The graph at `path`, or its form with unsigned weights where products of signed ones saturate. */
 async function selectGraph(path: string): Promise<string> {
-  const unsigned = path.replace(/\.onnx$/, '-unsigned.onnx');
+  const unsigned = toUnsignedName(path);
   return existsSync(unsigned) && !(await multipliesSignedExactly()) ? unsigned : path;
 }

@@ -44,14 +44,6 @@ let float16Table: Float32Array | undefined;
 
 /** All 65,536 values by their bits: looking them up is faster than decoding the exponent of every weight. */
 function getFloat16Table(): Float32Array {
-  float16Table ??= Float32Array.from({ length: 65536 }, (_, bits) => float16ToFloat32(bits));
+  float16Table ??= Float32Array.from(new Float16Array(Uint16Array.from({ length: 65536 }, (_, bits) => bits).buffer));
   return float16Table;
-}
-
-function float16ToFloat32(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 0x3ff;
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
 }

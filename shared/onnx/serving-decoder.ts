@@ -125,7 +125,7 @@ export function addDecoder(
     const positions = g.add('Gather', [g.weight('positions'), g.reshape('position_ids', [-1])]);
     residual = g.add('Add', [residual, positions]);
   }
-  if (precision.isRotated) residual = g.multiply(residual, ROTATED.center);
+  residual = g.multiply(residual, ROTATED.center);
   /** Adds a branch to the residual stream. ONNX Runtime's fused operator for this and the next norm is slower. */
   const addResidual = (branch: string) => {
     residual = g.add('Add', [residual, branch]);
@@ -176,7 +176,7 @@ export function addDecoder(
     ];
     const activated = activate(inner);
     const inside = a.gated ? g.add('Mul', [activated, up]) : activated;
-    const [mlpOutput] = linear(precision.isRotated ? spread(inside) : inside, [weightName('down')]) as [string];
+    const [mlpOutput] = linear(spread(inside), [weightName('down')]) as [string];
     if (a.parallelResidual) addResidual(attentionOutput);
     addResidual(mlpOutput);
   }
@@ -185,6 +185,5 @@ export function addDecoder(
   const hidden = g.add('Reshape', [norm('norm'), tokenShape(a.hiddenSize)]);
   const indices = g.add('Unsqueeze', ['last_index', g.intVector([-1])]);
   const last = g.reshape(g.add('GatherND', [hidden, indices], { attributes: { batch_dims: 1 } }), [-1, a.hiddenSize]);
-  if (!precision.isRotated) return { last, newKeysAndValues };
   return { last: g.addBias(g.multiply(last, ROTATED.gain), ROTATED.bias), newKeysAndValues };
 }

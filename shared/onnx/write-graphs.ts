@@ -16,12 +16,11 @@ import type { Precision } from './precision/precision.ts';
 import { PRECISIONS } from './precision/precisions.ts';
 import { buildRewardGraph } from './reward-graph.ts';
 import { buildServingGraph } from './serving-graph.ts';
+import { toUnsignedName } from './unsigned-name.ts';
 
 const MODEL_DATA = 'model.onnx_data';
 export const SERVE_GRAPH = 'serve.onnx';
-/** The same with unsigned weights, for processors without exact products of signed bytes; see PRECISIONS. */
-export const UNSIGNED_SERVE_GRAPH = 'serve-unsigned.onnx';
-export const SERVE_DATA = 'serve.onnx_data';
+const SERVE_DATA = 'serve.onnx_data';
 /** The float32 serving graph of a policy that is served at another precision; its weights are MODEL_DATA. */
 export const SCORE_GRAPH = 'score.onnx';
 export const REWARD_GRAPH = 'reward.onnx';
@@ -54,7 +53,7 @@ export async function writeServingGraph(
   const stored = await writeWeights(onnx, SERVE_DATA, architecture, weights, precision);
   await writeGraph(onnx, SERVE_GRAPH, buildServingGraph(architecture, stored, precision));
   const { unsigned } = precision;
-  if (unsigned) await writeGraph(onnx, UNSIGNED_SERVE_GRAPH, buildServingGraph(architecture, stored, unsigned));
+  if (unsigned) await writeGraph(onnx, toUnsignedName(SERVE_GRAPH), buildServingGraph(architecture, stored, unsigned));
 }
 
 /** Writes onnx/reward.onnx (always float32) and its weights into a reward's folder, fsynced. */

@@ -2,9 +2,9 @@
 // other and all at once. It must not be refused, and hardly be slowed down.
 
 import { fork } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { readProcessMemory } from '../../testing/process-memory.ts';
 import { HOSTILE_CLIENTS } from './hostile-clients.ts';
 import type { Report } from './report.ts';
 import { openSystem, type System, waitUntilHealthy } from './system.ts';
@@ -108,8 +108,7 @@ async function ask(url: string, path: string, body?: object, isRetry = false): P
 }
 
 async function readResidentBytes(pid: number): Promise<number> {
-  const text = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  return 1024 * Number(/VmRSS:\s+(\d+)/.exec(text)?.[1] ?? 0);
+  return (await readProcessMemory('VmRSS', pid).catch(() => 0)) || 0;
 }
 
 function judge(report: Report, title: string, seen: Observation, baseline: Observation, isQuick: boolean): void {

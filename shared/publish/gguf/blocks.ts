@@ -97,34 +97,26 @@ function packedByte(i: number): number {
   return 32 * (i >> 7) + (i & 31);
 }
 
-/** 8 sub-blocks of 32, two of which share bytes. */
-export const Q4_K = blocks(256, 144, (bytes, at, target, to, half) => {
-  const d = half(at);
-  const m = half(at + 2);
-  for (let block = 0; block < 8; block++) {
-    const scale = d * subBlockScale(bytes, at + 4, block);
-    const offset = m * subBlockOffset(bytes, at + 4, block);
-    const shift = 4 * (block & 1);
-    const first = at + 16 + 32 * (block >> 1);
-    for (let i = 0; i < 32; i++) target[to + 32 * block + i] = scale * ((bytes[first + i]! >> shift) & 15) - offset;
-  }
-});
-
-/** As Q4_K, and bit n of byte i is the fifth bit of number i of sub-block n. */
-export const Q5_K = blocks(256, 176, (bytes, at, target, to, half) => {
-  const d = half(at);
-  const m = half(at + 2);
-  for (let block = 0; block < 8; block++) {
-    const scale = d * subBlockScale(bytes, at + 4, block);
-    const offset = m * subBlockOffset(bytes, at + 4, block);
-    const shift = 4 * (block & 1);
-    const first = at + 48 + 32 * (block >> 1);
-    for (let i = 0; i < 32; i++) {
-      const fifth = (bytes[at + 16 + i]! >> block) & 1;
-      target[to + 32 * block + i] = scale * (((bytes[first + i]! >> shift) & 15) | (fifth << 4)) - offset;
+/** 8 sub-blocks of 32, two of which share bytes. Bit n of byte i of `fifths`, if there are any, belongs to number i of n. */
+function pairedSubBlocks(size: number, numbers: number, fifths: number | null): Encoding {
+  return blocks(256, size, (bytes, at, target, to, half) => {
+    const d = half(at);
+    const m = half(at + 2);
+    for (let block = 0; block < 8; block++) {
+      const scale = d * subBlockScale(bytes, at + 4, block);
+      const offset = m * subBlockOffset(bytes, at + 4, block);
+      const shift = 4 * (block & 1);
+      const first = at + numbers + 32 * (block >> 1);
+      for (let i = 0; i < 32; i++) {
+        const fifth = fifths === null ? 0 : (bytes[at + fifths + i]! >> block) & 1;
+        target[to + 32 * block + i] = scale * (((bytes[first + i]! >> shift) & 15) | (fifth << 4)) - offset;
+      }
     }
-  }
-});
+  });
+}
+
+export const Q4_K = pairedSubBlocks(144, 16, null);
+export const Q5_K = pairedSubBlocks(176, 48, 16);
 
 /** Six bits of 12 bytes: those of the last four sub-blocks are split between their own byte and those of the first. */
 function subBlockScale(bytes: Uint8Array, at: number, block: number): number {

@@ -2,9 +2,9 @@
 // plan, loads, warms up, runs once, reports and exits; or it measures its accuracy. Serving peers use IPC, training peers
 // stdin and stdout.
 import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
+import { readProcessMemory } from '../../../testing/process-memory.ts';
 import type { Accuracy, LogitsPeer } from '../accuracy.ts';
 
 export type Batch = { prompts: number[][]; tokens: number };
@@ -81,7 +81,7 @@ async function run(open: (plan: Plan) => Promise<Peer>, plan: Plan): Promise<Out
       if (tokenTimesMs.length !== plan.batch.tokens)
         throw new Error(`a generation has ${tokenTimesMs.length} tokens, expected ${plan.batch.tokens}`);
     }
-    return { streams, loadSeconds, peakBytes: await readPeakBytes(peer.pid ?? process.pid), otherCores };
+    return { streams, loadSeconds, peakBytes: await readProcessMemory('VmHWM', peer.pid ?? process.pid), otherCores };
   } finally {
     await peer.close();
   }
@@ -97,12 +97,6 @@ function sendAndExit(message: PeerMessage): void {
   process.send!(message, () => process.exit(0));
 }
 
-/** The process's peak resident memory. */
-async function readPeakBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;
-}
-
 /** Runs `work` on the plan from stdin and writes its outcome with the peak memory to stdout. */
 export function handleTrainingPlan<Plan>(work: (plan: Plan) => Promise<object>): void {
   const lines = createInterface({ input: process.stdin });
@@ -110,7 +104,7 @@ export function handleTrainingPlan<Plan>(work: (plan: Plan) => Promise<object>):
   lines.once('close', () => process.exit(1));
   lines.once('line', async (line) => {
     const outcome = await work(JSON.parse(line));
-    const output = JSON.stringify({ ...outcome, peakBytes: await readPeakBytes(process.pid) });
+    const output = JSON.stringify({ ...outcome, peakBytes: await readProcessMemory('VmHWM') });
     process.stdout.write(output, () => process.exit(0));
   });
 }

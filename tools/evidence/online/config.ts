@@ -145,6 +145,10 @@ export function listPlans(learningRate: number): Plan[] {
     });
     return { name, sizes, specs };
   };
+  const selection = combine('selection', SELECTIONS, representatives);
+  const freshSelection = combine('selection', SELECTIONS.slice(0, 2), select([DEFAULT]), {
+    replicates: FRESH_REPLICATES,
+  });
   const rates = [{ learningRate: learningRate / 4 }, { learningRate }];
   return [
     combine('methods', rates, listMethods()),
@@ -170,14 +174,8 @@ export function listPlans(learningRate: number): Plan[] {
       (['keep', 'drop', 'weigh'] as const).map((contradictions) => ({ contradictions, raters: 3 })),
       representatives,
     ),
-    {
-      ...combine('selection', SELECTIONS, representatives),
-      specs: [
-        ...combine('selection', SELECTIONS, representatives).specs,
-        // The default led with the uncertain ones on these three, so it ran again on fresh ones.
-        ...combine('selection', SELECTIONS.slice(0, 2), select([DEFAULT]), { replicates: FRESH_REPLICATES }).specs,
-      ],
-    },
+    // The default led with the uncertain ones on the three replicates, so it ran again on fresh ones.
+    { ...selection, specs: [...selection.specs, ...freshSelection.specs] },
   ];
 }
 
