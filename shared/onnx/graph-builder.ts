@@ -7,10 +7,12 @@ const CONTRIB_DOMAIN = 'com.microsoft';
 type NodeOptions = { attributes?: Record<string, Attribute>; outputs?: string[]; domain?: string };
 
 export class GraphBuilder {
-  private readonly nodes: OnnxNode[] = [];
+  /** Of the graph, or of the branch that is being built. */
+  private nodes: OnnxNode[] = [];
+  private nodeCount = 0;
   private readonly initializers = new Map<string, Initializer>();
   private readonly weights: ReadonlyMap<string, Initializer>;
-  private readonly memoized = new Map<string, string>();
+  private memoized = new Map<string, string>();
 
   /** `weights`: the initializers that the graph may use; it contains only those it does use. */
   constructor(weights: ReadonlyMap<string, Initializer>) {
@@ -24,15 +26,41 @@ export class GraphBuilder {
 
   /** Adds a node of ONNX Runtime's contrib operators. */
   addContrib(op: string, inputs: string[], options: NodeOptions = {}): string {
-    return this.add(op, inputs, { ...options, domain: CONTRIB_DOMAIN });
+    return this.addContribMultiOutput(op, inputs, 1, options)[0]!;
+  }
+
+  /** Adds a node with several outputs, of ONNX Runtime's contrib operators. */
+  addContribMultiOutput(op: string, inputs: string[], count: number, options: NodeOptions = {}): string[] {
+    return this.addMultiOutput(op, inputs, count, { ...options, domain: CONTRIB_DOMAIN });
   }
 
   /** Adds a node with several outputs. */
   addMultiOutput(op: string, inputs: string[], count: number, options: NodeOptions = {}): string[] {
-    const name = `${op}_${this.nodes.length}`;
+    const name = `${op}_${this.nodeCount++}`;
     const outputs = options.outputs ?? Array.from({ length: count }, (_, i) => (i === 0 ? name : `${name}_${i}`));
     this.nodes.push({ op, inputs, outputs, attributes: options.attributes ?? {}, domain: options.domain ?? '' });
     return outputs;
+  }
+
+  /**
+   * Adds an If that computes only one of two float32 tensors of this shape. Branches may use what is in the graph already;
+   * what they add themselves can be used in them alone.
+   */
+  choose(condition: string, whenTrue: () => string, whenFalse: () => string, dims: ValueInfo['dims']): string {
+    const branches = { then_branch: this.buildBranch(whenTrue, dims), else_branch: this.buildBranch(whenFalse, dims) };
+    return this.add('If', [condition], { attributes: branches });
+  }
+
+  private buildBranch(build: () => string, dims: ValueInfo['dims']): { graph: OnnxGraph } {
+    const { nodes, memoized } = this;
+    this.nodes = [];
+    this.memoized = new Map(memoized);
+    const output = build();
+    const outputs: ValueInfo[] = [{ name: output, type: 'float32', dims }];
+    const graph = { nodes: this.nodes, inputs: [], outputs, initializers: [] };
+    this.nodes = nodes;
+    this.memoized = memoized;
+    return { graph };
   }
 
   /** A one-dimensional int64 constant. */
@@ -50,6 +78,12 @@ export class GraphBuilder {
   /** A float32 scalar. */
   floatScalar(value: number): string {
     return this.constant({ name: `float_${value}`, type: 'float32', dims: [], data: Float32Array.of(value) });
+  }
+
+  /** A one-dimensional float32 constant of equal numbers. */
+  floatVector(value: number, length: number): string {
+    const data = new Float32Array(length).fill(value);
+    return this.constant({ name: `floats_${length}_${value}`, type: 'float32', dims: [length], data });
   }
 
   /** A uint8 scalar. */
@@ -98,6 +132,12 @@ export class GraphBuilder {
 
   transpose(x: string, perm: number[]): string {
     return this.add('Transpose', [x], { attributes: { perm } });
+  }
+
+  /** Adds `count` zeros at the end of the last of `rank` axes. */
+  padLast(x: string, count: number, rank: number): string {
+    if (count === 0) return x;
+    return this.add('Pad', [x, this.intVector([...Array<number>(2 * rank - 1).fill(0), count])]);
   }
 
   split(x: string, sizes: number[], axis: number): string[] {

@@ -3,8 +3,8 @@
 
 export type OnnxType = 'float32' | 'uint8' | 'int8' | 'int32' | 'int64' | 'bool' | 'float16';
 export type TensorData = Float32Array | Int32Array | BigInt64Array | Uint8Array | Int8Array | Uint16Array;
-/** A number is an INT attribute, `{ float }` a FLOAT, an array INTS. */
-export type Attribute = number | string | number[] | { float: number };
+/** A number is an INT attribute, `{ float }` a FLOAT, an array INTS, `{ graph }` a branch of an If. */
+export type Attribute = number | string | number[] | { float: number } | { graph: OnnxGraph };
 
 export type OnnxNode = {
   op: string;
@@ -104,8 +104,9 @@ function attributeMessage(name: string, value: Attribute): Message {
     for (const item of value) message.int(8, item);
     return message.int(20, 7);
   }
-  if (typeof value === 'object') return message.float(2, value.float).int(20, 1);
-  return message.int(3, value).int(20, 2);
+  if (typeof value === 'number') return message.int(3, value).int(20, 2);
+  if ('graph' in value) return message.message(6, graphMessage(value.graph)).int(20, 5);
+  return message.float(2, value.float).int(20, 1);
 }
 
 function nodeMessage(node: OnnxNode): Message {
@@ -139,18 +140,22 @@ function valueMessage(value: ValueInfo): Message {
   return new Message().text(1, value.name).message(2, new Message().message(1, tensor));
 }
 
-/** Serializes a ModelProto with opset 18 and com.microsoft 1. */
-export function writeOnnxModel(graph: OnnxGraph): Uint8Array {
+function graphMessage(graph: OnnxGraph): Message {
   const message = new Message();
   for (const node of graph.nodes) message.message(1, nodeMessage(node));
   message.text(2, graph.name ?? 'graph');
   for (const initializer of graph.initializers) message.message(5, initializerMessage(initializer));
   for (const input of graph.inputs) message.message(11, valueMessage(input));
   for (const output of graph.outputs) message.message(12, valueMessage(output));
+  return message;
+}
+
+/** Serializes a ModelProto with opset 18 and com.microsoft 1. */
+export function writeOnnxModel(graph: OnnxGraph): Uint8Array {
   return new Message()
     .int(1, 9)
     .text(2, 'attune')
-    .message(7, message)
+    .message(7, graphMessage(graph))
     .message(8, new Message().text(1, '').int(2, 18))
     .message(8, new Message().text(1, 'com.microsoft').int(2, 1))
     .finish();

@@ -10,6 +10,9 @@ import type { Precision } from './precision/precision.ts';
 /** Finite, so that a fully masked row gives a uniform softmax instead of NaN. */
 const MASKED = -1e30;
 
+/** TensorProto.DataType.INT32 */
+const INT32_TYPE = 6;
+
 export const DECODER_INPUTS: ValueInfo[] = [
   { name: 'input_ids', type: 'int64', dims: ['batch', 'step'] },
   { name: 'position_ids', type: 'int64', dims: ['batch', 'step'] },
@@ -37,6 +40,8 @@ export function addDecoder(
   const group = a.heads / a.kvHeads;
   const epsilon = { float: a.normEpsilon };
   const scale = { float: a.headDim ** -0.5 };
+  /** GroupQueryAttention takes heads of a multiple of 8, as nearly all models have. */
+  const padding = Math.ceil(a.headDim / 8) * 8 - a.headDim;
 
   const batch = g.dim('input_ids', 0);
   const newTokens = g.dim('input_ids', 1);
@@ -46,28 +51,35 @@ export function addDecoder(
       dims.map((dim) => g.add('Unsqueeze', [dim, g.intVector([0])])),
       { attributes: { axis: 0 } },
     );
-  const range = (end: string) => g.add('Range', [g.intScalar(0), end, g.intScalar(1)]);
-  const queriesPerKvHead = g.add('Mul', [newTokens, g.intScalar(group)]);
-  /** The attention mask as an additive bias [B, 1, group · S, keys]. */
-  const maskBias = (visible: string, keys: string) => {
-    const bias = g.add('Where', [visible, g.floatScalar(0), g.floatScalar(MASKED)]);
-    return g.add('Expand', [bias, toVector(batch, g.intScalar(1), queriesPerKvHead, keys)]);
-  };
-  // [1, S] ≤ [S, 1] → [S, S], repeated for the heads of a group: [group · S, S]
-  const steps = range(newTokens);
-  const order = [g.add('Unsqueeze', [steps, g.intVector([0])]), g.add('Unsqueeze', [steps, g.intVector([1])])];
-  const isCausal = g.add('Tile', [g.add('LessOrEqual', order), g.intVector([group, 1])]);
-  const newBias = maskBias(isCausal, newTokens);
+  const lengths = findLengths();
   const cache = hasCache ? addCache() : null;
 
-  /** The bias of both, and how many keys are new and past. */
-  function addCache(): { bias: string; sizes: string } {
+  /** What GroupQueryAttention asks for, int32: of each row the index of its last token [B], and the tokens of the longest. */
+  function findLengths(): { lastPositions: string; longest: string } {
+    const toInt32 = (x: string) => g.add('Cast', [x], { attributes: { to: INT32_TYPE } });
+    const lastToken = g.add('Gather', ['last_index', g.intScalar(-1)], { attributes: { axis: 1 } }); // [B, K] → [B]
+    if (!hasCache) return { lastPositions: toInt32(lastToken), longest: toInt32(newTokens) };
+    const longestPast = g.add('ReduceMax', ['past_length'], { attributes: { keepdims: 0 } });
+    return {
+      lastPositions: toInt32(g.add('Add', ['past_length', lastToken])),
+      longest: toInt32(g.add('Add', [longestPast, newTokens])),
+    };
+  }
+
+  /** For decoding: which keys are visible, and how many are new and past. The new token's key comes first. */
+  function addCache(): { isDecoding: string; bias: string; sizes: string } {
     const past = g.dim('past_key.0', 2);
-    // [1, 1, 1, T] < [B, 1, 1, 1] → [B, 1, 1, T]
+    const keys = g.add('Add', [past, g.intScalar(1)]);
+    const range = g.add('Range', [g.intScalar(0), keys, g.intScalar(1)]);
+    // [1, 1, 1, 1 + T] ≤ [B, 1, 1, 1] → [B, 1, 1, 1 + T]
     const pastLength = g.add('Unsqueeze', ['past_length', g.intVector([1, 2, 3])]);
-    const isPast = g.add('Less', [g.add('Unsqueeze', [range(past), g.intVector([0, 1, 2])]), pastLength]);
-    const bias = g.add('Concat', [newBias, maskBias(isPast, past)], { attributes: { axis: -1 } });
-    return { bias, sizes: toVector(newTokens, past) };
+    const isVisible = g.add('LessOrEqual', [g.add('Unsqueeze', [range, g.intVector([0, 1, 2])]), pastLength]);
+    const bias = g.add('Where', [isVisible, g.floatScalar(0), g.floatScalar(MASKED)]);
+    return {
+      isDecoding: g.add('Equal', [newTokens, g.intScalar(1)]),
+      bias: g.add('Expand', [bias, toVector(batch, g.intScalar(1), g.intScalar(group), keys)]),
+      sizes: toVector(g.intScalar(1), past),
+    };
   }
 
   /** Applies the rotary embedding to x [B, heads, S, hd]. */
@@ -79,38 +91,62 @@ export function addDecoder(
       attributes: { interleaved: 0, ...part },
     });
   };
-  const score = (q: string, k: string) =>
-    g.addContrib('FusedMatMul', [q, k], { attributes: { transB: 1, alpha: scale } });
-
-  const softmax = (scores: string, bias: string) =>
-    g.add('Softmax', [g.add('Add', [scores, bias])], { attributes: { axis: -1 } });
-
   /** q [B, H, S, hd], k and v [B, KV, S, hd] → [N, H · hd] */
   function attend(layer: number, q: string, k: string, v: string): string {
-    // The heads of a group are adjacent: [B, KV, group · S, hd], so one product serves all heads that share a key.
-    const query = g.reshape(q, [0, a.kvHeads, -1, a.headDim]);
-    const mixed = cache
-      ? mixWithCache(layer, query, k, v, cache)
-      : g.add('MatMul', [softmax(score(query, k), newBias), v]);
-    const merged = g.transpose(g.reshape(mixed, [0, a.heads, -1, a.headDim]), [0, 2, 1, 3]);
-    return g.reshape(merged, [-1, queries]);
+    if (!cache) return attendChunk(layer, q, k, v);
+    const { isDecoding } = cache;
+    return g.choose(
+      isDecoding,
+      () => attendStep(layer, q, k, v, cache),
+      () => attendChunk(layer, q, k, v),
+      ['tokens', queries],
+    );
   }
 
-  function mixWithCache(
+  /**
+   * Several new tokens of a row. A sink of −1e30 adds 0 to the sums, and selects the kernel that computes all queries of a
+   * head at once: the other one computes them in blocks, and a last block of one query, which padding would join to others,
+   * is summed in another order.
+   */
+  function attendChunk(layer: number, q: string, k: string, v: string): string {
+    // [B, heads, S, hd] → [B, S, heads, hd] → [B, S, heads · hd]
+    const merge = (x: string, heads: number) => {
+      const padded = g.padLast(x, padding, 4);
+      return g.reshape(g.transpose(padded, [0, 2, 1, 3]), [0, 0, heads * (a.headDim + padding)]);
+    };
+    const past = hasCache ? ['key', 'value'].map((kind) => g.padLast(`past_${kind}.${layer}`, padding, 4)) : ['', ''];
+    const sink = g.floatVector(MASKED, a.heads);
+    const [mixed] = g.addContribMultiOutput(
+      'GroupQueryAttention',
+      [
+        ...[merge(q, a.heads), merge(k, a.kvHeads), merge(v, a.kvHeads), ...past],
+        ...[lengths.lastPositions, lengths.longest, '', '', '', '', sink],
+      ],
+      3,
+      { attributes: { num_heads: a.heads, kv_num_heads: a.kvHeads, scale } },
+    ) as [string];
+    if (padding === 0) return g.reshape(mixed, [-1, queries]);
+    const heads = g.reshape(mixed, [-1, a.heads, a.headDim + padding]);
+    return g.reshape(g.split(heads, [a.headDim, padding], -1)[0]!, [-1, queries]);
+  }
+
+  /** One new token of each row. GroupQueryAttention takes four times as long, and copies the cache. */
+  function attendStep(
     layer: number,
-    query: string,
+    q: string,
     k: string,
     v: string,
     { bias, sizes }: NonNullable<typeof cache>,
-  ) {
+  ): string {
+    const score = (x: string, y: string) =>
+      g.addContrib('FusedMatMul', [x, y], { attributes: { transB: 1, alpha: scale } });
+    // The heads of a group are adjacent: [B, KV, group, hd], so one product serves all heads that share a key.
+    const query = g.reshape(q, [0, a.kvHeads, group, a.headDim]);
     const scores = g.add('Concat', [score(query, k), score(query, `past_key.${layer}`)], { attributes: { axis: -1 } });
-    const [newProbabilities, pastProbabilities] = g.addMultiOutput('Split', [softmax(scores, bias), sizes], 2, {
-      attributes: { axis: -1 },
-    });
-    return g.add('Add', [
-      g.add('MatMul', [newProbabilities!, v]),
-      g.add('MatMul', [pastProbabilities!, `past_value.${layer}`]),
-    ]);
+    const probabilities = g.add('Softmax', [g.add('Add', [scores, bias])], { attributes: { axis: -1 } });
+    const [ofNew, ofPast] = g.addMultiOutput('Split', [probabilities, sizes], 2, { attributes: { axis: -1 } });
+    const mixed = g.add('Add', [g.add('MatMul', [ofNew!, v]), g.add('MatMul', [ofPast!, `past_value.${layer}`])]);
+    return g.reshape(mixed, [-1, queries]);
   }
 
   // Outside attention [B, S] is flattened to one axis of N tokens.
