@@ -27,6 +27,9 @@ const MAX_PADDING_TOKENS = 16;
 /** A run of short prompts has at most as many tokens as this many chunks. */
 const MAX_CHUNKS_PER_RUN = 4;
 
+/** A prompt's cache grows by so many positions. */
+const RESERVED_TOKENS = 512;
+
 export class Prefill {
   /** Prompt tokens computed in the last step. */
   prefilledTokens = 0;
@@ -155,6 +158,7 @@ export class Prefill {
       for (const [i, prompt] of batch.entries()) this.addOutput(prompt, outputs[i]!);
       const [first] = batch as [PendingPrompt];
       if (batch.length === 1 && this.prompts.includes(first) && remainingChunks(first) > 0) {
+        past.reserve(reservedLength(first, past.lengths[0]! + chunks[0]!.length));
         past.appendBlock(0, outputs[0]!.block);
         this.lastRun = { prefix: first.prefix, past };
       }
@@ -190,7 +194,7 @@ export class Prefill {
     const past = this.decoder.createCache();
     const blocks = collectKvBlocks(prefix);
     const pastLength = blocks.reduce((sum, { length }) => sum + length, 0);
-    for (const _ of batch) past.addRow(pastLength);
+    for (const prompt of batch) past.addRow(prefix ? reservedLength(prompt, pastLength) : 0);
     for (const block of blocks) past.appendBlock(0, block);
     return past;
   }
@@ -225,6 +229,11 @@ export class Prefill {
 
 function remainingChunks({ chunkEnds, completedChunks }: PendingPrompt): number {
   return chunkEnds.length - completedChunks;
+}
+
+/** Room for `length` positions and some of the following chunks: a cache that grew with every chunk would be copied as often. */
+function reservedLength({ tokens }: PendingPrompt, length: number): number {
+  return Math.min(tokens.length, Math.ceil(length / RESERVED_TOKENS) * RESERVED_TOKENS);
 }
 
 function nextChunk({ tokens, chunkEnds, completedChunks }: PendingPrompt): number[] {

@@ -67,6 +67,11 @@ export class KvCache {
     return this.lengths.length - 1;
   }
 
+  /** Makes room for `length` positions in each row, so that appending them copies nothing again. */
+  reserve(length: number): void {
+    this.grow(length);
+  }
+
   /** Removes a row; the last row takes its index. A row with NaN must be wiped: 0 · NaN is NaN in a later row's sums. */
   removeRow(row: number, { wipe = false } = {}): void {
     const last = this.lengths.length - 1;
