@@ -1,6 +1,6 @@
-// Reads a policy's package for the main thread: the architecture and the tokenizer, and checks that they match. The
-// serving graph is loaded by the policy's thread. The tokenizer thread opens the tokenizer first: one that never finishes
-// ends that thread, not this one; and the first request finds it warm.
+// What the main thread reads of a policy's package: the architecture and the tokenizer, which must match. The serving graph
+// is loaded by the policy's thread. The tokenizer thread opens the tokenizer first: one that never finishes ends that
+// thread, not this one; and the first request finds it warm.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -16,28 +16,43 @@ import { policyUnusable } from './policy-errors.ts';
 import type { TokenizerThread } from './tokenizer-thread.ts';
 import { validateTokenizer } from './validate-package.ts';
 
-export type PolicyPackage = {
-  folder: string;
-  architecture: Architecture;
+export type PolicyTokenizer = {
   /** Decodes on the main thread. */
   tokenizer: Tokenizer;
-  /** Names the tokenizer in requests to the tokenizer thread. */
+  /** Names it in requests to the tokenizer thread. */
   tokenizerKey: string;
 };
 
-/** Throws `policy_unusable` if the package is damaged or its tokenizer is another policy's. */
-export async function loadPackage(id: string, folder: string, thread: TokenizerThread): Promise<PolicyPackage> {
+/** Throws `policy_unusable` if it cannot be opened or is another policy's. */
+export async function openPolicyTokenizer(
+  id: string,
+  folder: string,
+  architecture: Architecture,
+  thread: TokenizerThread,
+): Promise<PolicyTokenizer> {
   try {
-    const architecture = await readArchitecture(folder);
     const tokenizerKey = await hashTokenizerFiles(folder);
     const request = { folder, key: tokenizerKey, contextLength: architecture.contextLength, prompt: null };
     await thread.encode(request, { tenant: 'policies' });
     const tokenizer = await openTokenizer(folder, tokenizerKey);
     validateTokenizer(tokenizer, architecture, await readTokenizerHash(folder));
-    return { folder, architecture, tokenizer, tokenizerKey };
+    return { tokenizer, tokenizerKey };
   } catch (error) {
-    throw error instanceof AttuneError && error.status === 400 ? policyUnusable(id, error.message) : error;
+    throw toPolicyError(id, error);
   }
+}
+
+/** Throws `policy_unusable` if config.json cannot be read. */
+export async function readPolicyArchitecture(id: string, folder: string): Promise<Architecture> {
+  try {
+    return await readArchitecture(folder);
+  } catch (error) {
+    throw toPolicyError(id, error);
+  }
+}
+
+function toPolicyError(id: string, error: unknown): unknown {
+  return error instanceof AttuneError && error.status === 400 ? policyUnusable(id, error.message) : error;
 }
 
 /** A folder without policy.json is a bare checkpoint with graphs, which does not record its tokenizer's hash. */

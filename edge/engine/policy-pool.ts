@@ -10,7 +10,6 @@ import { readManifest } from '../../shared/package/files.ts';
 import { MANIFEST_FILE, refuseReward, unknownPolicy } from '../../shared/package/manifest.ts';
 import { ACTIVE_ALIAS, type Inference, type LoadedPolicy, type LoadedReward } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
-import { loadPackage } from './load-package.ts';
 import { noActivePolicy } from './policy-errors.ts';
 import { PolicyRunner, type RunnerOptions, throwIfClosing } from './policy-runner.ts';
 import { RewardRunner } from './reward-runner.ts';
@@ -134,12 +133,9 @@ class PolicyPool implements Inference {
   }
 
   private async loadPolicy(id: string, graph: RunnerOptions['graph']): Promise<PolicyRunner> {
-    const policyPackage = await loadPackage(id, await this.findFolder(id), this.tokenizerThread);
     // The metrics of a policy are of what it serves.
     const instrumentation = graph === 'serve' ? this.options.instrumentation : undefined;
-    const runner = new PolicyRunner(id, policyPackage, { ...this.options, graph, instrumentation });
-    await runner.load();
-    return runner;
+    return PolicyRunner.open(id, await this.findFolder(id), { ...this.options, graph, instrumentation });
   }
 
   private async loadReward(id: string): Promise<RewardRunner> {

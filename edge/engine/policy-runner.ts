@@ -18,7 +18,7 @@ import type {
   Waiter,
 } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
-import type { PolicyPackage } from './load-package.ts';
+import { openPolicyTokenizer, type PolicyTokenizer, readPolicyArchitecture } from './load-package.ts';
 import { serverClosing } from './policy-errors.ts';
 import { epochSeconds } from './request.ts';
 import { RequestTimer } from './request-timer.ts';
@@ -52,7 +52,27 @@ export class PolicyRunner implements LoadedPolicy {
   private readonly generations = new Map<GenerationStream, GenerationInput>();
   private isRetired = false;
 
-  constructor(id: string, { folder, architecture, tokenizer, tokenizerKey }: PolicyPackage, options: RunnerOptions) {
+  /** Resolves when the tokenizer is open, and the worker has loaded the policy and computed finite logits. */
+  static async open(id: string, folder: string, options: RunnerOptions): Promise<PolicyRunner> {
+    const architecture = await readPolicyArchitecture(id, folder);
+    const [worker, tokenizer] = await Promise.allSettled([
+      openWorker(id, folder, architecture, options),
+      openPolicyTokenizer(id, folder, architecture, options.tokenizerThread),
+    ]);
+    if (worker.status === 'fulfilled' && tokenizer.status === 'fulfilled')
+      return new PolicyRunner(id, folder, architecture, tokenizer.value, worker.value, options);
+    if (worker.status === 'fulfilled') await worker.value.close();
+    throw tokenizer.status === 'rejected' ? tokenizer.reason : (worker as PromiseRejectedResult).reason;
+  }
+
+  private constructor(
+    id: string,
+    folder: string,
+    architecture: Architecture,
+    { tokenizer, tokenizerKey }: PolicyTokenizer,
+    worker: WorkerClient,
+    options: RunnerOptions,
+  ) {
     this.id = id;
     this.folder = folder;
     this.architecture = architecture;
@@ -61,11 +81,7 @@ export class PolicyRunner implements LoadedPolicy {
     this.kvMemoryBytes = options.kvMemoryBytes;
     this.maxRows = options.maxRows;
     this.options = options;
-  }
-
-  /** Resolves when the worker has loaded the policy and computed finite logits. */
-  async load(): Promise<void> {
-    if (!this.worker) await this.startWorker();
+    this.useWorker(worker);
   }
 
   encodePrompt(prompt: Prompt, waiter?: Waiter): Promise<EncodedPrompt> {
@@ -158,23 +174,23 @@ export class PolicyRunner implements LoadedPolicy {
   }
 
   private startWorker(): Promise<WorkerClient> {
-    this.starting ??= this.openWorker().finally(() => {
+    this.starting ??= this.restartWorker().finally(() => {
       this.starting = null;
     });
     return this.starting;
   }
 
-  private async openWorker(): Promise<WorkerClient> {
+  private async restartWorker(): Promise<WorkerClient> {
     const { id, folder, architecture, options } = this;
-    const { threads, graph, maxRows, isShared, kvMemoryBytes, instrumentation, closing } = options;
+    const { closing } = options;
     const { delayMs } = this.backoff;
     if (delayMs > 0) await setTimeout(delayMs, undefined, { signal: closing }).catch(() => throwIfClosing(closing));
-    const onStep = (stats: StepResult['stats']) => instrumentation?.recordStep({ policyId: id, ...stats });
-    const worker = await WorkerClient.open(
-      id,
-      { folder, graph, architecture, threads, maxRows, isShared, kvMemoryBytes },
-      onStep,
-    );
+    const worker = await openWorker(id, folder, architecture, options);
+    this.useWorker(worker);
+    return worker;
+  }
+
+  private useWorker(worker: WorkerClient): void {
     this.backoff.recordStart();
     this.worker = worker;
     void worker.ended.then((error) => {
@@ -184,7 +200,6 @@ export class PolicyRunner implements LoadedPolicy {
       // Restart a crashed worker; if that fails too, the next generation tries again and reports the error.
       if (error && !this.isRetired && !this.options.closing.aborted) this.startWorker().catch(() => {});
     });
-    return worker;
   }
 
   private closeIfUnused(): void {
@@ -193,6 +208,16 @@ export class PolicyRunner implements LoadedPolicy {
     this.worker = null;
     this.closing = Promise.all([this.closing, worker.close()]).then(() => {});
   }
+}
+
+function openWorker(
+  id: string,
+  folder: string,
+  architecture: Architecture,
+  { threads, graph, maxRows, isShared, kvMemoryBytes, instrumentation }: RunnerOptions,
+): Promise<WorkerClient> {
+  const onStep = (stats: StepResult['stats']) => instrumentation?.recordStep({ policyId: id, ...stats });
+  return WorkerClient.open(id, { folder, graph, architecture, threads, maxRows, isShared, kvMemoryBytes }, onStep);
 }
 
 export function throwIfClosing(closing: AbortSignal): void {

@@ -10,9 +10,6 @@ import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { Decoder } from '../../shared/decoder/decoder.ts';
 import { openSession } from '../../shared/decoder/session.ts';
 import { getErrorMessage } from '../../shared/error.ts';
-import { openCheckpoint } from '../../shared/model/checkpoint.ts';
-import { float32 } from '../../shared/onnx/precision/float32.ts';
-import { SERVE_GRAPH, writeServingGraph } from '../../shared/onnx/write-graphs.ts';
 import { Constraints } from '../grammar/constraint.ts';
 import type { TokenBytes } from '../grammar/token-trie.ts';
 import type { EngineEvent } from './request.ts';
@@ -55,6 +52,12 @@ async function openGraph(): Promise<InferenceSession> {
   const path = join(folder, 'onnx', `${graph}.onnx`);
   if (graph === 'serve' || existsSync(path)) return openSession(path, threads);
   // A package that was published before policies were scored: its weights are there, and the graph is made of them.
+  // Imported only then: a swap waits for every module.
+  const [{ openCheckpoint }, { float32 }, { SERVE_GRAPH, writeServingGraph }] = await Promise.all([
+    import('../../shared/model/checkpoint.ts'),
+    import('../../shared/onnx/precision/float32.ts'),
+    import('../../shared/onnx/write-graphs.ts'),
+  ]);
   const temporary = await mkdtemp(join(tmpdir(), 'attune-score-'));
   try {
     const { weights } = await openCheckpoint(folder);
