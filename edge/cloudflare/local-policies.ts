@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Decoder, type DecoderSession } from '../../shared/decoder/decoder.ts';
 import { AttuneError, getErrorMessage } from '../../shared/error.ts';
+import { kvBytesPerPosition } from '../../shared/onnx/kv-format.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import type { PolicyStore } from '../../shared/store/store.ts';
 import type { LoadedPolicy } from '../engine/inference.ts';
@@ -146,7 +147,8 @@ export class LocalPolicies {
 function explainUnsupported(manifest: Manifest, { maxBytes, kvMemoryBytes }: LocalPoliciesOptions): string | null {
   if (manifest.kind === 'reward') return 'it is a reward, and a Worker computes policies only';
   const { precision } = manifest.serving;
-  const { contextLength } = manifest.architecture;
+  const { architecture } = manifest;
+  const { contextLength } = architecture;
   // Quantized products round differently than on Node: some greedy tokens, and most sampled ones, would differ.
   if (precision !== 'fp32') {
     return `it is served at ${precision}, and a Worker computes fp32 only; publish it with PRECISION=fp32`;
@@ -155,7 +157,8 @@ function explainUnsupported(manifest: Manifest, { maxBytes, kvMemoryBytes }: Loc
   if (bytes > maxBytes)
     return `its serving graph and weights have ${bytes} bytes, and a Worker computes up to ${maxBytes} (WORKER_POLICY_BYTES)`;
   // A prompt that fills the context is valid on Node, so it has to fit here too.
-  const maxLength = maxSequenceLength(kvMemoryBytes, manifest.architecture);
+  const budget = { kvMemoryBytes, kvBytesPerPosition: kvBytesPerPosition(architecture, 'float32') };
+  const maxLength = maxSequenceLength(budget, contextLength);
   if (maxLength >= contextLength) return null;
   return `its context has ${contextLength} tokens, and a Worker's ${kvMemoryBytes} bytes of keys and values hold ${Math.max(0, maxLength)}`;
 }

@@ -38,6 +38,7 @@ export class LocalPolicy implements LoadedPolicy {
   readonly architecture: Architecture;
   readonly tokenizer: Tokenizer;
   readonly kvMemoryBytes: number;
+  readonly kvBytesPerPosition: number;
   readonly maxRows: number;
   private readonly options: LocalPolicyOptions;
   private readonly constraints: Constraints;
@@ -47,6 +48,7 @@ export class LocalPolicy implements LoadedPolicy {
     this.architecture = architecture;
     this.tokenizer = options.tokenizer;
     this.kvMemoryBytes = options.kvMemoryBytes;
+    this.kvBytesPerPosition = options.createDecoder().kvBytesPerPosition;
     this.maxRows = options.maxRows;
     this.options = options;
     this.constraints = new Constraints(architecture, () => options.tokenizer.listTokenBytes());
@@ -106,8 +108,8 @@ export class LocalPolicy implements LoadedPolicy {
   /** Bytes of keys and values for all choices; if they exceed the memory, all of it, and the choices decode in turn. */
   private getKvBytes({ promptIds, sampling, n }: GenerationInput): number {
     const { kvMemoryBytes, maxRows } = this.options;
-    const maxLength = maxSequenceLength(kvMemoryBytes, this.architecture);
-    const perChoice = reservedKvBytes(this.architecture, maxLength, promptIds.length, sampling.maxTokens);
+    const maxLength = maxSequenceLength(this, this.architecture.contextLength);
+    const perChoice = reservedKvBytes(this, maxLength, promptIds.length, sampling.maxTokens);
     return Math.min(kvMemoryBytes, perChoice * Math.min(n, maxRows));
   }
 }

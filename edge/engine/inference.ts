@@ -85,6 +85,8 @@ export interface LoadedPolicy {
   readonly tokenizer: Tokenizer;
   /** Memory for keys and values. */
   readonly kvMemoryBytes: number;
+  /** What a token of a sequence takes of it. */
+  readonly kvBytesPerPosition: number;
   /** How many generations decode together. */
   readonly maxRows: number;
   /** Renders and tokenizes a prompt. On Node it does so on another thread, within a time limit. */

@@ -3,7 +3,6 @@ import { after, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { kvBytesPerPosition } from '../../shared/decoder/kv-cache.ts';
 import {
   collectEvents,
   collectResults,
@@ -26,9 +25,10 @@ after(async () => {
   await decoder.release();
   await folder.remove();
 });
-const { architecture } = decoder;
+const { architecture, kvBytesPerPosition } = decoder;
+const budgetOf = (kvMemoryBytes: number) => ({ kvMemoryBytes, kvBytesPerPosition });
 /** Bytes of a row of 64 positions. */
-const ROW_BYTES = 64 * kvBytesPerPosition(architecture);
+const ROW_BYTES = 64 * kvBytesPerPosition;
 
 const listStarts = (steps: StepResult[]) =>
   collectEvents(steps)
@@ -36,14 +36,14 @@ const listStarts = (steps: StepResult[]) =>
     .map(({ id }) => id);
 
 test('a row reserves its full length, rounded up, and at most the context or what fits into the memory', () => {
-  const maxLength = maxSequenceLength(2 ** 30, architecture);
+  const maxLength = maxSequenceLength(budgetOf(2 ** 30), architecture.contextLength);
   assert.equal(maxLength, 640);
-  assert.equal(reservedKvBytes(architecture, maxLength, 10, 20), ROW_BYTES);
-  assert.equal(reservedKvBytes(architecture, maxLength, 44, 20), 2 * ROW_BYTES, 'the last position stays free');
-  assert.equal(reservedKvBytes(architecture, maxLength, 10, 9999), 11 * ROW_BYTES);
-  assert.equal(maxSequenceLength(3 * ROW_BYTES, architecture), 191);
-  assert.equal(reservedKvBytes(architecture, 191, 10, 9999), 3 * ROW_BYTES);
-  assert.equal(maxSequenceLength(ROW_BYTES - 1, architecture), -1);
+  assert.equal(reservedKvBytes(decoder, maxLength, 10, 20), ROW_BYTES);
+  assert.equal(reservedKvBytes(decoder, maxLength, 44, 20), 2 * ROW_BYTES, 'the last position stays free');
+  assert.equal(reservedKvBytes(decoder, maxLength, 10, 9999), 11 * ROW_BYTES);
+  assert.equal(maxSequenceLength(budgetOf(3 * ROW_BYTES), architecture.contextLength), 191);
+  assert.equal(reservedKvBytes(decoder, 191, 10, 9999), 3 * ROW_BYTES);
+  assert.equal(maxSequenceLength(budgetOf(ROW_BYTES - 1), architecture.contextLength), -1);
 });
 
 test('as many sequences decode together as fit at the length of the longest', async () => {

@@ -41,6 +41,7 @@ export class PolicyRunner implements LoadedPolicy {
   readonly architecture: Architecture;
   readonly tokenizer: Tokenizer;
   readonly kvMemoryBytes: number;
+  readonly kvBytesPerPosition: number;
   readonly maxRows: number;
   private readonly tokenizerKey: string;
   private readonly folder: string;
@@ -79,6 +80,7 @@ export class PolicyRunner implements LoadedPolicy {
     this.tokenizer = tokenizer;
     this.tokenizerKey = tokenizerKey;
     this.kvMemoryBytes = options.kvMemoryBytes;
+    this.kvBytesPerPosition = worker.kvBytesPerPosition;
     this.maxRows = options.maxRows;
     this.options = options;
     this.useWorker(worker);

@@ -4,7 +4,7 @@ import { collectKvBlocks, type Prefix, PrefixCache } from './prefix-cache.ts';
 
 /** 40 bytes, identified by its number. */
 const makeOutput = (number: number) => ({
-  block: { length: 1, data: new Float32Array(8).fill(number) },
+  block: { length: 1, data: new Float32Array(8).fill(number), scales: null },
   logits: new Float32Array(2),
   logNormalizer: number,
 });

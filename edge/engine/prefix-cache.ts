@@ -11,7 +11,7 @@ export class PrefixCache {
   /** Trimmed after each step instead of limited here: the budget is the memory that the decode batch leaves free. */
   private readonly prefixes = new LRUCache<string, Prefix>({
     maxSize: Number.MAX_SAFE_INTEGER,
-    sizeCalculation: ({ block, logits }) => block.data.byteLength + logits.byteLength,
+    sizeCalculation: ({ block, logits }) => block.data.byteLength + (block.scales?.byteLength ?? 0) + logits.byteLength,
   });
   private lastSerial = 0;
 

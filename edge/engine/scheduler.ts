@@ -6,7 +6,7 @@ import type { Constraints } from '../grammar/constraint.ts';
 import { DecodeBatch } from './decode-batch.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { StepStats } from './instrumentation.ts';
-import { maxSequenceLength, reservedKvBytes } from './kv-budget.ts';
+import { type KvBudget, maxSequenceLength, reservedKvBytes } from './kv-budget.ts';
 import { Prefill } from './prefill.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { type Choice, type EngineEvent, type EngineRequest, epochSeconds } from './request.ts';
@@ -30,9 +30,9 @@ const ROWS_PER_RESERVED_ROW = 8;
 export type StepResult = { events: EngineEvent[]; stats: Omit<StepStats, 'policyId'> };
 
 export class Scheduler {
-  private readonly decoder: Decoder;
   private readonly options: SchedulerOptions;
   private readonly onPrefilled: ((events: EngineEvent[]) => void) | undefined;
+  private readonly budget: KvBudget;
   private readonly maxLength: number;
   private readonly queue = new FairQueue<Choice>();
   private readonly prefixCache = new PrefixCache();
@@ -44,9 +44,9 @@ export class Scheduler {
   /** `onPrefilled` receives first tokens before the step decodes; without it they are among the step's events. */
   constructor(decoder: Decoder, options: SchedulerOptions, onPrefilled?: (events: EngineEvent[]) => void) {
     this.onPrefilled = onPrefilled;
-    this.decoder = decoder;
     this.options = options;
-    this.maxLength = maxSequenceLength(options.kvMemoryBytes, decoder.architecture);
+    this.budget = { kvMemoryBytes: options.kvMemoryBytes, kvBytesPerPosition: decoder.kvBytesPerPosition };
+    this.maxLength = maxSequenceLength(this.budget, decoder.architecture.contextLength);
     const emit = (event: EngineEvent) => this.events.push(event);
     this.prefill = new Prefill(decoder, this.prefixCache, emit);
     this.decodeBatch = new DecodeBatch(
@@ -123,7 +123,7 @@ export class Scheduler {
     if (admitted.length === 0) return true;
     const { maxRows, kvMemoryBytes } = this.options;
     const rowBytes = [...admitted, choice].map(({ request: { promptIds, sampling } }) =>
-      reservedKvBytes(this.decoder.architecture, this.maxLength, promptIds.length, sampling.maxTokens),
+      reservedKvBytes(this.budget, this.maxLength, promptIds.length, sampling.maxTokens),
     );
     return rowBytes.length <= maxRows && rowBytes.length * Math.max(...rowBytes) <= kvMemoryBytes;
   }

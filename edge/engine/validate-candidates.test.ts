@@ -3,7 +3,13 @@ import { test } from 'node:test';
 import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import { validateCandidates } from './validate-candidates.ts';
 
-const policy = { id: 'pol_tiny', architecture: tinyArchitecture(), kvMemoryBytes: 2 ** 30, maxRows: 16 };
+const policy = {
+  id: 'pol_tiny',
+  architecture: tinyArchitecture(),
+  kvMemoryBytes: 2 ** 30,
+  maxRows: 16,
+  kvBytesPerPosition: 256,
+};
 const candidates = {
   count: 16,
   promptLength: 20,

@@ -1,9 +1,8 @@
 // Rejects best-of sampling of more candidates than can be decoded together: all of them are computed, by the policy that
 // samples and by those that score, before the first is returned.
-import { kvBytesPerPosition } from '../../shared/decoder/kv-cache.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { LoadedPolicy } from './inference.ts';
-import { maxSequenceLength, reservedKvBytes } from './kv-budget.ts';
+import { type KvBudget, maxSequenceLength, reservedKvBytes } from './kv-budget.ts';
 
 export type Candidates = {
   count: number;
@@ -16,8 +15,9 @@ export type Candidates = {
 /** `policy`: the one that samples them, or one that scores them. */
 export function validateCandidates(
   { count, promptLength, maxTokens, fields }: Candidates,
-  { id, architecture, kvMemoryBytes, maxRows }: Pick<LoadedPolicy, 'id' | 'architecture' | 'kvMemoryBytes' | 'maxRows'>,
+  policy: Pick<LoadedPolicy, 'id' | 'architecture' | 'maxRows'> & KvBudget,
 ): void {
+  const { id, architecture, maxRows, kvMemoryBytes, kvBytesPerPosition } = policy;
   const length = promptLength + maxTokens;
   const { contextLength } = architecture;
   if (length > contextLength)
@@ -28,12 +28,12 @@ export function validateCandidates(
     );
   if (count > maxRows)
     throw tooMany(`${count} candidates exceed the ${maxRows} rows that decode together (MAX_ROWS)`, maxRows, fields);
-  const maxLength = maxSequenceLength(kvMemoryBytes, architecture);
-  const rows = Math.floor(kvMemoryBytes / reservedKvBytes(architecture, maxLength, promptLength, maxTokens));
+  const maxLength = maxSequenceLength(policy, contextLength);
+  const rows = Math.floor(kvMemoryBytes / reservedKvBytes(policy, maxLength, promptLength, maxTokens));
   if (count > rows)
     throw tooMany(
       `KV_MEMORY of ${kvMemoryBytes} bytes holds ${rows} candidates of up to ${length} tokens for policy ${id}, at ` +
-        `${kvBytesPerPosition(architecture)} bytes a token, not ${count}`,
+        `${kvBytesPerPosition} bytes a token, not ${count}`,
       rows,
       fields,
     );

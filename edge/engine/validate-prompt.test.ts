@@ -6,7 +6,7 @@ import { tinyArchitecture } from '../../testing/tiny-checkpoint.ts';
 import type { LoadedPolicy } from './inference.ts';
 import { validateCharacters, validatePair, validatePrompt } from './validate-prompt.ts';
 
-const policy = { id: 'pol_tiny', architecture: tinyArchitecture(), kvMemoryBytes: 2 ** 30 };
+const policy = { id: 'pol_tiny', architecture: tinyArchitecture(), kvMemoryBytes: 2 ** 30, kvBytesPerPosition: 256 };
 const makePrompt = (length: number) => new Array<number>(length).fill(40);
 
 function matches(code: string, param: string, message: RegExp) {

@@ -1,10 +1,9 @@
 // Rejects a prompt that a policy cannot process: by its characters before it is tokenized, and by its tokens after. Errors
 // name the request's own field: `messages` of a chat, `prompt` of a text.
 import type { Prompt } from '../../shared/chat-message.ts';
-import { kvBytesPerPosition } from '../../shared/decoder/kv-cache.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { LoadedPolicy } from './inference.ts';
-import { maxSequenceLength } from './kv-budget.ts';
+import { type KvBudget, maxSequenceLength } from './kv-budget.ts';
 
 export type PromptField = 'messages' | 'prompt';
 
@@ -37,19 +36,20 @@ export function validateCharacters(
 /** Returns the number of tokens that the context leaves for the completion, at least one. */
 export function validatePrompt(
   promptIds: number[],
-  { id, architecture, kvMemoryBytes }: Pick<LoadedPolicy, 'id' | 'architecture' | 'kvMemoryBytes'>,
+  policy: Pick<LoadedPolicy, 'id' | 'architecture'> & KvBudget,
   field: PromptField,
 ): number {
-  const { contextLength, vocabSize } = architecture;
+  const { id, kvMemoryBytes, kvBytesPerPosition } = policy;
+  const { contextLength, vocabSize } = policy.architecture;
   const count = promptIds.length;
   if (count === 0)
     throw new AttuneError(`${field}: the prompt is empty; give it some text`, { param: field, code: 'empty_prompt' });
   if (count >= contextLength) throw contextExceeded(field, `${count}`, contextLength);
-  const maxLength = maxSequenceLength(kvMemoryBytes, architecture);
+  const maxLength = maxSequenceLength(policy, contextLength);
   if (count >= maxLength) {
     throw new AttuneError(
       `${field}: the prompt has ${count} tokens, and KV_MEMORY of ${kvMemoryBytes} bytes holds ` +
-        `${Math.max(0, maxLength)} tokens of prompt and completion together, at ${kvBytesPerPosition(architecture)} ` +
+        `${Math.max(0, maxLength)} tokens of prompt and completion together, at ${kvBytesPerPosition} ` +
         `bytes each for policy ${id}; shorten it, or raise KV_MEMORY`,
       { param: field, code: 'kv_memory_exceeded' },
     );
@@ -61,19 +61,20 @@ export function validatePrompt(
 /** Checks a prompt with a given response: both fit into the context and KV_MEMORY, and every token into the vocabulary. */
 export function validatePair(
   { promptIds, responseIds }: { promptIds: number[]; responseIds: number[] },
-  { id, architecture, kvMemoryBytes }: Pick<LoadedPolicy, 'id' | 'architecture' | 'kvMemoryBytes'>,
+  policy: Pick<LoadedPolicy, 'id' | 'architecture'> & KvBudget,
   field: PromptField,
 ): void {
-  const { contextLength, vocabSize } = architecture;
+  const { id, kvMemoryBytes, kvBytesPerPosition } = policy;
+  const { contextLength, vocabSize } = policy.architecture;
   const count = promptIds.length + responseIds.length;
   if (promptIds.length === 0)
     throw new AttuneError(`${field}: the prompt is empty; give it some text`, { param: field, code: 'empty_prompt' });
   if (count > contextLength) throw pairExceedsContext(`${count}`, contextLength);
-  const maxLength = maxSequenceLength(kvMemoryBytes, architecture);
+  const maxLength = maxSequenceLength(policy, contextLength);
   if (count > maxLength)
     throw new AttuneError(
       `${RESPONSES}: prompt and response have ${count} tokens, and KV_MEMORY of ${kvMemoryBytes} bytes holds ` +
-        `${Math.max(0, maxLength)} at ${kvBytesPerPosition(architecture)} bytes each for policy ${id}; shorten them, or ` +
+        `${Math.max(0, maxLength)} at ${kvBytesPerPosition} bytes each for policy ${id}; shorten them, or ` +
         'raise KV_MEMORY',
       { param: RESPONSES, code: 'kv_memory_exceeded' },
     );

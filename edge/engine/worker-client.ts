@@ -13,6 +13,8 @@ export type EngineEventListener = { onEvent(event: EngineEvent): void; onError(e
 export class WorkerClient {
   /** Resolves when the thread has ended: with the error if it crashed, with null if it was closed. */
   readonly ended: Promise<Error | null>;
+  /** Of the policy's keys and values, for one token of one sequence. */
+  kvBytesPerPosition = 0;
   private readonly worker: Worker;
   private readonly requests = new Map<number, { listener: EngineEventListener; openChoices: Set<number> }>();
   private nextId = 1;
@@ -34,7 +36,10 @@ export class WorkerClient {
     const problem = await Promise.race([
       new Promise<string | null>((resolve) => {
         worker.on('message', (message: WorkerMessage) => {
-          if (message.type === 'ready') resolve(null);
+          if (message.type === 'ready') {
+            client.kvBytesPerPosition = message.kvBytesPerPosition;
+            resolve(null);
+          }
           if (message.type === 'unusable') resolve(message.reason);
         });
       }),

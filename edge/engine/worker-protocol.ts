@@ -29,7 +29,7 @@ export type WorkerRequest =
 /** From the worker to the main thread. */
 export type WorkerMessage =
   /** Loaded and warmed up, with finite logits. */
-  | { type: 'ready' }
+  | { type: 'ready'; kvBytesPerPosition: number }
   | { type: 'unusable'; reason: string }
   | { type: 'events'; events: EngineEvent[] }
   | ({ type: 'step' } & StepResult);

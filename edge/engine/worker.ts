@@ -28,8 +28,9 @@ const post = (message: WorkerMessage) => port.postMessage(message);
 if (process.platform === 'linux') setPriority(NICENESS);
 
 try {
-  serve(await openDecoder());
-  post({ type: 'ready' });
+  const decoder = await openDecoder();
+  serve(decoder);
+  post({ type: 'ready', kvBytesPerPosition: decoder.kvBytesPerPosition });
 } catch (error) {
   post({ type: 'unusable', reason: getErrorMessage(error) });
   port.close();

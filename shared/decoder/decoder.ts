@@ -2,8 +2,9 @@
 // session is passed in: native ONNX Runtime on Node, WebAssembly in a Worker.
 import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-node';
 import type { Architecture } from '../model/architecture.ts';
+import { type KvFormat, kvBytesPerPosition } from '../onnx/kv-format.ts';
 import { DecodeOutputs, GraphInputs } from './graph-io.ts';
-import { extractKvBlock, type KvBlock, KvCache } from './kv-cache.ts';
+import { extractKvBlock, type KvBlock, KvCache, type NewKv } from './kv-cache.ts';
 
 /** The part of InferenceSession that the decoder uses. It writes into `fetches` if they are given. */
 export type DecoderSession = {
@@ -22,6 +23,9 @@ export class Decoder {
   readonly architecture: Architecture;
   /** Whether the graph computes the logits of several tokens of a row. Those of older packages do not. */
   readonly scoresChunks: boolean;
+  /** Of keys and values, per position of one sequence. */
+  readonly kvBytesPerPosition: number;
+  private readonly kvFormat: KvFormat;
   private readonly session: DecoderSession;
   private readonly Tensor: TensorConstructor;
   /** The inputs of the last decoding step, reused by the next one if the shapes are the same. */
@@ -32,12 +36,14 @@ export class Decoder {
     this.session = session;
     this.Tensor = tensor;
     this.architecture = architecture;
-    this.outputs = new DecodeOutputs(tensor, architecture);
+    this.kvFormat = findInputType(session, 'past_key.0') === 'uint8' ? 'int8' : 'float32';
+    this.kvBytesPerPosition = kvBytesPerPosition(architecture, this.kvFormat);
+    this.outputs = new DecodeOutputs(tensor, architecture, this.kvFormat);
     this.scoresChunks = hasSeveralOutputs(session);
   }
 
   createCache(maxBytes?: number): KvCache {
-    return new KvCache(this.architecture, maxBytes);
+    return new KvCache(this.architecture, this.kvFormat, maxBytes);
   }
 
   /** Appends tokens[row] to each row of the cache and returns the logits after them. */
@@ -54,13 +60,13 @@ export class Decoder {
   }
 
   /**
-   * Computes tokens[row] after each row of the cache, without changing the cache. Empty rows may get different numbers
-   * of tokens: their padding is at the end of every sum and does not change it.
+   * Computes tokens[row] after each row of the cache, without changing the cache. Several rows must be empty, and may get
+   * different numbers of tokens: their padding is at the end of every sum and does not change it.
    */
   async prefill(cache: KvCache, tokens: readonly (readonly number[])[]): Promise<PrefillOutput[]> {
     const steps = Math.max(...tokens.map(({ length }) => length));
     this.assertShapes(cache, tokens, steps);
-    const inputs = new GraphInputs(this.Tensor, this.architecture, cache, steps);
+    const inputs = new GraphInputs(this.Tensor, cache, steps);
     inputs.fill(tokens);
     const outputs = await this.session.run(inputs.feeds);
     const [logits, logNormalizers, newKv] = readOutputs(outputs);
@@ -82,7 +88,7 @@ export class Decoder {
     targets: readonly number[],
   ): Promise<{ output: PrefillOutput; logprobs: number[] }> {
     this.assertShapes(cache, [tokens], tokens.length);
-    const inputs = new GraphInputs(this.Tensor, this.architecture, cache, tokens.length, tokens.length);
+    const inputs = new GraphInputs(this.Tensor, cache, tokens.length, tokens.length);
     inputs.fill([tokens]);
     const outputs = await this.session.run(inputs.feeds);
     const [logits, logNormalizers, newKv] = readOutputs(outputs);
@@ -104,7 +110,7 @@ export class Decoder {
 
   private async decode(cache: KvCache, tokens: readonly (readonly number[])[]): Promise<DecoderOutput> {
     this.assertShapes(cache, tokens, 1);
-    if (!this.inputs?.fits(cache, 1)) this.inputs = new GraphInputs(this.Tensor, this.architecture, cache, 1);
+    if (!this.inputs?.fits(cache, 1)) this.inputs = new GraphInputs(this.Tensor, cache, 1);
     this.inputs.fill(tokens);
     this.outputs.resizeFor(tokens.length);
     await this.session.run(this.inputs.feeds, this.outputs.fetches);
@@ -115,10 +121,8 @@ export class Decoder {
   private assertShapes(cache: KvCache, tokens: readonly (readonly number[])[], steps: number): void {
     const rows = cache.lengths.length;
     if (rows !== tokens.length) throw new Error(`internal: decoder: ${tokens.length} rows of tokens, ${rows} of cache`);
-    const isRagged = tokens.some(({ length }) => length !== steps);
-    if (isRagged && cache.lengths.some((length) => length > 0)) {
-      throw new Error('internal: decoder: rows that are not empty need equal numbers of tokens');
-    }
+    if (rows > 1 && steps > 1 && cache.lengths.some((length) => length > 0))
+      throw new Error('internal: decoder: several tokens of several rows need empty rows');
   }
 }
 
@@ -127,8 +131,20 @@ function hasSeveralOutputs({ inputMetadata }: DecoderSession): boolean {
   return input?.isTensor === true && input.shape[1] !== 1;
 }
 
-function readOutputs({ logits, log_normalizer, new_kv }: Record<string, unknown>) {
-  return [toFloat32Array(logits), toFloat32Array(log_normalizer), toFloat32Array(new_kv)] as const;
+function findInputType({ inputMetadata }: DecoderSession, name: string): string | null {
+  const input = inputMetadata.find((metadata) => metadata.name === name);
+  return input?.isTensor ? input.type : null;
+}
+
+function readOutputs({ logits, log_normalizer, new_kv, new_kv_scale }: Record<string, unknown>) {
+  return [toFloat32Array(logits), toFloat32Array(log_normalizer), readNewKv(new_kv, new_kv_scale)] as const;
+}
+
+function readNewKv(newKv: unknown, scales: unknown): NewKv {
+  const data = (newKv as Tensor).data;
+  return data instanceof Uint8Array
+    ? { data, scales: toFloat32Array(scales) }
+    : { data: toFloat32Array(newKv), scales: null };
 }
 
 function toFloat32Array(output: unknown): Float32Array {

@@ -2,7 +2,8 @@
 // left or the cache grew, so the tensors are kept between steps and only their values change.
 import type { Tensor, TensorConstructor } from 'onnxruntime-node';
 import type { Architecture } from '../model/architecture.ts';
-import type { KvCache, KvShape } from './kv-cache.ts';
+import type { KvFormat } from '../onnx/kv-format.ts';
+import type { KvCache, NewKv } from './kv-cache.ts';
 
 /** The inputs of one run over a KV cache, for `steps` new tokens per row. */
 export class GraphInputs {
@@ -18,7 +19,7 @@ export class GraphInputs {
   private readonly lastIndices: BigInt64Array;
 
   /** `outputs`: of how many tokens of a row, the last ones, the logits are wanted. */
-  constructor(tensor: TensorConstructor, shape: KvShape, cache: KvCache, steps: number, outputs = 1) {
+  constructor(tensor: TensorConstructor, cache: KvCache, steps: number, outputs = 1) {
     const rows = cache.lengths.length;
     this.cache = cache;
     this.version = cache.version;
@@ -37,11 +38,11 @@ export class GraphInputs {
     };
     // An empty cache is passed as T = 0.
     const allocated = this.isEmpty ? 0 : cache.allocatedLength;
-    const size = rows * shape.kvHeads * allocated * shape.headDim;
+    const { planes } = cache;
     for (const [i, array] of cache.arrays.entries()) {
-      const dims = [rows, shape.kvHeads, allocated, shape.headDim];
-      const name = `past_${i % 2 === 0 ? 'key' : 'value'}.${i >> 1}`;
-      this.feeds[name] = new tensor('float32', array.subarray(0, size), dims);
+      const { name, type, outer, inner, dims } = planes[i % planes.length]!;
+      const used = array.subarray(0, rows * outer * allocated * inner);
+      this.feeds[`${name}.${Math.floor(i / planes.length)}`] = createTensor(tensor, type, used, dims(rows, allocated));
     }
   }
 
@@ -72,6 +73,17 @@ export class GraphInputs {
   }
 }
 
+function createTensor(
+  TensorType: TensorConstructor,
+  type: 'float32' | 'uint8',
+  data: Float32Array | Uint8Array,
+  dims: number[],
+): Tensor {
+  return type === 'uint8'
+    ? new TensorType(type, data as Uint8Array, dims)
+    : new TensorType(type, data as Float32Array, dims);
+}
+
 function isEmpty(cache: KvCache): boolean {
   return cache.lengths.every((length) => length === 0);
 }
@@ -86,33 +98,44 @@ export class DecodeOutputs {
   logits = new Float32Array(0);
   /** [rows] */
   logNormalizers = new Float32Array(0);
-  /** [rows, layers · 2 · KV, 1, hd] */
-  newKv = new Float32Array(0);
+  newKv: NewKv;
   private readonly Tensor: TensorConstructor;
   private readonly vocabSize: number;
   /** layers · 2 · KV */
   private readonly kvRows: number;
   private readonly headDim: number;
 
-  constructor(tensor: TensorConstructor, { vocabSize, layers, kvHeads, headDim }: Architecture) {
+  constructor(tensor: TensorConstructor, { vocabSize, layers, kvHeads, headDim }: Architecture, format: KvFormat) {
     this.Tensor = tensor;
     this.vocabSize = vocabSize;
     this.kvRows = layers * 2 * kvHeads;
     this.headDim = headDim;
+    this.newKv =
+      format === 'int8'
+        ? { data: new Uint8Array(0), scales: new Float32Array(0) }
+        : { data: new Float32Array(0), scales: null };
   }
 
   /** Resizes the buffers for a step of `rows` rows. */
   resizeFor(rows: number): void {
     if (this.logNormalizers.length === rows) return;
-    const { Tensor, vocabSize, kvRows, headDim } = this;
+    const { Tensor, vocabSize, kvRows, headDim, newKv } = this;
     this.logits = resize(this.logits, rows * vocabSize);
     this.logNormalizers = resize(this.logNormalizers, rows);
-    this.newKv = resize(this.newKv, rows * kvRows * headDim);
+    const dims = [rows, kvRows, 1, headDim];
     this.fetches = {
       logits: new Tensor('float32', this.logits, [rows, vocabSize]),
       log_normalizer: new Tensor('float32', this.logNormalizers, [rows]),
-      new_kv: new Tensor('float32', this.newKv, [rows, kvRows, 1, headDim]),
     };
+    if (newKv.scales === null) {
+      newKv.data = resize(newKv.data as Float32Array<ArrayBuffer>, rows * kvRows * headDim);
+      this.fetches.new_kv = createTensor(Tensor, 'float32', newKv.data, dims);
+      return;
+    }
+    newKv.data = new Uint8Array(rows * kvRows * headDim);
+    newKv.scales = new Float32Array(rows * kvRows);
+    this.fetches.new_kv = createTensor(Tensor, 'uint8', newKv.data, dims);
+    this.fetches.new_kv_scale = createTensor(Tensor, 'float32', newKv.scales, [rows, kvRows, 1]);
   }
 }
 

@@ -1,22 +1,17 @@
-// The KV cache of a batch: per layer two arrays [rows, KV, T, hd], so that the first B rows are an ONNX tensor without a
-// copy. Rows are dense: a removed row is replaced by the last one. T grows in steps, because the cost of a decoding step
+// The KV cache of a batch: per layer the arrays of its format (kv-format.ts), so that the first B rows are ONNX tensors without
+// a copy. Rows are dense: a removed row is replaced by the last one. T grows in steps, because the cost of a decoding step
 // grows with T, however short the rows are. Outgrown arrays are freed immediately and one by one: the garbage collector
 // does not see their size, and memory that holds one cache may not hold two.
-import type { Architecture } from '../model/architecture.ts';
-
-/** The dimensions that determine the size of keys and values. */
-export type KvShape = Pick<Architecture, 'layers' | 'kvHeads' | 'headDim'>;
+import { type KvFormat, type KvPlane, type KvShape, kvBytesPerPosition, listKvPlanes } from '../onnx/kv-format.ts';
 
 /**
- * Keys and values of consecutive positions of one sequence, such as a prompt's chunk, to be appended to a row.
- * data [layers · 2, KV, length, hd]: per layer the keys, then the values.
+ * New keys and values as the graph returns them: data [rows, layers · 2 · KV, steps, hd], per layer the keys, then the
+ * values; scales [rows, layers · 2 · KV, steps] if data are integers.
  */
-export type KvBlock = { length: number; data: Float32Array };
+export type NewKv = { data: Float32Array | Uint8Array; scales: Float32Array | null };
 
-/** Bytes per position of one sequence. */
-export function kvBytesPerPosition({ layers, kvHeads, headDim }: KvShape): number {
-  return layers * 2 * kvHeads * headDim * Float32Array.BYTES_PER_ELEMENT;
-}
+/** Those of consecutive positions of one sequence, such as a prompt's chunk, to be appended to a row. */
+export type KvBlock = NewKv & { length: number };
 
 const LENGTH_STEP = 64;
 
@@ -26,8 +21,8 @@ export function allocatedLengthFor(length: number): number {
 }
 
 /** Bytes of a row that is up to `length` positions long. */
-export function kvBytesPerRow(shape: KvShape, length: number): number {
-  return allocatedLengthFor(length) * kvBytesPerPosition(shape);
+export function kvBytesPerRow(bytesPerPosition: number, length: number): number {
+  return allocatedLengthFor(length) * bytesPerPosition;
 }
 
 /** The longest row that fits into `allocatedLength` positions. */
@@ -40,20 +35,25 @@ export class KvCache {
   readonly lengths: number[] = [];
   /** T: positions allocated per row. */
   allocatedLength = 0;
-  /** Per layer the keys, then the values. */
-  readonly arrays: Float32Array[];
+  /** The arrays of a layer. */
+  readonly planes: readonly KvPlane[];
+  /** arrays[layer · planes + plane] */
+  readonly arrays: (Float32Array | Uint8Array)[];
   /** Increases whenever the arrays are replaced, which invalidates tensors over them. */
   version = 0;
   /** Rows allocated. */
   private rowCapacity = 0;
   private readonly shape: KvShape;
+  private readonly bytesPerPosition: number;
   private readonly maxBytes: number;
 
   /** `maxBytes` limits the spare rows, which save copies when rows join; rows in use are not limited. */
-  constructor(shape: KvShape, maxBytes = Number.POSITIVE_INFINITY) {
+  constructor(shape: KvShape, format: KvFormat, maxBytes = Number.POSITIVE_INFINITY) {
     this.shape = shape;
     this.maxBytes = maxBytes;
-    this.arrays = Array.from({ length: 2 * shape.layers }, () => new Float32Array(0));
+    this.planes = listKvPlanes(shape, format);
+    this.bytesPerPosition = kvBytesPerPosition(shape, format);
+    this.arrays = Array.from({ length: shape.layers }, () => this.planes.map((plane) => allocate(plane, 0))).flat();
   }
 
   get bytes(): number {
@@ -75,48 +75,30 @@ export class KvCache {
   /** Removes a row; the last row takes its index. A row with NaN must be wiped: 0 · NaN is NaN in a later row's sums. */
   removeRow(row: number, { wipe = false } = {}): void {
     const last = this.lengths.length - 1;
-    const stride = this.shape.kvHeads * this.allocatedLength * this.shape.headDim;
-    if (wipe) for (const array of this.arrays) array.fill(0, row * stride, (row + 1) * stride);
-    if (row !== last) {
-      this.lengths[row] = this.lengths[last]!;
-      for (const array of this.arrays)
-        this.copyRow(array, this.allocatedLength, last, array, this.allocatedLength, row);
+    const length = this.allocatedLength;
+    if (row !== last) this.lengths[row] = this.lengths[last]!;
+    for (const [i, array] of this.arrays.entries()) {
+      const plane = this.planeOf(i);
+      const stride = plane.outer * length * plane.inner;
+      if (wipe) array.fill(0, row * stride, (row + 1) * stride);
+      if (row !== last) this.copyRow(plane, array, length, last, array, length, row);
     }
     this.lengths.pop();
     this.shrink();
   }
 
   /** Appends a block to a row. */
-  appendBlock(row: number, { length, data }: KvBlock): void {
-    const { kvHeads, headDim } = this.shape;
+  appendBlock(row: number, block: KvBlock): void {
     const start = this.lengths[row]!;
-    this.grow(start + length);
-    let source = 0;
-    for (const array of this.arrays) {
-      for (let head = 0; head < kvHeads; head++) {
-        const target = ((row * kvHeads + head) * this.allocatedLength + start) * headDim;
-        array.set(data.subarray(source, source + length * headDim), target);
-        source += length * headDim;
-      }
-    }
-    this.lengths[row] = start + length;
+    this.grow(start + block.length);
+    this.write(row, start, block.length, block, 0, block.length);
+    this.lengths[row] = start + block.length;
   }
 
-  /** Appends one position to every row. newKv [rows, layers · 2 · KV, 1, hd] */
-  appendStep(newKv: Float32Array): void {
+  /** Appends one position to every row. */
+  appendStep(newKv: NewKv): void {
     this.grow(Math.max(...this.lengths) + 1);
-    const { kvHeads, headDim } = this.shape;
-    let source = 0;
-    for (let row = 0; row < this.lengths.length; row++) {
-      const position = this.lengths[row]!++;
-      for (const array of this.arrays) {
-        for (let head = 0; head < kvHeads; head++) {
-          const target = ((row * kvHeads + head) * this.allocatedLength + position) * headDim;
-          for (let i = 0; i < headDim; i++) array[target + i] = newKv[source + i]!;
-          source += headDim;
-        }
-      }
-    }
+    for (let row = 0; row < this.lengths.length; row++) this.write(row, this.lengths[row]!++, 1, newKv, row, 1);
   }
 
   /** Removes all rows and frees their memory. */
@@ -125,8 +107,67 @@ export class KvCache {
     this.shrink();
   }
 
+  /** Writes the first `count` of a source row's `steps` positions from `start` on. */
+  private write(row: number, start: number, count: number, source: NewKv, sourceRow: number, steps: number): void {
+    const { layers, kvHeads } = this.shape;
+    const planes = this.planes.length;
+    for (let layer = 0; layer < layers; layer++) {
+      for (const kind of [0, 1]) {
+        const head = ((sourceRow * layers + layer) * 2 + kind) * kvHeads;
+        const index = layer * planes + kind;
+        this.writeVectors(this.arrays[index]!, this.planes[kind]!, row, start, count, source.data, head, steps);
+        if (source.scales) this.writeScales(this.arrays[index + 2]!, row, start, count, source.scales, head, steps);
+      }
+    }
+  }
+
+  private writeVectors(
+    target: Float32Array | Uint8Array,
+    { inner }: KvPlane,
+    row: number,
+    start: number,
+    count: number,
+    source: Float32Array | Uint8Array,
+    firstHead: number,
+    steps: number,
+  ): void {
+    const { kvHeads, headDim } = this.shape;
+    const length = this.allocatedLength;
+    for (let head = 0; head < kvHeads; head++) {
+      const from = (firstHead + head) * steps * headDim;
+      const to = (row * kvHeads + head) * length * headDim;
+      if (inner === 1) {
+        for (let at = 0; at < headDim; at++)
+          for (let step = 0; step < count; step++)
+            target[to + at * length + start + step] = source[from + step * headDim + at]!;
+      } else if (count === 1) {
+        for (let at = 0; at < headDim; at++) target[to + start * headDim + at] = source[from + at]!;
+      } else target.set(source.subarray(from, from + count * headDim), to + start * headDim);
+    }
+  }
+
+  private writeScales(
+    target: Float32Array | Uint8Array,
+    row: number,
+    start: number,
+    count: number,
+    source: Float32Array,
+    firstHead: number,
+    steps: number,
+  ): void {
+    const { kvHeads } = this.shape;
+    for (let head = 0; head < kvHeads; head++)
+      for (let step = 0; step < count; step++)
+        target[(row * kvHeads + head) * this.allocatedLength + start + step] =
+          source[(firstHead + head) * steps + step]!;
+  }
+
+  private planeOf(array: number): KvPlane {
+    return this.planes[array % this.planes.length]!;
+  }
+
   private computeBytes(rows: number, allocatedLength: number): number {
-    return rows * allocatedLength * kvBytesPerPosition(this.shape);
+    return rows * allocatedLength * this.bytesPerPosition;
   }
 
   private grow(length: number): void {
@@ -156,11 +197,11 @@ export class KvCache {
 
   private resize(capacity: number, allocated: number): void {
     if (capacity === this.rowCapacity && allocated === this.allocatedLength) return;
-    const { kvHeads, headDim } = this.shape;
     for (const [i, old] of this.arrays.entries()) {
-      const array = new Float32Array(capacity * kvHeads * allocated * headDim);
+      const plane = this.planeOf(i);
+      const array = allocate(plane, capacity * allocated);
       for (let row = 0; row < this.lengths.length; row++) {
-        if (row < this.rowCapacity) this.copyRow(old, this.allocatedLength, row, array, allocated, row);
+        if (row < this.rowCapacity) this.copyRow(plane, old, this.allocatedLength, row, array, allocated, row);
       }
       this.arrays[i] = array;
       (old.buffer as ArrayBuffer).transfer(0);
@@ -171,38 +212,58 @@ export class KvCache {
   }
 
   private copyRow(
-    from: Float32Array,
+    { outer, inner }: KvPlane,
+    from: Float32Array | Uint8Array,
     fromAllocated: number,
     fromRow: number,
-    to: Float32Array,
+    to: Float32Array | Uint8Array,
     toAllocated: number,
     toRow: number,
   ): void {
-    const { kvHeads, headDim } = this.shape;
-    const filled = this.lengths[toRow]! * headDim;
-    for (let head = 0; head < kvHeads; head++) {
-      const start = (fromRow * kvHeads + head) * fromAllocated * headDim;
-      to.set(from.subarray(start, start + filled), (toRow * kvHeads + head) * toAllocated * headDim);
+    const filled = this.lengths[toRow]! * inner;
+    for (let i = 0; i < outer; i++) {
+      const start = (fromRow * outer + i) * fromAllocated * inner;
+      to.set(from.subarray(start, start + filled), (toRow * outer + i) * toAllocated * inner);
     }
   }
 }
 
-/** newKv [rows, layers · 2 · KV, steps, hd] → the first `length` positions of one row. */
+function allocate({ type, outer, inner }: KvPlane, positions: number): Float32Array | Uint8Array {
+  const length = positions * outer * inner;
+  return type === 'uint8' ? new Uint8Array(length) : new Float32Array(length);
+}
+
+/** The first `length` positions of one row. */
 export function extractKvBlock(
-  shape: KvShape,
-  newKv: Float32Array,
+  { layers, kvHeads, headDim }: KvShape,
+  { data, scales }: NewKv,
   row: number,
   steps: number,
   length: number,
 ): KvBlock {
-  const { headDim } = shape;
-  const heads = shape.layers * 2 * shape.kvHeads;
-  const rowKv = newKv.subarray(row * heads * steps * headDim, (row + 1) * heads * steps * headDim);
-  if (rowKv.length === newKv.length && length === steps) return { length, data: rowKv };
-  const data = new Float32Array(heads * length * headDim);
+  const heads = layers * 2 * kvHeads;
+  return {
+    length,
+    data: extractRow(data, heads, row, steps, length, headDim),
+    scales: scales && extractRow(scales, heads, row, steps, length, 1),
+  };
+}
+
+/** [rows, heads, steps, width] → [heads, length, width]; a view if that is all of it. */
+function extractRow<A extends Float32Array | Uint8Array>(
+  array: A,
+  heads: number,
+  row: number,
+  steps: number,
+  length: number,
+  width: number,
+): A {
+  const all = array.subarray(row * heads * steps * width, (row + 1) * heads * steps * width) as A;
+  if (all.length === array.length && length === steps) return all;
+  const extracted = array.slice(0, heads * length * width) as A;
   for (let head = 0; head < heads; head++) {
-    const start = head * steps * headDim;
-    data.set(rowKv.subarray(start, start + length * headDim), head * length * headDim);
+    const start = head * steps * width;
+    extracted.set(all.subarray(start, start + length * width), head * length * width);
   }
-  return { length, data };
+  return extracted;
 }

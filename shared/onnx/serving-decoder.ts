@@ -3,15 +3,10 @@
 
 import { type Architecture, rotaryDims } from '../model/architecture.ts';
 import { hadamardBlock, ROTATED } from '../model/rotated-weights.ts';
+import { openAttention } from './attention.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { ValueInfo } from './model-proto.ts';
 import type { Precision } from './precision/precision.ts';
-
-/** Finite, so that a fully masked row gives a uniform softmax instead of NaN. */
-const MASKED = -1e30;
-
-/** TensorProto.DataType.INT32 */
-const INT32_TYPE = 6;
 
 export const DECODER_INPUTS: ValueInfo[] = [
   { name: 'input_ids', type: 'int64', dims: ['batch', 'step'] },
@@ -36,51 +31,8 @@ export function addDecoder(
   precision: Precision,
   { hasCache }: { hasCache: boolean },
 ): Decoder {
-  const queries = a.heads * a.headDim;
-  const group = a.heads / a.kvHeads;
   const epsilon = { float: a.normEpsilon };
-  const scale = { float: a.headDim ** -0.5 };
-  /** GroupQueryAttention takes heads of a multiple of 8, as nearly all models have. */
-  const padding = Math.ceil(a.headDim / 8) * 8 - a.headDim;
-
-  const batch = g.dim('input_ids', 0);
-  const newTokens = g.dim('input_ids', 1);
-  const toVector = (...dims: string[]) =>
-    g.add(
-      'Concat',
-      dims.map((dim) => g.add('Unsqueeze', [dim, g.intVector([0])])),
-      { attributes: { axis: 0 } },
-    );
-  const lengths = findLengths();
-  const cache = hasCache ? addCache() : null;
-
-  /** What GroupQueryAttention asks for, int32: of each row the index of its last token [B], and the tokens of the longest. */
-  function findLengths(): { lastPositions: string; longest: string } {
-    const toInt32 = (x: string) => g.add('Cast', [x], { attributes: { to: INT32_TYPE } });
-    const lastToken = g.add('Gather', ['last_index', g.intScalar(-1)], { attributes: { axis: 1 } }); // [B, K] → [B]
-    if (!hasCache) return { lastPositions: toInt32(lastToken), longest: toInt32(newTokens) };
-    const longestPast = g.add('ReduceMax', ['past_length'], { attributes: { keepdims: 0 } });
-    return {
-      lastPositions: toInt32(g.add('Add', ['past_length', lastToken])),
-      longest: toInt32(g.add('Add', [longestPast, newTokens])),
-    };
-  }
-
-  /** For decoding: which keys are visible, and how many are new and past. The new token's key comes first. */
-  function addCache(): { isDecoding: string; bias: string; sizes: string } {
-    const past = g.dim('past_key.0', 2);
-    const keys = g.add('Add', [past, g.intScalar(1)]);
-    const range = g.add('Range', [g.intScalar(0), keys, g.intScalar(1)]);
-    // [1, 1, 1, 1 + T] ≤ [B, 1, 1, 1] → [B, 1, 1, 1 + T]
-    const pastLength = g.add('Unsqueeze', ['past_length', g.intVector([1, 2, 3])]);
-    const isVisible = g.add('LessOrEqual', [g.add('Unsqueeze', [range, g.intVector([0, 1, 2])]), pastLength]);
-    const bias = g.add('Where', [isVisible, g.floatScalar(0), g.floatScalar(MASKED)]);
-    return {
-      isDecoding: g.add('Equal', [newTokens, g.intScalar(1)]),
-      bias: g.add('Expand', [bias, toVector(batch, g.intScalar(1), g.intScalar(group), keys)]),
-      sizes: toVector(g.intScalar(1), past),
-    };
-  }
+  const attend = openAttention(g, a, hasCache ? precision.kvFormat : null);
 
   /** Applies the rotary embedding to x [B, heads, S, hd]. */
   const rotate = (x: string, heads: number) => {
@@ -91,64 +43,6 @@ export function addDecoder(
       attributes: { interleaved: 0, ...part },
     });
   };
-  /** q [B, H, S, hd], k and v [B, KV, S, hd] → [N, H · hd] */
-  function attend(layer: number, q: string, k: string, v: string): string {
-    if (!cache) return attendChunk(layer, q, k, v);
-    const { isDecoding } = cache;
-    return g.choose(
-      isDecoding,
-      () => attendStep(layer, q, k, v, cache),
-      () => attendChunk(layer, q, k, v),
-      ['tokens', queries],
-    );
-  }
-
-  /**
-   * Several new tokens of a row. A sink of −1e30 adds 0 to the sums, and selects the kernel that computes all queries of a
-   * head at once: the other one computes them in blocks, and a last block of one query, which padding would join to others,
-   * is summed in another order.
-   */
-  function attendChunk(layer: number, q: string, k: string, v: string): string {
-    // [B, heads, S, hd] → [B, S, heads, hd] → [B, S, heads · hd]
-    const merge = (x: string, heads: number) => {
-      const padded = g.padLast(x, padding, 4);
-      return g.reshape(g.transpose(padded, [0, 2, 1, 3]), [0, 0, heads * (a.headDim + padding)]);
-    };
-    const past = hasCache ? ['key', 'value'].map((kind) => g.padLast(`past_${kind}.${layer}`, padding, 4)) : ['', ''];
-    const sink = g.floatVector(MASKED, a.heads);
-    const [mixed] = g.addContribMultiOutput(
-      'GroupQueryAttention',
-      [
-        ...[merge(q, a.heads), merge(k, a.kvHeads), merge(v, a.kvHeads), ...past],
-        ...[lengths.lastPositions, lengths.longest, '', '', '', '', sink],
-      ],
-      3,
-      { attributes: { num_heads: a.heads, kv_num_heads: a.kvHeads, scale } },
-    ) as [string];
-    if (padding === 0) return g.reshape(mixed, [-1, queries]);
-    const heads = g.reshape(mixed, [-1, a.heads, a.headDim + padding]);
-    return g.reshape(g.split(heads, [a.headDim, padding], -1)[0]!, [-1, queries]);
-  }
-
-  /** One new token of each row. GroupQueryAttention takes four times as long, and copies the cache. */
-  function attendStep(
-    layer: number,
-    q: string,
-    k: string,
-    v: string,
-    { bias, sizes }: NonNullable<typeof cache>,
-  ): string {
-    const score = (x: string, y: string) =>
-      g.addContrib('FusedMatMul', [x, y], { attributes: { transB: 1, alpha: scale } });
-    // The heads of a group are adjacent: [B, KV, group, hd], so one product serves all heads that share a key.
-    const query = g.reshape(q, [0, a.kvHeads, group, a.headDim]);
-    const scores = g.add('Concat', [score(query, k), score(query, `past_key.${layer}`)], { attributes: { axis: -1 } });
-    const probabilities = g.add('Softmax', [g.add('Add', [scores, bias])], { attributes: { axis: -1 } });
-    const [ofNew, ofPast] = g.addMultiOutput('Split', [probabilities, sizes], 2, { attributes: { axis: -1 } });
-    const mixed = g.add('Add', [g.add('MatMul', [ofNew!, v]), g.add('MatMul', [ofPast!, `past_value.${layer}`])]);
-    return g.reshape(mixed, [-1, queries]);
-  }
-
   // Outside attention [B, S] is flattened to one axis of N tokens.
   const tokenShape = (...rest: number[]) =>
     g.memoize(`token shape ${rest}`, () =>

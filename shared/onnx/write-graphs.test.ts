@@ -12,6 +12,7 @@ import type { Architecture } from '../model/architecture.ts';
 import { ROTATED, rotateWeights } from '../model/rotated-weights.ts';
 import { readWeights, type Weights } from '../model/tensor.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../precision-name.ts';
+import { listKvPlanes } from './kv-format.ts';
 import { writePolicyGraphs } from './write-graphs.ts';
 
 const root = await mkdtemp(join(tmpdir(), 'attune-graph-'));
@@ -145,8 +146,12 @@ async function runServe(folder: string, a: Architecture, ids: number[], graph = 
     past_length: int64([0], [1]),
     last_index: int64([ids.length - 1], [1, 1]),
   };
+  const isInteger = session.inputMetadata.some(({ name }) => name === 'past_key_scale.0');
   for (let layer = 0; layer < a.layers; layer++) {
-    for (const kind of ['key', 'value']) feeds[`past_${kind}.${layer}`] = emptyCache(a);
+    for (const { name, type, dims } of listKvPlanes(a, isInteger ? 'int8' : 'float32')) {
+      const data = type === 'uint8' ? new Uint8Array(0) : new Float32Array(0);
+      feeds[`${name}.${layer}`] = new Tensor(type, data as Float32Array, dims(1, 0));
+    }
   }
   const outputs = await session.run(feeds);
   await session.release();

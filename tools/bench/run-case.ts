@@ -3,6 +3,7 @@
 import { kvBytesPerRow } from '../../shared/decoder/kv-cache.ts';
 import { seedRandom } from '../../shared/decoder/random.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
+import { kvBytesPerPosition } from '../../shared/onnx/kv-format.ts';
 import type { Accuracy } from './accuracy.ts';
 import type { Plan } from './peers/peer.ts';
 import { maxDecodeRate, maxPrefillRate, type Roofline } from './roofline.ts';
@@ -52,7 +53,7 @@ export async function runCase(
         source,
         variant: peer.variant,
         threads,
-        kvBytes: streams * kvBytesPerRow(architecture, promptLength + tokens),
+        kvBytes: streams * kvBytesPerRow(kvBytesPerPosition(architecture, 'float32'), promptLength + tokens),
         warmUp: { prompts: prompts(2 * round), tokens: 16 },
         batch: { prompts: prompts(2 * round + 1), tokens },
       };

@@ -4,6 +4,7 @@
 import { kvBytesPerRow } from '../../shared/decoder/kv-cache.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { type Architecture, weightShapes } from '../../shared/model/architecture.ts';
+import { kvBytesPerPosition } from '../../shared/onnx/kv-format.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { type LoraConfig, trainableShapes } from './lora.ts';
 import type { MicroBatchShape } from './packing.ts';
@@ -141,7 +142,7 @@ export function estimateStages(
     scoring: Math.max(scoring, reward ? estimateEngine({ ...reward, lora: null, scoreOnly: true }, shapes) : 0),
     sampling: sampling.reduce(
       (bytes, { rows, maxTokens }) =>
-        Math.max(bytes, estimateSampler(options) + rows * kvBytesPerRow(options.architecture, maxTokens)),
+        Math.max(bytes, estimateSampler(options) + rows * kvBytesPerRow(rolloutKvBytes(options), maxTokens)),
       0,
     ),
     training,
@@ -156,9 +157,14 @@ function estimateSampler(options: MemoryOptions): number {
   return estimateParameters({ ...options, lora: null, scoreOnly: true }) + SERVING_COPIES * countWeightBytes(options);
 }
 
+/** Rollouts are sampled at float32. */
+function rolloutKvBytes({ architecture }: MemoryOptions): number {
+  return kvBytesPerPosition(architecture, 'float32');
+}
+
 /** The responses, of up to `maxTokens` with their prompts, that can be sampled together in a budget of bytes: at least one. */
 export function chooseRolloutRows(options: MemoryOptions, maxTokens: number, memoryBytes: number): number {
-  const rows = Math.floor((memoryBytes - estimateSampler(options)) / kvBytesPerRow(options.architecture, maxTokens));
+  const rows = Math.floor((memoryBytes - estimateSampler(options)) / kvBytesPerRow(rolloutKvBytes(options), maxTokens));
   return Math.min(MAX_ROLLOUT_ROWS, Math.max(1, rows));
 }
 

@@ -109,7 +109,7 @@ class Rollouts {
     this.sequences = requests.map(({ promptIds }) => ({ promptIds, responseIds: [] }));
     this.randoms = requests.map((_, index) => seedRandom(seed, index));
     const longest = findLongest(requests);
-    this.cache = decoder.createCache(maxRows * kvBytesPerRow(decoder.architecture, longest));
+    this.cache = decoder.createCache(maxRows * kvBytesPerRow(decoder.kvBytesPerPosition, longest));
     this.ends = new Set(decoder.architecture.eos);
   }
 

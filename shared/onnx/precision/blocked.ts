@@ -25,6 +25,7 @@ export function blocked(bits: 4 | 8): Precision {
 
   const precision: Precision = {
     isRotated: false,
+    kvFormat: bits === 8 ? 'float32' : 'int8',
     checkInputs: (inputs) =>
       inputs % blockSize === 0 ? null : `int${bits} requires ${inputs} to be a multiple of ${blockSize}`,
     async writeLinear(file, name, weight) {

@@ -4,6 +4,7 @@ import type { Precision } from './precision.ts';
 
 export const float32: Precision = {
   isRotated: false,
+  kvFormat: 'float32',
   checkInputs: () => null,
   async writeLinear(file, name, weight) {
     // ONNX Runtime prepacks a constant right-hand side of MatMul at load, which takes [in, out].

@@ -1,12 +1,16 @@
-// How a policy's matrices are stored and multiplied. Norms, rotary tables and attention are float32 at every precision.
+// How a policy's matrices are stored and multiplied. Norms, rotary tables and what attention
+// adds up are float32 at every precision.
 
 import type { Tensor } from '../../model/tensor.ts';
 import type { ExternalDataFile } from '../external-data.ts';
 import type { GraphBuilder } from '../graph-builder.ts';
+import type { KvFormat } from '../kv-format.ts';
 
 export type Precision = {
   /** Whether the weights are rotated (rotated-weights.ts), so that activations quantize by the row without outliers. */
   isRotated: boolean;
+  /** How keys and values are kept. */
+  kvFormat: KvFormat;
   /** The same products with unsigned weights, for processors on which those with signed ones saturate. */
   unsigned?: Precision;
   /** Returns why matrices with this number of inputs are unsupported, or null. */

@@ -5,12 +5,10 @@
 import { maxAbs, transpose } from '../../model/matrix.ts';
 import type { Tensor } from '../../model/tensor.ts';
 import type { GraphBuilder } from '../graph-builder.ts';
+import { expandZeroPoint, type QuantizedRows, quantizeRows, ZERO_POINT } from '../row-quantization.ts';
 import type { Precision } from './precision.ts';
 
 const WEIGHT_RANGE = 127;
-const ACTIVATION_RANGE = 127;
-/** Zero point of the uint8 activations. */
-const ZERO_POINT = 128;
 
 /** TensorProto.DataType.FLOAT */
 const FLOAT_TYPE = 1;
@@ -47,15 +45,16 @@ export const row8: Precision = { ...createRow8(signed), unsigned: createRow8(uns
 function createRow8(weights: Weights): Precision {
   const precision: Precision = {
     isRotated: true,
+    kvFormat: 'int8',
     checkInputs: () => null,
     async writeLinear(file, name, weight) {
       const [out, into] = weight.shape as [number, number];
-      const { quantized, scales } = quantizeRows(weight);
+      const { quantized, scales } = quantizeWeights(weight);
       await file.write(name, 'int8', [into, out], transpose(quantized, out, into));
       await file.write(`${name}.scale`, 'float32', [out], scales);
     },
     linear(graph, x, names) {
-      const row = quantizeActivations(graph, x, 'rows');
+      const row = quantizeShared(graph, x, 'rows');
       return names.map((name) => multiply(graph, weights, row, name));
     },
     writeEmbedding: (file, name, table) => precision.writeLinear(file, name, table),
@@ -69,14 +68,14 @@ function createRow8(weights: Weights): Precision {
       return graph.add('Mul', [integers, graph.add('Unsqueeze', [scales, graph.intVector([-1])])]);
     },
     outputLayer(graph, h, name, output) {
-      multiply(graph, weights, quantizeActivations(graph, h, 'last rows'), name, output);
+      multiply(graph, weights, quantizeShared(graph, h, 'last rows'), name, output);
     },
   };
   return precision;
 }
 
 /** W [out, in] → quantized [out, in] and scales [out] with W ≈ scale · quantized */
-function quantizeRows({ shape, data }: Tensor): { quantized: Int8Array; scales: Float32Array } {
+function quantizeWeights({ shape, data }: Tensor): { quantized: Int8Array; scales: Float32Array } {
   const [out, into] = shape as [number, number];
   const quantized = new Int8Array(data.length);
   const scales = new Float32Array(out);
@@ -89,25 +88,17 @@ function quantizeRows({ shape, data }: Tensor): { quantized: Int8Array; scales: 
   return { quantized, scales };
 }
 
-type QuantizedActivations = { bytes: string; scale: string };
-
-/** x [N, in] → bytes [N, in] and scale [N, 1] with x ≈ scale · (bytes − 128). Calls with equal N share a key `rows`. */
-function quantizeActivations(graph: GraphBuilder, x: string, rows: string): QuantizedActivations {
-  const largest = graph.add('ReduceMax', [graph.add('Abs', [x]), graph.intVector([-1])], {
-    attributes: { keepdims: 1 },
-  });
-  const scale = graph.add('Mul', [largest, graph.floatScalar(1 / ACTIVATION_RANGE)]);
-  const flat = graph.reshape(scale, [-1]);
-  const zeros = graph.memoize(`zeros of ${rows}`, () =>
-    graph.add('Expand', [graph.byteScalar(ZERO_POINT), graph.add('Shape', [flat])]),
-  );
-  return { bytes: graph.add('QuantizeLinear', [x, flat, zeros], { attributes: { axis: 0 } }), scale };
+/** Calls with equal numbers of rows share a key `rows`. */
+function quantizeShared(graph: GraphBuilder, x: string, rows: string): QuantizedRows {
+  const zeros = (flat: string) =>
+    graph.memoize(`zeros of ${rows}`, () => expandZeroPoint(graph, graph.add('Shape', [flat])));
+  return quantizeRows(graph, x, zeros);
 }
 
 function multiply(
   graph: GraphBuilder,
   weights: Weights,
-  { bytes, scale }: QuantizedActivations,
+  { bytes, scale }: QuantizedRows,
   name: string,
   output?: string,
 ): string {
