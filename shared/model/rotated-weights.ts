@@ -5,7 +5,14 @@
 // residual stream. H is not folded anywhere: the graph multiplies by it.
 import type { Architecture } from './architecture.ts';
 import { scaleColumns, scaleRows, subtractRowMeans, transpose } from './matrix.ts';
-import { createHadamard, createRotation, largestPowerOfTwo, type Rotation, rotateRows } from './rotation.ts';
+import {
+  createHadamard,
+  createRotation,
+  hadamardMatrix,
+  largestPowerOfTwo,
+  type Rotation,
+  rotateRows,
+} from './rotation.ts';
 import { balanceFeedForward } from './smoothing.ts';
 import { type LazyTensor, type LazyWeights, readTensor } from './tensor.ts';
 
@@ -142,12 +149,7 @@ export function rotateWeights(a: Architecture, weights: LazyWeights): LazyWeight
     set(ROTATED.center, [d, d], async () => conjugate(subtractRowMeans(identity(d), d)));
     set(ROTATED.bias, [d], async () => rotate(await read('model.norm.bias')));
   }
-  if (block > 1)
-    set(ROTATED.hadamard, [block, block], async () => {
-      const matrix = identity(block);
-      rotateRows(matrix, hadamard);
-      return matrix;
-    });
+  if (block > 1) set(ROTATED.hadamard, [block, block], async () => hadamardMatrix(block));
   if (!a.tied) set('lm_head.weight', find('lm_head.weight').shape, async () => rotate(await read('lm_head.weight')));
   return rotated;
 }

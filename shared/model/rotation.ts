@@ -27,6 +27,14 @@ export function createHadamard(size: number): Rotation {
   return { size, block: size, signs: null, mix: null };
 }
 
+/** H as a matrix [size, size]. */
+export function hadamardMatrix(size: number): Float32Array {
+  const matrix = new Float32Array(size ** 2);
+  for (let i = 0; i < size; i++) matrix[i * (size + 1)] = 1;
+  rotateRows(matrix, createHadamard(size));
+  return matrix;
+}
+
 /** The largest power of two that divides `size`, at most `limit`. */
 export function largestPowerOfTwo(size: number, limit = size): number {
   let power = 1;

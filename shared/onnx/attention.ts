@@ -3,6 +3,7 @@
 // input only. Integer keys and values are multiplied as integers, so their sums are exact in any order.
 
 import type { Architecture } from '../model/architecture.ts';
+import { hadamardMatrix, largestPowerOfTwo } from '../model/rotation.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { KvFormat } from './kv-format.ts';
 import { ZERO_POINT } from './row-quantization.ts';
@@ -13,8 +14,8 @@ const TYPE = { float32: 1, uint8: 2, int32: 6 };
 /** Finite, so that a fully masked row gives a uniform softmax instead of NaN. */
 const MASKED = -1e30;
 
-/** q [B, H, S, hd], k and v [B, KV, S, hd] → [N, H · hd] */
-type Attend = (layer: number, q: string, k: string, v: string) => string;
+/** q [B, H, S, hd], k and v [B, KV, S, hd] → the attention's output [N, H · hd], and the keys as they are kept. */
+type Attend = (layer: number, q: string, k: string, v: string) => { mixed: string; keys: string };
 
 /** Steps of a byte that the largest number of a query takes, and the largest weighted probability. */
 const QUERY_RANGE = 127;
@@ -159,13 +160,26 @@ export function openAttention(g: GraphBuilder, a: Architecture, kvFormat: KvForm
     return g.addContrib('MatMulIntegerToFloat', [x, y, one, one, g.byteScalar(zeroPoint), g.byteScalar(ZERO_POINT)]);
   };
 
-  return (layer, q, k, v) =>
-    step
-      ? g.choose(
-          step.isStep,
-          () => attendStep(layer, q, k, v),
-          () => attendChunk(layer, q, k, v),
-          ['tokens', queries],
-        )
-      : attendChunk(layer, q, k, v);
+  /** x H for each block of a head: queries and keys keep their products, and outliers of a key are spread over its bytes. */
+  function spread(x: string): string {
+    const block = largestPowerOfTwo(a.headDim);
+    const hadamard = g.floatMatrix(`hadamard_${block}`, block, hadamardMatrix(block));
+    if (block === a.headDim) return g.add('MatMul', [x, hadamard]);
+    return g.reshape(g.add('MatMul', [g.reshape(x, [0, 0, -1, block]), hadamard]), [0, 0, -1, a.headDim]);
+  }
+
+  function attend(layer: number, q: string, k: string, v: string): string {
+    if (!step) return attendChunk(layer, q, k, v);
+    return g.choose(
+      step.isStep,
+      () => attendStep(layer, q, k, v),
+      () => attendChunk(layer, q, k, v),
+      ['tokens', queries],
+    );
+  }
+
+  return (layer, q, k, v) => {
+    const [query, keys] = kvFormat === 'int8' ? [spread(q), spread(k)] : [q, k];
+    return { mixed: attend(layer, query, keys, v), keys };
+  };
 }

@@ -86,6 +86,11 @@ export class GraphBuilder {
     return this.constant({ name: `floats_${length}_${value}`, type: 'float32', dims: [length], data });
   }
 
+  /** A float32 constant [data / columns, columns]. */
+  floatMatrix(name: string, columns: number, data: Float32Array): string {
+    return this.constant({ name, type: 'float32', dims: [data.length / columns, columns], data });
+  }
+
   /** A uint8 scalar. */
   byteScalar(value: number): string {
     return this.constant({ name: `byte_${value}`, type: 'uint8', dims: [], data: Uint8Array.of(value) });

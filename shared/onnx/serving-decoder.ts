@@ -94,9 +94,9 @@ export function addDecoder(
     const [q, k, v] = g.split(heads, [a.heads, a.kvHeads, a.kvHeads], 1) as [string, string, string];
     const normHeads = (x: string, weight: string) => (a.queryKeyNorm ? rmsNorm(x, weightName(weight)) : x);
     const key = rotate(normHeads(k, 'k_norm'), a.kvHeads);
-    newKeysAndValues.push(key, v);
-    const attended = attend(layer, rotate(normHeads(q, 'q_norm'), a.heads), key, v);
-    const [attentionOutput] = linear(attended, [weightName('o')]) as [string];
+    const { mixed, keys } = attend(layer, rotate(normHeads(q, 'q_norm'), a.heads), key, v);
+    newKeysAndValues.push(keys, v);
+    const [attentionOutput] = linear(mixed, [weightName('o')]) as [string];
     if (!a.parallelResidual) addResidual(attentionOutput);
 
     const hidden = norm(weightName('mlp_norm'));
