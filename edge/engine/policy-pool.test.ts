@@ -4,9 +4,17 @@ import { after, test } from 'node:test';
 import { AttuneError } from '../../shared/error.ts';
 import { hashFiles, writeManifest } from '../../shared/package/files.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { generateChoice, makeInput, makeWithInference, NO_EOS, openTestInference } from '../../testing/inference.ts';
+import {
+  generateChoice,
+  makeInput,
+  makeWithInference,
+  NO_EOS,
+  openTestInference,
+  RecordingInstrumentation,
+} from '../../testing/inference.ts';
 import { collectChoices, makeTempFolder, writeStoriesPackage, writeTinyPackage } from '../../testing/policy-package.ts';
 import { makeManifest } from '../../testing/store-package.ts';
+import { waitUntil } from '../../testing/wait-until.ts';
 import type { FinishEvent, Inference, LoadedPolicy } from './inference.ts';
 
 const root = await makeTempFolder();
@@ -159,6 +167,35 @@ test('three swaps during eight streams fail none of them and mix no policies', a
     await Promise.all(streams);
     assert.deepEqual([...new Set(served)].sort(), ['tiny-1', 'tiny-2', 'tiny-3', 'tiny-4']);
   });
+});
+
+test('a swap back to the policy before loads nothing and finds its prefixes; an older one is loaded again', async () => {
+  const instrumentation = new RecordingInstrumentation();
+  const run = async (inference: Inference) => {
+    const first = inference.getActivePolicy()!;
+    const prompt = 'Once upon a time there was a little girl';
+    const generate = (policy: LoadedPolicy) => generateChoice(policy, prompt, { maxTokens: 4 });
+    const before = await generate(first);
+    await inference.activate('tiny-2');
+    assert.equal(await inference.getPolicy('tiny-1'), first);
+    assert.ok(inference.listInUse().includes('tiny-1'));
+    await inference.activate('tiny-1');
+    assert.equal(inference.getActivePolicy(), first);
+    const steps = instrumentation.steps.length;
+    assert.deepEqual(await generate(first), before);
+    const again = instrumentation.steps.slice(steps);
+    assert.equal(
+      again.reduce((sum, { prefilledTokens }) => sum + prefilledTokens, 0),
+      0,
+    );
+    assert.ok(again.some(({ cachedTokens }) => cachedTokens > 0));
+    await inference.activate('tiny-3');
+    await inference.activate('tiny-4');
+    await waitUntil(async () => inference.listInUse().toSorted().join() === 'tiny-3,tiny-4');
+    await inference.activate('tiny-1');
+    assert.notEqual(inference.getActivePolicy(), first);
+  };
+  await withInference('tiny-1', run, { instrumentation });
 });
 
 test('an unknown policy is a 404, and the active policy keeps serving', async () => {

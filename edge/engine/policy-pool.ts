@@ -1,6 +1,6 @@
-// The loaded policies and the active one. A swap loads the new policy beside the old one, validates it, routes new
-// generations to it and drains the old one; a generation stays on its policy. If the new policy fails to load, nothing
-// changes.
+// The loaded policies and the active one. A swap loads the new policy beside the old one, validates it and routes new
+// generations to it; a generation stays on its policy. The old one stays loaded for ten minutes, for a swap back. If the new
+// policy fails to load, nothing changes.
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -39,7 +39,7 @@ const MAX_SCORERS = 2;
 /** Few rewards are in use at a time, and each has the size of a policy at float32. */
 const MAX_REWARDS = 1;
 
-/** How long a scorer or a reward that nobody uses stays loaded. */
+/** How long a scorer, a reward or the predecessor that nobody uses stays loaded. */
 const IDLE_MS = 10 * 60_000;
 
 /** Runs policies on native ONNX Runtime, each in its own thread; one more thread tokenizes for all of them. */
@@ -58,6 +58,8 @@ class PolicyPool implements Inference {
   private current: PolicyRunner | null = null;
   /** The active policy is not among them. */
   private readonly standby = new RunnerPool(MAX_STANDBY, (id) => this.loadPolicy(id, 'serve'));
+  /** The one that was active before, with its prefix cache: a rollback is immediate. */
+  private readonly predecessor = new RunnerPool(1, (id) => this.loadPolicy(id, 'serve'), IDLE_MS);
   private readonly scorers = new RunnerPool(MAX_SCORERS, (id) => this.loadPolicy(id, 'score'), IDLE_MS);
   private readonly rewards = new RunnerPool(MAX_REWARDS, (id) => this.loadReward(id), IDLE_MS);
   private swap: Promise<void> = Promise.resolve();
@@ -80,7 +82,8 @@ class PolicyPool implements Inference {
   }
 
   listInUse(): string[] {
-    return [this.current?.id ?? [], this.standby.ids, this.scorers.ids, this.rewards.ids].flat();
+    const pools = [this.predecessor, this.standby, this.scorers, this.rewards];
+    return [this.current?.id ?? [], pools.map(({ ids }) => ids)].flat(2);
   }
 
   async getPolicy(id: string = ACTIVE_ALIAS): Promise<LoadedPolicy> {
@@ -88,7 +91,7 @@ class PolicyPool implements Inference {
     if (id === this.current?.id) return this.current;
     if (id === ACTIVE_ALIAS) return this.current ?? Promise.reject(noActivePolicy());
     throwIfClosing(this.closing.signal);
-    return this.standby.get(id);
+    return (this.predecessor.has(id) ? this.predecessor : this.standby).get(id);
   }
 
   async getScorer(model: string = ACTIVE_ALIAS): Promise<LoadedPolicy> {
@@ -118,18 +121,25 @@ class PolicyPool implements Inference {
     if (this.current) this.standby.retire(this.current);
     this.current = null;
     const cancelAll = (runner: PolicyRunner) => runner.cancelAll();
-    const pools = [this.standby.close(cancelAll), this.scorers.close(cancelAll), this.rewards.close()];
-    await Promise.all([...pools, tokenizerClosed]);
+    const policies = [this.predecessor, this.standby, this.scorers].map((pool) => pool.retireAll(cancelAll));
+    await Promise.all([...policies, this.rewards.retireAll(), tokenizerClosed]);
   }
 
   private async swapTo(id: string, requestedAtMs: number): Promise<void> {
     if (id === this.current?.id) return;
     throwIfClosing(this.closing.signal);
-    const runner = await this.standby.take(id);
+    const runner = await this.takeRunner(id);
     const previous = this.current;
     this.current = runner;
-    if (previous) this.standby.retire(previous);
+    if (previous) this.predecessor.put(previous);
     this.options.instrumentation?.recordSwap(id, (performance.now() - requestedAtMs) / 1000);
+  }
+
+  private async takeRunner(id: string): Promise<PolicyRunner> {
+    if (this.predecessor.has(id)) return this.predecessor.take(id);
+    // Its memory is for the policy that is loaded next. Not awaited: its last generations may take minutes.
+    void this.predecessor.retireAll();
+    return this.standby.take(id);
   }
 
   private async loadPolicy(id: string, graph: RunnerOptions['graph']): Promise<PolicyRunner> {

@@ -34,6 +34,15 @@ export class RunnerPool<R extends Runner> {
     return [...this.loaded.keys(), ...Array.from(this.retiring.keys(), ({ id }) => id)];
   }
 
+  has(id: string): boolean {
+    return this.loaded.has(id);
+  }
+
+  /** Keeps a runner that was loaded elsewhere. */
+  put(runner: R): void {
+    this.loaded.set(runner.id, Promise.resolve(runner));
+  }
+
   get(id: string): Promise<R> {
     const loaded = this.loaded.get(id);
     if (loaded) return loaded;
@@ -60,7 +69,7 @@ export class RunnerPool<R extends Runner> {
   }
 
   /** Retires all; resolves when they have ended. `onRetire` is called for each before that. */
-  async close(onRetire: (runner: R) => void = () => {}): Promise<void> {
+  async retireAll(onRetire: (runner: R) => void = () => {}): Promise<void> {
     const loads = await Promise.allSettled(this.loaded.values());
     for (const load of loads) if (load.status === 'fulfilled') this.retire(load.value);
     this.loaded.clear();
