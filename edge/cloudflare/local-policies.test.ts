@@ -21,7 +21,7 @@ const SHORT = [1, 5, 70, 300];
 
 const isolate = await openWorkerFixture();
 
-/** One as large as llama2.c's smallest model, and a tiny one of a family with other operators. */
+/** One as large as llama2.c's smallest model, a tiny one of a family with other operators, and one with Llama's vocabulary. */
 const packages: Record<string, Package> = {
   'a Llama of 260K parameters': await createPackage({
     hiddenSize: 64,
@@ -34,6 +34,7 @@ const packages: Record<string, Package> = {
     seed: 3,
   }),
   'a tiny GPT-2': await createPackage({ family: 'gpt2', contextLength: 256, seed: 2 }),
+  'a vocabulary of 32,000 tokens': await createPackage({ vocabSize: 32_000, contextLength: 256, seed: 4 }),
 };
 
 for (const policy of Object.values(packages)) await uploadPolicy(isolate, policy);

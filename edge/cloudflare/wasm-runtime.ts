@@ -5,6 +5,7 @@ import type { InferenceSession, Tensor, TensorConstructor } from 'onnxruntime-no
 import type { DecoderSession } from '../../shared/decoder/decoder.ts';
 import { AttuneError, getErrorMessage } from '../../shared/error.ts';
 import { writeOnnxModel } from '../../shared/onnx/model-proto.ts';
+import { computeLogNormalizers } from './log-sum-exp.ts';
 
 /** A serving graph and the external weights file that it references. */
 export type ServingGraph = { model: Uint8Array; weights: { path: string; data: Uint8Array } };
@@ -100,7 +101,10 @@ function patchLoader(wasm: WebAssembly.Module): () => void {
   };
 }
 
-/** One session for all generations of a policy. Copies outputs into the fetches, which ONNX Runtime Web ignores. */
+/**
+ * One session for all generations of a policy. Copies outputs into the fetches, which ONNX Runtime Web ignores, and replaces
+ * the log-sum-exp by a more exact one.
+ */
 class SharedSession implements DecoderSession {
   readonly inputMetadata: InferenceSession['inputMetadata'];
   private readonly session: InferenceSession;
@@ -112,6 +116,9 @@ class SharedSession implements DecoderSession {
 
   async run(feeds: Record<string, Tensor>, fetches?: Record<string, Tensor>): Promise<Record<string, unknown>> {
     const results = await runExclusive(() => this.session.run(feeds));
+    const { logits, log_normalizer: normalizer } = results as Record<'logits' | 'log_normalizer', Tensor>;
+    const normalizers = normalizer.data as Float32Array;
+    normalizers.set(computeLogNormalizers(logits.data as Float32Array, normalizers.length));
     if (!fetches) return results;
     for (const [name, fetch] of Object.entries(fetches)) {
       (fetch.data as Float32Array).set((results[name] as Tensor).data as Float32Array);
