@@ -8,6 +8,7 @@ import { AttuneError } from '../../shared/error.ts';
 import { readArchitecture } from '../../shared/model/checkpoint.ts';
 import { readManifest } from '../../shared/package/files.ts';
 import { MANIFEST_FILE, refuseReward, unknownPolicy } from '../../shared/package/manifest.ts';
+import type { PackageUse } from '../../shared/package/package-use.ts';
 import { ACTIVE_ALIAS, type Inference, type LoadedPolicy, type LoadedReward } from './inference.ts';
 import type { Instrumentation } from './instrumentation.ts';
 import { noActivePolicy } from './policy-errors.ts';
@@ -17,8 +18,8 @@ import { RunnerPool } from './runner-pool.ts';
 import { TokenizerThread } from './tokenizer-thread.ts';
 
 export type InferenceOptions = {
-  /** Returns the folder of a policy's package; throws for an unknown id. */
-  getFolder(id: string): Promise<string>;
+  /** Returns the folder of a policy's package, whose files for this use are intact; throws for an unknown id. */
+  getFolder(id: string, use?: PackageUse): Promise<string>;
   /** Threads inside one operator. Default: all of the machine's. */
   threads?: number;
   /** How many generations of a policy decode together. Default: 16. */
@@ -64,12 +65,12 @@ class PolicyPool implements Inference {
   private readonly rewards = new RunnerPool(MAX_REWARDS, (id) => this.loadReward(id), IDLE_MS);
   private swap: Promise<void> = Promise.resolve();
   private readonly closing = new AbortController();
-  private readonly getFolder: (id: string) => Promise<string>;
+  private readonly getFolder: InferenceOptions['getFolder'];
   private readonly options: Omit<RunnerOptions, 'graph'>;
   private readonly tokenizerThread: TokenizerThread;
 
   constructor(
-    getFolder: (id: string) => Promise<string>,
+    getFolder: InferenceOptions['getFolder'],
     options: Omit<RunnerOptions, 'closing' | 'tokenizerThread' | 'graph'>,
   ) {
     this.getFolder = getFolder;
@@ -98,7 +99,7 @@ class PolicyPool implements Inference {
     refuseReward(model);
     throwIfClosing(this.closing.signal);
     const id = model === ACTIVE_ALIAS ? (await this.getPolicy()).id : model;
-    return (await isServedAtFloat32(await this.findFolder(id))) ? this.getPolicy(id) : this.scorers.get(id);
+    return (await isServedAtFloat32(await this.findFolder(id, 'serve'))) ? this.getPolicy(id) : this.scorers.get(id);
   }
 
   async getReward(id: string): Promise<LoadedReward> {
@@ -145,7 +146,11 @@ class PolicyPool implements Inference {
   private async loadPolicy(id: string, graph: RunnerOptions['graph']): Promise<PolicyRunner> {
     // The metrics of a policy are of what it serves.
     const instrumentation = graph === 'serve' ? this.options.instrumentation : undefined;
-    return PolicyRunner.open(id, await this.findFolder(id), { ...this.options, graph, instrumentation });
+    return PolicyRunner.open(id, await this.findFolder(id, graph === 'serve' ? 'serve' : 'all'), {
+      ...this.options,
+      graph,
+      instrumentation,
+    });
   }
 
   private async loadReward(id: string): Promise<RewardRunner> {
@@ -155,9 +160,9 @@ class PolicyPool implements Inference {
     return runner;
   }
 
-  private async findFolder(id: string): Promise<string> {
+  private async findFolder(id: string, use: PackageUse): Promise<string> {
     try {
-      return await this.getFolder(id);
+      return await this.getFolder(id, use);
     } catch (error) {
       const isMissing =
         error instanceof AttuneError ? error.status === 404 : (error as NodeJS.ErrnoException).code === 'ENOENT';

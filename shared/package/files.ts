@@ -52,17 +52,24 @@ export async function hashFiles(folder: string): Promise<Manifest['files']> {
   return files;
 }
 
-/** Throws AttuneError for the first file that is missing or whose size or SHA-256 differs from the manifest. */
-export async function verifyFiles(folder: string, manifest: Manifest): Promise<void> {
-  const expected = Object.entries(manifest.files);
+/**
+ * Throws AttuneError for the first file that is missing or has another size than in the manifest, and for the first of `names`
+ * whose SHA-256 differs.
+ */
+export async function verifyFiles(
+  folder: string,
+  manifest: Manifest,
+  names = Object.keys(manifest.files),
+): Promise<void> {
   // Sizes first: cheap, and enough to detect most damage.
-  for (const [name, { bytes }] of expected) {
+  for (const [name, { bytes }] of Object.entries(manifest.files)) {
     const stats = await stat(packageFilePath(folder, name)).catch(() => undefined);
     if (!stats?.isFile()) throw damagedPolicy(manifest.id, `file ${name} is missing`);
     if (stats.size !== bytes)
       throw damagedPolicy(manifest.id, `file ${name} has ${stats.size} bytes, expected ${bytes}`);
   }
-  for (const [name, { sha256 }] of expected) {
+  for (const name of names) {
+    const { sha256 } = manifest.files[name]!;
     const actual = await hashFile(packageFilePath(folder, name));
     if (actual.sha256 !== sha256)
       throw damagedPolicy(manifest.id, `file ${name} has SHA-256 ${actual.sha256}, expected ${sha256}`);

@@ -62,6 +62,34 @@ describe('a local store without a remote one', () => {
     });
   });
 
+  test('a use of a package verifies the files that it reads, each once', async () => {
+    const root = newRoot();
+    const names = ['model.safetensors', 'onnx/model.onnx_data', 'onnx/serve.onnx', 'onnx/serve.onnx_data'];
+    const made = makePackage(Object.fromEntries(names.map((name) => [name, randomBytes(100)])));
+    const first = await openLocalStoreAt(root);
+    const { staging, id } = await stagePackage(first, made);
+    await first.publish(staging, id);
+    const damage = (name: string) => writeFile(packageFilePath(path.join(root, id), name), new Uint8Array(100));
+    await damage('model.safetensors');
+    const local = await openLocalStoreAt(root);
+    assert.equal(await local.getFolder(id, 'serve'), path.join(root, id));
+    await assert.rejects(local.getFolder(id), { code: 'damaged_policy', message: /model\.safetensors has SHA-256/ });
+    await damage('onnx/serve.onnx_data');
+    assert.equal(await local.getFolder(id, 'serve'), path.join(root, id), 'verified before');
+    await assert.rejects((await openLocalStoreAt(root)).getFolder(id, 'serve'), {
+      message: /serve\.onnx_data has SHA-256/,
+    });
+  });
+
+  test('at float32 serving reads the weights of model.onnx', async () => {
+    const root = newRoot();
+    const local = await openLocalStoreAt(root);
+    const { staging, id } = await stagePackage(local);
+    await local.publish(staging, id);
+    await writeFile(path.join(root, id, 'onnx', 'model.onnx_data'), new Uint8Array(10 * 2 ** 20));
+    await assert.rejects(local.getFolder(id, 'serve'), { message: /model\.onnx_data has SHA-256/ });
+  });
+
   test('a package with a policy.json other than the one that was published is rejected, also after it was verified', async () => {
     const root = newRoot();
     const unchecked = await openLocalStoreAt(root);

@@ -11,6 +11,7 @@ import { AttuneError } from '../error.ts';
 import { log } from '../log.ts';
 import { readManifest, verifyFiles } from '../package/files.ts';
 import { damagedPolicy, MANIFEST_FILE, type Manifest } from '../package/manifest.ts';
+import { listFilesOf, type PackageUse } from '../package/package-use.ts';
 import type { Settings } from '../settings.ts';
 import { openRemoteStore } from './configured-store.ts';
 import { uploadPackage, writePackageFolder } from './copy-package.ts';
@@ -19,8 +20,11 @@ import { openStaging } from './staging.ts';
 import { isPackageId, isStoreUnreachable, missingPackage, type PolicyStore } from './store.ts';
 
 export interface LocalStore {
-  /** The folder of the verified package, downloaded if need be. Throws AttuneError if it is missing, damaged or replaced. */
-  getFolder(id: string): Promise<string>;
+  /**
+   * The folder of the package, downloaded if need be, with the files of this use verified (default: all). Throws AttuneError if
+   * it is missing, damaged or replaced.
+   */
+  getFolder(id: string, use?: PackageUse): Promise<string>;
   /** An empty folder to build a package in, invisible until `publish`. */
   createStaging(): Promise<string>;
   /**
@@ -72,7 +76,8 @@ export async function openLocalStoreAt(
   const staging = await openStaging(root, removeUpload);
   /** Staging folders whose upload began and did not finish. */
   const uploading = new Set<string>();
-  const verified = new Set<string>();
+  /** The files of each package that were verified. */
+  const verified = new Map<string, Set<string>>();
   const resolving = new Map<string, Promise<string>>();
 
   /** Verifies files while they are downloaded. If another process was faster, its copy is used. */
@@ -117,7 +122,15 @@ export async function openLocalStoreAt(
     }
   }
 
-  async function resolve(id: string): Promise<string> {
+  /** Each file is verified once. */
+  async function verify(folder: string, manifest: Manifest, use: PackageUse): Promise<void> {
+    const known = verified.get(manifest.id) ?? new Set();
+    const names = listFilesOf(use, manifest).filter((name) => !known.has(name));
+    if (names.length > 0) await verifyFiles(folder, manifest, names);
+    verified.set(manifest.id, known.union(new Set(names)));
+  }
+
+  async function resolve(id: string, use: PackageUse): Promise<string> {
     const folder = path.join(root, id);
     if (!isPackageId(id)) throw missingPackage(id, root);
     const published = await getPublished?.(id);
@@ -128,8 +141,7 @@ export async function openLocalStoreAt(
       try {
         const manifest = await readManifest(folder);
         if (published) assertPublished(manifest, published);
-        if (!verified.has(id)) await verifyFiles(folder, manifest);
-        verified.add(id);
+        await verify(folder, manifest, use);
         return folder;
       } catch (error) {
         if (!(remote && error instanceof AttuneError)) throw error;
@@ -141,15 +153,19 @@ export async function openLocalStoreAt(
     if (published) assertPublished(manifest, published);
     if (damage) await removeFolder(folder);
     await download(manifest, remote);
-    verified.add(id);
+    verified.set(id, new Set(Object.keys(manifest.files)));
     return folder;
   }
 
   return {
-    getFolder(id) {
-      const known = resolving.get(id);
-      if (known) return known;
-      const folder = resolve(id).finally(() => resolving.delete(id));
+    getFolder(id, use = 'all') {
+      // One after the other: two uses must not download a package twice.
+      const before = resolving.get(id)?.catch(() => {}) ?? Promise.resolve();
+      const folder = before
+        .then(() => resolve(id, use))
+        .finally(() => {
+          if (resolving.get(id) === folder) resolving.delete(id);
+        });
       resolving.set(id, folder);
       return folder;
     },
