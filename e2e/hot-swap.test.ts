@@ -159,8 +159,8 @@ async function flipByte(file: string): Promise<void> {
 
 const broken: Record<string, [make: () => Promise<string>, message: RegExp]> = {
   'one flipped bit in the weights': [
-    () => forgePolicy((folder) => flipByte(path.join(folder, 'model.safetensors')), { isSigned: false }),
-    /model\.safetensors has SHA-256/,
+    () => forgePolicy((folder) => flipByte(path.join(folder, 'onnx', 'serve.onnx_data')), { isSigned: false }),
+    /serve\.onnx_data has SHA-256/,
   ],
   'other weights and a policy.json that matches them': [
     () =>
