@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { Tensor } from 'onnxruntime-node';
 import { makePrompt, openDecoder } from '../../testing/engine.ts';
 import { makeTempFolder, writeStoriesPackage } from '../../testing/policy-package.ts';
+import { readCheckpoint } from '../model/checkpoint.ts';
 import { kvBytesPerPosition } from '../onnx/kv-format.ts';
 import { PRECISIONS } from '../onnx/precision/precisions.ts';
+import { SERVE_GRAPH, writeServingGraph } from '../onnx/write-graphs.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../precision-name.ts';
-import type { Decoder } from './decoder.ts';
+import { Decoder } from './decoder.ts';
 import { allocatedLengthFor } from './kv-cache.ts';
+import { openSession } from './session.ts';
 
 const root = await makeTempFolder();
 after(root.remove);
@@ -49,6 +53,19 @@ for (const precision of PRECISION_NAMES) {
     }
   });
 }
+
+test('an older package, whose row8 has float32 keys and values, is served as it is', async () => {
+  const path = join(root.path, 'row8');
+  const { architecture, weights } = await readCheckpoint(path);
+  const older = join(root.path, 'older', 'onnx');
+  await writeServingGraph(older, architecture, weights, { ...PRECISIONS.row8, kvFormat: 'float32' });
+  const decoder = new Decoder(await openSession(join(older, SERVE_GRAPH), 2), Tensor, architecture);
+  after(() => decoder.release());
+  assert.equal(decoder.kvBytesPerPosition, decoders.get('fp32')!.kvBytesPerPosition);
+  const logits = await compute(decoder, 1);
+  const newer = await compute(decoders.get('row8')!, 1);
+  assert.ok(distance(logits, newer) < 0.05 * distance(newer, new Float32Array(newer.length)));
+});
 
 test('keys and values of row8 take little more than a quarter of the memory of float32', () => {
   const { architecture, kvBytesPerPosition } = decoders.get('row8')!;
