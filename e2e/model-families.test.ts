@@ -10,7 +10,13 @@ import { type Json, startEdgeServer } from '../testing/edge-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
 import { startTrainer } from '../trainer/main.ts';
 
-const server = await startEdgeServer({ LEARNING_RATE: '0.003', TRAIN_THREADS: '1', BATCH_PAIRS: '8' });
+const server = await startEdgeServer({
+  LEARNING_RATE: '0.003',
+  TRAIN_THREADS: '1',
+  BATCH_PAIRS: '8',
+  // Only requested rounds run: a scheduled one between would be the parent of the next.
+  TRAIN_SCHEDULE: '0 0 1 1 *',
+});
 const trainer = await startTrainer(server.settings, server.databaseUrl, () => {});
 after(() => trainer.close());
 
