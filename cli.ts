@@ -6,6 +6,7 @@ import { addBackup } from './cli/backup.ts';
 import { addDemo } from './cli/demo.ts';
 import { addDevWorker } from './cli/dev-worker.ts';
 import { addDoctor } from './cli/doctor.ts';
+import { addKeys } from './cli/keys.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
 import { addRestore } from './cli/restore.ts';
@@ -42,6 +43,7 @@ for (const add of [
   addPolicies,
   addRewards,
   addPreferences,
+  addKeys,
   addBackup,
   addRestore,
   addDemo,

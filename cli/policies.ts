@@ -4,6 +4,7 @@ import { cp } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { desc, eq } from 'drizzle-orm';
 import { validateTokenizerFiles } from '../edge/engine/tokenizer-thread.ts';
+import { COMMAND, recordAudit } from '../shared/access/audit.ts';
 import { policies } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
 import { FAMILY_NAMES } from '../shared/model/architecture.ts';
@@ -93,6 +94,7 @@ export function addPolicies(program: Command): void {
         await getPolicy(db, id);
         await assertAvailable(localStore, settings, id);
         await activatePolicy(db, id, 'promoted');
+        await recordAudit(db, { actor: COMMAND, action: 'policy.promoted', target: id });
         console.log(`${id} is active`);
       }),
     );
@@ -106,6 +108,7 @@ export function addPolicies(program: Command): void {
         const id = target.previous.policy_id;
         await assertAvailable(localStore, settings, id);
         await rollBackPolicy(db, target);
+        await recordAudit(db, { actor: COMMAND, action: 'policy.rolled_back', target: id });
         console.log(`${id} is active`);
       }),
     );

@@ -3,13 +3,15 @@
 
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
+import { cors } from 'hono/cors';
 import packageJson from '../package.json' with { type: 'json' };
 import { AttuneError } from '../shared/error.ts';
 import { toErrorResponse } from './http/errors.ts';
 import { addOperation, type Operation, type Route } from './http/operation.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
-import { requireApiKey } from './middleware/auth.ts';
+import { authenticate, requireScope } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
+import { guardAgainstPages } from './middleware/browser-guard.ts';
 import { replayRequest } from './middleware/idempotency.ts';
 import { observeRequests } from './middleware/observe-request.ts';
 import { placeRequest } from './middleware/placement.ts';
@@ -17,10 +19,12 @@ import { limitRate } from './middleware/rate-limit.ts';
 import { assignRequestId, sendRequestId } from './middleware/request-id.ts';
 import { getTimeLimit, limitTime } from './middleware/time-limit.ts';
 import type { Ports } from './ports.ts';
+import { listAuditEvents } from './routes/audit.ts';
 import { createChatCompletion } from './routes/chat.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
 import { createCompletion } from './routes/completions.ts';
 import { getHealth, getMetrics, getStatus } from './routes/health.ts';
+import { createKey, getKey, listKeys, revokeKey, rotateKey } from './routes/keys.ts';
 import { getModel, listModels } from './routes/models.ts';
 import { getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
@@ -38,50 +42,61 @@ import { createScore } from './routes/score.ts';
 import { getChatCompletion, listChatCompletions } from './routes/stored-chats.ts';
 
 // Matched in this order: a path with a parameter comes after the fixed paths that it would also match.
-const OPERATIONS: Record<string, Record<`${'POST ' | 'GET  '}/${string}`, Operation>> = {
+const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${string}`, Operation>> = {
   Generate: {
-    'POST /v1/chat/completions': createChatCompletion,
-    'GET  /v1/chat/completions': listChatCompletions,
-    'GET  /v1/chat/completions/{id}': getChatCompletion,
-    'POST /v1/completions': createCompletion,
-    'POST /v1/score': createScore,
-    'GET  /v1/models': listModels,
-    'GET  /v1/models/{model}': getModel,
+    'POST   /v1/chat/completions': createChatCompletion,
+    'GET    /v1/chat/completions': listChatCompletions,
+    'GET    /v1/chat/completions/{id}': getChatCompletion,
+    'POST   /v1/completions': createCompletion,
+    'POST   /v1/score': createScore,
+    'GET    /v1/models': listModels,
+    'GET    /v1/models/{model}': getModel,
   },
   Collect: {
-    'POST /v1/comparisons': createComparison,
-    'GET  /v1/comparisons': listComparisons,
-    'GET  /v1/comparisons/{id}': getComparison,
-    'POST /v1/preferences/import': importPreferences,
-    'GET  /v1/preferences/export': exportPreferences,
-    'GET  /v1/preferences/stats': countPreferences,
-    'POST /v1/preferences': createPreference,
-    'GET  /v1/preferences': listPreferences,
-    'GET  /v1/preferences/{id}': getPreference,
+    'POST   /v1/comparisons': createComparison,
+    'GET    /v1/comparisons': listComparisons,
+    'GET    /v1/comparisons/{id}': getComparison,
+    'POST   /v1/preferences/import': importPreferences,
+    'GET    /v1/preferences/export': exportPreferences,
+    'GET    /v1/preferences/stats': countPreferences,
+    'POST   /v1/preferences': createPreference,
+    'GET    /v1/preferences': listPreferences,
+    'GET    /v1/preferences/{id}': getPreference,
   },
   Learn: {
-    'POST /v1/rounds': createRound,
-    'GET  /v1/rounds': listRounds,
-    'GET  /v1/rounds/{id}': getRound,
-    'POST /v1/rounds/{id}/cancel': cancelRound,
-    'GET  /v1/rounds/{id}/metrics': listRoundMetrics,
-    'GET  /v1/rounds/{id}/events': streamRoundEvents,
-    'GET  /v1/policies': listPolicies,
-    'GET  /v1/policies/{id}': getPolicy,
-    'POST /v1/policies/{id}/promote': promotePolicy,
-    'POST /v1/policies/rollback': rollBackPolicy,
-    'GET  /v1/rewards': listRewards,
-    'GET  /v1/rewards/{id}': getReward,
+    'POST   /v1/rounds': createRound,
+    'GET    /v1/rounds': listRounds,
+    'GET    /v1/rounds/{id}': getRound,
+    'POST   /v1/rounds/{id}/cancel': cancelRound,
+    'GET    /v1/rounds/{id}/metrics': listRoundMetrics,
+    'GET    /v1/rounds/{id}/events': streamRoundEvents,
+    'GET    /v1/policies': listPolicies,
+    'GET    /v1/policies/{id}': getPolicy,
+    'POST   /v1/policies/{id}/promote': promotePolicy,
+    'POST   /v1/policies/rollback': rollBackPolicy,
+    'GET    /v1/rewards': listRewards,
+    'GET    /v1/rewards/{id}': getReward,
+  },
+  Administer: {
+    'POST   /v1/keys': createKey,
+    'GET    /v1/keys': listKeys,
+    'GET    /v1/keys/{id}': getKey,
+    'POST   /v1/keys/{id}/rotate': rotateKey,
+    'DELETE /v1/keys/{id}': revokeKey,
+    'GET    /v1/audit': listAuditEvents,
   },
   Operate: {
-    'GET  /status': getStatus,
-    'GET  /health': getHealth,
-    'GET  /metrics': getMetrics,
-    'GET  /docs': serveDocs,
-    'GET  /docs/{file}': serveDocsFile,
-    'GET  /': redirectToDocs,
+    'GET    /status': getStatus,
+    'GET    /health': getHealth,
+    'GET    /metrics': getMetrics,
+    'GET    /docs': serveDocs,
+    'GET    /docs/{file}': serveDocsFile,
+    'GET    /': redirectToDocs,
   },
 };
+
+/** What a page of CORS_ORIGINS may read besides the body. */
+const EXPOSED_HEADERS = ['x-request-id', 'retry-after', 'x-should-retry', 'idempotent-replayed'];
 
 const INFO = {
   title: 'Attune',
@@ -98,11 +113,15 @@ export function createApp(ports: Ports): OpenAPIHono {
 
   app.use(assignRequestId, sendRequestId);
   app.use(observeRequests(ports));
-  if (settings.API_KEY) app.use('/v1/*', requireApiKey(settings.API_KEY));
+  const origins = settings.CORS_ORIGINS;
+  // Before the key is checked: a browser asks first whether it may send one.
+  if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
+  app.use('/v1/*', authenticate({ db: ports.db, keyCache: ports.keyCache, adminKeys: settings.API_KEY }));
+  app.use('/v1/*', guardAgainstPages(origins));
   if (rateLimits) app.use('/v1/*', limitRate(rateLimits));
   for (const route of listRoutes()) {
-    const { rawBody, needsPolicy, idempotent } = route.operation;
-    const middleware: MiddlewareHandler[] = [];
+    const { rawBody, needsPolicy, idempotent, scopes } = route.operation;
+    const middleware: MiddlewareHandler[] = scopes ? [requireScope(scopes)] : [];
     if (route.method === 'POST' && !rawBody) middleware.push(limitBody(settings.MAX_BODY_BYTES));
     // An import takes as long as its body; each of its statements is bounded like any other.
     if (!rawBody) middleware.push(limitTime(getTimeLimit(needsPolicy !== undefined, settings)));

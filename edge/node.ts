@@ -20,6 +20,7 @@ import { createApp } from './app.ts';
 import { limitConnections } from './connection-limit.ts';
 import { openInference } from './engine/policy-pool.ts';
 import { ConcurrencyLimit } from './http/concurrency-limit.ts';
+import { KeyCache } from './key-cache.ts';
 import { openMetrics } from './metrics/metrics.ts';
 import { openTrainingMetrics } from './metrics/training-metrics.ts';
 import { watchPolicies } from './policy-watcher.ts';
@@ -74,6 +75,7 @@ export async function startEdge(
     db: connection.db,
     inference,
     settings,
+    keyCache: new KeyCache(),
     async getServingStatus() {
       const policy = inference.getActivePolicy()?.id ?? null;
       return { policy, compute: policy === null ? null : PLACEMENT };

@@ -6,6 +6,7 @@ import type { Settings } from '../shared/settings.ts';
 import type { Inference } from './engine/inference.ts';
 import type { ConcurrencyLimit } from './http/concurrency-limit.ts';
 import type { RequestRecord } from './http/request-record.ts';
+import type { KeyCache } from './key-cache.ts';
 import type { RoundEvents } from './round-events.ts';
 
 /** Counts the responses of the API, and renders all metrics for Prometheus. */
@@ -37,6 +38,7 @@ export type Ports = {
   db: Database;
   inference: Pick<Inference, 'getPolicy' | 'getScorer' | 'getReward' | 'activate'>;
   settings: Settings;
+  keyCache: KeyCache;
   metrics: Metrics;
   /** Called when a response has ended. */
   observeRequest(record: RequestRecord): void;

@@ -2,7 +2,17 @@
 
 import { v7 } from 'uuid';
 
-export type IdPrefix = 'chatcmpl-' | 'cmpl-' | 'cmp_' | 'pref_' | 'pol_' | 'rwd_' | 'round_' | 'req_' | 'evt_';
+export type IdPrefix =
+  | 'chatcmpl-'
+  | 'cmpl-'
+  | 'cmp_'
+  | 'pref_'
+  | 'pol_'
+  | 'rwd_'
+  | 'round_'
+  | 'req_'
+  | 'evt_'
+  | 'audit_';
 
 /** A new id with its prefix, for example `pref_0192f0c1d2e37abc9def012345678901`. */
 export function newId(prefix: IdPrefix): string {

@@ -19,6 +19,11 @@ const fraction = z.coerce.number().min(0).max(1);
 const url = (example: string) =>
   z.string().refine((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ''), `give a URL: ${example}`);
 
+/** Scheme, host and port, as browsers send it. */
+function isOrigin(text: string): boolean {
+  return URL.parse(text)?.origin === text;
+}
+
 const environment = z.object({
   HOST: z.string().default('127.0.0.1').describe('address to listen on; any other than loopback requires API_KEY'),
   PORT: integer(0).max(65535).default(8787).describe('port of the API; 0: any free port'),
@@ -28,7 +33,15 @@ const environment = z.object({
     .pipe(z.array(z.string().regex(/^[\w.~+/-]{8,}=*$/, 'give 8 or more of letters, digits and . _ ~ + / -')))
     .refine((keys) => new Set(keys).size === keys.length, 'a key is listed twice; give each tenant its own')
     .optional()
-    .describe('bearer key that every /v1 request must carry; several, separated by commas, are scheduled fairly'),
+    .describe(
+      'key of an administrator, which makes keys necessary for all of /v1; several, separated by commas, are scheduled fairly',
+    ),
+  CORS_ORIGINS: z
+    .string()
+    .transform((origins) => origins.split(',').map((origin) => origin.trim()))
+    .pipe(z.array(z.string().refine(isOrigin, 'give origins like https://app.example.com, separated by commas')))
+    .optional()
+    .describe('web pages that may call the API from a browser, by origin, separated by commas; default: none'),
   ATTUNE_HOME: z.string().default('.attune').describe('folder of the embedded Postgres and the policies'),
   DATABASE_URL: z
     .string()

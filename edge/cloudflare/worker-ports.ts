@@ -6,6 +6,7 @@ import type { ExecutionContext } from '@cloudflare/workers-types';
 import type { Connection } from '../../shared/database/connect.ts';
 import { log, setLogOutput, writeJson, writeText } from '../../shared/log.ts';
 import { openR2Store } from '../../shared/store/r2.ts';
+import { KeyCache } from '../key-cache.ts';
 import type { Ports, ServingStatus } from '../ports.ts';
 import { logRequest } from '../request-log.ts';
 import { RoundEvents } from '../round-events.ts';
@@ -18,7 +19,7 @@ import { placeRequest, selectPlacement } from './placement.ts';
 import { openWorkerRateLimits } from './rate-limits.ts';
 import { RequestPolicies } from './request-policies.ts';
 
-export type Isolate = WorkerEnv & { active: ActivePolicy; policies: LocalPolicies };
+export type Isolate = WorkerEnv & { active: ActivePolicy; policies: LocalPolicies; keyCache: KeyCache };
 
 /** An isolate has 128 MB of memory. */
 const MAX_KV_BYTES = 16 * 2 ** 20;
@@ -36,7 +37,7 @@ export function openIsolate(env: Record<string, unknown>): Isolate {
     maxQueue: settings.MAX_QUEUE,
     isShared: (settings.API_KEY?.length ?? 0) > 1,
   });
-  return { bindings, settings, active: new ActivePolicy(), policies };
+  return { bindings, settings, active: new ActivePolicy(), policies, keyCache: new KeyCache() };
 }
 
 export function openPorts(isolate: Isolate, { db }: Connection, context: ExecutionContext): Ports {
@@ -45,6 +46,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
   return {
     db,
     settings,
+    keyCache: isolate.keyCache,
     inference: {
       getPolicy: async (id) => policies.load(await requestPolicies.getManifest(id)),
       // Every policy here is at float32.

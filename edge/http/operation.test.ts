@@ -6,6 +6,7 @@ import { toErrorResponse } from './errors.ts';
 import { addOperation, defineOperation } from './operation.ts';
 
 const echo = defineOperation({
+  scopes: null,
   summary: 'Returns what it received',
   body: z.strictObject({ text: z.string(), options: z.strictObject({ n: z.number().max(3).optional() }).optional() }),
   query: z.strictObject({ limit: z.coerce.number().default(20) }),

@@ -3,6 +3,7 @@
 
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
+import type { Scope } from '../../shared/scopes.ts';
 import type { Ports, RequiredPolicy } from '../ports.ts';
 import { errorSchema } from './errors.ts';
 import { commitOnce, IDEMPOTENCY_HEADER, MAX_KEY_LENGTH, recoverResponse, type Transaction } from './idempotency.ts';
@@ -13,6 +14,8 @@ type Parsed<S> = S extends Schema ? z.output<S> : undefined;
 
 export type Operation<B extends Schema | undefined = Schema | undefined, Q extends Schema | undefined = B> = {
   summary: string;
+  /** what the key of a request must be allowed, one of these; null: no key is needed */
+  scopes: readonly Scope[] | null;
   body?: B;
   query?: Q;
   /** the body of a 200, or each of its server-sent events */
@@ -46,7 +49,7 @@ export type Call<B extends Schema | undefined, Q extends Schema | undefined> = {
 
 export type Commit = <T>(work: (transaction: Transaction) => Promise<T>) => Promise<T>;
 
-export type Route = { method: 'GET' | 'POST'; path: string; tag: string; operation: Operation };
+export type Route = { method: 'GET' | 'POST' | 'DELETE'; path: string; tag: string; operation: Operation };
 
 /** Infers the types that the handler receives from the schemas. */
 export function defineOperation<B extends Schema | undefined = undefined, Q extends Schema | undefined = undefined>(
@@ -112,14 +115,16 @@ const describeError = (description: string) => ({
 });
 
 function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route): void {
-  const { body, rawBody, query, response, responseType = 'application/json', streams, idempotent } = operation;
+  const { body, rawBody, query, response, responseType = 'application/json', streams, idempotent, scopes } = operation;
   app.openAPIRegistry.registerPath({
-    method: method === 'GET' ? 'get' : 'post',
+    method: method.toLowerCase() as 'get' | 'post' | 'delete',
     path,
     summary: operation.summary,
+    ...(scopes
+      ? { description: `Needs a key with the scope ${[...new Set([...scopes, 'admin'])].join(' or ')}.` }
+      : {}),
     tags: [tag],
-    // Only /v1 needs an API key.
-    ...(path.startsWith('/v1/') ? {} : { security: [] }),
+    ...(scopes ? {} : { security: [] }),
     request: {
       ...(body ? { body: { required: true, content: { 'application/json': { schema: body } } } } : {}),
       ...(rawBody ? { body: { required: true, content: { [rawBody]: { schema: { type: 'string' } } } } } : {}),

@@ -5,10 +5,20 @@
 import { z } from '@hono/zod-openapi';
 import { and, asc, desc, eq, lt, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
-import type { comparisons, completions, policies, preferences, rounds } from '../../shared/database/schema.ts';
+import type {
+  api_keys,
+  audit_events,
+  comparisons,
+  completions,
+  policies,
+  preferences,
+  rounds,
+} from '../../shared/database/schema.ts';
 import { notFound } from './errors.ts';
 
 export type ResourceTable =
+  | typeof api_keys
+  | typeof audit_events
   | typeof comparisons
   | typeof completions
   | typeof policies

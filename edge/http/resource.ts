@@ -3,6 +3,7 @@
 import type { z } from '@hono/zod-openapi';
 import { eq, type SQL } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
+import type { Scope } from '../../shared/scopes.ts';
 import type { Ports } from '../ports.ts';
 import { notFound } from './errors.ts';
 import { defineOperation } from './operation.ts';
@@ -10,6 +11,8 @@ import { listQuery, listSchema, type ResourceTable, selectPage, toPage } from '.
 
 type Resource<T extends ResourceTable, S extends z.ZodType<{ id: string }>> = {
   summary: string;
+  /** default: read */
+  scopes?: readonly Scope[];
   /** what a 404 calls it */
   kind: string;
   table: T;
@@ -19,6 +22,7 @@ type Resource<T extends ResourceTable, S extends z.ZodType<{ id: string }>> = {
 
 export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id: string }>>({
   summary,
+  scopes = ['read'],
   kind,
   table,
   filter,
@@ -27,6 +31,7 @@ export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id:
 }: Resource<T, S> & { filter?: SQL }) {
   return defineOperation({
     summary,
+    scopes,
     query: listQuery,
     response: listSchema(item),
     async handler({ ports, query }) {
@@ -38,6 +43,7 @@ export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id:
 
 export function getOperation<T extends ResourceTable, S extends z.ZodType<{ id: string }>>({
   summary,
+  scopes = ['read'],
   kind,
   table,
   item,
@@ -45,6 +51,7 @@ export function getOperation<T extends ResourceTable, S extends z.ZodType<{ id: 
 }: Resource<T, S>) {
   return defineOperation({
     summary,
+    scopes,
     response: item,
     async handler({ ports, param }) {
       const row = await findOr404(ports.db, table, kind, param('id'));

@@ -10,6 +10,7 @@ const FILE_TYPES = new Map([
 ]);
 
 export const serveDocs = defineOperation({
+  scopes: null,
   summary: 'Swagger UI',
   response: z.string(),
   hide: true,
@@ -17,6 +18,7 @@ export const serveDocs = defineOperation({
 });
 
 export const serveDocsFile = defineOperation({
+  scopes: null,
   summary: 'A file of Swagger UI',
   response: z.string(),
   hide: true,
@@ -29,6 +31,7 @@ export const serveDocsFile = defineOperation({
 });
 
 export const redirectToDocs = defineOperation({
+  scopes: null,
   summary: 'Redirects to /docs',
   response: z.string(),
   hide: true,

@@ -1,15 +1,20 @@
-// API keys, and the caller that a request belongs to: the queue, rate limits, idempotency keys and logs all name it by the
-// same id. The `user` field does not count: a client could gain turns in the queue by inventing users.
+// API keys, and the caller that a request belongs to: the queue, rate limits, idempotency keys, logs and the audit log all name
+// it by the same id. The `user` field does not count: a client could gain turns in the queue by inventing users. The keys of
+// API_KEY are administrators; those in Postgres may do what their scopes say.
 
 import type { Context, MiddlewareHandler } from 'hono';
-import { bearerAuth } from 'hono/bearer-auth';
+import { parseToken } from '../../shared/access/token.ts';
+import type { Database } from '../../shared/database/connect.ts';
 import { sha256 } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
+import { hasScope, SCOPES, type Scope } from '../../shared/scopes.ts';
 import type { RequestRecord } from '../http/request-record.ts';
+import type { KeyCache } from '../key-cache.ts';
 
 declare module 'hono' {
   interface ContextVariableMap {
     callerId: string | undefined;
+    scopes: readonly Scope[] | undefined;
   }
 }
 
@@ -28,30 +33,70 @@ export function getCallerId(context: Context): string {
   return context.get('callerId') ?? ANONYMOUS;
 }
 
+/** Whether the request came without a key, which is possible without API_KEY only. */
+export function isAnonymous(context: Context): boolean {
+  return context.get('callerId') === undefined;
+}
+
+/** Without API_KEY there is one person on this machine, who may do everything. */
+export function getScopes(context: Context): readonly Scope[] {
+  return context.get('scopes') ?? SCOPES;
+}
+
 /** 48 bits tell the keys of a server apart. */
 function toCallerId(digest: string): string {
   return `key_${digest.slice(0, 12)}`;
 }
 
-/** Accepts a request with any of the keys. */
-export function requireApiKey(keys: string[]): MiddlewareHandler {
+type AuthOptions = { db: Database; keyCache: KeyCache; adminKeys: string[] | undefined };
+
+/**
+ * Accepts a key of API_KEY or of Postgres. Without API_KEY any request is accepted, but one that comes with a key of Postgres
+ * may do what that key may: clients of OpenAI always send some key.
+ */
+export function authenticate({ db, keyCache, adminKeys }: AuthOptions): MiddlewareHandler {
   // Compared by hash, so that the duration of the comparison reveals nothing about a key.
-  const digests = new Set(keys.map(sha256));
-  const throwUnauthorized = () => {
-    throw new AttuneError('missing or invalid API key; send `authorization: Bearer …` with a key from API_KEY', {
-      status: 401,
-      code: 'invalid_api_key',
-      retry: false,
-    });
+  const admins = new Set(adminKeys?.map(sha256));
+  return async (context, next) => {
+    const [, text] = /^Bearer +(\S+) *$/i.exec(context.req.header('authorization') ?? '') ?? [];
+    const digest = text && sha256(text);
+    const token = text ? parseToken(text) : null;
+    if (digest && admins.has(digest)) context.set('callerId', toCallerId(digest));
+    else if (token) {
+      const row = await keyCache.find(db, token.id);
+      if (row?.secret_hash !== token.secretHash) throw unauthorized('invalid API key');
+      if (row.revoked_at) throw unauthorized(`${row.id} was revoked`);
+      if (row.expires_at && row.expires_at.getTime() <= Date.now())
+        throw unauthorized(`${row.id} expired at ${row.expires_at.toISOString()}`);
+      context.set('callerId', row.id);
+      context.set('scopes', row.scopes);
+    } else if (adminKeys) throw unauthorized('missing or invalid API key');
+    await next();
   };
-  return bearerAuth({
-    verifyToken(token, context) {
-      const digest = sha256(token);
-      if (digests.has(digest)) context.set('callerId', toCallerId(digest));
-      return digests.has(digest);
-    },
-    noAuthenticationHeader: { message: throwUnauthorized },
-    invalidAuthenticationHeader: { message: throwUnauthorized },
-    invalidToken: { message: throwUnauthorized },
-  });
+}
+
+/** Refuses a key that has none of these scopes. */
+export function requireScope(needed: readonly Scope[]): MiddlewareHandler {
+  return async (context, next) => {
+    assertScope(context, needed, `${context.req.method} ${context.req.path}`);
+    await next();
+  };
+}
+
+/** Throws `insufficient_scope`. `what` needs one of the scopes. */
+export function assertScope(context: Context, needed: readonly Scope[], what: string): void {
+  const granted = getScopes(context);
+  if (hasScope(granted, needed)) return;
+  throw new AttuneError(
+    `${getCallerId(context)} may ${granted.join(', ')}, and ${what} needs ${needed.join(' or ')}; ask an administrator for a ` +
+      `key with that scope (\`attune keys create\`)`,
+    { status: 403, code: 'insufficient_scope', retry: false },
+  );
+}
+
+function unauthorized(problem: string): AttuneError {
+  return new AttuneError(
+    `${problem}; send \`authorization: Bearer …\` with a key from API_KEY or from \`attune keys create\``,
+    { status: 401, code: 'invalid_api_key', retry: false },
+  );
 }

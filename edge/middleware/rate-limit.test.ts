@@ -4,7 +4,7 @@ import { Hono } from 'hono';
 import { sha256 } from '../../shared/digest.ts';
 import { openWorkerRateLimits } from '../cloudflare/rate-limits.ts';
 import { toErrorResponse } from '../http/errors.ts';
-import { requireApiKey } from './auth.ts';
+import { authenticate } from './auth.ts';
 import { limitRate } from './rate-limit.ts';
 
 const idOf = (key: string) => `key_${sha256(key).slice(0, 12)}`;
@@ -13,7 +13,9 @@ function openApp(keys: string[], limited: Set<string>) {
   const callers: string[] = [];
   const app = new Hono();
   app.onError((error, context) => toErrorResponse(context, error));
-  if (keys.length > 0) app.use(requireApiKey(keys));
+  // Keys of API_KEY are found without a database.
+  const adminKeys = keys.length > 0 ? keys : undefined;
+  app.use(authenticate({ db: undefined as never, keyCache: undefined as never, adminKeys }));
   app.use(
     limitRate(
       openWorkerRateLimits({

@@ -91,6 +91,7 @@ type ChatBody = z.output<typeof chatBody>;
 type ChatCompletion = z.output<typeof chatCompletion>;
 
 export const createChatCompletion = defineOperation({
+  scopes: ['generate'],
   summary: 'Generates the next message of a chat; with stream: true as server-sent events',
   needsPolicy: 'body',
   idempotent: true,

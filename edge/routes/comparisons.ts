@@ -69,6 +69,7 @@ type ComparisonResponse = z.output<typeof comparison>;
 type Side = Pick<StoredGeneration, 'id' | 'text' | 'finish_reason' | 'policy_id'>;
 
 export const createComparison = defineOperation({
+  scopes: ['generate', 'rate'],
   summary: 'Generates two responses to one prompt, to be voted on',
   needsPolicy: 'body',
   idempotent: true,
@@ -101,8 +102,8 @@ export const createComparison = defineOperation({
 
 const resource = { kind: 'comparison', table: comparisons, item: comparison, toResponses };
 
-export const listComparisons = listOperation({ summary: 'Lists comparisons', ...resource });
-export const getComparison = getOperation({ summary: 'One comparison', ...resource });
+export const listComparisons = listOperation({ summary: 'Lists comparisons', scopes: ['rate', 'read'], ...resource });
+export const getComparison = getOperation({ summary: 'One comparison', scopes: ['rate', 'read'], ...resource });
 
 /** Two choices of one completion; or one of each of two, in the order of the requested policies. */
 async function generateSides(

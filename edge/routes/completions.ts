@@ -79,6 +79,7 @@ const textCompletion = z
 const DEFAULT_MAX_TOKENS = 16;
 
 export const createCompletion = defineOperation({
+  scopes: ['generate'],
   summary: 'Continues a text; with stream: true as server-sent events',
   needsPolicy: 'body',
   idempotent: true,

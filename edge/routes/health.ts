@@ -18,12 +18,14 @@ const health = z.object({
 });
 
 export const getStatus = defineOperation({
+  scopes: null,
   summary: 'Whether the process is alive',
   response: z.object({ status: z.literal('ok') }),
   handler: async () => ({ status: 'ok' }),
 });
 
 export const getHealth = defineOperation({
+  scopes: null,
   summary: 'Whether requests can be served; 503 if not',
   response: health,
   async handler({ ports, context }) {
@@ -45,6 +47,7 @@ async function checkPostgres({ db, isDiskFull }: Ports): Promise<z.output<typeof
 }
 
 export const getMetrics = defineOperation({
+  scopes: null,
   summary: 'Metrics for Prometheus',
   response: z.string(),
   responseType: 'text/plain',

@@ -26,6 +26,7 @@ const selectNewestFirst = (db: Ports['db']) =>
   db.select().from(policies).where(eq(policies.kind, 'policy')).orderBy(desc(policies.id));
 
 export const listModels = defineOperation({
+  scopes: ['generate', 'read'],
   summary: 'Lists the policies that a request can name as its model',
   response: z.object({ object: z.literal('list'), data: z.array(model) }),
   async handler({ ports }) {
@@ -36,6 +37,7 @@ export const listModels = defineOperation({
 });
 
 export const getModel = defineOperation({
+  scopes: ['generate', 'read'],
   summary: 'One policy as a model',
   response: model,
   async handler({ ports, param }) {

@@ -2,10 +2,12 @@
 
 import { z } from '@hono/zod-openapi';
 import { eq } from 'drizzle-orm';
+import { recordAudit } from '../../shared/access/audit.ts';
 import { policies } from '../../shared/database/schema.ts';
 import * as registry from '../../shared/store/registry.ts';
 import { defineOperation } from '../http/operation.ts';
 import { listOperation, toUnixSeconds } from '../http/resource.ts';
+import { getCallerId } from '../middleware/auth.ts';
 
 const policy = z
   .object({
@@ -46,6 +48,7 @@ export const listPolicies = listOperation({
 });
 
 export const getPolicy = defineOperation({
+  scopes: ['read'],
   summary: 'One policy',
   response: policy,
   handler: async ({ ports: { db }, param }) =>
@@ -53,16 +56,18 @@ export const getPolicy = defineOperation({
 });
 
 export const promotePolicy = defineOperation({
+  scopes: ['operate'],
   summary: 'Makes a policy the active one',
   needsPolicy: 'path',
   idempotent: true,
   response: policy,
-  async handler({ ports: { db, inference }, commit, param }) {
+  async handler({ ports: { db, inference }, context, commit, param }) {
     const row = await registry.getPolicy(db, param('id'));
     // Loaded and warmed up first, so that a package that cannot serve never becomes the active policy.
     await inference.getPolicy(row.id);
     const response = await commit(async (transaction) => {
       await registry.activatePolicy(transaction, row.id, 'promoted');
+      await recordAudit(transaction, { actor: getCallerId(context), action: 'policy.promoted', target: row.id });
       return toResponse(row, row.id);
     });
     await inference.activate(row.id);
@@ -71,16 +76,18 @@ export const promotePolicy = defineOperation({
 });
 
 export const rollBackPolicy = defineOperation({
+  scopes: ['operate'],
   summary: 'Makes the previous policy the active one',
   needsPolicy: 'previous',
   idempotent: true,
   response: policy,
-  async handler({ ports: { db, inference }, commit }) {
+  async handler({ ports: { db, inference }, context, commit }) {
     const target = await registry.findRollbackTarget(db);
     const id = target.previous.policy_id;
     await inference.getPolicy(id);
     const response = await commit(async (transaction) => {
       await registry.rollBackPolicy(transaction, target);
+      await recordAudit(transaction, { actor: getCallerId(context), action: 'policy.rolled_back', target: id });
       return toResponse(await registry.getPolicy(transaction, id), id);
     });
     await inference.activate(id);

@@ -9,6 +9,7 @@ import { defineOperation } from '../http/operation.ts';
 import { getCallerId } from '../middleware/auth.ts';
 
 export const importPreferences = defineOperation({
+  scopes: ['feedback'],
   summary: 'Imports preferences as JSONL or JSON in the shapes of OpenAI, TRL, OpenPipe, ShareGPT and Arena',
   rawBody: 'application/jsonl',
   response: z.object({
@@ -34,6 +35,7 @@ export const importPreferences = defineOperation({
 });
 
 export const exportPreferences = defineOperation({
+  scopes: ['read'],
   summary: 'Every strict preference as JSONL, streamed',
   query: z.strictObject({ format: z.enum(['openai', 'trl']).default('openai') }),
   response: z.string(),
@@ -53,6 +55,7 @@ export const exportPreferences = defineOperation({
 });
 
 export const countPreferences = defineOperation({
+  scopes: ['read'],
   summary: 'Counts preferences',
   response: z.record(z.string(), z.unknown()),
   handler: async ({ ports }) => store.countPreferences(ports.db),

@@ -13,6 +13,7 @@ import { idempotencyKeyField, type Transaction } from '../http/idempotency.ts';
 import { chatMessages, promptSchema } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
+import { assertScope } from '../middleware/auth.ts';
 
 /** As JSON. Imported rows carry what their source has, so the values may have any shape. */
 const MAX_METADATA_LENGTH = 16_384;
@@ -92,12 +93,16 @@ const toResponse = (row: PreferenceRow): z.output<typeof preference> => ({
 });
 
 export const createPreference = defineOperation({
+  scopes: ['rate', 'feedback'],
   summary:
     'Stores a preference: {comparison, choice}, {chosen, rejected} of generation ids, or {prompt, chosen, rejected}',
   idempotent: true,
   body: preferenceBody,
   response: preference,
   async handler({ context, commit, body }) {
+    // Given texts train the policy to say anything; votes only choose among its own responses.
+    if (body.prompt !== undefined || body.messages !== undefined)
+      assertScope(context, ['feedback'], 'a preference between given texts');
     const response = await commit(async (transaction) => toResponse(await storePreference(transaction, body)));
     const { choice, chosen, rejected } = response;
     context.get('record').vote = { choice, chosen: chosen.generation, rejected: rejected.generation };

@@ -39,6 +39,7 @@ export const listRewards = listOperation({
 });
 
 export const getReward = defineOperation({
+  scopes: ['read'],
   summary: 'One reward',
   response: reward,
   handler: async ({ ports: { db }, param }) => toResponse(await registry.getReward(db, param('id'))),

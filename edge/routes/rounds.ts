@@ -2,6 +2,7 @@
 
 import { z } from '@hono/zod-openapi';
 import { and, asc, eq, inArray } from 'drizzle-orm';
+import { recordAudit } from '../../shared/access/audit.ts';
 import { notifyChange } from '../../shared/database/channels.ts';
 import {
   earlierRoundSchema,
@@ -92,6 +93,7 @@ const serverSentEvent = z.object({
 });
 
 export const createRound = defineOperation({
+  scopes: ['train'],
   summary: 'Requests a training round; a trainer runs the requested rounds in order',
   idempotent: true,
   body: z
@@ -107,19 +109,33 @@ export const createRound = defineOperation({
       error: 'a reward is trained from the active policy; leave from_root out',
     }),
   response: round,
-  handler: ({ commit, body }) =>
+  handler: ({ context, commit, body }) =>
     commit(async (transaction) => {
       const { method = { type: 'dil' }, from_root: fromRoot } = body;
       const request = method.type === 'dil' ? method.dil : method.reward;
-      return toResponse(await requestRound(transaction, 'api', request ?? {}, { method: method.type, fromRoot }));
+      const row = await requestRound(transaction, 'api', request ?? {}, { method: method.type, fromRoot });
+      const details = { method: method.type, settings: request ?? {} };
+      await recordAudit(transaction, {
+        actor: getCallerId(context),
+        action: 'round.requested',
+        target: row.id,
+        details,
+      });
+      return toResponse(row);
     }),
 });
 
 export const cancelRound = defineOperation({
+  scopes: ['train'],
   summary: 'Cancels a round that is queued or running; its pairs stay new',
   idempotent: true,
   response: round,
-  handler: ({ commit, param }) => commit(async (transaction) => toResponse(await cancel(transaction, param('id')))),
+  handler: ({ context, commit, param }) =>
+    commit(async (transaction) => {
+      const row = await cancel(transaction, param('id'));
+      await recordAudit(transaction, { actor: getCallerId(context), action: 'round.cancelled', target: row.id });
+      return toResponse(row);
+    }),
 });
 
 /** A trainer that runs it can no longer write it, and stops. */
@@ -158,6 +174,7 @@ export const listRounds = listOperation({ summary: 'Lists rounds', ...resource }
 export const getRound = getOperation({ summary: 'One round', ...resource });
 
 export const listRoundMetrics = defineOperation({
+  scopes: ['read'],
   summary: 'The metrics of every recorded step, and each pair’s log-probabilities where they were evaluated',
   response: z.object({ object: z.literal('list'), data: z.array(stepMetrics) }),
   async handler({ ports: { db }, param }) {
@@ -175,6 +192,7 @@ export const listRoundMetrics = defineOperation({
 });
 
 export const streamRoundEvents = defineOperation({
+  scopes: ['read'],
   summary: 'The events of a round, as server-sent events from the first one (or Last-Event-ID) until the round ends',
   response: serverSentEvent,
   responseType: 'text/event-stream',

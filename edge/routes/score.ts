@@ -95,6 +95,7 @@ const scoreList = z
   .openapi('ScoreList');
 
 export const createScore = defineOperation({
+  scopes: ['generate'],
   summary: 'Scores given responses: their log-probabilities under a policy and its reference',
   needsPolicy: 'body and reference',
   body: scoreBody,

@@ -36,6 +36,7 @@ export const listChatCompletions = listOperation({
 });
 
 export const getChatCompletion = defineOperation({
+  scopes: ['read'],
   summary: 'One stored chat completion',
   response: chatCompletion,
   async handler({ ports, param }) {

@@ -11,7 +11,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { AttuneError } from '../error.ts';
 import { connect, type Database } from './connect.ts';
 import { acquireLock, LOCKS } from './lock.ts';
-import { comparisons, completions, isChat, policies, preferences, rounds } from './schema.ts';
+import { api_keys, audit_events, comparisons, completions, isChat, policies, preferences, rounds } from './schema.ts';
 
 const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url));
 
@@ -79,7 +79,7 @@ export function newerSchema(found: string, newest: Migration): AttuneError {
  */
 async function resetFutureTransactions(db: Database): Promise<void> {
   const isFuture = sql`xid >= pg_snapshot_xmax(pg_current_snapshot())`;
-  for (const table of [comparisons, policies, preferences, rounds])
+  for (const table of [api_keys, audit_events, comparisons, policies, preferences, rounds])
     await db.execute(sql`update ${table} set xid = default where ${isFuture}`);
   await db.execute(sql`update ${completions} set xid = default where ${isChat} and ${isFuture}`);
 }

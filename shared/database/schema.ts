@@ -22,6 +22,7 @@ import {
 import type { Prompt } from '../chat-message.ts';
 import type { Hyperparameters } from '../hyperparameters.ts';
 import type { PackageKind } from '../package-kind.ts';
+import type { Scope } from '../scopes.ts';
 import type { EarlierRound, GateReport, PairCounts, RoundMethod, RoundStage, RoundStatus } from './round-types.ts';
 
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
@@ -212,6 +213,42 @@ export const preference_counts = pgTable(
 
 /** Everyone who gave a preference. */
 export const raters = pgTable('raters', { name: text().primaryKey(), created_at: createdAt() });
+
+/** Keys that administrators create. The text of a key is shown once; a hash of its secret is kept (shared/access/token.ts). */
+export const api_keys = pgTable(
+  'api_keys',
+  {
+    id: text().primaryKey(),
+    secret_hash: text().notNull(),
+    name: text().notNull(),
+    tenant: text().notNull(),
+    scopes: text().array().$type<Scope[]>().notNull(),
+    expires_at: timestamp({ withTimezone: true, mode: 'date' }),
+    revoked_at: timestamp({ withTimezone: true, mode: 'date' }),
+    /** to the minute */
+    last_used_at: timestamp({ withTimezone: true, mode: 'date' }),
+    /** the id of the key that created it, `anonymous`, or `command` */
+    created_by: text().notNull(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [index('api_keys_order').on(table.xid, table.id)],
+);
+
+/** Append-only: who did what to what (shared/access/audit.ts). */
+export const audit_events = pgTable(
+  'audit_events',
+  {
+    id: text().primaryKey(),
+    actor: text().notNull(),
+    action: text().notNull(),
+    target: text().notNull(),
+    details: json<Record<string, unknown>>().notNull(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [index('audit_events_order').on(table.xid, table.id)],
+);
 
 /** Responses by Idempotency-Key or body id, replayed until they expire. Keys of different callers are independent. */
 export const idempotency_keys = pgTable(

@@ -1,0 +1,89 @@
+// attune keys: creates, lists, revokes and rotates API keys.
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { desc } from 'drizzle-orm';
+import { COMMAND } from '../shared/access/audit.ts';
+import { createKey, type KeyRow, revokeKey, rotateKey } from '../shared/access/keys.ts';
+import { api_keys } from '../shared/database/schema.ts';
+import { SCOPE_DESCRIPTIONS, SCOPES, type Scope } from '../shared/scopes.ts';
+import { withContext } from './context.ts';
+
+const DAY_MS = 86_400_000;
+
+export function addKeys(program: Command): void {
+  const group = program
+    .command('keys')
+    .description('create, list, revoke and rotate API keys')
+    .addHelpText(
+      'after',
+      `\nScopes:\n${SCOPES.map((scope) => `  ${scope.padEnd(9)} ${SCOPE_DESCRIPTIONS[scope]}`).join('\n')}\n` +
+        '\nExamples:\n  $ npx attune keys create "chat backend" --scope generate feedback\n  $ npx attune keys create "rating page" --scope rate --days 30\n',
+    );
+
+  group
+    .command('create')
+    .argument('<name>', 'what the key is for')
+    .addOption(new Option('--scope <scope...>', 'what it may do').choices(SCOPES).makeOptionMandatory())
+    .option('--tenant <tenant>', 'whom it belongs to', 'default')
+    .option('--days <days>', 'days until it expires; default: it does not', parseDays)
+    .description('create a key and print it, this once')
+    .action((name: string, { scope, tenant, days }: { scope: Scope[]; tenant: string; days?: number }) =>
+      withContext(async ({ db }) => {
+        const expiresAt = days === undefined ? null : new Date(Date.now() + days * DAY_MS);
+        const scopes = [...new Set(scope)];
+        const { token } = await db.transaction((transaction) =>
+          createKey(transaction, { name, tenant, scopes, expiresAt }, COMMAND),
+        );
+        console.log(token);
+      }),
+    );
+
+  group
+    .command('list')
+    .description('list the keys, newest first, without their secrets')
+    .action(() =>
+      withContext(async ({ db }) => {
+        const rows = await db.select().from(api_keys).orderBy(desc(api_keys.created_at));
+        for (const row of rows) console.log(describeKey(row));
+        if (rows.length === 0) console.log('no keys; `attune keys create` makes one');
+      }),
+    );
+
+  group
+    .command('revoke')
+    .argument('<id>', 'id of the key')
+    .description('revoke a key for good; servers refuse it within a second')
+    .action((id: string) =>
+      withContext(async ({ db }) => {
+        await db.transaction((transaction) => revokeKey(transaction, id, COMMAND));
+        console.log(`${id} is revoked`);
+      }),
+    );
+
+  group
+    .command('rotate')
+    .argument('<id>', 'id of the key')
+    .description('give a key a new secret and print it, this once; the one before stops working within a second')
+    .action((id: string) =>
+      withContext(async ({ db }) => {
+        const { token } = await db.transaction((transaction) => rotateKey(transaction, id, COMMAND));
+        console.log(token);
+      }),
+    );
+}
+
+function parseDays(value: string): number {
+  const days = Number(value);
+  if (!(days > 0)) throw new InvalidArgumentError('give a number of days above 0');
+  return days;
+}
+
+function describeKey({ id, name, tenant, scopes, revoked_at, expires_at, last_used_at }: KeyRow): string {
+  const state = revoked_at
+    ? `revoked ${revoked_at.toISOString()}`
+    : expires_at
+      ? `${expires_at.getTime() <= Date.now() ? 'expired' : 'expires'} ${expires_at.toISOString()}`
+      : 'does not expire';
+  const used = last_used_at ? `last used ${last_used_at.toISOString()}` : 'never used';
+  return `${id}  ${name}  ${tenant}  ${scopes.join(',')}  ${state}  ${used}`;
+}

@@ -1,0 +1,105 @@
+// Which key may call which operation: one table, with a row for every operation of the OpenAPI document, tried with a key of
+// each scope, without a key, and with a wrong one.
+
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { SCOPES, type Scope } from '../../shared/scopes.ts';
+import type { Api } from './api.ts';
+
+/** Any of these scopes; null: no key is needed. `admin` may call all. */
+const ACCESS: Record<string, readonly Scope[] | null> = {
+  'POST /v1/chat/completions': ['generate'],
+  'GET /v1/chat/completions': ['read'],
+  'GET /v1/chat/completions/{id}': ['read'],
+  'POST /v1/completions': ['generate'],
+  'POST /v1/score': ['generate'],
+  'GET /v1/models': ['generate', 'read'],
+  'GET /v1/models/{model}': ['generate', 'read'],
+  'POST /v1/comparisons': ['generate', 'rate'],
+  'GET /v1/comparisons': ['rate', 'read'],
+  'GET /v1/comparisons/{id}': ['rate', 'read'],
+  'POST /v1/preferences/import': ['feedback'],
+  'GET /v1/preferences/export': ['read'],
+  'GET /v1/preferences/stats': ['read'],
+  'POST /v1/preferences': ['rate', 'feedback'],
+  'GET /v1/preferences': ['read'],
+  'GET /v1/preferences/{id}': ['read'],
+  'POST /v1/rounds': ['train'],
+  'GET /v1/rounds': ['read'],
+  'GET /v1/rounds/{id}': ['read'],
+  'POST /v1/rounds/{id}/cancel': ['train'],
+  'GET /v1/rounds/{id}/metrics': ['read'],
+  'GET /v1/rounds/{id}/events': ['read'],
+  'GET /v1/policies': ['read'],
+  'GET /v1/policies/{id}': ['read'],
+  'POST /v1/policies/{id}/promote': ['operate'],
+  'POST /v1/policies/rollback': ['operate'],
+  'GET /v1/rewards': ['read'],
+  'GET /v1/rewards/{id}': ['read'],
+  'POST /v1/keys': [],
+  'GET /v1/keys': [],
+  'GET /v1/keys/{id}': [],
+  'POST /v1/keys/{id}/rotate': [],
+  'DELETE /v1/keys/{id}': [],
+  'GET /v1/audit': [],
+  'GET /status': null,
+  'GET /health': null,
+  'GET /metrics': null,
+};
+
+export function testAccess(api: Api): void {
+  const keys = new Map<Scope, string>();
+
+  before(async () => {
+    for (const scope of SCOPES) {
+      const { body } = await api.request('/v1/keys', { json: { name: `only ${scope}`, scopes: [scope] } });
+      keys.set(scope, body.key);
+    }
+  });
+
+  test('every operation of the OpenAPI document is in the table, and names its scopes', async () => {
+    const { body } = await api.request('/openapi.json');
+    const documented = Object.entries(body.paths as Record<string, Record<string, { description?: string }>>).flatMap(
+      ([path, methods]) =>
+        Object.entries(methods).map(([method, operation]) => [`${method.toUpperCase()} ${path}`, operation] as const),
+    );
+    assert.deepEqual(documented.map(([route]) => route).toSorted(), Object.keys(ACCESS).toSorted());
+    for (const [route, { description }] of documented) {
+      const scopes = ACCESS[route];
+      assert.equal(
+        description,
+        scopes ? `Needs a key with the scope ${[...scopes, 'admin'].join(' or ')}.` : undefined,
+      );
+    }
+  });
+
+  for (const [route, scopes] of Object.entries(ACCESS)) {
+    test(`${route} is for ${scopes ? [...scopes, 'admin'].join(', ') : 'everyone'}`, async () => {
+      const [method, path] = route.split(' ') as [string, string];
+      // An unknown id, and a body and an Idempotency-Key that are refused: a call that is let through changes nothing.
+      const address = path.replaceAll(/\{\w+\}/g, 'none');
+      const call = async (key: string | null) => {
+        const headers: Record<string, string> = {
+          'content-type': 'application/json',
+          'idempotency-key': 'x'.repeat(300),
+        };
+        if (key !== null) headers.authorization = `Bearer ${key}`;
+        const body = method === 'POST' ? '{"unknown": 1}' : null;
+        const response = await fetch(api.url + address, { method, headers, body });
+        const text = await response.text();
+        return { status: response.status, code: /"code":"(\w+)"/.exec(text)?.[1] };
+      };
+      for (const scope of SCOPES) {
+        const { status, code } = await call(keys.get(scope)!);
+        const isAllowed = scopes === null || scope === 'admin' || scopes.includes(scope);
+        if (isAllowed) assert.ok(status !== 401 && status !== 403 && status < 500, `${scope}: ${status} ${code}`);
+        else assert.deepEqual([status, code], [403, 'insufficient_scope'], scope);
+      }
+      for (const key of [null, 'wrong', `sk-at-aaaaaaaaaaaa-${'A'.repeat(43)}`]) {
+        const { status, code } = await call(key);
+        if (scopes === null) assert.ok(status < 400, `${status}`);
+        else assert.deepEqual([status, code], [401, 'invalid_api_key'], `${key}`);
+      }
+    });
+  }
+}

@@ -1,0 +1,124 @@
+// API keys in Postgres: created, used, rotated, revoked and expired, with their lines in the audit log.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import type { Json } from '../../testing/edge-server.ts';
+import { waitUntil } from '../../testing/wait-until.ts';
+import type { Api } from './api.ts';
+import { assertError } from './errors.ts';
+
+export function testKeys(api: Api): void {
+  const { request } = api;
+  const createKey = async (fields: Json) => (await request('/v1/keys', { json: { name: 'a key', ...fields } })).body;
+  const list = (key: string) => request('/v1/models', { headers: { authorization: `Bearer ${key}` } });
+
+  test('a key is shown once, works at once, and is listed without its secret', async () => {
+    const created = await createKey({ name: 'chat backend', scopes: ['generate', 'read', 'read'], tenant: 'shop' });
+    assert.match(created.key, /^sk-at-[a-z0-9]{12}-[\w-]{43}$/);
+    assert.deepEqual([created.scopes, created.tenant, created.expires_at], [['generate', 'read'], 'shop', null]);
+    assert.match(created.created_by, /^key_[0-9a-f]{12}$/);
+    assert.equal((await list(created.key)).status, 200);
+    const { body } = await request(`/v1/keys/${created.id}`);
+    const { key: _, ...shown } = created;
+    assert.deepEqual({ ...body, last_used_at: null }, shown);
+    await waitUntil(async () => (await request(`/v1/keys/${created.id}`)).body.last_used_at !== null);
+    const [row] = await api.server.connection.sql`select * from api_keys where id = ${created.id}`;
+    assert.ok(!JSON.stringify(row).includes(created.key.slice(-43)));
+  });
+
+  test('a scope that is missing is named, with those that the key has', async () => {
+    const { key } = await createKey({ scopes: ['rate'] });
+    const response = await request('/v1/completions', {
+      json: { prompt: 'Once' },
+      headers: { authorization: `Bearer ${key}` },
+    });
+    assertError(response, 403);
+    assert.match(
+      response.body.error.message,
+      /^key_\w+ may rate, and POST \/v1\/completions needs generate; ask an admin/,
+    );
+  });
+
+  test('a key that may rate votes, and may not give texts', async () => {
+    const { key } = await createKey({ scopes: ['rate'] });
+    const headers = { authorization: `Bearer ${key}` };
+    const comparison = await request('/v1/comparisons', { json: { prompt: 'Once', max_tokens: 2 }, headers });
+    assert.equal(comparison.status, 200);
+    const vote = { comparison: comparison.body.id, choice: 'a', rater: 'with a key' };
+    assert.equal((await request('/v1/preferences', { json: vote, headers })).status, 200);
+    const pair = { prompt: 'Once', chosen: 'upon', rejected: 'more' };
+    const refused = await request('/v1/preferences', { json: pair, headers });
+    assertError(refused, 403);
+    assert.match(refused.body.error.message, /a preference between given texts needs feedback/);
+  });
+
+  test('a rotated key has a new text, and a revoked one is refused within a second', async () => {
+    const created = await createKey({ scopes: ['read'] });
+    assert.equal((await list(created.key)).status, 200);
+    const rotated = await request(`/v1/keys/${created.id}/rotate`, { method: 'POST' });
+    assert.deepEqual([rotated.status, rotated.body.id], [200, created.id]);
+    await setTimeout(1100);
+    assert.deepEqual([(await list(created.key)).status, (await list(rotated.body.key)).status], [401, 200]);
+    const revoked = await request(`/v1/keys/${created.id}`, { method: 'DELETE' });
+    assert.equal(typeof revoked.body.revoked_at, 'number');
+    await setTimeout(1100);
+    const refused = await list(rotated.body.key);
+    assertError(refused, 401);
+    assert.match(refused.body.error.message, /^key_\w+ was revoked;/);
+    // Again, it changes nothing; and it stays revoked.
+    const again = await request(`/v1/keys/${created.id}`, { method: 'DELETE' });
+    assert.equal(again.body.revoked_at, revoked.body.revoked_at);
+    assertError(await request(`/v1/keys/${created.id}/rotate`, { method: 'POST' }), 409);
+  });
+
+  test('an expired key is refused with the time', async () => {
+    const { id, key } = await createKey({ scopes: ['read'], expires_at: Math.floor(Date.now() / 1000) + 3600 });
+    assert.equal((await list(key)).status, 200);
+    await api.server.connection.sql`update api_keys set expires_at = now() - interval '1 second' where id = ${id}`;
+    await setTimeout(1100);
+    const refused = await list(key);
+    assertError(refused, 401);
+    assert.match(refused.body.error.message, /^key_\w+ expired at 20\d\d-.*Z;/);
+  });
+
+  test('invalid fields and unknown ids are named', async () => {
+    const cases: [Json, string, RegExp][] = [
+      [{ scopes: ['root'] }, 'scopes.0', /generate/],
+      [{ scopes: [] }, 'scopes', /at least one/],
+      [{ scopes: ['read'], expires_at: 1 }, 'expires_at', /in the past/],
+      [{ scopes: ['read'], tenant: 'a b' }, 'tenant', /letters, digits/],
+      [{ scopes: ['read'], name: '' }, 'name', /what the key is for/],
+      [{ scopes: ['read'], secret: 'mine' }, 'secret', /unknown|unrecognized/i],
+    ];
+    for (const [json, param, message] of cases) {
+      const response = await request('/v1/keys', { json: { name: 'a key', ...json } });
+      assertError(response, 400, param);
+      assert.equal(response.body.error.param, param);
+      assert.match(response.body.error.message, message);
+    }
+    for (const [method, path] of [
+      ['GET', '/v1/keys/key_none'],
+      ['DELETE', '/v1/keys/key_none'],
+      ['POST', '/v1/keys/key_none/rotate'],
+    ] as const)
+      assertError(await request(path, { method }), 404, path);
+  });
+
+  test('the list has every key and no secret', async () => {
+    const created = await createKey({ scopes: ['read'] });
+    const { text } = await request('/v1/keys?limit=100');
+    assert.ok(text.includes(created.id) && !text.includes(created.key.slice(-43)));
+  });
+
+  test('what administrators do is in the audit log, which nobody can change', async () => {
+    const created = await createKey({ scopes: ['read'], name: 'audited' });
+    await request(`/v1/keys/${created.id}`, { method: 'DELETE' });
+    const { body } = await request('/v1/audit?limit=100');
+    const actions = (body.data as Json[]).filter(({ target }) => target === created.id).map(({ action }) => action);
+    assert.deepEqual(actions, ['key.revoked', 'key.created']);
+    const { sql } = api.server.connection;
+    await assert.rejects(sql`update audit_events set actor = 'nobody'`, /append-only/);
+    await assert.rejects(sql`delete from audit_events`, /append-only/);
+  });
+}

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Hono } from 'hono';
+import { toErrorResponse } from '../http/errors.ts';
+import { authenticate } from './auth.ts';
+import { guardAgainstPages } from './browser-guard.ts';
+
+function openApp(adminKeys?: string[], origins?: string[]) {
+  const app = new Hono();
+  app.onError((error, context) => toErrorResponse(context, error));
+  // Keys of API_KEY are found without a database.
+  app.use(
+    authenticate({ db: undefined as never, keyCache: undefined as never, adminKeys }),
+    guardAgainstPages(origins),
+  );
+  app.post('/', (context) => context.text('in'));
+  return async (headers: Record<string, string>) => (await app.request('/', { method: 'POST', headers })).status;
+}
+
+test('without a key only requests to and from this machine are answered', async () => {
+  const post = openApp();
+  for (const host of ['localhost:8787', '127.0.0.1:8787', '127.1.2.3', '[::1]:8787', 'app.localhost'])
+    assert.equal(await post({ host }), 200, host);
+  for (const host of ['evil.example', 'localhost.evil.example', '127.0.0.1.evil.example:8787', '10.0.0.1', '', 'a b'])
+    assert.equal(await post({ host }), 403, host);
+  const host = 'localhost:8787';
+  for (const origin of ['http://localhost:3000', 'http://127.0.0.1', 'https://[::1]:1'])
+    assert.equal(await post({ host, origin }), 200, origin);
+  for (const origin of ['https://evil.example', 'null', 'http://localhost.evil.example', 'file://', 'nonsense'])
+    assert.equal(await post({ host, origin }), 403, origin);
+});
+
+test('an origin of CORS_ORIGINS is answered', async () => {
+  const post = openApp(undefined, ['https://app.example']);
+  assert.equal(await post({ host: 'localhost', origin: 'https://app.example' }), 200);
+  assert.equal(await post({ host: 'localhost', origin: 'https://app.example.evil' }), 403);
+});
+
+test('a request with a key may come from anywhere', async () => {
+  const post = openApp(['a-secret-key']);
+  const authorization = 'Bearer a-secret-key';
+  assert.equal(await post({ host: 'api.example', origin: 'https://app.example', authorization }), 200);
+});

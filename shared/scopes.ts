@@ -1,0 +1,20 @@
+// What a key may do. `admin` may do everything.
+
+export const SCOPES = ['generate', 'rate', 'feedback', 'read', 'train', 'operate', 'admin'] as const;
+
+export type Scope = (typeof SCOPES)[number];
+
+export const SCOPE_DESCRIPTIONS: Record<Scope, string> = {
+  generate: 'generate and score responses',
+  rate: 'create comparisons, and vote on comparisons and generations',
+  feedback: 'store given pairs, and import files of them',
+  read: 'read what is stored: generations, preferences, rounds, policies',
+  train: 'request and cancel rounds',
+  operate: 'promote policies and roll back',
+  admin: 'everything, and create and revoke keys',
+};
+
+/** Whether one of the needed scopes was granted. */
+export function hasScope(granted: readonly Scope[], needed: readonly Scope[]): boolean {
+  return granted.includes('admin') || needed.some((scope) => granted.includes(scope));
+}
