@@ -10,6 +10,8 @@ import { withContext } from './context.ts';
 
 const DAY_MS = 86_400_000;
 
+type CreateOptions = { scope: Scope[]; tenant: string; days?: number; requests?: number; tokens?: number };
+
 export function addKeys(program: Command): void {
   const group = program
     .command('keys')
@@ -26,13 +28,16 @@ export function addKeys(program: Command): void {
     .addOption(new Option('--scope <scope...>', 'what it may do').choices(SCOPES).makeOptionMandatory())
     .option('--tenant <tenant>', 'whom it belongs to', 'default')
     .option('--days <days>', 'days until it expires; default: it does not', parseDays)
+    .option('--requests <count>', 'requests per minute, on each Node server; default: its setting', parseCount)
+    .option('--tokens <count>', 'tokens per minute, likewise', parseCount)
     .description('create a key and print it, this once')
-    .action((name: string, { scope, tenant, days }: { scope: Scope[]; tenant: string; days?: number }) =>
+    .action((name: string, { scope, tenant, days, requests, tokens }: CreateOptions) =>
       withContext(async ({ db }) => {
         const expiresAt = days === undefined ? null : new Date(Date.now() + days * DAY_MS);
         const scopes = [...new Set(scope)];
+        const limits = { requestsPerMinute: requests ?? null, tokensPerMinute: tokens ?? null };
         const { token } = await db.transaction((transaction) =>
-          createKey(transaction, { name, tenant, scopes, expiresAt }, COMMAND),
+          createKey(transaction, { name, tenant, scopes, expiresAt, ...limits }, COMMAND),
         );
         console.log(token);
       }),
@@ -76,6 +81,12 @@ function parseDays(value: string): number {
   const days = Number(value);
   if (!(days > 0)) throw new InvalidArgumentError('give a number of days above 0');
   return days;
+}
+
+function parseCount(value: string): number {
+  const count = Number(value);
+  if (!Number.isInteger(count) || count < 1) throw new InvalidArgumentError('give a whole number above 0');
+  return count;
 }
 
 function describeKey({ id, name, tenant, scopes, revoked_at, expires_at, last_used_at }: KeyRow): string {

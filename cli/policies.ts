@@ -11,6 +11,7 @@ import { FAMILY_NAMES } from '../shared/model/architecture.ts';
 import type { Manifest } from '../shared/package/manifest.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../shared/precision-name.ts';
 import { changePrecision, importPolicy } from '../shared/publish/publish.ts';
+import { type LineageStep, readLineage } from '../shared/rounds/policy-lineage.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openRemoteStore } from '../shared/store/configured-store.ts';
 import { uploadPackage } from '../shared/store/copy-package.ts';
@@ -26,10 +27,13 @@ import { withContext } from './context.ts';
 import { withSource } from './import-source.ts';
 import { createPublishLogger } from './progress.ts';
 
+/** Policies to a query. */
+const LINEAGE_PAGE = 100;
+
 export function addPolicies(program: Command): void {
   const group = program
     .command('policies')
-    .description('list, import, show, promote, roll back, send and export policies')
+    .description('list, import, show, promote, roll back, send and export policies, and print what one learned from')
     .addHelpText(
       'after',
       '\nExamples:\n  $ npx attune policies list\n  $ npx attune policies import ./my-checkpoint --promote\n  $ npx attune policies import hf:HuggingFaceTB/SmolLM2-135M\n  $ npx attune policies rollback\n',
@@ -83,6 +87,21 @@ export function addPolicies(program: Command): void {
     .description('print a policy’s manifest')
     .action((id: string) =>
       withContext(async ({ db }) => console.log(JSON.stringify((await getPolicy(db, id)).manifest, null, 2))),
+    );
+
+  group
+    .command('lineage')
+    .argument('<id>', 'id of the policy')
+    .description('print what a policy learned from: its ancestors, each with its pairs by source and rater')
+    .action((id: string) =>
+      withContext(async ({ db }) => {
+        let next: string | null = (await getPolicy(db, id)).id;
+        while (next !== null) {
+          const page: Awaited<ReturnType<typeof readLineage>> = await readLineage(db, next, LINEAGE_PAGE);
+          for (const step of page.steps) console.log(describeStep(step));
+          next = page.next;
+        }
+      }),
     );
 
   group
@@ -158,6 +177,17 @@ export function addPolicies(program: Command): void {
         console.log(folder);
       }),
     );
+}
+
+/** `pol_…  name  round_…: 40 pairs (comparison 30, import 10), 20 replayed, 12 held out; raters: ann 25, bob 15` */
+function describeStep({ policy, name, round, pairs, sources, raters, raterCount }: LineageStep): string {
+  if (round === null) return `${policy}  ${name}  imported`;
+  const list = (counts: [string, number][]) => counts.map(([label, count]) => `${label} ${count}`).join(', ');
+  const others = raterCount > raters.length ? ` and ${raterCount - raters.length} more` : '';
+  return (
+    `${policy}  ${name}  ${round}: ${pairs.learned} pairs, ${pairs.replayed} replayed (${list(Object.entries(sources))}), ` +
+    `${pairs.heldOut} held out; raters: ${list(raters.map(({ rater, pairs }) => [rater, pairs]))}${others}`
+  );
 }
 
 /** Throws if the package is missing or damaged, or if it is not in POLICY_STORE, which other servers read. */

@@ -39,7 +39,7 @@ function run(args: string[], env: Record<string, string> = {}): Running {
 async function waitForUrl({ output, ended }: Running): Promise<string> {
   let over = false;
   void ended.then(() => (over = true));
-  for (let attempt = 0; attempt < 600 && !over; attempt++) {
+  for (let attempt = 0; attempt < 2400 && !over; attempt++) {
     const url = /ready at ([^\s"]+)/.exec(output())?.[1];
     if (url) return url;
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -107,6 +107,34 @@ test('with API_KEY set, requests without the key get 401 and /health is public',
   }
   assert.equal((await complete(url, { authorization: 'Bearer a-secret-key' })).status, 200);
   assert.equal((await fetch(`${url}/health`)).status, 200);
+  start.child.kill('SIGTERM');
+  await start.ended;
+});
+
+test('a key of `attune keys` may what its scopes say, until it is revoked', async () => {
+  const start = run(['start'], { API_KEY: 'a-secret-key' });
+  const url = await waitForUrl(start);
+  const command = async (...args: string[]) => {
+    const running = run(['keys', ...args]);
+    assert.equal(await running.ended, 0, running.output());
+    return running.output().trim();
+  };
+  const key = await command('create', 'chat backend', '--scope', 'generate', 'read', '--days', '1');
+  assert.match(key, /^sk-at-/);
+  const authorization = `Bearer ${key}`;
+  assert.equal((await complete(url, { authorization })).status, 200);
+  assert.equal((await fetch(`${url}/v1/keys`, { headers: { authorization } })).status, 403);
+  const listed = await command('list');
+  assert.match(listed, /^key_\w{12} {2}chat backend {2}default {2}generate,read {2}expires 20\S+ {2}last used 20/m);
+  const id = /key_\w{12}/.exec(listed)![0];
+  const rotated = await command('rotate', id);
+  assert.notEqual(rotated, key);
+  assert.match(await command('revoke', id), /is revoked/);
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  for (const old of [key, rotated]) assert.equal((await complete(url, { authorization: `Bearer ${old}` })).status, 401);
+  const wrong = run(['keys', 'create', 'x', '--scope', 'root']);
+  assert.equal(await wrong.ended, 1);
+  assert.match(wrong.output(), /'root' is invalid.*generate, rate, feedback/s);
   start.child.kill('SIGTERM');
   await start.ended;
 });

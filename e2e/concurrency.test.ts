@@ -31,7 +31,7 @@ function openStream(url: string, path: string, json: object): Promise<Socket> {
   const body = JSON.stringify({ ...json, stream: true });
   return openRaw(url, [
     `POST ${path} HTTP/1.1`,
-    'host: attune',
+    'host: localhost',
     'content-type: application/json',
     `content-length: ${body.length}`,
     '',
@@ -40,7 +40,7 @@ function openStream(url: string, path: string, json: object): Promise<Socket> {
 }
 
 /** Sends header bytes slowly during all tests; resolves with the response when the server closes the connection. */
-const slowHeaders = sendSlowly(await openRaw(server.edge.url, ['GET /status HTTP/1.1', 'host: attune', 'x-slow: ']));
+const slowHeaders = sendSlowly(await openRaw(server.edge.url, ['GET /status HTTP/1.1', 'host: localhost', 'x-slow: ']));
 
 async function sendSlowly(socket: Socket): Promise<string> {
   const timer = setInterval(() => socket.write('a'), 500);

@@ -122,7 +122,7 @@ test('a connection over MAX_CONNECTIONS takes the place of one that waits, and i
     const open = () => connect({ host: hostname, port: Number(port) }).on('error', () => {});
     /** The status line; empty if the connection was closed without a response. */
     const getStatus = async (socket: Socket) => {
-      socket.write('GET /status HTTP/1.1\r\nhost: attune\r\n\r\n');
+      socket.write('GET /status HTTP/1.1\r\nhost: localhost\r\n\r\n');
       for await (const part of socket.iterator({ destroyOnReturn: false })) return String(part).split('\r\n')[0]!;
       return '';
     };
@@ -133,7 +133,7 @@ test('a connection over MAX_CONNECTIONS takes the place of one that waits, and i
     await waitUntil(() => sockets[0]!.destroyed, 10_000);
     const working = [sockets[1]!, sockets[2]!, fourth];
     for (const socket of working)
-      socket.write('POST /v1/preferences HTTP/1.1\r\nhost: attune\r\ncontent-length: 10\r\n\r\n');
+      socket.write('POST /v1/preferences HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n');
     await waitUntil(async () => (await getStatus(open()).catch(() => '')) === '', 10_000);
     working[0]!.destroy();
     await waitUntil(async () => (await getStatus(open()).catch(() => '')) === 'HTTP/1.1 200 OK', 10_000);

@@ -26,7 +26,7 @@ import { createCompletion } from './routes/completions.ts';
 import { getHealth, getMetrics, getStatus } from './routes/health.ts';
 import { createKey, getKey, listKeys, revokeKey, rotateKey } from './routes/keys.ts';
 import { getModel, listModels } from './routes/models.ts';
-import { getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
+import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
 import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
 import { getReward, listRewards } from './routes/rewards.ts';
@@ -72,6 +72,7 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/rounds/{id}/events': streamRoundEvents,
     'GET    /v1/policies': listPolicies,
     'GET    /v1/policies/{id}': getPolicy,
+    'GET    /v1/policies/{id}/lineage': getLineage,
     'POST   /v1/policies/{id}/promote': promotePolicy,
     'POST   /v1/policies/rollback': rollBackPolicy,
     'GET    /v1/rewards': listRewards,

@@ -26,9 +26,15 @@ export type RequiredPolicy = 'body' | 'body and reference' | 'path' | 'previous'
 /** The active policy as /health reports it: null before the first activation; `none` if no backend can compute it. */
 export type ServingStatus = { policy: string | null; compute: Placement | { place: 'none'; reason: string } | null };
 
+/** Per minute; null: the server's setting. */
+export type KeyLimits = { requests: number | null; tokens: number | null };
+
 export type RateLimits = {
-  /** Counts a request. Throws a 429 over the limit. `address`: the one that Cloudflare reports. */
-  countRequest(caller: { id: string; address: string | undefined }): Promise<void>;
+  /**
+   * Counts a request. Throws a 429 over the limit. `address`: the one that Cloudflare reports; `limits`: the key's own, which
+   * hold for its later calls too.
+   */
+  countRequest(caller: { id: string; address: string | undefined; limits?: KeyLimits | undefined }): Promise<void>;
   /** Takes the tokens that a generation may use. Throws a 429 over the limit. The result corrects them to those it used. */
   reserveTokens(callerId: string, tokens: number): Promise<(used: number) => Promise<void>>;
   listHeaders(caller: { id: string }): Promise<Record<string, string>>;

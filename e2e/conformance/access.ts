@@ -32,6 +32,7 @@ const ACCESS: Record<string, readonly Scope[] | null> = {
   'GET /v1/rounds/{id}/events': ['read'],
   'GET /v1/policies': ['read'],
   'GET /v1/policies/{id}': ['read'],
+  'GET /v1/policies/{id}/lineage': ['read'],
   'POST /v1/policies/{id}/promote': ['operate'],
   'POST /v1/policies/rollback': ['operate'],
   'GET /v1/rewards': ['read'],

@@ -89,6 +89,7 @@ export function testKeys(api: Api): void {
       [{ scopes: ['read'], expires_at: 1 }, 'expires_at', /in the past/],
       [{ scopes: ['read'], tenant: 'a b' }, 'tenant', /letters, digits/],
       [{ scopes: ['read'], name: '' }, 'name', /what the key is for/],
+      [{ scopes: ['read'], requests_per_minute: 0 }, 'requests_per_minute', />=1|at least|small/i],
       [{ scopes: ['read'], secret: 'mine' }, 'secret', /unknown|unrecognized/i],
     ];
     for (const [json, param, message] of cases) {

@@ -40,6 +40,34 @@ export function testPolicies(api: Api, all: Api[]): void {
     api.record('a policy', body);
   });
 
+  test('the lineage of an imported policy is that policy', async () => {
+    const { status, body } = await request(`/v1/policies/${server.policyId}/lineage`);
+    assert.equal(status, 200);
+    const [{ created: _, ...step }] = body.data;
+    assert.deepEqual(
+      { ...body, data: [step] },
+      {
+        object: 'lineage',
+        policy: server.policyId,
+        data: [
+          {
+            policy: server.policyId,
+            name: step.name,
+            round: null,
+            learned: 0,
+            replayed: 0,
+            held_out: 0,
+            sources: {},
+            raters: [],
+            rater_count: 0,
+          },
+        ],
+        next: null,
+      },
+    );
+    assert.equal((await request('/v1/policies/pol_none/lineage')).status, 404);
+  });
+
   test('promotion and rollback take effect at once on the requested runtime, and within five seconds on all', async () => {
     const other = await api.importTiny(3);
     const promoted = await promote(other);

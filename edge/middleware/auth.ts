@@ -10,11 +10,13 @@ import { AttuneError } from '../../shared/error.ts';
 import { hasScope, SCOPES, type Scope } from '../../shared/scopes.ts';
 import type { RequestRecord } from '../http/request-record.ts';
 import type { KeyCache } from '../key-cache.ts';
+import type { KeyLimits } from '../ports.ts';
 
 declare module 'hono' {
   interface ContextVariableMap {
     callerId: string | undefined;
     scopes: readonly Scope[] | undefined;
+    limits: KeyLimits | undefined;
   }
 }
 
@@ -70,6 +72,7 @@ export function authenticate({ db, keyCache, adminKeys }: AuthOptions): Middlewa
         throw unauthorized(`${row.id} expired at ${row.expires_at.toISOString()}`);
       context.set('callerId', row.id);
       context.set('scopes', row.scopes);
+      context.set('limits', { requests: row.requests_per_minute, tokens: row.tokens_per_minute });
     } else if (adminKeys) throw unauthorized('missing or invalid API key');
     await next();
   };

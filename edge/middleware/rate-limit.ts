@@ -9,7 +9,8 @@ import { getCallerId } from './auth.ts';
 
 export function limitRate(limits: RateLimits): MiddlewareHandler {
   return async (context, next) => {
-    const caller = { id: getCallerId(context), address: context.req.header('cf-connecting-ip') };
+    const address = context.req.header('cf-connecting-ip');
+    const caller = { id: getCallerId(context), address, limits: context.get('limits') };
     try {
       await limits.countRequest(caller);
     } catch (error) {

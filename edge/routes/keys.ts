@@ -20,6 +20,13 @@ const scope = z.enum(SCOPES).openapi({
     .join('; '),
 });
 
+const perMinute = z
+  .int()
+  .min(1)
+  .max(1e9)
+  .nullish()
+  .openapi({ description: 'on each Node server; default: its setting' });
+
 const key = z
   .object({
     id: z.string(),
@@ -32,6 +39,8 @@ const key = z
     revoked_at: z.number().nullable(),
     last_used_at: z.number().nullable().openapi({ description: 'to the minute' }),
     created_by: z.string(),
+    requests_per_minute: z.int().nullable(),
+    tokens_per_minute: z.int().nullable(),
   })
   .openapi('Key');
 
@@ -52,6 +61,8 @@ const toResponse = (row: KeyRow): z.output<typeof key> => ({
   revoked_at: toSeconds(row.revoked_at),
   last_used_at: toSeconds(row.last_used_at),
   created_by: row.created_by,
+  requests_per_minute: row.requests_per_minute,
+  tokens_per_minute: row.tokens_per_minute,
 });
 
 export const createKey = defineOperation({
@@ -65,13 +76,21 @@ export const createKey = defineOperation({
       .regex(/^[\w.-]{1,64}$/, 'give 1 to 64 letters, digits, dots, hyphens or underscores')
       .default('default'),
     expires_at: z.int().nullish().openapi({ description: 'Unix time in seconds; default: it does not expire' }),
+    requests_per_minute: perMinute,
+    tokens_per_minute: perMinute,
   }),
   response: keyWithText,
   async handler({ ports, context, body }) {
     const { name, tenant, scopes, expires_at: seconds } = body;
+    const requestsPerMinute = body.requests_per_minute ?? null;
+    const tokensPerMinute = body.tokens_per_minute ?? null;
     const expiresAt = seconds == null ? null : new Date(seconds * 1000);
     const { row, token } = await ports.db.transaction((transaction) =>
-      create(transaction, { name, tenant, scopes: [...new Set(scopes)], expiresAt }, getCallerId(context)),
+      create(
+        transaction,
+        { name, tenant, scopes: [...new Set(scopes)], expiresAt, requestsPerMinute, tokensPerMinute },
+        getCallerId(context),
+      ),
     );
     return { ...toResponse(row), key: token };
   },

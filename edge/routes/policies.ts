@@ -4,6 +4,7 @@ import { z } from '@hono/zod-openapi';
 import { eq } from 'drizzle-orm';
 import { recordAudit } from '../../shared/access/audit.ts';
 import { policies } from '../../shared/database/schema.ts';
+import { readLineage } from '../../shared/rounds/policy-lineage.ts';
 import * as registry from '../../shared/store/registry.ts';
 import { defineOperation } from '../http/operation.ts';
 import { listOperation, toUnixSeconds } from '../http/resource.ts';
@@ -53,6 +54,46 @@ export const getPolicy = defineOperation({
   response: policy,
   handler: async ({ ports: { db }, param }) =>
     toResponse(await registry.getPolicy(db, param('id')), await registry.getActivePolicyId(db)),
+});
+
+const lineageStep = z.object({
+  policy: z.string(),
+  name: z.string(),
+  created: z.number(),
+  round: z.string().nullable().openapi({ description: 'null if it was imported' }),
+  learned: z.int().openapi({ description: 'new pairs that it was trained on' }),
+  replayed: z.int().openapi({ description: 'pairs of earlier rounds among those it was trained on' }),
+  held_out: z.int().openapi({ description: 'pairs that it was measured on, and not trained' }),
+  sources: z.record(z.string(), z.int()).openapi({ description: 'trained pairs by source' }),
+  raters: z
+    .array(z.object({ rater: z.string(), pairs: z.int() }))
+    .openapi({ description: 'the twenty with the most trained pairs' }),
+  rater_count: z.int(),
+});
+
+export const getLineage = defineOperation({
+  scopes: ['read'],
+  summary: 'What a policy learned from: itself and its ancestors, each with its pairs by source and rater',
+  query: z.strictObject({ limit: z.coerce.number().int().min(1).max(100).default(20) }),
+  response: z.object({
+    object: z.literal('lineage'),
+    policy: z.string(),
+    data: z.array(lineageStep),
+    next: z.string().nullable().openapi({ description: 'the ancestor after these: ask for its lineage' }),
+  }),
+  async handler({ ports: { db }, param, query }) {
+    const { id } = await registry.getPolicy(db, param('id'));
+    const { steps, next } = await readLineage(db, id, query.limit);
+    const data = steps.map(({ createdAt, pairs, raterCount, ...step }) => ({
+      ...step,
+      created: toUnixSeconds(createdAt),
+      learned: pairs.learned,
+      replayed: pairs.replayed,
+      held_out: pairs.heldOut,
+      rater_count: raterCount,
+    }));
+    return { object: 'lineage' as const, policy: id, data, next };
+  },
 });
 
 export const promotePolicy = defineOperation({

@@ -9,11 +9,13 @@ import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { isUniqueViolation } from '../../shared/postgres-errors.ts';
+import { listLearners } from '../../shared/rounds/policy-lineage.ts';
 import { idempotencyKeyField, type Transaction } from '../http/idempotency.ts';
 import { chatMessages, promptSchema } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { assertScope } from '../middleware/auth.ts';
+import type { Ports } from '../ports.ts';
 
 /** As JSON. Imported rows carry what their source has, so the values may have any shape. */
 const MAX_METADATA_LENGTH = 16_384;
@@ -75,10 +77,13 @@ const preference = z
     chosen: side,
     rejected: side,
     metadata: z.record(z.string(), z.unknown()).nullable(),
+    learned_by: z.array(z.string()).openapi({
+      description: 'policies and rewards whose rounds trained on it; their descendants learned from it too',
+    }),
   })
   .openapi('Preference');
 
-const toResponse = (row: PreferenceRow): z.output<typeof preference> => ({
+const toResponse = (row: PreferenceRow, learnedBy: string[]): z.output<typeof preference> => ({
   id: row.id,
   object: 'preference',
   created: toUnixSeconds(row.created_at),
@@ -90,6 +95,7 @@ const toResponse = (row: PreferenceRow): z.output<typeof preference> => ({
   chosen: { text: row.chosen, generation: row.chosen_generation_id },
   rejected: { text: row.rejected, generation: row.rejected_generation_id },
   metadata: row.metadata,
+  learned_by: learnedBy,
 });
 
 export const createPreference = defineOperation({
@@ -103,7 +109,7 @@ export const createPreference = defineOperation({
     // Given texts train the policy to say anything; votes only choose among its own responses.
     if (body.prompt !== undefined || body.messages !== undefined)
       assertScope(context, ['feedback'], 'a preference between given texts');
-    const response = await commit(async (transaction) => toResponse(await storePreference(transaction, body)));
+    const response = await commit(async (transaction) => toResponse(await storePreference(transaction, body), []));
     const { choice, chosen, rejected } = response;
     context.get('record').vote = { choice, chosen: chosen.generation, rejected: rejected.generation };
     return response;
@@ -114,7 +120,13 @@ const resource = {
   kind: 'preference',
   table: preferences,
   item: preference,
-  toResponses: (rows: PreferenceRow[]) => rows.map(toResponse),
+  async toResponses(rows: PreferenceRow[], { db }: Ports) {
+    const learners = await listLearners(
+      db,
+      rows.map(({ id }) => id),
+    );
+    return rows.map((row) => toResponse(row, learners.get(row.id) ?? []));
+  },
 };
 
 export const listPreferences = listOperation({ summary: 'Lists preferences', ...resource });

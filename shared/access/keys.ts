@@ -10,12 +10,20 @@ import { createPublicId, createToken, toKeyId } from './token.ts';
 export type KeyRow = typeof api_keys.$inferSelect;
 type Transaction = Pick<Database, 'insert' | 'update' | 'select'>;
 
-export type NewKey = { name: string; tenant: string; scopes: Scope[]; expiresAt: Date | null };
+export type NewKey = {
+  name: string;
+  tenant: string;
+  scopes: Scope[];
+  expiresAt: Date | null;
+  /** null: the server's setting */
+  requestsPerMinute: number | null;
+  tokensPerMinute: number | null;
+};
 
 /** `token` is known only now. `actor`: who creates it. */
 export async function createKey(
   transaction: Transaction,
-  { name, tenant, scopes, expiresAt }: NewKey,
+  { name, tenant, scopes, expiresAt, requestsPerMinute, tokensPerMinute }: NewKey,
   actor: string,
 ): Promise<{ row: KeyRow; token: string }> {
   if (expiresAt && expiresAt.getTime() <= Date.now())
@@ -25,10 +33,19 @@ export async function createKey(
     });
   const publicId = createPublicId();
   const { token, secretHash } = createToken(publicId);
-  const values = { id: toKeyId(publicId), name, tenant, scopes, expires_at: expiresAt, secret_hash: secretHash };
   const [row] = await transaction
     .insert(api_keys)
-    .values({ ...values, created_by: actor })
+    .values({
+      id: toKeyId(publicId),
+      secret_hash: secretHash,
+      name,
+      tenant,
+      scopes,
+      expires_at: expiresAt,
+      requests_per_minute: requestsPerMinute,
+      tokens_per_minute: tokensPerMinute,
+      created_by: actor,
+    })
     .returning();
   await recordAudit(transaction, { actor, action: 'key.created', target: row!.id, details: { name, tenant, scopes } });
   return { row: row!, token };

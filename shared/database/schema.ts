@@ -223,6 +223,9 @@ export const api_keys = pgTable(
     name: text().notNull(),
     tenant: text().notNull(),
     scopes: text().array().$type<Scope[]>().notNull(),
+    /** null: the server's setting */
+    requests_per_minute: integer(),
+    tokens_per_minute: integer(),
     expires_at: timestamp({ withTimezone: true, mode: 'date' }),
     revoked_at: timestamp({ withTimezone: true, mode: 'date' }),
     /** to the minute */

@@ -13,7 +13,7 @@ export type RawCase = {
   responses?: number;
 };
 
-const HOST = 'host: attune\r\n';
+const HOST = 'host: localhost\r\n';
 const JSON_TYPE = 'content-type: application/json\r\n';
 
 /** A complete POST with this body. */
