@@ -112,8 +112,10 @@ export function addPolicies(program: Command): void {
       withContext(async ({ db }, localStore, { settings }) => {
         await getPolicy(db, id);
         await assertAvailable(localStore, settings, id);
-        await activatePolicy(db, id, 'promoted');
-        await recordAudit(db, { actor: COMMAND, action: 'policy.promoted', target: id });
+        await db.transaction(async (transaction) => {
+          await activatePolicy(transaction, id, 'promoted');
+          await recordAudit(transaction, { actor: COMMAND, action: 'policy.promoted', target: id });
+        });
         console.log(`${id} is active`);
       }),
     );
@@ -126,8 +128,10 @@ export function addPolicies(program: Command): void {
         const target = await findRollbackTarget(db);
         const id = target.previous.policy_id;
         await assertAvailable(localStore, settings, id);
-        await rollBackPolicy(db, target);
-        await recordAudit(db, { actor: COMMAND, action: 'policy.rolled_back', target: id });
+        await db.transaction(async (transaction) => {
+          await rollBackPolicy(transaction, target);
+          await recordAudit(transaction, { actor: COMMAND, action: 'policy.rolled_back', target: id });
+        });
         console.log(`${id} is active`);
       }),
     );

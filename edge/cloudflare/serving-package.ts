@@ -3,6 +3,7 @@
 import { AttuneError } from '../../shared/error.ts';
 import { TOKENIZER_FILES } from '../../shared/model/checkpoint-files.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
+import { selectServingWeights } from '../../shared/package/package-use.ts';
 import { type PolicyStore, readFile } from '../../shared/store/store.ts';
 import { Tokenizer, type TokenizerFiles } from '../../shared/tokenizer/tokenizer.ts';
 import { policyUnusable } from '../engine/policy-errors.ts';
@@ -10,13 +11,10 @@ import { validateTokenizer } from '../engine/validate-package.ts';
 import type { ServingGraph } from './wasm-runtime.ts';
 
 const GRAPH_FILE = 'onnx/serve.onnx';
-/** The float32 serving graph shares its weights with model.onnx; the others have their own. */
-const WEIGHTS_FILE = 'onnx/serve.onnx_data';
-const SHARED_WEIGHTS_FILE = 'onnx/model.onnx_data';
 
 /** Bytes of the serving graph and of the weights that it reads. */
 export function getServingBytes({ files }: Manifest): number {
-  return [GRAPH_FILE, selectWeightsFile(files)].reduce((sum, name) => sum + (files[name]?.bytes ?? 0), 0);
+  return [GRAPH_FILE, selectServingWeights(files)].reduce((sum, name) => sum + (files[name]?.bytes ?? 0), 0);
 }
 
 /** `onRead` is called after each file. */
@@ -36,7 +34,7 @@ export async function readPackage(
   };
   const tokenizer = await openTokenizer(manifest, read);
   const model = await read(GRAPH_FILE);
-  const weights = selectWeightsFile(manifest.files);
+  const weights = selectServingWeights(manifest.files);
   return { tokenizer, graph: { model, weights: { path: weights.slice('onnx/'.length), data: await read(weights) } } };
 }
 
@@ -66,8 +64,4 @@ async function loadTokenizer(
   const texts: Record<string, string> = {};
   for (const [key, name] of files) texts[key] = new TextDecoder().decode(await read(name));
   return Tokenizer.from({ tokenizer: '', ...texts } satisfies TokenizerFiles);
-}
-
-function selectWeightsFile(files: Manifest['files']): string {
-  return files[WEIGHTS_FILE] ? WEIGHTS_FILE : SHARED_WEIGHTS_FILE;
 }

@@ -8,11 +8,16 @@ export type PackageUse = 'serve' | 'all';
 const SERVING_WEIGHTS = 'onnx/serve.onnx_data';
 /** At float32 the serving graph has no weights of its own, and reads these. */
 const FLOAT32_WEIGHTS = 'onnx/model.onnx_data';
-const NOT_SERVED = ['model.safetensors', 'onnx/model.onnx', 'onnx/score.onnx'];
+const NOT_SERVED = ['model.safetensors', 'onnx/model.onnx', 'onnx/score.onnx', FLOAT32_WEIGHTS];
+
+/** The weights that the serving graph reads. */
+export function selectServingWeights(files: Manifest['files']): string {
+  return files[SERVING_WEIGHTS] ? SERVING_WEIGHTS : FLOAT32_WEIGHTS;
+}
 
 export function listFilesOf(use: PackageUse, { files }: Pick<Manifest, 'files'>): string[] {
   const names = Object.keys(files);
   if (use === 'all') return names;
-  const unread = files[SERVING_WEIGHTS] ? [...NOT_SERVED, FLOAT32_WEIGHTS] : NOT_SERVED;
-  return names.filter((name) => !unread.includes(name));
+  const weights = selectServingWeights(files);
+  return names.filter((name) => name === weights || !NOT_SERVED.includes(name));
 }
