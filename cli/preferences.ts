@@ -3,6 +3,8 @@
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
+import { COMMAND } from '../shared/access/audit.ts';
+import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import { AttuneError } from '../shared/error.ts';
 import {
   countPreferences,
@@ -25,7 +27,8 @@ export function addPreferences(program: Command): void {
     .command('import')
     .argument('<file>', 'JSONL or JSON file; - for standard input')
     .description('import preferences in the formats of OpenAI, TRL, OpenPipe, ShareGPT or Arena')
-    .action((file: string) =>
+    .addOption(tenantOption('whose they become'))
+    .action((file: string, { tenant }: { tenant: string }) =>
       withContext(async ({ db }, _localStore, { settings }) => {
         const source = file === '-' ? process.stdin : await openFile(file);
         let lastLineMs = Date.now();
@@ -34,7 +37,11 @@ export function addPreferences(program: Command): void {
           lastLineMs = Date.now();
           console.error(`read ${rows} rows, imported ${imported}`);
         };
-        const report = await importPreferences(db, source, { maxRowBytes: settings.MAX_BODY_BYTES, onProgress });
+        const report = await importPreferences(db, source, {
+          owner: { tenant, created_by: COMMAND },
+          maxRowBytes: settings.MAX_BODY_BYTES,
+          onProgress,
+        });
         for (const { row, message } of report.errors)
           console.error(message.startsWith('row ') ? message : `row ${row}: ${message}`);
         if (report.refused > report.errors.length)
@@ -48,12 +55,13 @@ export function addPreferences(program: Command): void {
   group
     .command('export')
     .addOption(new Option('--format <format>', 'format of the lines').choices(['openai', 'trl']).default('openai'))
-    .description('write all preferences, without ties, as JSONL to standard output')
-    .action((options: { format: 'openai' | 'trl' }) =>
+    .description('write all preferences of a tenant, without ties, as JSONL to standard output')
+    .addOption(tenantOption('whose to write'))
+    .action((options: { format: 'openai' | 'trl'; tenant: string }) =>
       withContext(async ({ db }) => {
         // The reader may close the pipe early, as `head` does.
         process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
-        for await (const line of exportPreferences(db, options.format))
+        for await (const line of exportPreferences(db, options.format, options.tenant))
           if (!process.stdout.write(line)) await new Promise((resolve) => process.stdout.once('drain', resolve));
       }),
     );
@@ -61,7 +69,14 @@ export function addPreferences(program: Command): void {
   group
     .command('stats')
     .description('count preferences')
-    .action(() => withContext(async ({ db }) => console.log(JSON.stringify(await countPreferences(db), null, 2))));
+    .addOption(tenantOption('whose to count'))
+    .action(({ tenant }: { tenant: string }) =>
+      withContext(async ({ db }) => console.log(JSON.stringify(await countPreferences(db, tenant), null, 2))),
+    );
+}
+
+function tenantOption(description: string): Option {
+  return new Option('--tenant <tenant>', description).default(DEFAULT_TENANT);
 }
 
 async function openFile(file: string): Promise<AsyncIterable<Uint8Array>> {

@@ -12,6 +12,8 @@ export type IdPrefix =
   | 'round_'
   | 'req_'
   | 'evt_'
+  | 'rater_'
+  | 'ersr_'
   | 'audit_';
 
 /** A new id with its prefix, for example `pref_0192f0c1d2e37abc9def012345678901`. */

@@ -19,7 +19,7 @@ export type Decoding = {
   completions: PreparedCompletion[];
   events: AsyncIterable<GenerationEvent>[];
   deadline: Deadline;
-  tenant: string;
+  turn: string;
   record: RequestRecord;
   /** Unix milliseconds */
   startedAt: number;
@@ -36,23 +36,24 @@ export type TokenListener = (event: TokenEvent, completionIndex: number) => void
 export async function startDecoding(
   { settings, rateLimits }: Ports,
   requests: PlacedRequest[],
-  { tenant, signal, record }: Caller,
+  { id, turn, signal, record }: Caller,
 ): Promise<Decoding> {
   const deadline = openDeadline(settings.REQUEST_TIMEOUT, signal);
   let settleTokens = async (_used: number) => {};
-  const waiter = { tenant, signal: deadline.signal };
+  const waiter = { tenant: turn, signal: deadline.signal };
   try {
     const completions: PreparedCompletion[] = [];
-    // One after the other, so that a request with many prompts takes one turn of its tenant at a time.
+    // One after the other, so that a request with many prompts takes one turn of its caller at a time.
     for (const request of requests) completions.push(await prepareCompletion(request, waiter));
-    if (rateLimits) settleTokens = await rateLimits.reserveTokens(tenant, countMaxTokens(completions));
+    if (rateLimits) settleTokens = await rateLimits.reserveTokens(id, countMaxTokens(completions));
     const submitted = new Map<LoadedPolicy, number>();
     const events = completions.map(({ policy, promptIds, sharedLengths, sampling, candidates: n, grammar }) => {
-      const input = { promptIds, sampling, n, tenant, sharedLengths, grammar, submitted: submitted.get(policy) ?? 0 };
+      const added = submitted.get(policy) ?? 0;
+      const input = { promptIds, sampling, n, tenant: turn, sharedLengths, grammar, submitted: added };
       submitted.set(policy, input.submitted + input.n);
       return policy.generate(input, deadline.signal);
     });
-    return { completions, events, deadline, tenant, record, startedAt: Date.now(), settleTokens };
+    return { completions, events, deadline, turn, record, startedAt: Date.now(), settleTokens };
   } catch (error) {
     await settleTokens(0);
     const interruption = deadline.signal.aborted ? describeInterruption(deadline, false) : null;
@@ -102,7 +103,7 @@ export async function decodeAndStore<T>(
 
 /** Decodes every candidate to its end, selects the choices, and returns what interrupted them, if anything did. */
 export async function decode(
-  { completions, events, deadline, tenant, record, startedAt, settleTokens }: Decoding,
+  { completions, events, deadline, turn, record, startedAt, settleTokens }: Decoding,
   onToken: TokenListener = () => {},
 ): Promise<{ results: CompletionResult[]; interruption: AttuneError | null }> {
   let used = 0;
@@ -115,7 +116,7 @@ export async function decode(
     used = sumUsage(
       sampled.map((candidates, at) => ({ completion: completions[at]!, sampledTokens: countTokens(candidates) })),
     ).total_tokens;
-    const waiter = { tenant, signal: deadline.signal, isAdmitted: true };
+    const waiter = { tenant: turn, signal: deadline.signal, isAdmitted: true };
     const rankings = completions.some(({ ranker }) => ranker)
       ? await Promise.all(completions.map((completion, at) => rankCandidates(completion, sampled[at]!, waiter)))
       : [];

@@ -1,6 +1,7 @@
 // From a request to a prepared completion: the prompt as tokens, validated against the policy, with its ids and seed.
 // Chat completions, completions and comparisons all start here; decode.ts runs the result.
 
+import type { Owner } from '../../shared/access/owner.ts';
 import type { Prompt } from '../../shared/chat-message.ts';
 import type { SamplingParams } from '../../shared/decoder/sampling.ts';
 import { AttuneError } from '../../shared/error.ts';
@@ -30,6 +31,7 @@ export type CompletionRequest = {
   defaultMaxTokens?: number;
   /** the request field that maxTokens comes from; default: max_tokens */
   maxTokensField?: string;
+  owner: Owner;
   user: string | null;
   metadata: Record<string, string> | null;
   store: boolean;

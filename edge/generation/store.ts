@@ -42,6 +42,8 @@ export function toCompletionRow(completion: PreparedCompletion) {
     seed: sampling.seed,
     user: request.user,
     metadata: request.metadata,
+    ...request.owner,
+    erased_at: null,
     created_at: new Date(completion.created * 1000),
   } satisfies CompletionRow;
 }

@@ -10,7 +10,7 @@ import { idempotency_keys } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Settings } from '../../shared/settings.ts';
-import { getCallerId } from '../middleware/auth.ts';
+import { getCallerId, getTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { readJson } from './request-body.ts';
 
@@ -24,6 +24,7 @@ export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 
 export type IdempotentRequest = {
   caller: string;
+  tenant: string;
   operation: string;
   key: string;
   /** of the content, which must be equal for all requests with one key */
@@ -52,7 +53,8 @@ export async function identifyRequest(context: Context, operation: string): Prom
   const body = hasBody ? await readJson(context) : null;
   const key = header ?? (body as { id?: unknown } | null)?.id;
   if (typeof key !== 'string') return undefined;
-  return { caller: getCallerId(context), operation, key, hash: hashContent({ path: context.req.path, body }) };
+  const hash = hashContent({ path: context.req.path, body });
+  return { caller: getCallerId(context), tenant: getTenant(context), operation, key, hash };
 }
 
 function assertValidKey(header: string): void {
@@ -130,12 +132,12 @@ export async function recoverResponse(
 
 async function storeResponse(
   transaction: Transaction,
-  { caller, operation, key, hash }: IdempotentRequest,
+  { caller, tenant, operation, key, hash }: IdempotentRequest,
   settings: Settings,
   response: unknown,
 ): Promise<void> {
   const expiry = getExpiry(settings);
-  const content = { request_hash: hash, response, created_at: sql`now()` };
+  const content = { tenant, request_hash: hash, response, resource_ids: listIds(response), created_at: sql`now()` };
   const stored = await transaction
     .insert(idempotency_keys)
     .values({ caller, operation, key, ...content })
@@ -156,6 +158,11 @@ async function storeResponse(
   await transaction.execute(sql`delete from ${idempotency_keys} where (caller, operation, key) in (
     select caller, operation, key from ${idempotency_keys} where created_at <= ${expiry}
     order by created_at limit ${REMOVED_PER_KEY} for update skip locked)`);
+}
+
+/** The stored rows that the response is about, or has the text of. */
+function listIds(response: unknown): string[] {
+  return [...new Set(JSON.stringify(response)?.match(/(?:chatcmpl-|cmpl-|cmp_|pref_)[0-9a-f]{32}/g))];
 }
 
 /** By Postgres's clock, which is the same for all processes. */

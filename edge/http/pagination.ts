@@ -3,15 +3,17 @@
 // up to the oldest one that is still open, because an id is made before its row is committed (schema.ts, insertedBy).
 
 import { z } from '@hono/zod-openapi';
-import { and, asc, desc, eq, lt, type SQL, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, isNull, lt, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import type {
   api_keys,
   audit_events,
   comparisons,
   completions,
+  erasures,
   policies,
   preferences,
+  raters,
   rounds,
 } from '../../shared/database/schema.ts';
 import { notFound } from './errors.ts';
@@ -21,9 +23,24 @@ export type ResourceTable =
   | typeof audit_events
   | typeof comparisons
   | typeof completions
+  | typeof erasures
   | typeof policies
   | typeof preferences
+  | typeof raters
   | typeof rounds;
+
+/** What a tenant of a deployment has for itself. Policies and rounds are those of all, and keys are for administrators. */
+type OwnedTable = Extract<ResourceTable, { erased_at: unknown }>;
+
+export function isOwned(table: ResourceTable): table is OwnedTable {
+  return 'erased_at' in table;
+}
+
+/** Rows of this tenant (null: of any) that were not erased; all rows of a table that has no tenants. */
+export function isVisible(table: ResourceTable, tenant: string | null): SQL | undefined {
+  if (!isOwned(table)) return undefined;
+  return and(tenant === null ? undefined : eq(table.tenant, tenant), isNull(table.erased_at));
+}
 
 export const listQuery = z.strictObject({
   after: z
@@ -32,6 +49,15 @@ export const listQuery = z.strictObject({
     .optional(),
   limit: z.coerce.number().int().min(1).max(100).default(20),
   order: z.enum(['asc', 'desc']).default('desc'),
+});
+
+/** Of a table whose rows have tenants. */
+export const ownedListQuery = listQuery.extend({
+  tenant: z
+    .string()
+    .min(1)
+    .optional()
+    .openapi({ description: 'for administrators: the tenant to list; default: your own' }),
 });
 
 export type ListQuery = z.output<typeof listQuery>;
@@ -46,15 +72,18 @@ export function listSchema<S extends z.ZodType>(item: S) {
   });
 }
 
-/** The rows of one page, and whether there are more after it. `kind` is what the 404 for an unknown `after` calls them. */
+/**
+ * The rows of one page, and whether there are more after it. `kind` is what the 404 for an unknown `after` calls them;
+ * `tenant`: of a table whose rows have tenants, whose rows.
+ */
 export async function selectPage<T extends ResourceTable>(
   db: Database,
   table: T,
   { after, limit, order }: ListQuery,
   kind: string,
-  filter?: SQL,
+  { tenant = null, filter }: { tenant?: string | null; filter?: SQL | undefined } = {},
 ): Promise<{ rows: T['$inferSelect'][]; hasMore: boolean }> {
-  const cursor = after === undefined ? undefined : await findCursor(db, table, after, kind);
+  const cursor = after === undefined ? undefined : await findCursor(db, table, after, kind, tenant);
   const [condition, sort] =
     order === 'desc'
       ? [cursor && lt(table.id, cursor.id), [desc(table.id)]]
@@ -68,14 +97,19 @@ export async function selectPage<T extends ResourceTable>(
   const rows: T['$inferSelect'][] = await db
     .select()
     .from(table as ResourceTable)
-    .where(and(filter, condition))
+    .where(and(isVisible(table, tenant), filter, condition))
     .orderBy(...sort)
     .limit(limit + 1);
   return { rows: rows.slice(0, limit), hasMore: rows.length > limit };
 }
 
-async function findCursor(db: Database, table: ResourceTable, id: string, kind: string) {
-  const [cursor] = await db.select({ id: table.id, xid: table.xid }).from(table).where(eq(table.id, id));
+/** An erased row still has its place. */
+async function findCursor(db: Database, table: ResourceTable, id: string, kind: string, tenant: string | null) {
+  const isOwn = isOwned(table) && tenant !== null ? eq(table.tenant, tenant) : undefined;
+  const [cursor] = await db
+    .select({ id: table.id, xid: table.xid })
+    .from(table)
+    .where(and(eq(table.id, id), isOwn));
   if (!cursor) throw notFound(kind, id, 'after');
   return cursor;
 }

@@ -1,13 +1,23 @@
 // The two operations that every stored resource has: GET of a list, and GET by id.
 
 import type { z } from '@hono/zod-openapi';
-import { eq, type SQL } from 'drizzle-orm';
+import { and, eq, type SQL } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import type { Scope } from '../../shared/scopes.ts';
+import { getReadableTenant, selectTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { notFound } from './errors.ts';
 import { defineOperation } from './operation.ts';
-import { listQuery, listSchema, type ResourceTable, selectPage, toPage } from './pagination.ts';
+import {
+  isOwned,
+  isVisible,
+  listQuery,
+  listSchema,
+  ownedListQuery,
+  type ResourceTable,
+  selectPage,
+  toPage,
+} from './pagination.ts';
 
 type Resource<T extends ResourceTable, S extends z.ZodType<{ id: string }>> = {
   summary: string;
@@ -32,10 +42,12 @@ export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id:
   return defineOperation({
     summary,
     scopes,
-    query: listQuery,
+    query: isOwned(table) ? ownedListQuery : listQuery,
     response: listSchema(item),
-    async handler({ ports, query }) {
-      const { rows, hasMore } = await selectPage(ports.db, table, query, kind, filter);
+    async handler({ ports, context, query }) {
+      const tenant = 'tenant' in query ? query.tenant : undefined;
+      const options = { tenant: selectTenant(context, tenant as string | undefined), filter };
+      const { rows, hasMore } = await selectPage(ports.db, table, query, kind, options);
       return toPage(await toResponses(rows, ports), hasMore);
     },
   });
@@ -53,24 +65,26 @@ export function getOperation<T extends ResourceTable, S extends z.ZodType<{ id: 
     summary,
     scopes,
     response: item,
-    async handler({ ports, param }) {
-      const row = await findOr404(ports.db, table, kind, param('id'));
+    async handler({ ports, context, param }) {
+      const row = await findOr404(ports.db, table, kind, param('id'), getReadableTenant(context));
       return (await toResponses([row], ports))[0];
     },
   });
 }
 
+/** `tenant`: of a table whose rows have tenants, whose row it may be; null: anyone's. An erased row is not found either. */
 export async function findOr404<T extends ResourceTable>(
   db: Pick<Database, 'select'>,
   table: T,
   kind: string,
   id: string,
+  tenant: string | null,
   param = 'id',
 ): Promise<T['$inferSelect']> {
   const rows: T['$inferSelect'][] = await db
     .select()
     .from(table as ResourceTable)
-    .where(eq(table.id, id));
+    .where(and(eq(table.id, id), isVisible(table, tenant)));
   if (!rows[0]) throw notFound(kind, id, param);
   return rows[0];
 }

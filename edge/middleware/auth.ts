@@ -1,8 +1,9 @@
 // API keys, and the caller that a request belongs to: the queue, rate limits, idempotency keys, logs and the audit log all name
 // it by the same id. The `user` field does not count: a client could gain turns in the queue by inventing users. The keys of
-// API_KEY are administrators; those in Postgres may do what their scopes say.
+// API_KEY are administrators; those in Postgres may do what their scopes say, with the rows of their tenant.
 
 import type { Context, MiddlewareHandler } from 'hono';
+import { DEFAULT_TENANT, type Owner } from '../../shared/access/owner.ts';
 import { parseToken } from '../../shared/access/token.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { sha256 } from '../../shared/digest.ts';
@@ -15,6 +16,7 @@ import type { KeyLimits } from '../ports.ts';
 declare module 'hono' {
   interface ContextVariableMap {
     callerId: string | undefined;
+    tenant: string | undefined;
     scopes: readonly Scope[] | undefined;
     limits: KeyLimits | undefined;
   }
@@ -23,11 +25,36 @@ declare module 'hono' {
 /** The caller where no keys are configured. */
 export const ANONYMOUS = 'anonymous';
 
-/** The tenant that a generation is queued for, the signal that cancels it, and the record that reports it. */
-export type Caller = { tenant: string; signal: AbortSignal; record: RequestRecord };
+/**
+ * Who asks for a generation: `turn` is whose turn it takes in the queue, and whose prompts share the prefix cache. The keys of
+ * a tenant take turns as one; those of API_KEY, whose rows are all of the default tenant, each for itself.
+ */
+export type Caller = { id: string; turn: string; signal: AbortSignal; record: RequestRecord };
 
 export function getCaller(context: Context): Caller {
-  return { tenant: getCallerId(context), signal: context.req.raw.signal, record: context.get('record') };
+  const id = getCallerId(context);
+  return { id, turn: context.get('tenant') ?? id, signal: context.req.raw.signal, record: context.get('record') };
+}
+
+export function getTenant(context: Context): string {
+  return context.get('tenant') ?? DEFAULT_TENANT;
+}
+
+export function getOwner(context: Context): Owner {
+  return { tenant: getTenant(context), created_by: getCallerId(context) };
+}
+
+/** The tenant whose rows a request may read and change; null: those of all. */
+export function getReadableTenant(context: Context): string | null {
+  return hasScope(getScopes(context), []) ? null : getTenant(context);
+}
+
+/** The tenant that a list is of: the caller's own, or for an administrator the requested one. */
+export function selectTenant(context: Context, requested: string | undefined): string {
+  const own = getTenant(context);
+  if (requested === undefined || requested === own) return own;
+  assertScope(context, [], `reading the tenant ${requested}`);
+  return requested;
 }
 
 /** Stable when keys are added or reordered, the same in every process, and safe to log. */
@@ -71,6 +98,7 @@ export function authenticate({ db, keyCache, adminKeys }: AuthOptions): Middlewa
       if (row.expires_at && row.expires_at.getTime() <= Date.now())
         throw unauthorized(`${row.id} expired at ${row.expires_at.toISOString()}`);
       context.set('callerId', row.id);
+      context.set('tenant', row.tenant);
       context.set('scopes', row.scopes);
       context.set('limits', { requests: row.requests_per_minute, tokens: row.tokens_per_minute });
     } else if (adminKeys) throw unauthorized('missing or invalid API key');
@@ -91,7 +119,7 @@ export function assertScope(context: Context, needed: readonly Scope[], what: st
   const granted = getScopes(context);
   if (hasScope(granted, needed)) return;
   throw new AttuneError(
-    `${getCallerId(context)} may ${granted.join(', ')}, and ${what} needs ${needed.join(' or ')}; ask an administrator for a ` +
+    `${getCallerId(context)} may ${granted.join(', ')}, and ${what} needs ${needed.join(' or ') || 'admin'}; ask an administrator for a ` +
       `key with that scope (\`attune keys create\`)`,
     { status: 403, code: 'insufficient_scope', retry: false },
   );

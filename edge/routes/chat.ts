@@ -1,6 +1,7 @@
 // POST /v1/chat/completions: generates the next message of a chat, whole or as a stream.
 
 import { z } from '@hono/zod-openapi';
+import type { Owner } from '../../shared/access/owner.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, startDecoding } from '../generation/decode.ts';
@@ -22,7 +23,7 @@ import { sumUsage, toUsage, type Usage, usageSchema } from '../generation/usage.
 import { chatMessages } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { toUnixSeconds } from '../http/resource.ts';
-import { getCaller } from '../middleware/auth.ts';
+import { getCaller, getOwner } from '../middleware/auth.ts';
 import { openRanker } from '../scoring/ranker.ts';
 
 const { max_tokens, ...sharedFields } = samplingFields;
@@ -101,7 +102,7 @@ export const createChatCompletion = defineOperation({
   async handler({ ports, context, commit, body }) {
     const policy = await ports.inference.getPolicy(body.model);
     const ranker = await openRanker(ports, policy.id, getRanker(body));
-    const requests = [{ policy, request: toRequest(body), ranker }];
+    const requests = [{ policy, request: toRequest(body, getOwner(context)), ranker }];
     const caller = getCaller(context);
     const toResponse = ([result]: CompletionResult[]) => {
       const { completion, rows, tokens, rankings } = result!;
@@ -115,7 +116,7 @@ export const createChatCompletion = defineOperation({
   replay: (response, body) => (body.stream ? repeatStream(response as ChatCompletion, toChunkFormat(body)) : response),
 });
 
-function toRequest(body: ChatBody): CompletionRequest {
+function toRequest(body: ChatBody, owner: Owner): CompletionRequest {
   return {
     kind: 'chat',
     model: body.model ?? ACTIVE_ALIAS,
@@ -128,6 +129,7 @@ function toRequest(body: ChatBody): CompletionRequest {
     ),
     responseFormat: toResponseFormat(body.response_format),
     ...(body.max_completion_tokens == null ? {} : { maxTokensField: 'max_completion_tokens' }),
+    owner,
     user: body.user ?? null,
     metadata: body.metadata ?? null,
     store: body.store !== false,

@@ -3,6 +3,7 @@
 
 import { z } from '@hono/zod-openapi';
 import { inArray } from 'drizzle-orm';
+import type { Owner } from '../../shared/access/owner.ts';
 import type { Prompt } from '../../shared/chat-message.ts';
 import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
 import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
@@ -18,7 +19,7 @@ import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { type Caller, getCaller } from '../middleware/auth.ts';
+import { type Caller, getCaller, getOwner } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 
 const comparisonBody = z
@@ -77,7 +78,8 @@ export const createComparison = defineOperation({
   response: comparison,
   async handler({ ports, context, commit, body }) {
     const prompt: Prompt = body.messages ?? body.prompt!;
-    const results = await generateSides(ports, prompt, body, getCaller(context));
+    const owner = getOwner(context);
+    const results = await generateSides(ports, prompt, { ...body, owner }, getCaller(context));
     const sides = results.flatMap(({ completion, rows }) =>
       rows.map((row) => ({ ...row, policy_id: completion.policy.id })),
     );
@@ -91,6 +93,8 @@ export const createComparison = defineOperation({
         b_generation_id: b.id,
         swapped,
         metadata: body.metadata ?? null,
+        ...owner,
+        erased_at: null,
         created_at: new Date(),
       };
       await storeCompletions(transaction, results);
@@ -109,7 +113,7 @@ export const getComparison = getOperation({ summary: 'One comparison', scopes: [
 async function generateSides(
   ports: Ports,
   prompt: Prompt,
-  body: ComparisonBody,
+  body: ComparisonBody & { owner: Owner },
   caller: Caller,
 ): Promise<CompletionResult[]> {
   const toRequest = (model = ACTIVE_ALIAS, n: number, seed: number | null): CompletionRequest => ({
@@ -119,6 +123,7 @@ async function generateSides(
     n,
     sampling: { ...toSampling(body, 0), seed },
     responseFormat: toResponseFormat(body.response_format),
+    owner: body.owner,
     user: body.user ?? null,
     metadata: body.metadata ?? null,
     store: true,

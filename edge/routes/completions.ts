@@ -1,6 +1,7 @@
 // POST /v1/completions: continues a text, like OpenAI's legacy operation, which suits base models.
 
 import { z } from '@hono/zod-openapi';
+import type { Owner } from '../../shared/access/owner.ts';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest, PreparedCompletion } from '../generation/prepare.ts';
@@ -25,7 +26,7 @@ import {
 } from '../generation/stream-choices.ts';
 import { sumUsage, usageSchema } from '../generation/usage.ts';
 import { defineOperation } from '../http/operation.ts';
-import { getCaller } from '../middleware/auth.ts';
+import { getCaller, getOwner } from '../middleware/auth.ts';
 import { openRanker } from '../scoring/ranker.ts';
 
 const tokenIds = z.array(z.number().int().min(0)).min(1);
@@ -89,7 +90,7 @@ export const createCompletion = defineOperation({
   async handler({ ports, context, commit, body }) {
     const policy = await ports.inference.getPolicy(body.model);
     const ranker = await openRanker(ports, policy.id, getRanker(body));
-    const requests = toRequests(body).map((request) => ({ policy, request, ranker }));
+    const requests = toRequests(body, getOwner(context)).map((request) => ({ policy, request, ranker }));
     const caller = getCaller(context);
     const toResponse = (results: CompletionResult[]) => toTextCompletion(results, body);
     if (body.stream) return streamChoices({ ports, commit }, requests, caller, toChunkFormat(body), toResponse);
@@ -109,7 +110,7 @@ function toTextCompletion(results: CompletionResult[], body: CompletionBody): Te
 }
 
 /** One request per prompt. */
-function toRequests(body: CompletionBody): CompletionRequest[] {
+function toRequests(body: CompletionBody, owner: Owner): CompletionRequest[] {
   const { prompt } = body;
   const isTokens = typeof prompt !== 'string' && typeof prompt[0] === 'number';
   const prompts = typeof prompt === 'string' || isTokens ? [prompt] : prompt;
@@ -124,6 +125,7 @@ function toRequests(body: CompletionBody): CompletionRequest[] {
       sampling: toSampling(body, body.logprobs ?? 0),
       responseFormat: toResponseFormat(body.response_format),
       defaultMaxTokens: DEFAULT_MAX_TOKENS,
+      owner,
       user: body.user ?? null,
       metadata: body.metadata ?? null,
       store: body.store !== false,

@@ -8,7 +8,7 @@ import { readLineage } from '../../shared/rounds/policy-lineage.ts';
 import * as registry from '../../shared/store/registry.ts';
 import { defineOperation } from '../http/operation.ts';
 import { listOperation, toUnixSeconds } from '../http/resource.ts';
-import { getCallerId } from '../middleware/auth.ts';
+import { getCallerId, getReadableTenant } from '../middleware/auth.ts';
 
 const policy = z
   .object({
@@ -67,7 +67,7 @@ const lineageStep = z.object({
   sources: z.record(z.string(), z.int()).openapi({ description: 'trained pairs by source' }),
   raters: z
     .array(z.object({ rater: z.string(), pairs: z.int() }))
-    .openapi({ description: 'the twenty with the most trained pairs' }),
+    .openapi({ description: 'the twenty of your tenant with the most trained pairs' }),
   rater_count: z.int(),
 });
 
@@ -81,9 +81,9 @@ export const getLineage = defineOperation({
     data: z.array(lineageStep),
     next: z.string().nullable().openapi({ description: 'the ancestor after these: ask for its lineage' }),
   }),
-  async handler({ ports: { db }, param, query }) {
+  async handler({ ports: { db }, context, param, query }) {
     const { id } = await registry.getPolicy(db, param('id'));
-    const { steps, next } = await readLineage(db, id, query.limit);
+    const { steps, next } = await readLineage(db, id, query.limit, getReadableTenant(context));
     const data = steps.map(({ createdAt, pairs, raterCount, ...step }) => ({
       ...step,
       created: toUnixSeconds(createdAt),

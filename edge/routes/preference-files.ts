@@ -6,7 +6,10 @@ import { toPostgresAnswer } from '../../shared/postgres-errors.ts';
 import * as store from '../../shared/preferences/store.ts';
 import { readBodyStream } from '../http/body-stream.ts';
 import { defineOperation } from '../http/operation.ts';
-import { getCallerId } from '../middleware/auth.ts';
+import { ownedListQuery } from '../http/pagination.ts';
+import { getCallerId, getOwner, selectTenant } from '../middleware/auth.ts';
+
+const { tenant } = ownedListQuery.shape;
 
 export const importPreferences = defineOperation({
   scopes: ['feedback'],
@@ -24,7 +27,7 @@ export const importPreferences = defineOperation({
     const leave = ports.concurrencyLimits?.imports.enter(getCallerId(context));
     try {
       const source = readBodyStream(context.req.raw.body);
-      const options = { maxRowBytes: ports.settings.MAX_BODY_BYTES };
+      const options = { maxRowBytes: ports.settings.MAX_BODY_BYTES, owner: getOwner(context) };
       return { object: 'preference.import', ...(await store.importPreferences(ports.db, source, options)) };
     } catch (error) {
       throw describeInterruption(error);
@@ -37,11 +40,11 @@ export const importPreferences = defineOperation({
 export const exportPreferences = defineOperation({
   scopes: ['read'],
   summary: 'Every strict preference as JSONL, streamed',
-  query: z.strictObject({ format: z.enum(['openai', 'trl']).default('openai') }),
+  query: z.strictObject({ format: z.enum(['openai', 'trl']).default('openai'), tenant }),
   response: z.string(),
   responseType: 'application/jsonl',
-  async handler({ ports, query }) {
-    const lines = store.exportPreferences(ports.db, query.format);
+  async handler({ ports, context, query }) {
+    const lines = store.exportPreferences(ports.db, query.format, selectTenant(context, query.tenant));
     const encoder = new TextEncoder();
     const body = new ReadableStream<Uint8Array>({
       async pull(controller) {
@@ -57,8 +60,9 @@ export const exportPreferences = defineOperation({
 export const countPreferences = defineOperation({
   scopes: ['read'],
   summary: 'Counts preferences',
+  query: z.strictObject({ tenant }),
   response: z.record(z.string(), z.unknown()),
-  handler: async ({ ports }) => store.countPreferences(ports.db),
+  handler: async ({ ports, context, query }) => store.countPreferences(ports.db, selectTenant(context, query.tenant)),
 });
 
 /** Rows are committed in batches, so that a failed statement says nothing about the earlier ones. */

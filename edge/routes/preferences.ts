@@ -1,20 +1,24 @@
 // One rater's choice: on a comparison, between two generations, or between two given texts. It is committed before the
-// response. Each rater votes once on a comparison, and the vote never changes.
+// response. Each rater votes once on a comparison, and once on two texts.
 
 import { z } from '@hono/zod-openapi';
-import { inArray } from 'drizzle-orm';
+import { and, inArray } from 'drizzle-orm';
+import type { Context } from 'hono';
+import type { Owner } from '../../shared/access/owner.ts';
 import { selectGenerations } from '../../shared/database/generations.ts';
-import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
+import { comparisons, completions, generations, preferences } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { isUniqueViolation } from '../../shared/postgres-errors.ts';
 import { listLearners } from '../../shared/rounds/policy-lineage.ts';
+import { hasScope } from '../../shared/scopes.ts';
 import { idempotencyKeyField, type Transaction } from '../http/idempotency.ts';
 import { chatMessages, promptSchema } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
+import { isVisible } from '../http/pagination.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { assertScope } from '../middleware/auth.ts';
+import { assertScope, getCallerId, getOwner, getReadableTenant, getScopes } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 
 /** As JSON. Imported rows carry what their source has, so the values may have any shape. */
@@ -34,7 +38,12 @@ const preferenceBody = z
     rejected: text.optional(),
     prompt: text.optional(),
     messages: chatMessages.optional(),
-    rater: z.string().min(1).max(200).default('anonymous'),
+    rater: z
+      .string()
+      .min(1)
+      .max(200)
+      .optional()
+      .openapi({ description: 'the end user who chose, stored as user:…; needs the scope feedback' }),
     metadata: z
       .record(z.string(), z.unknown())
       .refine(
@@ -109,7 +118,11 @@ export const createPreference = defineOperation({
     // Given texts train the policy to say anything; votes only choose among its own responses.
     if (body.prompt !== undefined || body.messages !== undefined)
       assertScope(context, ['feedback'], 'a preference between given texts');
-    const response = await commit(async (transaction) => toResponse(await storePreference(transaction, body), []));
+    const voter = { rater: nameRater(context, body.rater), ...getOwner(context) };
+    const readable = getReadableTenant(context);
+    const response = await commit(async (transaction) =>
+      toResponse(await storePreference(transaction, body, voter, readable), []),
+    );
     const { choice, chosen, rejected } = response;
     context.get('record').vote = { choice, chosen: chosen.generation, rejected: rejected.generation };
     return response;
@@ -132,30 +145,60 @@ const resource = {
 export const listPreferences = listOperation({ summary: 'Lists preferences', ...resource });
 export const getPreference = getOperation({ summary: 'One preference', ...resource });
 
-async function storePreference(transaction: Transaction, body: PreferenceBody): Promise<PreferenceRow> {
+type Voter = Owner & { rater: string };
+
+/** `readable`: the tenant whose comparisons and generations it may be about; null: any. */
+async function storePreference(
+  transaction: Transaction,
+  body: PreferenceBody,
+  voter: Voter,
+  readable: string | null,
+): Promise<PreferenceRow> {
   const input = body.comparison
-    ? await fromComparison(transaction, body)
+    ? await fromComparison(transaction, body, readable)
     : body.prompt !== undefined || body.messages !== undefined
       ? fromTexts(body)
-      : await fromGenerations(transaction, body);
+      : await fromGenerations(transaction, body, readable);
   const row: PreferenceRow = {
     id: newId('pref_'),
-    rater: body.rater,
     metadata: body.metadata ?? null,
-    content_hash: hashContent({ ...input, rater: body.rater }),
+    content_hash: hashContent({ ...input, rater: voter.rater }),
+    vote_hash: body.comparison ? null : hashVote(input),
+    erased_at: null,
     created_at: new Date(),
+    ...voter,
     ...input,
   };
   try {
     await transaction.insert(preferences).values(row);
   } catch (error) {
     if (!isUniqueViolation(error)) throw error;
+    const [param, what] = body.comparison ? ['comparison', body.comparison] : ['chosen', 'these two responses'];
     throw new AttuneError(
-      `comparison: rater ${JSON.stringify(body.rater)} has already voted on ${body.comparison}; each rater votes once`,
-      { status: 409, param: 'comparison', code: 'already_voted', retry: false },
+      `${param}: rater ${JSON.stringify(row.rater)} has already voted on ${what}; each rater votes once`,
+      { status: 409, param, code: 'already_voted', retry: false },
     );
   }
   return row;
+}
+
+/** Of two texts in any order: a rater who prefers each of them has voted twice. */
+function hashVote({ prompt, chosen, rejected }: PreferenceInput): string {
+  return hashContent({ prompt, sides: [chosen, rejected].sort() });
+}
+
+/**
+ * A rater who signed in votes as that rater, and a key without the scope feedback as itself. Only a backend names its end
+ * users, as `user:…`, so that none of them can pass for a rater.
+ */
+function nameRater(context: Context, named: string | undefined): string {
+  if (hasScope(getScopes(context), ['feedback'])) return named === undefined ? 'anonymous' : `user:${named}`;
+  if (named === undefined) return getCallerId(context);
+  throw new AttuneError(
+    `rater: ${getCallerId(context)} votes as itself; leave rater out, or use a key with the scope feedback, which may name ` +
+      'its end users',
+    { status: 403, param: 'rater', code: 'insufficient_scope', retry: false },
+  );
 }
 
 type PreferenceInput = Pick<
@@ -170,11 +213,15 @@ type PreferenceInput = Pick<
   | 'rejected_generation_id'
 >;
 
-async function fromComparison(transaction: Transaction, body: PreferenceBody): Promise<PreferenceInput> {
-  const row = await findOr404(transaction, comparisons, 'comparison', body.comparison!, 'comparison');
+async function fromComparison(
+  transaction: Transaction,
+  body: PreferenceBody,
+  readable: string | null,
+): Promise<PreferenceInput> {
+  const row = await findOr404(transaction, comparisons, 'comparison', body.comparison!, readable, 'comparison');
   const [chosenId, rejectedId] =
     body.choice === 'b' ? [row.b_generation_id, row.a_generation_id] : [row.a_generation_id, row.b_generation_id];
-  const [chosen, rejected] = await findSides(transaction, chosenId, rejectedId);
+  const [chosen, rejected] = await findSides(transaction, chosenId, rejectedId, readable);
   return {
     source: 'comparison',
     comparison_id: row.id,
@@ -187,8 +234,12 @@ async function fromComparison(transaction: Transaction, body: PreferenceBody): P
   };
 }
 
-async function fromGenerations(transaction: Transaction, body: PreferenceBody): Promise<PreferenceInput> {
-  const [chosen, rejected] = await findSides(transaction, body.chosen!, body.rejected!);
+async function fromGenerations(
+  transaction: Transaction,
+  body: PreferenceBody,
+  readable: string | null,
+): Promise<PreferenceInput> {
+  const [chosen, rejected] = await findSides(transaction, body.chosen!, body.rejected!, readable);
   if (JSON.stringify(chosen.prompt_token_ids) !== JSON.stringify(rejected.prompt_token_ids))
     throw new AttuneError(
       'rejected: its prompt differs from that of chosen; a preference compares two generations from one prompt',
@@ -219,8 +270,9 @@ function fromTexts(body: PreferenceBody): PreferenceInput {
   };
 }
 
-async function findSides(transaction: Transaction, chosenId: string, rejectedId: string) {
-  const rows = await selectGenerations(transaction).where(inArray(generations.id, [chosenId, rejectedId]));
+async function findSides(transaction: Transaction, chosenId: string, rejectedId: string, readable: string | null) {
+  const isSide = inArray(generations.id, [chosenId, rejectedId]);
+  const rows = await selectGenerations(transaction).where(and(isSide, isVisible(completions, readable)));
   const find = (id: string, param: string) => {
     const row = rows.find((candidate) => candidate.id === id);
     if (!row)

@@ -140,7 +140,7 @@ export const cancelRound = defineOperation({
 
 /** A trainer that runs it can no longer write it, and stops. */
 async function cancel(transaction: Transaction, id: string): Promise<RoundRow> {
-  const found = await findOr404(transaction, rounds, 'round', id);
+  const found = await findOr404(transaction, rounds, 'round', id, null);
   const reason = `cancelled while ${found.stage}`;
   const [row] = await transaction
     .update(rounds)
@@ -178,7 +178,7 @@ export const listRoundMetrics = defineOperation({
   summary: 'The metrics of every recorded step, and each pair’s log-probabilities where they were evaluated',
   response: z.object({ object: z.literal('list'), data: z.array(stepMetrics) }),
   async handler({ ports: { db }, param }) {
-    const { id } = await findOr404(db, rounds, 'round', param('id'));
+    const { id } = await findOr404(db, rounds, 'round', param('id'), null);
     const rows = await db
       .select()
       .from(round_metrics)
@@ -197,7 +197,7 @@ export const streamRoundEvents = defineOperation({
   response: serverSentEvent,
   responseType: 'text/event-stream',
   async handler({ ports: { db, roundEvents, concurrencyLimits }, context, param }) {
-    const { id } = await findOr404(db, rounds, 'round', param('id'));
+    const { id } = await findOr404(db, rounds, 'round', param('id'), null);
     // The body of a HEAD response is never read, so its stream would never be cancelled.
     if (context.req.method === 'HEAD') return new Response(null, { headers: { 'content-type': 'text/event-stream' } });
     const lastEventId = Number(context.req.header('last-event-id') ?? 0);

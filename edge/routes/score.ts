@@ -101,10 +101,10 @@ export const createScore = defineOperation({
   body: scoreBody,
   response: scoreList,
   async handler({ ports, context, body }) {
-    const { tenant, signal } = getCaller(context);
+    const { id: callerId, turn, signal } = getCaller(context);
     validateCount(body.responses.length, ports.settings);
     const deadline = openDeadline(ports.settings.REQUEST_TIMEOUT, signal);
-    const waiter = { tenant, signal: deadline.signal };
+    const waiter = { tenant: turn, signal: deadline.signal };
     let settleTokens = async (_used: number) => {};
     let pairs: TokenPair[] = [];
     let hasStarted = false;
@@ -124,7 +124,7 @@ export const createScore = defineOperation({
       const rows = pairs.map(({ promptIds, responseIds }) => [...promptIds, ...responseIds]);
       if (reward) for (const row of rows) validateRewardLength(row.length, reward, 'responses');
       const tokens = countTokens(pairs);
-      if (ports.rateLimits) settleTokens = await ports.rateLimits.reserveTokens(tenant, tokens);
+      if (ports.rateLimits) settleTokens = await ports.rateLimits.reserveTokens(callerId, tokens);
       const [logps, refLogps, rewards] = await Promise.all([
         scoreResponses(policy, pairs, waiter, listener),
         reference && scoreResponses(reference, pairs, waiter, listener),

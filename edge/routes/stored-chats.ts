@@ -5,7 +5,9 @@ import { and, asc, eq, inArray } from 'drizzle-orm';
 import { completions, generations, isChat } from '../../shared/database/schema.ts';
 import { notFound } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
+import { isVisible } from '../http/pagination.ts';
 import { listOperation } from '../http/resource.ts';
+import { getReadableTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { chatCompletion, toChatCompletion } from './chat.ts';
 
@@ -39,11 +41,11 @@ export const getChatCompletion = defineOperation({
   scopes: ['read'],
   summary: 'One stored chat completion',
   response: chatCompletion,
-  async handler({ ports, param }) {
+  async handler({ ports, context, param }) {
     const rows = await ports.db
       .select()
       .from(completions)
-      .where(and(eq(completions.id, param('id')), isChat));
+      .where(and(eq(completions.id, param('id')), isChat, isVisible(completions, getReadableTenant(context))));
     if (rows.length === 0) throw notFound(KIND, param('id'));
     return (await addChoices(rows, ports))[0];
   },

@@ -139,6 +139,9 @@ test('what choices share moves to their completion, and prompts that were stored
     seed: 9,
     user: 'ann',
     metadata: { k: '1' },
+    tenant: 'default',
+    created_by: 'unknown',
+    erased_at: null,
     created_at: new Date('2026-01-02T00:00:00Z'),
   };
   const stored = await db.select().from(completions).orderBy(completions.id);
@@ -163,6 +166,8 @@ test('what choices share moves to their completion, and prompts that were stored
     mended.map((row) => row.prompt),
     ['"q"', '0', '0', 'Once'],
   );
+  const voters = await sql`select tenant, name from voters`;
+  assert.deepEqual([...voters], [{ tenant: 'default', name: 'ann' }]);
   const [key] = await db.select().from(idempotency_keys);
   assert.deepEqual(key!.response, { id: 'pref_2', prompt: '0', choice: 'a' });
 });

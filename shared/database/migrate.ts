@@ -4,14 +4,26 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { sql } from 'drizzle-orm';
+import { inArray, type SQL, sql } from 'drizzle-orm';
 import { type MigrationMeta, readMigrationFiles } from 'drizzle-orm/migrator';
+import type { PgTable } from 'drizzle-orm/pg-core';
 import type { TransactionSql } from 'postgres';
 import packageJson from '../../package.json' with { type: 'json' };
 import { AttuneError } from '../error.ts';
 import { connect, type Database } from './connect.ts';
 import { acquireLock, LOCKS } from './lock.ts';
-import { api_keys, audit_events, comparisons, completions, isChat, policies, preferences, rounds } from './schema.ts';
+import {
+  api_keys,
+  audit_events,
+  comparisons,
+  completions,
+  erasures,
+  isChat,
+  policies,
+  preferences,
+  raters,
+  rounds,
+} from './schema.ts';
 
 const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url));
 
@@ -75,11 +87,35 @@ export function newerSchema(found: string, newest: Migration): AttuneError {
 
 /**
  * A dump restored into another server may name transactions that are still in that server's future: lists would hide their
- * rows until they have passed. Such rows become this transaction's. Each condition is one look into an index.
+ * rows until they have passed. Such rows become this transaction's. Each condition is one look into
+ * an index.
  */
 async function resetFutureTransactions(db: Database): Promise<void> {
   const isFuture = sql`xid >= pg_snapshot_xmax(pg_current_snapshot())`;
-  for (const table of [api_keys, audit_events, comparisons, policies, preferences, rounds])
+  for (const table of [api_keys, audit_events, erasures, policies, preferences, rounds])
     await db.execute(sql`update ${table} set xid = default where ${isFuture}`);
-  await db.execute(sql`update ${completions} set xid = default where ${isChat} and ${isFuture}`);
+  // Their indexes begin with the tenant.
+  for (const [table, filter] of [
+    [comparisons, sql`true`],
+    [completions, isChat],
+    [raters, sql`true`],
+  ] as const) {
+    const tenants = await listTenants(db, table, filter);
+    if (tenants.length > 0)
+      await db.execute(
+        sql`update ${table} set xid = default where ${inArray(sql`tenant`, tenants)} and ${filter} and ${isFuture}`,
+      );
+  }
+}
+
+/** With one look into the index for each of them. */
+async function listTenants(db: Database, table: PgTable, filter: SQL): Promise<string[]> {
+  const rows = await db.execute<{ tenant: string }>(sql`
+    with recursive tenants as (
+      (select tenant from ${table} where ${filter} order by tenant limit 1)
+      union all
+      select (select tenant from ${table} where ${filter} and tenant > tenants.tenant order by tenant limit 1)
+      from tenants where tenant is not null
+    ) select tenant from tenants where tenant is not null`);
+  return rows.map(({ tenant }) => tenant);
 }

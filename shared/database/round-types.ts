@@ -64,6 +64,18 @@ export type PairCounts = {
   digest: string;
 };
 
+/** Where the training pairs of a round are from. */
+export type PairOrigins = {
+  /** by source: votes on comparisons or generations, given pairs, imports */
+  sources: Record<string, number>;
+  /** those with the most pairs. `capped`: pairs left out because of TRAIN_RATER_SHARE. `disagreement`: the share of its votes
+   * on prompts and sides that others voted on too, with which most of them disagree; null if there are none */
+  raters: { rater: string; pairs: number; capped: number; disagreement: number | null }[];
+  rater_count: number;
+  /** keys whose given pairs were limited by TRAIN_SOURCE_SHARE */
+  capped_keys: { key: string; pairs: number; capped: number }[];
+};
+
 export const intervalSchema = z.object({ low: z.number(), high: z.number() });
 export type Interval = z.output<typeof intervalSchema>;
 

@@ -1,6 +1,6 @@
 // The tables that edge and trainer share. drizzle-kit generates migrations/ from this file (`npm run migrations`).
-// Rows of completions, generations, preferences and policies are immutable. A trigger on preferences (migration 0004) keeps
-// new_pairs, preference_counts and raters, whichever code inserts.
+// Rows of completions, generations, preferences and policies are immutable, until they are erased. Triggers on preferences
+// (migration 0013) keep new_pairs, preference_counts and voters, whichever code inserts or deletes.
 
 import { sql } from 'drizzle-orm';
 import {
@@ -10,6 +10,7 @@ import {
   boolean,
   check,
   customType,
+  date,
   doublePrecision,
   index,
   integer,
@@ -23,7 +24,15 @@ import type { Prompt } from '../chat-message.ts';
 import type { Hyperparameters } from '../hyperparameters.ts';
 import type { PackageKind } from '../package-kind.ts';
 import type { Scope } from '../scopes.ts';
-import type { EarlierRound, GateReport, PairCounts, RoundMethod, RoundStage, RoundStatus } from './round-types.ts';
+import type {
+  EarlierRound,
+  GateReport,
+  PairCounts,
+  PairOrigins,
+  RoundMethod,
+  RoundStage,
+  RoundStatus,
+} from './round-types.ts';
 
 const createdAt = () => timestamp('created_at', { withTimezone: true, mode: 'date' }).notNull().defaultNow();
 
@@ -48,6 +57,15 @@ const reals = customType<{ data: number[]; driverData: string | number[] }>({
  * there misses none. Compared in SQL only.
  */
 const insertedBy = () => transactionId().notNull().default(sql`pg_current_xact_id()`);
+
+/** Whose row it is, and the key, session or command that stored it (`unknown` for rows older than this column). */
+const ownedBy = () => ({
+  tenant: text().notNull().default('default'),
+  created_by: text().notNull().default('unknown'),
+});
+
+/** Of a row whose content was erased: what is left is its id, its place, and its digests. */
+const erasedAt = () => timestamp('erased_at', { withTimezone: true, mode: 'date' });
 
 const transactionId = customType<{ data: string }>({ dataType: () => 'xid8' });
 
@@ -105,13 +123,16 @@ export const completions = pgTable(
     seed: bigint({ mode: 'number' }).notNull(),
     user: text(),
     metadata: json<Record<string, string>>(),
+    ...ownedBy(),
+    erased_at: erasedAt(),
     created_at: createdAt(),
     xid: insertedBy(),
   },
   (table) => [
     // The two orders of the list of stored chats.
-    index('completions_chats').on(table.id).where(isChat),
-    index('completions_chats_order').on(table.xid, table.id).where(isChat),
+    index('completions_chats').on(table.tenant, table.id).where(isChat),
+    index('completions_chats_order').on(table.tenant, table.xid, table.id).where(isChat),
+    index('completions_user').on(table.tenant, table.user).where(sql`"user" is not null`),
   ],
 );
 
@@ -149,15 +170,20 @@ export const comparisons = pgTable(
     /** whether the generation made first is shown as b */
     swapped: boolean().notNull(),
     metadata: json<Record<string, string>>(),
+    ...ownedBy(),
+    erased_at: erasedAt(),
     created_at: createdAt(),
     xid: insertedBy(),
   },
   (table) => [
-    index('comparisons_order').on(table.xid, table.id),
+    index('comparisons_tenant').on(table.tenant, table.id),
+    index('comparisons_order').on(table.tenant, table.xid, table.id),
     index('comparisons_a_generation').on(table.a_generation_id),
     index('comparisons_b_generation').on(table.b_generation_id),
   ],
 );
+
+export type ErasureSubject = 'user' | 'rater' | 'key' | 'generation' | 'completion' | 'comparison' | 'preference';
 
 export type Choice = 'a' | 'b' | 'tie' | 'both_bad' | 'skip';
 
@@ -168,6 +194,7 @@ export const preferences = pgTable(
     source: text().$type<'comparison' | 'generations' | 'raw' | 'import'>().notNull(),
     comparison_id: text().references(() => comparisons.id),
     choice: text().$type<Choice>().notNull(),
+    /** the id of a rater, an end user as `user:…`, or the name that an imported file or an older version gave */
     rater: text().notNull(),
     prompt: json<Prompt>().notNull(),
     /** the preferred side; side a if there is none (tie, both_bad, skip) */
@@ -177,14 +204,26 @@ export const preferences = pgTable(
     rejected_generation_id: text().references(() => generations.id),
     /** SHA-256 of the judgment, so that a repeated import inserts nothing */
     content_hash: text().notNull(),
+    /** SHA-256 of prompt and both texts, in any order; null on a comparison, in an import, and in older rows */
+    vote_hash: text(),
     metadata: json<Record<string, unknown>>(),
+    ...ownedBy(),
+    erased_at: erasedAt(),
     created_at: createdAt(),
     xid: insertedBy(),
   },
   (table) => [
+    // Across tenants: what a round is requested for (shared/rounds/pairs.ts).
     index('preferences_order').on(table.xid, table.id),
+    index('preferences_tenant').on(table.tenant, table.id),
+    index('preferences_tenant_order').on(table.tenant, table.xid, table.id),
     uniqueIndex('preferences_one_vote').on(table.comparison_id, table.rater),
-    uniqueIndex('preferences_import_once').on(table.content_hash).where(sql`source = 'import'`),
+    // Also finds what one rater gave.
+    uniqueIndex('preferences_one_vote_on_texts').on(table.tenant, table.rater, table.vote_hash),
+    uniqueIndex('preferences_import_once').on(table.tenant, table.content_hash).where(sql`source = 'import'`),
+    // Of a generation that is erased or outlives its retention.
+    index('preferences_chosen_generation').on(table.chosen_generation_id),
+    index('preferences_rejected_generation').on(table.rejected_generation_id),
     check('preferences_choice', sql`choice in ('a', 'b', 'tie', 'both_bad', 'skip')`),
   ],
 );
@@ -203,16 +242,64 @@ export const new_pairs = pgTable('new_pairs', {
 export const preference_counts = pgTable(
   'preference_counts',
   {
+    tenant: text().notNull().default('default'),
     source: text().notNull(),
     choice: text().notNull(),
     shard: integer().notNull(),
     count: bigint({ mode: 'number' }).notNull(),
   },
-  (table) => [primaryKey({ columns: [table.source, table.choice, table.shard] })],
+  (table) => [primaryKey({ columns: [table.tenant, table.source, table.choice, table.shard] })],
 );
 
-/** Everyone who gave a preference. */
-export const raters = pgTable('raters', { name: text().primaryKey(), created_at: createdAt() });
+/** Everyone who gave a preference, as preferences.rater names them. */
+export const voters = pgTable(
+  'voters',
+  { tenant: text().notNull().default('default'), name: text().notNull(), created_at: createdAt() },
+  (table) => [primaryKey({ columns: [table.tenant, table.name] })],
+);
+
+/** People who are asked to rate. They sign in with an invitation (shared/access/raters.ts). */
+export const raters = pgTable(
+  'raters',
+  {
+    id: text().primaryKey(),
+    name: text().notNull(),
+    skills: text().array().notNull(),
+    active: boolean().notNull().default(true),
+    ...ownedBy(),
+    erased_at: erasedAt(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [
+    index('raters_tenant').on(table.tenant, table.id),
+    index('raters_order').on(table.tenant, table.xid, table.id),
+  ],
+);
+
+/** Links that sign a browser in as a rater, once. A hash of the token is kept. */
+export const invitations = pgTable(
+  'invitations',
+  {
+    id: text().primaryKey(),
+    secret_hash: text().notNull(),
+    rater_id: text()
+      .notNull()
+      .references(() => raters.id),
+    expires_at: timestamp({ withTimezone: true, mode: 'date' }).notNull(),
+    used_at: timestamp({ withTimezone: true, mode: 'date' }),
+    ...ownedBy(),
+    created_at: createdAt(),
+  },
+  (table) => [index('invitations_rater').on(table.rater_id)],
+);
+
+/** Random texts that this database's processes share: they sign sessions, and select held-out prompts. */
+export const secrets = pgTable('secrets', {
+  name: text().$type<'session' | 'held_out'>().primaryKey(),
+  value: text().notNull(),
+  created_at: createdAt(),
+});
 
 /** Keys that administrators create. The text of a key is shown once; a hash of its secret is kept (shared/access/token.ts). */
 export const api_keys = pgTable(
@@ -226,6 +313,9 @@ export const api_keys = pgTable(
     /** null: the server's setting */
     requests_per_minute: integer(),
     tokens_per_minute: integer(),
+    concurrent_generations: integer(),
+    /** completions, comparisons and preferences */
+    rows_per_day: integer(),
     expires_at: timestamp({ withTimezone: true, mode: 'date' }),
     revoked_at: timestamp({ withTimezone: true, mode: 'date' }),
     /** to the minute */
@@ -237,6 +327,36 @@ export const api_keys = pgTable(
   },
   (table) => [index('api_keys_order').on(table.xid, table.id)],
 );
+
+/** Rows that keys with rows_per_day have stored, by day (UTC). */
+export const key_usage = pgTable(
+  'key_usage',
+  { key_id: text().notNull(), day: date({ mode: 'string' }).notNull(), rows: integer().notNull() },
+  (table) => [primaryKey({ columns: [table.key_id, table.day] })],
+);
+
+/** What was erased, without what it was: a subject is kept as its SHA-256 (shared/erasure/). */
+export const erasures = pgTable(
+  'erasures',
+  {
+    id: text().primaryKey(),
+    subject: text().$type<ErasureSubject>().notNull(),
+    subject_hash: text().notNull(),
+    counts: json<Record<string, number>>().notNull(),
+    /** those that had learned from what was erased */
+    policies: text().array().notNull(),
+    ...ownedBy(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [index('erasures_order').on(table.xid, table.id)],
+);
+
+/** How far RETENTION_DAYS has looked: rows up to here are gone or were voted on. */
+export const retention_progress = pgTable('retention_progress', {
+  kind: text().primaryKey(),
+  after_id: text().notNull(),
+});
 
 /** Append-only: who did what to what (shared/access/audit.ts). */
 export const audit_events = pgTable(
@@ -264,10 +384,14 @@ export const idempotency_keys = pgTable(
     request_hash: text().notNull(),
     /** as text: jsonb orders keys, and accepts no NUL, which the text of a token may be */
     response: json<unknown>('json').notNull(),
+    tenant: text().notNull().default('default'),
+    /** ids in the response, by which an erasure finds it */
+    resource_ids: text().array().notNull().default(sql`'{}'`),
     created_at: createdAt(),
   },
   (table) => [
     primaryKey({ columns: [table.caller, table.operation, table.key] }),
+    index('idempotency_keys_resources').using('gin', table.resource_ids),
     index('idempotency_keys_created').on(table.created_at),
   ],
 );
@@ -302,6 +426,8 @@ export const rounds = pgTable(
     /** the published policy or reward; null before publishing and if the gate refused it */
     policy_id: text(),
     pairs: json<PairCounts>(),
+    /** who its pairs are from, and which limits of a rater's or a source's share they met */
+    origins: json<PairOrigins>(),
     metrics: json<Record<string, number>>(),
     /** null until the round is evaluated */
     gate: json<GateReport>(),

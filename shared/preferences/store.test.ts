@@ -11,7 +11,7 @@ const { db, url } = await openTestDatabase();
 
 test('the counts are those of the rows, and pairs_not_yet_seen equals the number that the schedule counts', async () => {
   const empty = { total: 0, pairs_not_yet_seen: 0, raters: 0, by_choice: {}, by_source: {} };
-  assert.deepEqual(await countPreferences(db), empty);
+  assert.deepEqual(await countPreferences(db, 'default'), empty);
   const insert = async (choice: 'a' | 'tie', source: 'raw' | 'import', rater: string, rejected = 'no') => {
     const id = newId('pref_');
     const row = { id, source, choice, rater, prompt: id, chosen: 'yes', rejected, content_hash: id };
@@ -21,7 +21,7 @@ test('the counts are those of the rows, and pairs_not_yet_seen equals the number
   // Two equal responses are not a pair.
   await insert('a', 'raw', 'x', 'yes');
   for (const rater of ['x', 'y', 'x']) await insert('a', 'import', rater);
-  assert.deepEqual(await countPreferences(db), {
+  assert.deepEqual(await countPreferences(db, 'default'), {
     total: 5,
     pairs_not_yet_seen: 3,
     raters: 2,
@@ -33,7 +33,7 @@ test('the counts are those of the rows, and pairs_not_yet_seen equals the number
 });
 
 test('concurrent votes and imports neither deadlock nor miscount', async () => {
-  const { total, raters } = await countPreferences(db);
+  const { total, raters } = await countPreferences(db, 'default');
   const connection = connect(url, { max: 32 });
   const choices = ['a', 'b', 'tie', 'both_bad'] as const;
   // Of each batch the rows are in another order, and every rater is new to all of them.
@@ -48,7 +48,7 @@ test('concurrent votes and imports neither deadlock nor miscount', async () => {
   );
   await Promise.all(batches.map((batch) => connection.db.insert(preferences).values(batch)));
   await connection.close();
-  const counts = await countPreferences(db);
+  const counts = await countPreferences(db, 'default');
   assert.equal(counts.total, total + batches.flat().length);
   assert.equal(counts.total, await db.$count(preferences));
   assert.equal(counts.raters, raters + 20);

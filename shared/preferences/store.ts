@@ -1,11 +1,12 @@
 // Imports, exports and counts preferences in Postgres, for the API and the command line.
 
-import { asc, gt, sum } from 'drizzle-orm';
+import { and, asc, eq, gt, isNull, sum } from 'drizzle-orm';
+import type { Owner } from '../access/owner.ts';
 import type { Database } from '../database/connect.ts';
-import { preference_counts, preferences, raters } from '../database/schema.ts';
+import { preference_counts, preferences, voters } from '../database/schema.ts';
 import { hashContent } from '../digest.ts';
 import { newId } from '../id.ts';
-import { countNewPairs } from '../rounds/pairs.ts';
+import { countNewPairsOf } from '../rounds/pairs.ts';
 import { formatPreference } from './export.ts';
 import { parsePreferences } from './import.ts';
 import type { PreferenceRecord } from './record.ts';
@@ -26,13 +27,13 @@ const BATCH_SIZE = 500;
 /** Characters: a batch has fewer rows if they are long. */
 const MAX_BATCH_LENGTH = 4 * 2 ** 20;
 
-type ImportOptions = { maxRowBytes?: number; onProgress?: (report: ImportReport) => void };
+type ImportOptions = { owner: Owner; maxRowBytes?: number; onProgress?: (report: ImportReport) => void };
 
 /** Parses preferences and commits them in batches; `onProgress` is called after each commit. */
 export async function importPreferences(
   db: Database,
   source: AsyncIterable<Uint8Array>,
-  { maxRowBytes, onProgress = () => {} }: ImportOptions = {},
+  { owner, maxRowBytes, onProgress = () => {} }: ImportOptions,
 ): Promise<ImportReport> {
   const report: ImportReport = { rows: 0, imported: 0, duplicates: 0, refused: 0, errors: [] };
   let batch: (typeof preferences.$inferInsert)[] = [];
@@ -53,7 +54,7 @@ export async function importPreferences(
       if (report.errors.length < MAX_ERRORS) report.errors.push({ row: item.row, message: item.error });
       continue;
     }
-    const row = toRow(item.record);
+    const row = toRow(item.record, owner);
     batch.push(row);
     length += JSON.stringify([row.prompt, row.metadata]).length + row.chosen.length + row.rejected.length;
     if (batch.length >= BATCH_SIZE || length >= MAX_BATCH_LENGTH) await flush();
@@ -62,7 +63,12 @@ export async function importPreferences(
   return report;
 }
 
-function toRow(record: PreferenceRecord): typeof preferences.$inferInsert {
+/** A rater of a file is never one who signs in here, nor an end user whom a backend names. */
+function nameRater(rater: string | null): string {
+  return rater === null ? 'import' : `import:${rater.replace(/^(import|user):/, '')}`;
+}
+
+function toRow(record: PreferenceRecord, owner: Owner): typeof preferences.$inferInsert {
   const { prompt, a, b, choice, rater, externalId, metadata } = record;
   const [chosen, rejected] = choice === 'b' ? [b, a] : [a, b];
   const storedChoice = choice === 'b' ? 'a' : choice;
@@ -70,23 +76,28 @@ function toRow(record: PreferenceRecord): typeof preferences.$inferInsert {
     id: newId('pref_'),
     source: 'import',
     choice: storedChoice,
-    rater: rater ?? 'import',
+    rater: nameRater(rater),
     prompt,
     chosen,
     rejected,
     content_hash: hashContent({ prompt, chosen, rejected, choice: storedChoice, rater, externalId }),
     metadata: { ...metadata, ...(externalId === null ? {} : { external_id: externalId }) },
+    ...owner,
   };
 }
 
-/** Every preference with a strict choice as JSON lines, oldest first, with one page in memory at a time. */
-export async function* exportPreferences(db: Database, format: 'openai' | 'trl'): AsyncGenerator<string> {
+/** Every preference of a tenant with a strict choice as JSON lines, oldest first, with one page in memory at a time. */
+export async function* exportPreferences(
+  db: Database,
+  format: 'openai' | 'trl',
+  tenant: string,
+): AsyncGenerator<string> {
   let after = '';
   while (true) {
     const page = await db
       .select()
       .from(preferences)
-      .where(gt(preferences.id, after))
+      .where(and(eq(preferences.tenant, tenant), gt(preferences.id, after), isNull(preferences.erased_at)))
       .orderBy(asc(preferences.id))
       .limit(BATCH_SIZE);
     for (const row of page) {
@@ -111,12 +122,13 @@ export async function* exportPreferences(db: Database, format: 'openai' | 'trl')
   }
 }
 
-/** Totals, by choice and by source. A trigger counts what is inserted, so no preference is read. */
-export async function countPreferences(db: Database) {
+/** Totals of a tenant, by choice and by source. Triggers keep them, so that no learned preference is read. */
+export async function countPreferences(db: Database, tenant: string) {
   const { source, choice, count } = preference_counts;
   const counts = await db
     .select({ source, choice, count: sum(count).mapWith(Number) })
     .from(preference_counts)
+    .where(eq(preference_counts.tenant, tenant))
     .groupBy(source, choice);
   const by = (column: 'choice' | 'source') => {
     const totals: Record<string, number> = {};
@@ -125,8 +137,8 @@ export async function countPreferences(db: Database) {
   };
   return {
     total: counts.reduce((total, row) => total + row.count, 0),
-    pairs_not_yet_seen: await countNewPairs(db),
-    raters: await db.$count(raters),
+    pairs_not_yet_seen: await countNewPairsOf(db, tenant),
+    raters: await db.$count(voters, eq(voters.tenant, tenant)),
     by_choice: by('choice'),
     by_source: by('source'),
   };

@@ -15,6 +15,15 @@ export function countNewPairs(db: Database, limit?: number): Promise<number> {
   return db.$count((limit === undefined ? rows : rows.limit(limit)).as('counted'));
 }
 
+/** Of one tenant. */
+export function countNewPairsOf(db: Database, tenant: string): Promise<number> {
+  const rows = db
+    .select({ id: new_pairs.preference_id })
+    .from(new_pairs)
+    .innerJoin(preferences, and(eq(preferences.id, new_pairs.preference_id), eq(preferences.tenant, tenant)));
+  return db.$count(rows.as('counted'));
+}
+
 /** The pairs that a round was the first to use. */
 export function countUsedPairs(db: Database, roundId: string): Promise<number> {
   return db.$count(round_pairs, and(eq(round_pairs.round_id, roundId), eq(round_pairs.replay, false)));

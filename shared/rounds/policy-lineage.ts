@@ -24,11 +24,12 @@ export type LineageStep = {
 /** Raters that a step names. */
 const MAX_RATERS = 20;
 
-/** The policy and its ancestors, at most `limit`, and the next one. */
+/** The policy and its ancestors, at most `limit`, and the next one. `tenant`: whose raters are named; null: those of all. */
 export async function readLineage(
   db: Database,
   policyId: string,
   limit: number,
+  tenant: string | null = null,
 ): Promise<{ steps: LineageStep[]; next: string | null }> {
   const chain: { id: string; round_id: string | null }[] = [];
   for await (const ancestor of walkLineage(db, policyId, limit + 1)) if (chain.push(ancestor) > limit) break;
@@ -43,7 +44,7 @@ export async function readLineage(
         steps.map(({ id }) => id),
       ),
     );
-  const [counts, raters] = roundIds.length > 0 ? await countPairs(db, roundIds) : [[], []];
+  const [counts, raters] = roundIds.length > 0 ? await countPairs(db, roundIds, tenant) : [[], []];
   return {
     steps: steps.map(({ id, round_id: round }) => {
       const { name, created_at } = rows.find((row) => row.id === id)!;
@@ -72,7 +73,7 @@ export async function readLineage(
   };
 }
 
-async function countPairs(db: Database, roundIds: string[]) {
+async function countPairs(db: Database, roundIds: string[], tenant: string | null) {
   const counts = await db
     .select({
       round_id: round_pairs.round_id,
@@ -91,6 +92,7 @@ async function countPairs(db: Database, roundIds: string[]) {
         row_number() over (partition by round_id order by count(*) desc, rater) as place
       from ${round_pairs} join ${preferences} on ${preferences.id} = ${round_pairs.preference_id}
       where ${inArray(round_pairs.round_id, roundIds)} and split = 'train'
+        and ${tenant === null ? sql`true` : eq(preferences.tenant, tenant)}
       group by round_id, rater
     ) as ranked
     where place <= ${MAX_RATERS} order by round_id, place`);

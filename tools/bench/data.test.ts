@@ -14,7 +14,7 @@ test('a filled database is what a year of votes and rounds would have left', asy
     () => {},
     async ({ url, settings, connection, policyId }) => {
       const { db } = connection;
-      const stats = await countPreferences(db);
+      const stats = await countPreferences(db, 'default');
       assert.equal(stats.total, MIN_ROWS);
       assert.equal(await db.$count(preferences), MIN_ROWS);
       assert.equal(stats.pairs_not_yet_seen, NEW_PAIRS - NEW_PAIRS / 50);
