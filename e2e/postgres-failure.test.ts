@@ -31,7 +31,7 @@ async function send(route: string, json?: unknown, headers: Record<string, strin
 }
 
 const preference = (rater: string) => ({ prompt: 'Once', chosen: ' upon', rejected: ' down', rater });
-const countStored = (rater: string) => db.$count(preferences, eq(preferences.rater, rater));
+const countStored = (rater: string) => db.$count(preferences, eq(preferences.rater, `user:${rater}`));
 const isHealthy = async () => (await send('/health')).status === 200;
 
 beforeEach(() => waitUntil(isHealthy, 30_000));

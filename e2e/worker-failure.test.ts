@@ -37,14 +37,15 @@ async function send(route: string, json?: unknown, base = worker.url): Promise<T
   return { status: response.status, headers: response.headers, body, seconds };
 }
 
-const PREFERENCE = { prompt: 'Once', chosen: ' upon', rejected: ' down', rater: 'test' };
+/** Another one each time: a rater votes once on two texts. */
+const makePreference = () => ({ prompt: crypto.randomUUID(), chosen: ' upon', rejected: ' down', rater: 'test' });
 /** Without end-of-text tokens. */
 const ENDLESS = { logit_bias: { 1: -100, 2: -100 } };
 const BRIEF = { prompt: 'Once', max_tokens: 4 };
 
 /** Routes that need Postgres respond with 503 within the time limit, and the others work. */
 async function assertUnavailable(maxSeconds: number): Promise<void> {
-  const requests = [send('/v1/preferences', PREFERENCE), send('/v1/completions', BRIEF), send('/v1/models')];
+  const requests = [send('/v1/preferences', makePreference()), send('/v1/completions', BRIEF), send('/v1/models')];
   for (const { status, headers, body, seconds: took } of await Promise.all(requests)) {
     assert.equal(status, 503, JSON.stringify(body));
     assert.equal(body.error.code, 'postgres_unavailable');
@@ -61,7 +62,7 @@ async function assertUnavailable(maxSeconds: number): Promise<void> {
 }
 
 async function assertAvailable(): Promise<void> {
-  const response = await send('/v1/preferences', PREFERENCE);
+  const response = await send('/v1/preferences', makePreference());
   assert.equal(response.status, 200, JSON.stringify(response.body));
   assert.equal(await db.$count(preferences, eq(preferences.id, response.body.id)), 1);
 }
@@ -97,7 +98,7 @@ async function assertNothingLost(name: string, count: number, disturb: () => Pro
   const client = async () => {
     for (const at of indices) {
       const { status, headers, body } = await send('/v1/preferences', {
-        ...PREFERENCE,
+        ...makePreference(),
         prompt: `${name} ${at}`,
         rater: name,
       });
@@ -113,7 +114,7 @@ async function assertNothingLost(name: string, count: number, disturb: () => Pro
       db
         .select()
         .from(preferences)
-        .where(eq(preferences.rater, name))
+        .where(eq(preferences.rater, `user:${name}`))
         .catch(() => null),
     20_000,
   );
@@ -178,7 +179,7 @@ test('a policy with a missing or damaged package fails with its name, and other 
 });
 
 test('a body over the limit is rejected with and without content-length', async () => {
-  const big = { ...PREFERENCE, chosen: 'x'.repeat(1_100_000) };
+  const big = { ...makePreference(), chosen: 'x'.repeat(1_100_000) };
   const { status, body } = await send('/v1/preferences', big);
   assert.deepEqual([status, body.error.code], [413, 'body_too_large']);
   const chunks = new ReadableStream({
@@ -246,7 +247,7 @@ for (const [binding, section] of [
       ['/status'],
       ['/health'],
       ['/v1/models'],
-      ['/v1/preferences', PREFERENCE],
+      ['/v1/preferences', makePreference()],
       ['/nowhere'],
     ] as const) {
       const { status, headers, body } = await send(route, json, url);
@@ -277,12 +278,12 @@ test('an invalid or missing setting is named in every response', async () => {
 
 test('a throwing queue, rate limiter or docs binding fails only requests that need it', async () => {
   const { url } = await startBrokenWorker(server.databaseUrl, { throwing: ['BACKGROUND', 'RATE_LIMIT', 'DOCS'] });
-  assert.equal((await send('/v1/preferences', PREFERENCE, url)).status, 200);
+  assert.equal((await send('/v1/preferences', makePreference(), url)).status, 200);
   assert.equal((await send('/v1/models', undefined, url)).status, 200);
   assert.equal((await send('/health', undefined, url)).status, 200);
   // A later request, after the queue has thrown.
   await new Promise((resolve) => setTimeout(resolve, 1500));
-  assert.equal((await send('/v1/preferences', PREFERENCE, url)).status, 200);
+  assert.equal((await send('/v1/preferences', makePreference(), url)).status, 200);
   assert.ok((await send('/docs/swagger-ui.css', undefined, url)).status >= 400);
 });
 
@@ -292,6 +293,6 @@ test('a throwing policy store fails only requests that need it, with a message',
   assert.ok(status >= 500, JSON.stringify(body));
   assert.notEqual(body.error.code, 'internal_error', body.error.message);
   assert.notEqual(body.error.code, 'postgres_unavailable');
-  assert.equal((await send('/v1/preferences', PREFERENCE, url)).status, 200);
+  assert.equal((await send('/v1/preferences', makePreference(), url)).status, 200);
   assert.equal((await send('/health', undefined, url)).body.postgres, 'ok');
 });

@@ -9,7 +9,7 @@ import { AttuneError } from '../shared/error.ts';
 import { toErrorResponse } from './http/errors.ts';
 import { addOperation, type Operation, type Route } from './http/operation.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
-import { authenticate, requireScope } from './middleware/auth.ts';
+import { authenticate, requireScope, seeTenant } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
 import { guardAgainstPages } from './middleware/browser-guard.ts';
 import { replayRequest } from './middleware/idempotency.ts';
@@ -118,7 +118,7 @@ export function createApp(ports: Ports): OpenAPIHono {
   // Before the key is checked: a browser asks first whether it may send one.
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
   app.use('/v1/*', authenticate({ db: ports.db, keyCache: ports.keyCache, adminKeys: settings.API_KEY }));
-  app.use('/v1/*', guardAgainstPages(origins));
+  app.use('/v1/*', guardAgainstPages(origins), seeTenant(ports.tenants));
   if (rateLimits) app.use('/v1/*', limitRate(rateLimits));
   for (const route of listRoutes()) {
     const { rawBody, needsPolicy, idempotent, scopes } = route.operation;

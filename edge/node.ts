@@ -19,6 +19,7 @@ import { startWebhookDelivery } from '../shared/webhooks/delivery-loop.ts';
 import { createApp } from './app.ts';
 import { limitConnections } from './connection-limit.ts';
 import { openInference } from './engine/policy-pool.ts';
+import { Tenants } from './engine/tenants.ts';
 import { ConcurrencyLimit } from './http/concurrency-limit.ts';
 import { KeyCache } from './key-cache.ts';
 import { openMetrics } from './metrics/metrics.ts';
@@ -58,13 +59,13 @@ export async function startEdge(
   const tracing = await openTracing(settings, { name: 'attune-edge', version: packageJson.version });
   const store = await openLocalStore(settings, connection.db);
   const metrics = openMetrics({ maxQueue: settings.MAX_QUEUE }, openTrainingMetrics(connection.db));
-  const isShared = (settings.API_KEY?.length ?? 0) > 1;
+  const tenants = new Tenants((settings.API_KEY?.length ?? 0) > 1);
   const inference = openInference({
     getFolder: store.getFolder,
     threads: settings.SERVE_THREADS,
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
-    isShared,
+    tenants,
     kvMemoryBytes: settings.KV_MEMORY,
     instrumentation: metrics.instrumentation,
   });
@@ -76,6 +77,7 @@ export async function startEdge(
     inference,
     settings,
     keyCache: new KeyCache(),
+    tenants,
     async getServingStatus() {
       const policy = inference.getActivePolicy()?.id ?? null;
       return { policy, compute: policy === null ? null : PLACEMENT };
@@ -86,8 +88,8 @@ export async function startEdge(
     metrics,
     rateLimits: openRateLimits(settings),
     concurrencyLimits: {
-      imports: new ConcurrencyLimit('imports', { max: MAX_IMPORTS, isShared }),
-      eventStreams: new ConcurrencyLimit('event streams', { max: MAX_EVENT_STREAMS, isShared }),
+      imports: new ConcurrencyLimit('imports', { max: MAX_IMPORTS, tenants }),
+      eventStreams: new ConcurrencyLimit('event streams', { max: MAX_EVENT_STREAMS, tenants }),
     },
     observeRequest: (record) => logRequest(record, tracing ? traceRequest(tracing, record) : undefined),
     isDiskFull: () => performance.now() - (connection.observed.diskFullMs ?? -Infinity) < DISK_FULL_MS,

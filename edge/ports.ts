@@ -4,6 +4,7 @@ import type { Context } from 'hono';
 import type { Database } from '../shared/database/connect.ts';
 import type { Settings } from '../shared/settings.ts';
 import type { Inference } from './engine/inference.ts';
+import type { Tenants } from './engine/tenants.ts';
 import type { ConcurrencyLimit } from './http/concurrency-limit.ts';
 import type { RequestRecord } from './http/request-record.ts';
 import type { KeyCache } from './key-cache.ts';
@@ -45,6 +46,7 @@ export type Ports = {
   inference: Pick<Inference, 'getPolicy' | 'getScorer' | 'getReward' | 'activate'>;
   settings: Settings;
   keyCache: KeyCache;
+  tenants: Tenants;
   metrics: Metrics;
   /** Called when a response has ended. */
   observeRequest(record: RequestRecord): void;

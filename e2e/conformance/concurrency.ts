@@ -22,7 +22,7 @@ export function testConcurrency(api: Api): void {
     );
     assert.deepEqual(new Set(responses.map(({ status }) => status)), new Set([200]));
     assert.equal(new Set(responses.map(({ body }) => body.id)).size, CONCURRENT_REQUESTS);
-    assert.equal(await db.$count(preferences, eq(preferences.rater, rater)), CONCURRENT_REQUESTS);
+    assert.equal(await db.$count(preferences, eq(preferences.rater, `user:${rater}`)), CONCURRENT_REQUESTS);
   });
 
   test('fifty concurrent generations are all stored, each with the tokens of its seed', async () => {

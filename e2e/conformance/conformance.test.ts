@@ -30,6 +30,7 @@ import { testRounds } from './rounds.ts';
 import { testScores } from './scores.ts';
 import { testStoredText } from './stored-text.ts';
 import { testStreams } from './streams.ts';
+import { testTenants } from './tenants.ts';
 
 const { server, apis, worker } = await openApis();
 const onEveryRuntime = (name: string, declareTests: (api: Api) => void) => {
@@ -54,6 +55,7 @@ onEveryRuntime('rewards', testRewards);
 onEveryRuntime('API keys', testApiKeys);
 onEveryRuntime('keys', testKeys);
 onEveryRuntime('access', testAccess);
+onEveryRuntime('tenants', testTenants);
 onEveryRuntime('errors', testErrors);
 onEveryRuntime('pagination', testPagination);
 onEveryRuntime('concurrency', testConcurrency);

@@ -20,11 +20,12 @@ export function testIdempotency(api: Api): void {
   const named = (name: string) => `${name}, ${api.runtime}`;
   const countGenerations = async (user: string) =>
     (await selectGenerations(db).where(eq(completions.user, user))).length;
-  const raw = { prompt: 'Say hi', chosen: 'hi', rejected: 'no' };
+  /** Another pair for each name: a rater votes once on two texts. */
+  const makePair = (name: string) => ({ prompt: `Say hi, ${named(name)}`, chosen: 'hi', rejected: 'no' });
   /** A POST of the first caller. */
   const post = (path: string, json: object, name: string) =>
     api.request(path, { json, headers: { ...AS_FIRST, 'idempotency-key': named(name) } });
-  const vote = (name: string, fields: object = {}) => post('/v1/preferences', { ...raw, ...fields }, name);
+  const vote = (name: string, fields: object = {}) => post('/v1/preferences', { ...makePair(name), ...fields }, name);
   const assertReplay = (response: ApiResponse, original: ApiResponse) => {
     assert.equal(response.status, 200, response.text);
     assert.equal(response.text, original.text);
@@ -45,17 +46,18 @@ export function testIdempotency(api: Api): void {
 
   test('the order of fields and the spacing do not count as content', async () => {
     const original = await vote('order');
-    const body = JSON.stringify(Object.fromEntries(Object.entries(raw).reverse()), null, 2);
+    const body = JSON.stringify(Object.fromEntries(Object.entries(makePair('order')).reverse()), null, 2);
     const headers = { ...AS_FIRST, 'idempotency-key': named('order') };
     assertReplay(await api.request('/v1/preferences', { method: 'POST', body, headers }), original);
   });
 
   test('two callers can use one key, and a caller is known by its API key’s digest', async () => {
     const ids = [];
-    for (const caller of [AS_FIRST, AS_SECOND]) {
+    for (const [at, caller] of [AS_FIRST, AS_SECOND].entries()) {
       const headers = { ...caller, 'idempotency-key': named('shared') };
-      const first = await api.request('/v1/preferences', { json: raw, headers });
-      assertReplay(await api.request('/v1/preferences', { json: raw, headers }), first);
+      const json = makePair(`shared ${at}`);
+      const first = await api.request('/v1/preferences', { json, headers });
+      assertReplay(await api.request('/v1/preferences', { json, headers }), first);
       ids.push(first.body.id);
     }
     assert.notEqual(ids[0], ids[1]);
@@ -74,7 +76,7 @@ export function testIdempotency(api: Api): void {
     const responses = await Promise.all(Array.from({ length: 20 }, () => vote('twenty', { rater })));
     assert.deepEqual(new Set(responses.map(({ status }) => status)), new Set([200]));
     assert.equal(new Set(responses.map(({ text }) => text)).size, 1);
-    assert.equal(await db.$count(preferences, eq(preferences.rater, rater)), 1);
+    assert.equal(await db.$count(preferences, eq(preferences.rater, `user:${rater}`)), 1);
   });
 
   test('twenty concurrent votes on a comparison with one key count once', async () => {
@@ -117,7 +119,8 @@ export function testIdempotency(api: Api): void {
   });
 
   test('a key has 1 to 255 characters of printable ASCII', async () => {
-    const send = (key: string) => api.request('/v1/preferences', { json: raw, headers: { 'idempotency-key': key } });
+    const json = makePair('long');
+    const send = (key: string) => api.request('/v1/preferences', { json, headers: { 'idempotency-key': key } });
     assert.equal((await send(api.runtime.padEnd(255, '-'))).status, 200);
     const invalid = { empty: '', blank: '  ', long: api.runtime.padEnd(256, '-'), accented: 'clé' };
     for (const [name, key] of Object.entries(invalid)) {
@@ -130,15 +133,15 @@ export function testIdempotency(api: Api): void {
   });
 
   test('a key expires: it can be used again, and others that expired are removed', async () => {
-    const old = await vote('old');
+    const old = await vote('old', { rater: 'ann' });
     await vote('forgotten');
     const isOlder = (name: string) => eq(idempotency_keys.key, named(name));
     for (const name of ['old', 'forgotten'])
       await db.update(idempotency_keys).set({ created_at: sql`now() - interval '25 hours'` }).where(isOlder(name));
-    const again = await vote('old');
+    const again = await vote('old', { rater: 'bob' });
     assert.equal(again.headers.get('idempotent-replayed'), null);
     assert.notEqual(again.body.id, old.body.id);
-    assertReplay(await vote('old'), again);
+    assertReplay(await vote('old', { rater: 'bob' }), again);
     assert.equal(await db.$count(idempotency_keys, isOlder('forgotten')), 0);
   });
 

@@ -41,12 +41,16 @@ export function testKeys(api: Api): void {
   });
 
   test('a key that may rate votes, and may not give texts', async () => {
-    const { key } = await createKey({ scopes: ['rate'] });
+    const { id, key } = await createKey({ scopes: ['rate'] });
     const headers = { authorization: `Bearer ${key}` };
     const comparison = await request('/v1/comparisons', { json: { prompt: 'Once', max_tokens: 2 }, headers });
     assert.equal(comparison.status, 200);
-    const vote = { comparison: comparison.body.id, choice: 'a', rater: 'with a key' };
-    assert.equal((await request('/v1/preferences', { json: vote, headers })).status, 200);
+    const vote = { comparison: comparison.body.id, choice: 'a' };
+    const named = await request('/v1/preferences', { json: { ...vote, rater: 'ann' }, headers });
+    assertError(named, 403);
+    assert.match(named.body.error.message, /^rater: key_\w+ votes as itself; leave rater out/);
+    const voted = await request('/v1/preferences', { json: vote, headers });
+    assert.deepEqual([voted.status, voted.body.rater], [200, id]);
     const pair = { prompt: 'Once', chosen: 'upon', rejected: 'more' };
     const refused = await request('/v1/preferences', { json: pair, headers });
     assertError(refused, 403);

@@ -73,18 +73,28 @@ export function testPreferences(api: Api): void {
     assert.equal(same.body.error.param, 'rejected');
   });
 
+  test('a rater votes once on two texts, whichever is preferred', async () => {
+    const pair = { prompt: `Twice, ${api.runtime}`, chosen: 'hi', rejected: 'no', rater: 'ann' };
+    assert.equal((await request('/v1/preferences', { json: pair })).status, 200);
+    for (const again of [pair, { ...pair, chosen: 'no', rejected: 'hi' }]) {
+      const { status, body } = await request('/v1/preferences', { json: again });
+      assert.deepEqual([status, body.error.code, body.error.param], [409, 'already_voted', 'chosen']);
+    }
+    assert.equal((await request('/v1/preferences', { json: { ...pair, rater: 'bob' } })).status, 200);
+  });
+
   test('accepts raw texts in any script', async () => {
     const json = {
       messages: [{ role: 'user', content: 'Grüß mich 你好 👋🏽' }],
       chosen: 'Hello! مرحبا\u2028\t"\\',
       rejected: 'Go away.',
-      rater: 'ænn',
+      rater: `ænn, ${api.runtime}`,
     };
     const { status, body } = await request('/v1/preferences', { json });
     assert.equal(status, 200);
     assert.equal(body.chosen.text, json.chosen);
     assert.equal(body.prompt[0].content, json.messages[0]!.content);
-    assert.equal(body.rater, json.rater);
+    assert.equal(body.rater, `user:${json.rater}`);
     assert.deepEqual((await request(`/v1/preferences/${body.id}`)).body, body);
   });
 

@@ -6,9 +6,8 @@ import { test } from 'node:test';
 import { type Api, KEYS } from './api.ts';
 import { assertError } from './errors.ts';
 
-const raw = { prompt: 'Say hi', chosen: 'hi', rejected: 'no' };
-
 export function testRequestBodies(api: Api): void {
+  const raw = { prompt: `Say hi, ${api.runtime}`, chosen: 'hi', rejected: 'no' };
   const send = (body: BodyInit, headers: Record<string, string> = {}, path = '/v1/preferences') =>
     api.request(path, { method: 'POST', body, headers, duplex: 'half' });
   /** A server that responds before it has read a body resets the connection, which can overtake the response. */
@@ -63,12 +62,16 @@ export function testRequestBodies(api: Api): void {
     bytes[bytes.indexOf('_'.charCodeAt(0))] = 0xff;
     const response = await send(bytes);
     assert.equal(response.body.chosen?.text, 'h\uFFFD');
-    assert.equal((await send(`\uFEFF${JSON.stringify(raw)}`)).status, 200);
+    assert.equal((await send(`\uFEFF${JSON.stringify({ ...raw, rater: 'with a mark' })}`)).status, 200);
   });
 
   test('accepts JSON with any content type, and without one', async () => {
     for (const type of ['application/json; charset=utf-8', 'text/plain', 'application/x-www-form-urlencoded', ''])
-      assert.equal((await send(new Blob([JSON.stringify(raw)]), { 'content-type': type })).status, 200, type);
+      assert.equal(
+        (await send(new Blob([JSON.stringify({ ...raw, rater: `of ${type}` })]), { 'content-type': type })).status,
+        200,
+        type,
+      );
   });
 
   test('a body over the limit is 413 with and without content-length, and one at the limit is accepted', async () => {
@@ -92,7 +95,7 @@ export function testRequestBodies(api: Api): void {
     const socket = openBody(api);
     await new Promise((resolve) => setTimeout(resolve, 100));
     socket.destroy();
-    assert.equal((await send(JSON.stringify(raw))).status, 200);
+    assert.equal((await send(JSON.stringify({ ...raw, rater: 'other' }))).status, 200);
   });
 
   test('ids with unusual characters are a 404, and invalid queries a 400', async () => {

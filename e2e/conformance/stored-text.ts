@@ -72,7 +72,7 @@ export function testStoredText(api: Api): void {
       const { prompt, chosen, rejected } = created;
       assert.deepEqual(
         [prompt, chosen.text, rejected.text, created.rater, created.metadata],
-        [sent.messages ?? sent.prompt, sent.chosen, sent.rejected, rater, metadata],
+        [sent.messages ?? sent.prompt, sent.chosen, sent.rejected, `user:${rater}`, metadata],
       );
       assert.deepEqual(await get(`/v1/preferences/${created.id}`), created);
       // The response that was stored under the key.
@@ -92,7 +92,11 @@ export function testStoredText(api: Api): void {
       assert.deepEqual(vote.prompt, created.prompt);
       assert.deepEqual(await get(`/v1/preferences/${vote.id}`), vote);
       const { chosen, rejected } = vote;
-      const again = await post('/v1/preferences', { chosen: chosen.generation, rejected: rejected.generation });
+      const again = await post('/v1/preferences', {
+        chosen: chosen.generation,
+        rejected: rejected.generation,
+        rater: created.id,
+      });
       assert.deepEqual((await get(`/v1/preferences/${again.id}`)).prompt, created.prompt);
     });
     await fc.assert(property, RUNS);
@@ -159,7 +163,7 @@ export function testStoredText(api: Api): void {
 
   test('a very long text', async () => {
     const [long] = fc.sample(fc.string({ unit: 'binary', minLength: LONG, maxLength: LONG, size: 'max' }), 1);
-    const sent = { prompt: long!.replaceAll('\0', ''), chosen: '0', rejected: 'null' };
+    const sent = { rater: api.runtime, prompt: long!.replaceAll('\0', ''), chosen: '0', rejected: 'null' };
     const { id } = await post('/v1/preferences', sent);
     assert.equal((await get(`/v1/preferences/${id}`)).prompt, sent.prompt);
   });

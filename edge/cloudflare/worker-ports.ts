@@ -6,6 +6,7 @@ import type { ExecutionContext } from '@cloudflare/workers-types';
 import type { Connection } from '../../shared/database/connect.ts';
 import { log, setLogOutput, writeJson, writeText } from '../../shared/log.ts';
 import { openR2Store } from '../../shared/store/r2.ts';
+import { Tenants } from '../engine/tenants.ts';
 import { KeyCache } from '../key-cache.ts';
 import type { Ports, ServingStatus } from '../ports.ts';
 import { logRequest } from '../request-log.ts';
@@ -19,7 +20,12 @@ import { placeRequest, selectPlacement } from './placement.ts';
 import { openWorkerRateLimits } from './rate-limits.ts';
 import { RequestPolicies } from './request-policies.ts';
 
-export type Isolate = WorkerEnv & { active: ActivePolicy; policies: LocalPolicies; keyCache: KeyCache };
+export type Isolate = WorkerEnv & {
+  active: ActivePolicy;
+  policies: LocalPolicies;
+  keyCache: KeyCache;
+  tenants: Tenants;
+};
 
 /** An isolate has 128 MB of memory. */
 const MAX_KV_BYTES = 16 * 2 ** 20;
@@ -28,6 +34,7 @@ const MAX_KV_BYTES = 16 * 2 ** 20;
 export function openIsolate(env: Record<string, unknown>): Isolate {
   const { bindings, settings } = readWorkerEnv(env);
   setLogOutput(settings.LOG_FORMAT === 'text' ? (event) => writeText(event) : writeJson, settings.LOG_LEVEL);
+  const tenants = new Tenants((settings.API_KEY?.length ?? 0) > 1);
   const policies = new LocalPolicies({
     // Other processes address this bucket as POLICY_STORE, whose prefix applies here too.
     store: openR2Store(bindings.POLICIES, settings.POLICY_STORE?.replace(/^s3:\/\/[^/]+\/?/, '')),
@@ -35,9 +42,9 @@ export function openIsolate(env: Record<string, unknown>): Isolate {
     kvMemoryBytes: Math.min(settings.KV_MEMORY, MAX_KV_BYTES),
     maxRows: settings.MAX_ROWS,
     maxQueue: settings.MAX_QUEUE,
-    isShared: (settings.API_KEY?.length ?? 0) > 1,
+    tenants,
   });
-  return { bindings, settings, active: new ActivePolicy(), policies, keyCache: new KeyCache() };
+  return { bindings, settings, active: new ActivePolicy(), policies, keyCache: new KeyCache(), tenants };
 }
 
 export function openPorts(isolate: Isolate, { db }: Connection, context: ExecutionContext): Ports {
@@ -47,6 +54,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
     db,
     settings,
     keyCache: isolate.keyCache,
+    tenants: isolate.tenants,
     inference: {
       getPolicy: async (id) => policies.load(await requestPolicies.getManifest(id)),
       // Every policy here is at float32.

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type AdmissionLimits, validatePlaces } from './admission.ts';
+import { Tenants } from './tenants.ts';
 
 const LIMITS = { maxRows: 16, maxQueue: 256 };
 
@@ -33,7 +34,7 @@ test('a single caller gets all places', () => {
 });
 
 test('of several callers one may take two thirds of the places, n take equal shares, and a newcomer always finds room', () => {
-  const shared = { ...LIMITS, isShared: true };
+  const shared = { ...LIMITS, tenants: new Tenants(true) };
   assert.deepEqual(fill(1, shared), [181]);
   assert.deepEqual(fill(3, shared), [78, 78, 77]);
   for (const callers of [1, 2, 5, 20]) {
@@ -43,13 +44,13 @@ test('of several callers one may take two thirds of the places, n take equal sha
 });
 
 test('a caller that took its share alone leaves room for others, who get theirs', () => {
-  const shared = { ...LIMITS, isShared: true };
+  const shared = { ...LIMITS, tenants: new Tenants(true) };
   const [first, second, third] = fill(3, shared, [181, 0, 0]);
   assert.ok(first === 181 && second! >= 36 && third! >= 36, `${[first, second, third]}`);
 });
 
 test('the error of a full share says how large it is', () => {
-  assert.throws(() => validatePlaces({ held: 185, own: 181, added: 1 }, { ...LIMITS, isShared: true }), {
+  assert.throws(() => validatePlaces({ held: 185, own: 181, added: 1 }, { ...LIMITS, tenants: new Tenants(true) }), {
     status: 429,
     code: 'queue_full',
     message: /181 of its generations and scores run or wait.*2 for each place that stays free \(87 of 272 are free\)/,
@@ -57,5 +58,5 @@ test('the error of a full share says how large it is', () => {
 });
 
 test('a request that needs more than all places is admitted when nobody else is there', () => {
-  validatePlaces({ held: 0, own: 0, added: 300 }, { ...LIMITS, isShared: true });
+  validatePlaces({ held: 0, own: 0, added: 300 }, { ...LIMITS, tenants: new Tenants(true) });
 });

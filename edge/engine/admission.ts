@@ -3,12 +3,13 @@
 // them, n callers get 2 of 2n + 1 parts each, and there is room for another one, without a list of callers.
 // Imports and event streams are shared by the same rule.
 import { AttuneError } from '../../shared/error.ts';
+import type { Tenants } from './tenants.ts';
 
 export type AdmissionLimits = {
   maxRows: number;
   maxQueue: number;
-  /** Whether several callers are told apart. Default: false; a single one may take all places. */
-  isShared?: boolean;
+  /** Default: there is one, which may take all places. */
+  tenants?: Tenants | undefined;
 };
 
 const SHARE_OF_FREE = 2;
@@ -20,12 +21,12 @@ export type Places = { held: number; own: number; added: number };
  * Throws `queue_full` if there are too few places. A request that finds nobody before it is always admitted, and the
  * only one of its caller may take all that are free: a request that is refused must succeed later.
  */
-export function validatePlaces(places: Places, { maxRows, maxQueue, isShared }: AdmissionLimits): void {
+export function validatePlaces(places: Places, { maxRows, maxQueue, tenants }: AdmissionLimits): void {
   const { held, own, added } = places;
   const limit = maxRows + maxQueue;
   if (held > 0 && held + added > limit)
     throw queueFull(`the queue is full: ${held} generations and scores run or wait, the limit is ${limit}`);
-  if (isShared && exceedsShare(places, limit))
+  if (tenants?.isShared && exceedsShare(places, limit))
     throw queueFull(
       `this API key's share of the queue is full: ${own} of its generations and scores run or wait, and it may have at ` +
         `most ${SHARE_OF_FREE} for each place that stays free (${limit - held} of ${limit} are free)`,

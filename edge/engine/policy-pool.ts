@@ -1,6 +1,7 @@
 // The loaded policies and the active one. A swap loads the new policy beside the old one, validates it and routes new
 // generations to it; a generation stays on its policy. The old one stays loaded for ten minutes, for a swap back. If the new
 // policy fails to load, nothing changes.
+
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +16,7 @@ import { noActivePolicy } from './policy-errors.ts';
 import { PolicyRunner, type RunnerOptions, throwIfClosing } from './policy-runner.ts';
 import { RewardRunner } from './reward-runner.ts';
 import { RunnerPool } from './runner-pool.ts';
+import type { Tenants } from './tenants.ts';
 import { TokenizerThread } from './tokenizer-thread.ts';
 
 export type InferenceOptions = {
@@ -27,7 +29,7 @@ export type InferenceOptions = {
   /** How many more may be queued. Default: 64. */
   maxQueue?: number;
   /** Whether several callers share this server. Default: false. */
-  isShared?: boolean;
+  tenants?: Tenants;
   /** Memory for keys and values, per policy. Default: 1 GiB. */
   kvMemoryBytes?: number;
   instrumentation?: Instrumentation;
@@ -49,7 +51,7 @@ export function openInference(options: InferenceOptions): Inference {
     threads: options.threads ?? availableParallelism(),
     maxRows: options.maxRows ?? 16,
     maxQueue: options.maxQueue ?? 64,
-    isShared: options.isShared === true,
+    tenants: options.tenants,
     kvMemoryBytes: options.kvMemoryBytes ?? 2 ** 30,
     instrumentation: options.instrumentation,
   });

@@ -216,10 +216,17 @@ function openWorker(
   id: string,
   folder: string,
   architecture: Architecture,
-  { threads, graph, maxRows, isShared, kvMemoryBytes, instrumentation }: RunnerOptions,
+  { threads, graph, maxRows, tenants, kvMemoryBytes, instrumentation }: RunnerOptions,
 ): Promise<WorkerClient> {
   const onStep = (stats: StepResult['stats']) => instrumentation?.recordStep({ policyId: id, ...stats });
-  return WorkerClient.open(id, { folder, graph, architecture, threads, maxRows, isShared, kvMemoryBytes }, onStep);
+  return WorkerClient.open(
+    id,
+    {
+      ...{ folder, graph, architecture, threads, maxRows, kvMemoryBytes },
+      isShared: tenants?.isShared === true,
+    },
+    onStep,
+  );
 }
 
 export function throwIfClosing(closing: AbortSignal): void {

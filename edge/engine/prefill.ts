@@ -5,7 +5,7 @@ import type { Decoder, PrefillOutput } from '../../shared/decoder/decoder.ts';
 import type { KvCache } from '../../shared/decoder/kv-cache.ts';
 import { getErrorMessage } from '../../shared/error.ts';
 import { CHUNK_TOKENS, planChunks, planScoredChunks } from './chunking.ts';
-import { chunkKey, collectKvBlocks, type Prefix, type PrefixCache } from './prefix-cache.ts';
+import { chunkKey, collectKvBlocks, type Prefix, type PrefixCache, type Start } from './prefix-cache.ts';
 import { type Choice, type EngineEvent, epochSeconds } from './request.ts';
 
 /** A choice whose prompt is computed up to `prefix`, and then its response if that is given. */
@@ -101,7 +101,7 @@ export class Prefill {
     const { completedChunks } = prompt;
     while (remainingChunks(prompt) > 0 && !isScored(prompt)) {
       const chunk = nextChunk(prompt);
-      const cached = this.prefixCache.find(prompt.prefix, chunk);
+      const cached = this.prefixCache.find(previous(prompt), chunk);
       if (!cached) break;
       this.emitStart(prompt);
       this.cachedTokens += chunk.length;
@@ -130,11 +130,11 @@ export class Prefill {
     if (!first || nextChunk(first).length > budget) return [];
     const batch = [first];
     if (first.prefix) return batch;
-    const keys = new Set([chunkKey(null, nextChunk(first))]);
+    const keys = new Set([chunkKey(previous(first), nextChunk(first))]);
     let [shortest, longest] = [nextChunk(first).length, nextChunk(first).length];
     for (const prompt of this.prompts) {
       const chunk = nextChunk(prompt);
-      const key = chunkKey(prompt.prefix, chunk);
+      const key = chunkKey(previous(prompt), chunk);
       if (prompt.prefix || keys.has(key)) continue;
       const [low, high] = [Math.min(shortest, chunk.length), Math.max(longest, chunk.length)];
       if (high - low > MAX_PADDING_TOKENS || (batch.length + 1) * high > budget) continue;
@@ -208,8 +208,8 @@ export class Prefill {
     this.prefilledTokens += chunk.length;
     // A chunk of a given response is never looked up: only the prompt that waits for the rest keeps it.
     prompt.prefix = isScored(prompt)
-      ? this.prefixCache.extend(prompt.prefix, chunk, output)
-      : this.prefixCache.add(prompt.prefix, chunk, output);
+      ? this.prefixCache.extend(previous(prompt), chunk, output)
+      : this.prefixCache.add(previous(prompt), chunk, output);
     prompt.completedChunks++;
   }
 
@@ -229,6 +229,11 @@ export class Prefill {
 
 function remainingChunks({ chunkEnds, completedChunks }: PendingPrompt): number {
   return chunkEnds.length - completedChunks;
+}
+
+/** What its next chunk follows. */
+function previous({ prefix, choice }: PendingPrompt): Prefix | Start {
+  return prefix ?? choice.request.tenant;
 }
 
 /** Room for `length` positions and some of the following chunks: a cache that grew with every chunk would be copied as often. */

@@ -11,19 +11,19 @@ const makeOutput = (number: number) => ({
 
 test('finds a chunk only behind the same preceding chunks', () => {
   const cache = new PrefixCache();
-  const first = cache.add(null, [1, 2], makeOutput(1));
+  const first = cache.add('a', [1, 2], makeOutput(1));
   const second = cache.add(first, [3], makeOutput(2));
-  assert.equal(cache.find(null, [1, 2]), first);
+  assert.equal(cache.find('a', [1, 2]), first);
   assert.equal(cache.find(first, [3]), second);
   for (const [parent, tokens] of [
-    [null, [3]],
-    [null, [1]],
-    [null, [12]],
-    [null, [1, 2, 3]],
+    ['a', [3]],
+    ['a', [1]],
+    ['a', [12]],
+    ['a', [1, 2, 3]],
     [second, [3]],
     [first, [1, 2]],
-  ] as [Prefix | null, number[]][]) {
-    assert.equal(cache.find(parent, tokens), undefined, `${tokens} after ${parent?.serial}`);
+  ] as [Prefix | string, number[]][]) {
+    assert.equal(cache.find(parent, tokens), undefined, `${tokens} after ${JSON.stringify(parent)}`);
   }
   assert.deepEqual(
     collectKvBlocks(second).map(({ data }) => data[0]),
@@ -31,21 +31,31 @@ test('finds a chunk only behind the same preceding chunks', () => {
   );
 });
 
+test('a tenant does not find the chunks of another', () => {
+  const cache = new PrefixCache();
+  const first = cache.add('a', [1, 2], makeOutput(1));
+  assert.equal(cache.find('b', [1, 2]), undefined);
+  // A name that looks like the number of a chunk.
+  assert.equal(cache.find(String(first.serial), [1, 2]), undefined);
+  const second = cache.add('b', [1, 2], makeOutput(2));
+  assert.deepEqual([cache.find('a', [1, 2]), cache.find('b', [1, 2])], [first, second]);
+});
+
 test('evicts the least recently used chunk first, and a chunk before the chunks that it continues', () => {
   const cache = new PrefixCache();
-  const root = cache.add(null, [1], makeOutput(1));
+  const root = cache.add('a', [1], makeOutput(1));
   const old = cache.add(root, [2], makeOutput(2));
   cache.add(root, [3], makeOutput(3));
-  const other = cache.add(null, [4], makeOutput(4));
+  const other = cache.add('a', [4], makeOutput(4));
   cache.touch(old);
   assert.equal(cache.bytes, 160);
   cache.trim(159);
   assert.equal(cache.find(root, [3]), undefined);
   cache.trim(80);
-  assert.equal(cache.find(null, [4]), undefined, 'other was used before old');
-  assert.deepEqual([cache.find(null, [1]), cache.find(root, [2])], [root, old]);
+  assert.equal(cache.find('a', [4]), undefined, 'other was used before old');
+  assert.deepEqual([cache.find('a', [1]), cache.find(root, [2])], [root, old]);
   cache.trim(40);
-  assert.deepEqual([cache.find(null, [1]), cache.find(root, [2])], [root, undefined]);
+  assert.deepEqual([cache.find('a', [1]), cache.find(root, [2])], [root, undefined]);
   cache.trim(0);
   assert.equal(cache.bytes, 0);
   assert.equal(other.logNormalizer, 4);
@@ -53,9 +63,9 @@ test('evicts the least recently used chunk first, and a chunk before the chunks 
 
 test('adding a chunk restores evicted chunks before it', () => {
   const cache = new PrefixCache();
-  const first = cache.add(null, [1], makeOutput(1));
+  const first = cache.add('a', [1], makeOutput(1));
   cache.trim(0);
   const second = cache.add(first, [2], makeOutput(2));
   assert.equal(cache.bytes, 80);
-  assert.equal(cache.find(cache.find(null, [1])!, [2]), second);
+  assert.equal(cache.find(cache.find('a', [1])!, [2]), second);
 });

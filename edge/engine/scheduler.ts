@@ -10,6 +10,7 @@ import { type KvBudget, maxSequenceLength, reservedKvBytes } from './kv-budget.t
 import { Prefill } from './prefill.ts';
 import { PrefixCache } from './prefix-cache.ts';
 import { type Choice, type EngineEvent, type EngineRequest, epochSeconds } from './request.ts';
+import { Tenants } from './tenants.ts';
 
 export type SchedulerOptions = {
   /** How many choices decode together. */
@@ -18,8 +19,8 @@ export type SchedulerOptions = {
   kvMemoryBytes: number;
   /** The most that the prefix cache takes of it. Default: all that is free. */
   prefixCacheBytes?: number | undefined;
-  /** Whether several tenants share the rows. Default: false. */
-  isShared?: boolean;
+  /** Whether several tenants are known to share the rows. Default: false. */
+  isShared?: boolean | undefined;
   /** For requests with a grammar. */
   constraints?: Constraints | undefined;
 };
@@ -35,6 +36,7 @@ export class Scheduler {
   private readonly budget: KvBudget;
   private readonly maxLength: number;
   private readonly queue = new FairQueue<Choice>();
+  private readonly tenants: Tenants;
   private readonly prefixCache = new PrefixCache();
   private readonly prefill: Prefill;
   private readonly decodeBatch: DecodeBatch;
@@ -45,6 +47,7 @@ export class Scheduler {
   constructor(decoder: Decoder, options: SchedulerOptions, onPrefilled?: (events: EngineEvent[]) => void) {
     this.onPrefilled = onPrefilled;
     this.options = options;
+    this.tenants = new Tenants(options.isShared);
     this.budget = { kvMemoryBytes: options.kvMemoryBytes, kvBytesPerPosition: decoder.kvBytesPerPosition };
     this.maxLength = maxSequenceLength(this.budget, decoder.architecture.contextLength);
     const emit = (event: EngineEvent) => this.events.push(event);
@@ -57,6 +60,7 @@ export class Scheduler {
   }
 
   submit(request: EngineRequest): void {
+    this.tenants.see(request.tenant);
     for (let index = 0; index < request.n; index++) this.queue.push(request.tenant, { request, index });
   }
 
@@ -113,8 +117,8 @@ export class Scheduler {
 
   /** Whether a row is left besides those kept for tenants without one. */
   private hasRowFor(tenant: string, admitted: Choice[]): boolean {
-    const { maxRows, isShared } = this.options;
-    const reserved = isShared ? Math.floor(maxRows / ROWS_PER_RESERVED_ROW) : 0;
+    const { maxRows } = this.options;
+    const reserved = this.tenants.isShared ? Math.floor(maxRows / ROWS_PER_RESERVED_ROW) : 0;
     return admitted.length < maxRows - reserved || admitted.every(({ request }) => request.tenant !== tenant);
   }
 

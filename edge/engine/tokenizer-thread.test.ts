@@ -7,6 +7,7 @@ import type { ChatMessage, Prompt } from '../../shared/chat-message.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { writeTinyCheckpoint } from '../../testing/tiny-checkpoint.ts';
 import type { Waiter } from './inference.ts';
+import { Tenants } from './tenants.ts';
 import { TokenizerThread } from './tokenizer-thread.ts';
 
 const root = await mkdtemp(path.join(tmpdir(), 'attune-tokenizer-'));
@@ -44,7 +45,10 @@ function backtrack(tokenizer: Record<string, unknown>): void {
 const PHASE_MS = { open: 30_000, render: 1500, encode: 1500, compile: 1500 };
 
 function openThread(phaseMs = PHASE_MS, isShared = false) {
-  const thread = new TokenizerThread({ maxRows: 1, maxQueue: 8, isShared }, { phaseMs, heapMiB: 128 });
+  const thread = new TokenizerThread(
+    { maxRows: 1, maxQueue: 8, tenants: new Tenants(isShared) },
+    { phaseMs, heapMiB: 128 },
+  );
   after(() => thread.close());
   return {
     thread,

@@ -3,11 +3,11 @@
 
 import { AttuneError } from '../../shared/error.ts';
 import { exceedsShare } from '../engine/admission.ts';
+import type { Tenants } from '../engine/tenants.ts';
 
 const RETRY_AFTER_MS = 10_000;
 
-/** `isShared`: several callers are told apart. */
-type Options = { max: number; isShared: boolean };
+type Options = { max: number; tenants: Tenants };
 
 export class ConcurrencyLimit {
   private readonly kind: string;
@@ -22,11 +22,11 @@ export class ConcurrencyLimit {
 
   /** Returns the function that ends what begins here. Throws a 429 at the limit. */
   enter(callerId: string): () => void {
-    const { max, isShared } = this.options;
+    const { max, tenants } = this.options;
     const held = this.running.size;
     const own = [...this.running].filter((request) => request.callerId === callerId).length;
     if (held >= max) throw tooMany(`this server runs ${max} ${this.kind} already, its limit; retry when one has ended`);
-    if (isShared && exceedsShare({ held, own, added: 1 }, max))
+    if (tenants.isShared && exceedsShare({ held, own, added: 1 }, max))
       throw tooMany(
         `this API key has its share of the ${max} ${this.kind} that this server runs at once: ${own} of them are its ` +
           `own, and ${max - held} places are left for all keys; retry when one of its own has ended`,

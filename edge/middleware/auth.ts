@@ -9,6 +9,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import { sha256 } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { hasScope, SCOPES, type Scope } from '../../shared/scopes.ts';
+import type { Tenants } from '../engine/tenants.ts';
 import type { RequestRecord } from '../http/request-record.ts';
 import type { KeyCache } from '../key-cache.ts';
 import type { KeyLimits } from '../ports.ts';
@@ -102,6 +103,13 @@ export function authenticate({ db, keyCache, adminKeys }: AuthOptions): Middlewa
       context.set('scopes', row.scopes);
       context.set('limits', { requests: row.requests_per_minute, tokens: row.tokens_per_minute });
     } else if (adminKeys) throw unauthorized('missing or invalid API key');
+    await next();
+  };
+}
+
+export function seeTenant(tenants: Tenants): MiddlewareHandler {
+  return async (context, next) => {
+    tenants.see(getCaller(context).turn);
     await next();
   };
 }

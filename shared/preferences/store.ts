@@ -65,7 +65,7 @@ export async function importPreferences(
 
 /** A rater of a file is never one who signs in here, nor an end user whom a backend names. */
 function nameRater(rater: string | null): string {
-  return rater === null ? 'import' : `import:${rater.replace(/^(import|user):/, '')}`;
+  return rater === null ? 'import' : `import:${rater}`;
 }
 
 function toRow(record: PreferenceRecord, owner: Owner): typeof preferences.$inferInsert {
@@ -108,7 +108,8 @@ export async function* exportPreferences(
           a: row.chosen,
           b: row.rejected,
           choice: 'a',
-          rater: row.rater,
+          // As the file that it came from had it.
+          rater: row.rater.replace(/^import:/, ''),
           externalId: row.id,
           metadata: row.metadata ?? {},
         },

@@ -48,7 +48,8 @@ export function buildRequest(kind: Kind, isKeyed: boolean, comparison: string, r
   const request = { kind, mark, key: isKeyed ? `key ${mark}` : null };
   switch (kind) {
     case 'raw': {
-      const body = { prompt: pick(), chosen: `yes ${pick()}`, rejected: pick(), rater: 'torture', metadata: { mark } };
+      const texts = { prompt: pick(), chosen: `yes ${pick()}`, rejected: pick() };
+      const body = { ...texts, rater: `torture ${mark}`, metadata: { mark } };
       return { ...request, path: '/v1/preferences', body };
     }
     case 'vote': {

@@ -1,0 +1,136 @@
+// Tenants: a key reads and votes on what its own tenant has stored; ids of others are a 404. Policies and rounds are those of
+// all. Every route with an id in its path is in one of the two tables.
+
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import type { Json } from '../../testing/edge-server.ts';
+import type { Api } from './api.ts';
+import { assertError } from './errors.ts';
+
+/** What each is an id of. */
+const OWN: Record<string, 'chat' | 'comparison' | 'preference'> = {
+  'GET /v1/chat/completions/{id}': 'chat',
+  'GET /v1/comparisons/{id}': 'comparison',
+  'GET /v1/preferences/{id}': 'preference',
+};
+
+const SHARED = [
+  'GET /v1/models/{model}',
+  'GET /v1/rounds/{id}',
+  'POST /v1/rounds/{id}/cancel',
+  'GET /v1/rounds/{id}/metrics',
+  'GET /v1/rounds/{id}/events',
+  'GET /v1/policies/{id}',
+  'GET /v1/policies/{id}/lineage',
+  'POST /v1/policies/{id}/promote',
+  'GET /v1/rewards/{id}',
+  // Of administrators, who may read all tenants.
+  'GET /v1/keys/{id}',
+  'POST /v1/keys/{id}/rotate',
+  'DELETE /v1/keys/{id}',
+];
+
+const LISTS = { chat: '/v1/chat/completions', comparison: '/v1/comparisons', preference: '/v1/preferences' };
+
+export function testTenants(api: Api): void {
+  const { request } = api;
+  const names = { here: `here.${api.runtime}`, there: `there.${api.runtime}` };
+  const headers: Record<keyof typeof names, { authorization: string }> = {} as never;
+  /** Of the tenant here. */
+  const ids: Record<'chat' | 'comparison' | 'preference', string> = {} as never;
+  const generations: string[] = [];
+
+  before(async () => {
+    const scopes = ['generate', 'rate', 'feedback', 'read', 'train', 'operate'];
+    for (const name of ['here', 'there'] as const) {
+      const { body } = await request('/v1/keys', { json: { name, scopes, tenant: names[name] } });
+      headers[name] = { authorization: `Bearer ${body.key}` };
+    }
+    const post = async (path: string, json: object): Promise<Json> => {
+      const { status, body } = await request(path, { json, headers: headers.here });
+      assert.equal(status, 200, JSON.stringify(body));
+      return body;
+    };
+    const messages = [{ role: 'user', content: 'Once' }];
+    const chat = await post('/v1/chat/completions', { messages, max_tokens: 2, n: 2 });
+    ids.chat = chat.id;
+    generations.push(...chat.choices.map((choice: Json) => choice.generation_id));
+    ids.comparison = (await post('/v1/comparisons', { messages, max_tokens: 2 })).id;
+    ids.preference = (await post('/v1/preferences', { prompt: 'Once', chosen: 'upon', rejected: 'more' })).id;
+  });
+
+  test('every route with an id is in one of the two tables', async () => {
+    const { body } = await request('/openapi.json');
+    const routes = Object.entries(body.paths as Record<string, object>).flatMap(([path, methods]) =>
+      /\/v1\/.*\{/.test(path) ? Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`) : [],
+    );
+    assert.deepEqual(routes.toSorted(), [...Object.keys(OWN), ...SHARED].toSorted());
+  });
+
+  for (const [route, kind] of Object.entries(OWN))
+    test(`${route} is a 404 for another tenant, and no secret for an administrator`, async () => {
+      const [method, path] = route.split(' ') as [string, string];
+      const call = (init: object) => request(path.replace('{id}', ids[kind]), { method, ...init });
+      assert.equal((await call({ headers: headers.here })).status, 200);
+      assert.equal((await call({})).status, 200);
+      const refused = await call({ headers: headers.there });
+      assertError(refused, 404);
+      // Exactly what an id that never was gets.
+      const unknown = await request(path.replace('{id}', 'none'), { method, headers: headers.there });
+      assert.equal(
+        refused.body.error.message.replace(ids[kind], 'id'),
+        unknown.body.error.message.replace('none', 'id'),
+      );
+    });
+
+  for (const [kind, path] of Object.entries(LISTS))
+    test(`the list ${path} is of one's own tenant, and of any for an administrator`, async () => {
+      const id = ids[kind as keyof typeof ids];
+      const list = async (query: string, init: object): Promise<string[]> => {
+        const { status, body } = await request(`${path}?limit=100${query}`, init);
+        assert.equal(status, 200, JSON.stringify(body));
+        return body.data.map((row: Json) => row.id);
+      };
+      assert.ok((await list('', { headers: headers.here })).includes(id));
+      assert.deepEqual(await list('', { headers: headers.there }), []);
+      assert.deepEqual(await list('&order=asc', { headers: headers.there }), []);
+      assert.ok(!(await list('', {})).includes(id));
+      assert.ok((await list(`&tenant=${names.here}`, {})).includes(id));
+      const other = await request(`${path}?tenant=${names.here}`, { headers: headers.there });
+      assertError(other, 403);
+      assertError(await request(`${path}?after=${id}`, { headers: headers.there }), 404);
+    });
+
+  test('nobody votes on what another tenant has', async () => {
+    for (const json of [
+      { comparison: ids.comparison, choice: 'a' },
+      { chosen: generations[0], rejected: generations[1] },
+    ]) {
+      assertError(await request('/v1/preferences', { json, headers: headers.there }), 404);
+      const voted = await request('/v1/preferences', { json, headers: headers.here });
+      assert.equal(voted.status, 200, voted.text);
+    }
+  });
+
+  test('exports and counts are of one’s own tenant', async () => {
+    const { body, text } = await request('/v1/preferences/export', { headers: headers.there });
+    assert.equal(text, '', JSON.stringify(body));
+    const counts = (await request('/v1/preferences/stats', { headers: headers.there })).body;
+    assert.deepEqual(counts, { total: 0, pairs_not_yet_seen: 0, raters: 0, by_choice: {}, by_source: {} });
+    const exported = await request(`/v1/preferences/export?tenant=${names.here}`);
+    assert.match(exported.text, /"upon"/);
+    assertError(await request(`/v1/preferences/export?tenant=${names.here}`, { headers: headers.there }), 403);
+    assertError(await request(`/v1/preferences/stats?tenant=${names.here}`, { headers: headers.there }), 403);
+  });
+
+  test('two tenants can import the same rows, and use the same names for raters', async () => {
+    const body = JSON.stringify({ prompt: `Imported ${api.runtime}`, chosen: 'a', rejected: 'b', rater: 'ann' });
+    for (const name of ['here', 'there'] as const) {
+      const sent = { method: 'POST', body, headers: { 'content-type': 'application/jsonl', ...headers[name] } };
+      const { imported, duplicates } = (await request('/v1/preferences/import', sent)).body;
+      assert.deepEqual([imported, duplicates], [1, 0], name);
+      const vote = { prompt: `Named ${api.runtime}`, chosen: 'a', rejected: 'b', rater: 'ann' };
+      assert.equal((await request('/v1/preferences', { json: vote, headers: headers[name] })).status, 200);
+    }
+  });
+}
