@@ -45,7 +45,7 @@ export function testRequestBodies(api: Api): void {
       assertError(response, 400);
       assert.deepEqual([response.body.error.code, response.body.error.param], ['unstorable', param]);
     }
-    const escaped = await send(JSON.stringify({ ...raw, prompt: 'written as \\u0000' }));
+    const escaped = await send(JSON.stringify({ ...raw, rater: api.runtime, prompt: 'written as \\u0000' }));
     assert.equal(escaped.body.prompt, 'written as \\u0000');
   });
 

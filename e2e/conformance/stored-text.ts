@@ -60,19 +60,20 @@ export function testStoredText(api: Api): void {
     const body = json(
       fc.record({
         pair: fc.tuple(prompt, sides).map(([prompt, sides]) => ({ ...prompt, ...sides })),
-        rater: text,
+        rater: arbitraryText({ maxLength: 100 }),
         metadata: fc.dictionary(text, fc.jsonValue({ maxDepth: 2 }), { maxKeys: 5 }),
         id: arbitraryText({ maxLength: 100 }),
       }),
     );
     const property = fc.asyncProperty(body, async ({ pair, rater, metadata, id }) => {
       const key = `${api.runtime} ${crypto.randomUUID()} ${id}`;
-      const sent: Json = { ...pair, rater, metadata, id: key };
+      // Another one for each run, because a rater votes once on two texts.
+      const sent: Json = { ...pair, rater: `${rater} ${crypto.randomUUID()}`, metadata, id: key };
       const created = await post('/v1/preferences', sent);
       const { prompt, chosen, rejected } = created;
       assert.deepEqual(
         [prompt, chosen.text, rejected.text, created.rater, created.metadata],
-        [sent.messages ?? sent.prompt, sent.chosen, sent.rejected, `user:${rater}`, metadata],
+        [sent.messages ?? sent.prompt, sent.chosen, sent.rejected, `user:${sent.rater}`, metadata],
       );
       assert.deepEqual(await get(`/v1/preferences/${created.id}`), created);
       // The response that was stored under the key.
