@@ -112,6 +112,8 @@ async function restoreRows(
   { tables }: BackupHeader,
   onBytes: ByteListener,
 ): Promise<void> {
+  // Migrations fill some tables, for example with new secrets.
+  await transaction.unsafe(`truncate ${tables.map(({ name }) => `"${name}"`).join(', ')}`);
   // What triggers count is in the backup.
   for (const { name } of tables) await transaction.unsafe(`alter table "${name}" disable trigger user`);
   for await (const entry of readArchive(file)) {
