@@ -143,7 +143,7 @@ test('texts that look like something else are stored and read as they are', { sk
   );
   await Promise.all(
     texts.map(async (prompt, at) => {
-      const sent = { prompt, chosen: 'x', rejected: 'y', metadata: { texts: [prompt] } };
+      const sent = { prompt, chosen: 'x', rejected: 'y', rater: String(at), metadata: { texts: [prompt] } };
       const [writer, reader] = at % 2 === 0 ? [worker.url, server.edge.url] : [server.edge.url, worker.url];
       const { body } = await send(writer, '/v1/preferences', sent);
       const stored = await send(reader, `/v1/preferences/${body.id}`);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { eq } from 'drizzle-orm';
+import { countPreferences } from '../preferences/store.ts';
 import { type Connection, connect } from './connect.ts';
 import { openPostgres } from './embedded.ts';
 import { selectGenerations } from './generations.ts';
@@ -170,6 +171,45 @@ test('what choices share moves to their completion, and prompts that were stored
   assert.deepEqual([...voters], [{ tenant: 'default', name: 'ann' }]);
   const [key] = await db.select().from(idempotency_keys);
   assert.deepEqual(key!.response, { id: 'pref_2', prompt: '0', choice: 'a' });
+});
+
+test('rows from before tenants are kept, in the tenant default, and stay countable', async () => {
+  const connection = await openDatabase('tenants');
+  const { sql, db, url } = connection;
+  await migrateTo(13, connection);
+  await sql`insert into completions (id, kind, policy_id, prompt, prompt_token_ids, sampling, seed, "user")
+    values ('chatcmpl-1', 'chat', 'pol_1', '"p"', '{1}', '{}', 1, 'ann')`;
+  await sql`insert into generations (id, completion_id, choice, text, token_ids, logps, finish_reason)
+    values ('chatcmpl-1', 'chatcmpl-1', 0, 't', '{1}', '{0}', 'stop')`;
+  await sql`insert into comparisons (id, prompt, a_generation_id, b_generation_id, swapped)
+    values ('cmp_1', '"p"', 'chatcmpl-1', 'chatcmpl-1', false)`;
+  // Two of one rater on the same texts, which could be stored until now.
+  for (const id of ['pref_1', 'pref_2', 'pref_3'])
+    await sql`insert into preferences (id, source, choice, rater, prompt, chosen, rejected, content_hash)
+      values (${id}, 'raw', 'a', ${id === 'pref_3' ? 'bob' : 'ann'}, '"p"', 'x', 'y', 'h')`;
+  const response = { id: `pref_${'1'.repeat(32)}`, chosen: { generation: `chatcmpl-${'2'.repeat(32)}` } };
+  await sql`insert into idempotency_keys (operation, key, request_hash, response)
+    values ('/v1/preferences', 'k', 'h', ${JSON.stringify(response)}::text::json)`;
+
+  await migrateDatabase(url);
+  for (const table of ['completions', 'comparisons', 'preferences']) {
+    const rows = await sql`select distinct tenant, created_by, erased_at from ${sql(table)}`;
+    assert.deepEqual([...rows], [{ tenant: 'default', created_by: 'unknown', erased_at: null }], table);
+  }
+  const counts = { total: 3, pairs_not_yet_seen: 3, raters: 2, by_choice: { a: 3 }, by_source: { raw: 3 } };
+  assert.deepEqual(await countPreferences(db, 'default'), counts);
+  const [key] = await db.select().from(idempotency_keys);
+  assert.deepEqual(key!.resource_ids.toSorted(), [response.chosen.generation, response.id]);
+  await sql`delete from preferences where id = 'pref_2'`;
+  assert.equal((await countPreferences(db, 'default')).total, 2);
+  const secrets = await sql`select name, length(value) as length from secrets order by name`;
+  assert.deepEqual(
+    [...secrets],
+    [
+      { name: 'held_out', length: 72 },
+      { name: 'session', length: 72 },
+    ],
+  );
 });
 
 test('rows of a dump from a server with more transactions are not hidden from lists', async () => {
