@@ -12,6 +12,7 @@ import {
   type ImportReport,
   importPreferences,
 } from '../shared/preferences/store.ts';
+import { openRedact } from '../shared/redaction/open-redact.ts';
 import { withContext } from './context.ts';
 
 export function addPreferences(program: Command): void {
@@ -39,6 +40,7 @@ export function addPreferences(program: Command): void {
         };
         const report = await importPreferences(db, source, {
           owner: { tenant, created_by: COMMAND },
+          redact: await openRedact(settings.REDACT),
           maxRowBytes: settings.MAX_BODY_BYTES,
           onProgress,
         });

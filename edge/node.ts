@@ -12,6 +12,7 @@ import { log } from '../shared/log.ts';
 import { openLog } from '../shared/log-output.ts';
 import { runProgram, waitForSignal } from '../shared/process.ts';
 import { ensureDefaultPolicy } from '../shared/publish/default-policy.ts';
+import { openRedact } from '../shared/redaction/open-redact.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { openTracing } from '../shared/tracing.ts';
@@ -55,6 +56,7 @@ export async function startEdge(
   databaseUrl: string,
   onStuck: () => void = exitStuck,
 ): Promise<Edge> {
+  const redact = await openRedact(settings.REDACT);
   const connection = connect(databaseUrl, { name: 'attune edge', limits: 'server' });
   const tracing = await openTracing(settings, { name: 'attune-edge', version: packageJson.version });
   const store = await openLocalStore(settings, connection.db);
@@ -78,6 +80,7 @@ export async function startEdge(
     settings,
     keyCache: new KeyCache(),
     tenants,
+    redact,
     async getServingStatus() {
       const policy = inference.getActivePolicy()?.id ?? null;
       return { policy, compute: policy === null ? null : PLACEMENT };

@@ -2,6 +2,7 @@
 
 import type { Context } from 'hono';
 import type { Database } from '../shared/database/connect.ts';
+import type { Redact } from '../shared/redaction/redact.ts';
 import type { Settings } from '../shared/settings.ts';
 import type { Inference } from './engine/inference.ts';
 import type { Tenants } from './engine/tenants.ts';
@@ -47,6 +48,8 @@ export type Ports = {
   settings: Settings;
   keyCache: KeyCache;
   tenants: Tenants;
+  /** Of REDACT: what any text is replaced with before it is stored; null: itself. */
+  redact: Redact | null;
   metrics: Metrics;
   /** Called when a response has ended. */
   observeRequest(record: RequestRecord): void;

@@ -66,6 +66,7 @@ ALTER TABLE "api_keys" ADD COLUMN "rows_per_day" integer;--> statement-breakpoin
 ALTER TABLE "comparisons" ADD COLUMN "tenant" text DEFAULT 'default' NOT NULL;--> statement-breakpoint
 ALTER TABLE "comparisons" ADD COLUMN "created_by" text DEFAULT 'unknown' NOT NULL;--> statement-breakpoint
 ALTER TABLE "comparisons" ADD COLUMN "erased_at" timestamp with time zone;--> statement-breakpoint
+ALTER TABLE "completions" ADD COLUMN "redacted" boolean DEFAULT false NOT NULL;--> statement-breakpoint
 ALTER TABLE "completions" ADD COLUMN "tenant" text DEFAULT 'default' NOT NULL;--> statement-breakpoint
 ALTER TABLE "completions" ADD COLUMN "created_by" text DEFAULT 'unknown' NOT NULL;--> statement-breakpoint
 ALTER TABLE "completions" ADD COLUMN "erased_at" timestamp with time zone;--> statement-breakpoint
@@ -74,6 +75,7 @@ ALTER TABLE "idempotency_keys" ADD COLUMN "resource_ids" text[] DEFAULT '{}' NOT
 ALTER TABLE "preference_counts" ADD COLUMN "tenant" text DEFAULT 'default' NOT NULL;--> statement-breakpoint
 ALTER TABLE "preference_counts" ADD CONSTRAINT "preference_counts_tenant_source_choice_shard_pk" PRIMARY KEY("tenant","source","choice","shard");--> statement-breakpoint
 ALTER TABLE "preferences" ADD COLUMN "vote_hash" text;--> statement-breakpoint
+ALTER TABLE "preferences" ADD COLUMN "redacted" boolean DEFAULT false NOT NULL;--> statement-breakpoint
 ALTER TABLE "preferences" ADD COLUMN "tenant" text DEFAULT 'default' NOT NULL;--> statement-breakpoint
 ALTER TABLE "preferences" ADD COLUMN "created_by" text DEFAULT 'unknown' NOT NULL;--> statement-breakpoint
 ALTER TABLE "preferences" ADD COLUMN "erased_at" timestamp with time zone;--> statement-breakpoint

@@ -63,6 +63,13 @@ const environment = z.object({
   MAX_BODY_BYTES: integer(1024)
     .default(1_048_576)
     .describe('largest request body, and largest row of an import; an import itself is streamed and has no limit'),
+  REDACT: z
+    .string()
+    .regex(/^pii$|\.[cm]?[jt]s$/, 'give pii, or the path of a .ts or .js file: ./my-redact.ts')
+    .optional()
+    .describe(
+      'what is redacted before anything is stored: pii, or the path of a module that exports (text) => text; default: nothing',
+    ),
   IDEMPOTENCY_HOURS: z.coerce
     .number()
     .positive()

@@ -9,6 +9,7 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openContext } from '../cli/context.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
+import type { PrecisionName } from '../shared/precision-name.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
@@ -34,7 +35,7 @@ type EdgeProcesses = {
   home: string;
   connection: Connection;
   localStore: LocalStore;
-  importTiny(options: TinyCheckpointOptions): Promise<string>;
+  importTiny(options: TinyCheckpointOptions & { precision?: PrecisionName }): Promise<string>;
   start(env?: Record<string, string>): Promise<EdgeProcess>;
 };
 
@@ -55,10 +56,10 @@ export async function openEdgeProcesses(): Promise<EdgeProcesses> {
     home,
     connection,
     localStore,
-    async importTiny(options) {
+    async importTiny({ precision, ...options }) {
       const folder = await localStore.createStaging();
       await writeTinyCheckpoint(folder, options);
-      const id = await importPolicy(connection.db, localStore, folder, `tiny ${options.seed}`);
+      const id = await importPolicy(connection.db, localStore, folder, `tiny ${options.seed}`, { precision });
       await localStore.discardStaging(folder);
       return id;
     },

@@ -46,6 +46,11 @@ function readVariables(env: Record<string, unknown>): Settings {
       'settings: API_KEY is missing, and a Worker is public; run `npx wrangler secret put API_KEY`',
       'invalid_settings',
     );
+  if (typeof env.REDACT === 'string' && !['', 'pii'].includes(env.REDACT))
+    throw misconfigured(
+      `settings: REDACT: ${env.REDACT} is a module, and a Worker loads none at run time; give pii, or serve the API on Node`,
+      'invalid_settings',
+    );
   try {
     return readSettings({
       ...Object.fromEntries(variables.map(([name, value]) => [name, String(value)])),

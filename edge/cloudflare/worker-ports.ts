@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecutionContext } from '@cloudflare/workers-types';
 import type { Connection } from '../../shared/database/connect.ts';
 import { log, setLogOutput, writeJson, writeText } from '../../shared/log.ts';
+import { redactPii } from '../../shared/redaction/pii.ts';
 import { openR2Store } from '../../shared/store/r2.ts';
 import { Tenants } from '../engine/tenants.ts';
 import { KeyCache } from '../key-cache.ts';
@@ -55,6 +56,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
     settings,
     keyCache: isolate.keyCache,
     tenants: isolate.tenants,
+    redact: settings.REDACT === undefined ? null : redactPii,
     inference: {
       getPolicy: async (id) => policies.load(await requestPolicies.getManifest(id)),
       // Every policy here is at float32.

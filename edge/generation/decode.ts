@@ -11,8 +11,9 @@ import type { Ports } from '../ports.ts';
 import { describeInterruption } from './interruption.ts';
 import { type PlacedRequest, type PreparedCompletion, prepareCompletion } from './prepare.ts';
 import { toGenerationRecord } from './record-generation.ts';
+import { redactResults } from './redact-results.ts';
 import { type Candidate, type CompletionResult, countTokens, rankCandidates, selectChoices } from './select-choices.ts';
-import { storeCompletions, toStorable } from './store.ts';
+import { type GenerationRow, storeCompletions, toStorable } from './store.ts';
 import { sumUsage } from './usage.ts';
 
 export type Decoding = {
@@ -71,8 +72,8 @@ function countMaxTokens(completions: PreparedCompletion[]): number {
 }
 
 /**
- * Decodes every choice to its end and commits the generations with the response. Throws if the client or the deadline
- * interrupted them. With `store: false` nothing is committed, the response neither.
+ * Decodes every choice to its end and commits the generations with the response, both redacted. Throws if the client or the
+ * deadline interrupted them. With `store: false` nothing is committed, the response neither.
  */
 export async function decodeAndStore<T>(
   { ports, commit }: { ports: Ports; commit: Commit },
@@ -81,13 +82,11 @@ export async function decodeAndStore<T>(
   onToken?: TokenListener,
 ): Promise<{ results: CompletionResult[]; response: T }> {
   const { results, interruption } = await decode(decoding, onToken);
-  const stored = results
+  const kept = results
     .filter(({ completion }) => completion.request.store)
-    .map(({ completion, rows }) => ({
-      completion,
-      // An interrupted choice is stored too, if it has any tokens.
-      rows: rows.filter((row) => row.finish_reason !== 'cancelled' || row.token_ids.length > 0),
-    }));
+    // An interrupted choice is stored too, if it has any tokens.
+    .map((result) => ({ ...result, rows: result.rows.filter(hasTokens) }));
+  const stored = await redactResults(ports.redact, kept);
   if (interruption) {
     await storeCompletions(ports.db, stored);
     throw interruption;
@@ -96,9 +95,13 @@ export async function decodeAndStore<T>(
   if (stored.length > 0)
     await commit(async (transaction) => {
       await storeCompletions(transaction, stored);
-      return response;
+      return toResponse(stored);
     });
   return { results, response };
+}
+
+function hasTokens({ finish_reason, token_ids }: GenerationRow): boolean {
+  return finish_reason !== 'cancelled' || token_ids.length > 0;
 }
 
 /** Decodes every candidate to its end, selects the choices, and returns what interrupted them, if anything did. */

@@ -57,6 +57,8 @@ export type PreparedCompletion = {
   sampling: SamplingParams;
   /** of the response format */
   grammar: Grammar | null;
+  /** of a copy to be stored in which something was redacted: whether the prompt was */
+  redacted?: { prompt: boolean };
 };
 
 /** Validates the request against the policy and fixes its ids and seed; nothing is computed or stored yet. */

@@ -1,5 +1,6 @@
 // Stores generated completions: a row with what the choices share, and a row for each choice.
 
+import type { Prompt } from '../../shared/chat-message.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { completions, generations } from '../../shared/database/schema.ts';
 import type { FinishEvent } from '../engine/inference.ts';
@@ -26,13 +27,13 @@ export async function storeCompletions(
 }
 
 export function toCompletionRow(completion: PreparedCompletion) {
-  const { request, policy, ranker, promptIds, candidates, sampling } = completion;
+  const { request, policy, ranker, promptIds, candidates, sampling, redacted } = completion;
   return {
     id: completion.id,
     kind: request.kind,
     policy_id: policy.id,
-    prompt: request.promptIds ? toStorable(policy.tokenizer.decode(promptIds)) : request.prompt,
-    prompt_token_ids: promptIds,
+    prompt: getPrompt(completion),
+    prompt_token_ids: redacted?.prompt ? [] : promptIds,
     // What a ranker selected or a format restricted is no sample of the policy: the trainer looks for these two.
     sampling: {
       ...sampling,
@@ -42,10 +43,16 @@ export function toCompletionRow(completion: PreparedCompletion) {
     seed: sampling.seed,
     user: request.user,
     metadata: request.metadata,
+    redacted: redacted !== undefined,
     ...request.owner,
     erased_at: null,
     created_at: new Date(completion.created * 1000),
   } satisfies CompletionRow;
+}
+
+/** With text in place of given token ids. */
+export function getPrompt({ request, policy, promptIds }: PreparedCompletion): Prompt {
+  return request.promptIds ? toStorable(policy.tokenizer.decode(promptIds)) : request.prompt;
 }
 
 export function toGenerationRow(completion: PreparedCompletion, choice: number, finish: FinishEvent): GenerationRow {

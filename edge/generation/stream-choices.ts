@@ -19,7 +19,7 @@ type Completion<Choice> = {
   model: string;
   system_fingerprint: string;
   choices: (Choice & { index: number; generation_id: string })[];
-  usage: Usage;
+  usage?: Usage | undefined;
 };
 
 /** How an operation writes its chunks; each function returns one entry of `choices`, without the index. */

@@ -34,3 +34,9 @@ export const chatMessages = z
 
 /** A prompt as responses carry it: a text, or the messages of a chat. */
 export const promptSchema = z.union([z.string(), z.array(z.object({ role: z.enum(CHAT_ROLES), content: z.string() }))]);
+
+/** Of what is stored. The response to a generation has its own text, whatever is stored of it. */
+export const redactedField = z
+  .literal(true)
+  .optional()
+  .openapi({ description: 'set if REDACT has replaced something in what is stored' });

@@ -20,7 +20,7 @@ import { type CompletionResult, type Ranking, rankingFields } from '../generatio
 import { type CompletionRow, type GenerationRow, toCompletionRow } from '../generation/store.ts';
 import { type ChunkFormat, repeatStream, streamChoices } from '../generation/stream-choices.ts';
 import { sumUsage, toUsage, type Usage, usageSchema } from '../generation/usage.ts';
-import { chatMessages } from '../http/messages.ts';
+import { chatMessages, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { toUnixSeconds } from '../http/resource.ts';
 import { getCaller, getOwner } from '../middleware/auth.ts';
@@ -82,9 +82,10 @@ export const chatCompletion = z
         ...rankingFields,
       }),
     ),
-    usage: usageSchema,
+    usage: usageSchema.optional().openapi({ description: 'absent from a stored completion that is redacted' }),
     system_fingerprint: z.string(),
     metadata: z.record(z.string(), z.string()).nullable().optional(),
+    redacted: redactedField,
   })
   .openapi('ChatCompletion');
 
@@ -158,15 +159,20 @@ export function toChatCompletion(
       logprobs: logprobs ? { content: logprobs[index], refusal: null } : null,
       ...rankings?.[index],
     })),
-    usage:
-      usage ??
-      toUsage(
-        completion.prompt_token_ids.length,
-        rows.reduce((sum, { token_ids }) => sum + token_ids.length, 0),
-      ),
+    usage: usage ?? countStoredTokens(completion, rows),
     system_fingerprint: completion.policy_id,
     metadata: completion.metadata,
+    ...(completion.redacted ? { redacted: true as const } : {}),
   };
+}
+
+/** Undefined if the tokens of a part are not stored, because it was redacted. */
+function countStoredTokens(completion: Pick<CompletionRow, 'redacted' | 'prompt_token_ids'>, rows: GenerationRow[]) {
+  if (completion.redacted) return undefined;
+  return toUsage(
+    completion.prompt_token_ids.length,
+    rows.reduce((sum, { token_ids }) => sum + token_ids.length, 0),
+  );
 }
 
 const encoder = new TextEncoder();

@@ -11,12 +11,13 @@ import { newId } from '../../shared/id.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { decode, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest, PlacedRequest } from '../generation/prepare.ts';
+import { redactResults } from '../generation/redact-results.ts';
 import { toResponseFormat } from '../generation/response-format.ts';
 import { modelField, modelName, samplingFields, toSampling } from '../generation/sampling-fields.ts';
 import type { CompletionResult } from '../generation/select-choices.ts';
 import { storeCompletions } from '../generation/store.ts';
 import { idempotencyKeyField } from '../http/idempotency.ts';
-import { chatMessages, promptSchema } from '../http/messages.ts';
+import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { type Caller, getCaller, getOwner } from '../middleware/auth.ts';
@@ -62,12 +63,16 @@ const comparison = z
     b: side,
     voted: z.boolean(),
     metadata: z.record(z.string(), z.string()).nullable(),
+    redacted: redactedField,
   })
   .openapi('Comparison');
 
 type ComparisonRow = Omit<typeof comparisons.$inferSelect, 'xid'>;
 type ComparisonResponse = z.output<typeof comparison>;
-type Side = Pick<StoredGeneration, 'id' | 'text' | 'finish_reason' | 'policy_id'>;
+type Side = Pick<StoredGeneration, 'id' | 'text' | 'finish_reason' | 'policy_id' | 'redacted'>;
+
+const toSides = ({ completion, rows }: CompletionResult): Side[] =>
+  rows.map((row) => ({ ...row, policy_id: completion.policy.id, redacted: completion.redacted !== undefined }));
 
 export const createComparison = defineOperation({
   scopes: ['generate', 'rate'],
@@ -80,27 +85,31 @@ export const createComparison = defineOperation({
     const prompt: Prompt = body.messages ?? body.prompt!;
     const owner = getOwner(context);
     const results = await generateSides(ports, prompt, { ...body, owner }, getCaller(context));
-    const sides = results.flatMap(({ completion, rows }) =>
-      rows.map((row) => ({ ...row, policy_id: completion.policy.id })),
-    );
-    return commit(async (transaction) => {
-      const swapped = crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
-      const [a, b] = swapped ? [sides[1]!, sides[0]!] : [sides[0]!, sides[1]!];
-      const row: ComparisonRow = {
-        id: newId('cmp_'),
-        prompt,
-        a_generation_id: a.id,
-        b_generation_id: b.id,
-        swapped,
-        metadata: body.metadata ?? null,
-        ...owner,
-        erased_at: null,
-        created_at: new Date(),
-      };
-      await storeCompletions(transaction, results);
+    const stored = await redactResults(ports.redact, results);
+    const swapped = crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
+    const orderSides = (completions: CompletionResult[]) => {
+      const [first, second] = completions.flatMap(toSides) as [Side, Side];
+      return swapped ? ([second, first] as const) : ([first, second] as const);
+    };
+    const [a, b] = orderSides(stored);
+    const { request } = stored[0]!.completion;
+    const row: ComparisonRow = {
+      id: newId('cmp_'),
+      prompt: request.prompt,
+      a_generation_id: a.id,
+      b_generation_id: b.id,
+      swapped,
+      metadata: request.metadata,
+      ...owner,
+      erased_at: null,
+      created_at: new Date(),
+    };
+    await commit(async (transaction) => {
+      await storeCompletions(transaction, stored);
       await transaction.insert(comparisons).values(row);
       return toResponse(row, a, b, false);
     });
+    return toResponse({ ...row, prompt, metadata: body.metadata ?? null }, ...orderSides(results), false);
   },
 });
 
@@ -171,5 +180,6 @@ function toResponse(row: ComparisonRow, a: Side, b: Side, isVoted: boolean): Com
     b: toSide(b),
     voted: isVoted,
     metadata: row.metadata,
+    ...(a.redacted || b.redacted ? { redacted: true as const } : {}),
   };
 }

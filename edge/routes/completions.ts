@@ -25,6 +25,7 @@ import {
   toEnvelope,
 } from '../generation/stream-choices.ts';
 import { sumUsage, usageSchema } from '../generation/usage.ts';
+import { redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getCaller, getOwner } from '../middleware/auth.ts';
 import { openRanker } from '../scoring/ranker.ts';
@@ -73,6 +74,7 @@ const textCompletion = z
     ),
     usage: usageSchema,
     system_fingerprint: z.string(),
+    redacted: redactedField,
   })
   .openapi('TextCompletion');
 
@@ -106,6 +108,7 @@ function toTextCompletion(results: CompletionResult[], body: CompletionBody): Te
     ...toEnvelope(results[0]!.completion, 'text_completion'),
     choices: choices.map((choice, index) => ({ ...choice, index })),
     usage: sumUsage(results),
+    ...(results.some(({ completion }) => completion.redacted) ? { redacted: true as const } : {}),
   };
 }
 

@@ -27,7 +27,7 @@ export const importPreferences = defineOperation({
     const leave = ports.concurrencyLimits?.imports.enter(getCallerId(context));
     try {
       const source = readBodyStream(context.req.raw.body);
-      const options = { maxRowBytes: ports.settings.MAX_BODY_BYTES, owner: getOwner(context) };
+      const options = { maxRowBytes: ports.settings.MAX_BODY_BYTES, owner: getOwner(context), redact: ports.redact };
       return { object: 'preference.import', ...(await store.importPreferences(ports.db, source, options)) };
     } catch (error) {
       throw describeInterruption(error);

@@ -5,16 +5,17 @@ import { z } from '@hono/zod-openapi';
 import { and, inArray } from 'drizzle-orm';
 import type { Context } from 'hono';
 import type { Owner } from '../../shared/access/owner.ts';
-import { selectGenerations } from '../../shared/database/generations.ts';
+import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
 import { comparisons, completions, generations, preferences } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { isUniqueViolation } from '../../shared/postgres-errors.ts';
+import { type Redact, redactPrompt, redactValue } from '../../shared/redaction/redact.ts';
 import { listLearners } from '../../shared/rounds/policy-lineage.ts';
 import { hasScope } from '../../shared/scopes.ts';
 import { idempotencyKeyField, type Transaction } from '../http/idempotency.ts';
-import { chatMessages, promptSchema } from '../http/messages.ts';
+import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { isVisible } from '../http/pagination.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
@@ -86,6 +87,7 @@ const preference = z
     chosen: side,
     rejected: side,
     metadata: z.record(z.string(), z.unknown()).nullable(),
+    redacted: redactedField,
     learned_by: z.array(z.string()).openapi({
       description: 'policies and rewards whose rounds trained on it; their descendants learned from it too',
     }),
@@ -104,6 +106,7 @@ const toResponse = (row: PreferenceRow, learnedBy: string[]): z.output<typeof pr
   chosen: { text: row.chosen, generation: row.chosen_generation_id },
   rejected: { text: row.rejected, generation: row.rejected_generation_id },
   metadata: row.metadata,
+  ...(row.redacted ? { redacted: true as const } : {}),
   learned_by: learnedBy,
 });
 
@@ -114,14 +117,14 @@ export const createPreference = defineOperation({
   idempotent: true,
   body: preferenceBody,
   response: preference,
-  async handler({ context, commit, body }) {
+  async handler({ ports, context, commit, body: given }) {
     // Given texts train the policy to say anything; votes only choose among its own responses.
-    if (body.prompt !== undefined || body.messages !== undefined)
-      assertScope(context, ['feedback'], 'a preference between given texts');
-    const voter = { rater: nameRater(context, body.rater), ...getOwner(context) };
+    if (hasTexts(given)) assertScope(context, ['feedback'], 'a preference between given texts');
+    const voter = { rater: nameRater(context, given.rater), ...getOwner(context) };
+    const { body, isRedacted } = await redactBody(ports.redact, given);
     const readable = getReadableTenant(context);
     const response = await commit(async (transaction) =>
-      toResponse(await storePreference(transaction, body, voter, readable), []),
+      toResponse(await storePreference(transaction, body, isRedacted, voter, readable), []),
     );
     const { choice, chosen, rejected } = response;
     context.get('record').vote = { choice, chosen: chosen.generation, rejected: rejected.generation };
@@ -147,21 +150,37 @@ export const getPreference = getOperation({ summary: 'One preference', ...resour
 
 type Voter = Owner & { rater: string };
 
+/** Whether the sides are texts, and no ids of generations. */
+function hasTexts({ prompt, messages }: PreferenceBody): boolean {
+  return prompt !== undefined || messages !== undefined;
+}
+
+/** Before the vote's transaction. What is voted on was redacted when it was stored. */
+async function redactBody(redact: Redact | null, body: PreferenceBody) {
+  const { metadata, prompt, chosen, rejected } = body;
+  const given = hasTexts(body) ? { metadata, prompt, chosen, rejected } : { metadata };
+  const texts = await redactValue(redact, given);
+  const messages = body.messages && ((await redactPrompt(redact, body.messages)) as typeof body.messages);
+  return { body: { ...body, ...texts, messages }, isRedacted: texts !== given || messages !== body.messages };
+}
+
 /** `readable`: the tenant whose comparisons and generations it may be about; null: any. */
 async function storePreference(
   transaction: Transaction,
   body: PreferenceBody,
+  isRedacted: boolean,
   voter: Voter,
   readable: string | null,
 ): Promise<PreferenceRow> {
-  const input = body.comparison
+  const { redacted, ...input } = body.comparison
     ? await fromComparison(transaction, body, readable)
-    : body.prompt !== undefined || body.messages !== undefined
+    : hasTexts(body)
       ? fromTexts(body)
       : await fromGenerations(transaction, body, readable);
   const row: PreferenceRow = {
     id: newId('pref_'),
     metadata: body.metadata ?? null,
+    redacted: isRedacted || redacted,
     content_hash: hashContent({ ...input, rater: voter.rater }),
     vote_hash: body.comparison ? null : hashVote(input),
     erased_at: null,
@@ -183,7 +202,7 @@ async function storePreference(
 }
 
 /** Of two texts in any order: a rater who prefers each of them has voted twice. */
-function hashVote({ prompt, chosen, rejected }: PreferenceInput): string {
+function hashVote({ prompt, chosen, rejected }: Pick<PreferenceInput, 'prompt' | 'chosen' | 'rejected'>): string {
   return hashContent({ prompt, sides: [chosen, rejected].sort() });
 }
 
@@ -211,6 +230,7 @@ type PreferenceInput = Pick<
   | 'rejected'
   | 'chosen_generation_id'
   | 'rejected_generation_id'
+  | 'redacted'
 >;
 
 async function fromComparison(
@@ -231,6 +251,7 @@ async function fromComparison(
     rejected: rejected.text,
     chosen_generation_id: chosenId,
     rejected_generation_id: rejectedId,
+    redacted: chosen.redacted || rejected.redacted,
   };
 }
 
@@ -240,7 +261,7 @@ async function fromGenerations(
   readable: string | null,
 ): Promise<PreferenceInput> {
   const [chosen, rejected] = await findSides(transaction, body.chosen!, body.rejected!, readable);
-  if (JSON.stringify(chosen.prompt_token_ids) !== JSON.stringify(rejected.prompt_token_ids))
+  if (identifyPrompt(chosen) !== identifyPrompt(rejected))
     throw new AttuneError(
       'rejected: its prompt differs from that of chosen; a preference compares two generations from one prompt',
       { param: 'rejected', code: 'different_prompts' },
@@ -254,7 +275,16 @@ async function fromGenerations(
     rejected: rejected.text,
     chosen_generation_id: chosen.id,
     rejected_generation_id: rejected.id,
+    redacted: chosen.redacted || rejected.redacted,
   };
+}
+
+/** By its tokens, which a redacted prompt does not have. */
+function identifyPrompt({
+  prompt,
+  prompt_token_ids: ids,
+}: Pick<StoredGeneration, 'prompt' | 'prompt_token_ids'>): string {
+  return JSON.stringify(ids.length > 0 ? ids : prompt);
 }
 
 function fromTexts(body: PreferenceBody): PreferenceInput {
@@ -267,6 +297,7 @@ function fromTexts(body: PreferenceBody): PreferenceInput {
     rejected: body.rejected!,
     chosen_generation_id: null,
     rejected_generation_id: null,
+    redacted: false,
   };
 }
 

@@ -64,6 +64,9 @@ const ownedBy = () => ({
   created_by: text().notNull().default('unknown'),
 });
 
+/** Whether REDACT has changed its texts. Training reads such a row as texts, because no policy sampled their tokens. */
+const isRedacted = () => boolean('redacted').notNull().default(false);
+
 /** Of a row whose content was erased: what is left is its id, its place, and its digests. */
 const erasedAt = () => timestamp('erased_at', { withTimezone: true, mode: 'date' });
 
@@ -118,11 +121,13 @@ export const completions = pgTable(
     kind: text().$type<'chat' | 'text' | 'comparison'>().notNull(),
     policy_id: text().notNull(),
     prompt: json<Prompt>().notNull(),
+    /** empty if the prompt was redacted, which they would spell */
     prompt_token_ids: integer().array().notNull(),
     sampling: json<Record<string, unknown>>().notNull(),
     seed: bigint({ mode: 'number' }).notNull(),
     user: text(),
     metadata: json<Record<string, string>>(),
+    redacted: isRedacted(),
     ...ownedBy(),
     erased_at: erasedAt(),
     created_at: createdAt(),
@@ -146,6 +151,7 @@ export const generations = pgTable(
       .references(() => completions.id),
     choice: integer().notNull(),
     text: text().notNull(),
+    /** empty, as logps, if the text was redacted */
     token_ids: integer().array().notNull(),
     /** log-probability of each token under the policy at temperature 1 */
     logps: reals().notNull(),
@@ -207,6 +213,7 @@ export const preferences = pgTable(
     /** SHA-256 of prompt and both texts, in any order; null on a comparison, in an import, and in older rows */
     vote_hash: text(),
     metadata: json<Record<string, unknown>>(),
+    redacted: isRedacted(),
     ...ownedBy(),
     erased_at: erasedAt(),
     created_at: createdAt(),

@@ -6,6 +6,7 @@ import type { Database } from '../database/connect.ts';
 import { preference_counts, preferences, voters } from '../database/schema.ts';
 import { hashContent } from '../digest.ts';
 import { newId } from '../id.ts';
+import { type Redact, redactPrompt, redactValue } from '../redaction/redact.ts';
 import { countNewPairsOf } from '../rounds/pairs.ts';
 import { formatPreference } from './export.ts';
 import { parsePreferences } from './import.ts';
@@ -27,13 +28,18 @@ const BATCH_SIZE = 500;
 /** Characters: a batch has fewer rows if they are long. */
 const MAX_BATCH_LENGTH = 4 * 2 ** 20;
 
-type ImportOptions = { owner: Owner; maxRowBytes?: number; onProgress?: (report: ImportReport) => void };
+type ImportOptions = {
+  owner: Owner;
+  redact: Redact | null;
+  maxRowBytes?: number;
+  onProgress?: (report: ImportReport) => void;
+};
 
 /** Parses preferences and commits them in batches; `onProgress` is called after each commit. */
 export async function importPreferences(
   db: Database,
   source: AsyncIterable<Uint8Array>,
-  { owner, maxRowBytes, onProgress = () => {} }: ImportOptions,
+  { owner, redact, maxRowBytes, onProgress = () => {} }: ImportOptions,
 ): Promise<ImportReport> {
   const report: ImportReport = { rows: 0, imported: 0, duplicates: 0, refused: 0, errors: [] };
   let batch: (typeof preferences.$inferInsert)[] = [];
@@ -54,7 +60,8 @@ export async function importPreferences(
       if (report.errors.length < MAX_ERRORS) report.errors.push({ row: item.row, message: item.error });
       continue;
     }
-    const row = toRow(item.record, owner);
+    const record = await redactRecord(redact, item.record);
+    const row = toRow(record, { ...owner, redacted: record !== item.record });
     batch.push(row);
     length += JSON.stringify([row.prompt, row.metadata]).length + row.chosen.length + row.rejected.length;
     if (batch.length >= BATCH_SIZE || length >= MAX_BATCH_LENGTH) await flush();
@@ -68,7 +75,15 @@ function nameRater(rater: string | null): string {
   return rater === null ? 'import' : `import:${rater}`;
 }
 
-function toRow(record: PreferenceRecord, owner: Owner): typeof preferences.$inferInsert {
+/** A record in which nothing is redacted is returned itself. */
+async function redactRecord(redact: Redact | null, record: PreferenceRecord): Promise<PreferenceRecord> {
+  const given = { a: record.a, b: record.b, metadata: record.metadata };
+  const texts = await redactValue(redact, given);
+  const prompt = await redactPrompt(redact, record.prompt);
+  return texts === given && prompt === record.prompt ? record : { ...record, ...texts, prompt };
+}
+
+function toRow(record: PreferenceRecord, owner: Owner & { redacted: boolean }): typeof preferences.$inferInsert {
   const { prompt, a, b, choice, rater, externalId, metadata } = record;
   const [chosen, rejected] = choice === 'b' ? [b, a] : [a, b];
   const storedChoice = choice === 'b' ? 'a' : choice;

@@ -15,7 +15,7 @@ export type PreferencePair = {
   prompt: Prompt;
   chosen: string;
   rejected: string;
-  /** Both sides as policies sampled them; null if either is a text that no policy generated. */
+  /** Both sides as policies sampled them; null if either is a text that no policy generated, or was redacted. */
   sampled: { promptIds: number[]; chosen: SampledResponse; rejected: SampledResponse } | null;
 };
 /** A response as a policy sampled it. */
@@ -48,7 +48,7 @@ export async function addSamples(db: Database, rows: PreferenceRow[]): Promise<P
       chosen: preference.chosen,
       rejected: preference.rejected,
       sampled:
-        chosen && rejected
+        chosen && rejected && !chosen.redacted && !rejected.redacted
           ? {
               promptIds: chosen.prompt_token_ids,
               chosen: toSampledResponse(chosen),
