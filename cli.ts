@@ -2,6 +2,7 @@
 // The `attune` command, which composes edge and trainer. Nothing imports it. An AttuneError is printed as one line.
 
 import { Command } from 'commander';
+import { addAudit } from './cli/audit.ts';
 import { addBackup } from './cli/backup.ts';
 import { addDemo } from './cli/demo.ts';
 import { addDevWorker } from './cli/dev-worker.ts';
@@ -44,6 +45,7 @@ for (const add of [
   addRewards,
   addPreferences,
   addKeys,
+  addAudit,
   addBackup,
   addRestore,
   addDemo,

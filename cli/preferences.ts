@@ -14,6 +14,7 @@ import {
 } from '../shared/preferences/store.ts';
 import { openRedact } from '../shared/redaction/open-redact.ts';
 import { withContext } from './context.ts';
+import { printLines } from './print-lines.ts';
 
 export function addPreferences(program: Command): void {
   const group = program
@@ -60,12 +61,7 @@ export function addPreferences(program: Command): void {
     .description('write all preferences of a tenant, without ties, as JSONL to standard output')
     .addOption(tenantOption('whose to write'))
     .action((options: { format: 'openai' | 'trl'; tenant: string }) =>
-      withContext(async ({ db }) => {
-        // The reader may close the pipe early, as `head` does.
-        process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
-        for await (const line of exportPreferences(db, options.format, options.tenant))
-          if (!process.stdout.write(line)) await new Promise((resolve) => process.stdout.once('drain', resolve));
-      }),
+      withContext(({ db }) => printLines(exportPreferences(db, options.format, options.tenant))),
     );
 
   group

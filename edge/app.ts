@@ -19,7 +19,7 @@ import { limitRate } from './middleware/rate-limit.ts';
 import { assignRequestId, sendRequestId } from './middleware/request-id.ts';
 import { getTimeLimit, limitTime } from './middleware/time-limit.ts';
 import type { Ports } from './ports.ts';
-import { listAuditEvents } from './routes/audit.ts';
+import { exportAuditEvents, listAuditEvents } from './routes/audit.ts';
 import { createChatCompletion } from './routes/chat.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
 import { createCompletion } from './routes/completions.ts';
@@ -85,6 +85,7 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'POST   /v1/keys/{id}/rotate': rotateKey,
     'DELETE /v1/keys/{id}': revokeKey,
     'GET    /v1/audit': listAuditEvents,
+    'GET    /v1/audit/export': exportAuditEvents,
   },
   Operate: {
     'GET    /status': getStatus,

@@ -43,6 +43,7 @@ const ACCESS: Record<string, readonly Scope[] | null> = {
   'POST /v1/keys/{id}/rotate': [],
   'DELETE /v1/keys/{id}': [],
   'GET /v1/audit': [],
+  'GET /v1/audit/export': [],
   'GET /status': null,
   'GET /health': null,
   'GET /metrics': null,

@@ -122,6 +122,17 @@ export function testKeys(api: Api): void {
     const { body } = await request('/v1/audit?limit=100');
     const actions = (body.data as Json[]).filter(({ target }) => target === created.id).map(({ action }) => action);
     assert.deepEqual(actions, ['key.revoked', 'key.created']);
+    const lines = (await request('/v1/audit/export')).text.trimEnd().split('\n');
+    const exported = lines.map((line): Json => JSON.parse(line));
+    assert.deepEqual(
+      exported.toSorted((one, other) => (one.id < other.id ? -1 : 1)),
+      exported,
+    );
+    const [latest] = body.data as Json[];
+    assert.deepEqual(
+      exported.find(({ id }) => id === latest.id),
+      latest,
+    );
     const { sql } = api.server.connection;
     await assert.rejects(sql`update audit_events set actor = 'nobody'`, /append-only/);
     await assert.rejects(sql`delete from audit_events`, /append-only/);

@@ -1,8 +1,11 @@
-// The audit log, for administrators.
+// The audit log, for administrators: a page of it, or all as a stream.
 
 import { z } from '@hono/zod-openapi';
+import { exportAudit, toAuditEvent } from '../../shared/access/audit.ts';
 import { audit_events } from '../../shared/database/schema.ts';
-import { listOperation, toUnixSeconds } from '../http/resource.ts';
+import { streamLines } from '../http/jsonl.ts';
+import { defineOperation } from '../http/operation.ts';
+import { listOperation } from '../http/resource.ts';
 
 const auditEvent = z
   .object({
@@ -22,14 +25,13 @@ export const listAuditEvents = listOperation({
   kind: 'audit event',
   table: audit_events,
   item: auditEvent,
-  toResponses: (rows: (typeof audit_events.$inferSelect)[]) =>
-    rows.map(({ id, created_at, actor, action, target, details }) => ({
-      id,
-      object: 'audit_event' as const,
-      created: toUnixSeconds(created_at),
-      actor,
-      action,
-      target,
-      details,
-    })),
+  toResponses: (rows: (typeof audit_events.$inferSelect)[]) => rows.map(toAuditEvent),
+});
+
+export const exportAuditEvents = defineOperation({
+  summary: 'Every event of the audit log as JSONL, oldest first, streamed',
+  scopes: ['admin'],
+  response: z.string(),
+  responseType: 'application/jsonl',
+  handler: async ({ ports }) => streamLines(exportAudit(ports.db)),
 });

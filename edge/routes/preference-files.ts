@@ -5,6 +5,7 @@ import { AttuneError } from '../../shared/error.ts';
 import { toPostgresAnswer } from '../../shared/postgres-errors.ts';
 import * as store from '../../shared/preferences/store.ts';
 import { readBodyStream } from '../http/body-stream.ts';
+import { streamLines } from '../http/jsonl.ts';
 import { defineOperation } from '../http/operation.ts';
 import { ownedListQuery } from '../http/pagination.ts';
 import { getCallerId, getOwner, selectTenant } from '../middleware/auth.ts';
@@ -43,18 +44,8 @@ export const exportPreferences = defineOperation({
   query: z.strictObject({ format: z.enum(['openai', 'trl']).default('openai'), tenant }),
   response: z.string(),
   responseType: 'application/jsonl',
-  async handler({ ports, context, query }) {
-    const lines = store.exportPreferences(ports.db, query.format, selectTenant(context, query.tenant));
-    const encoder = new TextEncoder();
-    const body = new ReadableStream<Uint8Array>({
-      async pull(controller) {
-        const { value, done } = await lines.next();
-        if (done) controller.close();
-        else controller.enqueue(encoder.encode(value));
-      },
-    });
-    return new Response(body, { headers: { 'content-type': 'application/jsonl; charset=utf-8' } });
-  },
+  handler: async ({ ports, context, query }) =>
+    streamLines(store.exportPreferences(ports.db, query.format, selectTenant(context, query.tenant))),
 });
 
 export const countPreferences = defineOperation({

@@ -3,6 +3,7 @@
 import { and, asc, eq, gt, isNull, sum } from 'drizzle-orm';
 import type { Owner } from '../access/owner.ts';
 import type { Database } from '../database/connect.ts';
+import { PAGE_SIZE, readPages } from '../database/read-pages.ts';
 import { preference_counts, preferences, voters } from '../database/schema.ts';
 import { hashContent } from '../digest.ts';
 import { newId } from '../id.ts';
@@ -107,34 +108,22 @@ export async function* exportPreferences(
   format: 'openai' | 'trl',
   tenant: string,
 ): AsyncGenerator<string> {
-  let after = '';
-  while (true) {
-    const page = await db
+  const rows = readPages((after) =>
+    db
       .select()
       .from(preferences)
       .where(and(eq(preferences.tenant, tenant), gt(preferences.id, after), isNull(preferences.erased_at)))
       .orderBy(asc(preferences.id))
-      .limit(BATCH_SIZE);
-    for (const row of page) {
-      if (row.choice !== 'a' && row.choice !== 'b') continue;
-      const line = formatPreference(
-        {
-          prompt: row.prompt,
-          a: row.chosen,
-          b: row.rejected,
-          choice: 'a',
-          // As the file that it came from had it.
-          rater: row.rater.replace(/^import:/, ''),
-          externalId: row.id,
-          metadata: row.metadata ?? {},
-        },
-        format,
-      );
-      if (line !== null) yield `${line}\n`;
-    }
-    const last = page.at(-1);
-    if (!last || page.length < BATCH_SIZE) return;
-    after = last.id;
+      .limit(PAGE_SIZE),
+  );
+  for await (const row of rows) {
+    const { prompt, chosen: a, rejected: b, choice, id: externalId } = row;
+    if (choice !== 'a' && choice !== 'b') continue;
+    // As the file that it came from had it.
+    const rater = row.rater.replace(/^import:/, '');
+    const record = { prompt, a, b, choice: 'a' as const, rater, externalId, metadata: row.metadata ?? {} };
+    const line = formatPreference(record, format);
+    if (line !== null) yield `${line}\n`;
   }
 }
 
