@@ -10,7 +10,9 @@ import { withContext } from './context.ts';
 
 const DAY_MS = 86_400_000;
 
-type CreateOptions = { scope: Scope[]; tenant: string; days?: number; requests?: number; tokens?: number };
+type CreateOptions = { scope: Scope[]; tenant: string; days?: number } & Partial<
+  Record<'requests' | 'tokens' | 'concurrent' | 'rows', number>
+>;
 
 export function addKeys(program: Command): void {
   const group = program
@@ -30,12 +32,23 @@ export function addKeys(program: Command): void {
     .option('--days <days>', 'days until it expires; default: it does not', parseDays)
     .option('--requests <count>', 'requests per minute, on each Node server; default: its setting', parseCount)
     .option('--tokens <count>', 'tokens per minute, likewise', parseCount)
+    .option('--concurrent <count>', 'generations at once, on each Node server; default: no limit', parseCount)
+    .option(
+      '--rows <count>',
+      'completions, comparisons, preferences and imported rows per day (UTC); default: no limit',
+      parseCount,
+    )
     .description('create a key and print it, this once')
-    .action((name: string, { scope, tenant, days, requests, tokens }: CreateOptions) =>
+    .action((name: string, { scope, tenant, days, requests, tokens, concurrent, rows }: CreateOptions) =>
       withContext(async ({ db }) => {
         const expiresAt = days === undefined ? null : new Date(Date.now() + days * DAY_MS);
         const scopes = [...new Set(scope)];
-        const limits = { requestsPerMinute: requests ?? null, tokensPerMinute: tokens ?? null };
+        const limits = {
+          requestsPerMinute: requests ?? null,
+          tokensPerMinute: tokens ?? null,
+          concurrentGenerations: concurrent ?? null,
+          rowsPerDay: rows ?? null,
+        };
         const { token } = await db.transaction((transaction) =>
           createKey(transaction, { name, tenant, scopes, expiresAt, ...limits }, COMMAND),
         );

@@ -119,7 +119,8 @@ test('a key of `attune keys` may what its scopes say, until it is revoked', asyn
     assert.equal(await running.ended, 0, running.output());
     return running.output().trim();
   };
-  const key = await command('create', 'chat backend', '--scope', 'generate', 'read', '--days', '1');
+  const limits = ['--requests', '100', '--tokens', '10000', '--concurrent', '4', '--rows', '1000'];
+  const key = await command('create', 'chat backend', '--scope', 'generate', 'read', '--days', '1', ...limits);
   assert.match(key, /^sk-at-/);
   const authorization = `Bearer ${key}`;
   assert.equal((await complete(url, { authorization })).status, 200);
@@ -132,6 +133,13 @@ test('a key of `attune keys` may what its scopes say, until it is revoked', asyn
   assert.match(await command('revoke', id), /is revoked/);
   await new Promise((resolve) => setTimeout(resolve, 1100));
   for (const old of [key, rotated]) assert.equal((await complete(url, { authorization: `Bearer ${old}` })).status, 401);
+  const audit = run(['audit', 'export']);
+  assert.equal(await audit.ended, 0, audit.output());
+  const events = audit.output().trim().split('\n');
+  assert.deepEqual(
+    events.map((line) => JSON.parse(line).action).filter((action) => action.startsWith('key.')),
+    ['key.created', 'key.rotated', 'key.revoked'],
+  );
   const wrong = run(['keys', 'create', 'x', '--scope', 'root']);
   assert.equal(await wrong.ended, 1);
   assert.match(wrong.output(), /'root' is invalid.*generate, rate, feedback/s);
@@ -179,7 +187,7 @@ for (const [args, env, expected] of failures) {
 }
 
 test('every command has help with examples', async () => {
-  for (const command of ['start', 'serve', 'train', 'policies', 'preferences', 'demo', 'doctor']) {
+  for (const command of ['start', 'serve', 'train', 'policies', 'preferences', 'keys', 'audit', 'demo', 'doctor']) {
     const help = run([command, '--help']);
     assert.equal(await help.ended, 0);
     assert.match(help.output(), /Examples:\n {2}\$ /, command);

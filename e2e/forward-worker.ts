@@ -6,7 +6,7 @@ import { Hono } from 'hono';
 import { requestId } from 'hono/request-id';
 import { EdgeContainer, type EdgeNamespace, ENV_HASH_KEY } from '../edge/cloudflare/container.ts';
 import { createContainerUpstream, createUrlUpstream, forwardTo } from '../edge/cloudflare/forward.ts';
-import { openWorkerRateLimits } from '../edge/cloudflare/rate-limits.ts';
+import { getCloudflareAddress, openWorkerRateLimits } from '../edge/cloudflare/rate-limits.ts';
 import { toErrorResponse } from '../edge/http/errors.ts';
 import { limitBody } from '../edge/middleware/body-limit.ts';
 import { limitRate } from '../edge/middleware/rate-limit.ts';
@@ -111,7 +111,9 @@ app.post('/machine/:command', async (context) => {
   if (command === 'invalidate-env') await machine.invalidateEnv();
   return context.json(await machine.started());
 });
-app.use('/limited/*', (context, next) => limitRate(openWorkerRateLimits(context.env.RATE_LIMIT))(context, next));
+app.use('/limited/*', (context, next) =>
+  limitRate(openWorkerRateLimits(context.env.RATE_LIMIT), getCloudflareAddress)(context, next),
+);
 app.use(limitBody(100_000));
 app.post('/limited/*', (context) => context.json({}));
 app.post('/v1/*', (context) => {

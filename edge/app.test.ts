@@ -5,11 +5,14 @@ import { readSettings } from '../shared/settings.ts';
 import { createApp } from './app.ts';
 import type { RequestRecord } from './http/request-record.ts';
 import type { Ports } from './ports.ts';
+import { WrongKeys } from './wrong-keys.ts';
 
 const observed: RequestRecord[] = [];
 const app = createApp({
   settings: readSettings({ API_KEY: 'a-secret-key' }),
   metrics: { observeResponse() {} },
+  wrongKeys: new WrongKeys(20),
+  getAddress: () => '192.0.2.1',
   observeRequest: (record: RequestRecord) => observed.push(record),
 } as unknown as Ports);
 

@@ -118,9 +118,9 @@ export function createApp(ports: Ports): OpenAPIHono {
   const origins = settings.CORS_ORIGINS;
   // Before the key is checked: a browser asks first whether it may send one.
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
-  app.use('/v1/*', authenticate({ db: ports.db, keyCache: ports.keyCache, adminKeys: settings.API_KEY }));
+  app.use('/v1/*', authenticate(ports));
   app.use('/v1/*', guardAgainstPages(origins), seeTenant(ports.tenants));
-  if (rateLimits) app.use('/v1/*', limitRate(rateLimits));
+  if (rateLimits) app.use('/v1/*', limitRate(rateLimits, ports.getAddress));
   for (const route of listRoutes()) {
     const { rawBody, needsPolicy, idempotent, scopes } = route.operation;
     const middleware: MiddlewareHandler[] = scopes ? [requireScope(scopes)] : [];

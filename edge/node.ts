@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Server, ServerOptions } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
+import { getConnInfo } from '@hono/node-server/conninfo';
 import packageJson from '../package.json' with { type: 'json' };
 import { connect } from '../shared/database/connect.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
@@ -21,6 +22,7 @@ import { createApp } from './app.ts';
 import { limitConnections } from './connection-limit.ts';
 import { openInference } from './engine/policy-pool.ts';
 import { Tenants } from './engine/tenants.ts';
+import { ConcurrentGenerations } from './generation/concurrent-generations.ts';
 import { ConcurrencyLimit } from './http/concurrency-limit.ts';
 import { KeyCache } from './key-cache.ts';
 import { openMetrics } from './metrics/metrics.ts';
@@ -32,6 +34,7 @@ import { openRateLimits } from './rate-limits.ts';
 import { logRequest } from './request-log.ts';
 import { traceRequest } from './request-span.ts';
 import { RoundEvents } from './round-events.ts';
+import { WrongKeys } from './wrong-keys.ts';
 
 export type Edge = { url: string; close(): Promise<void> };
 
@@ -80,6 +83,8 @@ export async function startEdge(
     settings,
     keyCache: new KeyCache(),
     tenants,
+    wrongKeys: new WrongKeys(settings.WRONG_KEYS_PER_MINUTE),
+    getAddress: (context) => getConnInfo(context).remote.address ?? 'unknown',
     redact,
     async getServingStatus() {
       const policy = inference.getActivePolicy()?.id ?? null;
@@ -93,6 +98,7 @@ export async function startEdge(
     concurrencyLimits: {
       imports: new ConcurrencyLimit('imports', { max: MAX_IMPORTS, tenants }),
       eventStreams: new ConcurrencyLimit('event streams', { max: MAX_EVENT_STREAMS, tenants }),
+      generations: new ConcurrentGenerations(),
     },
     observeRequest: (record) => logRequest(record, tracing ? traceRequest(tracing, record) : undefined),
     isDiskFull: () => performance.now() - (connection.observed.diskFullMs ?? -Infinity) < DISK_FULL_MS,

@@ -6,10 +6,12 @@ import type { Redact } from '../shared/redaction/redact.ts';
 import type { Settings } from '../shared/settings.ts';
 import type { Inference } from './engine/inference.ts';
 import type { Tenants } from './engine/tenants.ts';
+import type { ConcurrentGenerations } from './generation/concurrent-generations.ts';
 import type { ConcurrencyLimit } from './http/concurrency-limit.ts';
 import type { RequestRecord } from './http/request-record.ts';
 import type { KeyCache } from './key-cache.ts';
 import type { RoundEvents } from './round-events.ts';
+import type { WrongKeys } from './wrong-keys.ts';
 
 /** Counts the responses of the API, and renders all metrics for Prometheus. */
 export type Metrics = {
@@ -28,15 +30,14 @@ export type RequiredPolicy = 'body' | 'body and reference' | 'path' | 'previous'
 /** The active policy as /health reports it: null before the first activation; `none` if no backend can compute it. */
 export type ServingStatus = { policy: string | null; compute: Placement | { place: 'none'; reason: string } | null };
 
-/** Per minute; null: the server's setting. */
-export type KeyLimits = { requests: number | null; tokens: number | null };
+/** Of a key: requests and tokens per minute, where null is the server's setting; and generations at once. */
+export type KeyLimits = { requests: number | null; tokens: number | null; concurrent: number | null };
 
 export type RateLimits = {
   /**
-   * Counts a request. Throws a 429 over the limit. `address`: the one that Cloudflare reports; `limits`: the key's own, which
-   * hold for its later calls too.
+   * Counts a request. Throws a 429 over the limit. `limits`: the key's own, which hold for its later calls too.
    */
-  countRequest(caller: { id: string; address: string | undefined; limits?: KeyLimits | undefined }): Promise<void>;
+  countRequest(caller: { id: string; address: string; limits?: KeyLimits | undefined }): Promise<void>;
   /** Takes the tokens that a generation may use. Throws a 429 over the limit. The result corrects them to those it used. */
   reserveTokens(callerId: string, tokens: number): Promise<(used: number) => Promise<void>>;
   listHeaders(caller: { id: string }): Promise<Record<string, string>>;
@@ -48,6 +49,9 @@ export type Ports = {
   settings: Settings;
   keyCache: KeyCache;
   tenants: Tenants;
+  wrongKeys: WrongKeys;
+  /** Of the client, or of the proxy in front of it. */
+  getAddress(context: Context): string;
   /** Of REDACT: what any text is replaced with before it is stored; null: itself. */
   redact: Redact | null;
   metrics: Metrics;
@@ -62,7 +66,11 @@ export type Ports = {
   /** If absent, only the queue limits requests. */
   rateLimits?: RateLimits | undefined;
   /** Absent in a Worker: a request that its platform ends leaves no trace, and would be counted for ever. */
-  concurrencyLimits?: { imports: ConcurrencyLimit; eventStreams: ConcurrencyLimit };
+  concurrencyLimits?: {
+    imports: ConcurrencyLimit;
+    eventStreams: ConcurrencyLimit;
+    generations: ConcurrentGenerations;
+  };
   /** Whether the last write was refused because Postgres's disk is full; absent in a Worker, which remembers no write. */
   isDiskFull?(): boolean;
 };

@@ -30,22 +30,22 @@ test('a generation that may use more than the limit is admitted in a fresh minut
 
 test('without a limit nothing is counted or reported', async () => {
   const limits = openRateLimits(readSettings({}));
-  for (let at = 0; at < 100; at++) await limits.countRequest({ id: 'key_a', address: undefined });
+  for (let at = 0; at < 100; at++) await limits.countRequest({ id: 'key_a', address: '192.0.2.1' });
   await limits.reserveTokens('key_a', 1e9);
   assert.deepEqual(await limits.listHeaders({ id: 'key_a' }), {});
 });
 
 test('a key has its own limits instead of the server’s', async () => {
   const limits = openRateLimits(readSettings({ REQUESTS_PER_MINUTE: '5' }));
-  const own = { id: 'key_own', address: undefined, limits: { requests: 2, tokens: 100 } };
-  const count = (times: number, caller: typeof own | { id: string; address: undefined }) =>
+  const own = { id: 'key_own', address: '192.0.2.1', limits: { requests: 2, tokens: 100, concurrent: null } };
+  const count = (times: number, caller: typeof own | { id: string; address: string }) =>
     Promise.all(Array.from({ length: times }, () => limits.countRequest(caller)));
   await count(2, own);
   await assert.rejects(limits.countRequest(own), { status: 429 });
   assert.equal((await limits.listHeaders(own))['x-ratelimit-limit-requests'], '2');
   await limits.reserveTokens('key_own', 100);
   await assert.rejects(limits.reserveTokens('key_own', 1), { status: 429 });
-  await count(5, { id: 'key_other', address: undefined });
-  await assert.rejects(limits.countRequest({ id: 'key_other', address: undefined }), { status: 429 });
+  await count(5, { id: 'key_other', address: '192.0.2.1' });
+  await assert.rejects(limits.countRequest({ id: 'key_other', address: '192.0.2.1' }), { status: 429 });
   await limits.reserveTokens('key_other', 1e6);
 });

@@ -87,6 +87,9 @@ const environment = z.object({
     .describe(
       'tokens, of prompts and responses, that each API key may use on each server per minute; default: no limit',
     ),
+  WRONG_KEYS_PER_MINUTE: integer(1)
+    .default(20)
+    .describe('wrong API keys that one address may send to each server per minute; keys in use stay accepted'),
   SERVE_THREADS: integer(1).optional().describe('intra-op threads of the serving session; default: all cores'),
   MAX_ROWS: integer(1).default(16).describe('generations decoded together in one batch'),
   MAX_QUEUE: integer(1).default(256).describe('generations that may wait in the queue; more are rejected with 429'),

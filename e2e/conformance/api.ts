@@ -45,6 +45,8 @@ const env = {
   PRECISION: 'fp32',
   MAX_ROWS: String(MAX_ROWS),
   MAX_QUEUE: String(MAX_CONCURRENT - MAX_ROWS),
+  // The suite tries wrong keys on every operation.
+  WRONG_KEYS_PER_MINUTE: '10000',
 };
 
 export type ConformanceSetup = { server: EdgeServer; apis: Api[]; worker: WorkerServer | null };

@@ -86,6 +86,47 @@ export function testKeys(api: Api): void {
     assert.match(refused.body.error.message, /^key_\w+ expired at 20\d\d-.*Z;/);
   });
 
+  test('a key stores as many rows in a day as it may, of every kind, and nothing over that', async () => {
+    const { key, id, rows_per_day } = await createKey({ scopes: ['generate', 'feedback'], rows_per_day: 4 });
+    assert.equal(rows_per_day, 4);
+    const headers = { authorization: `Bearer ${key}` };
+    const send = (path: string, json: Json) => request(path, { json, headers });
+    const text = { prompt: 'Once', max_tokens: 2 };
+    const pair = { prompt: `A day of ${api.runtime}`, chosen: 'a', rejected: 'b' };
+    const importing = (prompt: string) =>
+      request('/v1/preferences/import', { method: 'POST', body: JSON.stringify({ ...pair, prompt }), headers });
+    assert.equal((await send('/v1/completions', text)).status, 200);
+    assert.equal((await send('/v1/completions', { ...text, store: false })).status, 200);
+    assert.equal((await send('/v1/comparisons', text)).status, 200);
+    assert.equal((await send('/v1/preferences', pair)).status, 200);
+    assert.equal((await importing(`${pair.prompt}, imported`)).body.imported, 1);
+    const { sql } = api.server.connection;
+    const countRows = async () => {
+      const [counts] = await sql`select (select count(*) from completions where created_by = ${id})::int completions,
+        (select count(*) from comparisons where created_by = ${id})::int comparisons,
+        (select count(*) from preferences where created_by = ${id})::int preferences`;
+      return Object.values(counts!);
+    };
+    assert.deepEqual(await countRows(), [2, 1, 2]);
+    for (const refused of [
+      await send('/v1/completions', text),
+      await send('/v1/chat/completions', { messages: [{ role: 'user', content: 'Once' }], stream: true }),
+      await send('/v1/comparisons', text),
+      await send('/v1/preferences', { ...pair, chosen: 'c' }),
+      await importing(`${pair.prompt}, imported too`),
+    ]) {
+      assertError(refused, 429);
+      const { code, message } = refused.body.error;
+      assert.equal(code, 'daily_rows_exceeded');
+      assert.match(message, /may store 4 rows a day; the day ends at 20\S+T00:00:00\.000Z/);
+      assert.equal(refused.headers.get('x-should-retry'), 'false');
+      const seconds = Number(refused.headers.get('retry-after'));
+      assert.ok(seconds > 0 && seconds <= 86_400);
+    }
+    assert.equal((await send('/v1/completions', { ...text, store: false })).status, 200);
+    assert.deepEqual(await countRows(), [2, 1, 2]);
+  });
+
   test('invalid fields and unknown ids are named', async () => {
     const cases: [Json, string, RegExp][] = [
       [{ scopes: ['root'] }, 'scopes.0', /generate/],
@@ -94,6 +135,8 @@ export function testKeys(api: Api): void {
       [{ scopes: ['read'], tenant: 'a b' }, 'tenant', /letters, digits/],
       [{ scopes: ['read'], name: '' }, 'name', /what the key is for/],
       [{ scopes: ['read'], requests_per_minute: 0 }, 'requests_per_minute', />=1|at least|small/i],
+      [{ scopes: ['read'], concurrent_generations: 0 }, 'concurrent_generations', />=1|at least|small/i],
+      [{ scopes: ['read'], rows_per_day: 1.5 }, 'rows_per_day', /int/i],
       [{ scopes: ['read'], secret: 'mine' }, 'secret', /unknown|unrecognized/i],
     ];
     for (const [json, param, message] of cases) {

@@ -2,6 +2,7 @@
 // counts them for all isolates of a location, and reports only whether a request is within the limit.
 
 import type { RateLimit } from '@cloudflare/workers-types';
+import type { Context } from 'hono';
 import { log } from '../../shared/log.ts';
 import { ANONYMOUS } from '../middleware/auth.ts';
 import { tooMany } from '../middleware/rate-limit.ts';
@@ -12,7 +13,7 @@ const RETRY_AFTER_MS = 10_000;
 
 export function openWorkerRateLimits(binding: RateLimit): RateLimits {
   return {
-    async countRequest({ id, address = 'unknown' }) {
+    async countRequest({ id, address }) {
       // Fails open.
       const { success } = await binding.limit({ key: id === ANONYMOUS ? address : id }).catch((error: Error) => {
         log.error('rate limit', 'RATE_LIMIT failed, the request is admitted', error);
@@ -23,4 +24,9 @@ export function openWorkerRateLimits(binding: RateLimit): RateLimits {
     reserveTokens: async () => async () => {},
     listHeaders: async () => ({}),
   };
+}
+
+/** The client's address, which Cloudflare sets and no client can. */
+export function getCloudflareAddress(context: Context): string {
+  return context.req.header('cf-connecting-ip') ?? 'unknown';
 }

@@ -12,13 +12,14 @@ import { KeyCache } from '../key-cache.ts';
 import type { Ports, ServingStatus } from '../ports.ts';
 import { logRequest } from '../request-log.ts';
 import { RoundEvents } from '../round-events.ts';
+import { WrongKeys } from '../wrong-keys.ts';
 import { ActivePolicy } from './active-policy.ts';
 import { enqueueDueWebhooks } from './background.ts';
 import { readWorkerEnv, type WorkerEnv } from './bindings.ts';
 import { LocalPolicies } from './local-policies.ts';
 import { openWorkerMetrics } from './metrics-counter.ts';
 import { placeRequest, selectPlacement } from './placement.ts';
-import { openWorkerRateLimits } from './rate-limits.ts';
+import { getCloudflareAddress, openWorkerRateLimits } from './rate-limits.ts';
 import { RequestPolicies } from './request-policies.ts';
 
 export type Isolate = WorkerEnv & {
@@ -26,6 +27,7 @@ export type Isolate = WorkerEnv & {
   policies: LocalPolicies;
   keyCache: KeyCache;
   tenants: Tenants;
+  wrongKeys: WrongKeys;
 };
 
 /** An isolate has 128 MB of memory. */
@@ -45,7 +47,8 @@ export function openIsolate(env: Record<string, unknown>): Isolate {
     maxQueue: settings.MAX_QUEUE,
     tenants,
   });
-  return { bindings, settings, active: new ActivePolicy(), policies, keyCache: new KeyCache(), tenants };
+  const wrongKeys = new WrongKeys(settings.WRONG_KEYS_PER_MINUTE);
+  return { bindings, settings, active: new ActivePolicy(), policies, keyCache: new KeyCache(), wrongKeys, tenants };
 }
 
 export function openPorts(isolate: Isolate, { db }: Connection, context: ExecutionContext): Ports {
@@ -56,6 +59,8 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
     settings,
     keyCache: isolate.keyCache,
     tenants: isolate.tenants,
+    wrongKeys: isolate.wrongKeys,
+    getAddress: getCloudflareAddress,
     redact: settings.REDACT === undefined ? null : redactPii,
     inference: {
       getPolicy: async (id) => policies.load(await requestPolicies.getManifest(id)),

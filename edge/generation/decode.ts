@@ -1,15 +1,17 @@
 // Prepares and decodes completions under one deadline and stores their generations; either all are queued or none. A
 // request is complete only after its generations are committed. The decoder itself is behind LoadedPolicy.generate.
 
+import { assertRowsLeft, countRows, type RowQuota } from '../../shared/access/row-quota.ts';
 import type { AttuneError } from '../../shared/error.ts';
 import type { FinishEvent, GenerationEvent, LoadedPolicy, TokenEvent } from '../engine/inference.ts';
 import { type Deadline, openDeadline } from '../http/deadline.ts';
+import type { Transaction } from '../http/idempotency.ts';
 import type { Commit } from '../http/operation.ts';
 import type { RequestRecord } from '../http/request-record.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { describeInterruption } from './interruption.ts';
-import { type PlacedRequest, type PreparedCompletion, prepareCompletion } from './prepare.ts';
+import { type CompletionRequest, type PlacedRequest, type PreparedCompletion, prepareCompletion } from './prepare.ts';
 import { toGenerationRecord } from './record-generation.ts';
 import { redactResults } from './redact-results.ts';
 import { type Candidate, type CompletionResult, countTokens, rankCandidates, selectChoices } from './select-choices.ts';
@@ -24,8 +26,9 @@ export type Decoding = {
   record: RequestRecord;
   /** Unix milliseconds */
   startedAt: number;
-  /** Gives back the reserved tokens that were not used. */
-  settleTokens(used: number): Promise<void>;
+  rowQuota: RowQuota | null;
+  /** Gives back the caller's places, and the reserved tokens that were not used. */
+  settle(usedTokens: number): Promise<void>;
 };
 /** Receives each token, and the index of its completion. */
 export type TokenListener = (event: TokenEvent, completionIndex: number) => void;
@@ -35,12 +38,18 @@ export type TokenListener = (event: TokenEvent, completionIndex: number) => void
  * still has a status.
  */
 export async function startDecoding(
-  { settings, rateLimits }: Ports,
+  { db, settings, rateLimits, concurrencyLimits }: Ports,
   requests: PlacedRequest[],
-  { id, turn, signal, record }: Caller,
+  { id, turn, maxConcurrent, rowQuota, signal, record }: Caller,
 ): Promise<Decoding> {
+  await assertRowsLeft(db, rowQuota, countStoredRows(requests.map(({ request }) => request)));
+  const leave = concurrencyLimits?.generations.begin(id, countGenerations(requests), maxConcurrent);
   const deadline = openDeadline(settings.REQUEST_TIMEOUT, signal);
   let settleTokens = async (_used: number) => {};
+  const settle = async (used: number) => {
+    leave?.();
+    await settleTokens(used);
+  };
   const waiter = { tenant: turn, signal: deadline.signal };
   try {
     const completions: PreparedCompletion[] = [];
@@ -54,13 +63,23 @@ export async function startDecoding(
       submitted.set(policy, input.submitted + input.n);
       return policy.generate(input, deadline.signal);
     });
-    return { completions, events, deadline, turn, record, startedAt: Date.now(), settleTokens };
+    return { completions, events, deadline, turn, record, startedAt: Date.now(), rowQuota, settle };
   } catch (error) {
-    await settleTokens(0);
+    await settle(0);
     const interruption = deadline.signal.aborted ? describeInterruption(deadline, false) : null;
     deadline.close();
     throw interruption ?? error;
   }
+}
+
+/** A comparison is one row, however many completions it has. */
+function countStoredRows(requests: CompletionRequest[]): number {
+  const stored = requests.filter(({ store }) => store);
+  return stored[0]?.kind === 'comparison' ? 1 : stored.length;
+}
+
+function countGenerations(requests: PlacedRequest[]): number {
+  return requests.reduce((sum, { request: { n, bestOf = n } }) => sum + bestOf, 0);
 }
 
 /** The most that the completions can use: a prompt counts once, with any number of choices. */
@@ -87,14 +106,18 @@ export async function decodeAndStore<T>(
     // An interrupted choice is stored too, if it has any tokens.
     .map((result) => ({ ...result, rows: result.rows.filter(hasTokens) }));
   const stored = await redactResults(ports.redact, kept);
+  const store = async (transaction: Transaction) => {
+    await storeCompletions(transaction, stored);
+    await countRows(transaction, decoding.rowQuota, stored.filter(({ rows }) => rows.length > 0).length);
+  };
   if (interruption) {
-    await storeCompletions(ports.db, stored);
+    if (stored.length > 0) await ports.db.transaction(store);
     throw interruption;
   }
   const response = toResponse(results);
   if (stored.length > 0)
     await commit(async (transaction) => {
-      await storeCompletions(transaction, stored);
+      await store(transaction);
       return toResponse(stored);
     });
   return { results, response };
@@ -106,7 +129,7 @@ function hasTokens({ finish_reason, token_ids }: GenerationRow): boolean {
 
 /** Decodes every candidate to its end, selects the choices, and returns what interrupted them, if anything did. */
 export async function decode(
-  { completions, events, deadline, turn, record, startedAt, settleTokens }: Decoding,
+  { completions, events, deadline, turn, record, startedAt, settle }: Decoding,
   onToken: TokenListener = () => {},
 ): Promise<{ results: CompletionResult[]; interruption: AttuneError | null }> {
   let used = 0;
@@ -131,7 +154,7 @@ export async function decode(
   } finally {
     // If one completion failed, this cancels the others.
     deadline.close();
-    await settleTokens(used);
+    await settle(used);
   }
 }
 

@@ -65,7 +65,8 @@ export function toErrorResponse(context: Context, thrown: unknown): Response {
   const isSafe = error.code !== OUTCOME_UNKNOWN || context.get('idempotentRequest') !== undefined;
   const retry = error.retry && isSafe;
   const headers: Record<string, string> = { 'x-should-retry': String(retry) };
-  if (retry) {
+  // What a client should not repeat by itself may still be sent again at a known time.
+  if (retry || error.status === 429) {
     headers['retry-after'] = String(Math.ceil(error.retryAfterMs / 1000));
     headers['retry-after-ms'] = String(Math.ceil(error.retryAfterMs));
   }

@@ -4,15 +4,15 @@
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { DEFAULT_TENANT, type Owner } from '../../shared/access/owner.ts';
+import type { RowQuota } from '../../shared/access/row-quota.ts';
 import { parseToken } from '../../shared/access/token.ts';
-import type { Database } from '../../shared/database/connect.ts';
 import { sha256 } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { hasScope, SCOPES, type Scope } from '../../shared/scopes.ts';
 import type { Tenants } from '../engine/tenants.ts';
+import type { Settings } from '../../shared/settings.ts';
 import type { RequestRecord } from '../http/request-record.ts';
-import type { KeyCache } from '../key-cache.ts';
-import type { KeyLimits } from '../ports.ts';
+import type { KeyLimits, Ports } from '../ports.ts';
 
 declare module 'hono' {
   interface ContextVariableMap {
@@ -20,6 +20,7 @@ declare module 'hono' {
     tenant: string | undefined;
     scopes: readonly Scope[] | undefined;
     limits: KeyLimits | undefined;
+    rowQuota: RowQuota | undefined;
   }
 }
 
@@ -30,11 +31,31 @@ export const ANONYMOUS = 'anonymous';
  * Who asks for a generation: `turn` is whose turn it takes in the queue, and whose prompts share the prefix cache. The keys of
  * a tenant take turns as one; those of API_KEY, whose rows are all of the default tenant, each for itself.
  */
-export type Caller = { id: string; turn: string; signal: AbortSignal; record: RequestRecord };
+export type Caller = {
+  id: string;
+  turn: string;
+  /** generations at once; null: no limit */
+  maxConcurrent: number | null;
+  rowQuota: RowQuota | null;
+  signal: AbortSignal;
+  record: RequestRecord;
+};
 
 export function getCaller(context: Context): Caller {
   const id = getCallerId(context);
-  return { id, turn: context.get('tenant') ?? id, signal: context.req.raw.signal, record: context.get('record') };
+  return {
+    id,
+    turn: context.get('tenant') ?? id,
+    maxConcurrent: context.get('limits')?.concurrent ?? null,
+    rowQuota: getRowQuota(context),
+    signal: context.req.raw.signal,
+    record: context.get('record'),
+  };
+}
+
+/** Null: the key may store any number of rows. */
+export function getRowQuota(context: Context): RowQuota | null {
+  return context.get('rowQuota') ?? null;
 }
 
 export function getTenant(context: Context): string {
@@ -78,31 +99,47 @@ function toCallerId(digest: string): string {
   return `key_${digest.slice(0, 12)}`;
 }
 
-type AuthOptions = { db: Database; keyCache: KeyCache; adminKeys: string[] | undefined };
+type AuthPorts = Pick<Ports, 'db' | 'keyCache' | 'wrongKeys' | 'getAddress'> & { settings: Pick<Settings, 'API_KEY'> };
 
 /**
  * Accepts a key of API_KEY or of Postgres. Without API_KEY any request is accepted, but one that comes with a key of Postgres
  * may do what that key may: clients of OpenAI always send some key.
  */
-export function authenticate({ db, keyCache, adminKeys }: AuthOptions): MiddlewareHandler {
+export function authenticate({ db, keyCache, wrongKeys, getAddress, settings }: AuthPorts): MiddlewareHandler {
+  const adminKeys = settings.API_KEY;
   // Compared by hash, so that the duration of the comparison reveals nothing about a key.
   const admins = new Set(adminKeys?.map(sha256));
   return async (context, next) => {
     const [, text] = /^Bearer +(\S+) *$/i.exec(context.req.header('authorization') ?? '') ?? [];
     const digest = text && sha256(text);
     const token = text ? parseToken(text) : null;
+    const address = getAddress(context);
+    const isTried = digest && (token || adminKeys);
+    if (isTried) wrongKeys.check(address, digest);
     if (digest && admins.has(digest)) context.set('callerId', toCallerId(digest));
     else if (token) {
       const row = await keyCache.find(db, token.id);
-      if (row?.secret_hash !== token.secretHash) throw unauthorized('invalid API key');
+      if (row?.secret_hash !== token.secretHash) {
+        wrongKeys.count(address);
+        throw unauthorized('invalid API key');
+      }
       if (row.revoked_at) throw unauthorized(`${row.id} was revoked`);
       if (row.expires_at && row.expires_at.getTime() <= Date.now())
         throw unauthorized(`${row.id} expired at ${row.expires_at.toISOString()}`);
       context.set('callerId', row.id);
       context.set('tenant', row.tenant);
       context.set('scopes', row.scopes);
-      context.set('limits', { requests: row.requests_per_minute, tokens: row.tokens_per_minute });
-    } else if (adminKeys) throw unauthorized('missing or invalid API key');
+      context.set('limits', {
+        requests: row.requests_per_minute,
+        tokens: row.tokens_per_minute,
+        concurrent: row.concurrent_generations,
+      });
+      if (row.rows_per_day !== null) context.set('rowQuota', { keyId: row.id, perDay: row.rows_per_day });
+    } else if (adminKeys) {
+      if (digest) wrongKeys.count(address);
+      throw unauthorized('missing or invalid API key');
+    }
+    if (isTried) wrongKeys.accept(address, digest);
     await next();
   };
 }

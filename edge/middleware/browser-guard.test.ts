@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Hono } from 'hono';
 import { toErrorResponse } from '../http/errors.ts';
+import { WrongKeys } from '../wrong-keys.ts';
 import { authenticate } from './auth.ts';
 import { guardAgainstPages } from './browser-guard.ts';
 
@@ -10,7 +11,13 @@ function openApp(adminKeys?: string[], origins?: string[]) {
   app.onError((error, context) => toErrorResponse(context, error));
   // Keys of API_KEY are found without a database.
   app.use(
-    authenticate({ db: undefined as never, keyCache: undefined as never, adminKeys }),
+    authenticate({
+      db: undefined as never,
+      keyCache: undefined as never,
+      wrongKeys: new WrongKeys(20),
+      getAddress: () => '192.0.2.1',
+      settings: { API_KEY: adminKeys },
+    }),
     guardAgainstPages(origins),
   );
   app.post('/', (context) => context.text('in'));

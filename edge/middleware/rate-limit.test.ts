@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Hono } from 'hono';
 import { sha256 } from '../../shared/digest.ts';
-import { openWorkerRateLimits } from '../cloudflare/rate-limits.ts';
+import { getCloudflareAddress, openWorkerRateLimits } from '../cloudflare/rate-limits.ts';
 import { toErrorResponse } from '../http/errors.ts';
+import { WrongKeys } from '../wrong-keys.ts';
 import { authenticate } from './auth.ts';
 import { limitRate } from './rate-limit.ts';
 
@@ -14,8 +15,9 @@ function openApp(keys: string[], limited: Set<string>) {
   const app = new Hono();
   app.onError((error, context) => toErrorResponse(context, error));
   // Keys of API_KEY are found without a database.
-  const adminKeys = keys.length > 0 ? keys : undefined;
-  app.use(authenticate({ db: undefined as never, keyCache: undefined as never, adminKeys }));
+  const settings = { API_KEY: keys.length > 0 ? keys : undefined };
+  const ports = { db: undefined as never, keyCache: undefined as never, wrongKeys: new WrongKeys(20) };
+  app.use(authenticate({ ...ports, settings, getAddress: getCloudflareAddress }));
   app.use(
     limitRate(
       openWorkerRateLimits({
@@ -24,6 +26,7 @@ function openApp(keys: string[], limited: Set<string>) {
           return { success: !limited.has(key) };
         },
       }),
+      getCloudflareAddress,
     ),
   );
   app.post('/', (context) => context.text('in'));

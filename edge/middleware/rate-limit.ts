@@ -4,13 +4,12 @@
 import type { MiddlewareHandler } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
 import { toErrorResponse } from '../http/errors.ts';
-import type { RateLimits } from '../ports.ts';
+import type { Ports, RateLimits } from '../ports.ts';
 import { getCallerId } from './auth.ts';
 
-export function limitRate(limits: RateLimits): MiddlewareHandler {
+export function limitRate(limits: RateLimits, getAddress: Ports['getAddress']): MiddlewareHandler {
   return async (context, next) => {
-    const address = context.req.header('cf-connecting-ip');
-    const caller = { id: getCallerId(context), address, limits: context.get('limits') };
+    const caller = { id: getCallerId(context), address: getAddress(context), limits: context.get('limits') };
     try {
       await limits.countRequest(caller);
     } catch (error) {

@@ -4,6 +4,7 @@
 import { z } from '@hono/zod-openapi';
 import { inArray } from 'drizzle-orm';
 import type { Owner } from '../../shared/access/owner.ts';
+import { countRows } from '../../shared/access/row-quota.ts';
 import type { Prompt } from '../../shared/chat-message.ts';
 import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
 import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
@@ -20,7 +21,7 @@ import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { type Caller, getCaller, getOwner } from '../middleware/auth.ts';
+import { type Caller, getCaller, getOwner, getRowQuota } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 
 const comparisonBody = z
@@ -107,6 +108,7 @@ export const createComparison = defineOperation({
     await commit(async (transaction) => {
       await storeCompletions(transaction, stored);
       await transaction.insert(comparisons).values(row);
+      await countRows(transaction, getRowQuota(context), 1);
       return toResponse(row, a, b, false);
     });
     return toResponse({ ...row, prompt, metadata: body.metadata ?? null }, ...orderSides(results), false);

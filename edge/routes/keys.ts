@@ -20,12 +20,18 @@ const scope = z.enum(SCOPES).openapi({
     .join('; '),
 });
 
-const perMinute = z
-  .int()
-  .min(1)
-  .max(1e9)
-  .nullish()
-  .openapi({ description: 'on each Node server; default: its setting' });
+const limit = z.int().min(1).max(1e9).nullish();
+const perMinute = limit.openapi({ description: 'on each Node server; default: its setting' });
+const limits = {
+  requests_per_minute: perMinute,
+  tokens_per_minute: perMinute,
+  concurrent_generations: limit.openapi({
+    description: 'on each Node server, queued ones included; default: no limit',
+  }),
+  rows_per_day: limit.openapi({
+    description: 'completions, comparisons, preferences and imported rows, by day (UTC); default: no limit',
+  }),
+};
 
 const key = z
   .object({
@@ -41,6 +47,8 @@ const key = z
     created_by: z.string(),
     requests_per_minute: z.int().nullable(),
     tokens_per_minute: z.int().nullable(),
+    concurrent_generations: z.int().nullable(),
+    rows_per_day: z.int().nullable(),
   })
   .openapi('Key');
 
@@ -63,6 +71,8 @@ const toResponse = (row: KeyRow): z.output<typeof key> => ({
   created_by: row.created_by,
   requests_per_minute: row.requests_per_minute,
   tokens_per_minute: row.tokens_per_minute,
+  concurrent_generations: row.concurrent_generations,
+  rows_per_day: row.rows_per_day,
 });
 
 export const createKey = defineOperation({
@@ -76,21 +86,20 @@ export const createKey = defineOperation({
       .regex(/^[\w.-]{1,64}$/, 'give 1 to 64 letters, digits, dots, hyphens or underscores')
       .default('default'),
     expires_at: z.int().nullish().openapi({ description: 'Unix time in seconds; default: it does not expire' }),
-    requests_per_minute: perMinute,
-    tokens_per_minute: perMinute,
+    ...limits,
   }),
   response: keyWithText,
   async handler({ ports, context, body }) {
     const { name, tenant, scopes, expires_at: seconds } = body;
-    const requestsPerMinute = body.requests_per_minute ?? null;
-    const tokensPerMinute = body.tokens_per_minute ?? null;
+    const limits = {
+      requestsPerMinute: body.requests_per_minute ?? null,
+      tokensPerMinute: body.tokens_per_minute ?? null,
+      concurrentGenerations: body.concurrent_generations ?? null,
+      rowsPerDay: body.rows_per_day ?? null,
+    };
     const expiresAt = seconds == null ? null : new Date(seconds * 1000);
     const { row, token } = await ports.db.transaction((transaction) =>
-      create(
-        transaction,
-        { name, tenant, scopes: [...new Set(scopes)], expiresAt, requestsPerMinute, tokensPerMinute },
-        getCallerId(context),
-      ),
+      create(transaction, { name, tenant, scopes: [...new Set(scopes)], expiresAt, ...limits }, getCallerId(context)),
     );
     return { ...toResponse(row), key: token };
   },

@@ -8,7 +8,7 @@ import { readBodyStream } from '../http/body-stream.ts';
 import { streamLines } from '../http/jsonl.ts';
 import { defineOperation } from '../http/operation.ts';
 import { ownedListQuery } from '../http/pagination.ts';
-import { getCallerId, getOwner, selectTenant } from '../middleware/auth.ts';
+import { getCallerId, getOwner, getRowQuota, selectTenant } from '../middleware/auth.ts';
 
 const { tenant } = ownedListQuery.shape;
 
@@ -28,7 +28,12 @@ export const importPreferences = defineOperation({
     const leave = ports.concurrencyLimits?.imports.enter(getCallerId(context));
     try {
       const source = readBodyStream(context.req.raw.body);
-      const options = { maxRowBytes: ports.settings.MAX_BODY_BYTES, owner: getOwner(context), redact: ports.redact };
+      const options = {
+        maxRowBytes: ports.settings.MAX_BODY_BYTES,
+        owner: getOwner(context),
+        redact: ports.redact,
+        quota: getRowQuota(context),
+      };
       return { object: 'preference.import', ...(await store.importPreferences(ports.db, source, options)) };
     } catch (error) {
       throw describeInterruption(error);

@@ -5,6 +5,7 @@ import { z } from '@hono/zod-openapi';
 import { and, inArray } from 'drizzle-orm';
 import type { Context } from 'hono';
 import type { Owner } from '../../shared/access/owner.ts';
+import { countRows } from '../../shared/access/row-quota.ts';
 import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
 import { comparisons, completions, generations, preferences } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
@@ -19,7 +20,7 @@ import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { isVisible } from '../http/pagination.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { assertScope, getCallerId, getOwner, getReadableTenant, getScopes } from '../middleware/auth.ts';
+import { assertScope, getCallerId, getOwner, getReadableTenant, getRowQuota, getScopes } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 
 /** As JSON. Imported rows carry what their source has, so the values may have any shape. */
@@ -123,9 +124,11 @@ export const createPreference = defineOperation({
     const voter = { rater: nameRater(context, given.rater), ...getOwner(context) };
     const { body, isRedacted } = await redactBody(ports.redact, given);
     const readable = getReadableTenant(context);
-    const response = await commit(async (transaction) =>
-      toResponse(await storePreference(transaction, body, isRedacted, voter, readable), []),
-    );
+    const response = await commit(async (transaction) => {
+      const row = await storePreference(transaction, body, isRedacted, voter, readable);
+      await countRows(transaction, getRowQuota(context), 1);
+      return toResponse(row, []);
+    });
     const { choice, chosen, rejected } = response;
     context.get('record').vote = { choice, chosen: chosen.generation, rejected: rejected.generation };
     return response;

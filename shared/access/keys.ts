@@ -18,12 +18,15 @@ export type NewKey = {
   /** null: the server's setting */
   requestsPerMinute: number | null;
   tokensPerMinute: number | null;
+  /** null: no limit */
+  concurrentGenerations: number | null;
+  rowsPerDay: number | null;
 };
 
 /** `token` is known only now. `actor`: who creates it. */
 export async function createKey(
   transaction: Transaction,
-  { name, tenant, scopes, expiresAt, requestsPerMinute, tokensPerMinute }: NewKey,
+  { name, tenant, scopes, expiresAt, requestsPerMinute, tokensPerMinute, concurrentGenerations, rowsPerDay }: NewKey,
   actor: string,
 ): Promise<{ row: KeyRow; token: string }> {
   if (expiresAt && expiresAt.getTime() <= Date.now())
@@ -44,6 +47,8 @@ export async function createKey(
       expires_at: expiresAt,
       requests_per_minute: requestsPerMinute,
       tokens_per_minute: tokensPerMinute,
+      concurrent_generations: concurrentGenerations,
+      rows_per_day: rowsPerDay,
       created_by: actor,
     })
     .returning();

@@ -2,6 +2,7 @@
 
 import { and, asc, eq, gt, isNull, sum } from 'drizzle-orm';
 import type { Owner } from '../access/owner.ts';
+import { countRows, dailyRowsExceeded, findRowsLeft, type RowQuota } from '../access/row-quota.ts';
 import type { Database } from '../database/connect.ts';
 import { PAGE_SIZE, readPages } from '../database/read-pages.ts';
 import { preference_counts, preferences, voters } from '../database/schema.ts';
@@ -32,6 +33,7 @@ const MAX_BATCH_LENGTH = 4 * 2 ** 20;
 type ImportOptions = {
   owner: Owner;
   redact: Redact | null;
+  quota?: RowQuota | null;
   maxRowBytes?: number;
   onProgress?: (report: ImportReport) => void;
 };
@@ -40,19 +42,32 @@ type ImportOptions = {
 export async function importPreferences(
   db: Database,
   source: AsyncIterable<Uint8Array>,
-  { owner, redact, maxRowBytes, onProgress = () => {} }: ImportOptions,
+  { owner, redact, quota = null, maxRowBytes, onProgress = () => {} }: ImportOptions,
 ): Promise<ImportReport> {
   const report: ImportReport = { rows: 0, imported: 0, duplicates: 0, refused: 0, errors: [] };
   let batch: (typeof preferences.$inferInsert)[] = [];
   let length = 0;
   const flush = async () => {
-    if (batch.length === 0) return;
-    const added = await db.insert(preferences).values(batch).onConflictDoNothing().returning({ id: preferences.id });
-    report.imported += added.length;
-    report.duplicates += batch.length - added.length;
-    batch = [];
+    while (batch.length > 0) {
+      const rowsLeft = await findRowsLeft(db, quota);
+      if (quota && rowsLeft === 0)
+        throw dailyRowsExceeded(quota, `the import stopped after storing ${report.imported} rows`);
+      const rows = batch.slice(0, rowsLeft);
+      const added = await db.transaction(async (transaction) => {
+        const stored = await transaction
+          .insert(preferences)
+          .values(rows)
+          .onConflictDoNothing()
+          .returning({ id: preferences.id });
+        await countRows(transaction, quota, stored.length);
+        return stored.length;
+      });
+      report.imported += added;
+      report.duplicates += rows.length - added;
+      batch = batch.slice(rows.length);
+      onProgress(report);
+    }
     length = 0;
-    onProgress(report);
   };
   for await (const item of parsePreferences(source, { maxRowBytes })) {
     report.rows = Math.max(report.rows, item.row);
