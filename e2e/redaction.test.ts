@@ -255,7 +255,10 @@ test('a module that throws keeps everything from being stored, and its message f
   ] as const) {
     const { status, body } = await post(server, route, json);
     assert.deepEqual([status, body.error.code], [500, 'redaction_failed'], route);
-    assert.match(body.error.message, /^REDACT: .*my-redact\.ts threw Error, so nothing was stored; fix the module/);
+    assert.match(
+      body.error.message,
+      /^REDACT: .*my-redact\.ts threw Error, so the text and what it belongs to were not stored; fix the module/,
+    );
   }
   const streamed = await post(server, '/v1/chat/completions', { messages, max_tokens: 4, stream: true });
   assert.match(streamed.text, /redaction_failed/);

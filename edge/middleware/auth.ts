@@ -9,8 +9,8 @@ import { parseToken } from '../../shared/access/token.ts';
 import { sha256 } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { hasScope, SCOPES, type Scope } from '../../shared/scopes.ts';
-import type { Tenants } from '../engine/tenants.ts';
 import type { Settings } from '../../shared/settings.ts';
+import type { Tenants } from '../engine/tenants.ts';
 import type { RequestRecord } from '../http/request-record.ts';
 import type { KeyLimits, Ports } from '../ports.ts';
 

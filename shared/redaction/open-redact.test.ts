@@ -71,7 +71,7 @@ for (const [name, source] of [
       assert.equal(error.code, 'redaction_failed');
       assert.match(
         error.message,
-        /^REDACT: .*\.ts (threw (TypeError|no Error)|returned no text), so nothing was stored;/,
+        /^REDACT: .*\.ts (threw (TypeError|no Error)|returned no text), so the text and what it belongs to were not stored;/,
       );
       assert.doesNotMatch(error.message, /canary/);
       return true;

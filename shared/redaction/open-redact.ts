@@ -36,11 +36,14 @@ async function call(file: string, redact: (text: string) => unknown, text: strin
 }
 
 function notStored(file: string, problem: string): AttuneError {
-  return new AttuneError(`REDACT: ${file} ${problem}, so nothing was stored; fix the module, and restart the server`, {
-    status: 500,
-    code: 'redaction_failed',
-    retry: false,
-  });
+  return new AttuneError(
+    `REDACT: ${file} ${problem}, so the text and what it belongs to were not stored; fix the module, and restart the server`,
+    {
+      status: 500,
+      code: 'redaction_failed',
+      retry: false,
+    },
+  );
 }
 
 function toError(file: string, problem: string, remedy: string): AttuneError {
