@@ -29,7 +29,8 @@ const PAIR = { prompt: 'Q', chosen: 'a', rejected: 'b' };
 const ROW = `${JSON.stringify(PAIR)}\n`;
 
 /** Begins an import, which ends with `close`. */
-function openImport(url: string, rows: string, headers: Record<string, string> = {}) {
+function openImport(url: string, rows: string, credentials: Record<string, string> = {}) {
+  const headers = { 'content-type': 'application/jsonl', ...credentials };
   const { readable, writable } = new TransformStream<Uint8Array>();
   const writer = writable.getWriter();
   const init: RequestInit & { duplex: 'half' } = { method: 'POST', body: readable, headers, duplex: 'half' };

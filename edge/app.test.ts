@@ -30,12 +30,13 @@ test('the OpenAPI document has the version of package.json', () => {
   assert.equal(document.info.version, packageJson.version);
 });
 
-test('every operation is in one of the four groups, and only those under /v1 need an API key', () => {
+test('every operation is in one of the five groups, and those under /v1 need an API key, except to sign in and out', () => {
   assert.ok(operations.length > 20);
   for (const { route, tags, security } of operations) {
     assert.equal(tags.length, 1, route);
     assert.ok(['Generate', 'Collect', 'Learn', 'Administer', 'Operate'].includes(tags[0]!), route);
-    assert.deepEqual(security, route.includes(' /v1/') ? undefined : [], route);
+    const needsKey = route.includes(' /v1/') && !['POST /v1/session', 'DELETE /v1/session'].includes(route);
+    assert.deepEqual(security, needsKey ? undefined : [], route);
   }
 });
 
@@ -61,4 +62,62 @@ test('a HEAD request of a stream is observed, although nobody reads its body', a
   const headers = { authorization: 'Bearer a-secret-key' };
   await app.request('/v1/preferences/export', { method: 'HEAD', headers });
   assert.deepEqual([observed.at(-1)?.method, observed.at(-1)?.route], ['HEAD', '/v1/preferences/export']);
+});
+
+test('every response has security headers, which a page extends', async () => {
+  for (const path of ['/status', '/docs', '/sign-in', '/v1/models', '/nowhere', '/openapi.json']) {
+    const { headers } = await app.request(path);
+    assert.equal(headers.get('x-content-type-options'), 'nosniff', path);
+    assert.equal(headers.get('x-frame-options'), 'DENY', path);
+    assert.equal(headers.get('cross-origin-resource-policy'), 'same-origin', path);
+    assert.equal(headers.get('referrer-policy'), path === '/sign-in' ? 'same-origin' : 'no-referrer', path);
+    assert.equal(headers.get('strict-transport-security'), null, path);
+    const policy = headers.get('content-security-policy') ?? '';
+    assert.match(policy, /^default-src 'none'; .*frame-ancestors 'none'/, path);
+    assert.doesNotMatch(policy, /script-src[^;]*unsafe/, path);
+  }
+  assert.equal(
+    (await app.request('/status')).headers.get('content-security-policy'),
+    "default-src 'none'; frame-ancestors 'none'",
+  );
+});
+
+test('a browser is told to keep to HTTPS where it came by HTTPS', async () => {
+  const byProxy = await app.request('/status', { headers: { 'x-forwarded-proto': 'https' } });
+  for (const { headers } of [byProxy, await app.request('https://attune.example/status')])
+    assert.equal(headers.get('strict-transport-security'), 'max-age=15552000');
+});
+
+test('the sign-in page shows nothing of an invitation, and escapes what it is given', async () => {
+  const page = await (await app.request('/sign-in?invitation=%22%3E%3Cscript%3Ealert(1)%3C/script%3E')).text();
+  assert.doesNotMatch(page, /<script/);
+  assert.match(page, /value="&quot;&gt;&lt;script&gt;alert\(1\)/);
+});
+
+test('PUBLIC_ENDPOINTS closes the documentation and the metrics to those without a key', async () => {
+  const open = (endpoints: string) =>
+    createApp({
+      settings: readSettings({ API_KEY: 'a-secret-key', PUBLIC_ENDPOINTS: endpoints }),
+      metrics: { observeResponse() {}, render: async () => ({ body: 'up 1', type: 'text/plain' }) },
+      observeRequest() {},
+    } as unknown as Ports);
+  const headers = { authorization: 'Bearer a-secret-key' };
+  for (const [endpoints, docs, metrics] of [
+    ['none', 401, 401],
+    ['docs', 200, 401],
+    ['metrics', 401, 200],
+    ['metrics, docs', 200, 200],
+  ] as const) {
+    const closable = open(endpoints);
+    for (const [path, status] of [
+      ['/docs', docs],
+      ['/openapi.json', docs],
+      ['/metrics', metrics],
+    ] as const) {
+      assert.equal((await closable.request(path)).status, status, `${endpoints} ${path}`);
+      assert.equal((await closable.request(path, { headers })).status, 200, `${endpoints} ${path}`);
+    }
+    if (docs === 401) assert.equal((await closable.request('/docs/swagger-ui.css')).status, 401);
+  }
+  assert.throws(() => readSettings({ PUBLIC_ENDPOINTS: 'all' }), /PUBLIC_ENDPOINTS: give docs, metrics or both/);
 });

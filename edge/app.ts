@@ -5,18 +5,21 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
 import packageJson from '../package.json' with { type: 'json' };
+import { SIGN_IN_PATH } from '../shared/access/invitations.ts';
 import { AttuneError } from '../shared/error.ts';
+import type { Settings } from '../shared/settings.ts';
 import { toErrorResponse } from './http/errors.ts';
 import { addOperation, type Operation, type Route } from './http/operation.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { authenticate, requireScope, seeTenant } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
-import { guardAgainstPages } from './middleware/browser-guard.ts';
+import { guardAgainstPages, guardSignIn } from './middleware/browser-guard.ts';
 import { replayRequest } from './middleware/idempotency.ts';
 import { observeRequests } from './middleware/observe-request.ts';
 import { placeRequest } from './middleware/placement.ts';
 import { limitRate } from './middleware/rate-limit.ts';
 import { assignRequestId, sendRequestId } from './middleware/request-id.ts';
+import { sendSecurityHeaders } from './middleware/security-headers.ts';
 import { getTimeLimit, limitTime } from './middleware/time-limit.ts';
 import type { Ports } from './ports.ts';
 import { exportAuditEvents, listAuditEvents } from './routes/audit.ts';
@@ -29,6 +32,7 @@ import { getModel, listModels } from './routes/models.ts';
 import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
 import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
+import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
 import { getReward, listRewards } from './routes/rewards.ts';
 import {
   cancelRound,
@@ -39,7 +43,10 @@ import {
   streamRoundEvents,
 } from './routes/rounds.ts';
 import { createScore } from './routes/score.ts';
+import { createSession, endSession, getSession } from './routes/session.ts';
+import { showSignIn, showSignInFailure, submitSignIn } from './routes/sign-in.ts';
 import { getChatCompletion, listChatCompletions } from './routes/stored-chats.ts';
+import { COOKIE_NAME } from './session.ts';
 
 // Matched in this order: a path with a parameter comes after the fixed paths that it would also match.
 const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${string}`, Operation>> = {
@@ -86,6 +93,16 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'DELETE /v1/keys/{id}': revokeKey,
     'GET    /v1/audit': listAuditEvents,
     'GET    /v1/audit/export': exportAuditEvents,
+    'POST   /v1/raters': createRater,
+    'GET    /v1/raters': listRaters,
+    'GET    /v1/raters/{id}': getRater,
+    'POST   /v1/raters/{id}': updateRater,
+    'POST   /v1/raters/{id}/invitations': createInvitation,
+    'POST   /v1/session': createSession,
+    'GET    /v1/session': getSession,
+    'DELETE /v1/session': endSession,
+    [`GET    ${SIGN_IN_PATH}`]: showSignIn,
+    [`POST   ${SIGN_IN_PATH}`]: submitSignIn,
   },
   Operate: {
     'GET    /status': getStatus,
@@ -96,6 +113,8 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /': redirectToDocs,
   },
 };
+
+const DOCUMENT_PATH = '/openapi.json';
 
 /** What a page of CORS_ORIGINS may read besides the body. */
 const EXPOSED_HEADERS = ['x-request-id', 'retry-after', 'x-should-retry', 'idempotent-replayed'];
@@ -113,17 +132,18 @@ export function createApp(ports: Ports): OpenAPIHono {
   app.onError((error, context) => toErrorResponse(context, error));
   app.notFound((context) => toErrorResponse(context, unknownRoute(context.req)));
 
-  app.use(assignRequestId, sendRequestId);
+  app.use(assignRequestId, sendRequestId, sendSecurityHeaders);
   app.use(observeRequests(ports));
   const origins = settings.CORS_ORIGINS;
   // Before the key is checked: a browser asks first whether it may send one.
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
-  app.use('/v1/*', authenticate(ports));
-  app.use('/v1/*', guardAgainstPages(origins), seeTenant(ports.tenants));
-  if (rateLimits) app.use('/v1/*', limitRate(rateLimits, ports.getAddress));
-  for (const route of listRoutes()) {
+  app.use(SIGN_IN_PATH, showSignInFailure);
+  const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
+  if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
+  for (const route of listRoutes(settings)) {
     const { rawBody, needsPolicy, idempotent, scopes } = route.operation;
-    const middleware: MiddlewareHandler[] = scopes ? [requireScope(scopes)] : [];
+    const middleware: MiddlewareHandler[] = scopes ? [...identify, requireScope(scopes)] : [];
+    if (!scopes && route.method !== 'GET') middleware.push(guardSignIn(!settings.API_KEY));
     if (route.method === 'POST' && !rawBody) middleware.push(limitBody(settings.MAX_BODY_BYTES));
     // An import takes as long as its body; each of its statements is bounded like any other.
     if (!rawBody) middleware.push(limitTime(getTimeLimit(needsPolicy !== undefined, settings)));
@@ -131,17 +151,27 @@ export function createApp(ports: Ports): OpenAPIHono {
     if (needsPolicy) middleware.push(placeRequest(ports, needsPolicy));
     addOperation(app, route, middleware, ports);
   }
+  // Without a key not even which routes there are.
+  app.use('/v1/*', ...identify);
 
+  if (!settings.PUBLIC_ENDPOINTS.includes('docs')) app.use(DOCUMENT_PATH, ...identify, requireScope(['read']));
   const apiKey = app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
-  const security = settings.API_KEY ? [{ [apiKey.name]: [] }] : [];
-  app.doc31('/openapi.json', { openapi: '3.1.0', info: INFO, security });
+  const cookie = app.openAPIRegistry.registerComponent('securitySchemes', 'session', {
+    type: 'apiKey',
+    in: 'cookie',
+    name: COOKIE_NAME,
+  });
+  const security = settings.API_KEY ? [{ [apiKey.name]: [] }, { [cookie.name]: [] }] : [];
+  app.doc31(DOCUMENT_PATH, { openapi: '3.1.0', info: INFO, security });
   return app;
 }
 
-function listRoutes(): Route[] {
+function listRoutes({ PUBLIC_ENDPOINTS }: Settings): Route[] {
   return Object.entries(OPERATIONS).flatMap(([tag, operations]) =>
-    Object.entries(operations).map(([route, operation]) => {
+    Object.entries(operations).map(([route, declared]) => {
       const [method, path] = route.split(/ +/) as [Route['method'], string];
+      const { publicAs } = declared;
+      const operation = publicAs && PUBLIC_ENDPOINTS.includes(publicAs) ? { ...declared, scopes: null } : declared;
       return { method, path, tag, operation };
     }),
   );

@@ -20,11 +20,11 @@ import { openTracing } from '../shared/tracing.ts';
 import { startWebhookDelivery } from '../shared/webhooks/delivery-loop.ts';
 import { createApp } from './app.ts';
 import { limitConnections } from './connection-limit.ts';
+import { Credentials } from './credentials.ts';
 import { openInference } from './engine/policy-pool.ts';
 import { Tenants } from './engine/tenants.ts';
 import { ConcurrentGenerations } from './generation/concurrent-generations.ts';
 import { ConcurrencyLimit } from './http/concurrency-limit.ts';
-import { KeyCache } from './key-cache.ts';
 import { openMetrics } from './metrics/metrics.ts';
 import { openTrainingMetrics } from './metrics/training-metrics.ts';
 import { watchPolicies } from './policy-watcher.ts';
@@ -81,7 +81,7 @@ export async function startEdge(
     db: connection.db,
     inference,
     settings,
-    keyCache: new KeyCache(),
+    credentials: new Credentials(),
     tenants,
     wrongKeys: new WrongKeys(settings.WRONG_KEYS_PER_MINUTE),
     getAddress: (context) => getConnInfo(context).remote.address ?? 'unknown',

@@ -4,12 +4,12 @@ import type { Context } from 'hono';
 import type { Database } from '../shared/database/connect.ts';
 import type { Redact } from '../shared/redaction/redact.ts';
 import type { Settings } from '../shared/settings.ts';
+import type { Credentials } from './credentials.ts';
 import type { Inference } from './engine/inference.ts';
 import type { Tenants } from './engine/tenants.ts';
 import type { ConcurrentGenerations } from './generation/concurrent-generations.ts';
 import type { ConcurrencyLimit } from './http/concurrency-limit.ts';
 import type { RequestRecord } from './http/request-record.ts';
-import type { KeyCache } from './key-cache.ts';
 import type { RoundEvents } from './round-events.ts';
 import type { WrongKeys } from './wrong-keys.ts';
 
@@ -47,7 +47,7 @@ export type Ports = {
   db: Database;
   inference: Pick<Inference, 'getPolicy' | 'getScorer' | 'getReward' | 'activate'>;
   settings: Settings;
-  keyCache: KeyCache;
+  credentials: Credentials;
   tenants: Tenants;
   wrongKeys: WrongKeys;
   /** Of the client, or of the proxy in front of it. */

@@ -10,7 +10,7 @@ export const SCOPE_DESCRIPTIONS: Record<Scope, string> = {
   feedback: 'store given pairs, and import files of them',
   read: 'read what is stored: generations, preferences, rounds, policies',
   train: 'request and cancel rounds',
-  operate: 'promote policies and roll back',
+  operate: 'promote policies and roll back, and invite raters',
   admin: 'everything, and create and revoke keys',
 };
 

@@ -19,6 +19,9 @@ const fraction = z.coerce.number().min(0).max(1);
 const url = (example: string) =>
   z.string().refine((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ''), `give a URL: ${example}`);
 
+const PUBLIC_ENDPOINTS = ['docs', 'metrics'] as const;
+export type PublicEndpoint = (typeof PUBLIC_ENDPOINTS)[number];
+
 /** Scheme, host and port, as browsers send it. */
 function isOrigin(text: string): boolean {
   return URL.parse(text)?.origin === text;
@@ -42,6 +45,12 @@ const environment = z.object({
     .pipe(z.array(z.string().refine(isOrigin, 'give origins like https://app.example.com, separated by commas')))
     .optional()
     .describe('web pages that may call the API from a browser, by origin, separated by commas; default: none'),
+  PUBLIC_ENDPOINTS: z
+    .string()
+    .default('docs,metrics')
+    .transform((names) => (names === 'none' ? [] : names.split(',').map((name) => name.trim())))
+    .pipe(z.array(z.enum(PUBLIC_ENDPOINTS, 'give docs, metrics or both, separated by a comma, or none')))
+    .describe('what needs no key where API_KEY is set: docs (with /openapi.json), metrics, or none; others need read'),
   ATTUNE_HOME: z.string().default('.attune').describe('folder of the embedded Postgres and the policies'),
   DATABASE_URL: z
     .string()

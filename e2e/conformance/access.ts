@@ -1,10 +1,11 @@
-// Which key may call which operation: one table, with a row for every operation of the OpenAPI document, tried with a key of
-// each scope, without a key, and with a wrong one.
+// Who may call which operation: one table, with a row for every operation of the OpenAPI document, tried with a key of each
+// scope, without a key, with a wrong one, and by the sessions of a key and of a rater.
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { SCOPES, type Scope } from '../../shared/scopes.ts';
 import type { Api } from './api.ts';
+import { openRaterSession, openSession } from './open-session.ts';
 
 /** Any of these scopes; null: no key is needed. `admin` may call all. */
 const ACCESS: Record<string, readonly Scope[] | null> = {
@@ -44,6 +45,14 @@ const ACCESS: Record<string, readonly Scope[] | null> = {
   'DELETE /v1/keys/{id}': [],
   'GET /v1/audit': [],
   'GET /v1/audit/export': [],
+  'POST /v1/raters': ['operate'],
+  'GET /v1/raters': ['operate', 'read'],
+  'GET /v1/raters/{id}': ['operate', 'read'],
+  'POST /v1/raters/{id}': ['operate'],
+  'POST /v1/raters/{id}/invitations': ['operate'],
+  'POST /v1/session': null,
+  'GET /v1/session': SCOPES,
+  'DELETE /v1/session': null,
   'GET /status': null,
   'GET /health': null,
   'GET /metrics': null,
@@ -51,12 +60,16 @@ const ACCESS: Record<string, readonly Scope[] | null> = {
 
 export function testAccess(api: Api): void {
   const keys = new Map<Scope, string>();
+  /** The scope of the session, and its cookie. */
+  const sessions = new Map<string, [Scope, string]>();
 
   before(async () => {
     for (const scope of SCOPES) {
       const { body } = await api.request('/v1/keys', { json: { name: `only ${scope}`, scopes: [scope] } });
       keys.set(scope, body.key);
     }
+    sessions.set('the session of a rater', ['rate', (await openRaterSession(api)).cookie]);
+    sessions.set('the session of a key', ['read', (await openSession(api, { key: keys.get('read') })).cookie]);
   });
 
   test('every operation of the OpenAPI document is in the table, and names its scopes', async () => {
@@ -70,36 +83,38 @@ export function testAccess(api: Api): void {
       const scopes = ACCESS[route];
       assert.equal(
         description,
-        scopes ? `Needs a key with the scope ${[...scopes, 'admin'].join(' or ')}.` : undefined,
+        scopes ? `Needs a key with the scope ${[...new Set([...scopes, 'admin'])].join(' or ')}.` : undefined,
       );
     }
   });
 
   for (const [route, scopes] of Object.entries(ACCESS)) {
-    test(`${route} is for ${scopes ? [...scopes, 'admin'].join(', ') : 'everyone'}`, async () => {
+    test(`${route} is for ${scopes ? [...new Set([...scopes, 'admin'])].join(', ') : 'everyone'}`, async () => {
       const [method, path] = route.split(' ') as [string, string];
       // An unknown id, and a body and an Idempotency-Key that are refused: a call that is let through changes nothing.
       const address = path.replaceAll(/\{\w+\}/g, 'none');
-      const call = async (key: string | null) => {
+      const call = async (credentials: Record<string, string>) => {
         const headers: Record<string, string> = {
           'content-type': 'application/json',
           'idempotency-key': 'x'.repeat(300),
+          ...credentials,
         };
-        if (key !== null) headers.authorization = `Bearer ${key}`;
         const body = method === 'POST' ? '{"unknown": 1}' : null;
         const response = await fetch(api.url + address, { method, headers, body });
         const text = await response.text();
         return { status: response.status, code: /"code":"(\w+)"/.exec(text)?.[1] };
       };
-      for (const scope of SCOPES) {
-        const { status, code } = await call(keys.get(scope)!);
+      const assertAccess = async (who: string, scope: Scope, credentials: Record<string, string>) => {
+        const { status, code } = await call(credentials);
         const isAllowed = scopes === null || scope === 'admin' || scopes.includes(scope);
-        if (isAllowed) assert.ok(status !== 401 && status !== 403 && status < 500, `${scope}: ${status} ${code}`);
-        else assert.deepEqual([status, code], [403, 'insufficient_scope'], scope);
-      }
+        if (isAllowed) assert.ok(status !== 401 && status !== 403 && status < 500, `${who}: ${status} ${code}`);
+        else assert.deepEqual([status, code], [403, 'insufficient_scope'], who);
+      };
+      for (const scope of SCOPES) await assertAccess(scope, scope, { authorization: `Bearer ${keys.get(scope)}` });
+      for (const [who, [scope, cookie]] of sessions) await assertAccess(who, scope, { cookie });
       for (const key of [null, 'wrong', `sk-at-aaaaaaaaaaaa-${'A'.repeat(43)}`]) {
-        const { status, code } = await call(key);
-        if (scopes === null) assert.ok(status < 400, `${status}`);
+        const { status, code } = await call(key === null ? {} : { authorization: `Bearer ${key}` });
+        if (scopes === null) assert.ok(status !== 401 && status !== 403 && status < 500, `${status}`);
         else assert.deepEqual([status, code], [401, 'invalid_api_key'], `${key}`);
       }
     });

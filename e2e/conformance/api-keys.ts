@@ -39,7 +39,8 @@ export function testApiKeys(api: Api): void {
   test('the OpenAPI document declares which operations need a key', async () => {
     const { body } = await api.request('/openapi.json');
     assert.equal(body.components.securitySchemes.key.scheme, 'bearer');
-    assert.deepEqual(body.security, [{ key: [] }]);
+    assert.equal(body.components.securitySchemes.session.name, 'attune_session');
+    assert.deepEqual(body.security, [{ key: [] }, { session: [] }]);
     assert.deepEqual(body.paths['/health'].get.security, []);
   });
 

@@ -7,8 +7,8 @@ import type { Connection } from '../../shared/database/connect.ts';
 import { log, setLogOutput, writeJson, writeText } from '../../shared/log.ts';
 import { redactPii } from '../../shared/redaction/pii.ts';
 import { openR2Store } from '../../shared/store/r2.ts';
+import { Credentials } from '../credentials.ts';
 import { Tenants } from '../engine/tenants.ts';
-import { KeyCache } from '../key-cache.ts';
 import type { Ports, ServingStatus } from '../ports.ts';
 import { logRequest } from '../request-log.ts';
 import { RoundEvents } from '../round-events.ts';
@@ -25,7 +25,7 @@ import { RequestPolicies } from './request-policies.ts';
 export type Isolate = WorkerEnv & {
   active: ActivePolicy;
   policies: LocalPolicies;
-  keyCache: KeyCache;
+  credentials: Credentials;
   tenants: Tenants;
   wrongKeys: WrongKeys;
 };
@@ -48,7 +48,15 @@ export function openIsolate(env: Record<string, unknown>): Isolate {
     tenants,
   });
   const wrongKeys = new WrongKeys(settings.WRONG_KEYS_PER_MINUTE);
-  return { bindings, settings, active: new ActivePolicy(), policies, keyCache: new KeyCache(), wrongKeys, tenants };
+  return {
+    bindings,
+    settings,
+    active: new ActivePolicy(),
+    policies,
+    credentials: new Credentials(),
+    wrongKeys,
+    tenants,
+  };
 }
 
 export function openPorts(isolate: Isolate, { db }: Connection, context: ExecutionContext): Ports {
@@ -57,7 +65,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
   return {
     db,
     settings,
-    keyCache: isolate.keyCache,
+    credentials: isolate.credentials,
     tenants: isolate.tenants,
     wrongKeys: isolate.wrongKeys,
     getAddress: getCloudflareAddress,

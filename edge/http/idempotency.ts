@@ -162,7 +162,7 @@ async function storeResponse(
 
 /** The stored rows that the response is about, or has the text of. */
 function listIds(response: unknown): string[] {
-  return [...new Set(JSON.stringify(response)?.match(/(?:chatcmpl-|cmpl-|cmp_|pref_)[0-9a-f]{32}/g))];
+  return [...new Set(JSON.stringify(response)?.match(/(?:chatcmpl-|cmpl-|cmp_|pref_|rater_)[0-9a-f]{32}/g))];
 }
 
 /** By Postgres's clock, which is the same for all processes. */

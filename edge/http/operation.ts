@@ -4,6 +4,7 @@
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { Scope } from '../../shared/scopes.ts';
+import type { PublicEndpoint } from '../../shared/settings.ts';
 import type { Ports, RequiredPolicy } from '../ports.ts';
 import { errorSchema } from './errors.ts';
 import { commitOnce, IDEMPOTENCY_HEADER, MAX_KEY_LENGTH, recoverResponse, type Transaction } from './idempotency.ts';
@@ -16,6 +17,8 @@ export type Operation<B extends Schema | undefined = Schema | undefined, Q exten
   summary: string;
   /** what the key of a request must be allowed, one of these; null: no key is needed */
   scopes: readonly Scope[] | null;
+  /** the entry of PUBLIC_ENDPOINTS that makes it public: no key is needed then */
+  publicAs?: PublicEndpoint;
   body?: B;
   query?: Q;
   /** the body of a 200, or each of its server-sent events */

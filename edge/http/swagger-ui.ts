@@ -2,6 +2,7 @@
 // a CDN, so that it works offline.
 
 import { z } from '@hono/zod-openapi';
+import { toCspHash, toPagePolicy } from '../middleware/security-headers.ts';
 import { defineOperation } from './operation.ts';
 
 const FILE_TYPES = new Map([
@@ -10,15 +11,17 @@ const FILE_TYPES = new Map([
 ]);
 
 export const serveDocs = defineOperation({
-  scopes: null,
+  scopes: ['read'],
+  publicAs: 'docs',
   summary: 'Swagger UI',
   response: z.string(),
   hide: true,
-  handler: async ({ context }) => context.html(PAGE),
+  handler: async ({ context }) => context.html(PAGE, 200, { 'content-security-policy': POLICY }),
 });
 
 export const serveDocsFile = defineOperation({
-  scopes: null,
+  scopes: ['read'],
+  publicAs: 'docs',
   summary: 'A file of Swagger UI',
   response: z.string(),
   hide: true,
@@ -38,6 +41,12 @@ export const redirectToDocs = defineOperation({
   handler: async ({ context }) => context.redirect('/docs'),
 });
 
+const SCRIPT = "SwaggerUIBundle({ url: '/openapi.json', dom_id: '#ui', deepLinking: true, validatorUrl: null });";
+// Swagger UI has images in its style sheet, and sets styles from its script.
+const POLICY = toPagePolicy(
+  `script-src 'self' ${toCspHash(SCRIPT)}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'`,
+);
+
 const PAGE = `<!doctype html>
 <html lang="en">
 <head>
@@ -49,6 +58,6 @@ const PAGE = `<!doctype html>
 <body>
 <div id="ui"></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({ url: '/openapi.json', dom_id: '#ui', deepLinking: true, validatorUrl: null });</script>
+<script>${SCRIPT}</script>
 </body>
 </html>`;

@@ -1,26 +1,22 @@
-// API keys, and the caller that a request belongs to: the queue, rate limits, idempotency keys, logs and the audit log all name
-// it by the same id. The `user` field does not count: a client could gain turns in the queue by inventing users. The keys of
-// API_KEY are administrators; those in Postgres may do what their scopes say, with the rows of their tenant.
+// The caller that a request belongs to: the queue, rate limits, idempotency keys, logs and the audit log all name it by the same
+// id. The `user` field does not count: a client could gain turns in the queue by inventing users. The keys of API_KEY are
+// administrators; keys in Postgres and raters may do what their scopes say, with the rows of their tenant.
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { DEFAULT_TENANT, type Owner } from '../../shared/access/owner.ts';
 import type { RowQuota } from '../../shared/access/row-quota.ts';
-import { parseToken } from '../../shared/access/token.ts';
-import { sha256 } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { hasScope, SCOPES, type Scope } from '../../shared/scopes.ts';
-import type { Settings } from '../../shared/settings.ts';
 import type { Tenants } from '../engine/tenants.ts';
 import type { RequestRecord } from '../http/request-record.ts';
-import type { KeyLimits, Ports } from '../ports.ts';
+import { type Identity, type IdentityPorts, identifyKey } from '../identity.ts';
+import { findSession, refuseSession, type Session } from '../session.ts';
 
 declare module 'hono' {
   interface ContextVariableMap {
-    callerId: string | undefined;
-    tenant: string | undefined;
-    scopes: readonly Scope[] | undefined;
-    limits: KeyLimits | undefined;
-    rowQuota: RowQuota | undefined;
+    identity: Identity | undefined;
+    /** set if the request is by its cookie, and has no key */
+    session: Session | undefined;
   }
 }
 
@@ -45,8 +41,8 @@ export function getCaller(context: Context): Caller {
   const id = getCallerId(context);
   return {
     id,
-    turn: context.get('tenant') ?? id,
-    maxConcurrent: context.get('limits')?.concurrent ?? null,
+    turn: context.get('identity')?.tenant ?? id,
+    maxConcurrent: context.get('identity')?.limits?.concurrent ?? null,
     rowQuota: getRowQuota(context),
     signal: context.req.raw.signal,
     record: context.get('record'),
@@ -55,11 +51,11 @@ export function getCaller(context: Context): Caller {
 
 /** Null: the key may store any number of rows. */
 export function getRowQuota(context: Context): RowQuota | null {
-  return context.get('rowQuota') ?? null;
+  return context.get('identity')?.rowQuota ?? null;
 }
 
 export function getTenant(context: Context): string {
-  return context.get('tenant') ?? DEFAULT_TENANT;
+  return context.get('identity')?.tenant ?? DEFAULT_TENANT;
 }
 
 export function getOwner(context: Context): Owner {
@@ -81,67 +77,56 @@ export function selectTenant(context: Context, requested: string | undefined): s
 
 /** Stable when keys are added or reordered, the same in every process, and safe to log. */
 export function getCallerId(context: Context): string {
-  return context.get('callerId') ?? ANONYMOUS;
+  return context.get('identity')?.id ?? ANONYMOUS;
 }
 
-/** Whether the request came without a key, which is possible without API_KEY only. */
+/** Whether the request came without a key or a session, which is possible without API_KEY, and to sign in. */
 export function isAnonymous(context: Context): boolean {
-  return context.get('callerId') === undefined;
+  return context.get('identity') === undefined;
 }
 
 /** Without API_KEY there is one person on this machine, who may do everything. */
 export function getScopes(context: Context): readonly Scope[] {
-  return context.get('scopes') ?? SCOPES;
+  return context.get('identity')?.scopes ?? SCOPES;
 }
-
-/** 48 bits tell the keys of a server apart. */
-function toCallerId(digest: string): string {
-  return `key_${digest.slice(0, 12)}`;
-}
-
-type AuthPorts = Pick<Ports, 'db' | 'keyCache' | 'wrongKeys' | 'getAddress'> & { settings: Pick<Settings, 'API_KEY'> };
 
 /**
- * Accepts a key of API_KEY or of Postgres. Without API_KEY any request is accepted, but one that comes with a key of Postgres
- * may do what that key may: clients of OpenAI always send some key.
+ * Accepts a key of API_KEY or of Postgres, or the cookie of a session. Without API_KEY any request is accepted, but one that
+ * comes with a key of Postgres or a session may do what these may: clients of OpenAI always send some key.
  */
-export function authenticate({ db, keyCache, wrongKeys, getAddress, settings }: AuthPorts): MiddlewareHandler {
-  const adminKeys = settings.API_KEY;
-  // Compared by hash, so that the duration of the comparison reveals nothing about a key.
-  const admins = new Set(adminKeys?.map(sha256));
+export function authenticate(ports: IdentityPorts): MiddlewareHandler {
   return async (context, next) => {
-    const [, text] = /^Bearer +(\S+) *$/i.exec(context.req.header('authorization') ?? '') ?? [];
-    const digest = text && sha256(text);
-    const token = text ? parseToken(text) : null;
-    const address = getAddress(context);
-    const isTried = digest && (token || adminKeys);
-    if (isTried) wrongKeys.check(address, digest);
-    if (digest && admins.has(digest)) context.set('callerId', toCallerId(digest));
-    else if (token) {
-      const row = await keyCache.find(db, token.id);
-      if (row?.secret_hash !== token.secretHash) {
-        wrongKeys.count(address);
-        throw unauthorized('invalid API key');
-      }
-      if (row.revoked_at) throw unauthorized(`${row.id} was revoked`);
-      if (row.expires_at && row.expires_at.getTime() <= Date.now())
-        throw unauthorized(`${row.id} expired at ${row.expires_at.toISOString()}`);
-      context.set('callerId', row.id);
-      context.set('tenant', row.tenant);
-      context.set('scopes', row.scopes);
-      context.set('limits', {
-        requests: row.requests_per_minute,
-        tokens: row.tokens_per_minute,
-        concurrent: row.concurrent_generations,
-      });
-      if (row.rows_per_day !== null) context.set('rowQuota', { keyId: row.id, perDay: row.rows_per_day });
-    } else if (adminKeys) {
-      if (digest) wrongKeys.count(address);
-      throw unauthorized('missing or invalid API key');
-    }
-    if (isTried) wrongKeys.accept(address, digest);
+    const key = await identifyBearer(ports, context);
+    const session = await findSession(ports, context);
+    if (key) {
+      // A cookie that is not valid any more does no harm beside a key.
+      if (session && typeof session !== 'string' && session.identity.id !== key.id)
+        throw twoCredentials(key, session.identity);
+      context.set('identity', key);
+    } else if (session !== null) {
+      if (typeof session === 'string') throw refuseSession(context, session);
+      context.set('identity', session.identity);
+      context.set('session', session);
+    } else if (ports.settings.API_KEY) throw unauthorized(describeMissing(context));
     await next();
   };
+}
+
+/** The bearer of the Authorization header. Where keys are needed, it throws if there is a header without a valid one. */
+async function identifyBearer(ports: IdentityPorts, context: Context): Promise<Identity | null> {
+  const header = context.req.header('authorization') ?? '';
+  // Of several headers, fetch makes one with commas.
+  if (header.includes(',')) throw unauthorized('the Authorization header has several values, and takes one');
+  const [, text] = /^Bearer +(\S+) *$/i.exec(header) ?? [];
+  const identity = text === undefined ? null : await identifyKey(ports, text, context);
+  if (typeof identity === 'string') throw unauthorized(identity);
+  if (!identity && header !== '' && ports.settings.API_KEY) throw unauthorized('missing or invalid API key');
+  return identity;
+}
+
+function describeMissing({ req }: Context): string {
+  const other = ['x-api-key', 'api-key'].find((name) => req.header(name) !== undefined);
+  return other ? `the header ${other} is not read` : 'missing or invalid API key';
 }
 
 export function seeTenant(tenants: Tenants): MiddlewareHandler {
@@ -167,6 +152,14 @@ export function assertScope(context: Context, needed: readonly Scope[], what: st
     `${getCallerId(context)} may ${granted.join(', ')}, and ${what} needs ${needed.join(' or ') || 'admin'}; ask an administrator for a ` +
       `key with that scope (\`attune keys create\`)`,
     { status: 403, code: 'insufficient_scope', retry: false },
+  );
+}
+
+function twoCredentials(key: Identity, holder: Identity): AttuneError {
+  return new AttuneError(
+    `the Authorization header is of ${key.id}, and the session's cookie of ${holder.id}; leave out the header, or sign out ` +
+      'with DELETE /v1/session',
+    { code: 'two_credentials' },
   );
 }
 

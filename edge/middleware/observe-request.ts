@@ -33,7 +33,7 @@ function describeResponse(record: RequestRecord, context: Context): void {
   const matched = matchedRoutes(context).find(({ path }) => !path.includes('*'));
   if (matched) Object.assign(record, { route: matched.path, path: context.req.path });
   record.status = context.res.status;
-  record.key = context.get('callerId');
+  record.key = context.get('identity')?.id;
 }
 
 /** Every other body is complete when the handler returns. */

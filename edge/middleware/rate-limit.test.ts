@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Hono } from 'hono';
 import { sha256 } from '../../shared/digest.ts';
+import { readSettings } from '../../shared/settings.ts';
 import { getCloudflareAddress, openWorkerRateLimits } from '../cloudflare/rate-limits.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import { WrongKeys } from '../wrong-keys.ts';
@@ -15,8 +16,8 @@ function openApp(keys: string[], limited: Set<string>) {
   const app = new Hono();
   app.onError((error, context) => toErrorResponse(context, error));
   // Keys of API_KEY are found without a database.
-  const settings = { API_KEY: keys.length > 0 ? keys : undefined };
-  const ports = { db: undefined as never, keyCache: undefined as never, wrongKeys: new WrongKeys(20) };
+  const settings = readSettings({ API_KEY: keys.join() });
+  const ports = { db: undefined as never, credentials: undefined as never, wrongKeys: new WrongKeys(20) };
   app.use(authenticate({ ...ports, settings, getAddress: getCloudflareAddress }));
   app.use(
     limitRate(

@@ -9,7 +9,8 @@ import { getCallerId } from './auth.ts';
 
 export function limitRate(limits: RateLimits, getAddress: Ports['getAddress']): MiddlewareHandler {
   return async (context, next) => {
-    const caller = { id: getCallerId(context), address: getAddress(context), limits: context.get('limits') };
+    const { limits: own } = context.get('identity') ?? {};
+    const caller = { id: getCallerId(context), address: getAddress(context), limits: own };
     try {
       await limits.countRequest(caller);
     } catch (error) {

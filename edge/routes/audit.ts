@@ -12,7 +12,7 @@ const auditEvent = z
     id: z.string(),
     object: z.literal('audit_event'),
     created: z.number(),
-    actor: z.string().openapi({ description: 'the id of a key, `anonymous`, or `command`' }),
+    actor: z.string().openapi({ description: 'the id of a key or a rater, `anonymous`, or `command`' }),
     action: z.string(),
     target: z.string().openapi({ description: 'the id of what was changed' }),
     details: z.record(z.string(), z.unknown()),
@@ -20,7 +20,7 @@ const auditEvent = z
   .openapi('AuditEvent');
 
 export const listAuditEvents = listOperation({
-  summary: 'Lists who changed what: keys, promotions, rollbacks, and rounds requested and cancelled',
+  summary: 'Lists who changed what: keys, raters, sessions, promotions, rollbacks, and rounds requested and cancelled',
   scopes: ['admin'],
   kind: 'audit event',
   table: audit_events,

@@ -1,4 +1,5 @@
-// Liveness (/status), readiness (/health) and metrics (/metrics), without an API key, for load balancers and Prometheus.
+// Liveness (/status), readiness (/health) and metrics (/metrics) for load balancers and Prometheus, without an API key; metrics
+// need one if PUBLIC_ENDPOINTS leaves them out.
 // None of them reveals prompts, generations or callers.
 
 import { z } from '@hono/zod-openapi';
@@ -47,7 +48,8 @@ async function checkPostgres({ db, isDiskFull }: Ports): Promise<z.output<typeof
 }
 
 export const getMetrics = defineOperation({
-  scopes: null,
+  scopes: ['read'],
+  publicAs: 'metrics',
   summary: 'Metrics for Prometheus',
   response: z.string(),
   responseType: 'text/plain',

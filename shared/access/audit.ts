@@ -13,10 +13,15 @@ export type AuditAction =
   | 'policy.promoted'
   | 'policy.rolled_back'
   | 'round.requested'
-  | 'round.cancelled';
+  | 'round.cancelled'
+  | 'rater.created'
+  | 'rater.updated'
+  | 'invitation.created'
+  | 'session.created'
+  | 'session.ended';
 
 export type AuditEntry = {
-  /** the id of an API key, `anonymous`, or `command` */
+  /** the id of an API key or a rater, `anonymous`, or `command` */
   actor: string;
   action: AuditAction;
   /** the id of what was changed */

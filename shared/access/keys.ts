@@ -1,13 +1,20 @@
 // API keys in Postgres: created, revoked and given new secrets by administrators, each with a line in the audit log.
-import { and, eq, isNull } from 'drizzle-orm';
+import { and, eq, getTableColumns, isNull, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { api_keys } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
 import type { Scope } from '../scopes.ts';
 import { recordAudit } from './audit.ts';
-import { createPublicId, createToken, toKeyId } from './token.ts';
+import { createToken } from './token.ts';
+
+/** By Postgres's clock, so that a process whose own is wrong decides nothing. */
+const withExpiry = {
+  ...getTableColumns(api_keys),
+  is_expired: sql<boolean>`coalesce(${api_keys.expires_at} <= now(), false)`,
+};
 
 export type KeyRow = typeof api_keys.$inferSelect;
+export type FoundKey = KeyRow & { is_expired: boolean };
 type Transaction = Pick<Database, 'insert' | 'update' | 'select'>;
 
 export type NewKey = {
@@ -29,17 +36,11 @@ export async function createKey(
   { name, tenant, scopes, expiresAt, requestsPerMinute, tokensPerMinute, concurrentGenerations, rowsPerDay }: NewKey,
   actor: string,
 ): Promise<{ row: KeyRow; token: string }> {
-  if (expiresAt && expiresAt.getTime() <= Date.now())
-    throw new AttuneError('expires_at: is in the past; give a later time, or leave it out', {
-      param: 'expires_at',
-      code: 'invalid_expiry',
-    });
-  const publicId = createPublicId();
-  const { token, secretHash } = createToken(publicId);
+  const { id, token, secretHash } = createToken('key');
   const [row] = await transaction
     .insert(api_keys)
     .values({
-      id: toKeyId(publicId),
+      id,
       secret_hash: secretHash,
       name,
       tenant,
@@ -51,8 +52,13 @@ export async function createKey(
       rows_per_day: rowsPerDay,
       created_by: actor,
     })
-    .returning();
-  await recordAudit(transaction, { actor, action: 'key.created', target: row!.id, details: { name, tenant, scopes } });
+    .returning(withExpiry);
+  if (row!.is_expired)
+    throw new AttuneError('expires_at: is in the past; give a later time, or leave it out', {
+      param: 'expires_at',
+      code: 'invalid_expiry',
+    });
+  await recordAudit(transaction, { actor, action: 'key.created', target: id, details: { name, tenant, scopes } });
   return { row: row!, token };
 }
 
@@ -74,7 +80,7 @@ export async function rotateKey(
   id: string,
   actor: string,
 ): Promise<{ row: KeyRow; token: string }> {
-  const { token, secretHash } = createToken(id.slice(toKeyId('').length));
+  const { token, secretHash } = createToken('key', id);
   const [row] = await transaction
     .update(api_keys)
     .set({ secret_hash: secretHash })
@@ -88,8 +94,8 @@ export async function rotateKey(
   return { row, token };
 }
 
-export async function findKey(db: Pick<Database, 'select'>, id: string): Promise<KeyRow | null> {
-  const [row] = await db.select().from(api_keys).where(eq(api_keys.id, id));
+export async function findKey(db: Pick<Database, 'select'>, id: string): Promise<FoundKey | null> {
+  const [row] = await db.select(withExpiry).from(api_keys).where(eq(api_keys.id, id));
   return row ?? null;
 }
 

@@ -1,0 +1,73 @@
+// The page that signs a browser in, with an invitation or a key. It has no script: programs that preview the link of an
+// invitation only load it, and do not use the invitation up. It reveals nothing about whom an invitation is for.
+
+import { html, raw } from 'hono/html';
+import { SIGN_IN_PATH } from '../../shared/access/invitations.ts';
+import { toCspHash, toPagePolicy } from '../middleware/security-headers.ts';
+
+type Page = { invitation?: string | undefined; problem?: string | undefined };
+
+const STYLE = `
+:root { color-scheme: light dark; --text: light-dark(#1c1b22, #ecebf0); --quiet: light-dark(#5f5d6b, #a9a7b4);
+  --page: light-dark(#f4f3f7, #141318); --card: light-dark(#fff, #1f1e25); --line: light-dark(#8a8896, #6f6d7b);
+  --accent: light-dark(#4b3fb5, #a79dff); --on-accent: light-dark(#fff, #14121f); --problem: light-dark(#a3182c, #ff9aa5); }
+* { box-sizing: border-box; }
+body { margin: 0; min-height: 100vh; min-height: 100dvh; display: grid; place-items: center; padding: 1rem;
+  background: var(--page); color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }
+main { width: min(24rem, 100%); padding: 2rem; border-radius: 0.75rem; background: var(--card);
+  box-shadow: 0 1px 3px rgb(0 0 0 / 0.2); }
+h1 { margin: 0 0 0.25rem; font-size: 1.5rem; line-height: 1.2; }
+p { margin: 0 0 1.25rem; color: var(--quiet); }
+p[role=alert] { color: var(--problem); overflow-wrap: anywhere; }
+p[role=alert]::first-letter { text-transform: uppercase; }
+::placeholder { color: var(--quiet); opacity: 1; }
+form + details, form + p { margin-top: 1.5rem; }
+label { display: block; margin-bottom: 0.25rem; font-weight: 600; }
+summary { cursor: pointer; color: var(--quiet); }
+details form { margin-top: 1rem; }
+input, button { width: 100%; min-height: 2.75rem; padding: 0.5rem 0.75rem; border-radius: 0.5rem; font: inherit; }
+input { margin-bottom: 1rem; border: 1px solid var(--line); background: transparent; color: inherit; }
+button { border: 1px solid transparent; background: var(--accent); color: var(--on-accent); font-weight: 600; cursor: pointer; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+`;
+
+export const SIGN_IN_HEADERS = {
+  'content-security-policy': toPagePolicy(`style-src ${toCspHash(STYLE)}`),
+  'cache-control': 'no-store',
+  // The form's request names its origin, which it would not with no-referrer; requests to other sites do not have the token.
+  'referrer-policy': 'same-origin',
+};
+
+export function renderSignIn({ invitation, problem }: Page) {
+  const intro = invitation
+    ? 'You were invited to rate responses.'
+    : 'Sign in with a key, or open the link of an invitation.';
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>Sign in – Attune</title>
+<style>${raw(STYLE)}</style>
+</head>
+<body>
+<main>
+<h1>Attune</h1>
+${problem ? html`<p role="alert">${problem}</p>` : html`<p>${intro}</p>`}
+${invitation ? html`${invitationForm(invitation)}<details><summary>Sign in with a key instead</summary>${KEY_FORM}</details>` : KEY_FORM}
+</main>
+</body>
+</html>`;
+}
+
+const invitationForm = (invitation: string) => html`<form method="post" action="${SIGN_IN_PATH}">
+<input type="hidden" name="invitation" value="${invitation}">
+<button>Sign in</button>
+</form>`;
+
+const KEY_FORM = html`<form method="post" action="${SIGN_IN_PATH}">
+<label for="key">Key</label>
+<input id="key" name="key" type="password" required autocomplete="current-password" spellcheck="false" placeholder="sk-at-…">
+<button>Sign in</button>
+</form>`;
