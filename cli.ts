@@ -10,6 +10,7 @@ import { addDoctor } from './cli/doctor.ts';
 import { addKeys } from './cli/keys.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
+import { addRaters } from './cli/raters.ts';
 import { addRestore } from './cli/restore.ts';
 import { addRewards } from './cli/rewards.ts';
 import { addServe } from './cli/serve.ts';
@@ -46,6 +47,7 @@ for (const add of [
   addPreferences,
   addKeys,
   addAudit,
+  addRaters,
   addBackup,
   addRestore,
   addDemo,

@@ -147,6 +147,32 @@ test('a key of `attune keys` may what its scopes say, until it is revoked', asyn
   await start.ended;
 });
 
+test('the link of `attune raters invite` signs in, once', async () => {
+  const start = run(['start'], { API_KEY: 'a-secret-key' });
+  const url = await waitForUrl(start);
+  const command = async (...args: string[]) => {
+    const running = run(['raters', ...args]);
+    assert.equal(await running.ended, 0, running.output());
+    return running.output().trim();
+  };
+  const id = await command('create', 'Ann Example', '--skill', 'french', 'law');
+  assert.equal(await command('list'), `${id}  Ann Example  default  french,law  active`);
+  const link = await command('invite', id, '--hours', '1', '--url', url);
+  const invitation = new URL(link).searchParams.get('invitation');
+  const signIn = () =>
+    fetch(`${url}/v1/session`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ invitation }),
+    });
+  assert.deepEqual([(await signIn()).status, (await signIn()).status], [200, 401]);
+  const unknown = run(['raters', 'invite', 'rater_none']);
+  assert.equal(await unknown.ended, 1);
+  assert.match(unknown.output(), /^attune: there is no rater rater_none/);
+  start.child.kill('SIGTERM');
+  await start.ended;
+});
+
 test('export and import at another precision create a new policy and report its quality', async () => {
   const list = run(['policies', 'list']);
   assert.equal(await list.ended, 0, list.output());

@@ -1,0 +1,85 @@
+// attune raters: creates, lists and invites the people who rate.
+
+import { type Command, InvalidArgumentError } from 'commander';
+import { desc, isNull } from 'drizzle-orm';
+import { COMMAND } from '../shared/access/audit.ts';
+import {
+  createInvitation,
+  DEFAULT_EXPIRY_HOURS,
+  MAX_EXPIRY_HOURS,
+  SIGN_IN_PATH,
+} from '../shared/access/invitations.ts';
+import { createRater, findRaterOrThrow, type RaterRow } from '../shared/access/raters.ts';
+import { raters } from '../shared/database/schema.ts';
+import { withContext } from './context.ts';
+
+type CreateOptions = { skill: string[]; tenant: string };
+type InviteOptions = { hours: number; url?: string };
+
+export function addRaters(program: Command): void {
+  const group = program
+    .command('raters')
+    .description('create, list and invite raters')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ npx attune raters create "Ann Example" --skill french law\n  $ npx attune raters invite rater_… --url https://attune.example.com\n',
+    );
+
+  group
+    .command('create')
+    .argument('<name>', 'the name of a person')
+    .option('--skill <skill...>', 'what the rater is asked about: languages, subjects', [])
+    .option('--tenant <tenant>', 'whom the rater works for', 'default')
+    .description('create a rater and print the id')
+    .action((name: string, { skill, tenant }: CreateOptions) =>
+      withContext(async ({ db }) => {
+        const fields = { name, skills: [...new Set(skill)], active: true };
+        const owner = { tenant, created_by: COMMAND };
+        const { id } = await db.transaction((transaction) => createRater(transaction, fields, owner));
+        console.log(id);
+      }),
+    );
+
+  group
+    .command('list')
+    .description('list the raters, newest first')
+    .action(() =>
+      withContext(async ({ db }) => {
+        const rows = await db.select().from(raters).where(isNull(raters.erased_at)).orderBy(desc(raters.id));
+        for (const row of rows) console.log(describeRater(row));
+        if (rows.length === 0) console.log('no raters; `attune raters create` makes one');
+      }),
+    );
+
+  group
+    .command('invite')
+    .argument('<id>', 'id of the rater')
+    .option('--hours <hours>', 'hours until the invitation expires', parseHours, DEFAULT_EXPIRY_HOURS)
+    .option('--url <url>', 'address of the server for the rater; default: this machine', parseUrl)
+    .description('print a link that signs one browser in as the rater, once')
+    .action((id: string, { hours, url }: InviteOptions) =>
+      withContext(async ({ db }, _, { settings }) => {
+        const { token } = await db.transaction(async (transaction) =>
+          createInvitation(transaction, await findRaterOrThrow(transaction, id), hours, COMMAND),
+        );
+        console.log(`${url ?? `http://127.0.0.1:${settings.PORT}`}${SIGN_IN_PATH}?invitation=${token}`);
+      }),
+    );
+}
+
+function parseHours(value: string): number {
+  const hours = Number(value);
+  if (!Number.isInteger(hours) || hours < 1 || hours > MAX_EXPIRY_HOURS)
+    throw new InvalidArgumentError(`give a whole number of hours from 1 to ${MAX_EXPIRY_HOURS}`);
+  return hours;
+}
+
+function parseUrl(value: string): string {
+  const url = URL.parse(value);
+  if (!/^https?:$/.test(url?.protocol ?? '')) throw new InvalidArgumentError('give a URL: https://attune.example.com');
+  return url!.origin;
+}
+
+function describeRater({ id, name, tenant, skills, active }: RaterRow): string {
+  return `${id}  ${name}  ${tenant}  ${skills.join(',') || 'no skills'}  ${active ? 'active' : 'not active'}`;
+}
