@@ -23,7 +23,9 @@ else {
   const openPage = async (options = {}) => {
     const page = await (await browser.newContext(options)).newPage();
     const problems: string[] = [];
-    page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+    page.on('console', (message) => {
+      if (message.type() === 'error' && !message.location().url.endsWith('/favicon.ico')) problems.push(message.text());
+    });
     page.on('pageerror', (error) => problems.push(String(error)));
     return { page, problems };
   };
@@ -142,7 +144,7 @@ else {
       });
       // DNS rebinding: the page's own name leads to the server.
       const rebound = open.replace('127.0.0.1', 'evil.example');
-      await page.goto(`${rebound}/status`);
+      await page.goto(`${rebound}/docs`);
       const json = {
         method: 'POST',
         body,

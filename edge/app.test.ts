@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import packageJson from '../package.json' with { type: 'json' };
 import { readSettings } from '../shared/settings.ts';
 import { createApp } from './app.ts';
+import { Tenants } from './engine/tenants.ts';
 import type { RequestRecord } from './http/request-record.ts';
 import type { Ports } from './ports.ts';
 import { WrongKeys } from './wrong-keys.ts';
@@ -14,6 +15,7 @@ const app = createApp({
   wrongKeys: new WrongKeys(20),
   getAddress: () => '192.0.2.1',
   observeRequest: (record: RequestRecord) => observed.push(record),
+  tenants: new Tenants(),
 } as unknown as Ports);
 
 type Documented = { tags: string[]; security?: unknown[]; requestBody?: { content: object } };
@@ -100,6 +102,7 @@ test('PUBLIC_ENDPOINTS closes the documentation and the metrics to those without
       settings: readSettings({ API_KEY: 'a-secret-key', PUBLIC_ENDPOINTS: endpoints }),
       metrics: { observeResponse() {}, render: async () => ({ body: 'up 1', type: 'text/plain' }) },
       observeRequest() {},
+      tenants: new Tenants(),
     } as unknown as Ports);
   const headers = { authorization: 'Bearer a-secret-key' };
   for (const [endpoints, docs, metrics] of [
