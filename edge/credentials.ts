@@ -17,7 +17,9 @@ class RecentRows<T extends object> {
 
   async find(id: string, read: () => Promise<T | null>): Promise<T | null> {
     const known = this.rows.get(id);
-    if (known && Date.now() - known.readAtMs < MAX_AGE_MS) return known.row;
+    const ageMs = known && Date.now() - known.readAtMs;
+    // Below 0 the clock was set back.
+    if (ageMs !== undefined && ageMs >= 0 && ageMs < MAX_AGE_MS) return known!.row;
     const row = await read();
     this.rows.set(id, { row, readAtMs: Date.now() });
     return row;

@@ -1,4 +1,4 @@
-// Sessions of browsers: signed in with a key or an invitation, by API and by form, kept from other sites' pages, and ended.
+// Sessions of browsers: signed in with a key or an invitation, tampered with, and ended.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -160,37 +160,6 @@ export function testSessions(api: Api): void {
     assert.match(((await other.json()) as Json).error.message, /the header x-api-key is not read; send `authorization/);
   });
 
-  test('a page of another origin can do nothing with the cookie', async () => {
-    const { cookie } = await openSession(api, { key: KEYS[0] });
-    const own = { origin: api.url };
-    const cancel = (headers: Record<string, string>) =>
-      fetch(`${api.url}/v1/rounds/round_none/cancel`, { method: 'POST', headers: { cookie, ...headers } });
-    const statuses: [Record<string, string>, number][] = [
-      [own, 404],
-      [{ 'sec-fetch-site': 'same-origin' }, 404],
-      [{}, 403],
-      [{ origin: 'https://evil.example' }, 403],
-      [{ origin: 'null' }, 403],
-      [{ origin: 'https://evil.example', 'content-type': 'application/json' }, 403],
-      [{ 'sec-fetch-site': 'cross-site' }, 403],
-      [{ 'sec-fetch-site': 'same-site', origin: 'https://other.example' }, 403],
-      [{ ...own, 'content-type': 'text/plain' }, 415],
-    ];
-    for (const [headers, status] of statuses) {
-      const response = await cancel(headers);
-      assert.equal(response.status, status, JSON.stringify(headers));
-      if (status === 403) assert.equal(((await response.json()) as Json).error.code, 'foreign_origin');
-    }
-    const form = new URLSearchParams({ name: 'Eve' });
-    const post = { method: 'POST', body: form, headers: { cookie, ...own } };
-    assert.equal((await fetch(`${api.url}/v1/raters`, post)).status, 415);
-    // Nor can it sign a browser in, or out.
-    const foreign = { origin: 'https://evil.example', 'content-type': 'application/json' };
-    const body = JSON.stringify({ key: KEYS[0] });
-    assert.equal((await fetch(`${api.url}/v1/session`, { method: 'POST', body, headers: foreign })).status, 403);
-    assert.equal((await fetch(`${api.url}/v1/session`, { method: 'DELETE', headers: foreign })).status, 403);
-  });
-
   test('signing out clears the cookie, and is in the audit log', async () => {
     const { id, key } = await createKey();
     const { cookie } = await openSession(api, { key });
@@ -201,41 +170,6 @@ export function testSessions(api: Api): void {
     const actions = (body.data as Json[]).filter(({ target }) => target === id).map(({ action }) => action);
     assert.deepEqual(actions, ['session.ended', 'session.created', 'key.created']);
     assert.equal((await request('/v1/session', { method: 'DELETE', headers: by('') })).status, 200);
-  });
-
-  test('the sign-in page does by a form what the API does, and says what is wrong', async () => {
-    const page = await request('/sign-in?invitation=inv-at-anything');
-    assert.deepEqual([page.status, page.headers.get('content-type')], [200, 'text/html; charset=UTF-8']);
-    assert.equal(page.headers.get('cache-control'), 'no-store');
-    assert.doesNotMatch(page.text, /<script/);
-    const submit = (fields: Record<string, string>, headers = {}) =>
-      fetch(`${api.url}/sign-in`, {
-        method: 'POST',
-        body: new URLSearchParams(fields),
-        redirect: 'manual',
-        headers: { origin: api.url, ...headers },
-      });
-    const { body: rater } = await request('/v1/raters', { json: { name: 'Ann' } });
-    const { body: invitation } = await request(`/v1/raters/${rater.id}/invitations`, { json: {} });
-    const signedIn = await submit({ invitation: invitation.token });
-    assert.deepEqual([signedIn.status, signedIn.headers.get('location')], [303, '/']);
-    const cookie = signedIn.headers.get('set-cookie')!.split(';')[0]!;
-    assert.equal((await whoIs(cookie)).body.rater.id, rater.id);
-
-    const failures: [Response, number, RegExp][] = [
-      [await submit({ invitation: invitation.token }), 401, /this invitation was used, and each signs in once; ask/],
-      [await submit({ key: 'wrong' }), 401, /key: invalid API key; give a key from API_KEY/],
-      [await submit({}), 400, /give either key or invitation/],
-      [await submit({ key: KEYS[0] }, { origin: 'https://evil.example' }), 403, /Origin is &quot;https:\/\/evil/],
-    ];
-    for (const [response, status, message] of failures) {
-      const text = await response.text();
-      assert.equal(response.status, status, text);
-      assert.match(response.headers.get('content-type') ?? '', /^text\/html/);
-      assert.match(text, message);
-      assert.match(text, /<form/);
-      assert.equal(response.headers.get('set-cookie'), null);
-    }
   });
 }
 
