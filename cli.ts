@@ -7,6 +7,7 @@ import { addBackup } from './cli/backup.ts';
 import { addDemo } from './cli/demo.ts';
 import { addDevWorker } from './cli/dev-worker.ts';
 import { addDoctor } from './cli/doctor.ts';
+import { addErasures } from './cli/erasures.ts';
 import { addKeys } from './cli/keys.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
@@ -48,6 +49,7 @@ for (const add of [
   addKeys,
   addAudit,
   addRaters,
+  addErasures,
   addBackup,
   addRestore,
   addDemo,

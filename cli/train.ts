@@ -3,7 +3,8 @@
 import { constants, setPriority } from 'node:os';
 import path from 'node:path';
 import { type Command, Option } from 'commander';
-import { connect } from '../shared/database/connect.ts';
+import { type Connection, connect } from '../shared/database/connect.ts';
+import { listErasedAncestors } from '../shared/erasure/learners.ts';
 import { AttuneError } from '../shared/error.ts';
 import { isObjectiveModule } from '../shared/hyperparameters.ts';
 import { log } from '../shared/log.ts';
@@ -11,15 +12,20 @@ import { openLog } from '../shared/log-output.ts';
 import { waitForSignal } from '../shared/process.ts';
 import type { RoundOptions, RoundRow } from '../shared/rounds/schedule.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
+import { getActivePolicyId } from '../shared/store/registry.ts';
 import { startTrainer, trainDue, trainOnce } from '../trainer/main.ts';
 import { previewRound } from '../trainer/stages/dry-run.ts';
 import { type CommandContext, openContext } from './context.ts';
 import { createRoundLogger } from './progress.ts';
 
-type Options = { schedule?: boolean; due?: boolean; dryRun?: boolean; fromRoot?: boolean; reward?: boolean } & Record<
-  string,
-  unknown
->;
+type Options = {
+  schedule?: boolean;
+  due?: boolean;
+  dryRun?: boolean;
+  fromRoot?: boolean;
+  withoutErased?: boolean;
+  reward?: boolean;
+} & Record<string, unknown>;
 
 /** Options that override a setting. */
 const SETTING_OPTIONS = [
@@ -48,12 +54,18 @@ export function addTrain(program: Command): void {
       new Option(
         '--reward',
         'train a reward on all pairs instead of a policy, by REWARD_LOSS; OBJECTIVE=distill REWARD=rwd_… distils it',
-      ).conflicts(['schedule', 'due', 'fromRoot']),
+      ).conflicts(['schedule', 'due', 'fromRoot', 'withoutErased']),
     )
     .addOption(
       new Option(
         '--from-root',
         'train the first policy of the line on everything that the active one learned, and what is new',
+      ).conflicts(['schedule', 'due']),
+    )
+    .addOption(
+      new Option(
+        '--without-erased',
+        'replace an active policy that learned what was erased since: train from the root over what is left',
       ).conflicts(['schedule', 'due']),
     )
     .option('--schedule', 'run the rounds of TRAIN_SCHEDULE and those requested through the API, until stopped');
@@ -65,7 +77,7 @@ export function addTrain(program: Command): void {
         '\nExamples:\n  $ npx attune train --dry-run\n  $ npx attune train --objective dpo --effort 2\n' +
         '  $ npx attune train --reward\n  $ REWARD=rwd_… npx attune train --objective distill\n' +
         '  $ npx attune train --objective ./my-h.ts\n  $ LORA_TARGETS=q_proj,v_proj npx attune train --lora-rank 8\n' +
-        '  $ npx attune train --from-root --dry-run\n  $ npx attune train --due\n  $ npx attune train --schedule\n',
+        '  $ npx attune train --from-root --dry-run\n  $ npx attune train --without-erased\n  $ npx attune train --due\n  $ npx attune train --schedule\n',
     )
     .action(async (options: Options) => {
       if (options.reward) refuseUnused(command);
@@ -102,8 +114,19 @@ function toEnvironment(options: Options): Record<string, string> {
   return environment;
 }
 
-function toRoundOptions({ reward, fromRoot }: Options): RoundOptions {
-  return { method: reward ? 'reward' : 'dil', fromRoot };
+function toRoundOptions({ reward, fromRoot, withoutErased }: Options): RoundOptions {
+  return { method: reward ? 'reward' : 'dil', fromRoot: fromRoot || withoutErased };
+}
+
+/** Throws AttuneError if there is nothing to replace. */
+async function assertErasedLearned({ db }: Connection): Promise<void> {
+  const active = await getActivePolicyId(db);
+  if (active && (await listErasedAncestors(db, active)).size > 0) return;
+  throw new AttuneError(
+    `--without-erased: ${active ? `${active}, the active policy, has learned nothing that was erased since` : 'there is no active policy'}; ` +
+      '`attune erasures list` shows which policies have, and --from-root trains from the root anyway',
+    { code: 'nothing_to_replace' },
+  );
 }
 
 /** Less than `attune start` waits for its trainer. */
@@ -114,6 +137,7 @@ const logProgress = createRoundLogger();
 async function preview({ settings, databaseUrl }: CommandContext, options: Options): Promise<void> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 2 });
   try {
+    if (options.withoutErased) await assertErasedLearned(connection);
     const localStore = await openLocalStore(settings, connection.db);
     const onProgress = (message: string) => console.error(message);
     const trainer = { settings, store: localStore };
@@ -125,6 +149,10 @@ async function preview({ settings, databaseUrl }: CommandContext, options: Optio
 }
 
 async function trainNow({ settings, databaseUrl }: CommandContext, options: Options): Promise<void> {
+  if (options.withoutErased) {
+    const connection = connect(databaseUrl, { name: 'attune train', max: 1 });
+    await assertErasedLearned(connection).finally(() => connection.close());
+  }
   const round = await trainOnce(settings, databaseUrl, logProgress, {
     stop: abortOnSignal(),
     ...toRoundOptions(options),

@@ -26,6 +26,7 @@ import { exportAuditEvents, listAuditEvents } from './routes/audit.ts';
 import { createChatCompletion } from './routes/chat.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
 import { createCompletion } from './routes/completions.ts';
+import { createErasure, deleteChatCompletion, deleteComparison, getErasure, listErasures } from './routes/erasures.ts';
 import { getHealth, getMetrics, getStatus } from './routes/health.ts';
 import { createKey, getKey, listKeys, revokeKey, rotateKey } from './routes/keys.ts';
 import { getModel, listModels } from './routes/models.ts';
@@ -33,6 +34,7 @@ import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } fr
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
 import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
 import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
+import { changePreference, deletePreference } from './routes/revised-votes.ts';
 import { getReward, listRewards } from './routes/rewards.ts';
 import {
   cancelRound,
@@ -54,6 +56,7 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'POST   /v1/chat/completions': createChatCompletion,
     'GET    /v1/chat/completions': listChatCompletions,
     'GET    /v1/chat/completions/{id}': getChatCompletion,
+    'DELETE /v1/chat/completions/{id}': deleteChatCompletion,
     'POST   /v1/completions': createCompletion,
     'POST   /v1/score': createScore,
     'GET    /v1/models': listModels,
@@ -63,12 +66,15 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'POST   /v1/comparisons': createComparison,
     'GET    /v1/comparisons': listComparisons,
     'GET    /v1/comparisons/{id}': getComparison,
+    'DELETE /v1/comparisons/{id}': deleteComparison,
     'POST   /v1/preferences/import': importPreferences,
     'GET    /v1/preferences/export': exportPreferences,
     'GET    /v1/preferences/stats': countPreferences,
     'POST   /v1/preferences': createPreference,
     'GET    /v1/preferences': listPreferences,
     'GET    /v1/preferences/{id}': getPreference,
+    'POST   /v1/preferences/{id}': changePreference,
+    'DELETE /v1/preferences/{id}': deletePreference,
   },
   Learn: {
     'POST   /v1/rounds': createRound,
@@ -91,6 +97,9 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/keys/{id}': getKey,
     'POST   /v1/keys/{id}/rotate': rotateKey,
     'DELETE /v1/keys/{id}': revokeKey,
+    'POST   /v1/erasures': createErasure,
+    'GET    /v1/erasures': listErasures,
+    'GET    /v1/erasures/{id}': getErasure,
     'GET    /v1/audit': listAuditEvents,
     'GET    /v1/audit/export': exportAuditEvents,
     'POST   /v1/raters': createRater,

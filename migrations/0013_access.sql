@@ -3,7 +3,6 @@ CREATE TABLE "erasures" (
 	"subject" text NOT NULL,
 	"subject_hash" text NOT NULL,
 	"counts" jsonb NOT NULL,
-	"policies" text[] NOT NULL,
 	"tenant" text DEFAULT 'default' NOT NULL,
 	"created_by" text DEFAULT 'unknown' NOT NULL,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
@@ -91,6 +90,7 @@ CREATE INDEX "preferences_tenant_order" ON "preferences" USING btree ("tenant","
 CREATE UNIQUE INDEX "preferences_one_vote_on_texts" ON "preferences" USING btree ("tenant","rater","vote_hash");--> statement-breakpoint
 CREATE INDEX "preferences_chosen_generation" ON "preferences" USING btree ("chosen_generation_id");--> statement-breakpoint
 CREATE INDEX "preferences_rejected_generation" ON "preferences" USING btree ("rejected_generation_id");--> statement-breakpoint
+CREATE INDEX "preferences_erased" ON "preferences" USING btree ("erased_at") WHERE erased_at is not null;--> statement-breakpoint
 CREATE INDEX "raters_tenant" ON "raters" USING btree ("tenant","id");--> statement-breakpoint
 CREATE INDEX "raters_order" ON "raters" USING btree ("tenant","xid","id");--> statement-breakpoint
 CREATE INDEX "comparisons_order" ON "comparisons" USING btree ("tenant","xid","id");--> statement-breakpoint

@@ -11,7 +11,7 @@ export const SCOPE_DESCRIPTIONS: Record<Scope, string> = {
   read: 'read what is stored: generations, preferences, rounds, policies',
   train: 'request and cancel rounds',
   operate: 'promote policies and roll back, and invite raters',
-  admin: 'everything, and create and revoke keys',
+  admin: 'everything, and create and revoke keys, and erase',
 };
 
 /** Whether one of the needed scopes was granted. */

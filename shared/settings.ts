@@ -85,6 +85,12 @@ const environment = z.object({
     .max(8760)
     .default(24)
     .describe('hours after which an Idempotency-Key is forgotten, and may be used again'),
+  RETENTION_DAYS: z.coerce
+    .number()
+    .positive()
+    .max(36_500)
+    .optional()
+    .describe('days after which completions and comparisons that nobody voted on are deleted; default: never'),
   MAX_CONNECTIONS: integer(1)
     .default(1024)
     .describe('connections that the server keeps open; one more takes the place of one that waits for a request'),

@@ -2,7 +2,6 @@
 // trainer at a time runs them. The lock keeps trainers from working in vain; what keeps two of them from writing one round
 // is its owner (claim.ts, stages/log.ts).
 
-import { rm } from 'node:fs/promises';
 import { and, asc, eq, inArray, notInArray } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import packageJson from '../package.json' with { type: 'json' };
@@ -12,6 +11,7 @@ import { LOCKS, tryAcquireLock } from '../shared/database/lock.ts';
 import { hasEnded, UNFINISHED_STATUSES } from '../shared/database/round-types.ts';
 import { policies, rounds } from '../shared/database/schema.ts';
 import { subscribe } from '../shared/database/subscribe.ts';
+import { applyRetention } from '../shared/erasure/retention.ts';
 import { AttuneError } from '../shared/error.ts';
 import { summarizeError } from '../shared/error-description.ts';
 import { log } from '../shared/log.ts';
@@ -27,10 +27,11 @@ import { claim, findNextRound, logResumption } from './claim.ts';
 import { runRewardRound } from './reward-round.ts';
 import { runRound } from './round.ts';
 import { RoundTrace } from './round-trace.ts';
+import { removeRounds } from './stages/checkpoint.ts';
 import { InterruptedError, type Progress, RoundLog } from './stages/log.ts';
-import { activateCandidate } from './stages/publish-candidate.ts';
+import { activateCandidate, offerCandidate } from './stages/publish-candidate.ts';
 import { finishReward } from './stages/publish-reward.ts';
-import { createRoundContext, type OwnedRound, type TrainerContext } from './stages/round-context.ts';
+import { createRoundContext, type OwnedRound, roundsFolder, type TrainerContext } from './stages/round-context.ts';
 
 export type ProgressListener = (round: RoundRow, progress: Progress) => void;
 
@@ -62,7 +63,7 @@ export async function startTrainer(
   await boss.start();
   await boss.createQueue(DUE_QUEUE);
   await boss.schedule(DUE_QUEUE, settings.TRAIN_SCHEDULE, {}, { tz: 'UTC' });
-  await boss.work(DUE_QUEUE, () => requestRoundIfDue(connection.db, settings));
+  await boss.work(DUE_QUEUE, () => runSchedule(connection.db, settings));
 
   const stop = new AbortController();
   let retryAt = 0;
@@ -124,7 +125,7 @@ export async function trainDue(
   const { db } = connection;
   const trainer = await openTrainer(settings, connection.db);
   try {
-    await requestRoundIfDue(db, settings);
+    await runSchedule(db, settings);
     const seen = new Set<string>();
     do {
       for (const { id } of await db.select().from(rounds).where(inArray(rounds.status, UNFINISHED_STATUSES)))
@@ -136,6 +137,13 @@ export async function trainDue(
     await connection.close();
     await trainer.tracing?.close();
   }
+}
+
+/** One tick of the schedule: rows whose retention is over, and a round if one is due. */
+async function runSchedule(db: Database, settings: Settings): Promise<void> {
+  // Failing does not stop the training; the next tick goes on where this one ended.
+  await applyRetention(db, settings).catch((error: unknown) => logFailure('RETENTION_DAYS was not applied', error));
+  await requestRoundIfDue(db, settings);
 }
 
 function logFailure(message: string, error: unknown): void {
@@ -161,6 +169,7 @@ export async function runNextRound(
   if (!lock) return false;
   try {
     const found = await findNextRound(db);
+    await tidy(trainer, found?.id);
     const round = found && (await claim(db, found));
     if (!round) return false;
     const cancellation = watchCancellation(db, round.id);
@@ -177,18 +186,20 @@ export async function runNextRound(
       if (found.status === 'running') await logResumption(log, found);
       await runOrResume(trainer, round, log);
     } catch (error) {
-      if (await isCancelled(db, round.id).catch(() => false)) return true;
-      if (stopped.aborted || isTransient(error)) {
-        await release(log, error);
-        throw error;
+      if (!(await isCancelled(db, round.id).catch(() => false))) {
+        if (stopped.aborted || isTransient(error)) {
+          await release(log, error);
+          throw error;
+        }
+        if (!(error instanceof AttuneError)) logFailure(`internal: ${round.id} failed`, error);
+        await log.finish('failed', summarizeError(error));
       }
-      if (!(error instanceof AttuneError)) logFailure(`internal: ${round.id} failed`, error);
-      await log.finish('failed', summarizeError(error));
     } finally {
       cancellation.close();
       stopped.removeEventListener('abort', onStopped);
       await trace.end(db, round.id);
     }
+    await tidy(trainer);
     await trainer.store
       .trim()
       .catch((error: unknown) => logFailure('local copies of policies were not removed', error));
@@ -196,6 +207,13 @@ export async function runNextRound(
   } finally {
     await lock.release();
   }
+}
+
+/** Removes the files of rounds that have ended; those of `current` may be resumed. */
+async function tidy({ settings }: TrainerContext, current?: string): Promise<void> {
+  await removeRounds(roundsFolder(settings), current).catch((error: unknown) =>
+    logFailure('files of earlier rounds were not removed', error),
+  );
 }
 
 /** Not a failure of the round: it keeps the status `running`, and the next trainer resumes it. */
@@ -213,8 +231,8 @@ async function runOrResume(trainer: TrainerContext, round: OwnedRound, log: Roun
   const isReward = round.method === 'reward';
   const reason = round.reason ?? 'published';
   if (published && isReward) return finishReward(log, published, reason);
+  if (published && round.gate?.pass === false) return offerCandidate(log, published, round.baseline_id!, reason);
   if (published) return activateCandidate(log, published, round.baseline_id!, reason);
   const context = await createRoundContext(trainer, round, log);
   await (isReward ? runRewardRound : runRound)(context);
-  await rm(context.folder, { recursive: true, force: true });
 }

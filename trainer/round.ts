@@ -3,9 +3,15 @@
 // active policy, the baseline, is the parent itself, unless the round trains from the root.
 
 import { distillPairs } from './stages/distill-pairs.ts';
-import { applyGate, evaluateBaseline, evaluateCandidate, reportForgetting } from './stages/evaluate-candidate.ts';
+import {
+  applyGate,
+  evaluateBaseline,
+  evaluateCandidate,
+  mayReplaceErased,
+  reportForgetting,
+} from './stages/evaluate-candidate.ts';
 import { openPolicyEngine } from './stages/policy-engine.ts';
-import { activateCandidate, publishCandidate } from './stages/publish-candidate.ts';
+import { activateCandidate, offerCandidate, publishCandidate } from './stages/publish-candidate.ts';
 import type { RoundContext } from './stages/round-context.ts';
 import { scorePairs } from './stages/score-pairs.ts';
 import { selectPairs } from './stages/select-pairs.ts';
@@ -23,10 +29,12 @@ export async function runRound(context: RoundContext): Promise<void> {
     const candidate = await evaluateCandidate(context, selection, engine, heldOut, steps);
     const baseline = active ?? parent;
     await reportForgetting(context, baseline, candidate, learnedIn);
-    const { pass, reason } = await applyGate(context, baseline, candidate);
-    if (!pass) return await context.log.finish('refused', reason);
+    const decision = await applyGate(context, baseline, candidate);
+    const { pass, reason } = decision;
+    if (!pass && !(await mayReplaceErased(context, selection, decision)))
+      return await context.log.finish('refused', reason);
     const policy = await publishCandidate(context, selection, engine, heldOut, candidate.metrics);
-    await activateCandidate(context.log, policy, selection.baseline.id, reason);
+    await (pass ? activateCandidate : offerCandidate)(context.log, policy, selection.baseline.id, reason);
   } finally {
     await engine.close();
   }

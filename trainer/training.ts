@@ -11,7 +11,7 @@ import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
 import { adviseOnDivergence } from './evaluation/divergence-advice.ts';
 import { type Evaluation, evaluatePolicy } from './evaluation/evaluation.ts';
 import { evaluateInChunks } from './evaluation/score-chunks.ts';
-import { adoptCheckpoint, openCheckpoint, removeOtherRounds, type TrainingProgress } from './stages/checkpoint.ts';
+import { adoptCheckpoint, openCheckpoint, type TrainingProgress } from './stages/checkpoint.ts';
 import { type EvaluationPlan, planEvaluations, spreadEvaluations } from './stages/evaluation-plan.ts';
 import { InterruptedError, type RoundLog } from './stages/log.ts';
 import { learningRateAt } from './stages/lr-schedule.ts';
@@ -19,7 +19,7 @@ import type { ObjectiveDescription, RoundContext } from './stages/round-context.
 
 /** Evaluates the parent, which the engine holds at step 0, and trains it. */
 export async function trainCandidate(
-  { log, config, objective, folder: roundFolder, checkpointFolder: folder }: RoundContext,
+  { log, config, objective, checkpointFolder: folder }: RoundContext,
   engine: Engine,
   train: TrainPair[],
   heldOut: TrainPair[],
@@ -27,7 +27,6 @@ export async function trainCandidate(
 ): Promise<{ parent: Evaluation; steps: number }> {
   const message = `training on ${train.length} pairs by ${engine.name}, ${heldOut.length} held out`;
   await log.enterStage('training', message);
-  await removeOtherRounds(roundFolder);
   await adoptCheckpoint(folder);
   const parent = await evaluatePolicy(engine, heldOut, config.seed, (done, total) =>
     log.reportProgress('training', done, total, 'held-out pairs'),
@@ -39,14 +38,13 @@ export async function trainCandidate(
 
 /** Trains a reward from its first step, at which all rewards are 0. */
 export async function trainReward(
-  { log, config, objective, folder: roundFolder, checkpointFolder: folder }: RoundContext,
+  { log, config, objective, checkpointFolder: folder }: RoundContext,
   engine: Engine,
   train: TrainPair[],
   heldOut: TrainPair[],
   evaluations: EvaluationPlan,
 ): Promise<{ steps: number }> {
   await log.enterStage('training', `training a reward on ${train.length} pairs by ${engine.name}`);
-  await removeOtherRounds(roundFolder);
   await adoptCheckpoint(folder);
   const ofReward = { ...config, learning_rate: config.reward_learning_rate };
   return trainPolicy({

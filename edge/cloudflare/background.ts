@@ -6,6 +6,7 @@ import { CronExpressionParser } from 'cron-parser';
 import pMap from 'p-map';
 import { z } from 'zod';
 import type { Database } from '../../shared/database/connect.ts';
+import { applyRetention } from '../../shared/erasure/retention.ts';
 import { summarizeError } from '../../shared/error-description.ts';
 import { log } from '../../shared/log.ts';
 import { requestRoundIfDue } from '../../shared/rounds/schedule.ts';
@@ -52,15 +53,17 @@ const RETRY_DELAY_S = 30;
 /** A Worker has six connections at once, including those to Postgres. */
 const MAX_CONCURRENT_WEBHOOKS = 2;
 
-/** One cron event, expected every minute. In the minutes of TRAIN_SCHEDULE a round is requested if one is due. */
+/** One cron event, expected every minute. In the minutes of TRAIN_SCHEDULE a round is requested if one is due, and RETENTION_DAYS applied. */
 export async function runScheduled(
   db: Database,
   settings: Settings,
   queue: Pick<Queue<BackgroundMessage>, 'sendBatch'>,
   now: Date,
 ): Promise<void> {
+  const isTick = isScheduledMinute(settings.TRAIN_SCHEDULE, now);
   const tasks = [
-    isScheduledMinute(settings.TRAIN_SCHEDULE, now) ? requestRoundIfDue(db, settings) : null,
+    isTick ? requestRoundIfDue(db, settings) : null,
+    isTick ? applyRetention(db, settings) : null,
     readWebhookTarget(settings) ? enqueueDueWebhooks(db, queue) : null,
     deleteOldBatches(db),
   ];

@@ -20,7 +20,7 @@ export function limitTime(seconds: number): MiddlewareHandler {
     const work = next();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const timeout = new Promise<never>((_, reject) => {
-      const isRead = context.req.method !== 'POST';
+      const isRead = ['GET', 'HEAD'].includes(context.req.method);
       timer = setTimeout(() => reject(isRead ? readTimeout(seconds) : outcomeUnknown()), seconds * 1000);
     });
     try {

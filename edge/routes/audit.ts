@@ -20,7 +20,8 @@ const auditEvent = z
   .openapi('AuditEvent');
 
 export const listAuditEvents = listOperation({
-  summary: 'Lists who changed what: keys, raters, sessions, promotions, rollbacks, and rounds requested and cancelled',
+  summary:
+    'Lists who changed what: keys, raters, sessions, promotions, rollbacks, erasures, and rounds requested and cancelled',
   scopes: ['admin'],
   kind: 'audit event',
   table: audit_events,

@@ -2,7 +2,7 @@
 // response. Each rater votes once on a comparison, and once on two texts.
 
 import { z } from '@hono/zod-openapi';
-import { and, inArray } from 'drizzle-orm';
+import { and, asc, inArray } from 'drizzle-orm';
 import type { Context } from 'hono';
 import type { Owner } from '../../shared/access/owner.ts';
 import { countRows } from '../../shared/access/row-quota.ts';
@@ -28,6 +28,8 @@ const MAX_METADATA_LENGTH = 16_384;
 
 const text = z.string().min(1, 'is empty; give it some text');
 
+export const choiceField = z.enum(['a', 'b', 'tie', 'both_bad', 'skip']);
+
 const preferenceBody = z
   .strictObject({
     comparison: z
@@ -35,7 +37,7 @@ const preferenceBody = z
       .min(1, 'give the id of a comparison')
       .optional()
       .openapi({ description: 'a comparison to vote on, with choice' }),
-    choice: z.enum(['a', 'b', 'tie', 'both_bad', 'skip']).optional(),
+    choice: choiceField.optional(),
     chosen: text.optional().openapi({ description: 'a generation id; with prompt or messages: the text itself' }),
     rejected: text.optional(),
     prompt: text.optional(),
@@ -75,7 +77,7 @@ type PreferenceRow = Omit<typeof preferences.$inferSelect, 'xid'>;
 
 const side = z.object({ text: z.string(), generation: z.string().nullable() });
 
-const preference = z
+export const preference = z
   .object({
     id: z.string(),
     object: z.literal('preference'),
@@ -95,7 +97,7 @@ const preference = z
   })
   .openapi('Preference');
 
-const toResponse = (row: PreferenceRow, learnedBy: string[]): z.output<typeof preference> => ({
+export const toPreference = (row: PreferenceRow, learnedBy: string[]): z.output<typeof preference> => ({
   id: row.id,
   object: 'preference',
   created: toUnixSeconds(row.created_at),
@@ -127,7 +129,7 @@ export const createPreference = defineOperation({
     const response = await commit(async (transaction) => {
       const row = await storePreference(transaction, body, isRedacted, voter, readable);
       await countRows(transaction, getRowQuota(context), 1);
-      return toResponse(row, []);
+      return toPreference(row, []);
     });
     const { choice, chosen, rejected } = response;
     context.get('record').vote = { choice, chosen: chosen.generation, rejected: rejected.generation };
@@ -144,7 +146,7 @@ const resource = {
       db,
       rows.map(({ id }) => id),
     );
-    return rows.map((row) => toResponse(row, learners.get(row.id) ?? []));
+    return rows.map((row) => toPreference(row, learners.get(row.id) ?? []));
   },
 };
 
@@ -306,7 +308,11 @@ function fromTexts(body: PreferenceBody): PreferenceInput {
 
 async function findSides(transaction: Transaction, chosenId: string, rejectedId: string, readable: string | null) {
   const isSide = inArray(generations.id, [chosenId, rejectedId]);
-  const rows = await selectGenerations(transaction).where(and(isSide, isVisible(completions, readable)));
+  // Until the vote is committed they are neither erased nor deleted, so that no copy of their texts is left.
+  const rows = await selectGenerations(transaction)
+    .where(and(isSide, isVisible(completions, readable)))
+    .orderBy(asc(completions.id))
+    .for('share', { of: completions });
   const find = (id: string, param: string) => {
     const row = rows.find((candidate) => candidate.id === id);
     if (!row)

@@ -11,7 +11,7 @@ import { getReadableTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { chatCompletion, toChatCompletion } from './chat.ts';
 
-const KIND = 'stored chat completion';
+export const KIND = 'stored chat completion';
 
 async function addChoices(rows: (typeof completions.$inferSelect)[], { db }: Ports) {
   const choices = await db

@@ -18,7 +18,8 @@ export type AuditAction =
   | 'rater.updated'
   | 'invitation.created'
   | 'session.created'
-  | 'session.ended';
+  | 'session.ended'
+  | 'erasure.created';
 
 export type AuditEntry = {
   /** the id of an API key or a rater, `anonymous`, or `command` */

@@ -191,6 +191,8 @@ export const comparisons = pgTable(
 
 export type ErasureSubject = 'user' | 'rater' | 'key' | 'generation' | 'completion' | 'comparison' | 'preference';
 
+export type ErasureCounts = { completions: number; comparisons: number; preferences: number };
+
 export type Choice = 'a' | 'b' | 'tie' | 'both_bad' | 'skip';
 
 export const preferences = pgTable(
@@ -231,6 +233,7 @@ export const preferences = pgTable(
     // Of a generation that is erased or outlives its retention.
     index('preferences_chosen_generation').on(table.chosen_generation_id),
     index('preferences_rejected_generation').on(table.rejected_generation_id),
+    index('preferences_erased').on(table.erased_at).where(sql`erased_at is not null`),
     check('preferences_choice', sql`choice in ('a', 'b', 'tie', 'both_bad', 'skip')`),
   ],
 );
@@ -342,16 +345,17 @@ export const key_usage = pgTable(
   (table) => [primaryKey({ columns: [table.key_id, table.day] })],
 );
 
-/** What was erased, without what it was: a subject is kept as its SHA-256 (shared/erasure/). */
+/**
+ * What was erased, without what it was: a subject is kept as its SHA-256 (shared/erasure/). Its rows have the time of its
+ * creation, of which there is one erasure only, as erased_at.
+ */
 export const erasures = pgTable(
   'erasures',
   {
     id: text().primaryKey(),
     subject: text().$type<ErasureSubject>().notNull(),
     subject_hash: text().notNull(),
-    counts: json<Record<string, number>>().notNull(),
-    /** those that had learned from what was erased */
-    policies: text().array().notNull(),
+    counts: json<ErasureCounts>().notNull(),
     ...ownedBy(),
     created_at: createdAt(),
     xid: insertedBy(),

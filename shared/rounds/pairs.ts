@@ -2,7 +2,7 @@
 // A preference is learned if it is in the round of the active policy or of one of its ancestors. The others are in
 // new_pairs, so that no question about them reads the learned ones.
 
-import { and, asc, eq, exists, gt, inArray, notExists, type SQL } from 'drizzle-orm';
+import { and, asc, eq, exists, gt, inArray, isNull, notExists } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { new_pairs, preferences, round_pairs, rounds } from '../database/schema.ts';
 import { compareLineages } from './lineage.ts';
@@ -53,14 +53,18 @@ export function countPairsAddedSince(db: Database, roundId: string, limit: numbe
  */
 export async function moveNewPairs(transaction: Database, from: string | null, to: string): Promise<void> {
   const { onlyFrom, onlyTo } = await compareLineages(transaction, from, to);
-  const pairsOf = (roundIds: string[], filter?: SQL) =>
+  const pairsOf = (roundIds: string[]) =>
     transaction
       .select({ preference_id: round_pairs.preference_id })
       .from(round_pairs)
-      .where(and(inArray(round_pairs.round_id, roundIds), filter));
+      .where(inArray(round_pairs.round_id, roundIds));
   for (const roundIds of toChunks(onlyFrom)) {
     // A replayed pair was learned before: by an ancestor of both, or by another of these rounds.
-    const unlearned = pairsOf(roundIds, eq(round_pairs.replay, false));
+    const unlearned = transaction
+      .select({ preference_id: round_pairs.preference_id })
+      .from(round_pairs)
+      .innerJoin(preferences, and(eq(preferences.id, round_pairs.preference_id), isNull(preferences.erased_at)))
+      .where(and(inArray(round_pairs.round_id, roundIds), eq(round_pairs.replay, false)));
     await transaction.insert(new_pairs).select(unlearned).onConflictDoNothing();
   }
   // Afterwards, because both may have learned the same pair.

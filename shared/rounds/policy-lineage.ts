@@ -90,9 +90,11 @@ async function countPairs(db: Database, roundIds: string[], tenant: string | nul
     select round_id, rater, pairs, rater_count from (
       select round_id, rater, count(*)::int as pairs, count(*) over (partition by round_id)::int as rater_count,
         row_number() over (partition by round_id order by count(*) desc, rater) as place
-      from ${round_pairs} join ${preferences} on ${preferences.id} = ${round_pairs.preference_id}
+      from ${round_pairs} join (
+        select id, tenant, case when erased_at is null then rater else 'erased' end as rater from ${preferences}
+      ) as votes on votes.id = ${round_pairs.preference_id}
       where ${inArray(round_pairs.round_id, roundIds)} and split = 'train'
-        and ${tenant === null ? sql`true` : eq(preferences.tenant, tenant)}
+        and ${tenant === null ? sql`true` : sql`votes.tenant = ${tenant}`}
       group by round_id, rater
     ) as ranked
     where place <= ${MAX_RATERS} order by round_id, place`);

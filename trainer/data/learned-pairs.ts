@@ -1,7 +1,7 @@
 // The pairs that a lineage has learned, read so that it takes no longer the more of them there are: of each round only
 // their number, and only those that are chosen by their position in it.
 
-import { and, count, eq, inArray, sql } from 'drizzle-orm';
+import { and, count, eq, inArray, isNotNull, notExists, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { preferences, round_pairs } from '../../shared/database/schema.ts';
 import { mulberry32, shuffle } from '../../shared/random.ts';
@@ -59,6 +59,7 @@ export async function countLearnedPairs(db: Database, rounds: string[]): Promise
     const isLearned = and(
       inArray(round_pairs.round_id, rounds.slice(at, at + ROUNDS_AT_ONCE)),
       eq(round_pairs.replay, false),
+      isKept(db),
     );
     total += await db.$count(round_pairs, isLearned);
   }
@@ -79,6 +80,12 @@ export async function findLearnedIn(db: Database, rounds: string[], ids: string[
   return learnedIn;
 }
 
+/** Not erased. Asked of the erased ones, which are few, so that no other preference is read. */
+function isKept(db: Database) {
+  const erased = and(eq(preferences.id, round_pairs.preference_id), isNotNull(preferences.erased_at));
+  return notExists(db.select().from(preferences).where(erased));
+}
+
 /** For each of the rounds that was the first to use such pairs, in order, where they are. */
 async function listPositions(db: Database, rounds: string[], split: Split): Promise<Position[][]> {
   if (rounds.length === 0) return [];
@@ -86,7 +93,7 @@ async function listPositions(db: Database, rounds: string[], split: Split): Prom
   const rows = await db
     .select({ round_id, count: count() })
     .from(round_pairs)
-    .where(and(inArray(round_id, rounds), eq(round_pairs.split, split), eq(round_pairs.replay, false)))
+    .where(and(inArray(round_id, rounds), eq(round_pairs.split, split), eq(round_pairs.replay, false), isKept(db)))
     .groupBy(round_id);
   const counts = new Map(rows.map((row) => [row.round_id, row.count]));
   return rounds.flatMap((id) => {
@@ -109,7 +116,14 @@ async function readPositions(db: Database, positions: Position[], split: Split):
         ),
       })
       .from(round_pairs)
-      .where(and(inArray(round_pairs.round_id, rounds), eq(round_pairs.split, split), eq(round_pairs.replay, false)))
+      .where(
+        and(
+          inArray(round_pairs.round_id, rounds),
+          eq(round_pairs.split, split),
+          eq(round_pairs.replay, false),
+          isKept(db),
+        ),
+      )
       .as('numbered');
     const wanted = sql`(${numbered.round_id}, ${numbered.at}) in (
       select round_id, "at" from json_to_recordset(${JSON.stringify(chunk)}::json) as wanted (round_id text, "at" bigint))`;

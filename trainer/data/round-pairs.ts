@@ -1,7 +1,7 @@
 // The pairs of a round: new ones, a replay of learned ones or all of them, and held-out ones. Whether a pair is held out depends on a hash
 // of its prompt alone, so that a prompt that was held out once is never trained on.
 
-import { desc, eq } from 'drizzle-orm';
+import { and, desc, eq, isNull } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { new_pairs, preferences, round_pairs } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
@@ -21,8 +21,8 @@ import {
 import { addSamples, isHeldOutPrompt, type PreferencePair, type PreferenceRow } from './pairs.ts';
 import { spreadEvenly, thinOut } from './replay.ts';
 
-/** `learnedIn`: the round of an ancestor that learned it; null if it is new. */
-export type RoundPair = PreferencePair & { split: Split; learnedIn: string | null };
+/** `learnedIn`: the round of an ancestor that learned it; null if it is new. `xid`: of its row, which a changed vote replaces. */
+export type RoundPair = PreferencePair & { xid: string; split: Split; learnedIn: string | null };
 
 type Selected = Pick<RoundPair, 'split' | 'learnedIn'> & { preference: PreferenceRow };
 
@@ -115,7 +115,7 @@ export async function findRoundPairs(db: Database, roundId: string, baselineId: 
     .select({ preference: preferences, split: round_pairs.split })
     .from(round_pairs)
     .innerJoin(preferences, eq(preferences.id, round_pairs.preference_id))
-    .where(eq(round_pairs.round_id, roundId));
+    .where(and(eq(round_pairs.round_id, roundId), isNull(preferences.erased_at)));
   if (rows.length === 0) return [];
   const ids = rows.map(({ preference }) => preference.id);
   const learnedIn = await findLearnedIn(db, await findLearnedRounds(db, baselineId), ids);
@@ -132,7 +132,10 @@ async function toRoundPairs(db: Database, selected: Selected[]): Promise<RoundPa
     selected.map(({ preference }) => preference),
   );
   return pairs
-    .map((pair, at) => ({ ...pair, split: selected[at]!.split, learnedIn: selected[at]!.learnedIn }))
+    .map((pair, at) => {
+      const { split, learnedIn, preference } = selected[at]!;
+      return { ...pair, xid: preference.xid, split, learnedIn };
+    })
     .sort((a, b) => (a.id < b.id ? 1 : -1));
 }
 
@@ -142,6 +145,7 @@ async function findNewPairs(db: Database, limit: number): Promise<PreferenceRow[
     .select({ preference: preferences })
     .from(new_pairs)
     .innerJoin(preferences, eq(preferences.id, new_pairs.preference_id))
+    .where(isNull(preferences.erased_at))
     .orderBy(desc(new_pairs.preference_id))
     .limit(limit);
   return rows.map(({ preference }) => preference);

@@ -81,11 +81,10 @@ export async function adoptCheckpoint(folder: string): Promise<void> {
   for (const name of names) await rm(path.join(roundFolder, name), { recursive: true, force: true });
 }
 
-/** Removes the folders of other rounds: that of a failed round is kept until the next round begins. */
-export async function removeOtherRounds(roundFolder: string): Promise<void> {
-  const parent = path.dirname(roundFolder);
-  for (const name of await listFolder(parent))
-    if (name !== path.basename(roundFolder)) await rm(path.join(parent, name), { recursive: true, force: true });
+/** Removes the folders of rounds that have ended, except that of `current`: they may have samples of erased prompts. */
+export async function removeRounds(folder: string, current?: string): Promise<void> {
+  for (const name of await listFolder(folder))
+    if (name !== current) await rm(path.join(folder, name), { recursive: true, force: true });
 }
 
 function listFolder(folder: string): Promise<string[]> {

@@ -1,6 +1,7 @@
 // Stages 4 and 5: the trained policy evaluated on held-out pairs and on its own samples, and the gate. Everything
 // that the gate decides by is written to the round, so that a refusal can be explained.
 import { rm } from 'node:fs/promises';
+import { listErasedAncestors } from '../../shared/erasure/learners.ts';
 import { readCheckpoint } from '../../shared/model/checkpoint.ts';
 import type { Engine, TrainPair } from '../engine/engine.ts';
 import { type Evaluation, evaluatePolicy, evaluateSamples, type SampleEvaluation } from '../evaluation/evaluation.ts';
@@ -92,6 +93,19 @@ export async function applyGate(
   });
   await log.addEvent('message', reason, { pass }, pass ? 'info' : 'warn');
   return decision;
+}
+
+/**
+ * Whether an operator may still choose a candidate that the gate refused: it is from the root, has no other fault than that
+ * it is not better, and would replace a policy that learned what was erased since.
+ */
+export async function mayReplaceErased(
+  { log }: RoundContext,
+  { isFromRoot, baseline }: PlannedSelection,
+  { checks }: GateDecision,
+): Promise<boolean> {
+  if (!isFromRoot || checks.some(({ name, pass }) => !pass && name !== 'improvement')) return false;
+  return (await listErasedAncestors(log.db, baseline.id)).size > 0;
 }
 
 async function sampleCandidate(

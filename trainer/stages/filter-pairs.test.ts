@@ -28,6 +28,7 @@ const vote = (chosen: string, rejected: string, rater: string, split: RoundPair[
   chosen,
   rejected,
   sampled: null,
+  xid: '1',
   split,
   learnedIn: null,
 });

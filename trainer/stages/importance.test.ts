@@ -26,6 +26,7 @@ function weigh(
       rejected: 'b',
       sampled: { promptIds: [1], chosen: sampled(chosen), rejected: sampled(rejected) },
       split: 'train',
+      xid: '1',
       learnedIn: null,
       rater: 'r1',
     };

@@ -63,3 +63,21 @@ export async function activateCandidate(
     );
   });
 }
+
+/**
+ * Ends the round with a policy that is published and not active. It has learned nothing that was erased, and the active one
+ * has, but it is not better: an operator decides.
+ */
+export async function offerCandidate(
+  log: RoundLog,
+  policy: PolicyRow,
+  baselineId: string,
+  reason: string,
+): Promise<void> {
+  await log.update({ policy_id: policy.id });
+  await log.finish(
+    'published',
+    `${reason}. ${policy.id} is published but not active: unlike ${baselineId}, it has learned nothing that was erased; ` +
+      `\`attune policies promote ${policy.id}\` replaces it all the same`,
+  );
+}

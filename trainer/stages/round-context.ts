@@ -31,6 +31,11 @@ export type RoundContext = {
   checkpointFolder: string;
 };
 
+/** Where the rounds have their folders. */
+export function roundsFolder({ ATTUNE_HOME }: Pick<Settings, 'ATTUNE_HOME'>): string {
+  return path.resolve(ATTUNE_HOME, 'rounds');
+}
+
 /** Throws AttuneError for invalid settings. */
 export async function createRoundContext(
   trainer: TrainerContext,
@@ -39,7 +44,7 @@ export async function createRoundContext(
 ): Promise<RoundContext> {
   const config = completeRoundSettings(parseRoundRequest(round), trainer.settings);
   const objective = await describeObjective(round, config);
-  const folder = path.resolve(trainer.settings.ATTUNE_HOME, 'rounds', round.id);
+  const folder = path.join(roundsFolder(trainer.settings), round.id);
   return { trainer, round, log, config, objective, folder, checkpointFolder: path.join(folder, round.owner) };
 }
 

@@ -12,6 +12,7 @@ import type { Settings } from '../../shared/settings.ts';
 import type { LocalStore } from '../../shared/store/local-store.ts';
 import { getPolicy, getRootId } from '../../shared/store/registry.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import { lockPairs } from '../data/lock-pairs.ts';
 import { type FoundPairs, findPairs, findRoundPairs, limitHeldOut, saveRoundPairs } from '../data/round-pairs.ts';
 import { countByStaleness, findAncestors } from '../data/staleness.ts';
 import { countInputTokens } from '../engine/packing.ts';
@@ -22,15 +23,30 @@ import type { RoundContext, TrainerContext } from './round-context.ts';
 import { type PlannedSelection, planRound } from './round-plan.ts';
 import type { Selection } from './selection.ts';
 
-export async function selectPairs({ trainer, round, log, config }: RoundContext): Promise<PlannedSelection> {
+export async function selectPairs(context: RoundContext): Promise<PlannedSelection> {
+  const { round, log, config } = context;
   await log.enterStage('selecting', 'selecting pairs', { settings: listMethodSettings(round.method, config) });
+  while (true) {
+    const selection = await selectOnce(context);
+    if (selection) return selection;
+    await log.addEvent('message', 'some of the pairs were changed, retracted or erased meanwhile; selecting again');
+  }
+}
+
+/** Null if a selected preference is no longer what it was. */
+async function selectOnce({ trainer, round, log, config }: RoundContext): Promise<PlannedSelection | null> {
   const selection = await planSelection(trainer, log.db, config, round);
   const { referenceId, parent, baseline, counts } = selection;
   const ids = { reference_id: referenceId, parent_id: parent.id, baseline_id: baseline.id };
   await log.update({ ...ids, pairs: counts });
   validateSelection(selection, trainer.settings);
   const plan = await planRound(trainer, log.db, selection, config);
-  await log.write((transaction) => saveRoundPairs(transaction, round, selection.usedPairs));
+  const isSaved = await log.write(async (transaction) => {
+    const isUnchanged = await lockPairs(transaction, selection.usedPairs);
+    if (isUnchanged) await saveRoundPairs(transaction, round, selection.usedPairs);
+    return isUnchanged;
+  });
+  if (!isSaved) return null;
   if (round.from_root)
     await log.addEvent('message', `trains the root ${parent.id}, to replace the active policy ${baseline.id}`);
   await logSelection(log, counts, selection.takesAll ? 0 : trainer.settings.TRAIN_MIN_PAIRS);

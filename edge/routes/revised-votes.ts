@@ -1,0 +1,44 @@
+// A preference that is changed or retracted by whoever gave it, until a round has used it, or erased by an administrator.
+
+import { z } from '@hono/zod-openapi';
+import { preferences } from '../../shared/database/schema.ts';
+import { changeVote, retractVote } from '../../shared/erasure/revise.ts';
+import { hasScope } from '../../shared/scopes.ts';
+import { notFound } from '../http/errors.ts';
+import { defineOperation } from '../http/operation.ts';
+import { findOr404 } from '../http/resource.ts';
+import { getCallerId, getOwner, getScopes } from '../middleware/auth.ts';
+import { deletedSchema, eraseRow } from './erasures.ts';
+import { choiceField, preference, toPreference } from './preferences.ts';
+
+export const changePreference = defineOperation({
+  scopes: ['rate', 'feedback'],
+  summary: 'Changes your vote on a comparison, until a round has used it',
+  idempotent: true,
+  body: z.strictObject({ choice: choiceField }),
+  response: preference,
+  handler: ({ context, commit, body, param }) =>
+    commit(async (transaction) => {
+      const row = await changeVote(transaction, param('id'), body.choice, getOwner(context));
+      if (!row) throw notFound('preference of yours', param('id'));
+      return toPreference(row, []);
+    }),
+});
+
+export const deletePreference = defineOperation({
+  scopes: ['rate', 'feedback'],
+  summary: 'Retracts your vote, until a round has used it; for an administrator: erases any preference',
+  response: deletedSchema('preference.deleted'),
+  handler: ({ context, commit, param }) =>
+    commit(async (transaction) => {
+      const id = param('id');
+      const deleted = { id, object: 'preference.deleted' as const, deleted: true as const };
+      if (hasScope(getScopes(context), [])) {
+        await findOr404(transaction, preferences, 'preference', id, null);
+        return { ...deleted, erasure: await eraseRow(transaction, 'preference', id, getCallerId(context)) };
+      }
+      const row = await retractVote(transaction, id, getOwner(context));
+      if (!row) throw notFound('preference of yours', id);
+      return { ...deleted, erasure: null };
+    }),
+});

@@ -1,0 +1,66 @@
+// An erasure: the texts, token ids, metadata and names of a subject go from every table, in one transaction; the rows stay
+// with their ids and digests. Locks are taken in one order: completions, comparisons, the running round, activations,
+// preferences, and last what votes write (totals, names), so that it waits for votes and rounds and never the other way too.
+import { asc, eq, type SQL, sql } from 'drizzle-orm';
+import { recordAudit } from '../access/audit.ts';
+import type { Database } from '../database/connect.ts';
+import { activations, erasures, rounds } from '../database/schema.ts';
+import { sha256 } from '../digest.ts';
+import { newId } from '../id.ts';
+import { type BlankedPreference, blankPreferences, blankTexts } from './blank-rows.ts';
+import { findPreferences, findTexts } from './find-rows.ts';
+import { eraseRater, forgetNames, forgetResponses, uncount } from './forget.ts';
+import { matchRows, nothingToErase, type Subject } from './subject.ts';
+
+export type ErasureRow = typeof erasures.$inferSelect;
+
+/** Throws a 404 if there is nothing to erase. `actor`: who erases it. */
+export async function erase(transaction: Database, subject: Subject, actor: string): Promise<ErasureRow> {
+  const { kind, value, tenant } = subject;
+  const erasedAt = await begin(transaction);
+  const own = matchRows(transaction, subject);
+  const texts = await findTexts(transaction, own);
+  const counts = { ...(await blankTexts(transaction, texts, erasedAt)), preferences: 0 };
+
+  await transaction.select().from(rounds).where(eq(rounds.status, 'running')).orderBy(asc(rounds.id)).for('update');
+  // An activation moves pairs into the ledger of new ones.
+  await transaction.execute(sql`lock table ${activations} in share row exclusive mode`);
+  const blanked: BlankedPreference[] = [];
+  // Until there are none: one that is changed meanwhile is another row under its id.
+  while (true) {
+    const found = await findPreferences(transaction, own.preferences, texts);
+    if (found.length === 0) break;
+    blanked.push(...(await blankPreferences(transaction, found, erasedAt)));
+  }
+  counts.preferences = blanked.length;
+  const isRater = kind === 'rater' && (await eraseRater(transaction, value, erasedAt));
+  if (!isRater && Object.values(counts).every((count) => count === 0)) throw nothingToErase(kind, value);
+
+  const ids = [...texts.completions, ...texts.generations, ...texts.comparisons, ...blanked.map(({ id }) => id)];
+  await forgetResponses(transaction, ids);
+  await uncount(transaction, blanked);
+  await forgetNames(transaction, blanked);
+  const [row] = await transaction
+    .insert(erasures)
+    .values({
+      id: newId('ersr_'),
+      subject: kind,
+      subject_hash: sha256(value),
+      counts,
+      tenant,
+      created_by: actor,
+      created_at: erasedAt,
+    })
+    .returning();
+  const details = { subject: kind, tenant, erased: counts };
+  await recordAudit(transaction, { actor, action: 'erasure.created', target: row!.id, details });
+  return row!;
+}
+
+/** The time of this erasure, which no other one has: they wait for each other here. */
+async function begin(transaction: Database): Promise<SQL<Date>> {
+  await transaction.execute(sql`set local statement_timeout = 0`);
+  await transaction.execute(sql`lock table ${erasures} in share row exclusive mode`);
+  const [now] = await transaction.execute<{ at: string }>(sql`select clock_timestamp()::text as at`);
+  return sql<Date>`${now!.at}::timestamptz`;
+}
