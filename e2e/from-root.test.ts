@@ -258,19 +258,3 @@ test('a round that unlearns what earlier ones taught warns of each of them', asy
   assert.equal(warnings.length, forgotten.length);
   for (const { round: id } of forgotten) assert.ok(warnings.some((message) => message.includes(id)));
 });
-
-test('a round from the root after an erasure has none of the erased preferences', async () => {
-  await activatePolicy(db, second, 'test');
-  const erased = sql`select id from preferences where prompt::text like '"Inverted%' or prompt::text like '"First%'`;
-  const { count } = (await db.execute<{ count: number }>(sql`select count(*)::int from (${erased}) as erased`))[0]!;
-  await db.transaction(async (transaction) => {
-    await transaction.execute(sql`delete from round_pairs where preference_id in (${erased})`);
-    await transaction.execute(sql`delete from preferences where id in (${erased})`);
-  });
-  assert.equal(count, 100);
-  const round = await train({ epochs: 10 }, { fromRoot: true });
-  assert.equal(round.stage, 'active', round.reason ?? '');
-  const used = await db.$count(round_pairs, eq(round_pairs.round_id, round.id));
-  assert.equal(used, await db.$count(preferences));
-  assert.equal(await countNewPairs(db), 0);
-});

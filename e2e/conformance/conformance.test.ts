@@ -15,6 +15,7 @@ import { collectShapes, listDifferences, listMissingOperations } from './compare
 import { testComparisons } from './comparisons.ts';
 import { testCompletions } from './completions.ts';
 import { testConcurrency } from './concurrency.ts';
+import { testErasures } from './erasures.ts';
 import { testErrors } from './errors.ts';
 import { testIdempotency } from './idempotency.ts';
 import { testImportExport } from './import-export.ts';
@@ -62,6 +63,7 @@ onEveryRuntime('sessions', testSessions);
 onEveryRuntime('pages', testPages);
 onEveryRuntime('access', testAccess);
 onEveryRuntime('tenants', testTenants);
+onEveryRuntime('erasures', testErasures);
 onEveryRuntime('errors', testErrors);
 onEveryRuntime('pagination', testPagination);
 onEveryRuntime('concurrency', testConcurrency);

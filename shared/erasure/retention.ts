@@ -25,6 +25,9 @@ export async function applyRetention(
   const before = new Date(Date.now() - days * DAY_MS);
   let deleted = 0;
   for (const kind of KINDS) {
+    // Only at first: an insert waits for whoever has the row.
+    if ((await db.$count(retention_progress, eq(retention_progress.kind, kind))) === 0)
+      await db.insert(retention_progress).values({ kind, after_id: kind }).onConflictDoNothing();
     for (let batch = 0; batch < maxBatches; batch++) {
       const result = await deleteBatch(db, kind, before);
       deleted += result.deleted;
@@ -38,7 +41,6 @@ export async function applyRetention(
 /** `passed`: the rows that the cursor has moved over; 0 if another process is at this kind. */
 function deleteBatch(db: Database, kind: Kind, before: Date): Promise<{ passed: number; deleted: number }> {
   return db.transaction(async (transaction) => {
-    await transaction.insert(retention_progress).values({ kind, after_id: kind }).onConflictDoNothing();
     const [cursor] = await transaction
       .select()
       .from(retention_progress)

@@ -1,0 +1,195 @@
+// Erasures, retention, votes and rounds at the same moment, each held open where it matters.
+
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+import { eq, isNull, sql } from 'drizzle-orm';
+import { connect, type Database } from '../shared/database/connect.ts';
+import { completions, preference_counts, preferences, round_events, round_pairs } from '../shared/database/schema.ts';
+import { erase } from '../shared/erasure/erase.ts';
+import { applyRetention } from '../shared/erasure/retention.ts';
+import { changeVote, retractVote } from '../shared/erasure/revise.ts';
+import { findSubject } from '../shared/erasure/subject.ts';
+import { requestRound } from '../shared/rounds/schedule.ts';
+import { type Json, startEdgeServer } from '../testing/edge-server.ts';
+import { pauseIn } from '../testing/pause-round.ts';
+import { listTablesWith } from '../testing/stored-rows.ts';
+import { waitUntil } from '../testing/wait-until.ts';
+import { lockPairs } from '../trainer/data/lock-pairs.ts';
+import { runNextRound } from '../trainer/main.ts';
+
+const server = await startEdgeServer({ TRAIN_THREADS: '1', TRAIN_MEMORY: String(2 ** 30), BATCH_PAIRS: '8' });
+const { connection, settings, localStore, databaseUrl } = server;
+const { db } = connection;
+const OWNER = { tenant: 'default', created_by: 'anonymous' };
+
+const post = async (path: string, json: unknown): Promise<Json> => (await server.request(path, { json })).body;
+const compare = () => post('/v1/comparisons', { prompt: 'Once', max_tokens: 2 });
+const vote = (comparison: string, rater: string) =>
+  server.request('/v1/preferences', { json: { comparison, choice: 'a', rater } });
+const giveText = async (name: string) =>
+  (await post('/v1/preferences', { prompt: `${name}:`, chosen: ' yes yes', rejected: ' no no' })).id as string;
+const eraseOne = (transaction: Database, kind: 'comparison' | 'preference', id: string) =>
+  findSubject(transaction, kind, id, '').then((subject) => erase(transaction, subject, 'test'));
+
+const releases: (() => void)[] = [];
+afterEach(() => {
+  for (const release of releases.splice(0)) release();
+});
+
+/** Runs `work` in a transaction that is open until the returned function is called. */
+async function hold<T>(work: (transaction: Database) => Promise<T>): Promise<() => Promise<T>> {
+  const own = connect(databaseUrl, { name: 'holder', max: 1 });
+  const begun = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  const result = own.db.transaction(async (transaction) => {
+    const value = await work(transaction);
+    begun.resolve();
+    await released.promise;
+    return value;
+  });
+  result.catch(begun.reject);
+  releases.push(released.resolve);
+  await begun.promise;
+  return async () => {
+    released.resolve();
+    return result.finally(() => own.close());
+  };
+}
+
+const isWaiting = (count = 1) =>
+  waitUntil(async () => {
+    const [row] = await connection.sql`select count(*)::int n from pg_stat_activity where wait_event_type = 'Lock'`;
+    return row!.n >= count;
+  });
+
+/** A vote that has inserted its row and cannot commit yet: its trigger waits for the totals. */
+async function holdVote(comparison: string, rater: string) {
+  const release = await hold((transaction) =>
+    transaction.execute(sql`lock table ${preference_counts} in exclusive mode`),
+  );
+  const voted = vote(comparison, rater);
+  await isWaiting();
+  return { release, voted };
+}
+
+test('an erasure waits for a vote that is being stored, and erases it too', async () => {
+  const { id } = await compare();
+  const { release, voted } = await holdVote(id, 'early');
+  const erased = db.transaction((transaction) => eraseOne(transaction, 'comparison', id));
+  await isWaiting(2);
+  await release();
+  assert.equal((await voted).status, 200);
+  assert.deepEqual((await erased).counts, { completions: 1, comparisons: 1, preferences: 1 });
+  assert.deepEqual(await listTablesWith(db, 'user:early'), []);
+});
+
+test('a vote waits for an erasure of what it is about, and finds nothing', async () => {
+  const { id } = await compare();
+  const release = await hold((transaction) => eraseOne(transaction, 'comparison', id));
+  const voted = vote(id, 'late');
+  await isWaiting();
+  await release();
+  assert.equal((await voted).status, 404);
+  assert.deepEqual(await listTablesWith(db, 'user:late'), []);
+});
+
+test('a vote that is changed while it is being erased is erased in its new form', async () => {
+  const { id } = await compare();
+  const { id: preference } = (await vote(id, 'undecided')).body;
+  const release = await hold((transaction) => changeVote(transaction, preference, 'b', OWNER));
+  const erased = db.transaction((transaction) => eraseOne(transaction, 'comparison', id));
+  await isWaiting();
+  await release();
+  assert.equal((await erased).counts.preferences, 1);
+  const [row] = await db.select().from(preferences).where(eq(preferences.id, preference));
+  assert.deepEqual([row!.choice, row!.rater, row!.chosen], ['b', `erased:${preference}`, '']);
+});
+
+test('retention waits for a vote that is being stored, and keeps what it is about; a later vote finds nothing', async () => {
+  const [kept, gone] = [await compare(), await compare()];
+  const old = { RETENTION_DAYS: -1 };
+  const { release, voted } = await holdVote(kept.id, 'in time');
+  const applied = applyRetention(db, old);
+  await isWaiting(2);
+  await release();
+  assert.equal((await voted).status, 200);
+  assert.ok((await applied) >= 1);
+  const find = async (id: string) => (await server.request(`/v1/comparisons/${id}`)).status;
+  assert.deepEqual([await find(kept.id), await find(gone.id)], [200, 404]);
+  assert.equal((await vote(gone.id, 'too late')).status, 404);
+
+  const next = await compare();
+  const commit = await hold((transaction) => applyRetention(transaction, old));
+  const refused = vote(next.id, 'too late');
+  await isWaiting();
+  // Another trainer at the same moment has nothing to do and waits for nothing.
+  assert.equal(await applyRetention(db, old), 0);
+  assert.equal(await commit(), 1);
+  assert.equal((await refused).status, 404);
+  assert.equal(await db.$count(completions, isNull(completions.erased_at)), 1);
+});
+
+test('a vote that a round is saving can no longer be retracted, and one that was retracted first is not saved', async () => {
+  const read = async (id: string) => (await db.select().from(preferences).where(eq(preferences.id, id)))[0]!;
+  const [used, retracted] = [await read(await giveText('used')), await read(await giveText('retracted'))];
+  const { id: round } = await requestRound(db, 'api', {});
+  const save = await hold(async (transaction) => {
+    assert.equal(await lockPairs(transaction, [used]), true);
+    const row = { round_id: round, preference_id: used.id, split: 'train', replay: false } as const;
+    await transaction.insert(round_pairs).values(row);
+  });
+  const retracting = db.transaction((transaction) => retractVote(transaction, used.id, OWNER));
+  const refused = assert.rejects(retracting, {
+    status: 409,
+    code: 'already_used',
+    message: new RegExp(`was used by ${round} `),
+  });
+  await isWaiting();
+  await save();
+  await refused;
+
+  const commit = await hold((transaction) => retractVote(transaction, retracted.id, OWNER));
+  const locked = db.transaction((transaction) => lockPairs(transaction, [used, retracted]));
+  await isWaiting();
+  await commit();
+  assert.equal(await locked, false);
+  await db.delete(round_pairs);
+  await server.request(`/v1/rounds/${round}/cancel`, { method: 'POST' });
+});
+
+test('a round trains on no pair that was changed, retracted or erased while it was selecting', async () => {
+  for (let at = 0; at < 60; at++) await giveText(`Pair ${at}`);
+  const votes: string[] = [];
+  for (const rater of ['changed', 'retracted', 'erased']) {
+    let comparison = await compare();
+    // Two equal texts make no pair.
+    while (comparison.a.text === comparison.b.text) comparison = await compare();
+    const { id } = (await vote(comparison.id, rater)).body;
+    votes.push(id);
+  }
+  const [changed, retracted, erased] = votes as [string, string, string];
+  const before = (await db.select().from(preferences).where(eq(preferences.id, changed)))[0]!;
+  const { id } = await requestRound(db, 'api', {});
+  const { trainer, onProgress } = pauseIn({ settings, store: localStore }, 'selecting', async () => {
+    assert.equal((await server.request(`/v1/preferences/${changed}`, { json: { choice: 'b' } })).status, 200);
+    await db.transaction((transaction) => retractVote(transaction, retracted, OWNER));
+    await db.transaction((transaction) => eraseOne(transaction, 'preference', erased));
+  });
+  await runNextRound(connection, trainer, onProgress);
+  const round = await server.request(`/v1/rounds/${id}`);
+  assert.equal(round.body.status, 'succeeded', round.body.reason);
+  const used = await db.select().from(round_pairs).where(eq(round_pairs.round_id, id));
+  const ids = used.map(({ preference_id }) => preference_id);
+  assert.deepEqual(
+    votes.map((each) => ids.includes(each)),
+    [true, false, false],
+  );
+  const messages = await db.select().from(round_events).where(eq(round_events.round_id, id));
+  const repeated = messages.filter(({ message }) => message.endsWith('erased meanwhile; selecting again'));
+  assert.equal(repeated.length, 1);
+  const [now] = await db.select().from(preferences).where(eq(preferences.id, changed));
+  assert.deepEqual([now!.choice, now!.chosen, now!.rejected], ['b', before.rejected, before.chosen]);
+  assert.notEqual(now!.xid, before.xid);
+  const late = await server.request(`/v1/preferences/${changed}`, { json: { choice: 'a' } });
+  assert.deepEqual([late.status, late.body.error.code], [409, 'already_used']);
+});
