@@ -59,10 +59,11 @@ export function addErasures(program: Command): void {
 }
 
 function formatErasure({ id, created_at, subject, tenant, counts, policies, advice }: DescribedErasure): string {
-  const erased = Object.entries(counts).map(([what, count]) => `${count} ${what}`);
+  const { completions, comparisons, preferences } = counts;
+  const erased = `${completions} completions, ${comparisons} comparisons, ${preferences} preferences`;
   const learned = policies.map((policy) => `${policy.id} (${policy.relation})`);
   return (
-    `${id}  ${created_at.toISOString()}  ${subject}  ${tenant}  ${erased.join(', ')}  ` +
+    `${id}  ${created_at.toISOString()}  ${subject}  ${tenant}  ${erased}  ` +
     `learned by ${learned.join(', ') || 'no policy'}${advice ? `\n  ${advice}` : ''}`
   );
 }

@@ -64,7 +64,7 @@ const erasure = z
   })
   .openapi('Erasure');
 
-const toResponse = (row: DescribedErasure): z.output<typeof erasure> => ({
+const toResponse = ({ counts, ...row }: DescribedErasure): z.output<typeof erasure> => ({
   id: row.id,
   object: 'erasure',
   created: toUnixSeconds(row.created_at),
@@ -72,7 +72,8 @@ const toResponse = (row: DescribedErasure): z.output<typeof erasure> => ({
   subject: row.subject,
   subject_hash: row.subject_hash,
   tenant: row.tenant,
-  erased: row.counts,
+  // jsonb orders keys.
+  erased: { completions: counts.completions, comparisons: counts.comparisons, preferences: counts.preferences },
   policies: row.policies,
   active_policy_learned: row.activePolicyLearned,
   advice: row.advice,
