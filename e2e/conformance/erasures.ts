@@ -113,9 +113,9 @@ export function testErasures(api: Api): void {
     const headers = { authorization: `Bearer ${created.key}` };
     const give = (rater: string) =>
       request('/v1/preferences', { json: { prompt: text, chosen: 'a', rejected: 'b', rater }, headers });
-    for (const rater of ['ann', 'bob']) assert.equal((await give(rater)).status, 200);
-    assertError(await request('/v1/erasures', { json: { rater: 'user:ann' } }), 404);
-    const ofRater = await request('/v1/erasures', { json: { rater: 'user:ann', tenant: 'shop' } });
+    for (const rater of [`ann ${text}`, `bob ${text}`]) assert.equal((await give(rater)).status, 200);
+    assertError(await request('/v1/erasures', { json: { rater: `user:ann ${text}` } }), 404);
+    const ofRater = await request('/v1/erasures', { json: { rater: `user:ann ${text}`, tenant: 'shop' } });
     assert.equal(ofRater.body.erased.preferences, 1);
     const ofKey = await request('/v1/erasures', { json: { key: created.id } });
     assert.deepEqual([ofKey.body.tenant, ofKey.body.erased.preferences], ['shop', 1]);
