@@ -30,9 +30,14 @@ const { db } = connection;
 const trainer = { settings, store: localStore };
 const GUARDS = { gate_kl: 1e6, gate_chosen_drop: 1e6, gate_length: 1e6, gate_repetition: 1 };
 
-async function collect(count: number, name: string, chosen = ' yes yes', rejected = ' no no'): Promise<void> {
+async function collect(
+  count: number,
+  name: string,
+  [chosen, rejected] = [' yes yes', ' no no'],
+  rater = 'test',
+): Promise<void> {
   for (let at = 0; at < count; at++) {
-    const json = { prompt: `${name} ${at}:`, chosen, rejected, rater: 'test' };
+    const json = { prompt: `${name} ${at}:`, chosen, rejected, rater };
     assert.equal((await server.request('/v1/preferences', { json })).status, 200);
   }
 }
@@ -83,7 +88,7 @@ test('a reward of too few pairs is refused, and a dry run says so', async () => 
 });
 
 test('a reward of too few prompts is refused', async () => {
-  for (let at = 0; at < 30; at++) await collect(1, 'One prompt', ` yes ${at}`, ` no ${at}`);
+  for (let at = 0; at < 30; at++) await collect(1, 'One prompt', [` yes ${at}`, ` no ${at}`]);
   const heldOut = { TRAIN_HELD_OUT: 0.01 };
   const id = await requestReward();
   await runNextRound(connection, { ...trainer, settings: { ...settings, ...heldOut } }, () => {});
@@ -104,9 +109,9 @@ test('a dry run with too little memory says that the round would fail', async ()
 
 test('a reward whose accuracy chance explains is published with a warning', async () => {
   await removePairs();
-  // Everyone was asked twice and changed their mind.
+  // Two raters who disagree about everything.
   await collect(30, 'Undecided');
-  await collect(30, 'Undecided', ' no no', ' yes yes');
+  await collect(30, 'Undecided', [' no no', ' yes yes'], 'another');
   const round = await trainReward();
   assert.deepEqual([round.status, round.stage], ['succeeded', 'published'], round.reason);
   assert.match(round.reason, /^accuracy 50\.0% \[.*\] on \d+ held-out pairs; chance explains that: collect more pairs/);
@@ -120,7 +125,7 @@ let rewardId: string;
 
 test('a policy learns to say yes and no', async () => {
   await collect(30, 'Agree');
-  await collect(30, 'Refuse', ' no no', ' yes yes');
+  await collect(30, 'Refuse', [' no no', ' yes yes']);
   const { id } = await requestRound(db, 'api', { objective: 'sft', epochs: 12, early_stopping: 0, ...GUARDS });
   await run();
   const round = await getRound(id);

@@ -5,6 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { desc, eq, inArray } from 'drizzle-orm';
+import { readSecret } from '../shared/access/secrets.ts';
 import { policies, preferences, reference_logps, round_pairs, rounds } from '../shared/database/schema.ts';
 import { readManifest } from '../shared/package/files.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
@@ -168,8 +169,9 @@ test('held-out prompts are never trained on, and a learned pair is new only afte
     .select()
     .from(round_pairs)
     .innerJoin(preferences, eq(preferences.id, round_pairs.preference_id));
+  const { value: secret } = await readSecret(db, 'held_out');
   for (const { round_pairs: pair, preferences: preference } of used)
-    assert.equal(pair.split === 'held_out', isHeldOutPrompt(preference.prompt, server.settings.TRAIN_HELD_OUT));
+    assert.equal(pair.split === 'held_out', isHeldOutPrompt(preference.prompt, server.settings.TRAIN_HELD_OUT, secret));
   assert.ok(round.pairs.replay > 0);
   const [first, ...others] = round.earlier_rounds;
   assert.deepEqual(others, []);

@@ -3,7 +3,7 @@
 import { LRUCache } from 'lru-cache';
 import { type FoundKey, findKey, recordKeyUse } from '../shared/access/keys.ts';
 import { findRater, type RaterRow } from '../shared/access/raters.ts';
-import { readSessionSecret, type SessionSecret } from '../shared/access/session-secret.ts';
+import { readSecret, type Secret } from '../shared/access/secrets.ts';
 import type { Database } from '../shared/database/connect.ts';
 
 const MAX_AGE_MS = 1000;
@@ -29,7 +29,7 @@ class RecentRows<T extends object> {
 export class Credentials {
   private readonly keys = new RecentRows<FoundKey>();
   private readonly raters = new RecentRows<RaterRow>();
-  private readonly secrets = new RecentRows<SessionSecret>();
+  private readonly secrets = new RecentRows<Secret>();
 
   /** Null if there is no such key. */
   findKey(db: Database, id: string): Promise<FoundKey | null> {
@@ -47,7 +47,7 @@ export class Credentials {
     return this.raters.find(id, () => findRater(db, id));
   }
 
-  async getSessionSecret(db: Database): Promise<SessionSecret> {
-    return (await this.secrets.find('session', () => readSessionSecret(db)))!;
+  async getSessionSecret(db: Database): Promise<Secret> {
+    return (await this.secrets.find('session', () => readSecret(db, 'session')))!;
   }
 }

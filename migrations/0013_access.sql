@@ -78,6 +78,7 @@ ALTER TABLE "preferences" ADD COLUMN "redacted" boolean DEFAULT false NOT NULL;-
 ALTER TABLE "preferences" ADD COLUMN "tenant" text DEFAULT 'default' NOT NULL;--> statement-breakpoint
 ALTER TABLE "preferences" ADD COLUMN "created_by" text DEFAULT 'unknown' NOT NULL;--> statement-breakpoint
 ALTER TABLE "preferences" ADD COLUMN "erased_at" timestamp with time zone;--> statement-breakpoint
+ALTER TABLE "round_pairs" ADD COLUMN "left_out" boolean DEFAULT false NOT NULL;--> statement-breakpoint
 ALTER TABLE "rounds" ADD COLUMN "origins" jsonb;--> statement-breakpoint
 ALTER TABLE "invitations" ADD CONSTRAINT "invitations_rater_id_raters_id_fk" FOREIGN KEY ("rater_id") REFERENCES "public"."raters"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "erasures_order" ON "erasures" USING btree ("xid","id");--> statement-breakpoint

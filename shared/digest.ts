@@ -1,6 +1,6 @@
 // SHA-256 as lower-case hex, in Node and in a Worker (nodejs_compat has node:crypto).
 
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 
 export function sha256(data: Uint8Array | string): string {
   return createHash('sha256').update(data).digest('hex');
@@ -15,7 +15,16 @@ export function hashList(texts: Iterable<string>): string {
 
 /** Digest of a JSON value, independent of the order of keys. */
 export function hashContent(value: unknown): string {
-  return sha256(JSON.stringify(value, sortKeys) ?? 'undefined');
+  return sha256(toCanonicalJson(value));
+}
+
+/** As hashContent, but only who has the secret can compute it (HMAC). */
+export function hashContentWith(secret: string, value: unknown): string {
+  return createHmac('sha256', secret).update(toCanonicalJson(value)).digest('hex');
+}
+
+function toCanonicalJson(value: unknown): string {
+  return JSON.stringify(value, sortKeys) ?? 'undefined';
 }
 
 function sortKeys(_key: string, value: unknown): unknown {

@@ -16,6 +16,7 @@ import { PRECISION_NAMES } from './precision-name.ts';
 
 const integer = (min: number) => z.coerce.number().int().min(min);
 const fraction = z.coerce.number().min(0).max(1);
+const share = z.coerce.number().positive().max(1);
 const url = (example: string) =>
   z.string().refine((text) => /^https?:$/.test(URL.parse(text)?.protocol ?? ''), `give a URL: ${example}`);
 
@@ -169,11 +170,19 @@ const environment = z.object({
     .describe('new pairs that the schedule waits for after a refused or rolled-back round, as a fraction of its own'),
   TRAIN_MAX_PAIRS: integer(1)
     .default(4096)
-    .describe('maximum number of pairs of a round, newest first, replay included'),
+    .describe('maximum number of pairs of a round, keys and raters in turns, replay included'),
   TRAIN_REPLAY: fraction
     .default(0.5)
     .describe('pairs of earlier rounds to replay, drawn from all of them, as a fraction of the new ones'),
   TRAIN_HELD_OUT: fraction.default(0.2).describe('fraction of prompts whose pairs are held out for evaluation'),
+  TRAIN_RATER_SHARE: share
+    .default(0.25)
+    .describe(
+      'largest share of the training pairs of a round from one rater, once enough raters gave them (4); 1: any',
+    ),
+  TRAIN_SOURCE_SHARE: share
+    .default(0.5)
+    .describe('largest share of the training pairs of a round that one key gave as texts, if others gave any; 1: any'),
   TRAIN_THREADS: integer(1).default(2).describe('ONNX Runtime threads of the trainer'),
   TRAIN_MEMORY: integer(2 ** 26)
     .optional()

@@ -14,6 +14,7 @@ import { publishPackage } from '../shared/publish/publish.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 import { activatePolicy, registerPolicy } from '../shared/store/registry.ts';
+import { fixHeldOutPrompts } from './database.ts';
 import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
 export type EdgeServer = {
@@ -49,6 +50,7 @@ export async function startEdgeServer(env: Record<string, string> = {}, { isActi
   const postgres = await openPostgres(home);
   await migrateDatabase(postgres.url);
   const connection = connect(postgres.url, { name: 'attune test', max: 3 });
+  await fixHeldOutPrompts(connection.db);
   const localStore = await openLocalStore(settings, connection.db);
   const importTiny: ImportTiny = async (seed, { reference = null, precision, ...options } = {}) => {
     const folder = await localStore.createStaging();

@@ -6,6 +6,7 @@ import { eq } from 'drizzle-orm';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
+import { assertError } from './errors.ts';
 import { followEvents, parseEvents, type ServerEvent } from './server-sent-events.ts';
 
 export function testRounds(api: Api): void {
@@ -72,6 +73,55 @@ export function testRounds(api: Api): void {
     assert.equal((await request('/v1/rounds', { json: { from_root: 'yes' } })).status, 400);
     const rewardFromRoot = await request('/v1/rounds', { json: { method: { type: 'reward' }, from_root: true } });
     assert.deepEqual([rewardFromRoot.status, rewardFromRoot.body.error.param], [400, 'from_root']);
+  });
+
+  test('a key with the scope train may be stricter than the settings, and only operate looser', async () => {
+    const createKey = async (...scopes: string[]) =>
+      (await request('/v1/keys', { json: { name: 'trains', scopes } })).body.key;
+    const requestBy = async (key: string, dil: Json) => {
+      const json = { method: { type: 'dil', dil } };
+      return request('/v1/rounds', { json, headers: { authorization: `Bearer ${key}` } });
+    };
+    const [trains, operates] = [await createKey('train'), await createKey('train', 'operate')];
+    const strict = await requestBy(trains, { gate_kl: 1, learning_rate: 1e-6, seed: 2 });
+    assert.equal(strict.status, 200);
+    const loose: Json = { gate_kl: 1000, gate_chosen_drop: 5, learning_rate: 0.1, objective: 'dpo', effort: 3 };
+    for (const [name, value] of Object.entries(loose)) {
+      const refused = await requestBy(trains, { [name]: value });
+      assertError(refused, 403, name);
+      assert.deepEqual(
+        [refused.body.error.code, refused.body.error.param],
+        ['insufficient_scope', `method.dil.${name}`],
+      );
+    }
+    const { body } = await requestBy(trains, { gate_kl: 1000 });
+    assert.match(
+      body.error.message,
+      /may train, and method\.dil\.gate_kl 1000 in place of the server's 50 needs operate;/,
+    );
+    assert.equal((await requestBy(operates, loose)).status, 200);
+  });
+
+  test('a round names the raters and keys of the caller’s tenant, and to an administrator those of all', async () => {
+    const { id }: Json = await client.post('/rounds', { body: {} });
+    const counts = { pairs: 3, capped: 2 };
+    const origins = {
+      sources: { comparison: 6 },
+      trust: { rated: 6 },
+      rater_count: 2,
+      raters: ['shop', 'default'].map((tenant) => ({ tenant, rater: `of ${tenant}`, ...counts, disagreement: null })),
+      capped_keys: [{ tenant: 'shop', key: 'key_1', ...counts }],
+    };
+    await update(id, { origins, status: 'failed', stage: 'failed' });
+    assert.deepEqual((await request(`/v1/rounds/${id}`)).body.origins, origins);
+    const read = { name: 'reads', scopes: ['read'] };
+    const { body } = await request('/v1/keys', { json: read });
+    const headers = { authorization: `Bearer ${body.key}` };
+    const own = { ...origins, raters: origins.raters.slice(1), capped_keys: [] };
+    assert.deepEqual((await request(`/v1/rounds/${id}`, { headers })).body.origins, own);
+    assert.deepEqual((await request('/v1/rounds?limit=1', { headers })).body.data[0].origins, own);
+    const events = parseEvents((await request(`/v1/rounds/${id}/events`, { headers })).text);
+    assert.deepEqual(JSON.parse(events.at(-1)!.data).origins, own);
   });
 
   test('metrics of a round are listed by step and split, with log-probabilities if stored', async () => {

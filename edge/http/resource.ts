@@ -27,7 +27,8 @@ type Resource<T extends ResourceTable, S extends z.ZodType<{ id: string }>> = {
   kind: string;
   table: T;
   item: S;
-  toResponses(rows: T['$inferSelect'][], ports: Ports): Promise<z.output<S>[]> | z.output<S>[];
+  /** `readable`: the tenant whose rows the caller may read; null: those of all. */
+  toResponses(rows: T['$inferSelect'][], ports: Ports, readable: string | null): Promise<z.output<S>[]> | z.output<S>[];
 };
 
 export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id: string }>>({
@@ -48,7 +49,7 @@ export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id:
       const tenant = 'tenant' in query ? query.tenant : undefined;
       const options = { tenant: selectTenant(context, tenant as string | undefined), filter };
       const { rows, hasMore } = await selectPage(ports.db, table, query, kind, options);
-      return toPage(await toResponses(rows, ports), hasMore);
+      return toPage(await toResponses(rows, ports, getReadableTenant(context)), hasMore);
     },
   });
 }
@@ -66,8 +67,9 @@ export function getOperation<T extends ResourceTable, S extends z.ZodType<{ id: 
     scopes,
     response: item,
     async handler({ ports, context, param }) {
-      const row = await findOr404(ports.db, table, kind, param('id'), getReadableTenant(context));
-      return (await toResponses([row], ports))[0];
+      const readable = getReadableTenant(context);
+      const row = await findOr404(ports.db, table, kind, param('id'), readable);
+      return (await toResponses([row], ports, readable))[0];
     },
   });
 }

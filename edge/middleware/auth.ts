@@ -144,14 +144,19 @@ export function requireScope(needed: readonly Scope[]): MiddlewareHandler {
   };
 }
 
-/** Throws `insufficient_scope`. `what` needs one of the scopes. */
-export function assertScope(context: Context, needed: readonly Scope[], what: string): void {
+/** Throws `insufficient_scope`. `what` needs one of the scopes; `param`: the field that asks for it. */
+export function assertScope(
+  context: Context,
+  needed: readonly Scope[],
+  what: string,
+  param: string | null = null,
+): void {
   const granted = getScopes(context);
   if (hasScope(granted, needed)) return;
   throw new AttuneError(
     `${getCallerId(context)} may ${granted.join(', ')}, and ${what} needs ${needed.join(' or ') || 'admin'}; ask an administrator for a ` +
       `key with that scope (\`attune keys create\`)`,
-    { status: 403, code: 'insufficient_scope', retry: false },
+    { status: 403, param, code: 'insufficient_scope', retry: false },
   );
 }
 

@@ -12,6 +12,7 @@ import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { isUniqueViolation } from '../../shared/postgres-errors.ts';
+import { getTrust, TRUST_LEVELS } from '../../shared/preferences/trust.ts';
 import { type Redact, redactPrompt, redactValue } from '../../shared/redaction/redact.ts';
 import { listLearners } from '../../shared/rounds/policy-lineage.ts';
 import { hasScope } from '../../shared/scopes.ts';
@@ -83,6 +84,9 @@ export const preference = z
     object: z.literal('preference'),
     created: z.number(),
     source: z.string(),
+    trust: z
+      .enum(TRUST_LEVELS)
+      .openapi({ description: 'rated: a rater’s vote; feedback: of a backend’s end user, or given texts; imported' }),
     comparison: z.string().nullable(),
     choice: z.string(),
     rater: z.string(),
@@ -102,6 +106,7 @@ export const toPreference = (row: PreferenceRow, learnedBy: string[]): z.output<
   object: 'preference',
   created: toUnixSeconds(row.created_at),
   source: row.source,
+  trust: getTrust(row),
   comparison: row.comparison_id,
   choice: row.choice,
   rater: row.rater,

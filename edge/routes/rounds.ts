@@ -2,17 +2,13 @@
 
 import { z } from '@hono/zod-openapi';
 import { and, asc, eq, inArray } from 'drizzle-orm';
+import type { Context } from 'hono';
 import { recordAudit } from '../../shared/access/audit.ts';
 import { notifyChange } from '../../shared/database/channels.ts';
-import {
-  earlierRoundSchema,
-  gateReportSchema,
-  ROUND_STAGES,
-  ROUND_STATUSES,
-  UNFINISHED_STATUSES,
-} from '../../shared/database/round-types.ts';
+import { type RoundMethod, UNFINISHED_STATUSES } from '../../shared/database/round-types.ts';
 import { round_events, round_metrics, rounds } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
+import { findLoosened, type Loosened } from '../../shared/rounds/loosened.ts';
 import { getPublished } from '../../shared/rounds/published.ts';
 import { type RoundRow, requestRound } from '../../shared/rounds/schedule.ts';
 import { roundMethod } from '../../shared/rounds/settings.ts';
@@ -21,60 +17,9 @@ import type { Transaction } from '../http/idempotency.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { streamEvents } from '../http/sse.ts';
-import { getCallerId } from '../middleware/auth.ts';
-
-const round = z
-  .object({
-    id: z.string(),
-    object: z.literal('round'),
-    status: z.enum(ROUND_STATUSES),
-    stage: z.enum(ROUND_STAGES),
-    trigger: z.string(),
-    from_root: z.boolean(),
-    method: z.discriminatedUnion('type', [
-      z.object({ type: z.literal('dil'), dil: z.record(z.string(), z.unknown()) }),
-      z.object({ type: z.literal('reward'), reward: z.record(z.string(), z.unknown()) }),
-    ]),
-    reference: z.string().nullable(),
-    parent: z.string().nullable().openapi({ description: 'the policy that it trains' }),
-    baseline: z
-      .string()
-      .nullable()
-      .openapi({ description: 'the active policy, which it has to beat and replaces: the parent, unless from_root' }),
-    policy: z.string().nullable().openapi({ description: 'the policy that it published; null if the gate refused' }),
-    reward: z.string().nullable().openapi({ description: 'the reward that a round of the method reward published' }),
-    pairs: z.record(z.string(), z.unknown()).nullable(),
-    metrics: z.record(z.string(), z.number()).nullable(),
-    gate: gateReportSchema.nullable(),
-    earlier_rounds: z.array(earlierRoundSchema).nullable(),
-    reason: z.string().nullable(),
-    created_at: z.number(),
-    started_at: z.number().nullable(),
-    finished_at: z.number().nullable(),
-  })
-  .openapi('Round');
-
-const toResponse = (row: RoundRow): z.output<typeof round> => ({
-  id: row.id,
-  object: 'round',
-  status: row.status,
-  stage: row.stage,
-  trigger: row.trigger,
-  from_root: row.from_root,
-  method: row.method === 'dil' ? { type: 'dil', dil: row.settings } : { type: 'reward', reward: row.settings },
-  reference: row.reference_id,
-  parent: row.parent_id,
-  baseline: row.baseline_id,
-  ...getPublished(row),
-  pairs: row.pairs,
-  metrics: row.metrics,
-  gate: row.gate,
-  earlier_rounds: row.earlier_rounds,
-  reason: row.reason,
-  created_at: toUnixSeconds(row.created_at),
-  started_at: row.started_at && toUnixSeconds(row.started_at),
-  finished_at: row.finished_at && toUnixSeconds(row.finished_at),
-});
+import { assertScope, getCallerId, getReadableTenant } from '../middleware/auth.ts';
+import type { Ports } from '../ports.ts';
+import { round, toResponse } from './round-response.ts';
 
 const stepMetrics = z.object({
   step_number: z.number(),
@@ -109,21 +54,30 @@ export const createRound = defineOperation({
       error: 'a reward is trained from the active policy; leave from_root out',
     }),
   response: round,
-  handler: ({ context, commit, body }) =>
-    commit(async (transaction) => {
-      const { method = { type: 'dil' }, from_root: fromRoot } = body;
-      const request = method.type === 'dil' ? method.dil : method.reward;
-      const row = await requestRound(transaction, 'api', request ?? {}, { method: method.type, fromRoot });
-      const details = { method: method.type, settings: request ?? {} };
+  handler({ ports: { settings }, context, commit, body }) {
+    const { method = { type: 'dil' }, from_root: fromRoot } = body;
+    const request = (method.type === 'dil' ? method.dil : method.reward) ?? {};
+    const [loosened] = findLoosened(method.type, request, settings);
+    if (loosened) assertMayLoosen(context, method.type, loosened);
+    return commit(async (transaction) => {
+      const row = await requestRound(transaction, 'api', request, { method: method.type, fromRoot });
+      const details = { method: method.type, settings: request };
       await recordAudit(transaction, {
         actor: getCallerId(context),
         action: 'round.requested',
         target: row.id,
         details,
       });
-      return toResponse(row);
-    }),
+      return toResponse(row, getReadableTenant(context));
+    });
+  },
 });
+
+function assertMayLoosen(context: Context, method: RoundMethod, { name, requested, configured }: Loosened): void {
+  const field = `method.${method}.${name}`;
+  const what = `${field} ${JSON.stringify(requested)} in place of the server's ${JSON.stringify(configured)}`;
+  assertScope(context, ['operate'], what, field);
+}
 
 export const cancelRound = defineOperation({
   scopes: ['train'],
@@ -134,7 +88,7 @@ export const cancelRound = defineOperation({
     commit(async (transaction) => {
       const row = await cancel(transaction, param('id'));
       await recordAudit(transaction, { actor: getCallerId(context), action: 'round.cancelled', target: row.id });
-      return toResponse(row);
+      return toResponse(row, getReadableTenant(context));
     }),
 });
 
@@ -167,7 +121,7 @@ const resource = {
   kind: 'round',
   table: rounds,
   item: round,
-  toResponses: (rows: RoundRow[]) => rows.map(toResponse),
+  toResponses: (rows: RoundRow[], _: Ports, readable: string | null) => rows.map((row) => toResponse(row, readable)),
 };
 
 export const listRounds = listOperation({ summary: 'Lists rounds', ...resource });
@@ -212,7 +166,7 @@ export const streamRoundEvents = defineOperation({
             const { level, message, type, data } = event;
             send({ level, message, type, data, created_at: toUnixSeconds(event.created_at) }, { id: String(event.id) });
           });
-          if (row) send(toResponse(row), { event: 'done' });
+          if (row) send(toResponse(row, getReadableTenant(context)), { event: 'done' });
         } finally {
           leave?.();
         }

@@ -42,6 +42,9 @@ export type RoundStage = (typeof ROUND_STAGES)[number];
 export const QUALITY_REASONS = ['near_identical', 'contradictory', 'low_agreement'] as const;
 export type QualityReason = (typeof QUALITY_REASONS)[number];
 
+export const SHARE_REASONS = ['rater_share', 'source_share'] as const;
+export type ShareReason = (typeof SHARE_REASONS)[number];
+
 /** The pairs of a round. */
 export type PairCounts = {
   train: number;
@@ -51,8 +54,11 @@ export type PairCounts = {
   held_out_prompts: number;
   /** Of them, those of the rounds of ancestors. */
   held_out_earlier: number;
-  /** over_limit: pairs beyond TRAIN_MAX_PAIRS, which are new for the next round. The others count as learned. */
-  left_out: Record<'over_limit' | 'stale' | 'identical' | 'empty' | QualityReason, number>;
+  /**
+   * over_limit: pairs beyond TRAIN_MAX_PAIRS, which are new for the next round. The others count as learned. rater_share,
+   * source_share: pairs beyond the share that one rater or one key may have, held-out pairs included.
+   */
+  left_out: Record<'over_limit' | 'stale' | 'identical' | 'empty' | ShareReason | QualityReason, number>;
   /** Pairs that say little, held-out pairs included, whether or not the settings leave them out of the training. */
   quality: Record<QualityReason, number>;
   /** Pairs with a truncated prompt or response. */
@@ -64,17 +70,40 @@ export type PairCounts = {
   digest: string;
 };
 
-/** Where the training pairs of a round are from. */
-export type PairOrigins = {
-  /** by source: votes on comparisons or generations, given pairs, imports */
-  sources: Record<string, number>;
-  /** those with the most pairs. `capped`: pairs left out because of TRAIN_RATER_SHARE. `disagreement`: the share of its votes
-   * on prompts and sides that others voted on too, with which most of them disagree; null if there are none */
-  raters: { rater: string; pairs: number; capped: number; disagreement: number | null }[];
-  rater_count: number;
-  /** keys whose given pairs were limited by TRAIN_SOURCE_SHARE */
-  capped_keys: { key: string; pairs: number; capped: number }[];
+const shareCounts = {
+  pairs: z.number().describe('training pairs that the round uses'),
+  capped: z.number().describe('training pairs that were left out, because they would have had too large a share'),
 };
+
+export const pairOriginsSchema = z
+  .object({
+    sources: z
+      .record(z.string(), z.number())
+      .describe('training pairs by source: comparison, generations, raw, import'),
+    trust: z.record(z.string(), z.number()).describe('training pairs by trust: rated, feedback, imported'),
+    rater_count: z.number().describe('raters of training pairs'),
+    raters: z
+      .array(
+        z.object({
+          tenant: z.string(),
+          rater: z.string(),
+          ...shareCounts,
+          disagreement: z
+            .number()
+            .nullable()
+            .describe(
+              'share of its pairs, of those that others judged too, on which most of them chose the other side',
+            ),
+        }),
+      )
+      .describe('those with the most pairs, up to 20; of the caller’s tenant, unless it is an administrator'),
+    capped_keys: z
+      .array(z.object({ tenant: z.string(), key: z.string(), ...shareCounts }))
+      .describe('keys whose given texts TRAIN_SOURCE_SHARE limited'),
+  })
+  .describe('whose the training pairs are');
+/** Where the training pairs of a round are from. */
+export type PairOrigins = z.output<typeof pairOriginsSchema>;
 
 export const intervalSchema = z.object({ low: z.number(), high: z.number() });
 export type Interval = z.output<typeof intervalSchema>;

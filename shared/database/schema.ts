@@ -479,6 +479,8 @@ export const round_pairs = pgTable(
       .references(() => preferences.id),
     split: text().$type<'train' | 'held_out'>().notNull(),
     replay: boolean().notNull(),
+    /** whether it was neither trained on nor evaluated, because a rater or a key would have had too large a share */
+    left_out: boolean().notNull().default(false),
   },
   (table) => [
     primaryKey({ columns: [table.round_id, table.preference_id] }),

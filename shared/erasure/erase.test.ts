@@ -107,8 +107,8 @@ test('a rater is erased with name, invitations and all votes, also two on one co
   const vote = { source: 'comparison', comparison_id: id, tenant: 'shop' } as const;
   const own = await storePreference(db, CANARY, { ...vote, rater });
   const other = await storePreference(db, 'of another', { ...vote, rater: 'rater_other' });
-  const origins = { sources: {}, rater_count: 2, capped_keys: [] };
-  const entry = { pairs: 1, capped: 0, disagreement: null };
+  const origins = { sources: {}, trust: {}, rater_count: 2, capped_keys: [] };
+  const entry = { tenant: 'shop', pairs: 1, capped: 0, disagreement: null };
   const round = newId('round_');
   const names = [
     { rater, ...entry },

@@ -61,15 +61,17 @@ export async function forgetNames(transaction: Database, blanked: BlankedPrefere
         .returning({ name: voters.name });
       await replaceInReports(
         transaction,
+        tenant,
         gone.map(({ name }) => name),
       );
     }
   }
 }
 
-async function replaceInReports(transaction: Database, names: string[]): Promise<void> {
+async function replaceInReports(transaction: Database, tenant: string, names: string[]): Promise<void> {
   if (names.length === 0) return;
-  const isGone = sql`entry->>'rater' in (select json_array_elements_text(${JSON.stringify(names)}::json))`;
+  const isGone = sql`(entry->>'tenant' = ${tenant} and
+    entry->>'rater' in (select json_array_elements_text(${JSON.stringify(names)}::json)))`;
   await transaction.execute(sql`
     update ${rounds} set origins = jsonb_set(origins, '{raters}', (
       select jsonb_agg(case when ${isGone} then jsonb_set(entry, '{rater}', '"erased"') else entry end)

@@ -20,7 +20,7 @@ await db.insert(preferences).values(
   })),
 );
 
-type Pair = { id: string; split?: 'train' | 'held_out'; replay?: boolean };
+type Pair = { id: string; split?: 'train' | 'held_out'; replay?: boolean; left_out?: boolean };
 
 async function publish(id: string, parent_id: string | null, pairs: Pair[]): Promise<void> {
   const round_id = parent_id && `round_${id}`;
@@ -28,15 +28,27 @@ async function publish(id: string, parent_id: string | null, pairs: Pair[]): Pro
     await db
       .insert(rounds)
       .values({ id: round_id, trigger: 'api', settings: {}, status: 'succeeded', parent_id, policy_id: id });
-    await db
-      .insert(round_pairs)
-      .values(pairs.map(({ id, split = 'train', replay = false }) => ({ round_id, preference_id: id, split, replay })));
+    await db.insert(round_pairs).values(
+      pairs.map(({ id, split = 'train', ...flags }) => ({
+        round_id,
+        preference_id: id,
+        split,
+        replay: false,
+        ...flags,
+      })),
+    );
   }
   await registerPolicy(db, { id, name: `name of ${id}`, manifest: {}, parent_id, round_id });
 }
 
 await publish('root', null, []);
-await publish('first', 'root', [{ id: 'p0' }, { id: 'p1' }, { id: 'p2' }, { id: 'p3', split: 'held_out' }]);
+await publish('first', 'root', [
+  { id: 'p0' },
+  { id: 'p1' },
+  { id: 'p2' },
+  { id: 'p3', split: 'held_out' },
+  { id: 'p32', left_out: true },
+]);
 await publish('second', 'first', [
   { id: 'p0', replay: true },
   ...Array.from({ length: 28 }, (_, at) => ({ id: `p${at + 4}` })),
@@ -76,4 +88,8 @@ test('a preference names the policies that trained on it, not those that held it
   const learners = await listLearners(db, ['p0', 'p3', 'p32', 'none']);
   assert.deepEqual(Object.fromEntries(learners), { p0: ['first', 'second'], p3: ['aside'] });
   assert.deepEqual(await listLearners(db, []), new Map());
+});
+
+test('a pair that a round left out was not learned', async () => {
+  assert.deepEqual(await listLearners(db, ['p32']), new Map());
 });

@@ -84,7 +84,7 @@ async function countPairs(db: Database, roundIds: string[], tenant: string | nul
     })
     .from(round_pairs)
     .innerJoin(preferences, eq(preferences.id, round_pairs.preference_id))
-    .where(inArray(round_pairs.round_id, roundIds))
+    .where(and(inArray(round_pairs.round_id, roundIds), eq(round_pairs.left_out, false)))
     .groupBy(round_pairs.round_id, round_pairs.split, round_pairs.replay, preferences.source);
   const raters = await db.execute<{ round_id: string; rater: string; pairs: number; rater_count: number }>(sql`
     select round_id, rater, pairs, rater_count from (
@@ -93,7 +93,7 @@ async function countPairs(db: Database, roundIds: string[], tenant: string | nul
       from ${round_pairs} join (
         select id, tenant, case when erased_at is null then rater else 'erased' end as rater from ${preferences}
       ) as votes on votes.id = ${round_pairs.preference_id}
-      where ${inArray(round_pairs.round_id, roundIds)} and split = 'train'
+      where ${inArray(round_pairs.round_id, roundIds)} and split = 'train' and not left_out
         and ${tenant === null ? sql`true` : sql`votes.tenant = ${tenant}`}
       group by round_id, rater
     ) as ranked
@@ -112,6 +112,7 @@ export async function listLearners(db: Database, preferenceIds: string[]): Promi
       and(
         inArray(round_pairs.preference_id, preferenceIds),
         eq(round_pairs.split, 'train'),
+        eq(round_pairs.left_out, false),
         isNotNull(rounds.policy_id),
       ),
     )

@@ -1,14 +1,14 @@
-// Splits a preference file: held out by a hash of the prompt, as in a round; of the rest, some pairs fine-tune the
+// Splits a preference file: held out by a hash of the prompt, without a secret, so that everyone gets the same split; of the rest, some pairs fine-tune the
 // reference and the others are the pool that runs sample their training pairs from.
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import type { Prompt } from '../../shared/chat-message.ts';
 import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import { parsePreferences } from '../../shared/preferences/import.ts';
 import { shuffledIndices } from '../../shared/random.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
-import { isHeldOutPrompt } from '../../trainer/data/pairs.ts';
 import type { Sequence } from '../../trainer/engine/engine.ts';
 import type { PreferenceStudyConfig } from './config.ts';
 
@@ -26,6 +26,10 @@ export type PairSplits = {
 };
 
 const HELD_OUT_SHARE = 0.2;
+
+function isHeldOut(prompt: Prompt): boolean {
+  return Number.parseInt(hashContent(prompt).slice(0, 8), 16) / 2 ** 32 < HELD_OUT_SHARE;
+}
 
 export async function readPairs(
   file: string,
@@ -54,7 +58,7 @@ export async function readPairs(
     const [chosen, rejected] = choice === 'a' ? [encode(a), encode(b)] : [encode(b), encode(a)];
     if (Math.max(...[chosen, rejected].map((s) => s.promptIds.length + s.responseIds.length)) > maxTokens) continue;
     counts.short++;
-    isHeldOutPrompt(prompt, HELD_OUT_SHARE) ? heldOut.push({ chosen, rejected }) : train.push({ chosen, rejected });
+    isHeldOut(prompt) ? heldOut.push({ chosen, rejected }) : train.push({ chosen, rejected });
   }
   const order = shuffledIndices(train.length, 0).map((index) => train[index]!);
   const splits = {

@@ -1,7 +1,7 @@
 // The pairs that a lineage has learned, read so that it takes no longer the more of them there are: of each round only
 // their number, and only those that are chosen by their position in it.
 
-import { and, count, eq, inArray, isNotNull, notExists, sql } from 'drizzle-orm';
+import { and, count, eq, inArray, isNotNull, notExists, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
 import { preferences, round_pairs } from '../../shared/database/schema.ts';
 import { mulberry32, shuffle } from '../../shared/random.ts';
@@ -13,7 +13,7 @@ export type Split = 'train' | 'held_out';
 /** `learnedIn`: the round that learned it first. */
 export type LearnedPair = { preference: PreferenceRow; learnedIn: string };
 
-/** A pair of a round by its place among those that the round was the first to use, in the order of their ids. */
+/** A pair of a round by its place among those that it was the first to learn, in the order of their ids. */
 type Position = { round_id: string; at: number };
 
 const LINEAGE_CHUNK = 5000;
@@ -53,6 +53,23 @@ export async function findEarlierHeldOut(db: Database, rounds: string[], size: n
   return readPositions(db, spreadEvenly(positions, size), 'held_out');
 }
 
+/** Stops counting at `limit`. */
+export async function countLearnedUpTo(db: Database, rounds: string[], split: Split, limit: number): Promise<number> {
+  let found = 0;
+  // From the newest on: the last rounds have enough, as a rule.
+  for (let end = rounds.length; end > 0 && found < limit; end -= ROUNDS_AT_ONCE) {
+    const some = rounds.slice(Math.max(0, end - ROUNDS_AT_ONCE), end);
+    const rows = db.select({ id: round_pairs.preference_id }).from(round_pairs);
+    found += await db.$count(
+      rows
+        .where(isLearnedIn(db, some, split))
+        .limit(limit - found)
+        .as('counted'),
+    );
+  }
+  return found;
+}
+
 export async function countLearnedPairs(db: Database, rounds: string[]): Promise<number> {
   let total = 0;
   for (let at = 0; at < rounds.length; at += ROUNDS_AT_ONCE) {
@@ -86,6 +103,17 @@ function isKept(db: Database) {
   return notExists(db.select().from(preferences).where(erased));
 }
 
+/** Those that the rounds were the first to use, and did use. */
+function isLearnedIn(db: Database, rounds: string[], split: Split): SQL {
+  return and(
+    inArray(round_pairs.round_id, rounds),
+    eq(round_pairs.split, split),
+    eq(round_pairs.replay, false),
+    eq(round_pairs.left_out, false),
+    isKept(db),
+  )!;
+}
+
 /** For each of the rounds that was the first to use such pairs, in order, where they are. */
 async function listPositions(db: Database, rounds: string[], split: Split): Promise<Position[][]> {
   if (rounds.length === 0) return [];
@@ -93,7 +121,7 @@ async function listPositions(db: Database, rounds: string[], split: Split): Prom
   const rows = await db
     .select({ round_id, count: count() })
     .from(round_pairs)
-    .where(and(inArray(round_id, rounds), eq(round_pairs.split, split), eq(round_pairs.replay, false), isKept(db)))
+    .where(isLearnedIn(db, rounds, split))
     .groupBy(round_id);
   const counts = new Map(rows.map((row) => [row.round_id, row.count]));
   return rounds.flatMap((id) => {
@@ -116,14 +144,7 @@ async function readPositions(db: Database, positions: Position[], split: Split):
         ),
       })
       .from(round_pairs)
-      .where(
-        and(
-          inArray(round_pairs.round_id, rounds),
-          eq(round_pairs.split, split),
-          eq(round_pairs.replay, false),
-          isKept(db),
-        ),
-      )
+      .where(isLearnedIn(db, rounds, split))
       .as('numbered');
     const wanted = sql`(${numbered.round_id}, ${numbered.at}) in (
       select round_id, "at" from json_to_recordset(${JSON.stringify(chunk)}::json) as wanted (round_id text, "at" bigint))`;

@@ -6,7 +6,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
 import { generations, type preferences } from '../../shared/database/schema.ts';
 import { NEUTRAL_SAMPLING } from '../../shared/decoder/sampling.ts';
-import { hashContent } from '../../shared/digest.ts';
+import { hashContentWith } from '../../shared/digest.ts';
 
 /** A strict preference with its samples. */
 export type PreferencePair = {
@@ -77,8 +77,11 @@ function isNeutralSampling(sampling: Record<string, unknown>): boolean {
   });
 }
 
-/** Whether the pairs of this prompt are held out for evaluation. Does not depend on other prompts. */
-export function isHeldOutPrompt(prompt: Prompt, fraction: number): boolean {
-  const hash = hashContent(prompt);
+/**
+ * Whether the pairs of this prompt are held out for evaluation. Does not depend on other prompts. `secret`: of the database, so
+ * that nobody can write prompts that are evaluated, or that are not.
+ */
+export function isHeldOutPrompt(prompt: Prompt, fraction: number, secret: string): boolean {
+  const hash = hashContentWith(secret, prompt);
   return Number.parseInt(hash.slice(0, 8), 16) / 2 ** 32 < fraction;
 }

@@ -4,10 +4,20 @@
 // The replay is a uniform sample of everything learned, as in experience replay with a reservoir (Chaudhry et al. 2019,
 // arXiv 1902.10486). The newest pairs alone would come from the last round or two, which the policy was just trained on,
 // and nothing would hold what the rounds before them taught.
+
 import { shuffledIndices } from '../../shared/random.ts';
+import { MAX_HELD_OUT } from '../evaluation/gate-power.ts';
 
 /** More groups would be too small to show anything. */
 const MAX_ROUNDS = 16;
+
+/** Held-out pairs of earlier rounds. Otherwise there are no more of them than training pairs, so that they cost less than the training. */
+const MIN_EARLIER_HELD_OUT = 128;
+
+/** How many held-out pairs of earlier rounds are evaluated beside the new ones. */
+export function limitEarlier(train: number, heldOut: number): number {
+  return Math.max(0, Math.min(Math.max(MIN_EARLIER_HELD_OUT, train), MAX_HELD_OUT - heldOut));
+}
 
 /** `count` of all items of the rounds, each as likely as any other, in the order of the rounds. */
 export function sampleReplay<Item>(rounds: readonly (readonly Item[])[], count: number, seed: number): Item[] {
@@ -35,10 +45,21 @@ export function thinOut<Round>(rounds: readonly Round[]): Round[] {
  * beginning of the result is spread over the rounds too.
  */
 export function spreadEvenly<Item>(rounds: readonly (readonly Item[])[], count: number): Item[] {
-  const orders = rounds.map((items) => shuffledIndices(items.length, 0).map((at) => items[at]!));
-  const longest = orders.reduce((max, { length }) => Math.max(max, length), 0);
-  const spread: Item[] = [];
-  for (let turn = 0; turn < longest && spread.length < count; turn++)
-    spread.push(...orders.flatMap((items) => items.slice(turn, turn + 1)));
-  return spread.slice(0, count);
+  return takeTurns(rounds.map(scatter)).slice(0, count);
+}
+
+/** In an order that is always the same, and of which every beginning is spread over all of it. */
+export function scatter<Item>(items: readonly Item[]): Item[] {
+  return shuffledIndices(items.length, 0).map((at) => items[at]!);
+}
+
+/** The first of each list, then the second of each, and so on. */
+export function takeTurns<Item>(lists: readonly (readonly Item[])[]): Item[] {
+  const taken: Item[] = [];
+  let left = lists;
+  for (let turn = 0; left.length > 0; turn++) {
+    left = left.filter(({ length }) => length > turn);
+    for (const items of left) taken.push(items[turn]!);
+  }
+  return taken;
 }

@@ -1,23 +1,33 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { and, eq, inArray } from 'drizzle-orm';
+import { readSecret } from '../../shared/access/secrets.ts';
 import { preferences, round_pairs, rounds } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
 import { readSettings } from '../../shared/settings.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openTestDatabase } from '../../testing/database.ts';
+import { limitHeldOut } from './held-out-pairs.ts';
 import { isHeldOutPrompt } from './pairs.ts';
-import { findPairs, findRoundPairs, limitHeldOut, type RoundPair, saveRoundPairs } from './round-pairs.ts';
+import { findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from './round-pairs.ts';
 
 const { db } = await openTestDatabase();
 const settings = readSettings({ TRAIN_MAX_PAIRS: '400', TRAIN_REPLAY: '1', TRAIN_HELD_OUT: '0.3' });
 const config = { effort: 1, seed: 0 };
+const { value: secret } = await readSecret(db, 'held_out');
 
-async function collect(count: number): Promise<void> {
-  const rows = Array.from({ length: count }, () => {
+async function collect(count: number, rater = 'x', created_by = 'unknown'): Promise<void> {
+  const rows = Array.from({ length: count }, (_, at) => {
     const id = newId('pref_');
     const sides = { prompt: id, chosen: 'yes', rejected: 'no', content_hash: id };
-    return { id, source: 'raw', choice: 'a', rater: 'x', ...sides } as const;
+    return {
+      id,
+      source: 'raw',
+      choice: 'a',
+      rater: rater === '' ? `user:${at}` : rater,
+      created_by,
+      ...sides,
+    } as const;
   });
   await db.insert(preferences).values(rows);
 }
@@ -71,7 +81,7 @@ test('replay and earlier held-out pairs are spread over all earlier rounds, each
     const isOwn = and(eq(round_pairs.round_id, pair.learnedIn!), eq(round_pairs.preference_id, pair.id));
     const [row] = await db.select().from(round_pairs).where(isOwn);
     assert.deepEqual([row?.split, row?.replay], [pair.split, false]);
-    assert.equal(isHeldOutPrompt(pair.prompt, settings.TRAIN_HELD_OUT), pair.split === 'held_out');
+    assert.equal(isHeldOutPrompt(pair.prompt, settings.TRAIN_HELD_OUT, secret), pair.split === 'held_out');
   }
   // They are evaluated in turns over the rounds.
   const last = limitHeldOut(pairs).slice(-earlier.length);
@@ -132,7 +142,10 @@ test('new held-out pairs beyond those that are evaluated are learned with the ro
   const heldOut = select(pairs, 'held_out', false);
   assert.ok(heldOut.length > 512);
   const evaluated = limitHeldOut(pairs).filter(({ split }) => split === 'held_out');
-  assert.deepEqual(evaluated, heldOut.slice(0, 512));
+  assert.equal(evaluated.length, 512);
+  // From all of the time, not only the newest.
+  const places = evaluated.map((pair) => heldOut.indexOf(pair));
+  assert.ok(Math.max(...places) > heldOut.length - 20 && Math.min(...places) < 20);
 });
 
 test('a round on everything evaluates the held-out pairs of earlier rounds that any other would', async () => {
@@ -145,4 +158,37 @@ test('a round on everything evaluates the held-out pairs of earlier rounds that 
   const [usual, all] = [await evaluate(false), await evaluate(true)];
   assert.ok(usual.size >= 128 && usual.size < all.size);
   assert.ok(usual.isSubsetOf(all));
+});
+
+test('a flood of new pairs leaves the others their turns and the replay its room', async () => {
+  await learn({ ...settings, TRAIN_MAX_PAIRS: 5000 });
+  await collect(5, 'ann', 'key_app');
+  await collect(5, 'bob', 'key_app');
+  await collect(3000, 'mallory', 'key_app');
+  await collect(2000, '', 'key_stolen');
+  const few = { ...settings, TRAIN_MAX_PAIRS: 200 };
+  const { pairs } = await findPairs(db, few, config);
+  const ofRater = (name: string) => pairs.filter(({ rater }) => rater === name).length;
+  assert.deepEqual([ofRater('ann'), ofRater('bob')], [5, 5]);
+  const [fresh, replay] = [select(pairs, 'train', false), select(pairs, 'train', true)];
+  assert.ok(fresh.length <= 100 && replay.length > 60, `${fresh.length} ${replay.length}`);
+  const given = pairs.filter(({ created_by }) => created_by === 'key_stolen').length;
+  assert.ok(given > 50 && given <= 100, `${given}`);
+  const everything = (await findPairs(db, few, config, true)).pairs;
+  assert.ok(select(everything, 'train', true).length > 60);
+});
+
+test('a pair that a round left out is neither new nor replayed', async () => {
+  const { baselineId, pairs } = await findPairs(db, settings, config);
+  const leftOut = pairs.filter(({ rater }) => rater === 'mallory').map(({ id }) => id);
+  const [round, policy] = [newId('round_'), newId('pol_')];
+  await db
+    .insert(rounds)
+    .values({ id: round, trigger: 'api', settings: {}, status: 'succeeded', parent_id: baselineId });
+  await saveRoundPairs(db, { id: round, from_root: false }, pairs, new Set(leftOut));
+  await registerPolicy(db, { id: policy, name: 'x', manifest: {}, parent_id: baselineId, round_id: round });
+  await activatePolicy(db, policy, 'published');
+  const next = await findPairs(db, { ...settings, TRAIN_MAX_PAIRS: 50_000 }, config, true);
+  const found = new Set(next.pairs.map(({ id }) => id));
+  assert.ok(leftOut.length > 0 && leftOut.every((id) => !found.has(id)));
 });

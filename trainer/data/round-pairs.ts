@@ -1,7 +1,8 @@
-// The pairs of a round: new ones, a replay of learned ones or all of them, and held-out ones. Whether a pair is held out depends on a hash
-// of its prompt alone, so that a prompt that was held out once is never trained on.
+// The pairs of a round: new ones, a replay of learned ones or all of them, and held-out ones. Whether a pair is held out depends
+// on a keyed hash of its prompt alone, so that a prompt that was held out once is never trained on.
 
-import { and, desc, eq, isNull } from 'drizzle-orm';
+import { and, asc, desc, eq, isNull, sql } from 'drizzle-orm';
+import { readSecret } from '../../shared/access/secrets.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { new_pairs, preferences, round_pairs } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
@@ -9,25 +10,24 @@ import { AttuneError } from '../../shared/error.ts';
 import { countNewPairs } from '../../shared/rounds/pairs.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { getActivePolicyId } from '../../shared/store/registry.ts';
-import { MAX_HELD_OUT } from '../evaluation/gate-power.ts';
 import {
   countLearnedPairs,
+  countLearnedUpTo,
   findEarlierHeldOut,
   findLearnedIn,
   findLearnedRounds,
   findReplay,
   type Split,
 } from './learned-pairs.ts';
+import type { Origin } from './pair-shares.ts';
 import { addSamples, isHeldOutPrompt, type PreferencePair, type PreferenceRow } from './pairs.ts';
-import { spreadEvenly, thinOut } from './replay.ts';
+import { limitEarlier } from './replay.ts';
 
 /** `learnedIn`: the round of an ancestor that learned it; null if it is new. `xid`: of its row, which a changed vote replaces. */
-export type RoundPair = PreferencePair & { xid: string; split: Split; learnedIn: string | null };
+export type RoundPair = PreferencePair & Origin & { xid: string; split: Split; learnedIn: string | null };
 
 type Selected = Pick<RoundPair, 'split' | 'learnedIn'> & { preference: PreferenceRow };
 
-/** Of earlier rounds. Otherwise there are no more of them than training pairs, so that they cost less than the training. */
-const MIN_EARLIER_HELD_OUT = 128;
 const QUERY_ROWS = 1000;
 
 export type FoundPairs = {
@@ -38,9 +38,10 @@ export type FoundPairs = {
 };
 
 /**
- * The pairs of the next round, and the active policy, which it has to replace: new pairs, newest first up to
+ * The pairs of the next round, and the active policy, which it has to replace: new pairs, keys and raters in turns, up to
  * TRAIN_MAX_PAIRS times the effort, then the replay; with `takesAll` everything that was learned, as far as there is
- * room. The same seed gives the same pairs.
+ * room. New pairs leave the learned ones their part of the room: otherwise a flood of them would be all of the round. The same
+ * seed gives the same pairs.
  */
 export async function findPairs(
   db: Database,
@@ -49,8 +50,9 @@ export async function findPairs(
   takesAll = false,
 ): Promise<FoundPairs> {
   const maxPairs = Math.round(settings.TRAIN_MAX_PAIRS * effort);
+  const { value: secret } = await readSecret(db, 'held_out');
   const getSplit = ({ prompt }: PreferenceRow): Split =>
-    isHeldOutPrompt(prompt, settings.TRAIN_HELD_OUT) ? 'held_out' : 'train';
+    isHeldOutPrompt(prompt, settings.TRAIN_HELD_OUT, secret) ? 'held_out' : 'train';
   const read = async (snapshot: Database) => {
     const baselineId = await getActivePolicyId(snapshot);
     if (!baselineId)
@@ -59,7 +61,9 @@ export async function findPairs(
     const found = (await findNewPairs(snapshot, maxPairs)).map((preference): Selected => {
       return { preference, learnedIn: null, split: getSplit(preference) };
     });
-    const train = found.filter(({ split }) => split === 'train');
+    const learnedShare = takesAll ? 1 / 2 : settings.TRAIN_REPLAY / (1 + settings.TRAIN_REPLAY);
+    const kept = await countLearnedUpTo(snapshot, rounds, 'train', Math.round(maxPairs * learnedShare));
+    const train = found.filter(({ split }) => split === 'train').slice(0, maxPairs - kept);
     const heldOut = found.filter(({ split }) => split === 'held_out');
 
     const room = maxPairs - train.length;
@@ -81,27 +85,6 @@ export async function findPairs(
   };
   // One snapshot: which pairs are new depends on which policy is active.
   return db.transaction(read, { isolationLevel: 'repeatable read', accessMode: 'read only' });
-}
-
-/** How many held-out pairs of earlier rounds are evaluated beside the new ones. */
-function limitEarlier(train: number, heldOut: number): number {
-  return Math.max(0, Math.min(Math.max(MIN_EARLIER_HELD_OUT, train), MAX_HELD_OUT - heldOut));
-}
-
-/**
- * The pairs to train on, and the held-out ones to evaluate: the newest new ones, then those of earlier rounds in turns, so
- * that any beginning of them is of use.
- */
-export function limitHeldOut(pairs: RoundPair[]): RoundPair[] {
-  const train = pairs.filter(({ split }) => split === 'train');
-  const heldOut = pairs.filter(({ split }) => split === 'held_out');
-  const fresh = heldOut.filter(({ learnedIn }) => learnedIn === null).slice(0, MAX_HELD_OUT);
-  const isEarlier = ({ learnedIn }: RoundPair) => learnedIn !== null;
-  const byRound = Map.groupBy(heldOut.filter(isEarlier), ({ learnedIn }) => learnedIn!);
-  // In the order in which findEarlierHeldOut chooses, so that a round on everything evaluates the same ones.
-  const oldestFirst = (earlier: RoundPair[]) => earlier.toSorted((a, b) => (a.id < b.id ? -1 : 1));
-  const rounds = [...byRound].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, earlier]) => oldestFirst(earlier));
-  return [...train, ...fresh, ...spreadEvenly(thinOut(rounds), limitEarlier(train.length, fresh.length))];
 }
 
 /** Another replay after each round; the same one if a round is repeated while the same policy is active. */
@@ -134,34 +117,54 @@ async function toRoundPairs(db: Database, selected: Selected[]): Promise<RoundPa
   return pairs
     .map((pair, at) => {
       const { split, learnedIn, preference } = selected[at]!;
-      return { ...pair, xid: preference.xid, split, learnedIn };
+      const { tenant, source, created_by, xid } = preference;
+      return { ...pair, tenant, source, created_by, xid, split, learnedIn };
     })
     .sort((a, b) => (a.id < b.id ? 1 : -1));
 }
 
-/** Newest first. */
+/** In turns over the keys that stored them, and over the raters of each key; of each rater the newest first. */
 async function findNewPairs(db: Database, limit: number): Promise<PreferenceRow[]> {
+  const { id, tenant, rater, created_by } = preferences;
+  const ofRater = db
+    .select({
+      id,
+      tenant,
+      created_by,
+      turn: sql`row_number() over (partition by ${tenant}, ${rater} order by ${id} desc)`.as('turn'),
+    })
+    .from(new_pairs)
+    .innerJoin(preferences, eq(id, new_pairs.preference_id))
+    .where(isNull(preferences.erased_at))
+    .as('of_rater');
+  const turn = sql<number>`row_number() over (
+    partition by ${ofRater.tenant}, ${ofRater.created_by} order by ${ofRater.turn}, ${ofRater.id} desc)`;
+  const ofKey = db
+    .select({ id: ofRater.id, turn: turn.as('key_turn') })
+    .from(ofRater)
+    .as('of_key');
+  const chosen = db.select().from(ofKey).orderBy(asc(ofKey.turn), desc(ofKey.id)).limit(limit).as('chosen');
   const rows = await db
     .select({ preference: preferences })
-    .from(new_pairs)
-    .innerJoin(preferences, eq(preferences.id, new_pairs.preference_id))
-    .where(isNull(preferences.erased_at))
-    .orderBy(desc(new_pairs.preference_id))
-    .limit(limit);
+    .from(chosen)
+    .innerJoin(preferences, eq(id, chosen.id))
+    .orderBy(asc(chosen.turn), desc(chosen.id));
   return rows.map(({ preference }) => preference);
 }
 
-/** To the root every pair is new, so a round from the root has learned all of its pairs itself. */
+/** `leftOut`: those that it neither trains on nor evaluates. To the root every pair is new, so a round from the root has learned all of its pairs itself. */
 export async function saveRoundPairs(
   db: Database,
   { id, from_root }: { id: string; from_root: boolean },
   pairs: RoundPair[],
+  leftOut: ReadonlySet<string> = new Set(),
 ): Promise<void> {
   const rows = pairs.map((pair) => ({
     round_id: id,
     preference_id: pair.id,
     split: pair.split,
     replay: pair.learnedIn !== null && !from_root,
+    left_out: leftOut.has(pair.id),
   }));
   await db.delete(round_pairs).where(eq(round_pairs.round_id, id));
   for (let at = 0; at < rows.length; at += QUERY_ROWS)

@@ -1,5 +1,6 @@
 // `attune train --dry-run`: what a round would do with the pairs that exist now. Writes nothing.
 import type { Database } from '../../shared/database/connect.ts';
+import type { PairOrigins } from '../../shared/database/round-types.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
 import { findObstacle, type RoundOptions } from '../../shared/rounds/schedule.ts';
@@ -8,7 +9,7 @@ import type { TokenizedPair } from '../data/tokens.ts';
 import { resolveEngine } from '../engine/select-device.ts';
 import { parseObjective, parseRewardObjective } from '../objectives.ts';
 import { describeGateOutlook } from './gate-outlook.ts';
-import { describeLeftOut, describeQuality } from './messages.ts';
+import { describeLeftOut, describeQuality, describeShares } from './messages.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
 import { planRound, type RoundPlan } from './round-plan.ts';
 import { findScores } from './score-pairs.ts';
@@ -28,7 +29,7 @@ export async function previewRound(
   const { settings } = trainer;
   const config = completeRoundSettings({}, settings);
   const selection = await planSelection(trainer, db, config, { method, from_root: fromRoot });
-  const { referenceId, tokenizerHash, architecture, pairs, counts } = selection;
+  const { referenceId, tokenizerHash, architecture, pairs, counts, origins } = selection;
   const isDistilled = method === 'dil' && config.objective === 'distill';
   // What raters preferred is not trained on by a distillation.
   const scored = isDistilled ? pairs.filter(({ pair }) => pair.split === 'held_out') : pairs;
@@ -49,6 +50,7 @@ export async function previewRound(
     }),
     pairs: `${counts.new} new, ${counts.replay} replayed, ${counts.held_out} held out on ${counts.held_out_prompts} prompts, ${counts.held_out_earlier} of them of earlier rounds`,
     'left out': describeLeftOut(counts.left_out),
+    origins: [describeOrigins(origins), ...describeShares(origins, settings)].join('; '),
     quality: describeQuality(counts.quality),
     truncated: `${counts.cut} pairs longer than ${maxLength} tokens`,
     staleness: describeStaleness(counts.ages),
@@ -107,6 +109,14 @@ function describeTime(estimate: Record<string, number>): string {
   const total = Object.values(estimate).reduce((sum, seconds) => sum + seconds, 0);
   const stages = Object.entries(estimate).map(([stage, seconds]) => `${stage} ${format(seconds)}`);
   return `about ${format(total)}: ${stages.join(', ')}; as fast as this machine was just now`;
+}
+
+/** "7 raters, user:ann has the most pairs (40 of 200); by source: comparison 150, raw 50" */
+function describeOrigins({ raters: [first], rater_count, sources }: PairOrigins): string {
+  const total = Object.values(sources).reduce((sum, count) => sum + count, 0);
+  const most = first ? `, ${first.rater} has the most pairs (${first.pairs} of ${total})` : '';
+  const bySource = Object.entries(sources).map(([source, count]) => `${source} ${count}`);
+  return `${rater_count} raters${most}; by source: ${bySource.join(', ') || 'none'}`;
 }
 
 function describeParent({ parent, baseline, isFromRoot }: Selection): string {

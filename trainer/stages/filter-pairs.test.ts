@@ -29,11 +29,14 @@ const vote = (chosen: string, rejected: string, rater: string, split: RoundPair[
   rejected,
   sampled: null,
   xid: '1',
+  tenant: 'default',
+  source: 'comparison',
+  created_by: 'unknown',
   split,
   learnedIn: null,
 });
-const filter = (votes: RoundPair[], request: RoundRequest = {}) =>
-  filterPairs(votes, new Map(), tokenizer, architecture, completeRoundSettings(request, readSettings({})));
+const filter = (votes: RoundPair[], request: RoundRequest = {}, shares = { rater: 1, source: 1 }) =>
+  filterPairs(votes, new Map(), tokenizer, architecture, completeRoundSettings(request, readSettings({})), shares);
 
 // Three of four raters chose " up", and one pair is held out.
 const votes = [
@@ -74,4 +77,24 @@ test('settings weigh and leave out training pairs, and no held-out pair', () => 
     assert.equal(left_out.contradictory + left_out.low_agreement, 3);
     assert.equal(quality.contradictory, 4);
   }
+});
+
+test('pairs over the share of a rater are left out, neither outvote others, and are counted', () => {
+  const shares = { rater: 0.25, source: 0.5 };
+  const honest = ['r1', 'r2', 'r3'].flatMap((rater) => [vote(' up', ' a', rater), vote(' up', ' a', rater)]);
+  const flood = Array.from({ length: 50 }, () => vote(' a', ' up', 'mallory'));
+  const kept = filter([...honest, ...flood], {}, shares);
+  assert.deepEqual([kept.pairs.length, kept.left_out.rater_share, kept.overShare.size], [8, 48, 48]);
+  const weighed = filter([...honest, ...flood], { contradictions: 'weigh' }, shares);
+  assert.equal(weighed.pairs[0]!.weight, 4 / 6);
+  assert.ok(weighed.pairs.every(({ pair }) => pair.rater !== 'mallory'));
+});
+
+test('of held-out pairs no rater has more than a tenth, once there are ten', () => {
+  const honest = Array.from({ length: 9 }, (_, at) =>
+    Array.from({ length: 4 }, () => vote(' up', ' a', `r${at}`, 'held_out')),
+  ).flat();
+  const flood = Array.from({ length: 50 }, () => vote(' up', ' a', 'mallory', 'held_out'));
+  assert.equal(filter([...honest, ...flood]).pairs.length, 40);
+  assert.equal(filter([...honest.slice(4), ...flood]).pairs.length, 82);
 });

@@ -28,6 +28,9 @@ function weigh(
       split: 'train',
       xid: '1',
       learnedIn: null,
+      tenant: 'default',
+      source: 'comparison',
+      created_by: 'unknown',
       rater: 'r1',
     };
     const tokens = {

@@ -1,7 +1,9 @@
 // The wording of what a round reports about its pairs.
-import type { EarlierRound, PairCounts } from '../../shared/database/round-types.ts';
+import type { EarlierRound, PairCounts, PairOrigins } from '../../shared/database/round-types.ts';
+import type { Settings } from '../../shared/settings.ts';
 import type { WeightedPairs } from './importance.ts';
 import type { RoundLog } from './log.ts';
+import type { Selection } from './selection.ts';
 
 export async function logSelection(log: RoundLog, counts: PairCounts, minPairs: number): Promise<void> {
   const { left_out: leftOut, quality, ages } = counts;
@@ -16,10 +18,53 @@ export async function logSelection(log: RoundLog, counts: PairCounts, minPairs: 
   }
 }
 
-export function describeLeftOut({ over_limit, stale, identical, empty, ...quality }: PairCounts['left_out']): string {
+/** Raters and keys are named to the operator only: every tenant may read the events of a round. */
+export async function logShares(
+  log: RoundLog,
+  { counts, origins }: Pick<Selection, 'counts' | 'origins'>,
+  settings: Pick<Settings, 'TRAIN_RATER_SHARE' | 'TRAIN_SOURCE_SHARE'>,
+): Promise<void> {
+  const { rater_share, source_share } = counts.left_out;
+  if (rater_share + source_share > 0) {
+    const message = 'origins of the round names the raters and keys whose pairs were left out because of their shares';
+    await log.addEvent('message', message, { rater_share, source_share }, 'warn');
+  }
+  for (const line of describeShares(origins, settings)) log.reportProgress('selecting', 0, 0, line);
+}
+
+/** A line for raters and one for keys, if any were capped. */
+export function describeShares(
+  { raters, capped_keys }: Pick<PairOrigins, 'raters' | 'capped_keys'>,
+  settings: Pick<Settings, 'TRAIN_RATER_SHARE' | 'TRAIN_SOURCE_SHARE'>,
+): string[] {
+  const describe = (kind: string, parties: { name: string; capped: number }[], setting: keyof typeof settings) => {
+    const [first, ...others] = parties.filter(({ capped }) => capped > 0).sort((a, b) => b.capped - a.capped);
+    if (!first) return [];
+    const total = others.reduce((sum, { capped }) => sum + capped, first.capped);
+    const whose = others.length === 0 ? `one ${kind} (${first.name})` : `${others.length + 1} ${kind}s`;
+    const most = others.length === 0 ? '' : `, ${first.capped} of them of ${first.name}`;
+    const share = Math.round(100 * settings[setting]);
+    return [`left out ${total} pairs of ${whose}${most}: ${setting} allows ${share}% of the round`];
+  };
+  return [
+    ...describe(
+      'rater',
+      raters.map(({ rater, capped }) => ({ name: rater, capped })),
+      'TRAIN_RATER_SHARE',
+    ),
+    ...describe(
+      'key',
+      capped_keys.map(({ key, capped }) => ({ name: key, capped })),
+      'TRAIN_SOURCE_SHARE',
+    ),
+  ];
+}
+
+export function describeLeftOut({ over_limit, stale, identical, empty, ...others }: PairCounts['left_out']): string {
   return (
     `${stale} sampled too long ago, ${identical} with two equal responses, ${empty} with an empty response, ${over_limit} beyond TRAIN_MAX_PAIRS, ` +
-    `${quality.near_identical} by MAX_SIMILARITY, ${quality.contradictory} by CONTRADICTIONS, ${quality.low_agreement} by MIN_AGREEMENT`
+    `${others.rater_share} by TRAIN_RATER_SHARE, ${others.source_share} by TRAIN_SOURCE_SHARE, ` +
+    `${others.near_identical} by MAX_SIMILARITY, ${others.contradictory} by CONTRADICTIONS, ${others.low_agreement} by MIN_AGREEMENT`
   );
 }
 

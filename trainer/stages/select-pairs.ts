@@ -2,7 +2,7 @@
 // planSelection writes nothing, so that `attune train --dry-run` can call it.
 
 import type { Database } from '../../shared/database/connect.ts';
-import type { PairCounts } from '../../shared/database/round-types.ts';
+import type { PairCounts, PairOrigins } from '../../shared/database/round-types.ts';
 import { hashList } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { readManifest } from '../../shared/package/files.ts';
@@ -12,13 +12,15 @@ import type { Settings } from '../../shared/settings.ts';
 import type { LocalStore } from '../../shared/store/local-store.ts';
 import { getPolicy, getRootId } from '../../shared/store/registry.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import { limitHeldOut } from '../data/held-out-pairs.ts';
 import { lockPairs } from '../data/lock-pairs.ts';
-import { type FoundPairs, findPairs, findRoundPairs, limitHeldOut, saveRoundPairs } from '../data/round-pairs.ts';
+import { describeOrigins } from '../data/pair-origins.ts';
+import { type FoundPairs, findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from '../data/round-pairs.ts';
 import { countByStaleness, findAncestors } from '../data/staleness.ts';
 import { countInputTokens } from '../engine/packing.ts';
 import { MIN_CLUSTERS } from '../evaluation/confidence-interval.ts';
 import { type FilteredPairs, filterPairs, type SelectedPair } from './filter-pairs.ts';
-import { logSelection } from './messages.ts';
+import { logSelection, logShares } from './messages.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
 import { type PlannedSelection, planRound } from './round-plan.ts';
 import type { Selection } from './selection.ts';
@@ -36,20 +38,22 @@ export async function selectPairs(context: RoundContext): Promise<PlannedSelecti
 /** Null if a selected preference is no longer what it was. */
 async function selectOnce({ trainer, round, log, config }: RoundContext): Promise<PlannedSelection | null> {
   const selection = await planSelection(trainer, log.db, config, round);
-  const { referenceId, parent, baseline, counts } = selection;
+  const { referenceId, parent, baseline, counts, origins } = selection;
   const ids = { reference_id: referenceId, parent_id: parent.id, baseline_id: baseline.id };
-  await log.update({ ...ids, pairs: counts });
+  await log.update({ ...ids, pairs: counts, origins });
   validateSelection(selection, trainer.settings);
   const plan = await planRound(trainer, log.db, selection, config);
+  const leftOut = new Set([...selection.overShare.keys()].map(({ id }) => id));
   const isSaved = await log.write(async (transaction) => {
     const isUnchanged = await lockPairs(transaction, selection.usedPairs);
-    if (isUnchanged) await saveRoundPairs(transaction, round, selection.usedPairs);
+    if (isUnchanged) await saveRoundPairs(transaction, round, selection.usedPairs, leftOut);
     return isUnchanged;
   });
   if (!isSaved) return null;
   if (round.from_root)
     await log.addEvent('message', `trains the root ${parent.id}, to replace the active policy ${baseline.id}`);
   await logSelection(log, counts, selection.takesAll ? 0 : trainer.settings.TRAIN_MIN_PAIRS);
+  await logShares(log, selection, trainer.settings);
   return { ...selection, plan };
 }
 
@@ -79,11 +83,14 @@ export async function planSelection(
 
   const ancestors = await findAncestors(db, baselineId, usedPairs);
   const tokenizer = await Tokenizer.open(parentFolder);
-  const filtered = filterPairs(limitHeldOut(usedPairs), ancestors, tokenizer, architecture, config);
-  const { pairs } = filtered;
+  const shares = { rater: settings.TRAIN_RATER_SHARE, source: settings.TRAIN_SOURCE_SHARE };
+  const filtered = filterPairs(limitHeldOut(usedPairs), ancestors, tokenizer, architecture, config, shares);
+  const { pairs, overShare } = filtered;
   const counts = countPairs(filtered, overLimit);
+  const origins = findOrigins(filtered, usedPairs);
   const policies = { parent, baseline, parentFolder, referenceId, rootId };
-  return { method, isFromRoot, takesAll, ...policies, architecture, tokenizerHash, usedPairs, pairs, counts };
+  const found = { usedPairs, overShare, pairs, counts, origins };
+  return { method, isFromRoot, takesAll, ...policies, architecture, tokenizerHash, ...found };
 }
 
 /** What a resumed round has saved; null if it was stopped before it had. */
@@ -136,6 +143,12 @@ async function validateRoot(folder: string, rootId: string, baselineId: string, 
       `the root ${rootId} has another tokenizer than ${baselineId}, the active policy; import that policy again, so that it is its own root`,
       { code: 'tokenizer_mismatch' },
     );
+}
+
+function findOrigins({ pairs, overShare }: FilteredPairs, usedPairs: RoundPair[]): PairOrigins {
+  const isTrained = ({ split }: RoundPair) => split === 'train';
+  const train = pairs.map(({ pair }) => pair).filter(isTrained);
+  return describeOrigins(train, new Map([...overShare].filter(([pair]) => isTrained(pair))), usedPairs);
 }
 
 function countPairs({ pairs, left_out, quality }: FilteredPairs, overLimit: number): PairCounts {

@@ -1,5 +1,5 @@
 // The policies and pairs of a round, which select-pairs.ts finds.
-import type { PairCounts, RoundMethod } from '../../shared/database/round-types.ts';
+import type { PairCounts, PairOrigins, RoundMethod, ShareReason } from '../../shared/database/round-types.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { PolicyRow } from '../../shared/store/registry.ts';
 import type { RoundPair } from '../data/round-pairs.ts';
@@ -23,7 +23,10 @@ export type Selection = {
   tokenizerHash: string;
   /** Every pair of this round, including those that it leaves out: if its policy becomes active, they are learned. */
   usedPairs: RoundPair[];
+  /** Those of them over the share of a rater or a key, with the reason. */
+  overShare: ReadonlyMap<RoundPair, ShareReason>;
   /** The pairs to train on and to evaluate. */
   pairs: SelectedPair[];
   counts: PairCounts;
+  origins: PairOrigins;
 };

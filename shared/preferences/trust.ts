@@ -1,0 +1,12 @@
+// How far a pair is trusted: a vote that chose among the policy's own responses, a text or an end user that a backend vouches
+// for, or a row of a file.
+
+import type { preferences } from '../database/schema.ts';
+
+export const TRUST_LEVELS = ['rated', 'feedback', 'imported'] as const;
+export type Trust = (typeof TRUST_LEVELS)[number];
+
+export function getTrust({ source, rater }: Pick<typeof preferences.$inferSelect, 'source' | 'rater'>): Trust {
+  if (source === 'import') return 'imported';
+  return source === 'raw' || rater.startsWith('user:') ? 'feedback' : 'rated';
+}

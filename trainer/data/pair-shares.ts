@@ -1,0 +1,113 @@
+// The shares of a round: of its pairs, one rater or one key that gives texts may have only so many, so that a flood of votes
+// decides no more than its share. A cap is found by filling up: the largest number c such that c is within the share of the
+// pairs that are left when nobody has more than c.
+
+import { OPERATOR_ORIGINS } from '../../shared/access/owner.ts';
+import type { ShareReason } from '../../shared/database/round-types.ts';
+import type { PreferenceRow } from './pairs.ts';
+import { takeTurns } from './replay.ts';
+
+/** Whose a pair is. */
+export type Origin = Pick<PreferenceRow, 'tenant' | 'rater' | 'source' | 'created_by'>;
+export type Shares = { rater: number; source: number };
+
+const EPSILON = 1e-9;
+
+/** null: an imported row that names nobody. */
+export function getRater({ tenant, rater, source }: Origin): string | null {
+  return source === 'import' && rater === 'import' ? null : JSON.stringify([tenant, rater]);
+}
+
+/** The key that gave a pair as texts. null: votes, and what only an operator of this machine can have stored. */
+export function getGivingKey({ source, created_by }: Origin): string | null {
+  const isGiven = source === 'raw' || source === 'import';
+  return isGiven && !OPERATOR_ORIGINS.has(created_by) ? created_by : null;
+}
+
+/** In turns over the keys that stored them, and over the raters of each key, so that any beginning of them is spread. */
+export function orderInTurns<Pair extends Origin>(
+  pairs: readonly Pair[],
+  orderWithin: (ofRater: Pair[]) => Pair[] = (ofRater) => ofRater,
+): Pair[] {
+  const byKey = Map.groupBy(pairs, ({ tenant, created_by }) => JSON.stringify([tenant, created_by]));
+  const orders = [...byKey.values()].map((ofKey) => {
+    const byRater = Map.groupBy(ofKey, ({ tenant, rater }) => JSON.stringify([tenant, rater]));
+    return takeTurns([...byRater.values()].map(orderWithin));
+  });
+  return takeTurns(orders);
+}
+
+/**
+ * By pair that has to be left out, why. Of a rater's and of a key's pairs the first ones stay. Afterwards no rater has more than
+ * its share, once there are enough raters to fill a round at that share, nor any key that gives texts, if there are others.
+ */
+export function findOverShare<Pair extends Origin>(pairs: readonly Pair[], shares: Shares): Map<Pair, ShareReason> {
+  const leftOut = new Map<Pair, ShareReason>();
+  let kept = [...pairs];
+  // Whoever is left out makes the round smaller, and so the others' shares larger.
+  for (let before = Infinity; kept.length < before; ) {
+    before = kept.length;
+    for (const reason of ['source_share', 'rater_share'] as const) {
+      const over = reason === 'source_share' ? findOverSource(kept, shares) : findOverRater(kept, shares);
+      for (const pair of over) leftOut.set(pair, reason);
+      kept = kept.filter((pair) => !leftOut.has(pair));
+    }
+  }
+  return leftOut;
+}
+
+/** The largest c ≤ max(counts) with c ≤ share · (others + Σ min(count, c)). */
+export function findCap(counts: readonly number[], share: number, others = 0): number {
+  const fits = (cap: number) =>
+    cap <= share * counts.reduce((sum, count) => sum + Math.min(count, cap), others) + EPSILON;
+  // The right side is concave in c, and both are 0 or more at 0: what fits is an interval from 0.
+  let [low, high] = [0, counts.reduce((max, count) => Math.max(max, count), 0)];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (fits(middle)) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+function findOverSource<Pair extends Origin>(pairs: readonly Pair[], { source }: Shares): Pair[] {
+  const { groups, others } = groupPairs(pairs, getGivingKey);
+  return others > 0 || groups.length * source >= 1 - EPSILON ? dropOver(groups, source, others) : [];
+}
+
+function findOverRater<Pair extends Origin>(pairs: readonly Pair[], shares: Shares): Pair[] {
+  const { groups, others } = groupPairs(pairs, getRater);
+  const share = findRaterShare(pairs, shares);
+  return groups.length * shares.rater >= 1 - EPSILON ? dropOver(groups, share, others) : [];
+}
+
+/**
+ * The share of one rater. Larger where the raters of votes are so few that they and a key that is limited itself could not
+ * fill a round: the key's end users, whom it may have invented, then do not take the votes' part of the round.
+ */
+function findRaterShare(pairs: readonly Origin[], { rater, source }: Shares): number {
+  const raters = [...Map.groupBy(pairs, getGivingKey)].map(([key, own]) => ({
+    count: new Set(own.flatMap((pair) => getRater(pair) ?? [])).size,
+    limit: key === null ? 1 : source,
+  }));
+  const isFull = ({ count, limit }: (typeof raters)[number]) => count * rater > limit;
+  const room = raters.filter(isFull).reduce((left, { limit }) => left - limit, 1);
+  const unlimited = raters.filter((origin) => !isFull(origin)).reduce((sum, { count }) => sum + count, 0);
+  return unlimited > 0 ? Math.max(rater, room / unlimited) : rater;
+}
+
+function groupPairs<Pair>(pairs: readonly Pair[], getGroup: (pair: Pair) => string | null) {
+  const groups = Map.groupBy(pairs, getGroup);
+  const others = groups.get(null)?.length ?? 0;
+  groups.delete(null);
+  return { groups: [...groups.values()], others };
+}
+
+function dropOver<Pair>(groups: readonly Pair[][], share: number, others: number): Pair[] {
+  const cap = findCap(
+    groups.map(({ length }) => length),
+    share,
+    others,
+  );
+  return groups.flatMap((own) => own.slice(cap));
+}
