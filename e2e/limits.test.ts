@@ -134,7 +134,9 @@ test('a connection over MAX_CONNECTIONS takes the place of one that waits, and i
     await waitUntil(() => sockets[0]!.destroyed, 10_000);
     const working = [sockets[1]!, sockets[2]!, fourth];
     for (const socket of working)
-      socket.write('POST /v1/preferences HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n');
+      socket.write(
+        'POST /v1/preferences HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n',
+      );
     await waitUntil(async () => (await getStatus(open()).catch(() => '')) === '', 10_000);
     working[0]!.destroy();
     await waitUntil(async () => (await getStatus(open()).catch(() => '')) === 'HTTP/1.1 200 OK', 10_000);

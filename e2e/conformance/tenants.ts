@@ -7,11 +7,21 @@ import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
 
+type Kind = 'chat' | 'comparison' | 'preference' | 'rater';
+
 /** What each is an id of. */
-const OWN: Record<string, 'chat' | 'comparison' | 'preference'> = {
+const OWN: Record<string, Kind> = {
   'GET /v1/chat/completions/{id}': 'chat',
   'GET /v1/comparisons/{id}': 'comparison',
   'GET /v1/preferences/{id}': 'preference',
+  'GET /v1/raters/{id}': 'rater',
+  'POST /v1/raters/{id}': 'rater',
+  'POST /v1/raters/{id}/invitations': 'rater',
+};
+
+const BODIES: Record<string, object> = {
+  'POST /v1/raters/{id}': { active: true },
+  'POST /v1/raters/{id}/invitations': {},
 };
 
 const SHARED = [
@@ -30,14 +40,19 @@ const SHARED = [
   'DELETE /v1/keys/{id}',
 ];
 
-const LISTS = { chat: '/v1/chat/completions', comparison: '/v1/comparisons', preference: '/v1/preferences' };
+const LISTS: Record<Kind, string> = {
+  chat: '/v1/chat/completions',
+  comparison: '/v1/comparisons',
+  preference: '/v1/preferences',
+  rater: '/v1/raters',
+};
 
 export function testTenants(api: Api): void {
   const { request } = api;
   const names = { here: `here.${api.runtime}`, there: `there.${api.runtime}` };
   const headers: Record<keyof typeof names, { authorization: string }> = {} as never;
   /** Of the tenant here. */
-  const ids: Record<'chat' | 'comparison' | 'preference', string> = {} as never;
+  const ids: Record<Kind, string> = {} as never;
   const generations: string[] = [];
 
   before(async () => {
@@ -57,6 +72,7 @@ export function testTenants(api: Api): void {
     generations.push(...chat.choices.map((choice: Json) => choice.generation_id));
     ids.comparison = (await post('/v1/comparisons', { messages, max_tokens: 2 })).id;
     ids.preference = (await post('/v1/preferences', { prompt: 'Once', chosen: 'upon', rejected: 'more' })).id;
+    ids.rater = (await post('/v1/raters', { name: 'Ann' })).id;
   });
 
   test('every route with an id is in one of the two tables', async () => {
@@ -70,13 +86,15 @@ export function testTenants(api: Api): void {
   for (const [route, kind] of Object.entries(OWN))
     test(`${route} is a 404 for another tenant, and no secret for an administrator`, async () => {
       const [method, path] = route.split(' ') as [string, string];
-      const call = (init: object) => request(path.replace('{id}', ids[kind]), { method, ...init });
+      const json = BODIES[route];
+      const call = (init: object, id = ids[kind]) =>
+        request(path.replace('{id}', id), { method, ...(json ? { json } : {}), ...init });
       assert.equal((await call({ headers: headers.here })).status, 200);
       assert.equal((await call({})).status, 200);
       const refused = await call({ headers: headers.there });
       assertError(refused, 404);
       // Exactly what an id that never was gets.
-      const unknown = await request(path.replace('{id}', 'none'), { method, headers: headers.there });
+      const unknown = await call({ headers: headers.there }, 'none');
       assert.equal(
         refused.body.error.message.replace(ids[kind], 'id'),
         unknown.body.error.message.replace('none', 'id'),
