@@ -38,6 +38,12 @@ const SHARED = [
   'GET /v1/keys/{id}',
   'POST /v1/keys/{id}/rotate',
   'DELETE /v1/keys/{id}',
+  'DELETE /v1/chat/completions/{id}',
+  'DELETE /v1/comparisons/{id}',
+  'GET /v1/erasures/{id}',
+  // Of whoever gave it, or of administrators (erasures.ts).
+  'POST /v1/preferences/{id}',
+  'DELETE /v1/preferences/{id}',
 ];
 
 const LISTS: Record<Kind, string> = {
