@@ -76,7 +76,7 @@ export function testErrors(api: Api): void {
   test('an unsupported method is a 404 that names method and route', async () => {
     const cases = [
       ['PUT', '/v1/completions'],
-      ['DELETE', '/v1/chat/completions/chatcmpl-none'],
+      ['DELETE', '/v1/rounds/round_none'],
       ['PATCH', '/v1/policies'],
       ['POST', '/health'],
       ['GET', '/v1/policies/rollback/now'],
