@@ -103,6 +103,8 @@ test('PUBLIC_ENDPOINTS closes the documentation and the metrics to those without
       metrics: { observeResponse() {}, render: async () => ({ body: 'up 1', type: 'text/plain' }) },
       observeRequest() {},
       tenants: new Tenants(),
+      wrongKeys: new WrongKeys(20),
+      getAddress: () => '192.0.2.1',
     } as unknown as Ports);
   const headers = { authorization: 'Bearer a-secret-key' };
   for (const [endpoints, docs, metrics] of [

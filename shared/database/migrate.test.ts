@@ -142,6 +142,7 @@ test('what choices share moves to their completion, and prompts that were stored
     metadata: { k: '1' },
     tenant: 'default',
     created_by: 'unknown',
+    redacted: false,
     erased_at: null,
     created_at: new Date('2026-01-02T00:00:00Z'),
   };
