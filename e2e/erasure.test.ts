@@ -31,6 +31,9 @@ const TRAINING = {
   GATE_LENGTH: '1e6',
   GATE_REPETITION: '1',
   EARLY_STOPPING: '0',
+  // Few people, of whom one gave half of the pairs.
+  TRAIN_RATER_SHARE: '1',
+  TRAIN_SOURCE_SHARE: '1',
 };
 
 const { home, connection, localStore, importTiny, start } = await openEdgeProcesses();
@@ -125,7 +128,7 @@ test('after erasures by user, rater, key and generation the texts are in no tabl
   const byUser = await request('/v1/erasures', { user: `user ${CANARY}` });
   assert.deepEqual(byUser.erased, { completions: 4, comparisons: 1, preferences: 41 });
   const byRater = await runCommand('erasures', 'create', '--rater', `import:imported ${CANARY}`);
-  assert.match(byRater.output, /rater {2}default {2}0 completions, 0 comparisons, 1 preferences {2}learned by pol_/);
+  assert.match(byRater.output, /rater {2}default {2}0 completions, 0 comparisons, 1 preferences {2}learned by /);
   await request('/v1/erasures', { key: key.id });
   await request('/v1/erasures', { generation });
 
@@ -153,7 +156,8 @@ test('a replacement has learned nothing that was erased, and an operator may cho
     .from(round_pairs)
     .innerJoin(preferences, eq(preferences.id, round_pairs.preference_id))
     .where(eq(round_pairs.round_id, round!.id));
-  assert.ok(used.length >= 30 && used.every(({ erased }) => erased === null));
+  assert.ok(used.length >= 30, `${used.length}`);
+  assert.ok(used.every(({ erased }) => erased === null));
   if (round!.stage === 'published') {
     assert.equal(await getActivePolicyId(db), published);
     assert.match(
