@@ -137,7 +137,8 @@ export class RoundLog {
     if (this.stopped.aborted) throw new InterruptedError(`${this.roundId}: ${getErrorMessage(this.stopped.reason)}`);
   }
 
-  private async set(transaction: Database, changes: Changes): Promise<RoundRow> {
+  /** As `update`, in a transaction of `write`. */
+  async set(transaction: Database, changes: Changes): Promise<RoundRow> {
     const [row] = await transaction.update(rounds).set(changes).where(eq(rounds.id, this.roundId)).returning();
     return row!;
   }

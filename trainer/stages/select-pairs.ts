@@ -40,7 +40,13 @@ async function selectOnce({ trainer, round, log, config }: RoundContext): Promis
   const selection = await planSelection(trainer, log.db, config, round);
   const { referenceId, parent, baseline, counts, origins } = selection;
   const ids = { reference_id: referenceId, parent_id: parent.id, baseline_id: baseline.id };
-  await log.update({ ...ids, pairs: counts, origins });
+  // Under a lock, so that no name of an erased rater is written behind the erasure.
+  const isCurrent = await log.write(async (transaction) => {
+    const isUnchanged = await lockPairs(transaction, selection.usedPairs);
+    if (isUnchanged) await log.set(transaction, { ...ids, pairs: counts, origins });
+    return isUnchanged;
+  });
+  if (!isCurrent) return null;
   validateSelection(selection, trainer.settings);
   const plan = await planRound(trainer, log.db, selection, config);
   const leftOut = new Set([...selection.overShare.keys()].map(({ id }) => id));
