@@ -182,7 +182,9 @@ const environment = z.object({
     ),
   TRAIN_SOURCE_SHARE: share
     .default(0.5)
-    .describe('largest share of the training pairs of a round that one key gave as texts, if others gave any; 1: any'),
+    .describe(
+      'largest share of the training pairs of a round that one key gave as texts, once four raters vote; 1: any',
+    ),
   TRAIN_THREADS: integer(1).default(2).describe('ONNX Runtime threads of the trainer'),
   TRAIN_MEMORY: integer(2 ** 26)
     .optional()

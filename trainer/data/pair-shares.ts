@@ -12,6 +12,8 @@ export type Origin = Pick<PreferenceRow, 'tenant' | 'rater' | 'source' | 'create
 export type Shares = { rater: number; source: number };
 
 const EPSILON = 1e-9;
+/** Raters of votes, with whom a key that gives texts is compared. */
+const MIN_VOTERS = 4;
 
 /** null: an imported row that names nobody. */
 export function getRater({ tenant, rater, source }: Origin): string | null {
@@ -39,7 +41,7 @@ export function orderInTurns<Pair extends Origin>(
 
 /**
  * By pair that has to be left out, why. Of a rater's and of a key's pairs the first ones stay. Afterwards no rater has more than
- * its share, once there are enough raters to fill a round at that share, nor any key that gives texts, if there are others.
+ * its share, once there are enough raters to fill a round at that share, nor any key that gives texts, once four raters vote.
  */
 export function findOverShare<Pair extends Origin>(pairs: readonly Pair[], shares: Shares): Map<Pair, ShareReason> {
   const leftOut = new Map<Pair, ShareReason>();
@@ -70,30 +72,27 @@ export function findCap(counts: readonly number[], share: number, others = 0): n
   return low;
 }
 
+/** A smaller team trusts whoever gives it texts, and a single vote does not cost it the work of its own backend. */
 function findOverSource<Pair extends Origin>(pairs: readonly Pair[], { source }: Shares): Pair[] {
   const { groups, others } = groupPairs(pairs, getGivingKey);
-  return others > 0 || groups.length * source >= 1 - EPSILON ? dropOver(groups, source, others) : [];
+  const voters = new Set(pairs.flatMap((pair) => (getGivingKey(pair) === null ? (getRater(pair) ?? []) : [])));
+  return voters.size >= MIN_VOTERS ? dropOver(groups, source, others) : [];
 }
 
-function findOverRater<Pair extends Origin>(pairs: readonly Pair[], shares: Shares): Pair[] {
+function findOverRater<Pair extends Origin>(pairs: readonly Pair[], { rater }: Shares): Pair[] {
   const { groups, others } = groupPairs(pairs, getRater);
-  const share = findRaterShare(pairs, shares);
-  return groups.length * shares.rater >= 1 - EPSILON ? dropOver(groups, share, others) : [];
+  if (groups.length * rater < 1 - EPSILON) return [];
+  const share = Math.max(rater, 1 / countActive(groups.map(({ length }) => length)));
+  return dropOver(groups, share, others);
 }
 
 /**
- * The share of one rater. Larger where the raters of votes are so few that they and a key that is limited itself could not
- * fill a round: the key's end users, whom it may have invented, then do not take the votes' part of the round.
+ * The raters with at least half as many pairs as the median rater. Those with less do not make the round smaller: with 100,
+ * 100, 100 and 1 pairs of four raters, a quarter for each would leave four pairs, and a third leaves all.
  */
-function findRaterShare(pairs: readonly Origin[], { rater, source }: Shares): number {
-  const raters = [...Map.groupBy(pairs, getGivingKey)].map(([key, own]) => ({
-    count: new Set(own.flatMap((pair) => getRater(pair) ?? [])).size,
-    limit: key === null ? 1 : source,
-  }));
-  const isFull = ({ count, limit }: (typeof raters)[number]) => count * rater > limit;
-  const room = raters.filter(isFull).reduce((left, { limit }) => left - limit, 1);
-  const unlimited = raters.filter((origin) => !isFull(origin)).reduce((sum, { count }) => sum + count, 0);
-  return unlimited > 0 ? Math.max(rater, room / unlimited) : rater;
+function countActive(counts: readonly number[]): number {
+  const median = counts.toSorted((a, b) => a - b)[Math.floor((counts.length - 1) / 2)]!;
+  return counts.filter((count) => 2 * count >= median).length;
 }
 
 function groupPairs<Pair>(pairs: readonly Pair[], getGroup: (pair: Pair) => string | null) {
