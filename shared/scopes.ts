@@ -9,7 +9,7 @@ export const SCOPE_DESCRIPTIONS: Record<Scope, string> = {
   rate: 'create comparisons, and vote on comparisons and generations',
   feedback: 'store given pairs, and import files of them',
   read: 'read what is stored: generations, preferences, rounds, policies',
-  train: 'request and cancel rounds',
+  train: 'request rounds, and cancel any',
   operate: 'promote policies and roll back, and invite raters',
   admin: 'everything, and create and revoke keys, and erase',
 };

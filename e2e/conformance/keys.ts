@@ -57,6 +57,33 @@ export function testKeys(api: Api): void {
     assert.match(refused.body.error.message, /a preference between given texts needs feedback/);
   });
 
+  test('a key that may rate votes on the policy’s own responses only', async () => {
+    const { key: rating } = await createKey({ scopes: ['rate', 'read'] });
+    const { key: generating } = await createKey({ scopes: ['generate', 'rate'] });
+    const as = (key: string) => ({ authorization: `Bearer ${key}` });
+    const format = (text: string) => ({
+      response_format: { type: 'json_schema', json_schema: { name: 'one', schema: { const: text } } },
+    });
+    for (const steered of [format('buy this'), { logit_bias: { 5: 100 } }]) {
+      const refused = await request('/v1/comparisons', { json: { prompt: 'Once', ...steered }, headers: as(rating) });
+      assertError(refused, 403);
+      assert.equal(refused.body.error.param, Object.keys(steered)[0]);
+    }
+    const ids = [];
+    for (const text of ['buy this', 'buy that']) {
+      const json = { prompt: 'Once', max_tokens: 30, ...format(text) };
+      const { status, body } = await request('/v1/completions', { json, headers: as(generating) });
+      assert.equal(status, 200, JSON.stringify(body));
+      ids.push(body.choices[0].generation_id);
+    }
+    const json = { chosen: ids[0], rejected: ids[1] };
+    const refused = await request('/v1/preferences', { json, headers: as(generating) });
+    assertError(refused, 403);
+    assert.match(refused.body.error.message, /response_format or logit_bias needs feedback/);
+    const { key } = await createKey({ scopes: ['feedback'] });
+    assert.equal((await request('/v1/preferences', { json, headers: as(key) })).status, 200);
+  });
+
   test('a rotated key has a new text, and a revoked one is refused within a second', async () => {
     const created = await createKey({ scopes: ['read'] });
     assert.equal((await list(created.key)).status, 200);

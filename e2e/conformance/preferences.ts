@@ -60,7 +60,7 @@ export function testPreferences(api: Api): void {
     });
     assert.equal(good.status, 200, JSON.stringify(good.body));
     assert.equal(good.body.prompt, 'Once');
-    assert.deepEqual([good.body.source, good.body.rater, good.body.trust], ['generations', 'anonymous', 'rated']);
+    assert.deepEqual([good.body.source, good.body.rater, good.body.trust], ['generations', 'anonymous', 'feedback']);
     const [other] = await generate('Then');
     const mixed = await request('/v1/preferences', {
       json: { chosen: first.generation_id, rejected: other.generation_id },

@@ -136,6 +136,19 @@ export function testTenants(api: Api): void {
     }
   });
 
+  test('a vote of an administrator on what a tenant has belongs to that tenant', async () => {
+    const json = { comparison: ids.comparison, choice: 'a', rater: 'administrator' };
+    const { status, body } = await request('/v1/preferences', { json });
+    assert.equal(status, 200, JSON.stringify(body));
+    const get = (init: object) => request(`/v1/preferences/${body.id}`, init);
+    assert.deepEqual(
+      [(await get({ headers: headers.here })).status, (await get({ headers: headers.there })).status],
+      [200, 404],
+    );
+    const { data } = (await request('/v1/preferences?limit=100')).body;
+    assert.ok(!data.some((row: Json) => row.id === body.id));
+  });
+
   test('exports and counts are of one’s own tenant', async () => {
     const { body, text } = await request('/v1/preferences/export', { headers: headers.there });
     assert.equal(text, '', JSON.stringify(body));

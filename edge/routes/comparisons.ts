@@ -3,6 +3,7 @@
 
 import { z } from '@hono/zod-openapi';
 import { inArray } from 'drizzle-orm';
+import type { Context } from 'hono';
 import type { Owner } from '../../shared/access/owner.ts';
 import { countRows } from '../../shared/access/row-quota.ts';
 import type { Prompt } from '../../shared/chat-message.ts';
@@ -21,7 +22,7 @@ import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { type Caller, getCaller, getOwner, getRowQuota } from '../middleware/auth.ts';
+import { assertScope, type Caller, getCaller, getOwner, getRowQuota } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 
 const comparisonBody = z
@@ -83,6 +84,7 @@ export const createComparison = defineOperation({
   body: comparisonBody,
   response: comparison,
   async handler({ ports, context, commit, body }) {
+    assertMaySteer(context, body);
     const prompt: Prompt = body.messages ?? body.prompt!;
     const owner = getOwner(context);
     const results = await generateSides(ports, prompt, { ...body, owner }, getCaller(context));
@@ -114,6 +116,12 @@ export const createComparison = defineOperation({
     return toResponse({ ...row, prompt, metadata: body.metadata ?? null }, ...orderSides(results), false);
   },
 });
+
+/** With these a request decides what both sides say, and who only rates chooses among the policy's own responses. */
+function assertMaySteer(context: Context, body: ComparisonBody): void {
+  for (const field of ['response_format', 'logit_bias'] as const)
+    if (body[field] != null) assertScope(context, ['generate', 'feedback'], `a comparison with ${field}`, field);
+}
 
 const resource = { kind: 'comparison', table: comparisons, item: comparison, toResponses };
 

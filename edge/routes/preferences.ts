@@ -2,27 +2,21 @@
 // response. Each rater votes once on a comparison, and once on two texts.
 
 import { z } from '@hono/zod-openapi';
-import { and, asc, inArray } from 'drizzle-orm';
 import type { Context } from 'hono';
-import type { Owner } from '../../shared/access/owner.ts';
 import { countRows } from '../../shared/access/row-quota.ts';
-import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
-import { comparisons, completions, generations, preferences } from '../../shared/database/schema.ts';
-import { hashContent } from '../../shared/digest.ts';
+import { preferences } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { newId } from '../../shared/id.ts';
-import { isUniqueViolation } from '../../shared/postgres-errors.ts';
 import { getTrust, TRUST_LEVELS } from '../../shared/preferences/trust.ts';
 import { type Redact, redactPrompt, redactValue } from '../../shared/redaction/redact.ts';
 import { listLearners } from '../../shared/rounds/policy-lineage.ts';
 import { hasScope } from '../../shared/scopes.ts';
-import { idempotencyKeyField, type Transaction } from '../http/idempotency.ts';
+import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
-import { isVisible } from '../http/pagination.ts';
-import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
+import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { assertScope, getCallerId, getOwner, getReadableTenant, getRowQuota, getScopes } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
+import { hasTexts, type PreferenceRow, storePreference } from '../preferences/store-preference.ts';
 
 /** As JSON. Imported rows carry what their source has, so the values may have any shape. */
 const MAX_METADATA_LENGTH = 16_384;
@@ -74,7 +68,6 @@ const preferenceBody = z
   });
 
 type PreferenceBody = z.output<typeof preferenceBody>;
-type PreferenceRow = Omit<typeof preferences.$inferSelect, 'xid'>;
 
 const side = z.object({ text: z.string(), generation: z.string().nullable() });
 
@@ -128,11 +121,16 @@ export const createPreference = defineOperation({
   async handler({ ports, context, commit, body: given }) {
     // Given texts train the policy to say anything; votes only choose among its own responses.
     if (hasTexts(given)) assertScope(context, ['feedback'], 'a preference between given texts');
-    const voter = { rater: nameRater(context, given.rater), ...getOwner(context) };
+    const voter = {
+      ...getOwner(context),
+      rater: nameRater(context, given.rater),
+      readable: getReadableTenant(context),
+      assertMayGive: () =>
+        assertScope(context, ['feedback'], 'a preference between responses with a response_format or logit_bias'),
+    };
     const { body, isRedacted } = await redactBody(ports.redact, given);
-    const readable = getReadableTenant(context);
     const response = await commit(async (transaction) => {
-      const row = await storePreference(transaction, body, isRedacted, voter, readable);
+      const row = await storePreference(transaction, body, isRedacted, voter);
       await countRows(transaction, getRowQuota(context), 1);
       return toPreference(row, []);
     });
@@ -158,13 +156,6 @@ const resource = {
 export const listPreferences = listOperation({ summary: 'Lists preferences', ...resource });
 export const getPreference = getOperation({ summary: 'One preference', ...resource });
 
-type Voter = Owner & { rater: string };
-
-/** Whether the sides are texts, and no ids of generations. */
-function hasTexts({ prompt, messages }: PreferenceBody): boolean {
-  return prompt !== undefined || messages !== undefined;
-}
-
 /** Before the vote's transaction. What is voted on was redacted when it was stored. */
 async function redactBody(redact: Redact | null, body: PreferenceBody) {
   const { metadata, prompt, chosen, rejected } = body;
@@ -172,48 +163,6 @@ async function redactBody(redact: Redact | null, body: PreferenceBody) {
   const texts = await redactValue(redact, given);
   const messages = body.messages && ((await redactPrompt(redact, body.messages)) as typeof body.messages);
   return { body: { ...body, ...texts, messages }, isRedacted: texts !== given || messages !== body.messages };
-}
-
-/** `readable`: the tenant whose comparisons and generations it may be about; null: any. */
-async function storePreference(
-  transaction: Transaction,
-  body: PreferenceBody,
-  isRedacted: boolean,
-  voter: Voter,
-  readable: string | null,
-): Promise<PreferenceRow> {
-  const { redacted, ...input } = body.comparison
-    ? await fromComparison(transaction, body, readable)
-    : hasTexts(body)
-      ? fromTexts(body)
-      : await fromGenerations(transaction, body, readable);
-  const row: PreferenceRow = {
-    id: newId('pref_'),
-    metadata: body.metadata ?? null,
-    redacted: isRedacted || redacted,
-    content_hash: hashContent({ ...input, rater: voter.rater }),
-    vote_hash: body.comparison ? null : hashVote(input),
-    erased_at: null,
-    created_at: new Date(),
-    ...voter,
-    ...input,
-  };
-  try {
-    await transaction.insert(preferences).values(row);
-  } catch (error) {
-    if (!isUniqueViolation(error)) throw error;
-    const [param, what] = body.comparison ? ['comparison', body.comparison] : ['chosen', 'these two responses'];
-    throw new AttuneError(
-      `${param}: rater ${JSON.stringify(row.rater)} has already voted on ${what}; each rater votes once`,
-      { status: 409, param, code: 'already_voted', retry: false },
-    );
-  }
-  return row;
-}
-
-/** Of two texts in any order: a rater who prefers each of them has voted twice. */
-function hashVote({ prompt, chosen, rejected }: Pick<PreferenceInput, 'prompt' | 'chosen' | 'rejected'>): string {
-  return hashContent({ prompt, sides: [chosen, rejected].sort() });
 }
 
 /**
@@ -228,104 +177,4 @@ function nameRater(context: Context, named: string | undefined): string {
       'its end users',
     { status: 403, param: 'rater', code: 'insufficient_scope', retry: false },
   );
-}
-
-type PreferenceInput = Pick<
-  PreferenceRow,
-  | 'source'
-  | 'comparison_id'
-  | 'choice'
-  | 'prompt'
-  | 'chosen'
-  | 'rejected'
-  | 'chosen_generation_id'
-  | 'rejected_generation_id'
-  | 'redacted'
->;
-
-async function fromComparison(
-  transaction: Transaction,
-  body: PreferenceBody,
-  readable: string | null,
-): Promise<PreferenceInput> {
-  const row = await findOr404(transaction, comparisons, 'comparison', body.comparison!, readable, 'comparison');
-  const [chosenId, rejectedId] =
-    body.choice === 'b' ? [row.b_generation_id, row.a_generation_id] : [row.a_generation_id, row.b_generation_id];
-  const [chosen, rejected] = await findSides(transaction, chosenId, rejectedId, readable);
-  return {
-    source: 'comparison',
-    comparison_id: row.id,
-    choice: body.choice!,
-    prompt: row.prompt,
-    chosen: chosen.text,
-    rejected: rejected.text,
-    chosen_generation_id: chosenId,
-    rejected_generation_id: rejectedId,
-    redacted: chosen.redacted || rejected.redacted,
-  };
-}
-
-async function fromGenerations(
-  transaction: Transaction,
-  body: PreferenceBody,
-  readable: string | null,
-): Promise<PreferenceInput> {
-  const [chosen, rejected] = await findSides(transaction, body.chosen!, body.rejected!, readable);
-  if (identifyPrompt(chosen) !== identifyPrompt(rejected))
-    throw new AttuneError(
-      'rejected: its prompt differs from that of chosen; a preference compares two generations from one prompt',
-      { param: 'rejected', code: 'different_prompts' },
-    );
-  return {
-    source: 'generations',
-    comparison_id: null,
-    choice: 'a',
-    prompt: chosen.prompt,
-    chosen: chosen.text,
-    rejected: rejected.text,
-    chosen_generation_id: chosen.id,
-    rejected_generation_id: rejected.id,
-    redacted: chosen.redacted || rejected.redacted,
-  };
-}
-
-/** By its tokens, which a redacted prompt does not have. */
-function identifyPrompt({
-  prompt,
-  prompt_token_ids: ids,
-}: Pick<StoredGeneration, 'prompt' | 'prompt_token_ids'>): string {
-  return JSON.stringify(ids.length > 0 ? ids : prompt);
-}
-
-function fromTexts(body: PreferenceBody): PreferenceInput {
-  return {
-    source: 'raw',
-    comparison_id: null,
-    choice: 'a',
-    prompt: body.messages ?? body.prompt!,
-    chosen: body.chosen!,
-    rejected: body.rejected!,
-    chosen_generation_id: null,
-    rejected_generation_id: null,
-    redacted: false,
-  };
-}
-
-async function findSides(transaction: Transaction, chosenId: string, rejectedId: string, readable: string | null) {
-  const isSide = inArray(generations.id, [chosenId, rejectedId]);
-  // Until the vote is committed they are neither erased nor deleted, so that no copy of their texts is left.
-  const rows = await selectGenerations(transaction)
-    .where(and(isSide, isVisible(completions, readable)))
-    .orderBy(asc(completions.id))
-    .for('share', { of: completions });
-  const find = (id: string, param: string) => {
-    const row = rows.find((candidate) => candidate.id === id);
-    if (!row)
-      throw new AttuneError(
-        `${param}: there is no stored generation ${id}; give a generation id, or the prompt and both texts`,
-        { status: 404, param, code: 'not_found' },
-      );
-    return row;
-  };
-  return [find(chosenId, 'chosen'), find(rejectedId, 'rejected')] as const;
 }

@@ -15,3 +15,12 @@ export function selectGenerations(db: Pick<Database, 'select'>) {
     .from(generations)
     .innerJoin(completions, eq(completions.id, generations.completion_id));
 }
+
+/**
+ * Whether the request decided what the text says: a response format or a logit bias can leave a single text possible. A
+ * preference for it is as good as a given text.
+ */
+export function isSteered({ sampling }: Pick<StoredGeneration, 'sampling'>): boolean {
+  const { response_format, logitBias } = sampling;
+  return response_format !== undefined || Object.keys(logitBias ?? {}).length > 0;
+}

@@ -8,5 +8,5 @@ export type Trust = (typeof TRUST_LEVELS)[number];
 
 export function getTrust({ source, rater }: Pick<typeof preferences.$inferSelect, 'source' | 'rater'>): Trust {
   if (source === 'import') return 'imported';
-  return source === 'raw' || rater.startsWith('user:') ? 'feedback' : 'rated';
+  return source === 'raw' || rater === 'anonymous' || rater.startsWith('user:') ? 'feedback' : 'rated';
 }

@@ -14,7 +14,7 @@ test('a request that repeats the settings or is stricter loosens nothing', () =>
     { gate_kl: 5, gate_chosen_drop: 0.1, gate_length: 1.1, gate_repetition: 0 },
     { beta: 0.5, learning_rate: 1e-6, effort: 0.5 },
     { max_staleness: 1, contradictions: 'drop', min_agreement: 0.9, max_similarity: 0.5, max_length: 1024 },
-    { seed: 3, batch_pairs: 4, lora_rank: 8 },
+    { seed: 3, batch_pairs: 16, warm_up: 0.2 },
   ] as RoundRequest[])
     assert.deepEqual(list(request), [], JSON.stringify(request));
 });
@@ -22,6 +22,11 @@ test('a request that repeats the settings or is stricter loosens nothing', () =>
 test('wider bounds of the gate, another objective and a farther training are looser', () => {
   const looser: RoundRequest = {
     gate_kl: 20.1,
+    lora_rank: 8,
+    lora_alpha: 1e6,
+    max_grad_norm: 1e9,
+    batch_pairs: 1,
+    warm_up: 0,
     gate_chosen_drop: 1,
     gate_length: 2,
     gate_repetition: 0.2,

@@ -38,6 +38,15 @@ const LOOSER: Partial<Record<keyof Hyperparameters, IsLooser>> = {
   reward_learning_rate: larger,
   epochs: larger,
   effort: larger,
+  // How far a step goes.
+  lr_schedule: different,
+  warm_up: smaller,
+  weight_decay: smaller,
+  max_grad_norm: larger,
+  batch_pairs: smaller,
+  early_stopping: different,
+  lora_rank: different,
+  lora_alpha: larger,
   // The gate reads no more of a response than the training does.
   max_length: smaller,
   max_prompt_length: smaller,

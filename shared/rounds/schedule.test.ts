@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eq } from 'drizzle-orm';
+import { eq, TransactionRollbackError } from 'drizzle-orm';
 import { openTestDatabase } from '../../testing/database.ts';
 import { connect } from '../database/connect.ts';
 import { new_pairs, preferences, round_pairs, rounds } from '../database/schema.ts';
@@ -71,6 +71,16 @@ test('a round is due when enough new pairs exist, and ten concurrent ticks queue
     queued.map(({ trigger, status }) => [trigger, status]),
     [['schedule', 'queued']],
   );
+});
+
+test('at most 32 rounds wait', async () => {
+  const fill = db.transaction(async (transaction) => {
+    const queued = await transaction.$count(rounds, eq(rounds.status, 'queued'));
+    for (let at = queued; at < 32; at++) await requestRound(transaction, 'api', {});
+    await assert.rejects(requestRound(transaction, 'api', {}), { status: 409, code: 'too_many_rounds' });
+    transaction.rollback();
+  });
+  await assert.rejects(fill, TransactionRollbackError);
 });
 
 test('no round is queued while one is queued or running', async () => {

@@ -6,10 +6,14 @@ import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
 import { type RoundMethod, type RoundStage, UNFINISHED_STATUSES } from '../database/round-types.ts';
 import { activations, rounds } from '../database/schema.ts';
+import { AttuneError } from '../error.ts';
 import { newId } from '../id.ts';
 import type { Settings } from '../settings.ts';
 import { countNewPairs, countPairsAddedSince, countUsedPairs } from './pairs.ts';
 import type { RoundRequest } from './settings.ts';
+
+/** Those that wait; concurrent requests may exceed it by a few. */
+const MAX_QUEUED = 32;
 
 export type RoundRow = typeof rounds.$inferSelect;
 
@@ -23,6 +27,12 @@ export async function requestRound(
   { method = 'dil', fromRoot = false }: RoundOptions = {},
 ): Promise<RoundRow> {
   return db.transaction(async (transaction) => {
+    const queued = await transaction.$count(rounds, eq(rounds.status, 'queued'));
+    if (queued >= MAX_QUEUED)
+      throw new AttuneError(
+        `${queued} rounds are queued, and one runs at a time; wait for one to end, or cancel some with POST /v1/rounds/{id}/cancel`,
+        { status: 409, code: 'too_many_rounds', retry: false },
+      );
     const [row] = await transaction
       .insert(rounds)
       .values({ id: newId('round_'), method, trigger, settings: request, from_root: fromRoot })

@@ -28,23 +28,27 @@ export async function findLearnedRounds(db: Database, policyId: string): Promise
   return rounds.reverse();
 }
 
-/** Learned pairs of any of the rounds: of as many of these, in random order, as have twice the number. */
+/**
+ * Learned pairs of any of the rounds: of as many of these, in random order, as have twice the number. `withLeftOut`: also those
+ * that a share kept from being learned.
+ */
 export async function findReplay(
   db: Database,
   rounds: string[],
   split: Split,
   size: number,
   seed: number,
+  { withLeftOut = false } = {},
 ): Promise<LearnedPair[]> {
   const positions: Position[][] = [];
   let found = 0;
   const order = shuffle(rounds, mulberry32(seed));
   for (let at = 0; at < order.length && found < 2 * size; at += ROUNDS_AT_ONCE) {
-    const chunk = await listPositions(db, order.slice(at, at + ROUNDS_AT_ONCE), split);
+    const chunk = await listPositions(db, order.slice(at, at + ROUNDS_AT_ONCE), split, withLeftOut);
     positions.push(...chunk);
     found += chunk.reduce((sum, { length }) => sum + length, 0);
   }
-  return readPositions(db, sampleReplay(positions, size, seed), split);
+  return readPositions(db, sampleReplay(positions, size, seed), split, withLeftOut);
 }
 
 /** Held-out pairs of earlier rounds, spread over them. */
@@ -104,24 +108,24 @@ function isKept(db: Database) {
 }
 
 /** Those that the rounds were the first to use, and did use. */
-function isLearnedIn(db: Database, rounds: string[], split: Split): SQL {
+function isLearnedIn(db: Database, rounds: string[], split: Split, withLeftOut = false): SQL {
   return and(
     inArray(round_pairs.round_id, rounds),
     eq(round_pairs.split, split),
     eq(round_pairs.replay, false),
-    eq(round_pairs.left_out, false),
+    withLeftOut ? undefined : eq(round_pairs.left_out, false),
     isKept(db),
   )!;
 }
 
 /** For each of the rounds that was the first to use such pairs, in order, where they are. */
-async function listPositions(db: Database, rounds: string[], split: Split): Promise<Position[][]> {
+async function listPositions(db: Database, rounds: string[], split: Split, withLeftOut = false): Promise<Position[][]> {
   if (rounds.length === 0) return [];
   const { round_id } = round_pairs;
   const rows = await db
     .select({ round_id, count: count() })
     .from(round_pairs)
-    .where(isLearnedIn(db, rounds, split))
+    .where(isLearnedIn(db, rounds, split, withLeftOut))
     .groupBy(round_id);
   const counts = new Map(rows.map((row) => [row.round_id, row.count]));
   return rounds.flatMap((id) => {
@@ -130,7 +134,12 @@ async function listPositions(db: Database, rounds: string[], split: Split): Prom
   });
 }
 
-async function readPositions(db: Database, positions: Position[], split: Split): Promise<LearnedPair[]> {
+async function readPositions(
+  db: Database,
+  positions: Position[],
+  split: Split,
+  withLeftOut = false,
+): Promise<LearnedPair[]> {
   const learned: LearnedPair[] = [];
   for (let at = 0; at < positions.length; at += QUERY_ROWS) {
     const chunk = positions.slice(at, at + QUERY_ROWS);
@@ -144,7 +153,7 @@ async function readPositions(db: Database, positions: Position[], split: Split):
         ),
       })
       .from(round_pairs)
-      .where(isLearnedIn(db, rounds, split))
+      .where(isLearnedIn(db, rounds, split, withLeftOut))
       .as('numbered');
     const wanted = sql`(${numbered.round_id}, ${numbered.at}) in (
       select round_id, "at" from json_to_recordset(${JSON.stringify(chunk)}::json) as wanted (round_id text, "at" bigint))`;

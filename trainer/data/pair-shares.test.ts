@@ -85,6 +85,8 @@ test('neither votes of a key, nor what a command, a server without keys or an ol
   for (const created_by of ['command', 'anonymous', 'unknown'])
     assert.equal(getGivingKey(make(1, { source: 'import', created_by })[0]!), null);
   assert.equal(getGivingKey(vote(1, 'ann')[0]!), null);
+  // The request decided what the response says.
+  assert.equal(getGivingKey(make(1, { source: 'generations', isSteered: true })[0]!), 'key_app');
   for (const source of ['raw', 'import'] as const)
     assert.equal(getGivingKey(make(1, { source, created_by: 'key_1' })[0]!), 'key_1');
 });

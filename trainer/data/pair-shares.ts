@@ -4,11 +4,12 @@
 
 import { OPERATOR_ORIGINS } from '../../shared/access/owner.ts';
 import type { ShareReason } from '../../shared/database/round-types.ts';
-import type { PreferenceRow } from './pairs.ts';
+import type { PreferencePair, PreferenceRow } from './pairs.ts';
 import { takeTurns } from './replay.ts';
 
 /** Whose a pair is. */
-export type Origin = Pick<PreferenceRow, 'tenant' | 'rater' | 'source' | 'created_by'>;
+export type Origin = Pick<PreferenceRow, 'tenant' | 'rater' | 'source' | 'created_by'> &
+  Partial<Pick<PreferencePair, 'isSteered'>>;
 export type Shares = { rater: number; source: number };
 
 const EPSILON = 1e-9;
@@ -21,8 +22,8 @@ export function getRater({ tenant, rater, source }: Origin): string | null {
 }
 
 /** The key that gave a pair as texts. null: votes, and what only an operator of this machine can have stored. */
-export function getGivingKey({ source, created_by }: Origin): string | null {
-  const isGiven = source === 'raw' || source === 'import';
+export function getGivingKey({ source, created_by, isSteered }: Origin): string | null {
+  const isGiven = source === 'raw' || source === 'import' || isSteered;
   return isGiven && !OPERATOR_ORIGINS.has(created_by) ? created_by : null;
 }
 

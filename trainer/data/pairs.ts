@@ -3,7 +3,7 @@
 import { inArray } from 'drizzle-orm';
 import type { Prompt } from '../../shared/chat-message.ts';
 import type { Database } from '../../shared/database/connect.ts';
-import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
+import { isSteered, type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
 import { generations, type preferences } from '../../shared/database/schema.ts';
 import { NEUTRAL_SAMPLING } from '../../shared/decoder/sampling.ts';
 import { hashContentWith } from '../../shared/digest.ts';
@@ -17,6 +17,8 @@ export type PreferencePair = {
   rejected: string;
   /** Both sides as policies sampled them; null if either is a text that no policy generated, or was redacted. */
   sampled: { promptIds: number[]; chosen: SampledResponse; rejected: SampledResponse } | null;
+  /** Whether a request decided what a side says (shared/database/generations.ts). */
+  isSteered: boolean;
 };
 /** A response as a policy sampled it. */
 export type SampledResponse = {
@@ -55,6 +57,7 @@ export async function addSamples(db: Database, rows: PreferenceRow[]): Promise<P
               rejected: toSampledResponse(rejected),
             }
           : null,
+      isSteered: [chosen, rejected].some((side) => side !== undefined && isSteered(side)),
     };
   });
 }

@@ -68,10 +68,14 @@ export async function findPairs(
 
     const room = maxPairs - train.length;
     const replaySize = takesAll ? room : Math.min(Math.round(train.length * settings.TRAIN_REPLAY), room);
-    const replay = await findReplay(snapshot, rounds, 'train', replaySize, toReplaySeed(baselineId, seed));
+    // What a share left out is not lost: once nothing is limited, a round on everything takes it.
+    const isUnlimited = settings.TRAIN_RATER_SHARE === 1 || settings.TRAIN_SOURCE_SHARE === 1;
+    const withLeftOut = takesAll && isUnlimited;
+    const replaySeed = toReplaySeed(baselineId, seed);
+    const replay = await findReplay(snapshot, rounds, 'train', replaySize, replaySeed, { withLeftOut });
     // As with new ones all of them, although not all are evaluated: what its round has not used is new for the policy.
     const earlier = takesAll
-      ? await findReplay(snapshot, rounds, 'held_out', maxPairs, seed)
+      ? await findReplay(snapshot, rounds, 'held_out', maxPairs, seed, { withLeftOut })
       : await findEarlierHeldOut(snapshot, rounds, limitEarlier(train.length + replay.length, heldOut.length));
     // TRAIN_HELD_OUT may have changed since: what was held out must not be trained on, nor be evaluated if it was.
     const ofSplit = (split: Split, learned: typeof replay) =>

@@ -9,6 +9,7 @@ const pair = (chosen: string | null, rejected: string | null): PreferencePair =>
   prompt: 'x',
   chosen: 'a',
   rejected: 'b',
+  isSteered: false,
   sampled:
     chosen && rejected
       ? {

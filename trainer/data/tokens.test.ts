@@ -33,6 +33,7 @@ function sampled(prompt: number, chosen: number, rejected: number, shared = 0): 
     prompt: '',
     chosen: '',
     rejected: '',
+    isSteered: false,
     sampled: { promptIds: [1, ...ids(prompt - 1, 100)], chosen: side(chosen, 20), rejected: side(rejected, 160) },
   };
 }

@@ -28,6 +28,7 @@ const vote = (chosen: string, rejected: string, rater: string, split: RoundPair[
   chosen,
   rejected,
   sampled: null,
+  isSteered: false,
   xid: '1',
   tenant: 'default',
   source: 'comparison',

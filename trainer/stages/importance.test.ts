@@ -24,6 +24,7 @@ function weigh(
       prompt: 'x',
       chosen: 'a',
       rejected: 'b',
+      isSteered: false,
       sampled: { promptIds: [1], chosen: sampled(chosen), rejected: sampled(rejected) },
       split: 'train',
       xid: '1',

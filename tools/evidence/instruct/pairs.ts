@@ -25,10 +25,15 @@ export async function readInstructPairs(
 ): Promise<InstructSplits> {
   const comparisons = await readComparisons(files);
   const pairs = comparisons.flatMap((pair) => {
-    const tokens = tokenizePair({ id: '', rater: '', sampled: null, ...pair }, tokenizer, architecture, {
-      max_length: null,
-      max_prompt_length: null,
-    });
+    const tokens = tokenizePair(
+      { id: '', rater: '', sampled: null, isSteered: false, ...pair },
+      tokenizer,
+      architecture,
+      {
+        max_length: null,
+        max_prompt_length: null,
+      },
+    );
     if (typeof tokens === 'string' || tokens.isPromptTruncated || tokens.isResponseTruncated) return [];
     const { chosen, rejected } = tokens;
     const length = Math.max(...[chosen, rejected].map((side) => side.promptIds.length + side.responseIds.length));
