@@ -138,6 +138,37 @@ test('a rater is erased with name, invitations and all votes, also two on one co
   await assert.rejects(run('rater', rater), { code: 'nothing_to_erase' });
 });
 
+test('a rater is erased with what was stored in the sessions of that rater, also with the responses', async () => {
+  const rater = newId('rater_');
+  const own = { created_by: rater, tenant: 'shop' };
+  await db.insert(raters).values({ id: rater, name: 'x', skills: [], tenant: 'shop', created_by: 'key_y' });
+  const [chat] = await storeCompletion(db, CANARY, own);
+  const shown = await storeComparison(db, CANARY, own);
+  await storePreference(db, CANARY, { ...own, rater, source: 'comparison', comparison_id: shown.id });
+  const response = { operation: 'y', request_hash: 'z', response: { text: CANARY } };
+  await db.insert(idempotency_keys).values([
+    { ...response, caller: rater, key: '1', resource_ids: [chat!] },
+    // Of a generation that was not stored.
+    { ...response, caller: rater, key: '2', resource_ids: [newId('chatcmpl-')] },
+    { ...response, caller: 'key_y', key: '3', response: { text: 'other' }, resource_ids: [] },
+  ]);
+
+  assert.deepEqual((await run('rater', rater)).counts, { completions: 2, comparisons: 1, preferences: 1 });
+  assert.deepEqual(await listTablesWith(db, CANARY), []);
+  assert.deepEqual(
+    (await db.select().from(idempotency_keys)).map(({ key }) => key),
+    ['3'],
+  );
+});
+
+test('whoever only votes under a name is erased with the votes, and not with what a key or a server of that name stored', async () => {
+  await storeCompletion(db, 'other', { created_by: 'anonymous' });
+  await storePreference(db, 'other', { rater: 'bob', created_by: 'anonymous' });
+  await storePreference(db, CANARY, { rater: 'anonymous', created_by: 'anonymous' });
+  assert.deepEqual((await run('rater', 'anonymous')).counts, { completions: 0, comparisons: 0, preferences: 1 });
+  assert.deepEqual(await listTablesWith(db, CANARY), []);
+});
+
 test('a key is erased with all that was stored with it, and nothing else of its tenant', async () => {
   await storeCompletion(db, CANARY, { created_by: 'key_a' });
   await storeComparison(db, CANARY, { created_by: 'key_a' });

@@ -9,8 +9,8 @@ import { sha256 } from '../digest.ts';
 import { newId } from '../id.ts';
 import { type BlankedPreference, blankPreferences, blankTexts } from './blank-rows.ts';
 import { findPreferences, findTexts } from './find-rows.ts';
-import { eraseRater, forgetNames, forgetResponses, uncount } from './forget.ts';
-import { matchRows, nothingToErase, type Subject } from './subject.ts';
+import { eraseRater, forgetNames, forgetResponses, forgetResponsesTo, uncount } from './forget.ts';
+import { isRaterId, matchRows, nothingToErase, type Subject } from './subject.ts';
 
 export type ErasureRow = typeof erasures.$inferSelect;
 
@@ -38,6 +38,7 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
 
   const ids = [...texts.completions, ...texts.generations, ...texts.comparisons, ...blanked.map(({ id }) => id)];
   await forgetResponses(transaction, ids);
+  if (kind === 'rater' && isRaterId(value)) await forgetResponsesTo(transaction, value);
   await uncount(transaction, blanked);
   await forgetNames(transaction, blanked);
   const [row] = await transaction

@@ -22,6 +22,11 @@ export async function forgetResponses(transaction: Database, ids: string[]): Pro
   }
 }
 
+/** Those to a caller's own requests, also if what they are about was not stored. */
+export async function forgetResponsesTo(transaction: Database, caller: string): Promise<void> {
+  await transaction.delete(idempotency_keys).where(eq(idempotency_keys.caller, caller));
+}
+
 /** Counterpart of the triggers on preferences, which an update does not fire. */
 export async function uncount(transaction: Database, blanked: BlankedPreference[]): Promise<void> {
   for (const chunk of toChunks(blanked))

@@ -1,5 +1,5 @@
 // Whose or which data is erased: all of an end user, a rater or a key in a tenant, or one stored row by its id.
-import { and, eq, inArray, type SQL } from 'drizzle-orm';
+import { and, eq, inArray, or, type SQL } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import {
   api_keys,
@@ -39,14 +39,14 @@ export function matchRows(
         completions: and(eq(completions.tenant, tenant), eq(completions.user, value)),
         preferences: and(eq(preferences.tenant, tenant), eq(preferences.rater, `user:${value}`)),
       };
-    case 'rater':
-      return { preferences: and(eq(preferences.tenant, tenant), eq(preferences.rater, value)) };
+    case 'rater': {
+      const given = and(eq(preferences.tenant, tenant), eq(preferences.rater, value));
+      if (!isRaterId(value)) return { preferences: given };
+      const stored = matchStored(value, tenant);
+      return { ...stored, preferences: or(given, stored.preferences) };
+    }
     case 'key':
-      return {
-        completions: and(eq(completions.tenant, tenant), eq(completions.created_by, value)),
-        comparisons: and(eq(comparisons.tenant, tenant), eq(comparisons.created_by, value)),
-        preferences: and(eq(preferences.tenant, tenant), eq(preferences.created_by, value)),
-      };
+      return matchStored(value, tenant);
     case 'generation': {
       const own = db.select({ id: generations.completion_id }).from(generations).where(eq(generations.id, value));
       return { completions: inArray(completions.id, own) };
@@ -58,6 +58,20 @@ export function matchRows(
     case 'preference':
       return { preferences: eq(preferences.id, value) };
   }
+}
+
+/** A rater who signs in, and so stores rows too. Anyone else is a name in votes, which may also be that of a key. */
+export function isRaterId(name: string): boolean {
+  return name.startsWith('rater_');
+}
+
+/** What was stored with a key, or in the sessions of a rater. */
+function matchStored(createdBy: string, tenant: string) {
+  return {
+    completions: and(eq(completions.tenant, tenant), eq(completions.created_by, createdBy)),
+    comparisons: and(eq(comparisons.tenant, tenant), eq(comparisons.created_by, createdBy)),
+    preferences: and(eq(preferences.tenant, tenant), eq(preferences.created_by, createdBy)),
+  };
 }
 
 export function nothingToErase(kind: ErasureSubject, value: string): AttuneError {
