@@ -161,6 +161,19 @@ test('a rater is erased with what was stored in the sessions of that rater, also
   );
 });
 
+test('a rater is erased with the stored responses that have the name, also if the rater has stored nothing', async () => {
+  const [rater, other] = [newId('rater_'), newId('rater_')];
+  await db.insert(raters).values({ id: rater, name: CANARY, skills: [], created_by: 'key_y' });
+  const response = { caller: 'key_y', operation: 'POST /v1/raters', request_hash: 'z', response: { name: CANARY } };
+  await db.insert(idempotency_keys).values([
+    { ...response, key: '1', resource_ids: [rater] },
+    { ...response, key: '2', resource_ids: [other], response: { name: 'other' } },
+  ]);
+  await run('rater', rater);
+  assert.deepEqual(await listTablesWith(db, CANARY), []);
+  assert.equal(await db.$count(idempotency_keys), 1);
+});
+
 test('whoever only votes under a name is erased with the votes, and not with what a key or a server of that name stored', async () => {
   await storeCompletion(db, 'other', { created_by: 'anonymous' });
   await storePreference(db, 'other', { rater: 'bob', created_by: 'anonymous' });

@@ -36,7 +36,14 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
   const isRater = kind === 'rater' && (await eraseRater(transaction, value, erasedAt));
   if (!isRater && Object.values(counts).every((count) => count === 0)) throw nothingToErase(kind, value);
 
-  const ids = [...texts.completions, ...texts.generations, ...texts.comparisons, ...blanked.map(({ id }) => id)];
+  const ids = [
+    ...texts.completions,
+    ...texts.generations,
+    ...texts.comparisons,
+    ...blanked.map(({ id }) => id),
+    // Responses about a rater have the name.
+    ...(kind === 'rater' ? [value] : []),
+  ];
   await forgetResponses(transaction, ids);
   if (kind === 'rater' && isRaterId(value)) await forgetResponsesTo(transaction, value);
   await uncount(transaction, blanked);
