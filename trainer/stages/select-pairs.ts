@@ -13,7 +13,6 @@ import type { LocalStore } from '../../shared/store/local-store.ts';
 import { getPolicy, getRootId } from '../../shared/store/registry.ts';
 import { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { limitHeldOut } from '../data/held-out-pairs.ts';
-import { lockPairs } from '../data/lock-pairs.ts';
 import { describeOrigins } from '../data/pair-origins.ts';
 import { type FoundPairs, findPairs, findRoundPairs, type RoundPair, saveRoundPairs } from '../data/round-pairs.ts';
 import { countByStaleness, findAncestors } from '../data/staleness.ts';
@@ -24,38 +23,32 @@ import { logSelection, logShares } from './messages.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
 import { type PlannedSelection, planRound } from './round-plan.ts';
 import type { Selection } from './selection.ts';
+import { omitUnsettled, writeIfSettled } from './unsettled-raters.ts';
 
 export async function selectPairs(context: RoundContext): Promise<PlannedSelection> {
   const { round, log, config } = context;
   await log.enterStage('selecting', 'selecting pairs', { settings: listMethodSettings(round.method, config) });
+  const unsettled = new Set<string>();
   while (true) {
-    const selection = await selectOnce(context);
+    const selection = await selectOnce(context, unsettled);
     if (selection) return selection;
-    await log.addEvent('message', 'some of the pairs were changed, retracted or erased meanwhile; selecting again');
   }
 }
 
-/** Null if a selected preference is no longer what it was. */
-async function selectOnce({ trainer, round, log, config }: RoundContext): Promise<PlannedSelection | null> {
-  const selection = await planSelection(trainer, log.db, config, round);
-  const { referenceId, parent, baseline, counts, origins } = selection;
+/** Null if a selected preference is no longer what it was; `unsettled` then has whoever changed or retracted it, too. */
+async function selectOnce(
+  { trainer, round, log, config }: RoundContext,
+  unsettled: Set<string>,
+): Promise<PlannedSelection | null> {
+  const selection = await planSelection(trainer, log.db, config, round, unsettled);
+  const { referenceId, parent, baseline, counts, origins, usedPairs } = selection;
+  const write = (work: (transaction: Database) => Promise<unknown>) => writeIfSettled(log, usedPairs, unsettled, work);
   const ids = { reference_id: referenceId, parent_id: parent.id, baseline_id: baseline.id };
-  // Under a lock, so that no name of an erased rater is written behind the erasure.
-  const isCurrent = await log.write(async (transaction) => {
-    const isUnchanged = await lockPairs(transaction, selection.usedPairs);
-    if (isUnchanged) await log.set(transaction, { ...ids, pairs: counts, origins });
-    return isUnchanged;
-  });
-  if (!isCurrent) return null;
+  if (!(await write((transaction) => log.set(transaction, { ...ids, pairs: counts, origins })))) return null;
   validateSelection(selection, trainer.settings);
   const plan = await planRound(trainer, log.db, selection, config);
   const leftOut = new Set([...selection.overShare.keys()].map(({ id }) => id));
-  const isSaved = await log.write(async (transaction) => {
-    const isUnchanged = await lockPairs(transaction, selection.usedPairs);
-    if (isUnchanged) await saveRoundPairs(transaction, round, selection.usedPairs, leftOut);
-    return isUnchanged;
-  });
-  if (!isSaved) return null;
+  if (!(await write((transaction) => saveRoundPairs(transaction, round, usedPairs, leftOut)))) return null;
   if (round.from_root)
     await log.addEvent('message', `trains the root ${parent.id}, to replace the active policy ${baseline.id}`);
   await logSelection(log, counts, selection.takesAll ? 0 : trainer.settings.TRAIN_MIN_PAIRS);
@@ -69,12 +62,14 @@ export async function planSelection(
   db: Database,
   config: RoundSettings,
   round: Pick<RoundRow, 'from_root' | 'method'> & Partial<RoundRow>,
+  unsettled: ReadonlySet<string> = new Set(),
 ): Promise<Selection> {
   const { method, from_root: isFromRoot } = round;
   // A reward is trained on all pairs, and distilled on all prompts.
   const takesAll = isFromRoot || method === 'reward' || config.objective === 'distill';
   const saved = await findSavedPairs(db, round);
-  const { baselineId, pairs: usedPairs, overLimit } = saved ?? (await findPairs(db, settings, config, takesAll));
+  const { baselineId, pairs: found, overLimit } = saved ?? (await findPairs(db, settings, config, takesAll));
+  const usedPairs = omitUnsettled(found, unsettled);
   const baseline = await getPolicy(db, baselineId);
   const rootId = getRootId(baseline);
   const baselineFolder = await store.getFolder(baselineId);
@@ -95,8 +90,8 @@ export async function planSelection(
   const counts = countPairs(filtered, overLimit);
   const origins = findOrigins(filtered, usedPairs);
   const policies = { parent, baseline, parentFolder, referenceId, rootId };
-  const found = { usedPairs, overShare, pairs, counts, origins };
-  return { method, isFromRoot, takesAll, ...policies, architecture, tokenizerHash, ...found };
+  const selected = { usedPairs, overShare, pairs, counts, origins };
+  return { method, isFromRoot, takesAll, ...policies, architecture, tokenizerHash, ...selected };
 }
 
 /** What a resumed round has saved; null if it was stopped before it had. */
