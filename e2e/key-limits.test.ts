@@ -134,6 +134,18 @@ test('concurrent requests store no more than the limit of the day', async () => 
   assert.equal((await db.$count(completions)) - before, 5);
 });
 
+test('a changed vote counts as another one', async () => {
+  const key = await createKey({ scopes: ['rate'], rows_per_day: 2 });
+  const { id: comparison } = (await server.request('/v1/comparisons', { json: brief, headers: ADMIN })).body;
+  const { id } = (await key.send('/v1/preferences', { comparison, choice: 'a' })).body;
+  const change = (choice: string) => key.send(`/v1/preferences/${id}`, { choice });
+  assert.equal((await change('b')).status, 200);
+  const refused = await change('tie');
+  assert.deepEqual([refused.status, refused.body.error.code], [429, 'daily_rows_exceeded']);
+  const { body } = await server.request(`/v1/preferences/${id}`, { headers: ADMIN });
+  assert.equal(body.choice, 'b');
+});
+
 test('an interrupted generation counts, and yesterday does not', async () => {
   const key = await createKey({ rows_per_day: 1 });
   await db.execute(sql`insert into key_usage values (${key.id}, (now() at time zone 'utc')::date - 1, 1)`);

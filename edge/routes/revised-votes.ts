@@ -1,13 +1,14 @@
 // A preference that is changed or retracted by whoever gave it, until a round has used it, or erased by an administrator.
 
 import { z } from '@hono/zod-openapi';
+import { countRows } from '../../shared/access/row-quota.ts';
 import { preferences } from '../../shared/database/schema.ts';
 import { changeVote, retractVote } from '../../shared/erasure/revise.ts';
 import { hasScope } from '../../shared/scopes.ts';
 import { notFound } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404 } from '../http/resource.ts';
-import { getCallerId, getOwner, getScopes } from '../middleware/auth.ts';
+import { getCallerId, getOwner, getRowQuota, getScopes } from '../middleware/auth.ts';
 import { deletedSchema, eraseRow } from './erasures.ts';
 import { choiceField, preference, toPreference } from './preferences.ts';
 
@@ -21,6 +22,7 @@ export const changePreference = defineOperation({
     commit(async (transaction) => {
       const row = await changeVote(transaction, param('id'), body.choice, getOwner(context));
       if (!row) throw notFound('preference of yours', param('id'));
+      await countRows(transaction, getRowQuota(context), 1);
       return toPreference(row, []);
     }),
 });

@@ -1,5 +1,5 @@
-// The rows that a key may store in a day (UTC): each completion, comparison, preference and imported row is one. They are
-// counted in the transaction that stores them, so the limit holds across processes and Workers.
+// The rows that a key may store in a day (UTC): each completion, comparison, preference, changed vote and imported
+// row is one. They are counted in the transaction that stores them, so the limit holds across processes and Workers.
 
 import { and, eq, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
