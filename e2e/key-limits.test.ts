@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { sql } from 'drizzle-orm';
-import { completions, preferences } from '../shared/database/schema.ts';
+import { audit_events, completions, preferences } from '../shared/database/schema.ts';
 import { type Json, makeLongRequests, startEdgeServer, withEdge } from '../testing/edge-server.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 
@@ -186,3 +186,66 @@ test('an address that sends wrong keys has to wait, and the keys that it uses st
   // Addresses are counted by each process.
   assert.equal((await server.request('/v1/models', { headers: ADMIN })).status, 200);
 });
+
+test('signing in and out are requests of the key or the rater, and over the limit leave no line in the audit log', async () => {
+  await withEdge(server, { API_KEY: 'a-secret-key', REQUESTS_PER_MINUTE: '3' }, async (send, url) => {
+    const key = await createKey({ requests_per_minute: 2 });
+    const lines = await db.$count(audit_events);
+    const signIn = () => send('/v1/session', { key: key.key });
+    const [first, second, third] = [await signIn(), await signIn(), await signIn()];
+    assert.deepEqual([first.status, second.status], [200, 200]);
+    assert.deepEqual([third.status, third.body.error.code], [429, 'rate_limit_exceeded']);
+    const form = new URLSearchParams({ key: key.key });
+    const page = await fetch(`${url}/sign-in`, { method: 'POST', body: form, headers: { origin: url } });
+    assert.equal(page.status, 429);
+    assert.ok(Number(page.headers.get('retry-after')) > 0);
+    const signOut = (cookie: string) =>
+      fetch(`${url}/v1/session`, { method: 'DELETE', headers: { cookie, origin: url } });
+    const ended = await signOut(toCookie(first.headers));
+    assert.equal(ended.status, 429);
+    assert.match(ended.headers.get('set-cookie') ?? '', /^attune_session=; Max-Age=0/, 'the browser is signed out');
+    assert.equal((await db.$count(audit_events)) - lines, 2);
+
+    const { token } = await invite();
+    const session = await send('/v1/session', { invitation: token });
+    assert.equal(session.status, 200);
+    const statuses = [];
+    for (let at = 0; at < 4; at++) statuses.push((await signOut(toCookie(session.headers))).status);
+    assert.deepEqual(statuses, [200, 200, 429, 429]);
+  });
+});
+
+test('a rater over the limit does not use an invitation up', async () => {
+  await withEdge(server, { API_KEY: 'a-secret-key', REQUESTS_PER_MINUTE: '1' }, async (send) => {
+    const { rater, token } = await invite();
+    assert.equal((await send('/v1/session', { invitation: token })).status, 200);
+    const next = await invite(rater);
+    assert.equal((await send('/v1/session', { invitation: next.token })).status, 429);
+    assert.equal((await server.request('/v1/session', { json: { invitation: next.token } })).status, 200);
+  });
+});
+
+test('an address that sends wrong invitations has to wait, before Postgres is asked', async () => {
+  await withEdge(server, { API_KEY: 'a-secret-key' }, async (send) => {
+    const signIn = async (invitation: string) => (await send('/v1/session', { invitation })).body.error?.code;
+    const { token } = await invite();
+    const guess = `${token.slice(0, -43)}${'A'.repeat(43)}`;
+    for (let at = 0; at < 20; at++) assert.equal(await signIn(at % 2 === 0 ? guess : 'inv-at-x'), 'invalid_invitation');
+    const blocked = await send('/v1/session', { invitation: guess });
+    assert.deepEqual([blocked.status, blocked.body.error.code], [429, 'too_many_wrong_keys']);
+    assert.match(blocked.body.error.message, /wrong API keys or invitations from this address/);
+    assert.ok(Number(blocked.headers.get('retry-after')) > 0);
+    assert.equal(await signIn(token), 'too_many_wrong_keys');
+    assert.equal((await send('/v1/session', { key: 'wrong-key' })).status, 429);
+  });
+});
+
+async function invite(id?: string): Promise<{ rater: string; token: string }> {
+  const rater = id ?? (await server.request('/v1/raters', { json: { name: 'Ann' }, headers: ADMIN })).body.id;
+  const { body } = await server.request(`/v1/raters/${rater}/invitations`, { json: {}, headers: ADMIN });
+  return { rater, token: body.token };
+}
+
+function toCookie(headers: Headers): string {
+  return headers.get('set-cookie')!.split(';')[0]!;
+}

@@ -1,4 +1,4 @@
-// How often an address may send wrong API keys. Over the limit its keys are refused unread, which stops guessing and keeps
+// How often an address may send wrong API keys and invitations. Over the limit they are refused unread, which stops guessing and keeps
 // Postgres from looking for them; hashing one takes a microsecond. Behind a proxy all clients may have one address: a key
 // that was accepted from there stays accepted, so an attacker beside them locks no key out that is in use, and a new key
 // waits for the next minute. Such a key is still looked up, so that it can be revoked.
@@ -22,7 +22,7 @@ export class WrongKeys {
     this.perMinute = perMinute;
   }
 
-  /** Throws a 429 if this key may not be tried now. */
+  /** Throws a 429 if this key or invitation, by its hash, may not be tried now. */
   check(address: string, digest: string): void {
     const { count, endsAtMs } = this.getWindow(toNetwork(address));
     if (count < this.perMinute) return;
@@ -30,7 +30,7 @@ export class WrongKeys {
     if (Date.now() - acceptedAtMs < ACCEPTED_MS) return;
     const retryAfterMs = endsAtMs - Date.now();
     throw new AttuneError(
-      `too many wrong API keys from this address; wait ${Math.ceil(retryAfterMs / 1000)} seconds, and check the key`,
+      `too many wrong API keys or invitations from this address; wait ${Math.ceil(retryAfterMs / 1000)} seconds, and check them`,
       { status: 429, code: 'too_many_wrong_keys', retry: true, retryAfterMs },
     );
   }

@@ -5,6 +5,7 @@ import { z } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { recordAudit } from '../../shared/access/audit.ts';
 import { redeemInvitation } from '../../shared/access/invitations.ts';
+import { sha256 } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { SCOPES } from '../../shared/scopes.ts';
 import { defineOperation } from '../http/operation.ts';
@@ -83,6 +84,7 @@ export const endSession = defineOperation({
     clearSession(context);
     if (open !== null && typeof open !== 'string') {
       const { id } = open.identity;
+      await countRequest(ports, context, open.identity);
       await recordAudit(ports.db, { actor: id, action: 'session.ended', target: id });
     }
     return { object: 'session', deleted: true };
@@ -93,10 +95,25 @@ export const endSession = defineOperation({
 export async function signIn(ports: Ports, context: Context, { key, invitation }: Credentials): Promise<Session> {
   const identity =
     key === undefined
-      ? toRaterIdentity(await ports.db.transaction((transaction) => redeemInvitation(transaction, invitation!)))
+      ? await identifyWithInvitation(ports, context, invitation!)
       : await identifyWithKey(ports, context, key);
   context.header('cache-control', 'no-store');
   return beginSession(ports, context, identity);
+}
+
+/** Over the limit of the rater, the invitation is not used up. */
+async function identifyWithInvitation(ports: Ports, context: Context, invitation: string): Promise<Identity> {
+  const address = ports.getAddress(context);
+  ports.wrongKeys.check(address, sha256(invitation));
+  return ports.db.transaction(async (transaction) => {
+    const rater = await redeemInvitation(transaction, invitation).catch((error) => {
+      if (error instanceof AttuneError && error.status === 401) ports.wrongKeys.count(address);
+      throw error;
+    });
+    const identity = toRaterIdentity(rater);
+    await countRequest(ports, context, identity);
+    return identity;
+  });
 }
 
 async function identifyWithKey(ports: Ports, context: Context, key: string): Promise<Identity> {
@@ -109,6 +126,16 @@ async function identifyWithKey(ports: Ports, context: Context, key: string): Pro
       retry: false,
     });
   const { id } = identity;
+  await countRequest(ports, context, identity);
   await recordAudit(ports.db, { actor: id, action: 'session.created', target: id, details: { by: 'key' } });
   return identity;
+}
+
+/** Signing in and out is a request as any other, although it comes before its caller is known. */
+async function countRequest(
+  { rateLimits, getAddress }: Ports,
+  context: Context,
+  { id, limits }: Identity,
+): Promise<void> {
+  await rateLimits?.countRequest({ id, address: getAddress(context), limits });
 }
