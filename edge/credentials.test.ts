@@ -23,6 +23,18 @@ test('a row is read again after a second, and when the clock was set back', asyn
   assert.equal(await isActive(), true);
 });
 
+test('a slow read does not make the second longer', async (context) => {
+  const rater = await createRater(db, { name: 'Ann', skills: [], active: true }, owner);
+  const credentials = new Credentials();
+  context.mock.timers.enable({ apis: ['Date'], now: Date.now() });
+  const slow = credentials.findRater(db, rater.id);
+  context.mock.timers.tick(600);
+  assert.equal((await slow)?.active, true);
+  await updateRater(db, rater, { active: false }, 'test');
+  context.mock.timers.tick(400);
+  assert.equal((await credentials.findRater(db, rater.id))?.active, false);
+});
+
 test('the clock of a session is that of Postgres, whatever the clock of the process is', async (context) => {
   const now = Date.now();
   context.mock.timers.enable({ apis: ['Date'], now: now - 600_000 });

@@ -17,11 +17,13 @@ class RecentRows<T extends object> {
 
   async find(id: string, read: () => Promise<T | null>): Promise<T | null> {
     const known = this.rows.get(id);
-    const ageMs = known && Date.now() - known.readAtMs;
+    // Before the read: what it finds may be that old when it returns.
+    const readAtMs = Date.now();
+    const ageMs = known && readAtMs - known.readAtMs;
     // Below 0 the clock was set back.
     if (ageMs !== undefined && ageMs >= 0 && ageMs < MAX_AGE_MS) return known!.row;
     const row = await read();
-    this.rows.set(id, { row, readAtMs: Date.now() });
+    this.rows.set(id, { row, readAtMs });
     return row;
   }
 }
