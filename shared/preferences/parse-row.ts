@@ -10,6 +10,8 @@ import type { PreferenceRecord } from './record.ts';
 const ID_KEYS = ['id', 'question_id', 'idx'];
 const RATER_KEYS = ['rater', 'judge'];
 const MAX_LISTED_KEYS = 20;
+/** Characters: names are in indexes, which take no long ones. */
+const MAX_RATER_LENGTH = 200;
 
 /** One record, or several if several raters judged the row. Throws AttuneError with the problem and its fix. */
 export function parseRow(row: unknown): PreferenceRecord[] {
@@ -44,6 +46,11 @@ function toRecord({ knownKeys, responseKeys }: Format, row: InputRow, preference
 
   const idKey = ID_KEYS.find((key) => isName(row[key]));
   const raterKey = rater === undefined ? RATER_KEYS.find((key) => isName(row[key])) : undefined;
+  const name = rater ?? (raterKey === undefined ? null : String(row[raterKey]));
+  if (name !== null && name.length > MAX_RATER_LENGTH)
+    throw new AttuneError(
+      `${raterKey === undefined ? 'the name of a rater' : `"${raterKey}"`} is ${name.length} characters long; give at most ${MAX_RATER_LENGTH}`,
+    );
   const { metadata, ...rest } = Object.fromEntries(
     Object.entries(row).filter(([key]) => !knownKeys.test(key) && key !== idKey && key !== raterKey),
   );
@@ -53,7 +60,7 @@ function toRecord({ knownKeys, responseKeys }: Format, row: InputRow, preference
     a,
     b,
     choice,
-    rater: rater ?? (raterKey === undefined ? null : String(row[raterKey])),
+    rater: name,
     externalId: idKey === undefined ? null : String(row[idKey]),
     metadata: { ...rest, ...preference.metadata, ...(isObject ? metadata : metadata == null ? {} : { metadata }) },
   };

@@ -5,7 +5,7 @@ import { connect } from '../database/connect.ts';
 import { preferences } from '../database/schema.ts';
 import { newId } from '../id.ts';
 import { countNewPairs } from '../rounds/pairs.ts';
-import { countPreferences } from './store.ts';
+import { countPreferences, importPreferences } from './store.ts';
 
 const { db, url } = await openTestDatabase();
 
@@ -52,4 +52,22 @@ test('concurrent votes and imports neither deadlock nor miscount', async () => {
   assert.equal(counts.total, total + batches.flat().length);
   assert.equal(counts.total, await db.$count(preferences));
   assert.equal(counts.raters, raters + 20);
+});
+
+test('a row whose rater has too long a name is refused, and the other rows of its batch are stored', async () => {
+  const row = { prompt: 'a long name', chosen: 'yes', rejected: 'no' };
+  // What does not compress: an index takes a long text that does.
+  const name = Array.from({ length: 1000 }, () => newId('x')).join('');
+  const lines = [
+    { ...row, rater: 'x' },
+    { ...row, rater: name },
+    { ...row, rater: 'y' },
+  ].map((one) => JSON.stringify(one));
+  const source = (async function* () {
+    yield new TextEncoder().encode(lines.join('\n'));
+  })();
+  const owner = { tenant: 'long names', created_by: 'test' };
+  const { imported, refused, errors } = await importPreferences(db, source, { owner, redact: null });
+  assert.deepEqual([imported, refused, errors[0]!.row], [2, 1, 2]);
+  assert.match(errors[0]!.message, /give at most 200/);
 });
