@@ -13,6 +13,7 @@ import type { Settings } from '../../shared/settings.ts';
 import { getCallerId, getTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { readJson } from './request-body.ts';
+import { listResourceIds } from './resource-ids.ts';
 
 declare module 'hono' {
   interface ContextVariableMap {
@@ -137,7 +138,8 @@ async function storeResponse(
   response: unknown,
 ): Promise<void> {
   const expiry = getExpiry(settings);
-  const content = { tenant, request_hash: hash, response, resource_ids: listIds(response), created_at: sql`now()` };
+  const resourceIds = listResourceIds(response);
+  const content = { tenant, request_hash: hash, response, resource_ids: resourceIds, created_at: sql`now()` };
   const stored = await transaction
     .insert(idempotency_keys)
     .values({ caller, operation, key, ...content })
@@ -158,11 +160,6 @@ async function storeResponse(
   await transaction.execute(sql`delete from ${idempotency_keys} where (caller, operation, key) in (
     select caller, operation, key from ${idempotency_keys} where created_at <= ${expiry}
     order by created_at limit ${REMOVED_PER_KEY} for update skip locked)`);
-}
-
-/** The stored rows that the response is about, or has the text of. */
-function listIds(response: unknown): string[] {
-  return [...new Set(JSON.stringify(response)?.match(/(?:chatcmpl-|cmpl-|cmp_|pref_|rater_)[0-9a-f]{32}/g))];
 }
 
 /** By Postgres's clock, which is the same for all processes. */
