@@ -61,6 +61,16 @@ export function testTenants(api: Api): void {
   const ids: Record<Kind, string> = {} as never;
   const generations: string[] = [];
 
+  /** `path` ends where the name of a tenant follows. */
+  async function assertRefused(path: string): Promise<void> {
+    for (const name of ['%00', 'a%20b', 'x'.repeat(65)]) {
+      const response = await request(path + name);
+      assertError(response, 400, name);
+      assert.equal(response.body.error.param, 'tenant');
+      assert.match(response.body.error.message, /1 to 64 letters/);
+    }
+  }
+
   before(async () => {
     const scopes = ['generate', 'rate', 'feedback', 'read', 'train', 'operate'];
     for (const name of ['here', 'there'] as const) {
@@ -122,8 +132,12 @@ export function testTenants(api: Api): void {
       assert.ok((await list(`&tenant=${names.here}`, {})).includes(id));
       const other = await request(`${path}?tenant=${names.here}`, { headers: headers.there });
       assertError(other, 403);
+      await assertRefused(`${path}?tenant=`);
       assertError(await request(`${path}?after=${id}`, { headers: headers.there }), 404);
     });
+
+  for (const path of ['/v1/preferences/export', '/v1/preferences/stats'])
+    test(`${path} takes the name of a tenant, and no other text`, () => assertRefused(`${path}?tenant=`));
 
   test('nobody votes on what another tenant has', async () => {
     for (const json of [

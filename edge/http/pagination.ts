@@ -17,6 +17,7 @@ import type {
   rounds,
 } from '../../shared/database/schema.ts';
 import { notFound } from './errors.ts';
+import { tenantField } from './tenant-field.ts';
 
 export type ResourceTable =
   | typeof api_keys
@@ -53,11 +54,7 @@ export const listQuery = z.strictObject({
 
 /** Of a table whose rows have tenants. */
 export const ownedListQuery = listQuery.extend({
-  tenant: z
-    .string()
-    .min(1)
-    .optional()
-    .openapi({ description: 'for administrators: the tenant to list; default: your own' }),
+  tenant: tenantField.optional().openapi({ description: 'for administrators: the tenant to list; default: your own' }),
 });
 
 export type ListQuery = z.output<typeof listQuery>;

@@ -12,6 +12,7 @@ import { idempotencyKeyField, type Transaction } from '../http/idempotency.ts';
 import { defineOperation } from '../http/operation.ts';
 import { isVisible } from '../http/pagination.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
+import { tenantField } from '../http/tenant-field.ts';
 import { getCallerId, getTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { KIND as CHAT } from './stored-chats.ts';
@@ -30,9 +31,7 @@ const erasureBody = z
       .optional()
       .openapi({ description: 'everything that was stored with this key' }),
     generation: name.openapi({ description: 'with its completion, and what depends on that' }),
-    tenant: z
-      .string()
-      .regex(/^[\w.-]{1,64}$/, 'give 1 to 64 letters, digits, dots, hyphens or underscores')
+    tenant: tenantField
       .optional()
       .openapi({ description: 'of a user, or of a rater without an id; default: your own' }),
     id: idempotencyKeyField,

@@ -8,10 +8,12 @@ import {
   revokeKey as revoke,
   rotateKey as rotate,
 } from '../../shared/access/keys.ts';
+import { DEFAULT_TENANT } from '../../shared/access/owner.ts';
 import { api_keys } from '../../shared/database/schema.ts';
 import { SCOPE_DESCRIPTIONS, SCOPES } from '../../shared/scopes.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
+import { tenantField } from '../http/tenant-field.ts';
 import { getCallerId } from '../middleware/auth.ts';
 
 const scope = z.enum(SCOPES).openapi({
@@ -19,6 +21,10 @@ const scope = z.enum(SCOPES).openapi({
     .map(([name, description]) => `${name}: ${description}`)
     .join('; '),
 });
+
+/** In Unix time. What Postgres and ISO 8601 take without a sign; milliseconds are above it. */
+const YEAR_10000 = 253_402_300_800;
+const UNIX_SECONDS = 'give a Unix time in seconds, before the year 10000';
 
 const limit = z.int().min(1).max(1e9).nullish();
 const perMinute = limit.openapi({ description: 'on each Node server; default: its setting' });
@@ -81,11 +87,13 @@ export const createKey = defineOperation({
   body: z.strictObject({
     name: z.string().min(1, 'is empty; say what the key is for').max(200),
     scopes: z.array(scope).min(1, 'give at least one').max(SCOPES.length),
-    tenant: z
-      .string()
-      .regex(/^[\w.-]{1,64}$/, 'give 1 to 64 letters, digits, dots, hyphens or underscores')
-      .default('default'),
-    expires_at: z.int().nullish().openapi({ description: 'Unix time in seconds; default: it does not expire' }),
+    tenant: tenantField.default(DEFAULT_TENANT),
+    expires_at: z
+      .int()
+      .min(0, UNIX_SECONDS)
+      .max(YEAR_10000 - 1, UNIX_SECONDS)
+      .nullish()
+      .openapi({ description: 'Unix time in seconds; default: it does not expire' }),
     ...limits,
   }),
   response: keyWithText,

@@ -13,6 +13,7 @@ import { createRater as create, type RaterRow, updateRater as update } from '../
 import { raters } from '../../shared/database/schema.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
+import { tenantField } from '../http/tenant-field.ts';
 import { getCallerId, getReadableTenant, selectTenant } from '../middleware/auth.ts';
 import { isHttps } from '../session.ts';
 
@@ -69,7 +70,7 @@ export const createRater = defineOperation({
     name,
     skills: skills.default([]),
     active: active.default(true),
-    tenant: z.string().min(1).optional().openapi({ description: 'for administrators; default: your own' }),
+    tenant: tenantField.optional().openapi({ description: 'for administrators; default: your own' }),
   }),
   response: rater,
   handler: ({ context, commit, body: { tenant, ...fields } }) => {
