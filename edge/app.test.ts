@@ -84,6 +84,32 @@ test('every response has security headers, which a page extends', async () => {
   );
 });
 
+test('nothing under /v1 is kept by a browser or a proxy, whatever the status', async () => {
+  for (const path of ['/v1/models', '/v1/nowhere', '/v1/preferences/export?page=1'])
+    for (const headers of [[], [['authorization', 'Bearer a-secret-key']]] as [string, string][][])
+      assert.equal((await app.request(path, { headers })).headers.get('cache-control'), 'no-store', path);
+  assert.equal((await app.request('/docs')).headers.get('cache-control'), null);
+});
+
+test('without API_KEY only what probes ask is answered under another name than this machine’s', async () => {
+  const open = createApp({
+    settings: readSettings({}),
+    db: { execute: async () => [{ value: 'off' }] },
+    metrics: { observeResponse() {}, render: async () => ({ body: 'up 1', type: 'text/plain' }) },
+    observeRequest() {},
+    getServingStatus: async () => ({ policy: null, compute: null }),
+    openDocsFile: async () => new Response('file'),
+    tenants: new Tenants(),
+    getAddress: () => '192.0.2.1',
+  } as unknown as Ports);
+  const get = async (path: string, host: string) => (await open.request(path, { headers: { host } })).status;
+  for (const path of ['/metrics', '/docs', '/docs/swagger-ui.css', '/openapi.json', '/sign-in', '/', '/v1/models']) {
+    assert.equal(await get(path, 'evil.example'), 403, path);
+    if (path !== '/v1/models') assert.ok((await get(path, 'localhost:8787')) < 400, path);
+  }
+  assert.deepEqual([await get('/status', 'evil.example'), await get('/health', 'evil.example')], [200, 503]);
+});
+
 test('a browser is told to keep to HTTPS where it came by HTTPS', async () => {
   const byProxy = await app.request('/status', { headers: { 'x-forwarded-proto': 'https' } });
   for (const { headers } of [byProxy, await app.request('https://attune.example/status')])

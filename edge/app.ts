@@ -13,7 +13,7 @@ import { addOperation, type Operation, type Route } from './http/operation.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { authenticate, requireScope, seeTenant } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
-import { guardAgainstPages, guardSignIn } from './middleware/browser-guard.ts';
+import { guardAgainstPages, guardLoopback, guardSignIn } from './middleware/browser-guard.ts';
 import { replayRequest } from './middleware/idempotency.ts';
 import { observeRequests } from './middleware/observe-request.ts';
 import { placeRequest } from './middleware/placement.ts';
@@ -125,6 +125,10 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
 
 const DOCUMENT_PATH = '/openapi.json';
 
+/** Answered whatever the Host, because orchestrators and proxies on this machine probe by names of their own. A page that read
+ * them would learn that the server runs, and the id of the active policy. */
+const PROBES: readonly string[] = ['/status', '/health'];
+
 /** What a page of CORS_ORIGINS may read besides the body. */
 const EXPOSED_HEADERS = ['x-request-id', 'retry-after', 'x-should-retry', 'idempotent-replayed'];
 
@@ -149,10 +153,12 @@ export function createApp(ports: Ports): OpenAPIHono {
   app.use(SIGN_IN_PATH, showSignInFailure);
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
+  const guardPublic = settings.API_KEY ? [] : [guardLoopback];
   for (const route of listRoutes(settings)) {
     const { rawBody, needsPolicy, idempotent, scopes } = route.operation;
     const middleware: MiddlewareHandler[] = scopes ? [...identify, requireScope(scopes)] : [];
-    if (!scopes && route.method !== 'GET') middleware.push(guardSignIn(!settings.API_KEY));
+    if (!scopes && !PROBES.includes(route.path)) middleware.push(...guardPublic);
+    if (!scopes && route.method !== 'GET') middleware.push(guardSignIn);
     if (route.method === 'POST' && !rawBody) middleware.push(limitBody(settings.MAX_BODY_BYTES));
     // An import takes as long as its body; each of its statements is bounded like any other.
     if (!rawBody) middleware.push(limitTime(getTimeLimit(needsPolicy !== undefined, settings)));
@@ -163,7 +169,10 @@ export function createApp(ports: Ports): OpenAPIHono {
   // Without a key not even which routes there are.
   app.use('/v1/*', ...identify);
 
-  if (!settings.PUBLIC_ENDPOINTS.includes('docs')) app.use(DOCUMENT_PATH, ...identify, requireScope(['read']));
+  const guardDocument = settings.PUBLIC_ENDPOINTS.includes('docs')
+    ? guardPublic
+    : [...identify, requireScope(['read'])];
+  app.use(DOCUMENT_PATH, ...guardDocument);
   const apiKey = app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
   const cookie = app.openAPIRegistry.registerComponent('securitySchemes', 'session', {
     type: 'apiKey',

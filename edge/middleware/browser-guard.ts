@@ -24,14 +24,17 @@ export function guardAgainstPages(allowedOrigins: readonly string[] = []): Middl
   };
 }
 
-/** For operations that sign in and out, which are open to everyone. `isOpen`: the server has no API_KEY. */
-export function guardSignIn(isOpen: boolean): MiddlewareHandler {
-  return async (context, next) => {
-    if (isOpen) assertLoopback(context, []);
-    await assertOwnPage(context);
-    await next();
-  };
-}
+/** For what sign in and out: nobody has a key yet, or needs one. */
+export const guardSignIn: MiddlewareHandler = async (context, next) => {
+  await assertOwnPage(context);
+  await next();
+};
+
+/** For what is open to everyone, on a server without API_KEY. */
+export const guardLoopback: MiddlewareHandler = async (context, next) => {
+  assertLoopback(context, []);
+  await next();
+};
 
 function assertLoopback(context: Context, allowedOrigins: readonly string[]): void {
   const host = context.req.header('host');

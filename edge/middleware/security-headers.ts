@@ -1,5 +1,5 @@
-// Headers that tell browsers what the responses of this API may do: nothing, unless a page says otherwise. A handler that
-// serves a page sets its own Content-Security-Policy.
+// Headers that tell browsers what the responses of this API may do: nothing, unless a page says otherwise; and that nobody
+// keeps those under /v1, which have texts and new keys. A handler that serves a page or a stream sets its own.
 
 import { createHash } from 'node:crypto';
 import type { MiddlewareHandler } from 'hono';
@@ -21,8 +21,11 @@ const OPTIONS = {
 const overHttp = secureHeaders(OPTIONS);
 const overHttps = secureHeaders({ ...OPTIONS, strictTransportSecurity: 'max-age=15552000' });
 
-export const sendSecurityHeaders: MiddlewareHandler = (context, next) =>
-  (isHttps(context) ? overHttps : overHttp)(context, next);
+export const sendSecurityHeaders: MiddlewareHandler = async (context, next) => {
+  await (isHttps(context) ? overHttps : overHttp)(context, next);
+  if (context.req.path.startsWith('/v1/') && !context.res.headers.has('cache-control'))
+    context.header('cache-control', 'no-store');
+};
 
 /** The policy of a page that loads what these directives allow, shows its own forms, and is in nobody's frame. */
 export function toPagePolicy(directives: string): string {
