@@ -158,12 +158,12 @@ for (const [row, reason] of invalid)
   test(`rejects an invalid row with the message ${reason}`, () =>
     assert.throws(() => parseRow(row), { message: reason }));
 
-test('the name of a rater has at most 200 characters', () => {
+test('the name of a rater has at most 256 characters', () => {
   const row = { prompt: 'Q', chosen: 'a', rejected: 'b' };
-  assert.equal(parseRow({ ...row, rater: 'é'.repeat(200) })[0]!.rater!.length, 200);
-  assert.throws(() => parseRow({ ...row, rater: 'é'.repeat(201) }), /"rater" is 201 characters long; give at most 200/);
+  assert.equal(parseRow({ ...row, rater: 'é'.repeat(256) })[0]!.rater!.length, 256);
+  assert.throws(() => parseRow({ ...row, rater: 'é'.repeat(257) }), /"rater" is 257 characters long; give at most 256/);
   assert.throws(
-    () => parseRow({ instruction: 'I', response1: 'x', response2: 'y', [`annotator${'1'.repeat(200)}`]: 1 }),
-    /the name of a rater is 209 characters long; give at most 200/,
+    () => parseRow({ instruction: 'I', response1: 'x', response2: 'y', [`annotator${'1'.repeat(256)}`]: 1 }),
+    /the name of a rater is 265 characters long; give at most 256/,
   );
 });

@@ -10,8 +10,8 @@ import type { PreferenceRecord } from './record.ts';
 const ID_KEYS = ['id', 'question_id', 'idx'];
 const RATER_KEYS = ['rater', 'judge'];
 const MAX_LISTED_KEYS = 20;
-/** Characters: names are in indexes, which take no long ones. */
-const MAX_RATER_LENGTH = 200;
+/** Characters: an index takes no long names. `user:…` of an export, at most 205, can be imported again. */
+const MAX_RATER_LENGTH = 256;
 
 /** One record, or several if several raters judged the row. Throws AttuneError with the problem and its fix. */
 export function parseRow(row: unknown): PreferenceRecord[] {
