@@ -3,16 +3,16 @@ import { test } from 'node:test';
 import { newId } from '../../shared/id.ts';
 import { listResourceIds } from './resource-ids.ts';
 
+const PREFIXES = ['cmp_', 'chatcmpl-', 'cmpl-', 'pref_', 'rater_'] as const;
+
 test('the ids of a response are those of its rows, at any depth, each once', () => {
-  const [comparison, chat, completion, preference, rater] = ['cmp_', 'chatcmpl-', 'cmpl-', 'pref_', 'rater_'].map(
-    newId,
-  );
+  const [comparison, chat, completion, preference, rater] = PREFIXES.map(newId);
   const response = {
     id: preference,
     comparison,
     chosen: { generation: chat, text: 'upon' },
     rejected: { generation: completion, text: null },
-    choices: [{ generation_id: chat }, { generation_id: newId('gen_') }],
+    choices: [{ generation_id: chat }, { generation_id: newId('round_') }],
     rater,
     count: 2,
   };
