@@ -20,7 +20,7 @@ export type Identity = {
   limits?: KeyLimits;
   /** null: any number of rows */
   rowQuota?: RowQuota | null;
-  /** Another one if the key gets another secret; a rater has none. */
+  /** Another one once the key gets another secret, or the rater is deactivated. */
   fingerprint: string;
 };
 
@@ -68,7 +68,9 @@ export async function identifyHolder(
 ): Promise<Identity | string> {
   if (kind === 'rater') {
     const row = await credentials.findRater(db, id);
-    return row?.active ? toRaterIdentity(row) : `${id} is not active`;
+    if (!row?.active) return `${id} is not active`;
+    const identity = toRaterIdentity(row);
+    return identity.fingerprint === fingerprint ? identity : `${id} was deactivated since`;
   }
   const digest = settings.API_KEY?.map(sha256).find((candidate) => toFingerprint(candidate) === fingerprint);
   if (digest !== undefined) return toAdministrator(digest);
@@ -77,8 +79,9 @@ export async function identifyHolder(
   return findProblem(row) ?? toKeyIdentity(row);
 }
 
-export function toRaterIdentity({ id, name, tenant }: RaterRow): Identity {
-  return { kind: 'rater', id, name, tenant, scopes: ['rate'], fingerprint: '' };
+export function toRaterIdentity({ id, name, tenant, deactivated_at }: RaterRow): Identity {
+  const fingerprint = String(deactivated_at?.getTime() ?? '');
+  return { kind: 'rater', id, name, tenant, scopes: ['rate'], fingerprint };
 }
 
 function toKeyIdentity(row: FoundKey): Identity {

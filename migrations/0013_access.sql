@@ -48,6 +48,7 @@ CREATE TABLE "raters" (
 	"name" text NOT NULL,
 	"skills" text[] NOT NULL,
 	"active" boolean DEFAULT true NOT NULL,
+	"deactivated_at" timestamp with time zone,
 	"tenant" text DEFAULT 'default' NOT NULL,
 	"created_by" text DEFAULT 'unknown' NOT NULL,
 	"erased_at" timestamp with time zone,

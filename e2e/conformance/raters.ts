@@ -141,11 +141,28 @@ export function testRaters(api: Api): void {
     }
   });
 
+  test('a rater who is active again does not get old sessions back', async () => {
+    const { cookie, rater } = await openRaterSession(api);
+    await change(rater.id, { active: false });
+    await change(rater.id, { active: true });
+    await setTimeout(1100);
+    const refused = await request('/v1/session', { headers: by(cookie) });
+    assertError(refused, 401);
+    assert.match(refused.body.error.message, /rater_\w+ was deactivated since; sign in again/);
+    const { token } = await invite(rater.id);
+    const again = await openSession(api, { invitation: token });
+    await change(rater.id, { name: 'Ann Again' });
+    await setTimeout(1100);
+    assert.equal((await request('/v1/session', { headers: by(again.cookie) })).status, 200);
+  });
+
   test('invalid fields and unknown ids are named', async () => {
     const { id } = await create();
     const cases: [string, Json, string | null, RegExp][] = [
       ['/v1/raters', { name: ' ' }, 'name', /name of a person/],
       ['/v1/raters', { name: 'Ann', skills: [''] }, 'skills.0', /is empty/],
+      ['/v1/raters', { name: 'Ann', tenant: 'x'.repeat(5000) }, 'tenant', /1 to 64 letters/],
+      ['/v1/raters', { name: 'Ann', tenant: 'a b' }, 'tenant', /1 to 64 letters/],
       ['/v1/raters', { name: 'Ann', scopes: ['admin'] }, 'scopes', /unknown field/],
       [`/v1/raters/${id}`, {}, null, /give name, skills or active/],
       [`/v1/raters/${id}`, { active: 'no' }, 'active', /boolean/],

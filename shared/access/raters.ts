@@ -1,6 +1,6 @@
 // Raters: people who sign in with an invitation and vote as themselves. The audit log names them by id only, because its rows
 // outlive an erasure.
-import { and, eq, isNull } from 'drizzle-orm';
+import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { raters } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
@@ -21,7 +21,7 @@ export async function createRater(transaction: Transaction, fields: RaterFields,
   return row!;
 }
 
-/** A rater who is no longer active is signed out within a second, everywhere. */
+/** A rater who is no longer active is signed out within a second, everywhere, and for good. */
 export async function updateRater(
   transaction: Transaction,
   rater: RaterRow,
@@ -30,7 +30,7 @@ export async function updateRater(
 ): Promise<RaterRow> {
   const [row] = await transaction
     .update(raters)
-    .set(changes)
+    .set({ ...changes, ...(changes.active === false ? { deactivated_at: sql`now()` } : {}) })
     .where(and(eq(raters.id, rater.id), isNull(raters.erased_at)))
     .returning();
   if (!row) throw raterNotFound(rater.id);

@@ -276,6 +276,8 @@ export const raters = pgTable(
     name: text().notNull(),
     skills: text().array().notNull(),
     active: boolean().notNull().default(true),
+    /** the last time: earlier sessions stay over when the rater is active again */
+    deactivated_at: timestamp({ withTimezone: true, mode: 'date' }),
     ...ownedBy(),
     erased_at: erasedAt(),
     created_at: createdAt(),
