@@ -4,11 +4,14 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { desc } from 'drizzle-orm';
 import { COMMAND } from '../shared/access/audit.ts';
 import { createKey, type KeyRow, revokeKey, rotateKey } from '../shared/access/keys.ts';
+import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import { api_keys } from '../shared/database/schema.ts';
 import { SCOPE_DESCRIPTIONS, SCOPES, type Scope } from '../shared/scopes.ts';
 import { withContext } from './context.ts';
+import { parseTenant } from './parse-tenant.ts';
 
 const DAY_MS = 86_400_000;
+const MAX_DAYS = 36_500;
 
 type CreateOptions = { scope: Scope[]; tenant: string; days?: number } & Partial<
   Record<'requests' | 'tokens' | 'concurrent' | 'rows', number>
@@ -28,7 +31,7 @@ export function addKeys(program: Command): void {
     .command('create')
     .argument('<name>', 'what the key is for')
     .addOption(new Option('--scope <scope...>', 'what it may do').choices(SCOPES).makeOptionMandatory())
-    .option('--tenant <tenant>', 'whom it belongs to', 'default')
+    .option('--tenant <tenant>', 'whom it belongs to', parseTenant, DEFAULT_TENANT)
     .option('--days <days>', 'days until it expires; default: it does not', parseDays)
     .option('--requests <count>', 'requests per minute, on each Node server; default: its setting', parseCount)
     .option('--tokens <count>', 'tokens per minute, likewise', parseCount)
@@ -92,7 +95,8 @@ export function addKeys(program: Command): void {
 
 function parseDays(value: string): number {
   const days = Number(value);
-  if (!(days > 0)) throw new InvalidArgumentError('give a number of days above 0');
+  if (!(days > 0 && days <= MAX_DAYS))
+    throw new InvalidArgumentError(`give a number of days above 0, at most ${MAX_DAYS}`);
   return days;
 }
 

@@ -1,6 +1,6 @@
-// attune raters: creates, lists and invites the people who rate.
+// attune raters: creates, lists, changes and invites the people who rate.
 
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { desc, isNull } from 'drizzle-orm';
 import { COMMAND } from '../shared/access/audit.ts';
 import {
@@ -9,27 +9,32 @@ import {
   MAX_EXPIRY_HOURS,
   SIGN_IN_PATH,
 } from '../shared/access/invitations.ts';
-import { createRater, findRaterOrThrow, type RaterRow } from '../shared/access/raters.ts';
+import { DEFAULT_TENANT } from '../shared/access/owner.ts';
+import { createRater, findRaterOrThrow, type RaterRow, updateRater } from '../shared/access/raters.ts';
 import { raters } from '../shared/database/schema.ts';
 import { withContext } from './context.ts';
+import { parseTenant } from './parse-tenant.ts';
+
+const MAX_NAME_LENGTH = 200;
 
 type CreateOptions = { skill: string[]; tenant: string };
+type UpdateOptions = { name?: string; skill?: string[]; active?: true; inactive?: true };
 type InviteOptions = { hours: number; url?: string };
 
 export function addRaters(program: Command): void {
   const group = program
     .command('raters')
-    .description('create, list and invite raters')
+    .description('create, list, change and invite raters')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ npx attune raters create "Ann Example" --skill french law\n  $ npx attune raters invite rater_… --url https://attune.example.com\n',
+      '\nExamples:\n  $ npx attune raters create "Ann Example" --skill french law\n  $ npx attune raters invite rater_… --url https://attune.example.com\n  $ npx attune raters update rater_… --inactive\n',
     );
 
   group
     .command('create')
-    .argument('<name>', 'the name of a person')
+    .argument('<name>', 'the name of a person', parseName)
     .option('--skill <skill...>', 'what the rater is asked about: languages, subjects', [])
-    .option('--tenant <tenant>', 'whom the rater works for', 'default')
+    .option('--tenant <tenant>', 'whom the rater works for', parseTenant, DEFAULT_TENANT)
     .description('create a rater and print the id')
     .action((name: string, { skill, tenant }: CreateOptions) =>
       withContext(async ({ db }) => {
@@ -52,6 +57,29 @@ export function addRaters(program: Command): void {
     );
 
   group
+    .command('update')
+    .argument('<id>', 'id of the rater')
+    .option('--name <name>', 'the name of the person', parseName)
+    .option('--skill <skill...>', 'the skills, in place of those before')
+    .addOption(new Option('--active', 'lets the rater sign in').conflicts('inactive'))
+    .option('--inactive', 'signs the rater out within a second, for good, and lets nobody sign in as the rater')
+    .description('change a rater')
+    .action((id: string, { name, skill, active, inactive }: UpdateOptions, command: Command) => {
+      const changes = {
+        ...(name === undefined ? {} : { name }),
+        ...(skill === undefined ? {} : { skills: [...new Set(skill)] }),
+        ...(active || inactive ? { active: active === true } : {}),
+      };
+      if (Object.keys(changes).length === 0) command.error('error: give --name, --skill, --active or --inactive');
+      return withContext(async ({ db }) => {
+        const row = await db.transaction(async (transaction) =>
+          updateRater(transaction, await findRaterOrThrow(transaction, id), changes, COMMAND),
+        );
+        console.log(describeRater(row));
+      });
+    });
+
+  group
     .command('invite')
     .argument('<id>', 'id of the rater')
     .option('--hours <hours>', 'hours until the invitation expires', parseHours, DEFAULT_EXPIRY_HOURS)
@@ -65,6 +93,13 @@ export function addRaters(program: Command): void {
         console.log(`${url ?? `http://127.0.0.1:${settings.PORT}`}${SIGN_IN_PATH}?invitation=${token}`);
       }),
     );
+}
+
+function parseName(value: string): string {
+  const name = value.trim();
+  if (name === '' || name.length > MAX_NAME_LENGTH)
+    throw new InvalidArgumentError(`give a name of 1 to ${MAX_NAME_LENGTH} characters`);
+  return name;
 }
 
 function parseHours(value: string): number {

@@ -166,6 +166,23 @@ test('the link of `attune raters invite` signs in, once', async () => {
       body: JSON.stringify({ invitation }),
     });
   assert.deepEqual([(await signIn()).status, (await signIn()).status], [200, 401]);
+  const updated = `${id}  Ann  default  law  not active`;
+  assert.equal(await command('update', id, '--name', ' Ann ', '--skill', 'law', 'law', '--inactive'), updated);
+  assert.equal(await command('list'), updated);
+  assert.match(await command('update', id, '--active'), / {2}law {2}active$/);
+  for (const [args, message] of [
+    [[id], /give --name, --skill, --active or --inactive/],
+    [[id, '--active', '--inactive'], /cannot be used with option/],
+    [[id, '--name', ' '], /give a name of 1 to 200/],
+    [['rater_none', '--active'], /there is no rater rater_none/],
+  ] as const) {
+    const wrong = run(['raters', 'update', ...args]);
+    assert.equal(await wrong.ended, 1);
+    assert.match(wrong.output(), message);
+  }
+  const tenant = run(['raters', 'create', 'Bea', '--tenant', 'a b']);
+  assert.equal(await tenant.ended, 1);
+  assert.match(tenant.output(), /1 to 64 letters/);
   const unknown = run(['raters', 'invite', 'rater_none']);
   assert.equal(await unknown.ended, 1);
   assert.match(unknown.output(), /^attune: there is no rater rater_none/);
