@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { rounds } from '../../shared/database/schema.ts';
+import { createKey } from '../../shared/access/keys.ts';
+import { api_keys, rounds } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
 import { openTestDatabase } from '../../testing/database.ts';
 import { selectPage } from './pagination.ts';
@@ -60,6 +61,23 @@ test('a reader gets every row of concurrent writers once', async () => {
   seen.push(...(await sync(seen.at(-1))));
   assert.equal(written.length, 400);
   assert.deepEqual(seen.slice(before).sort(), written.sort());
+});
+
+test('keys, whose ids are random, are listed newest first, page by page', async () => {
+  const created: string[] = [];
+  const limits = { requestsPerMinute: null, tokensPerMinute: null, concurrentGenerations: null, rowsPerDay: null };
+  for (let count = 0; count < 9; count++) {
+    const key = { name: 'a key', tenant: 'default', scopes: ['read' as const], expiresAt: null, ...limits };
+    const { row } = await db.transaction((transaction) => createKey(transaction, key, 'command'));
+    created.push(row.id);
+  }
+  const listed: string[] = [];
+  for (let hasMore = true; hasMore; ) {
+    const page = await selectPage(db, api_keys, { after: listed.at(-1), limit: 4, order: 'desc' }, 'key');
+    listed.push(...page.rows.map(({ id }) => id));
+    hasMore = page.hasMore;
+  }
+  assert.deepEqual(listed, created.reverse());
 });
 
 test('a page after an unknown id is a 404 that names it', async () => {

@@ -1,20 +1,20 @@
 // Lists in OpenAI's shape: one page at a time, the next page after the last id of this one. Newest first by default, by
-// id, for people. Oldest first is for synchronizing, and loses no row: it goes by the transactions that inserted the rows,
+// id, for people; keys, whose ids are random, in the order of the transactions that inserted them. Oldest first is for synchronizing, and loses no row: it goes by the transactions that inserted the rows,
 // up to the oldest one that is still open, because an id is made before its row is committed (schema.ts, insertedBy).
 
 import { z } from '@hono/zod-openapi';
 import { and, asc, desc, eq, isNull, lt, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../../shared/database/connect.ts';
-import type {
+import {
   api_keys,
-  audit_events,
-  comparisons,
-  completions,
-  erasures,
-  policies,
-  preferences,
-  raters,
-  rounds,
+  type audit_events,
+  type comparisons,
+  type completions,
+  type erasures,
+  type policies,
+  type preferences,
+  type raters,
+  type rounds,
 } from '../../shared/database/schema.ts';
 import { notFound } from './errors.ts';
 import { tenantField } from './tenant-field.ts';
@@ -81,16 +81,7 @@ export async function selectPage<T extends ResourceTable>(
   { tenant = null, filter }: { tenant?: string | null; filter?: SQL | undefined } = {},
 ): Promise<{ rows: T['$inferSelect'][]; hasMore: boolean }> {
   const cursor = after === undefined ? undefined : await findCursor(db, table, after, kind, tenant);
-  const [condition, sort] =
-    order === 'desc'
-      ? [cursor && lt(table.id, cursor.id), [desc(table.id)]]
-      : [
-          and(
-            sql`${table.xid} < pg_snapshot_xmin(pg_current_snapshot())`,
-            cursor && sql`(${table.xid}, ${table.id}) > (${cursor.xid}, ${cursor.id})`,
-          ),
-          [asc(table.xid), asc(table.id)],
-        ];
+  const { condition, sort } = order === 'desc' ? newestFirst(table, cursor) : oldestFirst(table, cursor);
   const rows: T['$inferSelect'][] = await db
     .select()
     .from(table as ResourceTable)
@@ -98,6 +89,22 @@ export async function selectPage<T extends ResourceTable>(
     .orderBy(...sort)
     .limit(limit + 1);
   return { rows: rows.slice(0, limit), hasMore: rows.length > limit };
+}
+
+type Cursor = { id: string; xid: string };
+
+function newestFirst(table: ResourceTable, cursor: Cursor | undefined) {
+  if (table !== api_keys) return { condition: cursor && lt(table.id, cursor.id), sort: [desc(table.id)] };
+  const condition = cursor && sql`(${table.xid}, ${table.id}) < (${cursor.xid}, ${cursor.id})`;
+  return { condition, sort: [desc(table.xid), desc(table.id)] };
+}
+
+function oldestFirst(table: ResourceTable, cursor: Cursor | undefined) {
+  const condition = and(
+    sql`${table.xid} < pg_snapshot_xmin(pg_current_snapshot())`,
+    cursor && sql`(${table.xid}, ${table.id}) > (${cursor.xid}, ${cursor.id})`,
+  );
+  return { condition, sort: [asc(table.xid), asc(table.id)] };
 }
 
 /** An erased row still has its place. */
