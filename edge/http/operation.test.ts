@@ -42,7 +42,12 @@ test('an invalid request is a 400 that names the field', async () => {
     ['{"text":', null, 'invalid_json', /^the body is not valid JSON: /],
     ['{"text":"a","txet":1}', 'txet', 'unknown_parameter', /^unknown field "txet"$/],
     ['{"text":"a","options":{"m":1}}', 'options.m', 'unknown_parameter', /^unknown field "options\.m"$/],
-    ['{"text":"a","options":{"n":4}}', 'options.n', 'invalid_value', /^options\.n: /],
+    ['{"txet":"a"}', 'txet', 'unknown_parameter', /^unknown field "txet"$/],
+    ['{"text":"a","options":{"n":4}}', 'options.n', 'invalid_value', /^options\.n: give a number of 3 or less$/],
+    ['{"text":"a","options":3}', 'options', 'invalid_value', /^options: give an object$/],
+    ['{}', 'text', 'invalid_value', /^text: is missing; give a string$/],
+    ['{"text":["a"]}', 'text', 'invalid_value', /^text: give a string$/],
+    ['[]', null, 'invalid_value', /^give an object$/],
     ['{"text":"a\\u0000"}', 'text', 'unstorable', /NUL/],
   ];
   for (const [body, param, code, message] of cases) {

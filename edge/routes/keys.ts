@@ -26,7 +26,8 @@ const scope = z.enum(SCOPES).openapi({
 const YEAR_10000 = 253_402_300_800;
 const UNIX_SECONDS = 'give a Unix time in seconds, before the year 10000';
 
-const limit = z.int().min(1).max(1e9).nullish();
+const COUNT = 'give a whole number of 1 or more, at most 1000000000';
+const limit = z.int(COUNT).min(1, COUNT).max(1e9, COUNT).nullish();
 const perMinute = limit.openapi({ description: 'on each Node server; default: its setting' });
 const limits = {
   requests_per_minute: perMinute,

@@ -18,6 +18,7 @@ import { getCallerId, getReadableTenant, selectTenant } from '../middleware/auth
 import { isHttps } from '../session.ts';
 
 const MAX_SKILLS = 50;
+const HOURS = `give whole hours from 1 to ${MAX_EXPIRY_HOURS}`;
 
 const name = z.string().trim().min(1, 'is empty; give the name of a person').max(200);
 const skills = z
@@ -97,7 +98,9 @@ export const updateRater = defineOperation({
 export const createInvitation = defineOperation({
   scopes: ['operate'],
   summary: 'Creates a link that signs one browser in as the rater, once; the response is the only place that has it',
-  body: z.strictObject({ expires_in_hours: z.int().min(1).max(MAX_EXPIRY_HOURS).default(DEFAULT_EXPIRY_HOURS) }),
+  body: z.strictObject({
+    expires_in_hours: z.int(HOURS).min(1, HOURS).max(MAX_EXPIRY_HOURS, HOURS).default(DEFAULT_EXPIRY_HOURS),
+  }),
   response: invitation,
   handler: ({ ports, context, param, body }) =>
     ports.db.transaction(async (transaction) => {
