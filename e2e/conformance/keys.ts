@@ -36,7 +36,7 @@ export function testKeys(api: Api): void {
     assertError(response, 403);
     assert.match(
       response.body.error.message,
-      /^key_\w+ may rate, and POST \/v1\/completions needs generate; ask an admin/,
+      /^key_\w+ has the scope rate, and POST \/v1\/completions needs generate; ask an admin/,
     );
   });
 
@@ -164,8 +164,8 @@ export function testKeys(api: Api): void {
       [{ scopes: ['read'], expires_at: -1e14 }, 'expires_at', /Unix time in seconds/],
       [{ scopes: ['read'], tenant: 'a b' }, 'tenant', /letters, digits/],
       [{ scopes: ['read'], name: '' }, 'name', /what the key is for/],
-      [{ scopes: ['read'], requests_per_minute: 0 }, 'requests_per_minute', />=1|at least|small/i],
-      [{ scopes: ['read'], concurrent_generations: 0 }, 'concurrent_generations', />=1|at least|small/i],
+      [{ scopes: ['read'], requests_per_minute: 0 }, 'requests_per_minute', /a whole number of 1 or more/],
+      [{ scopes: ['read'], concurrent_generations: 1.5 }, 'concurrent_generations', /a whole number of 1/],
       [{ scopes: ['read'], rows_per_day: 1.5 }, 'rows_per_day', /int/i],
       [{ scopes: ['read'], secret: 'mine' }, 'secret', /unknown|unrecognized/i],
     ];

@@ -153,12 +153,18 @@ export function assertScope(
 ): void {
   const granted = getScopes(context);
   if (hasScope(granted, needed)) return;
+  const id = getCallerId(context);
+  const holds = id.startsWith('rater_')
+    ? 'a rater may only compare and vote'
+    : `${id} has the scope${granted.length > 1 ? 's' : ''} ${formatList(granted)}`;
   throw new AttuneError(
-    `${getCallerId(context)} may ${granted.join(', ')}, and ${what} needs ${needed.join(' or ') || 'admin'}; ask an administrator for a ` +
-      `key with that scope (\`attune keys create\`)`,
+    `${holds}, and ${what} needs ${needed.join(' or ') || 'admin'}; ask an administrator for a key with that scope ` +
+      '(`attune keys create`)',
     { status: 403, param, code: 'insufficient_scope', retry: false },
   );
 }
+
+const formatList = (words: readonly string[]) => new Intl.ListFormat('en').format(words);
 
 function twoCredentials(key: Identity, holder: Identity): AttuneError {
   return new AttuneError(
