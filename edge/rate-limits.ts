@@ -81,7 +81,7 @@ async function take(
   } catch (refusal) {
     if (!(refusal instanceof RateLimiterRes)) throw refusal;
     await limiter.reward(id, points);
-    throw tooMany(kind, refusal.msBeforeNext);
+    throw tooMany(kind, limiter.points, refusal.msBeforeNext);
   }
 }
 

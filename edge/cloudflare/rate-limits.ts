@@ -19,7 +19,7 @@ export function openWorkerRateLimits(binding: RateLimit): RateLimits {
         log.error('rate limit', 'RATE_LIMIT failed, the request is admitted', error);
         return { success: true };
       });
-      if (!success) throw tooMany('requests', RETRY_AFTER_MS);
+      if (!success) throw tooMany('requests', null, RETRY_AFTER_MS);
     },
     reserveTokens: async () => async () => {},
     listHeaders: async () => ({}),

@@ -21,9 +21,11 @@ export function limitRate(limits: RateLimits, getAddress: Ports['getAddress']): 
   };
 }
 
-export function tooMany(kind: 'requests' | 'tokens', retryAfterMs: number): AttuneError {
+/** `perMinute`: the limit; null: it is not known here. */
+export function tooMany(kind: 'requests' | 'tokens', perMinute: number | null, retryAfterMs: number): AttuneError {
   const seconds = Math.ceil(retryAfterMs / 1000);
-  return new AttuneError(`too many ${kind} from this caller; send fewer, or wait ${seconds} seconds`, {
+  const limit = perMinute === null ? '' : `, which has ${perMinute} per minute`;
+  return new AttuneError(`too many ${kind} from this caller${limit}; send fewer, or wait ${seconds} seconds`, {
     status: 429,
     code: 'rate_limit_exceeded',
     retry: true,
