@@ -3,7 +3,7 @@
 
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
-import type { Scope } from '../../shared/scopes.ts';
+import { SCOPES, type Scope } from '../../shared/scopes.ts';
 import type { PublicEndpoint } from '../../shared/settings.ts';
 import type { Ports, RequiredPolicy } from '../ports.ts';
 import { errorSchema } from './errors.ts';
@@ -117,15 +117,19 @@ const describeError = (description: string) => ({
   content: { 'application/json': { schema: errorSchema } },
 });
 
+function describeAccess(scopes: readonly Scope[]): string {
+  const sufficient = SCOPES.filter((scope) => scope === 'admin' || scopes.includes(scope));
+  if (sufficient.length === SCOPES.length) return 'Needs any key or session.';
+  return `Needs a key with the scope ${sufficient.join(' or ')}.`;
+}
+
 function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route): void {
   const { body, rawBody, query, response, responseType = 'application/json', streams, idempotent, scopes } = operation;
   app.openAPIRegistry.registerPath({
     method: method.toLowerCase() as 'get' | 'post' | 'delete',
     path,
     summary: operation.summary,
-    ...(scopes
-      ? { description: `Needs a key with the scope ${[...new Set([...scopes, 'admin'])].join(' or ')}.` }
-      : {}),
+    ...(scopes ? { description: describeAccess(scopes) } : {}),
     tags: [tag],
     ...(scopes ? {} : { security: [] }),
     request: {
