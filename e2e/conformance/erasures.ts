@@ -106,7 +106,7 @@ export function testErasures(api: Api): void {
     assert.deepEqual([events[0].action, events[0].target], ['erasure.created', body.id]);
   });
 
-  test('a rater, a key and a generation are erased', async () => {
+  test('a user, a key and a generation are erased', async () => {
     const text = canary('subject');
     const created = (await request('/v1/keys', { json: { name: 'to erase', scopes: ['feedback'], tenant: 'shop' } }))
       .body;
@@ -114,9 +114,9 @@ export function testErasures(api: Api): void {
     const give = (rater: string) =>
       request('/v1/preferences', { json: { prompt: text, chosen: 'a', rejected: 'b', rater }, headers });
     for (const rater of [`ann ${text}`, `bob ${text}`]) assert.equal((await give(rater)).status, 200);
-    assertError(await request('/v1/erasures', { json: { rater: `user:ann ${text}` } }), 404);
-    const ofRater = await request('/v1/erasures', { json: { rater: `user:ann ${text}`, tenant: 'shop' } });
-    assert.equal(ofRater.body.erased.preferences, 1);
+    assertError(await request('/v1/erasures', { json: { user: `ann ${text}` } }), 404);
+    const ofUser = await request('/v1/erasures', { json: { user: `ann ${text}`, tenant: 'shop' } });
+    assert.equal(ofUser.body.erased.preferences, 1);
     const ofKey = await request('/v1/erasures', { json: { key: created.id } });
     assert.deepEqual([ofKey.body.tenant, ofKey.body.erased.preferences], ['shop', 1]);
     const completion = await request('/v1/completions', { json: { prompt: text, max_tokens: 2 } });
@@ -129,6 +129,7 @@ export function testErasures(api: Api): void {
     const bodies: [Json, string][] = [
       [{}, 'user'],
       [{ user: 'a', rater: 'b' }, 'rater'],
+      [{ rater: 'user:ann' }, 'rater'],
       [{ user: '' }, 'user'],
       [{ key: 'anonymous' }, 'key'],
       [{ generation: 'chatcmpl-1', tenant: 'shop' }, 'tenant'],
