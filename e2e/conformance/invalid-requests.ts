@@ -43,11 +43,20 @@ const SCHEMA = 'response_format.json_schema';
 const schema = (schema: object) => ({ response_format: { type: 'json_schema', json_schema: { name: 'x', schema } } });
 
 export const INVALID_REQUESTS: InvalidRequest[] = [
+  ...['user:ann', 'import:ann', 'rater_1', 'key_1'].map((rater) =>
+    invalid(
+      PREFERENCES,
+      `a rater called ${rater}`,
+      { prompt: 'a', chosen: 'b', rejected: 'c', rater },
+      'rater',
+      /^rater: give your own name for the end user; Attune adds user: itself$/,
+    ),
+  ),
   chat('a temperature below 0', { temperature: -1 }, 'temperature', /0/),
   chat('a temperature that is not a number', { temperature: 'hot' }, 'temperature', /number/),
   chat('a thousand choices', { n: 1000 }, 'n', /16/),
   chat('zero choices', { n: 0 }, 'n', /1/),
-  chat('a fractional number of choices', { n: 1.5 }, 'n', /int/),
+  chat('a fractional number of choices', { n: 1.5 }, 'n', /whole number/),
   chat('a top_p of 0', { top_p: 0 }, 'top_p', /0/),
   chat('a top_p over 1', { top_p: 1.1 }, 'top_p', /1/),
   chat('a negative top_k', { top_k: -1 }, 'top_k', /0/),

@@ -21,6 +21,10 @@ import { hasTexts, type PreferenceRow, storePreference } from '../preferences/st
 /** As JSON. Imported rows carry what their source has, so the values may have any shape. */
 const MAX_METADATA_LENGTH = 16_384;
 
+/** How Attune names raters: not what a backend calls its end users. */
+const RESERVED_NAME = /^(user:|import:|rater_|key_)/;
+const RESERVED_NAME_ADVICE = 'give your own name for the end user; Attune adds user: itself';
+
 const text = z.string().min(1, 'is empty; give it some text');
 
 export const choiceField = z.enum(['a', 'b', 'tie', 'both_bad', 'skip']);
@@ -41,6 +45,7 @@ const preferenceBody = z
       .string()
       .min(1)
       .max(200)
+      .refine((name) => !RESERVED_NAME.test(name), RESERVED_NAME_ADVICE)
       .optional()
       .openapi({ description: 'the end user who chose, stored as user:…; needs the scope feedback' }),
     metadata: z
