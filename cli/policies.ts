@@ -91,11 +91,12 @@ export function addPolicies(program: Command): void {
 
   group
     .command('lineage')
-    .argument('<id>', 'id of the policy')
+    .argument('[id]', 'id of the policy; default: the active one')
     .description('print what a policy learned from: its ancestors, each with its pairs by source and rater')
-    .action((id: string) =>
+    .action((id: string | undefined) =>
       withContext(async ({ db }) => {
-        let next: string | null = (await getPolicy(db, id)).id;
+        let next = id === undefined ? await getActivePolicyId(db) : (await getPolicy(db, id)).id;
+        if (next === null) throw new AttuneError('policies lineage: there is no active policy; give the id of one');
         while (next !== null) {
           const page: Awaited<ReturnType<typeof readLineage>> = await readLineage(db, next, LINEAGE_PAGE);
           for (const step of page.steps) console.log(describeStep(step));

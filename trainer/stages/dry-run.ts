@@ -54,7 +54,7 @@ export async function previewRound(
     quality: describeQuality(counts.quality),
     truncated: `${counts.cut} pairs longer than ${maxLength} tokens`,
     staleness: describeStaleness(counts.ages),
-    work: `${counts.tokens} tokens per epoch; ${steps} steps of ${config.batch_pairs} pairs in ${config.epochs} epochs`,
+    work: `${counts.tokens} tokens per epoch; ${steps} steps of ${config.batch_pairs} pairs in ${config.epochs} ${config.epochs === 1 ? 'epoch' : 'epochs'}`,
     settings: Object.entries(listMethodSettings(method, config))
       .filter(([, value]) => value !== null)
       .map(([name, value]) => `${name} ${value}`)
