@@ -5,6 +5,7 @@
 import { and, asc, eq, inArray, notInArray } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import packageJson from '../package.json' with { type: 'json' };
+import { COMMAND, recordAudit } from '../shared/access/audit.ts';
 import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect, type Database } from '../shared/database/connect.ts';
 import { LOCKS, tryAcquireLock } from '../shared/database/lock.ts';
@@ -17,7 +18,7 @@ import { summarizeError } from '../shared/error-description.ts';
 import { log } from '../shared/log.ts';
 import { isUnreachable } from '../shared/postgres-errors.ts';
 import { type RoundOptions, type RoundRow, requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
-import { completeRoundSettings, listMethodSettings } from '../shared/rounds/settings.ts';
+import { completeRoundSettings, listMethodSettings, type RoundRequest } from '../shared/rounds/settings.ts';
 import type { Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { isStoreUnreachable } from '../shared/store/store.ts';
@@ -100,7 +101,7 @@ export async function trainOnce(
   const trainer = await openTrainer(settings, connection.db);
   try {
     const config = listMethodSettings(options.method ?? 'dil', completeRoundSettings({}, settings));
-    const { id } = await requestRound(connection.db, 'command', config, options);
+    const id = await requestByCommand(connection.db, config, options);
     while (true) {
       stop?.throwIfAborted();
       await runNextRound(connection, trainer, onProgress, stop);
@@ -112,6 +113,15 @@ export async function trainOnce(
     await connection.close();
     await trainer.tracing?.close();
   }
+}
+
+function requestByCommand(db: Database, settings: RoundRequest, options: RoundOptions): Promise<string> {
+  return db.transaction(async (transaction) => {
+    const { id, method } = await requestRound(transaction, 'command', settings, options);
+    const details = { method, settings };
+    await recordAudit(transaction, { actor: COMMAND, action: 'round.requested', target: id, details });
+    return id;
+  });
 }
 
 /** Runs every round that is queued or due now, and returns those that ended: none if another trainer is running. */
