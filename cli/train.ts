@@ -170,8 +170,10 @@ async function trainDueRounds({ settings, databaseUrl }: CommandContext): Promis
   if (failed.length > 0) throw new AttuneError(`${failed.length} of ${rounds.length} rounds failed`);
 }
 
-function describeRound({ id, status, policy_id, reason }: RoundRow): string {
+function describeRound({ id, status, stage, policy_id, reason }: RoundRow): string {
   if (status !== 'succeeded') return `${id} ${status === 'failed' ? 'failed' : 'ended'}: ${reason}`;
+  // The reason says that it is published and not active.
+  if (stage === 'published' && policy_id) return `${id}: ${policy_id} ${reason}`;
   return `${id}: ${policy_id ? `published ${policy_id}` : 'published no policy'}; ${reason}`;
 }
 

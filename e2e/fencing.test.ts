@@ -180,7 +180,7 @@ test('a policy that an operator promotes while a round publishes stays active', 
   assert.equal(await runNextRound(connection, trainer, onProgress), true);
   const round = await getRound(id);
   assert.deepEqual([round.status, round.stage], ['succeeded', 'published'], round.reason ?? '');
-  assert.match(round.reason ?? '', /is published but not active$/);
+  assert.match(round.reason ?? '', /^published, not active: /);
   assert.equal(await db.$count(policies, eq(policies.round_id, id)), 1);
   assert.equal(await getActivePolicyId(db), promoted);
 });

@@ -59,7 +59,7 @@ export async function activateCandidate(
     await log.end(
       transaction,
       'published',
-      `another policy became active in place of ${baselineId} while this round trained; ${policy.id} is published but not active`,
+      `published, not active: another policy became active in place of ${baselineId} while this round trained`,
     );
   });
 }
@@ -77,7 +77,7 @@ export async function offerCandidate(
   await log.update({ policy_id: policy.id });
   await log.finish(
     'published',
-    `${reason}. ${policy.id} is published but not active: unlike ${baselineId}, it has learned nothing that was erased; ` +
+    `published, not active: ${reason}. Unlike ${baselineId}, ${policy.id} has learned nothing that was erased; ` +
       `\`attune policies promote ${policy.id}\` replaces it all the same`,
   );
 }
