@@ -4,6 +4,7 @@
 import { type Command, Option } from 'commander';
 import { desc } from 'drizzle-orm';
 import { COMMAND } from '../shared/access/audit.ts';
+import { tenantName } from '../shared/access/names.ts';
 import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import { erasures } from '../shared/database/schema.ts';
 import { type DescribedErasure, describeErasure } from '../shared/erasure/describe.ts';
@@ -11,6 +12,8 @@ import { erase } from '../shared/erasure/erase.ts';
 import { findSubject } from '../shared/erasure/subject.ts';
 import { AttuneError } from '../shared/error.ts';
 import { withContext } from './context.ts';
+import { parseBy } from './parse-argument.ts';
+import { formatMinute, printTable } from './print-table.ts';
 
 const KINDS = ['user', 'rater', 'key', 'generation'] as const;
 
@@ -31,7 +34,7 @@ export function addErasures(program: Command): void {
     .addOption(new Option('--rater <id>', 'a rater by id, or as a preference names one: import:…'))
     .addOption(new Option('--key <id>', 'all that was stored with a key'))
     .addOption(new Option('--generation <id>', 'a generation, with its completion and what depends on it'))
-    .option('--tenant <tenant>', 'of a user, or of a rater without an id', DEFAULT_TENANT)
+    .option('--tenant <tenant>', 'of a user, or of a rater without an id', parseBy(tenantName), DEFAULT_TENANT)
     .description('erase texts, token ids, metadata and names for good; ids and digests stay')
     .action((options: CreateOptions) =>
       withContext(async ({ db }) => {
@@ -42,7 +45,7 @@ export function addErasures(program: Command): void {
         const row = await db.transaction(async (transaction) =>
           erase(transaction, await findSubject(transaction, kind!, options[kind!]!, options.tenant), COMMAND),
         );
-        console.log(formatErasure((await describeErasure(db, [row]))[0]!));
+        printErasures(await describeErasure(db, [row]));
       }),
     );
 
@@ -52,18 +55,29 @@ export function addErasures(program: Command): void {
     .action(() =>
       withContext(async ({ db }) => {
         const rows = await db.select().from(erasures).orderBy(desc(erasures.id));
-        for (const erasure of await describeErasure(db, rows)) console.log(formatErasure(erasure));
-        if (rows.length === 0) console.log('no erasures');
+        if (rows.length === 0) return console.log('no erasures');
+        printErasures(await describeErasure(db, rows));
       }),
     );
 }
 
-function formatErasure({ id, created_at, subject, tenant, counts, policies, advice }: DescribedErasure): string {
+const HEADER = ['id', 'time', 'subject', 'tenant', 'completions', 'comparisons', 'preferences', 'learned by'];
+
+/** All of them give the same advice: to replace the active policy, if that learned from them. */
+function printErasures(described: DescribedErasure[]): void {
+  printTable(HEADER, described.map(listCells));
+  for (const advice of new Set(described.map((erasure) => erasure.advice))) if (advice !== null) console.log(advice);
+}
+
+function listCells({ id, created_at, subject, tenant, counts, policies }: DescribedErasure): string[] {
   const { completions, comparisons, preferences } = counts;
-  const erased = `${completions} completions, ${comparisons} comparisons, ${preferences} preferences`;
   const learned = policies.map((policy) => `${policy.id} (${policy.relation})`);
-  return (
-    `${id}  ${created_at.toISOString()}  ${subject}  ${tenant}  ${erased}  ` +
-    `learned by ${learned.join(', ') || 'no policy'}${advice ? `\n  ${advice}` : ''}`
-  );
+  return [
+    id,
+    formatMinute(created_at),
+    subject,
+    tenant,
+    ...[completions, comparisons, preferences].map(String),
+    learned.join(', ') || 'no policy',
+  ];
 }

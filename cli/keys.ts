@@ -4,11 +4,13 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { desc } from 'drizzle-orm';
 import { COMMAND } from '../shared/access/audit.ts';
 import { createKey, type KeyRow, revokeKey, rotateKey } from '../shared/access/keys.ts';
+import { keyName, tenantName } from '../shared/access/names.ts';
 import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import { api_keys } from '../shared/database/schema.ts';
 import { SCOPE_DESCRIPTIONS, SCOPES, type Scope } from '../shared/scopes.ts';
 import { withContext } from './context.ts';
-import { parseTenant } from './parse-tenant.ts';
+import { parseBy } from './parse-argument.ts';
+import { formatMinute, printTable } from './print-table.ts';
 
 const DAY_MS = 86_400_000;
 const MAX_DAYS = 36_500;
@@ -29,9 +31,9 @@ export function addKeys(program: Command): void {
 
   group
     .command('create')
-    .argument('<name>', 'what the key is for')
+    .argument('<name>', 'what the key is for', parseBy(keyName))
     .addOption(new Option('--scope <scope...>', 'what it may do').choices(SCOPES).makeOptionMandatory())
-    .option('--tenant <tenant>', 'whom it belongs to', parseTenant, DEFAULT_TENANT)
+    .option('--tenant <tenant>', 'whom it belongs to', parseBy(tenantName), DEFAULT_TENANT)
     .option('--days <days>', 'days until it expires; default: it does not', parseDays)
     .option('--requests <count>', 'requests per minute, on each Node server; default: its setting', parseCount)
     .option('--tokens <count>', 'tokens per minute, likewise', parseCount)
@@ -52,10 +54,11 @@ export function addKeys(program: Command): void {
           concurrentGenerations: concurrent ?? null,
           rowsPerDay: rows ?? null,
         };
-        const { token } = await db.transaction((transaction) =>
-          createKey(transaction, { name, tenant, scopes, expiresAt, ...limits }, COMMAND),
+        printKey(
+          await db.transaction((transaction) =>
+            createKey(transaction, { name, tenant, scopes, expiresAt, ...limits }, COMMAND),
+          ),
         );
-        console.log(token);
       }),
     );
 
@@ -65,8 +68,8 @@ export function addKeys(program: Command): void {
     .action(() =>
       withContext(async ({ db }) => {
         const rows = await db.select().from(api_keys).orderBy(desc(api_keys.created_at));
-        for (const row of rows) console.log(describeKey(row));
-        if (rows.length === 0) console.log('no keys; `attune keys create` makes one');
+        if (rows.length === 0) return console.log('no keys; `attune keys create` makes one');
+        printTable(['id', 'name', 'tenant', 'scopes', 'expires', 'last used'], rows.map(listCells));
       }),
     );
 
@@ -87,8 +90,7 @@ export function addKeys(program: Command): void {
     .description('give a key a new secret and print it, this once; the one before stops working within a second')
     .action((id: string) =>
       withContext(async ({ db }) => {
-        const { token } = await db.transaction((transaction) => rotateKey(transaction, id, COMMAND));
-        console.log(token);
+        printKey(await db.transaction((transaction) => rotateKey(transaction, id, COMMAND)));
       }),
     );
 }
@@ -106,12 +108,17 @@ function parseCount(value: string): number {
   return count;
 }
 
-function describeKey({ id, name, tenant, scopes, revoked_at, expires_at, last_used_at }: KeyRow): string {
+/** The key alone on standard output, so that a script can store it. */
+function printKey({ row, token }: { row: KeyRow; token: string }): void {
+  console.error(`${row.id} (its id, for rotate and revoke); the key is shown this once:`);
+  console.log(token);
+}
+
+function listCells({ id, name, tenant, scopes, revoked_at, expires_at, last_used_at }: KeyRow): string[] {
   const state = revoked_at
-    ? `revoked ${revoked_at.toISOString()}`
+    ? `revoked ${formatMinute(revoked_at)}`
     : expires_at
-      ? `${expires_at.getTime() <= Date.now() ? 'expired' : 'expires'} ${expires_at.toISOString()}`
-      : 'does not expire';
-  const used = last_used_at ? `last used ${last_used_at.toISOString()}` : 'never used';
-  return `${id}  ${name}  ${tenant}  ${scopes.join(',')}  ${state}  ${used}`;
+      ? `${expires_at.getTime() <= Date.now() ? 'expired ' : ''}${formatMinute(expires_at)}`
+      : 'never';
+  return [id, name, tenant, scopes.join(','), state, last_used_at ? formatMinute(last_used_at) : 'never'];
 }

@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { COMMAND } from '../shared/access/audit.ts';
+import { tenantName } from '../shared/access/names.ts';
 import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import { AttuneError } from '../shared/error.ts';
 import {
@@ -14,6 +15,7 @@ import {
 } from '../shared/preferences/store.ts';
 import { openRedact } from '../shared/redaction/open-redact.ts';
 import { withContext } from './context.ts';
+import { parseBy } from './parse-argument.ts';
 import { printLines } from './print-lines.ts';
 
 export function addPreferences(program: Command): void {
@@ -74,7 +76,7 @@ export function addPreferences(program: Command): void {
 }
 
 function tenantOption(description: string): Option {
-  return new Option('--tenant <tenant>', description).default(DEFAULT_TENANT);
+  return new Option('--tenant <tenant>', description).argParser(parseBy(tenantName)).default(DEFAULT_TENANT);
 }
 
 async function openFile(file: string): Promise<AsyncIterable<Uint8Array>> {

@@ -9,13 +9,15 @@ import {
   MAX_EXPIRY_HOURS,
   SIGN_IN_PATH,
 } from '../shared/access/invitations.ts';
+import { raterName, tenantName } from '../shared/access/names.ts';
 import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import { createRater, findRaterOrThrow, type RaterRow, updateRater } from '../shared/access/raters.ts';
 import { raters } from '../shared/database/schema.ts';
 import { withContext } from './context.ts';
-import { parseTenant } from './parse-tenant.ts';
+import { parseBy } from './parse-argument.ts';
+import { printTable } from './print-table.ts';
 
-const MAX_NAME_LENGTH = 200;
+const COLUMNS = ['id', 'name', 'tenant', 'skills', 'active'];
 
 type CreateOptions = { skill: string[]; tenant: string };
 type UpdateOptions = { name?: string; skill?: string[]; active?: true; inactive?: true };
@@ -32,9 +34,9 @@ export function addRaters(program: Command): void {
 
   group
     .command('create')
-    .argument('<name>', 'the name of a person', parseName)
+    .argument('<name>', 'the name of a person', parseBy(raterName))
     .option('--skill <skill...>', 'what the rater is asked about: languages, subjects', [])
-    .option('--tenant <tenant>', 'whom the rater works for', parseTenant, DEFAULT_TENANT)
+    .option('--tenant <tenant>', 'whom the rater works for', parseBy(tenantName), DEFAULT_TENANT)
     .description('create a rater and print the id')
     .action((name: string, { skill, tenant }: CreateOptions) =>
       withContext(async ({ db }) => {
@@ -51,15 +53,15 @@ export function addRaters(program: Command): void {
     .action(() =>
       withContext(async ({ db }) => {
         const rows = await db.select().from(raters).where(isNull(raters.erased_at)).orderBy(desc(raters.id));
-        for (const row of rows) console.log(describeRater(row));
-        if (rows.length === 0) console.log('no raters; `attune raters create` makes one');
+        if (rows.length === 0) return console.log('no raters; `attune raters create` makes one');
+        printTable(COLUMNS, rows.map(listCells));
       }),
     );
 
   group
     .command('update')
     .argument('<id>', 'id of the rater')
-    .option('--name <name>', 'the name of the person', parseName)
+    .option('--name <name>', 'the name of the person', parseBy(raterName))
     .option('--skill <skill...>', 'the skills, in place of those before')
     .addOption(new Option('--active', 'lets the rater sign in').conflicts('inactive'))
     .option('--inactive', 'signs the rater out within a second, for good, and lets nobody sign in as the rater')
@@ -75,7 +77,7 @@ export function addRaters(program: Command): void {
         const row = await db.transaction(async (transaction) =>
           updateRater(transaction, await findRaterOrThrow(transaction, id), changes, COMMAND),
         );
-        console.log(describeRater(row));
+        printTable(COLUMNS, [listCells(row)]);
       });
     });
 
@@ -95,13 +97,6 @@ export function addRaters(program: Command): void {
     );
 }
 
-function parseName(value: string): string {
-  const name = value.trim();
-  if (name === '' || name.length > MAX_NAME_LENGTH)
-    throw new InvalidArgumentError(`give a name of 1 to ${MAX_NAME_LENGTH} characters`);
-  return name;
-}
-
 function parseHours(value: string): number {
   const hours = Number(value);
   if (!Number.isInteger(hours) || hours < 1 || hours > MAX_EXPIRY_HOURS)
@@ -115,6 +110,6 @@ function parseUrl(value: string): string {
   return url!.origin;
 }
 
-function describeRater({ id, name, tenant, skills, active }: RaterRow): string {
-  return `${id}  ${name}  ${tenant}  ${skills.join(',') || 'no skills'}  ${active ? 'active' : 'not active'}`;
+function listCells({ id, name, tenant, skills, active }: RaterRow): string[] {
+  return [id, name, tenant, skills.join(','), active ? 'yes' : 'no'];
 }

@@ -120,15 +120,21 @@ test('a key of `attune keys` may what its scopes say, until it is revoked', asyn
     return running.output().trim();
   };
   const limits = ['--requests', '100', '--tokens', '10000', '--concurrent', '4', '--rows', '1000'];
-  const key = await command('create', 'chat backend', '--scope', 'generate', 'read', '--days', '1', ...limits);
-  assert.match(key, /^sk-at-/);
+  const created = await command('create', 'chat backend', '--scope', 'generate', 'read', '--days', '1', ...limits);
+  assert.match(created, /^key_\w{12} \(its id, for rotate and revoke\)/m);
+  const findKey = (output: string) => /^sk-at-\S+$/m.exec(output)![0];
+  const key = findKey(created);
   const authorization = `Bearer ${key}`;
   assert.equal((await complete(url, { authorization })).status, 200);
   assert.equal((await fetch(`${url}/v1/keys`, { headers: { authorization } })).status, 403);
   const listed = await command('list');
-  assert.match(listed, /^key_\w{12} {2}chat backend {2}default {2}generate,read {2}expires 20\S+ {2}last used 20/m);
+  assert.match(listed, /^id {14}name {10}tenant {3}scopes {9}expires {12}last used$/m);
+  assert.match(
+    listed,
+    /^key_\w{12} {2}chat backend {2}default {2}generate,read {2}20\S+ \d\d:\d\dZ {2}20\S+ \d\d:\d\dZ$/m,
+  );
   const id = /key_\w{12}/.exec(listed)![0];
-  const rotated = await command('rotate', id);
+  const rotated = findKey(await command('rotate', id));
   assert.notEqual(rotated, key);
   assert.match(await command('revoke', id), /is revoked/);
   await new Promise((resolve) => setTimeout(resolve, 1100));
@@ -143,6 +149,14 @@ test('a key of `attune keys` may what its scopes say, until it is revoked', asyn
   const wrong = run(['keys', 'create', 'x', '--scope', 'root']);
   assert.equal(await wrong.ended, 1);
   assert.match(wrong.output(), /'root' is invalid.*generate, rate, feedback/s);
+  for (const [args, message] of [
+    [['', '--scope', 'read'], /'name'.*is empty; say what the key is for/],
+    [['x', '--scope', 'read', '--tenant', 'My Shop'], /'My Shop' is invalid.*1 to 64 letters, digits/],
+  ] as const) {
+    const invalid = run(['keys', 'create', ...args]);
+    assert.equal(await invalid.ended, 1);
+    assert.match(invalid.output(), message);
+  }
   start.child.kill('SIGTERM');
   await start.ended;
 });
@@ -156,7 +170,10 @@ test('the link of `attune raters invite` signs in, once', async () => {
     return running.output().trim();
   };
   const id = await command('create', 'Ann Example', '--skill', 'french', 'law');
-  assert.equal(await command('list'), `${id}  Ann Example  default  french,law  active`);
+  assert.equal(
+    await command('list'),
+    `id${' '.repeat(37)}name         tenant   skills      active\n${id.padEnd(38)} Ann Example  default  french,law  yes`,
+  );
   const link = await command('invite', id, '--hours', '1', '--url', url);
   const invitation = new URL(link).searchParams.get('invitation');
   const signIn = () =>

@@ -4,6 +4,7 @@
 
 import { z } from '@hono/zod-openapi';
 import { and, asc, desc, eq, isNull, lt, type SQL, sql } from 'drizzle-orm';
+import { tenantName } from '../../shared/access/names.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import {
   api_keys,
@@ -17,7 +18,6 @@ import {
   type rounds,
 } from '../../shared/database/schema.ts';
 import { notFound } from './errors.ts';
-import { tenantField } from './tenant-field.ts';
 
 export type ResourceTable =
   | typeof api_keys
@@ -54,7 +54,7 @@ export const listQuery = z.strictObject({
 
 /** Of a table whose rows have tenants. */
 export const ownedListQuery = listQuery.extend({
-  tenant: tenantField.optional().openapi({ description: 'for administrators: the tenant to list; default: your own' }),
+  tenant: tenantName.optional().openapi({ description: 'for administrators: the tenant to list; default: your own' }),
 });
 
 export type ListQuery = z.output<typeof listQuery>;

@@ -3,6 +3,7 @@
 
 import { z } from '@hono/zod-openapi';
 import { and, eq } from 'drizzle-orm';
+import { tenantName } from '../../shared/access/names.ts';
 import { comparisons, completions, type ErasureSubject, erasures, isChat } from '../../shared/database/schema.ts';
 import { type DescribedErasure, describeErasure, RELATIONS } from '../../shared/erasure/describe.ts';
 import { type ErasureRow, erase } from '../../shared/erasure/erase.ts';
@@ -12,7 +13,6 @@ import { idempotencyKeyField, type Transaction } from '../http/idempotency.ts';
 import { defineOperation } from '../http/operation.ts';
 import { isVisible } from '../http/pagination.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { tenantField } from '../http/tenant-field.ts';
 import { getCallerId, getTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { KIND as CHAT } from './stored-chats.ts';
@@ -31,9 +31,7 @@ const erasureBody = z
       .optional()
       .openapi({ description: 'everything that was stored with this key' }),
     generation: name.openapi({ description: 'with its completion, and what depends on that' }),
-    tenant: tenantField
-      .optional()
-      .openapi({ description: 'of a user, or of a rater without an id; default: your own' }),
+    tenant: tenantName.optional().openapi({ description: 'of a user, or of a rater without an id; default: your own' }),
     id: idempotencyKeyField,
   })
   .superRefine((body, context) => {

@@ -8,12 +8,12 @@ import {
   revokeKey as revoke,
   rotateKey as rotate,
 } from '../../shared/access/keys.ts';
+import { keyName, tenantName } from '../../shared/access/names.ts';
 import { DEFAULT_TENANT } from '../../shared/access/owner.ts';
 import { api_keys } from '../../shared/database/schema.ts';
 import { SCOPE_DESCRIPTIONS, SCOPES } from '../../shared/scopes.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { tenantField } from '../http/tenant-field.ts';
 import { getCallerId } from '../middleware/auth.ts';
 
 const scope = z.enum(SCOPES).openapi({
@@ -86,9 +86,9 @@ export const createKey = defineOperation({
   summary: 'Creates an API key; the response is the only place that has its text',
   scopes: ['admin'],
   body: z.strictObject({
-    name: z.string().min(1, 'is empty; say what the key is for').max(200),
+    name: keyName,
     scopes: z.array(scope).min(1, 'give at least one').max(SCOPES.length),
-    tenant: tenantField.default(DEFAULT_TENANT),
+    tenant: tenantName.default(DEFAULT_TENANT),
     expires_at: z
       .int()
       .min(0, UNIX_SECONDS)

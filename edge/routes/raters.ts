@@ -9,18 +9,17 @@ import {
   MAX_EXPIRY_HOURS,
   SIGN_IN_PATH,
 } from '../../shared/access/invitations.ts';
+import { raterName, tenantName } from '../../shared/access/names.ts';
 import { createRater as create, type RaterRow, updateRater as update } from '../../shared/access/raters.ts';
 import { raters } from '../../shared/database/schema.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { tenantField } from '../http/tenant-field.ts';
 import { getCallerId, getReadableTenant, selectTenant } from '../middleware/auth.ts';
 import { isHttps } from '../session.ts';
 
 const MAX_SKILLS = 50;
 const HOURS = `give whole hours from 1 to ${MAX_EXPIRY_HOURS}`;
 
-const name = z.string().trim().min(1, 'is empty; give the name of a person').max(200);
 const skills = z
   .array(z.string().trim().min(1, 'is empty').max(64))
   .max(MAX_SKILLS)
@@ -68,10 +67,10 @@ export const createRater = defineOperation({
   summary: 'Creates a rater, a person who votes as themself once they have signed in with an invitation',
   idempotent: true,
   body: z.strictObject({
-    name,
+    name: raterName,
     skills: skills.default([]),
     active: active.default(true),
-    tenant: tenantField.optional().openapi({ description: 'for administrators; default: your own' }),
+    tenant: tenantName.optional().openapi({ description: 'for administrators; default: your own' }),
   }),
   response: rater,
   handler: ({ context, commit, body: { tenant, ...fields } }) => {
@@ -85,7 +84,7 @@ export const updateRater = defineOperation({
   summary: 'Changes a rater; one who is no longer active is signed out within a second',
   idempotent: true,
   body: z
-    .strictObject({ name: name.optional(), skills: skills.optional(), active: active.optional() })
+    .strictObject({ name: raterName.optional(), skills: skills.optional(), active: active.optional() })
     .refine((body) => Object.keys(body).length > 0, 'give name, skills or active'),
   response: rater,
   handler: ({ context, commit, param, body }) =>

@@ -107,9 +107,12 @@ export async function recordKeyUse(db: Pick<Database, 'update'>, id: string): Pr
 async function findKeyOrThrow(db: Pick<Database, 'select'>, id: string): Promise<KeyRow> {
   const row = await findKey(db, id);
   if (row) return row;
-  throw new AttuneError(`there is no key ${id}; GET /v1/keys or \`attune keys list\` lists the keys`, {
-    status: 404,
-    param: 'id',
-    code: 'not_found',
-  });
+  throw new AttuneError(
+    `there is no key ${id}; GET /v1/keys or \`attune keys list\` lists the keys (keys of API_KEY are changed in that setting)`,
+    {
+      status: 404,
+      param: 'id',
+      code: 'not_found',
+    },
+  );
 }
