@@ -71,7 +71,7 @@ export function testKeys(api: Api): void {
     }
     const ids = [];
     for (const text of ['buy this', 'buy that']) {
-      const json = { prompt: 'Once', max_tokens: 30, ...format(text) };
+      const json = { prompt: `In ${api.runtime}`, max_tokens: 30, ...format(text) };
       const { status, body } = await request('/v1/completions', { json, headers: as(generating) });
       assert.equal(status, 200, JSON.stringify(body));
       ids.push(body.choices[0].generation_id);
@@ -166,7 +166,7 @@ export function testKeys(api: Api): void {
       [{ scopes: ['read'], name: '' }, 'name', /what the key is for/],
       [{ scopes: ['read'], requests_per_minute: 0 }, 'requests_per_minute', /a whole number of 1 or more/],
       [{ scopes: ['read'], concurrent_generations: 1.5 }, 'concurrent_generations', /a whole number of 1/],
-      [{ scopes: ['read'], rows_per_day: 1.5 }, 'rows_per_day', /int/i],
+      [{ scopes: ['read'], rows_per_day: 1.5 }, 'rows_per_day', /a whole number/],
       [{ scopes: ['read'], secret: 'mine' }, 'secret', /unknown|unrecognized/i],
     ];
     for (const [json, param, message] of cases) {

@@ -97,7 +97,7 @@ export function testRounds(api: Api): void {
     const { body } = await requestBy(trains, { gate_kl: 1000 });
     assert.match(
       body.error.message,
-      /may train, and method\.dil\.gate_kl 1000 in place of the server's 50 needs operate;/,
+      /has the scope train, and method\.dil\.gate_kl 1000 in place of the server's 50 needs operate;/,
     );
     assert.equal((await requestBy(operates, loose)).status, 200);
   });

@@ -26,7 +26,7 @@ function advise(issue: Issue): string | undefined {
     case 'invalid_type':
       return `give ${nameType(issue.expected)}`;
     case 'invalid_value':
-      return `give ${issue.values.length > 1 ? 'one of ' : ''}${issue.values.map(String).join(', ')}`;
+      return `give ${listValues(issue.values)}`;
     case 'too_small':
       return adviseMore(issue);
     case 'too_big':
@@ -50,10 +50,14 @@ function adviseLess({ origin, maximum, inclusive }: Extract<Issue, { code: 'too_
   return `give a number ${inclusive ? `of ${maximum} or less` : `below ${maximum}`}`;
 }
 
-function adviseUnion({ errors, discriminator }: Extract<Issue, { code: 'invalid_union' }>): string | undefined {
-  if (discriminator !== undefined) return 'is not one of the accepted values; /docs lists them';
+function adviseUnion({ errors, options }: Extract<Issue, { code: 'invalid_union' }>): string | undefined {
+  if (Array.isArray(options)) return `give ${listValues(options)}`;
   const expected = errors.map(([first]) => (first?.code === 'invalid_type' ? nameType(first.expected) : null));
   return expected.length > 0 && expected.every((type) => type !== null) ? `give ${expected.join(' or ')}` : undefined;
+}
+
+function listValues(values: readonly unknown[]): string {
+  return `${values.length > 1 ? 'one of ' : ''}${values.map(String).join(', ')}`;
 }
 
 function nameType(expected: string): string {
