@@ -50,8 +50,8 @@ export function addPreferences(program: Command): void {
         for (const { row, message } of report.errors)
           console.error(message.startsWith('row ') ? message : `row ${row}: ${message}`);
         if (report.refused > report.errors.length)
-          console.error(`and ${report.refused - report.errors.length} more rejected rows`);
-        console.log(`imported ${report.imported}, duplicates ${report.duplicates}, rejected ${report.refused}`);
+          console.error(`and ${report.refused - report.errors.length} more refused rows`);
+        console.log(`imported ${report.imported}, duplicates ${report.duplicates}, refused ${report.refused}`);
         if (report.imported + report.duplicates === 0)
           throw new AttuneError(`preferences import: no valid preference in ${file}`);
       }),

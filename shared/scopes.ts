@@ -5,13 +5,13 @@ export const SCOPES = ['generate', 'rate', 'feedback', 'read', 'train', 'operate
 export type Scope = (typeof SCOPES)[number];
 
 export const SCOPE_DESCRIPTIONS: Record<Scope, string> = {
-  generate: 'generate and score responses',
-  rate: 'create comparisons, and vote on comparisons and generations',
+  generate: 'generate and score responses, create comparisons, list models',
+  rate: 'create and list comparisons, and vote on comparisons and generations',
   feedback: 'store given pairs, and import files of them',
   read: 'read what is stored: generations, preferences, rounds, policies',
   train: 'request rounds, and cancel any',
   operate: 'promote policies and roll back, and invite raters',
-  admin: 'everything, and create and revoke keys, and erase',
+  admin: 'everything, including keys, erasures and the audit log',
 };
 
 /** Whether one of the needed scopes was granted. */

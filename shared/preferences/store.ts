@@ -15,13 +15,13 @@ import { parsePreferences } from './import.ts';
 import type { PreferenceRecord } from './record.ts';
 
 export type ImportReport = {
-  /** rows read, including rejected ones */
+  /** rows read, including refused ones */
   rows: number;
   imported: number;
   /** preferences that were imported before */
   duplicates: number;
   refused: number;
-  /** the reasons for the first rejected rows */
+  /** the reasons for the first refused rows */
   errors: { row: number; message: string }[];
 };
 
