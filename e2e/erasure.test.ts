@@ -128,7 +128,7 @@ test('after erasures by user, rater, key and generation the texts are in no tabl
   const byUser = await request('/v1/erasures', { user: `user ${CANARY}` });
   assert.deepEqual(byUser.erased, { completions: 4, comparisons: 1, preferences: 41 });
   const byRater = await runCommand('erasures', 'create', '--rater', `import:imported ${CANARY}`);
-  assert.match(byRater.output, /rater {2}default {2}0 completions, 0 comparisons, 1 preferences {2}learned by /);
+  assert.match(byRater.output, /Z {2}rater +default +0 +0 +1 /);
   await request('/v1/erasures', { key: key.id });
   await request('/v1/erasures', { generation });
 
@@ -139,7 +139,10 @@ test('after erasures by user, rater, key and generation the texts are in no tabl
   assert.deepEqual(erasure.policies, [{ id: published, relation: 'active' }]);
   assert.equal(erasure.active_policy_learned, true);
   assert.match(erasure.advice, /`attune train --without-erased` trains its replacement/);
-  assert.match((await runCommand('erasures', 'list')).output, new RegExp(`${byUser.id} .* learned by ${published}`));
+  assert.match(
+    (await runCommand('erasures', 'list')).output,
+    new RegExp(`^${byUser.id} .* ${published} \\(active\\)`, 'm'),
+  );
   const lineage = await request(`/v1/policies/${published}/lineage`);
   const raters = (lineage.data[0].raters as { rater: string }[]).map(({ rater }) => rater);
   assert.deepEqual(raters.toSorted(), ['erased', 'user:bob']);
@@ -148,9 +151,15 @@ test('after erasures by user, rater, key and generation the texts are in no tabl
 test('a replacement has learned nothing that was erased, and an operator may choose one that is not better', async () => {
   const { code, output } = await runCommand('train', '--without-erased');
   assert.equal(code, 0, output);
-  const replacement = /published (pol_\w+);/.exec(output)![1]!;
+  const replacement = /round_\w+: (?:published )?(pol_\w+)(?:;| published, not active:)/.exec(output)![1]!;
   const [round] = await db.select().from(rounds).where(eq(rounds.policy_id, replacement));
   assert.deepEqual([round!.parent_id, round!.baseline_id, round!.from_root], [root, published, true]);
+  const { data: events } = await request('/v1/audit?limit=100');
+  const requested = events.filter(({ action }: Json) => action === 'round.requested');
+  assert.deepEqual(
+    requested.map(({ actor, target }: Json) => [actor, target]),
+    [['command', round!.id]],
+  );
   const used = await db
     .select({ erased: preferences.erased_at })
     .from(round_pairs)
@@ -162,7 +171,7 @@ test('a replacement has learned nothing that was erased, and an operator may cho
     assert.equal(await getActivePolicyId(db), published);
     assert.match(
       round!.reason!,
-      new RegExp(`^gate: refused: .* \`attune policies promote ${replacement}\` replaces it`),
+      new RegExp(`^published, not active: gate: refused: .* \`attune policies promote ${replacement}\` replaces it`),
     );
     assert.equal((await runCommand('policies', 'promote', replacement)).code, 0);
   }
