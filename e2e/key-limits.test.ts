@@ -22,18 +22,20 @@ async function createKey(fields: Json) {
   return { ...body, headers, send };
 }
 
-/** Begins generations that end only when they are aborted. */
+/** Begins generations that end only when they are aborted. While other requests of the key have its places, it asks again. */
 function openEndless(headers: Record<string, string>, fields: Json = {}, path = '/v1/completions') {
   const abort = new AbortController();
-  const ended = fetch(server.edge.url + path, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify({ ...endless, ...fields }),
-    signal: abort.signal,
-  })
-    .then((response) => response.text())
-    .catch(() => null);
-  return { abort: () => abort.abort(), ended };
+  const send = async (): Promise<string | null> => {
+    const response = await fetch(server.edge.url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ ...endless, ...fields }),
+      signal: abort.signal,
+    });
+    const text = await response.text();
+    return response.status === 429 ? send() : text;
+  };
+  return { abort: () => abort.abort(), ended: send().catch(() => null) };
 }
 
 function assertConcurrent({ status, headers, body }: { status: number; headers: Headers; body: Json }): void {

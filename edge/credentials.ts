@@ -35,13 +35,15 @@ export class Credentials {
 
   /** Null if there is no such key. */
   findKey(db: Database, id: string): Promise<FoundKey | null> {
-    return this.keys.find(id, async () => {
-      const row = await findKey(db, id);
-      if (row && Date.now() - (row.last_used_at?.getTime() ?? 0) > USE_INTERVAL_MS)
-        // A database that takes no writes still answers reads.
-        await recordKeyUse(db, id).catch(() => {});
-      return row;
-    });
+    return this.keys.find(id, () => findKey(db, id));
+  }
+
+  /** Once a minute for each key. */
+  async recordUse(db: Database, row: FoundKey): Promise<void> {
+    if (Date.now() - (row.last_used_at?.getTime() ?? 0) <= USE_INTERVAL_MS) return;
+    row.last_used_at = new Date();
+    // A database that takes no writes still answers reads.
+    await recordKeyUse(db, row.id).catch(() => {});
   }
 
   /** Null if there is no such rater, or the rater was erased. */

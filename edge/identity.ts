@@ -58,6 +58,7 @@ export async function identifyKey(
   const problem = findProblem(row);
   if (problem !== null) return problem;
   wrongKeys.accept(address, digest);
+  await ports.credentials.recordUse(ports.db, row);
   return toKeyIdentity(row);
 }
 

@@ -55,9 +55,17 @@ export function testPages(api: Api): void {
     const { body: rater } = await request('/v1/raters', { json: { name: 'Ann' } });
     const { body: invitation } = await request(`/v1/raters/${rater.id}/invitations`, { json: {} });
     const signedIn = await submit({ invitation: invitation.token });
-    assert.deepEqual([signedIn.status, signedIn.headers.get('location')], [303, '/']);
+    assert.deepEqual([signedIn.status, signedIn.headers.get('location')], [303, '/sign-in']);
     const cookie = signedIn.headers.get('set-cookie')!.split(';')[0]!;
     assert.equal((await request('/v1/session', { headers: { authorization: '', cookie } })).body.rater.id, rater.id);
+
+    const shown = await request('/sign-in', { headers: { authorization: '', cookie } });
+    assert.match(shown.text, /You are signed in as <strong>Ann<\/strong>/);
+    const signedOut = await submit({ sign_out: '1' }, { cookie });
+    assert.match(signedOut.headers.get('set-cookie') ?? '', /^attune_session=; Max-Age=0/);
+    // Without a session there is nothing to guard.
+    const nothing = await fetch(`${api.url}/v1/session`, { method: 'DELETE' });
+    assert.equal(nothing.status, 200);
 
     const failures: [Response, number, RegExp][] = [
       [await submit({ invitation: invitation.token }), 401, /this invitation was used, and each signs in once; ask/],

@@ -17,8 +17,9 @@ body { margin: 0; min-height: 100vh; min-height: 100dvh; display: grid; place-it
 main { width: min(24rem, 100%); padding: 2rem; border-radius: 0.75rem; background: var(--card);
   box-shadow: 0 1px 3px rgb(0 0 0 / 0.2); }
 h1 { margin: 0 0 0.25rem; font-size: 1.5rem; line-height: 1.2; }
-p { margin: 0 0 1.25rem; color: var(--quiet); }
-p[role=alert] { color: var(--problem); overflow-wrap: anywhere; }
+p { margin: 0 0 1.25rem; color: var(--quiet); overflow-wrap: anywhere; }
+strong { color: var(--text); }
+p[role=alert] { color: var(--problem); }
 p[role=alert]::first-letter { text-transform: uppercase; }
 ::placeholder { color: var(--quiet); opacity: 1; }
 form + details, form + p { margin-top: 1.5rem; }
@@ -41,7 +42,26 @@ export const SIGN_IN_HEADERS = {
 export function renderSignIn({ invitation, problem }: Page) {
   const intro = invitation
     ? 'You were invited to rate responses.'
-    : 'Sign in with a key, or open the link of an invitation.';
+    : 'Sign in with a key, or open your invitation link.';
+  return renderPage(
+    html`${problem ? html`<p role="alert">${problem}</p>` : html`<p>${intro}</p>`}
+${invitation ? html`${invitationForm(invitation)}<details><summary>Sign in with a key instead</summary>${KEY_FORM}</details>` : KEY_FORM}`,
+  );
+}
+
+/** The field of the form that signs out. */
+export const SIGN_OUT_FIELD = 'sign_out';
+
+/** `name`: of who is signed in. */
+export function renderSignedIn(name: string) {
+  return renderPage(html`<p>You are signed in as <strong>${name}</strong>.</p>
+<form method="post" action="${SIGN_IN_PATH}">
+<input type="hidden" name="${SIGN_OUT_FIELD}" value="1">
+<button>Sign out</button>
+</form>`);
+}
+
+function renderPage(content: ReturnType<typeof html>) {
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -54,8 +74,7 @@ export function renderSignIn({ invitation, problem }: Page) {
 <body>
 <main>
 <h1>Attune</h1>
-${problem ? html`<p role="alert">${problem}</p>` : html`<p>${intro}</p>`}
-${invitation ? html`${invitationForm(invitation)}<details><summary>Sign in with a key instead</summary>${KEY_FORM}</details>` : KEY_FORM}
+${content}
 </main>
 </body>
 </html>`;

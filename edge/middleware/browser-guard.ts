@@ -2,8 +2,10 @@
 // Origin, or, after its name was pointed there (DNS rebinding), with its own Host; and with the cookie of a session, to anywhere.
 
 import type { Context, MiddlewareHandler } from 'hono';
+import { getCookie } from 'hono/cookie';
 import { csrf } from 'hono/csrf';
 import { AttuneError } from '../../shared/error.ts';
+import { COOKIE_NAME } from '../session.ts';
 import { isAnonymous } from './auth.ts';
 
 /** Browsers ask before they send these for a page of another origin; the types that they do not ask for are those of forms. */
@@ -24,9 +26,10 @@ export function guardAgainstPages(allowedOrigins: readonly string[] = []): Middl
   };
 }
 
-/** For what sign in and out: nobody has a key yet, or needs one. */
+/** For what sign in and out: nobody has a key yet, or needs one. Without a cookie there is nothing to sign out of. */
 export const guardSignIn: MiddlewareHandler = async (context, next) => {
-  await assertOwnPage(context);
+  const signsOut = context.req.method === 'DELETE';
+  if (!signsOut || getCookie(context, COOKIE_NAME) !== undefined) await assertOwnPage(context);
   await next();
 };
 

@@ -80,16 +80,20 @@ export const endSession = defineOperation({
   summary: 'Signs a browser out; without a session it does nothing',
   response: z.object({ object: z.literal('session'), deleted: z.literal(true) }),
   async handler({ ports, context }) {
-    const open = await findSession(ports, context);
-    clearSession(context);
-    if (open !== null && typeof open !== 'string') {
-      const { id } = open.identity;
-      await countRequest(ports, context, open.identity);
-      await recordAudit(ports.db, { actor: id, action: 'session.ended', target: id });
-    }
+    await signOut(ports, context);
     return { object: 'session', deleted: true };
   },
 });
+
+/** Clears the cookie. */
+export async function signOut(ports: Ports, context: Context): Promise<void> {
+  const open = await findSession(ports, context);
+  clearSession(context);
+  if (open === null || typeof open === 'string') return;
+  const { id } = open.identity;
+  await countRequest(ports, context, open.identity);
+  await recordAudit(ports.db, { actor: id, action: 'session.ended', target: id });
+}
 
 /** Sets the cookie of a new session, which takes the place of an earlier one. */
 export async function signIn(ports: Ports, context: Context, { key, invitation }: Credentials): Promise<Session> {

@@ -1,23 +1,31 @@
-// The sign-in page. Its form does what POST /v1/session does, for browsers without a script.
+// The sign-in page. Its forms do what POST and DELETE /v1/session do, for browsers without a script.
 
 import { z } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
+import { SIGN_IN_PATH } from '../../shared/access/invitations.ts';
 import { toAttuneError } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
 import { parseRequest } from '../http/request-body.ts';
-import { renderSignIn, SIGN_IN_HEADERS } from '../http/sign-in-page.ts';
-import { credentialsBody, signIn } from './session.ts';
+import { renderSignedIn, renderSignIn, SIGN_IN_HEADERS, SIGN_OUT_FIELD } from '../http/sign-in-page.ts';
+import { findSession } from '../session.ts';
+import { credentialsBody, signIn, signOut } from './session.ts';
 
-/** Where a browser goes that has signed in. */
-const HOME = '/';
+/** Where a browser goes that has signed in: here, where it says who that is. */
+const HOME = SIGN_IN_PATH;
 
 export const showSignIn = defineOperation({
   scopes: null,
   summary: 'The sign-in page',
   response: z.string(),
   hide: true,
-  handler: async ({ context }) =>
-    context.html(renderSignIn({ invitation: context.req.query('invitation') }), 200, SIGN_IN_HEADERS),
+  async handler({ ports, context }) {
+    const invitation = context.req.query('invitation');
+    const session = invitation === undefined ? await findSession(ports, context) : null;
+    if (session === null || typeof session === 'string')
+      return context.html(renderSignIn({ invitation }), 200, SIGN_IN_HEADERS);
+    const { name, id } = session.identity;
+    return context.html(renderSignedIn(name ?? id), 200, SIGN_IN_HEADERS);
+  },
 });
 
 export const submitSignIn = defineOperation({
@@ -27,7 +35,8 @@ export const submitSignIn = defineOperation({
   hide: true,
   async handler({ ports, context }) {
     const fields = Object.fromEntries(new URLSearchParams(await context.req.text()));
-    await signIn(ports, context, parseRequest(credentialsBody, fields));
+    if (SIGN_OUT_FIELD in fields) await signOut(ports, context);
+    else await signIn(ports, context, parseRequest(credentialsBody, fields));
     return context.redirect(HOME, 303);
   },
 });
