@@ -43,7 +43,7 @@ else {
     await page.goto(link);
     await page.goto(link);
     await page.getByRole('button', { name: 'Sign in' }).first().click();
-    await page.waitForURL(`${url}/sign-in`);
+    await page.getByText('You are signed in as Ann').waitFor();
     const [cookie] = await page.context().cookies();
     assert.deepEqual(
       [cookie!.name, cookie!.httpOnly, cookie!.sameSite, cookie!.secure],
@@ -51,7 +51,6 @@ else {
     );
     const { body } = await server.request('/v1/session', { headers: { cookie: `attune_session=${cookie!.value}` } });
     assert.equal(body.rater.id, rater.id);
-    await page.getByText('You are signed in as Ann').waitFor();
 
     await page.goto(link);
     await page.getByRole('button', { name: 'Sign in' }).first().click();
@@ -70,9 +69,11 @@ else {
       assert.equal(hasOverflow, false);
       await page.getByLabel('Key').fill(KEY);
       await page.getByRole('button', { name: 'Sign in' }).click();
-      await page.waitForURL(`${url}/sign-in`);
+      await page.getByText('You are signed in as key_').waitFor();
+      await page.goto(`${url}/docs`);
       const session = await fetchIn(page, `${url}/v1/session`);
       assert.equal(session.body.tenant, 'default');
+      await page.goto(`${url}/sign-in`);
       await page.getByRole('button', { name: 'Sign out' }).click();
       await page.getByLabel('Key').waitFor();
       assert.deepEqual(await page.context().cookies(), []);
@@ -96,7 +97,8 @@ else {
     await page.goto(`${url}/sign-in`);
     await page.getByLabel('Key').fill(KEY);
     await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.waitForURL(`${url}/sign-in`);
+    await page.getByText('You are signed in as key_').waitFor();
+    await page.goto(`${url}/docs`);
     const json = { method: 'POST', body: '{"name": "By a page"}', headers: { 'content-type': 'application/json' } };
     assert.equal((await fetchIn(page, `${url}/v1/raters`, json)).status, 200);
     const count = async () => (await server.request('/v1/raters?limit=100', { headers: asAdmin })).body.data.length;
