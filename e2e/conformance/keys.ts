@@ -160,6 +160,7 @@ export function testKeys(api: Api): void {
       [{ scopes: [] }, 'scopes', /at least one/],
       [{ scopes: ['read'], expires_at: 1 }, 'expires_at', /in the past/],
       [{ scopes: ['read'], expires_at: 1e14 }, 'expires_at', /Unix time in seconds/],
+      [{ scopes: ['read'], expires_at: '2030-01-01' }, 'expires_at', /Unix time in seconds/],
       [{ scopes: ['read'], expires_at: 8e12 }, 'expires_at', /Unix time in seconds, before the year 10000/],
       [{ scopes: ['read'], expires_at: -1e14 }, 'expires_at', /Unix time in seconds/],
       [{ scopes: ['read'], tenant: 'a b' }, 'tenant', /letters, digits/],

@@ -90,7 +90,7 @@ export const createKey = defineOperation({
     scopes: z.array(scope).min(1, 'give at least one').max(SCOPES.length),
     tenant: tenantName.default(DEFAULT_TENANT),
     expires_at: z
-      .int()
+      .int(UNIX_SECONDS)
       .min(0, UNIX_SECONDS)
       .max(YEAR_10000 - 1, UNIX_SECONDS)
       .nullish()
