@@ -107,6 +107,8 @@ function parseHours(value: string): number {
 function parseUrl(value: string): string {
   const url = URL.parse(value);
   if (!/^https?:$/.test(url?.protocol ?? '')) throw new InvalidArgumentError('give a URL: https://attune.example.com');
+  if (url!.pathname !== '/')
+    throw new InvalidArgumentError('give the address alone, without a path: the server answers at /sign-in');
   return url!.origin;
 }
 

@@ -186,14 +186,16 @@ test('the link of `attune raters invite` signs in, once', async () => {
       body: JSON.stringify({ invitation }),
     });
   assert.deepEqual([(await signIn()).status, (await signIn()).status], [200, 401]);
-  const updated = `${id}  Ann  default  law  not active`;
-  assert.equal(await command('update', id, '--name', ' Ann ', '--skill', 'law', 'law', '--inactive'), updated);
-  assert.equal(await command('list'), updated);
-  assert.match(await command('update', id, '--active'), / {2}law {2}active$/);
+  const readRow = (table: string) => table.split('\n')[1]!.split(/ {2,}/);
+  const updated = [id, 'Ann', 'default', 'law', 'no'];
+  const inactive = await command('update', id, '--name', ' Ann ', '--skill', 'law', 'law', '--inactive');
+  assert.deepEqual(readRow(inactive), updated);
+  assert.deepEqual(readRow(await command('list')), updated);
+  assert.equal(readRow(await command('update', id, '--active')).at(-1), 'yes');
   for (const [args, message] of [
     [[id], /give --name, --skill, --active or --inactive/],
     [[id, '--active', '--inactive'], /cannot be used with option/],
-    [[id, '--name', ' '], /give a name of 1 to 200/],
+    [[id, '--name', ' '], /is empty; give the name of a person/],
     [['rater_none', '--active'], /there is no rater rater_none/],
   ] as const) {
     const wrong = run(['raters', 'update', ...args]);

@@ -158,6 +158,7 @@ test('an interrupted import does not claim that nothing was stored', async () =>
   });
   const response = await fetch(`${edge.url}/v1/preferences/import`, {
     method: 'POST',
+    headers: { 'content-type': 'application/jsonl' },
     body,
     duplex: 'half',
   } as RequestInit);

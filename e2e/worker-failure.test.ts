@@ -190,6 +190,7 @@ test('a body over the limit is rejected with and without content-length', async 
   });
   const response = await fetch(`${worker.url}/v1/preferences`, {
     method: 'POST',
+    headers: { 'content-type': 'application/json' },
     body: chunks,
     duplex: 'half',
   } as RequestInit);

@@ -37,7 +37,8 @@ export function testPages(api: Api): void {
     const foreign = { origin: 'https://evil.example', 'content-type': 'application/json' };
     const body = JSON.stringify({ key: KEYS[0] });
     assert.equal((await fetch(`${api.url}/v1/session`, { method: 'POST', body, headers: foreign })).status, 403);
-    assert.equal((await fetch(`${api.url}/v1/session`, { method: 'DELETE', headers: foreign })).status, 403);
+    const signOut = { method: 'DELETE', headers: { ...foreign, cookie } };
+    assert.equal((await fetch(`${api.url}/v1/session`, signOut)).status, 403);
   });
 
   test('the sign-in page does by a form what the API does, and says what is wrong', async () => {

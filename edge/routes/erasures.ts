@@ -39,8 +39,6 @@ const erasureBody = z
     const reject = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
     if (given.length === 0) reject('user', 'give one of user, rater, key and generation');
     if (given.length > 1) reject(given[1]!, 'give only one of user, rater, key and generation');
-    if (body.rater?.startsWith('user:'))
-      reject('rater', `is an end user; give ${JSON.stringify({ user: body.rater.slice('user:'.length) })}`);
     if (body.tenant !== undefined && (body.key ?? body.generation) !== undefined)
       reject('tenant', 'is for a user or a rater; a key and a generation have their own');
   });

@@ -34,7 +34,11 @@ export async function applyRetention(
       if (result.passed < BATCH_ROWS) break;
     }
   }
-  if (deleted > 0) log.info('retention', `deleted ${deleted} completions older than ${days} days that nobody voted on`);
+  if (deleted > 0)
+    log.info(
+      'retention',
+      `deleted ${deleted} completions and comparisons older than ${days} days that nobody voted on`,
+    );
   return deleted;
 }
 

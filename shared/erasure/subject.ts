@@ -18,6 +18,12 @@ type Reader = Pick<Database, 'select'>;
 
 /** `tenant`: that of a name; a row, also that of a rater or a key, has its own. Throws a 404 if there is no such row. */
 export async function findSubject(db: Reader, kind: ErasureSubject, value: string, tenant: string): Promise<Subject> {
+  // Only the votes would go, and not the completions.
+  if (kind === 'rater' && value.startsWith('user:'))
+    throw new AttuneError(`rater: is an end user; give ${JSON.stringify({ user: value.slice('user:'.length) })}`, {
+      param: 'rater',
+      code: 'invalid_value',
+    });
   const own = await findTenant(db, kind, value);
   const isName = kind === 'user' || kind === 'rater' || kind === 'key';
   if (own === null && !isName) throw nothingToErase(kind, value);

@@ -74,12 +74,13 @@ export async function countLearnedUpTo(db: Database, rounds: string[], split: Sp
   return found;
 }
 
-export async function countLearnedPairs(db: Database, rounds: string[]): Promise<number> {
+export async function countLearnedPairs(db: Database, rounds: string[], { withLeftOut = false } = {}): Promise<number> {
   let total = 0;
   for (let at = 0; at < rounds.length; at += ROUNDS_AT_ONCE) {
     const isLearned = and(
       inArray(round_pairs.round_id, rounds.slice(at, at + ROUNDS_AT_ONCE)),
       eq(round_pairs.replay, false),
+      withLeftOut ? undefined : eq(round_pairs.left_out, false),
       isKept(db),
     );
     total += await db.$count(round_pairs, isLearned);

@@ -83,7 +83,7 @@ export async function findPairs(
     const selected = [...train, ...heldOut, ...ofSplit('train', replay), ...ofSplit('held_out', earlier)];
     const isNew = ({ learnedIn }: Selected) => learnedIn === null;
     const overLimit = takesAll
-      ? (await countNewPairs(snapshot)) + (await countLearnedPairs(snapshot, rounds)) - selected.length
+      ? (await countNewPairs(snapshot)) + (await countLearnedPairs(snapshot, rounds, { withLeftOut })) - selected.length
       : (await countNewPairs(snapshot)) - selected.filter(isNew).length;
     return { baselineId, overLimit, pairs: await toRoundPairs(snapshot, selected) };
   };
