@@ -72,7 +72,7 @@ async function watchVictim({ url, api }: System, durationMs: number): Promise<Ob
   const requests: Promise<void>[] = [];
   for (const endMs = performance.now() + durationMs; performance.now() < endMs; await sleep(INTERVAL_MS)) {
     const body = { prompt: 'Once', max_tokens: 4 };
-    const preference = { prompt: `victim ${seen.tried}`, chosen: 'a', rejected: 'b', rater: 'victim' };
+    const preference = { prompt: `victim ${crypto.randomUUID()}`, chosen: 'a', rejected: 'b', rater: 'victim' };
     requests.push(
       seen.tried % 2
         ? time(seen.latenciesMs, '/v1/completions', body)
