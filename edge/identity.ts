@@ -46,7 +46,7 @@ export async function identifyKey(
   const address = ports.getAddress(context);
   wrongKeys.check(address, digest);
   // Compared by hash, so that the duration of the comparison reveals nothing about a key.
-  if (settings.API_KEY?.some((key) => sha256(key) === digest)) {
+  if (listDigests(settings.API_KEY).includes(digest)) {
     wrongKeys.accept(address, digest);
     return toAdministrator(digest);
   }
@@ -62,6 +62,15 @@ export async function identifyKey(
   return toKeyIdentity(row);
 }
 
+const digests = new WeakMap<readonly string[], string[]>();
+
+/** Hashed once, not for every request: settings do not change. */
+function listDigests(keys: readonly string[] = []): string[] {
+  const known = digests.get(keys) ?? keys.map(sha256);
+  digests.set(keys, known);
+  return known;
+}
+
 /** The holder of a session as they are now; a text says why they may not have one any more. */
 export async function identifyHolder(
   { db, credentials, settings }: IdentityPorts,
@@ -73,7 +82,7 @@ export async function identifyHolder(
     const identity = toRaterIdentity(row);
     return identity.fingerprint === fingerprint ? identity : `${id} was deactivated since`;
   }
-  const digest = settings.API_KEY?.map(sha256).find((candidate) => toFingerprint(candidate) === fingerprint);
+  const digest = listDigests(settings.API_KEY).find((candidate) => toFingerprint(candidate) === fingerprint);
   if (digest !== undefined) return toAdministrator(digest);
   const row = await credentials.findKey(db, id);
   if (!row || toFingerprint(row.secret_hash) !== fingerprint) return `${id} has another secret now, or is gone`;

@@ -153,10 +153,10 @@ export function assertScope(
 ): void {
   const granted = getScopes(context);
   if (hasScope(granted, needed)) return;
-  const id = getCallerId(context);
-  const holds = id.startsWith('rater_')
-    ? 'a rater may only compare and vote'
-    : `${id} has the scope${granted.length > 1 ? 's' : ''} ${formatList(granted)}`;
+  const holds =
+    context.get('identity')?.kind === 'rater'
+      ? 'a rater may only compare and vote'
+      : `${getCallerId(context)} has the scope${granted.length > 1 ? 's' : ''} ${formatList(granted)}`;
   throw new AttuneError(
     `${holds}, and ${what} needs ${needed.join(' or ') || 'admin'}; ask an administrator for a key with that scope ` +
       '(`attune keys create`)',

@@ -9,6 +9,7 @@ import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { isUniqueViolation } from '../../shared/postgres-errors.ts';
+import { hashJudgment } from '../../shared/preferences/hash-judgment.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import { isVisible } from '../http/pagination.ts';
 import { findOr404 } from '../http/resource.ts';
@@ -50,7 +51,7 @@ export async function storePreference(
     id: newId('pref_'),
     metadata: body.metadata ?? null,
     redacted: isRedacted || redacted,
-    content_hash: hashContent({ ...input, rater: voter.rater }),
+    content_hash: hashJudgment({ ...input, rater: voter.rater }),
     vote_hash: body.comparison ? null : hashVote(input),
     erased_at: null,
     created_at: new Date(),

@@ -117,34 +117,39 @@ export const deletedSchema = (object: string) =>
       .openapi({ description: 'GET /v1/erasures/{id} shows which policies learned from it' }),
   });
 
-/** Erases one row, which exists. */
-export async function eraseRow(transaction: Transaction, kind: ErasureSubject, id: string, actor: string) {
-  const subject = await findSubject(transaction, kind, id, '');
-  return (await erase(transaction, subject, actor)).id;
+/** Erases one row, which exists; `object`: what the response calls it. */
+export async function eraseRow(
+  transaction: Transaction,
+  { kind, id, object }: { kind: ErasureSubject; id: string; object: string },
+  actor: string,
+) {
+  const { id: erasure } = await erase(transaction, await findSubject(transaction, kind, id, ''), actor);
+  return { id, object, deleted: true as const, erasure };
 }
+
+const CHAT_DELETED = 'chat.completion.deleted';
+const COMPARISON_DELETED = 'comparison.deleted';
 
 export const deleteChatCompletion = defineOperation({
   scopes: ['admin'],
   summary: 'Erases a stored chat completion, and what depends on it',
-  response: deletedSchema('chat.completion.deleted'),
+  response: deletedSchema(CHAT_DELETED),
   handler: ({ context, commit, param }) =>
     commit(async (transaction) => {
       const id = param('id');
       const isStored = and(eq(completions.id, id), isChat, isVisible(completions, null));
       if ((await transaction.$count(completions, isStored)) === 0) throw notFound(CHAT, id);
-      const erasureId = await eraseRow(transaction, 'completion', id, getCallerId(context));
-      return { id, object: 'chat.completion.deleted', deleted: true, erasure: erasureId };
+      return eraseRow(transaction, { kind: 'completion', id, object: CHAT_DELETED }, getCallerId(context));
     }),
 });
 
 export const deleteComparison = defineOperation({
   scopes: ['admin'],
   summary: 'Erases a comparison with both sides, and the votes on it',
-  response: deletedSchema('comparison.deleted'),
+  response: deletedSchema(COMPARISON_DELETED),
   handler: ({ context, commit, param }) =>
     commit(async (transaction) => {
       const { id } = await findOr404(transaction, comparisons, 'comparison', param('id'), null);
-      const erasureId = await eraseRow(transaction, 'comparison', id, getCallerId(context));
-      return { id, object: 'comparison.deleted', deleted: true, erasure: erasureId };
+      return eraseRow(transaction, { kind: 'comparison', id, object: COMPARISON_DELETED }, getCallerId(context));
     }),
 });

@@ -27,20 +27,21 @@ export const changePreference = defineOperation({
     }),
 });
 
+const DELETED = 'preference.deleted';
+
 export const deletePreference = defineOperation({
   scopes: ['rate', 'feedback'],
   summary: 'Retracts your vote, until a round has used it; for an administrator: erases any preference',
-  response: deletedSchema('preference.deleted'),
+  response: deletedSchema(DELETED),
   handler: ({ context, commit, param }) =>
     commit(async (transaction) => {
       const id = param('id');
-      const deleted = { id, object: 'preference.deleted' as const, deleted: true as const };
       if (hasScope(getScopes(context), [])) {
         await findOr404(transaction, preferences, 'preference', id, null);
-        return { ...deleted, erasure: await eraseRow(transaction, 'preference', id, getCallerId(context)) };
+        return eraseRow(transaction, { kind: 'preference', id, object: DELETED }, getCallerId(context));
       }
       const row = await retractVote(transaction, id, getOwner(context));
       if (!row) throw notFound('preference of yours', id);
-      return { ...deleted, erasure: null };
+      return { id, object: DELETED, deleted: true as const, erasure: null };
     }),
 });

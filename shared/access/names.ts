@@ -1,12 +1,13 @@
 // The names that administrators give, over the API and in commands: of a tenant, of a key and of a rater.
 
 import { z } from 'zod';
-import { TENANT_PATTERN, TENANT_RULE } from './owner.ts';
 
 const MAX_LENGTH = 200;
 const TOO_LONG = `is longer than ${MAX_LENGTH} characters; shorten it`;
 
-export const tenantName = z.string().regex(TENANT_PATTERN, TENANT_RULE);
+export const tenantName = z
+  .string()
+  .regex(/^[\w.-]{1,64}$/, 'give 1 to 64 letters, digits, dots, hyphens or underscores');
 
 export const keyName = z.string().trim().min(1, 'is empty; say what the key is for').max(MAX_LENGTH, TOO_LONG);
 

@@ -4,9 +4,6 @@
 /** Of rows that no tenant's key has stored: those of API_KEY's administrators, of commands, and of a server without keys. */
 export const DEFAULT_TENANT = 'default';
 
-export const TENANT_PATTERN = /^[\w.-]{1,64}$/;
-export const TENANT_RULE = 'give 1 to 64 letters, digits, dots, hyphens or underscores';
-
 /** Stored by a command, by a server without keys, or before rows had this column: nobody else could have. */
 export const OPERATOR_ORIGINS: ReadonlySet<string> = new Set(['command', 'anonymous', 'unknown']);
 

@@ -4,8 +4,8 @@ import { and, desc, eq, isNull } from 'drizzle-orm';
 import type { Owner } from '../access/owner.ts';
 import type { Database } from '../database/connect.ts';
 import { type Choice, preferences, round_pairs } from '../database/schema.ts';
-import { hashContent } from '../digest.ts';
 import { AttuneError } from '../error.ts';
+import { hashJudgment } from '../preferences/hash-judgment.ts';
 import { forgetResponses } from './forget.ts';
 
 type PreferenceRow = typeof preferences.$inferSelect;
@@ -34,22 +34,10 @@ export async function changeVote(
       { param: 'id', code: 'not_a_comparison' },
     );
   const { xid, ...changed } = { ...row, choice, ...orderSides(row, choice) };
-  const { source, comparison_id, prompt, chosen, rejected, chosen_generation_id, rejected_generation_id, rater } =
-    changed;
-  const input = {
-    source,
-    comparison_id,
-    choice,
-    prompt,
-    chosen,
-    rejected,
-    chosen_generation_id,
-    rejected_generation_id,
-  };
   await transaction.delete(preferences).where(eq(preferences.id, id));
   const [inserted] = await transaction
     .insert(preferences)
-    .values({ ...changed, content_hash: hashContent({ ...input, rater }) })
+    .values({ ...changed, content_hash: hashJudgment(changed) })
     .returning();
   return inserted!;
 }
