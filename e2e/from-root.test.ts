@@ -123,12 +123,12 @@ test('its round holds every pair that it used, so that the ledger of new pairs f
 });
 
 test('pairs beyond TRAIN_MAX_PAIRS are counted, and new again for its policy', async () => {
-  const changes = { TRAIN_MAX_PAIRS: 30 };
+  const changes = { TRAIN_MAX_PAIRS: 60 };
   assert.match((await preview(changes))['left out']!, /, [1-9]\d* beyond TRAIN_MAX_PAIRS/);
-  const round = await train({ epochs: 10 }, { fromRoot: true, changes });
+  const round = await train({ epochs: 12 }, { fromRoot: true, changes });
   assert.equal(round.stage, 'active', round.reason ?? '');
   const { over_limit } = round.pairs!.left_out;
-  assert.ok(round.pairs!.train <= 30 && over_limit > 0);
+  assert.ok(round.pairs!.train <= 60 && over_limit > 0);
   assert.equal(await countNewPairs(db), over_limit);
   const rows = await db.select().from(new_pairs).innerJoin(preferences, eq(preferences.id, new_pairs.preference_id));
   assert.equal(rows.length, over_limit);

@@ -102,6 +102,7 @@ export const createComparison = defineOperation({
       a_generation_id: a.id,
       b_generation_id: b.id,
       swapped,
+      queue_id: null,
       metadata: request.metadata,
       ...owner,
       erased_at: null,

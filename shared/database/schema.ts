@@ -16,6 +16,7 @@ import {
   integer,
   pgTable,
   primaryKey,
+  real,
   text,
   timestamp,
   uniqueIndex,
@@ -23,6 +24,7 @@ import {
 import type { Prompt } from '../chat-message.ts';
 import type { Hyperparameters } from '../hyperparameters.ts';
 import type { PackageKind } from '../package-kind.ts';
+import type { QueueSettings } from '../queues/queue-settings.ts';
 import type { Scope } from '../scopes.ts';
 import type {
   EarlierRound,
@@ -117,8 +119,9 @@ export const completions = pgTable(
   {
     /** id of its first choice */
     id: text().primaryKey(),
-    /** the operation that generated it: a chat completion, a text completion, or a comparison */
-    kind: text().$type<'chat' | 'text' | 'comparison'>().notNull(),
+    /** the operation that generated it: a chat completion, a text completion, or a comparison; or a response that was given */
+    kind: text().$type<'chat' | 'text' | 'comparison' | 'given'>().notNull(),
+    /** `given`: no policy generated it */
     policy_id: text().notNull(),
     prompt: json<Prompt>().notNull(),
     /** empty if the prompt was redacted, which they would spell */
@@ -127,6 +130,8 @@ export const completions = pgTable(
     seed: bigint({ mode: 'number' }).notNull(),
     user: text(),
     metadata: json<Record<string, string>>(),
+    /** the generation that its user had generated again, and did not keep */
+    regenerated_from: text(),
     redacted: isRedacted(),
     ...ownedBy(),
     erased_at: erasedAt(),
@@ -175,6 +180,8 @@ export const comparisons = pgTable(
       .references(() => generations.id),
     /** whether the generation made first is shown as b */
     swapped: boolean().notNull(),
+    /** It is voted on through reservations of this queue only. */
+    queue_id: text(),
     metadata: json<Record<string, string>>(),
     ...ownedBy(),
     erased_at: erasedAt(),
@@ -195,11 +202,17 @@ export type ErasureCounts = { completions: number; comparisons: number; preferen
 
 export type Choice = 'a' | 'b' | 'tie' | 'both_bad' | 'skip';
 
+/** By how much the chosen side is better. */
+export type Strength = 'slightly' | 'clearly' | 'much';
+
+/** `demonstration`: a better text that somebody wrote, over the response shown; `implicit`: a regenerated response. */
+export type PreferenceSource = 'comparison' | 'generations' | 'raw' | 'import' | 'demonstration' | 'implicit';
+
 export const preferences = pgTable(
   'preferences',
   {
     id: text().primaryKey(),
-    source: text().$type<'comparison' | 'generations' | 'raw' | 'import'>().notNull(),
+    source: text().$type<PreferenceSource>().notNull(),
     comparison_id: text().references(() => comparisons.id),
     choice: text().$type<Choice>().notNull(),
     /** the id of a rater, an end user as `user:…`, or the name that an imported file or an older version gave */
@@ -214,6 +227,16 @@ export const preferences = pgTable(
     content_hash: text().notNull(),
     /** SHA-256 of prompt and both texts, in any order; null on a comparison, in an import, and in older rows */
     vote_hash: text(),
+    strength: text().$type<Strength>(),
+    /** why, in the words of a queue's list */
+    tags: text().array().notNull().default(sql`'{}'`),
+    comment: text(),
+    /** how long its rater looked at the sides, while their page was visible */
+    seconds: real(),
+    /** the reservation of a queue's item that it was given for */
+    reservation_id: text().references((): AnyPgColumn => reservations.id),
+    /** of a demonstration: the vote whose chosen side it improves */
+    edit_of: text(),
     metadata: json<Record<string, unknown>>(),
     redacted: isRedacted(),
     ...ownedBy(),
@@ -234,7 +257,10 @@ export const preferences = pgTable(
     index('preferences_chosen_generation').on(table.chosen_generation_id),
     index('preferences_rejected_generation').on(table.rejected_generation_id),
     index('preferences_erased').on(table.erased_at).where(sql`erased_at is not null`),
+    uniqueIndex('preferences_one_per_reservation').on(table.reservation_id, table.source),
+    index('preferences_edits').on(table.edit_of).where(sql`edit_of is not null`),
     check('preferences_choice', sql`choice in ('a', 'b', 'tie', 'both_bad', 'skip')`),
+    check('preferences_strength', sql`strength in ('slightly', 'clearly', 'much')`),
   ],
 );
 
@@ -304,6 +330,187 @@ export const invitations = pgTable(
     created_at: createdAt(),
   },
   (table) => [index('invitations_rater').on(table.rater_id)],
+);
+
+/** What raters are asked to compare (shared/queues/). */
+export const queues = pgTable(
+  'queues',
+  {
+    id: text().primaryKey(),
+    name: text().notNull(),
+    status: text().$type<'open' | 'closed'>().notNull().default('open'),
+    settings: json<QueueSettings>().notNull(),
+    /** the newest of queue_guidelines */
+    guidelines_version: integer().notNull(),
+    ...ownedBy(),
+    erased_at: erasedAt(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [
+    uniqueIndex('queues_name').on(table.tenant, table.name),
+    index('queues_order').on(table.tenant, table.xid, table.id),
+    check('queues_status', sql`status in ('open', 'closed')`),
+  ],
+);
+
+/** Append-only. A vote says by which version it was given. */
+export const queue_guidelines = pgTable(
+  'queue_guidelines',
+  {
+    queue_id: text()
+      .notNull()
+      .references(() => queues.id),
+    version: integer().notNull(),
+    /** Markdown */
+    text: text().notNull(),
+    created_by: text().notNull(),
+    created_at: createdAt(),
+  },
+  (table) => [primaryKey({ columns: [table.queue_id, table.version] })],
+);
+
+/** `rated`: to be voted on; `gold` and `calibration`: its answer is known, and votes on it measure the rater. */
+export type QueueItemKind = 'rated' | 'gold' | 'calibration';
+
+/** `pending`: its sides are generated when it is first reserved; `dropped`: its sides are nearly the same. */
+export type QueueItemState = 'pending' | 'open' | 'done' | 'dropped';
+
+/** Prompts of a queue, with the comparisons made of them. */
+export const queue_items = pgTable(
+  'queue_items',
+  {
+    id: text().primaryKey(),
+    queue_id: text()
+      .notNull()
+      .references(() => queues.id),
+    kind: text().$type<QueueItemKind>().notNull().default('rated'),
+    state: text().$type<QueueItemState>().notNull().default('pending'),
+    prompt: json<Prompt>().notNull(),
+    /** SHA-256 of the prompt, and of the sides if they are given: a queue has an item once */
+    content_hash: text().notNull(),
+    /** the group of prompts that it is from; items are chosen evenly over groups */
+    prompt_group: text().notNull().default(''),
+    /** a given response, which a fresh one is compared with */
+    given: text(),
+    comparison_id: text().references(() => comparisons.id),
+    /** the right choice, in terms of the comparison's sides; null: there is none */
+    expected: text().$type<Choice>(),
+    /** shown to raters with the answer, in calibration */
+    explanation: text(),
+    /** why it was dropped */
+    reason: text(),
+    /** votes, without skips and those of paused raters that were requeued */
+    reviews: integer().notNull().default(0),
+    skips: integer().notNull().default(0),
+    redacted: isRedacted(),
+    ...ownedBy(),
+    erased_at: erasedAt(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [
+    uniqueIndex('queue_items_once').on(table.queue_id, table.content_hash),
+    index('queue_items_next').on(table.queue_id, table.kind, table.state, table.reviews),
+    index('queue_items_tenant').on(table.tenant, table.id),
+    index('queue_items_order').on(table.tenant, table.xid, table.id),
+    index('queue_items_comparison').on(table.comparison_id),
+    check('queue_items_kind', sql`kind in ('rated', 'gold', 'calibration')`),
+    check('queue_items_state', sql`state in ('pending', 'open', 'done', 'dropped')`),
+  ],
+);
+
+/** What a rater is asked on a reserved item: a vote that counts, or one that measures the rater and is not trained on. */
+export type ReservationPurpose = 'vote' | 'gold' | 'calibration' | 'repeat';
+
+export type ReservationState = 'open' | 'voted' | 'skipped' | 'lapsed';
+
+/** An item given to a rater until it expires. Votes that measure the rater are kept here, all others as preferences. */
+export const reservations = pgTable(
+  'reservations',
+  {
+    id: text().primaryKey(),
+    queue_id: text()
+      .notNull()
+      .references(() => queues.id),
+    item_id: text()
+      .notNull()
+      .references(() => queue_items.id),
+    /** as preferences.rater names them */
+    rater: text().notNull(),
+    purpose: text().$type<ReservationPurpose>().notNull().default('vote'),
+    state: text().$type<ReservationState>().notNull().default('open'),
+    /** whether side a of the comparison is shown as b */
+    swapped: boolean().notNull(),
+    /** with which this item was selected, of those that could be */
+    probability: real().notNull(),
+    guidelines_version: integer().notNull(),
+    expires_at: timestamp({ withTimezone: true, mode: 'date' }).notNull(),
+    finished_at: timestamp({ withTimezone: true, mode: 'date' }),
+    /** of a vote that measures the rater, in terms of the comparison's sides; otherwise null, as the next two */
+    choice: text().$type<Choice>(),
+    strength: text().$type<Strength>(),
+    seconds: real(),
+    ...ownedBy(),
+    erased_at: erasedAt(),
+    created_at: createdAt(),
+  },
+  (table) => [
+    index('reservations_rater').on(table.queue_id, table.rater, table.id),
+    index('reservations_item').on(table.item_id),
+    index('reservations_open').on(table.queue_id, table.expires_at).where(sql`state = 'open'`),
+    check('reservations_purpose', sql`purpose in ('vote', 'gold', 'calibration', 'repeat')`),
+    check('reservations_state', sql`state in ('open', 'voted', 'skipped', 'lapsed')`),
+  ],
+);
+
+/** How a rater stands in a queue. */
+export const queue_raters = pgTable(
+  'queue_raters',
+  {
+    queue_id: text()
+      .notNull()
+      .references(() => queues.id),
+    rater: text().notNull(),
+    calibrated_at: timestamp({ withTimezone: true, mode: 'date' }),
+    paused_at: timestamp({ withTimezone: true, mode: 'date' }),
+    /** why, as the rater is shown it */
+    paused_reason: text(),
+    created_at: createdAt(),
+  },
+  (table) => [primaryKey({ columns: [table.queue_id, table.rater] })],
+);
+
+/** What users of a product say about one generation; the last word of a rater on it (shared/feedback/). */
+export const feedback = pgTable(
+  'feedback',
+  {
+    id: text().primaryKey(),
+    generation_id: text()
+      .notNull()
+      .references(() => generations.id),
+    rater: text().notNull(),
+    thumb: integer().$type<1 | -1>(),
+    /** from 0 to 1 */
+    score: real(),
+    comment: text(),
+    tags: text().array().notNull().default(sql`'{}'`),
+    /** a better response, and the preference for it over the generation */
+    demonstration: text(),
+    preference_id: text(),
+    redacted: isRedacted(),
+    ...ownedBy(),
+    erased_at: erasedAt(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [
+    uniqueIndex('feedback_one_per_rater').on(table.generation_id, table.rater),
+    index('feedback_tenant').on(table.tenant, table.id),
+    index('feedback_order').on(table.tenant, table.xid, table.id),
+    check('feedback_thumb', sql`thumb in (-1, 1)`),
+    check('feedback_score', sql`score between 0 and 1`),
+  ],
 );
 
 /** Random texts that this database's processes share: they sign sessions, and select held-out prompts. */
