@@ -33,7 +33,17 @@ import { getModel, listModels } from './routes/models.ts';
 import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
 import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
+import { importQueueItems } from './routes/queue-items.ts';
+import { getProgress } from './routes/queue-raters.ts';
+import { createQueue, getQueue, listQueues, updateQueue } from './routes/queues.ts';
 import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
+import {
+  getReservation,
+  prolongReservation,
+  reserveNext,
+  undoReservationVote,
+  voteOnReservation,
+} from './routes/reservations.ts';
 import { changePreference, deletePreference } from './routes/revised-votes.ts';
 import { getReward, listRewards } from './routes/rewards.ts';
 import {
@@ -75,6 +85,17 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/preferences/{id}': getPreference,
     'POST   /v1/preferences/{id}': changePreference,
     'DELETE /v1/preferences/{id}': deletePreference,
+    'POST   /v1/queues': createQueue,
+    'GET    /v1/queues': listQueues,
+    'GET    /v1/queues/{id}': getQueue,
+    'POST   /v1/queues/{id}': updateQueue,
+    'POST   /v1/queues/{id}/items': importQueueItems,
+    'POST   /v1/queues/{id}/next': reserveNext,
+    'GET    /v1/queues/{id}/progress': getProgress,
+    'GET    /v1/reservations/{id}': getReservation,
+    'POST   /v1/reservations/{id}/heartbeat': prolongReservation,
+    'POST   /v1/reservations/{id}/vote': voteOnReservation,
+    'DELETE /v1/reservations/{id}/vote': undoReservationVote,
   },
   Learn: {
     'POST   /v1/rounds': createRound,

@@ -4,7 +4,14 @@ import { and, asc, inArray } from 'drizzle-orm';
 import type { Owner } from '../../shared/access/owner.ts';
 import type { Prompt } from '../../shared/chat-message.ts';
 import { isSteered, type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
-import { type Choice, comparisons, completions, generations, preferences } from '../../shared/database/schema.ts';
+import {
+  type Choice,
+  comparisons,
+  completions,
+  generations,
+  preferences,
+  type Strength,
+} from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
@@ -27,6 +34,27 @@ export type GivenPreference = {
   metadata?: Record<string, unknown> | null | undefined;
 };
 
+/** What a vote says besides its choice. */
+export type VoteDetails = {
+  strength: Strength | null;
+  tags: string[];
+  comment: string | null;
+  seconds: number | null;
+  /** of a queue's item */
+  reservation_id: string | null;
+  /** a better text in place of the chosen side: a second preference, for it over that side */
+  edit: string | null;
+};
+
+const NO_DETAILS: VoteDetails = {
+  strength: null,
+  tags: [],
+  comment: null,
+  seconds: null,
+  reservation_id: null,
+  edit: null,
+};
+
 /** Who votes, and what about. `readable`: the tenant whose comparisons and generations it may be; null: any. */
 export type Voter = Owner & { rater: string; readable: string | null; assertMayGive: () => void };
 
@@ -41,6 +69,7 @@ export async function storePreference(
   body: GivenPreference,
   isRedacted: boolean,
   voter: Voter,
+  { edit, ...details }: VoteDetails = NO_DETAILS,
 ): Promise<PreferenceRow> {
   const { redacted, tenant, ...input } = body.comparison
     ? await fromComparison(transaction, body, voter)
@@ -53,11 +82,7 @@ export async function storePreference(
     redacted: isRedacted || redacted,
     content_hash: hashJudgment({ ...input, rater: voter.rater }),
     vote_hash: body.comparison ? null : hashVote(input),
-    strength: null,
-    tags: [],
-    comment: null,
-    seconds: null,
-    reservation_id: null,
+    ...details,
     edit_of: null,
     erased_at: null,
     created_at: new Date(),
@@ -76,7 +101,31 @@ export async function storePreference(
       { status: 409, param, code: 'already_voted', retry: false },
     );
   }
+  if (edit !== null) await transaction.insert(preferences).values(toDemonstration(row, edit));
   return row;
+}
+
+/** The edit of a vote over the side that it chose. */
+function toDemonstration(vote: PreferenceRow, edit: string): PreferenceRow {
+  const row: PreferenceRow = {
+    ...vote,
+    id: newId('pref_'),
+    source: 'demonstration',
+    comparison_id: null,
+    choice: 'a',
+    chosen: edit,
+    rejected: vote.chosen,
+    chosen_generation_id: null,
+    rejected_generation_id: vote.chosen_generation_id,
+    vote_hash: null,
+    strength: null,
+    tags: [],
+    comment: null,
+    seconds: null,
+    metadata: null,
+    edit_of: vote.id,
+  };
+  return { ...row, content_hash: hashJudgment(row) };
 }
 
 /** Of two texts in any order: a rater who prefers each of them has voted twice. */

@@ -4,25 +4,26 @@
 import { z } from '@hono/zod-openapi';
 import { inArray } from 'drizzle-orm';
 import type { Context } from 'hono';
-import type { Owner } from '../../shared/access/owner.ts';
 import { countRows } from '../../shared/access/row-quota.ts';
 import type { Prompt } from '../../shared/chat-message.ts';
-import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
+import { selectGenerations } from '../../shared/database/generations.ts';
 import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
-import { newId } from '../../shared/id.ts';
-import { ACTIVE_ALIAS } from '../engine/inference.ts';
-import { decode, startDecoding } from '../generation/decode.ts';
-import type { CompletionRequest, PlacedRequest } from '../generation/prepare.ts';
+import {
+  type ComparisonRow,
+  createComparisonRow,
+  generateSides,
+  orderSides,
+  type Side,
+  toSides,
+} from '../comparisons/generate-sides.ts';
 import { redactResults } from '../generation/redact-results.ts';
-import { toResponseFormat } from '../generation/response-format.ts';
-import { modelField, modelName, samplingFields, toSampling } from '../generation/sampling-fields.ts';
-import type { CompletionResult } from '../generation/select-choices.ts';
+import { modelField, modelName, samplingFields } from '../generation/sampling-fields.ts';
 import { storeCompletions } from '../generation/store.ts';
 import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { assertScope, type Caller, getCaller, getOwner, getRowQuota } from '../middleware/auth.ts';
+import { assertScope, getCaller, getOwner, getRowQuota } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 
 const comparisonBody = z
@@ -69,12 +70,7 @@ const comparison = z
   })
   .openapi('Comparison');
 
-type ComparisonRow = Omit<typeof comparisons.$inferSelect, 'xid'>;
 type ComparisonResponse = z.output<typeof comparison>;
-type Side = Pick<StoredGeneration, 'id' | 'text' | 'finish_reason' | 'policy_id' | 'redacted'>;
-
-const toSides = ({ completion, rows }: CompletionResult): Side[] =>
-  rows.map((row) => ({ ...row, policy_id: completion.policy.id, redacted: completion.redacted !== undefined }));
 
 export const createComparison = defineOperation({
   scopes: ['generate', 'rate'],
@@ -89,32 +85,17 @@ export const createComparison = defineOperation({
     const owner = getOwner(context);
     const results = await generateSides(ports, prompt, { ...body, owner }, getCaller(context));
     const stored = await redactResults(ports.redact, results);
-    const swapped = crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
-    const orderSides = (completions: CompletionResult[]) => {
-      const [first, second] = completions.flatMap(toSides) as [Side, Side];
-      return swapped ? ([second, first] as const) : ([first, second] as const);
-    };
-    const [a, b] = orderSides(stored);
     const { request } = stored[0]!.completion;
-    const row: ComparisonRow = {
-      id: newId('cmp_'),
-      prompt: request.prompt,
-      a_generation_id: a.id,
-      b_generation_id: b.id,
-      swapped,
-      queue_id: null,
-      metadata: request.metadata,
-      ...owner,
-      erased_at: null,
-      created_at: new Date(),
-    };
+    const fields = { prompt: request.prompt, metadata: request.metadata, queue_id: null, ...owner };
+    const row = createComparisonRow(toSides(stored), fields);
     await commit(async (transaction) => {
       await storeCompletions(transaction, stored);
       await transaction.insert(comparisons).values(row);
       await countRows(transaction, getRowQuota(context), 1);
-      return toResponse(row, a, b, false);
+      return toResponse(row, ...orderSides(toSides(stored), row.swapped), false);
     });
-    return toResponse({ ...row, prompt, metadata: body.metadata ?? null }, ...orderSides(results), false);
+    const own = { ...row, prompt, metadata: body.metadata ?? null };
+    return toResponse(own, ...orderSides(toSides(results), row.swapped), false);
   },
 });
 
@@ -128,37 +109,6 @@ const resource = { kind: 'comparison', table: comparisons, item: comparison, toR
 
 export const listComparisons = listOperation({ summary: 'Lists comparisons', scopes: ['rate', 'read'], ...resource });
 export const getComparison = getOperation({ summary: 'One comparison', scopes: ['rate', 'read'], ...resource });
-
-/** Two choices of one completion; or one of each of two, in the order of the requested policies. */
-async function generateSides(
-  ports: Ports,
-  prompt: Prompt,
-  body: ComparisonBody & { owner: Owner },
-  caller: Caller,
-): Promise<CompletionResult[]> {
-  const toRequest = (model = ACTIVE_ALIAS, n: number, seed: number | null): CompletionRequest => ({
-    kind: 'comparison',
-    model,
-    prompt,
-    n,
-    sampling: { ...toSampling(body, 0), seed },
-    responseFormat: toResponseFormat(body.response_format),
-    owner: body.owner,
-    user: body.user ?? null,
-    metadata: body.metadata ?? null,
-    store: true,
-  });
-  const models = body.models ?? [body.model];
-  const requests: PlacedRequest[] = [];
-  for (const [at, model] of models.entries()) {
-    // With one seed, two policies would draw the same random numbers, so each side gets its own seed.
-    const request = toRequest(model, body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
-    requests.push({ policy: await ports.inference.getPolicy(model), request });
-  }
-  const { results, interruption } = await decode(await startDecoding(ports, requests, caller));
-  if (interruption) throw interruption;
-  return results;
-}
 
 async function toResponses(rows: ComparisonRow[], { db }: Ports): Promise<ComparisonResponse[]> {
   if (rows.length === 0) return [];

@@ -29,6 +29,14 @@ const text = z.string().min(1, 'is empty; give it some text');
 
 export const choiceField = z.enum(['a', 'b', 'tie', 'both_bad', 'skip']);
 
+export const raterField = z
+  .string()
+  .min(1)
+  .max(200)
+  .refine((name) => !RESERVED_NAME.test(name), RESERVED_NAME_ADVICE)
+  .optional()
+  .openapi({ description: 'the end user who chose, stored as user:…; needs the scope feedback' });
+
 const preferenceBody = z
   .strictObject({
     comparison: z
@@ -41,13 +49,7 @@ const preferenceBody = z
     rejected: text.optional(),
     prompt: text.optional(),
     messages: chatMessages.optional(),
-    rater: z
-      .string()
-      .min(1)
-      .max(200)
-      .refine((name) => !RESERVED_NAME.test(name), RESERVED_NAME_ADVICE)
-      .optional()
-      .openapi({ description: 'the end user who chose, stored as user:…; needs the scope feedback' }),
+    rater: raterField,
     metadata: z
       .record(z.string(), z.unknown())
       .refine(
@@ -174,7 +176,7 @@ async function redactBody(redact: Redact | null, body: PreferenceBody) {
  * A rater who signed in votes as that rater, and a key without the scope feedback as itself. Only a backend names its end
  * users, as `user:…`, so that none of them can pass for a rater.
  */
-function nameRater(context: Context, named: string | undefined): string {
+export function nameRater(context: Context, named: string | undefined): string {
   if (hasScope(getScopes(context), ['feedback'])) return named === undefined ? 'anonymous' : `user:${named}`;
   if (named === undefined) return getCallerId(context);
   throw new AttuneError(
