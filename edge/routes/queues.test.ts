@@ -42,7 +42,14 @@ test('a rater works through a queue, and each vote is a preference in terms of t
     const reserved = await post(`/v1/queues/${queue.id}/next`, { rater: 'ann' });
     assert.equal(reserved.state, 'open');
     assert.equal((await post(`/v1/queues/${queue.id}/next`, { rater: 'ann' })).id, reserved.id);
-    const vote = { choice: 'a', strength: 'clearly', tags: ['truer'], comment: 'why', seconds: 2, edit: `edit ${done}` };
+    const vote = {
+      choice: 'a',
+      strength: 'clearly',
+      tags: ['truer'],
+      comment: 'why',
+      seconds: 2,
+      edit: `edit ${done}`,
+    };
     const voted = await post(`/v1/reservations/${reserved.id}/vote`, vote);
     assert.deepEqual(
       [voted.state, voted.choice, voted.strength, voted.tags, voted.comment, voted.edit],
