@@ -1,93 +1,134 @@
-// The two responses of a comparison, by one policy or one each by two, and the row that shows them in a random order.
+// The two responses of a comparison: two choices of one policy, or one of each of two. Which of them is side a is drawn before
+// they are generated, so that they can be streamed.
 
 import type { Owner } from '../../shared/access/owner.ts';
 import type { Prompt } from '../../shared/chat-message.ts';
 import type { StoredGeneration } from '../../shared/database/generations.ts';
-import type { comparisons } from '../../shared/database/schema.ts';
+import { comparisons } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
-import { decode, startDecoding } from '../generation/decode.ts';
+import { type Decoding, decode, startDecoding } from '../generation/decode.ts';
+import { EvenSides, type SideName } from '../generation/even-sides.ts';
 import type { CompletionRequest, PlacedRequest } from '../generation/prepare.ts';
+import { redactResults } from '../generation/redact-results.ts';
 import { toResponseFormat } from '../generation/response-format.ts';
 import { type SamplingFields, toSampling } from '../generation/sampling-fields.ts';
 import type { CompletionResult } from '../generation/select-choices.ts';
+import { storeCompletions } from '../generation/store.ts';
+import type { Transaction } from '../http/idempotency.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 
 export type ComparisonRow = Omit<typeof comparisons.$inferSelect, 'xid'>;
+
+/** A response as a comparison shows it. */
 export type Side = Pick<StoredGeneration, 'id' | 'text' | 'finish_reason' | 'policy_id' | 'redacted'>;
 
+export type Sides = Record<SideName, Side>;
+
 export type SidesRequest = SamplingFields & {
-  /** of both sides; default: the active policy */
-  model?: string | undefined;
-  /** of each side */
-  models?: readonly [string, string] | undefined;
-  /** how many responses to generate, if there is only one policy; default: 2 */
-  count?: 1 | 2;
+  prompt: Prompt;
+  /** one policy of both sides, or one of each in any order; default: the active one */
+  models: readonly [string | undefined] | readonly [string, string];
+  /** of one policy: a single response, to go with a given one */
+  count?: 1;
+  /** if max_tokens is left out: as many, or as many as fit into the context */
+  defaultMaxTokens?: number;
   owner: Owner;
 };
 
-/** The choices of one completion; or one of each of two, in the order of the requested policies. */
-export async function generateSides(
-  ports: Ports,
-  prompt: Prompt,
-  { count = 2, owner, ...body }: SidesRequest,
-  caller: Caller,
-): Promise<CompletionResult[]> {
-  const toRequest = (model = ACTIVE_ALIAS, n: number, seed: number | null): CompletionRequest => ({
+/** `swapped`: whether what was generated first is shown as b. */
+export type SidesDecoding = { id: string; swapped: boolean; decoding: Decoding };
+
+/** Throws before the first byte of a stream if the request is invalid or the queue is full. */
+export async function startSides(ports: Ports, request: SidesRequest, caller: Caller): Promise<SidesDecoding> {
+  const { models, seed } = request;
+  const requests: PlacedRequest[] = [];
+  for (const [at, model = ACTIVE_ALIAS] of models.entries()) {
+    // With one seed, two policies would draw the same random numbers, so each side gets its own seed.
+    const own = toRequest(request, model, seed == null ? null : seed + at);
+    requests.push({ policy: await ports.inference.getPolicy(model), request: own });
+  }
+  return { id: newId('cmp_'), swapped: drawSwap(), decoding: await startDecoding(ports, requests, caller) };
+}
+
+/** Whether the side generated first is shown as b. */
+export function drawSwap(): boolean {
+  return crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
+}
+
+function toRequest(request: SidesRequest, model: string, seed: number | null): CompletionRequest {
+  return {
     kind: 'comparison',
     model,
-    prompt,
-    n,
-    sampling: { ...toSampling(body, 0), seed },
-    responseFormat: toResponseFormat(body.response_format),
-    owner,
-    user: body.user ?? null,
-    metadata: body.metadata ?? null,
+    prompt: request.prompt,
+    n: request.models.length === 2 ? 1 : (request.count ?? 2),
+    sampling: { ...toSampling(request, 0), seed },
+    responseFormat: toResponseFormat(request.response_format),
+    owner: request.owner,
+    user: request.user ?? null,
+    metadata: request.metadata ?? null,
+    ...(request.defaultMaxTokens === undefined ? {} : { defaultMaxTokens: request.defaultMaxTokens }),
     store: true,
+  };
+}
+
+/** Decodes both sides; `send` receives their texts, evenly. Throws what interrupted them. */
+export async function decodeSides(
+  { decoding, swapped }: SidesDecoding,
+  send?: (side: SideName, text: string) => void,
+): Promise<CompletionResult[]> {
+  const even = new EvenSides(send ?? (() => {}));
+  const lengths = { a: 0, b: 0 };
+  const { results, interruption } = await decode(decoding, (event, at) => {
+    const isFirst = at + event.index === 0;
+    const side = isFirst !== swapped ? 'a' : 'b';
+    if (event.type === 'finish') even.end(side, event.text.slice(lengths[side]));
+    else even.add(side, event.text);
+    lengths[side] += event.text.length;
   });
-  const models = body.models ?? [body.model];
-  const requests: PlacedRequest[] = [];
-  for (const [at, model] of models.entries()) {
-    // With one seed, two policies would draw the same random numbers, so each side gets its own seed.
-    const request = toRequest(model, body.models ? 1 : count, body.seed == null ? null : body.seed + at);
-    requests.push({ policy: await ports.inference.getPolicy(model), request });
-  }
-  const { results, interruption } = await decode(await startDecoding(ports, requests, caller));
   if (interruption) throw interruption;
   return results;
 }
 
-export function toSides(results: CompletionResult[]): Side[] {
-  return results.flatMap(({ completion, rows }) =>
-    rows.map((row) => ({ ...row, policy_id: completion.policy.id, redacted: completion.redacted !== undefined })),
-  );
-}
-
-/** `sides`: in the order in which they were made. */
-export function createComparisonRow(
-  sides: Side[],
-  fields: Pick<ComparisonRow, 'prompt' | 'queue_id' | 'metadata'> & Owner,
-): ComparisonRow {
-  const swapped = isHeads();
-  const [a, b] = orderSides(sides, swapped);
-  return {
-    id: newId('cmp_'),
-    ...fields,
-    a_generation_id: a.id,
-    b_generation_id: b.id,
+/** What is stored of decoded sides: what REDACT leaves of them, and the comparison's row. `given`: a side that is no result. */
+export async function toComparisonRow(
+  { redact }: Ports,
+  { id, swapped }: SidesDecoding,
+  results: CompletionResult[],
+  { queueId = null, given }: { queueId?: string | null; given?: Side | undefined } = {},
+): Promise<{ row: ComparisonRow; sides: Sides; stored: CompletionResult[] }> {
+  const stored = await redactResults(redact, results);
+  const sides = orderSides(stored, swapped, given);
+  const { request } = stored[0]!.completion;
+  const row: ComparisonRow = {
+    id,
+    prompt: request.prompt,
+    a_generation_id: sides.a.id,
+    b_generation_id: sides.b.id,
     swapped,
+    queue_id: queueId,
+    metadata: request.metadata,
+    ...request.owner,
     erased_at: null,
     created_at: new Date(),
   };
+  return { row, sides, stored };
 }
 
-/** As a and b. */
-export function orderSides<T>(sides: T[], swapped: boolean): readonly [T, T] {
-  const [first, second] = sides as [T, T];
-  return swapped ? [second, first] : [first, second];
+export async function storeComparison(
+  transaction: Transaction,
+  { row, stored }: { row: ComparisonRow; stored: CompletionResult[] },
+): Promise<void> {
+  await storeCompletions(transaction, stored);
+  await transaction.insert(comparisons).values(row);
 }
 
-export function isHeads(): boolean {
-  return crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
+/** `given`: counts as the one generated first. */
+export function orderSides(results: CompletionResult[], swapped: boolean, given?: Side): Sides {
+  const generated = results.flatMap(({ completion, rows }): Side[] =>
+    rows.map((row) => ({ ...row, policy_id: completion.policy.id, redacted: completion.redacted !== undefined })),
+  );
+  const [first, second] = (given ? [given, ...generated] : generated) as [Side, Side];
+  return swapped ? { a: second, b: first } : { a: first, b: second };
 }

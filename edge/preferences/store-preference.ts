@@ -1,27 +1,26 @@
-// Stores a preference: between the sides of a comparison, between two generations, or between two given texts.
+// Stores a preference: between the sides of a comparison, between two generations, or between two given texts. An edit of the
+// chosen side becomes a second one.
 
 import { and, asc, inArray } from 'drizzle-orm';
 import type { Owner } from '../../shared/access/owner.ts';
 import type { Prompt } from '../../shared/chat-message.ts';
 import { isSteered, type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
-import {
-  type Choice,
-  comparisons,
-  completions,
-  generations,
-  preferences,
-  type Strength,
-} from '../../shared/database/schema.ts';
+import { type Choice, comparisons, completions, generations, preferences } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { isUniqueViolation } from '../../shared/postgres-errors.ts';
 import { hashJudgment } from '../../shared/preferences/hash-judgment.ts';
+import {
+  assertDetailsFit,
+  type PreferenceRow,
+  type StoredVote,
+  storeEdit,
+  type VoteDetails,
+} from '../../shared/preferences/vote-details.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import { isVisible } from '../http/pagination.ts';
 import { findOr404 } from '../http/resource.ts';
-
-export type PreferenceRow = Omit<typeof preferences.$inferSelect, 'xid'>;
 
 /** As the API's body, whose rules hold. */
 export type GivenPreference = {
@@ -34,27 +33,6 @@ export type GivenPreference = {
   metadata?: Record<string, unknown> | null | undefined;
 };
 
-/** What a vote says besides its choice. */
-export type VoteDetails = {
-  strength: Strength | null;
-  tags: string[];
-  comment: string | null;
-  seconds: number | null;
-  /** of a queue's item */
-  reservation_id: string | null;
-  /** a better text in place of the chosen side: a second preference, for it over that side */
-  edit: string | null;
-};
-
-const NO_DETAILS: VoteDetails = {
-  strength: null,
-  tags: [],
-  comment: null,
-  seconds: null,
-  reservation_id: null,
-  edit: null,
-};
-
 /** Who votes, and what about. `readable`: the tenant whose comparisons and generations it may be; null: any. */
 export type Voter = Owner & { rater: string; readable: string | null; assertMayGive: () => void };
 
@@ -63,26 +41,34 @@ export function hasTexts({ prompt, messages }: GivenPreference): boolean {
   return prompt !== undefined || messages !== undefined;
 }
 
-/** `isRedacted`: something in the body was. */
+/**
+ * `isRedacted`: something in the body or the details was. `reservation_id`: of the queue's item that is voted on; a comparison of a
+ * queue takes no other votes.
+ */
 export async function storePreference(
   transaction: Transaction,
   body: GivenPreference,
   isRedacted: boolean,
   voter: Voter,
-  { edit, ...details }: VoteDetails = NO_DETAILS,
-): Promise<PreferenceRow> {
+  { reservation_id = null, edit, ...details }: VoteDetails & { reservation_id?: string | null } = {},
+): Promise<StoredVote> {
   const { redacted, tenant, ...input } = body.comparison
-    ? await fromComparison(transaction, body, voter)
+    ? await fromComparison(transaction, body, voter, reservation_id)
     : hasTexts(body)
       ? { ...fromTexts(body), tenant: voter.tenant }
       : await fromGenerations(transaction, body, voter);
-  const row: PreferenceRow = {
+  assertDetailsFit(input.choice, { ...details, edit });
+  const vote: PreferenceRow = {
     id: newId('pref_'),
     metadata: body.metadata ?? null,
     redacted: isRedacted || redacted,
     content_hash: hashJudgment({ ...input, rater: voter.rater }),
     vote_hash: body.comparison ? null : hashVote(input),
-    ...details,
+    strength: details.strength ?? null,
+    tags: details.tags ?? [],
+    comment: details.comment ?? null,
+    seconds: details.seconds ?? null,
+    reservation_id,
     edit_of: null,
     erased_at: null,
     created_at: new Date(),
@@ -92,40 +78,16 @@ export async function storePreference(
     ...input,
   };
   try {
-    await transaction.insert(preferences).values(row);
+    await transaction.insert(preferences).values(vote);
   } catch (error) {
     if (!isUniqueViolation(error)) throw error;
     const [param, what] = body.comparison ? ['comparison', body.comparison] : ['chosen', 'these two responses'];
     throw new AttuneError(
-      `${param}: rater ${JSON.stringify(row.rater)} has already voted on ${what}; each rater votes once`,
+      `${param}: rater ${JSON.stringify(vote.rater)} has already voted on ${what}; each rater votes once`,
       { status: 409, param, code: 'already_voted', retry: false },
     );
   }
-  if (edit !== null) await transaction.insert(preferences).values(toDemonstration(row, edit));
-  return row;
-}
-
-/** The edit of a vote over the side that it chose. */
-function toDemonstration(vote: PreferenceRow, edit: string): PreferenceRow {
-  const row: PreferenceRow = {
-    ...vote,
-    id: newId('pref_'),
-    source: 'demonstration',
-    comparison_id: null,
-    choice: 'a',
-    chosen: edit,
-    rejected: vote.chosen,
-    chosen_generation_id: null,
-    rejected_generation_id: vote.chosen_generation_id,
-    vote_hash: null,
-    strength: null,
-    tags: [],
-    comment: null,
-    seconds: null,
-    metadata: null,
-    edit_of: vote.id,
-  };
-  return { ...row, content_hash: hashJudgment(row) };
+  return { vote, demonstration: edit == null ? null : await storeEdit(transaction, vote, edit, isRedacted) };
 }
 
 /** Of two texts in any order: a rater who prefers each of them has voted twice. */
@@ -152,8 +114,10 @@ async function fromComparison(
   transaction: Transaction,
   body: GivenPreference,
   { readable }: Voter,
+  reservationId: string | null,
 ): Promise<PreferenceInput> {
   const row = await findOr404(transaction, comparisons, 'comparison', body.comparison!, readable, 'comparison');
+  if (row.queue_id !== null && reservationId === null) throw queuedComparison('comparison', row.queue_id);
   const [chosenId, rejectedId] =
     body.choice === 'b' ? [row.b_generation_id, row.a_generation_id] : [row.a_generation_id, row.b_generation_id];
   const [chosen, rejected] = await findSides(transaction, chosenId, rejectedId, readable);
@@ -222,6 +186,13 @@ function fromTexts(body: GivenPreference): Omit<PreferenceInput, 'tenant'> {
     rejected_generation_id: null,
     redacted: false,
   };
+}
+
+function queuedComparison(param: string, queueId: string): AttuneError {
+  return new AttuneError(
+    `${param}: is an item of a queue; vote through a reservation of queue ${queueId}: POST /v1/queues/${queueId}/next`,
+    { status: 409, param, code: 'queued_comparison', retry: false },
+  );
 }
 
 async function findSides(transaction: Transaction, chosenId: string, rejectedId: string, readable: string | null) {

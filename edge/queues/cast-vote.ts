@@ -97,13 +97,7 @@ async function takeBack(transaction: Transaction, { item, reservation }: Locked)
     .select({ id: preferences.id })
     .from(preferences)
     .where(and(eq(preferences.reservation_id, id), eq(preferences.source, 'comparison')));
-  if (vote) {
-    const edits = await transaction
-      .select({ id: preferences.id })
-      .from(preferences)
-      .where(eq(preferences.edit_of, vote.id));
-    for (const row of [...edits, vote]) await retractVote(transaction, row.id, { tenant, created_by });
-  }
+  if (vote) await retractVote(transaction, vote.id, { tenant, created_by, reservation_id: id });
   if (reservation.requeued) return item;
   return changeItem(transaction, item, { reviews: item.reviews - 1, state: 'open' });
 }

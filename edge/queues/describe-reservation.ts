@@ -24,7 +24,7 @@ import { promptSchema } from '../http/messages.ts';
 import { toUnixSeconds } from '../http/resource.ts';
 
 export const CHOICES = ['a', 'b', 'tie', 'both_bad', 'skip'] as const;
-export const STRENGTHS = ['slightly', 'clearly', 'much'] as const;
+const STRENGTHS = ['slightly', 'clearly', 'much'] as const;
 
 const side = z.object({ text: z.string(), finish_reason: z.string() });
 

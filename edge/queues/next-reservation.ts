@@ -3,18 +3,22 @@
 
 import { and, eq } from 'drizzle-orm';
 import type { Owner } from '../../shared/access/owner.ts';
-import { countRows, type RowQuota } from '../../shared/access/row-quota.ts';
-import { comparisons, completions, generations, queue_items, reservations } from '../../shared/database/schema.ts';
+import { countRows } from '../../shared/access/row-quota.ts';
+import { completions, generations, queue_items, reservations } from '../../shared/database/schema.ts';
 import { editSimilarity } from '../../shared/edit-similarity.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { toGivenCompletion } from '../../shared/queues/insert-items.ts';
+import { type GivenCompletion, toGivenCompletion } from '../../shared/queues/insert-items.ts';
 import { type ItemRow, lockItem } from '../../shared/queues/lock-item.ts';
 import type { QueueRow } from '../../shared/queues/queues.ts';
 import { type Refusal, type ReservationRow, type Reserved, reserveItem } from '../../shared/queues/reserve.ts';
-import { createComparisonRow, generateSides, type Side, toSides } from '../comparisons/generate-sides.ts';
-import { redactResults } from '../generation/redact-results.ts';
-import type { CompletionResult } from '../generation/select-choices.ts';
-import { storeCompletions } from '../generation/store.ts';
+import {
+  decodeSides,
+  type SidesDecoding,
+  type SidesRequest,
+  startSides,
+  storeComparison,
+  toComparisonRow,
+} from '../comparisons/generate-sides.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
@@ -49,41 +53,56 @@ export async function findNext(
 
 /** The item with its comparison; null if it was dropped. */
 async function generateItem(ports: Ports, queue: QueueRow, item: ItemRow, caller: Caller): Promise<ItemRow | null> {
-  let results: CompletionResult[];
+  let decoding: SidesDecoding;
   try {
-    results = await generateSides(ports, item.prompt, toRequest(queue, item), caller);
+    decoding = await startSides(ports, toRequest(queue, item), caller);
   } catch (error) {
     // What is wrong with the prompt is so for every rater.
     if (!(error instanceof AttuneError) || error.status !== 400) throw error;
     return settle(ports, item.id, (transaction) => drop(transaction, item.id, error.message));
   }
-  const texts = [...(item.given === null ? [] : [item.given]), ...toSides(results).map(({ text }) => text)];
+  const results = await decodeSides(decoding);
+  const texts = [...(item.given === null ? [] : [item.given]), ...results.flatMap(({ rows }) => rows)].map((side) =>
+    typeof side === 'string' ? side : side.text,
+  );
   const similarity = editSimilarity(toCodePoints(texts[0]!), toCodePoints(texts[1]!), NEARLY_THE_SAME);
-  if (similarity > 0 || texts[0] === texts[1]) {
+  if (similarity > 0) {
     const reason = `near_identical: the similarity of both responses is ${similarity.toFixed(2)}`;
     return settle(ports, item.id, (transaction) => drop(transaction, item.id, reason));
   }
-  const stored = await redactResults(ports.redact, results);
-  return settle(ports, item.id, (transaction, current) => attach(transaction, queue, current, stored, caller.rowQuota));
+  const given = item.given === null ? null : toGivenCompletion(item, item.given, item);
+  const side = given && { ...given.generation, policy_id: given.completion.policy_id, redacted: item.redacted };
+  const sides = await toComparisonRow(ports, decoding, results, { queueId: queue.id, given: side ?? undefined });
+  return settle(ports, item.id, async (transaction) => {
+    if (given) await storeGiven(transaction, given);
+    await storeComparison(transaction, sides);
+    const [open] = await transaction
+      .update(queue_items)
+      .set({ comparison_id: sides.row.id, state: 'open' })
+      .where(eq(queue_items.id, item.id))
+      .returning();
+    await countRows(transaction, caller.rowQuota, 1);
+    return open!;
+  });
 }
 
-function toRequest({ settings }: QueueRow, { tenant, created_by }: ItemRow) {
-  const { pairing, temperature, max_tokens } = settings;
-  const shared = { temperature, max_tokens, owner: { tenant, created_by } };
+function toRequest({ settings }: QueueRow, { prompt, tenant, created_by }: ItemRow): SidesRequest {
+  const { pairing, temperature, max_tokens: defaultMaxTokens } = settings;
+  const shared = { prompt, temperature, defaultMaxTokens, owner: { tenant, created_by } };
   if (pairing.type === 'policies') return { ...shared, models: pairing.policies };
-  return { ...shared, model: pairing.policy, count: pairing.type === 'given' ? (1 as const) : (2 as const) };
+  return { ...shared, models: [pairing.policy], ...(pairing.type === 'given' ? { count: 1 } : {}) };
 }
 
 /** Changes the item unless another request has done so meanwhile; null if it was dropped. */
 async function settle(
   ports: Ports,
   id: string,
-  change: (transaction: Transaction, current: ItemRow) => Promise<ItemRow | null>,
+  change: (transaction: Transaction) => Promise<ItemRow | null>,
 ): Promise<ItemRow | null> {
   return ports.db.transaction(async (transaction) => {
     const current = await lockItem(transaction, id);
     if (!current || current.erased_at || current.state === 'dropped') return null;
-    return current.comparison_id === null ? change(transaction, current) : current;
+    return current.comparison_id === null ? change(transaction) : current;
   });
 }
 
@@ -92,34 +111,9 @@ async function drop(transaction: Transaction, id: string, reason: string): Promi
   return null;
 }
 
-async function attach(
-  transaction: Transaction,
-  queue: QueueRow,
-  item: ItemRow,
-  results: CompletionResult[],
-  quota: RowQuota | null,
-): Promise<ItemRow> {
-  const owner = { tenant: item.tenant, created_by: item.created_by };
-  await storeCompletions(transaction, results);
-  const sides = toSides(results);
-  if (item.given !== null) sides.unshift(await storeGiven(transaction, item, item.given, owner));
-  const { request } = results[0]!.completion;
-  const row = createComparisonRow(sides, { prompt: request.prompt, metadata: null, queue_id: queue.id, ...owner });
-  await transaction.insert(comparisons).values(row);
-  const [open] = await transaction
-    .update(queue_items)
-    .set({ comparison_id: row.id, state: 'open' })
-    .where(eq(queue_items.id, item.id))
-    .returning();
-  await countRows(transaction, quota, 1);
-  return open!;
-}
-
-async function storeGiven(transaction: Transaction, item: ItemRow, text: string, owner: Owner): Promise<Side> {
-  const { completion, generation } = toGivenCompletion(item, text, owner);
+async function storeGiven(transaction: Transaction, { completion, generation }: GivenCompletion): Promise<void> {
   await transaction.insert(completions).values(completion);
   await transaction.insert(generations).values(generation);
-  return { ...generation, policy_id: completion.policy_id, redacted: item.redacted };
 }
 
 /** The reservation of a dropped item; the rater gets another one. */

@@ -3,7 +3,7 @@
 import { z } from '@hono/zod-openapi';
 import { findProgress } from '../../shared/queues/progress.ts';
 import { defineOperation } from '../http/operation.ts';
-import { nameRater, raterField } from './preferences.ts';
+import { namedRater, nameRater } from '../preferences/name-rater.ts';
 import { findQueue } from './queues.ts';
 
 const paused = z.object({ reason: z.string() }).nullable();
@@ -22,7 +22,7 @@ const progress = z
 export const getProgress = defineOperation({
   scopes: ['rate', 'feedback'],
   summary: 'How far you and all raters are in a queue',
-  query: z.strictObject({ rater: raterField }),
+  query: z.strictObject({ rater: namedRater }),
   response: progress,
   async handler({ ports, context, param, query }) {
     const queue = await findQueue(ports.db, context, param('id'));

@@ -6,17 +6,18 @@ import type { Context } from 'hono';
 import { countRows } from '../../shared/access/row-quota.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { reservations } from '../../shared/database/schema.ts';
+import { isStrict } from '../../shared/preferences/vote-details.ts';
 import { lockQueue } from '../../shared/queues/queues.ts';
 import { lockStanding } from '../../shared/queues/rater-standing.ts';
 import { prolong, REFUSALS, type ReservationRow } from '../../shared/queues/reserve.ts';
-import { redactValue } from '../../shared/redaction/redact.ts';
 import { notFound } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getCaller, getCallerId, getReadableTenant, getRowQuota } from '../middleware/auth.ts';
+import { namedRater, nameRater } from '../preferences/name-rater.ts';
+import { detailFields, redactDetails } from '../preferences/vote-details.ts';
 import { castVote, lapsed, undoVote } from '../queues/cast-vote.ts';
-import { CHOICES, describeReservation, reservationSchema, STRENGTHS, toShown } from '../queues/describe-reservation.ts';
+import { CHOICES, describeReservation, reservationSchema, toShown } from '../queues/describe-reservation.ts';
 import { findNext } from '../queues/next-reservation.ts';
-import { nameRater, raterField } from './preferences.ts';
 import { findQueue } from './queues.ts';
 
 const SCOPES = ['rate', 'feedback'] as const;
@@ -32,7 +33,7 @@ export const reserveNext = defineOperation({
   scopes: SCOPES,
   summary: 'Reserves the next item of a queue for a rater; the one that the rater has still reserved, if there is one',
   needsPolicy: 'queue',
-  body: z.strictObject({ rater: raterField }),
+  body: z.strictObject({ rater: namedRater }),
   response: z.union([reservationSchema, noReservation]),
   async handler({ ports, context, param, body }) {
     const rater = nameRater(context, body.rater);
@@ -80,32 +81,22 @@ export const voteOnReservation = defineOperation({
   body: z
     .strictObject({
       choice: z.enum(CHOICES).openapi({ description: 'of the sides as the reservation shows them' }),
-      strength: z.enum(STRENGTHS).nullish(),
-      tags: z.array(z.string().trim().min(1).max(64)).max(20).default([]),
-      comment: z.string().max(4000).nullish(),
-      seconds: z.number().min(0).max(1e6).nullish().openapi({ description: 'how long the rater looked at it' }),
-      edit: z
-        .string()
-        .min(1, 'is empty; give a better text, or leave it out')
-        .max(200_000)
-        .nullish()
-        .openapi({ description: 'a better text in place of the chosen side' }),
+      ...detailFields,
     })
     .superRefine(({ choice, strength, edit }, context) => {
-      if (choice === 'a' || choice === 'b') return;
-      const refuse = (field: string, message: string) => context.addIssue({ code: 'custom', path: [field], message });
-      if (strength != null) refuse('strength', 'is only for choice a or b; leave it out');
-      if (edit != null) refuse('edit', 'is only for choice a or b; leave it out');
+      if (isStrict(choice)) return;
+      for (const [field, value] of Object.entries({ strength, edit }))
+        if (value != null)
+          context.addIssue({ code: 'custom', path: [field], message: 'is only for the choice a or b; leave it out' });
     }),
   response: reservationSchema,
   async handler({ ports, context, commit, param, body }) {
-    const { choice: shown, strength = null, seconds = null, tags, comment = null, edit = null } = body;
-    const given = { tags, comment, edit };
-    const remarks = await redactValue(ports.redact, given);
-    const said = { strength, seconds, ...remarks, redacted: remarks !== given };
+    const { details, isRedacted } = await redactDetails(ports.redact, body);
+    const { strength = null, seconds = null, comment = null, edit = null } = details;
+    const said = { strength, seconds, comment, edit, tags: details.tags ?? [], redacted: isRedacted };
     return commit(async (transaction) => {
       const found = await findReservation(transaction, context, param('id'));
-      const choice = toShown(shown, found);
+      const choice = toShown(body.choice, found);
       const { reservation, rows } = await castVote(transaction, found, { ...said, choice });
       await countRows(transaction, getRowQuota(context), rows);
       return describeReservation(transaction, reservation);

@@ -110,7 +110,7 @@ async function storeSides(
     from (values ${made}) as made (item, comparison) where id = made.item`);
 }
 
-type GivenCompletion = {
+export type GivenCompletion = {
   completion: typeof completions.$inferInsert;
   generation: typeof generations.$inferInsert;
 };
@@ -119,7 +119,7 @@ type GivenCompletion = {
 export function toGivenCompletion(
   { prompt, redacted }: Pick<RedactedItem, 'prompt' | 'redacted'>,
   text: string,
-  owner: Owner,
+  { tenant, created_by }: Owner,
 ): GivenCompletion {
   const id = newId(typeof prompt === 'string' ? 'cmpl-' : 'chatcmpl-');
   return {
@@ -132,7 +132,8 @@ export function toGivenCompletion(
       sampling: {},
       seed: 0,
       redacted,
-      ...owner,
+      tenant,
+      created_by,
     },
     generation: { id, completion_id: id, choice: 0, text, token_ids: [], logps: [], finish_reason: 'stop' },
   };
