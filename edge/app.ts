@@ -33,8 +33,14 @@ import { getModel, listModels } from './routes/models.ts';
 import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
 import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
-import { importQueueItems } from './routes/queue-items.ts';
-import { getProgress } from './routes/queue-raters.ts';
+import {
+  drawQueueItems,
+  exportQueueItems,
+  importQueueItems,
+  listQueueItems,
+  requeueItems,
+} from './routes/queue-items.ts';
+import { getProgress, pauseQueueRater, resumeQueueRater } from './routes/queue-raters.ts';
 import { createQueue, getQueue, listQueues, updateQueue } from './routes/queues.ts';
 import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
 import {
@@ -90,8 +96,14 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/queues/{id}': getQueue,
     'POST   /v1/queues/{id}': updateQueue,
     'POST   /v1/queues/{id}/items': importQueueItems,
+    'GET    /v1/queues/{id}/items': listQueueItems,
+    'POST   /v1/queues/{id}/draw': drawQueueItems,
+    'POST   /v1/queues/{id}/requeue': requeueItems,
+    'GET    /v1/queues/{id}/export': exportQueueItems,
     'POST   /v1/queues/{id}/next': reserveNext,
     'GET    /v1/queues/{id}/progress': getProgress,
+    'POST   /v1/queues/{id}/raters/{rater}/pause': pauseQueueRater,
+    'POST   /v1/queues/{id}/raters/{rater}/resume': resumeQueueRater,
     'GET    /v1/reservations/{id}': getReservation,
     'POST   /v1/reservations/{id}/heartbeat': prolongReservation,
     'POST   /v1/reservations/{id}/vote': voteOnReservation,
