@@ -27,6 +27,7 @@ import { createChatCompletion } from './routes/chat.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
 import { createCompletion } from './routes/completions.ts';
 import { createErasure, deleteChatCompletion, deleteComparison, getErasure, listErasures } from './routes/erasures.ts';
+import { createFeedback, deleteFeedback, getFeedback, listFeedback } from './routes/feedback.ts';
 import { getHealth, getMetrics, getStatus } from './routes/health.ts';
 import { createKey, getKey, listKeys, revokeKey, rotateKey } from './routes/keys.ts';
 import { getModel, listModels } from './routes/models.ts';
@@ -108,6 +109,10 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'POST   /v1/reservations/{id}/heartbeat': prolongReservation,
     'POST   /v1/reservations/{id}/vote': voteOnReservation,
     'DELETE /v1/reservations/{id}/vote': undoReservationVote,
+    'POST   /v1/feedback': createFeedback,
+    'GET    /v1/feedback': listFeedback,
+    'GET    /v1/feedback/{id}': getFeedback,
+    'DELETE /v1/feedback/{id}': deleteFeedback,
   },
   Learn: {
     'POST   /v1/rounds': createRound,
