@@ -212,7 +212,7 @@ export function testQueues(api: Api): void {
     const queue = await create({ pairing: { type: 'given' } });
     const draw = { count: 10, user, seed: 1, since: 0, policy: api.server.policyId };
     const report = await post(`/v1/queues/${queue.id}/draw`, draw);
-    assert.deepEqual([report.found, report.sampled, report.duplicates <= 1], [3, 3, true]);
+    assert.deepEqual(report, { object: 'queue.draw', found: 3, sampled: 3, duplicates: 1 });
     const again = await post(`/v1/queues/${queue.id}/draw`, draw);
     assert.deepEqual([again.sampled, again.duplicates], [3, 3]);
     const none = await post(`/v1/queues/${queue.id}/draw`, { count: 5, user, until: 1 });
@@ -256,5 +256,12 @@ export function testQueues(api: Api): void {
       assert.match(refused.body.error.message, message);
     }
     assert.deepEqual((await send(`/v1/queues/${queue.id}/items`)).body.data, []);
+    const init = {
+      method: 'POST',
+      body: 'Once\n\n Twice\nOnce',
+      headers: { ...headers, 'content-type': 'text/plain' },
+    };
+    const { body } = await send(`/v1/queues/${queue.id}/items`, undefined, init);
+    assert.deepEqual([body.imported, body.duplicates], [2, 1]);
   });
 }

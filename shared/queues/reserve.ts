@@ -193,7 +193,7 @@ async function describeEnd(transaction: Database, queue: QueueRow): Promise<Refu
   const open = await transaction.$count(queue_items, and(isRated, inArray(queue_items.state, ['pending', 'open'])));
   if (open > 0 || (await transaction.$count(queue_items, isRated)) === 0)
     return { reason: 'empty', message: 'there is no item for you in this queue at the moment' };
-  return { reason: 'done', message: 'every item of this queue has its reviews' };
+  return { reason: 'done', message: 'every item of this queue has its reviews, or was dropped' };
 }
 
 function expiry({ settings }: QueueRow) {
