@@ -61,12 +61,9 @@ export const importQueueItems = defineOperation({
     'text/plain or with format=text, a prompt on each line',
   rawBody: 'application/jsonl',
   query: z.strictObject({
-    format: z
-      .enum(IMPORT_FORMATS)
-      .optional()
-      .openapi({
-        description: 'text: a prompt on each line; default: by the content-type, which without a key is JSON',
-      }),
+    format: z.enum(IMPORT_FORMATS).optional().openapi({
+      description: 'text: a prompt on each line; default: by the content-type, which without a key is JSON',
+    }),
   }),
   response: z.object({
     object: z.literal('queue.import'),
