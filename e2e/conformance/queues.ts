@@ -72,6 +72,9 @@ export function testQueues(api: Api): void {
         ['voted', choice, 'much', ['x'], 'c', 'a better text'],
       );
       assert.match(voted.policies.a, /^pol_/);
+      const over = await send(`/v1/reservations/${reserved.id}/heartbeat`, {});
+      assertError(over, 409);
+      assert.equal(over.body.error.code, 'already_voted');
       assert.deepEqual((await send(`/v1/reservations/${reserved.id}`)).body, voted);
       const { data } = (await send('/v1/preferences?limit=2')).body;
       const [preference, edit] = data.toSorted((one: Json, other: Json) => one.source.localeCompare(other.source));
