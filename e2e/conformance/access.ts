@@ -38,6 +38,7 @@ const ACCESS: Record<string, readonly Scope[] | null> = {
   'GET /v1/feedback': ['read'],
   'GET /v1/feedback/{id}': ['read'],
   'DELETE /v1/feedback/{id}': ['rate', 'feedback'],
+  'POST /v1/embed-tokens': ['feedback'],
   'POST /v1/rounds': ['train'],
   'GET /v1/rounds': ['read'],
   'GET /v1/rounds/{id}': ['read'],

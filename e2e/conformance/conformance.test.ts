@@ -15,6 +15,7 @@ import { collectShapes, listDifferences, listMissingOperations } from './compare
 import { testComparisons } from './comparisons.ts';
 import { testCompletions } from './completions.ts';
 import { testConcurrency } from './concurrency.ts';
+import { testEmbedTokens } from './embed-tokens.ts';
 import { testErasures } from './erasures.ts';
 import { testErrors } from './errors.ts';
 import { testFeedback } from './feedback.ts';
@@ -65,6 +66,7 @@ onEveryRuntime('keys', testKeys);
 onEveryRuntime('raters', testRaters);
 onEveryRuntime('sessions', testSessions);
 onEveryRuntime('pages', testPages);
+onEveryRuntime('embed tokens', testEmbedTokens);
 onEveryRuntime('access', testAccess);
 onEveryRuntime('tenants', testTenants);
 onEveryRuntime('erasures', testErasures);
