@@ -29,6 +29,7 @@ import { createCompletion } from './routes/completions.ts';
 import { createErasure, deleteChatCompletion, deleteComparison, getErasure, listErasures } from './routes/erasures.ts';
 import { getHealth, getMetrics, getStatus } from './routes/health.ts';
 import { createKey, getKey, listKeys, revokeKey, rotateKey } from './routes/keys.ts';
+import { getLeaderboard } from './routes/leaderboard.ts';
 import { getModel, listModels } from './routes/models.ts';
 import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
@@ -77,6 +78,7 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'DELETE /v1/preferences/{id}': deletePreference,
   },
   Learn: {
+    'GET    /v1/leaderboard': getLeaderboard,
     'POST   /v1/rounds': createRound,
     'GET    /v1/rounds': listRounds,
     'GET    /v1/rounds/{id}': getRound,

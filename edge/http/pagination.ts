@@ -14,6 +14,8 @@ import {
   type erasures,
   type policies,
   type preferences,
+  type queue_items,
+  type queues,
   type raters,
   type rounds,
 } from '../../shared/database/schema.ts';
@@ -27,6 +29,8 @@ export type ResourceTable =
   | typeof erasures
   | typeof policies
   | typeof preferences
+  | typeof queue_items
+  | typeof queues
   | typeof raters
   | typeof rounds;
 
