@@ -34,6 +34,7 @@ import { getModel, listModels } from './routes/models.ts';
 import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
 import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
+import { getQueueQuality } from './routes/queue-quality.ts';
 import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
 import { changePreference, deletePreference } from './routes/revised-votes.ts';
 import { getReward, listRewards } from './routes/rewards.ts';
@@ -76,6 +77,7 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/preferences/{id}': getPreference,
     'POST   /v1/preferences/{id}': changePreference,
     'DELETE /v1/preferences/{id}': deletePreference,
+    'GET    /v1/queues/{id}/quality': getQueueQuality,
   },
   Learn: {
     'GET    /v1/leaderboard': getLeaderboard,

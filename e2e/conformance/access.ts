@@ -34,6 +34,7 @@ const ACCESS: Record<string, readonly Scope[] | null> = {
   'GET /v1/preferences/{id}': ['read'],
   'POST /v1/preferences/{id}': ['rate', 'feedback'],
   'DELETE /v1/preferences/{id}': ['rate', 'feedback'],
+  'GET /v1/queues/{id}/quality': ['read', 'operate'],
   'GET /v1/leaderboard': ['read'],
   'POST /v1/rounds': ['train'],
   'GET /v1/rounds': ['read'],

@@ -1,75 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openTestDatabase } from '../../testing/database.ts';
-import {
-  comparisons,
-  completions,
-  generations,
-  policies,
-  preferences,
-  queue_raters,
-  queues,
-} from '../database/schema.ts';
-import { newId } from '../id.ts';
+import { type PolicyVote, storePolicyVotes } from '../../testing/stored-rows.ts';
+import { policies, queue_raters, queues } from '../database/schema.ts';
 import { queueSettingsSchema } from '../queues/queue-settings.ts';
 import { mulberry32 } from '../random.ts';
 import { createLeaderboard, type Leaderboard } from './leaderboard.ts';
 import type { VoteFilter } from './read-votes.ts';
 
 const { db } = await openTestDatabase();
-
-type Vote = { a: string; b: string; choice: 'a' | 'b' | 'tie' | 'both_bad' | 'skip'; rater: string; prompt: string };
-type Given = Vote & { textA?: string; textB?: string; queue?: string; created_at?: Date };
-
-/** Each vote on a comparison of its own, as the API stores them. */
-async function storeVotes(tenant: string, votes: readonly Given[]): Promise<void> {
-  const rows = votes.map((vote) => {
-    const [a, b] = [newId('cmpl-'), newId('cmpl-')];
-    return {
-      ...vote,
-      sides: [a, b] as const,
-      comparison: newId('cmp_'),
-      texts: [vote.textA ?? 'yes', vote.textB ?? 'no'],
-    };
-  });
-  const shared = { prompt_token_ids: [1], sampling: {}, seed: 1, tenant };
-  await db
-    .insert(completions)
-    .values(
-      rows.flatMap(({ sides, a, b, prompt }) =>
-        sides.map((id, at) => ({ id, kind: 'comparison' as const, policy_id: [a, b][at]!, prompt, ...shared })),
-      ),
-    );
-  await db.insert(generations).values(
-    rows.flatMap(({ sides, texts }) =>
-      sides.map((id, at) => {
-        const tokens = { token_ids: [7], logps: [-1], finish_reason: 'stop' };
-        return { id, completion_id: id, choice: 0, text: texts[at]!, ...tokens };
-      }),
-    ),
-  );
-  await db.insert(comparisons).values(
-    rows.map(({ comparison: id, sides, prompt, queue: queue_id }) => {
-      return { id, prompt, a_generation_id: sides[0], b_generation_id: sides[1], swapped: false, queue_id, tenant };
-    }),
-  );
-  await db.insert(preferences).values(
-    rows.map(({ comparison, choice, rater, prompt, created_at }) => {
-      const id = newId('pref_');
-      const texts = { prompt, chosen: 'yes', rejected: 'no', content_hash: id };
-      return {
-        id,
-        source: 'comparison' as const,
-        comparison_id: comparison,
-        choice,
-        rater,
-        ...texts,
-        tenant,
-        created_at,
-      };
-    }),
-  );
-}
 
 const create = (
   filter: VoteFilter,
@@ -86,7 +25,7 @@ await db.insert(policies).values([
 ]);
 const STRENGTHS: Record<string, number> = { pol_root: 0, pol_second: 0.7, pol_third: 1.2, given: -0.5 };
 
-function simulate(seed: number, count: number): Vote[] {
+function simulate(seed: number, count: number): PolicyVote[] {
   const uniform = mulberry32(seed);
   const ids = Object.keys(STRENGTHS);
   const pick = (size: number) => Math.floor(uniform() * size);
@@ -101,7 +40,7 @@ function simulate(seed: number, count: number): Vote[] {
 
 test('policies are rated by their votes, with the root at 0', async () => {
   const votes = simulate(1, 1500);
-  await storeVotes('rated', [
+  await storePolicyVotes(db, 'rated', [
     ...votes,
     { a: 'pol_root', b: 'pol_root', choice: 'a', rater: 'ann', prompt: 'same' },
     { a: 'pol_root', b: 'pol_third', choice: 'skip', rater: 'ann', prompt: 'skipped' },
@@ -164,7 +103,8 @@ test('ties dropped is another order of the same ratings', async () => {
 
 test('a policy that never lost is said to be apart, and nothing diverges', async () => {
   const prompts = Array.from({ length: 8 }, (_, at) => `prompt ${at}`);
-  await storeVotes(
+  await storePolicyVotes(
+    db,
     'separated',
     prompts.map((prompt) => ({ a: 'pol_root', b: 'pol_third', choice: 'b', rater: 'ann', prompt })),
   );
@@ -191,7 +131,7 @@ test('with style control a policy that only writes longer lists is not better', 
   const plain = 'A short answer.';
   const styled = (items: number) =>
     `# Answer\n\n${'- a **bold** point\n'.repeat(items)}${'and so on. '.repeat(5 * uniform())}`;
-  const votes = Array.from({ length: 800 }, (_, at): Given => {
+  const votes = Array.from({ length: 800 }, (_, at): PolicyVote => {
     const isA = uniform() < 0.5;
     const isStyled = uniform() < 0.8;
     const long = isStyled ? styled(1 + Math.floor(4 * uniform())) : plain;
@@ -201,7 +141,7 @@ test('with style control a policy that only writes longer lists is not better', 
       : { a: 'pol_root', b: 'pol_third', textA: plain, textB: long };
     return { ...sides, choice, rater: `rater_${at % 10}`, prompt: `prompt ${at % 40}` };
   });
-  await storeVotes('styled', votes);
+  await storePolicyVotes(db, 'styled', votes);
   const find = (board: Leaderboard) => board.policies.find(({ policy }) => policy === 'pol_third')!.ratings.half;
   const without = find(await create({ tenant: 'styled' }));
   const controlled = await create({ tenant: 'styled' }, { style: true });
@@ -227,7 +167,7 @@ test('votes are selected by time, by queue, and without paused raters', async ()
     .returning();
   await db.insert(queue_raters).values({ queue_id: queue!.id, rater: 'paused', paused_at: new Date() });
   const vote = { a: 'pol_root', b: 'pol_third', choice: 'a', prompt: 'one' } as const;
-  await storeVotes('selected', [
+  await storePolicyVotes(db, 'selected', [
     { ...vote, rater: 'ann', created_at: new Date('2026-03-01') },
     { ...vote, rater: 'ann', queue: queue!.id },
     { ...vote, rater: 'paused', queue: queue!.id },
