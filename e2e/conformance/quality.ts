@@ -81,6 +81,7 @@ export function testQuality(api: Api): void {
       const response = await leaderboard(query);
       assertError(response, 400, query);
       assert.equal(response.body.error.param, param);
+      api.record(`a leaderboard with ${param}`, response.body);
     }
     const unknown = await leaderboard('&queue=que_none');
     assertError(unknown, 404);
