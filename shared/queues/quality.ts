@@ -62,40 +62,39 @@ export async function measureQuality(db: Database, queueId: string): Promise<Que
   const standings = await db.select().from(queue_raters).where(eq(queue_raters.queue_id, queueId));
   const countsByItem = countByItem(votes);
   const several = [...countsByItem.values()].filter((counts) => sum(counts) > 1);
+  const choices = several.map((counts) => CHOICES.map((choice) => counts[choice]));
   const measured = {
     votes: { ...addCounts([...countsByItem.values()]), total: votes.length, skips: sumValues(skips) },
-    items: {
-      voted: countsByItem.size,
-      rated_by_several: several.length,
-      dropped: await countDropped(db, queueId),
-    },
+    items: { voted: countsByItem.size, rated_by_several: several.length, dropped: await countDropped(db, queueId) },
     agreement: {
-      choice: measureAlpha(
-        several.map((counts) => CHOICES.map((choice) => counts[choice])),
-        'nominal',
-      ),
-      strength: measureAlpha(countStrengths(votes), 'ordinal'),
+      choice: await pauseBefore(() => measureAlpha(choices, 'nominal')),
+      strength: await pauseBefore(() => measureAlpha(countStrengths(votes), 'ordinal')),
     },
-    gold: compareWithExpected(given, 'gold'),
-    consistency: measureConsistency(given),
+    gold: await pauseBefore(() => compareWithExpected(given, 'gold')),
+    consistency: await pauseBefore(() => measureConsistency(given)),
     split: findSplitItems(votes, countsByItem),
   };
   const byRater = Map.groupBy(given, ({ rater }) => rater);
   const names = new Set([...byRater.keys(), ...skips.keys(), ...standings.map(({ rater }) => rater)]);
   const raters: RaterQuality[] = [];
   for (const rater of [...names].sort()) {
-    await letOthersRun();
     const own = byRater.get(rater) ?? [];
     const standing = standings.find((row) => row.rater === rater);
     raters.push({
       rater,
       votes: own.filter(({ purpose }) => purpose === 'vote').length,
       skips: skips.get(rater) ?? 0,
-      ...measureRater(own, countsByItem),
+      ...(await pauseBefore(() => measureRater(own, countsByItem))),
       paused: standing?.paused_at ? { at: standing.paused_at, reason: standing.paused_reason } : null,
     });
   }
   return { ...measured, raters };
+}
+
+/** A bootstrap over many items takes a good part of a second. */
+async function pauseBefore<T>(measure: () => T): Promise<T> {
+  await letOthersRun();
+  return measure();
 }
 
 function measureRater(own: readonly GivenVote[], countsByItem: ReadonlyMap<string, ChoiceCounts>) {
