@@ -89,6 +89,6 @@ const formatInterval = (interval: Interval | null) =>
 const formatRanks = (ranks: Rating['rank_interval']) =>
   ranks ? (ranks.best === ranks.worst ? `${ranks.best}` : `${ranks.best}–${ranks.worst}`) : '';
 
-function describeFirstPlace({ rival, votes, share }: FirstPlace): string {
-  return `first place: without ${votes} of the votes (${(100 * share).toFixed(2)}%) it would be ${rival}'s`;
+function describeFirstPlace({ policy, rival, votes, share }: FirstPlace): string {
+  return `first place: without ${votes} of the votes (${(100 * share).toFixed(2)}%) ${rival} would be before ${policy}`;
 }

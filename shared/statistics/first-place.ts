@@ -33,9 +33,10 @@ export function findRemoval(duels: Duels, fit: Fit, leader: number, rivals: read
   return best;
 }
 
+/** `total`: votes of the rows in `order`. */
 type Candidate = { rival: number; order: number[]; total: number; predicted: number };
 
-/** The rows whose votes are for the leader and against the rival, by how much each of them is; the first `predicted` suffice. */
+/** The rows that hold the leader above the rival, most first; by their influence alone, `predicted` votes are enough. */
 function orderByInfluence(duels: Duels, fit: Fit, leader: number, rival: number): Candidate {
   const { parameters, free, information } = fit;
   const contrast = Matrix.columnVector(
@@ -53,14 +54,14 @@ function orderByInfluence(duels: Duels, fit: Fit, leader: number, rival: number)
     .sort((one, other) => influence[other]! - influence[one]!);
   let gap = parameters[leader]! - parameters[rival]!;
   let total = 0;
-  let predicted = Number.POSITIVE_INFINITY;
+  let predicted: number | undefined;
   for (const row of order) {
     const needed = Math.floor(gap / influence[row]!) + 1;
-    if (predicted === Number.POSITIVE_INFINITY && needed <= duels.weight[row]!) predicted = total + needed;
+    if (needed <= duels.weight[row]!) predicted ??= total + needed;
     gap -= influence[row]! * duels.weight[row]!;
     total += duels.weight[row]!;
   }
-  return { rival, order, total, predicted };
+  return { rival, order, total, predicted: predicted ?? total };
 }
 
 /** Fits with fewer and fewer votes removed, if less than `limit` are enough. */
