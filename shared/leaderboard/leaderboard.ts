@@ -3,7 +3,6 @@
 import type { Database } from '../database/connect.ts';
 import type { Interval } from '../database/round-types.ts';
 import { letOthersRun } from '../event-loop.ts';
-import { MIN_CLUSTERS } from '../statistics/confidence-interval.ts';
 import { aggregateDuels, filterDuels } from '../statistics/duels.ts';
 import { findRemoval } from '../statistics/first-place.ts';
 import {
@@ -13,6 +12,7 @@ import {
   rankPlayers,
   type Votes,
 } from '../statistics/rank-players.ts';
+import { describeLimits } from './limits.ts';
 import { countOtherVotes, type PolicyVote, readVotes, type VoteFilter } from './read-votes.ts';
 import { STYLE_FEATURES } from './style.ts';
 import {
@@ -134,7 +134,7 @@ export async function createLeaderboard(
     })),
     first_place: findFirstPlace(votes[ties], ranking, players),
     style: style && ranking.coefficients ? describeStyle(ranking.coefficients, features) : null,
-    notes: describeLimits(ranking, votes[ties]),
+    notes: describeLimits(ranking, read.length, style),
   };
 }
 
@@ -200,28 +200,4 @@ function findFirstPlace(
     share: removal.votes / votes.first.length,
     removed: [...removed.values()].sort((one, other) => other.votes - one.votes),
   };
-}
-
-function describeLimits({ groups, fit, clusteredBy }: Ranking, { first, featureCount }: Votes): string[] {
-  const notes: string[] = [];
-  if (first.length === 0) return ['There are no votes between two policies.'];
-  if (groups.length > 1)
-    notes.push(
-      `Wins and ties do not connect the policies in both directions: they are ${groups.length} groups, each with a 0 of its own. Between two groups every vote went to the one before, or there is none, so that no finite rating fits, and no rank across groups is certain.`,
-    );
-  if (!fit)
-    notes.push(
-      featureCount > 0
-        ? 'The style features tell who wins, or cannot be told apart, so that no ratings fit with style control.'
-        : 'No ratings fit these votes.',
-    );
-  else if (clusteredBy.length === 0)
-    notes.push(
-      `There are fewer than ${MIN_CLUSTERS} raters and fewer than ${MIN_CLUSTERS} prompts, too few for intervals.`,
-    );
-  else if (clusteredBy.length === 1)
-    notes.push(
-      `There are fewer than ${MIN_CLUSTERS} ${clusteredBy[0] === 'prompt' ? 'raters' : 'prompts'}: the intervals treat votes as alike within a ${clusteredBy[0]} only, and say nothing of other ${clusteredBy[0] === 'prompt' ? 'raters' : 'prompts'}.`,
-    );
-  return notes;
 }

@@ -11,12 +11,11 @@ import { cohenKappa } from '../statistics/cohen-kappa.ts';
 import { estimate, estimateMean, type Statistic } from '../statistics/confidence-interval.ts';
 import { krippendorffAlpha } from '../statistics/krippendorff-alpha.ts';
 import { median } from '../statistics/median.ts';
+import { addCounts, CHOICES, type ChoiceCounts, countByItem, sumCounts, toMajority } from './choice-counts.ts';
 import { type GivenChoice, type GivenVote, readGivenVotes } from './given-votes.ts';
 
 /** Null where there is nothing to measure, or too few items for an interval. */
 export type Measure = { value: number | null; interval: Interval | null; count: number };
-
-export type ChoiceCounts = Record<GivenChoice, number>;
 
 export type RaterQuality = {
   rater: string;
@@ -49,7 +48,6 @@ export type QueueQuality = {
   split: { count: number; items: SplitItem[] };
 };
 
-const CHOICES: readonly GivenChoice[] = ['a', 'b', 'tie', 'both_bad'];
 const STRENGTHS = { slightly: 1, clearly: 2, much: 3 };
 /** From `b is much better` over `neither` to `a is much better`. */
 const STRENGTH_LEVELS = 7;
@@ -61,7 +59,7 @@ export async function measureQuality(db: Database, queueId: string): Promise<Que
   const skips = await countSkips(db, queueId);
   const standings = await db.select().from(queue_raters).where(eq(queue_raters.queue_id, queueId));
   const countsByItem = countByItem(votes);
-  const several = [...countsByItem.values()].filter((counts) => sum(counts) > 1);
+  const several = [...countsByItem.values()].filter((counts) => sumCounts(counts) > 1);
   const choices = several.map((counts) => CHOICES.map((choice) => counts[choice]));
   const measured = {
     votes: { ...addCounts([...countsByItem.values()]), total: votes.length, skips: sumValues(skips) },
@@ -184,35 +182,19 @@ function countStrengths(votes: readonly GivenVote[]): number[][] {
   return [...counts.values()].filter((ofItem) => ofItem.reduce((total, value) => total + value, 0) > 1);
 }
 
-function countByItem(votes: readonly GivenVote[]): Map<string, ChoiceCounts> {
-  const counts = new Map<string, ChoiceCounts>();
-  for (const { item, choice } of votes) {
-    const ofItem = counts.get(item) ?? { a: 0, b: 0, tie: 0, both_bad: 0 };
-    ofItem[choice]++;
-    counts.set(item, ofItem);
-  }
-  return counts;
-}
-
 function findSplitItems(votes: readonly GivenVote[], countsByItem: ReadonlyMap<string, ChoiceCounts>) {
   const comparisons = new Map(votes.map(({ item, comparison }) => [item, comparison]));
-  const toMajority = (counts: ChoiceCounts) => Math.max(...Object.values(counts)) / sum(counts);
   const items = [...countsByItem]
     .filter(([, counts]) => toMajority(counts) < 1)
     .map(([item, counts]): SplitItem => ({ item, comparison: comparisons.get(item) ?? null, votes: counts }))
-    .sort((one, other) => toMajority(one.votes) - toMajority(other.votes) || sum(other.votes) - sum(one.votes));
+    .sort(
+      (one, other) => toMajority(one.votes) - toMajority(other.votes) || sumCounts(other.votes) - sumCounts(one.votes),
+    );
   return { count: items.length, items: items.slice(0, MAX_SPLIT_ITEMS) };
 }
 
-const sum = (counts: ChoiceCounts) => counts.a + counts.b + counts.tie + counts.both_bad;
-
 const sumValues = (counts: ReadonlyMap<string, number>) =>
   [...counts.values()].reduce((total, value) => total + value, 0);
-
-function addCounts(all: readonly ChoiceCounts[]): ChoiceCounts {
-  const add = (choice: GivenChoice) => all.reduce((total, counts) => total + counts[choice], 0);
-  return { a: add('a'), b: add('b'), tie: add('tie'), both_bad: add('both_bad') };
-}
 
 async function countSkips(db: Database, queueId: string): Promise<Map<string, number>> {
   const rows = await db
