@@ -9,6 +9,7 @@ import { addDevWorker } from './cli/dev-worker.ts';
 import { addDoctor } from './cli/doctor.ts';
 import { addErasures } from './cli/erasures.ts';
 import { addKeys } from './cli/keys.ts';
+import { addLeaderboard } from './cli/leaderboard.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
 import { addQueues } from './cli/queues.ts';
@@ -47,6 +48,7 @@ for (const add of [
   addPolicies,
   addRewards,
   addPreferences,
+  addLeaderboard,
   addKeys,
   addAudit,
   addRaters,

@@ -56,6 +56,8 @@ const ACCESS: Record<string, readonly Scope[] | null> = {
   'POST /v1/reservations/{id}/vote': ['rate', 'feedback'],
   'DELETE /v1/reservations/{id}/vote': ['rate', 'feedback'],
   'POST /v1/embed-tokens': ['feedback'],
+  'GET /v1/queues/{id}/quality': ['read', 'operate'],
+  'GET /v1/leaderboard': ['read'],
   'POST /v1/rounds': ['train'],
   'GET /v1/rounds': ['read'],
   'GET /v1/rounds/{id}': ['read'],
