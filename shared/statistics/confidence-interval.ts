@@ -1,15 +1,18 @@
 // 95% confidence intervals by a cluster bootstrap: whole prompts are resampled, because responses to one prompt are
 // alike. Two policies are compared pair by pair over the same resamples, so that the difficulty of a pair cancels.
 // Fewer than six prompts give no interval: five agree by chance once in 32 times, more than 2.5%.
-import type { Interval } from '../../shared/database/round-types.ts';
-import { seedRandom } from '../../shared/decoder/random.ts';
+
+import type { Interval } from '../database/round-types.ts';
+import { seedRandom } from '../decoder/random.ts';
 import { normalCdf } from './normal-distribution.ts';
 
 export const MIN_CLUSTERS = 6;
 const RESAMPLES = 1000;
+/** Of the resamples: more than so many without a value give no interval. */
+const MAX_UNDEFINED_SHARE = 0.05;
 
-/** The weight of each item in a resample → the value of the statistic. */
-type Statistic = (weights: Float64Array) => number;
+/** The weight of each item in a resample → the value of the statistic; NaN: the resample has none. */
+export type Statistic = (weights: Float64Array) => number;
 
 /**
  * The interval of a statistic of items; null if there are fewer than MIN_CLUSTERS clusters. clusters[i] is the cluster of
@@ -31,9 +34,10 @@ export function bootstrap(clusters: readonly (string | number)[], statistic: Sta
     for (const [item, cluster] of clusterOfItem.entries()) weights[item] = drawn[cluster]!;
     values[resample] = statistic(weights);
   }
-  values.sort();
+  const defined = values.filter((value) => !Number.isNaN(value)).sort();
+  if (defined.length < (1 - MAX_UNDEFINED_SHARE) * RESAMPLES) return null;
   const tail = tailShare(count);
-  return { low: quantile(values, tail), high: quantile(values, 1 - tail) };
+  return { low: quantile(defined, tail), high: quantile(defined, 1 - tail) };
 }
 
 /** Σ w·a / Σ w·b: a mean (b defaults to 1), or a ratio of totals over items of different sizes. 0 if Σ w·b is 0. */
@@ -74,7 +78,7 @@ function tailShare(count: number): number {
 }
 
 /** The 97.5% quantile of Student's t (Cornish-Fisher expansion), within 0.5% from five degrees of freedom. */
-function studentQuantile(degrees: number): number {
+export function studentQuantile(degrees: number): number {
   const z = 1.959964;
   return (
     z +
