@@ -9,6 +9,7 @@ import { SIGN_IN_PATH } from '../shared/access/invitations.ts';
 import { AttuneError } from '../shared/error.ts';
 import type { Settings } from '../shared/settings.ts';
 import { toErrorResponse } from './http/errors.ts';
+import { AGGREGATION_HEADER } from './http/jsonl.ts';
 import { addOperation, type Operation, type Route } from './http/operation.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { authenticate, requireScope, seeTenant } from './middleware/auth.ts';
@@ -24,6 +25,7 @@ import { getTimeLimit, limitTime } from './middleware/time-limit.ts';
 import type { Ports } from './ports.ts';
 import { exportAuditEvents, listAuditEvents } from './routes/audit.ts';
 import { createChatCompletion } from './routes/chat.ts';
+import { exportComparisons, getDatasheet } from './routes/comparison-files.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
 import { createCompletion } from './routes/completions.ts';
 import { createErasure, deleteChatCompletion, deleteComparison, getErasure, listErasures } from './routes/erasures.ts';
@@ -65,6 +67,8 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
   Collect: {
     'POST   /v1/comparisons': createComparison,
     'GET    /v1/comparisons': listComparisons,
+    'GET    /v1/comparisons/export': exportComparisons,
+    'GET    /v1/comparisons/datasheet': getDatasheet,
     'GET    /v1/comparisons/{id}': getComparison,
     'DELETE /v1/comparisons/{id}': deleteComparison,
     'POST   /v1/preferences/import': importPreferences,
@@ -130,7 +134,7 @@ const DOCUMENT_PATH = '/openapi.json';
 const PROBES: readonly string[] = ['/status', '/health'];
 
 /** What a page of CORS_ORIGINS may read besides the body. */
-const EXPOSED_HEADERS = ['x-request-id', 'retry-after', 'x-should-retry', 'idempotent-replayed'];
+const EXPOSED_HEADERS = ['x-request-id', 'retry-after', 'x-should-retry', 'idempotent-replayed', AGGREGATION_HEADER];
 
 const INFO = {
   title: 'Attune',

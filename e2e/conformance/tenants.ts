@@ -136,7 +136,12 @@ export function testTenants(api: Api): void {
       assertError(await request(`${path}?after=${id}`, { headers: headers.there }), 404);
     });
 
-  for (const path of ['/v1/preferences/export', '/v1/preferences/stats'])
+  for (const path of [
+    '/v1/preferences/export',
+    '/v1/preferences/stats',
+    '/v1/comparisons/export',
+    '/v1/comparisons/datasheet',
+  ])
     test(`${path} takes the name of a tenant, and no other text`, () => assertRefused(`${path}?tenant=`));
 
   test('nobody votes on what another tenant has', async () => {

@@ -4,9 +4,9 @@ import { eq } from 'drizzle-orm';
 import { parquetReadObjects } from 'hyparquet';
 import { openTestDatabase } from '../../testing/database.ts';
 import type { Json } from '../../testing/edge-server.ts';
+import { storeQueue, storeVotedItem } from '../../testing/stored-queues.ts';
 import { storeComparison, storePreference } from '../../testing/stored-rows.ts';
-import { comparisons, generations, queue_guidelines, queue_items, queues, reservations } from '../database/schema.ts';
-import { queueSettingsSchema } from '../queues/queue-settings.ts';
+import { comparisons, generations } from '../database/schema.ts';
 import { type ComparisonFilter, countComparisons, readComparisons } from './comparisons.ts';
 import { toParquet } from './parquet.ts';
 import type { ComparisonRecord } from './record.ts';
@@ -19,60 +19,9 @@ const chat = [
 
 const read = (filter: ComparisonFilter) => Array.fromAsync(readComparisons(db, filter));
 
-async function storeQueue(id: string): Promise<void> {
-  const settings = queueSettingsSchema.parse({});
-  await db.insert(queues).values({ id, name: id, settings, guidelines_version: 2 });
-  await db.insert(queue_guidelines).values({ queue_id: id, version: 2, text: 'Be fair', created_by: 'test' });
-}
-
-/** An item with a comparison of a chat, on which one rater voted, with an edit, one was measured, and one skipped. */
-async function storeVotedItem(queue: string): Promise<string> {
-  const { id, sides } = await storeComparison(db, `of ${queue}`);
-  await db.update(comparisons).set({ prompt: chat, queue_id: queue, metadata: null }).where(eq(comparisons.id, id));
-  await db.insert(queue_items).values({
-    id: `item_${queue}`,
-    queue_id: queue,
-    prompt: chat,
-    content_hash: queue,
-    comparison_id: id,
-    prompt_group: 'short',
-  });
-  const reserve = (rater: string, fields: Partial<typeof reservations.$inferInsert>) =>
-    db.insert(reservations).values({
-      id: `res_${queue}_${rater}`,
-      queue_id: queue,
-      item_id: `item_${queue}`,
-      rater,
-      swapped: rater === 'rater_1',
-      probability: 0.25,
-      guidelines_version: 2,
-      expires_at: new Date(),
-      ...fields,
-    });
-  await reserve('rater_1', { state: 'voted' });
-  await reserve('rater_2', { state: 'voted', purpose: 'repeat', choice: 'b', strength: 'much', seconds: 1.5 });
-  await reserve('rater_3', { state: 'skipped' });
-  await reserve('rater_4', { state: 'open' });
-  const vote = await storePreference(db, 'vote', {
-    source: 'comparison',
-    comparison_id: id,
-    rater: 'rater_1',
-    strength: 'slightly',
-    tags: ['true', 'brief'],
-    comment: 'the first is right',
-    seconds: 12.25,
-    reservation_id: `res_${queue}_rater_1`,
-    metadata: { n: 1 },
-    chosen_generation_id: sides[0]!,
-    rejected_generation_id: sides[1]!,
-  });
-  await storePreference(db, 'edited', { source: 'demonstration', rater: 'rater_1', edit_of: vote, chosen: 'edited' });
-  return id;
-}
-
 test('a comparison is exported with every vote, what its raters said, and how it was given to them', async () => {
-  await storeQueue('que_1');
-  const id = await storeVotedItem('que_1');
+  await storeQueue(db, 'que_1');
+  const id = await storeVotedItem(db, 'que_1', chat);
   const [record, ...others] = await read({ tenant: 'default', queue: 'que_1' });
   assert.deepEqual(others, []);
   assert.deepEqual(

@@ -4,7 +4,8 @@ import { and, asc, eq, getTableColumns, gt, gte, inArray, isNotNull, isNull, lt,
 import type { Database } from '../database/connect.ts';
 import { type StoredGeneration, selectGenerations } from '../database/generations.ts';
 import { readPages } from '../database/read-pages.ts';
-import { comparisons, generations, preferences, queue_items, reservations } from '../database/schema.ts';
+import { comparisons, generations, preferences, queue_items, queues, reservations } from '../database/schema.ts';
+import { AttuneError } from '../error.ts';
 import { getTrust } from '../preferences/trust.ts';
 import type { ComparisonRecord, ReservationRecord, SideRecord, VoteRecord } from './record.ts';
 
@@ -27,6 +28,18 @@ export function matchComparisons({ tenant, queue, since, until }: ComparisonFilt
     since && gte(comparisons.created_at, since),
     until && lt(comparisons.created_at, until),
   );
+}
+
+/** Throws if the filter names a queue that its tenant does not have. */
+export async function assertQueueExists(db: Database, { tenant, queue }: ComparisonFilter): Promise<void> {
+  if (queue === undefined) return;
+  const isQueue = and(eq(queues.id, queue), eq(queues.tenant, tenant), isNull(queues.erased_at));
+  if ((await db.$count(queues, isQueue)) > 0) return;
+  throw new AttuneError(`queue: there is no queue ${queue}; give the id of a queue, or leave it out`, {
+    status: 404,
+    param: 'queue',
+    code: 'not_found',
+  });
 }
 
 export function countComparisons(db: Database, filter: ComparisonFilter): Promise<number> {

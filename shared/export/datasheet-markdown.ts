@@ -17,10 +17,10 @@ export function formatDatasheet(sheet: Datasheet): string {
     section('Preprocessing, cleaning and labelling', describePreprocessing(sheet)),
     section('Uses', `What has it been used for, and what should it not be used for? ${OPEN}`),
     section('Known limits', sheet.limits.map((limit) => `- ${limit}`).join('\n') || 'None found.'),
-    section('Distribution', `Licence: ${sheet.licence ?? `not given. ${OPEN}`}`),
+    section('Distribution', `Licence: ${sheet.licence === null ? `not given. ${OPEN}` : escapeText(sheet.licence)}`),
     section('Maintenance', `Who maintains it, and how are errors reported? ${OPEN}`),
     ...sheet.guidelines.map(({ name, version, text }) =>
-      section(`Guidelines of ${escape(name)}, version ${version}`, quote(text)),
+      section(`Guidelines of ${escapeText(name)}, version ${version}`, quote(text)),
     ),
   ].join('\n\n');
 }
@@ -83,12 +83,15 @@ function describeCollection({ comparisons, votes, raters, agreement, guidelines 
     'Votes by queue:',
     table(
       ['queue', 'votes'],
-      votes.by_queue.map(({ queue, name, votes }) => [queue ? `${escape(name ?? '')} (${code(queue)})` : 'none', votes]),
+      votes.by_queue.map(({ queue, name, votes }) => [
+        queue ? `${escapeText(name ?? '')} (${code(queue)})` : 'none',
+        votes,
+      ]),
     ),
     'Versions of guidelines:',
     table(
       ['queue', 'version', 'from', 'votes'],
-      guidelines.map(({ name, version, created, votes }) => [escape(name), version, created, votes]),
+      guidelines.map(({ name, version, created, votes }) => [escapeText(name), version, created, votes]),
     ),
     'Agreement between raters (Krippendorff’s α, 0: chance, 1: perfect; 95% interval by bootstrap):',
     table(
@@ -137,7 +140,7 @@ function formatEstimate(estimate: Estimate | null): string {
 }
 
 /** Names and guidelines are what people wrote: none of it may become a heading, a cell or a tag of this page. */
-const escape = (text: string) => text.replaceAll(/[\\`*_{}[\]<>()#+!|~-]/g, '\\$&').replaceAll(/\s+/g, ' ');
+const escapeText = (text: string) => text.replaceAll(/[\\`*_{}[\]<>()#+!|~-]/g, '\\$&').replaceAll(/\s+/g, ' ');
 const code = (text: string) => `\`${text.replaceAll(/[`|\n]/g, ' ')}\``;
 const quote = (text: string) =>
   text

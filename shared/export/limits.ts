@@ -15,7 +15,9 @@ export function describeLimits(sheet: Omit<Datasheet, 'limits'>): string[] {
   if (unvoted > 0 && votes.total > 0) limits.push(`${unvoted} of ${comparisons.total} comparisons have no vote.`);
   const share = (raters.votes_of_most_active[0] ?? 0) / votes.total;
   if (share > LARGE_SHARE)
-    limits.push(`One of ${raters.total} raters gave ${formatShare(share)} of the votes, and their taste is a part of the data.`);
+    limits.push(
+      `One of ${raters.total} raters gave ${formatShare(share)} of the votes, and their taste is a part of the data.`,
+    );
   if (raters.by_kind['end user'] + raters.by_kind.other > 0)
     limits.push(
       'Votes of end users are passed on by a product, and those of other names by a key: nobody was invited by name, and one person may have several names.',
