@@ -103,7 +103,7 @@ test('a vote waits for an erasure of what it is about, and finds nothing', async
 test('a vote that is changed while it is being erased is erased in its new form', async () => {
   const { id } = await compare();
   const { id: preference } = (await vote(id, 'undecided')).body;
-  const release = await hold((transaction) => changeVote(transaction, preference, 'b', OWNER));
+  const release = await hold((transaction) => changeVote(transaction, preference, { choice: 'b' }, OWNER));
   const erased = db.transaction((transaction) => eraseOne(transaction, 'comparison', id));
   await isWaiting();
   await release();

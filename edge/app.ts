@@ -4,6 +4,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
+import { etag } from 'hono/etag';
 import packageJson from '../package.json' with { type: 'json' };
 import { SIGN_IN_PATH } from '../shared/access/invitations.ts';
 import { AttuneError } from '../shared/error.ts';
@@ -11,6 +12,7 @@ import type { Settings } from '../shared/settings.ts';
 import { toErrorResponse } from './http/errors.ts';
 import { AGGREGATION_HEADER } from './http/jsonl.ts';
 import { addOperation, type Operation, type Route } from './http/operation.ts';
+import { RATE_PATH, servePageFile, serveRate } from './http/pages.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { authenticate, requireScope, seeTenant } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
@@ -124,6 +126,9 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /docs': serveDocs,
     'GET    /docs/{file}': serveDocsFile,
     'GET    /': redirectToDocs,
+    [`GET    ${RATE_PATH}`]: serveRate,
+    [`GET    ${RATE_PATH}/{view}`]: serveRate,
+    'GET    /assets/{file}': servePageFile,
   },
 };
 
@@ -155,6 +160,7 @@ export function createApp(ports: Ports): OpenAPIHono {
   // Before the key is checked: a browser asks first whether it may send one.
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
   app.use(SIGN_IN_PATH, showSignInFailure);
+  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*']) app.use(path, etag());
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
   const guardPublic = settings.API_KEY ? [] : [guardLoopback];

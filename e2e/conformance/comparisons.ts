@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Json } from '../../testing/edge-server.ts';
-import type { Api } from './api.ts';
+import { type Api, KEYS } from './api.ts';
+import { assertError } from './errors.ts';
+import { parseChunks } from './server-sent-events.ts';
 
 export function testComparisons(api: Api): void {
   const { server, request } = api;
@@ -67,5 +69,56 @@ export function testComparisons(api: Api): void {
     assert.equal(await list(), before);
     for (const { generation } of [a, b])
       assert.equal((await request(`/v1/chat/completions/${generation}`)).status, 404);
+  });
+
+  test('a stream has the texts of the same seed evenly, and ends with the comparison', async () => {
+    const json = { prompt: 'Once upon a time', max_tokens: 12, seed: 7 };
+    const whole = await compare(json);
+    const { status, headers, text } = await request('/v1/comparisons', { json: { ...json, stream: true } });
+    assert.equal(status, 200, text);
+    assert.equal(headers.get('content-type'), 'text/event-stream; charset=utf-8');
+    const events = parseChunks(text);
+    const comparison = events.pop();
+    assert.deepEqual(Object.keys(comparison).sort(), Object.keys(whole).sort());
+    assert.deepEqual([comparison.a.text, comparison.b.text].sort(), [whole.a.text, whole.b.text].sort());
+    assert.ok(events.length > 2);
+    const texts = { a: '', b: '' };
+    for (const event of events) {
+      assert.deepEqual(Object.keys(event), ['object', 'id', 'side', 'text']);
+      assert.deepEqual([event.object, event.id], ['comparison.chunk', comparison.id]);
+      texts[event.side as 'a' | 'b'] += event.text;
+    }
+    const order = events.map(({ side }) => side);
+    assert.ok(order.indexOf('b') < order.lastIndexOf('a') && order.indexOf('a') < order.lastIndexOf('b'), text);
+    assert.deepEqual(texts, { a: comparison.a.text, b: comparison.b.text });
+    assert.deepEqual((await request(`/v1/comparisons/${comparison.id}`)).body, comparison);
+    const vote = { comparison: comparison.id, choice: 'a' };
+    assert.equal((await request('/v1/preferences', { json: vote })).status, 200);
+  });
+
+  test('a streamed comparison of two policies has a side of each', async () => {
+    const other = await api.importTiny(2);
+    const json = { prompt: 'Once', models: [server.policyId, other], max_tokens: 6, stream: true };
+    const comparison = parseChunks((await request('/v1/comparisons', { json })).text).at(-1);
+    await request('/v1/preferences', { json: { comparison: comparison.id, choice: 'tie' } });
+    const { a, b } = (await request(`/v1/comparisons/${comparison.id}`)).body;
+    assert.deepEqual(new Set([a.model, b.model]), new Set([server.policyId, other]));
+    assert.deepEqual([a.text, b.text], [comparison.a.text, comparison.b.text]);
+  });
+
+  test('a repeated stream is the same comparison, each side in one chunk', async () => {
+    const json = { prompt: 'Once', max_tokens: 5, stream: true, id: `streamed, ${api.runtime}` };
+    // The key belongs to its caller.
+    const init = { json, headers: { authorization: `Bearer ${KEYS[0]}` } };
+    const original = parseChunks((await request('/v1/comparisons', init)).text).at(-1);
+    const again = await request('/v1/comparisons', init);
+    assert.equal(again.headers.get('idempotent-replayed'), 'true');
+    const [a, b, comparison] = parseChunks(again.text);
+    assert.deepEqual(comparison, original);
+    assert.deepEqual([a.side, a.text, b.side, b.text], ['a', original.a.text, 'b', original.b.text]);
+  });
+
+  test('an error before the first event of a stream is a regular error response', async () => {
+    assertError(await request('/v1/comparisons', { json: { prompt: 'Once', max_tokens: 1e6, stream: true } }), 400);
   });
 }

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import OpenAI from 'openai';
 import type { Json } from '../../testing/edge-server.ts';
-import type { Api } from './api.ts';
+import { type Api, KEYS } from './api.ts';
+import { openRaterSession } from './open-session.ts';
 
 export function testPreferences(api: Api): void {
   const { client, request } = api;
@@ -112,5 +113,129 @@ export function testPreferences(api: Api): void {
       Object.values(after.by_source as Record<string, number>).reduce((sum, n) => sum + n),
       after.total,
     );
+  });
+
+  const details = { strength: 'clearly', tags: ['accurate', 'kind'], comment: 'Says why.', seconds: 12.5 };
+  const undetailed = { strength: null, tags: [], comment: null, seconds: null };
+  const pick = ({ strength, tags, comment, seconds }: Json) => ({ strength, tags, comment, seconds });
+
+  test('a vote says by how much, why and how long it took, and its edit is a demonstration', async () => {
+    const comparison = await compare();
+    const json = { comparison: comparison.id, choice: 'b', rater: 'editor', ...details, edit: 'A better text.' };
+    const { status, body: vote } = await request('/v1/preferences', { json });
+    assert.equal(status, 200, JSON.stringify(vote));
+    assert.deepEqual(pick(vote), details);
+    assert.deepEqual([vote.edit_of, vote.queue], [null, null]);
+    assert.deepEqual((await request(`/v1/preferences/${vote.id}`)).body, vote);
+    const { body: edit } = await request(`/v1/preferences/${vote.demonstration}`);
+    assert.deepEqual([edit.source, edit.edit_of, edit.rater], ['demonstration', vote.id, vote.rater]);
+    assert.deepEqual([edit.comparison, edit.trust, edit.demonstration], [null, 'feedback', null]);
+    assert.deepEqual(edit.chosen, { text: 'A better text.', generation: null });
+    assert.deepEqual(edit.rejected, vote.chosen);
+    assert.deepEqual(pick(edit), undetailed);
+    const plain = await request('/v1/preferences', {
+      json: { comparison: comparison.id, choice: 'a', rater: 'brief' },
+    });
+    assert.deepEqual(
+      { ...pick(plain.body), demonstration: plain.body.demonstration },
+      { ...undetailed, demonstration: null },
+    );
+    const exported = (await request('/v1/preferences/export?format=trl')).text;
+    assert.ok(exported.split('\n').some((line) => line.includes(`"${edit.id}"`) && line.includes('A better text.')));
+  });
+
+  test('strength and edit need a preferred side, and an edit another text', async () => {
+    const comparison = await compare();
+    const cases: [object, string][] = [
+      [{ choice: 'tie', strength: 'much' }, 'strength'],
+      [{ choice: 'skip', edit: 'Better' }, 'edit'],
+      [{ choice: 'a', edit: comparison.a.text }, 'edit'],
+      [{ choice: 'a', edit: ' ' }, 'edit'],
+      [{ choice: 'a', strength: 'hugely' }, 'strength'],
+      [{ choice: 'a', tags: Array(21).fill('tag') }, 'tags'],
+      [{ choice: 'a', tags: ['x'.repeat(65)] }, 'tags.0'],
+      [{ choice: 'a', comment: 'x'.repeat(4001) }, 'comment'],
+      [{ choice: 'a', seconds: -1 }, 'seconds'],
+    ];
+    for (const [fields, param] of cases) {
+      const { status, body } = await request('/v1/preferences', { json: { comparison: comparison.id, ...fields } });
+      assert.deepEqual([status, body.error?.param], [400, param], JSON.stringify(fields));
+    }
+    assert.equal((await request(`/v1/comparisons/${comparison.id}`)).body.voted, false);
+  });
+
+  test('a changed vote keeps what still holds of it, and a retracted one takes its edit along', async () => {
+    const { id } = await compare();
+    const given = { comparison: id, choice: 'a', rater: 'undecided', ...details, edit: 'Better than a.' };
+    const headers = { authorization: `Bearer ${KEYS[0]}` };
+    const vote = (await request('/v1/preferences', { json: given, headers })).body;
+    const path = `/v1/preferences/${vote.id}`;
+    const change = async (json: object) => {
+      const { status, body } = await request(path, { json, headers });
+      assert.equal(status, 200, JSON.stringify(body));
+      assert.deepEqual((await request(path)).body, body);
+      return body;
+    };
+    const commented = await change({ comment: 'Second thoughts.', tags: null });
+    assert.deepEqual(pick(commented), { ...details, comment: 'Second thoughts.', tags: [] });
+    assert.equal(commented.demonstration, vote.demonstration);
+    const rewritten = await change({ edit: 'Even better than a.' });
+    assert.notEqual(rewritten.demonstration, vote.demonstration);
+    assert.equal((await request(`/v1/preferences/${vote.demonstration}`)).status, 404);
+    const other = await change({ choice: 'b' });
+    assert.deepEqual([other.strength, other.demonstration, other.comment], [null, null, 'Second thoughts.']);
+    assert.equal((await request(`/v1/preferences/${rewritten.demonstration}`)).status, 404);
+    const edited = await change({ choice: 'b', strength: 'slightly', edit: 'Better than b.' });
+    assert.equal((await request(`/v1/preferences/${edited.demonstration}`)).body.rejected.text, vote.rejected.text);
+    assert.equal((await change({ edit: null })).demonstration, null);
+    const last = await change({ edit: 'Better after all.' });
+    assert.equal((await request(path, { json: {}, headers })).status, 400);
+    const retract = await request(`/v1/preferences/${last.demonstration}`, { method: 'DELETE' });
+    assert.equal(retract.status, 200);
+    assert.equal((await request(path)).body.demonstration, null);
+  });
+
+  test('an edit is of a rater who signed in, or of a key with the scope feedback', async () => {
+    const { body } = await request('/v1/keys', { json: { name: 'edits', scopes: ['rate', 'generate', 'read'] } });
+    const headers = { authorization: `Bearer ${body.key}` };
+    const { cookie } = await openRaterSession(api);
+    const { id } = (await request('/v1/comparisons', { json: { prompt: 'Once', max_tokens: 4 }, headers })).body;
+    const json = { comparison: id, choice: 'a', edit: 'Better.' };
+    const refused = await request('/v1/preferences', { json, headers });
+    assert.deepEqual([refused.status, refused.body.error.param], [403, 'edit']);
+    assert.equal((await request('/v1/preferences', { json: { ...json, edit: undefined }, headers })).status, 200);
+    const asRater = { method: 'POST', headers: { cookie, 'content-type': 'application/json' } };
+    const edited = await fetch(`${api.url}/v1/preferences`, { ...asRater, body: JSON.stringify(json) });
+    const vote = (await edited.json()) as Json;
+    assert.equal(edited.status, 200, JSON.stringify(vote));
+    const edit = (await request(`/v1/preferences/${vote.demonstration}`)).body;
+    assert.deepEqual([edit.trust, edit.rater], ['rated', vote.rater]);
+    const cleared = await fetch(`${api.url}/v1/preferences/${vote.id}`, { ...asRater, method: 'DELETE' });
+    assert.equal(cleared.status, 200);
+    for (const gone of [vote.id, edit.id]) assert.equal((await request(`/v1/preferences/${gone}`)).status, 404);
+  });
+
+  test('the comparison of a queue is voted on through a reservation, and stays blind', async () => {
+    const { sql } = api.server.connection;
+    const { id } = await compare();
+    const given = { json: { comparison: id, choice: 'a' } };
+    assert.equal((await request('/v1/preferences', given)).status, 200);
+    const queue = `que_${api.runtime}`;
+    await sql`insert into queues (id, name, settings, guidelines_version) values (${queue}, ${queue}, ${sql.json({ reveal: false })}, 1)`;
+    await sql`update comparisons set queue_id = ${queue} where id = ${id}`;
+    const refused = await request('/v1/preferences', { json: { ...given.json, rater: 'other' } });
+    assert.deepEqual([refused.status, refused.body.error.code], [409, 'queued_comparison']);
+    assert.match(refused.body.error.message, new RegExp(queue));
+    const { cookie } = await openRaterSession(api);
+    const see = async (headers: Record<string, string>) =>
+      (await (await fetch(`${api.url}/v1/comparisons/${id}`, { headers })).json()) as Json;
+    const blind = await see({ cookie });
+    assert.deepEqual(
+      [blind.voted, blind.queue, 'model' in blind.a, 'generation' in blind.a],
+      [true, queue, false, false],
+    );
+    assert.ok('model' in (await request(`/v1/comparisons/${id}`)).body.a);
+    await sql`update queues set settings = ${sql.json({ reveal: true })} where id = ${queue}`;
+    assert.ok('model' in (await see({ cookie })).a);
   });
 }

@@ -30,8 +30,8 @@ export type Decoding = {
   /** Gives back the caller's places, and the reserved tokens that were not used. */
   settle(usedTokens: number): Promise<void>;
 };
-/** Receives each token, and the index of its completion. */
-export type TokenListener = (event: TokenEvent, completionIndex: number) => void;
+/** Receives each token and each end of a choice, and the index of the completion. */
+export type GenerationListener = (event: GenerationEvent, completionIndex: number) => void;
 
 /**
  * Throws if a request is invalid or the queue is full, which is before the first byte of a stream, so that the response
@@ -98,9 +98,9 @@ export async function decodeAndStore<T>(
   { ports, commit }: { ports: Ports; commit: Commit },
   decoding: Decoding,
   toResponse: (results: CompletionResult[]) => T,
-  onToken?: TokenListener,
+  onEvent?: GenerationListener,
 ): Promise<{ results: CompletionResult[]; response: T }> {
-  const { results, interruption } = await decode(decoding, onToken);
+  const { results, interruption } = await decode(decoding, onEvent);
   const kept = results
     .filter(({ completion }) => completion.request.store)
     // An interrupted choice is stored too, if it has any tokens.
@@ -130,13 +130,13 @@ function hasTokens({ finish_reason, token_ids }: GenerationRow): boolean {
 /** Decodes every candidate to its end, selects the choices, and returns what interrupted them, if anything did. */
 export async function decode(
   { completions, events, deadline, turn, record, startedAt, settle }: Decoding,
-  onToken: TokenListener = () => {},
+  onEvent: GenerationListener = () => {},
 ): Promise<{ results: CompletionResult[]; interruption: AttuneError | null }> {
   let used = 0;
   try {
     const sampled = await Promise.all(
       completions.map(({ candidates }, at) =>
-        collectCandidates(candidates, events[at]!, (event) => onToken(event, at)),
+        collectCandidates(candidates, events[at]!, (event) => onEvent(event, at)),
       ),
     );
     used = sumUsage(
@@ -165,17 +165,15 @@ export async function decode(
 async function collectCandidates(
   count: number,
   events: AsyncIterable<GenerationEvent>,
-  onToken: (event: TokenEvent) => void,
+  onEvent: (event: GenerationEvent) => void,
 ): Promise<Candidate[]> {
   const finished = new Map<number, FinishEvent>();
   const tokens: TokenEvent[][] = Array.from({ length: count }, () => []);
   for await (const event of events) {
     const storable = { ...event, text: toStorable(event.text) };
     if (storable.type === 'finish') finished.set(storable.index, storable);
-    else {
-      tokens[storable.index]!.push(storable);
-      onToken(storable);
-    }
+    else tokens[storable.index]!.push(storable);
+    onEvent(storable);
   }
   return tokens.map((ownTokens, index) => {
     const finish = finished.get(index);

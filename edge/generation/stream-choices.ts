@@ -63,6 +63,7 @@ export async function streamChoices<Choice>(
         for (const [index, { id }] of choices.entries()) sendChoice(index, format.formatOpening(id));
       // Committed before the last byte: a client that has read the whole stream can vote on its generation ids.
       const { results } = await decodeAndStore({ ports, commit }, decoding, toResponse, (event, at) => {
+        if (event.type === 'finish') return;
         const index = at * choicesPerCompletion + event.index;
         const choice = choices[index]!;
         if (event.text || format.hasLogprobs)

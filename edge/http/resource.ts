@@ -2,6 +2,7 @@
 
 import type { z } from '@hono/zod-openapi';
 import { and, eq, type SQL } from 'drizzle-orm';
+import type { Context } from 'hono';
 import type { Database } from '../../shared/database/connect.ts';
 import type { Scope } from '../../shared/scopes.ts';
 import { getReadableTenant, selectTenant } from '../middleware/auth.ts';
@@ -28,7 +29,12 @@ type Resource<T extends ResourceTable, S extends z.ZodType<{ id: string }>> = {
   table: T;
   item: S;
   /** `readable`: the tenant whose rows the caller may read; null: those of all. */
-  toResponses(rows: T['$inferSelect'][], ports: Ports, readable: string | null): Promise<z.output<S>[]> | z.output<S>[];
+  toResponses(
+    rows: T['$inferSelect'][],
+    ports: Ports,
+    readable: string | null,
+    context: Context,
+  ): Promise<z.output<S>[]> | z.output<S>[];
 };
 
 export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id: string }>>({
@@ -49,7 +55,7 @@ export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id:
       const tenant = 'tenant' in query ? query.tenant : undefined;
       const options = { tenant: selectTenant(context, tenant as string | undefined), filter };
       const { rows, hasMore } = await selectPage(ports.db, table, query, kind, options);
-      return toPage(await toResponses(rows, ports, getReadableTenant(context)), hasMore);
+      return toPage(await toResponses(rows, ports, getReadableTenant(context), context), hasMore);
     },
   });
 }
@@ -69,7 +75,7 @@ export function getOperation<T extends ResourceTable, S extends z.ZodType<{ id: 
     async handler({ ports, context, param }) {
       const readable = getReadableTenant(context);
       const row = await findOr404(ports.db, table, kind, param('id'), readable);
-      return (await toResponses([row], ports, readable))[0];
+      return (await toResponses([row], ports, readable, context))[0];
     },
   });
 }

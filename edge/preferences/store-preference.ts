@@ -1,4 +1,5 @@
-// Stores a preference: between the sides of a comparison, between two generations, or between two given texts.
+// Stores a preference: between the sides of a comparison, between two generations, or between two given texts. An edit of the
+// chosen side becomes a second one.
 
 import { and, asc, inArray } from 'drizzle-orm';
 import type { Owner } from '../../shared/access/owner.ts';
@@ -10,11 +11,16 @@ import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { isUniqueViolation } from '../../shared/postgres-errors.ts';
 import { hashJudgment } from '../../shared/preferences/hash-judgment.ts';
+import {
+  assertDetailsFit,
+  type PreferenceRow,
+  type StoredVote,
+  storeEdit,
+  type VoteDetails,
+} from '../../shared/preferences/vote-details.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import { isVisible } from '../http/pagination.ts';
 import { findOr404 } from '../http/resource.ts';
-
-export type PreferenceRow = Omit<typeof preferences.$inferSelect, 'xid'>;
 
 /** As the API's body, whose rules hold. */
 export type GivenPreference = {
@@ -35,29 +41,34 @@ export function hasTexts({ prompt, messages }: GivenPreference): boolean {
   return prompt !== undefined || messages !== undefined;
 }
 
-/** `isRedacted`: something in the body was. */
+/**
+ * `isRedacted`: something in the body or the details was. `reservation_id`: of the queue's item that is voted on; a comparison of a
+ * queue takes no other votes.
+ */
 export async function storePreference(
   transaction: Transaction,
   body: GivenPreference,
   isRedacted: boolean,
   voter: Voter,
-): Promise<PreferenceRow> {
+  { reservation_id = null, edit, ...details }: VoteDetails & { reservation_id?: string | null } = {},
+): Promise<StoredVote> {
   const { redacted, tenant, ...input } = body.comparison
-    ? await fromComparison(transaction, body, voter)
+    ? await fromComparison(transaction, body, voter, reservation_id)
     : hasTexts(body)
       ? { ...fromTexts(body), tenant: voter.tenant }
       : await fromGenerations(transaction, body, voter);
-  const row: PreferenceRow = {
+  assertDetailsFit(input.choice, { ...details, edit });
+  const vote: PreferenceRow = {
     id: newId('pref_'),
     metadata: body.metadata ?? null,
     redacted: isRedacted || redacted,
     content_hash: hashJudgment({ ...input, rater: voter.rater }),
     vote_hash: body.comparison ? null : hashVote(input),
-    strength: null,
-    tags: [],
-    comment: null,
-    seconds: null,
-    reservation_id: null,
+    strength: details.strength ?? null,
+    tags: details.tags ?? [],
+    comment: details.comment ?? null,
+    seconds: details.seconds ?? null,
+    reservation_id,
     edit_of: null,
     erased_at: null,
     created_at: new Date(),
@@ -67,16 +78,16 @@ export async function storePreference(
     ...input,
   };
   try {
-    await transaction.insert(preferences).values(row);
+    await transaction.insert(preferences).values(vote);
   } catch (error) {
     if (!isUniqueViolation(error)) throw error;
     const [param, what] = body.comparison ? ['comparison', body.comparison] : ['chosen', 'these two responses'];
     throw new AttuneError(
-      `${param}: rater ${JSON.stringify(row.rater)} has already voted on ${what}; each rater votes once`,
+      `${param}: rater ${JSON.stringify(vote.rater)} has already voted on ${what}; each rater votes once`,
       { status: 409, param, code: 'already_voted', retry: false },
     );
   }
-  return row;
+  return { vote, demonstration: edit == null ? null : await storeEdit(transaction, vote, edit, isRedacted) };
 }
 
 /** Of two texts in any order: a rater who prefers each of them has voted twice. */
@@ -103,8 +114,10 @@ async function fromComparison(
   transaction: Transaction,
   body: GivenPreference,
   { readable }: Voter,
+  reservationId: string | null,
 ): Promise<PreferenceInput> {
   const row = await findOr404(transaction, comparisons, 'comparison', body.comparison!, readable, 'comparison');
+  if (row.queue_id !== null && reservationId === null) throw queuedComparison('comparison', row.queue_id);
   const [chosenId, rejectedId] =
     body.choice === 'b' ? [row.b_generation_id, row.a_generation_id] : [row.a_generation_id, row.b_generation_id];
   const [chosen, rejected] = await findSides(transaction, chosenId, rejectedId, readable);
@@ -173,6 +186,13 @@ function fromTexts(body: GivenPreference): Omit<PreferenceInput, 'tenant'> {
     rejected_generation_id: null,
     redacted: false,
   };
+}
+
+function queuedComparison(param: string, queueId: string): AttuneError {
+  return new AttuneError(
+    `${param}: is an item of a queue; vote through a reservation of queue ${queueId}: POST /v1/queues/${queueId}/next`,
+    { status: 409, param, code: 'queued_comparison', retry: false },
+  );
 }
 
 async function findSides(transaction: Transaction, chosenId: string, rejectedId: string, readable: string | null) {

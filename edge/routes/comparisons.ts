@@ -1,28 +1,31 @@
-// Two generations from one prompt, side by side. The policies and generation ids of both sides are hidden until the first
-// vote.
+// Two generations from one prompt, side by side, whole or as an even stream. The policies and generation ids of both sides are
+// hidden until the first vote.
 
 import { z } from '@hono/zod-openapi';
 import { inArray } from 'drizzle-orm';
 import type { Context } from 'hono';
-import type { Owner } from '../../shared/access/owner.ts';
 import { countRows } from '../../shared/access/row-quota.ts';
-import type { Prompt } from '../../shared/chat-message.ts';
-import { type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
-import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
-import { newId } from '../../shared/id.ts';
-import { ACTIVE_ALIAS } from '../engine/inference.ts';
-import { decode, startDecoding } from '../generation/decode.ts';
-import type { CompletionRequest, PlacedRequest } from '../generation/prepare.ts';
-import { redactResults } from '../generation/redact-results.ts';
-import { toResponseFormat } from '../generation/response-format.ts';
-import { modelField, modelName, samplingFields, toSampling } from '../generation/sampling-fields.ts';
-import type { CompletionResult } from '../generation/select-choices.ts';
-import { storeCompletions } from '../generation/store.ts';
+import { selectGenerations } from '../../shared/database/generations.ts';
+import { comparisons, generations, preferences, queues } from '../../shared/database/schema.ts';
+import { hasScope } from '../../shared/scopes.ts';
+import {
+  type ComparisonRow,
+  decodeSides,
+  orderSides,
+  type Side,
+  type Sides,
+  startSides,
+  storeComparison,
+  toComparisonRow,
+} from '../comparisons/generate-sides.ts';
+import type { SideName } from '../generation/even-sides.ts';
+import { modelField, modelName, samplingFields } from '../generation/sampling-fields.ts';
 import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { assertScope, type Caller, getCaller, getOwner, getRowQuota } from '../middleware/auth.ts';
+import { streamEvents } from '../http/sse.ts';
+import { assertScope, getCaller, getOwner, getRowQuota, getScopes } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 
 const comparisonBody = z
@@ -35,6 +38,7 @@ const comparisonBody = z
       .optional()
       .openapi({ description: 'one policy for each side, in any order' }),
     ...samplingFields,
+    stream: z.boolean().nullish().openapi({ description: 'true: server-sent events, neither side ahead of the other' }),
     id: idempotencyKeyField,
   })
   .refine((body) => (body.messages === undefined) !== (body.prompt === undefined), {
@@ -64,59 +68,65 @@ const comparison = z
     a: side,
     b: side,
     voted: z.boolean(),
+    queue: z.string().nullable().openapi({ description: 'the queue through whose reservations it is voted on' }),
     metadata: z.record(z.string(), z.string()).nullable(),
     redacted: redactedField,
   })
   .openapi('Comparison');
 
-type ComparisonRow = Omit<typeof comparisons.$inferSelect, 'xid'>;
 type ComparisonResponse = z.output<typeof comparison>;
-type Side = Pick<StoredGeneration, 'id' | 'text' | 'finish_reason' | 'policy_id' | 'redacted'>;
-
-const toSides = ({ completion, rows }: CompletionResult): Side[] =>
-  rows.map((row) => ({ ...row, policy_id: completion.policy.id, redacted: completion.redacted !== undefined }));
 
 export const createComparison = defineOperation({
   scopes: ['generate', 'rate'],
-  summary: 'Generates two responses to one prompt, to be voted on',
+  summary: 'Generates two responses to one prompt, to be voted on; with stream: true as server-sent events',
   needsPolicy: 'body',
   idempotent: true,
   body: comparisonBody,
   response: comparison,
+  streams: true,
   async handler({ ports, context, commit, body }) {
     assertMaySteer(context, body);
-    const prompt: Prompt = body.messages ?? body.prompt!;
-    const owner = getOwner(context);
-    const results = await generateSides(ports, prompt, { ...body, owner }, getCaller(context));
-    const stored = await redactResults(ports.redact, results);
-    const swapped = crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
-    const orderSides = (completions: CompletionResult[]) => {
-      const [first, second] = completions.flatMap(toSides) as [Side, Side];
-      return swapped ? ([second, first] as const) : ([first, second] as const);
+    const prompt = body.messages ?? body.prompt!;
+    const caller = getCaller(context);
+    const abort = new AbortController();
+    const signal = AbortSignal.any([caller.signal, abort.signal]);
+    const request = { ...body, prompt, models: body.models ?? [body.model], owner: getOwner(context) } as const;
+    const sides = await startSides(ports, { ...request, models: [...request.models] }, { ...caller, signal });
+    const create = async (send?: (side: SideName, text: string) => void) => {
+      const results = await decodeSides(sides, send);
+      const stored = await toComparisonRow(ports, sides, results);
+      await commit(async (transaction) => {
+        await storeComparison(transaction, stored);
+        await countRows(transaction, getRowQuota(context), 1);
+        return toResponse(stored.row, stored.sides, false);
+      });
+      const own = { ...stored.row, prompt, metadata: body.metadata ?? null };
+      return toResponse(own, orderSides(results, sides.swapped), false);
     };
-    const [a, b] = orderSides(stored);
-    const { request } = stored[0]!.completion;
-    const row: ComparisonRow = {
-      id: newId('cmp_'),
-      prompt: request.prompt,
-      a_generation_id: a.id,
-      b_generation_id: b.id,
-      swapped,
-      queue_id: null,
-      metadata: request.metadata,
-      ...owner,
-      erased_at: null,
-      created_at: new Date(),
-    };
-    await commit(async (transaction) => {
-      await storeCompletions(transaction, stored);
-      await transaction.insert(comparisons).values(row);
-      await countRows(transaction, getRowQuota(context), 1);
-      return toResponse(row, a, b, false);
-    });
-    return toResponse({ ...row, prompt, metadata: body.metadata ?? null }, ...orderSides(results), false);
+    if (!body.stream) return create();
+    return streamEvents(
+      abort,
+      async (send) => {
+        // Committed before the last byte: a client that has read the whole stream can vote.
+        send(await create((side, text) => send({ object: CHUNK, id: sides.id, side, text })));
+        send('[DONE]');
+      },
+      caller.record,
+    );
   },
+  replay: (response, body) => (body.stream ? repeatStream(response as ComparisonResponse) : response),
 });
+
+const CHUNK = 'comparison.chunk';
+
+/** The stream of a stored response: the same texts, each in one chunk. */
+function repeatStream(response: ComparisonResponse): Response {
+  return streamEvents(new AbortController(), async (send) => {
+    for (const side of ['a', 'b'] as const) send({ object: CHUNK, id: response.id, side, text: response[side].text });
+    send(response);
+    send('[DONE]');
+  });
+}
 
 /** With these a request decides what both sides say, and who only rates chooses among the policy's own responses. */
 function assertMaySteer(context: Context, body: ComparisonBody): void {
@@ -129,38 +139,13 @@ const resource = { kind: 'comparison', table: comparisons, item: comparison, toR
 export const listComparisons = listOperation({ summary: 'Lists comparisons', scopes: ['rate', 'read'], ...resource });
 export const getComparison = getOperation({ summary: 'One comparison', scopes: ['rate', 'read'], ...resource });
 
-/** Two choices of one completion; or one of each of two, in the order of the requested policies. */
-async function generateSides(
-  ports: Ports,
-  prompt: Prompt,
-  body: ComparisonBody & { owner: Owner },
-  caller: Caller,
-): Promise<CompletionResult[]> {
-  const toRequest = (model = ACTIVE_ALIAS, n: number, seed: number | null): CompletionRequest => ({
-    kind: 'comparison',
-    model,
-    prompt,
-    n,
-    sampling: { ...toSampling(body, 0), seed },
-    responseFormat: toResponseFormat(body.response_format),
-    owner: body.owner,
-    user: body.user ?? null,
-    metadata: body.metadata ?? null,
-    store: true,
-  });
-  const models = body.models ?? [body.model];
-  const requests: PlacedRequest[] = [];
-  for (const [at, model] of models.entries()) {
-    // With one seed, two policies would draw the same random numbers, so each side gets its own seed.
-    const request = toRequest(model, body.models ? 1 : 2, body.seed == null ? null : body.seed + at);
-    requests.push({ policy: await ports.inference.getPolicy(model), request });
-  }
-  const { results, interruption } = await decode(await startDecoding(ports, requests, caller));
-  if (interruption) throw interruption;
-  return results;
-}
-
-async function toResponses(rows: ComparisonRow[], { db }: Ports): Promise<ComparisonResponse[]> {
+/** Of a queue's comparison, what a vote reveals is for those who may read everything, unless the queue reveals it to all. */
+async function toResponses(
+  rows: ComparisonRow[],
+  { db }: Ports,
+  _: string | null,
+  context: Context,
+): Promise<ComparisonResponse[]> {
   if (rows.length === 0) return [];
   const generationIds = rows.flatMap((row) => [row.a_generation_id, row.b_generation_id]);
   const sides = await selectGenerations(db).where(inArray(generations.id, generationIds));
@@ -171,16 +156,26 @@ async function toResponses(rows: ComparisonRow[], { db }: Ports): Promise<Compar
     .from(preferences)
     .where(inArray(preferences.comparison_id, ids));
   const voted = new Set(votes.map((vote) => vote.id));
-  return rows.map((row) =>
-    toResponse(row, sidesById.get(row.a_generation_id)!, sidesById.get(row.b_generation_id)!, voted.has(row.id)),
-  );
+  const blind = hasScope(getScopes(context), ['read']) ? new Set() : await listBlindQueues(db, rows);
+  return rows.map((row) => {
+    const own = { a: sidesById.get(row.a_generation_id)!, b: sidesById.get(row.b_generation_id)! };
+    return toResponse(row, own, voted.has(row.id), blind.has(row.queue_id));
+  });
 }
 
-function toResponse(row: ComparisonRow, a: Side, b: Side, isVoted: boolean): ComparisonResponse {
+async function listBlindQueues(db: Ports['db'], rows: ComparisonRow[]): Promise<Set<string | null>> {
+  const ids = [...new Set(rows.flatMap(({ queue_id }) => queue_id ?? []))];
+  if (ids.length === 0) return new Set();
+  const found = await db.select().from(queues).where(inArray(queues.id, ids));
+  const revealing = new Set(found.filter(({ settings }) => settings.reveal).map(({ id }) => id));
+  return new Set(ids.filter((id) => !revealing.has(id)));
+}
+
+function toResponse(row: ComparisonRow, { a, b }: Sides, isVoted: boolean, isBlind = false): ComparisonResponse {
   const toSide = (generation: Side) => ({
     text: generation.text,
     finish_reason: generation.finish_reason,
-    ...(isVoted ? { generation: generation.id, model: generation.policy_id } : {}),
+    ...(isVoted && !isBlind ? { generation: generation.id, model: generation.policy_id } : {}),
   });
   return {
     id: row.id,
@@ -190,6 +185,7 @@ function toResponse(row: ComparisonRow, a: Side, b: Side, isVoted: boolean): Com
     a: toSide(a),
     b: toSide(b),
     voted: isVoted,
+    queue: row.queue_id,
     metadata: row.metadata,
     ...(a.redacted || b.redacted ? { redacted: true as const } : {}),
   };

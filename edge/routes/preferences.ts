@@ -2,11 +2,14 @@
 // response. Each rater votes once on a comparison, and once on two texts.
 
 import { z } from '@hono/zod-openapi';
+import { inArray } from 'drizzle-orm';
 import type { Context } from 'hono';
 import { countRows } from '../../shared/access/row-quota.ts';
-import { preferences } from '../../shared/database/schema.ts';
+import type { Database } from '../../shared/database/connect.ts';
+import { preferences, reservations } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { getTrust, TRUST_LEVELS } from '../../shared/preferences/trust.ts';
+import { listEdits, type PreferenceRow } from '../../shared/preferences/vote-details.ts';
 import { type Redact, redactPrompt, redactValue } from '../../shared/redaction/redact.ts';
 import { listLearners } from '../../shared/rounds/policy-lineage.ts';
 import { hasScope } from '../../shared/scopes.ts';
@@ -16,7 +19,8 @@ import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { assertScope, getCallerId, getOwner, getReadableTenant, getRowQuota, getScopes } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import { hasTexts, type PreferenceRow, storePreference } from '../preferences/store-preference.ts';
+import { hasTexts, storePreference } from '../preferences/store-preference.ts';
+import { assertMayDemonstrate, detailFields, redactDetails, strengthField } from '../preferences/vote-details.ts';
 
 /** As JSON. Imported rows carry what their source has, so the values may have any shape. */
 const MAX_METADATA_LENGTH = 16_384;
@@ -41,6 +45,7 @@ const preferenceBody = z
     rejected: text.optional(),
     prompt: text.optional(),
     messages: chatMessages.optional(),
+    ...detailFields,
     rater: z
       .string()
       .min(1)
@@ -91,6 +96,16 @@ export const preference = z
     prompt: promptSchema,
     chosen: side,
     rejected: side,
+    strength: strengthField.nullable(),
+    tags: z.array(z.string()),
+    comment: z.string().nullable(),
+    seconds: z.number().nullable(),
+    demonstration: z
+      .string()
+      .nullable()
+      .openapi({ description: 'the preference for its edit over the chosen side, if it has an edit' }),
+    edit_of: z.string().nullable().openapi({ description: 'the vote whose edit this preference is' }),
+    queue: z.string().nullable().openapi({ description: 'the queue whose item was voted on' }),
     metadata: z.record(z.string(), z.unknown()).nullable(),
     redacted: redactedField,
     learned_by: z.array(z.string()).openapi({
@@ -99,7 +114,14 @@ export const preference = z
   })
   .openapi('Preference');
 
-export const toPreference = (row: PreferenceRow, learnedBy: string[]): z.output<typeof preference> => ({
+/** What the row alone does not say. */
+type Related = { demonstration?: string | undefined; queue?: string | null | undefined };
+
+export const toPreference = (
+  row: PreferenceRow,
+  learnedBy: string[],
+  { demonstration, queue }: Related = {},
+): z.output<typeof preference> => ({
   id: row.id,
   object: 'preference',
   created: toUnixSeconds(row.created_at),
@@ -111,6 +133,13 @@ export const toPreference = (row: PreferenceRow, learnedBy: string[]): z.output<
   prompt: row.prompt,
   chosen: { text: row.chosen, generation: row.chosen_generation_id },
   rejected: { text: row.rejected, generation: row.rejected_generation_id },
+  strength: row.strength,
+  tags: row.tags,
+  comment: row.comment,
+  seconds: row.seconds,
+  demonstration: demonstration ?? null,
+  edit_of: row.edit_of,
+  queue: queue ?? null,
   metadata: row.metadata,
   ...(row.redacted ? { redacted: true as const } : {}),
   learned_by: learnedBy,
@@ -126,6 +155,7 @@ export const createPreference = defineOperation({
   async handler({ ports, context, commit, body: given }) {
     // Given texts train the policy to say anything; votes only choose among its own responses.
     if (hasTexts(given)) assertScope(context, ['feedback'], 'a preference between given texts');
+    assertMayDemonstrate(context, given.edit, 'edit');
     const voter = {
       ...getOwner(context),
       rater: nameRater(context, given.rater),
@@ -134,10 +164,12 @@ export const createPreference = defineOperation({
         assertScope(context, ['feedback'], 'a preference between responses with a response_format or logit_bias'),
     };
     const { body, isRedacted } = await redactBody(ports.redact, given);
+    const { details, ...redacted } = await redactDetails(ports.redact, given);
     const response = await commit(async (transaction) => {
-      const row = await storePreference(transaction, body, isRedacted, voter);
-      await countRows(transaction, getRowQuota(context), 1);
-      return toPreference(row, []);
+      const isAnyRedacted = isRedacted || redacted.isRedacted;
+      const { vote, demonstration } = await storePreference(transaction, body, isAnyRedacted, voter, details);
+      await countRows(transaction, getRowQuota(context), demonstration ? 2 : 1);
+      return toPreference(vote, [], { demonstration: demonstration?.id });
     });
     const { choice, chosen, rejected } = response;
     context.get('record').vote = { choice, chosen: chosen.generation, rejected: rejected.generation };
@@ -150,16 +182,30 @@ const resource = {
   table: preferences,
   item: preference,
   async toResponses(rows: PreferenceRow[], { db }: Ports) {
-    const learners = await listLearners(
-      db,
-      rows.map(({ id }) => id),
+    const ids = rows.map(({ id }) => id);
+    const learners = await listLearners(db, ids);
+    const edits = await listEdits(db, ids);
+    const queues = await listQueues(db, rows);
+    return rows.map((row) =>
+      toPreference(row, learners.get(row.id) ?? [], {
+        demonstration: edits.get(row.id),
+        queue: queues.get(row.reservation_id),
+      }),
     );
-    return rows.map((row) => toPreference(row, learners.get(row.id) ?? []));
   },
 };
 
 export const listPreferences = listOperation({ summary: 'Lists preferences', ...resource });
 export const getPreference = getOperation({ summary: 'One preference', ...resource });
+
+/** By reservation. */
+async function listQueues(db: Database, rows: PreferenceRow[]): Promise<Map<string | null, string>> {
+  const ids = rows.flatMap(({ reservation_id }) => reservation_id ?? []);
+  if (ids.length === 0) return new Map();
+  const { id, queue_id: queue } = reservations;
+  const found = await db.select({ id, queue }).from(reservations).where(inArray(id, ids));
+  return new Map(found.map((row) => [row.id, row.queue]));
+}
 
 /** Before the vote's transaction. What is voted on was redacted when it was stored. */
 async function redactBody(redact: Redact | null, body: PreferenceBody) {

@@ -9,22 +9,32 @@ import { notFound } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404 } from '../http/resource.ts';
 import { getCallerId, getOwner, getRowQuota, getScopes } from '../middleware/auth.ts';
+import { assertMayDemonstrate, detailFields, redactDetails } from '../preferences/vote-details.ts';
 import { deletedSchema, eraseRow } from './erasures.ts';
 import { choiceField, preference, toPreference } from './preferences.ts';
 
 export const changePreference = defineOperation({
   scopes: ['rate', 'feedback'],
-  summary: 'Changes your vote on a comparison, until a round has used it',
+  summary: 'Changes your vote, or what it says besides, until a round has used it',
   idempotent: true,
-  body: z.strictObject({ choice: choiceField }),
-  response: preference,
-  handler: ({ context, commit, body, param }) =>
-    commit(async (transaction) => {
-      const row = await changeVote(transaction, param('id'), body.choice, getOwner(context));
-      if (!row) throw notFound('preference of yours', param('id'));
-      await countRows(transaction, getRowQuota(context), 1);
-      return toPreference(row, []);
+  body: z
+    .strictObject({ choice: choiceField.optional(), ...detailFields })
+    .refine((body) => Object.values(body).some((value) => value !== undefined), {
+      path: ['choice'],
+      error: 'give another choice, or what the vote says besides: strength, tags, comment, seconds, edit',
     }),
+  response: preference,
+  async handler({ ports, context, commit, body, param }) {
+    assertMayDemonstrate(context, body.edit, 'edit');
+    const { details, isRedacted } = await redactDetails(ports.redact, body);
+    return commit(async (transaction) => {
+      const change = { choice: body.choice, ...details, isRedacted };
+      const stored = await changeVote(transaction, param('id'), change, getOwner(context));
+      if (!stored) throw notFound('preference of yours', param('id'));
+      await countRows(transaction, getRowQuota(context), body.edit == null ? 1 : 2);
+      return toPreference(stored.vote, [], { demonstration: stored.demonstration?.id });
+    });
+  },
 });
 
 const DELETED = 'preference.deleted';
@@ -40,8 +50,7 @@ export const deletePreference = defineOperation({
         await findOr404(transaction, preferences, 'preference', id, null);
         return eraseRow(transaction, { kind: 'preference', id, object: DELETED }, getCallerId(context));
       }
-      const row = await retractVote(transaction, id, getOwner(context));
-      if (!row) throw notFound('preference of yours', id);
+      if (!(await retractVote(transaction, id, getOwner(context)))) throw notFound('preference of yours', id);
       return { id, object: DELETED, deleted: true as const, erasure: null };
     }),
 });

@@ -79,7 +79,7 @@ export const pairOriginsSchema = z
   .object({
     sources: z
       .record(z.string(), z.number())
-      .describe('training pairs by source: comparison, generations, raw, import'),
+      .describe('training pairs by source: comparison, generations, raw, import, demonstration, implicit'),
     trust: z.record(z.string(), z.number()).describe('training pairs by trust: rated, feedback, imported'),
     rater_count: z.number().describe('raters of training pairs'),
     raters: z

@@ -70,6 +70,8 @@ export async function blankPreferences(
         chosen: '',
         rejected: '',
         rater: sql`'erased:' || ${id}`,
+        tags: [],
+        comment: null,
         metadata: null,
         erased_at: erasedAt,
       })

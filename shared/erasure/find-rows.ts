@@ -52,7 +52,7 @@ export async function findTexts(
   };
 }
 
-/** Those that are the subject's own, are about these texts, or both; in the order of their ids. */
+/** Those that are the subject's own, are about these texts, or are edits of such a vote; in the order of their ids. */
 export async function findPreferences(db: Database, own: SQL | undefined, texts: FoundTexts): Promise<string[]> {
   const isAbout = (ids: string[]) =>
     or(inArray(preferences.chosen_generation_id, ids), inArray(preferences.rejected_generation_id, ids));
@@ -61,7 +61,9 @@ export async function findPreferences(db: Database, own: SQL | undefined, texts:
     await listIdsOf(db, preferences, texts.comparisons, (ids) => inArray(preferences.comparison_id, ids)),
     await listIdsOf(db, preferences, texts.generations, isAbout),
   ];
-  return [...new Set(lists.flat())].sort();
+  const found = lists.flat();
+  const edits = await listIdsOf(db, preferences, found, (ids) => inArray(preferences.edit_of, ids));
+  return [...new Set([...found, ...edits])].sort();
 }
 
 export function toChunks<T>(items: T[]): T[][] {

@@ -21,9 +21,13 @@ export function getRater({ tenant, rater, source }: Origin): string | null {
   return source === 'import' && rater === 'import' ? null : JSON.stringify([tenant, rater]);
 }
 
-/** The key that gave a pair as texts. null: votes, and what only an operator of this machine can have stored. */
-export function getGivingKey({ source, created_by, isSteered }: Origin): string | null {
-  const isGiven = source === 'raw' || source === 'import' || isSteered;
+/**
+ * The key that gave a pair: as texts, or by having a response generated again. null: votes, and edits of raters who signed in,
+ * which count to their share; and what only an operator of this machine can have stored.
+ */
+export function getGivingKey({ source, rater, created_by, isSteered }: Origin): string | null {
+  const isOfRater = source === 'demonstration' && rater.startsWith('rater_');
+  const isGiven = (source !== 'comparison' && source !== 'generations' && !isOfRater) || isSteered;
   return isGiven && !OPERATOR_ORIGINS.has(created_by) ? created_by : null;
 }
 

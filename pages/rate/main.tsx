@@ -1,0 +1,5 @@
+// The rating page.
+
+import { render } from 'preact';
+
+render(<main>Rate</main>, document.getElementById('page')!);

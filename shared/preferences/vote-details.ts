@@ -1,0 +1,111 @@
+// What a vote says besides its choice, and the demonstration that its edit becomes: a better text in place of the side that it
+// chose, as a pair of its own, so that every trainer and export reads it like any other.
+
+import { and, inArray, isNull } from 'drizzle-orm';
+import type { Owner } from '../access/owner.ts';
+import type { Database } from '../database/connect.ts';
+import { type Choice, preferences } from '../database/schema.ts';
+import { AttuneError } from '../error.ts';
+import { newId } from '../id.ts';
+import { hashJudgment } from './hash-judgment.ts';
+
+export type PreferenceRow = Omit<typeof preferences.$inferSelect, 'xid'>;
+
+/** A vote with the demonstration that its edit became. */
+export type StoredVote = { vote: PreferenceRow; demonstration: PreferenceRow | null };
+
+/** What a rater gives. Left out: nothing is said, or what was said stays; null: nothing is said any more. */
+export type VoteDetails = {
+  [Name in 'strength' | 'comment' | 'seconds']?: PreferenceRow[Name] | undefined;
+} & {
+  tags?: string[] | null | undefined;
+  /** a better text than the chosen side */
+  edit?: string | null | undefined;
+};
+
+/** A response, and what somebody wrote in its place. */
+export type Demonstration = Owner &
+  Pick<PreferenceRow, 'prompt' | 'rater' | 'redacted' | 'reservation_id' | 'edit_of'> & {
+    text: string;
+    shown: { text: string; generationId: string | null };
+  };
+
+/** Whether the vote prefers a side: only then it can say by how much, and a better text takes the place of that side. */
+export function isStrict(choice: Choice): boolean {
+  return choice === 'a' || choice === 'b';
+}
+
+/** Throws if the details do not go with the choice. */
+export function assertDetailsFit(choice: Choice, { strength, edit }: VoteDetails): void {
+  if (isStrict(choice)) return;
+  for (const [param, value] of Object.entries({ strength, edit }))
+    if (value != null)
+      throw new AttuneError(`${param}: needs the choice a or b; with ${choice} no side is the better one`, {
+        param,
+        code: 'invalid_value',
+      });
+}
+
+/** `param`: the field that has the text. */
+export async function storeDemonstration(
+  transaction: Pick<Database, 'insert'>,
+  { text, shown, ...given }: Demonstration,
+  param: 'edit' | 'demonstration',
+): Promise<PreferenceRow> {
+  if (text === shown.text)
+    throw new AttuneError(`${param}: equals the response that it is meant to improve; change it, or leave it out`, {
+      param,
+      code: 'invalid_value',
+    });
+  const judgment = {
+    source: 'demonstration' as const,
+    comparison_id: null,
+    choice: 'a' as const,
+    prompt: given.prompt,
+    chosen: text,
+    rejected: shown.text,
+    chosen_generation_id: null,
+    rejected_generation_id: shown.generationId,
+    rater: given.rater,
+  };
+  const row: PreferenceRow = {
+    id: newId('pref_'),
+    ...judgment,
+    ...given,
+    content_hash: hashJudgment(judgment),
+    vote_hash: null,
+    strength: null,
+    tags: [],
+    comment: null,
+    seconds: null,
+    metadata: null,
+    erased_at: null,
+    created_at: new Date(),
+  };
+  await transaction.insert(preferences).values(row);
+  return row;
+}
+
+/** The demonstration of a vote that has an edit. */
+export function storeEdit(
+  transaction: Pick<Database, 'insert'>,
+  vote: PreferenceRow,
+  text: string,
+  isRedacted: boolean,
+): Promise<PreferenceRow> {
+  const { id, prompt, rater, tenant, created_by, reservation_id, chosen, chosen_generation_id: generationId } = vote;
+  const redacted = isRedacted || vote.redacted;
+  const shown = { text: chosen, generationId };
+  const given = { prompt, rater, tenant, created_by, reservation_id, redacted, edit_of: id };
+  return storeDemonstration(transaction, { ...given, text, shown }, 'edit');
+}
+
+/** Of several votes, by the vote. */
+export async function listEdits(db: Pick<Database, 'select'>, voteIds: string[]): Promise<Map<string, string>> {
+  if (voteIds.length === 0) return new Map();
+  const rows = await db
+    .select({ id: preferences.id, vote: preferences.edit_of })
+    .from(preferences)
+    .where(and(inArray(preferences.edit_of, voteIds), isNull(preferences.erased_at)));
+  return new Map(rows.map(({ id, vote }) => [vote!, id]));
+}
