@@ -12,7 +12,7 @@ import type { Settings } from '../shared/settings.ts';
 import { toErrorResponse } from './http/errors.ts';
 import { AGGREGATION_HEADER } from './http/jsonl.ts';
 import { addOperation, type Operation, type Route } from './http/operation.ts';
-import { RATE_PATH, servePageFile, serveRate } from './http/pages.ts';
+import { EMBED_PATH, RATE_PATH, serveEmbed, servePageFile, serveRate } from './http/pages.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { authenticate, requireScope, seeTenant } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
@@ -129,6 +129,7 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     [`GET    ${RATE_PATH}`]: serveRate,
     [`GET    ${RATE_PATH}/{view}`]: serveRate,
     'GET    /assets/{file}': servePageFile,
+    [`GET    ${EMBED_PATH}`]: serveEmbed,
   },
 };
 
@@ -160,7 +161,7 @@ export function createApp(ports: Ports): OpenAPIHono {
   // Before the key is checked: a browser asks first whether it may send one.
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
   app.use(SIGN_IN_PATH, showSignInFailure);
-  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*']) app.use(path, etag());
+  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, etag());
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
   const guardPublic = settings.API_KEY ? [] : [guardLoopback];
