@@ -17,7 +17,8 @@ const KEYS: Record<string, Choice> = { a: 'a', b: 'b', t: 'tie', x: 'both_bad' }
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(STYLE);
 
-type Vote = { choice: Choice; id: string };
+/** `seconds`: sent with the first vote; `id`: of the preference, or the one that it is sent by. */
+type Vote = { choice: Choice; seconds: number; id: string };
 
 export class AttuneCompare extends HTMLElement {
   static observedAttributes = ['comparison', 'token', 'base', 'format', 'prompt'];
@@ -57,7 +58,8 @@ export class AttuneCompare extends HTMLElement {
     if (!this.isConnected || !this.#layout || before === after) return;
     if (name === 'format' || name === 'prompt') this.#show();
     // A new token for the same comparison goes on with it.
-    else if (name === 'token' && this.#comparison) void (this.#pending ? this.#send(this.#pending) : this.#say('', { undo: this.#vote !== null }));
+    else if (name === 'token' && this.#comparison)
+      void (this.#pending ? this.#send(this.#pending) : this.#say('', { undo: this.#vote !== null }));
     else void this.#load();
   }
 
@@ -129,7 +131,7 @@ export class AttuneCompare extends HTMLElement {
 
   async #choose(choice: Choice): Promise<void> {
     if (!this.#comparison || this.#pending || this.#vote?.choice === choice) return;
-    await this.#send({ choice, id: createId() });
+    await this.#send({ choice, seconds: this.#stopwatch?.read() ?? 0, id: createId() });
   }
 
   async #send(vote: Vote): Promise<void> {
@@ -141,9 +143,9 @@ export class AttuneCompare extends HTMLElement {
     try {
       const stored = this.#vote;
       if (stored) await this.#api().changeVote(stored.id, vote.choice);
-      const id = stored?.id ?? (await this.#create(comparison, vote));
+      const id = stored?.id ?? (await this.#api().vote({ comparison: comparison.id, ...vote })).id;
       if (this.#comparison !== comparison) return;
-      this.#vote = { choice: vote.choice, id };
+      this.#vote = { ...vote, id };
       this.#pending = null;
       this.#mark();
       this.#say(this.#texts().thanks, { undo: true });
@@ -151,11 +153,6 @@ export class AttuneCompare extends HTMLElement {
     } catch (error) {
       if (this.#comparison === comparison) this.#fail(error, () => void this.#send(vote));
     }
-  }
-
-  async #create({ id: comparison }: Comparison, { choice, id }: Vote): Promise<string> {
-    const seconds = this.#stopwatch?.read() ?? 0;
-    return (await this.#api().vote({ comparison, choice, seconds, id })).id;
   }
 
   async #undo(): Promise<void> {

@@ -17,9 +17,9 @@ const VOTES: { choice: Choice; text: keyof Texts; key: string }[] = [
 export function createLayout(texts: Texts, on: { vote(choice: Choice): void; undo(): void; retry(): void }) {
   const prompt = create('div', { part: 'prompt' });
   const promptText = create('div', { part: 'text', class: 'text', dir: 'auto' });
-  prompt.append(create('h3', { part: 'label' }, texts.prompt), promptText);
+  prompt.append(create('p', { class: 'label', part: 'label' }, texts.prompt), promptText);
   const sides = (['a', 'b'] as const).map((name) => {
-    const label = create('h3', { part: 'label', id: `side-${name}` }, texts[`side-${name}`]);
+    const label = create('p', { class: 'label', part: 'label', id: `side-${name}` }, texts[`side-${name}`]);
     const text = create('div', { part: 'text', class: 'text', dir: 'auto' });
     const article = create('article', { part: `side side-${name}`, 'aria-labelledby': label.id });
     article.append(label, text);
@@ -45,7 +45,7 @@ export function createLayout(texts: Texts, on: { vote(choice: Choice): void; und
   status.append(message, undo, retry);
 
   const root = create('section', { part: 'container', 'aria-labelledby': 'title' });
-  root.append(create('h2', { id: 'title', part: 'title' }, texts.title), prompt, row, votes, status);
+  root.append(create('p', { id: 'title', part: 'title' }, texts.title), prompt, row, votes, status);
 
   /** Keeps the focus inside when the button that has it goes. */
   const hide = (button: HTMLElement, isHidden: boolean) => {
@@ -77,7 +77,7 @@ export function createLayout(texts: Texts, on: { vote(choice: Choice): void; und
     },
     say(text: string, offers: { undo?: boolean; retry?: boolean; isError?: boolean }): void {
       message.setAttribute('role', offers.isError ? 'alert' : 'status');
-      message.textContent = text;
+      setText(message, text);
       hide(undo, !offers.undo);
       hide(retry, !offers.retry);
     },
@@ -100,6 +100,13 @@ function create<K extends keyof HTMLElementTagNameMap>(
 ): HTMLElementTagNameMap[K] {
   const node = document.createElement(name);
   for (const [attribute, value] of Object.entries(attributes)) node.setAttribute(attribute, value);
-  node.textContent = text;
+  setText(node, text);
   return node;
+}
+
+/** In its own direction, which may be another than that of the page. */
+function setText(node: HTMLElement, text: string): void {
+  const isolated = document.createElement('bdi');
+  isolated.textContent = text;
+  node.replaceChildren(...(text ? [isolated] : []));
 }

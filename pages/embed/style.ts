@@ -1,4 +1,5 @@
-// How <attune-compare> looks. A page changes it by custom properties and by ::part; nothing else of the page reaches it.
+// How <attune-compare> looks. A page changes it by custom properties and by ::part; nothing else of the page reaches it, but the
+// direction, the language and the color-scheme that it inherits.
 
 export const STYLE = `
 :host {
@@ -11,13 +12,13 @@ export const STYLE = `
   --_on-accent: var(--attune-on-accent, light-dark(#fff, #10141a));
   --_radius: var(--attune-radius, 0.5rem);
   --_gap: var(--attune-gap, 0.75rem);
-  color-scheme: light dark;
   container-type: inline-size;
   display: block;
   font: var(--attune-font, 1rem / 1.5 system-ui, sans-serif);
   color: var(--_text);
   text-align: start;
 }
+:host([theme='auto']) { color-scheme: light dark; }
 :host([theme='light']) { color-scheme: light; }
 :host([theme='dark']) { color-scheme: dark; }
 :host([hidden]), [hidden] { display: none !important; }
@@ -30,8 +31,8 @@ section {
   gap: var(--_gap);
   padding: var(--_gap);
 }
-h2, h3 { font-size: 1em; margin: 0; }
-h3 { color: var(--_muted); font-size: 0.875em; margin-block-end: 0.25em; }
+#title, .label { font-weight: 600; margin: 0; }
+.label { color: var(--_muted); font-size: 0.875em; margin-block-end: 0.25em; }
 .sides { display: grid; gap: var(--_gap); grid-template-columns: minmax(0, 1fr); }
 @container (inline-size >= 36rem) { .sides { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 article { background: var(--_side); border: 2px solid transparent; border-radius: var(--_radius); padding: var(--_gap); }
