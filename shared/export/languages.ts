@@ -1,7 +1,6 @@
 // Guesses the languages of prompts, from a sample of them that is the same each time.
 
 import { type SQL, sql } from 'drizzle-orm';
-import { franc } from 'franc-min';
 
 /** `by_language`: ISO 639-3; `und`: too short to tell, or none that is known. */
 export type LanguageCount = { sampled: number; by_language: Record<string, number> };
@@ -20,6 +19,8 @@ export async function countLanguages(
         where m ->> 'role' = 'user' order by at desc limit 1
       ) end, ${MAX_LENGTH}) as text
     from (select prompt from c order by md5(id) limit ${SAMPLE}) s`);
+  // Its tables take longer to load than a Worker may take to start.
+  const { franc } = await import('franc-min');
   const counts: Record<string, number> = {};
   for (const { text } of rows) {
     const language = franc(String(text ?? ''));
