@@ -7,6 +7,7 @@ export type IdPrefix =
   | 'cmpl-'
   | 'cmp_'
   | 'pref_'
+  | 'fb_'
   | 'pol_'
   | 'rwd_'
   | 'round_'

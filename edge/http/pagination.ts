@@ -12,6 +12,7 @@ import {
   type comparisons,
   type completions,
   type erasures,
+  type feedback,
   type policies,
   type preferences,
   type raters,
@@ -25,6 +26,7 @@ export type ResourceTable =
   | typeof comparisons
   | typeof completions
   | typeof erasures
+  | typeof feedback
   | typeof policies
   | typeof preferences
   | typeof raters

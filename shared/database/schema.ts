@@ -198,7 +198,8 @@ export const comparisons = pgTable(
 
 export type ErasureSubject = 'user' | 'rater' | 'key' | 'generation' | 'completion' | 'comparison' | 'preference';
 
-export type ErasureCounts = { completions: number; comparisons: number; preferences: number };
+/** `feedback`: absent from older rows. */
+export type ErasureCounts = { completions: number; comparisons: number; preferences: number; feedback?: number };
 
 export type Choice = 'a' | 'b' | 'tie' | 'both_bad' | 'skip';
 
