@@ -2,6 +2,7 @@
 // and its requests and nothing else.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
@@ -9,6 +10,8 @@ import { gzipSync } from 'node:zlib';
 import axe from 'axe-core';
 import { eq } from 'drizzle-orm';
 import type { Page } from 'playwright-core';
+import { Credentials } from '../edge/credentials.ts';
+import { createEmbedToken } from '../edge/embed-token.ts';
 import { generations, preferences, round_pairs, rounds } from '../shared/database/schema.ts';
 import { NO_BROWSER, openBrowser } from '../testing/browser.ts';
 import { type Json, startEdgeServer } from '../testing/edge-server.ts';
@@ -20,7 +23,7 @@ const KEY = 'embed-test-secret-key';
 if (NO_BROWSER) test('the web component in a browser', { skip: NO_BROWSER }, () => {});
 else {
   const product = await openProduct();
-  const server = await startEdgeServer({ API_KEY: KEY, CORS_ORIGINS: product.url });
+  const server = await startEdgeServer({ API_KEY: KEY });
   const { db } = server.connection;
   const url = server.edge.url;
   const browser = await openBrowser();
@@ -33,9 +36,16 @@ else {
     return id;
   };
   const createToken = async (json: object): Promise<string> => {
-    const { status, body } = await server.request('/v1/embed-tokens', { json, headers: asAdmin });
+    const fields = { origin: product.url, ...json };
+    const { status, body } = await server.request('/v1/embed-tokens', { json: fields, headers: asAdmin });
     assert.equal(status, 200, JSON.stringify(body));
     return body.token;
+  };
+  const createExpired = async (comparison: string): Promise<string> => {
+    const ports = { db, credentials: new Credentials() } as Parameters<typeof createEmbedToken>[0];
+    const embedding = { comparison, user: 'ann', origin: product.url };
+    const maker = { by: 'key_none', identity: undefined, tenant: 'default' };
+    return (await createEmbedToken(ports, embedding, maker, -1)).token;
   };
   const listVotes = (comparison: string) =>
     db.select().from(preferences).where(eq(preferences.comparison_id, comparison));
@@ -55,6 +65,7 @@ else {
     product.html = `<!doctype html><html lang="${lang}" dir="${dir}"><head><title>A product</title>
       <meta name="viewport" content="width=device-width">
       <meta name="color-scheme" content="light dark">
+      <link rel="stylesheet" href="/style.css">
       <script src="/log.js"></script><script src="${url}/embed.js" async></script></head>
       <body><main><h1>Help us</h1>
       <attune-compare comparison="${comparison}" token="${signed}" base="${url}" prompt ${attributes}></attune-compare>
@@ -160,10 +171,13 @@ else {
 
   test('an expired token, a wrong comparison and a second vote say what is wrong', async () => {
     const comparison = await compare('First', 'Second');
-    const expired = await show({ comparison, token: 'et_none' });
+    const expired = await show({ comparison, token: await createExpired(comparison) });
     await expired.page.getByRole('alert').getByText('has expired').waitFor();
     const [error] = await expired.events();
-    assert.deepEqual([error.name, error.detail.status], ['attune-error', 401]);
+    assert.deepEqual(
+      [error.name, error.detail.status, error.detail.code],
+      ['attune-error', 401, 'invalid_embed_token'],
+    );
     assert.equal(await expired.page.getByRole('button').count(), 0);
     // Another token goes on.
     const token = await createToken({ comparison, user: 'ann' });
@@ -270,6 +284,25 @@ else {
     assert.equal(await style('vote-a', 'textTransform'), 'uppercase');
   });
 
+  test('the example page of the documentation works as it is', async () => {
+    const comparison = await compare('First', 'Second');
+    const example = await readFile(new URL('../docs/embed.html', import.meta.url), 'utf8');
+    assert.doesNotMatch(example, /Bearer (?!\$ATTUNE_KEY)|et_(?!…)/);
+    product.html = example.replaceAll('https://attune.example.com', url);
+    product.policy = null;
+    // The first token has expired meanwhile.
+    const tokens = [await createExpired(comparison), await createToken({ comparison, user: 'ann' })];
+    product.comparison = () => ({ comparison, token: tokens.shift() });
+    const page = await browser.newPage();
+    await page.goto(product.url);
+    await vote(page, 'I cannot say');
+    await page.getByText('You chose tie.').waitFor();
+    await vote(page, 'Undo');
+    await page.getByText('taken back').waitFor();
+    assert.equal(await page.getByText('You chose').count(), 0);
+    await page.close();
+  });
+
   async function useInRound(preference: string): Promise<void> {
     await db.insert(rounds).values({ id: 'round_1', trigger: 'api', settings: {} });
     const pair = { preference_id: preference, split: 'train' as const, replay: false };
@@ -284,30 +317,39 @@ else {
   }
 }
 
-/** The page of a product, on an origin of its own, that may do as little as a page with the component can. */
-async function openProduct() {
-  const product = { html: '', url: '' };
+type Product = {
+  url: string;
+  html: string;
+  /** the page's Content-Security-Policy, of an edge */
+  policy: ((edge: string) => string) | null;
+  comparison: () => object;
+};
+
+/** The site of a product, on an origin of its own, whose pages may do as little as one with the component can. */
+async function openProduct(): Promise<Product> {
+  const product: Product = {
+    url: '',
+    html: '',
+    policy: (edge) =>
+      `default-src 'none'; script-src 'self' ${edge}; connect-src ${edge}; style-src 'self'; ` +
+      "style-src-attr 'unsafe-inline'; require-trusted-types-for 'script'",
+    comparison: () => ({}),
+  };
   const site = createServer((request, response) => {
-    if (request.url === '/log.js')
-      return response.setHeader('content-type', 'text/javascript').end(`window.log = [];
-        for (const name of ['attune-ready', 'attune-vote', 'attune-undo', 'attune-error'])
-          document.addEventListener(name, ({ detail }) => window.log.push({ name, detail }));`);
-    if (request.url === '/style.css')
-      return response
-        .setHeader('content-type', 'text/css')
-        .end('attune-compare::part(vote-a) { text-transform: uppercase; }');
+    if (request.url === '/log.js') return response.setHeader('content-type', 'text/javascript').end(LOG_SCRIPT);
+    if (request.url === '/style.css') return response.setHeader('content-type', 'text/css').end(STYLE);
+    if (request.url === '/comparison') return response.end(JSON.stringify(product.comparison()));
     const edge = /base="([^"]+)"/.exec(product.html)?.[1] ?? '';
-    response
-      .setHeader('content-type', 'text/html; charset=utf-8')
-      .setHeader(
-        'content-security-policy',
-        `default-src 'none'; script-src 'self' ${edge}; connect-src ${edge}; style-src 'self'; style-src-attr 'unsafe-inline'; ` +
-          "require-trusted-types-for 'script'",
-      )
-      .end(product.html.replace('</head>', '<link rel="stylesheet" href="/style.css"></head>'));
+    if (product.policy) response.setHeader('content-security-policy', product.policy(edge));
+    return response.setHeader('content-type', 'text/html; charset=utf-8').end(product.html);
   });
   await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
   after(() => site.close());
   product.url = `http://shop.example:${(site.address() as AddressInfo).port}`;
   return product;
 }
+
+const STYLE = 'attune-compare::part(vote-a) { text-transform: uppercase; }';
+const LOG_SCRIPT = `window.log = [];
+  for (const name of ['attune-ready', 'attune-vote', 'attune-undo', 'attune-error'])
+    document.addEventListener(name, ({ detail }) => window.log.push({ name, detail }));`;
