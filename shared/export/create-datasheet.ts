@@ -10,12 +10,16 @@ import { countLanguages } from './languages.ts';
 import { describeLimits } from './limits.ts';
 
 const MOST_ACTIVE = 100;
+/** Of the comparisons whose texts are measured, the same ones each time. */
+const SAMPLE = 10_000;
+/** Of a comparison or a vote. */
+const SIDES = sql`(values (a_generation_id), (b_generation_id)) as s (id)`;
 
-/** What every query selects from: `c`, the comparisons, and `v`, the votes on them. */
+/** What every query selects from: `c`, the comparisons, and `v`, the votes on them. Not materialized, which would copy their texts. */
 function selectFrom(filter: ComparisonFilter): SQL {
   return sql`
-    with c as (select ${comparisons}.* from ${comparisons} where ${matchComparisons(filter)}),
-    v as (
+    with c as not materialized (select ${comparisons}.* from ${comparisons} where ${matchComparisons(filter)}),
+    v as not materialized (
       select p.*, c.queue_id, c.a_generation_id, c.b_generation_id from ${preferences} p join c on c.id = p.comparison_id
       where p.source = 'comparison' and p.erased_at is null
     )`;
@@ -45,8 +49,7 @@ export async function createDatasheet(
 
   const total = await selectOne<{ total: number; voted: number; redacted: number; first: string; last: string }>(sql`
     select count(*)::int as total, (select count(distinct comparison_id)::int from v) as voted,
-      (select count(distinct c.id)::int from c
-        join generations g on g.id in (c.a_generation_id, c.b_generation_id)
+      (select count(distinct c.id)::int from c cross join lateral ${SIDES} join generations g on g.id = s.id
         join completions o on o.id = g.completion_id and o.redacted) as redacted,
       ${isoTime(sql`min(created_at)`)} as first, ${isoTime(sql`max(created_at)`)} as last
     from c`);
@@ -68,8 +71,7 @@ export async function createDatasheet(
   const byPolicy = await select<{ policy: string; votes: number; preferred: number }>(sql`
     select o.policy_id as policy, count(*)::int as votes,
       count(*) filter (where v.choice in ('a', 'b') and v.chosen_generation_id = g.id)::int as preferred
-    from v join generations g on g.id in (v.a_generation_id, v.b_generation_id)
-      join completions o on o.id = g.completion_id
+    from v cross join lateral ${SIDES} join generations g on g.id = s.id join completions o on o.id = g.completion_id
     group by 1 order by 2 desc, 1`);
   const raters = await selectOne<{
     total: number;
@@ -83,15 +85,18 @@ export async function createDatasheet(
       count(*) filter (where rater like 'user:%')::int as users, ${quantiles(sql`votes`)} as quantiles,
       (select json_agg(votes order by votes desc) from (select votes from r order by votes desc limit ${MOST_ACTIVE}) m) as most
     from r`);
-  const prompts = await selectOne<{ distinct: number; chats: number; quantiles: number[] }>(sql`
-    select count(distinct prompt)::int as distinct, count(*) filter (where jsonb_typeof(prompt) = 'array')::int as chats,
-      ${quantiles(sql`
+  const prompts = await selectOne<{ distinct: number; chats: number }>(sql`
+    select count(*)::int as distinct, coalesce(sum(chats), 0)::int as chats from (
+      select count(*) filter (where jsonb_typeof(prompt) = 'array') as chats from c group by md5(prompt::text)
+    ) prompts`);
+  const lengths = await selectOne<{ sampled: number; prompts: number[] | null; responses: number[] | null }>(sql`
+    , m as materialized (select * from c order by md5(id) limit ${SAMPLE})
+    select (select count(*)::int from m) as sampled,
+      (select ${quantiles(sql`
         case when jsonb_typeof(prompt) = 'string' then length(prompt #>> '{}')
-        else (select sum(length(m ->> 'content')) from jsonb_array_elements(prompt) m) end`)} as quantiles
-    from c`);
-  const responses = await selectOne<{ quantiles: number[] }>(sql`
-    select ${quantiles(sql`length(g.text)`)} as quantiles
-    from c join generations g on g.id in (c.a_generation_id, c.b_generation_id)`);
+        else (select sum(length(e ->> 'content')) from jsonb_array_elements(prompt) e) end`)} from m) as prompts,
+      (select ${quantiles(sql`length(g.text)`)} from m cross join lateral ${SIDES} join generations g on g.id = s.id)
+        as responses`);
   const guidelines = await select<Datasheet['guidelines'][number]>(sql`
     select g.queue_id as queue, q.name, g.version, ${isoTime(sql`g.created_at`)} as created,
       (select count(*)::int from v join reservations r on r.id = v.reservation_id
@@ -136,10 +141,11 @@ export async function createDatasheet(
     prompts: {
       distinct: prompts.distinct,
       chats: prompts.chats,
-      characters: toQuantiles(prompts.quantiles),
+      sampled: lengths.sampled,
+      characters: toQuantiles(lengths.prompts),
       languages: await countLanguages(select),
     },
-    responses: { characters: toQuantiles(responses.quantiles) },
+    responses: { characters: toQuantiles(lengths.responses) },
     guidelines,
   };
   return { ...sheet, limits: describeLimits(sheet) };

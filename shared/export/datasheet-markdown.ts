@@ -63,7 +63,7 @@ function describeComposition({ comparisons, votes, prompts, responses, preferenc
     countTable('source', preferences_by_source),
     `Languages of prompts (ISO 639-3, guessed from a sample of ${prompts.languages.sampled}; \`und\`: not known):`,
     countTable('language', Object.fromEntries(languages), prompts.languages.sampled),
-    'Lengths in characters:',
+    `Lengths in characters, of ${prompts.sampled} comparisons:`,
     table(
       ['', 'min', '25%', 'median', '75%', '95%', 'max'],
       [

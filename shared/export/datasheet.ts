@@ -35,7 +35,14 @@ export type Datasheet = {
     votes_of_most_active: number[];
   };
   agreement: Agreement;
-  prompts: { distinct: number; chats: number; characters: Quantiles | null; languages: LanguageCount };
+  /** `sampled`: the comparisons whose prompts and responses were measured */
+  prompts: {
+    distinct: number;
+    chats: number;
+    sampled: number;
+    characters: Quantiles | null;
+    languages: LanguageCount;
+  };
   responses: { characters: Quantiles | null };
   guidelines: { queue: string; name: string; version: number; created: string; votes: number; text: string }[];
   limits: string[];
