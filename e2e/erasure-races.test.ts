@@ -86,7 +86,7 @@ test('an erasure waits for a vote that is being stored, and erases it too', asyn
   await isWaiting(2);
   await release();
   assert.equal((await voted).status, 200);
-  assert.deepEqual((await erased).counts, { completions: 1, comparisons: 1, preferences: 1 });
+  assert.deepEqual((await erased).counts, { completions: 1, comparisons: 1, preferences: 1, feedback: 0 });
   assert.deepEqual(await listTablesWith(db, 'user:early'), []);
 });
 

@@ -146,6 +146,10 @@ function testRedaction(server: Server): void {
     const stored = await get(server, `/v1/comparisons/${body.id}`);
     assert.deepEqual([stored.prompt, JSON.parse(stored.b.text), stored.redacted], [PLACEHOLDERS, PLACEHOLDERS, true]);
     assert.deepEqual((await post(server, '/v1/comparisons', json, headers)).body, stored);
+    const streamed = await post(server, '/v1/comparisons', { ...json, stream: true });
+    const shown = JSON.parse(streamed.text.split('\n\n').at(-3)!.slice('data: '.length));
+    assert.deepEqual([shown.prompt, JSON.parse(shown.a.text)], [CANARY, CANARY]);
+    assert.equal((await get(server, `/v1/comparisons/${shown.id}`)).prompt, PLACEHOLDERS);
     const vote = await post(server, '/v1/preferences', { comparison: body.id, choice: 'a', metadata });
     assert.deepEqual([vote.body.prompt, vote.body.redacted], [PLACEHOLDERS, true]);
     await assertNoTrace(server);
@@ -165,6 +169,29 @@ function testRedaction(server: Server): void {
     assert.deepEqual([pair!.sampled, pair!.prompt], [null, [{ role: 'user', content: PLACEHOLDERS }]]);
     const mixed = await post(server, '/v1/preferences', { ...vote, rejected: other!.body.id });
     assert.deepEqual([mixed.status, mixed.body.error.code], [400, 'different_prompts']);
+  });
+
+  test('comments, edits and feedback are stored redacted', async () => {
+    const { body } = await post(server, '/v1/comparisons', { prompt: `Once ${server.url}`, max_tokens: 3 });
+    const said = { comment: CANARY, tags: [EMAIL] };
+    const redacted = { comment: PLACEHOLDERS, tags: ['[EMAIL]'] };
+    const vote = await post(server, '/v1/preferences', { comparison: body.id, choice: 'a', ...said, edit: CANARY });
+    assert.deepEqual({ comment: vote.body.comment, tags: vote.body.tags }, redacted);
+    const edit = await get(server, `/v1/preferences/${vote.body.demonstration}`);
+    assert.deepEqual([edit.chosen.text, edit.redacted], [PLACEHOLDERS, true]);
+    const changed = await post(server, `/v1/preferences/${vote.body.id}`, { edit: `${CANARY}!`, comment: CANARY });
+    assert.deepEqual([changed.status, changed.body.comment], [200, PLACEHOLDERS]);
+    const chat = await post(server, '/v1/chat/completions', {
+      messages: [{ role: 'user', content: 'Once' }],
+      max_tokens: 3,
+    });
+    const headers = { 'idempotency-key': `${server.url} feedback` };
+    const json = { generation: chat.body.id, ...said, demonstration: CANARY };
+    const feedback = await post(server, '/v1/feedback', json, headers);
+    const { comment, tags, demonstration } = feedback.body;
+    assert.deepEqual({ comment, tags, demonstration }, { ...redacted, demonstration: PLACEHOLDERS });
+    assert.equal((await post(server, '/v1/feedback', json)).body.preference, feedback.body.preference);
+    await assertNoTrace(server);
   });
 
   test('given pairs and imported ones are stored redacted, with their metadata', async () => {

@@ -29,13 +29,30 @@ import { createChatCompletion } from './routes/chat.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
 import { createCompletion } from './routes/completions.ts';
 import { createErasure, deleteChatCompletion, deleteComparison, getErasure, listErasures } from './routes/erasures.ts';
+import { createFeedback, deleteFeedback, getFeedback, listFeedback } from './routes/feedback.ts';
 import { getHealth, getMetrics, getStatus } from './routes/health.ts';
 import { createKey, getKey, listKeys, revokeKey, rotateKey } from './routes/keys.ts';
 import { getModel, listModels } from './routes/models.ts';
 import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
 import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
+import {
+  drawQueueItems,
+  exportQueueItems,
+  importQueueItems,
+  listQueueItems,
+  requeueItems,
+} from './routes/queue-items.ts';
+import { getProgress, pauseQueueRater, resumeQueueRater } from './routes/queue-raters.ts';
+import { createQueue, getQueue, listQueues, updateQueue } from './routes/queues.ts';
 import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
+import {
+  getReservation,
+  prolongReservation,
+  reserveNext,
+  undoReservationVote,
+  voteOnReservation,
+} from './routes/reservations.ts';
 import { changePreference, deletePreference } from './routes/revised-votes.ts';
 import { getReward, listRewards } from './routes/rewards.ts';
 import {
@@ -77,6 +94,27 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/preferences/{id}': getPreference,
     'POST   /v1/preferences/{id}': changePreference,
     'DELETE /v1/preferences/{id}': deletePreference,
+    'POST   /v1/queues': createQueue,
+    'GET    /v1/queues': listQueues,
+    'GET    /v1/queues/{id}': getQueue,
+    'POST   /v1/queues/{id}': updateQueue,
+    'POST   /v1/queues/{id}/items': importQueueItems,
+    'GET    /v1/queues/{id}/items': listQueueItems,
+    'POST   /v1/queues/{id}/draw': drawQueueItems,
+    'POST   /v1/queues/{id}/requeue': requeueItems,
+    'GET    /v1/queues/{id}/export': exportQueueItems,
+    'POST   /v1/queues/{id}/next': reserveNext,
+    'GET    /v1/queues/{id}/progress': getProgress,
+    'POST   /v1/queues/{id}/raters/{rater}/pause': pauseQueueRater,
+    'POST   /v1/queues/{id}/raters/{rater}/resume': resumeQueueRater,
+    'GET    /v1/reservations/{id}': getReservation,
+    'POST   /v1/reservations/{id}/heartbeat': prolongReservation,
+    'POST   /v1/reservations/{id}/vote': voteOnReservation,
+    'DELETE /v1/reservations/{id}/vote': undoReservationVote,
+    'POST   /v1/feedback': createFeedback,
+    'GET    /v1/feedback': listFeedback,
+    'GET    /v1/feedback/{id}': getFeedback,
+    'DELETE /v1/feedback/{id}': deleteFeedback,
   },
   Learn: {
     'POST   /v1/rounds': createRound,

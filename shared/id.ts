@@ -7,6 +7,7 @@ export type IdPrefix =
   | 'cmpl-'
   | 'cmp_'
   | 'pref_'
+  | 'fb_'
   | 'pol_'
   | 'rwd_'
   | 'round_'
@@ -14,7 +15,10 @@ export type IdPrefix =
   | 'evt_'
   | 'rater_'
   | 'ersr_'
-  | 'audit_';
+  | 'audit_'
+  | 'que_'
+  | 'item_'
+  | 'res_';
 
 /** A new id with its prefix, for example `pref_0192f0c1d2e37abc9def012345678901`. */
 export function newId(prefix: IdPrefix): string {

@@ -42,7 +42,7 @@ export function testErasures(api: Api): void {
     const erasure = (await request(`/v1/erasures/${id}`)).body;
     assert.deepEqual(
       [erasure.subject, erasure.erased],
-      ['completion', { completions: 1, comparisons: 0, preferences: 1 }],
+      ['completion', { completions: 1, comparisons: 0, preferences: 1, feedback: 0 }],
     );
     assert.deepEqual([erasure.policies, erasure.active_policy_learned, erasure.advice], [[], false, null]);
     assertError(await request(`/v1/chat/completions/${body.id}`), 404);
@@ -62,7 +62,7 @@ export function testErasures(api: Api): void {
     const deleted = await remove(`/v1/comparisons/${body.id}`);
     assert.deepEqual([deleted.status, deleted.body.object], [200, 'comparison.deleted']);
     const { erased } = (await request(`/v1/erasures/${deleted.body.erasure}`)).body;
-    assert.deepEqual(erased, { completions: 1, comparisons: 1, preferences: 1 });
+    assert.deepEqual(erased, { completions: 1, comparisons: 1, preferences: 1, feedback: 0 });
     for (const path of [`/v1/comparisons/${body.id}`, `/v1/preferences/${id}`]) assertError(await request(path), 404);
     assertError(await request('/v1/preferences', { json: vote }), 404);
     await isGone(text);
@@ -92,7 +92,7 @@ export function testErasures(api: Api): void {
     const init = { json: { user }, headers: once(canary('key')) };
     const { status, body } = await request('/v1/erasures', init);
     assert.equal(status, 200, JSON.stringify(body));
-    assert.deepEqual(body.erased, { completions: 2, comparisons: 1, preferences: 1 });
+    assert.deepEqual(body.erased, { completions: 2, comparisons: 1, preferences: 1, feedback: 0 });
     assert.deepEqual([body.object, body.subject, body.tenant], ['erasure', 'user', 'default']);
     await isGone(user);
     const again = await request('/v1/erasures', init);

@@ -7,13 +7,14 @@ import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
 
-type Kind = 'chat' | 'comparison' | 'preference' | 'rater';
+type Kind = 'chat' | 'comparison' | 'preference' | 'feedback' | 'rater';
 
 /** What each is an id of. */
 const OWN: Record<string, Kind> = {
   'GET /v1/chat/completions/{id}': 'chat',
   'GET /v1/comparisons/{id}': 'comparison',
   'GET /v1/preferences/{id}': 'preference',
+  'GET /v1/feedback/{id}': 'feedback',
   'GET /v1/raters/{id}': 'rater',
   'POST /v1/raters/{id}': 'rater',
   'POST /v1/raters/{id}/invitations': 'rater',
@@ -44,12 +45,14 @@ const SHARED = [
   // Of whoever gave it, or of administrators (erasures.ts).
   'POST /v1/preferences/{id}',
   'DELETE /v1/preferences/{id}',
+  'DELETE /v1/feedback/{id}',
 ];
 
 const LISTS: Record<Kind, string> = {
   chat: '/v1/chat/completions',
   comparison: '/v1/comparisons',
   preference: '/v1/preferences',
+  feedback: '/v1/feedback',
   rater: '/v1/raters',
 };
 
@@ -88,6 +91,7 @@ export function testTenants(api: Api): void {
     generations.push(...chat.choices.map((choice: Json) => choice.generation_id));
     ids.comparison = (await post('/v1/comparisons', { messages, max_tokens: 2 })).id;
     ids.preference = (await post('/v1/preferences', { prompt: 'Once', chosen: 'upon', rejected: 'more' })).id;
+    ids.feedback = (await post('/v1/feedback', { generation: ids.chat, thumb: 1 })).id;
     ids.rater = (await post('/v1/raters', { name: 'Ann' })).id;
   });
 
@@ -148,6 +152,14 @@ export function testTenants(api: Api): void {
       const voted = await request('/v1/preferences', { json, headers: headers.here });
       assert.equal(voted.status, 200, voted.text);
     }
+  });
+
+  test('nobody gives feedback on what another tenant has, nor takes back that of another', async () => {
+    const json = { generation: ids.chat, thumb: -1 };
+    assertError(await request('/v1/feedback', { json, headers: headers.there }), 404);
+    const path = `/v1/feedback/${ids.feedback}`;
+    assertError(await request(path, { method: 'DELETE', headers: headers.there }), 404);
+    assert.equal((await request(path)).body.thumb, 1);
   });
 
   test('a vote of an administrator on what a tenant has belongs to that tenant', async () => {

@@ -12,8 +12,11 @@ import {
   type comparisons,
   type completions,
   type erasures,
+  type feedback,
   type policies,
   type preferences,
+  type queue_items,
+  type queues,
   type raters,
   type rounds,
 } from '../../shared/database/schema.ts';
@@ -25,8 +28,11 @@ export type ResourceTable =
   | typeof comparisons
   | typeof completions
   | typeof erasures
+  | typeof feedback
   | typeof policies
   | typeof preferences
+  | typeof queue_items
+  | typeof queues
   | typeof raters
   | typeof rounds;
 

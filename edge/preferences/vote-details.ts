@@ -8,8 +8,11 @@ import { assertScope } from '../middleware/auth.ts';
 
 const MAX_TAGS = 20;
 const MAX_COMMENT_LENGTH = 4000;
-/** Longer than anyone looks at two responses, and exact as float32. */
+/** Longer than anyone looks at two responses. */
 const MAX_SECONDS = 1_000_000;
+
+/** To the digits that float32 keeps, as which it is stored. */
+export const toReal = (value: number): number => Number(value.toPrecision(6));
 
 export const tagsField = z
   .array(z.string().trim().min(1, 'is empty').max(64))
@@ -28,7 +31,13 @@ export const detailFields = {
   strength: strengthField.nullish().openapi({ description: 'by how much the chosen side is better' }),
   tags: tagsField.nullish().openapi({ description: 'why: the reasons that your page offers' }),
   comment: commentField.nullish(),
-  seconds: z.number().min(0).max(MAX_SECONDS).nullish().openapi({ description: 'how long the rater looked' }),
+  seconds: z
+    .number()
+    .min(0)
+    .max(MAX_SECONDS)
+    .transform(toReal)
+    .nullish()
+    .openapi({ description: 'how long the rater looked' }),
   edit: betterText.nullish().openapi({
     description:
       'a better text than the chosen side: becomes a second preference, edit over chosen side; of a rater, or with the ' +

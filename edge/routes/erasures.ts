@@ -52,7 +52,7 @@ const erasure = z
     subject: z.string().openapi({ description: `${SUBJECTS.join(', ')}, completion, comparison or preference` }),
     subject_hash: z.string().openapi({ description: 'SHA-256 of the subject, which itself is not kept' }),
     tenant: z.string(),
-    erased: z.object({ completions: z.int(), comparisons: z.int(), preferences: z.int() }),
+    erased: z.object({ completions: z.int(), comparisons: z.int(), preferences: z.int(), feedback: z.int() }),
     policies: z
       .array(z.object({ id: z.string(), relation: z.enum(RELATIONS) }))
       .openapi({ description: 'whose rounds trained on what was erased; their descendants learned from it too' }),
@@ -70,7 +70,12 @@ const toResponse = ({ counts, ...row }: DescribedErasure): z.output<typeof erasu
   subject_hash: row.subject_hash,
   tenant: row.tenant,
   // jsonb orders keys.
-  erased: { completions: counts.completions, comparisons: counts.comparisons, preferences: counts.preferences },
+  erased: {
+    completions: counts.completions,
+    comparisons: counts.comparisons,
+    preferences: counts.preferences,
+    feedback: counts.feedback ?? 0,
+  },
   policies: row.policies,
   active_policy_learned: row.activePolicyLearned,
   advice: row.advice,

@@ -3,31 +3,25 @@
 
 import { z } from '@hono/zod-openapi';
 import { inArray } from 'drizzle-orm';
-import type { Context } from 'hono';
 import { countRows } from '../../shared/access/row-quota.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { preferences, reservations } from '../../shared/database/schema.ts';
-import { AttuneError } from '../../shared/error.ts';
 import { getTrust, TRUST_LEVELS } from '../../shared/preferences/trust.ts';
 import { listEdits, type PreferenceRow } from '../../shared/preferences/vote-details.ts';
 import { type Redact, redactPrompt, redactValue } from '../../shared/redaction/redact.ts';
 import { listLearners } from '../../shared/rounds/policy-lineage.ts';
-import { hasScope } from '../../shared/scopes.ts';
 import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { assertScope, getCallerId, getOwner, getReadableTenant, getRowQuota, getScopes } from '../middleware/auth.ts';
+import { assertScope, getOwner, getReadableTenant, getRowQuota } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
+import { namedRater, nameRater } from '../preferences/name-rater.ts';
 import { hasTexts, storePreference } from '../preferences/store-preference.ts';
 import { assertMayDemonstrate, detailFields, redactDetails, strengthField } from '../preferences/vote-details.ts';
 
 /** As JSON. Imported rows carry what their source has, so the values may have any shape. */
 const MAX_METADATA_LENGTH = 16_384;
-
-/** How Attune names raters: not what a backend calls its end users. */
-const RESERVED_NAME = /^(user:|import:|rater_|key_)/;
-const RESERVED_NAME_ADVICE = 'give your own name for the end user; Attune adds user: itself';
 
 const text = z.string().min(1, 'is empty; give it some text');
 
@@ -46,13 +40,7 @@ const preferenceBody = z
     prompt: text.optional(),
     messages: chatMessages.optional(),
     ...detailFields,
-    rater: z
-      .string()
-      .min(1)
-      .max(200)
-      .refine((name) => !RESERVED_NAME.test(name), RESERVED_NAME_ADVICE)
-      .optional()
-      .openapi({ description: 'the end user who chose, stored as user:…; needs the scope feedback' }),
+    rater: namedRater,
     metadata: z
       .record(z.string(), z.unknown())
       .refine(
@@ -214,18 +202,4 @@ async function redactBody(redact: Redact | null, body: PreferenceBody) {
   const texts = await redactValue(redact, given);
   const messages = body.messages && ((await redactPrompt(redact, body.messages)) as typeof body.messages);
   return { body: { ...body, ...texts, messages }, isRedacted: texts !== given || messages !== body.messages };
-}
-
-/**
- * A rater who signed in votes as that rater, and a key without the scope feedback as itself. Only a backend names its end
- * users, as `user:…`, so that none of them can pass for a rater.
- */
-function nameRater(context: Context, named: string | undefined): string {
-  if (hasScope(getScopes(context), ['feedback'])) return named === undefined ? 'anonymous' : `user:${named}`;
-  if (named === undefined) return getCallerId(context);
-  throw new AttuneError(
-    `rater: ${getCallerId(context)} votes as itself; leave rater out, or use a key with the scope feedback, which may name ` +
-      'its end users',
-    { status: 403, param: 'rater', code: 'insufficient_scope', retry: false },
-  );
 }

@@ -2,7 +2,7 @@
 // whoever else locks several of them does.
 import { and, asc, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
-import { comparisons, completions, generations, preferences } from '../database/schema.ts';
+import { comparisons, completions, feedback, generations, preferences } from '../database/schema.ts';
 import { type FoundTexts, toChunks } from './find-rows.ts';
 
 /** A preference before it was blanked, as far as the statistics count it. */
@@ -82,6 +82,29 @@ export async function blankPreferences(
         ),
       );
     blanked.push(...locked);
+  }
+  return blanked;
+}
+
+/** `ids`: sorted. Returns those that were not blank before. */
+export async function blankFeedback(transaction: Database, ids: string[], erasedAt: SQL<Date>): Promise<string[]> {
+  const blanked: string[] = [];
+  const { id, erased_at } = feedback;
+  for (const chunk of toChunks(ids)) {
+    const locked = await transaction
+      .select({ id })
+      .from(feedback)
+      .where(and(inArray(id, chunk), isNull(erased_at)))
+      .orderBy(asc(id))
+      .for('update');
+    const open = locked.map((row) => row.id);
+    if (open.length === 0) continue;
+    const content = { comment: null, tags: [], demonstration: null, preference_id: null };
+    await transaction
+      .update(feedback)
+      .set({ ...content, rater: sql`'erased:' || ${id}`, erased_at: erasedAt })
+      .where(inArray(id, open));
+    blanked.push(...open);
   }
   return blanked;
 }

@@ -9,6 +9,7 @@ import {
   completions,
   type ErasureSubject,
   erasures,
+  feedback,
   generations,
   idempotency_keys,
   invitations,
@@ -38,7 +39,7 @@ const run = (kind: ErasureSubject, value: string, tenant = 'default') =>
   );
 
 beforeEach(async () => {
-  await db.execute(sql`truncate ${completions}, ${generations}, ${comparisons}, ${preferences}, ${new_pairs},
+  await db.execute(sql`truncate ${completions}, ${generations}, ${comparisons}, ${preferences}, ${feedback}, ${new_pairs},
     ${preference_counts}, ${voters}, ${idempotency_keys}, ${round_pairs}, ${raters}, ${invitations} cascade`);
 });
 
@@ -61,7 +62,7 @@ test('an end user is erased with completions, comparisons, the votes on them, an
   ]);
 
   const row = await run('user', 'canary ann');
-  assert.deepEqual(row.counts, { completions: 2, comparisons: 1, preferences: 3 });
+  assert.deepEqual(row.counts, { completions: 2, comparisons: 1, preferences: 3, feedback: 0 });
   assert.deepEqual([row.subject, row.subject_hash, row.tenant], ['user', sha256('canary ann'), 'default']);
   assert.deepEqual(await listTablesWith(db, CANARY), []);
   const tombstones = await db.select().from(completions).where(eq(completions.id, chat[0]!));
@@ -117,7 +118,7 @@ test('a rater is erased with name, invitations and all votes, also two on one co
   await db.insert(rounds).values({ id: round, trigger: 'api', settings: {}, origins: { ...origins, raters: names } });
 
   const row = await run('rater', rater);
-  assert.deepEqual([row.tenant, row.counts], ['shop', { completions: 0, comparisons: 0, preferences: 1 }]);
+  assert.deepEqual([row.tenant, row.counts], ['shop', { completions: 0, comparisons: 0, preferences: 1, feedback: 0 }]);
   assert.deepEqual(await listTablesWith(db, CANARY), []);
   const [found] = await db.select().from(raters);
   assert.deepEqual([found!.name, found!.skills, found!.active], ['', [], false]);
@@ -153,7 +154,7 @@ test('a rater is erased with what was stored in the sessions of that rater, also
     { ...response, caller: 'key_y', key: '3', response: { text: 'other' }, resource_ids: [] },
   ]);
 
-  assert.deepEqual((await run('rater', rater)).counts, { completions: 2, comparisons: 1, preferences: 1 });
+  assert.deepEqual((await run('rater', rater)).counts, { completions: 2, comparisons: 1, preferences: 1, feedback: 0 });
   assert.deepEqual(await listTablesWith(db, CANARY), []);
   assert.deepEqual(
     (await db.select().from(idempotency_keys)).map(({ key }) => key),
@@ -178,7 +179,12 @@ test('whoever only votes under a name is erased with the votes, and not with wha
   await storeCompletion(db, 'other', { created_by: 'anonymous' });
   await storePreference(db, 'other', { rater: 'bob', created_by: 'anonymous' });
   await storePreference(db, CANARY, { rater: 'anonymous', created_by: 'anonymous' });
-  assert.deepEqual((await run('rater', 'anonymous')).counts, { completions: 0, comparisons: 0, preferences: 1 });
+  assert.deepEqual((await run('rater', 'anonymous')).counts, {
+    completions: 0,
+    comparisons: 0,
+    preferences: 1,
+    feedback: 0,
+  });
   assert.deepEqual(await listTablesWith(db, CANARY), []);
 });
 
@@ -187,7 +193,7 @@ test('a key is erased with all that was stored with it, and nothing else of its 
   await storeComparison(db, CANARY, { created_by: 'key_a' });
   await storePreference(db, CANARY, { created_by: 'key_a', source: 'import' });
   await storePreference(db, 'other', { created_by: 'key_b' });
-  assert.deepEqual((await run('key', 'key_a')).counts, { completions: 2, comparisons: 1, preferences: 1 });
+  assert.deepEqual((await run('key', 'key_a')).counts, { completions: 2, comparisons: 1, preferences: 1, feedback: 0 });
   assert.deepEqual(await listTablesWith(db, CANARY), []);
   assert.equal((await countPreferences(db, 'default')).total, 1);
 });
@@ -200,8 +206,63 @@ test('a generation is erased with its completion, the comparison that shows it, 
   await db.insert(comparisons).values({ id, prompt: CANARY, ...sides, swapped: true, metadata: { text: CANARY } });
   await storePreference(db, CANARY, { source: 'comparison', comparison_id: id });
   await storePreference(db, CANARY, { source: 'generations', rejected_generation_id: b[0]! });
-  assert.deepEqual((await run('generation', a[0]!)).counts, { completions: 2, comparisons: 1, preferences: 2 });
+  assert.deepEqual((await run('generation', a[0]!)).counts, {
+    completions: 2,
+    comparisons: 1,
+    preferences: 2,
+    feedback: 0,
+  });
   assert.deepEqual(await listTablesWith(db, CANARY), []);
+});
+
+test('an edit is erased with its vote, whose comment and tags go too', async () => {
+  const { id, sides } = await storeComparison(db, 'other');
+  const vote = await storePreference(db, 'other', {
+    source: 'comparison',
+    comparison_id: id,
+    chosen_generation_id: sides[0]!,
+    rejected_generation_id: sides[1]!,
+    comment: CANARY,
+    tags: [CANARY],
+  });
+  const edit = await storePreference(db, CANARY, { source: 'demonstration', edit_of: vote });
+  assert.equal((await run('preference', vote)).counts.preferences, 2);
+  assert.deepEqual(await listTablesWith(db, 'canary'), []);
+  const { comment, tags, erased_at } = (await db.select().from(preferences).where(eq(preferences.id, edit)))[0]!;
+  assert.deepEqual([comment, tags, erased_at !== null], [null, [], true]);
+});
+
+test('feedback is erased with its generation, its rater and its key, and its demonstration with the pair', async () => {
+  const say = async (fields: Partial<typeof feedback.$inferInsert> = {}, text = 'other') => {
+    const [generation] = await storeCompletion(db, text);
+    const demonstrated = { rejected_generation_id: generation!, rater: fields.rater ?? 'bob' };
+    const pair = await storePreference(db, 'other', { source: 'demonstration', ...demonstrated });
+    const row = { id: newId('fb_'), generation_id: generation!, rater: 'bob', preference_id: pair };
+    await db.insert(feedback).values({ ...row, comment: CANARY, tags: [CANARY], demonstration: CANARY, ...fields });
+    return { id: row.id, generation: generation!, pair };
+  };
+  const find = async (id: string) => (await db.select().from(feedback).where(eq(feedback.id, id)))[0]!;
+  const blank = { comment: null, tags: [], demonstration: null, preference_id: null };
+
+  const first = await say({ thumb: 1, score: 0.5 });
+  const counts = { completions: 1, comparisons: 0, preferences: 1, feedback: 1 };
+  assert.deepEqual((await run('generation', first.generation)).counts, counts);
+  const { comment, tags, demonstration, preference_id, rater, thumb } = await find(first.id);
+  assert.deepEqual({ comment, tags, demonstration, preference_id }, blank);
+  assert.deepEqual([rater, thumb], [`erased:${first.id}`, 1]);
+
+  const named = await say({ rater: 'user:ann' });
+  const mine = await say({ created_by: 'key_b' });
+  assert.equal((await run('user', 'ann')).counts.feedback, 1);
+  assert.equal((await run('key', 'key_b')).counts.feedback, 1);
+  assert.deepEqual([(await find(named.id)).comment, (await find(mine.id)).comment], [null, null]);
+
+  const last = await say();
+  assert.deepEqual((await run('preference', last.pair)).counts, { ...counts, completions: 0, feedback: 0 });
+  const kept = await find(last.id);
+  assert.deepEqual([kept.demonstration, kept.preference_id, kept.comment], [null, null, CANARY]);
+  await run('rater', 'bob');
+  assert.deepEqual(await listTablesWith(db, 'canary'), []);
 });
 
 test('an erasure of nothing is a 404, and leaves no row', async () => {

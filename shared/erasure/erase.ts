@@ -1,5 +1,5 @@
 // An erasure: the texts, token ids, metadata and names of a subject go from every table, in one transaction; the rows stay
-// with their ids and digests. Locks are taken in one order: completions, comparisons, the running round, activations,
+// with their ids and digests. Locks are taken in one order: completions, comparisons, the running round, activations, feedback,
 // preferences, and last what votes write (totals, names), so that it waits for votes and rounds and never the other way too.
 import { asc, eq, type SQL, sql } from 'drizzle-orm';
 import { recordAudit } from '../access/audit.ts';
@@ -7,9 +7,16 @@ import type { Database } from '../database/connect.ts';
 import { activations, erasures, rounds } from '../database/schema.ts';
 import { sha256 } from '../digest.ts';
 import { newId } from '../id.ts';
-import { type BlankedPreference, blankPreferences, blankTexts } from './blank-rows.ts';
-import { findPreferences, findTexts } from './find-rows.ts';
-import { eraseRater, forgetNames, forgetResponses, forgetResponsesTo, uncount } from './forget.ts';
+import { type BlankedPreference, blankFeedback, blankPreferences, blankTexts } from './blank-rows.ts';
+import { findFeedback, findPreferences, findTexts } from './find-rows.ts';
+import {
+  eraseRater,
+  forgetDemonstrations,
+  forgetNames,
+  forgetResponses,
+  forgetResponsesTo,
+  uncount,
+} from './forget.ts';
 import { isRaterId, matchRows, nothingToErase, type Subject } from './subject.ts';
 
 export type ErasureRow = typeof erasures.$inferSelect;
@@ -20,19 +27,24 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
   const erasedAt = await begin(transaction);
   const own = matchRows(transaction, subject);
   const texts = await findTexts(transaction, own);
-  const counts = { ...(await blankTexts(transaction, texts, erasedAt)), preferences: 0 };
+  const counts = { ...(await blankTexts(transaction, texts, erasedAt)), preferences: 0, feedback: 0 };
 
   await transaction.select().from(rounds).where(eq(rounds.status, 'running')).orderBy(asc(rounds.id)).for('update');
   // An activation moves pairs into the ledger of new ones.
   await transaction.execute(sql`lock table ${activations} in share row exclusive mode`);
   const blanked: BlankedPreference[] = [];
+  const feedbackIds: string[] = [];
   // Until there are none: one that is changed meanwhile is another row under its id.
   while (true) {
     const found = await findPreferences(transaction, own.preferences, texts);
+    const ofFeedback = await findFeedback(transaction, own.feedback, texts);
+    feedbackIds.push(...(await blankFeedback(transaction, ofFeedback, erasedAt)));
+    await forgetDemonstrations(transaction, found);
     if (found.length === 0) break;
     blanked.push(...(await blankPreferences(transaction, found, erasedAt)));
   }
   counts.preferences = blanked.length;
+  counts.feedback = feedbackIds.length;
   const isRater = kind === 'rater' && (await eraseRater(transaction, value, erasedAt));
   if (!isRater && Object.values(counts).every((count) => count === 0)) throw nothingToErase(kind, value);
 
@@ -41,6 +53,7 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
     ...texts.generations,
     ...texts.comparisons,
     ...blanked.map(({ id }) => id),
+    ...feedbackIds,
     // Responses about a rater have the name.
     ...(kind === 'rater' ? [value] : []),
   ];

@@ -1,11 +1,11 @@
 // Finds what an erasure has to blank: the subject's own rows, and those that have copies of their texts. Completions and
 // comparisons depend on each other, since a comparison shows two generations, which were made for it and for nothing else;
-// preferences depend on both. A thousand ids to a query, so that none of them runs into a client's time limit.
+// preferences and feedback depend on both. A thousand ids to a query, so that none of them runs into a client's time limit.
 import { and, asc, gt, inArray, isNull, or, type SQL } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
-import { comparisons, completions, generations, preferences } from '../database/schema.ts';
+import { comparisons, completions, feedback, generations, preferences } from '../database/schema.ts';
 
-type Table = typeof completions | typeof comparisons | typeof preferences;
+type Table = typeof completions | typeof comparisons | typeof preferences | typeof feedback;
 
 export const CHUNK = 1000;
 
@@ -64,6 +64,15 @@ export async function findPreferences(db: Database, own: SQL | undefined, texts:
   const found = lists.flat();
   const edits = await listIdsOf(db, preferences, found, (ids) => inArray(preferences.edit_of, ids));
   return [...new Set([...found, ...edits])].sort();
+}
+
+/** That which is the subject's own, is about these texts, or both; in the order of its ids. */
+export async function findFeedback(db: Database, own: SQL | undefined, texts: FoundTexts): Promise<string[]> {
+  const lists = [
+    await listIds(db, feedback, own),
+    await listIdsOf(db, feedback, texts.generations, (ids) => inArray(feedback.generation_id, ids)),
+  ];
+  return [...new Set(lists.flat())].sort();
 }
 
 export function toChunks<T>(items: T[]): T[][] {

@@ -2,6 +2,7 @@
 import { and, eq, inArray, isNull, notExists, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import {
+  feedback,
   idempotency_keys,
   invitations,
   new_pairs,
@@ -25,6 +26,24 @@ export async function forgetResponses(transaction: Database, ids: string[]): Pro
 /** Those to a caller's own requests, also if what they are about was not stored. */
 export async function forgetResponsesTo(transaction: Database, caller: string): Promise<void> {
   await transaction.delete(idempotency_keys).where(eq(idempotency_keys.caller, caller));
+}
+
+/** Feedback whose demonstration is one of these preferences: found by its generation, of which there is an index. */
+export function isDemonstratedBy(db: Pick<Database, 'select'>, preferenceIds: string[]): SQL | undefined {
+  const shown = db
+    .select({ id: preferences.rejected_generation_id })
+    .from(preferences)
+    .where(and(inArray(preferences.id, preferenceIds), eq(preferences.source, 'demonstration')));
+  return and(inArray(feedback.generation_id, shown), inArray(feedback.preference_id, preferenceIds));
+}
+
+/** The copies of the texts of these preferences in feedback. */
+export async function forgetDemonstrations(transaction: Database, preferenceIds: string[]): Promise<void> {
+  for (const chunk of toChunks(preferenceIds))
+    await transaction
+      .update(feedback)
+      .set({ demonstration: null, preference_id: null })
+      .where(isDemonstratedBy(transaction, chunk));
 }
 
 /** Counterpart of the triggers on preferences, which an update does not fire. */

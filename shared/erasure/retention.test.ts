@@ -3,7 +3,14 @@ import { test } from 'node:test';
 import { asc, eq } from 'drizzle-orm';
 import { openTestDatabase } from '../../testing/database.ts';
 import { storeComparison, storeCompletion, storePreference } from '../../testing/stored-rows.ts';
-import { comparisons, completions, generations, preferences, retention_progress } from '../database/schema.ts';
+import {
+  comparisons,
+  completions,
+  feedback,
+  generations,
+  preferences,
+  retention_progress,
+} from '../database/schema.ts';
 import { newId } from '../id.ts';
 import { erase } from './erase.ts';
 import { applyRetention } from './retention.ts';
@@ -18,7 +25,7 @@ const toOldId = (prefix: 'chatcmpl-' | 'cmpl-' | 'cmp_', days: number) => {
 };
 const listIds = async () => (await db.select().from(completions).orderBy(asc(completions.id))).map(({ id }) => id);
 
-test('completions and comparisons that nobody voted on are deleted after their time, and nothing else', async () => {
+test('completions and comparisons that nobody voted on, nor gave feedback on, are deleted after their time, and nothing else', async () => {
   assert.equal(await applyRetention(db, { RETENTION_DAYS: undefined }), 0);
   const fresh = await storeCompletion(db, 'fresh', { id: toOldId('chatcmpl-', 6) });
   for (const prefix of ['chatcmpl-', 'cmpl-'] as const)
@@ -30,17 +37,24 @@ test('completions and comparisons that nobody voted on are deleted after their t
   const side = await storeComparison(db, 'side', {}, toOldId('cmp_', 9));
   await storePreference(db, 'x', { source: 'generations', chosen_generation_id: side.sides[0]!, rater: 'eve' });
   await storeComparison(db, 'old', {}, toOldId('cmp_', 8));
+  const praised = await storeCompletion(db, 'praised', { id: toOldId('chatcmpl-', 9) });
+  const cheered = await storeComparison(db, 'cheered', {}, toOldId('cmp_', 9));
+  for (const generation_id of [praised[0]!, cheered.sides[1]!])
+    await db.insert(feedback).values({ id: newId('fb_'), generation_id, rater: 'ann', thumb: 1 });
+  const queued = await storeComparison(db, 'queued', {}, toOldId('cmp_', 9));
+  await db.update(comparisons).set({ queue_id: 'que_1' }).where(eq(comparisons.id, queued.id));
   const erased = await storeCompletion(db, 'erased', { id: toOldId('chatcmpl-', 9) });
   await db.transaction((transaction) =>
     erase(transaction, { kind: 'generation', value: erased[0]!, tenant: 'default' }, 'test'),
   );
 
   assert.equal(await applyRetention(db, { RETENTION_DAYS: 7 }), 3);
-  const kept = [fresh[0]!, voted[0]!, seen.sides[0]!, side.sides[0]!, erased[0]!];
+  const shownKept = [seen, side, cheered, queued];
+  const kept = [fresh[0]!, voted[0]!, praised[0]!, erased[0]!, ...shownKept.map(({ sides }) => sides[0]!)];
   assert.deepEqual(await listIds(), kept.toSorted());
   const shown = (await db.select().from(comparisons)).map(({ id }) => id);
-  assert.deepEqual(shown.toSorted(), [seen.id, side.id].toSorted());
-  assert.deepEqual([await db.$count(generations), await db.$count(preferences)], [8, 3]);
+  assert.deepEqual(shown.toSorted(), shownKept.map(({ id }) => id).toSorted());
+  assert.deepEqual([await db.$count(generations), await db.$count(preferences)], [13, 3]);
   assert.equal(await applyRetention(db, { RETENTION_DAYS: 7 }), 0);
 });
 

@@ -1,8 +1,15 @@
-// RETENTION_DAYS: completions and comparisons that nobody voted on are deleted. Ids sort by time, so a cursor over them moves
+// RETENTION_DAYS: completions and comparisons that nobody voted on, or gave feedback on, are deleted. Ids sort by time, so a cursor over them moves
 // forward once: a row that it has passed is gone, was voted on by then, or is a tombstone, and is never read again.
-import { and, asc, eq, gt, inArray, isNull, lt, notExists, or, sql } from 'drizzle-orm';
+import { and, asc, eq, gt, inArray, isNotNull, isNull, lt, notExists, or } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
-import { comparisons, completions, generations, preferences, retention_progress } from '../database/schema.ts';
+import {
+  comparisons,
+  completions,
+  feedback,
+  generations,
+  preferences,
+  retention_progress,
+} from '../database/schema.ts';
 import { log } from '../log.ts';
 import type { Settings } from '../settings.ts';
 
@@ -89,7 +96,21 @@ async function deleteComparisons(transaction: Database, ids: string[]): Promise<
   );
   const votes = transaction.select().from(preferences).where(eq(preferences.comparison_id, comparisons.id));
   const hasVotes = transaction.select().from(generations).innerJoin(preferences, isRated()).where(isSide);
-  await transaction.delete(comparisons).where(and(inArray(comparisons.id, ids), notExists(votes), notExists(hasVotes)));
+  const hasFeedback = transaction
+    .select()
+    .from(generations)
+    .innerJoin(feedback, eq(feedback.generation_id, generations.id))
+    .where(isSide);
+  await transaction.delete(comparisons).where(
+    and(
+      inArray(comparisons.id, ids),
+      // A queue's are still to be voted on.
+      isNull(comparisons.queue_id),
+      notExists(votes),
+      notExists(hasVotes),
+      notExists(hasFeedback),
+    ),
+  );
   return deleteUnrated(
     transaction,
     locked.map(({ id }) => id),
@@ -115,7 +136,7 @@ function lockCompletions(transaction: Database, ids: string[]) {
     .for('update');
 }
 
-/** Deletes those of the locked completions that have no vote and no comparison. */
+/** Deletes those of the locked completions that have no vote, no feedback and no comparison. */
 async function deleteUnrated(transaction: Database, ids: string[]): Promise<number> {
   if (ids.length === 0) return 0;
   const isShown = or(eq(comparisons.a_generation_id, generations.id), eq(comparisons.b_generation_id, generations.id));
@@ -123,11 +144,12 @@ async function deleteUnrated(transaction: Database, ids: string[]): Promise<numb
     .selectDistinct({ id: generations.completion_id })
     .from(generations)
     .leftJoin(preferences, isRated())
+    .leftJoin(feedback, eq(feedback.generation_id, generations.id))
     .leftJoin(comparisons, isShown)
     .where(
       and(
         inArray(generations.completion_id, ids),
-        sql`(${preferences.id} is not null or ${comparisons.id} is not null)`,
+        or(isNotNull(preferences.id), isNotNull(feedback.id), isNotNull(comparisons.id)),
       ),
     );
   const kept = new Set(used.map(({ id }) => id));

@@ -4,7 +4,7 @@
 import { and, asc, desc, eq, inArray, isNull, or } from 'drizzle-orm';
 import type { Owner } from '../access/owner.ts';
 import type { Database } from '../database/connect.ts';
-import { type Choice, preferences, round_pairs } from '../database/schema.ts';
+import { type Choice, feedback, preferences, round_pairs } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
 import { hashJudgment } from '../preferences/hash-judgment.ts';
 import {
@@ -14,7 +14,7 @@ import {
   storeEdit,
   type VoteDetails,
 } from '../preferences/vote-details.ts';
-import { forgetResponses } from './forget.ts';
+import { forgetDemonstrations, forgetResponses, isDemonstratedBy } from './forget.ts';
 
 /** Who revises, and through which reservation: votes of a queue's items are revised through theirs only. */
 export type Reviser = Owner & {
@@ -28,12 +28,17 @@ export type VoteChange = VoteDetails & { choice?: Choice | undefined; isRedacted
 
 /** Deletes it, so that its rater may vote again. Null if the caller has given no such vote. */
 export async function retractVote(transaction: Database, id: string, reviser: Reviser): Promise<StoredVote | null> {
+  await lockFeedback(transaction, id);
   const stored = await lockUnused(transaction, id, reviser);
   if (!stored) return null;
-  const ids = [id, ...(stored.demonstration ? [stored.demonstration.id] : [])];
+  await forgetDemonstrations(transaction, [id]);
+  await removePreferences(transaction, [id, ...(stored.demonstration ? [stored.demonstration.id] : [])]);
+  return stored;
+}
+
+export async function removePreferences(transaction: Database, ids: string[]): Promise<void> {
   await transaction.delete(preferences).where(inArray(preferences.id, ids));
   await forgetResponses(transaction, ids);
-  return stored;
 }
 
 /**
@@ -73,10 +78,7 @@ export async function changeVote(
   await transaction.insert(preferences).values(vote);
 
   if (demonstration && stays && givenEdit === undefined) return { vote, demonstration };
-  if (demonstration) {
-    await transaction.delete(preferences).where(eq(preferences.id, demonstration.id));
-    await forgetResponses(transaction, [demonstration.id]);
-  }
+  if (demonstration) await removePreferences(transaction, [demonstration.id]);
   return { vote, demonstration: givenEdit == null ? null : await storeEdit(transaction, vote, givenEdit, isRedacted) };
 }
 
@@ -121,17 +123,39 @@ async function lockUnused(
         `/v1/reservations/${vote.reservation_id}/vote`,
       { status: 409, param: 'id', code: 'queued_comparison', retry: false },
     );
-  const ids = rows.map((row) => row.id);
+  await assertUnused(
+    transaction,
+    rows.map((row) => row.id),
+  );
+  return { vote, demonstration };
+}
+
+/** Locks these preferences, so that no round can use them until the transaction ends. Throws a 409 if one has used any. */
+export async function assertUnused(transaction: Database, ids: string[]): Promise<void> {
+  await transaction
+    .select({ id: preferences.id })
+    .from(preferences)
+    .where(inArray(preferences.id, ids))
+    .orderBy(asc(preferences.id))
+    .for('update');
   const [use] = await transaction
-    .select({ round: round_pairs.round_id })
+    .select({ id: round_pairs.preference_id, round: round_pairs.round_id })
     .from(round_pairs)
     .where(inArray(round_pairs.preference_id, ids))
     .orderBy(desc(round_pairs.round_id))
     .limit(1);
   if (use)
     throw new AttuneError(
-      `${id} was used by ${use.round} and can be neither changed nor retracted; an administrator can erase it`,
+      `${use.id} was used by ${use.round} and can be neither changed nor retracted; an administrator can erase it`,
       { status: 409, param: 'id', code: 'already_used', retry: false },
     );
-  return { vote, demonstration };
+}
+
+/** That whose demonstration the preference is: feedback is locked before its preference, as where it is given. */
+async function lockFeedback(transaction: Database, preferenceId: string): Promise<void> {
+  await transaction
+    .select({ id: feedback.id })
+    .from(feedback)
+    .where(isDemonstratedBy(transaction, [preferenceId]))
+    .for('update');
 }

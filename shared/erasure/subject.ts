@@ -6,6 +6,7 @@ import {
   comparisons,
   completions,
   type ErasureSubject,
+  feedback,
   generations,
   preferences,
   raters,
@@ -38,18 +39,27 @@ export function matchRows(
   completions?: SQL | undefined;
   comparisons?: SQL | undefined;
   preferences?: SQL | undefined;
+  feedback?: SQL | undefined;
 } {
   switch (kind) {
     case 'user':
       return {
         completions: and(eq(completions.tenant, tenant), eq(completions.user, value)),
         preferences: and(eq(preferences.tenant, tenant), eq(preferences.rater, `user:${value}`)),
+        feedback: and(eq(feedback.tenant, tenant), eq(feedback.rater, `user:${value}`)),
       };
     case 'rater': {
-      const given = and(eq(preferences.tenant, tenant), eq(preferences.rater, value));
-      if (!isRaterId(value)) return { preferences: given };
+      const given = {
+        preferences: and(eq(preferences.tenant, tenant), eq(preferences.rater, value)),
+        feedback: and(eq(feedback.tenant, tenant), eq(feedback.rater, value)),
+      };
+      if (!isRaterId(value)) return given;
       const stored = matchStored(value, tenant);
-      return { ...stored, preferences: or(given, stored.preferences) };
+      return {
+        ...stored,
+        preferences: or(given.preferences, stored.preferences),
+        feedback: or(given.feedback, stored.feedback),
+      };
     }
     case 'key':
       return matchStored(value, tenant);
@@ -77,6 +87,7 @@ function matchStored(createdBy: string, tenant: string) {
     completions: and(eq(completions.tenant, tenant), eq(completions.created_by, createdBy)),
     comparisons: and(eq(comparisons.tenant, tenant), eq(comparisons.created_by, createdBy)),
     preferences: and(eq(preferences.tenant, tenant), eq(preferences.created_by, createdBy)),
+    feedback: and(eq(feedback.tenant, tenant), eq(feedback.created_by, createdBy)),
   };
 }
 
