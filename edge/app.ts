@@ -39,7 +39,23 @@ import { getModel, listModels } from './routes/models.ts';
 import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
 import { createPreference, getPreference, listPreferences } from './routes/preferences.ts';
+import {
+  drawQueueItems,
+  exportQueueItems,
+  importQueueItems,
+  listQueueItems,
+  requeueItems,
+} from './routes/queue-items.ts';
+import { getProgress, pauseQueueRater, resumeQueueRater } from './routes/queue-raters.ts';
+import { createQueue, getQueue, listQueues, updateQueue } from './routes/queues.ts';
 import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
+import {
+  getReservation,
+  prolongReservation,
+  reserveNext,
+  undoReservationVote,
+  voteOnReservation,
+} from './routes/reservations.ts';
 import { changePreference, deletePreference } from './routes/revised-votes.ts';
 import { getReward, listRewards } from './routes/rewards.ts';
 import {
@@ -83,6 +99,23 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/preferences/{id}': getPreference,
     'POST   /v1/preferences/{id}': changePreference,
     'DELETE /v1/preferences/{id}': deletePreference,
+    'POST   /v1/queues': createQueue,
+    'GET    /v1/queues': listQueues,
+    'GET    /v1/queues/{id}': getQueue,
+    'POST   /v1/queues/{id}': updateQueue,
+    'POST   /v1/queues/{id}/items': importQueueItems,
+    'GET    /v1/queues/{id}/items': listQueueItems,
+    'POST   /v1/queues/{id}/draw': drawQueueItems,
+    'POST   /v1/queues/{id}/requeue': requeueItems,
+    'GET    /v1/queues/{id}/export': exportQueueItems,
+    'POST   /v1/queues/{id}/next': reserveNext,
+    'GET    /v1/queues/{id}/progress': getProgress,
+    'POST   /v1/queues/{id}/raters/{rater}/pause': pauseQueueRater,
+    'POST   /v1/queues/{id}/raters/{rater}/resume': resumeQueueRater,
+    'GET    /v1/reservations/{id}': getReservation,
+    'POST   /v1/reservations/{id}/heartbeat': prolongReservation,
+    'POST   /v1/reservations/{id}/vote': voteOnReservation,
+    'DELETE /v1/reservations/{id}/vote': undoReservationVote,
     'POST   /v1/feedback': createFeedback,
     'GET    /v1/feedback': listFeedback,
     'GET    /v1/feedback/{id}': getFeedback,

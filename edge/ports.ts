@@ -24,8 +24,8 @@ export type Metrics = {
 export type Placement = { place: 'node' | 'worker' | 'container' | 'url'; reason: string };
 
 /** How a request names the policies that it needs: `model` or `models` in its body, with the reference too if a field or the
- * operation requires it; `{id}` in its path; or implicitly the previously active policy. */
-export type RequiredPolicy = 'body' | 'body and reference' | 'path' | 'previous';
+ * operation requires it; `{id}` in its path; implicitly the previously active policy; or those of the queue in its path. */
+export type RequiredPolicy = 'body' | 'body and reference' | 'path' | 'previous' | 'queue';
 
 /** The active policy as /health reports it: null before the first activation; `none` if no backend can compute it. */
 export type ServingStatus = { policy: string | null; compute: Placement | { place: 'none'; reason: string } | null };

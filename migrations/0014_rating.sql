@@ -40,6 +40,7 @@ CREATE TABLE "queue_items" (
 	"expected" text,
 	"explanation" text,
 	"reason" text,
+	"drawn_from" text,
 	"reviews" integer DEFAULT 0 NOT NULL,
 	"skips" integer DEFAULT 0 NOT NULL,
 	"redacted" boolean DEFAULT false NOT NULL,
@@ -58,6 +59,7 @@ CREATE TABLE "queue_raters" (
 	"calibrated_at" timestamp with time zone,
 	"paused_at" timestamp with time zone,
 	"paused_reason" text,
+	"resumed_at" timestamp with time zone,
 	"created_at" timestamp with time zone DEFAULT now() NOT NULL,
 	CONSTRAINT "queue_raters_queue_id_rater_pk" PRIMARY KEY("queue_id","rater")
 );
@@ -88,9 +90,11 @@ CREATE TABLE "reservations" (
 	"guidelines_version" integer NOT NULL,
 	"expires_at" timestamp with time zone NOT NULL,
 	"finished_at" timestamp with time zone,
+	"requeued" boolean DEFAULT false NOT NULL,
 	"choice" text,
 	"strength" text,
 	"seconds" real,
+	"remarks" jsonb,
 	"tenant" text DEFAULT 'default' NOT NULL,
 	"created_by" text DEFAULT 'unknown' NOT NULL,
 	"erased_at" timestamp with time zone,
@@ -122,6 +126,7 @@ CREATE INDEX "queue_items_next" ON "queue_items" USING btree ("queue_id","kind",
 CREATE INDEX "queue_items_tenant" ON "queue_items" USING btree ("tenant","id");--> statement-breakpoint
 CREATE INDEX "queue_items_order" ON "queue_items" USING btree ("tenant","xid","id");--> statement-breakpoint
 CREATE INDEX "queue_items_comparison" ON "queue_items" USING btree ("comparison_id");--> statement-breakpoint
+CREATE INDEX "queue_items_drawn" ON "queue_items" USING btree ("drawn_from") WHERE drawn_from is not null;--> statement-breakpoint
 CREATE UNIQUE INDEX "queues_name" ON "queues" USING btree ("tenant","name");--> statement-breakpoint
 CREATE INDEX "queues_order" ON "queues" USING btree ("tenant","xid","id");--> statement-breakpoint
 CREATE INDEX "reservations_rater" ON "reservations" USING btree ("queue_id","rater","id");--> statement-breakpoint

@@ -15,7 +15,10 @@ export type IdPrefix =
   | 'evt_'
   | 'rater_'
   | 'ersr_'
-  | 'audit_';
+  | 'audit_'
+  | 'que_'
+  | 'item_'
+  | 'res_';
 
 /** A new id with its prefix, for example `pref_0192f0c1d2e37abc9def012345678901`. */
 export function newId(prefix: IdPrefix): string {

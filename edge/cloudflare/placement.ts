@@ -1,9 +1,11 @@
 // Selects where a request that needs a policy is computed: in this isolate if all of its policies fit, else at INFERENCE_URL,
 // else in the container. A request for an unknown policy is not forwarded: the local route rejects it.
 
+import { eq } from 'drizzle-orm';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import type { Database } from '../../shared/database/connect.ts';
+import { queues } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import { isRewardId } from '../../shared/package-kind.ts';
@@ -148,6 +150,8 @@ async function readPolicies(
 ): Promise<NamedPolicies | null> {
   if (needsPolicy === 'path') return { ids: [context.req.param('id')!.replaceAll('\0', '')] };
   if (needsPolicy === 'previous') return { ids: [(await findRollbackTarget(db)).previous.policy_id] };
+  if (needsPolicy === 'queue')
+    return { ids: await listQueuePolicies(db, context.req.param('id')!.replaceAll('\0', '')) };
   let json: unknown;
   try {
     json = JSON.parse(await context.req.text());
@@ -160,6 +164,13 @@ async function readPolicies(
   const reward = data.reward ?? (ranker && isRewardId(ranker) ? ranker : undefined);
   const needsReference = needsPolicy === 'body and reference' || ranker === 'log_ratio';
   return { ids: models ?? [model], needsReference, reference, reward };
+}
+
+/** Undefined stands for the active one. */
+async function listQueuePolicies(db: Database, id: string): Promise<(string | undefined)[]> {
+  const [queue] = await db.select({ settings: queues.settings }).from(queues).where(eq(queues.id, id));
+  const pairing = queue?.settings.pairing;
+  return pairing?.type === 'policies' ? [...pairing.policies] : [pairing?.policy];
 }
 
 function describeUnsupported(

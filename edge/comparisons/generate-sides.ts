@@ -29,7 +29,11 @@ export type Sides = Record<SideName, Side>;
 export type SidesRequest = SamplingFields & {
   prompt: Prompt;
   /** one policy of both sides, or one of each in any order; default: the active one */
-  models: [string | undefined] | [string, string];
+  models: readonly [string | undefined] | readonly [string, string];
+  /** of one policy: a single response, to go with a given one */
+  count?: 1;
+  /** if max_tokens is left out: as many, or as many as fit into the context */
+  defaultMaxTokens?: number;
   owner: Owner;
 };
 
@@ -58,12 +62,13 @@ function toRequest(request: SidesRequest, model: string, seed: number | null): C
     kind: 'comparison',
     model,
     prompt: request.prompt,
-    n: request.models.length === 2 ? 1 : 2,
+    n: request.models.length === 2 ? 1 : (request.count ?? 2),
     sampling: { ...toSampling(request, 0), seed },
     responseFormat: toResponseFormat(request.response_format),
     owner: request.owner,
     user: request.user ?? null,
     metadata: request.metadata ?? null,
+    ...(request.defaultMaxTokens === undefined ? {} : { defaultMaxTokens: request.defaultMaxTokens }),
     store: true,
   };
 }
@@ -86,14 +91,15 @@ export async function decodeSides(
   return results;
 }
 
-/** What is stored of decoded sides: what REDACT leaves of them, and the comparison's row. */
+/** What is stored of decoded sides: what REDACT leaves of them, and the comparison's row. `given`: a side that is no result. */
 export async function toComparisonRow(
   { redact }: Ports,
   { id, swapped }: SidesDecoding,
   results: CompletionResult[],
+  { queueId = null, given }: { queueId?: string | null; given?: Side | undefined } = {},
 ): Promise<{ row: ComparisonRow; sides: Sides; stored: CompletionResult[] }> {
   const stored = await redactResults(redact, results);
-  const sides = orderSides(stored, swapped);
+  const sides = orderSides(stored, swapped, given);
   const { request } = stored[0]!.completion;
   const row: ComparisonRow = {
     id,
@@ -101,7 +107,7 @@ export async function toComparisonRow(
     a_generation_id: sides.a.id,
     b_generation_id: sides.b.id,
     swapped,
-    queue_id: null,
+    queue_id: queueId,
     metadata: request.metadata,
     ...request.owner,
     erased_at: null,
@@ -118,9 +124,11 @@ export async function storeComparison(
   await transaction.insert(comparisons).values(row);
 }
 
-export function orderSides(results: CompletionResult[], swapped: boolean): Sides {
-  const [first, second] = results.flatMap(({ completion, rows }): Side[] =>
+/** `given`: counts as the one generated first. */
+export function orderSides(results: CompletionResult[], swapped: boolean, given?: Side): Sides {
+  const generated = results.flatMap(({ completion, rows }): Side[] =>
     rows.map((row) => ({ ...row, policy_id: completion.policy.id, redacted: completion.redacted !== undefined })),
-  ) as [Side, Side];
+  );
+  const [first, second] = (given ? [given, ...generated] : generated) as [Side, Side];
   return swapped ? { a: second, b: first } : { a: first, b: second };
 }

@@ -15,6 +15,8 @@ import {
   type feedback,
   type policies,
   type preferences,
+  type queue_items,
+  type queues,
   type raters,
   type rounds,
 } from '../../shared/database/schema.ts';
@@ -29,6 +31,8 @@ export type ResourceTable =
   | typeof feedback
   | typeof policies
   | typeof preferences
+  | typeof queue_items
+  | typeof queues
   | typeof raters
   | typeof rounds;
 

@@ -1,6 +1,6 @@
 // The ids in a response: of the stored rows that it is about, or has the text of. An erasure finds stored responses by them.
 
-const ID = /^(?:chatcmpl-|cmpl-|cmp_|pref_|fb_|rater_)[0-9a-f]{32}$/;
+const ID = /^(?:chatcmpl-|cmpl-|cmp_|pref_|fb_|rater_|que_|item_|res_)[0-9a-f]{32}$/;
 /** What the caller wrote: an id in it names nothing, and there may be any number of them. */
 const CALLERS_OWN = new Set(['prompt', 'metadata']);
 

@@ -19,7 +19,12 @@ export type AuditAction =
   | 'invitation.created'
   | 'session.created'
   | 'session.ended'
-  | 'erasure.created';
+  | 'erasure.created'
+  | 'queue.created'
+  | 'queue.updated'
+  | 'queue.requeued'
+  | 'queue.rater_paused'
+  | 'queue.rater_resumed';
 
 export type AuditEntry = {
   /** the id of an API key or a rater, `anonymous`, or `command` */

@@ -401,7 +401,9 @@ export const queue_items = pgTable(
     explanation: text(),
     /** why it was dropped */
     reason: text(),
-    /** votes, without skips and those of paused raters that were requeued */
+    /** the completion whose prompt was drawn from real traffic */
+    drawn_from: text(),
+    /** votes, without skips and those that were requeued */
     reviews: integer().notNull().default(0),
     skips: integer().notNull().default(0),
     redacted: isRedacted(),
@@ -416,6 +418,7 @@ export const queue_items = pgTable(
     index('queue_items_tenant').on(table.tenant, table.id),
     index('queue_items_order').on(table.tenant, table.xid, table.id),
     index('queue_items_comparison').on(table.comparison_id),
+    index('queue_items_drawn').on(table.drawn_from).where(sql`drawn_from is not null`),
     check('queue_items_kind', sql`kind in ('rated', 'gold', 'calibration')`),
     check('queue_items_state', sql`state in ('pending', 'open', 'done', 'dropped')`),
   ],
@@ -425,6 +428,9 @@ export const queue_items = pgTable(
 export type ReservationPurpose = 'vote' | 'gold' | 'calibration' | 'repeat';
 
 export type ReservationState = 'open' | 'voted' | 'skipped' | 'lapsed';
+
+/** What a rater says besides the choice and its strength. */
+export type Remarks = { tags: string[]; comment: string | null; edit: string | null };
 
 /** An item given to a rater until it expires. Votes that measure the rater are kept here, all others as preferences. */
 export const reservations = pgTable(
@@ -448,10 +454,13 @@ export const reservations = pgTable(
     guidelines_version: integer().notNull(),
     expires_at: timestamp({ withTimezone: true, mode: 'date' }).notNull(),
     finished_at: timestamp({ withTimezone: true, mode: 'date' }),
-    /** of a vote that measures the rater, in terms of the comparison's sides; otherwise null, as the next two */
+    /** whether its vote no longer counts to the reviews of its item, because an operator asked for another one */
+    requeued: boolean().notNull().default(false),
+    /** of a vote that measures the rater, in terms of the comparison's sides; otherwise null, as the next three */
     choice: text().$type<Choice>(),
     strength: text().$type<Strength>(),
     seconds: real(),
+    remarks: json<Remarks>(),
     ...ownedBy(),
     erased_at: erasedAt(),
     created_at: createdAt(),
@@ -477,6 +486,8 @@ export const queue_raters = pgTable(
     paused_at: timestamp({ withTimezone: true, mode: 'date' }),
     /** why, as the rater is shown it */
     paused_reason: text(),
+    /** the last time: gold items from before do not pause the rater again */
+    resumed_at: timestamp({ withTimezone: true, mode: 'date' }),
     created_at: createdAt(),
   },
   (table) => [primaryKey({ columns: [table.queue_id, table.rater] })],

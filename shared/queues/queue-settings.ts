@@ -48,3 +48,12 @@ export const queueSettingsSchema = z.strictObject({
 });
 
 export type QueueSettings = z.output<typeof queueSettingsSchema>;
+
+type Shape = typeof queueSettingsSchema.shape;
+
+/** Any of the settings. Without their defaults, which would change those that are not given. */
+export const queueSettingsChanges = z.strictObject(
+  Object.fromEntries(
+    Object.entries(queueSettingsSchema.shape).map(([field, schema]) => [field, schema.unwrap().optional()]),
+  ) as { [Field in keyof Shape]: z.ZodOptional<ReturnType<Shape[Field]['unwrap']>> },
+);

@@ -3,9 +3,9 @@
 // training pairs by it, or leave them out. Held-out pairs are judged as raters gave them, so that what is evaluated does
 // not depend on a setting of the training.
 import { QUALITY_REASONS, type QualityReason } from '../../shared/database/round-types.ts';
+import { editSimilarity } from '../../shared/edit-similarity.ts';
 import type { Hyperparameters } from '../../shared/hyperparameters.ts';
 import type { Sequence } from '../engine/engine.ts';
-import { editSimilarity } from './edit-similarity.ts';
 
 export type Vote = { chosen: Sequence; rejected: Sequence; rater: string };
 

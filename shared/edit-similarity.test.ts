@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { mulberry32 } from '../../shared/random.ts';
 import { editSimilarity } from './edit-similarity.ts';
+import { mulberry32 } from './random.ts';
 
 /** The whole matrix. */
 function plainDistance(a: number[], b: number[]): number {

@@ -1,0 +1,149 @@
+// Queues: prompts with guidelines, whose two responses raters compare until each has its number of reviews.
+
+import { z } from '@hono/zod-openapi';
+import { and, eq, or, type SQL, sql } from 'drizzle-orm';
+import type { Context } from 'hono';
+import { tenantName } from '../../shared/access/names.ts';
+import type { Database } from '../../shared/database/connect.ts';
+import { queues, raters } from '../../shared/database/schema.ts';
+import { countItems } from '../../shared/queues/count-items.ts';
+import { queueSettingsChanges, queueSettingsSchema } from '../../shared/queues/queue-settings.ts';
+import {
+  createQueue as create,
+  findGuidelines,
+  lockQueue,
+  type QueueRow,
+  updateQueue as update,
+} from '../../shared/queues/queues.ts';
+import { isAllowed } from '../../shared/queues/rater-standing.ts';
+import { hasScope } from '../../shared/scopes.ts';
+import { notFound } from '../http/errors.ts';
+import { defineOperation } from '../http/operation.ts';
+import { listSchema, ownedListQuery, selectPage, toPage } from '../http/pagination.ts';
+import { findOr404, toUnixSeconds } from '../http/resource.ts';
+import { getCallerId, getReadableTenant, getScopes, selectTenant } from '../middleware/auth.ts';
+
+const MAX_GUIDELINES_LENGTH = 100_000;
+
+const name = z.string().trim().min(1, 'is empty; say what the queue is for').max(200);
+const guidelines = z.string().max(MAX_GUIDELINES_LENGTH).openapi({ description: 'Markdown, shown to raters' });
+const status = z.enum(['open', 'closed']);
+
+const counted = z.object({ pending: z.number(), open: z.number(), done: z.number(), dropped: z.number() });
+
+const queue = z
+  .object({
+    id: z.string(),
+    object: z.literal('queue'),
+    created: z.number(),
+    name: z.string(),
+    status,
+    guidelines: z.object({ version: z.number(), text: z.string() }),
+    settings: queueSettingsSchema,
+    items: z.object({ rated: counted, gold: z.number(), calibration: z.number() }),
+    reviews: z.object({ done: z.number(), needed: z.number() }),
+    tenant: z.string(),
+    created_by: z.string(),
+  })
+  .openapi('Queue');
+
+export const createQueue = defineOperation({
+  scopes: ['operate'],
+  summary: 'Creates a queue of prompts for raters',
+  idempotent: true,
+  body: queueSettingsSchema.extend({
+    name,
+    guidelines: guidelines.default(''),
+    tenant: tenantName.optional().openapi({ description: 'for administrators; default: your own' }),
+  }),
+  response: queue,
+  handler: ({ context, commit, body: { name, guidelines, tenant, ...settings } }) => {
+    const owner = { tenant: selectTenant(context, tenant), created_by: getCallerId(context) };
+    return commit(async (transaction) => {
+      const row = await create(transaction, { name, guidelines, settings }, owner);
+      return (await toResponses([row], transaction))[0]!;
+    });
+  },
+});
+
+export const updateQueue = defineOperation({
+  scopes: ['operate'],
+  summary: 'Changes, closes or reopens a queue; other guidelines are another version, and earlier votes keep theirs',
+  idempotent: true,
+  body: queueSettingsChanges
+    .extend({ name: name.optional(), status: status.optional(), guidelines: guidelines.optional() })
+    .refine((body) => Object.keys(body).length > 0, 'give name, status, guidelines or a setting'),
+  response: queue,
+  handler: ({ context, commit, param, body: { name, status, guidelines, ...settings } }) =>
+    commit(async (transaction) => {
+      const found = await findQueue(transaction, context, param('id'));
+      const row = await lockQueue(transaction, found.id, 'update');
+      if (!row) throw notFound('queue', found.id);
+      const changes = { name, status, guidelines, settings };
+      return (await toResponses([await update(transaction, row, changes, getCallerId(context))], transaction))[0]!;
+    }),
+});
+
+export const listQueues = defineOperation({
+  scopes: ['operate', 'read', 'rate'],
+  summary: 'Lists queues; for a rater: the open ones that the rater may rate in',
+  query: ownedListQuery,
+  response: listSchema(queue),
+  async handler({ ports, context, query }) {
+    const tenant = selectTenant(context, query.tenant);
+    const filter = mayReadAll(context) ? undefined : isOpenTo(getCallerId(context));
+    const { rows, hasMore } = await selectPage(ports.db, queues, query, 'queue', { tenant, filter });
+    return toPage(await toResponses(rows, ports.db), hasMore);
+  },
+});
+
+export const getQueue = defineOperation({
+  scopes: ['operate', 'read', 'rate'],
+  summary: 'One queue',
+  response: queue,
+  async handler({ ports, context, param }) {
+    const row = await findQueue(ports.db, context, param('id'));
+    if (!mayReadAll(context) && !(await isAllowed(ports.db, row.settings, getCallerId(context))))
+      throw notFound('queue', row.id);
+    return (await toResponses([row], ports.db))[0]!;
+  },
+});
+
+/** Throws a 404 if the caller's tenant has no such queue. */
+export function findQueue(db: Pick<Database, 'select'>, context: Context, id: string): Promise<QueueRow> {
+  return findOr404(db, queues, 'queue', id, getReadableTenant(context));
+}
+
+function mayReadAll(context: Context): boolean {
+  return hasScope(getScopes(context), ['operate', 'read']);
+}
+
+/** As isAllowed, in SQL. */
+function isOpenTo(rater: string): SQL | undefined {
+  const [ids, skills] = [sql`${queues.settings}->'raters'`, sql`${queues.settings}->'skills'`];
+  return and(
+    eq(queues.status, 'open'),
+    or(
+      sql`${ids} = '[]' and ${skills} = '[]'`,
+      sql`jsonb_exists(${ids}, ${rater})`,
+      sql`jsonb_exists_any(${skills}, (select skills from ${raters} where id = ${rater}))`,
+    ),
+  );
+}
+
+async function toResponses(rows: QueueRow[], db: Pick<Database, 'select'>): Promise<z.output<typeof queue>[]> {
+  const texts = await findGuidelines(db, rows);
+  const counts = await countItems(db, rows);
+  return rows.map((row) => ({
+    id: row.id,
+    object: 'queue',
+    created: toUnixSeconds(row.created_at),
+    name: row.name,
+    status: row.status,
+    guidelines: { version: row.guidelines_version, text: texts.get(row.id) ?? '' },
+    settings: row.settings,
+    ...counts.get(row.id)!,
+    tenant: row.tenant,
+    created_by: row.created_by,
+  }));
+}

@@ -1,0 +1,205 @@
+// Gives a rater an item of a queue: the one that the rater has still reserved, or a calibration item, a gold item, one voted
+// on before, or the next one to be rated. No response is generated meanwhile, so no lock is held for long.
+
+import { and, asc, eq, gt, inArray, isNull, lte, sql } from 'drizzle-orm';
+import type { Owner } from '../access/owner.ts';
+import type { Database } from '../database/connect.ts';
+import { queue_items, type ReservationPurpose, reservations } from '../database/schema.ts';
+import { newId } from '../id.ts';
+import { hasRoom, type ItemRow, lockItem, lockOpenItem } from './lock-item.ts';
+import { lockQueue, type QueueRow } from './queues.ts';
+import { isAllowed, lockStanding, type Standing, settleCalibration } from './rater-standing.ts';
+import { type Candidate, selectCandidates, selectMeasuring, selectRepeat } from './select-items.ts';
+
+export type ReservationRow = typeof reservations.$inferSelect;
+
+export const REFUSALS = ['empty', 'done', 'paused', 'closed', 'deadline', 'not_allowed'] as const;
+/** Why there is no item for the rater. */
+export type Refusal = { reason: (typeof REFUSALS)[number]; message: string };
+
+export type Reserved = { queue: QueueRow; reservation: ReservationRow; item: ItemRow };
+
+/** `owner`: the caller that reserves it, and the tenant of the queue. */
+export async function reserveItem(
+  db: Database,
+  queueId: string,
+  rater: string,
+  owner: Owner,
+): Promise<Reserved | Refusal | null> {
+  for (let skipLocked = true; ; skipLocked = !skipLocked) {
+    // Each attempt in a transaction of its own: whoever waits for the lock of an item has no lock of another.
+    const result = await db.transaction((transaction) => tryReserve(transaction, queueId, rater, owner, skipLocked));
+    if (result !== 'again') return result;
+  }
+}
+
+/** `again`: others had locked or taken the items. Null: there is no such queue. */
+async function tryReserve(
+  transaction: Database,
+  queueId: string,
+  rater: string,
+  owner: Owner,
+  skipLocked: boolean,
+): Promise<Reserved | Refusal | 'again' | null> {
+  const queue = await lockQueue(transaction, queueId, 'share');
+  if (!queue) return null;
+  const closed = await findClosure(transaction, queue, rater);
+  if (closed) return closed;
+  const { standing, isOpen: isCalibrating } = await settleCalibration(
+    transaction,
+    queue,
+    await lockStanding(transaction, queueId, rater),
+  );
+  if (standing.paused_at) return { reason: 'paused', message: standing.paused_reason! };
+  const own = await findOwn(transaction, queue, rater);
+  if (own) return own;
+  const reserve = (chosen: { item: ItemRow; probability: number; swapped?: boolean }, purpose: ReservationPurpose) =>
+    insertReservation(transaction, queue, standing, owner, chosen, purpose);
+
+  if (isCalibrating) {
+    const chosen = await find(transaction, await selectMeasuring(transaction, queueId, rater, 'calibration'));
+    if (chosen) return reserve(chosen, 'calibration');
+  }
+  const candidates = await selectCandidates(transaction, queue, rater);
+  if (candidates.length === 0) return describeEnd(transaction, queue);
+  const { gold_share, repeat_share } = queue.settings;
+  const draw = drawUniform();
+  if (draw < gold_share) {
+    const chosen = await find(transaction, await selectMeasuring(transaction, queueId, rater, 'gold'));
+    if (chosen) return reserve(chosen, 'gold');
+  } else if (draw < gold_share + repeat_share) {
+    const repeat = await selectRepeat(transaction, queueId, rater);
+    const chosen = await find(transaction, repeat);
+    if (chosen) return reserve({ ...chosen, swapped: !repeat!.swapped }, 'repeat');
+  }
+  const ids = candidates.map(({ id }) => id);
+  const item = await lockOpenItem(transaction, ids, queue, { skipLocked });
+  if (!item || !(await hasRoom(transaction, item, queue))) return 'again';
+  const { probability } = candidates.find(({ id }) => id === item.id)!;
+  return reserve({ item, probability }, 'vote');
+}
+
+/** Prolongs a reservation that the rater has not lost; null if the item was given on. */
+export async function prolong(
+  transaction: Database,
+  queue: QueueRow,
+  reservation: ReservationRow,
+): Promise<ReservationRow | null> {
+  const item = await lockItem(transaction, reservation.item_id);
+  if (!item || item.erased_at || item.state === 'dropped') return null;
+  const [current] = await transaction
+    .select()
+    .from(reservations)
+    .where(eq(reservations.id, reservation.id))
+    .for('update');
+  if (!current || current.erased_at || current.state === 'voted' || current.state === 'skipped') return null;
+  // The place of one that is open was not given on, even if it has expired.
+  const isLost = current.state === 'lapsed' && current.purpose === 'vote';
+  if (isLost && !(await hasRoom(transaction, item, queue))) return null;
+  return reopen(transaction, queue, current.id);
+}
+
+/** With a new expiry. */
+export async function reopen(transaction: Database, queue: QueueRow, id: string): Promise<ReservationRow> {
+  const [row] = await transaction
+    .update(reservations)
+    .set({ state: 'open', requeued: false, finished_at: null, expires_at: expiry(queue) })
+    .where(eq(reservations.id, id))
+    .returning();
+  return row!;
+}
+
+async function findClosure(transaction: Database, queue: QueueRow, rater: string): Promise<Refusal | null> {
+  const { settings, status } = queue;
+  if (status === 'closed') return { reason: 'closed', message: 'this queue is closed' };
+  if (settings.deadline !== null && Date.parse(settings.deadline) <= Date.now())
+    return { reason: 'deadline', message: `the deadline of this queue was ${settings.deadline}` };
+  if (await isAllowed(transaction, settings, rater)) return null;
+  return {
+    reason: 'not_allowed',
+    message: `${rater} is not among the raters of this queue, nor has one of its skills`,
+  };
+}
+
+/** The reservation that the rater has already, in another tab or before a reload. */
+async function findOwn(transaction: Database, queue: QueueRow, rater: string): Promise<Reserved | null> {
+  const isOpen = and(
+    eq(reservations.queue_id, queue.id),
+    eq(reservations.rater, rater),
+    eq(reservations.state, 'open'),
+    isNull(reservations.erased_at),
+  );
+  const now = sql`clock_timestamp()`;
+  await transaction
+    .update(reservations)
+    .set({ state: 'lapsed' })
+    .where(and(isOpen, lte(reservations.expires_at, now)));
+  const [row] = await transaction
+    .select({ reservation: reservations, item: queue_items })
+    .from(reservations)
+    .innerJoin(queue_items, eq(queue_items.id, reservations.item_id))
+    .where(and(isOpen, gt(reservations.expires_at, now), isNull(queue_items.erased_at)))
+    .orderBy(asc(reservations.id))
+    .limit(1);
+  if (!row || row.item.state === 'dropped') return null;
+  // Still open: an item's room is counted again only once a reservation has expired.
+  const [prolonged] = await transaction
+    .update(reservations)
+    .set({ expires_at: expiry(queue) })
+    .where(and(eq(reservations.id, row.reservation.id), eq(reservations.state, 'open')))
+    .returning();
+  return prolonged ? { queue, reservation: prolonged, item: row.item } : null;
+}
+
+async function insertReservation(
+  transaction: Database,
+  queue: QueueRow,
+  standing: Standing,
+  { created_by }: Owner,
+  { item, probability, swapped = drawUniform() < 0.5 }: { item: ItemRow; probability: number; swapped?: boolean },
+  purpose: ReservationPurpose,
+): Promise<Reserved> {
+  const [reservation] = await transaction
+    .insert(reservations)
+    .values({
+      id: newId('res_'),
+      queue_id: queue.id,
+      item_id: item.id,
+      rater: standing.rater,
+      purpose,
+      swapped,
+      probability,
+      guidelines_version: queue.guidelines_version,
+      expires_at: expiry(queue),
+      tenant: queue.tenant,
+      created_by,
+    })
+    .returning();
+  return { queue, reservation: reservation!, item };
+}
+
+/** Without a lock: an item that measures raters has any number of reviews. */
+async function find(
+  transaction: Database,
+  candidate: Candidate | null,
+): Promise<{ item: ItemRow; probability: number } | null> {
+  if (!candidate) return null;
+  const [item] = await transaction.select().from(queue_items).where(eq(queue_items.id, candidate.id));
+  return item ? { item, probability: candidate.probability } : null;
+}
+
+async function describeEnd(transaction: Database, queue: QueueRow): Promise<Refusal> {
+  const isRated = and(eq(queue_items.queue_id, queue.id), eq(queue_items.kind, 'rated'), isNull(queue_items.erased_at));
+  const open = await transaction.$count(queue_items, and(isRated, inArray(queue_items.state, ['pending', 'open'])));
+  if (open > 0 || (await transaction.$count(queue_items, isRated)) === 0)
+    return { reason: 'empty', message: 'there is no item for you in this queue at the moment' };
+  return { reason: 'done', message: 'every item of this queue has its reviews' };
+}
+
+function expiry({ settings }: QueueRow) {
+  return sql<Date>`clock_timestamp() + make_interval(secs => ${settings.reservation_seconds})`;
+}
+
+function drawUniform(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
+}

@@ -1,0 +1,87 @@
+// Which items a rater may be given next, and with which probability each is chosen.
+
+import { sql } from 'drizzle-orm';
+import type { Database } from '../database/connect.ts';
+import { queue_items, reservations } from '../database/schema.ts';
+import type { QueueRow } from './queues.ts';
+
+export type Candidate = { id: string; probability: number };
+
+/** Also those behind the first, for when it is locked by somebody else. */
+const MAX_CANDIDATES = 20;
+
+/** A rater votes on an item again only after so many others. */
+const REPEAT_DISTANCE = 5;
+
+/**
+ * Rated items in the order in which they are to be tried: one group of prompts is drawn, and of its items those with the
+ * fewest reviews, where a reservation counts as one. What the rater let lapse, or skipped before a requeue, comes last.
+ */
+export async function selectCandidates(
+  db: Pick<Database, 'execute'>,
+  { id, settings }: QueueRow,
+  rater: string,
+): Promise<Candidate[]> {
+  const isImported = settings.order === 'imported';
+  const probability = isImported ? sql`1.0 / groups` : sql`1.0 / groups / count(*) over ()`;
+  const rows = await db.execute<{ id: string; probability: string | number }>(sql`
+    with mine as (
+      select item_id, bool_or(state in ('open', 'voted', 'skipped')) as is_blocked from ${reservations}
+      where queue_id = ${id} and rater = ${rater} group by item_id
+    ), taken as (
+      select item_id, count(*) as places from ${reservations}
+      where queue_id = ${id} and state = 'open' and purpose = 'vote' and expires_at > clock_timestamp() group by item_id
+    ), eligible as (
+      select item.id, prompt_group, reviews + coalesce(places, 0) as load, mine.item_id is not null as was_mine
+      from ${queue_items} as item
+      left join taken on taken.item_id = item.id
+      left join mine on mine.item_id = item.id
+      where queue_id = ${id} and kind = 'rated' and state in ('pending', 'open') and erased_at is null
+        and reviews + coalesce(places, 0) < ${settings.reviews} and not coalesce(is_blocked, false)
+    ), preferred as (
+      select * from eligible where was_mine = (select bool_and(was_mine) from eligible)
+    ), drawn as (
+      select prompt_group, count(*) over () as groups
+      from (select distinct prompt_group from preferred) as each_group order by random() limit 1
+    ), least as (
+      select preferred.id, groups, load, min(load) over () as least from preferred join drawn using (prompt_group)
+    )
+    select id, ${probability} as probability from least where load = least
+    order by ${isImported ? sql`id` : sql`random()`} limit ${MAX_CANDIDATES}`);
+  return rows.map((row) => ({ id: row.id, probability: Number(row.probability) }));
+}
+
+/** An item of this kind that the rater has not been given; null if there is none. */
+export async function selectMeasuring(
+  db: Pick<Database, 'execute'>,
+  queueId: string,
+  rater: string,
+  kind: 'gold' | 'calibration',
+): Promise<Candidate | null> {
+  // A skipped one is not given again, or a skip would be a way past it.
+  const isTaken = sql`select from ${reservations} as own
+    where own.item_id = item.id and own.rater = ${rater} and own.state <> 'lapsed'`;
+  const [row] = await db.execute<{ id: string; count: string | number }>(sql`
+    select id, count(*) over () as count from ${queue_items} as item
+    where queue_id = ${queueId} and kind = ${kind} and state = 'open' and erased_at is null and not exists (${isTaken})
+    order by random() limit 1`);
+  return row ? { id: row.id, probability: 1 / Number(row.count) } : null;
+}
+
+/** An item that the rater has voted on some votes ago, and how it was shown then; null if there is none. */
+export async function selectRepeat(
+  db: Pick<Database, 'execute'>,
+  queueId: string,
+  rater: string,
+): Promise<(Candidate & { swapped: boolean }) | null> {
+  const [row] = await db.execute<{ id: string; swapped: boolean; count: string | number }>(sql`
+    select item.id, earlier.swapped, count(*) over () as count from (
+      select item_id, swapped from ${reservations}
+      where queue_id = ${queueId} and rater = ${rater} and purpose = 'vote' and state = 'voted' and erased_at is null
+      order by finished_at desc offset ${REPEAT_DISTANCE}
+    ) as earlier join ${queue_items} as item on item.id = earlier.item_id and item.erased_at is null
+    where not exists (select from ${reservations} as own
+      where own.item_id = item.id and own.rater = ${rater} and own.purpose = 'repeat' and own.state <> 'lapsed')
+    order by random() limit 1`);
+  return row ? { id: row.id, swapped: row.swapped, probability: 1 / Number(row.count) } : null;
+}
