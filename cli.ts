@@ -4,6 +4,7 @@
 import { Command } from 'commander';
 import { addAudit } from './cli/audit.ts';
 import { addBackup } from './cli/backup.ts';
+import { addComparisons } from './cli/comparisons.ts';
 import { addDemo } from './cli/demo.ts';
 import { addDevWorker } from './cli/dev-worker.ts';
 import { addDoctor } from './cli/doctor.ts';
@@ -49,6 +50,7 @@ for (const add of [
   addRewards,
   addPreferences,
   addLeaderboard,
+  addComparisons,
   addKeys,
   addAudit,
   addRaters,

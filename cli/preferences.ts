@@ -5,6 +5,8 @@ import { COMMAND } from '../shared/access/audit.ts';
 import { tenantName } from '../shared/access/names.ts';
 import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import { AttuneError } from '../shared/error.ts';
+import { EXPORT_FORMATS, type ExportFormat } from '../shared/preferences/export.ts';
+import { type Aggregation, countMajorities, minReviews } from '../shared/preferences/majority.ts';
 import {
   countPreferences,
   exportPreferences,
@@ -58,11 +60,27 @@ export function addPreferences(program: Command): void {
 
   group
     .command('export')
-    .addOption(new Option('--format <format>', 'format of the lines').choices(['openai', 'trl']).default('openai'))
+    .addOption(new Option('--format <format>', 'format of the lines').choices(EXPORT_FORMATS).default('openai'))
+    .addOption(new Option('--aggregate <rule>', 'one pair of each comparison, by its votes').choices(['majority']))
+    .option(
+      '--min-reviews <count>',
+      'with --aggregate: how many votes a comparison needs (default: 1)',
+      parseBy(minReviews),
+    )
+    .option('--exclude-paused', 'with --aggregate: leave out raters who are paused in the queue of the comparison')
     .description('write all preferences of a tenant, without ties, as JSONL to standard output')
     .addOption(tenantOption('whose to write'))
-    .action((options: { format: 'openai' | 'trl'; tenant: string }) =>
-      withContext(({ db }) => printLines(exportPreferences(db, options.format, options.tenant))),
+    .action((options: ExportOptions) =>
+      withContext(async ({ db }) => {
+        const aggregation = toAggregation(options);
+        if (aggregation) {
+          const counts = await countMajorities(db, options.tenant, aggregation);
+          console.error(
+            `${counts.pairs} pairs; left out: ${counts.ties} ties, ${counts.no_majority} without a majority, ${counts.too_few_reviews} with too few reviews`,
+          );
+        }
+        await printLines(exportPreferences(db, options.format, options.tenant, aggregation));
+      }),
     );
 
   group
@@ -72,6 +90,20 @@ export function addPreferences(program: Command): void {
     .action(({ tenant }: { tenant: string }) =>
       withContext(async ({ db }) => console.log(JSON.stringify(await countPreferences(db, tenant), null, 2))),
     );
+}
+
+type ExportOptions = {
+  format: ExportFormat;
+  tenant: string;
+  aggregate?: 'majority';
+  minReviews?: number;
+  excludePaused?: true;
+};
+
+function toAggregation({ aggregate, minReviews, excludePaused }: ExportOptions): Aggregation | null {
+  if (aggregate) return { minReviews: minReviews ?? 1, excludePaused: excludePaused ?? false };
+  if (minReviews === undefined && !excludePaused) return null;
+  throw new AttuneError('preferences export: --min-reviews and --exclude-paused need --aggregate majority; add it');
 }
 
 function tenantOption(description: string): Option {

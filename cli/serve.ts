@@ -8,6 +8,7 @@ import { waitForSignal } from '../shared/process.ts';
 import { readSettings } from '../shared/settings.ts';
 import { openContext } from './context.ts';
 import { restartWithMallocEnv } from './malloc.ts';
+import { preparePages } from './pages.ts';
 
 export function addServe(program: Command): void {
   program
@@ -18,7 +19,9 @@ export function addServe(program: Command): void {
       restartWithMallocEnv();
       const stopped = waitForSignal();
       openLog(readSettings(process.env));
-      const context = await openContext((line) => log.info('attune', line));
+      const logLine = (line: string) => log.info('attune', line);
+      preparePages(logLine);
+      const context = await openContext(logLine);
       try {
         await serve(context.settings, context.databaseUrl, stopped);
       } finally {

@@ -19,6 +19,7 @@ import { readSettings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { openContext } from './context.ts';
 import { restartProcess, restartWithMallocEnv } from './malloc.ts';
+import { preparePages } from './pages.ts';
 
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
 
@@ -62,6 +63,7 @@ export async function startAttune(
     await context.close();
   };
   try {
+    preparePages(logLine);
     lock = await lockHome(databaseUrl, settings.ATTUNE_HOME);
     const localStore = await openLocalStore(settings, connection.db);
     const policy = await ensureDefaultPolicy(connection, localStore, settings.PRECISION, () =>
@@ -108,7 +110,7 @@ function printBanner(url: string, needsKey: boolean): void {
   // API_KEY may list several keys; this is the first.
   const key = needsKey ? ` -H "authorization: Bearer \${API_KEY%%,*}"` : '';
   console.log(`
-Attune is ready at ${url}   (API: ${url}/docs)
+Attune is ready at ${url}   (rate: ${url}/rate, API: ${url}/docs)
 
 Try:
   curl ${url}/v1/completions${key} -H 'content-type: application/json' \\

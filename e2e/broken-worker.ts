@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 export type Breakage = {
   /** Section of wrangler.toml to omit. */
   without?: 'hyperdrive' | 'r2_buckets' | 'queues' | 'ratelimits' | 'assets';
-  throwing?: ('BACKGROUND' | 'RATE_LIMIT' | 'DOCS' | 'POLICIES')[];
+  throwing?: ('BACKGROUND' | 'RATE_LIMIT' | 'ASSETS' | 'POLICIES')[];
   vars?: Record<string, string>;
 };
 
@@ -46,7 +46,7 @@ export async function startBrokenWorker(
     r2_buckets: isThrowing('POLICIES') ? [] : whole.r2_buckets,
     queues: isThrowing('BACKGROUND') ? {} : { producers: whole.queues.producers },
     ratelimits: isThrowing('RATE_LIMIT') ? [] : whole.ratelimits,
-    assets: isThrowing('DOCS') ? undefined : whole.assets,
+    assets: isThrowing('ASSETS') ? undefined : whole.assets,
   };
   if (without) delete sections[without];
   const services = throwing.map((binding) => ({ binding, service: 'broken', entrypoint: 'Broken' }));

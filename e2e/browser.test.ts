@@ -43,6 +43,8 @@ else {
     await page.goto(link);
     await page.goto(link);
     await page.getByRole('button', { name: 'Sign in' }).first().click();
+    await page.waitForURL(`${url}/rate`);
+    await page.goto(`${url}/sign-in`);
     await page.getByText('You are signed in as Ann').waitFor();
     const [cookie] = await page.context().cookies();
     assert.deepEqual(

@@ -18,7 +18,7 @@ async function writeConfig(): Promise<string> {
   after(() => rm(folder, { recursive: true, force: true }));
   const text = (await readFile(path.join(ROOT, 'wrangler.toml'), 'utf8'))
     .replace('"edge/worker.ts"', JSON.stringify(path.join(ROOT, 'e2e/stub-container-worker.ts')))
-    .replace('"node_modules/swagger-ui-dist"', JSON.stringify(path.join(ROOT, 'node_modules/swagger-ui-dist')))
+    .replace('"pages/dist"', JSON.stringify(path.join(ROOT, 'pages/dist')))
     .replace('"./edge/Dockerfile"', JSON.stringify(path.join(ROOT, 'edge/Dockerfile')))
     .replace('image_build_context = "."', `image_build_context = ${JSON.stringify(ROOT)}`);
   const broken = JSON.stringify(path.join(ROOT, 'testing/broken-onnxruntime.ts'));

@@ -240,7 +240,7 @@ for (const [binding, section] of [
   ['POLICIES', 'r2_buckets'],
   ['BACKGROUND', 'queues'],
   ['RATE_LIMIT', 'ratelimits'],
-  ['DOCS', 'assets'],
+  ['ASSETS', 'assets'],
 ] as const) {
   test(`without the binding ${binding} every response names it`, async () => {
     const { url } = await startBrokenWorker(server.databaseUrl, { without: section });
@@ -278,7 +278,7 @@ test('an invalid or missing setting is named in every response', async () => {
 });
 
 test('a throwing queue, rate limiter or docs binding fails only requests that need it', async () => {
-  const { url } = await startBrokenWorker(server.databaseUrl, { throwing: ['BACKGROUND', 'RATE_LIMIT', 'DOCS'] });
+  const { url } = await startBrokenWorker(server.databaseUrl, { throwing: ['BACKGROUND', 'RATE_LIMIT', 'ASSETS'] });
   assert.equal((await send('/v1/preferences', makePreference(), url)).status, 200);
   assert.equal((await send('/v1/models', undefined, url)).status, 200);
   assert.equal((await send('/health', undefined, url)).status, 200);

@@ -98,7 +98,7 @@ test('without API_KEY only what probes ask is answered under another name than t
     metrics: { observeResponse() {}, render: async () => ({ body: 'up 1', type: 'text/plain' }) },
     observeRequest() {},
     getServingStatus: async () => ({ policy: null, compute: null }),
-    openDocsFile: async () => new Response('file'),
+    openAsset: async () => new Response('file'),
     tenants: new Tenants(),
     getAddress: () => '192.0.2.1',
   } as unknown as Ports);

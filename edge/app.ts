@@ -4,12 +4,14 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
+import { etag } from 'hono/etag';
 import packageJson from '../package.json' with { type: 'json' };
 import { SIGN_IN_PATH } from '../shared/access/invitations.ts';
 import { AttuneError } from '../shared/error.ts';
 import type { Settings } from '../shared/settings.ts';
 import { toErrorResponse } from './http/errors.ts';
 import { addOperation, type Operation, type Route, toPattern } from './http/operation.ts';
+import { EMBED_PATH, RATE_PATH, serveEmbed, servePageFile, serveRate } from './http/pages.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { authenticate, requireScope, seeTenant } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
@@ -25,6 +27,7 @@ import { getTimeLimit, limitTime } from './middleware/time-limit.ts';
 import type { Ports } from './ports.ts';
 import { exportAuditEvents, listAuditEvents } from './routes/audit.ts';
 import { createChatCompletion } from './routes/chat.ts';
+import { exportComparisons, getDatasheet } from './routes/comparison-files.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
 import { createCompletion } from './routes/completions.ts';
 import { createToken } from './routes/embed-tokens.ts';
@@ -44,9 +47,9 @@ import {
   listQueueItems,
   requeueItems,
 } from './routes/queue-items.ts';
+import { getQueueQuality } from './routes/queue-quality.ts';
 import { getProgress, pauseQueueRater, resumeQueueRater } from './routes/queue-raters.ts';
 import { createQueue, getQueue, listQueues, updateQueue } from './routes/queues.ts';
-import { getQueueQuality } from './routes/queue-quality.ts';
 import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
 import {
   getReservation,
@@ -86,6 +89,8 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
   Collect: {
     'POST   /v1/comparisons': createComparison,
     'GET    /v1/comparisons': listComparisons,
+    'GET    /v1/comparisons/export': exportComparisons,
+    'GET    /v1/comparisons/datasheet': getDatasheet,
     'GET    /v1/comparisons/{id}': getComparison,
     'DELETE /v1/comparisons/{id}': deleteComparison,
     'POST   /v1/preferences/import': importPreferences,
@@ -165,6 +170,10 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /docs': serveDocs,
     'GET    /docs/{file}': serveDocsFile,
     'GET    /': redirectToDocs,
+    [`GET    ${RATE_PATH}`]: serveRate,
+    [`GET    ${RATE_PATH}/{view}`]: serveRate,
+    'GET    /assets/{file}': servePageFile,
+    [`GET    ${EMBED_PATH}`]: serveEmbed,
   },
 };
 
@@ -196,6 +205,7 @@ export function createApp(ports: Ports): OpenAPIHono {
   // Before the key is checked: a browser asks first whether it may send one.
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
   app.use(SIGN_IN_PATH, showSignInFailure);
+  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, etag());
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
   const guardPublic = settings.API_KEY ? [] : [guardLoopback];

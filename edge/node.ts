@@ -41,6 +41,9 @@ export type Edge = { url: string; close(): Promise<void> };
 /** How long streams in progress may continue after a stop signal. */
 export const DRAIN_TIMEOUT_MS = 10_000;
 
+/** What pages/build.ts has built. */
+const PAGES = new URL('../pages/dist/', import.meta.url);
+
 /** How often unused local copies of policies are removed. */
 const TRIM_INTERVAL_MS = 60_000;
 
@@ -91,7 +94,7 @@ export async function startEdge(
       return { policy, compute: policy === null ? null : PLACEMENT };
     },
     placeRequest: async () => PLACEMENT,
-    openDocsFile: async (name) => new Response(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`)))),
+    openAsset,
     roundEvents: new RoundEvents(connection.db, watcher.waitForChange),
     metrics,
     rateLimits: openRateLimits(settings),
@@ -139,6 +142,15 @@ export async function startEdge(
       await closePorts();
     },
   };
+}
+
+async function openAsset(path: string): Promise<Response | null> {
+  try {
+    return new Response(await readFile(new URL(path, PAGES)));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 function exitStuck(): void {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after } from 'node:test';
 import { type Edge, startEdge } from '../edge/node.ts';
+import { buildIfStale } from '../pages/build.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { openPostgres } from '../shared/database/embedded.ts';
 import { migrateDatabase } from '../shared/database/migrate.ts';
@@ -44,6 +45,7 @@ export type { TinyCheckpointOptions };
 
 /** `isActive: false` leaves the activation of the policy to the test. */
 export async function startEdgeServer(env: Record<string, string> = {}, { isActive = true } = {}): Promise<EdgeServer> {
+  buildIfStale();
   const home = await mkdtemp(path.join(tmpdir(), 'attune-e2e-'));
   await chmod(home, 0o755);
   const settings = readSettings({ ATTUNE_HOME: home, PORT: '0', ...env });

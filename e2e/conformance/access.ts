@@ -24,6 +24,8 @@ const ACCESS: Record<string, readonly Scope[] | null> = {
   'GET /v1/models/{model}': ['generate', 'read'],
   'POST /v1/comparisons': ['generate', 'rate'],
   'GET /v1/comparisons': ['rate', 'read'],
+  'GET /v1/comparisons/export': ['read'],
+  'GET /v1/comparisons/datasheet': ['read'],
   'GET /v1/comparisons/{id}': ['rate', 'read'],
   'DELETE /v1/comparisons/{id}': [],
   'POST /v1/preferences/import': ['feedback'],

@@ -41,6 +41,42 @@ export function testPages(api: Api): void {
     assert.equal((await fetch(`${api.url}/v1/session`, signOut)).status, 403);
   });
 
+  test('/embed.js is for pages of any origin, and asked for again each time', async () => {
+    const { status, headers, text } = await request('/embed.js', { headers: { origin: 'https://shop.example' } });
+    assert.deepEqual([status, headers.get('content-type')], [200, 'text/javascript; charset=UTF-8']);
+    assert.deepEqual(
+      ['access-control-allow-origin', 'cross-origin-resource-policy', 'cache-control'].map((name) => headers.get(name)),
+      ['*', 'cross-origin', 'public, no-cache'],
+    );
+    assert.match(text, /attune-compare/);
+    const again = await request('/embed.js', { headers: { 'if-none-match': headers.get('etag') ?? '' } });
+    assert.equal(again.status, 304);
+  });
+
+  test('the rating page names files that a browser may keep for ever, and loads nothing from elsewhere', async () => {
+    const page = await request('/rate');
+    assert.deepEqual([page.status, page.headers.get('content-type')], [200, 'text/html; charset=UTF-8']);
+    assert.equal(page.headers.get('cache-control'), 'no-cache');
+    assert.match(
+      page.headers.get('content-security-policy') ?? '',
+      /script-src 'self'; style-src 'self'; img-src 'self'/,
+    );
+    assert.equal((await request('/rate/arena')).text, page.text);
+    const etag = page.headers.get('etag') ?? '';
+    assert.equal((await request('/rate', { headers: { 'if-none-match': etag } })).status, 304);
+    const files = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, file]) => file!);
+    const types = new Set<string | null>();
+    for (const file of files) {
+      assert.match(file, /^\/assets\/[\w-]+\.\w+$/);
+      const { status, headers } = await request(file);
+      assert.deepEqual([status, headers.get('cache-control')], [200, 'public, max-age=31536000, immutable'], file);
+      types.add(headers.get('content-type'));
+    }
+    assert.deepEqual([...types].sort(), ['image/svg+xml', 'text/css', 'text/javascript']);
+    for (const file of ['nothing.js', '..%2Frate%2Findex.html', '__proto__.js', 'rate'])
+      assert.equal((await request(`/assets/${file}`)).status, 404, file);
+  });
+
   test('the sign-in page does by a form what the API does, and says what is wrong', async () => {
     const page = await request('/sign-in?invitation=inv-at-anything');
     assert.deepEqual([page.status, page.headers.get('content-type')], [200, 'text/html; charset=UTF-8']);
@@ -56,7 +92,7 @@ export function testPages(api: Api): void {
     const { body: rater } = await request('/v1/raters', { json: { name: 'Ann' } });
     const { body: invitation } = await request(`/v1/raters/${rater.id}/invitations`, { json: {} });
     const signedIn = await submit({ invitation: invitation.token });
-    assert.deepEqual([signedIn.status, signedIn.headers.get('location')], [303, '/sign-in']);
+    assert.deepEqual([signedIn.status, signedIn.headers.get('location')], [303, '/rate']);
     const cookie = signedIn.headers.get('set-cookie')!.split(';')[0]!;
     assert.equal((await request('/v1/session', { headers: { authorization: '', cookie } })).body.rater.id, rater.id);
 

@@ -174,7 +174,13 @@ export function testTenants(api: Api): void {
     });
 
   for (const path of ['/v1/preferences/export', '/v1/preferences/stats', '/v1/leaderboard'])
-    test(`${path} takes the name of a tenant, and no other text`, () => assertRefused(`${path}?tenant=`));
+    for (const path of [
+      '/v1/preferences/export',
+      '/v1/preferences/stats',
+      '/v1/comparisons/export',
+      '/v1/comparisons/datasheet',
+    ])
+      test(`${path} takes the name of a tenant, and no other text`, () => assertRefused(`${path}?tenant=`));
 
   test('nobody votes on what another tenant has', async () => {
     for (const json of [

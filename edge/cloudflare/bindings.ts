@@ -12,7 +12,7 @@ export type Bindings = {
   POLICIES: R2Bucket;
   BACKGROUND: Queue<BackgroundMessage>;
   RATE_LIMIT: RateLimit;
-  DOCS: Fetcher;
+  ASSETS: Fetcher;
   /** The container for policies that do not fit in an isolate; optional when INFERENCE_URL is set. */
   EDGE?: EdgeNamespace;
 };
@@ -22,7 +22,7 @@ const REQUIRED_BINDINGS: Record<Exclude<keyof Bindings, 'EDGE'>, string> = {
   POLICIES: '[[r2_buckets]], the policy store',
   BACKGROUND: '[[queues.producers]], the queue for background work',
   RATE_LIMIT: '[[ratelimits]]',
-  DOCS: '[assets], the files of /docs',
+  ASSETS: '[assets], the files of the pages and of /docs',
 };
 
 export type WorkerEnv = { bindings: Bindings; settings: Settings };

@@ -83,8 +83,8 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
     },
     getServingStatus: () => getServingStatus(isolate, requestPolicies),
     placeRequest: (request, needsPolicy) => placeRequest(isolate, requestPolicies, request, needsPolicy),
-    async openDocsFile(name) {
-      const response = await bindings.DOCS.fetch(`https://docs/${name}`);
+    async openAsset(path) {
+      const response = await bindings.ASSETS.fetch(`https://assets/${path}`);
       return response.ok ? (response as unknown as Response) : null;
     },
     metrics: openWorkerMetrics({ db, queue: bindings.BACKGROUND, waitUntil: (work) => context.waitUntil(work) }),

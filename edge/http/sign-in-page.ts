@@ -4,6 +4,7 @@
 import { html, raw } from 'hono/html';
 import { SIGN_IN_PATH } from '../../shared/access/invitations.ts';
 import { toCspHash, toPagePolicy } from '../middleware/security-headers.ts';
+import { RATE_PATH } from './pages.ts';
 
 type Page = { invitation?: string | undefined; problem?: string | undefined };
 
@@ -19,6 +20,7 @@ main { width: min(24rem, 100%); padding: 2rem; border-radius: 0.75rem; backgroun
 h1 { margin: 0 0 0.25rem; font-size: 1.5rem; line-height: 1.2; }
 p { margin: 0 0 1.25rem; color: var(--quiet); overflow-wrap: anywhere; }
 strong { color: var(--text); }
+a { color: var(--accent); }
 p[role=alert] { color: var(--problem); }
 p[role=alert]::first-letter { text-transform: uppercase; }
 ::placeholder { color: var(--quiet); opacity: 1; }
@@ -54,7 +56,7 @@ export const SIGN_OUT_FIELD = 'sign_out';
 
 /** `name`: of who is signed in. */
 export function renderSignedIn(name: string) {
-  return renderPage(html`<p>You are signed in as <strong>${name}</strong>.</p>
+  return renderPage(html`<p>You are signed in as <strong>${name}</strong>. <a href="${RATE_PATH}">Rate responses</a></p>
 <form method="post" action="${SIGN_IN_PATH}">
 <input type="hidden" name="${SIGN_OUT_FIELD}" value="1">
 <button>Sign out</button>

@@ -1,5 +1,5 @@
-// /docs: Swagger UI for /openapi.json. Its files come from the npm package, through the port `openDocsFile`, and not from
-// a CDN, so that it works offline.
+// /docs: Swagger UI for /openapi.json. Its files are those of the npm package, copied by pages/build.ts, and not from a CDN, so
+// that it works offline.
 
 import { z } from '@hono/zod-openapi';
 import { toCspHash, toPagePolicy } from '../middleware/security-headers.ts';
@@ -27,7 +27,7 @@ export const serveDocsFile = defineOperation({
   hide: true,
   async handler({ ports, context, param }) {
     const type = FILE_TYPES.get(param('file'));
-    const file = type && (await ports.openDocsFile(param('file')));
+    const file = type && (await ports.openAsset(`docs/${param('file')}`));
     if (!file) return context.notFound();
     return new Response(file.body, { headers: { 'content-type': type, 'cache-control': 'max-age=86400' } });
   },

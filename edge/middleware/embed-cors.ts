@@ -6,13 +6,17 @@
 
 import type { Context, MiddlewareHandler } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
+import { AGGREGATION_HEADER } from '../http/jsonl.ts';
 
 const ALLOWED_METHODS = 'GET, POST, DELETE';
 const ALLOWED_HEADERS = 'authorization, content-type, idempotency-key';
 const MAX_AGE_SECONDS = '600';
 
 /** What a page may read besides the body. */
-export const EXPOSED_HEADERS = ['x-request-id', 'retry-after', 'x-should-retry', 'idempotent-replayed'];
+export const EXPOSED_HEADERS = [
+  ...['x-request-id', 'retry-after', 'x-should-retry', 'idempotent-replayed'],
+  AGGREGATION_HEADER,
+];
 
 /** Comes before CORS_ORIGINS, which does not know these origins. */
 export function answerPreflight(allowedOrigins: readonly string[] = []): MiddlewareHandler {

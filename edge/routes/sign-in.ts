@@ -5,13 +5,11 @@ import type { MiddlewareHandler } from 'hono';
 import { SIGN_IN_PATH } from '../../shared/access/invitations.ts';
 import { toAttuneError } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
+import { RATE_PATH } from '../http/pages.ts';
 import { parseRequest } from '../http/request-body.ts';
 import { renderSignedIn, renderSignIn, SIGN_IN_HEADERS, SIGN_OUT_FIELD } from '../http/sign-in-page.ts';
 import { findSession } from '../session.ts';
 import { credentialsBody, signIn, signOut } from './session.ts';
-
-/** Where a browser goes that has signed in: here, where it says who that is. */
-const HOME = SIGN_IN_PATH;
 
 export const showSignIn = defineOperation({
   scopes: null,
@@ -35,9 +33,13 @@ export const submitSignIn = defineOperation({
   hide: true,
   async handler({ ports, context }) {
     const fields = Object.fromEntries(new URLSearchParams(await context.req.text()));
-    if (SIGN_OUT_FIELD in fields) await signOut(ports, context);
-    else await signIn(ports, context, parseRequest(credentialsBody, fields));
-    return context.redirect(HOME, 303);
+    if (SIGN_OUT_FIELD in fields) {
+      await signOut(ports, context);
+      return context.redirect(SIGN_IN_PATH, 303);
+    }
+    const { identity } = await signIn(ports, context, parseRequest(credentialsBody, fields));
+    // A rater came to rate; whoever has a key sees whose it is, and where to go.
+    return context.redirect(identity.kind === 'rater' ? RATE_PATH : SIGN_IN_PATH, 303);
   },
 });
 

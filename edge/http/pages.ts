@@ -1,0 +1,91 @@
+// The pages of browsers: what pages/build.ts has built, read through the port `openAsset`. They have no data; what they show
+// they ask the API for, with the session of whoever looks at them.
+
+import { z } from '@hono/zod-openapi';
+import { AttuneError } from '../../shared/error.ts';
+import { toPagePolicy } from '../middleware/security-headers.ts';
+import type { Ports } from '../ports.ts';
+import { defineOperation } from './operation.ts';
+
+export const RATE_PATH = '/rate';
+
+const TYPES = new Map([
+  ['css', 'text/css'],
+  ['js', 'text/javascript'],
+  ['svg', 'image/svg+xml'],
+  ['woff2', 'font/woff2'],
+]);
+
+// Nothing is inline, and what the pages make of texts goes through DOMPurify, or the browser refuses it.
+const POLICY = toPagePolicy(
+  "script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; " +
+    "trusted-types dompurify; require-trusted-types-for 'script'",
+);
+
+const page = (name: string, summary: string) =>
+  defineOperation({
+    scopes: null,
+    summary,
+    response: z.string(),
+    hide: true,
+    async handler({ ports }) {
+      const file = await openBuilt(ports, `${name}/index.html`);
+      return new Response(file.body, {
+        headers: {
+          'content-type': 'text/html; charset=UTF-8',
+          'content-security-policy': POLICY,
+          // Asks again each time, and gets a 304: the page names the files of one build.
+          'cache-control': 'no-cache',
+        },
+      });
+    },
+  });
+
+export const serveRate = page('rate', 'The rating page');
+
+export const EMBED_PATH = '/embed.js';
+
+export const serveEmbed = defineOperation({
+  scopes: null,
+  summary: 'The web component <attune-compare>, for pages of any origin',
+  response: z.string(),
+  hide: true,
+  async handler({ ports }) {
+    const file = await openBuilt(ports, 'embed.js');
+    return new Response(file.body, {
+      headers: {
+        'content-type': 'text/javascript; charset=UTF-8',
+        'access-control-allow-origin': '*',
+        'cross-origin-resource-policy': 'cross-origin',
+        // Its name has no hash, because products have it in their pages.
+        'cache-control': 'public, no-cache',
+      },
+    });
+  },
+});
+
+export const servePageFile = defineOperation({
+  scopes: null,
+  summary: 'A file of the pages',
+  response: z.string(),
+  hide: true,
+  async handler({ ports, context, param }) {
+    const [, name, extension] = /^([\w-]+(?:\.[\w-]+)*)\.(\w+)$/.exec(param('file')) ?? [];
+    const type = extension === undefined ? undefined : TYPES.get(extension);
+    const file = type && (await ports.openAsset(`assets/${name}.${extension}`));
+    if (!file) return context.notFound();
+    return new Response(file.body, {
+      headers: { 'content-type': type, 'cache-control': 'public, max-age=31536000, immutable' },
+    });
+  },
+});
+
+async function openBuilt(ports: Ports, path: string): Promise<Response> {
+  const file = await ports.openAsset(path);
+  if (file) return file;
+  throw new AttuneError('the pages are not built; run `npm run build`, and load this page again', {
+    status: 503,
+    code: 'pages_not_built',
+    retry: false,
+  });
+}

@@ -1,0 +1,15 @@
+// A text as markdown. It may grow while it is shown.
+
+import { useLayoutEffect, useRef } from 'preact/hooks';
+import { renderFormulas } from './math.ts';
+import { renderMarkdown } from './render.ts';
+
+export function Markdown({ text }: { text: string }) {
+  const box = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    const root = box.current!;
+    root.replaceChildren(renderMarkdown(text));
+    void renderFormulas(root);
+  }, [text]);
+  return <div class="markdown" dir="auto" ref={box} />;
+}

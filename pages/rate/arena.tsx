@@ -1,0 +1,227 @@
+// The arena: a prompt of one's own, two responses that are written at once, a vote, and the next turn.
+
+import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
+import type { Session } from '../api.ts';
+import { Markdown } from '../markdown/markdown.tsx';
+import { useTexts } from '../texts/texts.ts';
+import { ArenaSession, getKeptText, type Turn } from './arena-session.ts';
+import { Sides } from './comparison-view.tsx';
+import { isSide } from './draft.ts';
+import { useKeys } from './keys.ts';
+import { KeysHelp } from './keys-help.tsx';
+import type { Outbox } from './outbox.ts';
+import { Editor, VoteForm } from './vote-form.tsx';
+import { toVoteKeys } from './vote-keys.ts';
+
+export function Arena({ session: { rater, scopes }, outbox }: { session: Session; outbox: Outbox }) {
+  const texts = useTexts();
+  const [, refresh] = useReducer((count: number) => count + 1, 0);
+  const [arena] = useState(() => new ArenaSession(outbox, () => refresh(undefined)));
+  const [isHelpOpen, setHelpOpen] = useState(false);
+  useEffect(() => () => arena.close(), [arena]);
+  const { stage, turn, turns, notice } = arena;
+  const edits = rater !== null || scopes.includes('feedback');
+  const isVoting = stage === 'voting' || stage === 'sending' || stage === 'waiting';
+
+  const onEdit = () => {
+    if (stage !== 'voting' || !turn || !edits) return;
+    const { choice, edit } = turn.draft;
+    if (!isSide(choice)) return arena.tell({ text: 'chooseSideFirst' });
+    arena.change({ edit: edit?.side === choice ? null : { side: choice, text: turn.texts[choice] } });
+  };
+  const vote = {
+    onChange: arena.change.bind(arena),
+    onSend: () => void arena.send(),
+    onSkip: () => void arena.send('skip'),
+    onEdit,
+  };
+  useKeys({
+    ...(stage === 'voting' && turn ? toVoteKeys({ draft: turn.draft, hasStrength: true, ...vote }) : {}),
+    z: () => arena.revise(),
+    '?': () => setHelpOpen(true),
+  });
+
+  return (
+    <>
+      <div class="bar">
+        <span class="name">{texts.arena}</span>
+        <span class="space" />
+        {turns.length > 0 && (
+          <button type="button" class="plain" onClick={() => arena.restart()}>
+            {texts.arenaNew}
+          </button>
+        )}
+        <button type="button" class="plain keyboard" onClick={() => setHelpOpen(true)} aria-keyshortcuts="?">
+          {texts.keys}
+        </button>
+      </div>
+      <main class="item arena">
+        {turns.length === 0 && (
+          <div class="welcome">
+            <h1>{texts.arenaTitle}</h1>
+            <p class="quiet">{texts.arenaText}</p>
+          </div>
+        )}
+        {turns.slice(0, -1).map((earlier, at) => (
+          <Earlier key={at} turn={earlier} />
+        ))}
+        {turn && <Current arena={arena} turn={turn} />}
+        <div class="dock">
+          {notice && (
+            <p class="note" role="alert" dir="auto">
+              {'text' in notice ? texts[notice.text] : notice.words}
+            </p>
+          )}
+          {stage === 'waiting' && (
+            <p class="note" role="status">
+              {texts.waiting}
+            </p>
+          )}
+          {isVoting && turn ? (
+            <VoteForm
+              {...vote}
+              draft={turn.draft}
+              asked={{ strength: 'optional', tags: [], edits }}
+              isBusy={stage !== 'voting'}
+            />
+          ) : (
+            <Composer arena={arena} />
+          )}
+        </div>
+      </main>
+      {isHelpOpen && <KeysHelp onClose={() => setHelpOpen(false)} />}
+    </>
+  );
+}
+
+function Earlier({ turn }: { turn: Turn }) {
+  const texts = useTexts();
+  return (
+    <section class="prompt">
+      <div class="turn user">
+        <span class="role">{texts.arenaYou}</span>
+        <Markdown text={turn.prompt} />
+      </div>
+      <div class="turn assistant">
+        <span class="role">{texts.arenaKept(turn.kept!.toUpperCase())}</span>
+        <Markdown text={getKeptText(turn)} />
+      </div>
+    </section>
+  );
+}
+
+function Current({ arena, turn }: { arena: ArenaSession; turn: Turn }) {
+  const texts = useTexts();
+  const { stage } = arena;
+  const { draft, comparison } = turn;
+  const { edit } = draft;
+  const isEditing = edit !== null && edit.side === draft.choice && stage !== 'voted';
+  const side = (name: 'a' | 'b') => ({
+    text: stage === 'voted' && edit?.side === name && turn.kept === name ? edit.text : turn.texts[name],
+    ...(comparison ? { finish_reason: comparison[name].finish_reason } : {}),
+  });
+  const [a, b] = [comparison?.a.model, comparison?.b.model];
+  return (
+    <>
+      <section class="prompt">
+        <div class="turn user">
+          <span class="role">{texts.arenaYou}</span>
+          <Markdown text={turn.prompt} />
+        </div>
+      </section>
+      <Sides
+        a={side('a')}
+        b={side('b')}
+        choice={draft.choice}
+        isWriting={stage === 'writing'}
+        policies={stage === 'voted' && a !== undefined && b !== undefined ? { a, b } : null}
+        editor={
+          isEditing
+            ? {
+                side: edit.side,
+                content: (
+                  <Editor
+                    side={edit.side}
+                    text={edit.text}
+                    isBusy={stage !== 'voting'}
+                    onInput={(text) => arena.change({ edit: { side: edit.side, text } })}
+                  />
+                ),
+              }
+            : null
+        }
+      />
+      <p class="hidden" role="status">
+        {stage === 'writing' ? texts.arenaWriting : stage === 'voting' ? texts.arenaReady : ''}
+      </p>
+    </>
+  );
+}
+
+function Composer({ arena }: { arena: ArenaSession }) {
+  const texts = useTexts();
+  const area = useRef<HTMLTextAreaElement>(null);
+  const { stage, turn } = arena;
+  useEffect(() => {
+    if (stage !== 'writing') area.current?.focus();
+  }, [stage]);
+  const send = async () => {
+    const { current } = area;
+    const prompt = current?.value.trim();
+    if (!current || !prompt || stage === 'writing') return;
+    current.value = '';
+    if (!(await arena.ask(prompt)) && area.current) area.current.value ||= prompt;
+  };
+  return (
+    <form
+      class="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void send();
+      }}
+    >
+      {stage === 'voted' && turn && (
+        <div class="after">
+          {turn.draft.choice === 'tie' && (
+            <fieldset class="segments">
+              <legend>{texts.arenaGoOnFrom}</legend>
+              {(['a', 'b'] as const).map((name) => (
+                <label key={name}>
+                  <input type="radio" name="kept" checked={turn.kept === name} onChange={() => arena.keep(name)} />
+                  {name.toUpperCase()}
+                </label>
+              ))}
+            </fieldset>
+          )}
+          {turn.draft.choice && <span class="quiet">{texts.lastVote(texts.choices[turn.draft.choice])}</span>}
+          <button type="button" class="plain" onClick={() => arena.revise()} aria-keyshortcuts="z">
+            {texts.changeVote}
+            <kbd>z</kbd>
+          </button>
+        </div>
+      )}
+      <textarea
+        ref={area}
+        rows={2}
+        dir="auto"
+        aria-label={texts.arenaPrompt}
+        placeholder={turn?.kept ? texts.arenaContinue : texts.arenaPrompt}
+        disabled={stage === 'writing'}
+        onKeyDown={(event) => {
+          if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+          event.preventDefault();
+          void send();
+        }}
+      />
+      {stage === 'writing' ? (
+        <button type="button" onClick={() => arena.stop()}>
+          {texts.arenaStop}
+        </button>
+      ) : (
+        <button type="submit" class="primary">
+          {texts.arenaSend}
+        </button>
+      )}
+    </form>
+  );
+}

@@ -1,0 +1,33 @@
+// A dialog above the page. The browser keeps the focus in it, and closes it with Escape.
+
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { useTexts } from '../texts/texts.ts';
+
+type Props = { title: string; done?: string; onClose(): void; children: ComponentChildren };
+
+export function Dialog({ title, done, onClose, children }: Props) {
+  const texts = useTexts();
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const { current } = dialog;
+    current?.showModal();
+    return () => current?.close();
+  }, []);
+  return (
+    <dialog ref={dialog} aria-labelledby="dialog-title" onClose={onClose}>
+      <h2 id="dialog-title">{title}</h2>
+      {/* Scrolls, so the keyboard must reach it. */}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: as above */}
+      <div class="content" tabIndex={0}>
+        {children}
+      </div>
+      <div class="actions">
+        {/* biome-ignore lint/a11y/noAutofocus: the dialog was asked for, and Enter closes it */}
+        <button type="button" class="primary" autofocus onClick={() => dialog.current?.close()}>
+          {done ?? texts.close}
+        </button>
+      </div>
+    </dialog>
+  );
+}

@@ -1,0 +1,269 @@
+// One queue: its guidelines, the item that is reserved, and the vote.
+
+import { useEffect, useReducer, useState } from 'preact/hooks';
+import type { Queue, Reservation } from '../api.ts';
+import { Markdown } from '../markdown/markdown.tsx';
+import { recall, remember } from '../storage.ts';
+import type { Texts } from '../texts/en.ts';
+import { useTexts } from '../texts/texts.ts';
+import { PromptView, Sides } from './comparison-view.tsx';
+import { Dialog } from './dialog.tsx';
+import { isSide } from './draft.ts';
+import { useKeys } from './keys.ts';
+import { KeysHelp } from './keys-help.tsx';
+import { Message } from './message.tsx';
+import type { Outbox } from './outbox.ts';
+import { follow, RATE } from './path.ts';
+import { Progress } from './progress.tsx';
+import { type Notice, RatingSession, type View } from './rating-session.ts';
+import { Editor, VoteForm } from './vote-form.tsx';
+import { toVoteKeys } from './vote-keys.ts';
+
+type Props = { queue: Queue; holder: string; outbox: Outbox; isOnly: boolean };
+type Open = 'guidelines' | 'keys' | null;
+
+export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
+  const texts = useTexts();
+  const [, refresh] = useReducer((count: number) => count + 1, 0);
+  const [session] = useState(() => new RatingSession(given, holder, outbox, () => refresh(undefined)));
+  const [open, setOpen] = useState<Open>(null);
+  useEffect(() => {
+    void session.start();
+    return () => session.close();
+  }, [session]);
+
+  const { view, notice, progress, queue, last } = session;
+  const { version, text: guidelines } = queue.guidelines;
+  const seenName = `guidelines.${queue.id}`;
+  const [seen, setSeen] = useState(() => recall<number>(seenName));
+  const mustRead = guidelines !== '' && seen !== version;
+  const closeGuidelines = () => {
+    remember(seenName, version);
+    setSeen(version);
+    setOpen(null);
+  };
+
+  const vote = useVote(session, view);
+  const undo = () => void session.undo();
+  useKeys({
+    ...(view.name === 'item' ? toVoteKeys(vote) : {}),
+    ...(view.name === 'answered' ? { Enter: () => void session.next() } : {}),
+    ...(view.name === 'failed' ? { Enter: () => void session.next() } : {}),
+    z: undo,
+    g: guidelines ? () => setOpen('guidelines') : undefined,
+    '?': () => setOpen('keys'),
+  });
+
+  return (
+    <>
+      <a class="skip" href="#responses">
+        {texts.skipToContent}
+      </a>
+      <div class="bar">
+        <span class="name" dir="auto">
+          {queue.name}
+        </span>
+        {!isOnly && (
+          <a href={RATE} onClick={follow}>
+            {texts.otherQueues}
+          </a>
+        )}
+        {progress && <Progress progress={progress} />}
+        {guidelines && (
+          <button type="button" class="plain" onClick={() => setOpen('guidelines')} aria-keyshortcuts="g">
+            {texts.guidelines}
+          </button>
+        )}
+        <button type="button" class="plain keyboard" onClick={() => setOpen('keys')} aria-keyshortcuts="?">
+          {texts.keys}
+        </button>
+      </div>
+      <Content session={session} view={view} notice={notice} vote={vote} />
+      <footer class="last">
+        {last && view.name !== 'loading' && (
+          <>
+            <span class="quiet">{texts.lastVote(texts.choices[last.choice])}</span>
+            <button type="button" class="plain" onClick={undo} aria-keyshortcuts="z">
+              {texts.undo}
+              <kbd>z</kbd>
+            </button>
+          </>
+        )}
+      </footer>
+      {open === 'keys' && <KeysHelp onClose={() => setOpen(null)} />}
+      {(open === 'guidelines' || mustRead) && (
+        <Dialog title={texts.guidelines} done={mustRead ? texts.start : undefined} onClose={closeGuidelines}>
+          {mustRead && seen !== null && <p class="note">{texts.guidelinesChanged}</p>}
+          <Markdown text={guidelines} />
+        </Dialog>
+      )}
+    </>
+  );
+}
+
+type Vote = ReturnType<typeof useVote>;
+
+/** What the form and the keys do. */
+function useVote(session: RatingSession, view: View) {
+  const { settings } = session.queue;
+  const draft = view.name === 'item' || view.name === 'waiting' ? view.draft : null;
+  const onEdit = () => {
+    if (view.name !== 'item' || !settings.edits) return;
+    const { choice, edit } = view.draft;
+    if (!isSide(choice)) return session.tell({ text: 'chooseSideFirst' });
+    session.change({ edit: edit?.side === choice ? null : { side: choice, text: view.reservation[choice].text } });
+  };
+  return {
+    draft: draft!,
+    hasStrength: settings.strength !== 'off',
+    onChange: session.change.bind(session),
+    onSend: () => void session.send(),
+    onSkip: () => void session.send('skip'),
+    onEdit,
+  };
+}
+
+type ContentProps = { session: RatingSession; view: View; notice: Notice | null; vote: Vote };
+
+function Content({ session, view, notice, vote }: ContentProps) {
+  const texts = useTexts();
+  if (view.name === 'loading')
+    return (
+      <>
+        <NoticeLine notice={notice} />
+        <Message title={texts.loadingItem} isLoading />
+      </>
+    );
+  if (view.name === 'end')
+    return (
+      <Message title={texts.ends[view.reason]} text={view.reason === 'done' ? undefined : toSentence(view.words)}>
+        {view.reason === 'empty' && <p class="quiet">{texts.lookAgain}</p>}
+      </Message>
+    );
+  if (view.name === 'failed')
+    return (
+      <Message
+        title={view.status === 0 ? texts.noConnection : view.status === 401 ? texts.signInTitle : texts.failed}
+        text={toSentence(view.words)}
+      >
+        {view.status === 401 ? (
+          <a class="button primary" href="/sign-in">
+            {texts.signIn}
+          </a>
+        ) : (
+          <button type="button" class="primary" onClick={() => void session.next()}>
+            {texts.retry}
+          </button>
+        )}
+      </Message>
+    );
+  const { reservation } = view;
+  return (
+    <main class="item" key={reservation.id}>
+      {reservation.purpose === 'calibration' && view.name !== 'answered' && (
+        <p class="note">
+          <strong>{texts.calibrationTitle}.</strong> {texts.calibrationText}
+        </p>
+      )}
+      <PromptView prompt={reservation.prompt} />
+      {view.name === 'answered' ? (
+        <>
+          <Sides a={reservation.a} b={reservation.b} choice={reservation.choice} policies={reservation.policies} />
+          <Answered reservation={reservation} onNext={() => void session.next()} />
+        </>
+      ) : (
+        <Voting session={session} view={view} notice={notice} vote={vote} />
+      )}
+    </main>
+  );
+}
+
+type VotingProps = Omit<ContentProps, 'view'> & { view: Extract<View, { name: 'item' | 'waiting' }> };
+
+function Voting({ session, view, notice, vote }: VotingProps) {
+  const texts = useTexts();
+  const { reservation, draft } = view;
+  const { settings } = session.queue;
+  const isBusy = view.name === 'waiting' || view.isSending;
+  const { edit } = draft;
+  const editor =
+    edit && edit.side === draft.choice
+      ? {
+          side: edit.side,
+          content: (
+            <Editor
+              side={edit.side}
+              text={edit.text}
+              isBusy={isBusy}
+              onInput={(text) => session.change({ edit: { side: edit.side, text } })}
+            />
+          ),
+        }
+      : null;
+  return (
+    <>
+      <Sides a={reservation.a} b={reservation.b} choice={draft.choice} editor={editor} />
+      <div class="dock">
+        <NoticeLine notice={notice} />
+        {view.name === 'waiting' && (
+          <p class="note" role="status">
+            {texts.waiting}{' '}
+            <button type="button" class="plain" onClick={() => void session.undo()}>
+              {texts.undo}
+              <kbd>z</kbd>
+            </button>
+          </p>
+        )}
+        <VoteForm
+          {...vote}
+          draft={draft}
+          asked={{ strength: settings.strength, tags: settings.tags, edits: settings.edits }}
+          isBusy={isBusy}
+        />
+      </div>
+    </>
+  );
+}
+
+function Answered({ reservation, onNext }: { reservation: Reservation; onNext(): void }) {
+  const texts = useTexts();
+  const { expected, explanation, choice } = reservation;
+  return (
+    <div class="dock answered">
+      {expected && choice && (
+        <p class={expected === choice ? 'note right' : 'note wrong'} role="status">
+          {describeExpected(texts, expected, choice)}
+        </p>
+      )}
+      {explanation && <Markdown text={explanation} />}
+      <div class="actions">
+        <button type="button" class="primary" onClick={onNext} aria-keyshortcuts="Enter">
+          {texts.next}
+          <kbd>↵</kbd>
+        </button>
+      </div>
+    </div>
+  );
+}
+
+type Known = NonNullable<Reservation['choice']>;
+
+function describeExpected(texts: Texts, expected: Known, choice: Known): string {
+  const [wanted, given] = [texts.choices[expected], texts.choices[choice]];
+  return expected === choice ? texts.calibrationRight(wanted) : texts.calibrationWrong(wanted, given);
+}
+
+function NoticeLine({ notice }: { notice: Notice | null }) {
+  const texts = useTexts();
+  if (!notice) return null;
+  return (
+    <p class="note" role="alert" dir="auto">
+      {'text' in notice ? texts[notice.text] : toSentence(notice.words)}
+    </p>
+  );
+}
+
+/** The API's messages begin in lower case, because they are often quoted. */
+function toSentence(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}

@@ -1,0 +1,18 @@
+// How Vite builds the pages. Every file under assets/ has the hash of its content in its name, and may be cached for ever.
+
+import { defineConfig } from 'vite';
+
+export default defineConfig({
+  base: '/',
+  logLevel: 'warn',
+  publicDir: false,
+  build: {
+    target: 'es2022',
+    emptyOutDir: true,
+    modulePreload: { polyfill: false },
+    assetsInlineLimit: 0,
+    rolldownOptions: {
+      input: { rate: 'rate/index.html' },
+    },
+  },
+});
