@@ -4,7 +4,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
-import { etag } from 'hono/etag';
+import { etag, RETAINED_304_HEADERS } from 'hono/etag';
 import packageJson from '../package.json' with { type: 'json' };
 import { SIGN_IN_PATH } from '../shared/access/invitations.ts';
 import { AttuneError } from '../shared/error.ts';
@@ -183,6 +183,12 @@ const DOCUMENT_PATH = '/openapi.json';
  * them would learn that the server runs, and the id of the active policy. */
 const PROBES: readonly string[] = ['/status', '/health'];
 
+/** What a page of CORS_ORIGINS may read besides the body. */
+const EXPOSED_HEADERS = ['x-request-id', 'retry-after', 'x-should-retry', 'idempotent-replayed'];
+
+/** A browser takes the headers of a 304 in place of those that it has: the page's policy must be among them. */
+const confirmFiles = etag({ retainedHeaders: [...RETAINED_304_HEADERS, 'content-security-policy'] });
+
 const INFO = {
   title: 'Attune',
   version: packageJson.version,
@@ -206,6 +212,7 @@ export function createApp(ports: Ports): OpenAPIHono {
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
   app.use(SIGN_IN_PATH, showSignInFailure);
   for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, etag());
+  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*']) app.use(path, confirmFiles);
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
   const guardPublic = settings.API_KEY ? [] : [guardLoopback];

@@ -63,7 +63,10 @@ export function testPages(api: Api): void {
     );
     assert.equal((await request('/rate/arena')).text, page.text);
     const etag = page.headers.get('etag') ?? '';
-    assert.equal((await request('/rate', { headers: { 'if-none-match': etag } })).status, 304);
+    const again = await request('/rate', { headers: { 'if-none-match': etag } });
+    assert.equal(again.status, 304);
+    const policy = 'content-security-policy';
+    assert.equal(again.headers.get(policy), page.headers.get(policy));
     const files = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, file]) => file!);
     const types = new Set<string | null>();
     for (const file of files) {

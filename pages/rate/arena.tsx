@@ -24,6 +24,7 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
   const isVoting = stage === 'voting' || stage === 'sending' || stage === 'waiting';
 
   const onEdit = () => {
+    const { stage, turn } = arena;
     if (stage !== 'voting' || !turn || !edits) return;
     const { choice, edit } = turn.draft;
     if (!isSide(choice)) return arena.tell({ text: 'chooseSideFirst' });
@@ -36,7 +37,11 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
     onEdit,
   };
   useKeys({
-    ...(stage === 'voting' && turn ? toVoteKeys({ draft: turn.draft, hasStrength: true, ...vote }) : {}),
+    ...toVoteKeys({
+      getDraft: () => (arena.stage === 'voting' ? (arena.turn?.draft ?? null) : null),
+      hasStrength: true,
+      ...vote,
+    }),
     z: () => arena.revise(),
     '?': () => setHelpOpen(true),
   });
@@ -53,6 +58,7 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
         )}
         <button type="button" class="plain keyboard" onClick={() => setHelpOpen(true)} aria-keyshortcuts="?">
           {texts.keys}
+          <kbd>?</kbd>
         </button>
       </div>
       <main class="item arena">
