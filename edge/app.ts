@@ -183,9 +183,6 @@ const DOCUMENT_PATH = '/openapi.json';
  * them would learn that the server runs, and the id of the active policy. */
 const PROBES: readonly string[] = ['/status', '/health'];
 
-/** What a page of CORS_ORIGINS may read besides the body. */
-const EXPOSED_HEADERS = ['x-request-id', 'retry-after', 'x-should-retry', 'idempotent-replayed'];
-
 /** A browser takes the headers of a 304 in place of those that it has: the page's policy must be among them. */
 const confirmFiles = etag({ retainedHeaders: [...RETAINED_304_HEADERS, 'content-security-policy'] });
 

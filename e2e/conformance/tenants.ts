@@ -10,7 +10,6 @@ import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
 
 type Kind = 'chat' | 'comparison' | 'preference' | 'feedback' | 'rater' | 'queue';
-type Kind = 'chat' | 'comparison' | 'preference' | 'queue' | 'rater';
 
 /** What each is an id of. */
 const OWN: Record<string, Kind> = {
