@@ -55,6 +55,7 @@ const ACCESS: Record<string, readonly Scope[] | null> = {
   'POST /v1/reservations/{id}/heartbeat': ['rate', 'feedback'],
   'POST /v1/reservations/{id}/vote': ['rate', 'feedback'],
   'DELETE /v1/reservations/{id}/vote': ['rate', 'feedback'],
+  'POST /v1/embed-tokens': ['feedback'],
   'POST /v1/rounds': ['train'],
   'GET /v1/rounds': ['read'],
   'GET /v1/rounds/{id}': ['read'],
