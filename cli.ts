@@ -10,6 +10,7 @@ import { addDevWorker } from './cli/dev-worker.ts';
 import { addDoctor } from './cli/doctor.ts';
 import { addErasures } from './cli/erasures.ts';
 import { addKeys } from './cli/keys.ts';
+import { addLeaderboard } from './cli/leaderboard.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
 import { addRaters } from './cli/raters.ts';
@@ -48,6 +49,7 @@ for (const add of [
   addRewards,
   addPreferences,
   addComparisons,
+  addLeaderboard,
   addKeys,
   addAudit,
   addRaters,

@@ -35,6 +35,7 @@ import { createErasure, deleteChatCompletion, deleteComparison, getErasure, list
 import { createFeedback, deleteFeedback, getFeedback, listFeedback } from './routes/feedback.ts';
 import { getHealth, getMetrics, getStatus } from './routes/health.ts';
 import { createKey, getKey, listKeys, revokeKey, rotateKey } from './routes/keys.ts';
+import { getLeaderboard } from './routes/leaderboard.ts';
 import { getModel, listModels } from './routes/models.ts';
 import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
@@ -48,6 +49,7 @@ import {
 } from './routes/queue-items.ts';
 import { getProgress, pauseQueueRater, resumeQueueRater } from './routes/queue-raters.ts';
 import { createQueue, getQueue, listQueues, updateQueue } from './routes/queues.ts';
+import { getQueueQuality } from './routes/queue-quality.ts';
 import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
 import {
   getReservation,
@@ -121,8 +123,10 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/feedback/{id}': getFeedback,
     'DELETE /v1/feedback/{id}': deleteFeedback,
     'POST   /v1/embed-tokens': createToken,
+    'GET    /v1/queues/{id}/quality': getQueueQuality,
   },
   Learn: {
+    'GET    /v1/leaderboard': getLeaderboard,
     'POST   /v1/rounds': createRound,
     'GET    /v1/rounds': listRounds,
     'GET    /v1/rounds/{id}': getRound,

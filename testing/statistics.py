@@ -57,7 +57,7 @@ for noise, size in ((0.1, 25), (0.4, 60), (1, 40)):
 
 # Votes of raters on prompts: [model a, model b, outcome for a, rater, prompt, feature 1, feature 2]
 STRENGTHS = [0.0, 0.4, 0.9, -0.3, 0.6]
-RATERS, PROMPTS, FEATURES = 14, 70, 2
+RATERS, PROMPTS, FEATURES = 30, 45, 2
 COEFFICIENTS = [0.5, -0.2]
 taste = [draw.gauss(0, 0.5) for _ in range(RATERS)]
 votes = []
@@ -65,15 +65,15 @@ for _ in range(900):
     rater, prompt = draw.randrange(RATERS), draw.randrange(PROMPTS)
     a, b = draw.sample(range(len(STRENGTHS)), 2)
     features = [round(draw.uniform(-1, 1), 3) for _ in range(FEATURES)]
-    odds = STRENGTHS[a] - STRENGTHS[b] + taste[rater] * (a - b) / 4
+    odds = STRENGTHS[a] - STRENGTHS[b] + taste[rater] * (a - b) / 3
     odds += sum(c * x for c, x in zip(COEFFICIENTS, features))
     share = 1 / (1 + math.exp(-odds))
     outcome = 0.5 if draw.random() < 0.2 else float(draw.random() < share)
     votes.append([a, b, outcome, rater, prompt, *features])
 
 COLUMNS = ["model_a", "model_b", "outcome", "rater", "prompt", "x1", "x2"]
-# So small that it changes nothing above 1e-7; without it the Hessian is singular.
-HESSIAN_REG = 1e-9
+# Changes nothing above 1e-7; without it the Hessian is singular, and with less of it rounding errors grow.
+HESSIAN_REG = 1e-7
 # Ratings as log-odds.
 UNSCALED = {"scale": 1.0, "base": math.e, "init_rating": 0.0, "ftol": 0.0, "gtol": 1e-13, "hessian_reg": HESSIAN_REG}
 OUTCOMES = {"outcome_col": "outcome", "outcome_map": lambda outcome: outcome, "reweighted": False}

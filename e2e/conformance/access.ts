@@ -41,6 +41,8 @@ const ACCESS: Record<string, readonly Scope[] | null> = {
   'GET /v1/feedback/{id}': ['read'],
   'DELETE /v1/feedback/{id}': ['rate', 'feedback'],
   'POST /v1/embed-tokens': ['feedback'],
+  'GET /v1/queues/{id}/quality': ['read', 'operate'],
+  'GET /v1/leaderboard': ['read'],
   'POST /v1/rounds': ['train'],
   'GET /v1/rounds': ['read'],
   'GET /v1/rounds/{id}': ['read'],

@@ -3,11 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { queues } from '../../shared/database/schema.ts';
+import { queueSettingsSchema } from '../../shared/queues/queue-settings.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
 
 type Kind = 'chat' | 'comparison' | 'preference' | 'feedback' | 'rater';
+type Kind = 'chat' | 'comparison' | 'preference' | 'queue' | 'rater';
 
 /** What each is an id of. */
 const OWN: Record<string, Kind> = {
@@ -15,6 +18,7 @@ const OWN: Record<string, Kind> = {
   'GET /v1/comparisons/{id}': 'comparison',
   'GET /v1/preferences/{id}': 'preference',
   'GET /v1/feedback/{id}': 'feedback',
+  'GET /v1/queues/{id}/quality': 'queue',
   'GET /v1/raters/{id}': 'rater',
   'POST /v1/raters/{id}': 'rater',
   'POST /v1/raters/{id}/invitations': 'rater',
@@ -48,7 +52,7 @@ const SHARED = [
   'DELETE /v1/feedback/{id}',
 ];
 
-const LISTS: Record<Kind, string> = {
+const LISTS: Partial<Record<Kind, string>> = {
   chat: '/v1/chat/completions',
   comparison: '/v1/comparisons',
   preference: '/v1/preferences',
@@ -93,6 +97,10 @@ export function testTenants(api: Api): void {
     ids.preference = (await post('/v1/preferences', { prompt: 'Once', chosen: 'upon', rejected: 'more' })).id;
     ids.feedback = (await post('/v1/feedback', { generation: ids.chat, thumb: 1 })).id;
     ids.rater = (await post('/v1/raters', { name: 'Ann' })).id;
+    ids.queue = `que_${names.here}`;
+    const settings = queueSettingsSchema.parse({});
+    const queue = { id: ids.queue, name: 'Here', settings, guidelines_version: 1, tenant: names.here };
+    await api.server.connection.db.insert(queues).values(queue);
   });
 
   test('every route with an id is in one of the two tables', async () => {
@@ -146,6 +154,7 @@ export function testTenants(api: Api): void {
     '/v1/comparisons/export',
     '/v1/comparisons/datasheet',
   ])
+  for (const path of ['/v1/preferences/export', '/v1/preferences/stats', '/v1/leaderboard'])
     test(`${path} takes the name of a tenant, and no other text`, () => assertRefused(`${path}?tenant=`));
 
   test('nobody votes on what another tenant has', async () => {
@@ -189,6 +198,7 @@ export function testTenants(api: Api): void {
     assert.match(exported.text, /"upon"/);
     assertError(await request(`/v1/preferences/export?tenant=${names.here}`, { headers: headers.there }), 403);
     assertError(await request(`/v1/preferences/stats?tenant=${names.here}`, { headers: headers.there }), 403);
+    assertError(await request(`/v1/leaderboard?tenant=${names.here}`, { headers: headers.there }), 403);
   });
 
   test('two tenants can import the same rows, and use the same names for raters', async () => {

@@ -2,14 +2,10 @@
 
 import { z } from '@hono/zod-openapi';
 
-const time = z.iso
-  .date()
-  .or(
-    z.iso.datetime({
-      offset: true,
-      error: 'give an ISO 8601 date or time, for example 2026-01-31 or 2026-01-31T12:00:00Z',
-    }),
-  )
+const time = z
+  .union([z.iso.date(), z.iso.datetime({ offset: true })], {
+    error: 'give an ISO 8601 date or time, for example 2026-01-31 or 2026-01-31T12:00:00Z',
+  })
   .transform((text) => new Date(text))
   .openapi({ type: 'string', description: 'an ISO 8601 date or time' });
 

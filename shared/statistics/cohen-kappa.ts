@@ -5,7 +5,7 @@ import type { Statistic } from './confidence-interval.ts';
 /** κ as a statistic of the items. NaN if both series have one and the same choice, or there are no items. */
 export function cohenKappa(given: readonly string[], expected: readonly string[]): Statistic {
   const categories = [...new Set([...given, ...expected])];
-  const toIndices = (choices: readonly string[]) => choices.map((choice) => categories.indexOf(choice));
+  const toIndices = (choices: readonly string[]) => Int32Array.from(choices, (choice) => categories.indexOf(choice));
   const [rows, columns] = [toIndices(given), toIndices(expected)];
   const ofRow = new Float64Array(categories.length);
   const ofColumn = new Float64Array(categories.length);
@@ -15,8 +15,10 @@ export function cohenKappa(given: readonly string[], expected: readonly string[]
     ofColumn.fill(0);
     let total = 0;
     let agreed = 0;
-    for (const [item, weight] of weights.entries()) {
-      const [row, column] = [rows[item]!, columns[item]!];
+    for (let item = 0; item < weights.length; item++) {
+      const weight = weights[item]!;
+      const row = rows[item]!;
+      const column = columns[item]!;
       ofRow[row]! += weight;
       ofColumn[column]! += weight;
       total += weight;

@@ -11,7 +11,7 @@ export type AlphaLevel = 'nominal' | 'ordinal';
  */
 export function krippendorffAlpha(counts: readonly (readonly number[])[], level: AlphaLevel): Statistic {
   const { patterns, patternOfItem } = groupByPattern(counts);
-  const coincidences = patterns.map(listCoincidences);
+  const { pattern, one, other, value } = toColumns(patterns.map(listCoincidences));
   const categories = Math.max(0, ...counts.map((item) => item.length));
   const weightOfPattern = new Float64Array(patterns.length);
   const observed = new Float64Array(categories * categories);
@@ -19,15 +19,14 @@ export function krippendorffAlpha(counts: readonly (readonly number[])[], level:
 
   return (weights) => {
     weightOfPattern.fill(0);
-    for (const [item, weight] of weights.entries()) weightOfPattern[patternOfItem[item]!]! += weight;
+    for (let item = 0; item < weights.length; item++) weightOfPattern[patternOfItem[item]!]! += weights[item]!;
     observed.fill(0);
     totals.fill(0);
-    for (const [pattern, entries] of coincidences.entries())
-      for (const { one, other, value } of entries) {
-        const weighted = weightOfPattern[pattern]! * value;
-        observed[one * categories + other]! += weighted;
-        totals[one]! += weighted;
-      }
+    for (let at = 0; at < value.length; at++) {
+      const weighted = weightOfPattern[pattern[at]!]! * value[at]!;
+      observed[one[at]! * categories + other[at]!]! += weighted;
+      totals[one[at]!]! += weighted;
+    }
     return toAlpha(observed, totals, level);
   };
 }
@@ -43,7 +42,7 @@ function groupByPattern(counts: readonly (readonly number[])[]) {
     indices.set(key, patterns.length);
     return patterns.push(item) - 1;
   });
-  return { patterns, patternOfItem };
+  return { patterns, patternOfItem: Int32Array.from(patternOfItem) };
 }
 
 type Coincidence = { one: number; other: number; value: number };
@@ -57,6 +56,16 @@ function listCoincidences(counts: readonly number[]): Coincidence[] {
       .map((others, other) => ({ one, other, value: (count * (others - Number(one === other))) / (raters - 1) }))
       .filter(({ value }) => value > 0),
   );
+}
+
+function toColumns(ofPatterns: readonly (readonly Coincidence[])[]) {
+  const rows = ofPatterns.flatMap((entries, pattern) => entries.map((entry) => ({ ...entry, pattern })));
+  return {
+    pattern: Int32Array.from(rows, (row) => row.pattern),
+    one: Int32Array.from(rows, (row) => row.one),
+    other: Int32Array.from(rows, (row) => row.other),
+    value: Float64Array.from(rows, (row) => row.value),
+  };
 }
 
 function toAlpha(observed: Float64Array, totals: Float64Array, level: AlphaLevel): number {

@@ -4,16 +4,20 @@ import type { Statistic } from './confidence-interval.ts';
 
 /** Between the two middle values: their mean. NaN without values. */
 export function median(values: readonly number[]): Statistic {
-  const order = [...values.keys()].sort((one, other) => values[one]! - values[other]!);
+  const order = Int32Array.from(values.keys()).sort((one, other) => values[one]! - values[other]!);
   return (weights) => {
-    const half = weights.reduce((sum, weight) => sum + weight, 0) / 2;
+    let total = 0;
+    for (let item = 0; item < weights.length; item++) total += weights[item]!;
     let below = 0;
     let lower: number | undefined;
-    for (const item of order) {
-      below += weights[item]!;
-      if (lower !== undefined && weights[item]! > 0) return (lower + values[item]!) / 2;
-      if (below > half) return values[item]!;
-      if (below === half && weights[item]! > 0) lower = values[item]!;
+    for (let at = 0; at < order.length; at++) {
+      const weight = weights[order[at]!]!;
+      if (weight === 0) continue;
+      const value = values[order[at]!]!;
+      if (lower !== undefined) return (lower + value) / 2;
+      below += weight;
+      if (below > total / 2) return value;
+      if (below === total / 2) lower = value;
     }
     return Number.NaN;
   };
