@@ -3,8 +3,11 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { bootstrap, type Estimate } from '../statistics/confidence-interval.ts';
 import { type AlphaLevel, krippendorffAlpha } from '../statistics/krippendorff-alpha.ts';
+import type { DatasetQuery } from './dataset-query.ts';
 
 export type Agreement = {
+  /** comparisons with a vote, or with skips */
+  voted: number;
   /** on which at least two raters voted; a skip is no vote */
   comparisons: number;
   /** of these: on which all chose the same */
@@ -21,33 +24,34 @@ const STRENGTHS = ['slightly', 'clearly', 'much'];
 /** Resampling more of them takes seconds, and narrows nothing that matters. */
 const RESAMPLED = 5000;
 
-type Select = (query: SQL) => Promise<Record<string, unknown>[]>;
-
-/** `select`: from `v`, the votes. */
-export async function measureAgreement(select: Select): Promise<Agreement> {
-  const choices = await countPatterns(select, sql`choice`, CHOICES);
+export async function measureAgreement(select: DatasetQuery): Promise<Agreement> {
+  const all = await countPatterns(select, sql`choice`, [...CHOICES, 'skip']);
   const strengths = await countPatterns(select, sql`strength`, STRENGTHS);
-  const sum = (patterns: Pattern[]) => patterns.reduce((total, { items }) => total + items, 0);
+  const choices = all.map(({ counts, items }) => ({ counts: counts.slice(0, CHOICES.length), items }));
+  const several = choices.filter(isOfSeveral);
   return {
-    comparisons: sum(choices),
-    unanimous: sum(choices.filter(({ counts }) => counts.filter((count) => count > 0).length === 1)),
-    alpha: estimateAlpha(choices, 'nominal'),
-    strength_alpha: estimateAlpha(strengths, 'ordinal'),
+    voted: sumItems(all),
+    comparisons: sumItems(several),
+    unanimous: sumItems(several.filter(({ counts }) => counts.filter((count) => count > 0).length === 1)),
+    alpha: estimateAlpha(several, 'nominal'),
+    strength_alpha: estimateAlpha(strengths.filter(isOfSeveral), 'ordinal'),
   };
 }
 
 /** `counts`: of each value; `items`: how many comparisons have these. */
 type Pattern = { counts: number[]; items: number };
 
-async function countPatterns(select: Select, column: SQL, values: string[]): Promise<Pattern[]> {
-  const counts = values.map((value) => sql`count(*) filter (where ${column} = ${value})::int`);
-  const rows = await select(sql`
+const sumItems = (patterns: Pattern[]) => patterns.reduce((total, { items }) => total + items, 0);
+const isOfSeveral = ({ counts }: Pattern) => counts.reduce((sum, count) => sum + count, 0) >= 2;
+
+async function countPatterns(select: DatasetQuery, column: SQL, values: string[]): Promise<Pattern[]> {
+  const counts = values.map((value) => sql`count(*) filter (where ${column} = ${value})`);
+  const rows = await select<{ counts: string; items: number }>(sql`
     select counts, count(*)::int as items from (
-      select json_build_array(${sql.join(counts, sql`, `)})::text as counts from v
-      where ${column} = any(${sql.param(`{${values.join(',')}}`)}::text[])
-      group by comparison_id having count(*) >= 2
+      select concat_ws(',', ${sql.join(counts, sql`, `)}) as counts from v
+      where ${column} is not null group by comparison_id
     ) patterns group by 1 order by 1`);
-  return rows.map(({ counts, items }) => ({ counts: JSON.parse(String(counts)), items: Number(items) }));
+  return rows.map(({ counts, items }) => ({ counts: counts.split(',').map(Number), items }));
 }
 
 function estimateAlpha(patterns: Pattern[], level: AlphaLevel): Estimate | null {
@@ -57,8 +61,7 @@ function estimateAlpha(patterns: Pattern[], level: AlphaLevel): Estimate | null 
   );
   const value = statistic(Float64Array.from(patterns, ({ items }) => items));
   if (Number.isNaN(value)) return null;
-  const total = patterns.reduce((sum, { items }) => sum + items, 0);
-  const kept = Math.min(1, RESAMPLED / total);
+  const kept = Math.min(1, RESAMPLED / sumItems(patterns));
   const items = patterns.flatMap(({ counts, items }) => Array<number[]>(Math.round(items * kept)).fill(counts));
   const interval = bootstrap([...items.keys()], krippendorffAlpha(items, level));
   if (interval === null) return { value, interval };

@@ -62,15 +62,13 @@ export function readComparisons(db: Database, filter: ComparisonFilter): AsyncGe
 async function toRecords(db: Database, rows: (typeof comparisons.$inferSelect)[]): Promise<ComparisonRecord[]> {
   const ids = rows.map(({ id }) => id);
   const sideIds = rows.flatMap((row) => [row.a_generation_id, row.b_generation_id]);
-  const [sides, items, ...votes] = await Promise.all([
-    selectGenerations(db).where(inArray(generations.id, sideIds)),
-    db.select().from(queue_items).where(inArray(queue_items.comparison_id, ids)),
-    readVotes(db, ids),
-    readMeasurements(db, ids),
-  ]);
+  // One after the other: an export may take one connection, and lasts for minutes.
+  const sides = await selectGenerations(db).where(inArray(generations.id, sideIds));
+  const items = await db.select().from(queue_items).where(inArray(queue_items.comparison_id, ids));
+  const votes = [...(await readVotes(db, ids)), ...(await readMeasurements(db, ids))];
   const sideById = new Map(sides.map((side) => [side.id, side]));
   const itemByComparison = new Map(items.map((item) => [item.comparison_id, item]));
-  const votesByComparison = Map.groupBy(votes.flat(), ({ comparison }) => comparison);
+  const votesByComparison = Map.groupBy(votes, ({ comparison }) => comparison);
   return rows.map((row) => {
     const [a, b] = [sideById.get(row.a_generation_id)!, sideById.get(row.b_generation_id)!];
     const item = itemByComparison.get(row.id);

@@ -2,7 +2,8 @@
 // answer are left open, for whoever hands the data on.
 
 import type { Estimate } from '../statistics/confidence-interval.ts';
-import type { Datasheet, Quantiles } from './datasheet.ts';
+import type { Quantiles } from './dataset-query.ts';
+import type { Datasheet } from './datasheet.ts';
 import { formatShare } from './limits.ts';
 
 const OPEN = '_To be answered by whoever hands the data on._';

@@ -2,9 +2,9 @@
 // Datasets" (Gebru et al., 2021).
 
 import type { Agreement } from './agreement.ts';
+import type { Quantiles } from './dataset-query.ts';
 import type { LanguageCount } from './languages.ts';
 
-export type Quantiles = { min: number; p25: number; median: number; p75: number; p95: number; max: number };
 type Dates = { first: string | null; last: string | null };
 
 export type Datasheet = {
@@ -34,7 +34,7 @@ export type Datasheet = {
     /** of the most active ones, most first */
     votes_of_most_active: number[];
   };
-  agreement: Agreement;
+  agreement: Omit<Agreement, 'voted'>;
   /** `sampled`: the comparisons whose prompts and responses were measured */
   prompts: {
     distinct: number;

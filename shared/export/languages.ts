@@ -1,6 +1,7 @@
 // Guesses the languages of prompts, from a sample of them that is the same each time.
 
-import { type SQL, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
+import type { DatasetQuery } from './dataset-query.ts';
 
 /** `by_language`: ISO 639-3; `und`: too short to tell, or none that is known. */
 export type LanguageCount = { sampled: number; by_language: Record<string, number> };
@@ -8,11 +9,8 @@ export type LanguageCount = { sampled: number; by_language: Record<string, numbe
 const SAMPLE = 1000;
 const MAX_LENGTH = 1000;
 
-/** `select`: from `c`, the comparisons. */
-export async function countLanguages(
-  select: (query: SQL) => Promise<Record<string, unknown>[]>,
-): Promise<LanguageCount> {
-  const rows = await select(sql`
+export async function countLanguages(select: DatasetQuery): Promise<LanguageCount> {
+  const rows = await select<{ text: string | null }>(sql`
     select left(
       case when jsonb_typeof(prompt) = 'string' then prompt #>> '{}' else (
         select m ->> 'content' from jsonb_array_elements(prompt) with ordinality as e (m, at)
@@ -23,7 +21,7 @@ export async function countLanguages(
   const { franc } = await import('franc-min');
   const counts: Record<string, number> = {};
   for (const { text } of rows) {
-    const language = franc(String(text ?? ''));
+    const language = franc(text ?? '');
     counts[language] = (counts[language] ?? 0) + 1;
   }
   const sorted = Object.entries(counts).sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));
