@@ -4,13 +4,16 @@
 import { Command } from 'commander';
 import { addAudit } from './cli/audit.ts';
 import { addBackup } from './cli/backup.ts';
+import { addComparisons } from './cli/comparisons.ts';
 import { addDemo } from './cli/demo.ts';
 import { addDevWorker } from './cli/dev-worker.ts';
 import { addDoctor } from './cli/doctor.ts';
 import { addErasures } from './cli/erasures.ts';
 import { addKeys } from './cli/keys.ts';
+import { addLeaderboard } from './cli/leaderboard.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
+import { addQueues } from './cli/queues.ts';
 import { addRaters } from './cli/raters.ts';
 import { addRestore } from './cli/restore.ts';
 import { addRewards } from './cli/rewards.ts';
@@ -46,9 +49,12 @@ for (const add of [
   addPolicies,
   addRewards,
   addPreferences,
+  addLeaderboard,
+  addComparisons,
   addKeys,
   addAudit,
   addRaters,
+  addQueues,
   addErasures,
   addBackup,
   addRestore,

@@ -1,12 +1,12 @@
 // attune preferences: imports, exports and counts preferences.
 
-import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { COMMAND } from '../shared/access/audit.ts';
 import { tenantName } from '../shared/access/names.ts';
 import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import { AttuneError } from '../shared/error.ts';
+import { EXPORT_FORMATS, type ExportFormat } from '../shared/preferences/export.ts';
+import { type Aggregation, countMajorities, minReviews } from '../shared/preferences/majority.ts';
 import {
   countPreferences,
   exportPreferences,
@@ -15,6 +15,7 @@ import {
 } from '../shared/preferences/store.ts';
 import { openRedact } from '../shared/redaction/open-redact.ts';
 import { withContext } from './context.ts';
+import { openInput } from './open-input.ts';
 import { parseBy } from './parse-argument.ts';
 import { printLines } from './print-lines.ts';
 
@@ -34,7 +35,7 @@ export function addPreferences(program: Command): void {
     .addOption(tenantOption('whose they become'))
     .action((file: string, { tenant }: { tenant: string }) =>
       withContext(async ({ db }, _localStore, { settings }) => {
-        const source = file === '-' ? process.stdin : await openFile(file);
+        const source = await openInput(file, 'preferences import');
         let lastLineMs = Date.now();
         const onProgress = ({ rows, imported }: ImportReport) => {
           if (Date.now() - lastLineMs < 2000) return;
@@ -59,11 +60,27 @@ export function addPreferences(program: Command): void {
 
   group
     .command('export')
-    .addOption(new Option('--format <format>', 'format of the lines').choices(['openai', 'trl']).default('openai'))
+    .addOption(new Option('--format <format>', 'format of the lines').choices(EXPORT_FORMATS).default('openai'))
+    .addOption(new Option('--aggregate <rule>', 'one pair of each comparison, by its votes').choices(['majority']))
+    .option(
+      '--min-reviews <count>',
+      'with --aggregate: how many votes a comparison needs (default: 1)',
+      parseBy(minReviews),
+    )
+    .option('--exclude-paused', 'with --aggregate: leave out raters who are paused in the queue of the comparison')
     .description('write all preferences of a tenant, without ties, as JSONL to standard output')
     .addOption(tenantOption('whose to write'))
-    .action((options: { format: 'openai' | 'trl'; tenant: string }) =>
-      withContext(({ db }) => printLines(exportPreferences(db, options.format, options.tenant))),
+    .action((options: ExportOptions) =>
+      withContext(async ({ db }) => {
+        const aggregation = toAggregation(options);
+        if (aggregation) {
+          const counts = await countMajorities(db, options.tenant, aggregation);
+          console.error(
+            `${counts.pairs} pairs; left out: ${counts.ties} ties, ${counts.no_majority} without a majority, ${counts.too_few_reviews} with too few reviews`,
+          );
+        }
+        await printLines(exportPreferences(db, options.format, options.tenant, aggregation));
+      }),
     );
 
   group
@@ -75,17 +92,20 @@ export function addPreferences(program: Command): void {
     );
 }
 
-function tenantOption(description: string): Option {
-  return new Option('--tenant <tenant>', description).argParser(parseBy(tenantName)).default(DEFAULT_TENANT);
+type ExportOptions = {
+  format: ExportFormat;
+  tenant: string;
+  aggregate?: 'majority';
+  minReviews?: number;
+  excludePaused?: true;
+};
+
+function toAggregation({ aggregate, minReviews, excludePaused }: ExportOptions): Aggregation | null {
+  if (aggregate) return { minReviews: minReviews ?? 1, excludePaused: excludePaused ?? false };
+  if (minReviews === undefined && !excludePaused) return null;
+  throw new AttuneError('preferences export: --min-reviews and --exclude-paused need --aggregate majority; add it');
 }
 
-async function openFile(file: string): Promise<AsyncIterable<Uint8Array>> {
-  try {
-    // Opening a folder succeeds; reading it fails.
-    await using handle = await open(file);
-    if ((await handle.stat()).isDirectory()) throw new Error(`${file} is a folder; give a file`);
-  } catch (error) {
-    throw new AttuneError(`preferences import: ${(error as Error).message}`);
-  }
-  return createReadStream(file);
+function tenantOption(description: string): Option {
+  return new Option('--tenant <tenant>', description).argParser(parseBy(tenantName)).default(DEFAULT_TENANT);
 }

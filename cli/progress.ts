@@ -30,6 +30,21 @@ export function createPublishLogger(): { onProgress: PublishListener; stop(): vo
   };
 }
 
+/** Counts the rows of an export on standard error, beside the export itself. */
+export function createExportLogger(label: string, total: number) {
+  const counter = createCounter();
+  return {
+    stop: counter.stop,
+    async *count<T>(rows: AsyncIterable<T>): AsyncGenerator<T> {
+      let done = 0;
+      for await (const row of rows) {
+        yield row;
+        counter.update({ label, done: ++done, total, note: '' }, console.error);
+      }
+    },
+  };
+}
+
 type Count = { label: string; done: number; total: number; note: string };
 
 /** Shows one count after the other. */

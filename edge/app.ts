@@ -10,12 +10,13 @@ import { SIGN_IN_PATH } from '../shared/access/invitations.ts';
 import { AttuneError } from '../shared/error.ts';
 import type { Settings } from '../shared/settings.ts';
 import { toErrorResponse } from './http/errors.ts';
-import { addOperation, type Operation, type Route } from './http/operation.ts';
-import { RATE_PATH, servePageFile, serveRate } from './http/pages.ts';
+import { addOperation, type Operation, type Route, toPattern } from './http/operation.ts';
+import { EMBED_PATH, RATE_PATH, serveEmbed, servePageFile, serveRate } from './http/pages.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { authenticate, requireScope, seeTenant } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
 import { guardAgainstPages, guardLoopback, guardSignIn } from './middleware/browser-guard.ts';
+import { answerPreflight, EXPOSED_HEADERS } from './middleware/embed-cors.ts';
 import { replayRequest } from './middleware/idempotency.ts';
 import { observeRequests } from './middleware/observe-request.ts';
 import { placeRequest } from './middleware/placement.ts';
@@ -26,12 +27,15 @@ import { getTimeLimit, limitTime } from './middleware/time-limit.ts';
 import type { Ports } from './ports.ts';
 import { exportAuditEvents, listAuditEvents } from './routes/audit.ts';
 import { createChatCompletion } from './routes/chat.ts';
+import { exportComparisons, getDatasheet } from './routes/comparison-files.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
 import { createCompletion } from './routes/completions.ts';
+import { createToken } from './routes/embed-tokens.ts';
 import { createErasure, deleteChatCompletion, deleteComparison, getErasure, listErasures } from './routes/erasures.ts';
 import { createFeedback, deleteFeedback, getFeedback, listFeedback } from './routes/feedback.ts';
 import { getHealth, getMetrics, getStatus } from './routes/health.ts';
 import { createKey, getKey, listKeys, revokeKey, rotateKey } from './routes/keys.ts';
+import { getLeaderboard } from './routes/leaderboard.ts';
 import { getModel, listModels } from './routes/models.ts';
 import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
@@ -43,6 +47,7 @@ import {
   listQueueItems,
   requeueItems,
 } from './routes/queue-items.ts';
+import { getQueueQuality } from './routes/queue-quality.ts';
 import { getProgress, pauseQueueRater, resumeQueueRater } from './routes/queue-raters.ts';
 import { createQueue, getQueue, listQueues, updateQueue } from './routes/queues.ts';
 import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
@@ -84,6 +89,8 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
   Collect: {
     'POST   /v1/comparisons': createComparison,
     'GET    /v1/comparisons': listComparisons,
+    'GET    /v1/comparisons/export': exportComparisons,
+    'GET    /v1/comparisons/datasheet': getDatasheet,
     'GET    /v1/comparisons/{id}': getComparison,
     'DELETE /v1/comparisons/{id}': deleteComparison,
     'POST   /v1/preferences/import': importPreferences,
@@ -115,8 +122,11 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/feedback': listFeedback,
     'GET    /v1/feedback/{id}': getFeedback,
     'DELETE /v1/feedback/{id}': deleteFeedback,
+    'POST   /v1/embed-tokens': createToken,
+    'GET    /v1/queues/{id}/quality': getQueueQuality,
   },
   Learn: {
+    'GET    /v1/leaderboard': getLeaderboard,
     'POST   /v1/rounds': createRound,
     'GET    /v1/rounds': listRounds,
     'GET    /v1/rounds/{id}': getRound,
@@ -163,6 +173,7 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     [`GET    ${RATE_PATH}`]: serveRate,
     [`GET    ${RATE_PATH}/{view}`]: serveRate,
     'GET    /assets/{file}': servePageFile,
+    [`GET    ${EMBED_PATH}`]: serveEmbed,
   },
 };
 
@@ -194,16 +205,20 @@ export function createApp(ports: Ports): OpenAPIHono {
   app.use(assignRequestId, sendRequestId, sendSecurityHeaders);
   app.use(observeRequests(ports));
   const origins = settings.CORS_ORIGINS;
+  const routes = listRoutes(settings);
+  for (const { path, operation } of routes)
+    if (operation.takesEmbedTokens) app.on('OPTIONS', toPattern(path), answerPreflight(origins));
   // Before the key is checked: a browser asks first whether it may send one.
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
   app.use(SIGN_IN_PATH, showSignInFailure);
+  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, etag());
   for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*']) app.use(path, confirmFiles);
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
   const guardPublic = settings.API_KEY ? [] : [guardLoopback];
-  for (const route of listRoutes(settings)) {
-    const { rawBody, needsPolicy, idempotent, scopes } = route.operation;
-    const middleware: MiddlewareHandler[] = scopes ? [...identify, requireScope(scopes)] : [];
+  for (const route of routes) {
+    const { rawBody, needsPolicy, idempotent, scopes, takesEmbedTokens } = route.operation;
+    const middleware: MiddlewareHandler[] = scopes ? [...identify, requireScope(scopes, takesEmbedTokens)] : [];
     if (!scopes && !PROBES.includes(route.path)) middleware.push(...guardPublic);
     if (!scopes && route.method !== 'GET') middleware.push(guardSignIn);
     if (route.method === 'POST' && !rawBody) middleware.push(limitBody(settings.MAX_BODY_BYTES));

@@ -35,11 +35,12 @@ async function build(): Promise<void> {
   const outDir = `${DIST}.${process.pid}`;
   const replaced = `${outDir}.replaced`;
   try {
-    await build({
-      root: path.join(ROOT, 'pages'),
-      configFile: path.join(ROOT, 'pages/vite.config.ts'),
-      build: { outDir },
-    });
+    for (const config of ['vite.config.ts', 'embed/vite.config.ts'])
+      await build({
+        root: path.join(ROOT, 'pages'),
+        configFile: path.join(ROOT, 'pages', config),
+        build: { outDir },
+      });
     mkdirSync(path.join(outDir, 'docs'));
     for (const name of DOCS_FILES)
       cpSync(fileURLToPath(import.meta.resolve(`swagger-ui-dist/${name}`)), path.join(outDir, 'docs', name));

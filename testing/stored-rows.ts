@@ -1,6 +1,6 @@
 // Rows as the API stores them, for tests of what is erased, deleted or selected.
 import type { Database } from '../shared/database/connect.ts';
-import { comparisons, completions, generations, preferences } from '../shared/database/schema.ts';
+import { type Choice, comparisons, completions, generations, preferences } from '../shared/database/schema.ts';
 import { newId } from '../shared/id.ts';
 
 type CompletionFields = Partial<typeof completions.$inferInsert>;
@@ -50,6 +50,53 @@ export async function storePreference(db: Database, text: string, fields: Prefer
   const row = { id, source: 'raw', choice: 'a', rater: 'ann', content_hash: id, metadata: { text } } as const;
   await db.insert(preferences).values({ ...row, ...sides, ...fields });
   return id;
+}
+
+/** A vote on a comparison of two policies. */
+export type PolicyVote = {
+  a: string;
+  b: string;
+  choice: Choice;
+  rater: string;
+  prompt: string;
+  textA?: string;
+  textB?: string;
+  queue?: string;
+  created_at?: Date;
+};
+
+/** Each on a comparison of its own. */
+export async function storePolicyVotes(db: Database, tenant: string, votes: readonly PolicyVote[]): Promise<void> {
+  const rows = votes.map((vote) => ({
+    ...vote,
+    comparison: newId('cmp_'),
+    sides: [
+      { id: newId('cmpl-'), policy_id: vote.a, text: vote.textA ?? 'yes' },
+      { id: newId('cmpl-'), policy_id: vote.b, text: vote.textB ?? 'no' },
+    ] as const,
+  }));
+  const shared = { kind: 'comparison' as const, prompt_token_ids: [1], sampling: {}, seed: 1, tenant };
+  await db
+    .insert(completions)
+    .values(
+      rows.flatMap(({ sides, prompt }) => sides.map(({ id, policy_id }) => ({ id, policy_id, prompt, ...shared }))),
+    );
+  const generated = { choice: 0, token_ids: [7], logps: [-1], finish_reason: 'stop' };
+  await db
+    .insert(generations)
+    .values(rows.flatMap(({ sides }) => sides.map(({ id, text }) => ({ id, completion_id: id, text, ...generated }))));
+  await db.insert(comparisons).values(
+    rows.map(({ comparison: id, sides: [a, b], prompt, queue: queue_id }) => {
+      return { id, prompt, a_generation_id: a.id, b_generation_id: b.id, swapped: false, queue_id, tenant };
+    }),
+  );
+  await db.insert(preferences).values(
+    rows.map(({ comparison: comparison_id, choice, rater, prompt, created_at }) => {
+      const id = newId('pref_');
+      const texts = { prompt, chosen: 'yes', rejected: 'no', content_hash: id };
+      return { id, source: 'comparison' as const, comparison_id, choice, rater, ...texts, tenant, created_at };
+    }),
+  );
 }
 
 /** The tables with a row that has this text anywhere. */

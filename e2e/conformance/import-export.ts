@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { like, sql } from 'drizzle-orm';
+import { parquetReadObjects } from 'hyparquet';
 import { preferences } from '../../shared/database/schema.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import { waitUntil } from '../../testing/wait-until.ts';
@@ -122,6 +123,63 @@ export function testImportExport(api: Api): void {
     const { body } = await send(lines.join('\n'));
     assert.equal(body.refused, 0);
     assert.equal(body.rows, 20);
+  });
+
+  test('comparisons are exported with their votes as JSON lines and as Parquet, and have a datasheet', async () => {
+    const tenant = `handoff.${api.runtime}`;
+    const scopes = ['generate', 'feedback', 'read'];
+    const { body: key } = await request('/v1/keys', { json: { name: 'handoff', scopes, tenant } });
+    const headers = { authorization: `Bearer ${key.key}` };
+    const compared = await request('/v1/comparisons', { json: { prompt: 'Once', max_tokens: 3, seed: 1 }, headers });
+    for (const [rater, choice] of Object.entries({ ann: 'a', ben: 'a', cleo: 'b' }))
+      await request('/v1/preferences', { json: { comparison: compared.body.id, choice, rater }, headers });
+    const exported = await request('/v1/comparisons/export', { headers });
+    assert.match(exported.headers.get('content-type') ?? '', /^application\/jsonl/);
+    const [record, ...others] = exported.text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    assert.deepEqual([record.id, record.a.text, others], [compared.body.id, compared.body.a.text, []]);
+    assert.deepEqual(
+      record.votes.map((vote: Json) => [vote.rater, vote.choice]),
+      [
+        ['user:ann', 'a'],
+        ['user:ben', 'a'],
+        ['user:cleo', 'b'],
+      ],
+    );
+    assert.equal(record.a.token_ids.length, record.a.logps.length);
+    const file = await api.fetch('/v1/comparisons/export?format=parquet', { headers });
+    assert.equal(file.headers.get('content-type'), 'application/vnd.apache.parquet');
+    const [row] = (await parquetReadObjects({ file: await file.arrayBuffer() })) as Json[];
+    assert.deepEqual([row.a.token_ids, row.b.text, row.votes.length], [record.a.token_ids, record.b.text, 3]);
+
+    const { body: sheet } = await request('/v1/comparisons/datasheet?licence=CC0-1.0', { headers });
+    assert.deepEqual([sheet.comparisons.total, sheet.votes.by_choice, sheet.licence], [1, { a: 2, b: 1 }, 'CC0-1.0']);
+    const page = await request('/v1/comparisons/datasheet?format=markdown', { headers });
+    assert.match(page.headers.get('content-type') ?? '', /^text\/markdown/);
+    assert.match(page.text, /^# Datasheet/);
+    const nothing = await request('/v1/comparisons/export?until=2020-01-01', { headers });
+    assert.deepEqual([nothing.status, nothing.text], [200, '']);
+    const wrong = await request('/v1/comparisons/export?since=yesterday', { headers });
+    assertError(wrong, 400);
+    assert.equal(wrong.body.error.param, 'since');
+    assertError(await request('/v1/comparisons/export?queue=none', { headers }), 404);
+
+    const majority = await request('/v1/preferences/export?format=attune&aggregate=majority&min_reviews=3', {
+      headers,
+    });
+    assert.deepEqual(JSON.parse(majority.headers.get('x-attune-aggregation')!), {
+      pairs: 1,
+      ties: 0,
+      no_majority: 0,
+      too_few_reviews: 0,
+    });
+    const pair = JSON.parse(majority.text);
+    assert.deepEqual([pair.id, pair.chosen, pair.votes.chosen], [record.id, record.a.text, 2]);
+    const alone = await request('/v1/preferences/export?min_reviews=3', { headers });
+    assertError(alone, 400);
+    assert.equal(alone.body.error.param, 'min_reviews');
   });
 
   test('a client can disconnect during an export', async () => {

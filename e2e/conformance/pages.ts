@@ -41,6 +41,18 @@ export function testPages(api: Api): void {
     assert.equal((await fetch(`${api.url}/v1/session`, signOut)).status, 403);
   });
 
+  test('/embed.js is for pages of any origin, and asked for again each time', async () => {
+    const { status, headers, text } = await request('/embed.js', { headers: { origin: 'https://shop.example' } });
+    assert.deepEqual([status, headers.get('content-type')], [200, 'text/javascript; charset=UTF-8']);
+    assert.deepEqual(
+      ['access-control-allow-origin', 'cross-origin-resource-policy', 'cache-control'].map((name) => headers.get(name)),
+      ['*', 'cross-origin', 'public, no-cache'],
+    );
+    assert.match(text, /attune-compare/);
+    const again = await request('/embed.js', { headers: { 'if-none-match': headers.get('etag') ?? '' } });
+    assert.equal(again.status, 304);
+  });
+
   test('the rating page names files that a browser may keep for ever, and loads nothing from elsewhere', async () => {
     const page = await request('/rate');
     assert.deepEqual([page.status, page.headers.get('content-type')], [200, 'text/html; charset=UTF-8']);

@@ -3,11 +3,14 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { queues } from '../../shared/database/schema.ts';
+import { queueSettingsSchema } from '../../shared/queues/queue-settings.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
 
-type Kind = 'chat' | 'comparison' | 'preference' | 'feedback' | 'rater';
+type Kind = 'chat' | 'comparison' | 'preference' | 'feedback' | 'rater' | 'queue';
+type Kind = 'chat' | 'comparison' | 'preference' | 'queue' | 'rater';
 
 /** What each is an id of. */
 const OWN: Record<string, Kind> = {
@@ -15,14 +18,33 @@ const OWN: Record<string, Kind> = {
   'GET /v1/comparisons/{id}': 'comparison',
   'GET /v1/preferences/{id}': 'preference',
   'GET /v1/feedback/{id}': 'feedback',
+  'GET /v1/queues/{id}/quality': 'queue',
   'GET /v1/raters/{id}': 'rater',
   'POST /v1/raters/{id}': 'rater',
   'POST /v1/raters/{id}/invitations': 'rater',
+  'GET /v1/queues/{id}': 'queue',
+  'POST /v1/queues/{id}': 'queue',
+  'POST /v1/queues/{id}/items': 'queue',
+  'GET /v1/queues/{id}/items': 'queue',
+  'POST /v1/queues/{id}/draw': 'queue',
+  'POST /v1/queues/{id}/requeue': 'queue',
+  'GET /v1/queues/{id}/export': 'queue',
+  'POST /v1/queues/{id}/next': 'queue',
+  'GET /v1/queues/{id}/progress': 'queue',
+  'POST /v1/queues/{id}/raters/{rater}/pause': 'queue',
+  'POST /v1/queues/{id}/raters/{rater}/resume': 'queue',
 };
 
 const BODIES: Record<string, object> = {
   'POST /v1/raters/{id}': { active: true },
   'POST /v1/raters/{id}/invitations': {},
+  'POST /v1/queues/{id}': { status: 'open' },
+  'POST /v1/queues/{id}/items': { prompt: 'Once' },
+  'POST /v1/queues/{id}/draw': { count: 1 },
+  'POST /v1/queues/{id}/requeue': { skipped: true },
+  'POST /v1/queues/{id}/next': {},
+  'POST /v1/queues/{id}/raters/{rater}/pause': {},
+  'POST /v1/queues/{id}/raters/{rater}/resume': {},
 };
 
 const SHARED = [
@@ -46,14 +68,20 @@ const SHARED = [
   'POST /v1/preferences/{id}',
   'DELETE /v1/preferences/{id}',
   'DELETE /v1/feedback/{id}',
+  // Of whoever reserved it (queues.ts).
+  'GET /v1/reservations/{id}',
+  'POST /v1/reservations/{id}/heartbeat',
+  'POST /v1/reservations/{id}/vote',
+  'DELETE /v1/reservations/{id}/vote',
 ];
 
-const LISTS: Record<Kind, string> = {
+const LISTS: Partial<Record<Kind, string>> = {
   chat: '/v1/chat/completions',
   comparison: '/v1/comparisons',
   preference: '/v1/preferences',
   feedback: '/v1/feedback',
   rater: '/v1/raters',
+  queue: '/v1/queues',
 };
 
 export function testTenants(api: Api): void {
@@ -93,6 +121,11 @@ export function testTenants(api: Api): void {
     ids.preference = (await post('/v1/preferences', { prompt: 'Once', chosen: 'upon', rejected: 'more' })).id;
     ids.feedback = (await post('/v1/feedback', { generation: ids.chat, thumb: 1 })).id;
     ids.rater = (await post('/v1/raters', { name: 'Ann' })).id;
+    ids.queue = (await post('/v1/queues', { name: 'here', max_tokens: 8 })).id;
+    ids.queue = `que_${names.here}`;
+    const settings = queueSettingsSchema.parse({});
+    const queue = { id: ids.queue, name: 'Here', settings, guidelines_version: 1, tenant: names.here };
+    await api.server.connection.db.insert(queues).values(queue);
   });
 
   test('every route with an id is in one of the two tables', async () => {
@@ -140,8 +173,14 @@ export function testTenants(api: Api): void {
       assertError(await request(`${path}?after=${id}`, { headers: headers.there }), 404);
     });
 
-  for (const path of ['/v1/preferences/export', '/v1/preferences/stats'])
-    test(`${path} takes the name of a tenant, and no other text`, () => assertRefused(`${path}?tenant=`));
+  for (const path of ['/v1/preferences/export', '/v1/preferences/stats', '/v1/leaderboard'])
+    for (const path of [
+      '/v1/preferences/export',
+      '/v1/preferences/stats',
+      '/v1/comparisons/export',
+      '/v1/comparisons/datasheet',
+    ])
+      test(`${path} takes the name of a tenant, and no other text`, () => assertRefused(`${path}?tenant=`));
 
   test('nobody votes on what another tenant has', async () => {
     for (const json of [
@@ -184,6 +223,7 @@ export function testTenants(api: Api): void {
     assert.match(exported.text, /"upon"/);
     assertError(await request(`/v1/preferences/export?tenant=${names.here}`, { headers: headers.there }), 403);
     assertError(await request(`/v1/preferences/stats?tenant=${names.here}`, { headers: headers.there }), 403);
+    assertError(await request(`/v1/leaderboard?tenant=${names.here}`, { headers: headers.there }), 403);
   });
 
   test('two tenants can import the same rows, and use the same names for raters', async () => {

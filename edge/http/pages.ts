@@ -43,6 +43,27 @@ const page = (name: string, summary: string) =>
 
 export const serveRate = page('rate', 'The rating page');
 
+export const EMBED_PATH = '/embed.js';
+
+export const serveEmbed = defineOperation({
+  scopes: null,
+  summary: 'The web component <attune-compare>, for pages of any origin',
+  response: z.string(),
+  hide: true,
+  async handler({ ports }) {
+    const file = await openBuilt(ports, 'embed.js');
+    return new Response(file.body, {
+      headers: {
+        'content-type': 'text/javascript; charset=UTF-8',
+        'access-control-allow-origin': '*',
+        'cross-origin-resource-policy': 'cross-origin',
+        // Its name has no hash, because products have it in their pages.
+        'cache-control': 'public, no-cache',
+      },
+    });
+  },
+});
+
 export const servePageFile = defineOperation({
   scopes: null,
   summary: 'A file of the pages',

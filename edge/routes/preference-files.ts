@@ -3,9 +3,11 @@
 import { z } from '@hono/zod-openapi';
 import { AttuneError } from '../../shared/error.ts';
 import { toPostgresAnswer } from '../../shared/postgres-errors.ts';
+import { EXPORT_FORMATS } from '../../shared/preferences/export.ts';
+import { countMajorities, minReviews } from '../../shared/preferences/majority.ts';
 import * as store from '../../shared/preferences/store.ts';
 import { readBodyStream } from '../http/body-stream.ts';
-import { streamLines } from '../http/jsonl.ts';
+import { AGGREGATION_HEADER, streamLines } from '../http/jsonl.ts';
 import { defineOperation } from '../http/operation.ts';
 import { ownedListQuery } from '../http/pagination.ts';
 import { getCallerId, getOwner, getRowQuota, selectTenant } from '../middleware/auth.ts';
@@ -43,14 +45,41 @@ export const importPreferences = defineOperation({
   },
 });
 
+const exportQuery = z
+  .strictObject({
+    format: z.enum(EXPORT_FORMATS).default('openai'),
+    aggregate: z.enum(['majority']).optional().openapi({ description: 'one pair of each comparison, by its votes' }),
+    min_reviews: minReviews.optional().openapi({
+      description: 'with aggregate: how many votes a comparison needs; default: 1',
+    }),
+    exclude_paused: z.stringbool().optional().openapi({
+      type: 'boolean',
+      description: 'with aggregate: leaves out raters who are paused in the queue of the comparison',
+    }),
+    tenant,
+  })
+  .superRefine(({ aggregate, ...query }, context) => {
+    for (const name of ['min_reviews', 'exclude_paused'] as const)
+      if (query[name] !== undefined && aggregate === undefined)
+        context.addIssue({ code: 'custom', path: [name], message: 'needs aggregate=majority; add it' });
+  });
+
 export const exportPreferences = defineOperation({
   scopes: ['read'],
-  summary: 'Every strict preference as JSONL, streamed',
-  query: z.strictObject({ format: z.enum(['openai', 'trl']).default('openai'), tenant }),
+  summary: 'Every strict preference as JSONL, streamed; or one pair of each comparison, by the majority of its votes',
+  query: exportQuery,
   response: z.string(),
   responseType: 'application/jsonl',
-  handler: async ({ ports, context, query }) =>
-    streamLines(store.exportPreferences(ports.db, query.format, selectTenant(context, query.tenant))),
+  async handler({ ports, context, query: { format, aggregate, min_reviews, exclude_paused, ...query } }) {
+    const tenant = selectTenant(context, query.tenant);
+    if (aggregate === undefined) return streamLines(store.exportPreferences(ports.db, format, tenant));
+    const aggregation = { minReviews: min_reviews ?? 1, excludePaused: exclude_paused ?? false };
+    const counts = await countMajorities(ports.db, tenant, aggregation);
+    return streamLines(store.exportPreferences(ports.db, format, tenant, aggregation), {
+      // A line of the body would be a row of the dataset.
+      [AGGREGATION_HEADER]: JSON.stringify(counts),
+    });
+  },
 });
 
 export const countPreferences = defineOperation({

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatPreference } from './export.ts';
+import { formatPair, type Pair } from './export.ts';
 import { parsePreferences } from './import.ts';
 import type { PreferenceRecord } from './record.ts';
 
@@ -166,14 +166,25 @@ test('100,000 rows are parsed in constant memory', async () => {
   assert.ok(maxBytes < 100 * 2 ** 20, `${maxBytes} bytes`);
 });
 
-test('an export in either format imports as the same preference', async () => {
-  for (const prompt of ['Q', question]) {
-    for (const format of ['openai', 'trl'] as const) {
-      const original = { ...base, prompt, choice: 'b' as const, a: 'bad', b: 'good' };
-      const imported = await readOne(JSON.parse(formatPreference(original, format)!));
+test('an export in any format imports as the same preference', async () => {
+  const pair: Pair = {
+    id: 'pref_1',
+    source: 'raw',
+    created_at: new Date(),
+    prompt: 'Q',
+    chosen: 'good',
+    rejected: 'bad',
+    comparison: null,
+    rater: base.rater,
+    strength: null,
+    votes: { chosen: 1, rejected: 0, tie: 0, both_bad: 0 },
+    metadata: null,
+  };
+  for (const prompt of ['Q', question])
+    for (const format of ['openai', 'trl', 'attune'] as const) {
+      const record = await readOne(JSON.parse(formatPair({ ...pair, prompt }, format)));
+      const { prompt: imported, a, b, choice } = record as PreferenceRecord;
       const expected = format === 'openai' && typeof prompt === 'string' ? question : prompt;
-      assert.deepEqual(imported, { ...base, prompt: expected });
+      assert.deepEqual({ prompt: imported, a, b, choice }, { prompt: expected, a: 'good', b: 'bad', choice: 'a' });
     }
-  }
-  assert.equal(formatPreference({ ...base, choice: 'tie' }, 'trl'), null);
 });

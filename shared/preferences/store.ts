@@ -1,17 +1,18 @@
 // Imports, exports and counts preferences in Postgres, for the API and the command line.
 
-import { and, asc, eq, gt, isNull, sum } from 'drizzle-orm';
+import { eq, sum } from 'drizzle-orm';
 import type { Owner } from '../access/owner.ts';
 import { countRows, dailyRowsExceeded, findRowsLeft, type RowQuota } from '../access/row-quota.ts';
 import type { Database } from '../database/connect.ts';
-import { PAGE_SIZE, readPages } from '../database/read-pages.ts';
 import { preference_counts, preferences, voters } from '../database/schema.ts';
 import { hashContent } from '../digest.ts';
 import { newId } from '../id.ts';
 import { type Redact, redactPrompt, redactValue } from '../redaction/redact.ts';
 import { countNewPairsOf } from '../rounds/pairs.ts';
-import { formatPreference } from './export.ts';
+import { type ExportFormat, formatPair } from './export.ts';
 import { parsePreferences } from './import.ts';
+import { type Aggregation, readMajorities } from './majority.ts';
+import { readPairs } from './pairs.ts';
 import type { PreferenceRecord } from './record.ts';
 
 export type ImportReport = {
@@ -117,29 +118,15 @@ function toRow(record: PreferenceRecord, owner: Owner & { redacted: boolean }): 
   };
 }
 
-/** Every preference of a tenant with a strict choice as JSON lines, oldest first, with one page in memory at a time. */
+/** Every pair of a tenant as JSON lines; with an aggregation, one of each comparison. */
 export async function* exportPreferences(
   db: Database,
-  format: 'openai' | 'trl',
+  format: ExportFormat,
   tenant: string,
+  aggregation: Aggregation | null = null,
 ): AsyncGenerator<string> {
-  const rows = readPages((after) =>
-    db
-      .select()
-      .from(preferences)
-      .where(and(eq(preferences.tenant, tenant), gt(preferences.id, after), isNull(preferences.erased_at)))
-      .orderBy(asc(preferences.id))
-      .limit(PAGE_SIZE),
-  );
-  for await (const row of rows) {
-    const { prompt, chosen: a, rejected: b, choice, id: externalId } = row;
-    if (choice !== 'a' && choice !== 'b') continue;
-    // As the file that it came from had it.
-    const rater = row.rater.replace(/^import:/, '');
-    const record = { prompt, a, b, choice: 'a' as const, rater, externalId, metadata: row.metadata ?? {} };
-    const line = formatPreference(record, format);
-    if (line !== null) yield `${line}\n`;
-  }
+  const pairs = aggregation ? readMajorities(db, tenant, aggregation) : readPairs(db, tenant);
+  for await (const pair of pairs) yield `${formatPair(pair, format)}\n`;
 }
 
 /** Totals of a tenant, by choice and by source. Triggers keep them, so that no learned preference is read. */

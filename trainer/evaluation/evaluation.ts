@@ -3,8 +3,8 @@
 import type { Interval } from '../../shared/database/round-types.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/tensor.ts';
+import { type Estimate, estimate, estimateMean, weightedRatio } from '../../shared/statistics/confidence-interval.ts';
 import type { Engine, PairOutcome, Sequence, TrainPair } from '../engine/engine.ts';
-import { type Estimate, estimate, estimateMean, weightedRatio } from './confidence-interval.ts';
 import { countRepeatedNgrams, distinctNgramRatio, type RolloutRequest, sampleResponses } from './rollouts.ts';
 import { evaluateInChunks, scoreInChunks } from './score-chunks.ts';
 

@@ -1,8 +1,8 @@
 // Whether a round unlearned what earlier ones taught: the held-out pairs of each earlier round, under the policy that it
 // replaces and under the one that it trained.
 import type { EarlierRound } from '../../shared/database/round-types.ts';
+import { estimateMean } from '../../shared/statistics/confidence-interval.ts';
 import type { PairOutcome } from '../engine/engine.ts';
-import { estimateMean } from './confidence-interval.ts';
 import type { Evaluation } from './evaluation.ts';
 
 /**

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { mulberry32 } from '../../shared/random.ts';
-import { estimateMean } from './confidence-interval.ts';
+import { estimateMean } from '../../shared/statistics/confidence-interval.ts';
 import { estimatePassProbability, findEffect, findNeededPrompts } from './gate-power.ts';
 
 test('the needed number of prompts gives a pass four times in five', () => {

@@ -1,7 +1,7 @@
 // How many held-out prompts a gate needs: with an effect d (the mean gain of a prompt over its standard deviation) and n
 // prompts, the lower end of a 95% interval is above 0 with probability Φ(d·√n − 1.96).
-import type { Estimate } from './confidence-interval.ts';
-import { normalCdf } from './normal-distribution.ts';
+import type { Estimate } from '../../shared/statistics/confidence-interval.ts';
+import { normalCdf } from '../../shared/statistics/normal-distribution.ts';
 
 /** Held-out pairs that a round evaluates at most. */
 export const MAX_HELD_OUT = 512;

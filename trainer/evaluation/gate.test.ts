@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Estimate } from './confidence-interval.ts';
+import type { Estimate } from '../../shared/statistics/confidence-interval.ts';
 import type { Evaluation, SampleEvaluation } from './evaluation.ts';
 import { decideGate, findNonFinite, type GateBounds } from './gate.ts';
 

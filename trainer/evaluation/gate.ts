@@ -8,7 +8,7 @@
 // chosen responses by 0.05 nats per token; the learning rates that broke the small model lowered it by 0.84.
 import type { GateCheck } from '../../shared/database/round-types.ts';
 import type { RoundSettings } from '../../shared/rounds/settings.ts';
-import { type Estimate, estimateMean } from './confidence-interval.ts';
+import { type Estimate, estimateMean } from '../../shared/statistics/confidence-interval.ts';
 import { adviseOnDivergence } from './divergence-advice.ts';
 import type { Evaluation, SampleEvaluation } from './evaluation.ts';
 import { findEffect, findNeededPrompts, MAX_HELD_OUT } from './gate-power.ts';

@@ -3,7 +3,7 @@
 // is the margin of DPO's implicit reward (arXiv 2305.18290) with the baseline as the reference: it does not depend on the
 // objective. The gate judges the mean of tanh(m / median |m|): bounded, so that a few long responses do not decide, and
 // with more power than the share of positive margins, which forgets their sizes (docs/LOG.md compares statistics).
-import { type Estimate, estimateMean } from './confidence-interval.ts';
+import { type Estimate, estimateMean } from '../../shared/statistics/confidence-interval.ts';
 import type { Evaluation } from './evaluation.ts';
 
 export type PreferenceGain = {

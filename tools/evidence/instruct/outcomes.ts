@@ -1,6 +1,6 @@
 // What each method did on a real policy: its learning rate is the one with the best accuracy on the validation pairs, the
 // larger one of two that are equal; everything else is measured on the test pairs, with intervals that resample prompts.
-import { type Estimate, estimateMean } from '../../../trainer/evaluation/confidence-interval.ts';
+import { type Estimate, estimateMean } from '../../../shared/statistics/confidence-interval.ts';
 import { mean } from '../../report/statistics.ts';
 import type { PairLogps } from './scored-pairs.ts';
 import type { InstructRun, InstructStudy } from './study.ts';

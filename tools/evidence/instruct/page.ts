@@ -1,7 +1,7 @@
 // The page of the study on a real instruct policy.
 
 import { html } from 'hono/html';
-import type { Estimate } from '../../../trainer/evaluation/confidence-interval.ts';
+import type { Estimate } from '../../../shared/statistics/confidence-interval.ts';
 import { command, type Html, renderPage, section, table } from '../../report/components.ts';
 import { formatPercent } from '../../report/statistics.ts';
 import { formatSigned } from '../metrics.ts';

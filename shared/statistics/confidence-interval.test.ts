@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seedRandom } from '../../shared/decoder/random.ts';
+import { seedRandom } from '../decoder/random.ts';
 import { bootstrap, estimate, estimateMean, weightedRatio } from './confidence-interval.ts';
 
 /** Standard normal random numbers (Box-Muller). */

@@ -1,15 +1,18 @@
 // 95% confidence intervals by a cluster bootstrap: whole prompts are resampled, because responses to one prompt are
 // alike. Two policies are compared pair by pair over the same resamples, so that the difficulty of a pair cancels.
 // Fewer than six prompts give no interval: five agree by chance once in 32 times, more than 2.5%.
-import type { Interval } from '../../shared/database/round-types.ts';
-import { seedRandom } from '../../shared/decoder/random.ts';
+
+import type { Interval } from '../database/round-types.ts';
+import { seedRandom } from '../decoder/random.ts';
 import { normalCdf } from './normal-distribution.ts';
 
 export const MIN_CLUSTERS = 6;
 const RESAMPLES = 1000;
+/** Of the resamples: more than so many without a value give no interval. */
+const MAX_UNDEFINED_SHARE = 0.05;
 
-/** The weight of each item in a resample → the value of the statistic. */
-type Statistic = (weights: Float64Array) => number;
+/** The weight of each item in a resample → the value of the statistic; NaN: the resample has none. */
+export type Statistic = (weights: Float64Array) => number;
 
 /**
  * The interval of a statistic of items; null if there are fewer than MIN_CLUSTERS clusters. clusters[i] is the cluster of
@@ -18,7 +21,7 @@ type Statistic = (weights: Float64Array) => number;
 export function bootstrap(clusters: readonly (string | number)[], statistic: Statistic, seed = 0): Interval | null {
   const indices = new Map<string | number, number>();
   for (const cluster of clusters) if (!indices.has(cluster)) indices.set(cluster, indices.size);
-  const clusterOfItem = clusters.map((cluster) => indices.get(cluster)!);
+  const clusterOfItem = Int32Array.from(clusters, (cluster) => indices.get(cluster)!);
   const count = indices.size;
   if (count < MIN_CLUSTERS) return null;
   const uniform = seedRandom(seed, 0);
@@ -28,12 +31,13 @@ export function bootstrap(clusters: readonly (string | number)[], statistic: Sta
   for (let resample = 0; resample < RESAMPLES; resample++) {
     drawn.fill(0);
     for (let i = 0; i < count; i++) drawn[Math.floor(uniform() * count)]!++;
-    for (const [item, cluster] of clusterOfItem.entries()) weights[item] = drawn[cluster]!;
+    for (let item = 0; item < weights.length; item++) weights[item] = drawn[clusterOfItem[item]!]!;
     values[resample] = statistic(weights);
   }
-  values.sort();
+  const defined = values.filter((value) => !Number.isNaN(value)).sort();
+  if (defined.length < (1 - MAX_UNDEFINED_SHARE) * RESAMPLES) return null;
   const tail = tailShare(count);
-  return { low: quantile(values, tail), high: quantile(values, 1 - tail) };
+  return { low: quantile(defined, tail), high: quantile(defined, 1 - tail) };
 }
 
 /** Σ w·a / Σ w·b: a mean (b defaults to 1), or a ratio of totals over items of different sizes. 0 if Σ w·b is 0. */
@@ -44,9 +48,10 @@ export function weightedRatio(
 ): number {
   let numerator = 0;
   let denominator = 0;
-  for (const [i, weight] of weights.entries()) {
-    numerator += weight * numerators[i]!;
-    denominator += weight * (denominators?.[i] ?? 1);
+  // Indices and no iterator: it runs a thousand times over all items.
+  for (let i = 0; i < weights.length; i++) {
+    numerator += weights[i]! * numerators[i]!;
+    denominator += weights[i]! * (denominators?.[i] ?? 1);
   }
   return denominator === 0 ? 0 : numerator / denominator;
 }
@@ -74,7 +79,7 @@ function tailShare(count: number): number {
 }
 
 /** The 97.5% quantile of Student's t (Cornish-Fisher expansion), within 0.5% from five degrees of freedom. */
-function studentQuantile(degrees: number): number {
+export function studentQuantile(degrees: number): number {
   const z = 1.959964;
   return (
     z +

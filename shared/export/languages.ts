@@ -1,0 +1,31 @@
+// Guesses the languages of prompts, from a sample of them that is the same each time.
+
+import { type SQL, sql } from 'drizzle-orm';
+
+/** `by_language`: ISO 639-3; `und`: too short to tell, or none that is known. */
+export type LanguageCount = { sampled: number; by_language: Record<string, number> };
+
+const SAMPLE = 1000;
+const MAX_LENGTH = 1000;
+
+/** `select`: from `c`, the comparisons. */
+export async function countLanguages(
+  select: (query: SQL) => Promise<Record<string, unknown>[]>,
+): Promise<LanguageCount> {
+  const rows = await select(sql`
+    select left(
+      case when jsonb_typeof(prompt) = 'string' then prompt #>> '{}' else (
+        select m ->> 'content' from jsonb_array_elements(prompt) with ordinality as e (m, at)
+        where m ->> 'role' = 'user' order by at desc limit 1
+      ) end, ${MAX_LENGTH}) as text
+    from (select prompt from c order by md5(id) limit ${SAMPLE}) s`);
+  // Its tables take longer to load than a Worker may take to start.
+  const { franc } = await import('franc-min');
+  const counts: Record<string, number> = {};
+  for (const { text } of rows) {
+    const language = franc(String(text ?? ''));
+    counts[language] = (counts[language] ?? 0) + 1;
+  }
+  const sorted = Object.entries(counts).sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));
+  return { sampled: rows.length, by_language: Object.fromEntries(sorted) };
+}
