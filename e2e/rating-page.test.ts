@@ -240,7 +240,7 @@ async function readItem(page: Page): Promise<string> {
 
 async function waitForAnother(page: Page, name: string): Promise<void> {
   await page.getByText(`Prompt of ${name}`, { exact: true }).waitFor({ state: 'detached' });
-  await page.locator('main:not(.skeleton)').waitFor();
+  await page.locator('.skeleton').waitFor({ state: 'detached' });
 }
 
 /** The key of the side whose response is about the sea. */

@@ -47,9 +47,9 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
   });
 
   return (
-    <>
+    <main class="page">
       <div class="bar">
-        <span class="name">{texts.arena}</span>
+        <h1 class="name">{texts.arena}</h1>
         <span class="space" />
         {turns.length > 0 && (
           <button type="button" class="plain" onClick={() => arena.restart()}>
@@ -61,10 +61,10 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
           <kbd>?</kbd>
         </button>
       </div>
-      <main class="item arena">
+      <div class="item arena">
         {turns.length === 0 && (
           <div class="welcome">
-            <h1>{texts.arenaTitle}</h1>
+            <h2>{texts.arenaTitle}</h2>
             <p class="quiet">{texts.arenaText}</p>
           </div>
         )}
@@ -94,9 +94,9 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
             <Composer arena={arena} />
           )}
         </div>
-      </main>
+      </div>
       {isHelpOpen && <KeysHelp onClose={() => setHelpOpen(false)} />}
-    </>
+    </main>
   );
 }
 

@@ -54,14 +54,14 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
   });
 
   return (
-    <>
+    <main class="page">
       <a class="skip" href="#responses">
         {texts.skipToContent}
       </a>
       <div class="bar">
-        <span class="name" dir="auto">
+        <h1 class="name" dir="auto">
           {queue.name}
-        </span>
+        </h1>
         {!isOnly && (
           <a href={RATE} onClick={follow}>
             {texts.otherQueues}
@@ -80,7 +80,7 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
         </button>
       </div>
       <Content session={session} view={view} notice={notice} vote={vote} />
-      <footer class="last">
+      <p class="last">
         {last && view.name !== 'loading' && (
           <>
             <span class="quiet">{texts.lastVote(texts.choices[last.choice])}</span>
@@ -90,7 +90,7 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
             </button>
           </>
         )}
-      </footer>
+      </p>
       {open === 'keys' && <KeysHelp onClose={() => setOpen(null)} />}
       {(open === 'guidelines' || mustRead) && (
         <Dialog title={texts.guidelines} done={mustRead ? texts.start : undefined} onClose={closeGuidelines}>
@@ -98,7 +98,7 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
           <Markdown text={guidelines} />
         </Dialog>
       )}
-    </>
+    </main>
   );
 }
 
@@ -130,7 +130,7 @@ function Content({ session, view, notice, vote }: ContentProps) {
   const texts = useTexts();
   if (view.name === 'loading')
     return (
-      <main class="item skeleton" aria-busy="true">
+      <div class="item skeleton" aria-busy="true">
         <section class="prompt">
           <div class="turn">
             <p role="status">{texts.loadingItem}</p>
@@ -144,17 +144,18 @@ function Content({ session, view, notice, vote }: ContentProps) {
           <NoticeLine notice={notice} />
           <VoteForm {...vote} draft={newDraft()} asked={session.queue.settings} isBusy isWaiting />
         </div>
-      </main>
+      </div>
     );
   if (view.name === 'end')
     return (
-      <Message title={texts.ends[view.reason]} text={describeEnd(view, texts)}>
+      <Message isPart title={texts.ends[view.reason]} text={describeEnd(view, texts)}>
         <NoticeLine notice={notice} />
       </Message>
     );
   if (view.name === 'failed')
     return (
       <Message
+        isPart
         title={view.status === 0 ? texts.noConnection : view.status === 401 ? texts.signInTitle : texts.failed}
         text={toSentence(view.words)}
       >
@@ -171,7 +172,7 @@ function Content({ session, view, notice, vote }: ContentProps) {
     );
   const { reservation } = view;
   return (
-    <main class="item" key={reservation.id}>
+    <div class="item" key={reservation.id}>
       {reservation.purpose === 'calibration' && view.name !== 'answered' && (
         <p class="note">
           <strong>{texts.calibrationTitle}.</strong> {texts.calibrationText}
@@ -186,7 +187,7 @@ function Content({ session, view, notice, vote }: ContentProps) {
       ) : (
         <Voting session={session} view={view} notice={notice} vote={vote} />
       )}
-    </main>
+    </div>
   );
 }
 
@@ -233,12 +234,17 @@ function Voting({ session, view, notice, vote }: VotingProps) {
 
 function Answered({ reservation, onNext }: { reservation: Reservation; onNext(): void }) {
   const texts = useTexts();
-  const { expected, explanation, choice } = reservation;
+  const { expected, explanation, choice, policies } = reservation;
   return (
     <div class="dock answered">
       {expected && choice && (
         <p class={expected === choice ? 'note right' : 'note wrong'} role="status">
           {describeExpected(texts, expected, choice)}
+        </p>
+      )}
+      {policies && (
+        <p class="note" role="status">
+          {texts.policies} {policies.a} (A), {policies.b} (B).
         </p>
       )}
       {explanation && <Markdown text={explanation} />}
