@@ -46,6 +46,7 @@ export class RatingSession {
   #heartbeat: number | undefined;
   #attempts = 0;
   #underway: Letter | null = null;
+  #ahead: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
   constructor(queue: Queue, holder: string, outbox: Outbox, onChange: () => void) {
@@ -87,9 +88,14 @@ export class RatingSession {
     this.#show({ name: 'loading' });
     try {
       const path = { id: this.queue.id };
+      await this.#ahead;
       const next = await ask(api.POST('/v1/queues/{id}/next', { params: { path }, body: {} }));
       this.#attempts = 0;
-      if (next.id !== null) return await this.#showItem(next);
+      if (next.id !== null) {
+        // Its sides take seconds to generate, which pass while the rater reads this one. What fails here fails again in `next`.
+        this.#ahead = api.POST('/v1/queues/{id}/next', { params: { path }, body: { ahead: true } }).catch(() => {});
+        return await this.#showItem(next);
+      }
       this.#show({ name: 'end', reason: next.reason, words: next.message });
       void this.#loadProgress();
       if (next.reason === 'empty') this.#schedule(() => this.next(), LOOK_AGAIN_MS);
