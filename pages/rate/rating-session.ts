@@ -233,10 +233,11 @@ export class RatingSession {
     try {
       await ask(api.POST('/v1/reservations/{id}/heartbeat', { params }));
     } catch (error) {
-      if (toFailure(error).code !== 'reservation_lapsed') return;
-      const current = await ask(api.GET('/v1/reservations/{id}', { params })).catch(() => null);
       if (!this.#isShown(reservation.id)) return;
-      if (current?.state === 'voted' || current?.state === 'skipped') return this.next();
+      const { code } = toFailure(error);
+      // In another tab, of another browser perhaps.
+      if (code === 'already_voted') return this.next();
+      if (code !== 'reservation_lapsed') return;
       const isEmpty = JSON.stringify({ ...this.view.draft, seconds: 0 }) === JSON.stringify(newDraft());
       if (isEmpty) return this.next({ text: 'lapsedNext' });
       clearInterval(this.#heartbeat);
