@@ -11,6 +11,7 @@ import { addErasures } from './cli/erasures.ts';
 import { addKeys } from './cli/keys.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
+import { addQueues } from './cli/queues.ts';
 import { addRaters } from './cli/raters.ts';
 import { addRestore } from './cli/restore.ts';
 import { addRewards } from './cli/rewards.ts';
@@ -49,6 +50,7 @@ for (const add of [
   addKeys,
   addAudit,
   addRaters,
+  addQueues,
   addErasures,
   addBackup,
   addRestore,

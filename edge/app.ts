@@ -12,10 +12,12 @@ import type { Settings } from '../shared/settings.ts';
 import { toErrorResponse } from './http/errors.ts';
 import { addOperation, type Operation, type Route } from './http/operation.ts';
 import { RATE_PATH, servePageFile, serveRate } from './http/pages.ts';
+import { addOperation, type Operation, type Route, toPattern } from './http/operation.ts';
 import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { authenticate, requireScope, seeTenant } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
 import { guardAgainstPages, guardLoopback, guardSignIn } from './middleware/browser-guard.ts';
+import { answerPreflight, EXPOSED_HEADERS } from './middleware/embed-cors.ts';
 import { replayRequest } from './middleware/idempotency.ts';
 import { observeRequests } from './middleware/observe-request.ts';
 import { placeRequest } from './middleware/placement.ts';
@@ -28,6 +30,7 @@ import { exportAuditEvents, listAuditEvents } from './routes/audit.ts';
 import { createChatCompletion } from './routes/chat.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
 import { createCompletion } from './routes/completions.ts';
+import { createToken } from './routes/embed-tokens.ts';
 import { createErasure, deleteChatCompletion, deleteComparison, getErasure, listErasures } from './routes/erasures.ts';
 import { createFeedback, deleteFeedback, getFeedback, listFeedback } from './routes/feedback.ts';
 import { getHealth, getMetrics, getStatus } from './routes/health.ts';
@@ -115,6 +118,7 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/feedback': listFeedback,
     'GET    /v1/feedback/{id}': getFeedback,
     'DELETE /v1/feedback/{id}': deleteFeedback,
+    'POST   /v1/embed-tokens': createToken,
   },
   Learn: {
     'POST   /v1/rounds': createRound,
@@ -194,6 +198,9 @@ export function createApp(ports: Ports): OpenAPIHono {
   app.use(assignRequestId, sendRequestId, sendSecurityHeaders);
   app.use(observeRequests(ports));
   const origins = settings.CORS_ORIGINS;
+  const routes = listRoutes(settings);
+  for (const { path, operation } of routes)
+    if (operation.takesEmbedTokens) app.on('OPTIONS', toPattern(path), answerPreflight(origins));
   // Before the key is checked: a browser asks first whether it may send one.
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
   app.use(SIGN_IN_PATH, showSignInFailure);
@@ -201,9 +208,9 @@ export function createApp(ports: Ports): OpenAPIHono {
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
   const guardPublic = settings.API_KEY ? [] : [guardLoopback];
-  for (const route of listRoutes(settings)) {
-    const { rawBody, needsPolicy, idempotent, scopes } = route.operation;
-    const middleware: MiddlewareHandler[] = scopes ? [...identify, requireScope(scopes)] : [];
+  for (const route of routes) {
+    const { rawBody, needsPolicy, idempotent, scopes, takesEmbedTokens } = route.operation;
+    const middleware: MiddlewareHandler[] = scopes ? [...identify, requireScope(scopes, takesEmbedTokens)] : [];
     if (!scopes && !PROBES.includes(route.path)) middleware.push(...guardPublic);
     if (!scopes && route.method !== 'GET') middleware.push(guardSignIn);
     if (route.method === 'POST' && !rawBody) middleware.push(limitBody(settings.MAX_BODY_BYTES));

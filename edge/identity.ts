@@ -1,4 +1,5 @@
-// Who sends a request, by the key that it carries or by the session that an earlier key or invitation began.
+// Who sends a request, by the key that it carries, by the session that an earlier key or invitation began, or by the embed token
+// that a key has made.
 
 import type { Context } from 'hono';
 import type { FoundKey } from '../shared/access/keys.ts';
@@ -10,7 +11,8 @@ import type { Scope } from '../shared/scopes.ts';
 import type { KeyLimits, Ports } from './ports.ts';
 
 export type Identity = {
-  kind: 'key' | 'rater';
+  kind: 'key' | 'rater' | 'embed';
+  /** of an embed token: that of its key */
   id: string;
   /** null: of a key of API_KEY */
   name: string | null;
@@ -22,6 +24,8 @@ export type Identity = {
   rowQuota?: RowQuota | null;
   /** Another one once the key gets another secret, or the rater is deactivated. */
   fingerprint: string;
+  /** What an embed token is for (embed-token.ts). `subject`: tells the tokens of a key apart. */
+  embedding?: { comparison: string | null; user: string | null; origin: string | null; subject: string };
 };
 
 /** Enough to find out whom a session is of, and whether they may still have one. */

@@ -86,6 +86,13 @@ const environment = z.object({
     .max(8760)
     .default(24)
     .describe('hours after which an Idempotency-Key is forgotten, and may be used again'),
+  IMPLICIT_PAIRS: z
+    .enum(['on', 'off'], 'give on or off')
+    .default('off')
+    .describe('on: a regenerated response is stored as preferred to the one that it takes the place of'),
+  COMPARE_SHARE: fraction
+    .default(0)
+    .describe('share of the chat completions that come back as two choices to be compared; compare: false opts out'),
   RETENTION_DAYS: z.coerce
     .number()
     .positive()

@@ -7,7 +7,7 @@ import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
 
-type Kind = 'chat' | 'comparison' | 'preference' | 'feedback' | 'rater';
+type Kind = 'chat' | 'comparison' | 'preference' | 'feedback' | 'rater' | 'queue';
 
 /** What each is an id of. */
 const OWN: Record<string, Kind> = {
@@ -18,11 +18,29 @@ const OWN: Record<string, Kind> = {
   'GET /v1/raters/{id}': 'rater',
   'POST /v1/raters/{id}': 'rater',
   'POST /v1/raters/{id}/invitations': 'rater',
+  'GET /v1/queues/{id}': 'queue',
+  'POST /v1/queues/{id}': 'queue',
+  'POST /v1/queues/{id}/items': 'queue',
+  'GET /v1/queues/{id}/items': 'queue',
+  'POST /v1/queues/{id}/draw': 'queue',
+  'POST /v1/queues/{id}/requeue': 'queue',
+  'GET /v1/queues/{id}/export': 'queue',
+  'POST /v1/queues/{id}/next': 'queue',
+  'GET /v1/queues/{id}/progress': 'queue',
+  'POST /v1/queues/{id}/raters/{rater}/pause': 'queue',
+  'POST /v1/queues/{id}/raters/{rater}/resume': 'queue',
 };
 
 const BODIES: Record<string, object> = {
   'POST /v1/raters/{id}': { active: true },
   'POST /v1/raters/{id}/invitations': {},
+  'POST /v1/queues/{id}': { status: 'open' },
+  'POST /v1/queues/{id}/items': { prompt: 'Once' },
+  'POST /v1/queues/{id}/draw': { count: 1 },
+  'POST /v1/queues/{id}/requeue': { skipped: true },
+  'POST /v1/queues/{id}/next': {},
+  'POST /v1/queues/{id}/raters/{rater}/pause': {},
+  'POST /v1/queues/{id}/raters/{rater}/resume': {},
 };
 
 const SHARED = [
@@ -46,6 +64,11 @@ const SHARED = [
   'POST /v1/preferences/{id}',
   'DELETE /v1/preferences/{id}',
   'DELETE /v1/feedback/{id}',
+  // Of whoever reserved it (queues.ts).
+  'GET /v1/reservations/{id}',
+  'POST /v1/reservations/{id}/heartbeat',
+  'POST /v1/reservations/{id}/vote',
+  'DELETE /v1/reservations/{id}/vote',
 ];
 
 const LISTS: Record<Kind, string> = {
@@ -54,6 +77,7 @@ const LISTS: Record<Kind, string> = {
   preference: '/v1/preferences',
   feedback: '/v1/feedback',
   rater: '/v1/raters',
+  queue: '/v1/queues',
 };
 
 export function testTenants(api: Api): void {
@@ -93,6 +117,7 @@ export function testTenants(api: Api): void {
     ids.preference = (await post('/v1/preferences', { prompt: 'Once', chosen: 'upon', rejected: 'more' })).id;
     ids.feedback = (await post('/v1/feedback', { generation: ids.chat, thumb: 1 })).id;
     ids.rater = (await post('/v1/raters', { name: 'Ann' })).id;
+    ids.queue = (await post('/v1/queues', { name: 'here', max_tokens: 8 })).id;
   });
 
   test('every route with an id is in one of the two tables', async () => {

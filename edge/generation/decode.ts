@@ -30,6 +30,13 @@ export type Decoding = {
   /** Gives back the caller's places, and the reserved tokens that were not used. */
   settle(usedTokens: number): Promise<void>;
 };
+/** `alsoStore`: stores what belongs to the generations in their transaction, and returns its number of rows. */
+export type Storage = {
+  ports: Ports;
+  commit: Commit;
+  alsoStore?: (transaction: Transaction, stored: CompletionResult[]) => Promise<number>;
+};
+
 /** Receives each token and each end of a choice, and the index of the completion. */
 export type GenerationListener = (event: GenerationEvent, completionIndex: number) => void;
 
@@ -95,7 +102,7 @@ function countMaxTokens(completions: PreparedCompletion[]): number {
  * deadline interrupted them. With `store: false` nothing is committed, the response neither.
  */
 export async function decodeAndStore<T>(
-  { ports, commit }: { ports: Ports; commit: Commit },
+  { ports, commit, alsoStore = async () => 0 }: Storage,
   decoding: Decoding,
   toResponse: (results: CompletionResult[]) => T,
   onEvent?: GenerationListener,
@@ -106,18 +113,20 @@ export async function decodeAndStore<T>(
     // An interrupted choice is stored too, if it has any tokens.
     .map((result) => ({ ...result, rows: result.rows.filter(hasTokens) }));
   const stored = await redactResults(ports.redact, kept);
-  const store = async (transaction: Transaction) => {
-    await storeCompletions(transaction, stored);
-    await countRows(transaction, decoding.rowQuota, stored.filter(({ rows }) => rows.length > 0).length);
-  };
+  const rows = stored.filter((result) => result.rows.length > 0).length;
   if (interruption) {
-    if (stored.length > 0) await ports.db.transaction(store);
+    if (stored.length > 0)
+      await ports.db.transaction(async (transaction) => {
+        await storeCompletions(transaction, stored);
+        await countRows(transaction, decoding.rowQuota, rows);
+      });
     throw interruption;
   }
   const response = toResponse(results);
   if (stored.length > 0)
     await commit(async (transaction) => {
-      await store(transaction);
+      await storeCompletions(transaction, stored);
+      await countRows(transaction, decoding.rowQuota, rows + (await alsoStore(transaction, stored)));
       return toResponse(stored);
     });
   return { results, response };

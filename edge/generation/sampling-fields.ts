@@ -61,6 +61,13 @@ export function getRanker({ n, best_of, ranker }: Omit<CandidateFields, 'stream'
   return ranker ?? ((best_of ?? 1) > (n ?? 1) ? 'mean_logp' : null);
 }
 
+export const regeneratedFromField = z
+  .string()
+  .min(1)
+  .max(200)
+  .nullish()
+  .openapi({ description: 'the generation that this one takes the place of, because its user did not keep it' });
+
 export const streamFields = {
   stream: z.boolean().nullish(),
   stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),

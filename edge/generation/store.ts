@@ -43,7 +43,7 @@ export function toCompletionRow(completion: PreparedCompletion) {
     seed: sampling.seed,
     user: request.user,
     metadata: request.metadata,
-    regenerated_from: null,
+    regenerated_from: request.regeneratedFrom ?? null,
     redacted: redacted !== undefined,
     ...request.owner,
     erased_at: null,

@@ -2,11 +2,9 @@
 // its tokens, its finish_reason, the usage on request, [DONE].
 
 import type { TokenEvent } from '../engine/inference.ts';
-import type { Commit } from '../http/operation.ts';
 import { streamEvents } from '../http/sse.ts';
 import type { Caller } from '../middleware/auth.ts';
-import type { Ports } from '../ports.ts';
-import { decodeAndStore, startDecoding } from './decode.ts';
+import { decodeAndStore, type Storage, startDecoding } from './decode.ts';
 import type { PlacedRequest, PreparedCompletion } from './prepare.ts';
 import type { CompletionResult } from './select-choices.ts';
 import type { GenerationRow } from './store.ts';
@@ -20,6 +18,7 @@ type Completion<Choice> = {
   system_fingerprint: string;
   choices: (Choice & { index: number; generation_id: string })[];
   usage?: Usage | undefined;
+  comparison?: string | undefined;
 };
 
 /** How an operation writes its chunks; each function returns one entry of `choices`, without the index. */
@@ -28,6 +27,8 @@ export type ChunkFormat<Choice> = {
   includeUsage: boolean;
   /** also sends a chunk for a token without visible text, which has a log-probability */
   hasLogprobs: boolean;
+  /** whose sides the choices are */
+  comparison?: string | undefined;
   formatOpening?(generationId: string): object;
   /** `textOffset`: code points of this choice that were sent before */
   formatToken(event: TokenEvent, completion: PreparedCompletion, textOffset: number): object;
@@ -39,7 +40,7 @@ export type ChunkFormat<Choice> = {
 
 /** `toResponse` is what a request without `stream` would get: it is stored, so that the stream can be repeated. */
 export async function streamChoices<Choice>(
-  { ports, commit }: { ports: Ports; commit: Commit },
+  storage: Storage,
   requests: PlacedRequest[],
   caller: Caller,
   format: ChunkFormat<Choice>,
@@ -47,9 +48,9 @@ export async function streamChoices<Choice>(
 ): Promise<Response> {
   const abort = new AbortController();
   const signal = AbortSignal.any([caller.signal, abort.signal]);
-  const decoding = await startDecoding(ports, requests, { ...caller, signal });
+  const decoding = await startDecoding(storage.ports, requests, { ...caller, signal });
   const { completions } = decoding;
-  const envelope = toEnvelope(completions[0]!, format.object);
+  const envelope = { ...toEnvelope(completions[0]!, format.object), ...toComparisonField(format.comparison) };
   const usage = format.includeUsage ? { usage: null } : {};
   const choices = completions.flatMap(({ ids }) => ids.map((id) => ({ id, sentLength: 0, sentCodePoints: 0 })));
   const choicesPerCompletion = completions[0]!.ids.length;
@@ -62,7 +63,7 @@ export async function streamChoices<Choice>(
       if (format.formatOpening)
         for (const [index, { id }] of choices.entries()) sendChoice(index, format.formatOpening(id));
       // Committed before the last byte: a client that has read the whole stream can vote on its generation ids.
-      const { results } = await decodeAndStore({ ports, commit }, decoding, toResponse, (event, at) => {
+      const { results } = await decodeAndStore(storage, decoding, toResponse, (event, at) => {
         if (event.type === 'finish') return;
         const index = at * choicesPerCompletion + event.index;
         const choice = choices[index]!;
@@ -82,11 +83,12 @@ export async function streamChoices<Choice>(
 
 /** The stream of a stored response: the same ids and text, each choice in one chunk. */
 export function repeatStream<Choice extends { finish_reason: string }>(
-  { choices, usage, ...response }: Completion<Choice>,
+  { choices, usage, comparison, ...response }: Completion<Choice>,
   format: ChunkFormat<Choice>,
 ): Response {
   const { id, created, model, system_fingerprint } = response;
-  const envelope = { id, object: format.object, created, model, system_fingerprint };
+  const common = { id, object: format.object, created, model, system_fingerprint };
+  const envelope = { ...common, ...toComparisonField(comparison) };
   return streamEvents(new AbortController(), async (send) => {
     const sendChoice = (index: number, choice: object) =>
       send({ ...envelope, choices: [{ index, ...choice }], ...(format.includeUsage ? { usage: null } : {}) });
@@ -104,6 +106,9 @@ export function repeatStream<Choice extends { finish_reason: string }>(
 export function toEnvelope<const O extends string>({ id, created, policy }: PreparedCompletion, object: O) {
   return { id, object, created, model: policy.id, system_fingerprint: policy.id };
 }
+
+/** On every chunk, so that a page knows from the first one on that both choices are to be shown. */
+const toComparisonField = (comparison: string | undefined) => (comparison === undefined ? {} : { comparison });
 
 export function countCodePoints(text: string): number {
   return [...text].length;

@@ -10,7 +10,7 @@ import { idempotency_keys } from '../../shared/database/schema.ts';
 import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Settings } from '../../shared/settings.ts';
-import { getCallerId, getTenant } from '../middleware/auth.ts';
+import { getClientId, getTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { readJson } from './request-body.ts';
 import { listResourceIds } from './resource-ids.ts';
@@ -55,7 +55,7 @@ export async function identifyRequest(context: Context, operation: string): Prom
   const key = header ?? (body as { id?: unknown } | null)?.id;
   if (typeof key !== 'string') return undefined;
   const hash = hashContent({ path: context.req.path, body });
-  return { caller: getCallerId(context), tenant: getTenant(context), operation, key, hash };
+  return { caller: getClientId(context), tenant: getTenant(context), operation, key, hash };
 }
 
 function assertValidKey(header: string): void {

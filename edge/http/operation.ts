@@ -17,6 +17,8 @@ export type Operation<B extends Schema | undefined = Schema | undefined, Q exten
   summary: string;
   /** what the key of a request must be allowed, one of these; null: no key is needed */
   scopes: readonly Scope[] | null;
+  /** also takes an embed token, whatever its scopes: the handler checks that the token is for what the request is about */
+  takesEmbedTokens?: true;
   /** the entry of PUBLIC_ENDPOINTS that makes it public: no key is needed then */
   publicAs?: PublicEndpoint;
   body?: B;
@@ -66,7 +68,7 @@ export function addOperation(app: OpenAPIHono, route: Route, middleware: Middlew
   const { method, path, operation } = route;
   const { body, query } = operation;
   if (!operation.hide) addToDocument(app, route);
-  app.on(method, [path.replaceAll(/\{(\w+)\}/g, ':$1')], ...middleware, async (context: Context) => {
+  app.on(method, [toPattern(path)], ...middleware, async (context: Context) => {
     const request = context.get('idempotentRequest');
     const call = {
       ports,
@@ -82,6 +84,11 @@ export function addOperation(app: OpenAPIHono, route: Route, middleware: Middlew
       return replayResponse(context, operation, await recoverResponse(ports, request, error));
     }
   });
+}
+
+/** The path as Hono writes it. */
+export function toPattern(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ':$1');
 }
 
 /** Answers a repeated request. The header is Stripe's. */

@@ -7,6 +7,7 @@ import { DEFAULT_TENANT, type Owner } from '../../shared/access/owner.ts';
 import type { RowQuota } from '../../shared/access/row-quota.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { hasScope, SCOPES, type Scope } from '../../shared/scopes.ts';
+import { EMBED_TOKEN_START, identifyEmbedded } from '../embed-token.ts';
 import type { Tenants } from '../engine/tenants.ts';
 import type { RequestRecord } from '../http/request-record.ts';
 import { type Identity, type IdentityPorts, identifyKey } from '../identity.ts';
@@ -80,6 +81,12 @@ export function getCallerId(context: Context): string {
   return context.get('identity')?.id ?? ANONYMOUS;
 }
 
+/** Whose requests are counted together, and whose Idempotency-Keys are one: the readers of embedded comparisons are not their key. */
+export function getClientId(context: Context): string {
+  const { embedding } = context.get('identity') ?? {};
+  return embedding ? `${getCallerId(context)}/${embedding.subject}` : getCallerId(context);
+}
+
 /** Whether the request came without a key or a session, which is possible without API_KEY, and to sign in. */
 export function isAnonymous(context: Context): boolean {
   return context.get('identity') === undefined;
@@ -99,8 +106,8 @@ export function authenticate(ports: IdentityPorts): MiddlewareHandler {
     const key = await identifyBearer(ports, context);
     const session = await findSession(ports, context);
     if (key) {
-      // A cookie that is not valid any more does no harm beside a key.
-      if (session && typeof session !== 'string' && session.identity.id !== key.id)
+      // A cookie that is not valid any more does no harm beside a key, and an embed token is for whoever reads the page.
+      if (session && typeof session !== 'string' && session.identity.id !== key.id && key.kind !== 'embed')
         throw twoCredentials(key, session.identity);
       context.set('identity', key);
     } else if (session !== null) {
@@ -118,6 +125,7 @@ async function identifyBearer(ports: IdentityPorts, context: Context): Promise<I
   // Of several headers, fetch makes one with commas.
   if (header.includes(',')) throw unauthorized('the Authorization header has several values, and takes one');
   const [, text] = /^Bearer +(\S+) *$/i.exec(header) ?? [];
+  if (text?.startsWith(EMBED_TOKEN_START)) return identifyEmbedded(ports, text, context);
   const identity = text === undefined ? null : await identifyKey(ports, text, context);
   if (typeof identity === 'string') throw unauthorized(identity);
   if (!identity && header !== '' && ports.settings.API_KEY) throw unauthorized('missing or invalid API key');
@@ -136,10 +144,11 @@ export function seeTenant(tenants: Tenants): MiddlewareHandler {
   };
 }
 
-/** Refuses a key that has none of these scopes. */
-export function requireScope(needed: readonly Scope[]): MiddlewareHandler {
+/** Refuses a key that has none of these scopes, and an embed token unless the operation takes them: its handler checks what for. */
+export function requireScope(needed: readonly Scope[], takesEmbedTokens = false): MiddlewareHandler {
   return async (context, next) => {
-    assertScope(context, needed, `${context.req.method} ${context.req.path}`);
+    const isEmbedded = takesEmbedTokens && context.get('identity')?.kind === 'embed';
+    if (!isEmbedded) assertScope(context, needed, `${context.req.method} ${context.req.path}`);
     await next();
   };
 }
@@ -153,8 +162,15 @@ export function assertScope(
 ): void {
   const granted = getScopes(context);
   if (hasScope(granted, needed)) return;
+  const { kind } = context.get('identity') ?? {};
+  if (kind === 'embed')
+    throw new AttuneError(
+      `an embed token is for voting on the comparison that it was made for, and ${what} is not that; have your backend ` +
+        'send this request with its key',
+      { status: 403, param, code: 'insufficient_scope', retry: false },
+    );
   const holds =
-    context.get('identity')?.kind === 'rater'
+    kind === 'rater'
       ? 'a rater may only compare and vote'
       : `${getCallerId(context)} has the scope${granted.length > 1 ? 's' : ''} ${formatList(granted)}`;
   throw new AttuneError(

@@ -79,3 +79,13 @@ test('without a key a body must be of a type that browsers ask for before they s
   assert.equal(await post({ host, 'content-type': 'text/plain', authorization }), 200);
   assert.equal(await openApp()({ host }), 200);
 });
+
+test('without a key a page that sends one, as any page may where embed tokens are taken, is no page of this server', async () => {
+  const authorization = 'Bearer unused';
+  const post = openApp();
+  const host = 'localhost:8787';
+  assert.equal(await post({ host, authorization, origin: 'http://localhost:3000' }), 403);
+  assert.equal(await post({ host, authorization, origin: 'http://localhost:8787' }), 200);
+  const allowing = openApp({ CORS_ORIGINS: 'http://localhost:3000' });
+  assert.equal(await allowing({ host, authorization, origin: 'http://localhost:3000' }), 200);
+});

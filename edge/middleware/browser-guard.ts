@@ -19,8 +19,11 @@ export function guardAgainstPages(allowedOrigins: readonly string[] = []): Middl
       assertJson(context);
     } else if (isAnonymous(context)) {
       assertLoopback(context, allowedOrigins);
-      // A page that is allowed to send this header was allowed to send anything.
+      const origin = context.req.header('origin');
+      // With this header it is no form. Any page may send it where embed tokens are taken, and this is none (embed-cors.ts).
       if (context.req.header('authorization') === undefined) assertJson(context);
+      else if (origin !== undefined && !allowedOrigins.includes(origin) && !isOwnOrigin(origin, context))
+        throw foreign('Origin', origin, 'without API_KEY its pages need an embed token, or an entry in CORS_ORIGINS');
     }
     await next();
   };

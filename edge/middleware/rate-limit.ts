@@ -5,12 +5,12 @@ import type { MiddlewareHandler } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import type { Ports, RateLimits } from '../ports.ts';
-import { getCallerId } from './auth.ts';
+import { getClientId } from './auth.ts';
 
 export function limitRate(limits: RateLimits, getAddress: Ports['getAddress']): MiddlewareHandler {
   return async (context, next) => {
     const { limits: own } = context.get('identity') ?? {};
-    const caller = { id: getCallerId(context), address: getAddress(context), limits: own };
+    const caller = { id: getClientId(context), address: getAddress(context), limits: own };
     try {
       await limits.countRequest(caller);
     } catch (error) {

@@ -20,13 +20,15 @@ export const namedRater = z
 
 /**
  * A rater who signed in votes as that rater, and a key without the scope feedback as itself. Only a backend names its end
- * users, as `user:…`, so that none of them can pass for a rater.
+ * users, as `user:…`, so that none of them can pass for a rater; an embed token votes as the one for whom it was made.
  */
 export function nameRater(context: Context, named: string | undefined): string {
+  const { embedding } = context.get('identity') ?? {};
+  if (embedding && named === undefined) return embedding.user === null ? 'anonymous' : `user:${embedding.user}`;
   if (hasScope(getScopes(context), ['feedback'])) return named === undefined ? 'anonymous' : `user:${named}`;
   if (named === undefined) return getCallerId(context);
   throw new AttuneError(
-    `rater: ${getCallerId(context)} votes as itself; leave rater out, or use a key with the scope feedback, which may name ` +
+    `rater: ${embedding ? 'an embed token votes as the user that it names' : `${getCallerId(context)} votes as itself`}; leave rater out, or use a key with the scope feedback, which may name ` +
       'its end users',
     { status: 403, param: 'rater', code: 'insufficient_scope', retry: false },
   );

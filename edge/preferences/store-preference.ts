@@ -18,6 +18,7 @@ import {
   storeEdit,
   type VoteDetails,
 } from '../../shared/preferences/vote-details.ts';
+import type { ComparisonRow } from '../comparisons/generate-sides.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import { isVisible } from '../http/pagination.ts';
 import { findOr404 } from '../http/resource.ts';
@@ -34,7 +35,13 @@ export type GivenPreference = {
 };
 
 /** Who votes, and what about. `readable`: the tenant whose comparisons and generations it may be; null: any. */
-export type Voter = Owner & { rater: string; readable: string | null; assertMayGive: () => void };
+export type Voter = Owner & {
+  rater: string;
+  readable: string | null;
+  assertMayGive: () => void;
+  /** Throws if the voter may not vote on this comparison; default: on any that is readable. */
+  assertMayVote?: (comparison: ComparisonRow) => Promise<void>;
+};
 
 /** Whether the sides are texts, and no ids of generations. */
 export function hasTexts({ prompt, messages }: GivenPreference): boolean {
@@ -113,10 +120,11 @@ type PreferenceInput = Pick<
 async function fromComparison(
   transaction: Transaction,
   body: GivenPreference,
-  { readable }: Voter,
+  { readable, assertMayVote }: Voter,
   reservationId: string | null,
 ): Promise<PreferenceInput> {
   const row = await findOr404(transaction, comparisons, 'comparison', body.comparison!, readable, 'comparison');
+  await assertMayVote?.(row);
   if (row.queue_id !== null && reservationId === null) throw queuedComparison('comparison', row.queue_id);
   const [chosenId, rejectedId] =
     body.choice === 'b' ? [row.b_generation_id, row.a_generation_id] : [row.a_generation_id, row.b_generation_id];
@@ -188,7 +196,7 @@ function fromTexts(body: GivenPreference): Omit<PreferenceInput, 'tenant'> {
   };
 }
 
-function queuedComparison(param: string, queueId: string): AttuneError {
+export function queuedComparison(param: string, queueId: string): AttuneError {
   return new AttuneError(
     `${param}: is an item of a queue; vote through a reservation of queue ${queueId}: POST /v1/queues/${queueId}/next`,
     { status: 409, param, code: 'queued_comparison', retry: false },

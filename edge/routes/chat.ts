@@ -5,13 +5,16 @@ import type { Owner } from '../../shared/access/owner.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, startDecoding } from '../generation/decode.ts';
+import { offerComparison, storeOffered } from '../generation/offer-comparison.ts';
 import type { CompletionRequest } from '../generation/prepare.ts';
+import { assertRegenerates, storeImplicitPair } from '../generation/regenerated.ts';
 import { toResponseFormat } from '../generation/response-format.ts';
 import {
   candidateFields,
   getRanker,
   modelField,
   refineCandidates,
+  regeneratedFromField,
   samplingFields,
   streamFields,
   toSampling,
@@ -20,6 +23,7 @@ import { type CompletionResult, type Ranking, rankingFields } from '../generatio
 import { type CompletionRow, type GenerationRow, toCompletionRow } from '../generation/store.ts';
 import { type ChunkFormat, repeatStream, streamChoices } from '../generation/stream-choices.ts';
 import { sumUsage, toUsage, type Usage, usageSchema } from '../generation/usage.ts';
+import type { Transaction } from '../http/idempotency.ts';
 import { chatMessages, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { toUnixSeconds } from '../http/resource.ts';
@@ -59,6 +63,10 @@ const chatBody = refineCandidates(
         .boolean()
         .nullish()
         .openapi({ description: 'false: the completion is not stored, and cannot be voted on' }),
+      regenerated_from: regeneratedFromField,
+      compare: z.boolean().nullish().openapi({
+        description: 'true: two choices, and a comparison of them to vote on; false: never, whatever COMPARE_SHARE is',
+      }),
     })
     .refine((body) => body.top_logprobs == null || body.logprobs, {
       path: ['top_logprobs'],
@@ -84,6 +92,10 @@ export const chatCompletion = z
     ),
     usage: usageSchema.optional().openapi({ description: 'absent from a stored completion that is redacted' }),
     system_fingerprint: z.string(),
+    comparison: z
+      .string()
+      .optional()
+      .openapi({ description: 'whose sides a and b are the two choices; POST /v1/preferences takes a vote on it' }),
     metadata: z.record(z.string(), z.string()).nullable().optional(),
     redacted: redactedField,
   })
@@ -103,26 +115,35 @@ export const createChatCompletion = defineOperation({
   async handler({ ports, context, commit, body }) {
     const policy = await ports.inference.getPolicy(body.model);
     const ranker = await openRanker(ports, policy.id, getRanker(body));
-    const requests = [{ policy, request: toRequest(body, getOwner(context)), ranker }];
+    const comparison = offerComparison(body, context, ports.settings) ?? undefined;
+    const request = toRequest(body, getOwner(context), comparison === undefined ? (body.n ?? 1) : 2);
+    const requests = [{ policy, request, ranker }];
+    await assertRegenerates(ports, context, requests, body.regenerated_from);
     const caller = getCaller(context);
     const toResponse = ([result]: CompletionResult[]) => {
       const { completion, rows, tokens, rankings } = result!;
       const logprobs = body.logprobs ? tokens.map((events) => toTokenLogprobs(policy.tokenizer, events)) : null;
-      return toChatCompletion(toCompletionRow(completion), rows, { logprobs, rankings, usage: sumUsage([result!]) });
+      const unstored = { logprobs, rankings, usage: sumUsage([result!]), comparison };
+      return toChatCompletion(toCompletionRow(completion), rows, unstored);
     };
-    if (body.stream) return streamChoices({ ports, commit }, requests, caller, toChunkFormat(body), toResponse);
+    const alsoStore = async (transaction: Transaction, results: CompletionResult[]) => {
+      if (comparison !== undefined) await storeOffered(transaction, comparison, results);
+      return (comparison === undefined ? 0 : 1) + (await storeImplicitPair(transaction, ports, context, results));
+    };
+    const storage = { ports, commit, alsoStore };
+    if (body.stream) return streamChoices(storage, requests, caller, toChunkFormat(body, comparison), toResponse);
     const decoding = await startDecoding(ports, requests, caller);
-    return (await decodeAndStore({ ports, commit }, decoding, toResponse)).response;
+    return (await decodeAndStore(storage, decoding, toResponse)).response;
   },
   replay: (response, body) => (body.stream ? repeatStream(response as ChatCompletion, toChunkFormat(body)) : response),
 });
 
-function toRequest(body: ChatBody, owner: Owner): CompletionRequest {
+function toRequest(body: ChatBody, owner: Owner, n: number): CompletionRequest {
   return {
     kind: 'chat',
     model: body.model ?? ACTIVE_ALIAS,
     prompt: body.messages,
-    n: body.n ?? 1,
+    n,
     ...(body.best_of == null ? {} : { bestOf: body.best_of }),
     sampling: toSampling(
       { ...body, max_tokens: body.max_completion_tokens ?? body.max_tokens },
@@ -133,18 +154,24 @@ function toRequest(body: ChatBody, owner: Owner): CompletionRequest {
     owner,
     user: body.user ?? null,
     metadata: body.metadata ?? null,
+    regeneratedFrom: body.regenerated_from ?? null,
     store: body.store !== false,
   };
 }
 
 /** What only the response to the request has, and a stored completion does not. */
-type Unstored = { logprobs: unknown[] | null; rankings: Ranking[] | null; usage: Usage };
+type Unstored = {
+  logprobs: unknown[] | null;
+  rankings: Ranking[] | null;
+  usage: Usage;
+  comparison: string | undefined;
+};
 
 /** `rows`, `logprobs` and `rankings` have one entry per choice. */
 export function toChatCompletion(
   completion: Required<Omit<CompletionRow, 'xid'>>,
   rows: GenerationRow[],
-  { logprobs, rankings, usage }: Partial<Unstored> = {},
+  { logprobs, rankings, usage, comparison }: Partial<Unstored> = {},
 ): ChatCompletion {
   return {
     id: completion.id,
@@ -161,6 +188,7 @@ export function toChatCompletion(
     })),
     usage: usage ?? countStoredTokens(completion, rows),
     system_fingerprint: completion.policy_id,
+    ...(comparison === undefined ? {} : { comparison }),
     metadata: completion.metadata,
     ...(completion.redacted ? { redacted: true as const } : {}),
   };
@@ -189,8 +217,9 @@ function toTokenLogprobs(tokenizer: Tokenizer, events: TokenEvent[]) {
   }));
 }
 
-function toChunkFormat(body: ChatBody): ChunkFormat<ChatCompletion['choices'][number]> {
+function toChunkFormat(body: ChatBody, comparison?: string): ChunkFormat<ChatCompletion['choices'][number]> {
   return {
+    comparison,
     object: 'chat.completion.chunk',
     includeUsage: body.stream_options?.include_usage === true,
     hasLogprobs: body.logprobs === true,

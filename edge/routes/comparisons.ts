@@ -8,6 +8,7 @@ import { countRows } from '../../shared/access/row-quota.ts';
 import { selectGenerations } from '../../shared/database/generations.ts';
 import { comparisons, generations, preferences, queues } from '../../shared/database/schema.ts';
 import { hasScope } from '../../shared/scopes.ts';
+import { assertEmbeds } from '../comparisons/embedded.ts';
 import {
   type ComparisonRow,
   decodeSides,
@@ -137,7 +138,10 @@ function assertMaySteer(context: Context, body: ComparisonBody): void {
 const resource = { kind: 'comparison', table: comparisons, item: comparison, toResponses };
 
 export const listComparisons = listOperation({ summary: 'Lists comparisons', scopes: ['rate', 'read'], ...resource });
-export const getComparison = getOperation({ summary: 'One comparison', scopes: ['rate', 'read'], ...resource });
+export const getComparison = {
+  ...getOperation({ summary: 'One comparison', scopes: ['rate', 'read'], ...resource }),
+  takesEmbedTokens: true as const,
+};
 
 /** Of a queue's comparison, what a vote reveals is for those who may read everything, unless the queue reveals it to all. */
 async function toResponses(
@@ -147,6 +151,7 @@ async function toResponses(
   context: Context,
 ): Promise<ComparisonResponse[]> {
   if (rows.length === 0) return [];
+  for (const row of rows) await assertEmbeds(db, context, row, 'id');
   const generationIds = rows.flatMap((row) => [row.a_generation_id, row.b_generation_id]);
   const sides = await selectGenerations(db).where(inArray(generations.id, generationIds));
   const sidesById = new Map(sides.map((row) => [row.id, row]));
@@ -156,10 +161,12 @@ async function toResponses(
     .from(preferences)
     .where(inArray(preferences.comparison_id, ids));
   const voted = new Set(votes.map((vote) => vote.id));
+  // The page of a product shows no policies.
+  const isEmbedded = context.get('identity')?.kind === 'embed';
   const blind = hasScope(getScopes(context), ['read']) ? new Set() : await listBlindQueues(db, rows);
   return rows.map((row) => {
     const own = { a: sidesById.get(row.a_generation_id)!, b: sidesById.get(row.b_generation_id)! };
-    return toResponse(row, own, voted.has(row.id), blind.has(row.queue_id));
+    return toResponse(row, own, voted.has(row.id), isEmbedded || blind.has(row.queue_id));
   });
 }
 

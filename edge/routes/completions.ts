@@ -5,6 +5,7 @@ import type { Owner } from '../../shared/access/owner.ts';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest, PreparedCompletion } from '../generation/prepare.ts';
+import { assertRegenerates, storeImplicitPair } from '../generation/regenerated.ts';
 import { toResponseFormat } from '../generation/response-format.ts';
 import {
   candidateFields,
@@ -12,6 +13,7 @@ import {
   MAX_CHOICES,
   modelField,
   refineCandidates,
+  regeneratedFromField,
   samplingFields,
   streamFields,
   toSampling,
@@ -25,6 +27,7 @@ import {
   toEnvelope,
 } from '../generation/stream-choices.ts';
 import { sumUsage, usageSchema } from '../generation/usage.ts';
+import type { Transaction } from '../http/idempotency.ts';
 import { redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getCaller, getOwner } from '../middleware/auth.ts';
@@ -50,6 +53,7 @@ const completionBody = refineCandidates(
     logprobs: z.number().int().min(0).max(5).nullish(),
     ...streamFields,
     store: z.boolean().nullish(),
+    regenerated_from: regeneratedFromField,
   }),
 );
 
@@ -93,11 +97,15 @@ export const createCompletion = defineOperation({
     const policy = await ports.inference.getPolicy(body.model);
     const ranker = await openRanker(ports, policy.id, getRanker(body));
     const requests = toRequests(body, getOwner(context)).map((request) => ({ policy, request, ranker }));
+    await assertRegenerates(ports, context, requests, body.regenerated_from);
     const caller = getCaller(context);
     const toResponse = (results: CompletionResult[]) => toTextCompletion(results, body);
-    if (body.stream) return streamChoices({ ports, commit }, requests, caller, toChunkFormat(body), toResponse);
+    const alsoStore = (transaction: Transaction, results: CompletionResult[]) =>
+      storeImplicitPair(transaction, ports, context, results);
+    const storage = { ports, commit, alsoStore };
+    if (body.stream) return streamChoices(storage, requests, caller, toChunkFormat(body), toResponse);
     const decoding = await startDecoding(ports, requests, caller);
-    return (await decodeAndStore({ ports, commit }, decoding, toResponse)).response;
+    return (await decodeAndStore(storage, decoding, toResponse)).response;
   },
   replay: (response, body) => (body.stream ? repeatStream(response as TextCompletion, toChunkFormat(body)) : response),
 });
@@ -131,6 +139,7 @@ function toRequests(body: CompletionBody, owner: Owner): CompletionRequest[] {
       owner,
       user: body.user ?? null,
       metadata: body.metadata ?? null,
+      regeneratedFrom: body.regenerated_from ?? null,
       store: body.store !== false,
     }),
   );

@@ -10,6 +10,8 @@ import { getTrust, TRUST_LEVELS } from '../../shared/preferences/trust.ts';
 import { listEdits, type PreferenceRow } from '../../shared/preferences/vote-details.ts';
 import { type Redact, redactPrompt, redactValue } from '../../shared/redaction/redact.ts';
 import { listLearners } from '../../shared/rounds/policy-lineage.ts';
+import { assertEmbeds } from '../comparisons/embedded.ts';
+import type { ComparisonRow } from '../comparisons/generate-sides.ts';
 import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
@@ -135,6 +137,7 @@ export const toPreference = (
 
 export const createPreference = defineOperation({
   scopes: ['rate', 'feedback'],
+  takesEmbedTokens: true,
   summary:
     'Stores a preference: {comparison, choice}, {chosen, rejected} of generation ids, or {prompt, chosen, rejected}',
   idempotent: true,
@@ -144,6 +147,8 @@ export const createPreference = defineOperation({
     // Given texts train the policy to say anything; votes only choose among its own responses.
     if (hasTexts(given)) assertScope(context, ['feedback'], 'a preference between given texts');
     assertMayDemonstrate(context, given.edit, 'edit');
+    if (context.get('identity')?.kind === 'embed' && given.comparison === undefined)
+      assertScope(context, [], 'a preference between responses');
     const voter = {
       ...getOwner(context),
       rater: nameRater(context, given.rater),
@@ -155,7 +160,9 @@ export const createPreference = defineOperation({
     const { details, ...redacted } = await redactDetails(ports.redact, given);
     const response = await commit(async (transaction) => {
       const isAnyRedacted = isRedacted || redacted.isRedacted;
-      const { vote, demonstration } = await storePreference(transaction, body, isAnyRedacted, voter, details);
+      const assertMayVote = (row: ComparisonRow) => assertEmbeds(transaction, context, row, 'comparison');
+      const all = { ...voter, assertMayVote };
+      const { vote, demonstration } = await storePreference(transaction, body, isAnyRedacted, all, details);
       await countRows(transaction, getRowQuota(context), demonstration ? 2 : 1);
       return toPreference(vote, [], { demonstration: demonstration?.id });
     });

@@ -18,8 +18,9 @@ import { forgetDemonstrations, forgetResponses, isDemonstratedBy } from './forge
 
 /** Who revises, and through which reservation: votes of a queue's items are revised through theirs only. */
 export type Reviser = Owner & {
-  /** of an end user, who may revise no other's vote that the same key has stored */
+  /** of an end user, who may revise no other's vote that the same key has stored; and the only comparison, if there is one */
   rater?: string | undefined;
+  comparison_id?: string | undefined;
   reservation_id?: string | null;
 };
 
@@ -100,7 +101,7 @@ function orderSides(row: PreferenceRow, choice: Choice) {
 async function lockUnused(
   transaction: Database,
   id: string,
-  { tenant, created_by, rater, reservation_id = null }: Reviser,
+  { tenant, created_by, rater, comparison_id, reservation_id = null }: Reviser,
 ): Promise<StoredVote | null> {
   const isOwn = and(
     eq(preferences.tenant, tenant),
@@ -114,7 +115,7 @@ async function lockUnused(
     .orderBy(asc(preferences.id))
     .for('update');
   const found = rows.find((row) => row.id === id);
-  if (!found) return null;
+  if (!found || (comparison_id !== undefined && found.comparison_id !== comparison_id)) return null;
   const { xid, ...vote } = found;
   const demonstration = rows.find((row) => row.edit_of === id) ?? null;
   if (vote.reservation_id !== reservation_id)
