@@ -13,6 +13,7 @@ import { addKeys } from './cli/keys.ts';
 import { addLeaderboard } from './cli/leaderboard.ts';
 import { addPolicies } from './cli/policies.ts';
 import { addPreferences } from './cli/preferences.ts';
+import { addQueues } from './cli/queues.ts';
 import { addRaters } from './cli/raters.ts';
 import { addRestore } from './cli/restore.ts';
 import { addRewards } from './cli/rewards.ts';
@@ -53,6 +54,7 @@ for (const add of [
   addKeys,
   addAudit,
   addRaters,
+  addQueues,
   addErasures,
   addBackup,
   addRestore,

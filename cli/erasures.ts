@@ -61,7 +61,17 @@ export function addErasures(program: Command): void {
     );
 }
 
-const HEADER = ['id', 'time', 'subject', 'tenant', 'completions', 'comparisons', 'preferences', 'learned by'];
+const HEADER = [
+  'id',
+  'time',
+  'subject',
+  'tenant',
+  'completions',
+  'comparisons',
+  'preferences',
+  'feedback',
+  'learned by',
+];
 
 /** All of them give the same advice: to replace the active policy, if that learned from them. */
 function printErasures(described: DescribedErasure[]): void {
@@ -70,14 +80,14 @@ function printErasures(described: DescribedErasure[]): void {
 }
 
 function listCells({ id, created_at, subject, tenant, counts, policies }: DescribedErasure): string[] {
-  const { completions, comparisons, preferences } = counts;
+  const { completions, comparisons, preferences, feedback = 0 } = counts;
   const learned = policies.map((policy) => `${policy.id} (${policy.relation})`);
   return [
     id,
     formatMinute(created_at),
     subject,
     tenant,
-    ...[completions, comparisons, preferences].map(String),
+    ...[completions, comparisons, preferences, feedback].map(String),
     learned.join(', ') || 'no policy',
   ];
 }

@@ -1,7 +1,5 @@
 // attune preferences: imports, exports and counts preferences.
 
-import { createReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { COMMAND } from '../shared/access/audit.ts';
 import { tenantName } from '../shared/access/names.ts';
@@ -17,6 +15,7 @@ import {
 } from '../shared/preferences/store.ts';
 import { openRedact } from '../shared/redaction/open-redact.ts';
 import { withContext } from './context.ts';
+import { openInput } from './open-input.ts';
 import { parseBy } from './parse-argument.ts';
 import { printLines } from './print-lines.ts';
 
@@ -36,7 +35,7 @@ export function addPreferences(program: Command): void {
     .addOption(tenantOption('whose they become'))
     .action((file: string, { tenant }: { tenant: string }) =>
       withContext(async ({ db }, _localStore, { settings }) => {
-        const source = file === '-' ? process.stdin : await openFile(file);
+        const source = await openInput(file, 'preferences import');
         let lastLineMs = Date.now();
         const onProgress = ({ rows, imported }: ImportReport) => {
           if (Date.now() - lastLineMs < 2000) return;
@@ -109,15 +108,4 @@ function toAggregation({ aggregate, minReviews, excludePaused }: ExportOptions):
 
 function tenantOption(description: string): Option {
   return new Option('--tenant <tenant>', description).argParser(parseBy(tenantName)).default(DEFAULT_TENANT);
-}
-
-async function openFile(file: string): Promise<AsyncIterable<Uint8Array>> {
-  try {
-    // Opening a folder succeeds; reading it fails.
-    await using handle = await open(file);
-    if ((await handle.stat()).isDirectory()) throw new Error(`${file} is a folder; give a file`);
-  } catch (error) {
-    throw new AttuneError(`preferences import: ${(error as Error).message}`);
-  }
-  return createReadStream(file);
 }

@@ -135,6 +135,35 @@ else {
     assert.match((await fetchIn(page, `${url}/v1/models`, init)).error, /Failed to fetch/);
   });
 
+  for (const [name, env, key] of [
+    ['with', { API_KEY: KEY }, asAdmin],
+    ['without', {}, {}],
+  ] as const)
+    test(`${name} API_KEY, only the page that an embed token names shows its comparison and votes`, async () => {
+      await withEdge(server, env, async (send, open) => {
+        const shop = `http://shop.example:${site}`;
+        const { id } = (await send('/v1/comparisons', { prompt: 'Once', max_tokens: 3 }, key)).body;
+        const { token } = (await send('/v1/embed-tokens', { comparison: id, user: 'ann', origin: shop }, key)).body;
+        const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+        const body = JSON.stringify({ comparison: id, choice: 'a' });
+        const vote = (page: Page, fields: object = {}) =>
+          fetchIn(page, `${open}/v1/preferences`, { method: 'POST', body, headers: { ...headers, ...fields } });
+        const { page } = await openPage();
+        await page.goto(evil);
+        assert.match((await vote(page)).error, /Failed to fetch/);
+        // It may ask, and without a token it gets nothing.
+        assert.match((await vote(page, { authorization: 'Bearer any' })).error, /Failed to fetch/);
+        await page.goto(shop);
+        assert.match((await vote(page, { authorization: 'Bearer any' })).error, /Failed to fetch/);
+        const shown = await fetchIn(page, `${open}/v1/comparisons/${id}`, { headers });
+        assert.deepEqual([shown.status, shown.body.voted], [200, false]);
+        const given = await vote(page);
+        assert.deepEqual([given.status, given.body.rater, given.requestId?.slice(0, 4)], [200, 'user:ann', 'req_']);
+        const url = `${open}/v1/preferences/${given.body.id}`;
+        assert.equal((await fetchIn(page, url, { method: 'DELETE', headers })).status, 200);
+      });
+    });
+
   test('without API_KEY, no page of another site changes anything', async () => {
     await withEdge(server, {}, async (send, open) => {
       const count = async () =>

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
@@ -210,6 +210,55 @@ test('the link of `attune raters invite` signs in, once', async () => {
   assert.match(unknown.output(), /^attune: there is no rater rater_none/);
   start.child.kill('SIGTERM');
   await start.ended;
+});
+
+test('`attune queues` creates, fills, lists and exports a queue', async () => {
+  const command = async (...args: string[]) => {
+    const running = run(['queues', ...args]);
+    assert.equal(await running.ended, 0, running.output());
+    return running.output().trim();
+  };
+  const write = async (name: string, text: string) => {
+    const file = path.join(home, name);
+    await writeFile(file, text);
+    return file;
+  };
+  const guidelines = await write('guidelines.md', '# Be fair');
+  const id = await command('create', 'Answers', '--guidelines', guidelines, '--settings', '{"reviews": 2}');
+  assert.match(id, /^que_[0-9a-f]{32}$/);
+  const text = await write('prompts.txt', 'Once\n\nTwice\nOnce\n');
+  assert.equal(await command('import', id, text, '--text'), 'imported 2, duplicates 1');
+  const gold = { prompt: 'Sum?', a: '2', b: '3', expected: 'a' };
+  const items = await write('gold.jsonl', JSON.stringify(gold));
+  assert.equal(await command('import', id, items), 'imported 1, duplicates 0');
+  assert.deepEqual(
+    (await command('list')).split('\n').map((line) => line.split(/ {2,}/)),
+    [
+      ['id', 'name', 'tenant', 'status', 'items', 'reviews'],
+      [id, 'Answers', 'default', 'open', '2', '0 of 4'],
+    ],
+  );
+  const exported = (await command('export', id)).split('\n').map((line) => JSON.parse(line));
+  assert.deepEqual(
+    exported.map(({ prompt, kind }) => [prompt, kind]),
+    [
+      ['Once', 'rated'],
+      ['Twice', 'rated'],
+      ['Sum?', 'gold'],
+    ],
+  );
+  assert.equal(exported[2].a.text, '2');
+  const bad = await write('bad.jsonl', '{"prompt": "x"}\n{"prompt": "x", "expected": "a"}');
+  for (const [args, message] of [
+    [['create', 'Answers'], /there is already a queue "Answers"/],
+    [['create', 'x', '--settings', '{"review": 2}'], /Unrecognized key: "review"/],
+    [['import', id, bad], /row 2: a, b: are missing; .* nothing was imported/],
+    [['import', 'que_none', text, '--text'], /there is no queue que_none/],
+  ] as const) {
+    const wrong = run(['queues', ...args]);
+    assert.equal(await wrong.ended, 1);
+    assert.match(wrong.output(), message);
+  }
 });
 
 test('export and import at another precision create a new policy and report its quality', async () => {

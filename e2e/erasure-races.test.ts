@@ -31,6 +31,7 @@ const OWNER = { tenant: 'default', created_by: 'anonymous' };
 
 const post = async (path: string, json: unknown): Promise<Json> => (await server.request(path, { json })).body;
 const compare = () => post('/v1/comparisons', { prompt: 'Once', max_tokens: 2 });
+const chat = () => post('/v1/chat/completions', { messages: [{ role: 'user', content: 'Once' }], max_tokens: 2 });
 const vote = (comparison: string, rater: string) =>
   server.request('/v1/preferences', { json: { comparison, choice: 'a', rater } });
 const giveText = async (name: string) =>
@@ -88,6 +89,52 @@ test('an erasure waits for a vote that is being stored, and erases it too', asyn
   assert.equal((await voted).status, 200);
   assert.deepEqual((await erased).counts, { completions: 1, comparisons: 1, preferences: 1, feedback: 0 });
   assert.deepEqual(await listTablesWith(db, 'user:early'), []);
+});
+
+test('an erasure waits for feedback that is being stored, and erases it too; feedback that comes later finds nothing', async () => {
+  const { id: generation } = await chat();
+  const give = (text: string) => server.request('/v1/feedback', { json: { generation, demonstration: text } });
+  const eraseGeneration = async (transaction: Database) =>
+    erase(transaction, await findSubject(transaction, 'generation', generation, ''), 'test');
+  const releaseTotals = await hold((transaction) =>
+    transaction.execute(sql`lock table ${preference_counts} in exclusive mode`),
+  );
+  const early = give('said early');
+  await isWaiting();
+  const release = hold(eraseGeneration);
+  await isWaiting(2);
+  await releaseTotals();
+  assert.equal((await early).status, 200);
+  const releaseErasure = await release;
+  const late = give('said late');
+  await isWaiting();
+  const { counts } = await releaseErasure();
+  assert.deepEqual(counts, { completions: 1, comparisons: 0, preferences: 1, feedback: 1 });
+  assert.equal((await late).status, 404);
+  for (const text of ['said early', 'said late']) assert.deepEqual(await listTablesWith(db, text), []);
+});
+
+test('changing feedback and erasing its rater at once never wait for each other', async () => {
+  const { id: generation } = await chat();
+  for (let round = 0; round < 5; round++) {
+    const give = (text: string) =>
+      server.request('/v1/feedback', { json: { generation, demonstration: text, rater: 'racer' } });
+    await give(`first ${round}`);
+    const [, ...changes] = await Promise.all([
+      db.transaction(async (transaction) =>
+        erase(transaction, await findSubject(transaction, 'user', 'racer', 'default'), 'test'),
+      ),
+      give(`second ${round}`),
+      give(`third ${round}`),
+    ]);
+    assert.deepEqual(
+      changes.map(({ status }) => status),
+      [200, 200],
+    );
+  }
+  await db.transaction(async (transaction) =>
+    erase(transaction, await findSubject(transaction, 'generation', generation, ''), 'test'),
+  );
 });
 
 test('a vote waits for an erasure of what it is about, and finds nothing', async () => {

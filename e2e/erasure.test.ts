@@ -99,13 +99,17 @@ test('texts come in through every operation, and a round learns from them', asyn
   const messages = [{ role: 'user', content: `${CANARY} chats` }];
   const common = { max_tokens: 4, user, metadata };
   const once = (name: string) => ({ 'idempotency-key': `${CANARY} ${name}` });
-  await request('/v1/chat/completions', { messages, ...common, stop: [CANARY], n: 2 }, once('chat'));
+  const chat = await request('/v1/chat/completions', { messages, ...common, stop: [CANARY], n: 2 }, once('chat'));
   await request('/v1/chat/completions', { messages, ...common, stream: true }, once('stream'));
   await request('/v1/completions', { prompt: `${CANARY} writes`, ...common }, once('text'));
   const comparison = await request('/v1/comparisons', { prompt: `${CANARY} compares`, ...common }, once('comparison'));
-  await request('/v1/preferences', { comparison: comparison.id, choice: 'a', rater: 'bob', metadata }, once('vote'));
+  const said = { comment: CANARY, tags: [CANARY], rater: 'bob' };
+  const vote = { comparison: comparison.id, choice: 'a', ...said, edit: `${CANARY} edits`, metadata };
+  await request('/v1/preferences', vote, once('vote'));
+  await request('/v1/feedback', { generation: chat.id, ...said, demonstration: `${CANARY} shows` }, once('feedback'));
   const free = await request('/v1/completions', { prompt: `${CANARY} is free`, max_tokens: 4, metadata });
   generation = free.choices[0].generation_id;
+  await request('/v1/feedback', { generation, thumb: 1, rater: user });
   for (let at = 0; at < 40; at++) {
     await request('/v1/preferences', { prompt: `${CANARY} ${at}:`, ...sides, rater: user, metadata });
     await request('/v1/preferences', { prompt: `kept ${at}:`, ...sides, rater: 'bob' });
@@ -116,7 +120,9 @@ test('texts come in through every operation, and a round learns from them', asyn
   await request('/v1/preferences/import', `${JSON.stringify(row)}\n`, { 'content-type': 'application/jsonl' });
   assert.deepEqual(
     await listTablesWith(db, CANARY),
-    ['comparisons', 'completions', 'idempotency_keys', 'preferences', 'voters'].map((table) => `public.${table}`),
+    ['comparisons', 'completions', 'feedback', 'idempotency_keys', 'preferences', 'voters'].map(
+      (table) => `public.${table}`,
+    ),
   );
 
   const round = await train();
@@ -128,7 +134,7 @@ test('texts come in through every operation, and a round learns from them', asyn
 
 test('after erasures by user, rater, key and generation the texts are in no table, file or log', async () => {
   const byUser = await request('/v1/erasures', { user: `user ${CANARY}` });
-  assert.deepEqual(byUser.erased, { completions: 4, comparisons: 1, preferences: 41 });
+  assert.deepEqual(byUser.erased, { completions: 4, comparisons: 1, preferences: 43, feedback: 2 });
   const byRater = await runCommand('erasures', 'create', '--rater', `import:imported ${CANARY}`);
   assert.match(byRater.output, /Z {2}rater +default +0 +0 +1 /);
   await request('/v1/erasures', { key: key.id });

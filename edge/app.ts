@@ -4,7 +4,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
-import { etag } from 'hono/etag';
+import { etag, RETAINED_304_HEADERS } from 'hono/etag';
 import packageJson from '../package.json' with { type: 'json' };
 import { SIGN_IN_PATH } from '../shared/access/invitations.ts';
 import { AttuneError } from '../shared/error.ts';
@@ -47,9 +47,9 @@ import {
   listQueueItems,
   requeueItems,
 } from './routes/queue-items.ts';
+import { getQueueQuality } from './routes/queue-quality.ts';
 import { getProgress, pauseQueueRater, resumeQueueRater } from './routes/queue-raters.ts';
 import { createQueue, getQueue, listQueues, updateQueue } from './routes/queues.ts';
-import { getQueueQuality } from './routes/queue-quality.ts';
 import { createInvitation, createRater, getRater, listRaters, updateRater } from './routes/raters.ts';
 import {
   getReservation,
@@ -183,6 +183,13 @@ const DOCUMENT_PATH = '/openapi.json';
  * them would learn that the server runs, and the id of the active policy. */
 const PROBES: readonly string[] = ['/status', '/health'];
 
+/**
+ * A browser takes the headers of a 304 in place of those that it has: a page's policy must be among them, and who may load
+ * a script.
+ */
+const CONFIRMED_HEADERS = ['content-security-policy', 'access-control-allow-origin', 'cross-origin-resource-policy'];
+const confirmFiles = etag({ retainedHeaders: [...RETAINED_304_HEADERS, ...CONFIRMED_HEADERS] });
+
 const INFO = {
   title: 'Attune',
   version: packageJson.version,
@@ -206,6 +213,7 @@ export function createApp(ports: Ports): OpenAPIHono {
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
   app.use(SIGN_IN_PATH, showSignInFailure);
   for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, etag());
+  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, confirmFiles);
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
   const guardPublic = settings.API_KEY ? [] : [guardLoopback];

@@ -12,5 +12,5 @@ export function findTheme(): Theme {
 
 export function showTheme(theme: Theme): void {
   remember('theme', theme);
-  document.documentElement.style.colorScheme = theme === 'system' ? 'light dark' : theme;
+  document.documentElement.dataset.theme = theme;
 }

@@ -50,7 +50,15 @@ export function testPages(api: Api): void {
     );
     assert.match(text, /attune-compare/);
     const again = await request('/embed.js', { headers: { 'if-none-match': headers.get('etag') ?? '' } });
-    assert.equal(again.status, 304);
+    // A browser judges by the newer headers whether a page of another origin may have it.
+    assert.deepEqual(
+      [
+        again.status,
+        again.headers.get('access-control-allow-origin'),
+        again.headers.get('cross-origin-resource-policy'),
+      ],
+      [304, '*', 'cross-origin'],
+    );
   });
 
   test('the rating page names files that a browser may keep for ever, and loads nothing from elsewhere', async () => {
@@ -63,7 +71,10 @@ export function testPages(api: Api): void {
     );
     assert.equal((await request('/rate/arena')).text, page.text);
     const etag = page.headers.get('etag') ?? '';
-    assert.equal((await request('/rate', { headers: { 'if-none-match': etag } })).status, 304);
+    const again = await request('/rate', { headers: { 'if-none-match': etag } });
+    assert.equal(again.status, 304);
+    const policy = 'content-security-policy';
+    assert.equal(again.headers.get(policy), page.headers.get(policy));
     const files = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, file]) => file!);
     const types = new Set<string | null>();
     for (const file of files) {

@@ -9,8 +9,7 @@ import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
 
-type Kind = 'chat' | 'comparison' | 'preference' | 'feedback' | 'rater';
-type Kind = 'chat' | 'comparison' | 'preference' | 'queue' | 'rater';
+type Kind = 'chat' | 'comparison' | 'preference' | 'feedback' | 'rater' | 'queue';
 
 /** What each is an id of. */
 const OWN: Record<string, Kind> = {
@@ -22,11 +21,29 @@ const OWN: Record<string, Kind> = {
   'GET /v1/raters/{id}': 'rater',
   'POST /v1/raters/{id}': 'rater',
   'POST /v1/raters/{id}/invitations': 'rater',
+  'GET /v1/queues/{id}': 'queue',
+  'POST /v1/queues/{id}': 'queue',
+  'POST /v1/queues/{id}/items': 'queue',
+  'GET /v1/queues/{id}/items': 'queue',
+  'POST /v1/queues/{id}/draw': 'queue',
+  'POST /v1/queues/{id}/requeue': 'queue',
+  'GET /v1/queues/{id}/export': 'queue',
+  'POST /v1/queues/{id}/next': 'queue',
+  'GET /v1/queues/{id}/progress': 'queue',
+  'POST /v1/queues/{id}/raters/{rater}/pause': 'queue',
+  'POST /v1/queues/{id}/raters/{rater}/resume': 'queue',
 };
 
 const BODIES: Record<string, object> = {
   'POST /v1/raters/{id}': { active: true },
   'POST /v1/raters/{id}/invitations': {},
+  'POST /v1/queues/{id}': { status: 'open' },
+  'POST /v1/queues/{id}/items': { prompt: 'Once' },
+  'POST /v1/queues/{id}/draw': { count: 1 },
+  'POST /v1/queues/{id}/requeue': { skipped: true },
+  'POST /v1/queues/{id}/next': {},
+  'POST /v1/queues/{id}/raters/{rater}/pause': {},
+  'POST /v1/queues/{id}/raters/{rater}/resume': {},
 };
 
 const SHARED = [
@@ -50,6 +67,11 @@ const SHARED = [
   'POST /v1/preferences/{id}',
   'DELETE /v1/preferences/{id}',
   'DELETE /v1/feedback/{id}',
+  // Of whoever reserved it (queues.ts).
+  'GET /v1/reservations/{id}',
+  'POST /v1/reservations/{id}/heartbeat',
+  'POST /v1/reservations/{id}/vote',
+  'DELETE /v1/reservations/{id}/vote',
 ];
 
 const LISTS: Partial<Record<Kind, string>> = {
@@ -58,6 +80,7 @@ const LISTS: Partial<Record<Kind, string>> = {
   preference: '/v1/preferences',
   feedback: '/v1/feedback',
   rater: '/v1/raters',
+  queue: '/v1/queues',
 };
 
 export function testTenants(api: Api): void {
@@ -101,6 +124,7 @@ export function testTenants(api: Api): void {
     const settings = queueSettingsSchema.parse({});
     const queue = { id: ids.queue, name: 'Here', settings, guidelines_version: 1, tenant: names.here };
     await api.server.connection.db.insert(queues).values(queue);
+    ids.queue = (await post('/v1/queues', { name: 'here', max_tokens: 8 })).id;
   });
 
   test('every route with an id is in one of the two tables', async () => {
@@ -153,8 +177,8 @@ export function testTenants(api: Api): void {
     '/v1/preferences/stats',
     '/v1/comparisons/export',
     '/v1/comparisons/datasheet',
+    '/v1/leaderboard',
   ])
-  for (const path of ['/v1/preferences/export', '/v1/preferences/stats', '/v1/leaderboard'])
     test(`${path} takes the name of a tenant, and no other text`, () => assertRefused(`${path}?tenant=`));
 
   test('nobody votes on what another tenant has', async () => {

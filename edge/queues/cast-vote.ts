@@ -5,6 +5,7 @@ import { and, eq, sql } from 'drizzle-orm';
 import { preferences, queue_items, reservations } from '../../shared/database/schema.ts';
 import { retractVote } from '../../shared/erasure/revise.ts';
 import { AttuneError } from '../../shared/error.ts';
+import type { StoredVote } from '../../shared/preferences/vote-details.ts';
 import { hasRoom, type ItemRow, lockItem } from '../../shared/queues/lock-item.ts';
 import { lockQueue, type QueueRow } from '../../shared/queues/queues.ts';
 import { checkGold, lockStanding, type Standing, settleCalibration } from '../../shared/queues/rater-standing.ts';
@@ -18,12 +19,12 @@ export type CastVote = Answer & { seconds: number | null; redacted: boolean };
 
 type Locked = { queue: QueueRow; standing: Standing; item: ItemRow; reservation: ReservationRow };
 
-/** Returns the reservation and how many rows were stored. */
+/** `stored`: null if the vote is no preference. */
 export async function castVote(
   transaction: Transaction,
   found: ReservationRow,
   vote: CastVote,
-): Promise<{ reservation: ReservationRow; rows: number }> {
+): Promise<{ reservation: ReservationRow; stored: StoredVote | null }> {
   const locked = await lock(transaction, found);
   const { reservation, queue } = locked;
   assertFits(vote, queue);
@@ -127,7 +128,7 @@ async function skip(transaction: Transaction, { queue, standing, item, reservati
   if (purpose === 'vote') await changeItem(transaction, item, { skips: item.skips + 1 });
   const finished = await finish(transaction, reservation, { state: 'skipped', remarks: toRemarks(vote) });
   if (purpose === 'calibration') await settleCalibration(transaction, queue, standing);
-  return { reservation: finished, rows: 0 };
+  return { reservation: finished, stored: null };
 }
 
 async function store(transaction: Transaction, { queue, standing, item, reservation }: Locked, vote: CastVote) {
@@ -138,15 +139,16 @@ async function store(transaction: Transaction, { queue, standing, item, reservat
     const finished = await finish(transaction, reservation, { state: 'voted', ...answer });
     if (purpose === 'calibration') await settleCalibration(transaction, queue, standing);
     if (purpose === 'gold') await checkGold(transaction, queue, standing);
-    return { reservation: finished, rows: 0 };
+    return { reservation: finished, stored: null };
   }
   const voter = { tenant, created_by, rater, readable: tenant, assertMayGive: () => {} };
   const details = { strength, tags, comment, seconds, edit, reservation_id: id };
-  await storePreference(transaction, { comparison: item.comparison_id!, choice }, redacted, voter, details);
+  const body = { comparison: item.comparison_id!, choice };
+  const stored = await storePreference(transaction, body, redacted, voter, details);
   const reviews = item.reviews + 1;
   const state = reviews >= queue.settings.reviews ? 'done' : 'open';
   if (!reservation.requeued) await changeItem(transaction, item, { reviews, state });
-  return { reservation: await finish(transaction, reservation, { state: 'voted' }), rows: edit === null ? 1 : 2 };
+  return { reservation: await finish(transaction, reservation, { state: 'voted' }), stored };
 }
 
 function toRemarks({ tags, comment, edit }: CastVote) {

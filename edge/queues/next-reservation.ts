@@ -23,8 +23,8 @@ import type { Transaction } from '../http/idempotency.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 
-/** Items in one request whose sides were dropped. */
-const MAX_DROPPED = 10;
+/** Items in one request whose sides were dropped, and how long it looks for another one. */
+const [MAX_DROPPED, MAX_MS] = [10, 20_000];
 
 /** Edit similarity of two responses, in characters, from which there is nothing to choose between. */
 const NEARLY_THE_SAME = 0.9;
@@ -37,17 +37,20 @@ export async function findNext(
   owner: Owner,
   caller: Caller,
 ): Promise<{ reservation: ReservationRow; item: ItemRow } | Refusal | null> {
-  for (let dropped = 0; dropped < MAX_DROPPED; dropped++) {
+  const startedAt = performance.now();
+  let dropped = 0;
+  while (dropped < MAX_DROPPED && performance.now() - startedAt < MAX_MS) {
     const reserved = await reserveItem(ports.db, queueId, rater, owner);
     if (!reserved || 'reason' in reserved) return reserved;
     const { reservation, item, queue } = reserved;
     const open = item.comparison_id === null ? await generateItem(ports, queue, item, caller) : item;
     if (open) return { reservation, item: open };
     await lapse(ports, reserved);
+    dropped++;
   }
   return {
     reason: 'empty',
-    message: `the responses to ${MAX_DROPPED} items in a row could not be compared, and they were dropped; ask again for the next ones`,
+    message: `the responses to ${dropped} items in a row could not be compared, and they were dropped; ask again for the next ones`,
   };
 }
 

@@ -6,7 +6,7 @@ import { recordAudit } from '../../shared/access/audit.ts';
 import { queue_items } from '../../shared/database/schema.ts';
 import { drawItems } from '../../shared/queues/draw-items.ts';
 import { exportItems } from '../../shared/queues/export-items.ts';
-import { type ImportFormat, importItems } from '../../shared/queues/import-items.ts';
+import { IMPORT_FORMATS, importItems } from '../../shared/queues/import-items.ts';
 import { countVotes, isSplit, listVotes } from '../../shared/queues/item-votes.ts';
 import { lockQueue } from '../../shared/queues/queues.ts';
 import { requeue } from '../../shared/queues/requeue.ts';
@@ -58,21 +58,26 @@ export const importQueueItems = defineOperation({
   scopes: ['operate'],
   summary:
     'Imports items into a queue: JSONL of {messages} or {prompt} with group, given, or a and b with expected; or, as ' +
-    'text/plain, a prompt on each line',
+    'text/plain or with format=text, a prompt on each line',
   rawBody: 'application/jsonl',
+  query: z.strictObject({
+    format: z.enum(IMPORT_FORMATS).optional().openapi({
+      description: 'text: a prompt on each line; default: by the content-type, which without a key is JSON',
+    }),
+  }),
   response: z.object({
     object: z.literal('queue.import'),
     imported: z.number(),
     duplicates: z.number(),
     total: z.number(),
   }),
-  async handler({ ports, context, param }) {
+  async handler({ ports, context, param, query }) {
     const leave = ports.concurrencyLimits?.imports.enter(getCallerId(context));
     try {
       const queue = await findQueue(ports.db, context, param('id'));
-      const format: ImportFormat = /^text\/plain\b/i.test(context.req.header('content-type') ?? '') ? 'text' : 'jsonl';
+      const isText = /^text\/plain\b/i.test(context.req.header('content-type') ?? '');
       const report = await importItems(ports.db, queue, readBodyStream(context.req.raw.body), {
-        format,
+        format: query.format ?? (isText ? 'text' : 'jsonl'),
         owner: { tenant: queue.tenant, created_by: getCallerId(context) },
         redact: ports.redact,
         quota: getRowQuota(context),

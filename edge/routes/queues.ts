@@ -3,7 +3,7 @@
 import { z } from '@hono/zod-openapi';
 import { and, eq, or, type SQL, sql } from 'drizzle-orm';
 import type { Context } from 'hono';
-import { tenantName } from '../../shared/access/names.ts';
+import { queueName, tenantName } from '../../shared/access/names.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { queues, raters } from '../../shared/database/schema.ts';
 import { countItems } from '../../shared/queues/count-items.ts';
@@ -25,7 +25,6 @@ import { getCallerId, getReadableTenant, getScopes, selectTenant } from '../midd
 
 const MAX_GUIDELINES_LENGTH = 100_000;
 
-const name = z.string().trim().min(1, 'is empty; say what the queue is for').max(200);
 const guidelines = z.string().max(MAX_GUIDELINES_LENGTH).openapi({ description: 'Markdown, shown to raters' });
 const status = z.enum(['open', 'closed']);
 
@@ -52,7 +51,7 @@ export const createQueue = defineOperation({
   summary: 'Creates a queue of prompts for raters',
   idempotent: true,
   body: queueSettingsSchema.extend({
-    name,
+    name: queueName,
     guidelines: guidelines.default(''),
     tenant: tenantName.optional().openapi({ description: 'for administrators; default: your own' }),
   }),
@@ -71,7 +70,7 @@ export const updateQueue = defineOperation({
   summary: 'Changes, closes or reopens a queue; other guidelines are another version, and earlier votes keep theirs',
   idempotent: true,
   body: queueSettingsChanges
-    .extend({ name: name.optional(), status: status.optional(), guidelines: guidelines.optional() })
+    .extend({ name: queueName.optional(), status: status.optional(), guidelines: guidelines.optional() })
     .refine((body) => Object.keys(body).length > 0, 'give name, status, guidelines or a setting'),
   response: queue,
   handler: ({ context, commit, param, body: { name, status, guidelines, ...settings } }) =>

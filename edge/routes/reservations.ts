@@ -6,6 +6,7 @@ import type { Context } from 'hono';
 import { countRows } from '../../shared/access/row-quota.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { reservations } from '../../shared/database/schema.ts';
+import { AttuneError } from '../../shared/error.ts';
 import { isStrict } from '../../shared/preferences/vote-details.ts';
 import { lockQueue } from '../../shared/queues/queues.ts';
 import { lockStanding } from '../../shared/queues/rater-standing.ts';
@@ -64,6 +65,13 @@ export const prolongReservation = defineOperation({
       const queue = await lockQueue(transaction, found.queue_id, 'share');
       if (!queue) throw notFound('reservation', found.id);
       await lockStanding(transaction, found.queue_id, found.rater);
+      if (found.state === 'voted' || found.state === 'skipped')
+        throw new AttuneError(`${found.id} was voted on, so it does not lapse`, {
+          status: 409,
+          param: 'id',
+          code: 'already_voted',
+          retry: false,
+        });
       const row = await prolong(transaction, queue, found);
       if (!row) throw lapsed(found.id);
       return {
@@ -97,8 +105,12 @@ export const voteOnReservation = defineOperation({
     return commit(async (transaction) => {
       const found = await findReservation(transaction, context, param('id'));
       const choice = toShown(body.choice, found);
-      const { reservation, rows } = await castVote(transaction, found, { ...said, choice });
-      await countRows(transaction, getRowQuota(context), rows);
+      const { reservation, stored } = await castVote(transaction, found, { ...said, choice });
+      if (stored) {
+        const { chosen_generation_id: chosen, rejected_generation_id: rejected } = stored.vote;
+        context.get('record').vote = { choice, chosen, rejected };
+        await countRows(transaction, getRowQuota(context), stored.demonstration ? 2 : 1);
+      }
       return describeReservation(transaction, reservation);
     });
   },

@@ -2,10 +2,13 @@
 
 import DOMPurify from 'dompurify';
 
+/** In one text; what follows is shown as it was written. */
+const MAX_FORMULAS = 300;
+
 const ALLOWED = { USE_PROFILES: { mathMl: true }, RETURN_DOM_FRAGMENT: true as const };
 
 export async function renderFormulas(root: Element): Promise<void> {
-  const formulas = [...root.querySelectorAll('.formula')];
+  const formulas = [...root.querySelectorAll('.formula')].slice(0, MAX_FORMULAS);
   if (formulas.length === 0) return;
   const { default: katex } = await import('katex');
   for (const formula of formulas) {

@@ -18,7 +18,7 @@ const ALLOWED = {
 };
 
 /** Blocks whose direction follows their own text. */
-const BLOCKS = 'p, h3, h4, h5, h6, li, blockquote, td, th';
+const BLOCKS = 'p, h3, h4, h5, h6, ul, ol, li, blockquote, td, th';
 
 export function renderMarkdown(markdown: string): DocumentFragment {
   if (markdown.length > MAX_LENGTH) return renderPlain(markdown);

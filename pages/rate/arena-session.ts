@@ -2,10 +2,11 @@
 
 import { ApiError, api, ask, type Comparison, type Preference } from '../api.ts';
 import { type Draft, isSide, newDraft, toVote } from './draft.ts';
+import type { SideTexts } from './even-texts.ts';
 import { type Letter, newKey, type Outbox } from './outbox.ts';
 import type { Notice } from './rating-session.ts';
 import { Stopwatch } from './stopwatch.ts';
-import { type SideTexts, streamComparison } from './stream-comparison.ts';
+import { streamComparison } from './stream-comparison.ts';
 
 type Side = 'a' | 'b';
 

@@ -24,6 +24,7 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
   const isVoting = stage === 'voting' || stage === 'sending' || stage === 'waiting';
 
   const onEdit = () => {
+    const { stage, turn } = arena;
     if (stage !== 'voting' || !turn || !edits) return;
     const { choice, edit } = turn.draft;
     if (!isSide(choice)) return arena.tell({ text: 'chooseSideFirst' });
@@ -36,15 +37,19 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
     onEdit,
   };
   useKeys({
-    ...(stage === 'voting' && turn ? toVoteKeys({ draft: turn.draft, hasStrength: true, ...vote }) : {}),
+    ...toVoteKeys({
+      getDraft: () => (arena.stage === 'voting' ? (arena.turn?.draft ?? null) : null),
+      hasStrength: true,
+      ...vote,
+    }),
     z: () => arena.revise(),
     '?': () => setHelpOpen(true),
   });
 
   return (
-    <>
+    <main class="page">
       <div class="bar">
-        <span class="name">{texts.arena}</span>
+        <h1 class="name">{texts.arena}</h1>
         <span class="space" />
         {turns.length > 0 && (
           <button type="button" class="plain" onClick={() => arena.restart()}>
@@ -53,12 +58,13 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
         )}
         <button type="button" class="plain keyboard" onClick={() => setHelpOpen(true)} aria-keyshortcuts="?">
           {texts.keys}
+          <kbd>?</kbd>
         </button>
       </div>
-      <main class="item arena">
+      <div class="item arena">
         {turns.length === 0 && (
           <div class="welcome">
-            <h1>{texts.arenaTitle}</h1>
+            <h2>{texts.arenaTitle}</h2>
             <p class="quiet">{texts.arenaText}</p>
           </div>
         )}
@@ -88,9 +94,9 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
             <Composer arena={arena} />
           )}
         </div>
-      </main>
+      </div>
       {isHelpOpen && <KeysHelp onClose={() => setHelpOpen(false)} />}
-    </>
+    </main>
   );
 }
 

@@ -23,7 +23,6 @@ export function Dialog({ title, done, onClose, children }: Props) {
         {children}
       </div>
       <div class="actions">
-        {/* biome-ignore lint/a11y/noAutofocus: the dialog was asked for, and Enter closes it */}
         <button type="button" class="primary" autofocus onClick={() => dialog.current?.close()}>
           {done ?? texts.close}
         </button>

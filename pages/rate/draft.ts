@@ -44,7 +44,7 @@ export function toDraft({ choice, strength, tags, comment, edit }: Reservation, 
   return { choice: choice === 'skip' ? null : choice, strength, tags, comment: comment ?? '', edit: edited, seconds };
 }
 
-export function isSide(choice: Choice | null): choice is 'a' | 'b' {
+export function isSide(choice: Choice | null | undefined): choice is 'a' | 'b' {
   return choice === 'a' || choice === 'b';
 }
 

@@ -1,7 +1,7 @@
 // Keys of the whole page. They are silent while somebody types, beside Ctrl, Alt and the like, while a dialog is open, and where
 // they were switched off (assistive software may need the letters).
 
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { recall, remember } from '../storage.ts';
 
 /** By the key as the event names it. `Mod+Enter` is the only one that works while typing. */
@@ -16,16 +16,18 @@ export function switchKeys(isOn: boolean): void {
 }
 
 export function useKeys(keys: KeyMap): void {
+  const latest = useRef(keys);
+  latest.current = keys;
   useEffect(() => {
     const listen = (event: KeyboardEvent) => {
-      const work = findWork(keys, event);
+      const work = findWork(latest.current, event);
       if (!work) return;
       event.preventDefault();
       work();
     };
     document.addEventListener('keydown', listen);
     return () => document.removeEventListener('keydown', listen);
-  });
+  }, []);
 }
 
 function findWork(keys: KeyMap, event: KeyboardEvent): (() => void) | undefined {

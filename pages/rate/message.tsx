@@ -2,18 +2,27 @@
 
 import type { ComponentChildren } from 'preact';
 
-type Props = { title: string; text?: string | undefined; isLoading?: boolean; children?: ComponentChildren };
+type Props = {
+  title: string;
+  text?: string | undefined;
+  isLoading?: boolean;
+  /** below the heading of a queue */
+  isPart?: boolean;
+  children?: ComponentChildren;
+};
 
-export function Message({ title, text, isLoading = false, children }: Props) {
+export function Message({ title, text, isLoading = false, isPart = false, children }: Props) {
+  const Box = isPart ? 'div' : 'main';
+  const Title = isPart ? 'h2' : 'h1';
   return (
-    <main class={isLoading ? 'message loading' : 'message'} aria-busy={isLoading}>
-      {isLoading ? <p role="status">{title}</p> : <h1>{title}</h1>}
+    <Box class={isLoading ? 'message loading' : 'message'} aria-busy={isLoading}>
+      {isLoading ? <p role="status">{title}</p> : <Title>{title}</Title>}
       {text && (
         <p class="quiet" dir="auto">
           {text}
         </p>
       )}
       {children && <div class="actions">{children}</div>}
-    </main>
+    </Box>
   );
 }

@@ -8,7 +8,7 @@ import type { Texts } from '../texts/en.ts';
 import { useTexts } from '../texts/texts.ts';
 import { PromptView, Sides } from './comparison-view.tsx';
 import { Dialog } from './dialog.tsx';
-import { isSide } from './draft.ts';
+import { isSide, newDraft } from './draft.ts';
 import { useKeys } from './keys.ts';
 import { KeysHelp } from './keys-help.tsx';
 import { Message } from './message.tsx';
@@ -43,26 +43,25 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
     setOpen(null);
   };
 
-  const vote = useVote(session, view);
+  const vote = toVoteActions(session);
   const undo = () => void session.undo();
   useKeys({
-    ...(view.name === 'item' ? toVoteKeys(vote) : {}),
-    ...(view.name === 'answered' ? { Enter: () => void session.next() } : {}),
-    ...(view.name === 'failed' ? { Enter: () => void session.next() } : {}),
+    ...toVoteKeys(vote),
+    ...(view.name === 'answered' || view.name === 'failed' ? { Enter: () => void session.next() } : {}),
     z: undo,
     g: guidelines ? () => setOpen('guidelines') : undefined,
     '?': () => setOpen('keys'),
   });
 
   return (
-    <>
+    <main class="page">
       <a class="skip" href="#responses">
         {texts.skipToContent}
       </a>
       <div class="bar">
-        <span class="name" dir="auto">
+        <h1 class="name" dir="auto">
           {queue.name}
-        </span>
+        </h1>
         {!isOnly && (
           <a href={RATE} onClick={follow}>
             {texts.otherQueues}
@@ -72,14 +71,16 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
         {guidelines && (
           <button type="button" class="plain" onClick={() => setOpen('guidelines')} aria-keyshortcuts="g">
             {texts.guidelines}
+            <kbd>g</kbd>
           </button>
         )}
         <button type="button" class="plain keyboard" onClick={() => setOpen('keys')} aria-keyshortcuts="?">
           {texts.keys}
+          <kbd>?</kbd>
         </button>
       </div>
       <Content session={session} view={view} notice={notice} vote={vote} />
-      <footer class="last">
+      <p class="last">
         {last && view.name !== 'loading' && (
           <>
             <span class="quiet">{texts.lastVote(texts.choices[last.choice])}</span>
@@ -89,7 +90,7 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
             </button>
           </>
         )}
-      </footer>
+      </p>
       {open === 'keys' && <KeysHelp onClose={() => setOpen(null)} />}
       {(open === 'guidelines' || mustRead) && (
         <Dialog title={texts.guidelines} done={mustRead ? texts.start : undefined} onClose={closeGuidelines}>
@@ -97,24 +98,24 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
           <Markdown text={guidelines} />
         </Dialog>
       )}
-    </>
+    </main>
   );
 }
 
-type Vote = ReturnType<typeof useVote>;
+type Vote = ReturnType<typeof toVoteActions>;
 
 /** What the form and the keys do. */
-function useVote(session: RatingSession, view: View) {
+function toVoteActions(session: RatingSession) {
   const { settings } = session.queue;
-  const draft = view.name === 'item' || view.name === 'waiting' ? view.draft : null;
   const onEdit = () => {
+    const { view } = session;
     if (view.name !== 'item' || !settings.edits) return;
     const { choice, edit } = view.draft;
     if (!isSide(choice)) return session.tell({ text: 'chooseSideFirst' });
     session.change({ edit: edit?.side === choice ? null : { side: choice, text: view.reservation[choice].text } });
   };
   return {
-    draft: draft!,
+    getDraft: () => (session.view.name === 'item' ? session.view.draft : null),
     hasStrength: settings.strength !== 'off',
     onChange: session.change.bind(session),
     onSend: () => void session.send(),
@@ -129,20 +130,32 @@ function Content({ session, view, notice, vote }: ContentProps) {
   const texts = useTexts();
   if (view.name === 'loading')
     return (
-      <>
-        <NoticeLine notice={notice} />
-        <Message title={texts.loadingItem} isLoading />
-      </>
+      <div class="item skeleton" aria-busy="true">
+        <section class="prompt">
+          <div class="turn">
+            <p role="status">{texts.loadingItem}</p>
+          </div>
+        </section>
+        <div class="sides">
+          <div class="side" />
+          <div class="side" />
+        </div>
+        <div class="dock">
+          <NoticeLine notice={notice} />
+          <VoteForm {...vote} draft={newDraft()} asked={session.queue.settings} isBusy isWaiting />
+        </div>
+      </div>
     );
   if (view.name === 'end')
     return (
-      <Message title={texts.ends[view.reason]} text={view.reason === 'done' ? undefined : toSentence(view.words)}>
-        {view.reason === 'empty' && <p class="quiet">{texts.lookAgain}</p>}
+      <Message isPart title={texts.ends[view.reason]} text={describeEnd(view, texts)}>
+        <NoticeLine notice={notice} />
       </Message>
     );
   if (view.name === 'failed')
     return (
       <Message
+        isPart
         title={view.status === 0 ? texts.noConnection : view.status === 401 ? texts.signInTitle : texts.failed}
         text={toSentence(view.words)}
       >
@@ -159,7 +172,7 @@ function Content({ session, view, notice, vote }: ContentProps) {
     );
   const { reservation } = view;
   return (
-    <main class="item" key={reservation.id}>
+    <div class="item" key={reservation.id}>
       {reservation.purpose === 'calibration' && view.name !== 'answered' && (
         <p class="note">
           <strong>{texts.calibrationTitle}.</strong> {texts.calibrationText}
@@ -174,7 +187,7 @@ function Content({ session, view, notice, vote }: ContentProps) {
       ) : (
         <Voting session={session} view={view} notice={notice} vote={vote} />
       )}
-    </main>
+    </div>
   );
 }
 
@@ -183,7 +196,6 @@ type VotingProps = Omit<ContentProps, 'view'> & { view: Extract<View, { name: 'i
 function Voting({ session, view, notice, vote }: VotingProps) {
   const texts = useTexts();
   const { reservation, draft } = view;
-  const { settings } = session.queue;
   const isBusy = view.name === 'waiting' || view.isSending;
   const { edit } = draft;
   const editor =
@@ -214,12 +226,7 @@ function Voting({ session, view, notice, vote }: VotingProps) {
             </button>
           </p>
         )}
-        <VoteForm
-          {...vote}
-          draft={draft}
-          asked={{ strength: settings.strength, tags: settings.tags, edits: settings.edits }}
-          isBusy={isBusy}
-        />
+        <VoteForm {...vote} draft={draft} asked={session.queue.settings} isBusy={isBusy} />
       </div>
     </>
   );
@@ -227,12 +234,17 @@ function Voting({ session, view, notice, vote }: VotingProps) {
 
 function Answered({ reservation, onNext }: { reservation: Reservation; onNext(): void }) {
   const texts = useTexts();
-  const { expected, explanation, choice } = reservation;
+  const { expected, explanation, choice, policies } = reservation;
   return (
     <div class="dock answered">
       {expected && choice && (
         <p class={expected === choice ? 'note right' : 'note wrong'} role="status">
           {describeExpected(texts, expected, choice)}
+        </p>
+      )}
+      {policies && (
+        <p class="note" role="status">
+          {texts.policies} {policies.a} (A), {policies.b} (B).
         </p>
       )}
       {explanation && <Markdown text={explanation} />}
@@ -244,6 +256,12 @@ function Answered({ reservation, onNext }: { reservation: Reservation; onNext():
       </div>
     </div>
   );
+}
+
+/** The title says it, except why somebody is paused or not allowed. */
+function describeEnd({ reason, words }: Extract<View, { name: 'end' }>, texts: Texts): string | undefined {
+  if (reason === 'empty') return texts.lookAgain;
+  return reason === 'done' || reason === 'closed' ? undefined : toSentence(words);
 }
 
 type Known = NonNullable<Reservation['choice']>;

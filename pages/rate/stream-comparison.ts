@@ -2,8 +2,7 @@
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { type ApiError, type Comparison, type Prompt, toApiError } from '../api.ts';
-
-export type SideTexts = { a: string; b: string };
+import { cutEvenly, type Pieces, type SideTexts } from './even-texts.ts';
 
 type Chunk = { object: 'comparison.chunk'; id: string; side: 'a' | 'b'; text: string };
 type Event = Chunk | Comparison | { error: unknown };
@@ -25,7 +24,7 @@ export async function streamComparison(
     throw toOffline(error);
   });
   if (!response.ok) throw toApiError(await response.json().catch(() => null), response.status);
-  const pieces: Record<'a' | 'b', string[]> = { a: [], b: [] };
+  const pieces: Pieces = { a: [], b: [] };
   for await (const event of readEvents(response)) {
     if ('error' in event) throw toApiError(event, 500);
     if (event.object === 'comparison') return event;
@@ -33,13 +32,6 @@ export async function streamComparison(
     show(cutEvenly(pieces));
   }
   throw toApiError({ error: { message: 'the stream ended early' } }, 502);
-}
-
-/** As many pieces of both sides. One that is ahead by more than one has the other's end behind it. */
-export function cutEvenly({ a, b }: Record<'a' | 'b', string[]>): SideTexts {
-  const isEnded = Math.abs(a.length - b.length) > 1;
-  const count = isEnded ? Math.max(a.length, b.length) : Math.min(a.length, b.length);
-  return { a: a.slice(0, count).join(''), b: b.slice(0, count).join('') };
 }
 
 async function* readEvents(response: Response): AsyncGenerator<Event> {

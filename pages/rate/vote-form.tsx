@@ -21,13 +21,15 @@ type Props = {
   draft: Draft;
   asked: Asked;
   isBusy: boolean;
+  /** there is nothing to vote on yet */
+  isWaiting?: boolean;
   onChange(draft: Partial<Draft>): void;
   onSend(): void;
   onSkip(): void;
   onEdit(): void;
 };
 
-export function VoteForm({ draft, asked, isBusy, onChange, onSend, onSkip, onEdit }: Props) {
+export function VoteForm({ draft, asked, isBusy, isWaiting = false, onChange, onSend, onSkip, onEdit }: Props) {
   const texts = useTexts();
   const { choice, strength, comment, edit } = draft;
   const isPreferred = isSide(choice);
@@ -58,11 +60,15 @@ export function VoteForm({ draft, asked, isBusy, onChange, onSend, onSkip, onEdi
             <kbd>{key}</kbd>
           </label>
         ))}
+        <button type="button" class="plain" onClick={onSkip} aria-keyshortcuts="s">
+          {texts.choices.skip}
+          <kbd>s</kbd>
+        </button>
       </fieldset>
       <div class="details">
         {asked.strength !== 'off' && (
           <fieldset class="segments" disabled={isBusy || !isPreferred}>
-            <legend>{texts.strength}</legend>
+            <legend class="hidden">{texts.strength}</legend>
             {STRENGTHS.map((name, at) => (
               <label key={name}>
                 <input
@@ -98,12 +104,8 @@ export function VoteForm({ draft, asked, isBusy, onChange, onSend, onSkip, onEdi
               <kbd>e</kbd>
             </button>
           )}
-          <button type="button" disabled={isBusy} onClick={onSkip} aria-keyshortcuts="s">
-            {texts.choices.skip}
-            <kbd>s</kbd>
-          </button>
           <button type="submit" class="primary" disabled={isBusy} aria-keyshortcuts="Enter">
-            {isBusy ? texts.sending : texts.send}
+            {isBusy && !isWaiting ? texts.sending : texts.send}
             <kbd>↵</kbd>
           </button>
         </div>
@@ -120,7 +122,7 @@ function Tags({ draft, tags, isBusy, onChange }: TagsProps) {
     onChange({ tags: draft.tags.includes(tag) ? draft.tags.filter((other) => other !== tag) : [...draft.tags, tag] });
   return (
     <fieldset class="tags" id="tags" disabled={isBusy}>
-      <legend>{texts.tags}</legend>
+      <legend class="hidden">{texts.tags}</legend>
       {tags.map((tag) => (
         <label key={tag}>
           <input type="checkbox" checked={draft.tags.includes(tag)} onChange={() => toggle(tag)} />

@@ -6,7 +6,8 @@ import { isSide } from './draft.ts';
 import type { KeyMap } from './keys.ts';
 
 type Actions = {
-  draft: Draft;
+  /** As it is now: two keys may come before the page is shown again. */
+  getDraft(): Draft | null;
   hasStrength: boolean;
   onChange(draft: Partial<Draft>): void;
   onSend(): void;
@@ -14,10 +15,10 @@ type Actions = {
   onEdit?: (() => void) | undefined;
 };
 
-export function toVoteKeys({ draft, hasStrength, onChange, onSend, onSkip, onEdit }: Actions): KeyMap {
+export function toVoteKeys({ getDraft, hasStrength, onChange, onSend, onSkip, onEdit }: Actions): KeyMap {
   // The same key again sends, so that a vote takes one finger.
-  const choose = (choice: Choice) => () => (draft.choice === choice ? onSend() : onChange({ choice }));
-  const by = (strength: Strength) => () => hasStrength && isSide(draft.choice) && onChange({ strength });
+  const choose = (choice: Choice) => () => (getDraft()?.choice === choice ? onSend() : onChange({ choice }));
+  const by = (strength: Strength) => () => hasStrength && isSide(getDraft()?.choice) && onChange({ strength });
   return {
     a: choose('a'),
     b: choose('b'),

@@ -79,7 +79,7 @@ export const de: Texts = {
   next: 'Weiter',
 
   ends: {
-    empty: 'Gerade wird alles von anderen bewertet',
+    empty: 'Hier gibt es gerade nichts für Sie',
     done: 'Sie haben hier alles bewertet. Danke!',
     paused: 'Sie pausieren in dieser Warteschlange',
     closed: 'Diese Warteschlange ist geschlossen',

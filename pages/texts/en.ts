@@ -72,7 +72,7 @@ export const en = {
   next: 'Next',
 
   ends: {
-    empty: 'Everything is being rated by others right now',
+    empty: 'There is nothing for you here right now',
     done: 'You have rated everything here. Thank you!',
     paused: 'You are paused in this queue',
     closed: 'This queue is closed',

@@ -1,4 +1,4 @@
-// The names that administrators give, over the API and in commands: of a tenant, of a key and of a rater.
+// The names that administrators give, over the API and in commands: of a tenant, of a key, of a rater and of a queue.
 
 import { z } from 'zod';
 
@@ -12,3 +12,5 @@ export const tenantName = z
 export const keyName = z.string().trim().min(1, 'is empty; say what the key is for').max(MAX_LENGTH, TOO_LONG);
 
 export const raterName = z.string().trim().min(1, 'is empty; give the name of a person').max(MAX_LENGTH, TOO_LONG);
+
+export const queueName = z.string().trim().min(1, 'is empty; say what the queue is for').max(MAX_LENGTH, TOO_LONG);

@@ -1,5 +1,5 @@
 // An erasure: the texts, token ids, metadata and names of a subject go from every table, in one transaction; the rows stay
-// with their ids and digests. Locks are taken in one order: completions, comparisons, the running round, activations, feedback,
+// with their ids and digests. Locks are taken in one order: queues, raters' standing, items, completions, comparisons, the running round, activations, feedback,
 // preferences, and last what votes write (totals, names), so that it waits for votes and rounds and never the other way too.
 import { asc, eq, type SQL, sql } from 'drizzle-orm';
 import { recordAudit } from '../access/audit.ts';
@@ -8,7 +8,7 @@ import { activations, erasures, rounds } from '../database/schema.ts';
 import { sha256 } from '../digest.ts';
 import { newId } from '../id.ts';
 import { type BlankedPreference, blankFeedback, blankPreferences, blankTexts } from './blank-rows.ts';
-import { findFeedback, findPreferences, findTexts } from './find-rows.ts';
+import { type FoundTexts, findFeedback, findPreferences, findTexts } from './find-rows.ts';
 import {
   eraseRater,
   forgetDemonstrations,
@@ -17,6 +17,15 @@ import {
   forgetResponsesTo,
   uncount,
 } from './forget.ts';
+import {
+  blankItems,
+  blankQueues,
+  blankReservations,
+  blankReservationsOf,
+  forgetStanding,
+  lockItems,
+  matchQueueRows,
+} from './queue-rows.ts';
 import { isRaterId, matchRows, nothingToErase, type Subject } from './subject.ts';
 
 export type ErasureRow = typeof erasures.$inferSelect;
@@ -25,9 +34,11 @@ export type ErasureRow = typeof erasures.$inferSelect;
 export async function erase(transaction: Database, subject: Subject, actor: string): Promise<ErasureRow> {
   const { kind, value, tenant } = subject;
   const erasedAt = await begin(transaction);
-  const own = matchRows(transaction, subject);
-  const texts = await findTexts(transaction, own);
-  const counts = { ...(await blankTexts(transaction, texts, erasedAt)), preferences: 0, feedback: 0 };
+  const own = { ...matchRows(transaction, subject), ...matchQueueRows(subject) };
+  const queueIds = await blankQueues(transaction, own.queues, erasedAt);
+  await forgetStanding(transaction, subject);
+  const { texts, ...erased } = await eraseTexts(transaction, own, erasedAt);
+  const counts = { ...erased.counts, preferences: 0, feedback: 0 };
 
   await transaction.select().from(rounds).where(eq(rounds.status, 'running')).orderBy(asc(rounds.id)).for('update');
   // An activation moves pairs into the ledger of new ones.
@@ -45,8 +56,16 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
   }
   counts.preferences = blanked.length;
   counts.feedback = feedbackIds.length;
+  const reservationIds = await blankReservations(transaction, own.reservations, erasedAt);
+  const ofVotes = await blankReservationsOf(
+    transaction,
+    blanked.map(({ id }) => id),
+    erasedAt,
+  );
+  const queued = [...queueIds, ...erased.queued, ...reservationIds, ...ofVotes];
   const isRater = kind === 'rater' && (await eraseRater(transaction, value, erasedAt));
-  if (!isRater && Object.values(counts).every((count) => count === 0)) throw nothingToErase(kind, value);
+  if (!isRater && queued.length === 0 && Object.values(counts).every((count) => count === 0))
+    throw nothingToErase(kind, value);
 
   const ids = [
     ...texts.completions,
@@ -54,6 +73,7 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
     ...texts.comparisons,
     ...blanked.map(({ id }) => id),
     ...feedbackIds,
+    ...queued,
     // Responses about a rater have the name.
     ...(kind === 'rater' ? [value] : []),
   ];
@@ -76,6 +96,30 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
   const details = { subject: kind, tenant, erased: counts };
   await recordAudit(transaction, { actor, action: 'erasure.created', target: row!.id, details });
   return row!;
+}
+
+/** `queued`: the ids of blanked items and their reservations. */
+async function eraseTexts(transaction: Database, own: Parameters<typeof findTexts>[1], erasedAt: SQL<Date>) {
+  let texts = await findTexts(transaction, own);
+  if (texts.items.length > 0) {
+    await lockItems(transaction, texts.items);
+    // Responses to an item may have been stored before it was locked.
+    texts = await findTexts(transaction, own);
+  }
+  const counts = { completions: 0, comparisons: 0 };
+  const queued: string[] = [];
+  const all: FoundTexts = { completions: [], generations: [], comparisons: [], items: [] };
+  while (true) {
+    queued.push(...(await blankItems(transaction, texts.items, erasedAt)));
+    const blanked = await blankTexts(transaction, texts, erasedAt);
+    counts.completions += blanked.completions;
+    counts.comparisons += blanked.comparisons;
+    for (const name of Object.keys(all) as (keyof FoundTexts)[]) all[name].push(...texts[name]);
+    // An item that was drawn from a completion until it was locked.
+    const late = await findTexts(transaction, {}, texts.completions);
+    if (late.items.length === 0) return { texts: all, counts, queued };
+    texts = late;
+  }
 }
 
 /** The time of this erasure, which no other one has: they wait for each other here. */

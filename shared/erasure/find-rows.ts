@@ -1,55 +1,97 @@
 // Finds what an erasure has to blank: the subject's own rows, and those that have copies of their texts. Completions and
 // comparisons depend on each other, since a comparison shows two generations, which were made for it and for nothing else;
-// preferences and feedback depend on both. A thousand ids to a query, so that none of them runs into a client's time limit.
-import { and, asc, gt, inArray, isNull, or, type SQL } from 'drizzle-orm';
+// an item of a queue has a copy of the prompt that it was drawn from; preferences and feedback depend on all. A thousand ids to a query, so that none of them runs into a client's time limit.
+import { and, asc, eq, gt, inArray, isNull, or, type SQL } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
-import { comparisons, completions, feedback, generations, preferences } from '../database/schema.ts';
+import { comparisons, completions, feedback, generations, preferences, queue_items } from '../database/schema.ts';
 
-type Table = typeof completions | typeof comparisons | typeof preferences | typeof feedback;
+type Table = typeof completions | typeof comparisons | typeof preferences | typeof feedback | typeof queue_items;
 
 export const CHUNK = 1000;
 
-/** Ids of completions with their generations, and of comparisons. */
-export type FoundTexts = { completions: string[]; generations: string[]; comparisons: string[] };
+/** Ids of completions with their generations, of comparisons, and of the items of queues. */
+export type FoundTexts = { completions: string[]; generations: string[]; comparisons: string[]; items: string[] };
 
-export async function findTexts(
-  db: Database,
-  own: { completions?: SQL | undefined; comparisons?: SQL | undefined },
-): Promise<FoundTexts> {
-  const ofSubject = await listGenerations(db, await listIds(db, completions, own.completions));
+type Own = { completions?: SQL | undefined; comparisons?: SQL | undefined; items?: SQL | undefined };
+
+/** `drawnFrom`: completions whose items are looked for only. */
+export async function findTexts(db: Database, own: Own, drawnFrom: string[] = []): Promise<FoundTexts> {
+  const found = { completions: new Set<string>(), comparisons: new Set<string>(), items: new Set<string>() };
+  let fresh = {
+    completions: await listIds(db, completions, own.completions),
+    comparisons: await listIds(db, comparisons, own.comparisons),
+    items: [...(await listIds(db, queue_items, own.items)), ...(await listDrawnItems(db, drawnFrom))],
+  };
+  // Until nothing more depends on what was found.
+  while (Object.values(fresh).some((ids) => ids.length > 0)) {
+    for (const id of fresh.completions) found.completions.add(id);
+    for (const id of fresh.comparisons) found.comparisons.add(id);
+    for (const id of fresh.items) found.items.add(id);
+    const dependent = {
+      completions: await listSides(db, fresh.comparisons),
+      comparisons: [
+        ...(await listComparisonsOf(db, fresh.completions)),
+        ...(await listComparisonsOfItems(db, fresh.items)),
+      ],
+      items: [
+        ...(await listDrawnItems(db, fresh.completions)),
+        ...(await listIdsOf(db, queue_items, fresh.comparisons, (ids) => inArray(queue_items.comparison_id, ids))),
+      ],
+    };
+    const isNew = (known: Set<string>) => (id: string) => !known.has(id);
+    fresh = {
+      completions: [...new Set(dependent.completions)].filter(isNew(found.completions)),
+      comparisons: [...new Set(dependent.comparisons)].filter(isNew(found.comparisons)),
+      items: [...new Set(dependent.items)].filter(isNew(found.items)),
+    };
+  }
+  const completionIds = [...found.completions].sort();
+  return {
+    completions: completionIds,
+    generations: (await listGenerations(db, completionIds)).map(({ id }) => id),
+    comparisons: [...found.comparisons].sort(),
+    items: [...found.items].sort(),
+  };
+}
+
+/** The items that were drawn from these completions. */
+function listDrawnItems(db: Database, completionIds: string[]): Promise<string[]> {
+  return listIdsOf(db, queue_items, completionIds, (ids) => inArray(queue_items.drawn_from, ids));
+}
+
+/** The comparisons that show a choice of these completions. */
+async function listComparisonsOf(db: Database, completionIds: string[]): Promise<string[]> {
   const shown = (ids: string[]) =>
     or(inArray(comparisons.a_generation_id, ids), inArray(comparisons.b_generation_id, ids));
-  const found = new Set(await listIds(db, comparisons, own.comparisons));
-  for (const id of await listIdsOf(
-    db,
-    comparisons,
-    ofSubject.map(({ id }) => id),
-    shown,
-  ))
-    found.add(id);
+  const choices = (await listGenerations(db, completionIds)).map(({ id }) => id);
+  return listIdsOf(db, comparisons, choices, shown);
+}
 
-  const sides: string[] = [];
-  for (const chunk of toChunks([...found])) {
+async function listComparisonsOfItems(db: Database, itemIds: string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const chunk of toChunks(itemIds)) {
     const rows = await db
-      .select({ a: comparisons.a_generation_id, b: comparisons.b_generation_id })
+      .select({ id: queue_items.comparison_id })
+      .from(queue_items)
+      .where(inArray(queue_items.id, chunk));
+    found.push(...rows.flatMap(({ id }) => id ?? []));
+  }
+  return found;
+}
+
+/** The completions of both sides. */
+async function listSides(db: Database, comparisonIds: string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const chunk of toChunks(comparisonIds)) {
+    const isSide = or(eq(comparisons.a_generation_id, generations.id), eq(comparisons.b_generation_id, generations.id));
+    const rows = await db
+      .selectDistinct({ completion: generations.completion_id })
       .from(comparisons)
+      .innerJoin(generations, isSide)
       .where(inArray(comparisons.id, chunk));
-    sides.push(...rows.flatMap(({ a, b }) => [a, b]));
+    found.push(...rows.map(({ completion }) => completion));
   }
-  const completionIds = new Set(ofSubject.map(({ completion }) => completion));
-  for (const chunk of toChunks(sides)) {
-    const rows = await db
-      .select({ completion: generations.completion_id })
-      .from(generations)
-      .where(inArray(generations.id, chunk));
-    for (const { completion } of rows) completionIds.add(completion);
-  }
-  const all = await listGenerations(db, [...completionIds]);
-  return {
-    completions: [...completionIds].sort(),
-    generations: all.map(({ id }) => id),
-    comparisons: [...found].sort(),
-  };
+  return found;
 }
 
 /** Those that are the subject's own, are about these texts, or are edits of such a vote; in the order of their ids. */

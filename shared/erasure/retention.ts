@@ -1,5 +1,6 @@
-// RETENTION_DAYS: completions and comparisons that nobody voted on, or gave feedback on, are deleted. Ids sort by time, so a cursor over them moves
-// forward once: a row that it has passed is gone, was voted on by then, or is a tombstone, and is never read again.
+// RETENTION_DAYS: completions and comparisons that nobody voted on, or gave feedback on, are deleted, and so are the items of
+// closed queues. Ids sort by time, so a cursor over them moves forward once: a row that it has passed is gone, was voted on by
+// then, belongs to a queue, or is a tombstone, and is never read again.
 import { and, asc, eq, gt, inArray, isNotNull, isNull, lt, notExists, or } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import {
@@ -8,6 +9,9 @@ import {
   feedback,
   generations,
   preferences,
+  queue_items,
+  queues,
+  reservations,
   retention_progress,
 } from '../database/schema.ts';
 import { log } from '../log.ts';
@@ -40,6 +44,11 @@ export async function applyRetention(
       deleted += result.deleted;
       if (result.passed < BATCH_ROWS) break;
     }
+  }
+  for (let batch = 0; batch < maxBatches; batch++) {
+    const result = await deleteClosedItems(db, before);
+    deleted += result.deleted;
+    if (result.passed < BATCH_ROWS) break;
   }
   if (deleted > 0)
     log.info(
@@ -77,6 +86,50 @@ function deleteBatch(db: Database, kind: Kind, before: Date): Promise<{ passed: 
   });
 }
 
+/** Items of queues that are closed, and that nobody voted on, with what was made for them. */
+function deleteClosedItems(db: Database, before: Date): Promise<{ passed: number; deleted: number }> {
+  return db.transaction(async (transaction) => {
+    const votes = transaction
+      .select()
+      .from(reservations)
+      .where(and(eq(reservations.item_id, queue_items.id), eq(reservations.state, 'voted')));
+    const items = await transaction
+      .select({ id: queue_items.id, comparison: queue_items.comparison_id, drawnFrom: queue_items.drawn_from })
+      .from(queue_items)
+      .innerJoin(queues, eq(queues.id, queue_items.queue_id))
+      .where(
+        and(
+          eq(queues.status, 'closed'),
+          eq(queue_items.kind, 'rated'),
+          eq(queue_items.reviews, 0),
+          lt(queue_items.id, `item_${toIdTime(before)}`),
+          isNull(queue_items.erased_at),
+          notExists(votes),
+        ),
+      )
+      .limit(BATCH_ROWS)
+      .for('update', { of: queue_items, skipLocked: true });
+    if (items.length === 0) return { passed: 0, deleted: 0 };
+    const ids = items.map(({ id }) => id);
+    await transaction.delete(reservations).where(inArray(reservations.item_id, ids));
+    await transaction.delete(queue_items).where(inArray(queue_items.id, ids));
+    const shown = items.flatMap(({ comparison }) => comparison ?? []);
+    const sides = await listSides(transaction, shown);
+    const drawn = items.flatMap(({ drawnFrom }) => (drawnFrom && isOld(drawnFrom, before) ? drawnFrom : []));
+    const locked = await lockCompletions(transaction, [...sides, ...drawn]);
+    await transaction.delete(comparisons).where(inArray(comparisons.id, shown));
+    const deleted = await deleteUnrated(
+      transaction,
+      locked.map(({ id }) => id),
+    );
+    return { passed: items.length, deleted };
+  });
+}
+
+function isOld(id: string, before: Date): boolean {
+  return id.slice(id.search(/[-_]/) + 1) < toIdTime(before);
+}
+
 /** The time as ids begin with it: the first 48 bits of a UUIDv7. */
 function toIdTime(date: Date): string {
   return date.getTime().toString(16).padStart(12, '0');
@@ -85,15 +138,7 @@ function toIdTime(date: Date): string {
 async function deleteComparisons(transaction: Database, ids: string[]): Promise<number> {
   if (ids.length === 0) return 0;
   const isSide = or(eq(comparisons.a_generation_id, generations.id), eq(comparisons.b_generation_id, generations.id));
-  const sides = await transaction
-    .selectDistinct({ id: generations.completion_id })
-    .from(comparisons)
-    .innerJoin(generations, isSide)
-    .where(inArray(comparisons.id, ids));
-  const locked = await lockCompletions(
-    transaction,
-    sides.map(({ id }) => id),
-  );
+  const locked = await lockCompletions(transaction, await listSides(transaction, ids));
   const votes = transaction.select().from(preferences).where(eq(preferences.comparison_id, comparisons.id));
   const hasVotes = transaction.select().from(generations).innerJoin(preferences, isRated()).where(isSide);
   const hasFeedback = transaction
@@ -104,7 +149,7 @@ async function deleteComparisons(transaction: Database, ids: string[]): Promise<
   await transaction.delete(comparisons).where(
     and(
       inArray(comparisons.id, ids),
-      // A queue's are still to be voted on.
+      // A queue's go with their items.
       isNull(comparisons.queue_id),
       notExists(votes),
       notExists(hasVotes),
@@ -115,6 +160,17 @@ async function deleteComparisons(transaction: Database, ids: string[]): Promise<
     transaction,
     locked.map(({ id }) => id),
   );
+}
+
+/** The completions of both sides. */
+async function listSides(transaction: Database, comparisonIds: string[]): Promise<string[]> {
+  const isSide = or(eq(comparisons.a_generation_id, generations.id), eq(comparisons.b_generation_id, generations.id));
+  const rows = await transaction
+    .selectDistinct({ id: generations.completion_id })
+    .from(comparisons)
+    .innerJoin(generations, isSide)
+    .where(inArray(comparisons.id, comparisonIds));
+  return rows.map(({ id }) => id);
 }
 
 async function deleteCompletions(transaction: Database, ids: string[]): Promise<number> {
@@ -136,7 +192,7 @@ function lockCompletions(transaction: Database, ids: string[]) {
     .for('update');
 }
 
-/** Deletes those of the locked completions that have no vote, no feedback and no comparison. */
+/** Deletes those of the locked completions that have no vote, no feedback and no comparison, and that no item was drawn from. */
 async function deleteUnrated(transaction: Database, ids: string[]): Promise<number> {
   if (ids.length === 0) return 0;
   const isShown = or(eq(comparisons.a_generation_id, generations.id), eq(comparisons.b_generation_id, generations.id));
@@ -146,10 +202,11 @@ async function deleteUnrated(transaction: Database, ids: string[]): Promise<numb
     .leftJoin(preferences, isRated())
     .leftJoin(feedback, eq(feedback.generation_id, generations.id))
     .leftJoin(comparisons, isShown)
+    .leftJoin(queue_items, eq(queue_items.drawn_from, generations.completion_id))
     .where(
       and(
         inArray(generations.completion_id, ids),
-        or(isNotNull(preferences.id), isNotNull(feedback.id), isNotNull(comparisons.id)),
+        or(isNotNull(preferences.id), isNotNull(feedback.id), isNotNull(comparisons.id), isNotNull(queue_items.id)),
       ),
     );
   const kept = new Set(used.map(({ id }) => id));

@@ -29,11 +29,15 @@ export async function giveFeedback(
   const { id: generation_id, tenant } = generation;
   const key = and(eq(feedback.generation_id, generation_id), eq(feedback.rater, rater));
   const first = { id: newId('fb_'), generation_id, rater, tenant, created_by, created_at: new Date() };
-  await transaction.insert(feedback).values(first).onConflictDoNothing();
-  const [old] = await transaction.select().from(feedback).where(key).for('update');
-  const redacted = isRedacted || old!.redacted;
-  const isNew = text !== undefined && text !== old!.demonstration;
-  if (isNew && old!.preference_id !== null) await removeUnused(transaction, old!.preference_id);
+  let old: FeedbackRow | undefined;
+  // Again if the row that was in the way was erased or retracted meanwhile.
+  while (!old) {
+    await transaction.insert(feedback).values(first).onConflictDoNothing();
+    [old] = await transaction.select().from(feedback).where(key).for('update');
+  }
+  const redacted = isRedacted || old.redacted;
+  const isNew = text !== undefined && text !== old.demonstration;
+  if (isNew && old.preference_id !== null) await removeUnused(transaction, old.preference_id);
   const shown = { text: generation.text, generationId: generation_id };
   const given = { prompt: generation.prompt, rater, tenant, created_by, reservation_id: null, edit_of: null };
   const pair =

@@ -11,7 +11,8 @@ import { insertItems, redactItem } from './insert-items.ts';
 import { type ItemInput, parseItem, toItem } from './item-input.ts';
 import type { QueueRow } from './queues.ts';
 
-export type ImportFormat = 'jsonl' | 'text';
+export const IMPORT_FORMATS = ['jsonl', 'text'] as const;
+export type ImportFormat = (typeof IMPORT_FORMATS)[number];
 export type ItemsReport = { imported: number; duplicates: number; total: number };
 
 /** They are held in memory, and inserted in one transaction. */

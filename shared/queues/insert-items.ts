@@ -59,7 +59,8 @@ async function insertChunk(
       explanation,
       drawn_from: drawnFrom,
       redacted,
-      content_hash: hashContent({ prompt, given, sides }),
+      // Of real traffic each prompt once, whichever response it got.
+      content_hash: hashContent({ prompt, given: drawnFrom === null ? given : null, sides }),
       ...owner,
     };
   });

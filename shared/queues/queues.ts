@@ -1,6 +1,6 @@
 // Queues of prompts that raters compare responses to, with their guidelines, of which every version is kept.
 
-import { and, asc, eq, isNull, ne, sql } from 'drizzle-orm';
+import { and, eq, isNull, ne, sql } from 'drizzle-orm';
 import type { z } from 'zod';
 import { recordAudit } from '../access/audit.ts';
 import type { Owner } from '../access/owner.ts';
@@ -100,13 +100,17 @@ export async function findGuidelines(
   return new Map(rows.map((row) => [row.queue_id, row.text]));
 }
 
-/** Of a tenant, oldest first. */
-export function listQueues(db: Pick<Database, 'select'>, tenant: string): Promise<QueueRow[]> {
-  return db
+export async function findQueueOrThrow(db: Pick<Database, 'select'>, id: string): Promise<QueueRow> {
+  const [row] = await db
     .select()
     .from(queues)
-    .where(and(eq(queues.tenant, tenant), isNull(queues.erased_at)))
-    .orderBy(asc(queues.id));
+    .where(and(eq(queues.id, id), isNull(queues.erased_at)));
+  if (row) return row;
+  throw new AttuneError(`there is no queue ${id}; GET /v1/queues or \`attune queues list\` lists the queues`, {
+    status: 404,
+    param: 'id',
+    code: 'not_found',
+  });
 }
 
 async function storeGuidelines(transaction: Database, queue: QueueRow, text: string, actor: string): Promise<void> {

@@ -51,7 +51,7 @@ async function tryReserve(
     await lockStanding(transaction, queueId, rater),
   );
   if (standing.paused_at) return { reason: 'paused', message: standing.paused_reason! };
-  const own = await findOwn(transaction, queue, rater);
+  const own = await findOwn(transaction, queue, rater, owner);
   if (own) return own;
   const reserve = (chosen: { item: ItemRow; probability: number; swapped?: boolean }, purpose: ReservationPurpose) =>
     insertReservation(transaction, queue, standing, owner, chosen, purpose);
@@ -122,11 +122,18 @@ async function findClosure(transaction: Database, queue: QueueRow, rater: string
 }
 
 /** The reservation that the rater has already, in another tab or before a reload. */
-async function findOwn(transaction: Database, queue: QueueRow, rater: string): Promise<Reserved | null> {
+async function findOwn(
+  transaction: Database,
+  queue: QueueRow,
+  rater: string,
+  { created_by }: Owner,
+): Promise<Reserved | null> {
   const isOpen = and(
     eq(reservations.queue_id, queue.id),
     eq(reservations.rater, rater),
     eq(reservations.state, 'open'),
+    // Another key that names the same rater may not vote on it.
+    eq(reservations.created_by, created_by),
     isNull(reservations.erased_at),
   );
   const now = sql`clock_timestamp()`;
@@ -193,7 +200,7 @@ async function describeEnd(transaction: Database, queue: QueueRow): Promise<Refu
   const open = await transaction.$count(queue_items, and(isRated, inArray(queue_items.state, ['pending', 'open'])));
   if (open > 0 || (await transaction.$count(queue_items, isRated)) === 0)
     return { reason: 'empty', message: 'there is no item for you in this queue at the moment' };
-  return { reason: 'done', message: 'every item of this queue has its reviews' };
+  return { reason: 'done', message: 'every item of this queue has its reviews, or was dropped' };
 }
 
 function expiry({ settings }: QueueRow) {

@@ -87,8 +87,22 @@ test('neither votes of a key, nor what a command, a server without keys or an ol
   assert.equal(getGivingKey(vote(1, 'ann')[0]!), null);
   // The request decided what the response says.
   assert.equal(getGivingKey(make(1, { source: 'generations', isSteered: true })[0]!), 'key_app');
-  for (const source of ['raw', 'import'] as const)
+  for (const source of ['raw', 'import', 'demonstration', 'implicit'] as const)
     assert.equal(getGivingKey(make(1, { source, created_by: 'key_1' })[0]!), 'key_1');
+});
+
+test('an edit of a rater who signed in counts to the share of that rater, and to no key', () => {
+  const [edit] = make(1, { source: 'demonstration', rater: 'rater_1', created_by: 'rater_1' });
+  assert.deepEqual([getGivingKey(edit!), getRater(edit!)], [null, getRater(vote(1, 'rater_1')[0]!)]);
+  const edits = make(1000, { source: 'demonstration', rater: 'rater_1', created_by: 'rater_1' });
+  const others = ['ann', 'bob', 'eve'].flatMap((name) => vote(40, name));
+  assert.equal(countOf(limit([...edits, ...others]), 'rater_1'), 40);
+});
+
+test('a flood of regenerated responses is at most the share of a source', () => {
+  const implicit = Array.from({ length: 1000 }, (_, at) => make(1, { source: 'implicit', rater: `user:${at}` })).flat();
+  const voters = ['a', 'b', 'c', 'd'].flatMap((name) => vote(25, name));
+  assert.equal(givenBy(limit([...implicit, ...voters]), 'key_app'), 100);
 });
 
 test('a key is not limited before four raters vote, and its end users limit none of them', () => {

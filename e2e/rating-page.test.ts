@@ -1,0 +1,250 @@
+// The rating page in a real browser: a rater's hour in small by the keyboard alone, and what interrupts it.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { sql } from 'drizzle-orm';
+import type { Page } from 'playwright-core';
+import { NO_BROWSER, openBrowser } from '../testing/browser.ts';
+import { type Json, startEdgeServer } from '../testing/edge-server.ts';
+import { makeItems, openRatingServer } from '../testing/rating-page.ts';
+
+const KEY = 'a-secret-key';
+
+if (NO_BROWSER) test('the rating page', { skip: NO_BROWSER });
+else {
+  const server = await startEdgeServer({ API_KEY: KEY });
+  const rating = openRatingServer(server.edge.url, KEY, await openBrowser());
+  const { send, createQueue, openRater } = rating;
+
+  const listVotes = async (queue: string): Promise<Json[]> =>
+    (await send('/v1/preferences?limit=100')).data.filter((row: Json) => row.queue === queue);
+
+  test('a rater’s hour in small, by the keyboard alone', async () => {
+    const calibration = {
+      ...makeItems(1, 'calibration')[0],
+      kind: 'calibration',
+      expected: 'a',
+      explanation: 'The **sea**.',
+    };
+    await createQueue([calibration, ...makeItems(10)], {
+      guidelines: '# Prefer the sea\n\nAlways.',
+      tags: ['more correct', 'better style'],
+      calibration: { items: 1, accuracy: 0 },
+    });
+    const { id, link } = await rating.invite('Ann');
+    const { page, problems } = await rating.openPage();
+    const press = async (...keys: string[]) => {
+      for (const key of keys) await page.keyboard.press(key);
+    };
+    await page.goto(link);
+    await press('Tab', 'Enter');
+    await page.getByRole('dialog', { name: 'Guidelines' }).getByText('Prefer the sea').waitFor();
+    await press('Enter');
+
+    // The response with the sea is expected, on whichever side it is shown.
+    await page.getByText('Practice.').waitFor();
+    await press(await findSea(page), 'Enter');
+    await page.getByText('That is what was expected').waitFor();
+    await page.getByText('The sea.', { exact: true }).waitFor();
+    await press('Enter');
+
+    const nextItem = async (name: string) => page.getByText(`Prompt of ${name}`, { exact: true }).waitFor();
+    const seen = new Set<string>();
+    for (let at = 0; at < 10; at++) {
+      const name = await readItem(page);
+      assert.ok(!seen.has(name), name);
+      seen.add(name);
+      const sea = await findSea(page);
+      if (at === 0) await press(sea, '2', 'Enter');
+      else if (at === 1) await press('t', 't');
+      else if (at === 2) await press('x', 'Enter');
+      else if (at === 3) await press('s');
+      else if (at === 4) {
+        // Reasons and a comment; letters are text while one types.
+        await press(sea, 'r', 'Space', 'c');
+        await page.keyboard.type('abtxsz?e1');
+        await page.reload();
+        await nextItem(name);
+        assert.equal(await page.getByLabel('Comment').inputValue(), 'abtxsz?e1');
+        assert.ok(await page.getByRole('radio', { name: `${sea.toUpperCase()} is better` }).isChecked());
+        assert.ok(await page.getByRole('checkbox', { name: 'more correct' }).isChecked());
+        await press('Enter');
+      } else if (at === 5) {
+        await press(sea, '3', 'e');
+        await page.getByLabel(`Your better version of ${sea.toUpperCase()}`).waitFor();
+        await page.keyboard.type(' And waves.');
+        await press('Control+Enter');
+      } else if (at === 6) {
+        await press(sea === 'a' ? 'b' : 'a', 'Enter');
+        await waitForAnother(page, name);
+        await press('z');
+        await nextItem(name);
+        await page.getByText('Your last vote is taken back').waitFor();
+        await press(sea, 'Enter');
+      } else await press(sea, sea);
+      if (at < 9) await waitForAnother(page, name);
+    }
+    await page.getByRole('heading', { name: 'There is nothing for you here' }).waitFor();
+    await page.getByText('team 9 of 10').waitFor();
+
+    const votes: Json[] = (await send('/v1/preferences?limit=100')).data.filter(({ rater }: Json) => rater === id);
+    const given = votes.filter(({ edit_of }) => edit_of === null);
+    const edits = votes.filter(({ edit_of }) => edit_of !== null);
+    const countChoices = (choice: RegExp) => given.filter((vote) => choice.test(vote.choice)).length;
+    assert.deepEqual(
+      [given.length, countChoices(/^[ab]$/), countChoices(/tie/), countChoices(/both_bad/)],
+      [9, 7, 1, 1],
+    );
+    for (const vote of given.filter(({ choice }) => /^[ab]$/.test(choice))) assert.match(vote.chosen.text, /the sea/);
+    assert.ok(given.every(({ seconds }) => seconds > 0 && seconds < 120));
+    assert.deepEqual(
+      given
+        .map(({ strength }) => strength)
+        .filter(Boolean)
+        .sort(),
+      ['clearly', 'much'],
+    );
+    const [commented] = given.filter(({ comment }) => comment !== null);
+    assert.deepEqual([commented.comment, commented.tags], ['abtxsz?e1', ['more correct']]);
+    assert.equal(edits.length, 1);
+    assert.match(edits[0].chosen.text, /about the sea\. And waves\.$/);
+    assert.deepEqual(problems, []);
+  });
+
+  test('a vote that is given without a connection is kept, and sent once when it is back', async () => {
+    const queue = await createQueue(makeItems(4));
+    const { page, problems } = await openRater('Bea', queue);
+    const name = await readItem(page);
+    await page.context().setOffline(true);
+    await page.keyboard.press('a');
+    await page.keyboard.press('Enter');
+    await page.getByText('Your vote is kept in this browser').waitFor();
+    await new Promise((resolve) => setTimeout(resolve, 5000));
+    assert.equal((await listVotes(queue)).length, 0);
+    await page.context().setOffline(false);
+    await waitForAnother(page, name);
+    assert.equal((await listVotes(queue)).length, 1);
+
+    // The API has stored the vote, and its answer is lost.
+    const second = await readItem(page);
+    let requests = 0;
+    await page.route('**/vote', async (route) => {
+      if (requests++ > 0) return route.continue();
+      await route.fetch();
+      await route.abort('connectionreset');
+    });
+    await page.keyboard.press('b');
+    await page.keyboard.press('Enter');
+    await waitForAnother(page, second);
+    assert.deepEqual([requests, (await listVotes(queue)).length], [2, 2]);
+
+    // The page is closed before there is a connection: the next visit sends it.
+    const third = await readItem(page);
+    await page.unroute('**/vote');
+    await page.route('**/vote', (route) => route.abort('internetdisconnected'));
+    await page.keyboard.press('t');
+    await page.keyboard.press('Enter');
+    await page.getByText('Your vote is kept in this browser').waitFor();
+    await page.unroute('**/vote');
+    await page.reload();
+    assert.notEqual(await readItem(page), third);
+    assert.equal((await listVotes(queue)).length, 3);
+    assert.deepEqual(
+      problems.filter((problem) => !/ERR_(INTERNET_DISCONNECTED|CONNECTION_RESET)/.test(problem)),
+      [],
+    );
+  });
+
+  test('two tabs of one rater show the same item, and one vote moves both on', async () => {
+    const queue = await createQueue(makeItems(3));
+    const { page, problems } = await openRater('Cleo', queue);
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    const name = await readItem(page);
+    assert.equal(await readItem(other), name);
+    await other.keyboard.press('a');
+    await other.keyboard.press('Enter');
+    await waitForAnother(other, name);
+    await waitForAnother(page, name);
+    assert.equal(await readItem(page), await readItem(other));
+    assert.equal((await listVotes(queue)).length, 1);
+    assert.deepEqual(problems, []);
+  });
+
+  test('a reservation that lapsed and was given to somebody else is said to be, and the next item follows', async () => {
+    const queue = await createQueue(makeItems(2));
+    const { id, page, problems } = await openRater('Dan', queue);
+    const name = await readItem(page);
+    await server.connection.db.execute(
+      sql`update reservations set expires_at = now() - interval '1 minute' where rater = ${id}`,
+    );
+    const { page: second } = await openRater('Eve', queue);
+    assert.equal(await readItem(second), name);
+    await second.keyboard.press('a');
+    await second.keyboard.press('Enter');
+    await waitForAnother(second, name);
+    await page.keyboard.press('b');
+    await page.keyboard.press('Enter');
+    await page.getByText('was given to somebody else').waitFor();
+    await page.getByRole('heading', { name: 'There is nothing for you here' }).waitFor();
+    assert.equal((await listVotes(queue)).length, 1);
+    assert.deepEqual(
+      problems.filter((problem) => !problem.includes('409')),
+      [],
+    );
+  });
+
+  test('without a session the page says how to sign in, and a paused rater why', async () => {
+    const { page } = await rating.openPage();
+    await page.goto(`${rating.url}/rate`);
+    await page.getByRole('heading', { name: 'Sign in to rate' }).waitFor();
+    assert.equal(await page.getByRole('link', { name: 'Sign in' }).getAttribute('href'), '/sign-in');
+    const queue = await createQueue(makeItems(2));
+    const rater = await openRater('Finn', queue);
+    const name = await readItem(rater.page);
+    await send(`/v1/queues/${queue}/raters/${rater.id}/pause`, { reason: 'please read the guidelines again' });
+    await rater.page.keyboard.press('s');
+    await rater.page.getByRole('heading', { name: 'You are paused in this queue' }).waitFor();
+    await rater.page.getByText('lease read the guidelines again').waitFor();
+    assert.ok(name);
+  });
+
+  test('guidelines are shown the first time, on demand, and again when they change', async () => {
+    const queue = await createQueue(makeItems(3), { guidelines: 'The first guidelines' });
+    const { page } = await openRater('Gil', queue);
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('The first guidelines').waitFor();
+    await page.keyboard.press('Enter');
+    await page.reload();
+    const name = await readItem(page);
+    assert.equal(await dialog.count(), 0);
+    await page.keyboard.press('g');
+    await dialog.getByText('The first guidelines').waitFor();
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+    await send(`/v1/queues/${queue}`, { guidelines: 'The second guidelines' });
+    await page.keyboard.press('a');
+    await page.keyboard.press('Enter');
+    await dialog.getByText('The guidelines have changed').waitFor();
+    await dialog.getByText('The second guidelines').waitFor();
+    await page.keyboard.press('Enter');
+    await waitForAnother(page, name);
+  });
+}
+
+/** Which item is shown. */
+async function readItem(page: Page): Promise<string> {
+  const text = await page.getByText(/^Prompt of /).textContent();
+  return text!.replace('Prompt of ', '');
+}
+
+async function waitForAnother(page: Page, name: string): Promise<void> {
+  await page.getByText(`Prompt of ${name}`, { exact: true }).waitFor({ state: 'detached' });
+  await page.locator('.skeleton').waitFor({ state: 'detached' });
+}
+
+/** The key of the side whose response is about the sea. */
+async function findSea(page: Page): Promise<'a' | 'b'> {
+  const first = await page.getByRole('region', { name: 'Response A' }).textContent();
+  return first!.includes('the sea') ? 'a' : 'b';
+}

@@ -1,0 +1,118 @@
+// What an erasure blanks of queues: items whose texts are the subject's, the rater's reservations and standing, and the queues
+// of a key. Raters lock their queue, their standing, an item and its reservation in this order, and so does an erasure.
+import { and, asc, eq, inArray, isNotNull, isNull, or, type SQL, sql } from 'drizzle-orm';
+import type { Database } from '../database/connect.ts';
+import { preferences, queue_guidelines, queue_items, queue_raters, queues, reservations } from '../database/schema.ts';
+import { queueSettingsSchema } from '../queues/queue-settings.ts';
+import { toChunks } from './find-rows.ts';
+import { isRaterId, type Subject } from './subject.ts';
+
+type QueueRows = { items?: SQL | undefined; reservations?: SQL | undefined; queues?: SQL | undefined };
+
+/** The rows that are the subject's own; undefined: none of this table. */
+export function matchQueueRows({ kind, value, tenant }: Subject): QueueRows {
+  const isBy = (name: string) => and(eq(reservations.tenant, tenant), eq(reservations.rater, name));
+  const isStored = and(eq(reservations.tenant, tenant), eq(reservations.created_by, value));
+  if (kind === 'user') return { reservations: isBy(`user:${value}`) };
+  if (kind === 'rater') return { reservations: isRaterId(value) ? or(isBy(value), isStored) : isBy(value) };
+  if (kind !== 'key') return {};
+  return {
+    items: and(eq(queue_items.tenant, tenant), eq(queue_items.created_by, value)),
+    reservations: isStored,
+    queues: and(eq(queues.tenant, tenant), eq(queues.created_by, value)),
+  };
+}
+
+/** Ids of queues; their names are taken by them, since a tenant has each name once. */
+export async function blankQueues(transaction: Database, own: SQL | undefined, erasedAt: SQL<Date>): Promise<string[]> {
+  if (!own) return [];
+  const settings = queueSettingsSchema.parse({});
+  const blanked = await transaction
+    .update(queues)
+    .set({ name: sql`'erased:' || ${queues.id}`, status: 'closed', settings, erased_at: erasedAt })
+    .where(and(own, isNull(queues.erased_at)))
+    .returning({ id: queues.id });
+  const ids = blanked.map(({ id }) => id);
+  for (const chunk of toChunks(ids))
+    await transaction.update(queue_guidelines).set({ text: '' }).where(inArray(queue_guidelines.queue_id, chunk));
+  return ids;
+}
+
+/** How a rater stands in the queues of the tenant. */
+export async function forgetStanding(transaction: Database, { kind, value, tenant }: Subject): Promise<void> {
+  if (kind !== 'user' && kind !== 'rater') return;
+  const rater = kind === 'user' ? `user:${value}` : value;
+  const own = transaction.select({ id: queues.id }).from(queues).where(eq(queues.tenant, tenant));
+  await transaction.delete(queue_raters).where(and(eq(queue_raters.rater, rater), inArray(queue_raters.queue_id, own)));
+}
+
+/** Keeps the responses to them from being stored, and reservations and votes out, until the transaction ends. */
+export async function lockItems(transaction: Database, ids: string[]): Promise<void> {
+  for (const chunk of toChunks(ids))
+    await transaction
+      .select({ id: queue_items.id })
+      .from(queue_items)
+      .where(inArray(queue_items.id, chunk))
+      .orderBy(asc(queue_items.id))
+      .for('update');
+}
+
+/** With their reservations, which quote them. Returns the ids of both. */
+export async function blankItems(transaction: Database, ids: string[], erasedAt: SQL<Date>): Promise<string[]> {
+  const blanked: string[] = [];
+  for (const chunk of toChunks(ids)) {
+    const rows = await transaction
+      .update(queue_items)
+      .set({
+        prompt: '',
+        prompt_group: '',
+        given: null,
+        explanation: null,
+        state: 'dropped',
+        reason: 'erased',
+        erased_at: erasedAt,
+      })
+      .where(and(inArray(queue_items.id, chunk), isNull(queue_items.erased_at)))
+      .returning({ id: queue_items.id });
+    blanked.push(...rows.map(({ id }) => id));
+    blanked.push(...(await blankReservations(transaction, inArray(reservations.item_id, chunk), erasedAt)));
+  }
+  return blanked;
+}
+
+/** An item that was reserved is free again. */
+export async function blankReservations(
+  transaction: Database,
+  own: SQL | undefined,
+  erasedAt: SQL<Date>,
+): Promise<string[]> {
+  if (!own) return [];
+  const rows = await transaction
+    .update(reservations)
+    .set({
+      rater: sql`'erased:' || ${reservations.id}`,
+      remarks: null,
+      state: sql`case when ${reservations.state} = 'open' then 'lapsed' else ${reservations.state} end`,
+      erased_at: erasedAt,
+    })
+    .where(and(own, isNull(reservations.erased_at)))
+    .returning({ id: reservations.id });
+  return rows.map(({ id }) => id);
+}
+
+/** The reservations that these votes were given through: they name the rater. */
+export async function blankReservationsOf(
+  transaction: Database,
+  preferenceIds: string[],
+  erasedAt: SQL<Date>,
+): Promise<string[]> {
+  const blanked: string[] = [];
+  for (const chunk of toChunks(preferenceIds)) {
+    const own = transaction
+      .select({ id: preferences.reservation_id })
+      .from(preferences)
+      .where(and(inArray(preferences.id, chunk), isNotNull(preferences.reservation_id)));
+    blanked.push(...(await blankReservations(transaction, inArray(reservations.id, own), erasedAt)));
+  }
+  return blanked;
+}
