@@ -136,7 +136,7 @@ else {
   });
 
   for (const [name, env, key] of [
-    ['with', { API_KEY: KEY }, asAdmin],
+    ['with', { API_KEY: KEY, CORS_ORIGINS: app }, asAdmin],
     ['without', {}, {}],
   ] as const)
     test(`${name} API_KEY, only the page that an embed token names shows its comparison and votes`, async () => {
@@ -161,6 +161,9 @@ else {
         assert.deepEqual([given.status, given.body.rater, given.requestId?.slice(0, 4)], [200, 'user:ann', 'req_']);
         const url = `${open}/v1/preferences/${given.body.id}`;
         assert.equal((await fetchIn(page, url, { method: 'DELETE', headers })).status, 200);
+        await page.goto(app);
+        const listed = await fetchIn(page, `${open}/v1/comparisons/${id}`, { headers });
+        assert.equal(listed.status, name === 'with' ? 200 : undefined);
       });
     });
 

@@ -26,6 +26,26 @@ test('a generation past its deadline gets a non-retryable 504 and frees its batc
   });
 });
 
+test('a comparison whose stream ends with its deadline, or is left, is none', async () => {
+  await withEdge(server, { REQUEST_TIMEOUT: '0.8' }, async (send, url) => {
+    const json = { ...endless, stream: true, user: 'sides' };
+    const { text } = await send('/v1/comparisons', json);
+    assert.match(text, /"side":"a".*"side":"b"/s);
+    assert.match(text, /"code":"deadline_exceeded"\}\}\n\n$/);
+    const abort = new AbortController();
+    const response = await fetch(`${url}/v1/comparisons`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(json),
+      signal: abort.signal,
+    });
+    for await (const _ of response.body!) break;
+    abort.abort();
+    assert.equal((await send('/v1/completions', brief)).status, 200);
+    assert.deepEqual(await selectGenerations(db).where(eq(completions.user, 'sides')), []);
+  });
+});
+
 test('a request still queued at its deadline gets a retryable 503 and is not stored', async () => {
   await withEdge(server, { REQUEST_TIMEOUT: '0.8', MAX_ROWS: '1' }, async (send) => {
     assert.equal((await send('/v1/completions', brief)).status, 200);

@@ -78,6 +78,23 @@ export function testEmbedTokens(api: Api): void {
     assert.equal((await vote(id, token)).status, 200);
   });
 
+  test('a page sees neither what a product tells its policy nor what its backend notes', async () => {
+    const instructions = { role: 'system', content: 'Sell the expensive one.' };
+    const question = { role: 'user', content: 'Which one?' };
+    const messages = [instructions, question];
+    const { id } = await compare({ prompt: undefined, messages, metadata: { margin: 'high' } });
+    const token = await make({ comparison: id, user: 'ann' });
+    const shown = await see(id, token);
+    assert.deepEqual([shown.body.prompt, shown.body.metadata], [[question], null]);
+    const given = await vote(id, token);
+    assert.deepEqual(given.body.prompt, [question]);
+    const path = `/v1/preferences/${given.body.id}`;
+    const changed = await request(path, { json: { choice: 'a' }, headers: bearer(token) });
+    assert.deepEqual(changed.body.prompt, [question]);
+    assert.deepEqual((await request(path)).body.prompt, messages);
+    assert.doesNotMatch(shown.text + given.text + changed.text, /expensive|margin/);
+  });
+
   test('without a user the reader is anonymous, and has one vote', async () => {
     const { id } = await compare();
     assert.equal((await vote(id, await make({ comparison: id }))).body.rater, 'anonymous');

@@ -79,7 +79,7 @@ export async function startDecoding(
   }
 }
 
-/** A comparison is one row, however many completions it has. */
+/** A comparison is one row, however many completions it has. What else is stored with them is counted when it is. */
 function countStoredRows(requests: CompletionRequest[]): number {
   const stored = requests.filter(({ store }) => store);
   return stored[0]?.kind === 'comparison' ? 1 : stored.length;

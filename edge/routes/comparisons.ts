@@ -8,7 +8,7 @@ import { countRows } from '../../shared/access/row-quota.ts';
 import { selectGenerations } from '../../shared/database/generations.ts';
 import { comparisons, generations, preferences, queues } from '../../shared/database/schema.ts';
 import { hasScope } from '../../shared/scopes.ts';
-import { assertEmbeds } from '../comparisons/embedded.ts';
+import { assertEmbeds, hideInstructions } from '../comparisons/embedded.ts';
 import {
   type ComparisonRow,
   decodeSides,
@@ -161,12 +161,13 @@ async function toResponses(
     .from(preferences)
     .where(inArray(preferences.comparison_id, ids));
   const voted = new Set(votes.map((vote) => vote.id));
-  // The page of a product shows no policies.
+  // The page of a product shows no policies, and nothing that its backend noted.
   const isEmbedded = context.get('identity')?.kind === 'embed';
   const blind = hasScope(getScopes(context), ['read']) ? new Set() : await listBlindQueues(db, rows);
   return rows.map((row) => {
     const own = { a: sidesById.get(row.a_generation_id)!, b: sidesById.get(row.b_generation_id)! };
-    return toResponse(row, own, voted.has(row.id), isEmbedded || blind.has(row.queue_id));
+    const response = toResponse(row, own, voted.has(row.id), isEmbedded || blind.has(row.queue_id));
+    return isEmbedded ? { ...hideInstructions(context, response), metadata: null } : response;
   });
 }
 

@@ -10,7 +10,7 @@ import { getTrust, TRUST_LEVELS } from '../../shared/preferences/trust.ts';
 import { listEdits, type PreferenceRow } from '../../shared/preferences/vote-details.ts';
 import { type Redact, redactPrompt, redactValue } from '../../shared/redaction/redact.ts';
 import { listLearners } from '../../shared/rounds/policy-lineage.ts';
-import { assertEmbeds } from '../comparisons/embedded.ts';
+import { assertEmbeds, hideInstructions } from '../comparisons/embedded.ts';
 import type { ComparisonRow } from '../comparisons/generate-sides.ts';
 import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
@@ -164,7 +164,7 @@ export const createPreference = defineOperation({
       const all = { ...voter, assertMayVote };
       const { vote, demonstration } = await storePreference(transaction, body, isAnyRedacted, all, details);
       await countRows(transaction, getRowQuota(context), demonstration ? 2 : 1);
-      return toPreference(vote, [], { demonstration: demonstration?.id });
+      return hideInstructions(context, toPreference(vote, [], { demonstration: demonstration?.id }));
     });
     const { choice, chosen, rejected } = response;
     context.get('record').vote = { choice, chosen: chosen.generation, rejected: rejected.generation };

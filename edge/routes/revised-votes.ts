@@ -6,6 +6,7 @@ import { countRows } from '../../shared/access/row-quota.ts';
 import { preferences } from '../../shared/database/schema.ts';
 import { changeVote, type Reviser, retractVote } from '../../shared/erasure/revise.ts';
 import { hasScope } from '../../shared/scopes.ts';
+import { hideInstructions } from '../comparisons/embedded.ts';
 import { notFound } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404 } from '../http/resource.ts';
@@ -35,7 +36,8 @@ export const changePreference = defineOperation({
       const stored = await changeVote(transaction, param('id'), change, getReviser(context));
       if (!stored) throw notFound('preference of yours', param('id'));
       await countRows(transaction, getRowQuota(context), body.edit == null ? 1 : 2);
-      return toPreference(stored.vote, [], { demonstration: stored.demonstration?.id });
+      const { vote, demonstration } = stored;
+      return hideInstructions(context, toPreference(vote, [], { demonstration: demonstration?.id }));
     });
   },
 });
