@@ -178,7 +178,6 @@ else {
         await page.goto(`${rating.url}/rate/arena`);
         await page.getByRole('heading', { name: 'Compare two responses' }).waitFor();
         await check('arena');
-        assert.equal(await page.evaluate('document.documentElement.scrollWidth > innerWidth'), false, where);
         assert.deepEqual(problems, []);
       }
   });
@@ -252,20 +251,23 @@ else {
     assert.deepEqual(problems, []);
   });
 
-  test('the page is smaller than 150 kB of gzip, and formulas are loaded when there are some', () => {
+  test('the page is smaller than 150 kB of gzip, and formulas are loaded when there are some', async () => {
     const html = readFileSync(path.join(DIST, 'rate/index.html'), 'utf8');
     const files = [...html.matchAll(/(?:src|href)="\/([^"]+)"/g)].map(([, file]) => file!);
     const sizes = ['rate/index.html', ...files].map((file) => gzipSync(readFileSync(path.join(DIST, file))).length);
     const total = sizes.reduce((sum, size) => sum + size, 0);
     assert.ok(total < MAX_PAGE_BYTES, `${total} bytes`);
     assert.ok(!html.includes('katex'));
+    const { headers } = await fetch(`${rating.url}/${files.find((file) => file.endsWith('.js'))}`);
+    assert.equal(headers.get('content-encoding'), 'gzip');
   });
 }
 
-/** axe-core runs outside of the page's policy, as the tool of a browser would. */
+/** And nothing is wider than the window. axe-core runs outside of the page's policy, as the tool of a browser would. */
 async function assertAccessible(page: Page, where: string): Promise<void> {
   // Colours are those at the end of a transition.
   await page.waitForTimeout(200);
+  assert.equal(await page.evaluate('document.documentElement.scrollWidth > innerWidth'), false, `${where}: too wide`);
   await page.evaluate(AXE);
   const { violations } = (await page.evaluate('axe.run(document, { resultTypes: ["violations"] })')) as Json;
   const found = violations.map(

@@ -6,33 +6,35 @@ import { sql } from 'drizzle-orm';
 import type { Page } from 'playwright-core';
 import { NO_BROWSER, openBrowser } from '../testing/browser.ts';
 import { type Json, startEdgeServer } from '../testing/edge-server.ts';
-import { makeItems, openRatingServer } from '../testing/rating-page.ts';
+import { makeItems, openRatingServer, type RatingServer } from '../testing/rating-page.ts';
+import { startWorkerServer } from '../testing/worker-server.ts';
 
 const KEY = 'a-secret-key';
 
 if (NO_BROWSER) test('the rating page', { skip: NO_BROWSER });
 else {
-  const server = await startEdgeServer({ API_KEY: KEY });
-  const rating = openRatingServer(server.edge.url, KEY, await openBrowser());
+  const server = await startEdgeServer({ API_KEY: KEY, PRECISION: 'fp32' });
+  const browser = await openBrowser();
+  const rating = openRatingServer(server.edge.url, KEY, browser);
   const { send, createQueue, openRater } = rating;
 
   const listVotes = async (queue: string): Promise<Json[]> =>
     (await send('/v1/preferences?limit=100')).data.filter((row: Json) => row.queue === queue);
 
-  test('a rater’s hour in small, by the keyboard alone', async () => {
+  const testHour = async ({ send, createQueue, invite, openPage }: RatingServer) => {
     const calibration = {
       ...makeItems(1, 'calibration')[0],
       kind: 'calibration',
       expected: 'a',
       explanation: 'The **sea**.',
     };
-    await createQueue([calibration, ...makeItems(10)], {
+    const queue = await createQueue([calibration, ...makeItems(10)], {
       guidelines: '# Prefer the sea\n\nAlways.',
       tags: ['more correct', 'better style'],
       calibration: { items: 1, accuracy: 0 },
     });
-    const { id, link } = await rating.invite('Ann');
-    const { page, problems } = await rating.openPage();
+    const { id, link } = await invite('Ann');
+    const { page, problems } = await openPage();
     const press = async (...keys: string[]) => {
       for (const key of keys) await page.keyboard.press(key);
     };
@@ -109,6 +111,17 @@ else {
     assert.equal(edits.length, 1);
     assert.match(edits[0].chosen.text, /about the sea\. And waves\.$/);
     assert.deepEqual(problems, []);
+    // The next rater has one queue again, which opens at once.
+    await send(`/v1/queues/${queue}`, { status: 'closed' });
+  };
+
+  test('a rater’s hour in small, by the keyboard alone', () => testHour(rating));
+
+  test('the same hour through workerd', async () => {
+    const worker = await startWorkerServer(server.databaseUrl, { API_KEY: KEY, LOOPBACK: 'false' });
+    await worker.uploadPolicy(await server.localStore.getFolder(server.policyId));
+    await testHour(openRatingServer(worker.url, KEY, browser));
+    await worker.close();
   });
 
   test('a vote that is given without a connection is kept, and sent once when it is back', async () => {

@@ -144,9 +144,11 @@ export async function startEdge(
   };
 }
 
-async function openAsset(path: string): Promise<Response | null> {
+async function openAsset(path: string, request: Request): Promise<Response | null> {
+  const isZipped = /\bgzip\b/.test(request.headers.get('accept-encoding') ?? '');
   try {
-    return new Response(await readFile(new URL(path, PAGES)));
+    const file = await readFile(new URL(isZipped ? `${path}.gz` : path, PAGES));
+    return new Response(file, { headers: isZipped ? { 'content-encoding': 'gzip', vary: 'accept-encoding' } : {} });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw error;

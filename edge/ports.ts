@@ -60,8 +60,8 @@ export type Ports = {
   getServingStatus(): Promise<ServingStatus>;
   /** Selects where a request is computed. `response` is set, and complete, if it was computed elsewhere or failed. */
   placeRequest(context: Context, needsPolicy: RequiredPolicy): Promise<Placement & { response?: Response }>;
-  /** A file of pages/dist; null if no file has this path. */
-  openAsset(path: string): Promise<Response | null>;
+  /** A file of pages/dist; null if no file has this path. `request`: may get it compressed. */
+  openAsset(path: string, request: Request): Promise<Response | null>;
   roundEvents: RoundEvents;
   /** If absent, only the queue limits requests. */
   rateLimits?: RateLimits | undefined;

@@ -2,9 +2,20 @@
 // the files of /docs from the npm package. `node pages/build.ts` builds if the sources are newer; `--force` builds anyway.
 
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, globSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 
 const ROOT = path.dirname(import.meta.dirname);
 const DIST = path.join(ROOT, 'pages/dist');
@@ -44,12 +55,20 @@ async function build(): Promise<void> {
     mkdirSync(path.join(outDir, 'docs'));
     for (const name of DOCS_FILES)
       cpSync(fileURLToPath(import.meta.resolve(`swagger-ui-dist/${name}`)), path.join(outDir, 'docs', name));
+    compress(outDir);
     writeFileSync(path.join(outDir, '.built'), '');
     if (existsSync(DIST)) renameSync(DIST, replaced);
     renameSync(outDir, DIST);
   } finally {
     for (const folder of [outDir, replaced]) rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** For Node, which compresses nothing while it serves. Cloudflare does, and gets no second copies. */
+function compress(folder: string): void {
+  for (const file of globSync('**/*.{css,html,js,svg}', { cwd: folder }).map((name) => path.join(folder, name)))
+    writeFileSync(`${file}.gz`, gzipSync(readFileSync(file), { level: 9 }));
+  writeFileSync(path.join(folder, '.assetsignore'), '*.gz\n.built\n');
 }
 
 if (import.meta.main && (process.argv.includes('--force') || isStale())) await build();

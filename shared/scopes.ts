@@ -6,11 +6,11 @@ export type Scope = (typeof SCOPES)[number];
 
 export const SCOPE_DESCRIPTIONS: Record<Scope, string> = {
   generate: 'generate and score responses, create comparisons, list models',
-  rate: 'create and list comparisons, and vote on comparisons and generations',
+  rate: 'create and list comparisons, and vote on comparisons, generations and the items of queues',
   feedback: 'vote for end users, store given pairs, and import files of them',
   read: 'read what is stored: generations, preferences, rounds, policies, raters',
   train: 'request rounds, and cancel any',
-  operate: 'promote policies and roll back, and create and invite raters',
+  operate: 'promote policies and roll back, create and invite raters, and run queues',
   admin: 'everything, including keys, erasures and the audit log',
 };
 

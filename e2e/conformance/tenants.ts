@@ -3,8 +3,6 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { queues } from '../../shared/database/schema.ts';
-import { queueSettingsSchema } from '../../shared/queues/queue-settings.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';

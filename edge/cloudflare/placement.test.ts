@@ -11,6 +11,7 @@ import { readSettings } from '../../shared/settings.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openTestDatabase } from '../../testing/database.ts';
 import { makeManifest } from '../../testing/store-package.ts';
+import { storeQueue } from '../../testing/stored-queues.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import { limitBody } from '../middleware/body-limit.ts';
 import * as middleware from '../middleware/placement.ts';
@@ -97,6 +98,7 @@ function openFixture({ env = { INFERENCE_URL }, load, edge }: FixtureOptions = {
     ['/v1/policies/rollback', 'previous'],
     ['/v1/policies/:id/promote', 'path'],
     ['/v1/score', 'body and reference'],
+    ['/v1/queues/:id/next', 'queue'],
     ['/v1/*', 'body'],
   ];
   for (const [path, needsPolicy] of routes)
@@ -135,6 +137,8 @@ test('a request for a policy that does not fit is forwarded, wherever it names t
     ['/v1/comparisons', { models: [SMALL, LARGE] }],
     [`/v1/policies/${LARGE}/promote`, ''],
     ['/v1/policies/rollback', ''],
+    [`/v1/queues/${(await storeQueue(db, { pairing: { type: 'policies', policies: [SMALL, LARGE] } })).id}/next`, {}],
+    [`/v1/queues/${(await storeQueue(db, { pairing: { type: 'given', policy: LARGE } })).id}/next`, {}],
   ];
   for (const [path, body] of requests) {
     const { from, headers } = await post(path, body);
@@ -166,6 +170,8 @@ test('a request without a policy, or for an unknown one, reaches the route here'
     ['/v1/chat/completions', { model: 'pol_none' }],
     ['/v1/comparisons', { models: [LARGE] }],
     ['/v1/policies/pol_none/promote', ''],
+    ['/v1/queues/que_none/next', {}],
+    [`/v1/queues/${(await storeQueue(db)).id}/next`, {}],
   ];
   for (const [path, body] of requests) assert.equal((await post(path, body)).from, 'here', `${path} ${body}`);
   assert.deepEqual(arrived, []);

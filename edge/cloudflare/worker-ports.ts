@@ -85,7 +85,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
     placeRequest: (request, needsPolicy) => placeRequest(isolate, requestPolicies, request, needsPolicy),
     async openAsset(path) {
       const response = await bindings.ASSETS.fetch(`https://assets/${path}`);
-      return response.ok ? (response as unknown as Response) : null;
+      return response.ok ? new Response(response.body as unknown as ReadableStream) : null;
     },
     metrics: openWorkerMetrics({ db, queue: bindings.BACKGROUND, waitUntil: (work) => context.waitUntil(work) }),
     observeRequest: logRequest,

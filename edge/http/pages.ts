@@ -2,6 +2,7 @@
 // they ask the API for, with the session of whoever looks at them.
 
 import { z } from '@hono/zod-openapi';
+import type { Context } from 'hono';
 import { AttuneError } from '../../shared/error.ts';
 import { toPagePolicy } from '../middleware/security-headers.ts';
 import type { Ports } from '../ports.ts';
@@ -28,10 +29,11 @@ const page = (name: string, summary: string) =>
     summary,
     response: z.string(),
     hide: true,
-    async handler({ ports }) {
-      const file = await openBuilt(ports, `${name}/index.html`);
+    async handler({ ports, context }) {
+      const file = await openBuilt(ports, context, `${name}/index.html`);
       return new Response(file.body, {
         headers: {
+          ...listEncoding(file),
           'content-type': 'text/html; charset=UTF-8',
           'content-security-policy': POLICY,
           // Asks again each time, and gets a 304: the page names the files of one build.
@@ -50,10 +52,11 @@ export const serveEmbed = defineOperation({
   summary: 'The web component <attune-compare>, for pages of any origin',
   response: z.string(),
   hide: true,
-  async handler({ ports }) {
-    const file = await openBuilt(ports, 'embed.js');
+  async handler({ ports, context }) {
+    const file = await openBuilt(ports, context, 'embed.js');
     return new Response(file.body, {
       headers: {
+        ...listEncoding(file),
         'content-type': 'text/javascript; charset=UTF-8',
         'access-control-allow-origin': '*',
         'cross-origin-resource-policy': 'cross-origin',
@@ -72,16 +75,22 @@ export const servePageFile = defineOperation({
   async handler({ ports, context, param }) {
     const [, name, extension] = /^([\w-]+(?:\.[\w-]+)*)\.(\w+)$/.exec(param('file')) ?? [];
     const type = extension === undefined ? undefined : TYPES.get(extension);
-    const file = type && (await ports.openAsset(`assets/${name}.${extension}`));
+    const file = type && (await ports.openAsset(`assets/${name}.${extension}`, context.req.raw));
     if (!file) return context.notFound();
     return new Response(file.body, {
-      headers: { 'content-type': type, 'cache-control': 'public, max-age=31536000, immutable' },
+      headers: { ...listEncoding(file), 'content-type': type, 'cache-control': 'public, max-age=31536000, immutable' },
     });
   },
 });
 
-async function openBuilt(ports: Ports, path: string): Promise<Response> {
-  const file = await ports.openAsset(path);
+/** How the port has encoded the file. A Worker's does not: Cloudflare does it behind it. */
+export function listEncoding({ headers }: Response): Record<string, string> {
+  const encoding = headers.get('content-encoding');
+  return encoding === null ? {} : { 'content-encoding': encoding, vary: 'accept-encoding' };
+}
+
+async function openBuilt(ports: Ports, context: Context, path: string): Promise<Response> {
+  const file = await ports.openAsset(path, context.req.raw);
   if (file) return file;
   throw new AttuneError('the pages are not built; run `npm run build`, and load this page again', {
     status: 503,

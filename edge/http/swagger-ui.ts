@@ -4,6 +4,7 @@
 import { z } from '@hono/zod-openapi';
 import { toCspHash, toPagePolicy } from '../middleware/security-headers.ts';
 import { defineOperation } from './operation.ts';
+import { listEncoding } from './pages.ts';
 
 const FILE_TYPES = new Map([
   ['swagger-ui.css', 'text/css'],
@@ -27,9 +28,11 @@ export const serveDocsFile = defineOperation({
   hide: true,
   async handler({ ports, context, param }) {
     const type = FILE_TYPES.get(param('file'));
-    const file = type && (await ports.openAsset(`docs/${param('file')}`));
+    const file = type && (await ports.openAsset(`docs/${param('file')}`, context.req.raw));
     if (!file) return context.notFound();
-    return new Response(file.body, { headers: { 'content-type': type, 'cache-control': 'max-age=86400' } });
+    return new Response(file.body, {
+      headers: { ...listEncoding(file), 'content-type': type, 'cache-control': 'max-age=86400' },
+    });
   },
 });
 

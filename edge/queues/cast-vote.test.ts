@@ -143,6 +143,36 @@ test('a vote is changed and undone, and its place may be taken meanwhile', async
   assert.equal((await findItem(first.item_id)).skips, 1);
 });
 
+test('one item is reserved ahead, and is the next one after a vote', async () => {
+  const queue = await storeQueue(db, { reviews: 1 });
+  await storeItems(db, queue, 4);
+  const reserveAhead = async () => {
+    const result = await reserveItem(db, queue.id, 'user:ann', OWNER, { ahead: true });
+    assert.ok(result && 'reservation' in result);
+    return result.reservation;
+  };
+  const current = await take(queue, 'user:ann');
+  const ahead = await reserveAhead();
+  assert.notEqual(ahead.item_id, current.item_id);
+  assert.equal((await reserveAhead()).id, ahead.id);
+  assert.equal((await take(queue, 'user:ann')).id, current.id);
+  await vote(current);
+  assert.equal((await take(queue, 'user:ann')).id, ahead.id);
+  // A vote that is undone comes before it again.
+  await undo(current);
+  assert.equal((await take(queue, 'user:ann')).id, current.id);
+});
+
+test('nothing is reserved ahead of calibration', async () => {
+  const queue = await storeQueue(db, { calibration: { items: 1 } });
+  await storeItems(db, queue, 2, (at) => (at === 0 ? { kind: 'calibration', expected: 'a' } : {}));
+  const current = await take(queue, 'user:ann');
+  assert.equal(current.purpose, 'calibration');
+  const ahead = await reserveItem(db, queue.id, 'user:ann', OWNER, { ahead: true });
+  assert.ok(ahead && 'reservation' in ahead);
+  assert.equal(ahead.reservation.id, current.id);
+});
+
 test('two tabs of one rater get the same item', async () => {
   const queue = await storeQueue(db);
   await storeItems(db, queue, 5);

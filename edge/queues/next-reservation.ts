@@ -36,11 +36,12 @@ export async function findNext(
   rater: string,
   owner: Owner,
   caller: Caller,
+  options: { ahead: boolean },
 ): Promise<{ reservation: ReservationRow; item: ItemRow } | Refusal | null> {
   const startedAt = performance.now();
   let dropped = 0;
   while (dropped < MAX_DROPPED && performance.now() - startedAt < MAX_MS) {
-    const reserved = await reserveItem(ports.db, queueId, rater, owner);
+    const reserved = await reserveItem(ports.db, queueId, rater, owner, options);
     if (!reserved || 'reason' in reserved) return reserved;
     const { reservation, item, queue } = reserved;
     const open = item.comparison_id === null ? await generateItem(ports, queue, item, caller) : item;

@@ -34,13 +34,19 @@ export const reserveNext = defineOperation({
   scopes: SCOPES,
   summary: 'Reserves the next item of a queue for a rater; the one that the rater has still reserved, if there is one',
   needsPolicy: 'queue',
-  body: z.strictObject({ rater: namedRater }),
+  body: z.strictObject({
+    rater: namedRater,
+    ahead: z.boolean().default(false).openapi({
+      description:
+        'reserves the item after the one that the rater has, so that its sides are there in time; one at most',
+    }),
+  }),
   response: z.union([reservationSchema, noReservation]),
   async handler({ ports, context, param, body }) {
     const rater = nameRater(context, body.rater);
     const { id, tenant } = await findQueue(ports.db, context, param('id'));
     const owner = { tenant, created_by: getCallerId(context) };
-    const next = await findNext(ports, id, rater, owner, getCaller(context));
+    const next = await findNext(ports, id, rater, owner, getCaller(context), { ahead: body.ahead });
     if (!next) throw notFound('queue', id);
     if ('reason' in next) return { object: 'reservation', id: null, ...next };
     return describeReservation(ports.db, next.reservation);

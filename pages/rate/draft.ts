@@ -57,6 +57,6 @@ export function toVote({ choice, strength, tags, comment, edit }: Draft, seconds
     ...(tags.length > 0 ? { tags } : {}),
     ...(comment.trim() ? { comment: comment.trim() } : {}),
     ...(edit !== null && edit.side === choice ? { edit: edit.text } : {}),
-    seconds: Math.round(seconds * 10) / 10,
+    seconds: Math.round(seconds * 100) / 100,
   };
 }

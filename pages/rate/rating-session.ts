@@ -46,6 +46,7 @@ export class RatingSession {
   #heartbeat: number | undefined;
   #attempts = 0;
   #underway: Letter | null = null;
+  #ahead: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
   constructor(queue: Queue, holder: string, outbox: Outbox, onChange: () => void) {
@@ -87,9 +88,14 @@ export class RatingSession {
     this.#show({ name: 'loading' });
     try {
       const path = { id: this.queue.id };
+      await this.#ahead;
       const next = await ask(api.POST('/v1/queues/{id}/next', { params: { path }, body: {} }));
       this.#attempts = 0;
-      if (next.id !== null) return await this.#showItem(next);
+      if (next.id !== null) {
+        // Its sides take seconds to generate, which pass while the rater reads this one. What fails here fails again in `next`.
+        this.#ahead = api.POST('/v1/queues/{id}/next', { params: { path }, body: { ahead: true } }).catch(() => {});
+        return await this.#showItem(next);
+      }
       this.#show({ name: 'end', reason: next.reason, words: next.message });
       void this.#loadProgress();
       if (next.reason === 'empty') this.#schedule(() => this.next(), LOOK_AGAIN_MS);
@@ -227,10 +233,11 @@ export class RatingSession {
     try {
       await ask(api.POST('/v1/reservations/{id}/heartbeat', { params }));
     } catch (error) {
-      if (toFailure(error).code !== 'reservation_lapsed') return;
-      const current = await ask(api.GET('/v1/reservations/{id}', { params })).catch(() => null);
       if (!this.#isShown(reservation.id)) return;
-      if (current?.state === 'voted' || current?.state === 'skipped') return this.next();
+      const { code } = toFailure(error);
+      // In another tab, of another browser perhaps.
+      if (code === 'already_voted') return this.next();
+      if (code !== 'reservation_lapsed') return;
       const isEmpty = JSON.stringify({ ...this.view.draft, seconds: 0 }) === JSON.stringify(newDraft());
       if (isEmpty) return this.next({ text: 'lapsedNext' });
       clearInterval(this.#heartbeat);

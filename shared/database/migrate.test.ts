@@ -140,6 +140,7 @@ test('what choices share moves to their completion, and prompts that were stored
     seed: 9,
     user: 'ann',
     metadata: { k: '1' },
+    regenerated_from: null,
     tenant: 'default',
     created_by: 'unknown',
     redacted: false,

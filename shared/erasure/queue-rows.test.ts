@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { openTestDatabase } from '../../testing/database.ts';
 import { storeItems, storeQueue } from '../../testing/stored-queues.ts';
 import { listTablesWith, storeComparison, storeCompletion, storePreference } from '../../testing/stored-rows.ts';
+import { waitUntil } from '../../testing/wait-until.ts';
+import type { Database } from '../database/connect.ts';
 import {
   comparisons,
   completions,
@@ -18,6 +20,7 @@ import {
 } from '../database/schema.ts';
 import { newId } from '../id.ts';
 import { drawItems } from '../queues/draw-items.ts';
+import { insertItems } from '../queues/insert-items.ts';
 import type { QueueRow } from '../queues/queues.ts';
 import { pauseRater } from '../queues/rater-standing.ts';
 import { reserveItem } from '../queues/reserve.ts';
@@ -155,4 +158,63 @@ test('what an open queue refers to stays for its votes; of a closed one it goes 
     ['voted'],
   );
   assert.equal(await retain(), 0);
+});
+
+/** Runs `work` in a transaction that is committed only once `meanwhile` waits for it. */
+async function commitDuring(work: (transaction: Database) => Promise<unknown>, meanwhile: () => Promise<unknown>) {
+  const begun = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  const held = db.transaction(async (transaction) => {
+    await work(transaction);
+    begun.resolve();
+    await released.promise;
+  });
+  held.catch(begun.reject);
+  await begun.promise;
+  const waiting = meanwhile();
+  await waitUntil(async () => {
+    const [row] = await db.execute<{ waiting: boolean }>(
+      sql`select exists (select from pg_locks where not granted) as waiting`,
+    );
+    return row!.waiting;
+  });
+  released.resolve();
+  await Promise.all([held, waiting]);
+}
+
+test('an item that is drawn while its user is erased is erased too', async () => {
+  const queue = await storeQueue(db);
+  const [id] = await storeCompletion(db, CANARY, { user: 'canary fay' });
+  const item = { kind: 'rated' as const, prompt: CANARY, group: '', given: null, sides: null };
+  const drawn = { ...item, expected: null, explanation: null, drawnFrom: id!, redacted: false };
+  await commitDuring(
+    async (transaction) => {
+      await transaction.select().from(completions).where(eq(completions.id, id!)).for('share');
+      await insertItems(transaction, queue, [drawn], OWNER);
+    },
+    () => run('user', 'canary fay'),
+  );
+  assert.deepEqual(await listTablesWith(db, CANARY), []);
+});
+
+test('responses that are stored for an item while its user is erased are erased too', async () => {
+  const queue = await storeQueue(db);
+  await storeCompletion(db, CANARY, { user: 'canary gus' });
+  await draw(queue, 'canary gus');
+  await commitDuring(
+    async (transaction) => {
+      const [item] = await transaction
+        .select()
+        .from(queue_items)
+        .where(eq(queue_items.queue_id, queue.id))
+        .for('update');
+      const made = await storeComparison(transaction, CANARY);
+      await transaction
+        .update(queue_items)
+        .set({ comparison_id: made.id, state: 'open' })
+        .where(eq(queue_items.id, item!.id));
+    },
+    () => run('user', 'canary gus'),
+  );
+  assert.deepEqual(await listTablesWith(db, CANARY), []);
 });

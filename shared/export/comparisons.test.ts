@@ -5,7 +5,7 @@ import { parquetReadObjects } from 'hyparquet';
 import { openTestDatabase } from '../../testing/database.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import { storeComparison, storePreference } from '../../testing/stored-rows.ts';
-import { storeQueue, storeVotedItem } from '../../testing/voted-items.ts';
+import { storeVersionedQueue, storeVotedItem } from '../../testing/voted-queues.ts';
 import { comparisons, generations } from '../database/schema.ts';
 import { type ComparisonFilter, countComparisons, readComparisons } from './comparisons.ts';
 import { toParquet } from './parquet.ts';
@@ -20,7 +20,7 @@ const chat = [
 const read = (filter: ComparisonFilter) => Array.fromAsync(readComparisons(db, filter));
 
 test('a comparison is exported with every vote, what its raters said, and how it was given to them', async () => {
-  await storeQueue(db, 'que_1');
+  await storeVersionedQueue(db, 'que_1');
   const id = await storeVotedItem(db, 'que_1', chat);
   const [record, ...others] = await read({ tenant: 'default', queue: 'que_1' });
   assert.deepEqual(others, []);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { openTestDatabase } from '../../testing/database.ts';
 import { storeComparison, storePreference } from '../../testing/stored-rows.ts';
-import { storeQueue, storeVotedItem } from '../../testing/voted-items.ts';
+import { storeVersionedQueue, storeVotedItem } from '../../testing/voted-queues.ts';
 import { comparisons, completions, preferences, queues } from '../database/schema.ts';
 import { createDatasheet } from './create-datasheet.ts';
 import { formatDatasheet } from './datasheet-markdown.ts';
@@ -73,7 +73,7 @@ test('the datasheet counts votes by what they say and who gave them, without a n
 });
 
 test('the datasheet of a queue has its guidelines, and no name or guideline becomes its markup', async () => {
-  await storeQueue(db, 'que_1');
+  await storeVersionedQueue(db, 'que_1');
   await db.update(queues).set({ name: 'Short | stories\n# by <b>Ann</b>' }).where(eq(queues.id, 'que_1'));
   await storeVotedItem(db, 'que_1', [{ role: 'user', content: 'Hello there, how are you doing today?' }]);
   await storeComparison(db, 'of no queue');

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { openTestDatabase } from '../../testing/database.ts';
 import { storeComparison, storePreference } from '../../testing/stored-rows.ts';
-import { storeQueue } from '../../testing/voted-items.ts';
+import { storeVersionedQueue } from '../../testing/voted-queues.ts';
 import { PAGE_SIZE } from '../database/read-pages.ts';
 import { type Choice, comparisons, preferences, queue_raters } from '../database/schema.ts';
 import { type Aggregation, countMajorities, readMajorities } from './majority.ts';
@@ -52,7 +52,7 @@ test('a comparison becomes one pair, by more than half of its votes', async () =
 });
 
 test('raters who are paused in a queue do not count there', async () => {
-  await storeQueue(db, 'que_1');
+  await storeVersionedQueue(db, 'que_1');
   await db.insert(queue_raters).values([
     { queue_id: 'que_1', rater: 'rater_2', paused_at: new Date() },
     { queue_id: 'que_1', rater: 'rater_1' },

@@ -1,7 +1,7 @@
 // Gives a rater an item of a queue: the one that the rater has still reserved, or a calibration item, a gold item, one voted
 // on before, or the next one to be rated. No response is generated meanwhile, so no lock is held for long.
 
-import { and, asc, eq, gt, inArray, isNull, lte, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNull, lte, ne, sql } from 'drizzle-orm';
 import type { Owner } from '../access/owner.ts';
 import type { Database } from '../database/connect.ts';
 import { queue_items, type ReservationPurpose, reservations } from '../database/schema.ts';
@@ -19,16 +19,22 @@ export type Refusal = { reason: (typeof REFUSALS)[number]; message: string };
 
 export type Reserved = { queue: QueueRow; reservation: ReservationRow; item: ItemRow };
 
-/** `owner`: the caller that reserves it, and the tenant of the queue. */
+/**
+ * `owner`: the caller that reserves it, and the tenant of the queue. `ahead`: an item after the one that the rater has, so that
+ * its sides are there when the rater comes to it; none while the rater is calibrated, whose items have theirs.
+ */
 export async function reserveItem(
   db: Database,
   queueId: string,
   rater: string,
   owner: Owner,
+  { ahead = false } = {},
 ): Promise<Reserved | Refusal | null> {
   for (let skipLocked = true; ; skipLocked = !skipLocked) {
     // Each attempt in a transaction of its own: whoever waits for the lock of an item has no lock of another.
-    const result = await db.transaction((transaction) => tryReserve(transaction, queueId, rater, owner, skipLocked));
+    const result = await db.transaction((transaction) =>
+      tryReserve(transaction, queueId, rater, owner, { skipLocked, ahead }),
+    );
     if (result !== 'again') return result;
   }
 }
@@ -39,7 +45,7 @@ async function tryReserve(
   queueId: string,
   rater: string,
   owner: Owner,
-  skipLocked: boolean,
+  { skipLocked, ahead }: { skipLocked: boolean; ahead: boolean },
 ): Promise<Reserved | Refusal | 'again' | null> {
   const queue = await lockQueue(transaction, queueId, 'share');
   if (!queue) return null;
@@ -51,8 +57,9 @@ async function tryReserve(
     await lockStanding(transaction, queueId, rater),
   );
   if (standing.paused_at) return { reason: 'paused', message: standing.paused_reason! };
-  const own = await findOwn(transaction, queue, rater, owner);
-  if (own) return own;
+  const own = await listOwn(transaction, queue, rater, owner);
+  const kept = ahead && !isCalibrating ? own[1] : own[0];
+  if (kept) return keep(transaction, queue, kept);
   const reserve = (chosen: { item: ItemRow; probability: number; swapped?: boolean }, purpose: ReservationPurpose) =>
     insertReservation(transaction, queue, standing, owner, chosen, purpose);
 
@@ -121,13 +128,13 @@ async function findClosure(transaction: Database, queue: QueueRow, rater: string
   };
 }
 
-/** The reservation that the rater has already, in another tab or before a reload. */
-async function findOwn(
+/** What the rater has reserved already, in another tab, before a reload or ahead; the oldest first. */
+async function listOwn(
   transaction: Database,
   queue: QueueRow,
   rater: string,
   { created_by }: Owner,
-): Promise<Reserved | null> {
+): Promise<{ reservation: ReservationRow; item: ItemRow }[]> {
   const isOpen = and(
     eq(reservations.queue_id, queue.id),
     eq(reservations.rater, rater),
@@ -141,21 +148,26 @@ async function findOwn(
     .update(reservations)
     .set({ state: 'lapsed' })
     .where(and(isOpen, lte(reservations.expires_at, now)));
-  const [row] = await transaction
+  return transaction
     .select({ reservation: reservations, item: queue_items })
     .from(reservations)
     .innerJoin(queue_items, eq(queue_items.id, reservations.item_id))
-    .where(and(isOpen, gt(reservations.expires_at, now), isNull(queue_items.erased_at)))
-    .orderBy(asc(reservations.id))
-    .limit(1);
-  if (!row || row.item.state === 'dropped') return null;
-  // Still open: an item's room is counted again only once a reservation has expired.
+    .where(and(isOpen, isNull(queue_items.erased_at), ne(queue_items.state, 'dropped')))
+    .orderBy(asc(reservations.id));
+}
+
+/** Still open: an item's room is counted again only once a reservation has expired. */
+async function keep(
+  transaction: Database,
+  queue: QueueRow,
+  { reservation, item }: { reservation: ReservationRow; item: ItemRow },
+): Promise<Reserved | 'again'> {
   const [prolonged] = await transaction
     .update(reservations)
     .set({ expires_at: expiry(queue) })
-    .where(and(eq(reservations.id, row.reservation.id), eq(reservations.state, 'open')))
+    .where(and(eq(reservations.id, reservation.id), eq(reservations.state, 'open')))
     .returning();
-  return prolonged ? { queue, reservation: prolonged, item: row.item } : null;
+  return prolonged ? { queue, reservation: prolonged, item } : 'again';
 }
 
 async function insertReservation(

@@ -23,32 +23,38 @@ export async function selectCandidates(
   rater: string,
 ): Promise<Candidate[]> {
   const isImported = settings.order === 'imported';
-  const probability = isImported ? sql`1.0 / groups` : sql`1.0 / groups / count(*) over ()`;
-  const rows = await db.execute<{ id: string; probability: string | number }>(sql`
+  // The items are read twice, which is faster than keeping all of a large queue.
+  const rows = await db.execute<{ id: string; groups: string | number; items: string | number }>(sql`
     with mine as (
       select item_id, bool_or(state in ('open', 'voted', 'skipped')) as is_blocked from ${reservations}
       where queue_id = ${id} and rater = ${rater} group by item_id
     ), taken as (
       select item_id, count(*) as places from ${reservations}
       where queue_id = ${id} and state = 'open' and purpose = 'vote' and expires_at > clock_timestamp() group by item_id
-    ), eligible as (
+    ), eligible as not materialized (
       select item.id, prompt_group, reviews + coalesce(places, 0) as load, mine.item_id is not null as was_mine
       from ${queue_items} as item
       left join taken on taken.item_id = item.id
       left join mine on mine.item_id = item.id
       where queue_id = ${id} and kind = 'rated' and state in ('pending', 'open') and erased_at is null
         and reviews + coalesce(places, 0) < ${settings.reviews} and not coalesce(is_blocked, false)
+    ), counted as (
+      select was_mine, prompt_group, load, count(*) as items from eligible group by was_mine, prompt_group, load
     ), preferred as (
-      select * from eligible where was_mine = (select bool_and(was_mine) from eligible)
+      select * from counted where was_mine = (select bool_and(was_mine) from counted)
     ), drawn as (
       select prompt_group, count(*) over () as groups
       from (select distinct prompt_group from preferred) as each_group order by random() limit 1
     ), least as (
-      select preferred.id, groups, load, min(load) over () as least from preferred join drawn using (prompt_group)
+      select was_mine, prompt_group, load, items, groups from preferred join drawn using (prompt_group)
+      order by load limit 1
     )
-    select id, ${probability} as probability from least where load = least
+    select eligible.id, groups, items from eligible join least using (was_mine, prompt_group, load)
     order by ${isImported ? sql`id` : sql`random()`} limit ${MAX_CANDIDATES}`);
-  return rows.map((row) => ({ id: row.id, probability: Number(row.probability) }));
+  return rows.map((row) => ({
+    id: row.id,
+    probability: 1 / Number(row.groups) / (isImported ? 1 : Number(row.items)),
+  }));
 }
 
 /** An item of this kind that the rater has not been given; null if there is none. */

@@ -1,4 +1,4 @@
-// A queue with an item that raters have answered, for tests of what is made of their votes.
+// A queue with an item that raters have voted on, for tests of what is made of their votes.
 
 import { eq } from 'drizzle-orm';
 import type { Prompt } from '../shared/chat-message.ts';
@@ -7,7 +7,7 @@ import { comparisons, queue_guidelines, queue_items, queues, reservations } from
 import { queueSettingsSchema } from '../shared/queues/queue-settings.ts';
 import { storeComparison, storePreference } from './stored-rows.ts';
 
-export async function storeQueue(db: Database, id: string): Promise<void> {
+export async function storeVersionedQueue(db: Database, id: string): Promise<void> {
   const settings = queueSettingsSchema.parse({});
   await db.insert(queues).values({ id, name: id, settings, guidelines_version: 2 });
   await db.insert(queue_guidelines).values({ queue_id: id, version: 2, text: 'Be fair', created_by: 'test' });
