@@ -189,8 +189,6 @@ const PROBES: readonly string[] = ['/status', '/health'];
  */
 const CONFIRMED_HEADERS = ['content-security-policy', 'access-control-allow-origin', 'cross-origin-resource-policy'];
 const confirmFiles = etag({ retainedHeaders: [...RETAINED_304_HEADERS, ...CONFIRMED_HEADERS] });
-/** A browser takes the headers of a 304 in place of those that it has: the page's policy must be among them. */
-const confirmFiles = etag({ retainedHeaders: [...RETAINED_304_HEADERS, 'content-security-policy'] });
 
 const INFO = {
   title: 'Attune',
@@ -216,7 +214,6 @@ export function createApp(ports: Ports): OpenAPIHono {
   app.use(SIGN_IN_PATH, showSignInFailure);
   for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, etag());
   for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, confirmFiles);
-  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*']) app.use(path, confirmFiles);
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
   const guardPublic = settings.API_KEY ? [] : [guardLoopback];

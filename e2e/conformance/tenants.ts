@@ -118,10 +118,6 @@ export function testTenants(api: Api): void {
     ids.preference = (await post('/v1/preferences', { prompt: 'Once', chosen: 'upon', rejected: 'more' })).id;
     ids.feedback = (await post('/v1/feedback', { generation: ids.chat, thumb: 1 })).id;
     ids.rater = (await post('/v1/raters', { name: 'Ann' })).id;
-    ids.queue = `que_${names.here}`;
-    const settings = queueSettingsSchema.parse({});
-    const queue = { id: ids.queue, name: 'Here', settings, guidelines_version: 1, tenant: names.here };
-    await api.server.connection.db.insert(queues).values(queue);
     ids.queue = (await post('/v1/queues', { name: 'here', max_tokens: 8 })).id;
   });
 
