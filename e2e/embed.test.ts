@@ -117,6 +117,19 @@ else {
     assert.deepEqual(problems, []);
   });
 
+  test('a browser that has the script asks whether it is new, and runs it again', async () => {
+    const comparison = await compare('First', 'Second');
+    const { page, problems } = await show({ comparison });
+    for (let load = 0; load < 2; load++) {
+      await page.getByText('First').waitFor();
+      const reloaded = page.waitForResponse(`${url}/embed.js`);
+      await page.reload();
+      assert.equal((await reloaded).ok() || (await reloaded).status() === 304, true);
+    }
+    await page.getByText('First').waitFor();
+    assert.deepEqual(problems, []);
+  });
+
   test('it is used by keyboard alone, and leaves the keys of the page alone', async () => {
     const comparison = await compare('First', 'Second');
     const { page } = await show({ comparison });

@@ -183,8 +183,12 @@ const DOCUMENT_PATH = '/openapi.json';
  * them would learn that the server runs, and the id of the active policy. */
 const PROBES: readonly string[] = ['/status', '/health'];
 
-/** A browser takes the headers of a 304 in place of those that it has: the page's policy must be among them. */
-const confirmFiles = etag({ retainedHeaders: [...RETAINED_304_HEADERS, 'content-security-policy'] });
+/**
+ * A browser takes the headers of a 304 in place of those that it has: a page's policy must be among them, and who may load
+ * a script.
+ */
+const CONFIRMED_HEADERS = ['content-security-policy', 'access-control-allow-origin', 'cross-origin-resource-policy'];
+const confirmFiles = etag({ retainedHeaders: [...RETAINED_304_HEADERS, ...CONFIRMED_HEADERS] });
 
 const INFO = {
   title: 'Attune',
@@ -208,8 +212,7 @@ export function createApp(ports: Ports): OpenAPIHono {
   // Before the key is checked: a browser asks first whether it may send one.
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
   app.use(SIGN_IN_PATH, showSignInFailure);
-  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, etag());
-  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*']) app.use(path, confirmFiles);
+  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, confirmFiles);
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
   const guardPublic = settings.API_KEY ? [] : [guardLoopback];

@@ -50,7 +50,15 @@ export function testPages(api: Api): void {
     );
     assert.match(text, /attune-compare/);
     const again = await request('/embed.js', { headers: { 'if-none-match': headers.get('etag') ?? '' } });
-    assert.equal(again.status, 304);
+    // A browser judges by the newer headers whether a page of another origin may have it.
+    assert.deepEqual(
+      [
+        again.status,
+        again.headers.get('access-control-allow-origin'),
+        again.headers.get('cross-origin-resource-policy'),
+      ],
+      [304, '*', 'cross-origin'],
+    );
   });
 
   test('the rating page names files that a browser may keep for ever, and loads nothing from elsewhere', async () => {

@@ -85,7 +85,7 @@ test('demonstrations stay pairs of their own, and other pairs are of one person 
 
 test('more comparisons than a page are exported once each, in every format', async () => {
   const count = PAGE_SIZE + 3;
-  for (let at = 0; at < count; at++) await vote('many', at % 2 === 0 ? 'a' : 'b');
+  await Promise.all(Array.from({ length: count }, (_, at) => vote('many', at % 2 === 0 ? 'a' : 'b')));
   const aggregation = { minReviews: 1, excludePaused: true };
   for (const format of ['openai', 'trl', 'attune'] as const) {
     const lines = await Array.fromAsync(exportPreferences(db, format, 'many', aggregation));

@@ -83,10 +83,16 @@ function selectTallies(tenant: string, { excludePaused }: Aggregation, after: st
     group by p.comparison_id`;
 }
 
+/**
+ * Few are paused anywhere: of the others no comparison is read. `offset 0` keeps Postgres from making a join of it, with which
+ * each page would read all comparisons.
+ */
 function isPaused(comparison: SQL, rater: SQL): SQL {
-  return sql`exists (
-    select from comparisons c join queue_raters q on q.queue_id = c.queue_id
-    where c.id = ${comparison} and q.rater = ${rater} and q.paused_at is not null)`;
+  return sql`(
+    ${rater} = any (array(select rater from queue_raters where paused_at is not null)) and exists (
+      select from comparisons c join queue_raters q on q.queue_id = c.queue_id
+      where c.id = ${comparison} and q.rater = ${rater} and q.paused_at is not null
+      offset 0))`;
 }
 
 const isOfNoComparison = sql`${preferences.source} not in ('comparison', 'demonstration')`;
