@@ -22,6 +22,8 @@ const DIST = path.join(ROOT, 'pages/dist');
 /** Written last, so that it is as old as the build. */
 const STAMP = path.join(DIST, '.built');
 const SOURCES = ['pages/**/*.{ts,tsx,css,html,svg}', 'package-lock.json'];
+/** What builds write, and what they do not read. */
+const NO_SOURCES = ['pages/dist*/**', 'pages/api-types.ts', '**/*.test.ts'];
 const DOCS_FILES = ['swagger-ui.css', 'swagger-ui-bundle.js'];
 
 /** In a process of its own, whose memory ends with it. Throws if the build fails. */
@@ -35,7 +37,7 @@ export function buildIfStale(log: (line: string) => void = () => {}): void {
 function isStale(): boolean {
   if (!existsSync(STAMP)) return true;
   const built = statSync(STAMP).mtimeMs;
-  return globSync(SOURCES, { cwd: ROOT, exclude: ['pages/dist/**', '**/*.test.ts'] }).some(
+  return globSync(SOURCES, { cwd: ROOT, exclude: NO_SOURCES }).some(
     (file) => statSync(path.join(ROOT, file)).mtimeMs > built,
   );
 }

@@ -86,7 +86,7 @@ export const servePageFile = defineOperation({
 /** How the port has encoded the file. A Worker's does not: Cloudflare does it behind it. */
 export function listEncoding({ headers }: Response): Record<string, string> {
   const encoding = headers.get('content-encoding');
-  return encoding === null ? {} : { 'content-encoding': encoding, vary: 'accept-encoding' };
+  return { vary: 'accept-encoding', ...(encoding === null ? {} : { 'content-encoding': encoding }) };
 }
 
 async function openBuilt(ports: Ports, context: Context, path: string): Promise<Response> {
