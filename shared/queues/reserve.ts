@@ -156,7 +156,7 @@ async function listOwn(
     .orderBy(asc(reservations.id));
 }
 
-/** Still open: an item's room is counted again only once a reservation has expired. */
+/** With the guidelines that its rater is shown now. It is still open: room is counted again only once it has expired. */
 async function keep(
   transaction: Database,
   queue: QueueRow,
@@ -164,7 +164,7 @@ async function keep(
 ): Promise<Reserved | 'again'> {
   const [prolonged] = await transaction
     .update(reservations)
-    .set({ expires_at: expiry(queue) })
+    .set({ expires_at: expiry(queue), guidelines_version: queue.guidelines_version })
     .where(and(eq(reservations.id, reservation.id), eq(reservations.state, 'open')))
     .returning();
   return prolonged ? { queue, reservation: prolonged, item } : 'again';
