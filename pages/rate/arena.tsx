@@ -1,6 +1,6 @@
 // The arena: a prompt of one's own, two responses that are written at once, a vote, and the next turn.
 
-import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
 import type { Session } from '../api.ts';
 import { Markdown } from '../markdown/markdown.tsx';
 import { useTexts } from '../texts/texts.ts';
@@ -168,7 +168,7 @@ function Composer({ arena }: { arena: ArenaSession }) {
   const texts = useTexts();
   const area = useRef<HTMLTextAreaElement>(null);
   const { stage, turn } = arena;
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (stage !== 'writing') area.current?.focus();
   }, [stage]);
   const send = async () => {

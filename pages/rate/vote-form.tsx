@@ -1,7 +1,7 @@
 // What a vote says: the choice, by how much, why, a comment, and a better version of the better response. A form of plain
 // radio buttons and fields, so that every way of using a page works; keys.ts adds the letters.
 
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { Choice, Strength } from '../api.ts';
 import { useTexts } from '../texts/texts.ts';
 import type { SideName } from './comparison-view.tsx';
@@ -138,7 +138,8 @@ type EditorProps = { side: SideName; text: string; isBusy: boolean; onInput(text
 export function Editor({ side, text, isBusy, onInput }: EditorProps) {
   const texts = useTexts();
   const area = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => {
+  // Before anything is painted: what is typed right after the key that opened this belongs here.
+  useLayoutEffect(() => {
     const { current } = area;
     current?.focus();
     current?.setSelectionRange(current.value.length, current.value.length);
