@@ -71,7 +71,7 @@ function printLeaderboard({ policies, ties, votes, first_place: first, style, no
       }),
     );
     console.log(
-      `\n${votes.counted} votes of ${votes.raters} raters on ${votes.prompts} prompts; ${votes.ties} ties and ${votes.both_bad} both bad among them`,
+      `\nvotes: ${votes.counted}, of them ties: ${votes.ties}, both bad: ${votes.both_bad}; raters: ${votes.raters}; prompts: ${votes.prompts}`,
     );
   }
   for (const { feature, points, interval } of style ?? [])

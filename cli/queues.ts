@@ -71,8 +71,8 @@ export function addQueues(program: Command): void {
   group
     .command('import')
     .argument('<id>', 'id of the queue')
-    .argument('<file>', 'items as JSONL, or with --text a prompt on each line; - for standard input')
-    .option('--text', 'each line is a prompt')
+    .argument('<file>', 'items as JSONL, or with --text a message of a user on each line; - for standard input')
+    .option('--text', 'each line is a message of a user')
     .description('import items: {messages} or {prompt}, with group, given, or a and b with expected')
     .action((id: string, file: string, { text }: { text?: true }) =>
       withContext(async ({ db }, _localStore, { settings }) => {

@@ -58,7 +58,7 @@ export const importQueueItems = defineOperation({
   scopes: ['operate'],
   summary:
     'Imports items into a queue: JSONL of {messages} or {prompt} with group, given, or a and b with expected; or, as ' +
-    'text/plain or with format=text, a prompt on each line',
+    'text/plain or with format=text, a message of a user on each line',
   rawBody: 'application/jsonl',
   query: z.strictObject({
     format: z.enum(IMPORT_FORMATS).optional().openapi({

@@ -71,7 +71,6 @@ export const resumeQueueRater = defineOperation({
   scopes: ['operate'],
   summary: 'Lets a rater go on in a queue; the items from before do not pause the rater again',
   idempotent: true,
-  body: z.strictObject({}),
   response: queueRater,
   handler: ({ context, commit, param }) =>
     commit(async (transaction) => {

@@ -8,6 +8,8 @@ export type LanguageCount = { sampled: number; by_language: Record<string, numbe
 
 const SAMPLE = 1000;
 const MAX_LENGTH = 1000;
+/** Of shorter texts it names a language that they are not in as often as not. */
+const MIN_LENGTH = 24;
 
 export async function countLanguages(select: DatasetQuery): Promise<LanguageCount> {
   const rows = await select<{ text: string | null }>(sql`
@@ -21,7 +23,7 @@ export async function countLanguages(select: DatasetQuery): Promise<LanguageCoun
   const { franc } = await import('franc-min');
   const counts: Record<string, number> = {};
   for (const { text } of rows) {
-    const language = franc(text ?? '');
+    const language = franc(text ?? '', { minLength: MIN_LENGTH });
     counts[language] = (counts[language] ?? 0) + 1;
   }
   const sorted = Object.entries(counts).sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));

@@ -1,7 +1,7 @@
 // One pair of each comparison: by the majority of those who voted on it. A comparison whose majority is a tie, or that has none,
-// has no line in a file of pairs, and is counted. Demonstrations are pairs of their own: nobody else could have voted on them.
+// has no line in a file of pairs, and is counted. Other pairs, demonstrations among them, are one person's each.
 
-import { eq, inArray, ne, not, type SQL, sql } from 'drizzle-orm';
+import { inArray, ne, not, type SQL, sql } from 'drizzle-orm';
 import { z } from 'zod';
 import type { Database } from '../database/connect.ts';
 import { PAGE_SIZE } from '../database/read-pages.ts';
@@ -95,10 +95,10 @@ function isPaused(comparison: SQL, rater: SQL): SQL {
       offset 0))`;
 }
 
-const isOfNoComparison = sql`${preferences.source} not in ('comparison', 'demonstration')`;
+const isOfNoComparison = ne(preferences.source, 'comparison');
 
 function isOwnPair({ minReviews, excludePaused }: Aggregation): SQL {
-  const isOwn = minReviews > 1 ? eq(preferences.source, 'demonstration') : ne(preferences.source, 'comparison');
+  const isOwn = minReviews > 1 ? sql`false` : isOfNoComparison;
   if (!excludePaused) return isOwn;
   // A demonstration is of the comparison of the vote that it improves.
   const comparison = sql`(select v.comparison_id from ${preferences} v where v.id = ${preferences.edit_of})`;

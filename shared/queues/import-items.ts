@@ -1,4 +1,4 @@
-// Imports items into a queue: JSON rows, or plain text with a prompt on each line. All of them or none: an invalid row is
+// Imports items into a queue: JSON rows, or plain text with a user's message on each line. All of them or none: an invalid row is
 // named, and nothing is stored.
 
 import type { Owner } from '../access/owner.ts';
@@ -8,7 +8,7 @@ import { AttuneError } from '../error.ts';
 import { splitJsonRows } from '../preferences/json-rows.ts';
 import type { Redact } from '../redaction/redact.ts';
 import { insertItems, redactItem } from './insert-items.ts';
-import { type ItemInput, parseItem, toItem } from './item-input.ts';
+import { type ItemInput, parseItem } from './item-input.ts';
 import type { QueueRow } from './queues.ts';
 
 export const IMPORT_FORMATS = ['jsonl', 'text'] as const;
@@ -63,7 +63,7 @@ async function* readItems(
   try {
     if (format === 'text') {
       for await (const { row, line } of readLines(source, maxRowBytes))
-        yield nameRow(row, () => toItem(line, settings));
+        yield nameRow(row, () => parseItem({ messages: [{ role: 'user', content: line }] }, settings));
     } else {
       for await (const row of splitJsonRows(source, maxRowBytes)) {
         if ('error' in row) throw refuse(row.row, row.error);

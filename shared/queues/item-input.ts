@@ -66,11 +66,6 @@ export function parseItem(value: unknown, { pairing }: Pick<QueueSettings, 'pair
   return { kind, prompt, group, given, sides, expected: right, explanation, drawnFrom: null };
 }
 
-/** Of a file of plain prompts. */
-export function toItem(prompt: string, settings: Pick<QueueSettings, 'pairing'>): ItemInput {
-  return parseItem({ prompt }, settings);
-}
-
 function assertPrompt(prompt: Prompt): void {
   const text = typeof prompt === 'string' ? prompt : prompt.map(({ content }) => content).join('');
   if (text.trim() === '') throw new AttuneError('the prompt is empty; give what the responses reply to');

@@ -15,36 +15,45 @@ const pairing = z.discriminatedUnion('type', [
 ]);
 
 export const queueSettingsSchema = z.strictObject({
-  pairing: pairing.default({ type: 'same' }),
-  /** votes per item */
-  reviews: z.int().min(1).max(100).default(1),
-  /** ids of raters; with skills, those who have one of them too; both empty: every rater of the tenant */
-  raters: z.array(z.string().max(200)).max(10_000).default([]),
-  skills: z.array(z.string().max(64)).max(50).default([]),
-  /** of items with equally many reviews */
-  order: z.enum(['random', 'imported']).default('random'),
-  /** an ISO time, after which no item is given out */
-  deadline: z.iso.datetime({ offset: true }).nullable().default(null),
-  strength: z.enum(['off', 'optional', 'required']).default('optional'),
-  /** reasons to choose from */
-  tags: z.array(z.string().trim().min(1).max(64)).max(30).default([]),
-  /** whether raters may improve the better response */
-  edits: z.boolean().default(true),
-  /** whether a rater sees the policies of both sides after the vote */
-  reveal: z.boolean().default(false),
-  reservation_seconds: z.int().min(10).max(86_400).default(600),
-  /** share of reservations that are gold items, and of items that a rater has voted on before */
-  gold_share: share.default(0.1),
-  repeat_share: share.default(0.05),
-  /** calibration items that a new rater votes on first, and the share of them that must be right */
-  calibration: z.strictObject({ items: z.int().min(0).max(100).default(0), accuracy: share.default(0.6) }).prefault({}),
-  /** A rater is paused below this accuracy on at least so many gold items, among the last so many. */
+  pairing: pairing.describe('which responses meet').default({ type: 'same' }),
+  reviews: z.int().min(1).max(100).describe('votes for each item').default(1),
+  raters: z
+    .array(z.string().max(200))
+    .max(10_000)
+    .describe('ids of raters who may rate, besides those with a skill; without both: every rater')
+    .default([]),
+  skills: z.array(z.string().max(64)).max(50).describe('raters with one of these skills may rate').default([]),
+  order: z.enum(['random', 'imported']).describe('of items with equally many reviews').default('random'),
+  deadline: z.iso
+    .datetime({ offset: true })
+    .nullable()
+    .describe('an ISO time, after which no item is given out')
+    .default(null),
+  strength: z
+    .enum(['off', 'optional', 'required'])
+    .describe('whether raters say by how much a side is better')
+    .default('optional'),
+  tags: z.array(z.string().trim().min(1).max(64)).max(30).describe('reasons to choose from').default([]),
+  edits: z.boolean().describe('whether raters may improve the better response').default(true),
+  reveal: z.boolean().describe('whether a rater sees the policies of both sides after the vote').default(false),
+  reservation_seconds: z
+    .int()
+    .min(10)
+    .max(86_400)
+    .describe('after which an item is given to somebody else')
+    .default(600),
+  gold_share: share.describe('of reservations: items with a known answer').default(0.1),
+  repeat_share: share.describe('of reservations: items that the rater has voted on before').default(0.05),
+  calibration: z
+    .strictObject({ items: z.int().min(0).max(100).default(0), accuracy: share.default(0.6) })
+    .describe('how many calibration items a new rater answers first, and the share of them that must be right')
+    .prefault({}),
   pause: z
     .strictObject({ gold_accuracy: share.default(0.6), gold_items: z.int().min(1).max(1000).default(10) })
+    .describe('a rater below this accuracy on the last so many gold items is paused')
     .prefault({}),
-  /** generation of both sides */
-  temperature: z.number().min(0).max(2).default(1),
-  max_tokens: z.int().min(1).max(100_000).default(512),
+  temperature: z.number().min(0).max(2).describe('of the generated sides').default(1),
+  max_tokens: z.int().min(1).max(100_000).describe('of each generated side, or as many as fit').default(512),
 });
 
 export type QueueSettings = z.output<typeof queueSettingsSchema>;
