@@ -31,7 +31,7 @@ test('attune leaderboard prints a table, who decides the first place, and notes'
   assert.match(header!, /^rank +policy +name +rating +95% +ranks +votes +win rate +ties dropped$/);
   assert.match(first!, /^1 +pol_2 +\+1\d\d +\[\+\d+, \+\d+\] +1 +40 +\d\d\.\d% +\+\d+$/);
   assert.match(second!, /^2 +pol_1 +0 +2 +40 +\d\d\.\d% +0$/);
-  assert.equal(count, '40 votes of 3 raters on 40 prompts; 4 ties and 0 both bad among them');
+  assert.equal(count, 'votes: 40, of them ties: 4, both bad: 0; raters: 3; prompts: 40');
   assert.match(place!, /^first place: without 17 of the votes \(42\.50%\) pol_1 would be before pol_2$/);
   assert.match(note!, /^note: There are fewer than 6 raters/);
   const printed = JSON.parse(run('--json', '--ties', 'dropped', '--until', '2020-01-01').stdout);

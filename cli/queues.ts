@@ -1,4 +1,4 @@
-// attune queues: creates, lists, fills and exports queues of prompts for raters.
+// attune queues: creates, lists, fills, measures and exports queues of prompts for raters.
 
 import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
@@ -9,10 +9,10 @@ import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import type { Database } from '../shared/database/connect.ts';
 import { queues } from '../shared/database/schema.ts';
 import { AttuneError } from '../shared/error.ts';
+import { type QueueSettings, queueSettingsSchema } from '../shared/queue-settings.ts';
 import { countItems } from '../shared/queues/count-items.ts';
 import { exportItems } from '../shared/queues/export-items.ts';
 import { type ImportFormat, importItems } from '../shared/queues/import-items.ts';
-import { type QueueSettings, queueSettingsSchema } from '../shared/queues/queue-settings.ts';
 import { createQueue, findQueueOrThrow } from '../shared/queues/queues.ts';
 import { openRedact } from '../shared/redaction/open-redact.ts';
 import { withContext } from './context.ts';
@@ -20,6 +20,7 @@ import { openInput } from './open-input.ts';
 import { parseBy } from './parse-argument.ts';
 import { printLines } from './print-lines.ts';
 import { printTable } from './print-table.ts';
+import { printQuality } from './queue-quality.ts';
 
 const COLUMNS = ['id', 'name', 'tenant', 'status', 'items', 'reviews'];
 
@@ -28,11 +29,11 @@ type CreateOptions = { guidelines?: string; settings: QueueSettings; tenant: str
 export function addQueues(program: Command): void {
   const group = program
     .command('queues')
-    .description('create, list, fill and export queues of prompts for raters')
+    .description('create, list, fill, measure and export queues of prompts for raters')
     .addHelpText(
       'after',
       '\nExamples:\n  $ npx attune queues create "Support answers" --guidelines guidelines.md --settings \'{"reviews": 3}\'\n' +
-        '  $ npx attune queues import que_… prompts.jsonl\n  $ npx attune queues export que_… > votes.jsonl\n',
+        '  $ npx attune queues import que_… prompts.jsonl\n  $ npx attune queues quality que_…\n  $ npx attune queues export que_… > votes.jsonl\n',
     );
 
   group
@@ -88,6 +89,12 @@ export function addQueues(program: Command): void {
         console.log(`imported ${report.imported}, duplicates ${report.duplicates}`);
       }),
     );
+
+  group
+    .command('quality')
+    .argument('<id>', 'id of the queue')
+    .description('print how far its raters agree with each other, with known answers and with themselves')
+    .action((id: string) => withContext(async ({ db }) => printQuality(db, (await findQueueOrThrow(db, id)).id)));
 
   group
     .command('export')

@@ -238,6 +238,7 @@ test('`attune queues` creates, fills, lists and exports a queue', async () => {
       [id, 'Answers', 'default', 'open', '2', '0 of 4'],
     ],
   );
+  assert.match(await command('quality', id), /^votes +0, and 0 skips\nitems +0 voted on/);
   const exported = (await command('export', id)).split('\n').map((line) => JSON.parse(line));
   assert.deepEqual(
     exported.map(({ prompt, kind }) => [prompt, kind]),

@@ -1,9 +1,9 @@
 // Queues as the API stores them, for tests of who is given what.
 
 import type { Database } from '../shared/database/connect.ts';
+import { queueSettingsSchema } from '../shared/queue-settings.ts';
 import { insertItems } from '../shared/queues/insert-items.ts';
 import type { ItemInput } from '../shared/queues/item-input.ts';
-import { queueSettingsSchema } from '../shared/queues/queue-settings.ts';
 import { createQueue, type QueueRow } from '../shared/queues/queues.ts';
 
 const OWNER = { tenant: 'default', created_by: 'key_operator' };

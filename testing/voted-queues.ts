@@ -4,7 +4,7 @@ import { eq } from 'drizzle-orm';
 import type { Prompt } from '../shared/chat-message.ts';
 import type { Database } from '../shared/database/connect.ts';
 import { comparisons, queue_guidelines, queue_items, queues, reservations } from '../shared/database/schema.ts';
-import { queueSettingsSchema } from '../shared/queues/queue-settings.ts';
+import { queueSettingsSchema } from '../shared/queue-settings.ts';
 import { storeComparison, storePreference } from './stored-rows.ts';
 
 export async function storeVersionedQueue(db: Database, id: string): Promise<void> {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { queue_items, queues, reservations } from '../../shared/database/schema.ts';
-import { queueSettingsSchema } from '../../shared/queues/queue-settings.ts';
+import { queueSettingsSchema } from '../../shared/queue-settings.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import { type PolicyVote, storePolicyVotes } from '../../testing/stored-rows.ts';
 import type { Api } from './api.ts';

@@ -6,8 +6,8 @@ import type { Context } from 'hono';
 import { queueName, tenantName } from '../../shared/access/names.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { queues, raters } from '../../shared/database/schema.ts';
+import { queueSettingsChanges, queueSettingsSchema } from '../../shared/queue-settings.ts';
 import { countItems } from '../../shared/queues/count-items.ts';
-import { queueSettingsChanges, queueSettingsSchema } from '../../shared/queues/queue-settings.ts';
 import {
   createQueue as create,
   findGuidelines,

@@ -24,7 +24,7 @@ import {
 import type { Prompt } from '../chat-message.ts';
 import type { Hyperparameters } from '../hyperparameters.ts';
 import type { PackageKind } from '../package-kind.ts';
-import type { QueueSettings } from '../queues/queue-settings.ts';
+import type { QueueSettings } from '../queue-settings.ts';
 import type { Scope } from '../scopes.ts';
 import type {
   EarlierRound,

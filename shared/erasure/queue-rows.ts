@@ -3,7 +3,7 @@
 import { and, asc, eq, inArray, isNotNull, isNull, or, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { preferences, queue_guidelines, queue_items, queue_raters, queues, reservations } from '../database/schema.ts';
-import { queueSettingsSchema } from '../queues/queue-settings.ts';
+import { queueSettingsSchema } from '../queue-settings.ts';
 import { toChunks } from './find-rows.ts';
 import { isRaterId, type Subject } from './subject.ts';
 

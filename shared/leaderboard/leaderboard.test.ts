@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { openTestDatabase } from '../../testing/database.ts';
 import { type PolicyVote, storePolicyVotes } from '../../testing/stored-rows.ts';
 import { policies, queue_raters, queues } from '../database/schema.ts';
-import { queueSettingsSchema } from '../queues/queue-settings.ts';
+import { queueSettingsSchema } from '../queue-settings.ts';
 import { mulberry32 } from '../random.ts';
 import { createLeaderboard, type Leaderboard } from './leaderboard.ts';
 import type { VoteFilter } from './read-votes.ts';

@@ -6,8 +6,8 @@ import type { Prompt } from '../chat-message.ts';
 import type { Choice, QueueItemKind } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
 import { conversation, describe, expected } from '../preferences/message-schemas.ts';
+import type { QueueSettings } from '../queue-settings.ts';
 import { assertStorable } from '../storable.ts';
-import type { QueueSettings } from './queue-settings.ts';
 
 export type ItemInput = {
   kind: QueueItemKind;

@@ -13,9 +13,9 @@ import {
   type Strength,
 } from '../database/schema.ts';
 import { newId } from '../id.ts';
+import { queueSettingsSchema } from '../queue-settings.ts';
 import { krippendorffAlpha } from '../statistics/krippendorff-alpha.ts';
 import { measureQuality } from './quality.ts';
-import { queueSettingsSchema } from './queue-settings.ts';
 
 const { db } = await openTestDatabase();
 

@@ -9,7 +9,7 @@ import { queue_guidelines, queue_items, queues } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
 import { newId } from '../id.ts';
 import { isUniqueViolation } from '../postgres-errors.ts';
-import { type QueueSettings, type queueSettingsChanges, queueSettingsSchema } from './queue-settings.ts';
+import { type QueueSettings, type queueSettingsChanges, queueSettingsSchema } from '../queue-settings.ts';
 
 export type QueueRow = typeof queues.$inferSelect;
 

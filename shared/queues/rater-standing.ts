@@ -3,7 +3,7 @@
 import { and, count, desc, eq, inArray, isNull, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { queue_items, queue_raters, raters, reservations } from '../database/schema.ts';
-import type { QueueSettings } from './queue-settings.ts';
+import type { QueueSettings } from '../queue-settings.ts';
 import type { QueueRow } from './queues.ts';
 
 export type Standing = typeof queue_raters.$inferSelect;
