@@ -243,8 +243,8 @@ test('`attune queues` creates, fills, lists and exports a queue', async () => {
   assert.deepEqual(
     exported.map(({ prompt, kind }) => [prompt, kind]),
     [
-      ['Once', 'rated'],
-      ['Twice', 'rated'],
+      [[{ role: 'user', content: 'Once' }], 'rated'],
+      [[{ role: 'user', content: 'Twice' }], 'rated'],
       ['Sum?', 'gold'],
     ],
   );
