@@ -241,7 +241,7 @@ test('`attune queues` creates, fills, lists and exports a queue', async () => {
   assert.match(await command('quality', id), /^votes +0, and 0 skips\nitems +0 voted on/);
   const exported = (await command('export', id)).split('\n').map((line) => JSON.parse(line));
   assert.deepEqual(
-    exported.map(({ prompt, kind }) => [prompt, kind]),
+    exported.map(({ prompt, messages, kind }) => [messages ?? prompt, kind]),
     [
       [[{ role: 'user', content: 'Once' }], 'rated'],
       [[{ role: 'user', content: 'Twice' }], 'rated'],
