@@ -7,10 +7,11 @@ import { countRows } from '../../shared/access/row-quota.ts';
 import { completions, generations, queue_items, reservations } from '../../shared/database/schema.ts';
 import { editSimilarity } from '../../shared/edit-similarity.ts';
 import { AttuneError } from '../../shared/error.ts';
+import type { Refusal } from '../../shared/queues/admission.ts';
 import { type GivenCompletion, toGivenCompletion } from '../../shared/queues/insert-items.ts';
 import { type ItemRow, lockItem } from '../../shared/queues/lock-item.ts';
 import type { QueueRow } from '../../shared/queues/queues.ts';
-import { type Refusal, type ReservationRow, type Reserved, reserveItem } from '../../shared/queues/reserve.ts';
+import { type ReservationRow, type Reserved, reserveItem } from '../../shared/queues/reserve.ts';
 import {
   decodeSides,
   type SidesDecoding,
