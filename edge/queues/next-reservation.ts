@@ -45,9 +45,14 @@ export async function findNext(
     const reserved = await reserveItem(ports.db, queueId, rater, owner, options);
     if (!reserved || 'reason' in reserved) return reserved;
     const { reservation, item, queue } = reserved;
-    const open = item.comparison_id === null ? await generateItem(ports, queue, item, caller) : item;
+    let open: ItemRow | null = null;
+    try {
+      open = item.comparison_id === null ? await generateItem(ports, queue, item, caller) : item;
+    } finally {
+      // Also if it failed: others need not wait for a place that nobody has.
+      if (!open) await lapse(ports, reserved);
+    }
     if (open) return { reservation, item: open };
-    await lapse(ports, reserved);
     dropped++;
   }
   return {
@@ -121,7 +126,7 @@ async function storeGiven(transaction: Transaction, { completion, generation }: 
   await transaction.insert(generations).values(generation);
 }
 
-/** The reservation of a dropped item; the rater gets another one. */
+/** The reservation of an item without sides; the rater gets another one. */
 async function lapse({ db }: Ports, { reservation }: Reserved): Promise<void> {
   const isOpen = and(eq(reservations.id, reservation.id), eq(reservations.state, 'open'));
   await db.update(reservations).set({ state: 'lapsed' }).where(isOpen);
