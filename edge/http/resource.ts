@@ -45,7 +45,7 @@ export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id:
   filter,
   item,
   toResponses,
-}: Resource<T, S> & { filter?: SQL }) {
+}: Resource<T, S> & { filter?: SQL | ((context: Context) => SQL | undefined) }) {
   return defineOperation({
     summary,
     scopes,
@@ -53,7 +53,10 @@ export function listOperation<T extends ResourceTable, S extends z.ZodType<{ id:
     response: listSchema(item),
     async handler({ ports, context, query }) {
       const tenant = 'tenant' in query ? query.tenant : undefined;
-      const options = { tenant: selectTenant(context, tenant as string | undefined), filter };
+      const options = {
+        tenant: selectTenant(context, tenant as string | undefined),
+        filter: typeof filter === 'function' ? filter(context) : filter,
+      };
       const { rows, hasMore } = await selectPage(ports.db, table, query, kind, options);
       return toPage(await toResponses(rows, ports, getReadableTenant(context), context), hasMore);
     },

@@ -1,12 +1,20 @@
 // A vote on a reserved item, changed and undone until a round has used it. It is stored with the state of its reservation and
 // the counts of its item in one transaction. Votes that measure the rater stay with the reservation: no round learns from them.
 
-import { and, eq, sql } from 'drizzle-orm';
-import { preferences, queue_items, reservations } from '../../shared/database/schema.ts';
+import { and, eq, or, sql } from 'drizzle-orm';
+import {
+  type Choice,
+  comparisons,
+  generations,
+  preferences,
+  queue_items,
+  reservations,
+} from '../../shared/database/schema.ts';
 import { retractVote } from '../../shared/erasure/revise.ts';
 import { AttuneError } from '../../shared/error.ts';
-import type { StoredVote } from '../../shared/preferences/vote-details.ts';
-import { hasRoom, type ItemRow, lockItem } from '../../shared/queues/lock-item.ts';
+import { assertEditImproves, type StoredVote } from '../../shared/preferences/vote-details.ts';
+import { assertAdmitted } from '../../shared/queues/admission.ts';
+import { hasRoom, type ItemRow, lapseOthers, lockItem } from '../../shared/queues/lock-item.ts';
 import { lockQueue, type QueueRow } from '../../shared/queues/queues.ts';
 import { checkGold, lockStanding, type Standing, settleCalibration } from '../../shared/queues/rater-standing.ts';
 import { type ReservationRow, reopen } from '../../shared/queues/reserve.ts';
@@ -17,7 +25,8 @@ import type { Answer } from './describe-reservation.ts';
 
 export type CastVote = Answer & { seconds: number | null; redacted: boolean };
 
-type Locked = { queue: QueueRow; standing: Standing; item: ItemRow; reservation: ReservationRow };
+/** `isHeld`: the reservation is open, and has not expired. */
+type Locked = { queue: QueueRow; standing: Standing; item: ItemRow; reservation: ReservationRow; isHeld: boolean };
 
 /** `stored`: null if the vote is no preference. */
 export async function castVote(
@@ -28,8 +37,10 @@ export async function castVote(
   const locked = await lock(transaction, found);
   const { reservation, queue } = locked;
   assertFits(vote, queue);
+  await assertAdmitted(transaction, queue, locked.standing, locked);
   const item = await takeBack(transaction, locked);
   const current = { ...locked, item };
+  await lapseOthers(transaction, reservation);
   if (vote.choice === 'skip') return skip(transaction, current, vote);
   if (reservation.state === 'lapsed' || reservation.state === 'skipped')
     await assertPlace(transaction, queue, item, reservation);
@@ -47,6 +58,7 @@ export async function undoVote(transaction: Transaction, found: ReservationRow):
       code: 'not_voted',
       retry: false,
     });
+  await assertAdmitted(transaction, queue, locked.standing, locked);
   const item = await takeBack(transaction, locked);
   if (reservation.state === 'skipped' || reservation.requeued) await assertPlace(transaction, queue, item, reservation);
   return reopen(transaction, queue, reservation.id);
@@ -57,11 +69,16 @@ async function lock(transaction: Transaction, { id, queue_id, rater, item_id }: 
   const queue = await lockQueue(transaction, queue_id, 'share');
   const standing = await lockStanding(transaction, queue_id, rater);
   const item = await lockItem(transaction, item_id);
-  const [reservation] = await transaction.select().from(reservations).where(eq(reservations.id, id)).for('update');
+  const [found] = await transaction
+    .select({ reservation: reservations, isCurrent: sql<boolean>`${reservations.expires_at} > clock_timestamp()` })
+    .from(reservations)
+    .where(eq(reservations.id, id))
+    .for('update');
+  const reservation = found?.reservation;
   if (!queue || !item || item.erased_at || !reservation || reservation.erased_at) throw notFound('reservation', id);
   if (item.state === 'dropped' || item.comparison_id === null)
     throw new AttuneError(`${id} has no responses to vote on`, { status: 409, param: 'id', code: 'not_generated' });
-  return { queue, standing, item, reservation };
+  return { queue, standing, item, reservation, isHeld: reservation.state === 'open' && found!.isCurrent };
 }
 
 function assertFits({ choice, strength, tags, edit }: CastVote, { settings, id }: QueueRow): void {
@@ -82,16 +99,16 @@ function assertFits({ choice, strength, tags, edit }: CastVote, { settings, id }
 }
 
 /** What the vote before has changed. Throws if it can be neither changed nor undone. */
-async function takeBack(transaction: Transaction, { item, reservation }: Locked): Promise<ItemRow> {
-  const { id, state, purpose, created_by, tenant } = reservation;
+async function takeBack(transaction: Transaction, { queue, standing, item, reservation }: Locked): Promise<ItemRow> {
+  const { id, state, purpose, created_by, tenant, finished_at } = reservation;
   if (state === 'open' || state === 'lapsed') return item;
-  if (purpose === 'calibration')
-    throw new AttuneError(`${id} was answered, and its right answer shown; it cannot be changed`, {
-      status: 409,
-      param: 'id',
-      code: 'answer_shown',
-      retry: false,
-    });
+  const refuse = (code: string, problem: string) =>
+    new AttuneError(`${id} ${problem}; it cannot be changed`, { status: 409, param: 'id', code, retry: false });
+  if (purpose === 'calibration') throw refuse('answer_shown', 'was answered, and its right answer shown');
+  if (queue.settings.reveal) throw refuse('answer_shown', 'was answered, and its policies shown');
+  // Or a wrong answer to a gold item would become a right one. Not only of gold items, which are not to be told by this.
+  if (standing.resumed_at && finished_at && finished_at < standing.resumed_at)
+    throw refuse('rater_paused', 'was voted on before whoever runs the queue let you go on');
   if (purpose !== 'vote') return item;
   if (state === 'skipped') return changeItem(transaction, item, { skips: item.skips - 1 });
   const [vote] = await transaction
@@ -100,7 +117,8 @@ async function takeBack(transaction: Transaction, { item, reservation }: Locked)
     .where(and(eq(preferences.reservation_id, id), eq(preferences.source, 'comparison')));
   if (vote) await retractVote(transaction, vote.id, { tenant, created_by, reservation_id: id });
   if (reservation.requeued) return item;
-  return changeItem(transaction, item, { reviews: item.reviews - 1, state: 'open' });
+  const reviews = item.reviews - 1;
+  return changeItem(transaction, item, { reviews, state: toState(reviews, queue) });
 }
 
 /** A reservation that has lost its place, or had given it up, gets it again if nobody else has it. */
@@ -108,9 +126,9 @@ async function assertPlace(
   transaction: Transaction,
   queue: QueueRow,
   item: ItemRow,
-  { id, purpose }: ReservationRow,
+  { id, purpose, rater }: ReservationRow,
 ): Promise<void> {
-  if (purpose !== 'vote' || (await hasRoom(transaction, item, queue))) return;
+  if (purpose !== 'vote' || (await hasRoom(transaction, item, queue, rater))) return;
   throw lapsed(id);
 }
 
@@ -128,6 +146,7 @@ async function skip(transaction: Transaction, { queue, standing, item, reservati
   if (purpose === 'vote') await changeItem(transaction, item, { skips: item.skips + 1 });
   const finished = await finish(transaction, reservation, { state: 'skipped', remarks: toRemarks(vote) });
   if (purpose === 'calibration') await settleCalibration(transaction, queue, standing);
+  if (purpose === 'gold') await checkGold(transaction, queue, standing);
   return { reservation: finished, stored: null };
 }
 
@@ -135,6 +154,8 @@ async function store(transaction: Transaction, { queue, standing, item, reservat
   const { choice, strength, tags, comment, edit, seconds, redacted } = vote;
   const { purpose, id, rater, tenant, created_by } = reservation;
   if (purpose !== 'vote') {
+    // As for a vote that becomes a preference.
+    if (edit !== null) assertEditImproves(edit, await findTexts(transaction, item.comparison_id!, choice));
     const answer = { choice, strength, seconds, remarks: toRemarks(vote) };
     const finished = await finish(transaction, reservation, { state: 'voted', ...answer });
     if (purpose === 'calibration') await settleCalibration(transaction, queue, standing);
@@ -146,9 +167,25 @@ async function store(transaction: Transaction, { queue, standing, item, reservat
   const body = { comparison: item.comparison_id!, choice };
   const stored = await storePreference(transaction, body, redacted, voter, details);
   const reviews = item.reviews + 1;
-  const state = reviews >= queue.settings.reviews ? 'done' : 'open';
-  if (!reservation.requeued) await changeItem(transaction, item, { reviews, state });
+  if (!reservation.requeued) await changeItem(transaction, item, { reviews, state: toState(reviews, queue) });
   return { reservation: await finish(transaction, reservation, { state: 'voted' }), stored };
+}
+
+/** Of an item that has responses. It can have more reviews than its queue asks for now. */
+function toState(reviews: number, { settings }: QueueRow): 'open' | 'done' {
+  return reviews >= settings.reviews ? 'done' : 'open';
+}
+
+/** Of the side that was chosen, and of the other one. */
+async function findTexts(transaction: Transaction, comparisonId: string, choice: Choice) {
+  const isSide = or(eq(generations.id, comparisons.a_generation_id), eq(generations.id, comparisons.b_generation_id));
+  const sides = await transaction
+    .select({ text: generations.text, isA: sql<boolean>`${generations.id} = ${comparisons.a_generation_id}` })
+    .from(comparisons)
+    .innerJoin(generations, isSide)
+    .where(eq(comparisons.id, comparisonId));
+  const find = (isA: boolean) => sides.find((side) => side.isA === isA)!.text;
+  return { chosen: find(choice === 'a'), rejected: find(choice !== 'a') };
 }
 
 function toRemarks({ tags, comment, edit }: CastVote) {

@@ -26,7 +26,8 @@ import { toUnixSeconds } from '../http/resource.ts';
 export const CHOICES = ['a', 'b', 'tie', 'both_bad', 'skip'] as const;
 const STRENGTHS = ['slightly', 'clearly', 'much'] as const;
 
-const side = z.object({ text: z.string(), finish_reason: z.string() });
+/** Without its finish_reason, which tells a given response, as gold items have, from one that reached its limit of tokens. */
+const side = z.object({ text: z.string() });
 
 export const reservationSchema = z
   .object({
@@ -103,8 +104,8 @@ function toResponse(
     queue: reservation.queue_id,
     expires_at: toUnixSeconds(reservation.expires_at),
     prompt: item.prompt,
-    a: { text: a.text, finish_reason: a.finish_reason },
-    b: { text: b.text, finish_reason: b.finish_reason },
+    a: { text: a.text },
+    b: { text: b.text },
     purpose: isCalibration ? 'calibration' : 'vote',
     guidelines_version: reservation.guidelines_version,
     state: reservation.state,

@@ -7,10 +7,11 @@ import { countRows } from '../../shared/access/row-quota.ts';
 import { completions, generations, queue_items, reservations } from '../../shared/database/schema.ts';
 import { editSimilarity } from '../../shared/edit-similarity.ts';
 import { AttuneError } from '../../shared/error.ts';
+import type { Refusal } from '../../shared/queues/admission.ts';
 import { type GivenCompletion, toGivenCompletion } from '../../shared/queues/insert-items.ts';
 import { type ItemRow, lockItem } from '../../shared/queues/lock-item.ts';
 import type { QueueRow } from '../../shared/queues/queues.ts';
-import { type Refusal, type ReservationRow, type Reserved, reserveItem } from '../../shared/queues/reserve.ts';
+import { type ReservationRow, type Reserved, reserveItem } from '../../shared/queues/reserve.ts';
 import {
   decodeSides,
   type SidesDecoding,
@@ -44,9 +45,14 @@ export async function findNext(
     const reserved = await reserveItem(ports.db, queueId, rater, owner, options);
     if (!reserved || 'reason' in reserved) return reserved;
     const { reservation, item, queue } = reserved;
-    const open = item.comparison_id === null ? await generateItem(ports, queue, item, caller) : item;
+    let open: ItemRow | null = null;
+    try {
+      open = item.comparison_id === null ? await generateItem(ports, queue, item, caller) : item;
+    } finally {
+      // Also if it failed: others need not wait for a place that nobody has.
+      if (!open) await lapse(ports, reserved);
+    }
     if (open) return { reservation, item: open };
-    await lapse(ports, reserved);
     dropped++;
   }
   return {
@@ -120,7 +126,7 @@ async function storeGiven(transaction: Transaction, { completion, generation }: 
   await transaction.insert(generations).values(generation);
 }
 
-/** The reservation of a dropped item; the rater gets another one. */
+/** The reservation of an item without sides; the rater gets another one. */
 async function lapse({ db }: Ports, { reservation }: Reserved): Promise<void> {
   const isOpen = and(eq(reservations.id, reservation.id), eq(reservations.state, 'open'));
   await db.update(reservations).set({ state: 'lapsed' }).where(isOpen);

@@ -2,11 +2,11 @@
 // hidden until the first vote.
 
 import { z } from '@hono/zod-openapi';
-import { inArray } from 'drizzle-orm';
+import { inArray, isNull } from 'drizzle-orm';
 import type { Context } from 'hono';
 import { countRows } from '../../shared/access/row-quota.ts';
 import { selectGenerations } from '../../shared/database/generations.ts';
-import { comparisons, generations, preferences, queues } from '../../shared/database/schema.ts';
+import { comparisons, generations, preferences } from '../../shared/database/schema.ts';
 import { hasScope } from '../../shared/scopes.ts';
 import { assertEmbeds, hideInstructions } from '../comparisons/embedded.ts';
 import {
@@ -21,6 +21,7 @@ import {
 } from '../comparisons/generate-sides.ts';
 import type { SideName } from '../generation/even-sides.ts';
 import { modelField, modelName, samplingFields } from '../generation/sampling-fields.ts';
+import { notFound } from '../http/errors.ts';
 import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
@@ -137,13 +138,18 @@ function assertMaySteer(context: Context, body: ComparisonBody): void {
 
 const resource = { kind: 'comparison', table: comparisons, item: comparison, toResponses };
 
-export const listComparisons = listOperation({ summary: 'Lists comparisons', scopes: ['rate', 'read'], ...resource });
+export const listComparisons = listOperation({
+  summary: 'Lists comparisons; without the scope read, those of no queue',
+  scopes: ['rate', 'read'],
+  filter: (context) => (mayReadAll(context) ? undefined : isNull(comparisons.queue_id)),
+  ...resource,
+});
 export const getComparison = {
   ...getOperation({ summary: 'One comparison', scopes: ['rate', 'read'], ...resource }),
   takesEmbedTokens: true as const,
 };
 
-/** Of a queue's comparison, what a vote reveals is for those who may read everything, unless the queue reveals it to all. */
+/** Those of queues are for callers who may read everything: a rater would learn from them which items are gold, and their policies. */
 async function toResponses(
   rows: ComparisonRow[],
   { db }: Ports,
@@ -151,7 +157,10 @@ async function toResponses(
   context: Context,
 ): Promise<ComparisonResponse[]> {
   if (rows.length === 0) return [];
-  for (const row of rows) await assertEmbeds(db, context, row, 'id');
+  for (const row of rows) {
+    await assertEmbeds(db, context, row, 'id');
+    if (row.queue_id !== null && !mayReadAll(context)) throw notFound('comparison', row.id);
+  }
   const generationIds = rows.flatMap((row) => [row.a_generation_id, row.b_generation_id]);
   const sides = await selectGenerations(db).where(inArray(generations.id, generationIds));
   const sidesById = new Map(sides.map((row) => [row.id, row]));
@@ -163,20 +172,15 @@ async function toResponses(
   const voted = new Set(votes.map((vote) => vote.id));
   // The page of a product shows no policies, and nothing that its backend noted.
   const isEmbedded = context.get('identity')?.kind === 'embed';
-  const blind = hasScope(getScopes(context), ['read']) ? new Set() : await listBlindQueues(db, rows);
   return rows.map((row) => {
     const own = { a: sidesById.get(row.a_generation_id)!, b: sidesById.get(row.b_generation_id)! };
-    const response = toResponse(row, own, voted.has(row.id), isEmbedded || blind.has(row.queue_id));
+    const response = toResponse(row, own, voted.has(row.id), isEmbedded);
     return isEmbedded ? { ...hideInstructions(context, response), metadata: null } : response;
   });
 }
 
-async function listBlindQueues(db: Ports['db'], rows: ComparisonRow[]): Promise<Set<string | null>> {
-  const ids = [...new Set(rows.flatMap(({ queue_id }) => queue_id ?? []))];
-  if (ids.length === 0) return new Set();
-  const found = await db.select().from(queues).where(inArray(queues.id, ids));
-  const revealing = new Set(found.filter(({ settings }) => settings.reveal).map(({ id }) => id));
-  return new Set(ids.filter((id) => !revealing.has(id)));
+function mayReadAll(context: Context): boolean {
+  return hasScope(getScopes(context), ['read']);
 }
 
 function toResponse(row: ComparisonRow, { a, b }: Sides, isVoted: boolean, isBlind = false): ComparisonResponse {

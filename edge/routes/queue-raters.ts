@@ -12,7 +12,7 @@ import { defineOperation } from '../http/operation.ts';
 import { findOr404 } from '../http/resource.ts';
 import { getCallerId } from '../middleware/auth.ts';
 import { namedRater, nameRater } from '../preferences/name-rater.ts';
-import { findQueue } from './queues.ts';
+import { assertVisible, findQueue } from './queues.ts';
 
 const paused = z.object({ reason: z.string() }).nullable();
 
@@ -34,7 +34,9 @@ export const getProgress = defineOperation({
   response: progress,
   async handler({ ports, context, param, query }) {
     const queue = await findQueue(ports.db, context, param('id'));
-    const { mine, ...rest } = await findProgress(ports.db, queue, nameRater(context, query.rater));
+    const rater = nameRater(context, query.rater);
+    await assertVisible(ports.db, context, queue, rater);
+    const { mine, ...rest } = await findProgress(ports.db, queue, rater);
     return { object: 'queue_progress', mine: { ...mine, gold: null }, ...rest };
   },
 });

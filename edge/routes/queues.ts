@@ -30,6 +30,20 @@ const status = z.enum(['open', 'closed']);
 
 const counted = z.object({ pending: z.number(), open: z.number(), done: z.number(), dropped: z.number() });
 
+const { gold_share, repeat_share, pause, raters: allowed, calibration } = queueSettingsSchema.shape;
+
+/** Null for a rater, who would learn from it how many items measure raters, what they may get wrong, and who else rates. */
+const forOperators = <S extends z.ZodType>(schema: S) =>
+  schema.nullable().openapi({ description: 'null for callers with neither operate nor read' });
+
+const settings = queueSettingsSchema.extend({
+  gold_share: forOperators(gold_share.unwrap()),
+  repeat_share: forOperators(repeat_share.unwrap()),
+  pause: forOperators(pause.unwrap()),
+  raters: forOperators(allowed.unwrap()),
+  calibration: calibration.unwrap().extend({ accuracy: forOperators(calibration.unwrap().shape.accuracy.unwrap()) }),
+});
+
 const queue = z
   .object({
     id: z.string(),
@@ -38,9 +52,9 @@ const queue = z
     name: z.string(),
     status,
     guidelines: z.object({ version: z.number(), text: z.string() }),
-    settings: queueSettingsSchema,
-    items: z.object({ rated: counted, gold: z.number(), calibration: z.number() }),
-    reviews: z.object({ done: z.number(), needed: z.number() }),
+    settings,
+    items: forOperators(z.object({ rated: counted, gold: z.number(), calibration: z.number() })),
+    reviews: forOperators(z.object({ done: z.number(), needed: z.number() })),
     tenant: z.string(),
     created_by: z.string(),
   })
@@ -92,7 +106,10 @@ export const listQueues = defineOperation({
     const tenant = selectTenant(context, query.tenant);
     const filter = mayReadAll(context) ? undefined : isOpenTo(getCallerId(context));
     const { rows, hasMore } = await selectPage(ports.db, queues, query, 'queue', { tenant, filter });
-    return toPage(await toResponses(rows, ports.db), hasMore);
+    return toPage(
+      (await toResponses(rows, ports.db)).map((row) => toVisible(context, row)),
+      hasMore,
+    );
   },
 });
 
@@ -102,15 +119,33 @@ export const getQueue = defineOperation({
   response: queue,
   async handler({ ports, context, param }) {
     const row = await findQueue(ports.db, context, param('id'));
-    if (!mayReadAll(context) && !(await isAllowed(ports.db, row.settings, getCallerId(context))))
-      throw notFound('queue', row.id);
-    return (await toResponses([row], ports.db))[0]!;
+    await assertVisible(ports.db, context, row, getCallerId(context));
+    return toVisible(context, (await toResponses([row], ports.db))[0]!);
   },
 });
 
 /** Throws a 404 if the caller's tenant has no such queue. */
 export function findQueue(db: Pick<Database, 'select'>, context: Context, id: string): Promise<QueueRow> {
   return findOr404(db, queues, 'queue', id, getReadableTenant(context));
+}
+
+/** As the caller may see it. */
+function toVisible(context: Context, response: z.output<typeof queue>): z.output<typeof queue> {
+  if (mayReadAll(context)) return response;
+  const { settings } = response;
+  const hidden = { gold_share: null, repeat_share: null, pause: null, raters: null };
+  const calibration = { ...settings.calibration, accuracy: null };
+  return { ...response, settings: { ...settings, ...hidden, calibration }, items: null, reviews: null };
+}
+
+/** Throws the 404 of an unknown id if the rater is none of those of the queue. */
+export async function assertVisible(
+  db: Pick<Database, 'select'>,
+  context: Context,
+  { id, settings }: QueueRow,
+  rater: string,
+): Promise<void> {
+  if (!mayReadAll(context) && !(await isAllowed(db, settings, rater))) throw notFound('queue', id);
 }
 
 function mayReadAll(context: Context): boolean {

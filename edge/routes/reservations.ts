@@ -8,9 +8,10 @@ import type { Database } from '../../shared/database/connect.ts';
 import { reservations } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { isStrict } from '../../shared/preferences/vote-details.ts';
+import { assertAdmitted, REFUSALS } from '../../shared/queues/admission.ts';
 import { lockQueue } from '../../shared/queues/queues.ts';
 import { lockStanding } from '../../shared/queues/rater-standing.ts';
-import { prolong, REFUSALS, type ReservationRow } from '../../shared/queues/reserve.ts';
+import { prolong, type ReservationRow } from '../../shared/queues/reserve.ts';
 import { notFound } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getCaller, getCallerId, getReadableTenant, getRowQuota } from '../middleware/auth.ts';
@@ -70,7 +71,7 @@ export const prolongReservation = defineOperation({
       const found = await findReservation(transaction, context, param('id'));
       const queue = await lockQueue(transaction, found.queue_id, 'share');
       if (!queue) throw notFound('reservation', found.id);
-      await lockStanding(transaction, found.queue_id, found.rater);
+      const standing = await lockStanding(transaction, found.queue_id, found.rater);
       if (found.state === 'voted' || found.state === 'skipped')
         throw new AttuneError(`${found.id} was voted on, so it does not lapse`, {
           status: 409,
@@ -78,6 +79,7 @@ export const prolongReservation = defineOperation({
           code: 'already_voted',
           retry: false,
         });
+      await assertAdmitted(transaction, queue, standing, { isHeld: false });
       const row = await prolong(transaction, queue, found);
       if (!row) throw lapsed(found.id);
       return {
@@ -115,8 +117,9 @@ export const voteOnReservation = defineOperation({
       if (stored) {
         const { chosen_generation_id: chosen, rejected_generation_id: rejected } = stored.vote;
         context.get('record').vote = { choice, chosen, rejected };
-        await countRows(transaction, getRowQuota(context), stored.demonstration ? 2 : 1);
       }
+      // Also of a vote that is no preference, which a key is not to tell by what it has left.
+      if (choice !== 'skip') await countRows(transaction, getRowQuota(context), edit === null ? 1 : 2);
       return describeReservation(transaction, reservation);
     });
   },

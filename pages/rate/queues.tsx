@@ -61,10 +61,14 @@ function Choice({ queues }: { queues: Queue[] }) {
           <li key={id}>
             <a href={`${RATE}/${id}`} onClick={follow}>
               <strong dir="auto">{name}</strong>
-              <span class="quiet">
-                {texts.queueDone(reviews.done.toLocaleString(), reviews.needed.toLocaleString())}
-              </span>
-              <progress value={reviews.done} max={Math.max(reviews.needed, 1)} aria-label={texts.progressBar} />
+              {reviews && (
+                <>
+                  <span class="quiet">
+                    {texts.queueDone(reviews.done.toLocaleString(), reviews.needed.toLocaleString())}
+                  </span>
+                  <progress value={reviews.done} max={Math.max(reviews.needed, 1)} aria-label={texts.progressBar} />
+                </>
+              )}
             </a>
           </li>
         ))}

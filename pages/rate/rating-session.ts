@@ -26,6 +26,9 @@ export type EndReason = 'empty' | 'done' | 'paused' | 'closed' | 'deadline' | 'n
 /** The vote that can be undone. */
 type Last = { id: string; choice: Choice; seconds: number };
 
+/** The reservation is worth nothing any more: the next one, or the reason why there is none, takes its place. */
+const ENDED = new Set(['reservation_lapsed', 'rater_paused', 'not_allowed', 'queue_closed']);
+
 const LOOK_AGAIN_MS = 15_000;
 const RETRY_MS = [1000, 2000, 4000, 8000, 15_000];
 const MAX_HEARTBEAT_MS = 60_000;
@@ -179,8 +182,9 @@ export class RatingSession {
       this.#attempts = 0;
       forgetDraft(voted.id);
       this.#tabs.postMessage(voted.id);
-      // What was expected has been shown: such a vote stays.
-      this.#setLast(voted.purpose === 'calibration' ? null : { id: voted.id, choice: letter.vote.choice, seconds });
+      // What was expected, or which policies they are, has been shown: such a vote stays.
+      const isFinal = voted.purpose === 'calibration' || voted.policies !== null;
+      this.#setLast(isFinal ? null : { id: voted.id, choice: letter.vote.choice, seconds });
       void this.#loadProgress();
       if (
         voted.state === 'voted' &&
@@ -197,7 +201,7 @@ export class RatingSession {
       else if (failure.isTransient) {
         this.#show({ name: 'waiting', reservation, draft, letter });
         this.#schedule(() => this.#deliver(letter, reservation, draft), this.#nextDelay());
-      } else if (failure.code === 'reservation_lapsed') {
+      } else if (failure.code !== null && ENDED.has(failure.code)) {
         forgetDraft(reservation.id);
         await this.next({ words: failure.message });
       } else {
@@ -236,7 +240,7 @@ export class RatingSession {
       if (!this.#isShown(reservation.id)) return;
       const { code } = toFailure(error);
       // In another tab, of another browser perhaps.
-      if (code === 'already_voted') return this.next();
+      if (code === 'already_voted' || code === 'rater_paused' || code === 'not_allowed') return this.next();
       if (code !== 'reservation_lapsed') return;
       const isEmpty = JSON.stringify({ ...this.view.draft, seconds: 0 }) === JSON.stringify(newDraft());
       if (isEmpty) return this.next({ text: 'lapsedNext' });

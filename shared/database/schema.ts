@@ -388,7 +388,7 @@ export const queue_items = pgTable(
     kind: text().$type<QueueItemKind>().notNull().default('rated'),
     state: text().$type<QueueItemState>().notNull().default('pending'),
     prompt: json<Prompt>().notNull(),
-    /** SHA-256 of the prompt, and of the sides if they are given: a queue has an item once */
+    /** SHA-256 of the prompt, of the sides if they are given, and of the right choice if there is one: a queue has an item once */
     content_hash: text().notNull(),
     /** the group of prompts that it is from; items are chosen evenly over groups */
     prompt_group: text().notNull().default(''),

@@ -65,6 +65,8 @@ export async function blankItems(transaction: Database, ids: string[], erasedAt:
       .update(queue_items)
       .set({
         prompt: '',
+        // As that of an erased preference: a hash of a short text tells the text, and the text may be imported again.
+        content_hash: sql`${queue_items.id}`,
         prompt_group: '',
         given: null,
         explanation: null,

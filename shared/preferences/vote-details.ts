@@ -86,6 +86,14 @@ export async function storeDemonstration(
   return row;
 }
 
+/** Throws if the edit equals a side: it would say nothing, or contradict the vote. */
+export function assertEditImproves(edit: string, { chosen, rejected }: Record<'chosen' | 'rejected', string>): void {
+  const refuse = (problem: string) =>
+    new AttuneError(`edit: equals ${problem}`, { param: 'edit', code: 'invalid_value' });
+  if (edit === chosen) throw refuse('the response that it is meant to improve; change it, or leave it out');
+  if (edit === rejected) throw refuse('the other response; choose that one, or write a text that is better than both');
+}
+
 /** The demonstration of a vote that has an edit. */
 export function storeEdit(
   transaction: Pick<Database, 'insert'>,
@@ -94,6 +102,7 @@ export function storeEdit(
   isRedacted: boolean,
 ): Promise<PreferenceRow> {
   const { id, prompt, rater, tenant, created_by, reservation_id, chosen, chosen_generation_id: generationId } = vote;
+  assertEditImproves(text, vote);
   const redacted = isRedacted || vote.redacted;
   const shown = { text: chosen, generationId };
   const given = { prompt, rater, tenant, created_by, reservation_id, redacted, edit_of: id };

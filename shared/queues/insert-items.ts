@@ -60,7 +60,13 @@ async function insertChunk(
       drawn_from: drawnFrom,
       redacted,
       // Of real traffic each prompt once, whichever response it got.
-      content_hash: hashContent({ prompt, given: drawnFrom === null ? given : null, sides }),
+      content_hash: hashContent({
+        prompt,
+        given: drawnFrom === null ? given : null,
+        sides,
+        // Two texts may be rated, and measure raters.
+        ...(kind === 'rated' ? {} : { kind, expected }),
+      }),
       ...owner,
     };
   });

@@ -1,7 +1,7 @@
 // Locks an item, and counts whether it has room for one more review. Whoever gives out, frees or fills a place of an item
 // has locked it first, so that it never gets more reviews than its queue asks for.
 
-import { and, eq, inArray, isNull, lt, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, lt, ne, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { queue_items, reservations } from '../database/schema.ts';
 import type { QueueRow } from './queues.ts';
@@ -40,8 +40,13 @@ export async function lockItem(transaction: Database, id: string): Promise<ItemR
   return row ?? null;
 }
 
-/** Of a locked item. Reservations that have expired lapse. */
-export async function hasRoom(transaction: Database, item: ItemRow, { settings }: QueueRow): Promise<boolean> {
+/** Of a locked item. Reservations that have expired lapse. `rater`: for whom there is room, beside those of others. */
+export async function hasRoom(
+  transaction: Database,
+  item: ItemRow,
+  { settings }: QueueRow,
+  rater?: string,
+): Promise<boolean> {
   if (item.erased_at || item.state === 'dropped') return false;
   const isOpen = and(eq(reservations.item_id, item.id), eq(reservations.state, 'open'));
   await transaction
@@ -50,6 +55,25 @@ export async function hasRoom(transaction: Database, item: ItemRow, { settings }
     .where(and(isOpen, sql`${reservations.expires_at} <= clock_timestamp()`));
   // A statement of its own, which sees what was committed before the item was locked. One that a heartbeat has prolonged in
   // this moment is still open.
-  const open = await transaction.$count(reservations, and(isOpen, eq(reservations.purpose, 'vote')));
+  const isOfOthers = rater === undefined ? undefined : ne(reservations.rater, rater);
+  const open = await transaction.$count(reservations, and(isOpen, eq(reservations.purpose, 'vote'), isOfOthers));
   return item.reviews + open < settings.reviews;
+}
+
+/** A rater who goes on with one reservation of a locked item has no other one of it: its place would stay taken for nothing. */
+export async function lapseOthers(
+  transaction: Database,
+  { id, item_id, rater }: Pick<typeof reservations.$inferSelect, 'id' | 'item_id' | 'rater'>,
+): Promise<void> {
+  await transaction
+    .update(reservations)
+    .set({ state: 'lapsed' })
+    .where(
+      and(
+        eq(reservations.item_id, item_id),
+        eq(reservations.rater, rater),
+        eq(reservations.state, 'open'),
+        ne(reservations.id, id),
+      ),
+    );
 }

@@ -2,7 +2,7 @@
 
 import { and, countDistinct, eq, inArray, ne, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
-import { preferences, queue_items, reservations } from '../database/schema.ts';
+import { preferences, queue_items, type ReservationState, reservations } from '../database/schema.ts';
 import { countItems } from './count-items.ts';
 import type { QueueRow } from './queues.ts';
 import { type Calibration, findStanding, measureCalibration } from './rater-standing.ts';
@@ -10,8 +10,9 @@ import { type Calibration, findStanding, measureCalibration } from './rater-stan
 export type Progress = {
   /** votes of every purpose but calibration, so that they do not tell which items are gold */
   mine: { done: number; skipped: number; seconds_median: number | null };
+  /** with the votes of this rater that measure the rater, for the same reason: every vote adds one, until all are done */
   team: { done: number; needed: number; raters: number };
-  /** for the items that the rater may still be given, at the rater's pace */
+  /** for the items that the rater may still be given, at the rater's pace; every vote or skip takes one off */
   seconds_left_mine: number | null;
   paused: { reason: string } | null;
   calibration: Calibration | null;
@@ -25,6 +26,8 @@ export async function findProgress(db: Reader, queue: QueueRow, rater: string): 
     .select({
       done: sql<number>`count(*) filter (where ${reservations.state} = 'voted')`.mapWith(Number),
       skipped: sql<number>`count(*) filter (where ${reservations.state} = 'skipped')`.mapWith(Number),
+      measuring: countMeasuring(['voted', 'skipped']),
+      measured: countMeasuring(['voted']),
       median: sql<number | null>`percentile_cont(0.5) within group (order by ${seconds})`,
     })
     .from(reservations)
@@ -38,14 +41,22 @@ export async function findProgress(db: Reader, queue: QueueRow, rater: string): 
     .where(and(eq(reservations.queue_id, queue.id), inArray(reservations.state, ['voted', 'skipped'])));
   const counts = (await countItems(db, [queue])).get(queue.id)!;
   const standing = await findStanding(db, queue.id, rater);
+  const { done, needed } = counts.reviews;
   const median = mine!.median === null ? null : Number(mine!.median);
+  const left = Math.max(0, (await countLeft(db, queue, rater)) - mine!.measuring);
   return {
     mine: { done: mine!.done, skipped: mine!.skipped, seconds_median: median },
-    team: { ...counts.reviews, raters: team!.raters },
-    seconds_left_mine: median === null ? null : median * (await countLeft(db, queue, rater)),
+    team: { done: Math.min(done + mine!.measured, Math.max(done, needed)), needed, raters: team!.raters },
+    seconds_left_mine: median === null ? null : median * left,
     paused: standing?.paused_at ? { reason: standing.paused_reason ?? '' } : null,
     calibration: await measureCalibration(db, queue, rater),
   };
+}
+
+/** Of gold and repeated items, which look like any other. */
+function countMeasuring(states: ReservationState[]) {
+  const isMeasuring = and(ne(reservations.purpose, 'vote'), inArray(reservations.state, states));
+  return sql<number>`count(*) filter (where ${isMeasuring})`.mapWith(Number);
 }
 
 async function countLeft(db: Reader, { id, settings }: QueueRow, rater: string): Promise<number> {

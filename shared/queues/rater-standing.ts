@@ -114,7 +114,7 @@ export async function settleCalibration(
   return { standing: await pauseRater(transaction, queue.id, standing.rater, reason), isOpen: false };
 }
 
-/** After a gold item: pauses a rater who had too many of the last ones wrong. */
+/** After a gold item: pauses a rater who had too many of the last ones wrong. A skip is no right answer. */
 export async function checkGold(transaction: Database, queue: QueueRow, standing: Standing): Promise<Standing> {
   const { gold_accuracy: needed, gold_items: wanted } = queue.settings.pause;
   const after = standing.resumed_at;
@@ -126,7 +126,6 @@ export async function checkGold(transaction: Database, queue: QueueRow, standing
       and(
         isFinished(queue.id, standing.rater),
         eq(reservations.purpose, 'gold'),
-        eq(reservations.state, 'voted'),
         after ? sql`${reservations.finished_at} > ${after.toISOString()}::timestamptz` : undefined,
       ),
     )

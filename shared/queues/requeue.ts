@@ -64,7 +64,10 @@ async function discountRater(transaction: Database, queue: QueueRow, rater: stri
     .set({ requeued: true })
     .where(and(isVote(queue), isCounted, eq(reservations.rater, rater)))
     .returning({ id: reservations.item_id });
-  await subtract(transaction, queue, rows, { reviews: sql`${queue_items.reviews} - freed.places`, state: openState });
+  const reviews = sql`${queue_items.reviews} - freed.places`;
+  // It may have more reviews than the queue asks for now.
+  const state = sql`case when ${reviews} >= ${queue.settings.reviews} then 'done' else ${openState} end`;
+  await subtract(transaction, queue, rows, { reviews, state });
   return rows.map(({ id }) => id);
 }
 

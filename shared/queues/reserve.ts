@@ -6,16 +6,13 @@ import type { Owner } from '../access/owner.ts';
 import type { Database } from '../database/connect.ts';
 import { queue_items, type ReservationPurpose, reservations } from '../database/schema.ts';
 import { newId } from '../id.ts';
-import { hasRoom, type ItemRow, lockItem, lockOpenItem } from './lock-item.ts';
+import { findEnd, findExclusion, type Refusal } from './admission.ts';
+import { hasRoom, type ItemRow, lapseOthers, lockItem, lockOpenItem } from './lock-item.ts';
 import { lockQueue, type QueueRow } from './queues.ts';
-import { isAllowed, lockStanding, type Standing, settleCalibration } from './rater-standing.ts';
+import { lockStanding, type Standing, settleCalibration } from './rater-standing.ts';
 import { type Candidate, selectCandidates, selectMeasuring, selectRepeat } from './select-items.ts';
 
 export type ReservationRow = typeof reservations.$inferSelect;
-
-export const REFUSALS = ['empty', 'done', 'paused', 'closed', 'deadline', 'not_allowed'] as const;
-/** Why there is no item for the rater. */
-export type Refusal = { reason: (typeof REFUSALS)[number]; message: string };
 
 export type Reserved = { queue: QueueRow; reservation: ReservationRow; item: ItemRow };
 
@@ -49,7 +46,7 @@ async function tryReserve(
 ): Promise<Reserved | Refusal | 'again' | null> {
   const queue = await lockQueue(transaction, queueId, 'share');
   if (!queue) return null;
-  const closed = await findClosure(transaction, queue, rater);
+  const closed = findEnd(queue) ?? (await findExclusion(transaction, queue, rater));
   if (closed) return closed;
   const { standing, isOpen: isCalibrating } = await settleCalibration(
     transaction,
@@ -102,7 +99,8 @@ export async function prolong(
   if (!current || current.erased_at || current.state === 'voted' || current.state === 'skipped') return null;
   // The place of one that is open was not given on, even if it has expired.
   const isLost = current.state === 'lapsed' && current.purpose === 'vote';
-  if (isLost && !(await hasRoom(transaction, item, queue))) return null;
+  if (isLost && !(await hasRoom(transaction, item, queue, current.rater))) return null;
+  await lapseOthers(transaction, current);
   return reopen(transaction, queue, current.id);
 }
 
@@ -114,18 +112,6 @@ export async function reopen(transaction: Database, queue: QueueRow, id: string)
     .where(eq(reservations.id, id))
     .returning();
   return row!;
-}
-
-async function findClosure(transaction: Database, queue: QueueRow, rater: string): Promise<Refusal | null> {
-  const { settings, status } = queue;
-  if (status === 'closed') return { reason: 'closed', message: 'this queue is closed' };
-  if (settings.deadline !== null && Date.parse(settings.deadline) <= Date.now())
-    return { reason: 'deadline', message: `the deadline of this queue was ${settings.deadline}` };
-  if (await isAllowed(transaction, settings, rater)) return null;
-  return {
-    reason: 'not_allowed',
-    message: `${rater} is not among the raters of this queue, nor has one of its skills`,
-  };
 }
 
 /** What the rater has reserved already, in another tab, before a reload or ahead; the oldest first. */
