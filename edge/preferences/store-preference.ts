@@ -22,6 +22,7 @@ import type { ComparisonRow } from '../comparisons/generate-sides.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import { isVisible } from '../http/pagination.ts';
 import { findOr404 } from '../http/resource.ts';
+import { alreadyVoted, assertFirstJudgment } from './first-judgment.ts';
 
 /** As the API's body, whose rules hold. */
 export type GivenPreference = {
@@ -84,15 +85,12 @@ export async function storePreference(
     created_by: voter.created_by,
     ...input,
   };
+  await assertFirstJudgment(transaction, vote);
   try {
     await transaction.insert(preferences).values(vote);
   } catch (error) {
     if (!isUniqueViolation(error)) throw error;
-    const [param, what] = body.comparison ? ['comparison', body.comparison] : ['chosen', 'these two responses'];
-    throw new AttuneError(
-      `${param}: rater ${JSON.stringify(vote.rater)} has already voted on ${what}; each rater votes once`,
-      { status: 409, param, code: 'already_voted', retry: false },
-    );
+    throw alreadyVoted(vote, body.comparison ? 'comparison' : 'chosen');
   }
   return { vote, demonstration: edit == null ? null : await storeEdit(transaction, vote, edit, isRedacted) };
 }
