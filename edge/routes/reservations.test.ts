@@ -52,3 +52,13 @@ test('a time too short for a real number is stored as none', async () => {
     assert.equal(row.seconds, 0);
   }
 });
+
+test('an edit that equals the other side is refused: the vote would say both', async () => {
+  const queue = await createQueue('contradictions');
+  const { id, a, b } = await post(`/v1/queues/${queue}/next`, { rater: 'ann' });
+  const refused = await send(`/v1/reservations/${id}/vote`, { choice: 'a', edit: b.text });
+  assert.deepEqual([refused.status, refused.body.error.param], [400, 'edit'], JSON.stringify(refused.body));
+  const vote = { prompt: 'Once', chosen: 'yes', rejected: 'no' };
+  assert.equal((await send('/v1/preferences', { ...vote, edit: 'no' })).body.error.param, 'edit');
+  assert.equal((await post(`/v1/reservations/${id}/vote`, { choice: 'b', edit: `${a.text}!` })).edit, `${a.text}!`);
+});

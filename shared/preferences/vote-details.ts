@@ -120,13 +120,18 @@ async function assertFirstDemonstration(
 }
 
 /** The demonstration of a vote that has an edit. */
-export function storeEdit(
+export async function storeEdit(
   transaction: Pick<Database, 'insert' | 'select'>,
   vote: PreferenceRow,
   text: string,
   isRedacted: boolean,
 ): Promise<PreferenceRow> {
   const { id, prompt, rater, tenant, created_by, reservation_id, chosen, chosen_generation_id: generationId } = vote;
+  if (text === vote.rejected)
+    throw new AttuneError('edit: equals the other response; choose that one, or leave it out', {
+      param: 'edit',
+      code: 'invalid_value',
+    });
   const redacted = isRedacted || vote.redacted;
   const shown = { text: chosen, generationId };
   const given = { prompt, rater, tenant, created_by, reservation_id, redacted, edit_of: id };
