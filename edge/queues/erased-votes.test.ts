@@ -79,3 +79,27 @@ test('an erased skip, and an erased vote that an operator had discounted, change
   assert.equal((await findItem(voted.item_id)).reviews, 1);
   assert.equal(await db.$count(preferences, and(eq(preferences.rater, 'user:gus'))), 0);
 });
+
+test('a vote that is changed while it is erased is changed or erased, without a deadlock', async () => {
+  const queue = await storeQueue(db);
+  await storeItems(db, queue, 30);
+  const outcomes = new Set<string>();
+  for (let at = 0; at < 30; at++) {
+    const reservation = await take(queue, 'user:hal');
+    const { stored } = await vote(reservation, { edit: 'better' });
+    const erased = at % 2 === 0 ? stored!.vote.id : stored!.demonstration!.id;
+    const results = await Promise.allSettled([
+      vote(reservation, { choice: 'b', edit: 'best' }),
+      run('preference', erased),
+    ]);
+    for (const result of results) {
+      if (result.status === 'fulfilled') continue;
+      assert.equal(result.reason.status, 404, String(result.reason));
+    }
+    outcomes.add(results.map(({ status }) => status).join(' and '));
+    const { reviews, state } = await findItem(reservation.item_id);
+    const { erased_at } = await findReservation(reservation);
+    assert.deepEqual([reviews, state], erased_at ? [0, 'open'] : [1, 'done']);
+  }
+  assert.ok(!outcomes.has('rejected and rejected'), [...outcomes].join('; '));
+});
