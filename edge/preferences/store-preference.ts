@@ -1,7 +1,7 @@
 // Stores a preference: between the sides of a comparison, between two generations, or between two given texts. An edit of the
 // chosen side becomes a second one.
 
-import { and, asc, inArray } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNotNull, isNull, or } from 'drizzle-orm';
 import type { Owner } from '../../shared/access/owner.ts';
 import type { Prompt } from '../../shared/chat-message.ts';
 import { isSteered, type StoredGeneration, selectGenerations } from '../../shared/database/generations.ts';
@@ -22,7 +22,6 @@ import type { ComparisonRow } from '../comparisons/generate-sides.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import { isVisible } from '../http/pagination.ts';
 import { findOr404 } from '../http/resource.ts';
-import { alreadyVoted, assertFirstJudgment } from './first-judgment.ts';
 
 /** As the API's body, whose rules hold. */
 export type GivenPreference = {
@@ -85,12 +84,12 @@ export async function storePreference(
     created_by: voter.created_by,
     ...input,
   };
-  await assertFirstJudgment(transaction, vote);
   try {
     await transaction.insert(preferences).values(vote);
   } catch (error) {
     if (!isUniqueViolation(error)) throw error;
-    throw alreadyVoted(vote, body.comparison ? 'comparison' : 'chosen');
+    const [param, what] = body.comparison ? ['comparison', body.comparison] : ['chosen', 'these two responses'];
+    throw alreadyVoted(param, vote.rater, what);
   }
   return { vote, demonstration: edit == null ? null : await storeEdit(transaction, vote, edit, isRedacted) };
 }
@@ -118,7 +117,7 @@ type PreferenceInput = Pick<
 async function fromComparison(
   transaction: Transaction,
   body: GivenPreference,
-  { readable, assertMayVote }: Voter,
+  { readable, rater, assertMayVote }: Voter,
   reservationId: string | null,
 ): Promise<PreferenceInput> {
   const row = await findOr404(transaction, comparisons, 'comparison', body.comparison!, readable, 'comparison');
@@ -127,6 +126,8 @@ async function fromComparison(
   const [chosenId, rejectedId] =
     body.choice === 'b' ? [row.b_generation_id, row.a_generation_id] : [row.a_generation_id, row.b_generation_id];
   const [chosen, rejected] = await findSides(transaction, chosenId, rejectedId, readable);
+  if (reservationId === null)
+    await assertNewPair(transaction, 'generations', [chosenId, rejectedId], rater, ['comparison', row.id]);
   return {
     source: 'comparison',
     comparison_id: row.id,
@@ -144,9 +145,12 @@ async function fromComparison(
 async function fromGenerations(
   transaction: Transaction,
   body: GivenPreference,
-  { readable, assertMayGive }: Voter,
+  { readable, rater, assertMayGive }: Voter,
 ): Promise<PreferenceInput> {
   const [chosen, rejected] = await findSides(transaction, body.chosen!, body.rejected!, readable);
+  const queueId = await findQueueOf(transaction, [chosen.id, rejected.id]);
+  if (queueId !== null) throw queuedComparison('chosen', queueId);
+  await assertNewPair(transaction, 'comparison', [chosen.id, rejected.id], rater, ['chosen', 'these two responses']);
   if (identifyPrompt(chosen) !== identifyPrompt(rejected))
     throw new AttuneError(
       'rejected: its prompt differs from that of chosen; a preference compares two generations from one prompt',
@@ -170,6 +174,52 @@ async function fromGenerations(
     redacted: chosen.redacted || rejected.redacted,
     tenant: chosen.tenant,
   };
+}
+
+/** The queue whose raters are asked about one of these generations: a vote from elsewhere would answer for them. */
+export async function findQueueOf(
+  transaction: Pick<Transaction, 'select'>,
+  generationIds: string[],
+): Promise<string | null> {
+  const { a_generation_id: a, b_generation_id: b, queue_id } = comparisons;
+  const [row] = await transaction
+    .select({ queue_id })
+    .from(comparisons)
+    .where(and(or(inArray(a, generationIds), inArray(b, generationIds)), isNotNull(queue_id)))
+    .limit(1);
+  return row?.queue_id ?? null;
+}
+
+/** Throws if the rater has voted on these two responses in the other way: by their comparison, or by their ids. */
+async function assertNewPair(
+  transaction: Transaction,
+  source: 'comparison' | 'generations',
+  generationIds: [string, string],
+  rater: string,
+  [param, what]: [param: string, what: string],
+): Promise<void> {
+  const { chosen_generation_id: chosen, rejected_generation_id: rejected } = preferences;
+  const [earlier] = await transaction
+    .select({ id: preferences.id })
+    .from(preferences)
+    .where(
+      and(
+        inArray(chosen, generationIds),
+        inArray(rejected, generationIds),
+        eq(preferences.source, source),
+        eq(preferences.rater, rater),
+        isNull(preferences.erased_at),
+      ),
+    )
+    .limit(1);
+  if (earlier) throw alreadyVoted(param, rater, what);
+}
+
+function alreadyVoted(param: string, rater: string, what: string): AttuneError {
+  return new AttuneError(
+    `${param}: rater ${JSON.stringify(rater)} has already voted on ${what}; each rater votes once`,
+    { status: 409, param, code: 'already_voted', retry: false },
+  );
 }
 
 /** By its tokens, which a redacted prompt does not have. */

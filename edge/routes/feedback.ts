@@ -2,23 +2,23 @@
 // it names of the earlier one.
 
 import { z } from '@hono/zod-openapi';
-import { and, eq, isNotNull, or } from 'drizzle-orm';
+import { and, eq } from 'drizzle-orm';
 import { countRows } from '../../shared/access/row-quota.ts';
 import { selectGenerations } from '../../shared/database/generations.ts';
-import { comparisons, completions, feedback, generations } from '../../shared/database/schema.ts';
+import { completions, feedback, generations } from '../../shared/database/schema.ts';
 import { forgetResponses } from '../../shared/erasure/forget.ts';
 import { type FeedbackRow, giveFeedback, retractFeedback } from '../../shared/feedback/give-feedback.ts';
 import { redactValue } from '../../shared/redaction/redact.ts';
 import { hasScope } from '../../shared/scopes.ts';
 import { notFound } from '../http/errors.ts';
-import { idempotencyKeyField, type Transaction } from '../http/idempotency.ts';
+import { idempotencyKeyField } from '../http/idempotency.ts';
 import { redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
 import { isVisible } from '../http/pagination.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { getCallerId, getOwner, getReadableTenant, getRowQuota, getScopes } from '../middleware/auth.ts';
 import { namedRater, nameRater } from '../preferences/name-rater.ts';
-import { queuedComparison } from '../preferences/store-preference.ts';
+import { findQueueOf, queuedComparison } from '../preferences/store-preference.ts';
 import { assertMayDemonstrate, betterText, commentField, tagsField, toReal } from '../preferences/vote-details.ts';
 import { deletedSchema } from './erasures.ts';
 
@@ -99,7 +99,7 @@ export const createFeedback = defineOperation({
         .where(and(eq(generations.id, body.generation), isVisible(completions, getReadableTenant(context))))
         .for('share', { of: completions });
       if (!generation) throw notFound('generation', body.generation, 'generation');
-      const queue = await findQueueOf(transaction, generation.id);
+      const queue = await findQueueOf(transaction, [generation.id]);
       if (queue !== null) throw queuedComparison('generation', queue);
       const fields = { thumb, score, ...redacted };
       const { row, rows } = await giveFeedback(transaction, generation, giver, fields, redacted !== texts);
@@ -108,17 +108,6 @@ export const createFeedback = defineOperation({
     });
   },
 });
-
-/** Whose comparison shows the generation: raters judge it through their reservations only. */
-async function findQueueOf(transaction: Transaction, generation: string): Promise<string | null> {
-  const isShown = or(eq(comparisons.a_generation_id, generation), eq(comparisons.b_generation_id, generation));
-  const [row] = await transaction
-    .select({ queue: comparisons.queue_id })
-    .from(comparisons)
-    .where(and(isShown, isNotNull(comparisons.queue_id)))
-    .limit(1);
-  return row?.queue ?? null;
-}
 
 const resource = {
   kind: 'feedback',

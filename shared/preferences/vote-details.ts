@@ -46,6 +46,38 @@ export function assertDetailsFit(choice: Choice, { strength, edit }: VoteDetails
       });
 }
 
+/** As the edit of a vote or as feedback: a better text is one pair of its rater, however often it is given. */
+async function assertFirstDemonstration(
+  transaction: Pick<Database, 'select'>,
+  { rejected_generation_id: shown, content_hash, tenant }: PreferenceRow,
+  param: 'edit' | 'demonstration',
+): Promise<void> {
+  if (shown === null) return;
+  const [earlier] = await transaction
+    .select({ id: preferences.id })
+    .from(preferences)
+    .where(
+      and(
+        eq(preferences.rejected_generation_id, shown),
+        eq(preferences.source, 'demonstration'),
+        eq(preferences.content_hash, content_hash),
+        eq(preferences.tenant, tenant),
+        isNull(preferences.erased_at),
+      ),
+    )
+    .limit(1);
+  if (earlier)
+    throw new AttuneError(
+      `${param}: this rater has given the same text in place of ${shown}, as ${earlier.id}; leave it out`,
+      {
+        status: 409,
+        param,
+        code: 'already_given',
+        retry: false,
+      },
+    );
+}
+
 /** `param`: the field that has the text. */
 export async function storeDemonstration(
   transaction: Pick<Database, 'insert' | 'select'>,
@@ -87,51 +119,23 @@ export async function storeDemonstration(
   return row;
 }
 
-/** As the edit of a vote or as feedback: a better text is one pair of its rater, however often it is given. */
-async function assertFirstDemonstration(
-  transaction: Pick<Database, 'select'>,
-  { rejected_generation_id: shown, content_hash, tenant }: PreferenceRow,
-  param: 'edit' | 'demonstration',
-): Promise<void> {
-  if (shown === null) return;
-  const [earlier] = await transaction
-    .select({ id: preferences.id })
-    .from(preferences)
-    .where(
-      and(
-        eq(preferences.rejected_generation_id, shown),
-        eq(preferences.source, 'demonstration'),
-        eq(preferences.content_hash, content_hash),
-        eq(preferences.tenant, tenant),
-        isNull(preferences.erased_at),
-      ),
-    )
-    .limit(1);
-  if (earlier)
-    throw new AttuneError(
-      `${param}: this rater has given the same text in place of ${shown}, as ${earlier.id}; leave it out`,
-      {
-        status: 409,
-        param,
-        code: 'already_given',
-        retry: false,
-      },
-    );
+/** Throws if the edit equals a side: it would say nothing, or contradict the vote. */
+export function assertEditImproves(edit: string, { chosen, rejected }: Record<'chosen' | 'rejected', string>): void {
+  const refuse = (problem: string) =>
+    new AttuneError(`edit: equals ${problem}`, { param: 'edit', code: 'invalid_value' });
+  if (edit === chosen) throw refuse('the response that it is meant to improve; change it, or leave it out');
+  if (edit === rejected) throw refuse('the other response; choose that one, or write a text that is better than both');
 }
 
 /** The demonstration of a vote that has an edit. */
-export async function storeEdit(
+export function storeEdit(
   transaction: Pick<Database, 'insert' | 'select'>,
   vote: PreferenceRow,
   text: string,
   isRedacted: boolean,
 ): Promise<PreferenceRow> {
   const { id, prompt, rater, tenant, created_by, reservation_id, chosen, chosen_generation_id: generationId } = vote;
-  if (text === vote.rejected)
-    throw new AttuneError('edit: equals the other response; choose that one, or leave it out', {
-      param: 'edit',
-      code: 'invalid_value',
-    });
+  assertEditImproves(text, vote);
   const redacted = isRedacted || vote.redacted;
   const shown = { text: chosen, generationId };
   const given = { prompt, rater, tenant, created_by, reservation_id, redacted, edit_of: id };
