@@ -26,7 +26,7 @@ test('with IMPLICIT_PAIRS a regenerated response is preferred to the first one',
       return body;
     };
     const old = await generate({ seed: 1 });
-    const created = (await send('/v1/keys', { name: 'product', scopes: ['generate'] }, admin)).body;
+    const created = (await send('/v1/keys', { name: 'product', scopes: ['generate', 'feedback'] }, admin)).body;
     const product = { authorization: `Bearer ${created.key}` };
     const again = await generate({ seed: 2, regenerated_from: old.id, user: 'ann' }, product);
     const [pair, ...others] = await listImplicit();
@@ -59,6 +59,22 @@ test('with IMPLICIT_PAIRS a regenerated response is preferred to the first one',
     const text = (await send('/v1/completions', { prompt: 'Once', max_tokens: 6, seed: 1 }, admin)).body;
     await send('/v1/completions', { prompt: 'Once', max_tokens: 6, seed: 2, regenerated_from: text.id }, admin);
     assert.ok((await listImplicit()).some(({ rejected_generation_id }) => rejected_generation_id === text.id));
+  });
+});
+
+test('a response is regenerated into one pair only, of the key unless the key may name its users', async () => {
+  await withEdge(server, { API_KEY, IMPLICIT_PAIRS: 'on' }, async (send) => {
+    const key = (await send('/v1/keys', { name: 'only generates', scopes: ['generate'] }, admin)).body;
+    const headers = { authorization: `Bearer ${key.key}` };
+    const chat = (fields: object) => send('/v1/chat/completions', { messages, max_tokens: 8, ...fields }, headers);
+    const old = (await chat({ seed: 10 })).body;
+    const again = (at: number) => chat({ seed: 11 + at, user: `u${at}`, regenerated_from: old.id });
+    for (const { status, text } of await Promise.all([0, 1, 2, 3, 4, 5].map(again))) assert.equal(status, 200, text);
+    const pairs = (await listImplicit()).filter(({ rejected_generation_id: id }) => id === old.id);
+    assert.deepEqual(
+      pairs.map(({ rater }) => rater),
+      [key.id],
+    );
   });
 });
 

@@ -118,7 +118,7 @@ ALTER TABLE "queue_items" ADD CONSTRAINT "queue_items_comparison_id_comparisons_
 ALTER TABLE "queue_raters" ADD CONSTRAINT "queue_raters_queue_id_queues_id_fk" FOREIGN KEY ("queue_id") REFERENCES "public"."queues"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "reservations" ADD CONSTRAINT "reservations_queue_id_queues_id_fk" FOREIGN KEY ("queue_id") REFERENCES "public"."queues"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "reservations" ADD CONSTRAINT "reservations_item_id_queue_items_id_fk" FOREIGN KEY ("item_id") REFERENCES "public"."queue_items"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE UNIQUE INDEX "feedback_one_per_rater" ON "feedback" USING btree ("generation_id","rater");--> statement-breakpoint
+CREATE UNIQUE INDEX "feedback_one_per_rater" ON "feedback" USING btree ("generation_id","rater","created_by");--> statement-breakpoint
 CREATE INDEX "feedback_tenant" ON "feedback" USING btree ("tenant","id");--> statement-breakpoint
 CREATE INDEX "feedback_order" ON "feedback" USING btree ("tenant","xid","id");--> statement-breakpoint
 CREATE UNIQUE INDEX "queue_items_once" ON "queue_items" USING btree ("queue_id","content_hash");--> statement-breakpoint
@@ -133,6 +133,7 @@ CREATE INDEX "reservations_rater" ON "reservations" USING btree ("queue_id","rat
 CREATE INDEX "reservations_item" ON "reservations" USING btree ("item_id");--> statement-breakpoint
 CREATE INDEX "reservations_open" ON "reservations" USING btree ("queue_id","expires_at") WHERE state = 'open';--> statement-breakpoint
 ALTER TABLE "preferences" ADD CONSTRAINT "preferences_reservation_id_reservations_id_fk" FOREIGN KEY ("reservation_id") REFERENCES "public"."reservations"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+CREATE UNIQUE INDEX "preferences_one_implicit" ON "preferences" USING btree ("rejected_generation_id") WHERE source = 'implicit';--> statement-breakpoint
 CREATE UNIQUE INDEX "preferences_one_per_reservation" ON "preferences" USING btree ("reservation_id","source");--> statement-breakpoint
 CREATE INDEX "preferences_edits" ON "preferences" USING btree ("edit_of") WHERE edit_of is not null;--> statement-breakpoint
 ALTER TABLE "preferences" ADD CONSTRAINT "preferences_strength" CHECK (strength in ('slightly', 'clearly', 'much'));

@@ -10,10 +10,11 @@ import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { hashJudgment } from '../../shared/preferences/hash-judgment.ts';
 import { redactPrompt } from '../../shared/redaction/redact.ts';
+import { hasScope } from '../../shared/scopes.ts';
 import { notFound } from '../http/errors.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import { isVisible } from '../http/pagination.ts';
-import { getCallerId, getTenant } from '../middleware/auth.ts';
+import { getCallerId, getScopes, getTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import type { PlacedRequest } from './prepare.ts';
 import type { CompletionResult } from './select-choices.ts';
@@ -42,8 +43,8 @@ export async function assertRegenerates(
 }
 
 /**
- * How many preferences it has stored: none if more than one choice was generated, of which nobody knows the one that is kept, or
- * if a request decided what either text says.
+ * How many preferences it has stored: none if the old response has a pair already, if more than one choice was generated, of
+ * which nobody knows the one that is kept, or if a request decided what either text says.
  */
 export async function storeImplicitPair(
   transaction: Transaction,
@@ -68,16 +69,21 @@ export async function storeImplicitPair(
     rejected: old.text,
     chosen_generation_id: kept.id,
     rejected_generation_id: old.id,
-    rater: user === null ? getCallerId(context) : `user:${user}`,
+    // As in a vote, only who may name end users votes as them.
+    rater: user !== null && hasScope(getScopes(context), ['feedback']) ? `user:${user}` : getCallerId(context),
   };
-  await transaction.insert(preferences).values({
-    id: newId('pref_'),
-    ...judgment,
-    content_hash: hashJudgment(judgment),
-    redacted: old.redacted || kept.redacted,
-    ...owner,
-  });
-  return 1;
+  const stored = await transaction
+    .insert(preferences)
+    .values({
+      id: newId('pref_'),
+      ...judgment,
+      content_hash: hashJudgment(judgment),
+      redacted: old.redacted || kept.redacted,
+      ...owner,
+    })
+    .onConflictDoNothing()
+    .returning({ id: preferences.id });
+  return stored.length;
 }
 
 function isOf(id: string, tenant: string) {

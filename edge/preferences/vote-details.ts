@@ -11,8 +11,11 @@ const MAX_COMMENT_LENGTH = 4000;
 /** Longer than anyone looks at two responses. */
 const MAX_SECONDS = 1_000_000;
 
-/** To the digits that float32 keeps, as which it is stored. */
-export const toReal = (value: number): number => Number(value.toPrecision(6));
+/** The smallest number that float32 has with all of its digits. */
+const MIN_REAL = 2 ** -126;
+
+/** To the digits that float32 keeps, as which it is stored. Postgres refuses what would become 0 in it. */
+export const toReal = (value: number): number => (Math.abs(value) < MIN_REAL ? 0 : Number(value.toPrecision(6)));
 
 export const tagsField = z
   .array(z.string().trim().min(1, 'is empty').max(64))

@@ -18,6 +18,7 @@ import { isVisible } from '../http/pagination.ts';
 import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { getCallerId, getOwner, getReadableTenant, getRowQuota, getScopes } from '../middleware/auth.ts';
 import { namedRater, nameRater } from '../preferences/name-rater.ts';
+import { findQueueOf, queuedComparison } from '../preferences/store-preference.ts';
 import { assertMayDemonstrate, betterText, commentField, tagsField, toReal } from '../preferences/vote-details.ts';
 import { deletedSchema } from './erasures.ts';
 
@@ -98,6 +99,8 @@ export const createFeedback = defineOperation({
         .where(and(eq(generations.id, body.generation), isVisible(completions, getReadableTenant(context))))
         .for('share', { of: completions });
       if (!generation) throw notFound('generation', body.generation, 'generation');
+      const queue = await findQueueOf(transaction, [generation.id]);
+      if (queue !== null) throw queuedComparison('generation', queue);
       const fields = { thumb, score, ...redacted };
       const { row, rows } = await giveFeedback(transaction, generation, giver, fields, redacted !== texts);
       await countRows(transaction, getRowQuota(context), rows);

@@ -6,6 +6,7 @@ import { recordAudit } from '../../shared/access/audit.ts';
 import { raters } from '../../shared/database/schema.ts';
 import { findProgress } from '../../shared/queues/progress.ts';
 import { pauseRater, resumeRater, type Standing } from '../../shared/queues/rater-standing.ts';
+import { redactValue } from '../../shared/redaction/redact.ts';
 import { notFound } from '../http/errors.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import { defineOperation } from '../http/operation.ts';
@@ -61,12 +62,14 @@ export const pauseQueueRater = defineOperation({
     reason: z.string().trim().min(1).max(1000).default('whoever runs this queue has paused you'),
   }),
   response: queueRater,
-  handler: ({ context, commit, param, body }) =>
-    commit(async (transaction) => {
+  async handler({ ports, context, commit, param, body }) {
+    const reason = await redactValue(ports.redact, body.reason);
+    return commit(async (transaction) => {
       const { queue, rater } = await findRater(transaction, context, param);
-      const standing = await pauseRater(transaction, queue, rater, body.reason);
+      const standing = await pauseRater(transaction, queue, rater, reason);
       return audit(transaction, context, 'queue.rater_paused', standing);
-    }),
+    });
+  },
 });
 
 export const resumeQueueRater = defineOperation({

@@ -16,7 +16,7 @@ import { notFound } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
 import { getCaller, getCallerId, getReadableTenant, getRowQuota } from '../middleware/auth.ts';
 import { namedRater, nameRater } from '../preferences/name-rater.ts';
-import { detailFields, redactDetails } from '../preferences/vote-details.ts';
+import { assertMayDemonstrate, detailFields, redactDetails } from '../preferences/vote-details.ts';
 import { castVote, lapsed, undoVote } from '../queues/cast-vote.ts';
 import { CHOICES, describeReservation, reservationSchema, toShown } from '../queues/describe-reservation.ts';
 import { findNext } from '../queues/next-reservation.ts';
@@ -107,6 +107,7 @@ export const voteOnReservation = defineOperation({
     }),
   response: reservationSchema,
   async handler({ ports, context, commit, param, body }) {
+    assertMayDemonstrate(context, body.edit, 'edit');
     const { details, isRedacted } = await redactDetails(ports.redact, body);
     const { strength = null, seconds = null, comment = null, edit = null } = details;
     const said = { strength, seconds, comment, edit, tags: details.tags ?? [], redacted: isRedacted };

@@ -253,6 +253,7 @@ export const preferences = pgTable(
     uniqueIndex('preferences_one_vote').on(table.comparison_id, table.rater),
     // Also finds what one rater gave.
     uniqueIndex('preferences_one_vote_on_texts').on(table.tenant, table.rater, table.vote_hash),
+    uniqueIndex('preferences_one_implicit').on(table.rejected_generation_id).where(sql`source = 'implicit'`),
     uniqueIndex('preferences_import_once').on(table.tenant, table.content_hash).where(sql`source = 'import'`),
     // Of a generation that is erased or outlives its retention.
     index('preferences_chosen_generation').on(table.chosen_generation_id),
@@ -493,7 +494,7 @@ export const queue_raters = pgTable(
   (table) => [primaryKey({ columns: [table.queue_id, table.rater] })],
 );
 
-/** What users of a product say about one generation; the last word of a rater on it (shared/feedback/). */
+/** What users of a product say about one generation; the last word of a rater of one key on it (shared/feedback/). */
 export const feedback = pgTable(
   'feedback',
   {
@@ -517,7 +518,7 @@ export const feedback = pgTable(
     xid: insertedBy(),
   },
   (table) => [
-    uniqueIndex('feedback_one_per_rater').on(table.generation_id, table.rater),
+    uniqueIndex('feedback_one_per_rater').on(table.generation_id, table.rater, table.created_by),
     index('feedback_tenant').on(table.tenant, table.id),
     index('feedback_order').on(table.tenant, table.xid, table.id),
     check('feedback_thumb', sql`thumb in (-1, 1)`),

@@ -5,8 +5,11 @@ import type { Database } from '../database/connect.ts';
 import { comparisons, completions, feedback, generations, preferences } from '../database/schema.ts';
 import { type FoundTexts, toChunks } from './find-rows.ts';
 
-/** A preference before it was blanked, as far as the statistics count it. */
-export type BlankedPreference = Pick<typeof preferences.$inferSelect, 'id' | 'tenant' | 'rater' | 'source' | 'choice'>;
+/** A preference before it was blanked, as far as the statistics and its queue count it. */
+export type BlankedPreference = Pick<
+  typeof preferences.$inferSelect,
+  'id' | 'tenant' | 'rater' | 'source' | 'choice' | 'reservation_id' | 'edit_of'
+>;
 
 /** A completion without choices cannot be found by the generations it has, so its own are read anew. */
 export async function blankTexts(
@@ -55,9 +58,9 @@ export async function blankPreferences(
 ): Promise<BlankedPreference[]> {
   const blanked: BlankedPreference[] = [];
   for (const chunk of toChunks(ids)) {
-    const { id, tenant, rater, source, choice } = preferences;
+    const { id, tenant, rater, source, choice, reservation_id, edit_of } = preferences;
     const locked = await transaction
-      .select({ id, tenant, rater, source, choice })
+      .select({ id, tenant, rater, source, choice, reservation_id, edit_of })
       .from(preferences)
       .where(and(inArray(id, chunk), isNull(preferences.erased_at)))
       .orderBy(asc(id))
@@ -73,6 +76,8 @@ export async function blankPreferences(
         tags: [],
         comment: null,
         metadata: null,
+        // The vote may get another edit.
+        reservation_id: sql`case when ${edit_of} is null then ${reservation_id} end`,
         erased_at: erasedAt,
       })
       .where(

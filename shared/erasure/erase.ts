@@ -17,12 +17,13 @@ import {
   forgetResponsesTo,
   uncount,
 } from './forget.ts';
+import { forgetInResponses, forgetStanding } from './queue-names.ts';
 import {
   blankItems,
   blankQueues,
   blankReservations,
   blankReservationsOf,
-  forgetStanding,
+  listReservedItems,
   lockItems,
   matchQueueRows,
 } from './queue-rows.ts';
@@ -36,7 +37,7 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
   const erasedAt = await begin(transaction);
   const own = { ...matchRows(transaction, subject), ...matchQueueRows(subject) };
   const queueIds = await blankQueues(transaction, own.queues, erasedAt);
-  await forgetStanding(transaction, subject);
+  const standings = await forgetStanding(transaction, subject, queueIds);
   const { texts, ...erased } = await eraseTexts(transaction, own, erasedAt);
   const counts = { ...erased.counts, preferences: 0, feedback: 0 };
 
@@ -57,14 +58,10 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
   counts.preferences = blanked.length;
   counts.feedback = feedbackIds.length;
   const reservationIds = await blankReservations(transaction, own.reservations, erasedAt);
-  const ofVotes = await blankReservationsOf(
-    transaction,
-    blanked.map(({ id }) => id),
-    erasedAt,
-  );
+  const ofVotes = await blankReservationsOf(transaction, blanked, erasedAt);
   const queued = [...queueIds, ...erased.queued, ...reservationIds, ...ofVotes];
   const isRater = kind === 'rater' && (await eraseRater(transaction, value, erasedAt));
-  if (!isRater && queued.length === 0 && Object.values(counts).every((count) => count === 0))
+  if (!isRater && standings + queued.length === 0 && Object.values(counts).every((count) => count === 0))
     throw nothingToErase(kind, value);
 
   const ids = [
@@ -78,6 +75,7 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
     ...(kind === 'rater' ? [value] : []),
   ];
   await forgetResponses(transaction, ids);
+  await forgetInResponses(transaction, subject);
   if (kind === 'rater' && isRaterId(value)) await forgetResponsesTo(transaction, value);
   await uncount(transaction, blanked);
   await forgetNames(transaction, blanked);
@@ -98,11 +96,15 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
   return row!;
 }
 
+type OwnRows = ReturnType<typeof matchRows> & ReturnType<typeof matchQueueRows>;
+
 /** `queued`: the ids of blanked items and their reservations. */
-async function eraseTexts(transaction: Database, own: Parameters<typeof findTexts>[1], erasedAt: SQL<Date>) {
+async function eraseTexts(transaction: Database, own: OwnRows, erasedAt: SQL<Date>) {
   let texts = await findTexts(transaction, own);
-  if (texts.items.length > 0) {
-    await lockItems(transaction, texts.items);
+  const reserved = await listReservedItems(transaction, own.reservations, own.preferences);
+  const items = [...new Set([...texts.items, ...reserved])].sort();
+  if (items.length > 0) {
+    await lockItems(transaction, items);
     // Responses to an item may have been stored before it was locked.
     texts = await findTexts(transaction, own);
   }

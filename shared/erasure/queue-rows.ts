@@ -1,9 +1,10 @@
-// What an erasure blanks of queues: items whose texts are the subject's, the rater's reservations and standing, and the queues
-// of a key. Raters lock their queue, their standing, an item and its reservation in this order, and so does an erasure.
+// What an erasure blanks of queues: items whose texts are the subject's, the rater's reservations, and the queues of a key. Raters
+// lock their queue, their standing, an item and its reservation in this order, and so does an erasure.
 import { and, asc, eq, inArray, isNotNull, isNull, or, type SQL, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
-import { preferences, queue_guidelines, queue_items, queue_raters, queues, reservations } from '../database/schema.ts';
+import { preferences, queue_guidelines, queue_items, queues, reservations } from '../database/schema.ts';
 import { queueSettingsSchema } from '../queue-settings.ts';
+import type { BlankedPreference } from './blank-rows.ts';
 import { toChunks } from './find-rows.ts';
 import { isRaterId, type Subject } from './subject.ts';
 
@@ -38,12 +39,28 @@ export async function blankQueues(transaction: Database, own: SQL | undefined, e
   return ids;
 }
 
-/** How a rater stands in the queues of the tenant. */
-export async function forgetStanding(transaction: Database, { kind, value, tenant }: Subject): Promise<void> {
-  if (kind !== 'user' && kind !== 'rater') return;
-  const rater = kind === 'user' ? `user:${value}` : value;
-  const own = transaction.select({ id: queues.id }).from(queues).where(eq(queues.tenant, tenant));
-  await transaction.delete(queue_raters).where(and(eq(queue_raters.rater, rater), inArray(queue_raters.queue_id, own)));
+/** The items on which the subject has voted, by the reservations and the votes. */
+export async function listReservedItems(
+  transaction: Database,
+  ownReservations: SQL | undefined,
+  ownPreferences: SQL | undefined,
+): Promise<string[]> {
+  if (!ownReservations && !ownPreferences) return [];
+  const ofVotes = transaction
+    .select({ id: preferences.reservation_id })
+    .from(preferences)
+    .where(and(ownPreferences, isNotNull(preferences.reservation_id)));
+  const rows = await transaction
+    .selectDistinct({ id: reservations.item_id })
+    .from(reservations)
+    .where(
+      and(
+        or(ownReservations, ownPreferences && inArray(reservations.id, ofVotes)),
+        inArray(reservations.state, ['voted', 'skipped']),
+        isNull(reservations.erased_at),
+      ),
+    );
+  return rows.map(({ id }) => id);
 }
 
 /** Keeps the responses to them from being stored, and reservations and votes out, until the transaction ends. */
@@ -82,7 +99,7 @@ export async function blankItems(transaction: Database, ids: string[], erasedAt:
   return blanked;
 }
 
-/** An item that was reserved is free again. */
+/** An item that was reserved or voted on is free again. Of an erased vote nobody knows whose it was: its rater may get it too. */
 export async function blankReservations(
   transaction: Database,
   own: SQL | undefined,
@@ -98,23 +115,44 @@ export async function blankReservations(
       erased_at: erasedAt,
     })
     .where(and(own, isNull(reservations.erased_at)))
-    .returning({ id: reservations.id });
+    .returning();
+  await freePlaces(transaction, rows);
   return rows.map(({ id }) => id);
 }
 
-/** The reservations that these votes were given through: they name the rater. */
+/** Of items that were locked (lockItems). */
+async function freePlaces(transaction: Database, rows: (typeof reservations.$inferSelect)[]): Promise<void> {
+  const isVote = ({ purpose, requeued }: (typeof rows)[number]) => purpose === 'vote' && !requeued;
+  const counted = rows.filter((row) => isVote(row) && (row.state === 'voted' || row.state === 'skipped'));
+  for (const chunk of toChunks(counted)) {
+    const places = JSON.stringify(chunk.map(({ item_id: item, state }) => ({ item, is_review: state === 'voted' })));
+    const freed = sql`(select item, count(*) filter (where is_review)::int as reviews, count(*) filter (where not is_review)::int as skips
+      from jsonb_to_recordset(${places}::jsonb) as place (item text, is_review boolean) group by item) as freed`;
+    const left = sql`${queue_items.reviews} - freed.reviews`;
+    const isMissing = sql`${left} < (${queues.settings}->>'reviews')::int`;
+    await transaction
+      .update(queue_items)
+      .set({
+        reviews: left,
+        skips: sql`${queue_items.skips} - freed.skips`,
+        state: sql`case when ${queue_items.state} = 'done' and ${isMissing} then 'open' else ${queue_items.state} end`,
+      })
+      .from(queues)
+      .innerJoin(freed, sql`true`)
+      .where(
+        and(eq(queues.id, queue_items.queue_id), sql`${queue_items.id} = freed.item`, isNull(queue_items.erased_at)),
+      );
+  }
+}
+
+/** The reservations that these votes were given through: they name the rater. That of an edit alone stays with its vote. */
 export async function blankReservationsOf(
   transaction: Database,
-  preferenceIds: string[],
+  erased: BlankedPreference[],
   erasedAt: SQL<Date>,
 ): Promise<string[]> {
-  const blanked: string[] = [];
-  for (const chunk of toChunks(preferenceIds)) {
-    const own = transaction
-      .select({ id: preferences.reservation_id })
-      .from(preferences)
-      .where(and(inArray(preferences.id, chunk), isNotNull(preferences.reservation_id)));
-    blanked.push(...(await blankReservations(transaction, inArray(reservations.id, own), erasedAt)));
-  }
-  return blanked;
+  const listIds = (rows: BlankedPreference[]) => rows.flatMap(({ reservation_id: id }) => id ?? []);
+  const votes = listIds(erased.filter(({ edit_of }) => edit_of === null));
+  for (const chunk of toChunks(votes)) await blankReservations(transaction, inArray(reservations.id, chunk), erasedAt);
+  return [...new Set(listIds(erased))];
 }

@@ -1,6 +1,6 @@
 // What a user of a product says about one generation: a thumb, a score, a comment, tags, and a better response, which becomes a
-// preference for it over the generation. A rater has one row for each generation, which says the last word. Rows are locked in
-// one order: completion, feedback, preference, as an erasure locks them.
+// preference for it over the generation. A rater has one row for each generation, which says the last word; a name that another
+// key gives is another rater. Rows are locked in one order: completion, feedback, preference, as an erasure locks them.
 
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { Owner } from '../access/owner.ts';
@@ -27,7 +27,11 @@ export async function giveFeedback(
   isRedacted: boolean,
 ): Promise<{ row: FeedbackRow; rows: number }> {
   const { id: generation_id, tenant } = generation;
-  const key = and(eq(feedback.generation_id, generation_id), eq(feedback.rater, rater));
+  const key = and(
+    eq(feedback.generation_id, generation_id),
+    eq(feedback.rater, rater),
+    eq(feedback.created_by, created_by),
+  );
   const first = { id: newId('fb_'), generation_id, rater, tenant, created_by, created_at: new Date() };
   let old: FeedbackRow | undefined;
   // Again if the row that was in the way was erased or retracted meanwhile.
@@ -55,7 +59,6 @@ export async function giveFeedback(
       tags: fields.tags === null ? [] : fields.tags,
       ...(isNew ? { demonstration: text, preference_id: pair?.id ?? null } : {}),
       redacted,
-      created_by,
       // A list in the order of transactions has it again.
       xid: sql`pg_current_xact_id()`,
     })

@@ -1,7 +1,7 @@
 // What a vote says besides its choice, and the demonstration that its edit becomes: a better text in place of the side that it
 // chose, as a pair of its own, so that every trainer and export reads it like any other.
 
-import { and, inArray, isNull } from 'drizzle-orm';
+import { and, eq, inArray, isNull } from 'drizzle-orm';
 import type { Owner } from '../access/owner.ts';
 import type { Database } from '../database/connect.ts';
 import { type Choice, preferences } from '../database/schema.ts';
@@ -46,9 +46,41 @@ export function assertDetailsFit(choice: Choice, { strength, edit }: VoteDetails
       });
 }
 
+/** As the edit of a vote or as feedback: a better text is one pair of its rater, however often it is given. */
+async function assertFirstDemonstration(
+  transaction: Pick<Database, 'select'>,
+  { rejected_generation_id: shown, content_hash, tenant }: PreferenceRow,
+  param: 'edit' | 'demonstration',
+): Promise<void> {
+  if (shown === null) return;
+  const [earlier] = await transaction
+    .select({ id: preferences.id })
+    .from(preferences)
+    .where(
+      and(
+        eq(preferences.rejected_generation_id, shown),
+        eq(preferences.source, 'demonstration'),
+        eq(preferences.content_hash, content_hash),
+        eq(preferences.tenant, tenant),
+        isNull(preferences.erased_at),
+      ),
+    )
+    .limit(1);
+  if (earlier)
+    throw new AttuneError(
+      `${param}: this rater has given the same text in place of ${shown}, as ${earlier.id}; leave it out`,
+      {
+        status: 409,
+        param,
+        code: 'already_given',
+        retry: false,
+      },
+    );
+}
+
 /** `param`: the field that has the text. */
 export async function storeDemonstration(
-  transaction: Pick<Database, 'insert'>,
+  transaction: Pick<Database, 'insert' | 'select'>,
   { text, shown, ...given }: Demonstration,
   param: 'edit' | 'demonstration',
 ): Promise<PreferenceRow> {
@@ -82,6 +114,7 @@ export async function storeDemonstration(
     erased_at: null,
     created_at: new Date(),
   };
+  await assertFirstDemonstration(transaction, row, param);
   await transaction.insert(preferences).values(row);
   return row;
 }
@@ -96,7 +129,7 @@ export function assertEditImproves(edit: string, { chosen, rejected }: Record<'c
 
 /** The demonstration of a vote that has an edit. */
 export function storeEdit(
-  transaction: Pick<Database, 'insert'>,
+  transaction: Pick<Database, 'insert' | 'select'>,
   vote: PreferenceRow,
   text: string,
   isRedacted: boolean,

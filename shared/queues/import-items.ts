@@ -6,7 +6,7 @@ import { countRows, type RowQuota } from '../access/row-quota.ts';
 import type { Database } from '../database/connect.ts';
 import { AttuneError } from '../error.ts';
 import { splitJsonRows } from '../preferences/json-rows.ts';
-import type { Redact } from '../redaction/redact.ts';
+import { type Redact, redactValue } from '../redaction/redact.ts';
 import { insertItems, redactItem } from './insert-items.ts';
 import { type ItemInput, parseItem } from './item-input.ts';
 import type { QueueRow } from './queues.ts';
@@ -43,7 +43,7 @@ export async function importItems(
         `the file has more than ${MAX_ITEMS} items, or ${MAX_TOTAL_LENGTH / 2 ** 20} MiB; send it in parts`,
         { code: 'too_many_items' },
       );
-    items.push(await redactItem(redact, item));
+    items.push(await redactItem(redact, { ...item, group: await redactValue(redact, item.group) }));
   }
   if (items.length === 0) throw new AttuneError('there is no item in the file', { code: 'empty_body' });
   const imported = await db.transaction(async (transaction) => {

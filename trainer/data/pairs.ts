@@ -50,7 +50,7 @@ export async function addSamples(db: Database, rows: PreferenceRow[]): Promise<P
       chosen: preference.chosen,
       rejected: preference.rejected,
       sampled:
-        chosen && rejected && !chosen.redacted && !rejected.redacted
+        hasTokens(chosen) && hasTokens(rejected)
           ? {
               promptIds: chosen.prompt_token_ids,
               chosen: toSampledResponse(chosen),
@@ -60,6 +60,11 @@ export async function addSamples(db: Database, rows: PreferenceRow[]): Promise<P
       isSteered: [chosen, rejected].some((side) => side !== undefined && isSteered(side)),
     };
   });
+}
+
+/** What was redacted and what no policy generated is stored as text only. */
+function hasTokens(row: StoredGeneration | undefined): row is StoredGeneration {
+  return row !== undefined && row.kind !== 'given' && !row.redacted;
 }
 
 function toSampledResponse(row: StoredGeneration): SampledResponse {
