@@ -203,7 +203,8 @@ export class RatingSession {
         this.#schedule(() => this.#deliver(letter, reservation, draft), this.#nextDelay());
       } else if (failure.code !== null && ENDED.has(failure.code)) {
         forgetDraft(reservation.id);
-        await this.next({ words: failure.message });
+        // Of the others the next view says why.
+        await this.next(failure.code === 'reservation_lapsed' ? { words: failure.message } : null);
       } else {
         this.notice = { words: failure.message };
         this.#show({ name: 'item', reservation, draft, isSending: false });

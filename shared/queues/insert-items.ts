@@ -1,8 +1,10 @@
 // Inserts items into a queue, each content once. Responses that are given become a completion and a comparison of their own.
 
 import { sql } from 'drizzle-orm';
+import type { PgTable } from 'drizzle-orm/pg-core';
 import type { Owner } from '../access/owner.ts';
 import type { Database } from '../database/connect.ts';
+import { insertRows } from '../database/insert-rows.ts';
 import { comparisons, completions, generations, queue_items } from '../database/schema.ts';
 import { hashContent } from '../digest.ts';
 import { newId } from '../id.ts';
@@ -70,11 +72,9 @@ async function insertChunk(
       ...owner,
     };
   });
-  const stored = await transaction
-    .insert(queue_items)
-    .values(rows)
-    .onConflictDoNothing()
-    .returning({ id: queue_items.id });
+  const stored = await transaction.execute<{ id: string }>(
+    sql`${insertRows(queue_items, rows)} on conflict do nothing returning id`,
+  );
   const ids = new Set(stored.map(({ id }) => id));
   const withSides = items.flatMap((item, at) =>
     item.sides && ids.has(rows[at]!.id) ? [{ id: rows[at]!.id, item, sides: item.sides }] : [],
@@ -105,16 +105,24 @@ async function storeSides(
     return { id, completions: [a, b], comparison: row };
   });
   const rows = given.flatMap((each) => each.completions);
-  await transaction.insert(completions).values(rows.map(({ completion }) => completion));
-  await transaction.insert(generations).values(rows.map(({ generation }) => generation));
-  await transaction.insert(comparisons).values(given.map(({ comparison }) => comparison));
-  const made = sql.join(
-    given.map(({ id, comparison }) => sql`(${id}, ${comparison.id})`),
-    sql`, `,
+  const insert = <T extends PgTable>(table: T, values: T['$inferInsert'][]) =>
+    transaction.execute(insertRows(table, values));
+  await insert(
+    completions,
+    rows.map(({ completion }) => completion),
   );
+  await insert(
+    generations,
+    rows.map(({ generation }) => generation),
+  );
+  await insert(
+    comparisons,
+    given.map(({ comparison }) => comparison),
+  );
+  const made = given.map(({ id, comparison }) => ({ item: id, comparison: comparison.id }));
   await transaction.execute(sql`
     update ${queue_items} set comparison_id = made.comparison, state = 'open'
-    from (values ${made}) as made (item, comparison) where id = made.item`);
+    from jsonb_to_recordset(${JSON.stringify(made)}::jsonb) as made (item text, comparison text) where id = made.item`);
 }
 
 export type GivenCompletion = {

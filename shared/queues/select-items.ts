@@ -23,21 +23,25 @@ export async function selectCandidates(
   rater: string,
 ): Promise<Candidate[]> {
   const isImported = settings.order === 'imported';
-  // The items are read twice, which is faster than keeping all of a large queue.
+  // The items are read twice, which is faster than keeping all of a large queue. Nothing is joined with them: without statistics,
+  // as right after an import, Postgres would look through all reservations of the rater for each item.
   const rows = await db.execute<{ id: string; groups: string | number; items: string | number }>(sql`
     with mine as (
       select item_id, bool_or(state in ('open', 'voted', 'skipped')) as is_blocked from ${reservations}
       where queue_id = ${id} and rater = ${rater} group by item_id
     ), taken as (
-      select item_id, count(*) as places from ${reservations}
-      where queue_id = ${id} and state = 'open' and purpose = 'vote' and expires_at > clock_timestamp() group by item_id
-    ), eligible as not materialized (
-      select item.id, prompt_group, reviews + coalesce(places, 0) as load, mine.item_id is not null as was_mine
-      from ${queue_items} as item
-      left join taken on taken.item_id = item.id
-      left join mine on mine.item_id = item.id
+      select jsonb_object_agg(item_id, places) as places from (
+        select item_id, count(*) as places from ${reservations}
+        where queue_id = ${id} and state = 'open' and purpose = 'vote' and expires_at > clock_timestamp() group by item_id
+      ) as each_item
+    ), loaded as not materialized (
+      select id, prompt_group, reviews + coalesce(((select places from taken)->>id)::int, 0) as load,
+        id in (select item_id from mine) as was_mine
+      from ${queue_items}
       where queue_id = ${id} and kind = 'rated' and state in ('pending', 'open') and erased_at is null
-        and reviews + coalesce(places, 0) < ${settings.reviews} and not coalesce(is_blocked, false)
+        and id not in (select item_id from mine where is_blocked)
+    ), eligible as not materialized (
+      select * from loaded where load < ${settings.reviews}
     ), counted as (
       select was_mine, prompt_group, load, count(*) as items from eligible group by was_mine, prompt_group, load
     ), preferred as (
@@ -49,7 +53,8 @@ export async function selectCandidates(
       select was_mine, prompt_group, load, items, groups from preferred join drawn using (prompt_group)
       order by load limit 1
     )
-    select eligible.id, groups, items from eligible join least using (was_mine, prompt_group, load)
+    select id, (select groups from least), (select items from least) from eligible
+    where (was_mine, prompt_group, load) = (select was_mine, prompt_group, load from least)
     order by ${isImported ? sql`id` : sql`random()`} limit ${MAX_CANDIDATES}`);
   return rows.map((row) => ({
     id: row.id,
