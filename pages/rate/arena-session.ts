@@ -1,7 +1,7 @@
 // A conversation in the arena: each turn is a comparison, and goes on from the response that was preferred.
 
 import { ApiError, api, ask, type Comparison, type Preference } from '../api.ts';
-import { type Draft, isSide, newDraft, toVote } from './draft.ts';
+import { type Draft, getEdit, isSide, newDraft, toVote } from './draft.ts';
 import type { SideTexts } from './even-texts.ts';
 import { type Letter, newKey, type Outbox } from './outbox.ts';
 import type { Notice } from './rating-session.ts';
@@ -104,8 +104,8 @@ export class ArenaSession {
     const { turn } = this;
     if (this.stage !== 'voting' || !turn?.comparison) return;
     if (choice === null) return this.tell({ text: 'chooseFirst' });
-    const { edit } = turn.draft;
-    if (edit && edit.side === choice && edit.text === turn.texts[edit.side]) return this.tell({ text: 'sameEdit' });
+    const edit = getEdit({ ...turn.draft, choice });
+    if (edit && edit.text === turn.texts[edit.side]) return this.tell({ text: 'sameEdit' });
     const vote = toVote({ ...turn.draft, choice }, this.#watch?.read() ?? 0);
     const to = turn.vote ? { preference: turn.vote.id } : { comparison: turn.comparison.id };
     const letter: Letter = { key: newKey(), ...to, vote };
@@ -180,7 +180,8 @@ export class ArenaSession {
 }
 
 export function getKeptText({ kept, draft, texts }: Turn): string {
-  return draft.edit && draft.edit.side === kept ? draft.edit.text : texts[kept!];
+  const edit = getEdit(draft);
+  return edit && edit.side === kept ? edit.text : texts[kept!];
 }
 
 function toMessages(turn: Turn) {

@@ -6,11 +6,12 @@ import { Markdown } from '../markdown/markdown.tsx';
 import { useTexts } from '../texts/texts.ts';
 import { ArenaSession, getKeptText, type Turn } from './arena-session.ts';
 import { Sides } from './comparison-view.tsx';
-import { isSide } from './draft.ts';
+import { getEdit } from './draft.ts';
 import { useKeys } from './keys.ts';
 import { KeysHelp } from './keys-help.tsx';
 import type { Outbox } from './outbox.ts';
-import { Editor, VoteForm } from './vote-form.tsx';
+import { editChosen, toSideEditor } from './side-editor.tsx';
+import { VoteForm } from './vote-form.tsx';
 import { toVoteKeys } from './vote-keys.ts';
 
 export function Arena({ session: { rater, scopes }, outbox }: { session: Session; outbox: Outbox }) {
@@ -26,9 +27,8 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
   const onEdit = () => {
     const { stage, turn } = arena;
     if (stage !== 'voting' || !turn || !edits) return;
-    const { choice, edit } = turn.draft;
-    if (!isSide(choice)) return arena.tell({ text: 'chooseSideFirst' });
-    arena.change({ edit: edit?.side === choice ? null : { side: choice, text: turn.texts[choice] } });
+    const isOpen = editChosen(turn.draft, toSides(turn), arena.change.bind(arena));
+    if (!isOpen) arena.tell({ text: 'chooseSideFirst' });
   };
   const vote = {
     onChange: arena.change.bind(arena),
@@ -120,10 +120,10 @@ function Current({ arena, turn }: { arena: ArenaSession; turn: Turn }) {
   const texts = useTexts();
   const { stage } = arena;
   const { draft, comparison } = turn;
-  const { edit } = draft;
-  const isEditing = edit !== null && edit.side === draft.choice && stage !== 'voted';
+  const edit = stage === 'voted' ? getEdit(draft) : null;
+  const onChange = arena.change.bind(arena);
   const side = (name: 'a' | 'b') => ({
-    text: stage === 'voted' && edit?.side === name && turn.kept === name ? edit.text : turn.texts[name],
+    text: edit?.side === name ? edit.text : turn.texts[name],
     ...(comparison ? { finish_reason: comparison[name].finish_reason } : {}),
   });
   const [a, b] = [comparison?.a.model, comparison?.b.model];
@@ -142,19 +142,7 @@ function Current({ arena, turn }: { arena: ArenaSession; turn: Turn }) {
         isWriting={stage === 'writing'}
         policies={stage === 'voted' && a !== undefined && b !== undefined ? { a, b } : null}
         editor={
-          isEditing
-            ? {
-                side: edit.side,
-                content: (
-                  <Editor
-                    side={edit.side}
-                    text={edit.text}
-                    isBusy={stage !== 'voting'}
-                    onInput={(text) => arena.change({ edit: { side: edit.side, text } })}
-                  />
-                ),
-              }
-            : null
+          stage === 'voted' ? null : toSideEditor({ draft, sides: toSides(turn), isBusy: stage !== 'voting', onChange })
         }
       />
       <p class="hidden" role="status">
@@ -162,6 +150,10 @@ function Current({ arena, turn }: { arena: ArenaSession; turn: Turn }) {
       </p>
     </>
   );
+}
+
+function toSides({ texts: { a, b } }: Turn) {
+  return { a: { text: a }, b: { text: b } };
 }
 
 function Composer({ arena }: { arena: ArenaSession }) {

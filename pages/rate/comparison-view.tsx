@@ -29,14 +29,15 @@ type SidesProps = {
   choice?: Choice | null;
   policies?: { a: string; b: string } | null;
   isWriting?: boolean;
-  /** shown in place of the text of a side */
-  editor?: { side: SideName; content: ComponentChildren } | null;
+  /** shown in place of the text of a side, or below it */
+  editor?: { side: SideName; instead?: ComponentChildren; below?: ComponentChildren } | null;
 };
 
 export function Sides({ a, b, choice = null, policies = null, isWriting = false, editor = null }: SidesProps) {
   const texts = useTexts();
   const side = (name: SideName, { text, finish_reason }: Shown) => {
     const letter = name.toUpperCase();
+    const own = editor?.side === name ? editor : null;
     const isOther = (choice === 'a' || choice === 'b') && choice !== name;
     return (
       <section
@@ -48,8 +49,9 @@ export function Sides({ a, b, choice = null, policies = null, isWriting = false,
           <span class="letter">{letter}</span>
           {policies && <span class="policy">{policies[name]}</span>}
         </h2>
-        {editor?.side === name ? editor.content : <Markdown text={text || (isWriting ? '' : texts.nothing)} />}
+        {own?.instead ?? <Markdown text={text || (isWriting ? '' : texts.nothing)} />}
         {finish_reason === 'length' && <p class="quiet cut">{texts.cut}</p>}
+        {own?.below}
       </section>
     );
   };

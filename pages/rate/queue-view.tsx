@@ -8,7 +8,7 @@ import type { Texts } from '../texts/en.ts';
 import { useTexts } from '../texts/texts.ts';
 import { PromptView, Sides } from './comparison-view.tsx';
 import { Dialog } from './dialog.tsx';
-import { isSide, newDraft } from './draft.ts';
+import { newDraft } from './draft.ts';
 import { useKeys } from './keys.ts';
 import { KeysHelp } from './keys-help.tsx';
 import { Message } from './message.tsx';
@@ -16,7 +16,8 @@ import type { Outbox } from './outbox.ts';
 import { follow, RATE } from './path.ts';
 import { Progress } from './progress.tsx';
 import { type Notice, RatingSession, type View } from './rating-session.ts';
-import { Editor, VoteForm } from './vote-form.tsx';
+import { editChosen, toSideEditor } from './side-editor.tsx';
+import { VoteForm } from './vote-form.tsx';
 import { toVoteKeys } from './vote-keys.ts';
 
 type Props = { queue: Queue; holder: string; outbox: Outbox; isOnly: boolean };
@@ -110,9 +111,8 @@ function toVoteActions(session: RatingSession) {
   const onEdit = () => {
     const { view } = session;
     if (view.name !== 'item' || !settings.edits) return;
-    const { choice, edit } = view.draft;
-    if (!isSide(choice)) return session.tell({ text: 'chooseSideFirst' });
-    session.change({ edit: edit?.side === choice ? null : { side: choice, text: view.reservation[choice].text } });
+    const isOpen = editChosen(view.draft, view.reservation, session.change.bind(session));
+    if (!isOpen) session.tell({ text: 'chooseSideFirst' });
   };
   return {
     getDraft: () => (session.view.name === 'item' ? session.view.draft : null),
@@ -197,21 +197,8 @@ function Voting({ session, view, notice, vote }: VotingProps) {
   const texts = useTexts();
   const { reservation, draft } = view;
   const isBusy = view.name === 'waiting' || view.isSending;
-  const { edit } = draft;
-  const editor =
-    edit && edit.side === draft.choice
-      ? {
-          side: edit.side,
-          content: (
-            <Editor
-              side={edit.side}
-              text={edit.text}
-              isBusy={isBusy}
-              onInput={(text) => session.change({ edit: { side: edit.side, text } })}
-            />
-          ),
-        }
-      : null;
+  const onChange = session.change.bind(session);
+  const editor = session.queue.settings.edits ? toSideEditor({ draft, sides: reservation, isBusy, onChange }) : null;
   return (
     <>
       <Sides a={reservation.a} b={reservation.b} choice={draft.choice} editor={editor} />

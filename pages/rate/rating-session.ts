@@ -3,7 +3,17 @@
 
 import { ApiError, api, ask, type Choice, type Queue, type QueueProgress, type Reservation } from '../api.ts';
 import { forget, recall, remember } from '../storage.ts';
-import { type Draft, forgetDraft, isSide, newDraft, recallDraft, rememberDraft, toDraft, toVote } from './draft.ts';
+import {
+  type Draft,
+  forgetDraft,
+  getEdit,
+  isSide,
+  newDraft,
+  recallDraft,
+  rememberDraft,
+  toDraft,
+  toVote,
+} from './draft.ts';
 import { type Letter, newKey, type Outbox } from './outbox.ts';
 import { Stopwatch } from './stopwatch.ts';
 
@@ -159,11 +169,11 @@ export class RatingSession {
   }
 
   #findProblem(draft: Draft, reservation: Reservation) {
-    const { choice, strength, edit } = draft;
+    const { choice, strength } = draft;
     if (choice === null) return 'chooseFirst';
     if (!isSide(choice)) return null;
     if (strength === null && this.queue.settings.strength === 'required') return 'chooseStrength';
-    return edit?.side === choice && edit.text === reservation[choice].text ? 'sameEdit' : null;
+    return getEdit(draft)?.text === reservation[choice].text ? 'sameEdit' : null;
   }
 
   async #deliver(letter: Letter, reservation: Reservation, draft: Draft): Promise<void> {

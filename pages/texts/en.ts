@@ -50,6 +50,8 @@ export const en = {
   edit: (side: string) => `Improve ${side}`,
   editing: (side: string) => `Your better version of ${side}`,
   dropEdit: 'Discard my version',
+  editDropped: 'Your version is discarded.',
+  restoreEdit: 'Bring my version back',
   editHint: 'Change the text into what it should have been.',
   send: 'Send',
   sending: 'Sending…',
