@@ -166,8 +166,6 @@ else {
         await check('markdown');
         await page.keyboard.press('t');
         await page.keyboard.press('t');
-        await page.getByText('The responses are of').waitFor();
-        await page.keyboard.press('Enter');
         await page.getByRole('heading', { name: 'You have rated everything here' }).waitFor();
         await check('end');
         await page.getByRole('button', { name: 'Menu' }).click();
@@ -219,7 +217,7 @@ else {
     await page.keyboard.press('b');
     await page.keyboard.press('2');
     await page.keyboard.press('Enter');
-    await page.getByText(long).first().waitFor();
+    await page.getByTitle(long).first().waitFor();
     const read = async (side: string) =>
       (await page
         .getByRole('region', { name: `Response ${side}` })

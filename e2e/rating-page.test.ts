@@ -169,7 +169,7 @@ else {
   });
 
   test('a phone has no part of the page beside or below the screen, before and after votes', async () => {
-    const queue = await createQueue(makeItems(20), { tags: ['more correct', 'better style', 'safer', 'shorter'] });
+    const queue = await createQueue(makeItems(40), { tags: ['more correct', 'better style', 'safer', 'shorter'] });
     for (const [locale, width] of [360, 390, 412].flatMap((width) => [
       ['en-GB', width] as const,
       ['de-DE', width] as const,

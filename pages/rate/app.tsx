@@ -8,6 +8,7 @@ import { Header } from './header.tsx';
 import { Message } from './message.tsx';
 import { Outbox } from './outbox.ts';
 import { ARENA, usePath } from './path.ts';
+import { PolicyNamesProvider, usePolicyNames } from './policy-name.tsx';
 import { Queues } from './queues.tsx';
 
 type State = { session: Session } | { error: ApiError } | null;
@@ -31,6 +32,7 @@ export function App() {
   }, [language]);
 
   const session = state && 'session' in state ? state.session : null;
+  const policyNames = usePolicyNames(session);
   const content = () => {
     if (!state) return <Message title={texts.loading} isLoading />;
     if ('session' in state) {
@@ -55,7 +57,7 @@ export function App() {
           setLanguage(chosen);
         }}
       />
-      {content()}
+      <PolicyNamesProvider value={policyNames}>{content()}</PolicyNamesProvider>
     </TextsProvider>
   );
 }

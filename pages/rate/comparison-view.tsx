@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact';
 import type { Choice, Prompt } from '../api.ts';
 import { Markdown } from '../markdown/markdown.tsx';
 import { useTexts } from '../texts/texts.ts';
+import { PolicyName } from './policy-name.tsx';
 
 export type SideName = 'a' | 'b';
 export type Shown = { text: string; finish_reason?: string };
@@ -47,7 +48,11 @@ export function Sides({ a, b, choice = null, policies = null, isWriting = false,
       >
         <h2>
           <span class="letter">{letter}</span>
-          {policies && <span class="policy">{policies[name]}</span>}
+          {policies && (
+            <span class="policy">
+              <PolicyName id={policies[name]} />
+            </span>
+          )}
         </h2>
         {own?.instead ?? <Markdown text={text || (isWriting ? '' : texts.nothing)} />}
         {finish_reason === 'length' && <p class="quiet cut">{texts.cut}</p>}

@@ -1,5 +1,6 @@
 // One queue: its guidelines, the item that is reserved, and the vote.
 
+import { Fragment } from 'preact';
 import { useEffect, useReducer, useState } from 'preact/hooks';
 import type { Queue, Reservation } from '../api.ts';
 import { Markdown } from '../markdown/markdown.tsx';
@@ -9,11 +10,12 @@ import { useTexts } from '../texts/texts.ts';
 import { PromptView, Sides } from './comparison-view.tsx';
 import { Dialog } from './dialog.tsx';
 import { newDraft } from './draft.ts';
-import { useKeys } from './keys.ts';
+import { areKeysOn, useKeys } from './keys.ts';
 import { KeysHelp } from './keys-help.tsx';
 import { Message } from './message.tsx';
 import type { Outbox } from './outbox.ts';
 import { follow, RATE } from './path.ts';
+import { listPolicies, PolicyName } from './policy-name.tsx';
 import { Progress } from './progress.tsx';
 import { type Notice, RatingSession, type View } from './rating-session.ts';
 import { editChosen, toSideEditor } from './side-editor.tsx';
@@ -81,17 +83,9 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
         </button>
       </div>
       <Content session={session} view={view} notice={notice} vote={vote} />
-      <p class="last">
-        {last && view.name !== 'loading' && (
-          <>
-            <span class="quiet">{texts.lastVote(texts.choices[last.choice])}</span>
-            <button type="button" class="plain" onClick={undo} aria-keyshortcuts="z">
-              {texts.undo}
-              <kbd>z</kbd>
-            </button>
-          </>
-        )}
-      </p>
+      {(last || (view.name !== 'end' && view.name !== 'failed')) && (
+        <LastVote last={last} isWaiting={view.name === 'waiting'} onUndo={undo} />
+      )}
       {open === 'keys' && <KeysHelp onClose={() => setOpen(null)} />}
       {(open === 'guidelines' || mustRead) && (
         <Dialog title={texts.guidelines} done={mustRead ? texts.start : undefined} onClose={closeGuidelines}>
@@ -100,6 +94,26 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
         </Dialog>
       )}
     </main>
+  );
+}
+
+type LastVoteProps = { last: RatingSession['last']; isWaiting: boolean; onUndo(): void };
+
+/** A row that is there from the first item on, so that the buttons above it stay where they are. */
+function LastVote({ last, isWaiting, onUndo }: LastVoteProps) {
+  const texts = useTexts();
+  if (!last) return <p class="last">{areKeysOn() && <span class="quiet keyboard">{texts.keysHint}</span>}</p>;
+  return (
+    <p class="last">
+      <span class="quiet">{texts.lastVote(texts.choices[last.choice])}</span>
+      {/* A vote that waits is undone first, where that is said. */}
+      {!isWaiting && (
+        <button type="button" class="plain" onClick={onUndo} aria-keyshortcuts="z">
+          {texts.undo}
+          <kbd>z</kbd>
+        </button>
+      )}
+    </p>
   );
 }
 
@@ -181,7 +195,7 @@ function Content({ session, view, notice, vote }: ContentProps) {
       <PromptView prompt={reservation.prompt} />
       {view.name === 'answered' ? (
         <>
-          <Sides a={reservation.a} b={reservation.b} choice={reservation.choice} policies={reservation.policies} />
+          <Sides a={reservation.a} b={reservation.b} choice={reservation.choice} />
           <Answered reservation={reservation} onNext={() => void session.next()} />
         </>
       ) : (
@@ -221,7 +235,8 @@ function Voting({ session, view, notice, vote }: VotingProps) {
 
 function Answered({ reservation, onNext }: { reservation: Reservation; onNext(): void }) {
   const texts = useTexts();
-  const { expected, explanation, choice, policies } = reservation;
+  const { expected, explanation, choice } = reservation;
+  const policies = listPolicies(reservation);
   return (
     <div class="dock answered">
       {expected && choice && (
@@ -229,9 +244,16 @@ function Answered({ reservation, onNext }: { reservation: Reservation; onNext():
           {describeExpected(texts, expected, choice)}
         </p>
       )}
-      {policies && (
+      {policies.length > 0 && (
         <p class="note" role="status">
-          {texts.policies} {policies.a} (A), {policies.b} (B).
+          {texts.policies}{' '}
+          {policies.map(([side, id], at) => (
+            <Fragment key={side}>
+              {at > 0 && ', '}
+              <PolicyName id={id} /> ({side})
+            </Fragment>
+          ))}
+          .
         </p>
       )}
       {explanation && <Markdown text={explanation} />}

@@ -15,6 +15,7 @@ import {
   toVote,
 } from './draft.ts';
 import { type Letter, newKey, type Outbox } from './outbox.ts';
+import { listPolicies } from './policy-name.tsx';
 import { Stopwatch } from './stopwatch.ts';
 
 /** Why the page says something beside what it shows: one of its texts, or the API's words. */
@@ -194,7 +195,7 @@ export class RatingSession {
       void this.#loadProgress();
       if (
         voted.state === 'voted' &&
-        (voted.expected !== null || voted.explanation !== null || voted.policies !== null)
+        (voted.expected !== null || voted.explanation !== null || listPolicies(voted).length > 0)
       ) {
         this.#leaveItem();
         this.#show({ name: 'answered', reservation: voted });

@@ -58,7 +58,7 @@ export function VoteForm({ draft, asked, isBusy, isWaiting = false, onChange, on
             <kbd>{key}</kbd>
           </label>
         ))}
-        <button type="button" class="plain" aria-label={texts.choices.skip} onClick={onSkip} aria-keyshortcuts="s">
+        <button type="button" class="plain" onClick={onSkip} aria-keyshortcuts="s">
           <span class="long">{texts.choices.skip}</span>
           <span class="short">{texts.choicesShort.skip}</span>
           <kbd>s</kbd>
@@ -84,29 +84,31 @@ export function VoteForm({ draft, asked, isBusy, isWaiting = false, onChange, on
           </fieldset>
         )}
         {asked.tags.length > 0 && <Tags draft={draft} tags={asked.tags} isBusy={isBusy} onChange={onChange} />}
-        <textarea
-          id="comment"
-          rows={1}
-          maxLength={4000}
-          dir="auto"
-          value={comment}
-          placeholder={texts.comment}
-          aria-label={texts.comment}
-          title={texts.commentHint}
-          disabled={isBusy}
-          onInput={(event) => onChange({ comment: event.currentTarget.value })}
-        />
-        <div class="actions">
-          {asked.edits && (
-            <button type="button" disabled={isBusy || !isPreferred} onClick={onEdit} aria-keyshortcuts="e">
-              {texts.edit(isPreferred ? choice.toUpperCase() : '…')}
-              <kbd>e</kbd>
+        <div class="say">
+          <textarea
+            id="comment"
+            rows={1}
+            maxLength={4000}
+            dir="auto"
+            value={comment}
+            placeholder={texts.comment}
+            aria-label={texts.comment}
+            title={texts.commentHint}
+            disabled={isBusy}
+            onInput={(event) => onChange({ comment: event.currentTarget.value })}
+          />
+          <div class="actions">
+            {asked.edits && (
+              <button type="button" disabled={isBusy || !isPreferred} onClick={onEdit} aria-keyshortcuts="e">
+                {texts.edit(isPreferred ? choice.toUpperCase() : '…')}
+                <kbd>e</kbd>
+              </button>
+            )}
+            <button type="submit" class="primary" disabled={isBusy} aria-keyshortcuts="Enter">
+              {isBusy && !isWaiting ? texts.sending : texts.send}
+              <kbd>↵</kbd>
             </button>
-          )}
-          <button type="submit" class="primary" disabled={isBusy} aria-keyshortcuts="Enter">
-            {isBusy && !isWaiting ? texts.sending : texts.send}
-            <kbd>↵</kbd>
-          </button>
+          </div>
         </div>
       </div>
     </form>

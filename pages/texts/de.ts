@@ -102,6 +102,7 @@ export const de: Texts = {
 
   keys: 'Tastatur',
   keysUse: 'Diese Tasten verwenden',
+  keysHint: 'Wählen Sie mit a, b, t oder x; dieselbe Taste noch einmal sendet.',
   keyOf: {
     a: 'A ist besser; noch einmal: senden',
     b: 'B ist besser; noch einmal: senden',

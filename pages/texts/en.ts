@@ -95,6 +95,7 @@ export const en = {
 
   keys: 'Keyboard',
   keysUse: 'Use these keys',
+  keysHint: 'Choose with a, b, t or x; the same key again sends.',
   keyOf: {
     a: 'A is better; again: send',
     b: 'B is better; again: send',
