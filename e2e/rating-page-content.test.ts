@@ -254,7 +254,8 @@ else {
     await page.goto(`${rating.url}/sign-in`);
     await page.getByLabel('Key').fill(KEY);
     await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.goto(`${rating.url}/rate/arena`);
+    await page.getByRole('link', { name: 'Rate responses' }).click();
+    await page.getByRole('link', { name: 'Arena' }).click();
     await page.route('**/v1/comparisons', (route) => {
       const body = route.request().postDataJSON();
       return route.continue({ postData: JSON.stringify({ ...body, max_tokens: 20, seed: 5 }) });

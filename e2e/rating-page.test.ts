@@ -190,6 +190,7 @@ else {
         await page.locator('.dock .primary').tap({ timeout: 3000 });
         if (at < 2) await waitForAnother(page, name);
       }
+      await page.unrouteAll({ behavior: 'ignoreErrors' });
       assert.deepEqual(problems, []);
     }
   });

@@ -36,11 +36,12 @@ export function App() {
   const content = () => {
     if (!state) return <Message title={texts.loading} isLoading />;
     if ('session' in state) {
-      const outbox = new Outbox(nameHolder(state.session));
+      const holder = nameHolder(state.session);
+      const outbox = new Outbox(holder);
       return path === ARENA ? (
-        <Arena session={state.session} outbox={outbox} />
+        <Arena session={state.session} holder={holder} outbox={outbox} />
       ) : (
-        <Queues path={path} holder={nameHolder(state.session)} outbox={outbox} />
+        <Queues path={path} holder={holder} outbox={outbox} />
       );
     }
     return <Failure error={state.error} retry={load} />;
@@ -78,7 +79,10 @@ function Failure({ error, retry }: { error: ApiError; retry: () => void }) {
       </Message>
     );
   return (
-    <Message title={error.status === 0 ? texts.noConnection : texts.failed} text={error.message}>
+    <Message
+      title={error.status === 0 ? texts.noConnection : texts.failed}
+      text={error.status === 0 ? undefined : error.message}
+    >
       <button type="button" class="primary" onClick={retry}>
         {texts.retry}
       </button>

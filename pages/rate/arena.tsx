@@ -4,8 +4,9 @@ import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact
 import type { Session } from '../api.ts';
 import { Markdown } from '../markdown/markdown.tsx';
 import { useTexts } from '../texts/texts.ts';
-import { ArenaSession, getKeptText, type Turn } from './arena-session.ts';
+import { ArenaSession } from './arena-session.ts';
 import { Sides } from './comparison-view.tsx';
+import { getKeptText, type Turn } from './conversation.ts';
 import { getEdit } from './draft.ts';
 import { useKeys } from './keys.ts';
 import { KeysHelp } from './keys-help.tsx';
@@ -14,12 +15,17 @@ import { editChosen, toSideEditor } from './side-editor.tsx';
 import { VoteForm } from './vote-form.tsx';
 import { toVoteKeys } from './vote-keys.ts';
 
-export function Arena({ session: { rater, scopes }, outbox }: { session: Session; outbox: Outbox }) {
+type Props = { session: Session; holder: string; outbox: Outbox };
+
+export function Arena({ session: { rater, scopes }, holder, outbox }: Props) {
   const texts = useTexts();
   const [, refresh] = useReducer((count: number) => count + 1, 0);
-  const [arena] = useState(() => new ArenaSession(outbox, () => refresh(undefined)));
+  const [arena] = useState(() => new ArenaSession(holder, outbox, () => refresh(undefined)));
   const [isHelpOpen, setHelpOpen] = useState(false);
-  useEffect(() => () => arena.close(), [arena]);
+  useEffect(() => {
+    arena.start();
+    return () => arena.close();
+  }, [arena]);
   const { stage, turn, turns, notice } = arena;
   const edits = rater !== null || scopes.includes('feedback');
   const isVoting = stage === 'voting' || stage === 'sending' || stage === 'waiting';
@@ -75,7 +81,12 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
         <div class="dock">
           {notice && (
             <p class="note" role="alert" dir="auto">
-              {'text' in notice ? texts[notice.text] : notice.words}
+              {'text' in notice ? texts[notice.text] : notice.words}{' '}
+              {notice.canRetry && (
+                <button type="submit" form="composer">
+                  {texts.retry}
+                </button>
+              )}
             </p>
           )}
           {stage === 'waiting' && (
@@ -161,6 +172,9 @@ function Composer({ arena }: { arena: ArenaSession }) {
   const area = useRef<HTMLTextAreaElement>(null);
   const { stage, turn } = arena;
   useLayoutEffect(() => {
+    if (area.current) area.current.value = arena.prompt;
+  }, [arena]);
+  useLayoutEffect(() => {
     if (stage !== 'writing') area.current?.focus();
   }, [stage]);
   const send = async () => {
@@ -172,6 +186,7 @@ function Composer({ arena }: { arena: ArenaSession }) {
   };
   return (
     <form
+      id="composer"
       class="composer"
       onSubmit={(event) => {
         event.preventDefault();
@@ -203,6 +218,7 @@ function Composer({ arena }: { arena: ArenaSession }) {
         rows={2}
         dir="auto"
         aria-label={texts.arenaPrompt}
+        onInput={(event) => arena.keepPrompt(event.currentTarget.value)}
         placeholder={turn?.kept ? texts.arenaContinue : texts.arenaPrompt}
         disabled={stage === 'writing'}
         onKeyDown={(event) => {

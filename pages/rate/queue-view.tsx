@@ -171,7 +171,7 @@ function Content({ session, view, notice, vote }: ContentProps) {
       <Message
         isPart
         title={view.status === 0 ? texts.noConnection : view.status === 401 ? texts.signInTitle : texts.failed}
-        text={toSentence(view.words)}
+        text={view.status === 0 ? undefined : toSentence(view.words)}
       >
         {view.status === 401 ? (
           <a class="button primary" href="/sign-in">

@@ -29,7 +29,10 @@ export function Queues({ path, holder, outbox }: Props) {
 
   if (error)
     return (
-      <Message title={error.status === 0 ? texts.noConnection : texts.failed} text={error.message}>
+      <Message
+        title={error.status === 0 ? texts.noConnection : texts.failed}
+        text={error.status === 0 ? undefined : error.message}
+      >
         <button type="button" class="primary" onClick={load}>
           {texts.retry}
         </button>

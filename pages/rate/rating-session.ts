@@ -19,9 +19,16 @@ import { listPolicies } from './policy-name.tsx';
 import { Stopwatch } from './stopwatch.ts';
 
 /** Why the page says something beside what it shows: one of its texts, or the API's words. */
-export type Notice =
-  | { text: 'chooseFirst' | 'chooseSideFirst' | 'chooseStrength' | 'sameEdit' | 'undone' | 'lapsed' | 'lapsedNext' }
-  | { words: string };
+export type Notice = ({ text: NoticeText } | { words: string }) & { canRetry?: true };
+type NoticeText =
+  | 'chooseFirst'
+  | 'chooseSideFirst'
+  | 'chooseStrength'
+  | 'sameEdit'
+  | 'undone'
+  | 'lapsed'
+  | 'lapsedNext'
+  | 'noConnection';
 
 export type View =
   | { name: 'loading' }
