@@ -2,6 +2,7 @@
 // shows, and knows nothing of how.
 
 import { ApiError, api, ask, type Choice, type Queue, type QueueProgress, type Reservation } from '../api.ts';
+import { prepareFormulas } from '../markdown/math.ts';
 import { forget, recall, remember } from '../storage.ts';
 import {
   type Draft,
@@ -111,7 +112,11 @@ export class RatingSession {
       this.#attempts = 0;
       if (next.id !== null) {
         // Its sides take seconds to generate, which pass while the rater reads this one. What fails here fails again in `next`.
-        this.#ahead = api.POST('/v1/queues/{id}/next', { params: { path }, body: { ahead: true } }).catch(() => {});
+        this.#ahead = api
+          .POST('/v1/queues/{id}/next', { params: { path }, body: { ahead: true } })
+          .then(({ data }) => prepareItem(data))
+          .catch(() => {});
+        await prepareItem(next);
         return await this.#showItem(next);
       }
       this.#show({ name: 'end', reason: next.reason, words: next.message });
@@ -327,4 +332,9 @@ export class RatingSession {
 
 function toFailure(error: unknown): ApiError {
   return error instanceof ApiError ? error : new ApiError(String(error), -1, null);
+}
+
+/** What shows its texts is there when they are. */
+async function prepareItem(item: Reservation | { id: null } | undefined): Promise<void> {
+  if (item && item.id !== null) await prepareFormulas(JSON.stringify(item.prompt), item.a.text, item.b.text);
 }
