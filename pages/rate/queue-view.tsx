@@ -62,7 +62,7 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
         {texts.skipToContent}
       </a>
       <div class="bar">
-        <h1 class="name" dir="auto">
+        <h1 class="name" dir="auto" title={queue.name}>
           {queue.name}
         </h1>
         {!isOnly && (

@@ -24,10 +24,10 @@ export const de: Texts = {
 
   chooseQueue: 'Was möchten Sie bewerten?',
   noQueueTitle: 'Es gibt noch nichts zu bewerten',
-  noQueueText: 'Keine Warteschlange ist für Sie offen. Sie können Antworten auf eigene Eingaben vergleichen.',
+  noQueueText: 'Keine Bewertungsreihe ist für Sie offen. Sie können Antworten auf eigene Eingaben vergleichen.',
   openArena: 'Arena öffnen',
   queueDone: (done, needed) => `${done} von ${needed} Bewertungen`,
-  otherQueues: 'Andere Warteschlangen',
+  otherQueues: 'Andere Reihen',
 
   guidelines: 'Richtlinien',
   guidelinesChanged: 'Die Richtlinien haben sich geändert.',
@@ -83,10 +83,10 @@ export const de: Texts = {
   ends: {
     empty: 'Hier gibt es gerade nichts für Sie',
     done: 'Sie haben hier alles bewertet. Danke!',
-    paused: 'Sie pausieren in dieser Warteschlange',
-    closed: 'Diese Warteschlange ist geschlossen',
-    deadline: 'Die Frist dieser Warteschlange ist abgelaufen',
-    not_allowed: 'Diese Warteschlange ist für andere',
+    paused: 'Sie pausieren in dieser Bewertungsreihe',
+    closed: 'Diese Bewertungsreihe ist geschlossen',
+    deadline: 'Die Frist dieser Bewertungsreihe ist abgelaufen',
+    not_allowed: 'Diese Bewertungsreihe ist für andere',
   },
   lookAgain: 'Diese Seite sieht von selbst wieder nach.',
   failed: 'Das hat nicht geklappt',
