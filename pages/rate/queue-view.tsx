@@ -82,13 +82,24 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
           <kbd>?</kbd>
         </button>
       </div>
-      <Content session={session} view={view} notice={notice} vote={vote} />
+      <Content
+        session={session}
+        view={view}
+        notice={notice}
+        vote={vote}
+        onGuidelines={guidelines ? () => setOpen('guidelines') : null}
+      />
       {(last || (view.name !== 'end' && view.name !== 'failed')) && (
         <LastVote last={last} isWaiting={view.name === 'waiting'} onUndo={undo} />
       )}
       {open === 'keys' && <KeysHelp onClose={() => setOpen(null)} />}
       {(open === 'guidelines' || mustRead) && (
-        <Dialog title={texts.guidelines} done={mustRead ? texts.start : undefined} onClose={closeGuidelines}>
+        <Dialog
+          title={texts.guidelines}
+          hasHiddenTitle={/^\s*#{1,6}\s/.test(guidelines)}
+          done={mustRead ? texts.start : undefined}
+          onClose={closeGuidelines}
+        >
           {mustRead && seen !== null && <p class="note">{texts.guidelinesChanged}</p>}
           <Markdown text={guidelines} />
         </Dialog>
@@ -138,9 +149,15 @@ function toVoteActions(session: RatingSession) {
   };
 }
 
-type ContentProps = { session: RatingSession; view: View; notice: Notice | null; vote: Vote };
+type ContentProps = {
+  session: RatingSession;
+  view: View;
+  notice: Notice | null;
+  vote: Vote;
+  onGuidelines: (() => void) | null;
+};
 
-function Content({ session, view, notice, vote }: ContentProps) {
+function Content({ session, view, notice, vote, onGuidelines }: ContentProps) {
   const texts = useTexts();
   if (view.name === 'loading')
     return (
@@ -164,6 +181,11 @@ function Content({ session, view, notice, vote }: ContentProps) {
     return (
       <Message isPart title={texts.ends[view.reason]} text={describeEnd(view, texts)}>
         <NoticeLine notice={notice} />
+        {view.reason === 'paused' && onGuidelines && (
+          <button type="button" class="primary" onClick={onGuidelines}>
+            {texts.readGuidelines}
+          </button>
+        )}
       </Message>
     );
   if (view.name === 'failed')
@@ -205,7 +227,7 @@ function Content({ session, view, notice, vote }: ContentProps) {
   );
 }
 
-type VotingProps = Omit<ContentProps, 'view'> & { view: Extract<View, { name: 'item' | 'waiting' }> };
+type VotingProps = Omit<ContentProps, 'view' | 'onGuidelines'> & { view: Extract<View, { name: 'item' | 'waiting' }> };
 
 function Voting({ session, view, notice, vote }: VotingProps) {
   const texts = useTexts();
