@@ -64,6 +64,7 @@ function Editor({ side, text, isBusy, isFocused, onFocus, onInput, onDiscard }: 
     const { current } = area;
     if (!current || !isFocused || current === document.activeElement) return;
     current.focus();
+    current.scrollIntoView({ block: 'nearest' });
     current.setSelectionRange(current.value.length, current.value.length);
   }, [isFocused]);
   return (
