@@ -152,8 +152,8 @@ else {
         await page.keyboard.press('e');
         await page.getByLabel('Your better version of A').waitFor();
         await check('editing');
-        await page.keyboard.press('Escape');
-        await page.keyboard.press('e');
+        await page.getByRole('button', { name: 'Discard my version' }).click();
+        await check('discarded');
         await page.keyboard.press('?');
         await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
         await check('keys');
@@ -166,8 +166,6 @@ else {
         await check('markdown');
         await page.keyboard.press('t');
         await page.keyboard.press('t');
-        await page.getByText('The responses are of').waitFor();
-        await page.keyboard.press('Enter');
         await page.getByRole('heading', { name: 'You have rated everything here' }).waitFor();
         await check('end');
         await page.getByRole('button', { name: 'Menu' }).click();
@@ -219,7 +217,7 @@ else {
     await page.keyboard.press('b');
     await page.keyboard.press('2');
     await page.keyboard.press('Enter');
-    await page.getByText(long).first().waitFor();
+    await page.getByTitle(long).first().waitFor();
     const read = async (side: string) =>
       (await page
         .getByRole('region', { name: `Response ${side}` })
@@ -249,6 +247,53 @@ else {
     assert.deepEqual([data[0].choice, data[0].strength, data[0].chosen.text], ['a', 'clearly', messages[1].content]);
     assert.ok(data[0].seconds >= 0);
     assert.deepEqual(problems, []);
+  });
+
+  test('the arena keeps the conversation and the vote over a reload, and tries again without a connection', async () => {
+    const { page, problems } = await openPage();
+    await page.goto(`${rating.url}/sign-in`);
+    await page.getByLabel('Key').fill(KEY);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('link', { name: 'Rate responses' }).click();
+    await page.getByRole('link', { name: 'Arena' }).click();
+    await page.route('**/v1/comparisons', (route) => {
+      const body = route.request().postDataJSON();
+      return route.continue({ postData: JSON.stringify({ ...body, max_tokens: 20, seed: 5 }) });
+    });
+    const prompt = page.getByLabel('Your prompt');
+    await page.context().setOffline(true);
+    await prompt.fill('Once');
+    await page.keyboard.press('Enter');
+    await page.getByText('The server cannot be reached.').waitFor();
+    assert.equal(await page.getByText(/fetch/i).count(), 0);
+    assert.equal(await prompt.inputValue(), 'Once');
+    await page.context().setOffline(false);
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.getByText('A is better').waitFor();
+    await page.keyboard.press('b');
+    await page.keyboard.press('Enter');
+    await page.getByText('Last vote: B is better').waitFor();
+    await prompt.fill('And then?');
+    await page.keyboard.press('Enter');
+    await page.getByText('A is better').waitFor();
+    await page.keyboard.press('a');
+    const read = async () => (await page.locator('.item').textContent())!;
+    const shown = await read();
+    await page.reload();
+    await page.getByText('Response B, which you preferred').waitFor();
+    assert.equal(await read(), shown);
+    assert.ok(await page.getByRole('radio', { name: 'A is better' }).isChecked());
+    await page.keyboard.press('Enter');
+    await page.getByText('Last vote: A is better').waitFor();
+    await page.reload();
+    await page.getByText('Last vote: A is better').waitFor();
+    await page.getByRole('button', { name: 'New conversation' }).click();
+    await page.reload();
+    await page.getByRole('heading', { name: 'Compare two responses' }).waitFor();
+    assert.deepEqual(
+      problems.filter((problem) => !problem.includes('ERR_INTERNET_DISCONNECTED')),
+      [],
+    );
   });
 
   test('the page is smaller than 150 kB of gzip, and formulas are loaded when there are some', async () => {

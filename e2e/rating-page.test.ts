@@ -168,6 +168,123 @@ else {
     );
   });
 
+  test('a phone has no part of the page beside or below the screen, before and after votes', async () => {
+    const queue = await createQueue(makeItems(40), { tags: ['more correct', 'better style', 'safer', 'shorter'] });
+    for (const [locale, width] of [360, 390, 412].flatMap((width) => [
+      ['en-GB', width] as const,
+      ['de-DE', width] as const,
+    ])) {
+      const options = { locale, viewport: { width, height: 844 }, hasTouch: true, isMobile: true };
+      const { page, problems } = await openRater('Lea', queue, options);
+      const where = `${locale} ${width}`;
+      for (const at of [0, 1, 2]) {
+        const name = await readItem(page);
+        // Fast raters are paused, and what is left of their time is not known.
+        await page.route('**/progress', async (route) => {
+          const response = await route.fetch();
+          await route.fulfill({ response, json: { ...(await response.json()), seconds_left_mine: 95 } });
+        });
+        await assertFits(page, width, `${where} item ${at}`);
+        await page.locator('label.choice.a').tap({ timeout: 3000 });
+        await assertFits(page, width, `${where} chosen ${at}`);
+        await page.locator('.dock .primary').tap({ timeout: 3000 });
+        if (at < 2) await waitForAnother(page, name);
+      }
+      await page.unrouteAll({ behavior: 'ignoreErrors' });
+      assert.deepEqual(problems, []);
+    }
+  });
+
+  test('the buttons of a vote stay where they are from item to item', async () => {
+    const tags = ['more correct', 'better style', 'safer', 'shorter', 'follows the prompt', 'more complete'];
+    const queue = await createQueue(makeItems(6), { tags });
+    const { page } = await openRater('Max', queue, { viewport: { width: 1280, height: 800 } });
+    const places: number[] = [];
+    for (let at = 0; at < 5; at++) {
+      const name = await readItem(page);
+      places.push((await page.locator('label.choice.a').boundingBox())!.y);
+      await page.keyboard.press('a');
+      await page.keyboard.press('e');
+      places.push((await page.locator('label.choice.a').boundingBox())!.y);
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('b');
+      await page.keyboard.press('Enter');
+      await waitForAnother(page, name);
+    }
+    assert.ok(Math.max(...places) - Math.min(...places) <= 2, `y: ${places.join(', ')}`);
+    const [improve, comment] = [page.getByRole('button', { name: 'Improve' }), page.getByLabel('Comment')];
+    const middleOf = async (part: typeof improve) => {
+      const { y, height } = (await part.boundingBox())!;
+      return y + height / 2;
+    };
+    assert.ok(Math.abs((await middleOf(improve)) - (await middleOf(comment))) <= 2, 'Improve is on a row of its own');
+  });
+
+  test('a better version is kept while its side is not chosen, and a discarded one comes back', async () => {
+    const queue = await createQueue(makeItems(2));
+    const { page, problems } = await openRater('Noa', queue);
+    const name = await readItem(page);
+    const field = (side: string) => page.getByLabel(`Your better version of ${side}`);
+    const press = async (...keys: string[]) => {
+      for (const key of keys) await page.keyboard.press(key);
+    };
+    await press('b', 'e');
+    await page.keyboard.type(' My words.');
+    await press('Escape', 'a');
+    await field('B').waitFor({ state: 'detached' });
+    await press('e');
+    await page.keyboard.type(' Of the other.');
+    await press('Escape', 'b');
+    assert.match(await field('B').inputValue(), / My words\.$/);
+    // The key gives the focus back, and loses nothing.
+    await press('e');
+    await page.keyboard.type(' More.');
+    assert.match(await field('B').inputValue(), / My words\. More\.$/);
+    await press('Escape');
+    await page.reload();
+    assert.match(await field('B').inputValue(), / My words\. More\.$/);
+    await page.getByRole('button', { name: 'Discard my version' }).click();
+    await field('B').waitFor({ state: 'detached' });
+    await page.getByRole('button', { name: 'Bring my version back' }).click();
+    assert.match(await field('B').inputValue(), / My words\. More\.$/);
+    await page.keyboard.press('Control+Enter');
+    await waitForAnother(page, name);
+    const edits = (await listVotes(queue)).filter(({ edit_of }) => edit_of !== null);
+    assert.equal(edits.length, 1);
+    assert.match(edits[0]!.chosen.text, / My words\. More\.$/);
+    assert.deepEqual(problems, []);
+  });
+
+  test('policies are revealed by a short name, once, and none where the responses were given', async () => {
+    const queue = await createQueue(makeItems(2), { reveal: true });
+    const { page } = await openRater('Ole', queue);
+    const name = await readItem(page);
+    await page.keyboard.press('a');
+    await page.keyboard.press('Enter');
+    // Nothing to show: the next one follows.
+    await waitForAnother(page, name);
+    assert.equal(await page.getByText('The responses are of').count(), 0);
+    const policy = 'pol_01a2293130f6705aa7bd6e3874da7873';
+    await page.route('**/vote', async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, json: { ...(await response.json()), policies: { a: policy, b: 'given' } } });
+    });
+    await page.keyboard.press('a');
+    await page.keyboard.press('Enter');
+    await page.getByText('The responses are of …da7873 (A).').waitFor();
+    assert.equal(await page.getByText('da7873').count(), 1);
+    assert.equal(await page.getByTitle(policy).count(), 1);
+  });
+
+  test('an address of no queue says so, and leads to those that there are', async () => {
+    const queue = await createQueue(makeItems(1));
+    const { page } = await openRater('Pia', queue);
+    await page.goto(`${rating.url}/rate/que_nope`);
+    await page.getByRole('heading', { name: 'There is no such queue' }).waitFor();
+    await page.getByRole('link', { name: 'See what is open' }).click();
+    await page.waitForURL(`${rating.url}/rate`);
+  });
+
   test('two tabs of one rater show the same item, and one vote moves both on', async () => {
     const queue = await createQueue(makeItems(3));
     const { page, problems } = await openRater('Cleo', queue);
@@ -243,6 +360,17 @@ else {
     await page.keyboard.press('Enter');
     await waitForAnother(page, name);
   });
+}
+
+/** A page that is too wide is zoomed out on a phone, so that the window does not say how large the screen is. */
+async function assertFits(page: Page, width: number, where: string): Promise<void> {
+  await page.waitForTimeout(150);
+  const { wide, bottom } = (await page.evaluate(`({
+    wide: document.documentElement.scrollWidth,
+    bottom: document.querySelector('.dock').getBoundingClientRect().bottom,
+  })`)) as Json;
+  assert.ok(wide <= width, `${where}: ${wide} px wide`);
+  assert.ok(bottom <= 844, `${where}: the vote ends at ${bottom} px`);
 }
 
 /** Which item is shown. */

@@ -6,7 +6,38 @@ import { SIGN_IN_PATH } from '../../shared/access/invitations.ts';
 import { toCspHash, toPagePolicy } from '../middleware/security-headers.ts';
 import { RATE_PATH } from './pages.ts';
 
-type Page = { invitation?: string | undefined; problem?: string | undefined };
+type Page = { invitation?: string | undefined; problem?: string | undefined; language?: Language };
+
+const TEXTS = {
+  en: {
+    title: 'Sign in',
+    invited: 'You were invited to rate responses.',
+    intro: 'Sign in with a key, or open your invitation link.',
+    keyInstead: 'Sign in with a key instead',
+    key: 'Key',
+    signedInAs: 'You are signed in as',
+    rate: 'Rate responses',
+    signOut: 'Sign out',
+  },
+  de: {
+    title: 'Anmelden',
+    invited: 'Sie sind eingeladen, Antworten zu bewerten.',
+    intro: 'Melden Sie sich mit einem Schlüssel an, oder öffnen Sie den Link Ihrer Einladung.',
+    keyInstead: 'Mit einem Schlüssel anmelden',
+    key: 'Schlüssel',
+    signedInAs: 'Sie sind angemeldet als',
+    rate: 'Antworten bewerten',
+    signOut: 'Abmelden',
+  },
+};
+
+type Language = keyof typeof TEXTS;
+
+/** The first language of the browser that there are texts in, by its Accept-Language. Browsers list them in their order. */
+export function findLanguage(accepted = ''): Language {
+  const wanted = accepted.split(',').map((range) => range.trim().slice(0, 2).toLowerCase());
+  return wanted.find((name): name is Language => Object.hasOwn(TEXTS, name)) ?? 'en';
+}
 
 const STYLE = `
 :root { color-scheme: light dark; --text: light-dark(#1c1b22, #ecebf0); --quiet: light-dark(#5f5d6b, #a9a7b4);
@@ -41,13 +72,17 @@ export const SIGN_IN_HEADERS = {
   'referrer-policy': 'same-origin',
 };
 
-export function renderSignIn({ invitation, problem }: Page) {
-  const intro = invitation
-    ? 'You were invited to rate responses.'
-    : 'Sign in with a key, or open your invitation link.';
+export function renderSignIn({ invitation, problem, language = 'en' }: Page) {
+  const texts = TEXTS[language];
+  const intro = invitation ? texts.invited : texts.intro;
   return renderPage(
-    html`${problem ? html`<p role="alert">${problem}</p>` : html`<p>${intro}</p>`}
-${invitation ? html`${invitationForm(invitation)}<details><summary>Sign in with a key instead</summary>${KEY_FORM}</details>` : KEY_FORM}`,
+    language,
+    html`${problem ? html`<p role="alert" lang="en">${problem}</p>` : html`<p>${intro}</p>`}
+${
+  invitation
+    ? html`${invitationForm(invitation, language)}<details><summary>${texts.keyInstead}</summary>${keyForm(language)}</details>`
+    : keyForm(language)
+}`,
   );
 }
 
@@ -55,22 +90,26 @@ ${invitation ? html`${invitationForm(invitation)}<details><summary>Sign in with 
 export const SIGN_OUT_FIELD = 'sign_out';
 
 /** `name`: of who is signed in. */
-export function renderSignedIn(name: string) {
-  return renderPage(html`<p>You are signed in as <strong>${name}</strong>. <a href="${RATE_PATH}">Rate responses</a></p>
+export function renderSignedIn(name: string, language: Language = 'en') {
+  const texts = TEXTS[language];
+  return renderPage(
+    language,
+    html`<p>${texts.signedInAs} <strong>${name}</strong>. <a href="${RATE_PATH}">${texts.rate}</a></p>
 <form method="post" action="${SIGN_IN_PATH}">
 <input type="hidden" name="${SIGN_OUT_FIELD}" value="1">
-<button>Sign out</button>
-</form>`);
+<button>${texts.signOut}</button>
+</form>`,
+  );
 }
 
-function renderPage(content: ReturnType<typeof html>) {
+function renderPage(language: Language, content: ReturnType<typeof html>) {
   return html`<!doctype html>
-<html lang="en">
+<html lang="${language}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
-<title>Sign in – Attune</title>
+<title>${TEXTS[language].title} – Attune</title>
 <style>${raw(STYLE)}</style>
 </head>
 <body>
@@ -82,13 +121,13 @@ ${content}
 </html>`;
 }
 
-const invitationForm = (invitation: string) => html`<form method="post" action="${SIGN_IN_PATH}">
+const invitationForm = (invitation: string, language: Language) => html`<form method="post" action="${SIGN_IN_PATH}">
 <input type="hidden" name="invitation" value="${invitation}">
-<button>Sign in</button>
+<button>${TEXTS[language].title}</button>
 </form>`;
 
-const KEY_FORM = html`<form method="post" action="${SIGN_IN_PATH}">
-<label for="key">Key</label>
+const keyForm = (language: Language) => html`<form method="post" action="${SIGN_IN_PATH}">
+<label for="key">${TEXTS[language].key}</label>
 <input id="key" name="key" type="password" required autocomplete="current-password" spellcheck="false" placeholder="sk-at-…">
-<button>Sign in</button>
+<button>${TEXTS[language].title}</button>
 </form>`;

@@ -7,9 +7,9 @@ import { renderMarkdown } from './render.ts';
 export function Markdown({ text }: { text: string }) {
   const box = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
-    const root = box.current!;
-    root.replaceChildren(renderMarkdown(text));
-    void renderFormulas(root);
+    const content = renderMarkdown(text);
+    renderFormulas(content);
+    box.current!.replaceChildren(content);
   }, [text]);
   return <div class="markdown" dir="auto" ref={box} />;
 }

@@ -8,6 +8,7 @@ import { Header } from './header.tsx';
 import { Message } from './message.tsx';
 import { Outbox } from './outbox.ts';
 import { ARENA, usePath } from './path.ts';
+import { PolicyNamesProvider, usePolicyNames } from './policy-name.tsx';
 import { Queues } from './queues.tsx';
 
 type State = { session: Session } | { error: ApiError } | null;
@@ -31,14 +32,16 @@ export function App() {
   }, [language]);
 
   const session = state && 'session' in state ? state.session : null;
+  const policyNames = usePolicyNames(session);
   const content = () => {
     if (!state) return <Message title={texts.loading} isLoading />;
     if ('session' in state) {
-      const outbox = new Outbox(nameHolder(state.session));
+      const holder = nameHolder(state.session);
+      const outbox = new Outbox(holder);
       return path === ARENA ? (
-        <Arena session={state.session} outbox={outbox} />
+        <Arena session={state.session} holder={holder} outbox={outbox} />
       ) : (
-        <Queues path={path} holder={nameHolder(state.session)} outbox={outbox} />
+        <Queues path={path} holder={holder} outbox={outbox} />
       );
     }
     return <Failure error={state.error} retry={load} />;
@@ -55,7 +58,7 @@ export function App() {
           setLanguage(chosen);
         }}
       />
-      {content()}
+      <PolicyNamesProvider value={policyNames}>{content()}</PolicyNamesProvider>
     </TextsProvider>
   );
 }
@@ -76,7 +79,10 @@ function Failure({ error, retry }: { error: ApiError; retry: () => void }) {
       </Message>
     );
   return (
-    <Message title={error.status === 0 ? texts.noConnection : texts.failed} text={error.message}>
+    <Message
+      title={error.status === 0 ? texts.noConnection : texts.failed}
+      text={error.status === 0 ? undefined : error.message}
+    >
       <button type="button" class="primary" onClick={retry}>
         {texts.retry}
       </button>

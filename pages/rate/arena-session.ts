@@ -1,27 +1,19 @@
 // A conversation in the arena: each turn is a comparison, and goes on from the response that was preferred.
 
-import { ApiError, api, ask, type Comparison, type Preference } from '../api.ts';
-import { type Draft, isSide, newDraft, toVote } from './draft.ts';
-import type { SideTexts } from './even-texts.ts';
+import { ApiError, api, ask, type Preference } from '../api.ts';
+import {
+  recallConversation,
+  rememberConversation,
+  type Side,
+  type Stage,
+  type Turn,
+  toMessages,
+} from './conversation.ts';
+import { type Draft, getEdit, isSide, newDraft, toVote } from './draft.ts';
 import { type Letter, newKey, type Outbox } from './outbox.ts';
 import type { Notice } from './rating-session.ts';
 import { Stopwatch } from './stopwatch.ts';
 import { streamComparison } from './stream-comparison.ts';
-
-type Side = 'a' | 'b';
-
-export type Turn = {
-  prompt: string;
-  texts: SideTexts;
-  /** once both sides are complete */
-  comparison: Comparison | null;
-  draft: Draft;
-  vote: Preference | null;
-  /** the side that the conversation goes on from; null: neither */
-  kept: Side | null;
-};
-
-export type Stage = 'asking' | 'writing' | 'voting' | 'sending' | 'waiting' | 'voted';
 
 const RETRY_MS = 3000;
 
@@ -31,16 +23,40 @@ export class ArenaSession {
   /** The earlier turns of the conversation, and the one at hand. */
   turns: Turn[] = [];
 
+  /** What is in the field of the next prompt. */
+  prompt = '';
+
+  readonly #holder: string;
   readonly #outbox: Outbox;
   readonly #onChange: () => void;
   #abort: AbortController | null = null;
   #watch: Stopwatch | null = null;
   #timer: number | undefined;
 
-  constructor(outbox: Outbox, onChange: () => void) {
+  /** `holder`: whose conversation it is. */
+  constructor(holder: string, outbox: Outbox, onChange: () => void) {
+    this.#holder = holder;
     this.#outbox = outbox;
     this.#onChange = onChange;
+    const kept = recallConversation(holder);
+    if (!kept) return;
+    this.turns = kept.turns;
+    this.stage = kept.stage;
+    this.prompt = kept.prompt;
+    if (kept.stage === 'voting') this.#watch = new Stopwatch(kept.seconds);
+  }
+
+  start(): void {
     window.addEventListener('online', this.#retryNow);
+    window.addEventListener('pagehide', this.#save);
+    // A vote that was on its way when the page was left.
+    const { turn } = this;
+    const isOfTurn = (letter: Letter) =>
+      'comparison' in letter
+        ? letter.comparison === turn?.comparison?.id
+        : 'preference' in letter && letter.preference === turn?.vote?.id;
+    const letter = turn && this.#outbox.list().find(isOfTurn);
+    if (letter) void this.#deliver(letter);
   }
 
   get turn(): Turn | undefined {
@@ -48,15 +64,18 @@ export class ArenaSession {
   }
 
   close(): void {
+    this.#save();
     clearTimeout(this.#timer);
     this.#abort?.abort();
     this.#watch?.stop();
     window.removeEventListener('online', this.#retryNow);
+    window.removeEventListener('pagehide', this.#save);
   }
 
   restart(): void {
     this.#abort?.abort();
     this.turns = [];
+    this.prompt = '';
     this.#go('asking');
   }
 
@@ -66,6 +85,9 @@ export class ArenaSession {
     const before = this.turns.filter(({ kept }) => kept !== null);
     const turn: Turn = { prompt, texts: { a: '', b: '' }, comparison: null, draft: newDraft(), vote: null, kept: null };
     const earlier = this.turns;
+    this.prompt = prompt;
+    // Over a reload the prompt is to be asked again.
+    this.#save();
     this.turns = [...before, turn];
     const abort = new AbortController();
     this.#abort = abort;
@@ -78,6 +100,7 @@ export class ArenaSession {
       );
       const texts = { a: comparison.a.text, b: comparison.b.text };
       this.#watch = new Stopwatch();
+      this.prompt = '';
       this.#update({ comparison, texts });
       this.#go('voting');
       return true;
@@ -85,7 +108,9 @@ export class ArenaSession {
       if (this.#abort !== abort) return false;
       this.turns = earlier;
       this.#go(earlier.length > 0 ? 'voted' : 'asking');
-      if (!abort.signal.aborted) this.tell({ words: (error as Error).message });
+      if (abort.signal.aborted) return false;
+      const { status, message } = error as ApiError;
+      this.tell({ ...(status === 0 ? { text: 'noConnection' } : { words: message }), canRetry: true });
       return false;
     }
   }
@@ -104,14 +129,19 @@ export class ArenaSession {
     const { turn } = this;
     if (this.stage !== 'voting' || !turn?.comparison) return;
     if (choice === null) return this.tell({ text: 'chooseFirst' });
-    const { edit } = turn.draft;
-    if (edit && edit.side === choice && edit.text === turn.texts[edit.side]) return this.tell({ text: 'sameEdit' });
+    const edit = getEdit({ ...turn.draft, choice });
+    if (edit && edit.text === turn.texts[edit.side]) return this.tell({ text: 'sameEdit' });
     const vote = toVote({ ...turn.draft, choice }, this.#watch?.read() ?? 0);
     const to = turn.vote ? { preference: turn.vote.id } : { comparison: turn.comparison.id };
     const letter: Letter = { key: newKey(), ...to, vote };
     this.#update({ draft: { ...turn.draft, choice } });
     this.#outbox.keep(letter);
     await this.#deliver(letter);
+  }
+
+  keepPrompt(prompt: string): void {
+    this.prompt = prompt;
+    this.#save();
   }
 
   keep(side: Side): void {
@@ -166,26 +196,28 @@ export class ArenaSession {
     if (revealed && this.turn?.comparison?.id === revealed.id) this.#update({ comparison: revealed });
   }
 
+  #save = () => {
+    const { turns, stage, prompt } = this;
+    if (stage === 'writing') return;
+    const isVoted = stage === 'asking' || stage === 'voted';
+    const seconds = this.#watch?.read() ?? 0;
+    rememberConversation(this.#holder, { turns, stage: isVoted ? stage : 'voting', prompt, seconds });
+  };
+
   #update(changes: Partial<Turn>): void {
     const { turn } = this;
     if (turn) this.turns = [...this.turns.slice(0, -1), { ...turn, ...changes }];
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#save();
     this.#onChange();
   }
 
   #go(stage: Stage): void {
     this.stage = stage;
     this.notice = null;
-    this.#onChange();
+    this.#changed();
   }
-}
-
-export function getKeptText({ kept, draft, texts }: Turn): string {
-  return draft.edit && draft.edit.side === kept ? draft.edit.text : texts[kept!];
-}
-
-function toMessages(turn: Turn) {
-  return [
-    { role: 'user' as const, content: turn.prompt },
-    { role: 'assistant' as const, content: getKeptText(turn) },
-  ];
 }

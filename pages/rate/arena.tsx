@@ -4,21 +4,28 @@ import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact
 import type { Session } from '../api.ts';
 import { Markdown } from '../markdown/markdown.tsx';
 import { useTexts } from '../texts/texts.ts';
-import { ArenaSession, getKeptText, type Turn } from './arena-session.ts';
+import { ArenaSession } from './arena-session.ts';
 import { Sides } from './comparison-view.tsx';
-import { isSide } from './draft.ts';
+import { getKeptText, type Turn } from './conversation.ts';
+import { getEdit } from './draft.ts';
 import { useKeys } from './keys.ts';
 import { KeysHelp } from './keys-help.tsx';
 import type { Outbox } from './outbox.ts';
-import { Editor, VoteForm } from './vote-form.tsx';
+import { editChosen, toSideEditor } from './side-editor.tsx';
+import { VoteForm } from './vote-form.tsx';
 import { toVoteKeys } from './vote-keys.ts';
 
-export function Arena({ session: { rater, scopes }, outbox }: { session: Session; outbox: Outbox }) {
+type Props = { session: Session; holder: string; outbox: Outbox };
+
+export function Arena({ session: { rater, scopes }, holder, outbox }: Props) {
   const texts = useTexts();
   const [, refresh] = useReducer((count: number) => count + 1, 0);
-  const [arena] = useState(() => new ArenaSession(outbox, () => refresh(undefined)));
+  const [arena] = useState(() => new ArenaSession(holder, outbox, () => refresh(undefined)));
   const [isHelpOpen, setHelpOpen] = useState(false);
-  useEffect(() => () => arena.close(), [arena]);
+  useEffect(() => {
+    arena.start();
+    return () => arena.close();
+  }, [arena]);
   const { stage, turn, turns, notice } = arena;
   const edits = rater !== null || scopes.includes('feedback');
   const isVoting = stage === 'voting' || stage === 'sending' || stage === 'waiting';
@@ -26,9 +33,8 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
   const onEdit = () => {
     const { stage, turn } = arena;
     if (stage !== 'voting' || !turn || !edits) return;
-    const { choice, edit } = turn.draft;
-    if (!isSide(choice)) return arena.tell({ text: 'chooseSideFirst' });
-    arena.change({ edit: edit?.side === choice ? null : { side: choice, text: turn.texts[choice] } });
+    const isOpen = editChosen(turn.draft, toSides(turn), arena.change.bind(arena));
+    if (!isOpen) arena.tell({ text: 'chooseSideFirst' });
   };
   const vote = {
     onChange: arena.change.bind(arena),
@@ -75,7 +81,12 @@ export function Arena({ session: { rater, scopes }, outbox }: { session: Session
         <div class="dock">
           {notice && (
             <p class="note" role="alert" dir="auto">
-              {'text' in notice ? texts[notice.text] : notice.words}
+              {'text' in notice ? texts[notice.text] : notice.words}{' '}
+              {notice.canRetry && (
+                <button type="submit" form="composer">
+                  {texts.retry}
+                </button>
+              )}
             </p>
           )}
           {stage === 'waiting' && (
@@ -120,10 +131,10 @@ function Current({ arena, turn }: { arena: ArenaSession; turn: Turn }) {
   const texts = useTexts();
   const { stage } = arena;
   const { draft, comparison } = turn;
-  const { edit } = draft;
-  const isEditing = edit !== null && edit.side === draft.choice && stage !== 'voted';
+  const edit = stage === 'voted' ? getEdit(draft) : null;
+  const onChange = arena.change.bind(arena);
   const side = (name: 'a' | 'b') => ({
-    text: stage === 'voted' && edit?.side === name && turn.kept === name ? edit.text : turn.texts[name],
+    text: edit?.side === name ? edit.text : turn.texts[name],
     ...(comparison ? { finish_reason: comparison[name].finish_reason } : {}),
   });
   const [a, b] = [comparison?.a.model, comparison?.b.model];
@@ -142,19 +153,7 @@ function Current({ arena, turn }: { arena: ArenaSession; turn: Turn }) {
         isWriting={stage === 'writing'}
         policies={stage === 'voted' && a !== undefined && b !== undefined ? { a, b } : null}
         editor={
-          isEditing
-            ? {
-                side: edit.side,
-                content: (
-                  <Editor
-                    side={edit.side}
-                    text={edit.text}
-                    isBusy={stage !== 'voting'}
-                    onInput={(text) => arena.change({ edit: { side: edit.side, text } })}
-                  />
-                ),
-              }
-            : null
+          stage === 'voted' ? null : toSideEditor({ draft, sides: toSides(turn), isBusy: stage !== 'voting', onChange })
         }
       />
       <p class="hidden" role="status">
@@ -164,10 +163,17 @@ function Current({ arena, turn }: { arena: ArenaSession; turn: Turn }) {
   );
 }
 
+function toSides({ texts: { a, b } }: Turn) {
+  return { a: { text: a }, b: { text: b } };
+}
+
 function Composer({ arena }: { arena: ArenaSession }) {
   const texts = useTexts();
   const area = useRef<HTMLTextAreaElement>(null);
   const { stage, turn } = arena;
+  useLayoutEffect(() => {
+    if (area.current) area.current.value = arena.prompt;
+  }, [arena]);
   useLayoutEffect(() => {
     if (stage !== 'writing') area.current?.focus();
   }, [stage]);
@@ -180,6 +186,7 @@ function Composer({ arena }: { arena: ArenaSession }) {
   };
   return (
     <form
+      id="composer"
       class="composer"
       onSubmit={(event) => {
         event.preventDefault();
@@ -211,6 +218,7 @@ function Composer({ arena }: { arena: ArenaSession }) {
         rows={2}
         dir="auto"
         aria-label={texts.arenaPrompt}
+        onInput={(event) => arena.keepPrompt(event.currentTarget.value)}
         placeholder={turn?.kept ? texts.arenaContinue : texts.arenaPrompt}
         disabled={stage === 'writing'}
         onKeyDown={(event) => {

@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact';
 import type { Choice, Prompt } from '../api.ts';
 import { Markdown } from '../markdown/markdown.tsx';
 import { useTexts } from '../texts/texts.ts';
+import { PolicyName } from './policy-name.tsx';
 
 export type SideName = 'a' | 'b';
 export type Shown = { text: string; finish_reason?: string };
@@ -29,14 +30,15 @@ type SidesProps = {
   choice?: Choice | null;
   policies?: { a: string; b: string } | null;
   isWriting?: boolean;
-  /** shown in place of the text of a side */
-  editor?: { side: SideName; content: ComponentChildren } | null;
+  /** shown in place of the text of a side, or below it */
+  editor?: { side: SideName; instead?: ComponentChildren; below?: ComponentChildren } | null;
 };
 
 export function Sides({ a, b, choice = null, policies = null, isWriting = false, editor = null }: SidesProps) {
   const texts = useTexts();
   const side = (name: SideName, { text, finish_reason }: Shown) => {
     const letter = name.toUpperCase();
+    const own = editor?.side === name ? editor : null;
     const isOther = (choice === 'a' || choice === 'b') && choice !== name;
     return (
       <section
@@ -46,10 +48,15 @@ export function Sides({ a, b, choice = null, policies = null, isWriting = false,
       >
         <h2>
           <span class="letter">{letter}</span>
-          {policies && <span class="policy">{policies[name]}</span>}
+          {policies && (
+            <span class="policy">
+              <PolicyName id={policies[name]} />
+            </span>
+          )}
         </h2>
-        {editor?.side === name ? editor.content : <Markdown text={text || (isWriting ? '' : texts.nothing)} />}
+        {own?.instead ?? <Markdown text={text || (isWriting ? '' : texts.nothing)} />}
         {finish_reason === 'length' && <p class="quiet cut">{texts.cut}</p>}
+        {own?.below}
       </section>
     );
   };

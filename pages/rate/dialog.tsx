@@ -4,9 +4,16 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { useTexts } from '../texts/texts.ts';
 
-type Props = { title: string; done?: string; onClose(): void; children: ComponentChildren };
+type Props = {
+  title: string;
+  /** where the content has a heading of its own */
+  hasHiddenTitle?: boolean;
+  done?: string;
+  onClose(): void;
+  children: ComponentChildren;
+};
 
-export function Dialog({ title, done, onClose, children }: Props) {
+export function Dialog({ title, hasHiddenTitle = false, done, onClose, children }: Props) {
   const texts = useTexts();
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
@@ -16,7 +23,9 @@ export function Dialog({ title, done, onClose, children }: Props) {
   }, []);
   return (
     <dialog ref={dialog} aria-labelledby="dialog-title" onClose={onClose}>
-      <h2 id="dialog-title">{title}</h2>
+      <h2 id="dialog-title" class={hasHiddenTitle ? 'hidden' : undefined}>
+        {title}
+      </h2>
       {/* Scrolls, so the keyboard must reach it. */}
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: as above */}
       <div class="content" tabIndex={0}>

@@ -8,18 +8,33 @@ export type Draft = {
   strength: Strength | null;
   tags: string[];
   comment: string;
-  /** a better text in place of one side, which counts if that side is chosen */
-  edit: { side: 'a' | 'b'; text: string } | null;
+  /** better texts in place of the sides; that of the chosen side counts */
+  edits: SideEdits;
+  /** what was taken out of `edits`, and can come back */
+  discarded: SideEdits;
+  /** whether the field of a better text has the focus, or gets it when it is shown */
+  isEditing: boolean;
   /** how long it was looked at */
   seconds: number;
 };
 
+type SideName = 'a' | 'b';
+type SideEdits = { [side in SideName]?: string };
+export type Edit = { side: SideName; text: string };
 type Stored = Draft & { savedAt: number };
 
 const KEPT_MS = 2 * 24 * 3600 * 1000;
-const EMPTY: Draft = { choice: null, strength: null, tags: [], comment: '', edit: null, seconds: 0 };
 
-export const newDraft = (): Draft => ({ ...EMPTY, tags: [] });
+export const newDraft = (): Draft => ({
+  choice: null,
+  strength: null,
+  tags: [],
+  comment: '',
+  edits: {},
+  discarded: {},
+  isEditing: false,
+  seconds: 0,
+});
 
 export function recallDraft(id: string): Draft {
   return { ...newDraft(), ...recall<Stored>(`draft.${id}`) };
@@ -40,8 +55,34 @@ export function forgetOldDrafts(): void {
 
 /** What was voted, to be changed. */
 export function toDraft({ choice, strength, tags, comment, edit }: Reservation, seconds: number): Draft {
-  const edited = edit !== null && isSide(choice) ? { side: choice, text: edit } : null;
-  return { choice: choice === 'skip' ? null : choice, strength, tags, comment: comment ?? '', edit: edited, seconds };
+  const edits = edit !== null && isSide(choice) ? { [choice]: edit } : {};
+  const said = { choice: choice === 'skip' ? null : choice, strength, tags, comment: comment ?? '' };
+  return { ...newDraft(), ...said, edits, seconds };
+}
+
+/** The better text of the chosen side, if there is one. */
+export function getEdit({ choice, edits }: Pick<Draft, 'choice' | 'edits'>): Edit | null {
+  const text = isSide(choice) ? edits[choice] : undefined;
+  return text === undefined ? null : { side: choice as SideName, text };
+}
+
+export function changeEdit({ edits }: Draft, { side, text }: Edit): Partial<Draft> {
+  return { edits: { ...edits, [side]: text } };
+}
+
+/** Begins a better text from `text`, or goes on with the one that there is. */
+export function openEdit(draft: Draft, side: SideName, text: string): Partial<Draft> {
+  return { edits: { [side]: text, ...draft.edits }, isEditing: true };
+}
+
+export function discardEdit({ edits, discarded }: Draft, side: SideName): Partial<Draft> {
+  const { [side]: text, ...left } = edits;
+  return { edits: left, discarded: { ...discarded, [side]: text! }, isEditing: false };
+}
+
+export function restoreEdit({ edits, discarded }: Draft, side: SideName): Partial<Draft> {
+  const { [side]: text, ...left } = discarded;
+  return { edits: { ...edits, [side]: text! }, discarded: left, isEditing: true };
 }
 
 export function isSide(choice: Choice | null | undefined): choice is 'a' | 'b' {
@@ -49,14 +90,16 @@ export function isSide(choice: Choice | null | undefined): choice is 'a' | 'b' {
 }
 
 /** The fields of a vote. */
-export function toVote({ choice, strength, tags, comment, edit }: Draft, seconds: number) {
+export function toVote(draft: Draft, seconds: number) {
+  const { choice, strength, tags, comment } = draft;
   const isPreferred = isSide(choice);
+  const edit = getEdit(draft);
   return {
     choice: choice!,
     ...(isPreferred && strength ? { strength } : {}),
     ...(tags.length > 0 ? { tags } : {}),
     ...(comment.trim() ? { comment: comment.trim() } : {}),
-    ...(edit !== null && edit.side === choice ? { edit: edit.text } : {}),
+    ...(edit === null ? {} : { edit: edit.text }),
     seconds: Math.round(seconds * 100) / 100,
   };
 }

@@ -1,5 +1,6 @@
 // One queue: its guidelines, the item that is reserved, and the vote.
 
+import { Fragment } from 'preact';
 import { useEffect, useReducer, useState } from 'preact/hooks';
 import type { Queue, Reservation } from '../api.ts';
 import { Markdown } from '../markdown/markdown.tsx';
@@ -8,15 +9,17 @@ import type { Texts } from '../texts/en.ts';
 import { useTexts } from '../texts/texts.ts';
 import { PromptView, Sides } from './comparison-view.tsx';
 import { Dialog } from './dialog.tsx';
-import { isSide, newDraft } from './draft.ts';
-import { useKeys } from './keys.ts';
+import { newDraft } from './draft.ts';
+import { areKeysOn, useKeys } from './keys.ts';
 import { KeysHelp } from './keys-help.tsx';
 import { Message } from './message.tsx';
 import type { Outbox } from './outbox.ts';
 import { follow, RATE } from './path.ts';
+import { listPolicies, PolicyName } from './policy-name.tsx';
 import { Progress } from './progress.tsx';
 import { type Notice, RatingSession, type View } from './rating-session.ts';
-import { Editor, VoteForm } from './vote-form.tsx';
+import { editChosen, toSideEditor } from './side-editor.tsx';
+import { VoteForm } from './vote-form.tsx';
 import { toVoteKeys } from './vote-keys.ts';
 
 type Props = { queue: Queue; holder: string; outbox: Outbox; isOnly: boolean };
@@ -59,7 +62,7 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
         {texts.skipToContent}
       </a>
       <div class="bar">
-        <h1 class="name" dir="auto">
+        <h1 class="name" dir="auto" title={queue.name}>
           {queue.name}
         </h1>
         {!isOnly && (
@@ -79,26 +82,49 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
           <kbd>?</kbd>
         </button>
       </div>
-      <Content session={session} view={view} notice={notice} vote={vote} />
-      <p class="last">
-        {last && view.name !== 'loading' && (
-          <>
-            <span class="quiet">{texts.lastVote(texts.choices[last.choice])}</span>
-            <button type="button" class="plain" onClick={undo} aria-keyshortcuts="z">
-              {texts.undo}
-              <kbd>z</kbd>
-            </button>
-          </>
-        )}
-      </p>
+      <Content
+        session={session}
+        view={view}
+        notice={notice}
+        vote={vote}
+        onGuidelines={guidelines ? () => setOpen('guidelines') : null}
+      />
+      {(last || (view.name !== 'end' && view.name !== 'failed')) && (
+        <LastVote last={last} isWaiting={view.name === 'waiting'} onUndo={undo} />
+      )}
       {open === 'keys' && <KeysHelp onClose={() => setOpen(null)} />}
       {(open === 'guidelines' || mustRead) && (
-        <Dialog title={texts.guidelines} done={mustRead ? texts.start : undefined} onClose={closeGuidelines}>
+        <Dialog
+          title={texts.guidelines}
+          hasHiddenTitle={/^\s*#{1,6}\s/.test(guidelines)}
+          done={mustRead ? texts.start : undefined}
+          onClose={closeGuidelines}
+        >
           {mustRead && seen !== null && <p class="note">{texts.guidelinesChanged}</p>}
           <Markdown text={guidelines} />
         </Dialog>
       )}
     </main>
+  );
+}
+
+type LastVoteProps = { last: RatingSession['last']; isWaiting: boolean; onUndo(): void };
+
+/** A row that is there from the first item on, so that the buttons above it stay where they are. */
+function LastVote({ last, isWaiting, onUndo }: LastVoteProps) {
+  const texts = useTexts();
+  if (!last) return <p class="last">{areKeysOn() && <span class="quiet keyboard">{texts.keysHint}</span>}</p>;
+  return (
+    <p class="last">
+      <span class="quiet">{texts.lastVote(texts.choices[last.choice])}</span>
+      {/* A vote that waits is undone first, where that is said. */}
+      {!isWaiting && (
+        <button type="button" class="plain" onClick={onUndo} aria-keyshortcuts="z">
+          {texts.undo}
+          <kbd>z</kbd>
+        </button>
+      )}
+    </p>
   );
 }
 
@@ -110,9 +136,8 @@ function toVoteActions(session: RatingSession) {
   const onEdit = () => {
     const { view } = session;
     if (view.name !== 'item' || !settings.edits) return;
-    const { choice, edit } = view.draft;
-    if (!isSide(choice)) return session.tell({ text: 'chooseSideFirst' });
-    session.change({ edit: edit?.side === choice ? null : { side: choice, text: view.reservation[choice].text } });
+    const isOpen = editChosen(view.draft, view.reservation, session.change.bind(session));
+    if (!isOpen) session.tell({ text: 'chooseSideFirst' });
   };
   return {
     getDraft: () => (session.view.name === 'item' ? session.view.draft : null),
@@ -124,9 +149,15 @@ function toVoteActions(session: RatingSession) {
   };
 }
 
-type ContentProps = { session: RatingSession; view: View; notice: Notice | null; vote: Vote };
+type ContentProps = {
+  session: RatingSession;
+  view: View;
+  notice: Notice | null;
+  vote: Vote;
+  onGuidelines: (() => void) | null;
+};
 
-function Content({ session, view, notice, vote }: ContentProps) {
+function Content({ session, view, notice, vote, onGuidelines }: ContentProps) {
   const texts = useTexts();
   if (view.name === 'loading')
     return (
@@ -150,6 +181,11 @@ function Content({ session, view, notice, vote }: ContentProps) {
     return (
       <Message isPart title={texts.ends[view.reason]} text={describeEnd(view, texts)}>
         <NoticeLine notice={notice} />
+        {view.reason === 'paused' && onGuidelines && (
+          <button type="button" class="primary" onClick={onGuidelines}>
+            {texts.readGuidelines}
+          </button>
+        )}
       </Message>
     );
   if (view.name === 'failed')
@@ -157,7 +193,7 @@ function Content({ session, view, notice, vote }: ContentProps) {
       <Message
         isPart
         title={view.status === 0 ? texts.noConnection : view.status === 401 ? texts.signInTitle : texts.failed}
-        text={toSentence(view.words)}
+        text={view.status === 0 ? undefined : toSentence(view.words)}
       >
         {view.status === 401 ? (
           <a class="button primary" href="/sign-in">
@@ -181,7 +217,7 @@ function Content({ session, view, notice, vote }: ContentProps) {
       <PromptView prompt={reservation.prompt} />
       {view.name === 'answered' ? (
         <>
-          <Sides a={reservation.a} b={reservation.b} choice={reservation.choice} policies={reservation.policies} />
+          <Sides a={reservation.a} b={reservation.b} choice={reservation.choice} />
           <Answered reservation={reservation} onNext={() => void session.next()} />
         </>
       ) : (
@@ -191,27 +227,14 @@ function Content({ session, view, notice, vote }: ContentProps) {
   );
 }
 
-type VotingProps = Omit<ContentProps, 'view'> & { view: Extract<View, { name: 'item' | 'waiting' }> };
+type VotingProps = Omit<ContentProps, 'view' | 'onGuidelines'> & { view: Extract<View, { name: 'item' | 'waiting' }> };
 
 function Voting({ session, view, notice, vote }: VotingProps) {
   const texts = useTexts();
   const { reservation, draft } = view;
   const isBusy = view.name === 'waiting' || view.isSending;
-  const { edit } = draft;
-  const editor =
-    edit && edit.side === draft.choice
-      ? {
-          side: edit.side,
-          content: (
-            <Editor
-              side={edit.side}
-              text={edit.text}
-              isBusy={isBusy}
-              onInput={(text) => session.change({ edit: { side: edit.side, text } })}
-            />
-          ),
-        }
-      : null;
+  const onChange = session.change.bind(session);
+  const editor = session.queue.settings.edits ? toSideEditor({ draft, sides: reservation, isBusy, onChange }) : null;
   return (
     <>
       <Sides a={reservation.a} b={reservation.b} choice={draft.choice} editor={editor} />
@@ -234,7 +257,8 @@ function Voting({ session, view, notice, vote }: VotingProps) {
 
 function Answered({ reservation, onNext }: { reservation: Reservation; onNext(): void }) {
   const texts = useTexts();
-  const { expected, explanation, choice, policies } = reservation;
+  const { expected, explanation, choice } = reservation;
+  const policies = listPolicies(reservation);
   return (
     <div class="dock answered">
       {expected && choice && (
@@ -242,9 +266,16 @@ function Answered({ reservation, onNext }: { reservation: Reservation; onNext():
           {describeExpected(texts, expected, choice)}
         </p>
       )}
-      {policies && (
+      {policies.length > 0 && (
         <p class="note" role="status">
-          {texts.policies} {policies.a} (A), {policies.b} (B).
+          {texts.policies}{' '}
+          {policies.map(([side, id], at) => (
+            <Fragment key={side}>
+              {at > 0 && ', '}
+              <PolicyName id={id} /> ({side})
+            </Fragment>
+          ))}
+          .
         </p>
       )}
       {explanation && <Markdown text={explanation} />}

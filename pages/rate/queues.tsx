@@ -29,7 +29,10 @@ export function Queues({ path, holder, outbox }: Props) {
 
   if (error)
     return (
-      <Message title={error.status === 0 ? texts.noConnection : texts.failed} text={error.message}>
+      <Message
+        title={error.status === 0 ? texts.noConnection : texts.failed}
+        text={error.status === 0 ? undefined : error.message}
+      >
         <button type="button" class="primary" onClick={load}>
           {texts.retry}
         </button>
@@ -37,9 +40,17 @@ export function Queues({ path, holder, outbox }: Props) {
     );
   if (!queues) return <Message title={texts.loading} isLoading />;
   const wanted = path.slice(RATE.length + 1);
-  const chosen = queues.find(({ id }) => id === wanted) ?? (queues.length === 1 ? queues[0] : undefined);
+  const chosen = wanted ? queues.find(({ id }) => id === wanted) : queues.length === 1 ? queues[0] : undefined;
   if (chosen)
     return <QueueView key={chosen.id} queue={chosen} holder={holder} outbox={outbox} isOnly={queues.length === 1} />;
+  if (wanted)
+    return (
+      <Message title={texts.noSuchQueue} text={texts.noSuchQueueText}>
+        <a class="button primary" href={RATE} onClick={follow}>
+          {texts.seeQueues}
+        </a>
+      </Message>
+    );
   if (queues.length === 0)
     return (
       <Message title={texts.noQueueTitle} text={texts.noQueueText}>

@@ -2,15 +2,34 @@
 // shows, and knows nothing of how.
 
 import { ApiError, api, ask, type Choice, type Queue, type QueueProgress, type Reservation } from '../api.ts';
+import { prepareFormulas } from '../markdown/math.ts';
 import { forget, recall, remember } from '../storage.ts';
-import { type Draft, forgetDraft, isSide, newDraft, recallDraft, rememberDraft, toDraft, toVote } from './draft.ts';
+import {
+  type Draft,
+  forgetDraft,
+  getEdit,
+  isSide,
+  newDraft,
+  recallDraft,
+  rememberDraft,
+  toDraft,
+  toVote,
+} from './draft.ts';
 import { type Letter, newKey, type Outbox } from './outbox.ts';
+import { listPolicies } from './policy-name.tsx';
 import { Stopwatch } from './stopwatch.ts';
 
 /** Why the page says something beside what it shows: one of its texts, or the API's words. */
-export type Notice =
-  | { text: 'chooseFirst' | 'chooseSideFirst' | 'chooseStrength' | 'sameEdit' | 'undone' | 'lapsed' | 'lapsedNext' }
-  | { words: string };
+export type Notice = ({ text: NoticeText } | { words: string }) & { canRetry?: true };
+type NoticeText =
+  | 'chooseFirst'
+  | 'chooseSideFirst'
+  | 'chooseStrength'
+  | 'sameEdit'
+  | 'undone'
+  | 'lapsed'
+  | 'lapsedNext'
+  | 'noConnection';
 
 export type View =
   | { name: 'loading' }
@@ -96,7 +115,11 @@ export class RatingSession {
       this.#attempts = 0;
       if (next.id !== null) {
         // Its sides take seconds to generate, which pass while the rater reads this one. What fails here fails again in `next`.
-        this.#ahead = api.POST('/v1/queues/{id}/next', { params: { path }, body: { ahead: true } }).catch(() => {});
+        this.#ahead = api
+          .POST('/v1/queues/{id}/next', { params: { path }, body: { ahead: true } })
+          .then(({ data }) => prepareItem(data))
+          .catch(() => {});
+        await prepareItem(next);
         return await this.#showItem(next);
       }
       this.#show({ name: 'end', reason: next.reason, words: next.message });
@@ -162,11 +185,11 @@ export class RatingSession {
   }
 
   #findProblem(draft: Draft, reservation: Reservation) {
-    const { choice, strength, edit } = draft;
+    const { choice, strength } = draft;
     if (choice === null) return 'chooseFirst';
     if (!isSide(choice)) return null;
     if (strength === null && this.queue.settings.strength === 'required') return 'chooseStrength';
-    return edit?.side === choice && edit.text === reservation[choice].text ? 'sameEdit' : null;
+    return getEdit(draft)?.text === reservation[choice].text ? 'sameEdit' : null;
   }
 
   async #deliver(letter: Letter, reservation: Reservation, draft: Draft): Promise<void> {
@@ -188,7 +211,7 @@ export class RatingSession {
       void this.#loadProgress();
       if (
         voted.state === 'voted' &&
-        (voted.expected !== null || voted.explanation !== null || voted.policies !== null)
+        (voted.expected !== null || voted.explanation !== null || listPolicies(voted).length > 0)
       ) {
         this.#leaveItem();
         this.#show({ name: 'answered', reservation: voted });
@@ -314,4 +337,9 @@ export class RatingSession {
 
 function toFailure(error: unknown): ApiError {
   return error instanceof ApiError ? error : new ApiError(String(error), -1, null);
+}
+
+/** What shows its texts is there when they are. */
+async function prepareItem(item: Reservation | { id: null } | undefined): Promise<void> {
+  if (item && item.id !== null) await prepareFormulas(JSON.stringify(item.prompt), item.a.text, item.b.text);
 }

@@ -1,7 +1,7 @@
 // A comparison while it is written: the server sends both sides evenly, and this shows no more of one than of the other.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { type ApiError, type Comparison, type Prompt, toApiError } from '../api.ts';
+import { ApiError, type Comparison, type Prompt, toApiError } from '../api.ts';
 import { cutEvenly, type Pieces, type SideTexts } from './even-texts.ts';
 
 type Chunk = { object: 'comparison.chunk'; id: string; side: 'a' | 'b'; text: string };
@@ -25,13 +25,17 @@ export async function streamComparison(
   });
   if (!response.ok) throw toApiError(await response.json().catch(() => null), response.status);
   const pieces: Pieces = { a: [], b: [] };
-  for await (const event of readEvents(response)) {
-    if ('error' in event) throw toApiError(event, 500);
-    if (event.object === 'comparison') return event;
-    pieces[event.side].push(event.text);
-    show(cutEvenly(pieces));
+  try {
+    for await (const event of readEvents(response)) {
+      if ('error' in event) throw toApiError(event, 500);
+      if (event.object === 'comparison') return event;
+      pieces[event.side].push(event.text);
+      show(cutEvenly(pieces));
+    }
+  } catch (error) {
+    throw signal.aborted || error instanceof ApiError ? error : toOffline(error);
   }
-  throw toApiError({ error: { message: 'the stream ended early' } }, 502);
+  throw toOffline(new Error('the stream ended early'));
 }
 
 async function* readEvents(response: Response): AsyncGenerator<Event> {

@@ -1,10 +1,8 @@
-// What a vote says: the choice, by how much, why, a comment, and a better version of the better response. A form of plain
-// radio buttons and fields, so that every way of using a page works; keys.ts adds the letters.
+// What a vote says: the choice, by how much, why, and a comment. A form of plain radio buttons and fields, so that every way of
+// using a page works; keys.ts adds the letters.
 
-import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { Choice, Strength } from '../api.ts';
 import { useTexts } from '../texts/texts.ts';
-import type { SideName } from './comparison-view.tsx';
 import { type Draft, isSide } from './draft.ts';
 
 export const STRENGTHS: readonly Strength[] = ['slightly', 'clearly', 'much'];
@@ -31,7 +29,7 @@ type Props = {
 
 export function VoteForm({ draft, asked, isBusy, isWaiting = false, onChange, onSend, onSkip, onEdit }: Props) {
   const texts = useTexts();
-  const { choice, strength, comment, edit } = draft;
+  const { choice, strength, comment } = draft;
   const isPreferred = isSide(choice);
   return (
     <form
@@ -61,7 +59,8 @@ export function VoteForm({ draft, asked, isBusy, isWaiting = false, onChange, on
           </label>
         ))}
         <button type="button" class="plain" onClick={onSkip} aria-keyshortcuts="s">
-          {texts.choices.skip}
+          <span class="long">{texts.choices.skip}</span>
+          <span class="short">{texts.choicesShort.skip}</span>
           <kbd>s</kbd>
         </button>
       </fieldset>
@@ -85,29 +84,31 @@ export function VoteForm({ draft, asked, isBusy, isWaiting = false, onChange, on
           </fieldset>
         )}
         {asked.tags.length > 0 && <Tags draft={draft} tags={asked.tags} isBusy={isBusy} onChange={onChange} />}
-        <textarea
-          id="comment"
-          rows={1}
-          maxLength={4000}
-          dir="auto"
-          value={comment}
-          placeholder={texts.comment}
-          aria-label={texts.comment}
-          title={texts.commentHint}
-          disabled={isBusy}
-          onInput={(event) => onChange({ comment: event.currentTarget.value })}
-        />
-        <div class="actions">
-          {asked.edits && (
-            <button type="button" disabled={isBusy || !isPreferred} onClick={onEdit} aria-keyshortcuts="e">
-              {edit && edit.side === choice ? texts.dropEdit : texts.edit(isPreferred ? choice.toUpperCase() : '…')}
-              <kbd>e</kbd>
+        <div class="say">
+          <textarea
+            id="comment"
+            rows={1}
+            maxLength={4000}
+            dir="auto"
+            value={comment}
+            placeholder={texts.comment}
+            aria-label={texts.comment}
+            title={texts.commentHint}
+            disabled={isBusy}
+            onInput={(event) => onChange({ comment: event.currentTarget.value })}
+          />
+          <div class="actions">
+            {asked.edits && (
+              <button type="button" disabled={isBusy || !isPreferred} onClick={onEdit} aria-keyshortcuts="e">
+                {texts.edit(isPreferred ? choice.toUpperCase() : '…')}
+                <kbd>e</kbd>
+              </button>
+            )}
+            <button type="submit" class="primary" disabled={isBusy} aria-keyshortcuts="Enter">
+              {isBusy && !isWaiting ? texts.sending : texts.send}
+              <kbd>↵</kbd>
             </button>
-          )}
-          <button type="submit" class="primary" disabled={isBusy} aria-keyshortcuts="Enter">
-            {isBusy && !isWaiting ? texts.sending : texts.send}
-            <kbd>↵</kbd>
-          </button>
+          </div>
         </div>
       </div>
     </form>
@@ -130,33 +131,5 @@ function Tags({ draft, tags, isBusy, onChange }: TagsProps) {
         </label>
       ))}
     </fieldset>
-  );
-}
-
-type EditorProps = { side: SideName; text: string; isBusy: boolean; onInput(text: string): void };
-
-export function Editor({ side, text, isBusy, onInput }: EditorProps) {
-  const texts = useTexts();
-  const area = useRef<HTMLTextAreaElement>(null);
-  // Before anything is painted: what is typed right after the key that opened this belongs here.
-  useLayoutEffect(() => {
-    const { current } = area;
-    current?.focus();
-    current?.setSelectionRange(current.value.length, current.value.length);
-  }, []);
-  return (
-    <label class="editor">
-      <span class="quiet">
-        {texts.editing(side.toUpperCase())}. {texts.editHint}
-      </span>
-      <textarea
-        ref={area}
-        id="edit"
-        dir="auto"
-        value={text}
-        disabled={isBusy}
-        onInput={(event) => onInput(event.currentTarget.value)}
-      />
-    </label>
   );
 }
