@@ -90,7 +90,7 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
         onGuidelines={guidelines ? () => setOpen('guidelines') : null}
       />
       {(last || (view.name !== 'end' && view.name !== 'failed')) && (
-        <LastVote last={last} isWaiting={view.name === 'waiting'} onUndo={undo} />
+        <LastVote last={last} isAsked={view.name !== 'answered'} isWaiting={view.name === 'waiting'} onUndo={undo} />
       )}
       {open === 'keys' && <KeysHelp onClose={() => setOpen(null)} />}
       {(open === 'guidelines' || mustRead) && (
@@ -108,12 +108,13 @@ export function QueueView({ queue: given, holder, outbox, isOnly }: Props) {
   );
 }
 
-type LastVoteProps = { last: RatingSession['last']; isWaiting: boolean; onUndo(): void };
+type LastVoteProps = { last: RatingSession['last']; isAsked: boolean; isWaiting: boolean; onUndo(): void };
 
 /** A row that is there from the first item on, so that the buttons above it stay where they are. */
-function LastVote({ last, isWaiting, onUndo }: LastVoteProps) {
+function LastVote({ last, isAsked, isWaiting, onUndo }: LastVoteProps) {
   const texts = useTexts();
-  if (!last) return <p class="last">{areKeysOn() && <span class="quiet keyboard">{texts.keysHint}</span>}</p>;
+  if (!last)
+    return <p class="last">{isAsked && areKeysOn() && <span class="quiet keyboard">{texts.keysHint}</span>}</p>;
   return (
     <p class="last">
       <span class="quiet">{texts.lastVote(texts.choices[last.choice])}</span>
