@@ -16,11 +16,14 @@ const RUNS = { numRuns: 30, seed: Date.now(), interruptAfterTimeLimit: 200_000 }
 const IMPORTED = { numRuns: 200, seed: RUNS.seed };
 const LONG = 100_000;
 
+/** After an object with the key `\\`, JSON.parse of Node 24 reads the key `\N` of an object of its shape as that one. */
+const BACKSLASH_IN_KEY = /\\\\[^"]*":/;
+
 /** As a request has it: without undefined, and with the prototype of a plain object. A key __proto__ is refused. */
 function json<T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T> {
   return arbitrary
     .map((value) => JSON.stringify(value))
-    .filter((value) => !value.includes('"__proto__":'))
+    .filter((value) => !value.includes('"__proto__":') && !BACKSLASH_IN_KEY.test(value))
     .map((value) => JSON.parse(value) as T);
 }
 

@@ -7,7 +7,7 @@ import { toAttuneError } from '../http/errors.ts';
 import { defineOperation } from '../http/operation.ts';
 import { RATE_PATH } from '../http/pages.ts';
 import { parseRequest } from '../http/request-body.ts';
-import { renderSignedIn, renderSignIn, SIGN_IN_HEADERS, SIGN_OUT_FIELD } from '../http/sign-in-page.ts';
+import { findLanguage, renderSignedIn, renderSignIn, SIGN_IN_HEADERS, SIGN_OUT_FIELD } from '../http/sign-in-page.ts';
 import { findSession } from '../session.ts';
 import { credentialsBody, signIn, signOut } from './session.ts';
 
@@ -18,11 +18,12 @@ export const showSignIn = defineOperation({
   hide: true,
   async handler({ ports, context }) {
     const invitation = context.req.query('invitation');
+    const language = findLanguage(context.req.header('accept-language'));
     const session = invitation === undefined ? await findSession(ports, context) : null;
     if (session === null || typeof session === 'string')
-      return context.html(renderSignIn({ invitation }), 200, SIGN_IN_HEADERS);
+      return context.html(renderSignIn({ invitation, language }), 200, SIGN_IN_HEADERS);
     const { name, id } = session.identity;
-    return context.html(renderSignedIn(name ?? id), 200, SIGN_IN_HEADERS);
+    return context.html(renderSignedIn(name ?? id, language), 200, SIGN_IN_HEADERS);
   },
 });
 
@@ -49,7 +50,8 @@ export const showSignInFailure: MiddlewareHandler = async (context, next) => {
   if (!context.error) return;
   const { headers, status } = context.res;
   const { message } = toAttuneError(context.error);
-  const page = await context.html(renderSignIn({ problem: message }), status as 400, SIGN_IN_HEADERS);
+  const language = findLanguage(context.req.header('accept-language'));
+  const page = await context.html(renderSignIn({ problem: message, language }), status as 400, SIGN_IN_HEADERS);
   for (const name of ['retry-after', 'connection', 'set-cookie']) {
     const value = headers.get(name);
     if (value !== null) page.headers.set(name, value);
