@@ -152,3 +152,17 @@ test('PUBLIC_ENDPOINTS closes the documentation and the metrics to those without
   }
   assert.throws(() => readSettings({ PUBLIC_ENDPOINTS: 'all' }), /PUBLIC_ENDPOINTS: give docs, metrics or both/);
 });
+
+test('the sign-in page speaks the first language of the browser that it has', async () => {
+  for (const [accepted, title] of [
+    [undefined, 'Sign in'],
+    ['de-AT,de;q=0.9,en;q=0.8', 'Anmelden'],
+    ['fr,en;q=0.9,de;q=0.8', 'Sign in'],
+    ['nl', 'Sign in'],
+  ] as const) {
+    const page = await app.request('/sign-in?invitation=inv-at-x', {
+      headers: accepted === undefined ? {} : { 'accept-language': accepted },
+    });
+    assert.match(await page.text(), new RegExp(`<title>${title} – Attune</title>`), accepted);
+  }
+});

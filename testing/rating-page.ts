@@ -74,7 +74,10 @@ export function openRatingServer(url: string, key: string, browser: Browser): Ra
       const { id, link } = await invite(name);
       const opened = await openPage(options);
       await opened.page.goto(link);
-      await opened.page.getByRole('button', { name: 'Sign in' }).first().click();
+      await opened.page
+        .getByRole('button', { name: /^(Sign in|Anmelden)/ })
+        .first()
+        .click();
       await opened.page.waitForURL(`${url}/rate`);
       await opened.page.goto(`${url}/rate/${queue}`);
       return { id, ...opened };
