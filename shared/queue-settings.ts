@@ -9,7 +9,7 @@ const policy = z.string().min(1).max(200);
 const pairing = z.discriminatedUnion('type', [
   /** two responses of the active policy, or of `policy` */
   z.strictObject({ type: z.literal('same'), policy: policy.optional() }),
-  z.strictObject({ type: z.literal('policies'), policies: z.tuple([policy, policy]) }),
+  z.strictObject({ type: z.literal('policies'), policies: z.array(policy).length(2) }),
   /** the response that its item gives, and a fresh one of the active policy, or of `policy` */
   z.strictObject({ type: z.literal('given'), policy: policy.optional() }),
 ]);

@@ -12,6 +12,7 @@ import { type Connection, connect } from '../shared/database/connect.ts';
 import type { PrecisionName } from '../shared/precision-name.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
+import { fixHeldOutPrompts } from './database.ts';
 import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -44,6 +45,7 @@ export async function openEdgeProcesses(): Promise<EdgeProcesses> {
   await chmod(home, 0o755);
   const context = await openContext(() => {}, { ATTUNE_HOME: home, PORT: '0' });
   const connection = connect(context.databaseUrl, { name: 'attune test', max: 3 });
+  await fixHeldOutPrompts(connection.db);
   const localStore = await openLocalStore(context.settings, connection.db);
   const children: ChildProcess[] = [];
   after(async () => {

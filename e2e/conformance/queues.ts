@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
@@ -48,6 +49,45 @@ export function testQueues(api: Api): void {
     const closed = await post(`/v1/queues/${queue.id}`, { status: 'closed' });
     assert.equal(closed.status, 'closed');
     assert.equal((await next(queue.id, 'ann')).reason, 'closed');
+  });
+
+  test('fifty raters at once, some of whom skip or change their minds: each item has its reviews exactly', async () => {
+    const queue = await create({ reviews: 3 });
+    await fill(
+      queue.id,
+      Array.from({ length: 20 }, (_, at) => ({ ...given(at), group: `group ${at % 2}` })),
+    );
+    const seen = new Map<string, Set<string>>();
+    const work = async (at: number) => {
+      const rater = `rater ${at}`;
+      const own = new Set<string>();
+      seen.set(rater, own);
+      while (true) {
+        const reserved = await next(queue.id, rater);
+        if (reserved.id === null && reserved.reason === 'done') return;
+        // Others have what is left, and one of them may skip it.
+        if (reserved.id === null) {
+          const { team } = (await send(`/v1/queues/${queue.id}/progress?rater=${encodeURIComponent(rater)}`)).body;
+          if (team.done === team.needed || own.size > 0) return;
+          await setTimeout(50);
+          continue;
+        }
+        assert.ok(!own.has(reserved.prompt), `${rater} was given ${reserved.prompt} twice`);
+        own.add(reserved.prompt);
+        const vote = (choice: string) => post(`/v1/reservations/${reserved.id}/vote`, { choice });
+        if (at % 10 === 0) await vote('skip');
+        else {
+          await vote('a');
+          if (at % 3 === 0) await vote('tie');
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: 50 }, (_, at) => work(at)));
+    const { items, reviews } = (await send(`/v1/queues/${queue.id}`)).body;
+    assert.deepEqual([items.rated.done, reviews], [20, { done: 60, needed: 60 }]);
+    const { data } = (await send(`/v1/queues/${queue.id}/items?limit=100`)).body;
+    for (const { votes } of data) assert.equal(votes.a + votes.b + votes.tie + votes.both_bad, 3);
+    assert.ok([...seen.values()].filter(({ size }) => size > 0).length > 10);
   });
 
   test('sides are generated when an item is reserved, and a vote is in terms of the sides as shown', async () => {

@@ -27,6 +27,8 @@ export type Operation<B extends Schema | undefined = Schema | undefined, Q exten
   response: Schema;
   /** the media type of the response; default: application/json */
   responseType?: string;
+  /** further media types that a request can ask for */
+  otherTypes?: string[];
   /** also responds with server-sent events, if the request asks for them */
   streams?: true;
   /** the media type of a body that the handler reads itself, as a stream: its size and duration are not limited */
@@ -131,7 +133,8 @@ function describeAccess(scopes: readonly Scope[]): string {
 }
 
 function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route): void {
-  const { body, rawBody, query, response, responseType = 'application/json', streams, idempotent, scopes } = operation;
+  const { body, rawBody, query, response, streams, idempotent, scopes } = operation;
+  const { responseType = 'application/json', otherTypes = [] } = operation;
   app.openAPIRegistry.registerPath({
     method: method.toLowerCase() as 'get' | 'post' | 'delete',
     path,
@@ -158,6 +161,7 @@ function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route
         description: 'Success',
         content: {
           [responseType]: { schema: response },
+          ...Object.fromEntries(otherTypes.map((type) => [type, { schema: { type: 'string' as const } }])),
           ...(streams ? { 'text/event-stream': { schema: eventSchema } } : {}),
         },
       },

@@ -99,7 +99,7 @@ async function generateItem(ports: Ports, queue: QueueRow, item: ItemRow, caller
 function toRequest({ settings }: QueueRow, { prompt, tenant, created_by }: ItemRow): SidesRequest {
   const { pairing, temperature, max_tokens: defaultMaxTokens } = settings;
   const shared = { prompt, temperature, defaultMaxTokens, owner: { tenant, created_by } };
-  if (pairing.type === 'policies') return { ...shared, models: pairing.policies };
+  if (pairing.type === 'policies') return { ...shared, models: pairing.policies as [string, string] };
   return { ...shared, models: [pairing.policy], ...(pairing.type === 'given' ? { count: 1 } : {}) };
 }
 

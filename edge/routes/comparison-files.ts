@@ -36,6 +36,7 @@ export const exportComparisons = defineOperation({
   query: filterQuery.extend({ format: z.enum(['jsonl', 'parquet']).default('jsonl') }),
   response: z.string(),
   responseType: 'application/jsonl',
+  otherTypes: ['application/vnd.apache.parquet'],
   async handler({ ports, context, query: { format, ...query } }) {
     const records = readComparisons(ports.db, await toFilter(ports, context, query));
     if (format === 'jsonl') return streamLines(toJsonLines(records));
@@ -55,6 +56,7 @@ export const getDatasheet = defineOperation({
     licence: z.string().trim().min(1).max(200).optional().openapi({ description: 'under which they are handed on' }),
   }),
   response: z.record(z.string(), z.unknown()),
+  otherTypes: ['text/markdown'],
   async handler({ ports, context, query: { format, licence, ...query } }) {
     const sheet = await createDatasheet(ports.db, await toFilter(ports, context, query), licence);
     if (format === 'json') return sheet;
