@@ -1,5 +1,15 @@
-// Seeded random numbers for orders, demo data and test weights: mulberry32, 32 bits of state, and the Fisher-Yates
-// shuffle. Tokens are sampled from another generator, with a stream per choice (shared/decoder/random.ts).
+// Random numbers: unpredictable ones for seeds and for what is drawn once; and seeded ones for orders, demo data and test
+// weights by mulberry32, with 32 bits of state, and the Fisher-Yates shuffle. Tokens are sampled from another generator, with a stream per choice (shared/decoder/random.ts).
+
+/** 32 random bits. */
+export function drawSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!;
+}
+
+/** A uniform number in [0, 1). */
+export function drawUniform(): number {
+  return drawSeed() / 2 ** 32;
+}
 
 /** Uniform numbers in [0, 1), the same for the same seed. */
 export function mulberry32(seed: number): () => number {

@@ -6,6 +6,7 @@ import type { Prompt } from '../../shared/chat-message.ts';
 import type { StoredGeneration } from '../../shared/database/generations.ts';
 import { comparisons } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
+import { drawUniform } from '../../shared/random.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { type Decoding, decode, startDecoding } from '../generation/decode.ts';
 import { EvenSides, type SideName } from '../generation/even-sides.ts';
@@ -49,12 +50,7 @@ export async function startSides(ports: Ports, request: SidesRequest, caller: Ca
     const own = toRequest(request, model, seed == null ? null : seed + at);
     requests.push({ policy: await ports.inference.getPolicy(model), request: own });
   }
-  return { id: newId('cmp_'), swapped: drawSwap(), decoding: await startDecoding(ports, requests, caller) };
-}
-
-/** Whether the side generated first is shown as b. */
-export function drawSwap(): boolean {
-  return crypto.getRandomValues(new Uint8Array(1))[0]! < 128;
+  return { id: newId('cmp_'), swapped: drawUniform() < 0.5, decoding: await startDecoding(ports, requests, caller) };
 }
 
 function toRequest(request: SidesRequest, model: string, seed: number | null): CompletionRequest {

@@ -5,6 +5,7 @@ import type { Context } from 'hono';
 import { comparisons } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
+import { drawUniform } from '../../shared/random.ts';
 import type { Settings } from '../../shared/settings.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import { getCaller } from '../middleware/auth.ts';
@@ -45,7 +46,7 @@ function isSelected(body: ComparableBody, context: Context, { COMPARE_SHARE: sha
   if (share === 0 || !isPlain || body.store === false || body.logprobs || getRanker(body) !== null) return false;
   // A key that may run one generation at once would be refused.
   if ((getCaller(context).maxConcurrent ?? Infinity) < 2) return false;
-  return crypto.getRandomValues(new Uint32Array(1))[0]! < share * 2 ** 32;
+  return drawUniform() < share;
 }
 
 export async function storeOffered(transaction: Transaction, id: string, [result]: CompletionResult[]): Promise<void> {

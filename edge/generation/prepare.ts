@@ -6,6 +6,7 @@ import type { Prompt } from '../../shared/chat-message.ts';
 import type { SamplingParams } from '../../shared/decoder/sampling.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
+import { drawSeed } from '../../shared/random.ts';
 import type { EncodedPrompt, LoadedPolicy, Waiter } from '../engine/inference.ts';
 import { validateCandidates } from '../engine/validate-candidates.ts';
 import { getPromptField, validateCharacters, validatePrompt, validateVocabulary } from '../engine/validate-prompt.ts';
@@ -100,7 +101,7 @@ export async function prepareCompletion(
     sampling: {
       ...sampling,
       maxTokens,
-      seed: sampling.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
+      seed: sampling.seed ?? drawSeed(),
     },
   };
 }

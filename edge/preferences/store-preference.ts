@@ -10,7 +10,7 @@ import { hashContent } from '../../shared/digest.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { newId } from '../../shared/id.ts';
 import { isUniqueViolation } from '../../shared/postgres-errors.ts';
-import { hashJudgment } from '../../shared/preferences/hash-judgment.ts';
+import { hashJudgment, type Judgment } from '../../shared/preferences/hash-judgment.ts';
 import {
   assertDetailsFit,
   type PreferenceRow,
@@ -99,19 +99,7 @@ function hashVote({ prompt, chosen, rejected }: Pick<PreferenceInput, 'prompt' |
   return hashContent({ prompt, sides: [chosen, rejected].sort() });
 }
 
-type PreferenceInput = Pick<
-  PreferenceRow,
-  | 'source'
-  | 'comparison_id'
-  | 'choice'
-  | 'prompt'
-  | 'chosen'
-  | 'rejected'
-  | 'chosen_generation_id'
-  | 'rejected_generation_id'
-  | 'redacted'
-  | 'tenant'
->;
+type PreferenceInput = Omit<Judgment, 'rater'> & Pick<PreferenceRow, 'redacted' | 'tenant'>;
 
 /** The copy of its texts stays with the tenant of the comparison, also if an administrator votes on it. */
 async function fromComparison(

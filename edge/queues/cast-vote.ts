@@ -12,7 +12,7 @@ import {
 } from '../../shared/database/schema.ts';
 import { retractVote } from '../../shared/erasure/revise.ts';
 import { AttuneError } from '../../shared/error.ts';
-import { assertEditImproves, type StoredVote } from '../../shared/preferences/vote-details.ts';
+import { assertEditImproves, isStrict, type StoredVote } from '../../shared/preferences/vote-details.ts';
 import { assertAdmitted } from '../../shared/queues/admission.ts';
 import { hasRoom, type ItemRow, lapseOthers, lockItem } from '../../shared/queues/lock-item.ts';
 import { lockQueue, type QueueRow } from '../../shared/queues/queues.ts';
@@ -82,12 +82,11 @@ async function lock(transaction: Transaction, { id, queue_id, rater, item_id }: 
 }
 
 function assertFits({ choice, strength, tags, edit }: CastVote, { settings, id }: QueueRow): void {
-  const isStrict = choice === 'a' || choice === 'b';
   const refuse = (param: string, problem: string) =>
     new AttuneError(`${param}: ${problem}`, { param, code: 'invalid_value' });
   if (strength !== null && settings.strength === 'off')
     throw refuse('strength', `${id} does not ask for it; leave it out`);
-  if (strength === null && settings.strength === 'required' && isStrict)
+  if (strength === null && settings.strength === 'required' && isStrict(choice))
     throw refuse('strength', `${id} asks by how much; give slightly, clearly or much`);
   const unknown = settings.tags.length > 0 ? tags.find((tag) => !settings.tags.includes(tag)) : undefined;
   if (unknown !== undefined)

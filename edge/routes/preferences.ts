@@ -183,7 +183,7 @@ const resource = {
     const queues = await listQueues(db, rows);
     return rows.map((row) =>
       toPreference(row, learners.get(row.id) ?? [], {
-        demonstration: edits.get(row.id),
+        demonstration: edits.get(row.id)?.id,
         queue: queues.get(row.reservation_id),
       }),
     );

@@ -10,6 +10,7 @@ import { IMPORT_FORMATS, importItems } from '../../shared/queues/import-items.ts
 import { countVotes, isSplit, listVotes } from '../../shared/queues/item-votes.ts';
 import { lockQueue } from '../../shared/queues/queues.ts';
 import { requeue } from '../../shared/queues/requeue.ts';
+import { drawSeed } from '../../shared/random.ts';
 import { readBodyStream } from '../http/body-stream.ts';
 import { notFound } from '../http/errors.ts';
 import { streamLines } from '../http/jsonl.ts';
@@ -117,7 +118,7 @@ export const drawQueueItems = defineOperation({
     const report = await drawItems(ports.db, queue, {
       filter,
       count,
-      seed: seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
+      seed: seed ?? drawSeed(),
       owner: { tenant: queue.tenant, created_by: getCallerId(context) },
       redact: ports.redact,
       quota: getRowQuota(context),

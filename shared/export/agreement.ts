@@ -1,6 +1,7 @@
 // How far raters agree on the comparisons of an export, beyond chance.
 
 import { type SQL, sql } from 'drizzle-orm';
+import { CHOICES } from '../queues/choice-counts.ts';
 import { bootstrap, type Estimate } from '../statistics/confidence-interval.ts';
 import { type AlphaLevel, krippendorffAlpha } from '../statistics/krippendorff-alpha.ts';
 import type { DatasetQuery } from './dataset-query.ts';
@@ -18,7 +19,6 @@ export type Agreement = {
   strength_alpha: Estimate | null;
 };
 
-const CHOICES = ['a', 'b', 'tie', 'both_bad'];
 const STRENGTHS = ['slightly', 'clearly', 'much'];
 
 /** Resampling more of them takes seconds, and narrows nothing that matters. */

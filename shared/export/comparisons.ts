@@ -7,6 +7,7 @@ import { readPages } from '../database/read-pages.ts';
 import { comparisons, generations, preferences, queue_items, queues, reservations } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
 import { getTrust } from '../preferences/trust.ts';
+import { listEdits } from '../preferences/vote-details.ts';
 import type { ComparisonRecord, ReservationRecord, SideRecord, VoteRecord } from './record.ts';
 
 /** `since` and `until`: of the comparisons' creation; the first is included, the second is not. */
@@ -117,7 +118,7 @@ async function readVotes(db: Database, comparisonIds: string[]): Promise<Compari
     .leftJoin(reservations, eq(reservations.id, preferences.reservation_id))
     .where(isVote)
     .orderBy(asc(preferences.id));
-  const edits = await readEdits(
+  const edits = await listEdits(
     db,
     rows.map(({ vote }) => vote.id),
   );
@@ -133,21 +134,12 @@ async function readVotes(db: Database, comparisonIds: string[]): Promise<Compari
       seconds: vote.seconds,
       rater: vote.rater,
       trust: getTrust(vote),
-      edit: edits.get(vote.id) ?? null,
+      edit: edits.get(vote.id)?.text ?? null,
       metadata: vote.metadata,
       redacted: vote.redacted,
       reservation: reservation && toReservation(reservation),
     },
   }));
-}
-
-async function readEdits(db: Database, voteIds: string[]): Promise<Map<string, string>> {
-  if (voteIds.length === 0) return new Map();
-  const rows = await db
-    .select({ vote: preferences.edit_of, text: preferences.chosen })
-    .from(preferences)
-    .where(and(inArray(preferences.edit_of, voteIds), isNull(preferences.erased_at)));
-  return new Map(rows.map(({ vote, text }) => [vote!, text]));
 }
 
 /** Votes that measure their raters, and skipped reservations: neither is a preference. */

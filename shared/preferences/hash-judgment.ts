@@ -3,7 +3,7 @@
 import type { preferences } from '../database/schema.ts';
 import { hashContent } from '../digest.ts';
 
-type Judgment = Pick<
+export type Judgment = Pick<
   typeof preferences.$inferSelect,
   | 'source'
   | 'comparison_id'

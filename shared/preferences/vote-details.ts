@@ -142,12 +142,15 @@ export function storeEdit(
   return storeDemonstration(transaction, { ...given, text, shown }, 'edit');
 }
 
-/** Of several votes, by the vote. */
-export async function listEdits(db: Pick<Database, 'select'>, voteIds: string[]): Promise<Map<string, string>> {
+/** The edits of several votes, by the vote. */
+export async function listEdits(
+  db: Pick<Database, 'select'>,
+  voteIds: string[],
+): Promise<Map<string, { id: string; text: string }>> {
   if (voteIds.length === 0) return new Map();
   const rows = await db
-    .select({ id: preferences.id, vote: preferences.edit_of })
+    .select({ id: preferences.id, vote: preferences.edit_of, text: preferences.chosen })
     .from(preferences)
     .where(and(inArray(preferences.edit_of, voteIds), isNull(preferences.erased_at)));
-  return new Map(rows.map(({ id, vote }) => [vote!, id]));
+  return new Map(rows.map(({ id, vote, text }) => [vote!, { id, text }]));
 }

@@ -10,6 +10,7 @@ import {
   reservations,
   type Strength,
 } from '../database/schema.ts';
+import { listEdits } from '../preferences/vote-details.ts';
 import type { ItemRow } from './lock-item.ts';
 
 /** In terms of the comparison's own sides. */
@@ -54,7 +55,7 @@ export async function listVotes(db: Pick<Database, 'select'>, items: Pick<ItemRo
       ),
     )
     .orderBy(reservations.finished_at, reservations.id);
-  const edits = await listEditTexts(
+  const edits = await listEdits(
     db,
     rows.flatMap(({ vote }) => vote?.id ?? []),
   );
@@ -70,7 +71,7 @@ export async function listVotes(db: Pick<Database, 'select'>, items: Pick<ItemRo
       strength: vote?.strength ?? reservation.strength,
       tags: vote?.tags ?? remarks?.tags ?? [],
       comment: vote?.comment ?? remarks?.comment ?? null,
-      edit: (vote ? edits.get(vote.id) : remarks?.edit) ?? null,
+      edit: (vote ? edits.get(vote.id)?.text : remarks?.edit) ?? null,
       seconds: vote?.seconds ?? reservation.seconds,
       swapped: reservation.swapped,
       probability: reservation.probability,
@@ -90,13 +91,4 @@ export function countVotes(votes: ItemVote[]): Map<string, VoteCounts> {
     counts.set(item, own);
   }
   return counts;
-}
-
-async function listEditTexts(db: Pick<Database, 'select'>, voteIds: string[]): Promise<Map<string, string>> {
-  if (voteIds.length === 0) return new Map();
-  const rows = await db
-    .select({ vote: preferences.edit_of, text: preferences.chosen })
-    .from(preferences)
-    .where(and(inArray(preferences.edit_of, voteIds), isNull(preferences.erased_at)));
-  return new Map(rows.map(({ vote, text }) => [vote!, text]));
 }

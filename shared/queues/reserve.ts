@@ -6,6 +6,7 @@ import type { Owner } from '../access/owner.ts';
 import type { Database } from '../database/connect.ts';
 import { queue_items, type ReservationPurpose, reservations } from '../database/schema.ts';
 import { newId } from '../id.ts';
+import { drawUniform } from '../random.ts';
 import { findEnd, findExclusion, type Refusal } from './admission.ts';
 import { hasRoom, type ItemRow, lapseOthers, lockItem, lockOpenItem } from './lock-item.ts';
 import { lockQueue, type QueueRow } from './queues.ts';
@@ -203,8 +204,4 @@ async function describeEnd(transaction: Database, queue: QueueRow): Promise<Refu
 
 function expiry({ settings }: QueueRow) {
   return sql<Date>`clock_timestamp() + make_interval(secs => ${settings.reservation_seconds})`;
-}
-
-function drawUniform(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
 }
