@@ -1,44 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq } from 'drizzle-orm';
 import { preferences, queue_items, reservations } from '../../shared/database/schema.ts';
-import type { QueueRow } from '../../shared/queues/queues.ts';
-import { type ReservationRow, reserveItem } from '../../shared/queues/reserve.ts';
 import { mulberry32 } from '../../shared/random.ts';
 import { openTestDatabase } from '../../testing/database.ts';
+import { openRaterActions } from '../../testing/rater-actions.ts';
 import { storeItems, storeQueue } from '../../testing/stored-queues.ts';
-import { type CastVote, castVote, undoVote } from './cast-vote.ts';
 
 const { db } = await openTestDatabase();
-const OWNER = { tenant: 'default', created_by: 'key_backend' };
-const VOTE: CastVote = {
-  choice: 'a',
-  strength: null,
-  tags: [],
-  comment: null,
-  edit: null,
-  seconds: 1,
-  redacted: false,
-};
-
-const reserve = (queue: QueueRow, rater: string) => reserveItem(db, queue.id, rater, OWNER);
-
-async function take(queue: QueueRow, rater: string): Promise<ReservationRow> {
-  const result = await reserve(queue, rater);
-  assert.ok(result && 'reservation' in result, JSON.stringify(result));
-  return result.reservation;
-}
-
-const vote = (reservation: ReservationRow, fields: Partial<CastVote> = {}) =>
-  db.transaction((transaction) => castVote(transaction, reservation, { ...VOTE, ...fields }));
-const undo = (reservation: ReservationRow) => db.transaction((transaction) => undoVote(transaction, reservation));
-const expire = (reservation: ReservationRow) =>
-  db
-    .update(reservations)
-    .set({ expires_at: sql`now() - interval '1 second'` })
-    .where(eq(reservations.id, reservation.id));
-const findItem = async (id: string) => (await db.select().from(queue_items).where(eq(queue_items.id, id)))[0]!;
+const { reserve, take, vote, undo, expire, findItem } = openRaterActions(db);
 
 test('fifty raters at once, some of whom skip or leave: each item gets its reviews exactly, and nobody has one twice', async () => {
   const queue = await storeQueue(db, { reviews: 3 });
@@ -146,15 +117,10 @@ test('a vote is changed and undone, and its place may be taken meanwhile', async
 test('one item is reserved ahead, and is the next one after a vote', async () => {
   const queue = await storeQueue(db, { reviews: 1 });
   await storeItems(db, queue, 4);
-  const reserveAhead = async () => {
-    const result = await reserveItem(db, queue.id, 'user:ann', OWNER, { ahead: true });
-    assert.ok(result && 'reservation' in result);
-    return result.reservation;
-  };
   const current = await take(queue, 'user:ann');
-  const ahead = await reserveAhead();
+  const ahead = await take(queue, 'user:ann', { ahead: true });
   assert.notEqual(ahead.item_id, current.item_id);
-  assert.equal((await reserveAhead()).id, ahead.id);
+  assert.equal((await take(queue, 'user:ann', { ahead: true })).id, ahead.id);
   assert.equal((await take(queue, 'user:ann')).id, current.id);
   await vote(current);
   assert.equal((await take(queue, 'user:ann')).id, ahead.id);
@@ -168,9 +134,7 @@ test('nothing is reserved ahead of calibration', async () => {
   await storeItems(db, queue, 2, (at) => (at === 0 ? { kind: 'calibration', expected: 'a' } : {}));
   const current = await take(queue, 'user:ann');
   assert.equal(current.purpose, 'calibration');
-  const ahead = await reserveItem(db, queue.id, 'user:ann', OWNER, { ahead: true });
-  assert.ok(ahead && 'reservation' in ahead);
-  assert.equal(ahead.reservation.id, current.id);
+  assert.equal((await take(queue, 'user:ann', { ahead: true })).id, current.id);
 });
 
 test('two tabs of one rater get the same item', async () => {

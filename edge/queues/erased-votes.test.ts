@@ -1,32 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { and, eq } from 'drizzle-orm';
-import { type ErasureSubject, preferences, queue_items, reservations } from '../../shared/database/schema.ts';
+import { type ErasureSubject, preferences, reservations } from '../../shared/database/schema.ts';
 import { erase } from '../../shared/erasure/erase.ts';
 import { findSubject } from '../../shared/erasure/subject.ts';
-import type { QueueRow } from '../../shared/queues/queues.ts';
-import { type ReservationRow, reserveItem } from '../../shared/queues/reserve.ts';
+import type { ReservationRow } from '../../shared/queues/reserve.ts';
 import { openTestDatabase } from '../../testing/database.ts';
+import { openRaterActions } from '../../testing/rater-actions.ts';
 import { storeItems, storeQueue } from '../../testing/stored-queues.ts';
-import { type CastVote, castVote } from './cast-vote.ts';
 
 const { db } = await openTestDatabase();
-const OWNER = { tenant: 'default', created_by: 'key_backend' };
-const SAID = { strength: null, tags: [], comment: null, edit: null, seconds: 1, redacted: false };
+const { reserve, take, vote, findItem } = openRaterActions(db);
 
 const run = (kind: ErasureSubject, value: string) =>
   db.transaction(async (transaction) =>
     erase(transaction, await findSubject(transaction, kind, value, 'default'), 'key_x'),
   );
-const reserve = (queue: QueueRow, rater: string) => reserveItem(db, queue.id, rater, OWNER);
-async function take(queue: QueueRow, rater: string): Promise<ReservationRow> {
-  const result = await reserve(queue, rater);
-  assert.ok(result && 'reservation' in result, JSON.stringify(result));
-  return result.reservation;
-}
-const vote = (reservation: ReservationRow, fields: Partial<CastVote> = {}) =>
-  db.transaction((transaction) => castVote(transaction, reservation, { ...SAID, choice: 'a', ...fields }));
-const findItem = async (id: string) => (await db.select().from(queue_items).where(eq(queue_items.id, id)))[0]!;
 const findReservation = async ({ id }: ReservationRow) =>
   (await db.select().from(reservations).where(eq(reservations.id, id)))[0]!;
 

@@ -2,44 +2,19 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eq, sql } from 'drizzle-orm';
-import { preferences, queue_items, reservations } from '../../shared/database/schema.ts';
+import { eq } from 'drizzle-orm';
+import { preferences, reservations } from '../../shared/database/schema.ts';
 import { lockQueue, type QueueChanges, type QueueRow, updateQueue } from '../../shared/queues/queues.ts';
 import { pauseRater, resumeRater } from '../../shared/queues/rater-standing.ts';
 import { requeue } from '../../shared/queues/requeue.ts';
-import { type ReservationRow, reserveItem } from '../../shared/queues/reserve.ts';
+import type { ReservationRow } from '../../shared/queues/reserve.ts';
 import { openTestDatabase } from '../../testing/database.ts';
+import { openRaterActions } from '../../testing/rater-actions.ts';
 import { storeItems, storeQueue } from '../../testing/stored-queues.ts';
-import { type CastVote, castVote, undoVote } from './cast-vote.ts';
 
 const { db } = await openTestDatabase();
 const ANN = 'user:ann';
-const VOTE: CastVote = {
-  choice: 'a',
-  strength: null,
-  tags: [],
-  comment: null,
-  edit: null,
-  seconds: 1,
-  redacted: false,
-};
-
-async function take(queue: QueueRow, rater = ANN, ahead = false): Promise<ReservationRow> {
-  const owner = { tenant: 'default', created_by: 'key_backend' };
-  const result = await reserveItem(db, queue.id, rater, owner, { ahead });
-  assert.ok(result && 'reservation' in result, JSON.stringify(result));
-  return result.reservation;
-}
-
-const vote = (reservation: ReservationRow, fields: Partial<CastVote> = {}) =>
-  db.transaction((transaction) => castVote(transaction, reservation, { ...VOTE, ...fields }));
-const undo = (reservation: ReservationRow) => db.transaction((transaction) => undoVote(transaction, reservation));
-const expire = (reservation: ReservationRow) =>
-  db
-    .update(reservations)
-    .set({ expires_at: sql`now() - interval '1 second'` })
-    .where(eq(reservations.id, reservation.id));
-const findItem = async (id: string) => (await db.select().from(queue_items).where(eq(queue_items.id, id)))[0]!;
+const { take, vote, undo, expire, findItem } = openRaterActions(db);
 const change = (queue: QueueRow, changes: QueueChanges) =>
   db.transaction(async (transaction) =>
     updateQueue(transaction, (await lockQueue(transaction, queue.id, 'update'))!, changes, 'key_operator'),
