@@ -7,6 +7,7 @@ import type { Page } from 'playwright-core';
 import { NO_BROWSER, openBrowser } from '../testing/browser.ts';
 import { type Json, startEdgeServer } from '../testing/edge-server.ts';
 import { makeItems, openRatingServer, type RatingServer } from '../testing/rating-page.ts';
+import { waitUntil } from '../testing/wait-until.ts';
 import { startWorkerServer } from '../testing/worker-server.ts';
 
 const KEY = 'a-secret-key';
@@ -185,9 +186,9 @@ else {
           await route.fulfill({ response, json: { ...(await response.json()), seconds_left_mine: 95 } });
         });
         await assertFits(page, width, `${where} item ${at}`);
-        await page.locator('label.choice.a').tap({ timeout: 3000 });
+        await page.locator('label.choice.a').tap();
         await assertFits(page, width, `${where} chosen ${at}`);
-        await page.locator('.dock .primary').tap({ timeout: 3000 });
+        await page.locator('.dock .primary').tap();
         if (at < 2) await waitForAnother(page, name);
       }
       await page.unrouteAll({ behavior: 'ignoreErrors' });
@@ -305,9 +306,10 @@ else {
     const queue = await createQueue(makeItems(2));
     const { id, page, problems } = await openRater('Dan', queue);
     const name = await readItem(page);
-    await server.connection.db.execute(
-      sql`update reservations set expires_at = now() - interval '1 minute' where rater = ${id}`,
-    );
+    // The item after it is reserved ahead, and must lapse too.
+    const { db } = server.connection;
+    await waitUntil(async () => (await db.execute(sql`select 1 from reservations where rater = ${id}`)).length === 2);
+    await db.execute(sql`update reservations set expires_at = now() - interval '1 minute' where rater = ${id}`);
     const { page: second } = await openRater('Eve', queue);
     assert.equal(await readItem(second), name);
     await second.keyboard.press('a');

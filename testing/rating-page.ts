@@ -41,7 +41,7 @@ export function openRatingServer(url: string, key: string, browser: Browser): Ra
   };
   const openPage: RatingServer['openPage'] = async (options = {}) => {
     const context = await browser.newContext({ locale: 'en-GB', ...options });
-    context.setDefaultTimeout(10_000);
+    context.setDefaultTimeout(30_000);
     const page = await context.newPage();
     const problems: string[] = [];
     page.on('console', (message) => {

@@ -7,7 +7,7 @@ const POLL_INTERVAL_MS = 20;
 /** Returns the first truthy result of `check`. Throws after `timeoutMs`. */
 export async function waitUntil<T>(
   check: () => T | Promise<T>,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
 ): Promise<NonNullable<Exclude<T, false>>> {
   const deadline = performance.now() + timeoutMs;
   while (performance.now() < deadline) {
