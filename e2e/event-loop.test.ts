@@ -11,6 +11,8 @@ const STREAMS = 16;
 const SECONDS = 3;
 /** On a busy machine the best of several attempts measures the server itself. */
 const ATTEMPTS = 5;
+/** An idle thread's delay from which a server's says nothing against it: other processes have the processors. */
+const BUSY_MS = 3;
 
 const processes = await openEdgeProcesses();
 // `serve` creates the default policy, stories15M.
@@ -53,10 +55,14 @@ async function measure(seconds: number) {
 test('the p99 event loop delay is under 5 ms with 16 streams', async (context) => {
   await measure(1);
   const delays: number[] = [];
+  let isIdle = false;
   do {
     const { server, machine, tokens } = await measure(SECONDS);
     context.diagnostic(`p99 ${server.toFixed(2)} ms, idle thread ${machine.toFixed(2)} ms; ${tokens} tokens`);
     delays.push(server - machine);
+    isIdle ||= machine < BUSY_MS;
   } while (Math.min(...delays) >= 5 && delays.length < ATTEMPTS);
+  if (Math.min(...delays) >= 5 && !isIdle)
+    return context.skip('other processes have the processors; run `node --test e2e/event-loop.test.ts` alone');
   assert.ok(Math.min(...delays) < 5, `delays above the idle thread's: ${delays.map((ms) => ms.toFixed(2))} ms`);
 });
