@@ -22,6 +22,9 @@ export type EmbeddedPostgres = {
 
 const MAX_START_ATTEMPTS = 3;
 
+/** Without fetch_types, a query on each new connection: if the server dies during it, this process ends (connect.ts). */
+const PROBE_OPTIONS = { max: 1, connect_timeout: 2, fetch_types: false, onnotice: () => {} };
+
 /** Starts or joins the server of this folder. Takes about 2 s the first time, 0.1 s later. */
 export async function openPostgres(home: string): Promise<EmbeddedPostgres> {
   const files = await preparePostgresFiles(path.resolve(home));
@@ -128,7 +131,7 @@ async function startServer(files: PostgresFiles, password: string, port: number)
 }
 
 async function isReachable(url: string): Promise<boolean> {
-  const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {} });
+  const sql = postgres(url, PROBE_OPTIONS);
   try {
     await sql`select 1`;
     return true;
@@ -140,7 +143,7 @@ async function isReachable(url: string): Promise<boolean> {
 }
 
 async function stopIfAlone(files: PostgresFiles, url: string): Promise<void> {
-  const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {} });
+  const sql = postgres(url, PROBE_OPTIONS);
   try {
     const others = await sql`
       select 1 from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() limit 1`;
