@@ -39,6 +39,8 @@ function openLockConnection(url: string): { sql: Sql; lock: Lock } {
     max: 1,
     // The driver would close the connection after its maximum lifetime and so release the lock.
     max_lifetime: null,
+    // As in connect.ts: a connection that is lost while types are fetched would end the process.
+    fetch_types: false,
     connect_timeout: 10,
     onnotice: () => {},
     onclose: () => isReleased || lost.abort(new Error('the connection that held the lock was lost')),
