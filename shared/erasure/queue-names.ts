@@ -3,12 +3,12 @@
 import { and, asc, eq, inArray, or, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
 import { idempotency_keys, queue_raters, queues } from '../database/schema.ts';
-import type { Subject } from './subject.ts';
+import { getRaterName, type Subject } from './subject.ts';
 
 /** How many there were. `erasedQueues`: sorted ids of those that the erasure has blanked. */
 export async function forgetStanding(transaction: Database, subject: Subject, erasedQueues: string[]): Promise<number> {
   const named = await forgetInSettings(transaction, subject);
-  const name = getName(subject);
+  const name = getRaterName(subject);
   const isOwn = name === null ? undefined : and(eq(queue_raters.rater, name), isOfTenant(transaction, subject));
   const isOfErased = erasedQueues.length === 0 ? undefined : inArray(queue_raters.queue_id, erasedQueues);
   if (!isOwn && !isOfErased) return named;
@@ -18,7 +18,7 @@ export async function forgetStanding(transaction: Database, subject: Subject, er
 
 /** Also of settings that the queue no longer has. */
 export async function forgetInResponses(transaction: Database, subject: Subject): Promise<void> {
-  const name = getName(subject);
+  const name = getRaterName(subject);
   if (name === null) return;
   const own = transaction.select({ id: queues.id }).from(queues).where(eq(queues.tenant, subject.tenant));
   await transaction.delete(idempotency_keys).where(
@@ -32,7 +32,7 @@ export async function forgetInResponses(transaction: Database, subject: Subject)
 
 /** Another name stays in its place, since an empty list would open the queue to every rater. */
 async function forgetInSettings(transaction: Database, subject: Subject): Promise<number> {
-  const name = getName(subject);
+  const name = getRaterName(subject);
   if (name === null) return 0;
   const raters = sql`${queues.settings}->'raters'`;
   const locked = await transaction
@@ -50,12 +50,6 @@ async function forgetInSettings(transaction: Database, subject: Subject): Promis
     .set({ settings: sql`jsonb_set(${queues.settings}, '{raters}', ${left})` })
     .where(inArray(queues.id, ids));
   return ids.length;
-}
-
-/** As reservations and votes name the subject; null if it is no rater. */
-function getName({ kind, value }: Subject): string | null {
-  if (kind === 'user') return `user:${value}`;
-  return kind === 'rater' ? value : null;
 }
 
 function isOfTenant(transaction: Database, { tenant }: Subject) {

@@ -6,16 +6,17 @@ import { preferences, queue_guidelines, queue_items, queues, reservations } from
 import { queueSettingsSchema } from '../queue-settings.ts';
 import type { BlankedPreference } from './blank-rows.ts';
 import { toChunks } from './find-rows.ts';
-import { isRaterId, type Subject } from './subject.ts';
+import { getRaterName, isRaterId, type Subject } from './subject.ts';
 
 type QueueRows = { items?: SQL | undefined; reservations?: SQL | undefined; queues?: SQL | undefined };
 
 /** The rows that are the subject's own; undefined: none of this table. */
-export function matchQueueRows({ kind, value, tenant }: Subject): QueueRows {
-  const isBy = (name: string) => and(eq(reservations.tenant, tenant), eq(reservations.rater, name));
+export function matchQueueRows(subject: Subject): QueueRows {
+  const { kind, value, tenant } = subject;
+  const name = getRaterName(subject);
+  const isBy = name === null ? undefined : and(eq(reservations.tenant, tenant), eq(reservations.rater, name));
   const isStored = and(eq(reservations.tenant, tenant), eq(reservations.created_by, value));
-  if (kind === 'user') return { reservations: isBy(`user:${value}`) };
-  if (kind === 'rater') return { reservations: isRaterId(value) ? or(isBy(value), isStored) : isBy(value) };
+  if (isBy) return { reservations: kind === 'rater' && isRaterId(value) ? or(isBy, isStored) : isBy };
   if (kind !== 'key') return {};
   return {
     items: and(eq(queue_items.tenant, tenant), eq(queue_items.created_by, value)),

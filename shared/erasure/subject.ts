@@ -76,6 +76,12 @@ export function matchRows(
   }
 }
 
+/** As votes and reservations name the subject; null if it is no rater. */
+export function getRaterName({ kind, value }: Subject): string | null {
+  if (kind === 'user') return `user:${value}`;
+  return kind === 'rater' ? value : null;
+}
+
 /** A rater who signs in, and so stores rows too. Anyone else is a name in votes, which may also be that of a key. */
 export function isRaterId(name: string): boolean {
   return name.startsWith('rater_');
