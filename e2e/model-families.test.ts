@@ -6,8 +6,9 @@ import { readCheckpoint, readJson } from '../shared/model/checkpoint.ts';
 import { readManifest } from '../shared/package/files.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
-import { type Json, startEdgeServer } from '../testing/edge-server.ts';
+import { startEdgeServer } from '../testing/edge-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
+import { waitForRound } from '../testing/wait-for-round.ts';
 import { startTrainer } from '../trainer/main.ts';
 
 const server = await startEdgeServer({
@@ -19,15 +20,6 @@ const server = await startEdgeServer({
 });
 const trainer = await startTrainer(server.settings, server.databaseUrl, () => {});
 after(() => trainer.close());
-
-async function waitForRound(id: string): Promise<Json> {
-  for (let attempt = 0; attempt < 1200; attempt++) {
-    const round = (await server.request(`/v1/rounds/${id}`)).body;
-    if (round.status !== 'queued' && round.status !== 'running') return round;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`${id} did not finish`);
-}
 
 /** Requests completions until this policy is served. */
 async function waitUntilServed(policy: string): Promise<string> {
@@ -56,7 +48,7 @@ for (const family of FAMILY_NAMES.filter((name) => name !== 'llama')) {
       assert.equal((await server.request('/v1/preferences', { json })).status, 200);
     }
     const { id } = (await server.request('/v1/rounds', { json: {} })).body;
-    const round = await waitForRound(id);
+    const round = await waitForRound(server, id);
     assert.equal(round.status, 'succeeded', round.reason);
     assert.match(String(round.policy), /^pol_/, round.reason);
     assert.equal(round.parent, imported);

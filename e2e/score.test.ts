@@ -10,16 +10,11 @@ import { type Json, startEdgeServer, withEdge } from '../testing/edge-server.ts'
 import { waitUntil } from '../testing/wait-until.ts';
 
 const server = await startEdgeServer({ PRECISION: 'fp32' });
+const { post } = server;
 const { db } = server.connection;
 const reference = server.policyId;
 const model = await server.importTiny(2, { reference });
 const PROMPT = 'Once upon a time';
-
-async function post(path: string, json: object): Promise<Json> {
-  const { status, body } = await server.request(path, { json });
-  assert.equal(status, 200, JSON.stringify(body));
-  return body;
-}
 
 async function assertRejected(path: string, json: object, expected: object, message: RegExp): Promise<void> {
   const { status, body } = await server.request(path, { json });

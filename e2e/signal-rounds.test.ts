@@ -6,6 +6,7 @@ import { after, test } from 'node:test';
 import { eq } from 'drizzle-orm';
 import { preferences, round_pairs } from '../shared/database/schema.ts';
 import { type Json, startEdgeServer } from '../testing/edge-server.ts';
+import { waitForRound } from '../testing/wait-for-round.ts';
 import { startTrainer } from '../trainer/main.ts';
 
 const server = await startEdgeServer({
@@ -18,15 +19,10 @@ const server = await startEdgeServer({
   TRAIN_SCHEDULE: '0 0 1 1 *',
   BATCH_PAIRS: '8',
 });
+const { post } = server;
 const { db } = server.connection;
 const trainer = await startTrainer(server.settings, server.databaseUrl, () => {});
 after(() => trainer.close());
-
-async function post(path: string, json: object): Promise<Json> {
-  const { status, body } = await server.request(path, { json });
-  assert.equal(status, 200, `${path}: ${JSON.stringify(body)}`);
-  return body;
-}
 
 async function createQueue(name: string, rows: object[]): Promise<string> {
   const { id } = await post('/v1/queues', { name, max_tokens: 8, temperature: 2, gold_share: 0, repeat_share: 0 });
@@ -44,15 +40,6 @@ async function voteOnAll(queue: string, choose: (reserved: Json) => object): Pro
     if (reserved.id === null) return done;
     await post(`/v1/reservations/${reserved.id}/vote`, choose(reserved));
   }
-}
-
-async function waitForRound(id: string): Promise<Json> {
-  for (let attempt = 0; attempt < 1200; attempt++) {
-    const round = (await server.request(`/v1/rounds/${id}`)).body;
-    if (round.status !== 'queued' && round.status !== 'running') return round;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`${id} did not finish`);
 }
 
 test('a round trains on votes over given and generated responses, edits, demonstrations and implicit pairs', async () => {
@@ -80,7 +67,7 @@ test('a round trains on votes over given and generated responses, edits, demonst
   }
 
   const requested = await post('/v1/rounds', {});
-  const round = await waitForRound(requested.id);
+  const round = await waitForRound(server, requested.id);
   assert.equal(round.status, 'succeeded', round.reason);
   assert.equal(round.pairs.left_out.empty, 0);
   const pairs = await db

@@ -14,6 +14,7 @@ import { requestRound, requestRoundIfDue } from '../shared/rounds/schedule.ts';
 import { getActivePolicyId } from '../shared/store/registry.ts';
 import { type Json, startEdgeServer } from '../testing/edge-server.ts';
 import { writeTinyCheckpoint } from '../testing/tiny-checkpoint.ts';
+import { waitForRound } from '../testing/wait-for-round.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { isHeldOutPrompt } from '../trainer/data/pairs.ts';
 import { startTrainer } from '../trainer/main.ts';
@@ -34,15 +35,6 @@ async function collect(count: number, name: string): Promise<void> {
     const json = { prompt: `${name} ${at}:`, chosen: ' yes yes', rejected: ' no no', rater: 'test' };
     assert.equal((await server.request('/v1/preferences', { json })).status, 200);
   }
-}
-
-async function waitForRound(id: string): Promise<Json> {
-  for (let attempt = 0; attempt < 1200; attempt++) {
-    const round = (await server.request(`/v1/rounds/${id}`)).body;
-    if (round.status !== 'queued' && round.status !== 'running') return round;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`${id} did not finish`);
 }
 
 /** Requests go on meanwhile. */
@@ -67,7 +59,7 @@ after(() => trainer.close());
 test('a round without pairs fails with the reason', async () => {
   const { body } = await server.request('/v1/rounds', { json: {} });
   assert.equal(body.status, 'queued');
-  const round = await waitForRound(body.id);
+  const round = await waitForRound(server, body.id);
   assert.equal(round.status, 'failed');
   assert.match(round.reason, /no new pairs/);
 });
@@ -75,7 +67,7 @@ test('a round without pairs fails with the reason', async () => {
 test('a round with too few held-out pairs for its gate fails before training, and its pairs stay new', async () => {
   await collect(10, 'Too few');
   const fresh = await countNewPairs(db);
-  const round = await waitForRound((await requestRound(db, 'api', {})).id);
+  const round = await waitForRound(server, (await requestRound(db, 'api', {})).id);
   assert.equal(round.status, 'failed');
   assert.match(round.reason, /held out .*the gate needs 6 .*; collect pairs on more prompts/);
   assert.equal(await countNewPairs(db), fresh);
@@ -87,7 +79,7 @@ test('a requested round trains, publishes an immutable package, and the API serv
     json: { method: { type: 'dil', dil: { objective: 'ukl' } } },
   });
   const events = await (await fetch(`${server.edge.url}/v1/rounds/${requested.body.id}/events`)).text();
-  const round = await waitForRound(requested.body.id);
+  const round = await waitForRound(server, requested.body.id);
   assert.equal(round.status, 'succeeded', round.reason);
   assert.equal(round.method.dil.objective, 'ukl');
   assert.match(round.policy, /^pol_/);
@@ -141,7 +133,7 @@ test('a better policy that exceeds a bound is rejected with the bound and the se
     before.time!,
     /^about \d+ .*s: scoring \d+ s, sampling .* s, training .* s, evaluating .* s, publishing .* s; as fast as/,
   );
-  const round = await waitForRound((await requestRound(db, 'api', { gate_kl: 1e-4 })).id);
+  const round = await waitForRound(server, (await requestRound(db, 'api', { gate_kl: 1e-4 })).id);
   assert.equal(round.status, 'succeeded', round.reason);
   assert.equal(round.stage, 'refused');
   assert.equal(round.policy, null);
@@ -162,7 +154,7 @@ test('a better policy that exceeds a bound is rejected with the bound and the se
 test('held-out prompts are never trained on, and a learned pair is new only after a rollback', async () => {
   await collect(25, 'Round two');
   const { id } = await requestRound(db, 'api', {});
-  const round = await waitForRound(id);
+  const round = await waitForRound(server, id);
   assert.equal(round.status, 'succeeded', round.reason);
   const used = await db
     .select()
@@ -199,7 +191,7 @@ test('a round with reference=parent scores with its parent, and its policy keeps
   await collect(70, 'Parent');
   const dil = { reference: 'parent' };
   const { body } = await server.request('/v1/rounds', { json: { method: { type: 'dil', dil } } });
-  const round = await waitForRound(body.id);
+  const round = await waitForRound(server, body.id);
   assert.equal(round.status, 'succeeded', round.reason);
   assert.equal(round.reference, before.id);
   const [policy] = await db.select().from(policies).where(eq(policies.round_id, round.id));
@@ -211,7 +203,7 @@ test('a policy worse than its parent is rejected with the reason, and the parent
   await collect(20, 'Round three');
   const active = await getActivePolicyId(db);
   const { id } = await requestRound(db, 'api', { learning_rate: 1, epochs: 3 });
-  const round = await waitForRound(id);
+  const round = await waitForRound(server, id);
   assert.equal(round.policy, null);
   assert.match(round.reason, /gate|loss is/);
   assert.equal(await getActivePolicyId(db), active);
@@ -221,7 +213,7 @@ test('two trainers on one database run one round at a time', async () => {
   await collect(30, 'Round four');
   const second = await openTrainer();
   const ids = [(await requestRound(db, 'api', {})).id, (await requestRound(db, 'api', {})).id];
-  for (const id of ids) await waitForRound(id);
+  for (const id of ids) await waitForRound(server, id);
   const [first, next] = await db.select().from(rounds).where(inArray(rounds.id, ids)).orderBy(rounds.started_at);
   assert.ok(first!.finished_at! <= next!.started_at!);
   await second.close();
@@ -235,7 +227,7 @@ test('the schedule requests a round only when there are enough new pairs', async
   await requestRoundIfDue(db, server.settings);
   assert.equal(await queued(), 1);
   const [row] = await db.select().from(rounds).where(eq(rounds.trigger, 'schedule'));
-  assert.equal((await waitForRound(row!.id)).status, 'succeeded');
+  assert.equal((await waitForRound(server, row!.id)).status, 'succeeded');
 });
 
 test('a reference with a different tokenizer than the parent fails the round, naming both policies', async () => {
@@ -247,7 +239,7 @@ test('a reference with a different tokenizer than the parent fails the round, na
   await server.localStore.discardStaging(staging);
   const active = (await getActivePolicyId(db))!;
   await db.update(policies).set({ reference_id: other }).where(eq(policies.id, active));
-  const round = await waitForRound((await requestRound(db, 'api', {})).id);
+  const round = await waitForRound(server, (await requestRound(db, 'api', {})).id);
   assert.equal(round.status, 'failed');
   assert.match(round.reason, new RegExp(`the root ${other} has another tokenizer than ${active}`));
 });
@@ -259,7 +251,7 @@ test('a failed scheduled round is not requested again for the same pairs', async
   await collect(20, 'Round six');
   await requestRoundIfDue(db, server.settings);
   const [row] = await db.select().from(rounds).where(eq(rounds.trigger, 'schedule')).orderBy(desc(rounds.id)).limit(1);
-  assert.equal((await waitForRound(row!.id)).status, 'failed');
+  assert.equal((await waitForRound(server, row!.id)).status, 'failed');
   await requestRoundIfDue(db, server.settings);
   assert.equal(await scheduled(), before + 1);
   await collect(1, 'Round seven');

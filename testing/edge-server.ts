@@ -1,6 +1,7 @@
 // An Attune server for tests: embedded Postgres in a temporary folder, a tiny random policy and the API on a free port, all
 // removed after the test.
 
+import assert from 'node:assert/strict';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -33,6 +34,8 @@ export type EdgeServer = {
     path: string,
     init?: RequestInit & { json?: unknown },
   ): Promise<{ status: number; headers: Headers; body: Json }>;
+  /** The body of the response to a POST, which must be a 200. */
+  post(path: string, json: object, headers?: Record<string, string>): Promise<Json>;
 };
 
 /** `reference`: the policy is published as if a round had trained it against this one. */
@@ -80,6 +83,18 @@ export async function startEdgeServer(env: Record<string, string> = {}, { isActi
     await postgres.leave();
     await rm(home, { recursive: true, force: true });
   });
+  const request: EdgeServer['request'] = async (target, { json, ...init } = {}) => {
+    const response = await fetch(edge.url + target, {
+      ...(json === undefined ? {} : { method: 'POST', body: JSON.stringify(json) }),
+      ...init,
+      headers: { 'content-type': 'application/json', ...init.headers },
+    });
+    const text = await response.text();
+    const isJson =
+      response.headers.get('content-type')?.includes('json') &&
+      !response.headers.get('content-type')?.includes('jsonl');
+    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+  };
   return {
     home,
     settings,
@@ -89,17 +104,11 @@ export async function startEdgeServer(env: Record<string, string> = {}, { isActi
     policyId,
     edge,
     importTiny,
-    async request(target, { json, ...init } = {}) {
-      const response = await fetch(edge.url + target, {
-        ...(json === undefined ? {} : { method: 'POST', body: JSON.stringify(json) }),
-        ...init,
-        headers: { 'content-type': 'application/json', ...init.headers },
-      });
-      const text = await response.text();
-      const isJson =
-        response.headers.get('content-type')?.includes('json') &&
-        !response.headers.get('content-type')?.includes('jsonl');
-      return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+    request,
+    async post(target, json, headers = {}) {
+      const { status, body } = await request(target, { json, headers });
+      assert.equal(status, 200, `${target}: ${JSON.stringify(body)}`);
+      return body;
     },
   };
 }

@@ -5,13 +5,7 @@ import { test } from 'node:test';
 import { type Json, startEdgeServer } from '../../testing/edge-server.ts';
 
 const server = await startEdgeServer();
-const { request } = server;
-
-async function post(path: string, json: object): Promise<Json> {
-  const { status, body } = await request(path, { json });
-  assert.equal(status, 200, `${path}: ${JSON.stringify(body)}`);
-  return body;
-}
+const { request, post } = server;
 
 async function importItems(queue: string, rows: object[]): Promise<void> {
   const body = rows.map((row) => JSON.stringify(row)).join('\n');

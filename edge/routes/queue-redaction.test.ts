@@ -4,13 +4,8 @@ import { type Json, startEdgeServer } from '../../testing/edge-server.ts';
 import { listTablesWith } from '../../testing/stored-rows.ts';
 
 const server = await startEdgeServer({ REDACT: 'pii' });
+const { post } = server;
 const EMAIL = 'zed.canary@example.com';
-
-async function post(path: string, json: object): Promise<Json> {
-  const { status, body } = await server.request(path, { json });
-  assert.equal(status, 200, `${path}: ${JSON.stringify(body)}`);
-  return body;
-}
 
 test('REDACT replaces what is personal in the groups of items and in why a rater was paused', async () => {
   const queue = await post('/v1/queues', { name: 'redacted', gold_share: 0, repeat_share: 0 });

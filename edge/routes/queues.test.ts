@@ -4,16 +4,10 @@ import { reserveItem } from '../../shared/queues/reserve.ts';
 import { type Json, startEdgeServer } from '../../testing/edge-server.ts';
 
 const server = await startEdgeServer();
-const { request } = server;
+const { request, post } = server;
 
 /** Sides are a few random tokens, so that no two are nearly the same. */
 const SETTINGS = { max_tokens: 8, gold_share: 0, repeat_share: 0 };
-
-async function post(path: string, json: object): Promise<Json> {
-  const { status, body } = await request(path, { json });
-  assert.equal(status, 200, `${path}: ${JSON.stringify(body)}`);
-  return body;
-}
 
 let queues = 0;
 const create = (fields: object = {}) => post('/v1/queues', { name: `queue ${++queues}`, ...SETTINGS, ...fields });
