@@ -18,7 +18,8 @@ export type IdPrefix =
   | 'audit_'
   | 'que_'
   | 'item_'
-  | 'res_';
+  | 'res_'
+  | 'canary_';
 
 /** A new id with its prefix, for example `pref_0192f0c1d2e37abc9def012345678901`. */
 export function newId(prefix: IdPrefix): string {

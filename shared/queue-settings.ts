@@ -7,8 +7,10 @@ const policy = z.string().min(1).max(200);
 
 /** Which responses meet in the comparison of an item. */
 const pairing = z.discriminatedUnion('type', [
-  /** two responses of the active policy, or of `policy` */
+  /** as `canary`, or two responses of `policy` */
   z.strictObject({ type: z.literal('same'), policy: policy.optional() }),
+  /** one of a canary's candidate and one of the active policy; while none runs, two of the active policy */
+  z.strictObject({ type: z.literal('canary') }),
   z.strictObject({ type: z.literal('policies'), policies: z.array(policy).length(2) }),
   /** the response that its item gives, and a fresh one of the active policy, or of `policy` */
   z.strictObject({ type: z.literal('given'), policy: policy.optional() }),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeSettings, readSettings } from './settings.ts';
+import { describeSettings, listSettings, readSettings } from './settings.ts';
 
 test('an empty environment gives the defaults in a frozen object', () => {
   const settings = readSettings({ PATH: '/bin', API_KEY: '' });
@@ -36,4 +36,44 @@ test('several API keys are separated by commas', () => {
 
 test('every setting has a description for --help', () => {
   for (const { name, description } of describeSettings()) assert.notEqual(description, '', name);
+});
+
+test('what is in force says whence it is: the environment, a preset, or the default', () => {
+  const settings = readSettings({ PRESET: 'paper', BETA: '2', PORT: '9000', CORS_ORIGINS: '' });
+  const inForce = new Map(listSettings(settings).map((setting) => [setting.name, setting]));
+  const tell = (name: string) => {
+    const { value, default: fallback, source } = inForce.get(name)!;
+    return [value, fallback, source];
+  };
+  assert.deepEqual(tell('PORT'), ['9000', '8787', 'environment']);
+  assert.deepEqual(tell('BETA'), ['2', null, 'environment']);
+  assert.deepEqual(tell('OBJECTIVE'), ['lsif', 'bce', 'preset']);
+  assert.deepEqual(tell('HOST'), ['127.0.0.1', '127.0.0.1', 'default']);
+  assert.deepEqual(tell('CORS_ORIGINS'), [null, null, 'default']);
+  assert.equal(inForce.size, describeSettings().length);
+});
+
+test('secrets are not told, nor what a URL may hold of one', () => {
+  const env = {
+    API_KEY: 'long-enough-key',
+    DATABASE_URL: 'postgres://user:pass-word@host/name',
+    WEBHOOK_URL: 'https://user:pass-word@hooks.example.com/services/token-in-path?key=token-in-query',
+    WEBHOOK_SECRET: `whsec_${'A'.repeat(32)}`,
+    AWS_ACCESS_KEY_ID: 'access-key',
+    AWS_SECRET_ACCESS_KEY: 'secret-key',
+    AWS_SESSION_TOKEN: 'session-token',
+    INFERENCE_URL: 'https://edge.example.com',
+  };
+  const listed = listSettings(readSettings(env));
+  const text = JSON.stringify(listed);
+  for (const secret of ['long-enough', 'pass-word', 'token-in', 'AAAA', 'access-key', 'secret-key', 'session-token'])
+    assert.ok(!text.includes(secret), secret);
+  const values = new Map(listed.map(({ name, value }) => [name, value]));
+  assert.equal(values.get('WEBHOOK_URL'), 'https://hooks.example.com/…');
+  assert.equal(values.get('INFERENCE_URL'), 'https://edge.example.com');
+  const suspicious = listed.filter(({ name }) => /KEY|SECRET|TOKEN|PASSWORD|DATABASE/.test(name));
+  assert.deepEqual(
+    suspicious.filter(({ secret }) => !secret).map(({ name }) => name),
+    ['TOKENS_PER_MINUTE', 'WRONG_KEYS_PER_MINUTE'],
+  );
 });

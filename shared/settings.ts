@@ -144,12 +144,60 @@ const environment = z.object({
     .describe('containers that a Worker spreads its requests over; at most max_instances in wrangler.toml'),
   WEBHOOK_URL: url('https://example.com/hooks/attune')
     .optional()
-    .describe('receives an event when a policy becomes active or a round ends'),
+    .describe(
+      'receives an event when a policy becomes active or is rolled back, a round ends, or somebody should look',
+    ),
   WEBHOOK_SECRET: z
     .string()
     .regex(/^whsec_[A-Za-z0-9+/]{32,}=*$/, 'give whsec_ and at least 24 random bytes in base64')
     .optional()
     .describe('signs the requests to WEBHOOK_URL (Standard Webhooks)'),
+  ALERT_NO_PAIRS_DAYS: z.coerce
+    .number()
+    .positive()
+    .max(365)
+    .default(7)
+    .describe('days without a new pair after which WEBHOOK_URL receives pairs.none_new'),
+  ALERT_TRAINER_MINUTES: z.coerce
+    .number()
+    .positive()
+    .max(525_600)
+    .default(30)
+    .describe(
+      'minutes without a trainer, while a round waits for one, after which WEBHOOK_URL receives trainer.missing',
+    ),
+  CANARY: z
+    .enum(['auto', 'on', 'off'], 'give auto, on or off')
+    .default('auto')
+    .describe(
+      'whether a round’s policy is a canary before it is active; auto: if people voted on CANARY_MIN_VOTES comparisons in the last day',
+    ),
+  CANARY_SHARE: z.coerce
+    .number()
+    .positive()
+    .max(0.5)
+    .default(0.1)
+    .describe('share of the completions that a canary gets, by user or conversation'),
+  CANARY_MIN_VOTES: integer(1)
+    .default(20)
+    .describe('comparisons voted on in the last day with which CANARY=auto uses one'),
+  CANARY_MAX_HOURS: z.coerce
+    .number()
+    .positive()
+    .max(8760)
+    .default(72)
+    .describe('hours after which an undecided canary ends, and the active policy stays'),
+  CANARY_MAX_VOTES: integer(1)
+    .max(100_000)
+    .default(1500)
+    .describe('votes for a side after which an undecided canary ends, and the active policy stays'),
+  CANARY_RATER_VOTES: integer(1).default(20).describe('votes of one rater that count for or against a canary'),
+  WATCH_HOURS: z.coerce
+    .number()
+    .min(0)
+    .max(8760)
+    .default(24)
+    .describe('hours in which a new active policy is rolled back if it is worse than the one before; 0: never'),
   LOG_FORMAT: z
     .enum(['json', 'text'])
     .optional()
@@ -244,12 +292,20 @@ function isCron(cron: string): boolean {
   }
 }
 
+/** Whence the value of a setting is. */
+export const SETTING_SOURCES = ['environment', 'preset', 'default'] as const;
+type SettingSource = (typeof SETTING_SOURCES)[number];
+
+/** Of each object that readSettings has returned: the settings that are not at their default. */
+const sources = new WeakMap<Settings, ReadonlyMap<string, SettingSource>>();
+
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
 
 /** Reads and validates the settings. Throws an AttuneError that names the variable. */
 export function readSettings(env: Record<string, string | undefined>): Settings {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''));
-  const parsed = environment.safeParse({ ...presetVariables(given.PRESET), ...given });
+  const preset = presetVariables(given.PRESET);
+  const parsed = environment.safeParse({ ...preset, ...given });
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
     throw new AttuneError(`settings: ${String(issue.path[0])}: ${issue.message}`, { code: 'invalid_settings' });
@@ -265,7 +321,57 @@ export function readSettings(env: Record<string, string | undefined>): Settings 
       'settings: WEBHOOK_SECRET is missing, but WEBHOOK_URL is set; give whsec_ and at least 24 random bytes in base64',
       { code: 'invalid_settings' },
     );
+  const from = (names: object, source: SettingSource) => Object.keys(names).map((name) => [name, source] as const);
+  sources.set(settings, new Map([...from(preset, 'preset'), ...from(given, 'environment')]));
   return Object.freeze(settings);
+}
+
+/** What nobody but the process may see, the user and password of a database's URL among it. */
+const SECRETS: ReadonlySet<string> = new Set([
+  'API_KEY',
+  'DATABASE_URL',
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+  'WEBHOOK_SECRET',
+] satisfies (keyof Settings)[]);
+
+export type SettingInForce = {
+  name: string;
+  /** null: not set, or a secret */
+  value: string | null;
+  default: string | null;
+  source: SettingSource;
+  secret: boolean;
+  description: string;
+};
+
+/** Every setting as it is in force. `settings`: as readSettings returned them, because a copy does not know its sources. */
+export function listSettings(settings: Settings): SettingInForce[] {
+  const whence = sources.get(settings);
+  if (!whence) throw new Error('internal: these settings are a copy of those that readSettings returned');
+  const defaults: Record<string, unknown> = environment.parse({});
+  const values: Record<string, unknown> = settings;
+  return Object.entries(environment.shape).map(([name, schema]) => {
+    const secret = SECRETS.has(name);
+    return {
+      name,
+      value: secret ? null : formatSetting(values[name]),
+      default: formatSetting(defaults[name]),
+      source: whence.get(name) ?? 'default',
+      secret,
+      description: schema.description ?? '',
+    };
+  });
+}
+
+/** Of a URL its origin: the rest may hold a password or a token. */
+function formatSetting(value: unknown): string | null {
+  if (value === undefined || value === null) return null;
+  const text = String(value);
+  const url = typeof value === 'string' && /^https?:/.test(value) ? URL.parse(value) : null;
+  if (!url) return text;
+  return url.pathname === '/' && url.search === '' ? url.origin : `${url.origin}/…`;
 }
 
 /** The name, default and description of each setting, for --help. */

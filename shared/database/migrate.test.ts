@@ -141,6 +141,7 @@ test('what choices share moves to their completion, and prompts that were stored
     user: 'ann',
     metadata: { k: '1' },
     regenerated_from: null,
+    canary_id: null,
     tenant: 'default',
     created_by: 'unknown',
     redacted: false,
@@ -171,6 +172,12 @@ test('what choices share moves to their completion, and prompts that were stored
   );
   const voters = await sql`select tenant, name from voters`;
   assert.deepEqual([...voters], [{ tenant: 'default', name: 'ann' }]);
+  const facets = await sql`select tenant, facet, value, preference_id from preference_facets order by preference_id`;
+  const ofPolicy = { tenant: 'default', facet: 'policy', value: 'pol_1' };
+  assert.deepEqual(
+    [...facets],
+    ['pref_1', 'pref_2', 'pref_4'].map((preference_id) => ({ ...ofPolicy, preference_id })),
+  );
   const [key] = await db.select().from(idempotency_keys);
   assert.deepEqual(key!.response, { id: 'pref_2', prompt: '0', choice: 'a' });
 });

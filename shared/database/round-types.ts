@@ -26,14 +26,31 @@ export const ROUND_STAGES = [
   'evaluating',
   'publishing',
   'activating',
-  // active: the policy is active. published: another one became active in the meantime. refused: by the gate.
+  // canary: the policy gets a share of the traffic. active: the policy is active. rolled_back: it was, or was a canary, and
+  // was not better. previewed: a dry run. published: another one became active in the meantime. refused: by the gate.
+  'canary',
   'active',
+  'rolled_back',
+  'previewed',
   'published',
   'refused',
   'failed',
   'cancelled',
 ] as const;
 export type RoundStage = (typeof ROUND_STAGES)[number];
+
+/** `total` 0: not known. `seconds_left`: of the whole round, from the tokens to compute and the measured rate. */
+export const roundProgressSchema = z.object({
+  stage: z.enum(ROUND_STAGES),
+  done: z.number(),
+  total: z.number(),
+  seconds_left: z.number().nullable(),
+});
+export type RoundProgress = z.output<typeof roundProgressSchema>;
+
+/** A line of a dry run: what it says about what. */
+export const previewLineSchema = z.object({ name: z.string(), text: z.string() });
+export type PreviewLine = z.output<typeof previewLineSchema>;
 
 /**
  * near_identical: two responses of an edit similarity of 0.9 or more. contradictory: chosen both ways. low_agreement: of

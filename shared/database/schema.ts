@@ -31,7 +31,9 @@ import type {
   GateReport,
   PairCounts,
   PairOrigins,
+  PreviewLine,
   RoundMethod,
+  RoundProgress,
   RoundStage,
   RoundStatus,
 } from './round-types.ts';
@@ -132,6 +134,8 @@ export const completions = pgTable(
     metadata: json<Record<string, string>>(),
     /** the generation that its user had generated again, and did not keep */
     regenerated_from: text(),
+    /** the canary that was running when its policy was selected by user or conversation; null: no canary, or a given policy */
+    canary_id: text(),
     redacted: isRedacted(),
     ...ownedBy(),
     erased_at: erasedAt(),
@@ -182,6 +186,8 @@ export const comparisons = pgTable(
     swapped: boolean().notNull(),
     /** It is voted on through reservations of this queue only. */
     queue_id: text(),
+    /** whose candidate and baseline are its sides; null: its policies were given, or are one */
+    canary_id: text(),
     metadata: json<Record<string, string>>(),
     ...ownedBy(),
     erased_at: erasedAt(),
@@ -193,6 +199,7 @@ export const comparisons = pgTable(
     index('comparisons_order').on(table.tenant, table.xid, table.id),
     index('comparisons_a_generation').on(table.a_generation_id),
     index('comparisons_b_generation').on(table.b_generation_id),
+    index('comparisons_canary').on(table.canary_id).where(sql`canary_id is not null`),
   ],
 );
 
@@ -207,7 +214,17 @@ export type Choice = 'a' | 'b' | 'tie' | 'both_bad' | 'skip';
 export type Strength = 'slightly' | 'clearly' | 'much';
 
 /** `demonstration`: a better text that somebody wrote, over the response shown; `implicit`: a regenerated response. */
-export type PreferenceSource = 'comparison' | 'generations' | 'raw' | 'import' | 'demonstration' | 'implicit';
+export const PREFERENCE_SOURCES = ['comparison', 'generations', 'raw', 'import', 'demonstration', 'implicit'] as const;
+export type PreferenceSource = (typeof PREFERENCE_SOURCES)[number];
+
+type SearchedColumns = Record<'prompt' | 'chosen' | 'rejected', AnyPgColumn>;
+
+/**
+ * The words of a preference, as they are and in no language's stems. A tsvector holds less than a megabyte, so long texts are
+ * searched by their beginning.
+ */
+export const searchedWords = ({ prompt, chosen, rejected }: SearchedColumns) =>
+  sql`(to_tsvector('simple', left(${prompt}::text, 20000)) || to_tsvector('simple', left(${chosen}, 20000)) || to_tsvector('simple', left(${rejected}, 20000)))`;
 
 export const preferences = pgTable(
   'preferences',
@@ -261,8 +278,34 @@ export const preferences = pgTable(
     index('preferences_erased').on(table.erased_at).where(sql`erased_at is not null`),
     uniqueIndex('preferences_one_per_reservation').on(table.reservation_id, table.source),
     index('preferences_edits').on(table.edit_of).where(sql`edit_of is not null`),
+    // What people filter a list by.
+    index('preferences_choice').on(table.tenant, table.choice, table.id),
+    index('preferences_source').on(table.tenant, table.source, table.id),
+    index('preferences_rater').on(table.tenant, table.rater, table.id),
+    index('preferences_search').using('gin', searchedWords(table)),
     check('preferences_choice', sql`choice in ('a', 'b', 'tie', 'both_bad', 'skip')`),
     check('preferences_strength', sql`strength in ('slightly', 'clearly', 'much')`),
+  ],
+);
+
+/** What a preference is about, by which a list is filtered: the policies of its generations, its queue, its canary. */
+export type PreferenceFacet = 'policy' | 'queue' | 'canary';
+
+/** By facet, the preferences in order of their ids: a page of them reads no others. A trigger adds those of a new preference. */
+export const preference_facets = pgTable(
+  'preference_facets',
+  {
+    tenant: text().notNull(),
+    facet: text().$type<PreferenceFacet>().notNull(),
+    value: text().notNull(),
+    preference_id: text()
+      .notNull()
+      .references(() => preferences.id, { onDelete: 'cascade' }),
+  },
+  (table) => [
+    primaryKey({ columns: [table.tenant, table.facet, table.value, table.preference_id] }),
+    // Of a preference that is deleted.
+    index('preference_facets_preference').on(table.preference_id),
   ],
 );
 
@@ -603,7 +646,14 @@ export const audit_events = pgTable(
     created_at: createdAt(),
     xid: insertedBy(),
   },
-  (table) => [index('audit_events_order').on(table.xid, table.id)],
+  (table) => [
+    index('audit_events_order').on(table.xid, table.id),
+    // What people filter the list by.
+    index('audit_events_action').on(table.action, table.id),
+    index('audit_events_actor').on(table.actor, table.id),
+    index('audit_events_target').on(table.target, table.id),
+    index('audit_events_created').on(table.created_at),
+  ],
 );
 
 /** Responses by Idempotency-Key or body id, replayed until they expire. Keys of different callers are independent. */
@@ -650,6 +700,12 @@ export const rounds = pgTable(
     settings: json<Partial<Hyperparameters>>().notNull(),
     /** trains the first policy of the line on everything that the active one learned and what is new */
     from_root: boolean().notNull().default(false),
+    /** what a round would do, without doing it: it ends at stage `previewed`, with `preview` */
+    dry_run: boolean().notNull().default(false),
+    /** of a dry run: its lines, in order */
+    preview: json<PreviewLine[]>(),
+    /** where a running round is, and how long the rest takes; null before the first report */
+    progress: json<RoundProgress>(),
     /** the frozen policy that log-ratios are against: the root, or the parent */
     reference_id: text(),
     /** the policy that it starts from */
@@ -666,7 +722,7 @@ export const rounds = pgTable(
     gate: json<GateReport>(),
     /** null until the round is evaluated */
     earlier_rounds: json<EarlierRound[]>(),
-    /** why it failed or why the gate refused */
+    /** why it failed, or what the gate said; why a canary of its policy ended is in the canary's row */
     reason: text(),
     /** how many times a trainer has begun this round; each one after the first resumed it after a crash */
     attempts: integer().notNull().default(0),
@@ -742,7 +798,125 @@ export const round_metrics = pgTable(
   (table) => [primaryKey({ columns: [table.round_id, table.step, table.split] })],
 );
 
-export type WebhookType = 'policy.activated' | 'round.succeeded' | 'round.failed' | 'round.cancelled';
+/**
+ * `running`: gets a share of the traffic, beside the baseline. `watching`: is active, and may still be rolled back. The others
+ * are final: `kept` after its watch, `rolled_back` by votes or a guard, `expired` undecided, `cancelled` by an operator.
+ */
+export const CANARY_STATES = ['running', 'watching', 'kept', 'rolled_back', 'expired', 'cancelled'] as const;
+export type CanaryState = (typeof CANARY_STATES)[number];
+
+/** A policy tried against the one that it is to replace (shared/canary/). */
+export const canaries = pgTable(
+  'canaries',
+  {
+    id: text().primaryKey(),
+    /** the candidate */
+    policy_id: text()
+      .notNull()
+      .references(() => policies.id),
+    /** the policy that was active when it began, which takes over again after a rollback */
+    baseline_id: text()
+      .notNull()
+      .references(() => policies.id),
+    /** the round that published the candidate; null if an operator chose it */
+    round_id: text().references(() => rounds.id),
+    state: text().$type<CanaryState>().notNull(),
+    /** of the completions, while running */
+    share: real().notNull(),
+    /** why it is in its state, in a sentence */
+    reason: text(),
+    /** of the activation that it watches */
+    promoted_at: timestamp({ withTimezone: true, mode: 'date' }),
+    ended_at: timestamp({ withTimezone: true, mode: 'date' }),
+    created_by: text().notNull(),
+    created_at: createdAt(),
+    xid: insertedBy(),
+  },
+  (table) => [
+    index('canaries_order').on(table.xid, table.id),
+    index('canaries_policy').on(table.policy_id, table.id),
+    // At most one of each.
+    uniqueIndex('canaries_one_running').on(table.state).where(sql`state = 'running'`),
+    uniqueIndex('canaries_one_watching').on(table.state).where(sql`state = 'watching'`),
+    check('canaries_state', sql`state in ('running', 'watching', 'kept', 'rolled_back', 'expired', 'cancelled')`),
+    check('canaries_share', sql`share between 0 and 1`),
+  ],
+);
+
+const sum = () => doublePrecision().notNull().default(0);
+const tally = () => bigint({ mode: 'number' }).notNull().default(0);
+
+/**
+ * What a policy served, by minute: counts, sums and sums of squares, which every process adds to. Guards compare policies by
+ * it, and the console draws traffic from it. Kept for thirty days.
+ */
+export const policy_minutes = pgTable(
+  'policy_minutes',
+  {
+    policy_id: text().notNull(),
+    /** its beginning */
+    minute: timestamp({ withTimezone: true, mode: 'date' }).notNull(),
+    /** completions that were begun, and those that failed by the server's fault */
+    requests: tally(),
+    errors: tally(),
+    /** attempts of a process to load the policy that failed */
+    load_failures: tally(),
+    prompt_tokens: tally(),
+    completion_tokens: tally(),
+    /** of whole completions, in seconds */
+    seconds: sum(),
+    /** completions with a first token, and its time in log seconds */
+    first_tokens: tally(),
+    first_token_log: sum(),
+    first_token_log_squares: sum(),
+    /** responses that ended by themselves or by their length; what follows is of them */
+    responses: tally(),
+    length_stops: tally(),
+    empty: tally(),
+    /** log(1 + tokens) */
+    length_log: sum(),
+    length_log_squares: sum(),
+    /** share of repeated 4-grams of tokens, from 0 to 1 */
+    repetition: sum(),
+    repetition_squares: sum(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.policy_id, table.minute] }),
+    index('policy_minutes_minute').on(table.minute),
+  ],
+);
+
+/** When a part of the system that can be missed was last there: `trainer`; and when a process last decided about canaries. */
+export const heartbeats = pgTable('heartbeats', {
+  name: text().$type<'trainer' | 'canary'>().primaryKey(),
+  seen_at: timestamp({ withTimezone: true, mode: 'date' }).notNull(),
+});
+
+/**
+ * A condition that operators are told of once: since when it holds, and when they were told; null: it was found once, at
+ * `since`, and waits to be found again. The row goes when it ends.
+ */
+export const alerts = pgTable('alerts', {
+  name: text().$type<'gate_refusals' | 'no_new_pairs' | 'trainer_missing'>().primaryKey(),
+  since: timestamp({ withTimezone: true, mode: 'date' }).notNull(),
+  raised_at: timestamp({ withTimezone: true, mode: 'date' }),
+});
+
+export const WEBHOOK_TYPES = [
+  'policy.activated',
+  'policy.rolled_back',
+  'canary.started',
+  'canary.promoted',
+  'canary.ended',
+  'round.succeeded',
+  'round.failed',
+  'round.cancelled',
+  'gate.refused_repeatedly',
+  'rater.paused',
+  'pairs.none_new',
+  'trainer.missing',
+] as const;
+export type WebhookType = (typeof WEBHOOK_TYPES)[number];
 
 /**
  * Outbox of WEBHOOK_URL: an event is inserted in the transaction of the change that it reports. Rows stay for three days,

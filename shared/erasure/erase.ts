@@ -17,7 +17,7 @@ import {
   forgetResponsesTo,
   uncount,
 } from './forget.ts';
-import { forgetInResponses, forgetStanding } from './queue-names.ts';
+import { forgetInEvents, forgetInResponses, forgetStanding } from './queue-names.ts';
 import {
   blankItems,
   blankQueues,
@@ -76,6 +76,7 @@ export async function erase(transaction: Database, subject: Subject, actor: stri
   ];
   await forgetResponses(transaction, ids);
   await forgetInResponses(transaction, subject);
+  await forgetInEvents(transaction, subject);
   if (kind === 'rater' && isRaterId(value)) await forgetResponsesTo(transaction, value);
   await uncount(transaction, blanked);
   await forgetNames(transaction, blanked);

@@ -2,8 +2,8 @@
 // them. Queues are locked before raters' standing, as by whoever votes.
 import { and, asc, eq, inArray, or, sql } from 'drizzle-orm';
 import type { Database } from '../database/connect.ts';
-import { idempotency_keys, queue_raters, queues } from '../database/schema.ts';
-import { getRaterName, type Subject } from './subject.ts';
+import { idempotency_keys, queue_raters, queues, webhook_events } from '../database/schema.ts';
+import { getRaterName, isRaterId, type Subject } from './subject.ts';
 
 /** How many there were. `erasedQueues`: sorted ids of those that the erasure has blanked. */
 export async function forgetStanding(transaction: Database, subject: Subject, erasedQueues: string[]): Promise<number> {
@@ -14,6 +14,14 @@ export async function forgetStanding(transaction: Database, subject: Subject, er
   if (!isOwn && !isOfErased) return named;
   const gone = await transaction.delete(queue_raters).where(or(isOwn, isOfErased)).returning();
   return named + gone.length;
+}
+
+/** With what an operator wrote about them; who is known by a name only is not in them. */
+export async function forgetInEvents(transaction: Database, subject: Subject): Promise<void> {
+  const name = getRaterName(subject);
+  if (name === null || !isRaterId(name)) return;
+  const { type, data } = webhook_events;
+  await transaction.delete(webhook_events).where(and(eq(type, 'rater.paused'), eq(sql`${data} ->> 'rater'`, name)));
 }
 
 /** Also of settings that the queue no longer has. */

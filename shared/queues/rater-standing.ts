@@ -1,9 +1,11 @@
 // Who may rate in a queue, and how a rater stands there: calibrated, paused and why.
 
 import { and, count, desc, eq, inArray, isNull, sql } from 'drizzle-orm';
+import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
 import { queue_items, queue_raters, raters, reservations } from '../database/schema.ts';
 import type { QueueSettings } from '../queue-settings.ts';
+import { writeEvent } from '../webhooks/event.ts';
 import type { QueueRow } from './queues.ts';
 
 export type Standing = typeof queue_raters.$inferSelect;
@@ -37,19 +39,21 @@ export async function findStanding(db: Reader, queueId: string, rater: string): 
   return row ?? null;
 }
 
-/** What the rater is told. */
+/** `reason`: what the rater is told. One event, also if the rater is paused again for another reason. */
 export async function pauseRater(
   transaction: Database,
   queueId: string,
   rater: string,
   reason: string,
 ): Promise<Standing> {
+  const { paused_at: pausedBefore } = await lockStanding(transaction, queueId, rater);
   const paused = { paused_at: sql`clock_timestamp()`, paused_reason: reason };
-  const [row] = await transaction
-    .insert(queue_raters)
-    .values({ queue_id: queueId, rater, ...paused })
-    .onConflictDoUpdate({ target: [queue_raters.queue_id, queue_raters.rater], set: paused })
-    .returning();
+  const [row] = await transaction.update(queue_raters).set(paused).where(isOf(queueId, rater)).returning();
+  if (pausedBefore) return row!;
+  // Who is known by a name only is not named: the event outlives an erasure.
+  const id = rater.startsWith('rater_') ? rater : null;
+  await writeEvent(transaction, 'rater.paused', { queue: queueId, rater: id, reason });
+  await notifyChange(transaction, queueId);
   return row!;
 }
 

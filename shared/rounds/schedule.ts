@@ -5,7 +5,7 @@ import { and, desc, eq, inArray, sql } from 'drizzle-orm';
 import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
 import { type RoundMethod, type RoundStage, UNFINISHED_STATUSES } from '../database/round-types.ts';
-import { activations, rounds } from '../database/schema.ts';
+import { activations, canaries, rounds } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
 import { newId } from '../id.ts';
 import type { Settings } from '../settings.ts';
@@ -17,14 +17,14 @@ const MAX_QUEUED = 32;
 
 export type RoundRow = typeof rounds.$inferSelect;
 
-export type RoundOptions = { method?: RoundMethod; fromRoot?: boolean | undefined };
+export type RoundOptions = { method?: RoundMethod; fromRoot?: boolean | undefined; isDryRun?: boolean | undefined };
 
 /** Queues a round and notifies the trainers. */
 export async function requestRound(
   db: Database,
   trigger: RoundRow['trigger'],
   request: RoundRequest,
-  { method = 'dil', fromRoot = false }: RoundOptions = {},
+  { method = 'dil', fromRoot = false, isDryRun = false }: RoundOptions = {},
 ): Promise<RoundRow> {
   return db.transaction(async (transaction) => {
     const queued = await transaction.$count(rounds, eq(rounds.status, 'queued'));
@@ -35,7 +35,7 @@ export async function requestRound(
       );
     const [row] = await transaction
       .insert(rounds)
-      .values({ id: newId('round_'), method, trigger, settings: request, from_root: fromRoot })
+      .values({ id: newId('round_'), method, trigger, settings: request, from_root: fromRoot, dry_run: isDryRun })
       .returning();
     await notifyChange(transaction, row!.id);
     return row!;
@@ -54,12 +54,19 @@ export async function requestRoundIfDue(db: Database, settings: ScheduleSettings
   });
 }
 
-/** What the schedule waits for, in words; null if a round is due. A round that is requested does not wait for it. */
+/**
+ * What the schedule waits for, in words; null if a round is due. A round that is requested does not wait for it, and nothing
+ * waits for a dry run.
+ */
 export async function findObstacle(db: Database, settings: ScheduleSettings): Promise<string | null> {
-  const [unfinished] = await db.select().from(rounds).where(inArray(rounds.status, UNFINISHED_STATUSES)).limit(1);
+  const isUnfinished = and(inArray(rounds.status, UNFINISHED_STATUSES), eq(rounds.dry_run, false));
+  const [unfinished] = await db.select().from(rounds).where(isUnfinished).limit(1);
   if (unfinished) return `${unfinished.id} is ${unfinished.status}`;
   const [active] = await db.select().from(activations).orderBy(desc(activations.id)).limit(1);
   if (!active) return 'there is no active policy';
+  // Its parent would be the policy that the canary is about to replace.
+  const [canary] = await db.select().from(canaries).where(eq(canaries.state, 'running'));
+  if (canary) return `${canary.policy_id} is a canary (${canary.id})`;
   const { TRAIN_MIN_PAIRS: minPairs } = settings;
   const newPairs = await countNewPairs(db, minPairs);
   if (newPairs < minPairs) return `there are ${newPairs} new pairs of TRAIN_MIN_PAIRS (${minPairs})`;
@@ -69,6 +76,7 @@ export async function findObstacle(db: Database, settings: ScheduleSettings): Pr
 const OUTCOMES: Partial<Record<RoundStage, string>> = {
   refused: 'was refused',
   active: 'was rolled back',
+  rolled_back: 'was rolled back',
   published: 'did not become active',
 };
 
@@ -77,7 +85,7 @@ const OUTCOMES: Partial<Record<RoundStage, string>> = {
  * After a result, the schedule waits for a share of the pairs that the round used; after a failure, for one.
  */
 async function findRepetition(db: Database, activeId: string, settings: ScheduleSettings): Promise<string | null> {
-  const ofPolicies = and(eq(rounds.parent_id, activeId), eq(rounds.method, 'dil'));
+  const ofPolicies = and(eq(rounds.parent_id, activeId), eq(rounds.method, 'dil'), eq(rounds.dry_run, false));
   const [last] = await db.select().from(rounds).where(ofPolicies).orderBy(desc(rounds.id)).limit(1);
   if (!last) return null;
   const { TRAIN_RETRY_SHARE: share } = settings;

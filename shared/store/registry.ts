@@ -3,14 +3,16 @@
 
 import { and, desc, eq, gt, lt, ne, notExists, sql } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
+import { COMMAND } from '../access/audit.ts';
 import { notifyChange } from '../database/channels.ts';
 import type { Database } from '../database/connect.ts';
-import { activations, policies } from '../database/schema.ts';
+import { activations, canaries, policies } from '../database/schema.ts';
 import { AttuneError } from '../error.ts';
 import { type Manifest, manifestSchema, refuseReward, unknownPolicy } from '../package/manifest.ts';
 import { isRewardId } from '../package-kind.ts';
 import { moveNewPairs } from '../rounds/pairs.ts';
 import { writeEvent } from '../webhooks/event.ts';
+import { type CanaryRow, findOpenCanaries, lockActivations, settleCanaries } from './canary-states.ts';
 
 export type PolicyRow = typeof policies.$inferSelect;
 type Activation = typeof activations.$inferSelect;
@@ -74,50 +76,103 @@ export async function getActivePolicyId(db: Database): Promise<string | null> {
   return (await latestActivation(db))?.policy_id ?? null;
 }
 
+/** What new requests are served by: the active policy, and the canary that gets a share of them. */
+export type Serving = {
+  activeId: string | null;
+  canary: { id: string; policyId: string; baselineId: string; share: number } | null;
+};
+
+/** In one statement, so that both are of one time. A canary whose baseline is not the active policy gets nothing. */
+export async function readServing(db: Database): Promise<Serving> {
+  const active = db
+    .select({ policy_id: activations.policy_id })
+    .from(activations)
+    .orderBy(desc(activations.id))
+    .limit(1)
+    .as('active');
+  const [row] = await db
+    .select({
+      activeId: active.policy_id,
+      id: canaries.id,
+      policyId: canaries.policy_id,
+      baselineId: canaries.baseline_id,
+      share: canaries.share,
+    })
+    .from(active)
+    .leftJoin(canaries, and(sql`${canaries.state} = 'running'`, eq(canaries.baseline_id, active.policy_id)));
+  if (!row) return { activeId: null, canary: null };
+  const { activeId, id, policyId, baselineId, share } = row;
+  return { activeId, canary: id && policyId && baselineId && share ? { id, policyId, baselineId, share } : null };
+}
+
+export async function findRunningCanary(db: Database): Promise<CanaryRow | null> {
+  return (await findOpenCanaries(db)).running;
+}
+
 async function latestActivation(db: Database): Promise<Activation | null> {
   const [row] = await db.select().from(activations).orderBy(desc(activations.id)).limit(1);
   return row ?? null;
 }
 
-/** Makes the policy active and notifies every process. In the transaction of the caller if `db` is one. */
-export async function activatePolicy(db: Database, id: string, reason: string): Promise<void> {
+/** Who activates a policy, and for how many hours it is watched then (WATCH_HOURS). Default: a command, and it is not. */
+export type Activator = { actor?: string; watchHours?: number };
+
+/**
+ * Makes the policy active and notifies every process. In the transaction of the caller if `db` is one. A canary that runs is
+ * promoted if it is this policy's, and cancelled otherwise.
+ */
+export async function activatePolicy(db: Database, id: string, reason: string, by: Activator = {}): Promise<void> {
   await getPolicy(db, id);
   await db.transaction(async (transaction) => {
     await lockActivations(transaction);
-    await insertActivation(transaction, await getActivePolicyId(transaction), { policy_id: id, reason });
+    await insertActivation(transaction, await getActivePolicyId(transaction), { policy_id: id, reason }, by);
   });
 }
 
 /**
  * Makes a round's policy active in place of the one that was active when the round began. False if an operator has made
- * another policy active since then, or has replaced this one.
+ * another policy active since then, or has tried or replaced this one, or if another one is a canary.
  */
-export function activateSuccessor(db: Database, id: string, baselineId: string, reason: string): Promise<boolean> {
+export function activateSuccessor(
+  db: Database,
+  id: string,
+  baselineId: string,
+  reason: string,
+  by: Activator = {},
+): Promise<boolean> {
   return db.transaction(async (transaction) => {
     await lockActivations(transaction);
     const activeId = await getActivePolicyId(transaction);
     if (activeId === id) return true;
-    if (activeId !== baselineId || (await transaction.$count(activations, eq(activations.policy_id, id))) > 0)
-      return false;
-    await insertActivation(transaction, activeId, { policy_id: id, reason });
+    if (activeId !== baselineId || (await wasTried(transaction, id))) return false;
+    if (await findRunningCanary(transaction)) return false;
+    await insertActivation(transaction, activeId, { policy_id: id, reason }, by);
     return true;
   });
 }
 
-/** Until the transaction ends no other one changes the active policy. */
-async function lockActivations(transaction: Database): Promise<void> {
-  await transaction.execute(sql`lock table ${activations} in share row exclusive mode`);
+/** Whether the policy was active or a canary. */
+export async function wasTried(db: Database, id: string): Promise<boolean> {
+  const [active, canary] = [eq(activations.policy_id, id), eq(canaries.policy_id, id)];
+  return (await db.$count(activations, active)) > 0 || (await db.$count(canaries, canary)) > 0;
 }
 
-async function insertActivation(
+/** The caller holds the lock on activations. */
+export async function insertActivation(
   transaction: Database,
   previous: string | null,
   row: typeof activations.$inferInsert,
+  { actor = COMMAND, watchHours = 0 }: Activator = {},
+  /** of the change of a canary; default: that of the activation */
+  why: string = row.reason,
 ): Promise<void> {
   await transaction.insert(activations).values(row);
-  await moveNewPairs(transaction, previous, row.policy_id);
-  await writeEvent(transaction, 'policy.activated', { id: row.policy_id, reason: row.reason, previous });
-  await notifyChange(transaction, row.policy_id);
+  const { policy_id: next, reason } = row;
+  await moveNewPairs(transaction, previous, next);
+  await writeEvent(transaction, 'policy.activated', { id: next, reason, previous });
+  const isRollback = row.restores_id != null;
+  await settleCanaries(transaction, { previous, next, isRollback, watchHours, actor, reason: why });
+  await notifyChange(transaction, next);
 }
 
 export type RollbackTarget = { previous: Activation; activeId: string };
@@ -153,7 +208,11 @@ export async function findRollbackTarget(db: Database): Promise<RollbackTarget> 
 }
 
 /** Makes the previous policy active again. 409 if another one became active since the target was found. */
-export async function rollBackPolicy(db: Database, { previous, activeId }: RollbackTarget): Promise<void> {
+export async function rollBackPolicy(
+  db: Database,
+  { previous, activeId }: RollbackTarget,
+  by: Activator = {},
+): Promise<void> {
   await db.transaction(async (transaction) => {
     await lockActivations(transaction);
     const current = await findRollbackTarget(transaction);
@@ -163,6 +222,7 @@ export async function rollBackPolicy(db: Database, { previous, activeId }: Rollb
         { status: 409, code: 'activation_conflict', retry: false },
       );
     const reason = `rollback from ${activeId}`;
-    await insertActivation(transaction, activeId, { policy_id: previous.policy_id, reason, restores_id: previous.id });
+    const row = { policy_id: previous.policy_id, reason, restores_id: previous.id };
+    await insertActivation(transaction, activeId, row, by);
   });
 }

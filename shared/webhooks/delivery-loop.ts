@@ -13,11 +13,15 @@ const MAX_CONCURRENT_DELIVERIES = 10;
 export type WebhookDelivery = { close(): Promise<void> };
 
 /** Delivers until closed; does nothing without WEBHOOK_URL. */
-export async function startWebhookDelivery(connection: Connection, settings: Settings): Promise<WebhookDelivery> {
+export async function startWebhookDelivery(
+  connection: Connection,
+  settings: Settings,
+  pollIntervalMs = POLL_INTERVAL_MS,
+): Promise<WebhookDelivery> {
   const target = readWebhookTarget(settings);
   if (!target) return { close: async () => {} };
   const abort = new AbortController();
-  const options = { name: 'webhooks', pollIntervalMs: POLL_INTERVAL_MS };
+  const options = { name: 'webhooks', pollIntervalMs };
   const subscription = await subscribe(connection, CHANGES, options, () =>
     deliverDueEvents(connection.db, target, abort.signal),
   );
