@@ -6,6 +6,7 @@ import { and, asc, eq, inArray, notInArray } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import packageJson from '../package.json' with { type: 'json' };
 import { COMMAND, recordAudit } from '../shared/access/audit.ts';
+import { decideCanaries } from '../shared/canary/decide.ts';
 import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect, type Database } from '../shared/database/connect.ts';
 import { LOCKS, tryAcquireLock } from '../shared/database/lock.ts';
@@ -25,12 +26,14 @@ import { isStoreUnreachable } from '../shared/store/store.ts';
 import { openTracing } from '../shared/tracing.ts';
 import { isCancelled, watchCancellation } from './cancellation.ts';
 import { claim, findNextRound, logResumption } from './claim.ts';
+import { startHeartbeat } from './heartbeat.ts';
 import { runRewardRound } from './reward-round.ts';
 import { runRound } from './round.ts';
 import { RoundTrace } from './round-trace.ts';
 import { removeRounds } from './stages/checkpoint.ts';
+import { runDryRun } from './stages/dry-run.ts';
 import { InterruptedError, type Progress, RoundLog } from './stages/log.ts';
-import { activateCandidate, offerCandidate } from './stages/publish-candidate.ts';
+import { offerCandidate, releaseCandidate } from './stages/publish-candidate.ts';
 import { finishReward } from './stages/publish-reward.ts';
 import { createRoundContext, type OwnedRound, roundsFolder, type TrainerContext } from './stages/round-context.ts';
 
@@ -66,6 +69,7 @@ export async function startTrainer(
   await boss.schedule(DUE_QUEUE, settings.TRAIN_SCHEDULE, {}, { tz: 'UTC' });
   await boss.work(DUE_QUEUE, () => runSchedule(connection.db, settings));
 
+  const heartbeat = startHeartbeat(connection.db);
   const stop = new AbortController();
   let retryAt = 0;
   const runQueuedRounds = async () => {
@@ -79,9 +83,15 @@ export async function startTrainer(
   };
   const options = { name: 'trainer', pollIntervalMs: POLL_INTERVAL_MS };
   const subscription = await subscribe(connection, CHANGES, options, runQueuedRounds);
+  // Also while a round trains, and where no edge is up.
+  const decisions = await subscribe(connection, CHANGES, { ...options, name: 'canary' }, () =>
+    decide(connection.db, settings),
+  );
   return {
     async close() {
+      heartbeat.stop();
       stop.abort(new Error('the trainer was stopped'));
+      await decisions.close();
       await subscription.close();
       await boss.stop({ graceful: false, close: true });
       await connection.close();
@@ -99,6 +109,7 @@ export async function trainOnce(
 ): Promise<RoundRow> {
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   const trainer = await openTrainer(settings, connection.db);
+  const heartbeat = startHeartbeat(connection.db);
   try {
     const config = listMethodSettings(options.method ?? 'dil', completeRoundSettings({}, settings));
     const id = await requestByCommand(connection.db, config, options);
@@ -110,6 +121,7 @@ export async function trainOnce(
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   } finally {
+    heartbeat.stop();
     await connection.close();
     await trainer.tracing?.close();
   }
@@ -134,7 +146,9 @@ export async function trainDue(
   const connection = connect(databaseUrl, { name: 'attune train', max: 5 });
   const { db } = connection;
   const trainer = await openTrainer(settings, connection.db);
+  const heartbeat = startHeartbeat(connection.db);
   try {
+    await decide(db, settings);
     await runSchedule(db, settings);
     const seen = new Set<string>();
     do {
@@ -144,6 +158,7 @@ export async function trainDue(
     const hasEndedHere = and(inArray(rounds.id, [...seen]), notInArray(rounds.status, UNFINISHED_STATUSES));
     return await db.select().from(rounds).where(hasEndedHere).orderBy(asc(rounds.id));
   } finally {
+    heartbeat.stop();
     await connection.close();
     await trainer.tracing?.close();
   }
@@ -154,6 +169,11 @@ async function runSchedule(db: Database, settings: Settings): Promise<void> {
   // Failing does not stop the training; the next tick goes on where this one ended.
   await applyRetention(db, settings).catch((error: unknown) => logFailure('RETENTION_DAYS was not applied', error));
   await requestRoundIfDue(db, settings);
+}
+
+async function decide(db: Database, settings: Settings): Promise<void> {
+  for (const { id, policy_id, state, reason } of await decideCanaries(db, settings))
+    log.info('canary', `${id}: ${policy_id} is ${state}: ${reason}`);
 }
 
 function logFailure(message: string, error: unknown): void {
@@ -237,12 +257,13 @@ async function release(log: RoundLog, reason: unknown): Promise<void> {
 }
 
 async function runOrResume(trainer: TrainerContext, round: OwnedRound, log: RoundLog): Promise<void> {
+  if (round.dry_run) return runDryRun(trainer, round, log);
   const [published] = await log.db.select().from(policies).where(eq(policies.round_id, round.id));
   const isReward = round.method === 'reward';
   const reason = round.reason ?? 'published';
   if (published && isReward) return finishReward(log, published, reason);
   if (published && round.gate?.pass === false) return offerCandidate(log, published, round.baseline_id!, reason);
-  if (published) return activateCandidate(log, published, round.baseline_id!, reason);
+  if (published) return releaseCandidate(log, trainer.settings, published, round.baseline_id!, reason);
   const context = await createRoundContext(trainer, round, log);
   await (isReward ? runRewardRound : runRound)(context);
 }

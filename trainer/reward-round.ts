@@ -9,7 +9,7 @@ import { finishReward, publishReward } from './stages/publish-reward.ts';
 import type { RoundContext } from './stages/round-context.ts';
 import { selectPairs } from './stages/select-pairs.ts';
 import type { Selection } from './stages/selection.ts';
-import { trainReward } from './training.ts';
+import { trainReward } from './stages/train.ts';
 
 /** Runs the round to its end. Throws AttuneError if it cannot be run; the caller marks it failed. */
 export async function runRewardRound(context: RoundContext): Promise<void> {
@@ -17,7 +17,7 @@ export async function runRewardRound(context: RoundContext): Promise<void> {
   const [train, heldOut] = [toPairs(selection, 'train'), toPairs(selection, 'held_out')];
   const engine = await openNewRewardEngine(context, selection);
   try {
-    const { steps } = await trainReward(context, engine, train, heldOut, selection.plan.evaluations);
+    const { steps } = await trainReward(context, selection, engine, train, heldOut);
     const evaluation = await evaluateReward(context, engine, heldOut, steps);
     const reward = await publishReward(context, selection, engine, heldOut, evaluation);
     await finishReward(context.log, reward, evaluation.reason);

@@ -40,14 +40,14 @@ async function makePairs(engine: Engine, count: number, seed = 0): Promise<Train
 /** Records in memory what a round writes to Postgres. */
 class MemoryLog {
   readonly messages: string[] = [];
-  readonly metrics: { step: number; split: string; loss: number }[] = [];
+  readonly metrics: { step: number; split: string; loss: number; kl?: number | undefined }[] = [];
   /** Called after every step; throws to simulate a kill. */
   afterStep: (step: number) => void = () => {};
   async addEvent(_type: string, message: string): Promise<void> {
     this.messages.push(message);
   }
-  async addMetrics(step: number, split: string, values: { loss?: number }): Promise<void> {
-    this.metrics.push({ step, split, loss: values.loss! });
+  async addMetrics(step: number, split: string, values: Record<string, number>): Promise<void> {
+    this.metrics.push({ step, split, loss: values.loss!, kl: values['objective/kl'] });
   }
   reportProgress(_stage: string, done: number): void {
     this.afterStep(done);
@@ -144,6 +144,37 @@ test('training stops early when held-out pairs no longer improve, with the best 
   assert.match(log.messages[1]!, /restored the weights of step 2/);
   const seen = log.metrics.filter(({ split }) => split === 'held_out');
   assert.ok(Math.abs((await engine.evaluate(heldOut)).loss - seen[0]!.loss) < 1e-6);
+});
+
+test('each held-out evaluation but the last has a KL, and what is measured can be stopped', async (t) => {
+  const engine = await openTinyEngine(t);
+  const train = await makePairs(engine, 8);
+  const heldOut = await makePairs(engine, 2, 1);
+  const config = createConfig({ epochs: 20 });
+  const evaluations = { count: 4, pairs: 2, samples: 16, klSamples: 8 };
+  let measured = 0;
+  const log = new MemoryLog();
+  const training = { engine, train, heldOut, evaluations, config, objective, log, folder: await createFolder(t) };
+  const { steps } = await trainPolicy({ ...training, measureKl: async () => ++measured / 10 });
+  const seen = log.metrics.filter(({ split }) => split === 'held_out').map(({ step, kl }) => [step, kl]);
+  assert.deepEqual(seen, [
+    [steps / 4, 0.1],
+    [steps / 2, 0.2],
+    [(3 * steps) / 4, 0.3],
+    [steps, undefined],
+  ]);
+  const stopping = {
+    ...training,
+    folder: await createFolder(t),
+    measureKl: async (onProgress: (responses: number) => void) => {
+      log.afterStep = () => {
+        throw new InterruptedError('stopped');
+      };
+      onProgress(1);
+      return 0;
+    },
+  };
+  await assert.rejects(trainPolicy(stopping), InterruptedError);
 });
 
 test('a gradient that is not finite stops the round, reports the step, and keeps the last good weights', async (t) => {

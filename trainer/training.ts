@@ -1,4 +1,4 @@
-// Stage 3: the training loop. Each epoch has a new order, held-out pairs are evaluated during training, and the best and
+// The training loop. Each epoch has a new order, held-out pairs are evaluated during training, and the best and
 // the last weights are on disk, so that a killed round can be resumed. The same seed gives the same weights on one
 // machine, with or without a kill.
 
@@ -9,58 +9,17 @@ import { shuffledIndices } from '../shared/random.ts';
 import { listMethodSettings, type RoundSettings } from '../shared/rounds/settings.ts';
 import type { Engine, StepReport, TrainPair } from './engine/engine.ts';
 import { adviseOnDivergence } from './evaluation/divergence-advice.ts';
-import { type Evaluation, evaluatePolicy } from './evaluation/evaluation.ts';
 import { evaluateInChunks } from './evaluation/score-chunks.ts';
-import { adoptCheckpoint, openCheckpoint, type TrainingProgress } from './stages/checkpoint.ts';
+import { openCheckpoint, type TrainingProgress } from './stages/checkpoint.ts';
 import { type EvaluationPlan, planEvaluations, spreadEvaluations } from './stages/evaluation-plan.ts';
 import { InterruptedError, type RoundLog } from './stages/log.ts';
 import { learningRateAt } from './stages/lr-schedule.ts';
-import type { ObjectiveDescription, RoundContext } from './stages/round-context.ts';
-
-/** Evaluates the parent, which the engine holds at step 0, and trains it. */
-export async function trainCandidate(
-  { log, config, objective, checkpointFolder: folder }: RoundContext,
-  engine: Engine,
-  train: TrainPair[],
-  heldOut: TrainPair[],
-  evaluations: EvaluationPlan,
-): Promise<{ parent: Evaluation; steps: number }> {
-  const message = `training on ${train.length} pairs by ${engine.name}, ${heldOut.length} held out`;
-  await log.enterStage('training', message);
-  await adoptCheckpoint(folder);
-  const parent = await evaluatePolicy(engine, heldOut, config.seed, (done, total) =>
-    log.reportProgress('training', done, total, 'held-out pairs'),
-  );
-  await log.addMetrics(0, 'held_out', parent.metrics, parent.logps);
-  const { steps } = await trainPolicy({ engine, train, heldOut, evaluations, config, objective, log, folder });
-  return { parent, steps };
-}
-
-/** Trains a reward from its first step, at which all rewards are 0. */
-export async function trainReward(
-  { log, config, objective, checkpointFolder: folder }: RoundContext,
-  engine: Engine,
-  train: TrainPair[],
-  heldOut: TrainPair[],
-  evaluations: EvaluationPlan,
-): Promise<{ steps: number }> {
-  await log.enterStage('training', `training a reward on ${train.length} pairs by ${engine.name}`);
-  await adoptCheckpoint(folder);
-  const ofReward = { ...config, learning_rate: config.reward_learning_rate };
-  return trainPolicy({
-    engine,
-    train,
-    heldOut,
-    evaluations,
-    config: ofReward,
-    method: 'reward',
-    objective,
-    log,
-    folder,
-  });
-}
+import type { ObjectiveDescription } from './stages/round-context.ts';
 
 export const SAVE_INTERVAL_MS = 60_000;
+
+/** Nats per response; `onProgress` may throw, which stops it. */
+export type MeasureKl = (onProgress: (responses: number) => void) => Promise<number>;
 
 export type TrainOptions = {
   engine: Engine;
@@ -73,6 +32,8 @@ export type TrainOptions = {
   method?: RoundMethod;
   objective: ObjectiveDescription;
   log: Pick<RoundLog, 'addEvent' | 'addMetrics' | 'reportProgress'>;
+  /** The KL to the root of what the engine holds now; measured with each evaluation but the last, which the gate's follows. */
+  measureKl?: MeasureKl | null;
   /** Folder of the checkpoint; the caller removes it. */
   folder: string;
   /** Time between two checkpoints; default: SAVE_INTERVAL_MS. */
@@ -122,10 +83,12 @@ export async function trainPolicy(options: TrainOptions): Promise<{ steps: numbe
 
     if (evaluationSteps.has(progress.step)) {
       const pausedAt = performance.now();
+      const report = (note: string) => log.reportProgress('training', progress.step, steps, note);
       const { metrics } = await evaluateInChunks(engine, evaluationPairs, (done) =>
-        log.reportProgress('training', progress.step, steps, `${done} of ${evaluationPairs.length} held-out pairs`),
+        report(`${done} of ${evaluationPairs.length} held-out pairs`),
       );
-      await log.addMetrics(progress.step, 'held_out', { pairs: evaluationPairs.length, ...metrics });
+      const kl = await measureDistance(options, progress.step < steps, metrics, report);
+      await log.addMetrics(progress.step, 'held_out', { pairs: evaluationPairs.length, ...metrics, ...kl });
       const loss = metrics.loss!;
       const isBest = progress.bestLoss === null || loss < progress.bestLoss;
       progress = isBest
@@ -172,6 +135,17 @@ function isOutOfPatience(
   { early_stopping: patience }: RoundSettings,
 ): boolean {
   return patience > 0 && evaluationsSinceBest >= patience;
+}
+
+/** A policy whose log-probabilities are not finite cannot be sampled from. */
+async function measureDistance(
+  { measureKl }: TrainOptions,
+  isWanted: boolean,
+  metrics: Record<string, number>,
+  report: (note: string) => void,
+): Promise<Record<string, number>> {
+  if (!measureKl || !isWanted || !Object.values(metrics).every(Number.isFinite)) return {};
+  return { 'objective/kl': await measureKl((done) => report(`${done} responses for the KL`)) };
 }
 
 /** The pairs of a step; each epoch has an order of its own. */

@@ -124,9 +124,11 @@ type StageOptions = {
   shapes: RoundShapes;
   /** Which scores too. */
   reward: MemoryOptions | null;
-  /** Responses of up to `maxTokens`, with their prompts, that are sampled together. */
-  sampling: { rows: number; maxTokens: number }[];
+  sampling: Sampling[];
 };
+
+/** Responses of up to `maxTokens`, with their prompts, that are sampled together. */
+type Sampling = { rows: number; maxTokens: number };
 
 /** Bytes at the peak of each stage of a round that trains this model. */
 export function estimateStages(
@@ -141,8 +143,7 @@ export function estimateStages(
   return {
     scoring: Math.max(scoring, reward ? estimateEngine({ ...reward, lora: null, scoreOnly: true }, shapes) : 0),
     sampling: sampling.reduce(
-      (bytes, { rows, maxTokens }) =>
-        Math.max(bytes, estimateSampler(options) + rows * kvBytesPerRow(rolloutKvBytes(options), maxTokens)),
+      (bytes, each) => Math.max(bytes, estimateSampler(options) + estimateRows(options, each)),
       0,
     ),
     training,
@@ -152,9 +153,20 @@ export function estimateStages(
   };
 }
 
+/** Bytes while an engine that trains waits for responses of its policy, and then for the root to score them. */
+export function estimateSamplingInTraining(options: MemoryOptions, shapes: RoundShapes, sampling: Sampling): number {
+  const responses = SERVING_COPIES * countWeightBytes(options) + estimateRows(options, sampling);
+  const root = estimateEngine({ ...options, lora: null, scoreOnly: true }, shapes) - costsOf(options).processBytes;
+  return estimateEngine(options, shapes) + Math.max(responses, root);
+}
+
 /** Bytes while a policy is sampled from beside a scoring engine, without the rows. */
 function estimateSampler(options: MemoryOptions): number {
   return estimateParameters({ ...options, lora: null, scoreOnly: true }) + SERVING_COPIES * countWeightBytes(options);
+}
+
+function estimateRows(options: MemoryOptions, { rows, maxTokens }: Sampling): number {
+  return rows * kvBytesPerRow(rolloutKvBytes(options), maxTokens);
 }
 
 /** Rollouts are sampled at float32. */

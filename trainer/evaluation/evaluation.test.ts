@@ -1,7 +1,7 @@
 // Runs a real engine and real serving graphs of a policy with a vocabulary of twelve tokens, small enough to enumerate
 // its responses.
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -13,6 +13,7 @@ import { openEngine } from '../engine/open-engine.ts';
 import { evaluatePolicy, evaluateSamples, type SampleEvaluation } from './evaluation.ts';
 import { decideGate, type GateBounds } from './gate.ts';
 import { planRollouts } from './rollouts.ts';
+import { measureSampledKl } from './sampled-kl.ts';
 
 const VOCABULARY = 12;
 const EOS = 2;
@@ -187,6 +188,36 @@ test('the interval of the KL estimate contains the exact KL for responses of one
     assert.ok(low > 0 && high - low < exact, `[${low}, ${high}] is too wide for ${exact}`);
     assert.ok(Math.abs(klPerToken.value * metrics['completions/mean_length']! - kl.value) < 1e-9);
   }
+});
+
+test('the KL during training is the exact one too, nearer than that of the gate, and leaves the engine as it was', async (t) => {
+  const engine = await open(t, tinyWeights(architecture, 5));
+  const reference = await open(t, parentWeights());
+  const heldOut = prompts.map((promptIds) => pairOfLength(promptIds, 2));
+  const folder = await mkdtemp(path.join(tmpdir(), 'attune-kl-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  let exact = 0;
+  for (const promptIds of prompts) exact += (await exactKl(engine, reference, promptIds, 2)) / prompts.length;
+  const measure = (weights: Weights, samples: number) =>
+    measureSampledKl({
+      architecture,
+      requests: planRollouts(heldOut, samples, architecture),
+      rows: 16,
+      engine,
+      openRoot: () => openEngine({ architecture, weights, objective: {}, threads: 1 }),
+      seed: 3,
+      threads: 1,
+      folder,
+      onProgress: () => {},
+    });
+  const before = (await engine.weights()).get('lm_head.weight')!.data;
+  const kl = await measure(parentWeights(), 1000);
+  const { low, high } = (await sampleBoth(t, engine, heldOut, { samples: 1000 })).kl.interval!;
+  assert.ok(Math.abs(kl - exact) < (high - low) / 2, `${kl} instead of ${exact}`);
+  assert.ok((await measure(parentWeights(), 10)) > 0);
+  assert.equal(await measure(tinyWeights(architecture, 5), 10), 0);
+  assert.deepEqual((await engine.weights()).get('lm_head.weight')!.data, before);
+  assert.deepEqual(await readdir(folder), []);
 });
 
 function pairOfLength(promptIds: number[], length: number): TrainPair {

@@ -4,8 +4,9 @@ import type { Interval } from '../../shared/database/round-types.ts';
 import type { Architecture } from '../../shared/model/architecture.ts';
 import type { Weights } from '../../shared/model/tensor.ts';
 import { type Estimate, estimate, estimateMean, weightedRatio } from '../../shared/statistics/confidence-interval.ts';
+import { countRepeatedNgrams } from '../../shared/statistics/repeated-ngrams.ts';
 import type { Engine, PairOutcome, Sequence, TrainPair } from '../engine/engine.ts';
-import { countRepeatedNgrams, distinctNgramRatio, type RolloutRequest, sampleResponses } from './rollouts.ts';
+import { distinctNgramRatio, type RolloutRequest, sampleResponses } from './rollouts.ts';
 import { evaluateInChunks, scoreInChunks } from './score-chunks.ts';
 
 export type Evaluation = {
@@ -91,17 +92,17 @@ export async function evaluateSamples(options: SampleOptions): Promise<SampleEva
     sampleResponses({ architecture, readWeights, folder, seed, threads, rows }, requests, report(pass));
   const baselineSamples = await sample(options.readBaseline, 0);
   const candidateSamples = await sample(() => engine.weights(), 1);
-  const logps = (await scoreInChunks(engine, candidateSamples, report(2))).map(sum);
+  const logps = (await scoreInChunks(engine, candidateSamples, report(2))).map(sumOf);
   const root = await options.openRoot();
   try {
-    const rootLogps = (await scoreInChunks(root, candidateSamples, report(3))).map(sum);
+    const rootLogps = (await scoreInChunks(root, candidateSamples, report(3))).map(sumOf);
     return compareSamples(requests, baselineSamples, candidateSamples, logps, rootLogps, options);
   } finally {
     await root.close();
   }
 }
 
-const sum = (logps: Float32Array) => logps.reduce((total, logp) => total + logp, 0);
+export const sumOf = (logps: Float32Array) => logps.reduce((total, logp) => total + logp, 0);
 
 /** logps and rootLogps [samples]: summed log-probabilities of the candidate's samples. */
 function compareSamples(

@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { referenceLogits } from '../../testing/reference-decoder.ts';
 import { tinyArchitecture, tinyWeights } from '../../testing/tiny-checkpoint.ts';
 import type { TrainPair } from '../engine/engine.ts';
-import { countRepeatedNgrams, distinctNgramRatio, planRollouts, sampleResponses } from './rollouts.ts';
+import { distinctNgramRatio, planRollouts, sampleResponses } from './rollouts.ts';
 
 const architecture = tinyArchitecture({
   layers: 1,
@@ -114,14 +114,6 @@ test('a policy whose logits are not finite fails and leaves no files', async (t)
     /logits of the policy are not finite/,
   );
   assert.deepEqual(await readdir(folder), []);
-});
-
-test('a 4-gram that occurred before in its response counts as repeated', () => {
-  assert.deepEqual(countRepeatedNgrams([1, 2, 3]), { repeated: 0, total: 0 });
-  assert.deepEqual(countRepeatedNgrams([1, 2, 3, 4, 1, 2, 3, 4]), { repeated: 1, total: 5 });
-  assert.deepEqual(countRepeatedNgrams(Array<number>(10).fill(7)), { repeated: 6, total: 7 });
-  // 12 3 is not 1 23
-  assert.deepEqual(countRepeatedNgrams([1, 1, 1, 12, 1, 1, 11, 2]), { repeated: 0, total: 5 });
 });
 
 test('an n-gram that occurs in several responses counts as one distinct n-gram', () => {

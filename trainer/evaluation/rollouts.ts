@@ -183,14 +183,6 @@ class Rollouts {
   }
 }
 
-const NGRAM = 4;
-
-/** The number of 4-grams of a response that occurred in it before, and of all its 4-grams. */
-export function countRepeatedNgrams(tokens: readonly number[]): { repeated: number; total: number } {
-  const ngrams = ngramsOf(tokens, NGRAM);
-  return { repeated: ngrams.length - new Set(ngrams).size, total: ngrams.length };
-}
-
 /** The share of distinct n-grams among those of all responses: near 0 if a policy always writes the same response. */
 export function distinctNgramRatio(responses: readonly (readonly number[])[], n: number): number {
   const ngrams = responses.flatMap((tokens) => ngramsOf(tokens, n));

@@ -1,14 +1,23 @@
-// `attune train --dry-run`: what a round would do with the pairs that exist now. Writes nothing.
+// What a round would do with the pairs that exist now: for `attune train --dry-run`, which writes nothing, and for a round that
+// is a dry run, which ends with it.
 import type { Database } from '../../shared/database/connect.ts';
-import type { PairOrigins } from '../../shared/database/round-types.ts';
+import type { PairOrigins, PreviewLine } from '../../shared/database/round-types.ts';
 import { AttuneError } from '../../shared/error.ts';
+import { formatSeconds } from '../../shared/format-seconds.ts';
 import { isObjectiveModule } from '../../shared/hyperparameters.ts';
-import { findObstacle, type RoundOptions } from '../../shared/rounds/schedule.ts';
-import { completeRoundSettings, listMethodSettings, type RoundSettings } from '../../shared/rounds/settings.ts';
+import { findObstacle, type RoundOptions, type RoundRow } from '../../shared/rounds/schedule.ts';
+import {
+  completeRoundSettings,
+  listMethodSettings,
+  parseRoundRequest,
+  type RoundRequest,
+  type RoundSettings,
+} from '../../shared/rounds/settings.ts';
 import type { TokenizedPair } from '../data/tokens.ts';
 import { resolveEngine } from '../engine/select-device.ts';
 import { parseObjective, parseRewardObjective } from '../objectives.ts';
 import { describeGateOutlook } from './gate-outlook.ts';
+import { InterruptedError, type RoundLog } from './log.ts';
 import { describeLeftOut, describeQuality, describeShares } from './messages.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
 import { planRound, type RoundPlan } from './round-plan.ts';
@@ -17,17 +26,15 @@ import { planSelection, validateSelection } from './select-pairs.ts';
 import type { Selection } from './selection.ts';
 import { estimateTime } from './time-estimate.ts';
 
-export type PreviewLine = { name: string; text: string };
-
 /** Throws AttuneError only if no selection is possible: no active policy, or a reference with another tokenizer. */
 export async function previewRound(
   trainer: TrainerContext,
   db: Database,
-  { method = 'dil', fromRoot = false }: RoundOptions = {},
+  { method = 'dil', fromRoot = false, request = {} }: RoundOptions & { request?: RoundRequest } = {},
   onProgress: (message: string) => void = () => {},
 ): Promise<PreviewLine[]> {
   const { settings } = trainer;
-  const config = completeRoundSettings({}, settings);
+  const config = completeRoundSettings(request, settings);
   const selection = await planSelection(trainer, db, config, { method, from_root: fromRoot });
   const { referenceId, tokenizerHash, architecture, pairs, counts, origins } = selection;
   const isDistilled = method === 'dil' && config.objective === 'distill';
@@ -67,6 +74,20 @@ export async function previewRound(
   return Object.entries(lines).map(([name, text]) => ({ name, text }));
 }
 
+/** Runs a round that is a dry run to its end. Throws AttuneError if not even a selection is possible. */
+export async function runDryRun(trainer: TrainerContext, round: RoundRow, log: RoundLog): Promise<void> {
+  await log.enterStage('selecting', 'a dry run: selecting pairs');
+  const { method, from_root: fromRoot } = round;
+  const options = { method, fromRoot, request: parseRoundRequest(round) };
+  const preview = await previewRound(trainer, log.db, options, (message) =>
+    log.reportProgress('selecting', 0, 0, message),
+  );
+  await log.write(async (transaction) => {
+    await log.set(transaction, { preview });
+    await log.end(transaction, 'previewed', preview.at(-1)!.text);
+  });
+}
+
 /** What the round would fail with, if it would. */
 type Refusal = { refusal: string };
 
@@ -74,7 +95,7 @@ async function catchRefusal<Result>(work: () => Promise<Result>): Promise<Result
   try {
     return await work();
   } catch (error) {
-    if (!(error instanceof AttuneError)) throw error;
+    if (!(error instanceof AttuneError) || error instanceof InterruptedError) throw error;
     return { refusal: `it would fail: ${error.message}` };
   }
 }
@@ -90,8 +111,8 @@ async function describeCosts(
   onProgress: (message: string) => void,
 ): Promise<{ memory: string; time: string }> {
   if (isRefusal(plan)) return { memory: 'not planned', time: 'not measured' };
-  onProgress('measuring how fast this machine trains, evaluates and samples …');
-  const time = await catchRefusal(() => estimateTime(context, { ...selection, plan }, missing));
+  const report = () => onProgress('measuring how fast this machine trains, evaluates and samples …');
+  const time = await catchRefusal(() => estimateTime(context, { ...selection, plan }, missing, report));
   return { memory: describeMemory(plan), time: isRefusal(time) ? time.refusal : describeTime(time) };
 }
 
@@ -104,11 +125,9 @@ function describeMemory(plan: RoundPlan): string {
 
 /** "about 9 min 40 s: scoring 1 min 20 s, …, as measured here now" */
 function describeTime(estimate: Record<string, number>): string {
-  const format = (seconds: number) =>
-    seconds < 60 ? `${Math.ceil(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
   const total = Object.values(estimate).reduce((sum, seconds) => sum + seconds, 0);
-  const stages = Object.entries(estimate).map(([stage, seconds]) => `${stage} ${format(seconds)}`);
-  return `about ${format(total)}: ${stages.join(', ')}; as fast as this machine was just now`;
+  const stages = Object.entries(estimate).map(([stage, seconds]) => `${stage} ${formatSeconds(seconds)}`);
+  return `about ${formatSeconds(total)}: ${stages.join(', ')}; as fast as this machine was just now`;
 }
 
 /** "7 raters, user:ann has the most pairs (40 of 200); by source: comparison 150, raw 50" */

@@ -15,6 +15,8 @@ const SAMPLES = 64;
 /** Fewer say nothing. */
 const MIN_PAIRS = 16;
 const MIN_SAMPLES = 16;
+/** For the KL during training: a rough estimate (docs/LOG.md), because they cost up to a twentieth more. */
+const KL_SAMPLES = 8;
 
 type PairSequences = { chosen: Sequence; rejected: Sequence };
 
@@ -25,6 +27,8 @@ export type EvaluationPlan = {
   pairs: number;
   /** Responses that baseline and candidate give each; a reward gives none. */
   samples: number;
+  /** Responses for the KL at each evaluation but the last, at whose step the gate measures it. */
+  klSamples: number;
 };
 
 type EvaluationOptions = {
@@ -43,7 +47,7 @@ export function planEvaluations(
   { train, heldOut, config, method = 'dil' }: EvaluationOptions,
   steps: number,
 ): EvaluationPlan {
-  if (heldOut.length === 0) return { count: 0, pairs: 0, samples: 0 };
+  if (heldOut.length === 0) return { count: 0, pairs: 0, samples: 0, klSamples: 0 };
   const trainCost = STEP_COST * countTokens(train) * config.epochs;
   const pairCost = countTokens(heldOut) / heldOut.length;
   const left = (MAX_EVALUATION_SHARE / (1 - MAX_EVALUATION_SHARE)) * trainCost - 2 * heldOut.length * pairCost;
@@ -58,7 +62,9 @@ export function planEvaluations(
   const wanted = Math.min(steps, Math.ceil(EVALUATIONS * config.effort));
   const count = Math.min(wanted, Math.floor(affordablePairs / minPairs));
   const pairs = Math.max(minPairs, Math.floor(affordablePairs / Math.max(1, count)));
-  return { count, pairs: Math.min(pairs, heldOut.length), samples };
+  // The last evaluation has that of the gate.
+  const klSamples = count > 1 ? Math.min(KL_SAMPLES, samples) : 0;
+  return { count, pairs: Math.min(pairs, heldOut.length), samples, klSamples };
 }
 
 /** The steps after which evaluations take place, evenly up to the last one. */

@@ -11,11 +11,14 @@ import { AttuneError, getErrorMessage } from '../../shared/error.ts';
 import { getPublished } from '../../shared/rounds/published.ts';
 import type { RoundRow } from '../../shared/rounds/schedule.ts';
 import { writeEvent } from '../../shared/webhooks/event.ts';
+import { ProgressWriter } from './progress-writer.ts';
+import { TimeLeft } from './time-left.ts';
 
 type Changes = Partial<typeof rounds.$inferInsert>;
-export type FinalStage = Extract<RoundStage, 'active' | 'published' | 'refused' | 'failed'>;
+export type FinalStage = Extract<RoundStage, 'canary' | 'active' | 'published' | 'refused' | 'previewed' | 'failed'>;
 
-export type Progress = { stage: RoundStage; done: number; total: number; note: string };
+/** `secondsLeft`: of the whole round; null: not known. */
+export type Progress = { stage: RoundStage; done: number; total: number; note: string; secondsLeft: number | null };
 
 /** This trainer stops here and leaves the round as it is; the next trainer resumes it. */
 export class InterruptedError extends AttuneError {}
@@ -26,6 +29,8 @@ export class RoundLog {
   private readonly owner: string;
   private readonly stopped: AbortSignal;
   private readonly onProgress: (progress: Progress) => void;
+  private readonly progress: ProgressWriter;
+  readonly timeLeft = new TimeLeft();
 
   /** Once `stopped` is aborted, nothing more is written. */
   constructor(
@@ -39,6 +44,7 @@ export class RoundLog {
     this.owner = owner;
     this.stopped = stopped;
     this.onProgress = onProgress;
+    this.progress = new ProgressWriter((progress) => db.update(rounds).set({ progress }).where(this.isOwned()));
   }
 
   /**
@@ -95,8 +101,10 @@ export class RoundLog {
 
   /** Between two steps; throws InterruptedError if the round is stopped. */
   reportProgress(stage: RoundStage, done: number, total: number, note: string): void {
-    this.onProgress({ stage, done, total, note });
+    const secondsLeft = this.timeLeft.observe({ stage, done, total }, performance.now() / 1000);
+    this.onProgress({ stage, done, total, note, secondsLeft });
     this.throwIfStopped();
+    this.progress.write({ stage, done, total, seconds_left: secondsLeft });
   }
 
   /** Ends the round; `reason` replaces the one in its row. */
@@ -110,6 +118,8 @@ export class RoundLog {
     const row = await this.set(transaction, { stage, status, reason, finished_at: new Date() });
     const level = status === 'failed' ? 'error' : 'info';
     await this.insertEvent(transaction, { type: 'stage', message: reason ?? stage, data: { stage, status }, level });
+    // Nobody waits for what a dry run says but whoever asked for it.
+    if (row.dry_run) return;
     const data = { id: row.id, ...getPublished(row), metrics: row.metrics, reason: row.reason };
     await writeEvent(transaction, `round.${status}`, data);
   }

@@ -8,6 +8,7 @@ import type { LoraConfig } from '../engine/lora.ts';
 import {
   chooseMicroBatchTokens,
   chooseRolloutRows,
+  estimateSamplingInTraining,
   estimateStages,
   insufficientMemory,
   type MemoryOptions,
@@ -45,6 +46,8 @@ export type RoundPlan = {
   samples: SamplingPlan | null;
   /** What the baseline and the candidate sample for the gate, which rewards do not have. */
   rollouts: SamplingPlan | null;
+  /** Those of them by which the KL is measured while the policy trains; null: it is not. */
+  klRollouts: SamplingPlan | null;
   /** Bytes at the peak of each stage. */
   memory: Record<string, number>;
 };
@@ -88,17 +91,40 @@ export async function planRound(
   const maxSequenceTokens = findLongestSequence([...train, ...heldOut]);
   const microBatchTokens = chooseMicroBatchTokens({ ...trained, maxSequenceTokens }, memoryBytes);
   const batches = { trained, microBatchTokens };
+  const shapes = {
+    step: steps.flatMap((step) => planPairs(batches, step)),
+    forward: planPairs(batches, [...train, ...heldOut]),
+  };
   const memory = estimateStages(trained, {
-    shapes: {
-      step: steps.flatMap((step) => planPairs(batches, step)),
-      forward: planPairs(batches, [...train, ...heldOut]),
-    },
+    shapes,
     reward: reward && { ...trained, architecture: reward.architecture },
     sampling: [samples, rollouts].flatMap((sampling) => sampling ?? []),
   });
   for (const [stage, bytes] of Object.entries(memory))
     if (bytes > memoryBytes) throw insufficientMemory(bytes, memoryBytes, stage);
-  return { ...batches, reward, memoryBytes, train, heldOut, steps, evaluations, samples, rollouts, memory };
+  // The engine that trains keeps its memory meanwhile: if both do not fit, the round goes without.
+  const klRollouts = rollouts && evaluations.count > 1 ? planKlRollouts(rollouts, evaluations.klSamples) : null;
+  const training = klRollouts ? estimateSamplingInTraining(trained, shapes, klRollouts) : Infinity;
+  const isKlMeasured = training <= memoryBytes;
+  return {
+    ...batches,
+    reward,
+    memoryBytes,
+    train,
+    heldOut,
+    steps,
+    evaluations,
+    samples,
+    rollouts,
+    klRollouts: isKlMeasured ? klRollouts : null,
+    memory: isKlMeasured ? { ...memory, training } : memory,
+  };
+}
+
+/** With the same random numbers as the gate's. */
+function planKlRollouts({ requests, rows }: SamplingPlan, count: number): SamplingPlan {
+  const first = requests.slice(0, count);
+  return { requests: first, rows: Math.min(count, rows), maxTokens: findLongest(first) };
 }
 
 /** The micro-batches of some pairs. */

@@ -20,6 +20,7 @@ import { countByStaleness, findAncestors } from '../data/staleness.ts';
 import { countInputTokens } from '../engine/packing.ts';
 import { type FilteredPairs, filterPairs, type SelectedPair } from './filter-pairs.ts';
 import { logSelection, logShares } from './messages.ts';
+import { listParts } from './planned-parts.ts';
 import type { RoundContext, TrainerContext } from './round-context.ts';
 import { type PlannedSelection, planRound } from './round-plan.ts';
 import type { Selection } from './selection.ts';
@@ -47,6 +48,7 @@ async function selectOnce(
   if (!(await write((transaction) => log.set(transaction, { ...ids, pairs: counts, origins })))) return null;
   validateSelection(selection, trainer.settings);
   const plan = await planRound(trainer, log.db, selection, config);
+  log.timeLeft.plan(listParts({ ...selection, plan }, config.epochs));
   const leftOut = new Set([...selection.overShare.keys()].map(({ id }) => id));
   if (!(await write((transaction) => saveRoundPairs(transaction, round, usedPairs, leftOut)))) return null;
   if (round.from_root)

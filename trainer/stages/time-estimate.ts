@@ -23,15 +23,19 @@ import {
 /** The report of a precision decodes this many steps with two graphs; see shared/publish/precision-report.ts. */
 const PRECISION_STEPS = 64;
 
-/** Seconds of each stage. `missing`: the pairs that the reference has not scored yet. */
+/**
+ * Seconds of each stage. `missing`: the pairs that the reference has not scored yet; `onRun` is called before what takes long,
+ * and may throw.
+ */
 export async function estimateTime(
   context: Pick<RoundContext, 'trainer' | 'config'>,
   selection: PlannedSelection,
   missing: PairSequences[],
+  onRun: () => void = () => {},
 ): Promise<Record<string, number>> {
   const { trainer, config } = context;
   const { architecture, method, parent, baseline, parentFolder, plan } = selection;
-  const { train, heldOut, steps, evaluations, samples, rollouts } = plan;
+  const { train, heldOut, steps, evaluations, samples, rollouts, klRollouts } = plan;
   const { ATTUNE_HOME, TRAIN_THREADS: threads } = trainer.settings;
   const workOf = (pairs: PairSequences[]) => countWork(plan, pairs);
   const typical = steps.toSorted((a, b) => workOf(a) - workOf(b))[steps.length >> 1]!;
@@ -44,6 +48,7 @@ export async function estimateTime(
         ? openNewRewardEngine(context, selection)
         : openPolicyEngine(context, selection, parent.id, 'train');
     const batch = typical.map((pair) => (method === 'reward' ? { ...pair, ...NO_REFERENCE } : withoutReference(pair)));
+    onRun();
     const engine = await measureEngine(open, batch, folder);
     const forward = (pairs: PairSequences[]) => (engine.evaluate * workOf(pairs)) / workOf(typical);
     const score = (pairs: PairSequences[]) => (pairs.length === 0 ? 0 : engine.opening + forward(pairs));
@@ -61,10 +66,17 @@ export async function estimateTime(
     const readWeights = async () => (await readCheckpoint(parentFolder)).weights;
     const { rows, requests } = rollouts;
     const sampler = { architecture, readWeights, folder, seed: config.seed, threads, rows };
-    const decoding = await measureDecoding((timed) => sampleResponses(sampler, timed), requests.slice(0, rows));
+    const sampleTimed = (timed: typeof requests) => {
+      onRun();
+      return sampleResponses(sampler, timed);
+    };
+    const decoding = await measureDecoding(sampleTimed, requests.slice(0, rows));
     // Responses are taken to be about as long as one side of a held-out pair, and rows to cost the same in groups of any size.
     const group = decoding.prefill + meanResponseLength(heldOut) * decoding.step;
     const sample = (plan: SamplingPlan) => decoding.opening + (plan.requests.length / rows) * group;
+    // Both score what was sampled, and the root is opened for it.
+    const scoreSamples = (count: number) => (forward(heldOut) * count) / heldOut.length;
+    const measureKl = klRollouts ? sample(klRollouts) + engine.opening + scoreSamples(klRollouts.requests.length) : 0;
     const precisions = Object.keys((await readManifest(parentFolder)).serving.accuracy).length;
     return {
       // The reference and the reward score what a distillation has sampled, and the reward the held-out pairs. A round from
@@ -75,9 +87,9 @@ export async function estimateTime(
         (parent.id === baseline.id ? 0 : score(heldOut)),
       // Baseline and candidate give the gate its samples.
       sampling: (samples ? sample(samples) : 0) + 2 * sample(rollouts),
-      training: training + forward(heldOut),
+      training: training + forward(heldOut) + Math.max(0, count - 1) * measureKl,
       // The samples are scored by the candidate and by the root.
-      evaluating: forward(heldOut) + 2 * engine.opening + (forward(heldOut) * requests.length) / heldOut.length,
+      evaluating: forward(heldOut) + 2 * engine.opening + scoreSamples(requests.length),
       publishing: 2 * decoding.opening + precisions * (decoding.opening + PRECISION_STEPS * decoding.step),
     };
   } finally {
@@ -102,7 +114,7 @@ function removeOnSignal(folder: string): () => void {
 }
 
 /** Time is proportional to this: the positions of the micro-batches, with their attention. */
-function countWork(plan: RoundPlan, pairs: PairSequences[]): number {
+export function countWork(plan: RoundPlan, pairs: PairSequences[]): number {
   const attentionCost = estimateAttentionCost(plan.trained.architecture);
   return planPairs(plan, pairs).reduce((sum, { S, T }) => sum + S * T * (1 + attentionCost * T), 0);
 }
