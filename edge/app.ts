@@ -11,8 +11,16 @@ import { AttuneError } from '../shared/error.ts';
 import type { Settings } from '../shared/settings.ts';
 import { toErrorResponse } from './http/errors.ts';
 import { addOperation, type Operation, type Route, toPattern } from './http/operation.ts';
-import { EMBED_PATH, RATE_PATH, serveEmbed, servePageFile, serveRate } from './http/pages.ts';
-import { redirectToDocs, serveDocs, serveDocsFile } from './http/swagger-ui.ts';
+import {
+  CONSOLE_PATH,
+  EMBED_PATH,
+  RATE_PATH,
+  serveConsole,
+  serveEmbed,
+  servePageFile,
+  serveRate,
+} from './http/pages.ts';
+import { serveDocs, serveDocsFile } from './http/swagger-ui.ts';
 import { authenticate, requireScope, seeTenant } from './middleware/auth.ts';
 import { limitBody } from './middleware/body-limit.ts';
 import { guardAgainstPages, guardLoopback, guardSignIn } from './middleware/browser-guard.ts';
@@ -26,6 +34,7 @@ import { sendSecurityHeaders } from './middleware/security-headers.ts';
 import { getTimeLimit, limitTime } from './middleware/time-limit.ts';
 import type { Ports } from './ports.ts';
 import { exportAuditEvents, listAuditEvents } from './routes/audit.ts';
+import { cancelCanary, getCanary, getCanaryEvidence, listCanaries, startCanary } from './routes/canaries.ts';
 import { createChatCompletion } from './routes/chat.ts';
 import { exportComparisons, getDatasheet } from './routes/comparison-files.ts';
 import { createComparison, getComparison, listComparisons } from './routes/comparisons.ts';
@@ -36,6 +45,7 @@ import { createFeedback, deleteFeedback, getFeedback, listFeedback } from './rou
 import { getHealth, getMetrics, getStatus } from './routes/health.ts';
 import { createKey, getKey, listKeys, revokeKey, rotateKey } from './routes/keys.ts';
 import { getLeaderboard } from './routes/leaderboard.ts';
+import { getLoop, getTraffic, streamLoop } from './routes/loop.ts';
 import { getModel, listModels } from './routes/models.ts';
 import { getLineage, getPolicy, listPolicies, promotePolicy, rollBackPolicy } from './routes/policies.ts';
 import { countPreferences, exportPreferences, importPreferences } from './routes/preference-files.ts';
@@ -70,8 +80,10 @@ import {
 } from './routes/rounds.ts';
 import { createScore } from './routes/score.ts';
 import { createSession, endSession, getSession } from './routes/session.ts';
+import { listSettings } from './routes/settings.ts';
 import { showSignIn, showSignInFailure, submitSignIn } from './routes/sign-in.ts';
 import { getChatCompletion, listChatCompletions } from './routes/stored-chats.ts';
+import { getWebhookEvent, listWebhookEvents, resendWebhookEvent } from './routes/webhook-events.ts';
 import { COOKIE_NAME } from './session.ts';
 
 // Matched in this order: a path with a parameter comes after the fixed paths that it would also match.
@@ -138,6 +150,11 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'GET    /v1/policies/{id}/lineage': getLineage,
     'POST   /v1/policies/{id}/promote': promotePolicy,
     'POST   /v1/policies/rollback': rollBackPolicy,
+    'POST   /v1/policies/{id}/canary': startCanary,
+    'GET    /v1/canaries': listCanaries,
+    'GET    /v1/canaries/{id}': getCanary,
+    'GET    /v1/canaries/{id}/evidence': getCanaryEvidence,
+    'POST   /v1/canaries/{id}/cancel': cancelCanary,
     'GET    /v1/rewards': listRewards,
     'GET    /v1/rewards/{id}': getReward,
   },
@@ -150,6 +167,10 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     'POST   /v1/erasures': createErasure,
     'GET    /v1/erasures': listErasures,
     'GET    /v1/erasures/{id}': getErasure,
+    'GET    /v1/webhook-events': listWebhookEvents,
+    'GET    /v1/webhook-events/{id}': getWebhookEvent,
+    'POST   /v1/webhook-events/{id}/resend': resendWebhookEvent,
+    'GET    /v1/settings': listSettings,
     'GET    /v1/audit': listAuditEvents,
     'GET    /v1/audit/export': exportAuditEvents,
     'POST   /v1/raters': createRater,
@@ -164,12 +185,18 @@ const OPERATIONS: Record<string, Record<`${'POST  ' | 'GET   ' | 'DELETE'} /${st
     [`POST   ${SIGN_IN_PATH}`]: submitSignIn,
   },
   Operate: {
+    'GET    /v1/loop': getLoop,
+    'GET    /v1/loop/events': streamLoop,
+    'GET    /v1/traffic': getTraffic,
     'GET    /status': getStatus,
     'GET    /health': getHealth,
     'GET    /metrics': getMetrics,
     'GET    /docs': serveDocs,
     'GET    /docs/{file}': serveDocsFile,
-    'GET    /': redirectToDocs,
+    'GET    /': serveConsole,
+    [`GET    ${CONSOLE_PATH}`]: serveConsole,
+    [`GET    ${CONSOLE_PATH}/{view}`]: serveConsole,
+    [`GET    ${CONSOLE_PATH}/{view}/{id}`]: serveConsole,
     [`GET    ${RATE_PATH}`]: serveRate,
     [`GET    ${RATE_PATH}/{view}`]: serveRate,
     'GET    /assets/{file}': servePageFile,
@@ -212,7 +239,17 @@ export function createApp(ports: Ports): OpenAPIHono {
   // Before the key is checked: a browser asks first whether it may send one.
   if (origins) app.use('/v1/*', cors({ origin: origins, exposeHeaders: EXPOSED_HEADERS }));
   app.use(SIGN_IN_PATH, showSignInFailure);
-  for (const path of [RATE_PATH, `${RATE_PATH}/*`, '/assets/*', '/docs/*', EMBED_PATH]) app.use(path, confirmFiles);
+  for (const path of [
+    '/',
+    CONSOLE_PATH,
+    `${CONSOLE_PATH}/*`,
+    RATE_PATH,
+    `${RATE_PATH}/*`,
+    '/assets/*',
+    '/docs/*',
+    EMBED_PATH,
+  ])
+    app.use(path, confirmFiles);
   const identify: MiddlewareHandler[] = [authenticate(ports), guardAgainstPages(origins), seeTenant(ports.tenants)];
   if (rateLimits) identify.push(limitRate(rateLimits, ports.getAddress));
   const guardPublic = settings.API_KEY ? [] : [guardLoopback];

@@ -17,14 +17,19 @@ import { openRedact } from '../shared/redaction/open-redact.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { openLocalStore } from '../shared/store/local-store.ts';
 import { openTracing } from '../shared/tracing.ts';
+import { startAlerts } from '../shared/webhooks/alert-loop.ts';
 import { startWebhookDelivery } from '../shared/webhooks/delivery-loop.ts';
 import { createApp } from './app.ts';
+import { startDeciding } from './canary/decide-loop.ts';
+import { flushPolicyMinutes, PolicyMinutes } from './canary/policy-minutes.ts';
 import { limitConnections } from './connection-limit.ts';
 import { Credentials } from './credentials.ts';
 import { openInference } from './engine/policy-pool.ts';
 import { Tenants } from './engine/tenants.ts';
 import { ConcurrentGenerations } from './generation/concurrent-generations.ts';
 import { ConcurrencyLimit } from './http/concurrency-limit.ts';
+import { LoopEvents } from './loop/loop-events.ts';
+import { LoopReader } from './loop/read-loop.ts';
 import { openMetrics } from './metrics/metrics.ts';
 import { openTrainingMetrics } from './metrics/training-metrics.ts';
 import { watchPolicies } from './policy-watcher.ts';
@@ -77,8 +82,12 @@ export async function startEdge(
     kvMemoryBytes: settings.KV_MEMORY,
     instrumentation: metrics.instrumentation,
   });
-  const watcher = await watchPolicies(connection, inference);
+  const minutes = new PolicyMinutes();
+  const watcher = await watchPolicies(connection, inference, (id) => minutes.add(id, { load_failures: 1 }));
+  const flusher = flushPolicyMinutes(connection.db, minutes);
+  const decider = await startDeciding(connection, settings);
   const webhooks = await startWebhookDelivery(connection, settings);
+  const alerts = startAlerts(connection.db, settings);
   const trimTimer = setInterval(() => store.trim(inference.listInUse()).catch(logTrimFailure), TRIM_INTERVAL_MS);
   const app = createApp({
     db: connection.db,
@@ -91,11 +100,16 @@ export async function startEdge(
     redact,
     async getServingStatus() {
       const policy = inference.getActivePolicy()?.id ?? null;
-      return { policy, compute: policy === null ? null : PLACEMENT };
+      const candidate = watcher.getCanary()?.policyId ?? null;
+      return { policy, candidate, compute: policy === null ? null : PLACEMENT };
     },
+    getCanary: async () => watcher.getCanary(),
     placeRequest: async () => PLACEMENT,
     openAsset,
+    // NOTIFY has woken their delivery.
+    sendWebhooks: async () => {},
     roundEvents: new RoundEvents(connection.db, watcher.waitForChange),
+    loop: new LoopEvents(new LoopReader(connection.db, settings, metrics.countGenerations)),
     metrics,
     rateLimits: openRateLimits(settings),
     concurrencyLimits: {
@@ -103,7 +117,10 @@ export async function startEdge(
       eventStreams: new ConcurrencyLimit('event streams', { max: MAX_EVENT_STREAMS, tenants }),
       generations: new ConcurrentGenerations(),
     },
-    observeRequest: (record) => logRequest(record, tracing ? traceRequest(tracing, record) : undefined),
+    observeRequest(record) {
+      minutes.observe(record);
+      logRequest(record, tracing ? traceRequest(tracing, record) : undefined);
+    },
     isDiskFull: () => performance.now() - (connection.observed.diskFullMs ?? -Infinity) < DISK_FULL_MS,
   });
 
@@ -111,9 +128,12 @@ export async function startEdge(
   const closePorts = async () => {
     watchdog.close();
     clearInterval(trimTimer);
+    await alerts.close();
     await webhooks.close();
+    await decider.close();
     await watcher.close();
     await inference.close();
+    await flusher.close();
     await connection.close();
     metrics.close();
     await tracing?.close();

@@ -4,12 +4,14 @@ import type { Context } from 'hono';
 import type { Database } from '../shared/database/connect.ts';
 import type { Redact } from '../shared/redaction/redact.ts';
 import type { Settings } from '../shared/settings.ts';
+import type { Serving } from '../shared/store/registry.ts';
 import type { Credentials } from './credentials.ts';
 import type { Inference } from './engine/inference.ts';
 import type { Tenants } from './engine/tenants.ts';
 import type { ConcurrentGenerations } from './generation/concurrent-generations.ts';
 import type { ConcurrencyLimit } from './http/concurrency-limit.ts';
 import type { RequestRecord } from './http/request-record.ts';
+import type { LoopEvents } from './loop/loop-events.ts';
 import type { RoundEvents } from './round-events.ts';
 import type { WrongKeys } from './wrong-keys.ts';
 
@@ -23,12 +25,19 @@ export type Metrics = {
 /** Where a policy is computed: in this Node process, in this Worker, in its container, or at INFERENCE_URL; and why. */
 export type Placement = { place: 'node' | 'worker' | 'container' | 'url'; reason: string };
 
-/** How a request names the policies that it needs: `model` or `models` in its body, with the reference too if a field or the
- * operation requires it; `{id}` in its path; implicitly the previously active policy; or those of the queue in its path. */
-export type RequiredPolicy = 'body' | 'body and reference' | 'path' | 'previous' | 'queue';
+/** How a request names the policies that it needs: `model` in its body; `model`, of one side or both, or `models`; `model` with the
+ * reference; `{id}` in its path; implicitly the previously active policy; or those of the queue in its path. */
+export type RequiredPolicy = 'body' | 'sides' | 'body and reference' | 'path' | 'previous' | 'queue';
 
-/** The active policy as /health reports it: null before the first activation; `none` if no backend can compute it. */
-export type ServingStatus = { policy: string | null; compute: Placement | { place: 'none'; reason: string } | null };
+/** The active policy and a canary's candidate beside it as /health reports them: null before the first activation, and where
+ * there is none; `none` if no backend can compute the active policy. */
+export type ServingStatus = {
+  policy: string | null;
+  candidate: string | null;
+  compute: Placement | { place: 'none'; reason: string } | null;
+};
+
+export type RunningCanary = NonNullable<Serving['canary']>;
 
 /** Of a key: requests and tokens per minute, where null is the server's setting; and generations at once. */
 export type KeyLimits = { requests: number | null; tokens: number | null; concurrent: number | null };
@@ -58,11 +67,16 @@ export type Ports = {
   /** Called when a response has ended. */
   observeRequest(record: RequestRecord): void;
   getServingStatus(): Promise<ServingStatus>;
+  /** The canary that runs; null also if its candidate cannot be computed here: then the active policy gets all requests. */
+  getCanary(): Promise<RunningCanary | null>;
   /** Selects where a request is computed. `response` is set, and complete, if it was computed elsewhere or failed. */
   placeRequest(context: Context, needsPolicy: RequiredPolicy): Promise<Placement & { response?: Response }>;
   /** A file of pages/dist; null if no file has this path. `request`: may get it compressed. */
   openAsset(path: string, request: Request): Promise<Response | null>;
+  /** Has the webhook events that are due sent soon. */
+  sendWebhooks(): Promise<void>;
   roundEvents: RoundEvents;
+  loop: LoopEvents;
   /** If absent, only the queue limits requests. */
   rateLimits?: RateLimits | undefined;
   /** Absent in a Worker: a request that its platform ends leaves no trace, and would be counted for ever. */

@@ -1,10 +1,10 @@
-// Follows the events of rounds for any number of readers with one poll for all of them. A Node process has one instance; in
-// a Worker each request has its own, because no request can wait for another one's promises.
+// Follows the events of rounds for any number of readers, with one poll for all of them.
 
 import { and, asc, eq, gt, inArray, or } from 'drizzle-orm';
 import type { Database } from '../shared/database/connect.ts';
 import { hasEnded } from '../shared/database/round-types.ts';
 import { round_events, rounds } from '../shared/database/schema.ts';
+import { SharedPoll } from './shared-poll.ts';
 
 type RoundRow = typeof rounds.$inferSelect;
 export type RoundEvent = typeof round_events.$inferSelect;
@@ -21,24 +21,21 @@ type Reader = {
 
 /** How often the events are polled, in case a change notification is lost. */
 const POLL_INTERVAL_MS = 1000;
-/** How long failed polls are repeated before the readers get the error. */
-const RETRY_MS = 30_000;
 /** Events of one poll: a long history is read in several. */
 const PAGE_SIZE = 1000;
 
 export class RoundEvents {
   private readonly db: Database;
-  private readonly waitForChange: (timeoutMs: number) => Promise<void>;
-  private readonly retryMs: number;
-  private readonly readers = new Set<Reader>();
-  private isPolling = false;
-  private wake = () => {};
+  private readonly shared: SharedPoll<Reader>;
 
   /** `waitForChange` resolves when rows of rounds may have changed, or after the timeout. */
-  constructor(db: Database, waitForChange: (timeoutMs: number) => Promise<void>, retryMs = RETRY_MS) {
+  constructor(db: Database, waitForChange: (timeoutMs: number) => Promise<void>, retryMs?: number) {
     this.db = db;
-    this.waitForChange = waitForChange;
-    this.retryMs = retryMs;
+    this.shared = new SharedPoll<Reader>({
+      poll: (readers) => this.poll(readers),
+      wait: () => waitForChange(POLL_INTERVAL_MS),
+      retryMs,
+    });
   }
 
   /** Passes on the round's events after the given id, in order. Resolves with the round when it has ended, or with null on abort. */
@@ -47,7 +44,7 @@ export class RoundEvents {
     onEvent: (event: RoundEvent) => void,
   ): Promise<RoundRow | null> {
     return new Promise((resolve, reject) => {
-      const leave = () => this.readers.delete(reader);
+      const leave = () => this.shared.leave(reader);
       const end = (round: RoundRow | null) => {
         leave();
         resolve(round);
@@ -59,30 +56,8 @@ export class RoundEvents {
       const reader: Reader = { roundId, after, onEvent, end, fail };
       if (signal.aborted) return end(null);
       signal.addEventListener('abort', () => end(null), { once: true });
-      this.readers.add(reader);
-      this.wake();
-      if (!this.isPolling) void this.pollUntilEmpty();
+      this.shared.join(reader);
     });
-  }
-
-  private async pollUntilEmpty(): Promise<void> {
-    this.isPolling = true;
-    let succeededAt = performance.now();
-    while (this.readers.size > 0) {
-      const joined = new Promise<void>((resolve) => {
-        this.wake = resolve;
-      });
-      const readers = [...this.readers];
-      let hasMore = false;
-      try {
-        hasMore = await this.poll(readers);
-        succeededAt = performance.now();
-      } catch (error) {
-        if (performance.now() - succeededAt > this.retryMs) for (const reader of readers) reader.fail(error);
-      }
-      if (!hasMore) await Promise.race([this.waitForChange(POLL_INTERVAL_MS), joined]);
-    }
-    this.isPolling = false;
   }
 
   /** Returns whether there are more events than one poll reads. */
@@ -104,7 +79,7 @@ export class RoundEvents {
       .limit(PAGE_SIZE);
     for (const event of events)
       for (const reader of byRound.get(event.round_id)!) {
-        if (event.id <= reader.after || !this.readers.has(reader)) continue;
+        if (event.id <= reader.after || !this.shared.has(reader)) continue;
         reader.after = event.id;
         reader.onEvent(event);
       }

@@ -62,6 +62,8 @@ export type PolicyVote = {
   textA?: string;
   textB?: string;
   queue?: string;
+  /** the canary whose policies are a and b */
+  canary?: string;
   created_at?: Date;
 };
 
@@ -86,15 +88,18 @@ export async function storePolicyVotes(db: Database, tenant: string, votes: read
     .insert(generations)
     .values(rows.flatMap(({ sides }) => sides.map(({ id, text }) => ({ id, completion_id: id, text, ...generated }))));
   await db.insert(comparisons).values(
-    rows.map(({ comparison: id, sides: [a, b], prompt, queue: queue_id }) => {
-      return { id, prompt, a_generation_id: a.id, b_generation_id: b.id, swapped: false, queue_id, tenant };
+    rows.map(({ comparison: id, sides: [a, b], prompt, queue: queue_id, canary: canary_id }) => {
+      return { id, prompt, a_generation_id: a.id, b_generation_id: b.id, swapped: false, queue_id, canary_id, tenant };
     }),
   );
   await db.insert(preferences).values(
-    rows.map(({ comparison: comparison_id, choice, rater, prompt, created_at }) => {
+    rows.map(({ comparison: comparison_id, sides: [a, b], choice, rater, prompt, created_at }) => {
       const id = newId('pref_');
       const texts = { prompt, chosen: 'yes', rejected: 'no', content_hash: id };
-      return { id, source: 'comparison' as const, comparison_id, choice, rater, ...texts, tenant, created_at };
+      const [chosen, rejected] = choice === 'b' ? [b, a] : [a, b];
+      const generations = { chosen_generation_id: chosen.id, rejected_generation_id: rejected.id };
+      const vote = { id, source: 'comparison' as const, comparison_id, choice, rater, tenant, created_at };
+      return { ...vote, ...texts, ...generations };
     }),
   );
 }

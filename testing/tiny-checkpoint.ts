@@ -30,6 +30,8 @@ export type TinyCheckpointOptions = {
   contextLength?: number;
   tied?: boolean;
   chatTemplate?: string;
+  /** The only pieces that it generates, about as often as each other, so that raters can tell what they prefer. */
+  says?: string[];
 };
 
 /** <unk>, <s>, </s>, 256 bytes, the characters of plain English, and merges for some common words. */
@@ -106,6 +108,20 @@ export function tinyWeights(architecture: Architecture, seed = 1): Weights {
   return weights;
 }
 
+/** By a constant in the last norm's output, which the rows of these pieces have a product with, and those of others less. */
+function restrict(weights: Weights, says: string[]): void {
+  const [bias, head] = ['model.norm.bias', 'lm_head.weight'].map((name) => weights.get(name));
+  if (!bias || !head) throw new Error('internal: it needs a family with LayerNorm, and tied: false');
+  bias.data.fill(2);
+  const [, width] = head.shape as [number, number];
+  const said = new Set(says);
+  for (const [id, { text }] of tinyPieces().entries()) {
+    const row = head.data.subarray(id * width, (id + 1) * width);
+    const [sign, mean] = [said.has(text) ? 1 : -1, row.reduce((sum, value) => sum + value, 0) / width];
+    for (let at = 0; at < width; at++) row[at] = row[at]! - mean + sign * 0.3;
+  }
+}
+
 /** Writes a complete checkpoint folder and returns its architecture and weights. */
 export async function writeTinyCheckpoint(
   folder: string,
@@ -113,6 +129,7 @@ export async function writeTinyCheckpoint(
 ): Promise<{ architecture: Architecture; weights: Weights }> {
   const architecture = tinyArchitecture(options);
   const weights = tinyWeights(architecture, options.seed);
+  if (options.says) restrict(weights, options.says);
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(buildTokenizerJson(tinyPieces())));
   await writeJson(join(folder, 'tokenizer_config.json'), {

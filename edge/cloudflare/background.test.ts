@@ -1,13 +1,24 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import type { MessageBatch } from '@cloudflare/workers-types';
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
+import { startCanary } from '../../shared/canary/canaries.ts';
+import { addPolicyMinutes } from '../../shared/canary/policy-minutes.ts';
 import { connect } from '../../shared/database/connect.ts';
-import { answer_batches, answer_counts, preferences, rounds, webhook_events } from '../../shared/database/schema.ts';
+import {
+  answer_batches,
+  answer_counts,
+  canaries,
+  policy_minutes,
+  preferences,
+  rounds,
+  webhook_events,
+} from '../../shared/database/schema.ts';
 import { readSettings } from '../../shared/settings.ts';
 import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openTestDatabase } from '../../testing/database.ts';
 import { WebhookReceiver } from '../../testing/webhook-receiver.ts';
+import { PolicyMinutes } from '../canary/policy-minutes.ts';
 import { type BackgroundMessage, consumeBatch, isScheduledMinute, runScheduled } from './background.ts';
 
 const { db, url } = await openTestDatabase();
@@ -115,6 +126,43 @@ test('without WEBHOOK_URL nothing is enqueued, and queued webhooks are dropped w
   await consumeBatch(batch, db, plain);
   assert.deepEqual(outcomes, ['ack']);
   assert.equal((await db.select().from(webhook_events))[0]!.attempts, 0);
+});
+
+test('what the policies served is added once, however often its message is delivered', async () => {
+  const minutes = new PolicyMinutes();
+  minutes.add('pol_a', { requests: 2, seconds: 1.5 });
+  // As a queue carries it.
+  const rows = JSON.parse(JSON.stringify(minutes.drain()));
+  const messages = ['one', 'two', 'one'].map((id) => ({ kind: 'policy_minutes', id, rows }));
+  for (let delivery = 0; delivery < 2; delivery++) {
+    const { outcomes, batch } = makeBatch(messages);
+    await consumeBatch(batch, db, settings);
+    assert.deepEqual(outcomes, ['ack', 'ack', 'ack']);
+  }
+  const stored = await db.select().from(policy_minutes);
+  assert.deepEqual(
+    stored.map(({ policy_id, requests, seconds, errors }) => ({ policy_id, requests, seconds, errors })),
+    [{ policy_id: 'pol_a', requests: 4, seconds: 3, errors: 0 }],
+  );
+});
+
+test('a canary is decided by the message of a vote, and by the cron', async () => {
+  const start = async (policyId: string) => {
+    await registerPolicy(db, { id: policyId, name: policyId, manifest: {} });
+    await activatePolicy(db, 'pol_a', 'test');
+    const { id } = await db.transaction((on) => startCanary(on, { policyId, share: 0.1, actor: 'test' }));
+    // Attempts to load it that failed, which a guard goes by.
+    const minute = new Date(Math.floor(Date.now() / 60_000) * 60_000);
+    await addPolicyMinutes(db, [{ policy_id: policyId, minute, load_failures: 1000 }]);
+    return async () => (await db.select().from(canaries).where(eq(canaries.id, id)))[0]!.state;
+  };
+  const byVote = await start('pol_b');
+  const { outcomes, batch } = makeBatch([{ kind: 'vote' }, { kind: 'vote' }]);
+  await consumeBatch(batch, db, settings);
+  assert.deepEqual([outcomes, await byVote()], [['ack', 'ack'], 'rolled_back']);
+  const byCron = await start('pol_c');
+  await runScheduled(db, settings, openQueue(), DAY);
+  assert.equal(await byCron(), 'rolled_back');
 });
 
 test('a message of an unknown shape is dropped, and the others in its batch are handled', async (context) => {

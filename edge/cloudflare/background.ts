@@ -1,16 +1,18 @@
-// Background work of a Worker: the cron that runs every minute, and the queue's consumer for metrics and webhooks.
+// Background work of a Worker: the cron that runs every minute, and the queue's consumer for metrics, canaries and webhooks.
 // Nothing that the API acknowledges depends on it; webhooks are rows in Postgres, so a lost message only delays them.
 
 import type { Message, MessageBatch, Queue } from '@cloudflare/workers-types';
 import { CronExpressionParser } from 'cron-parser';
 import pMap from 'p-map';
 import { z } from 'zod';
+import { decideCanaries } from '../../shared/canary/decide.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { applyRetention } from '../../shared/erasure/retention.ts';
 import { summarizeError } from '../../shared/error-description.ts';
 import { log } from '../../shared/log.ts';
 import { requestRoundIfDue } from '../../shared/rounds/schedule.ts';
 import type { Settings } from '../../shared/settings.ts';
+import { checkAlerts } from '../../shared/webhooks/alerts.ts';
 import {
   claimEvent,
   deliverEvent,
@@ -18,11 +20,19 @@ import {
   readWebhookTarget,
   type WebhookTarget,
 } from '../../shared/webhooks/delivery.ts';
-import { addRequestCounts, deleteOldBatches } from './metrics-store.ts';
+import { SUMS } from '../canary/policy-minutes.ts';
+import { addMinuteBatches, addRequestCounts, deleteOldBatches } from './metrics-store.ts';
 
 const natural = z.number().int().min(0);
+const sums = Object.fromEntries(SUMS.map((name) => [name, z.number()])) as Record<(typeof SUMS)[number], z.ZodNumber>;
+/** A queue may carry dates as texts. */
+const policyMinute = z.object({ policy_id: z.string(), minute: z.coerce.date(), ...sums });
 const messageSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('webhook'), id: z.string() }),
+  /** a vote was stored: it may decide about a canary */
+  z.object({ kind: z.literal('vote') }),
+  /** `id`: of the batch, as below */
+  z.object({ kind: z.literal('policy_minutes'), id: z.string(), rows: z.array(policyMinute) }),
   z.object({
     kind: z.literal('metrics'),
     /** Identifies the batch, so that a second delivery is not counted again. */
@@ -44,6 +54,7 @@ const messageSchema = z.discriminatedUnion('kind', [
 export type BackgroundMessage = z.output<typeof messageSchema>;
 type WebhookMessage = Extract<BackgroundMessage, { kind: 'webhook' }>;
 type MetricsMessage = Extract<BackgroundMessage, { kind: 'metrics' }>;
+type MinutesMessage = Extract<BackgroundMessage, { kind: 'policy_minutes' }>;
 type Received<T extends BackgroundMessage> = { message: Message<unknown>; body: T };
 
 /** The maximum number of messages that sendBatch accepts. */
@@ -64,8 +75,10 @@ export async function runScheduled(
   const tasks = [
     isTick ? requestRoundIfDue(db, settings) : null,
     isTick ? applyRetention(db, settings) : null,
-    readWebhookTarget(settings) ? enqueueDueWebhooks(db, queue) : null,
+    // Alerts first: what they write is sent at once.
+    checkAlerts(db, settings).finally(() => (readWebhookTarget(settings) ? enqueueDueWebhooks(db, queue) : null)),
     deleteOldBatches(db),
+    decideCanaries(db, settings),
   ];
   // A failing task does not stop the others; the cron's log gets every reason.
   const failed = (await Promise.allSettled(tasks)).filter((task) => task.status === 'rejected');
@@ -92,26 +105,34 @@ export async function enqueueDueWebhooks(
 export async function consumeBatch(batch: MessageBatch<unknown>, db: Database, settings: Settings): Promise<void> {
   const webhooks: Received<WebhookMessage>[] = [];
   const metrics: Received<MetricsMessage>[] = [];
+  const minutes: Received<MinutesMessage>[] = [];
+  const votes: Received<BackgroundMessage>[] = [];
   for (const message of batch.messages) {
     const { data: body } = messageSchema.safeParse(message.body);
     if (body?.kind === 'webhook') webhooks.push({ message, body });
     else if (body?.kind === 'metrics') metrics.push({ message, body });
+    else if (body?.kind === 'policy_minutes') minutes.push({ message, body });
+    else if (body?.kind === 'vote') votes.push({ message, body });
     else {
       log.error('background', `message ${message.id} has an unknown shape; dropped`);
       message.ack();
     }
   }
-  await storeMetrics(db, metrics);
+  await handleAll(metrics, (bodies) => addRequestCounts(db, bodies));
+  await handleAll(minutes, (bodies) => addMinuteBatches(db, bodies));
+  // However many votes: it reads all of them.
+  await handleAll(votes, () => decideCanaries(db, settings));
   await sendWebhooks(db, settings, webhooks);
 }
 
-async function storeMetrics(db: Database, received: Received<MetricsMessage>[]): Promise<void> {
+/** Messages that are handled together. */
+async function handleAll<T extends BackgroundMessage>(
+  received: Received<T>[],
+  handle: (bodies: T[]) => Promise<unknown>,
+): Promise<void> {
   if (received.length === 0) return;
   try {
-    await addRequestCounts(
-      db,
-      received.map(({ body }) => body),
-    );
+    await handle(received.map(({ body }) => body));
     for (const { message } of received) message.ack();
   } catch (error) {
     retryAll(received, error);

@@ -7,18 +7,17 @@ import { log } from '../../shared/log.ts';
 import { HTTP_DURATION } from '../metrics/definitions.ts';
 import type { Metrics } from '../ports.ts';
 import type { BackgroundMessage } from './background.ts';
+import { FlushTurn } from './flush-turn.ts';
 import { type RequestCount, renderMetrics } from './metrics-store.ts';
 
 const FLUSH_INTERVAL_MS = 1000;
-/** A flush that takes longer is abandoned (its request may have been killed), and a later request flushes instead. */
-const FLUSH_TIMEOUT_MS = 5000;
 /** A client may send any method, and each would add a permanent time series. */
 const KNOWN_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
 /** Counts that an isolate has not sent yet. Its requests share them, and one request flushes for all. */
 export class MetricsAccumulator {
   private readonly counts = new Map<string, RequestCount>();
-  private flushStartedMs = 0;
+  private readonly turn = new FlushTurn();
 
   add(response: { method: string; route: string; status: number; seconds: number }): void {
     const { route, status, seconds } = response;
@@ -32,16 +31,14 @@ export class MetricsAccumulator {
 
   /** Whether the caller has to flush: true for one request at a time. */
   claimFlush(nowMs = Date.now()): boolean {
-    if (nowMs - this.flushStartedMs < FLUSH_TIMEOUT_MS) return false;
-    this.flushStartedMs = nowMs;
-    return true;
+    return this.turn.take(nowMs);
   }
 
   /** Returns all counts and resets them. */
   drain(): RequestCount[] {
     const drained = [...this.counts.values()];
     this.counts.clear();
-    this.flushStartedMs = 0;
+    this.turn.end();
     return drained;
   }
 }

@@ -1,9 +1,11 @@
 // HTTP metrics of all Workers in Postgres: adds each batch of counts once, and renders the sums for Prometheus.
 
 import { inArray, lt, sql } from 'drizzle-orm';
+import { addPolicyMinutes, type PolicyMinute } from '../../shared/canary/policy-minutes.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { answer_batches, answer_counts } from '../../shared/database/schema.ts';
 import { getActivePolicyId } from '../../shared/store/registry.ts';
+import { PolicyMinutes } from '../canary/policy-minutes.ts';
 import { ACTIVE_POLICY_INFO, HTTP_DURATION } from '../metrics/definitions.ts';
 import { openTrainingMetrics, SCRAPE_TIMEOUT_MS } from '../metrics/training-metrics.ts';
 import { withinTimeout } from '../within-timeout.ts';
@@ -16,10 +18,7 @@ export type RequestCountBatch = { id: string; counts: RequestCount[] };
 /** Adds the counts of each batch that no earlier delivery has added. */
 export async function addRequestCounts(db: Database, batches: RequestCountBatch[]): Promise<void> {
   await db.transaction(async (transaction) => {
-    // Sorted, here and below, so that concurrent consumers lock rows in the same order and do not deadlock.
-    const ids = [...new Set(batches.map(({ id }) => id))].sort().map((id) => ({ id }));
-    const fresh = await transaction.insert(answer_batches).values(ids).onConflictDoNothing().returning();
-    const remaining = new Set(fresh.map(({ id }) => id));
+    const remaining = await claimBatches(transaction, batches);
     const sums = new Map<string, RequestCount>();
     for (const { id, counts } of batches) {
       if (!remaining.delete(id)) continue;
@@ -40,6 +39,24 @@ export async function addRequestCounts(db: Database, batches: RequestCountBatch[
         set: { count: sql`${count} + excluded.count`, seconds: sql`${seconds} + excluded.seconds` },
       });
   });
+}
+
+/** What the policies served, of each batch that no earlier delivery has added. */
+export async function addMinuteBatches(db: Database, batches: { id: string; rows: PolicyMinute[] }[]): Promise<void> {
+  await db.transaction(async (transaction) => {
+    const remaining = await claimBatches(transaction, batches);
+    const sums = new PolicyMinutes();
+    for (const { id, rows } of batches) if (remaining.delete(id)) sums.restore(rows);
+    await addPolicyMinutes(transaction, sums.drain());
+  });
+}
+
+/** The ids of those that were not delivered before. */
+async function claimBatches(transaction: Database, batches: { id: string }[]): Promise<Set<string>> {
+  // Sorted, here and where rows are added, so that concurrent consumers lock them in the same order and do not deadlock.
+  const ids = [...new Set(batches.map(({ id }) => id))].sort().map((id) => ({ id }));
+  const fresh = await transaction.insert(answer_batches).values(ids).onConflictDoNothing().returning();
+  return new Set(fresh.map(({ id }) => id));
 }
 
 /** Deletes ids of batches that are too old for the queue to deliver again. */

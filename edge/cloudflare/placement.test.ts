@@ -99,6 +99,7 @@ function openFixture({ env = { INFERENCE_URL }, load, edge }: FixtureOptions = {
     ['/v1/policies/:id/promote', 'path'],
     ['/v1/score', 'body and reference'],
     ['/v1/queues/:id/next', 'queue'],
+    ['/v1/comparisons', 'sides'],
     ['/v1/*', 'body'],
   ];
   for (const [path, needsPolicy] of routes)
@@ -154,10 +155,10 @@ test('a request for a policy that does not fit is forwarded, wherever it names t
 
 test('a forwarded promotion takes effect here at once', async () => {
   const { active, post } = openFixture();
-  assert.equal(await active.getId(db), SMALL);
+  assert.equal((await active.getServing(db)).activeId, SMALL);
   await activatePolicy(db, LARGE, 'test');
   await post(`/v1/policies/${LARGE}/promote`, '');
-  assert.equal(await active.getId(db), LARGE);
+  assert.equal((await active.getServing(db)).activeId, LARGE);
   await activatePolicy(db, SMALL, 'test');
 });
 
@@ -224,12 +225,12 @@ test('while the active policy cannot be loaded, the previous one serves, and loa
   await activatePolicy(db, fresh, 'test');
   active.invalidate();
   assert.equal((await post('/v1/chat/completions', {})).status, 200);
-  assert.equal(await active.getId(db), SMALL);
+  assert.equal((await active.getServing(db)).activeId, SMALL);
   assert.equal((await post('/v1/chat/completions', { model: fresh })).error!.code, 'model_not_found');
   isMissing = false;
   active.invalidate();
   assert.equal((await post('/v1/chat/completions', {})).status, 200);
-  assert.equal(await active.getId(db), fresh);
+  assert.equal((await active.getServing(db)).activeId, fresh);
   await activatePolicy(db, SMALL, 'test');
 });
 
@@ -240,7 +241,7 @@ test('while the active policy’s manifest is in a newer format, the previous po
   await activatePolicy(db, 'pol_newer', 'test');
   active.invalidate();
   assert.equal((await post('/v1/chat/completions', {})).headers.get('x-attune-compute'), 'worker');
-  assert.equal(await active.getId(db), SMALL);
+  assert.equal((await active.getServing(db)).activeId, SMALL);
   await activatePolicy(db, SMALL, 'test');
 });
 

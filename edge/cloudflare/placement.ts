@@ -4,13 +4,13 @@
 import { eq } from 'drizzle-orm';
 import type { Context } from 'hono';
 import { z } from 'zod';
-import type { Database } from '../../shared/database/connect.ts';
 import { queues } from '../../shared/database/schema.ts';
 import { AttuneError } from '../../shared/error.ts';
 import type { Manifest } from '../../shared/package/manifest.ts';
 import { isRewardId } from '../../shared/package-kind.ts';
 import type { Settings } from '../../shared/settings.ts';
 import { findRollbackTarget, getManifest } from '../../shared/store/registry.ts';
+import { findAssigned, isActiveAlias } from '../canary/select-policy.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import type { Placement, RequiredPolicy } from '../ports.ts';
 import type { Bindings } from './bindings.ts';
@@ -47,12 +47,27 @@ export async function placeRequest(
   context: Context,
   needsPolicy: RequiredPolicy,
 ): Promise<Placement & { response?: Response }> {
-  const manifests = await findManifests(requestPolicies, context, needsPolicy);
-  if (!manifests) return { place: 'worker', reason: 'the request needs no policy' };
-  let placement = selectPlacement(backends, manifests);
+  const needed = await findNeeded(requestPolicies, context, needsPolicy);
+  if (!needed) return { place: 'worker', reason: 'the request needs no policy' };
+  const { manifests, selected } = needed;
+  /** Whether another policy takes the place of one that the request does not name. */
+  const fallBack = (id: string | undefined, error: unknown) =>
+    id !== undefined && selected.has(id) && error instanceof AttuneError && requestPolicies.fallBack(id, error);
+  const placeAgain = () => placeRequest(backends, requestPolicies, context, needsPolicy);
+  let placement: Placement;
+  try {
+    placement = selectPlacement(backends, manifests);
+  } catch (error) {
+    // There is a place for the active policy alone.
+    if (fallBack(needed.candidateId, error)) return placeAgain();
+    throw error;
+  }
   try {
     if (placement.place === 'worker') {
-      if (await tryLoad(backends, requestPolicies, manifests)) return placement;
+      const failure = await load(backends, requestPolicies, manifests);
+      if (!failure) return placement;
+      if (isLoadFailure(failure.error) && fallBack(failure.id, failure.error)) return placeAgain();
+      if (!isWithoutRuntime(failure.error)) throw failure.error;
       placement = selectPlacement(backends, manifests);
     }
     const upstream = selectUpstream(backends, placement, context);
@@ -61,39 +76,42 @@ export async function placeRequest(
       // If the response to a rollback is lost, a retry without an idempotency key would roll back one more policy.
       isRetrySafe: needsPolicy !== 'previous' || context.get('idempotentRequest') !== undefined,
     });
-    // A promotion or rollback that was forwarded takes effect here at once too.
+    // A promotion, rollback or canary that was forwarded takes effect here at once too.
     if (needsPolicy === 'path' || needsPolicy === 'previous') requestPolicies.active.invalidate();
     return { ...placement, response };
   } catch (error) {
-    if (isLoadFailure(error) && (await requestPolicies.fallBack(error)))
-      return placeRequest(backends, requestPolicies, context, needsPolicy);
     return { ...placement, response: toErrorResponse(context, error) };
   }
 }
 
 /** Whether the policy itself cannot be loaded, as opposed to a lack of memory for it now. */
-function isLoadFailure(error: unknown): error is AttuneError {
+function isLoadFailure(error: unknown): boolean {
   return error instanceof AttuneError && LOAD_FAILURES.has(error.code ?? '');
 }
 
 const LOAD_FAILURES = new Set(['model_not_found', 'damaged_policy', 'policy_unusable', 'policy_store_unreachable']);
 
-/** Loads the policies; false if the runtime does not start here, after which every policy is unsupported here. */
-async function tryLoad(
+/** The runtime does not start here, after which every policy is unsupported here. */
+function isWithoutRuntime(error: unknown): boolean {
+  return error instanceof AttuneError && error.code === 'runtime_unavailable';
+}
+
+/** Loads the policies; which one failed, and why, if one did. */
+async function load(
   { policies }: InferenceBackends,
   { active }: RequestPolicies,
   manifests: Manifest[],
-): Promise<boolean> {
-  try {
-    for (const manifest of manifests) {
+): Promise<{ id: string; error: unknown } | null> {
+  for (const manifest of manifests) {
+    const { id } = manifest;
+    try {
       await policies.load(manifest);
-      active.markLoaded(manifest.id);
+    } catch (error) {
+      return { id, error };
     }
-    return true;
-  } catch (error) {
-    if (error instanceof AttuneError && error.code === 'runtime_unavailable') return false;
-    throw error;
+    active.markLoaded(id);
   }
+  return null;
 }
 
 function selectUpstream({ bindings, settings }: InferenceBackends, { place }: Placement, context: Context): Upstream {
@@ -105,20 +123,27 @@ function selectUpstream({ bindings, settings }: InferenceBackends, { place }: Pl
   );
 }
 
-/** The manifests of the policies that the request needs; null if it needs none, or an unknown one. */
-async function findManifests(
+/** `selected`: those that the request does not name: the active one, and `candidateId`, of a canary. */
+type NeededPolicies = { manifests: Manifest[]; selected: Set<string>; candidateId?: string | undefined };
+
+/** Null if the request needs none, or an unknown one. */
+async function findNeeded(
   requestPolicies: RequestPolicies,
   context: Context,
   needsPolicy: RequiredPolicy,
-): Promise<Manifest[] | null> {
+): Promise<NeededPolicies | null> {
   try {
-    const named = await readPolicies(requestPolicies.db, context, needsPolicy);
+    const named = await readPolicies(requestPolicies, context, needsPolicy);
     if (!named) return null;
-    const manifests = await Promise.all(named.ids.map((id) => requestPolicies.getManifest(id)));
+    const { ids, candidateId } = named;
+    const manifests = await Promise.all(ids.map((id) => requestPolicies.getManifest(id)));
+    const selected = new Set(
+      manifests.map(({ id }) => id).filter((id, at) => isActiveAlias(ids[at]) || id === candidateId),
+    );
     const reference = named.reference === undefined ? manifests[0]!.reference : named.reference;
     if (named.needsReference && reference !== null) manifests.push(await requestPolicies.getManifest(reference));
     if (named.reward !== undefined) manifests.push(await getManifest(requestPolicies.db, named.reward));
-    return manifests;
+    return { manifests, selected, candidateId };
   } catch (error) {
     if (error instanceof AttuneError) return null;
     throw error;
@@ -126,7 +151,11 @@ async function findManifests(
 }
 
 const modelName = z.string().refine((text) => !text.includes('\0'));
+/** What says who asks and about what is read as it is: the route refuses what is wrong with it. */
 const bodySchema = z.object({
+  user: z.unknown().optional(),
+  messages: z.unknown().optional(),
+  prompt: z.unknown().optional(),
   model: modelName.optional(),
   models: z.tuple([modelName, modelName]).optional(),
   reference: modelName.nullish(),
@@ -137,6 +166,8 @@ const bodySchema = z.object({
 /** `ids`: undefined for the active policy; `reference`: default: the root of the policy's line; null: none. */
 type NamedPolicies = {
   ids: (string | undefined)[];
+  /** the one of them that a canary has selected */
+  candidateId?: string | undefined;
   needsReference?: boolean;
   reference?: string | null | undefined;
   reward?: string | undefined;
@@ -144,14 +175,14 @@ type NamedPolicies = {
 
 /** Null if the body is invalid. */
 async function readPolicies(
-  db: Database,
+  requestPolicies: RequestPolicies,
   context: Context,
   needsPolicy: RequiredPolicy,
 ): Promise<NamedPolicies | null> {
+  const { db } = requestPolicies;
   if (needsPolicy === 'path') return { ids: [context.req.param('id')!.replaceAll('\0', '')] };
   if (needsPolicy === 'previous') return { ids: [(await findRollbackTarget(db)).previous.policy_id] };
-  if (needsPolicy === 'queue')
-    return { ids: await listQueuePolicies(db, context.req.param('id')!.replaceAll('\0', '')) };
+  if (needsPolicy === 'queue') return listQueuePolicies(requestPolicies, context.req.param('id')!.replaceAll('\0', ''));
   let json: unknown;
   try {
     json = JSON.parse(await context.req.text());
@@ -161,16 +192,26 @@ async function readPolicies(
   const { data } = bodySchema.safeParse(json);
   if (!data) return null;
   const { models, model, reference, ranker } = data;
+  if (needsPolicy === 'sides') return models ? { ids: models } : listSides(requestPolicies, model);
   const reward = data.reward ?? (ranker && isRewardId(ranker) ? ranker : undefined);
   const needsReference = needsPolicy === 'body and reference' || ranker === 'log_ratio';
-  return { ids: models ?? [model], needsReference, reference, reward };
+  const canary = needsPolicy === 'body' && isActiveAlias(model) ? await requestPolicies.getCanary() : null;
+  const candidateId = canary ? findAssigned(canary, context, data) : undefined;
+  return { ids: [candidateId ?? model], candidateId, needsReference, reference, reward };
 }
 
-/** Undefined stands for the active one. */
-async function listQueuePolicies(db: Database, id: string): Promise<(string | undefined)[]> {
-  const [queue] = await db.select({ settings: queues.settings }).from(queues).where(eq(queues.id, id));
-  const pairing = queue?.settings.pairing;
-  return pairing?.type === 'policies' ? [...pairing.policies] : [pairing?.policy];
+/** Undefined stands for the active policy, which a canary's candidate is compared with. */
+async function listSides(requestPolicies: RequestPolicies, model: string | undefined): Promise<NamedPolicies> {
+  const candidateId = isActiveAlias(model) ? (await requestPolicies.getCanary())?.policyId : undefined;
+  return { ids: candidateId === undefined ? [model] : [model, candidateId], candidateId };
+}
+
+async function listQueuePolicies(requestPolicies: RequestPolicies, id: string): Promise<NamedPolicies> {
+  const [queue] = await requestPolicies.db.select({ settings: queues.settings }).from(queues).where(eq(queues.id, id));
+  const pairing = queue?.settings.pairing ?? { type: 'same' };
+  if (pairing.type === 'policies') return { ids: pairing.policies };
+  if (pairing.type === 'given') return { ids: [pairing.policy] };
+  return listSides(requestPolicies, pairing.type === 'same' ? pairing.policy : undefined);
 }
 
 function describeUnsupported(

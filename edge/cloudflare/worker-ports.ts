@@ -7,8 +7,11 @@ import type { Connection } from '../../shared/database/connect.ts';
 import { log, setLogOutput, writeJson, writeText } from '../../shared/log.ts';
 import { redactPii } from '../../shared/redaction/pii.ts';
 import { openR2Store } from '../../shared/store/r2.ts';
+import { PolicyMinutes } from '../canary/policy-minutes.ts';
 import { Credentials } from '../credentials.ts';
 import { Tenants } from '../engine/tenants.ts';
+import { LoopEvents } from '../loop/loop-events.ts';
+import { LoopReader } from '../loop/read-loop.ts';
 import type { Ports, ServingStatus } from '../ports.ts';
 import { logRequest } from '../request-log.ts';
 import { RoundEvents } from '../round-events.ts';
@@ -16,8 +19,10 @@ import { WrongKeys } from '../wrong-keys.ts';
 import { ActivePolicy } from './active-policy.ts';
 import { enqueueDueWebhooks } from './background.ts';
 import { readWorkerEnv, type WorkerEnv } from './bindings.ts';
+import { FlushTurn } from './flush-turn.ts';
 import { LocalPolicies } from './local-policies.ts';
 import { openWorkerMetrics } from './metrics-counter.ts';
+import { type CountedMinutes, openWorkerMinutes } from './minutes-counter.ts';
 import { placeRequest, selectPlacement } from './placement.ts';
 import { getCloudflareAddress, openWorkerRateLimits } from './rate-limits.ts';
 import { RequestPolicies } from './request-policies.ts';
@@ -28,6 +33,7 @@ export type Isolate = WorkerEnv & {
   credentials: Credentials;
   tenants: Tenants;
   wrongKeys: WrongKeys;
+  counted: CountedMinutes;
 };
 
 /** An isolate has 128 MB of memory. */
@@ -56,12 +62,18 @@ export function openIsolate(env: Record<string, unknown>): Isolate {
     credentials: new Credentials(),
     wrongKeys,
     tenants,
+    counted: { minutes: new PolicyMinutes(), turn: new FlushTurn() },
   };
 }
 
 export function openPorts(isolate: Isolate, { db }: Connection, context: ExecutionContext): Ports {
-  const { bindings, settings, active, policies } = isolate;
-  const requestPolicies = new RequestPolicies(db, active);
+  const { bindings, settings, active, policies, counted } = isolate;
+  const waitUntil = (work: Promise<unknown>) => context.waitUntil(work);
+  const minutes = openWorkerMinutes({ ...counted, queue: bindings.BACKGROUND, waitUntil });
+  const requestPolicies = new RequestPolicies(db, active, minutes.countLoadFailure);
+  const sendWebhooks = async () => {
+    if (settings.WEBHOOK_URL) await enqueueDueWebhooks(db, bindings.BACKGROUND).catch(logEnqueueFailure);
+  };
   return {
     db,
     settings,
@@ -78,31 +90,38 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
       getReward: (id) => Promise.reject(new Error(`internal: reward ${id} was placed in a Worker`)),
       async activate() {
         active.invalidate();
-        if (settings.WEBHOOK_URL) await enqueueDueWebhooks(db, bindings.BACKGROUND).catch(logEnqueueFailure);
+        await sendWebhooks();
       },
     },
+    getCanary: () => requestPolicies.getCanary(),
     getServingStatus: () => getServingStatus(isolate, requestPolicies),
     placeRequest: (request, needsPolicy) => placeRequest(isolate, requestPolicies, request, needsPolicy),
     async openAsset(path) {
       const response = await bindings.ASSETS.fetch(`https://assets/${path}`);
       return response.ok ? new Response(response.body as unknown as ReadableStream) : null;
     },
-    metrics: openWorkerMetrics({ db, queue: bindings.BACKGROUND, waitUntil: (work) => context.waitUntil(work) }),
-    observeRequest: logRequest,
+    metrics: openWorkerMetrics({ db, queue: bindings.BACKGROUND, waitUntil }),
+    observeRequest(record) {
+      minutes.observe(record);
+      logRequest(record);
+    },
+    sendWebhooks,
     // LISTEN needs a dedicated connection, which Hyperdrive does not provide: each request polls for itself.
     roundEvents: new RoundEvents(db, sleep),
+    loop: new LoopEvents(new LoopReader(db, settings, () => null)),
     rateLimits: openWorkerRateLimits(bindings.RATE_LIMIT),
   };
 }
 
 async function getServingStatus(isolate: Isolate, requestPolicies: RequestPolicies): Promise<ServingStatus> {
-  const policy = await isolate.active.getId(requestPolicies.db);
-  if (policy === null) return { policy, compute: null };
+  const { activeId: policy } = await requestPolicies.getServing();
+  if (policy === null) return { policy, candidate: null, compute: null };
+  const candidate = (await requestPolicies.getCanary())?.policyId ?? null;
   const manifest = await requestPolicies.getManifest(policy);
   try {
-    return { policy, compute: selectPlacement(isolate, [manifest]) };
+    return { policy, candidate, compute: selectPlacement(isolate, [manifest]) };
   } catch (error) {
-    return { policy, compute: { place: 'none', reason: (error as Error).message } };
+    return { policy, candidate, compute: { place: 'none', reason: (error as Error).message } };
   }
 }
 

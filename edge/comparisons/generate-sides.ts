@@ -1,5 +1,5 @@
-// The two responses of a comparison: two choices of one policy, or one of each of two. Which of them is side a is drawn before
-// they are generated, so that they can be streamed.
+// The two responses of a comparison: two choices of one policy, or one of each of two, which are a canary's while one runs. Which of
+// them is side a is drawn before they are generated, so that they can be streamed.
 
 import type { Owner } from '../../shared/access/owner.ts';
 import type { Prompt } from '../../shared/chat-message.ts';
@@ -7,6 +7,7 @@ import type { StoredGeneration } from '../../shared/database/generations.ts';
 import { comparisons } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
 import { drawUniform } from '../../shared/random.ts';
+import { isActiveAlias } from '../canary/select-policy.ts';
 import { ACTIVE_ALIAS } from '../engine/inference.ts';
 import { type Decoding, decode, startDecoding } from '../generation/decode.ts';
 import { EvenSides, type SideName } from '../generation/even-sides.ts';
@@ -18,7 +19,7 @@ import type { CompletionResult } from '../generation/select-choices.ts';
 import { storeCompletions } from '../generation/store.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import type { Caller } from '../middleware/auth.ts';
-import type { Ports } from '../ports.ts';
+import type { Ports, RunningCanary } from '../ports.ts';
 
 export type ComparisonRow = Omit<typeof comparisons.$inferSelect, 'xid'>;
 
@@ -29,7 +30,7 @@ export type Sides = Record<SideName, Side>;
 
 export type SidesRequest = SamplingFields & {
   prompt: Prompt;
-  /** one policy of both sides, or one of each in any order; default: the active one */
+  /** one policy of both sides, or one of each in any order; default: a canary's candidate and the active one, or only that */
   models: readonly [string | undefined] | readonly [string, string];
   /** of one policy: a single response, to go with a given one */
   count?: 1;
@@ -43,14 +44,24 @@ export type SidesDecoding = { id: string; swapped: boolean; decoding: Decoding }
 
 /** Throws before the first byte of a stream if the request is invalid or the queue is full. */
 export async function startSides(ports: Ports, request: SidesRequest, caller: Caller): Promise<SidesDecoding> {
-  const { models, seed } = request;
+  const { seed } = request;
+  const canary = await findCanary(ports, request);
+  const models = canary ? [ACTIVE_ALIAS, canary.policyId] : request.models;
   const requests: PlacedRequest[] = [];
   for (const [at, model = ACTIVE_ALIAS] of models.entries()) {
     // With one seed, two policies would draw the same random numbers, so each side gets its own seed.
-    const own = toRequest(request, model, seed == null ? null : seed + at);
-    requests.push({ policy: await ports.inference.getPolicy(model), request: own });
+    const own = toRequest(request, canary ? ACTIVE_ALIAS : model, seed == null ? null : seed + at);
+    const ofCanary = canary ? { n: 1, canaryId: canary.id } : {};
+    requests.push({ policy: await ports.inference.getPolicy(model), request: { ...own, ...ofCanary } });
   }
+  // The one that begins first has its first token first, by which a canary's policies are compared.
+  if (canary && drawUniform() < 0.5) requests.reverse();
   return { id: newId('cmp_'), swapped: drawUniform() < 0.5, decoding: await startDecoding(ports, requests, caller) };
+}
+
+/** Whose policies are compared; a given response is compared with one of the active policy. */
+async function findCanary(ports: Ports, { models, count }: SidesRequest): Promise<RunningCanary | null> {
+  return models.length === 1 && isActiveAlias(models[0]) && count === undefined ? ports.getCanary() : null;
 }
 
 function toRequest(request: SidesRequest, model: string, seed: number | null): CompletionRequest {
@@ -104,6 +115,7 @@ export async function toComparisonRow(
     b_generation_id: sides.b.id,
     swapped,
     queue_id: queueId,
+    canary_id: request.canaryId ?? null,
     metadata: request.metadata,
     ...request.owner,
     erased_at: null,

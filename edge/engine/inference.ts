@@ -115,6 +115,8 @@ export interface LoadedReward {
 export interface Inference {
   /** The policy that serves new requests; null while none is loaded. */
   getActivePolicy(): LoadedPolicy | null;
+  /** The policy that is kept loaded beside the active one; null while none is, or while it loads. */
+  getCandidate(): LoadedPolicy | null;
   /** Default: the active policy. Others are loaded on demand, and a few stay loaded. Throws a 404 for an unknown id. */
   getPolicy(id?: string): Promise<LoadedPolicy>;
   /** The policy at float32, whatever it is served at: log-ratios of quantized policies are mostly rounding. */
@@ -123,7 +125,9 @@ export interface Inference {
   getReward(id: string): Promise<LoadedReward>;
   /** Loads and validates a policy beside the active one, then routes new requests to it. On failure nothing changes. */
   activate(id: string): Promise<void>;
-  /** Ids of the packages that must stay on disk: policies that are active, in standby or draining, and loaded rewards. */
+  /** Keeps a policy loaded beside the active one, so that activating it loads nothing; null: none. */
+  setCandidate(id: string | null): Promise<void>;
+  /** Ids of the packages that must stay on disk: policies that are active, candidates, in standby or draining, and loaded rewards. */
   listInUse(): string[];
   /** Cancels running generations and ends the worker threads. */
   close(): Promise<void>;

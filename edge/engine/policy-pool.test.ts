@@ -198,6 +198,19 @@ test('a swap back to the policy before loads nothing and finds its prefixes; an 
   await withInference('tiny-1', run, { instrumentation });
 });
 
+test('a candidate that is promoted while its canary ends stays loaded', async () => {
+  await withInference('tiny-1', async (inference) => {
+    await inference.setCandidate('tiny-2');
+    const candidate = inference.getCandidate();
+    await Promise.all([inference.activate('tiny-2'), inference.setCandidate(null)]);
+    assert.equal(inference.getActivePolicy(), candidate);
+    assert.equal(inference.getCandidate(), null);
+    // A policy that was retired is in use once more, until it has drained.
+    assert.deepEqual(inference.listInUse().toSorted(), ['tiny-1', 'tiny-2']);
+    assert.equal((await generateChoice(inference.getActivePolicy()!, 'Once', NO_EOS)).finishReason, 'length');
+  });
+});
+
 test('an unknown policy is a 404, and the active policy keeps serving', async () => {
   await withInference('tiny-1', async (inference) => {
     await assert.rejects(inference.activate('unknown'), { code: 'model_not_found', status: 404, param: 'model' });

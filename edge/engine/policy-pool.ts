@@ -1,6 +1,6 @@
 // The loaded policies and the active one. A swap loads the new policy beside the old one, validates it and routes new
 // generations to it; a generation stays on its policy. The old one stays loaded for ten minutes, for a swap back. If the new
-// policy fails to load, nothing changes.
+// policy fails to load, nothing changes. A canary's candidate stays loaded beside the active one, so that its promotion loads nothing.
 
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -59,13 +59,15 @@ export function openInference(options: InferenceOptions): Inference {
 
 class PolicyPool implements Inference {
   private current: PolicyRunner | null = null;
-  /** The active policy is not among them. */
+  private candidate: PolicyRunner | null = null;
+  /** Neither the active policy nor the candidate is among them. */
   private readonly standby = new RunnerPool(MAX_STANDBY, (id) => this.loadPolicy(id, 'serve'));
   /** The one that was active before, with its prefix cache: a rollback is immediate. */
   private readonly predecessor = new RunnerPool(1, (id) => this.loadPolicy(id, 'serve'), IDLE_MS);
   private readonly scorers = new RunnerPool(MAX_SCORERS, (id) => this.loadPolicy(id, 'score'), IDLE_MS);
   private readonly rewards = new RunnerPool(MAX_REWARDS, (id) => this.loadReward(id), IDLE_MS);
   private swap: Promise<void> = Promise.resolve();
+  private candidateChange: Promise<void> = Promise.resolve();
   private readonly closing = new AbortController();
   private readonly getFolder: InferenceOptions['getFolder'];
   private readonly options: Omit<RunnerOptions, 'graph'>;
@@ -84,14 +86,18 @@ class PolicyPool implements Inference {
     return this.current;
   }
 
+  getCandidate(): LoadedPolicy | null {
+    return this.candidate;
+  }
+
   listInUse(): string[] {
     const pools = [this.predecessor, this.standby, this.scorers, this.rewards];
-    return [this.current?.id ?? [], pools.map(({ ids }) => ids)].flat(2);
+    return [this.current?.id ?? [], this.candidate?.id ?? [], pools.map(({ ids }) => ids)].flat(2);
   }
 
   async getPolicy(id: string = ACTIVE_ALIAS): Promise<LoadedPolicy> {
     refuseReward(id);
-    if (id === this.current?.id) return this.current;
+    for (const runner of [this.current, this.candidate]) if (id === runner?.id) return runner;
     if (id === ACTIVE_ALIAS) return this.current ?? Promise.reject(noActivePolicy());
     throwIfClosing(this.closing.signal);
     return (this.predecessor.has(id) ? this.predecessor : this.standby).get(id);
@@ -117,12 +123,22 @@ class PolicyPool implements Inference {
     return swap;
   }
 
+  setCandidate(id: string | null): Promise<void> {
+    // Apart from swaps, which do not wait for a candidate that loads.
+    const change = this.candidateChange.then(() => this.changeCandidate(id));
+    this.candidateChange = change.catch(() => {
+      if (id !== null) this.options.instrumentation?.recordRejectedPolicy(id);
+    });
+    return change;
+  }
+
   async close(): Promise<void> {
     this.closing.abort();
     const tokenizerClosed = this.tokenizerThread.close();
-    await this.swap;
-    if (this.current) this.standby.retire(this.current);
+    await Promise.all([this.swap, this.candidateChange]);
+    for (const runner of [this.current, this.candidate]) if (runner) this.standby.retire(runner);
     this.current = null;
+    this.candidate = null;
     const cancelAll = (runner: PolicyRunner) => runner.cancelAll();
     const policies = [this.predecessor, this.standby, this.scorers].map((pool) => pool.retireAll(cancelAll));
     await Promise.all([...policies, this.rewards.retireAll(), tokenizerClosed]);
@@ -131,11 +147,25 @@ class PolicyPool implements Inference {
   private async swapTo(id: string, requestedAtMs: number): Promise<void> {
     if (id === this.current?.id) return;
     throwIfClosing(this.closing.signal);
-    const runner = await this.takeRunner(id);
+    // A candidate at once: another change could retire it before the next line.
+    const runner = this.candidate?.id === id ? this.candidate : await this.takeRunner(id);
     const previous = this.current;
+    // Also if it was loaded as the candidate meanwhile.
+    if (runner === this.candidate) this.candidate = null;
     this.current = runner;
     if (previous) this.predecessor.put(previous);
     this.options.instrumentation?.recordSwap(id, (performance.now() - requestedAtMs) / 1000);
+  }
+
+  private async changeCandidate(id: string | null): Promise<void> {
+    if (id === (this.candidate?.id ?? null)) return;
+    throwIfClosing(this.closing.signal);
+    if (this.candidate) this.standby.retire(this.candidate);
+    this.candidate = null;
+    if (id === null || id === this.current?.id) return;
+    const runner = await this.takeRunner(id);
+    // Unless it became active meanwhile.
+    if (runner !== this.current) this.candidate = runner;
   }
 
   private async takeRunner(id: string): Promise<PolicyRunner> {

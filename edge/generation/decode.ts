@@ -7,7 +7,7 @@ import type { FinishEvent, GenerationEvent, LoadedPolicy, TokenEvent } from '../
 import { type Deadline, openDeadline } from '../http/deadline.ts';
 import type { Transaction } from '../http/idempotency.ts';
 import type { Commit } from '../http/operation.ts';
-import type { RequestRecord } from '../http/request-record.ts';
+import type { AttemptRecord, RequestRecord } from '../http/request-record.ts';
 import type { Caller } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { describeInterruption } from './interruption.ts';
@@ -24,6 +24,8 @@ export type Decoding = {
   deadline: Deadline;
   turn: string;
   record: RequestRecord;
+  /** one per completion */
+  attempts: AttemptRecord[];
   /** Unix milliseconds */
   startedAt: number;
   rowQuota: RowQuota | null;
@@ -50,6 +52,8 @@ export async function startDecoding(
   { id, turn, maxConcurrent, rowQuota, signal, record }: Caller,
 ): Promise<Decoding> {
   await assertRowsLeft(db, rowQuota, countStoredRows(requests.map(({ request }) => request)));
+  const attempts = requests.map(({ policy }) => ({ policyId: policy.id, hasFailed: false }));
+  record.attempts.push(...attempts);
   const leave = concurrencyLimits?.generations.begin(id, countGenerations(requests), maxConcurrent);
   const deadline = openDeadline(settings.REQUEST_TIMEOUT, signal);
   let settleTokens = async (_used: number) => {};
@@ -70,7 +74,7 @@ export async function startDecoding(
       submitted.set(policy, input.submitted + input.n);
       return policy.generate(input, deadline.signal);
     });
-    return { completions, events, deadline, turn, record, startedAt: Date.now(), rowQuota, settle };
+    return { completions, events, deadline, turn, record, attempts, startedAt: Date.now(), rowQuota, settle };
   } catch (error) {
     await settle(0);
     const interruption = deadline.signal.aborted ? describeInterruption(deadline, false) : null;
@@ -138,15 +142,24 @@ function hasTokens({ finish_reason, token_ids }: GenerationRow): boolean {
 
 /** Decodes every candidate to its end, selects the choices, and returns what interrupted them, if anything did. */
 export async function decode(
-  { completions, events, deadline, turn, record, startedAt, settle }: Decoding,
+  { completions, events, deadline, turn, record, attempts, startedAt, settle }: Decoding,
   onEvent: GenerationListener = () => {},
 ): Promise<{ results: CompletionResult[]; interruption: AttuneError | null }> {
   let used = 0;
+  const firstTokens: (number | null)[] = completions.map(() => null);
   try {
     const sampled = await Promise.all(
-      completions.map(({ candidates }, at) =>
-        collectCandidates(candidates, events[at]!, (event) => onEvent(event, at)),
-      ),
+      completions.map(async ({ candidates }, at) => {
+        const collected = await collectCandidates(candidates, events[at]!, (event) => {
+          if (event.type === 'token') firstTokens[at] ??= Date.now();
+          onEvent(event, at);
+        }).catch((error: unknown) => {
+          attempts[at]!.hasFailed = true;
+          throw error;
+        });
+        attempts[at]!.hasFailed = collected.some(isCancelled);
+        return collected;
+      }),
     );
     used = sumUsage(
       sampled.map((candidates, at) => ({ completion: completions[at]!, sampledTokens: countTokens(candidates) })),
@@ -156,7 +169,9 @@ export async function decode(
       ? await Promise.all(completions.map((completion, at) => rankCandidates(completion, sampled[at]!, waiter)))
       : [];
     const results = completions.map((completion, at) => selectChoices(completion, sampled[at]!, rankings[at] ?? null));
-    record.generations.push(...results.map((result) => toGenerationRecord(result, startedAt)));
+    record.generations.push(
+      ...results.map((result, at) => toGenerationRecord(result, { startedAt, firstTokenAt: firstTokens[at]! })),
+    );
     return { results, interruption: findInterruption(sampled.flat(), deadline) };
   } catch (error) {
     throw deadline.signal.aborted ? describeInterruption(deadline, true) : error;
@@ -191,8 +206,12 @@ async function collectCandidates(
   });
 }
 
+function isCancelled({ finish }: Candidate): boolean {
+  return finish.finishReason === 'cancelled';
+}
+
 function findInterruption(candidates: Candidate[], deadline: Deadline): AttuneError | null {
-  if (candidates.every(({ finish }) => finish.finishReason !== 'cancelled')) return null;
+  if (!candidates.some(isCancelled)) return null;
   return describeInterruption(
     deadline,
     candidates.some(({ tokens }) => tokens.length > 0),

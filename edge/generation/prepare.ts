@@ -35,6 +35,8 @@ export type CompletionRequest = {
   owner: Owner;
   user: string | null;
   metadata: Record<string, string> | null;
+  /** the canary by which its policy was selected */
+  canaryId?: string | null;
   /** the generation that this one takes the place of */
   regeneratedFrom?: string | null;
   store: boolean;

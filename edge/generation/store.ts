@@ -44,6 +44,7 @@ export function toCompletionRow(completion: PreparedCompletion) {
     user: request.user,
     metadata: request.metadata,
     regenerated_from: request.regeneratedFrom ?? null,
+    canary_id: request.canaryId ?? null,
     redacted: redacted !== undefined,
     ...request.owner,
     erased_at: null,

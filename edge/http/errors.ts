@@ -55,7 +55,7 @@ export function toErrorBody(error: AttuneError): ErrorBody {
 /** As toAttuneError; the request's log line has the code, and the details of a bug. */
 export function recordFailure(record: RequestRecord | undefined, thrown: unknown): AttuneError {
   const error = toAttuneError(thrown);
-  if (record) record.failure = { code: error.code, thrown };
+  if (record) record.failure = { code: error.code, status: error.status, thrown };
   return error;
 }
 

@@ -9,6 +9,7 @@ import type { Ports } from '../ports.ts';
 import { defineOperation } from './operation.ts';
 
 export const RATE_PATH = '/rate';
+export const CONSOLE_PATH = '/console';
 
 const TYPES = new Map([
   ['css', 'text/css'],
@@ -17,13 +18,15 @@ const TYPES = new Map([
   ['woff2', 'font/woff2'],
 ]);
 
-// Nothing is inline, and what the pages make of texts goes through DOMPurify, or the browser refuses it.
-const POLICY = toPagePolicy(
-  "script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; " +
-    "trusted-types dompurify; require-trusted-types-for 'script'",
-);
+// Nothing is inline, and what the pages make of texts goes through DOMPurify, or the browser refuses it. `trusted`: the names of
+// the policies by which a page makes elements of texts.
+const toPolicy = (trusted: string) =>
+  toPagePolicy(
+    "script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; " +
+      `trusted-types ${trusted}; require-trusted-types-for 'script'`,
+  );
 
-const page = (name: string, summary: string) =>
+const page = (name: string, summary: string, policy = toPolicy('dompurify')) =>
   defineOperation({
     scopes: null,
     summary,
@@ -35,7 +38,7 @@ const page = (name: string, summary: string) =>
         headers: {
           ...listEncoding(file),
           'content-type': 'text/html; charset=UTF-8',
-          'content-security-policy': POLICY,
+          'content-security-policy': policy,
           // Asks again each time, and gets a 304: the page names the files of one build.
           'cache-control': 'no-cache',
         },
@@ -44,6 +47,8 @@ const page = (name: string, summary: string) =>
   });
 
 export const serveRate = page('rate', 'The rating page');
+// `default` lets ECharts empty its element, and makes nothing of any text (pages/console/parts/echarts.ts).
+export const serveConsole = page('console', 'The console, with the welcome page at /', toPolicy('dompurify default'));
 
 export const EMBED_PATH = '/embed.js';
 

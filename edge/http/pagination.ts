@@ -1,6 +1,7 @@
 // Lists in OpenAI's shape: one page at a time, the next page after the last id of this one. Newest first by default, by
-// id, for people; keys, whose ids are random, in the order of the transactions that inserted them. Oldest first is for synchronizing, and loses no row: it goes by the transactions that inserted the rows,
-// up to the oldest one that is still open, because an id is made before its row is committed (schema.ts, insertedBy).
+// id, for people; keys, whose ids are random, in the order of the transactions that inserted them. Oldest first is for
+// synchronizing, and loses no row: it goes by the transactions that inserted the rows, up to the oldest one that is still
+// open, because an id is made before its row is committed (schema.ts, insertedBy).
 
 import { z } from '@hono/zod-openapi';
 import { and, asc, desc, eq, isNull, lt, type SQL, sql } from 'drizzle-orm';
@@ -9,6 +10,7 @@ import type { Database } from '../../shared/database/connect.ts';
 import {
   api_keys,
   type audit_events,
+  type canaries,
   type comparisons,
   type completions,
   type erasures,
@@ -25,6 +27,7 @@ import { notFound } from './errors.ts';
 export type ResourceTable =
   | typeof api_keys
   | typeof audit_events
+  | typeof canaries
   | typeof comparisons
   | typeof completions
   | typeof erasures
@@ -82,12 +85,36 @@ export function listSchema<S extends z.ZodType>(item: S) {
 export async function selectPage<T extends ResourceTable>(
   db: Database,
   table: T,
-  { after, limit, order }: ListQuery,
+  query: ListQuery,
   kind: string,
+  options: { tenant?: string | null; filter?: SQL | undefined } = {},
+): Promise<{ rows: T['$inferSelect'][]; hasMore: boolean }> {
+  return selectRest(db, table, query.limit, await findPlace(db, table, query, kind, options.tenant), options);
+}
+
+/** What is after the cursor in the order of the list. */
+export type Place = { condition: SQL | undefined; sort: SQL[] };
+
+/** `kind`, `tenant`: as above. */
+export async function findPlace(
+  db: Database,
+  table: ResourceTable,
+  { after, order }: Pick<ListQuery, 'after' | 'order'>,
+  kind: string,
+  tenant: string | null = null,
+): Promise<Place> {
+  const cursor = after === undefined ? undefined : await findCursor(db, table, after, kind, tenant);
+  return order === 'desc' ? newestFirst(table, cursor) : oldestFirst(table, cursor);
+}
+
+/** The first rows after the cursor. */
+export async function selectRest<T extends ResourceTable>(
+  db: Database,
+  table: T,
+  limit: number,
+  { condition, sort }: Place,
   { tenant = null, filter }: { tenant?: string | null; filter?: SQL | undefined } = {},
 ): Promise<{ rows: T['$inferSelect'][]; hasMore: boolean }> {
-  const cursor = after === undefined ? undefined : await findCursor(db, table, after, kind, tenant);
-  const { condition, sort } = order === 'desc' ? newestFirst(table, cursor) : oldestFirst(table, cursor);
   const rows: T['$inferSelect'][] = await db
     .select()
     .from(table as ResourceTable)

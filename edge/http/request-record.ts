@@ -27,16 +27,23 @@ export type RequestRecord = {
   /** W3C Trace Context of the caller */
   traceparent: string | undefined;
   tracestate: string | undefined;
-  failure: { code: string | null; thrown: unknown } | null;
+  /** `status`: also of a failure after the response had begun */
+  failure: { code: string | null; status: number; thrown: unknown } | null;
+  attempts: AttemptRecord[];
   generations: GenerationRecord[];
   vote: VoteRecord | null;
 };
+
+/** A completion that was begun. `hasFailed`: of several in a request, this is one that kept it from its end. */
+export type AttemptRecord = { policyId: string; hasFailed: boolean };
 
 /** One prompt with its choices. */
 export type GenerationRecord = {
   operation: 'chat' | 'text_completion';
   /** as requested: a policy's id, or the alias of the active one */
   model: string;
+  /** made for a comparison, and not for whoever asked */
+  isCompared?: boolean;
   policyId: string;
   completionId: string;
   choiceIds: string[];
@@ -44,6 +51,10 @@ export type GenerationRecord = {
   promptTokens: number;
   completionTokens: number;
   finishReasons: string[];
+  /** of each choice; `repetition`: the share of its 4-grams of tokens that it has said before */
+  responses: { tokens: number; repetition: number; isEmpty: boolean }[];
+  /** Unix milliseconds; null: no token was sampled but one that ends the response */
+  firstTokenAt: number | null;
   startedAt: number;
   endedAt: number;
 };
@@ -64,6 +75,7 @@ export function openRecord(context: Context): RequestRecord {
     traceparent: context.req.header('traceparent'),
     tracestate: context.req.header('tracestate'),
     failure: null,
+    attempts: [],
     generations: [],
     vote: null,
   };

@@ -4,7 +4,7 @@
 import { html, raw } from 'hono/html';
 import { SIGN_IN_PATH } from '../../shared/access/invitations.ts';
 import { toCspHash, toPagePolicy } from '../middleware/security-headers.ts';
-import { RATE_PATH } from './pages.ts';
+import { CONSOLE_PATH, RATE_PATH } from './pages.ts';
 
 type Page = { invitation?: string | undefined; problem?: string | undefined; language?: Language };
 
@@ -17,6 +17,7 @@ const TEXTS = {
     key: 'Key',
     signedInAs: 'You are signed in as',
     rate: 'Rate responses',
+    console: 'Console',
     signOut: 'Sign out',
   },
   de: {
@@ -27,6 +28,7 @@ const TEXTS = {
     key: 'Schlüssel',
     signedInAs: 'Sie sind angemeldet als',
     rate: 'Antworten bewerten',
+    console: 'Konsole',
     signOut: 'Abmelden',
   },
 };
@@ -94,7 +96,7 @@ export function renderSignedIn(name: string, language: Language = 'en') {
   const texts = TEXTS[language];
   return renderPage(
     language,
-    html`<p>${texts.signedInAs} <strong>${name}</strong>. <a href="${RATE_PATH}">${texts.rate}</a></p>
+    html`<p>${texts.signedInAs} <strong>${name}</strong>. <a href="${CONSOLE_PATH}">${texts.console}</a>, <a href="${RATE_PATH}">${texts.rate}</a></p>
 <form method="post" action="${SIGN_IN_PATH}">
 <input type="hidden" name="${SIGN_OUT_FIELD}" value="1">
 <button>${texts.signOut}</button>

@@ -17,7 +17,8 @@ const MAX_UNREAD = 2 ** 20;
 /** How long a reader may take to read the rest after the producer has ended. */
 const READ_TIMEOUT_MS = 60_000;
 
-export type SendEvent = (data: unknown, fields?: { event?: string; id?: string }) => void;
+/** `isLatest`: what the reader has not read yet is out of date, and is not sent. */
+export type SendEvent = (data: unknown, fields?: { event?: string; id?: string; isLatest?: boolean }) => void;
 
 /**
  * Streams the events that `produce` sends. An error that it throws becomes an event in the shape of an error, and the
@@ -45,7 +46,7 @@ export function streamEvents(
         };
         const send: SendEvent = (data, fields = {}) => {
           if (abort.signal.aborted) return;
-          unread += formatEvent(data, fields);
+          unread = (fields.isLatest ? '' : unread) + formatEvent(data, fields);
           if (unread.length > MAX_UNREAD) disconnect();
           wake();
         };

@@ -19,7 +19,12 @@ const REQUEST_BUCKETS = HTTP_DURATION.buckets;
 const TOKEN_GAP_BUCKETS = REQUEST_BUCKETS.filter((seconds) => seconds <= 10);
 const TOKEN_COUNT_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
 
-export type OpenMetrics = Metrics & { instrumentation: Instrumentation; close(): void };
+export type OpenMetrics = Metrics & {
+  instrumentation: Instrumentation;
+  /** Of all policies. */
+  countGenerations(): Promise<{ running: number; waiting: number; limit: number }>;
+  close(): void;
+};
 
 /** `renderTraining`: the metrics that are in Postgres, as text. */
 export function openMetrics(limits: { maxQueue: number }, renderTraining = async () => ''): OpenMetrics {
@@ -154,6 +159,15 @@ export function openMetrics(limits: { maxQueue: number }, renderTraining = async
       const [own, training] = await Promise.all([registry.metrics(), renderTraining()]);
       return { body: own + training, type: registry.contentType };
     },
+    async countGenerations() {
+      const [runningNow, waitingNow] = await Promise.all([sum(running), sum(waiting)]);
+      return { running: runningNow, waiting: waitingNow, limit: limits.maxQueue };
+    },
     close: () => loop.disable(),
   };
+}
+
+async function sum(gauge: { get: Gauge['get'] }): Promise<number> {
+  const { values } = await gauge.get();
+  return values.reduce((total, { value }) => total + value, 0);
 }

@@ -4,7 +4,14 @@
 import { sql } from 'drizzle-orm';
 import { CHANGES } from '../../shared/database/channels.ts';
 import type { Database } from '../../shared/database/connect.ts';
-import { new_pairs, round_events, round_metrics, rounds, webhook_events } from '../../shared/database/schema.ts';
+import {
+  heartbeats,
+  new_pairs,
+  round_events,
+  round_metrics,
+  rounds,
+  webhook_events,
+} from '../../shared/database/schema.ts';
 import { withinTimeout } from '../within-timeout.ts';
 
 /** Well below Prometheus's default of ten seconds for a scrape. */
@@ -27,6 +34,7 @@ const DEFINITIONS: Record<string, { help: string; label?: string }> = {
   attune_last_round_age_seconds: { help: 'Since the last round ended.' },
   attune_new_pairs: { help: 'Pairs that the active policy has not learned.' },
   attune_trainers: { help: 'Trainers that wait for rounds or run one.' },
+  attune_trainer_seen_seconds: { help: 'Since a trainer was last there, to the minute.' },
   attune_webhooks_pending: { help: 'Webhook events that are not delivered yet.' },
   attune_webhooks_oldest_seconds: { help: 'Age of the oldest webhook event that is not delivered yet.' },
   attune_webhooks_given_up: { help: 'Webhook events of the last three days that were given up.' },
@@ -55,7 +63,7 @@ async function readRows(db: Database): Promise<Row[]> {
   const isPending = sql`delivered_at is null and given_up_at is null`;
   const rows = await db.execute<Row>(sql`
     with running as (select * from ${rounds} where status = 'running'),
-      last as (select * from ${rounds} where finished_at is not null order by finished_at desc limit 1)
+      last as (select * from ${rounds} where finished_at is not null and not dry_run order by finished_at desc limit 1)
     select 'attune_rounds' as metric, status as label, count(*)::float8 as value from ${rounds} group by status
     union all select 'attune_running_round_info', stage, 1 from running
     union all select 'attune_running_round_step', null,
@@ -68,6 +76,7 @@ async function readRows(db: Database): Promise<Row[]> {
     union all select 'attune_new_pairs', null, count(*) from ${new_pairs}
     union all select 'attune_trainers', null, count(*) from pg_stat_activity
       where datname = current_database() and application_name = 'attune trainer' and query = ${`listen "${CHANGES}"`}
+    union all select 'attune_trainer_seen_seconds', null, ${SECONDS_SINCE(sql`seen_at`)} from ${heartbeats} where name = 'trainer'
     union all select 'attune_webhooks_pending', null, count(*) from ${webhook_events} where ${isPending}
     union all select 'attune_webhooks_oldest_seconds', null, ${SECONDS_SINCE(sql`min(created_at)`)}
       from ${webhook_events} where ${isPending}

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { and, eq, ne } from 'drizzle-orm';
-import { comparisons, preferences, queue_items, raters, reservations } from '../../shared/database/schema.ts';
+import {
+  comparisons,
+  preferences,
+  queue_items,
+  raters,
+  reservations,
+  webhook_events,
+} from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
 import type { Refusal } from '../../shared/queues/admission.ts';
 import { findProgress } from '../../shared/queues/progress.ts';
@@ -107,10 +114,29 @@ test('gold items look like others, are trained on by nobody, and pause whoever g
   assert.ok('reason' in paused);
   assert.match(paused.message, /^33% of the last 3 items whose answer is known were right/);
   assert.equal(await db.$count(preferences), before);
+  // Once, and without the name of an end user.
+  assert.deepEqual(await listPauses(queue), [{ queue: queue.id, rater: null, reason: paused.message }]);
   await db.transaction((transaction) => resumeRater(transaction, queue.id, 'user:eve'));
   await answer(await take(queue, 'user:eve'), 'b');
   assert.ok('id' in (await next(queue, 'user:eve')), 'one wrong answer after the pause does not pause again');
 });
+
+test('pausing a rater by hand is told once, until the rater has gone on', async () => {
+  const queue = await storeQueue(db, {});
+  const rater = newId('rater_');
+  const pause = (reason: string) => db.transaction((transaction) => pauseRater(transaction, queue.id, rater, reason));
+  await pause('first');
+  await pause('again');
+  assert.deepEqual(await listPauses(queue), [{ queue: queue.id, rater, reason: 'first' }]);
+  await db.transaction((transaction) => resumeRater(transaction, queue.id, rater));
+  await pause('second');
+  assert.equal((await listPauses(queue)).length, 2);
+});
+
+async function listPauses({ id }: QueueRow): Promise<Record<string, unknown>[]> {
+  const events = await db.select().from(webhook_events).where(eq(webhook_events.type, 'rater.paused'));
+  return events.map(({ data }) => data).filter(({ queue }) => queue === id);
+}
 
 async function countUnseen(queue: QueueRow, rater: string): Promise<number> {
   const gold = and(eq(queue_items.queue_id, queue.id), eq(queue_items.kind, 'gold'));

@@ -100,6 +100,7 @@ function toRequest({ settings }: QueueRow, { prompt, tenant, created_by }: ItemR
   const { pairing, temperature, max_tokens: defaultMaxTokens } = settings;
   const shared = { prompt, temperature, defaultMaxTokens, owner: { tenant, created_by } };
   if (pairing.type === 'policies') return { ...shared, models: pairing.policies as [string, string] };
+  if (pairing.type === 'canary') return { ...shared, models: [undefined] };
   return { ...shared, models: [pairing.policy], ...(pairing.type === 'given' ? { count: 1 } : {}) };
 }
 

@@ -3,6 +3,7 @@
 import { z } from '@hono/zod-openapi';
 import type { Owner } from '../../shared/access/owner.ts';
 import type { Tokenizer } from '../../shared/tokenizer/tokenizer.ts';
+import { selectPolicy } from '../canary/select-policy.ts';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, startDecoding } from '../generation/decode.ts';
 import { offerComparison, storeOffered } from '../generation/offer-comparison.ts';
@@ -65,7 +66,8 @@ const chatBody = refineCandidates(
         .openapi({ description: 'false: the completion is not stored, and cannot be voted on' }),
       regenerated_from: regeneratedFromField,
       compare: z.boolean().nullish().openapi({
-        description: 'true: two choices, and a comparison of them to vote on; false: never, whatever COMPARE_SHARE is',
+        description:
+          'true: two choices of one policy, and a comparison of them to vote on; false: never, whatever COMPARE_SHARE is',
       }),
     })
     .refine((body) => body.top_logprobs == null || body.logprobs, {
@@ -113,10 +115,11 @@ export const createChatCompletion = defineOperation({
   response: chatCompletion,
   streams: true,
   async handler({ ports, context, commit, body }) {
-    const policy = await ports.inference.getPolicy(body.model);
+    const { policy, canaryId } = await selectPolicy(ports, context, body);
     const ranker = await openRanker(ports, policy.id, getRanker(body));
     const comparison = offerComparison(body, context, ports.settings) ?? undefined;
-    const request = toRequest(body, getOwner(context), comparison === undefined ? (body.n ?? 1) : 2);
+    const n = comparison === undefined ? (body.n ?? 1) : 2;
+    const request = { ...toRequest(body, getOwner(context), n), canaryId };
     const requests = [{ policy, request, ranker }];
     await assertRegenerates(ports, context, requests, body.regenerated_from);
     const caller = getCaller(context);

@@ -34,7 +34,9 @@ const comparisonBody = z
   .strictObject({
     messages: chatMessages.optional(),
     prompt: z.string().min(1, 'the prompt is empty; give it some text').optional(),
-    model: modelField.openapi({ description: 'the policy of both sides; default: the active one' }),
+    model: modelField.openapi({
+      description: 'the policy of both sides; default: the active one, against a canary’s while one runs',
+    }),
     models: z
       .tuple([modelName, modelName])
       .optional()
@@ -81,7 +83,7 @@ type ComparisonResponse = z.output<typeof comparison>;
 export const createComparison = defineOperation({
   scopes: ['generate', 'rate'],
   summary: 'Generates two responses to one prompt, to be voted on; with stream: true as server-sent events',
-  needsPolicy: 'body',
+  needsPolicy: 'sides',
   idempotent: true,
   body: comparisonBody,
   response: comparison,

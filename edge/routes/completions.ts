@@ -2,6 +2,7 @@
 
 import { z } from '@hono/zod-openapi';
 import type { Owner } from '../../shared/access/owner.ts';
+import { selectPolicy } from '../canary/select-policy.ts';
 import { ACTIVE_ALIAS, type TokenEvent } from '../engine/inference.ts';
 import { decodeAndStore, startDecoding } from '../generation/decode.ts';
 import type { CompletionRequest, PreparedCompletion } from '../generation/prepare.ts';
@@ -94,9 +95,11 @@ export const createCompletion = defineOperation({
   response: textCompletion,
   streams: true,
   async handler({ ports, context, commit, body }) {
-    const policy = await ports.inference.getPolicy(body.model);
+    const { policy, canaryId } = await selectPolicy(ports, context, body);
     const ranker = await openRanker(ports, policy.id, getRanker(body));
-    const requests = toRequests(body, getOwner(context)).map((request) => ({ policy, request, ranker }));
+    const requests = toRequests(body, getOwner(context)).map((request) => {
+      return { policy, request: { ...request, canaryId }, ranker };
+    });
     await assertRegenerates(ports, context, requests, body.regenerated_from);
     const caller = getCaller(context);
     const toResponse = (results: CompletionResult[]) => toTextCompletion(results, body);

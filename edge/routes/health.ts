@@ -15,6 +15,7 @@ const health = z.object({
   status: z.enum(['ok', 'unavailable']),
   postgres: z.enum(['ok', 'unreachable', 'read_only', 'disk_full']),
   policy: z.string().nullable(),
+  candidate: z.string().nullable().openapi({ description: 'of a canary, if it is served here beside the policy' }),
   compute: z.object({ place: z.enum(['node', 'worker', 'container', 'url', 'none']), reason: z.string() }).nullable(),
 });
 
@@ -30,13 +31,13 @@ export const getHealth = defineOperation({
   summary: 'Whether requests can be served; 503 if not',
   response: health,
   async handler({ ports, context }) {
-    const [postgres, { policy, compute }] = await Promise.all([
+    const [postgres, { policy, candidate, compute }] = await Promise.all([
       withinTimeout(checkPostgres(ports), HEALTH_TIMEOUT_MS, 'unreachable' as const),
-      withinTimeout(ports.getServingStatus(), HEALTH_TIMEOUT_MS, { policy: null, compute: null }),
+      withinTimeout(ports.getServingStatus(), HEALTH_TIMEOUT_MS, { policy: null, candidate: null, compute: null }),
     ]);
     const isReady = postgres === 'ok' && policy !== null && compute?.place !== 'none';
     const status = isReady ? 'ok' : 'unavailable';
-    return context.json({ status, postgres, policy, compute }, isReady ? 200 : 503);
+    return context.json({ status, postgres, policy, candidate, compute }, isReady ? 200 : 503);
   },
 });
 

@@ -1,9 +1,10 @@
 // Policies with their manifests, and the two operations that change which one is active: promote and rollback.
 
 import { z } from '@hono/zod-openapi';
-import { eq } from 'drizzle-orm';
+import { desc, eq, inArray, sql } from 'drizzle-orm';
 import { recordAudit } from '../../shared/access/audit.ts';
-import { policies } from '../../shared/database/schema.ts';
+import type { Database } from '../../shared/database/connect.ts';
+import { activations, canaries, policies } from '../../shared/database/schema.ts';
 import { readLineage } from '../../shared/rounds/policy-lineage.ts';
 import * as registry from '../../shared/store/registry.ts';
 import { defineOperation } from '../http/operation.ts';
@@ -17,6 +18,10 @@ const policy = z
     created: z.number(),
     name: z.string(),
     active: z.boolean(),
+    state: z
+      .enum(['active', 'canary', 'rolled_back', 'idle'])
+      .openapi({ description: 'rolled_back: when it was last tried, and not active since then' }),
+    bytes: z.number().openapi({ description: 'of its package' }),
     parent: z.string().nullable(),
     reference: z.string().nullable(),
     round: z.string().nullable(),
@@ -24,17 +29,55 @@ const policy = z
   })
   .openapi('Policy');
 
-const toResponse = (row: registry.PolicyRow, activeId: string | null): z.output<typeof policy> => ({
+/** `states`: as listStates says, of policies that are not active. */
+const toResponse = (
+  row: registry.PolicyRow,
+  activeId: string | null,
+  states: Map<string, PolicyState> = new Map(),
+): z.output<typeof policy> => ({
   id: row.id,
   object: 'policy',
   created: toUnixSeconds(row.created_at),
   name: row.name,
   active: row.id === activeId,
+  state: row.id === activeId ? 'active' : (states.get(row.id) ?? 'idle'),
+  bytes: countBytes(row.manifest),
   parent: row.parent_id,
   reference: row.reference_id,
   round: row.round_id,
   manifest: row.manifest,
 });
+
+/** Of a manifest that a newer version may have written. */
+function countBytes({ files }: registry.PolicyRow['manifest']): number {
+  const sizes = Object.values((files ?? {}) as Record<string, { bytes?: unknown }>);
+  return sizes.reduce((total, { bytes }) => total + (typeof bytes === 'number' ? bytes : 0), 0);
+}
+
+type PolicyState = z.output<typeof policy>['state'];
+
+/** By the last canary of each policy, unless it became active after that. */
+async function listStates(db: Database, rows: registry.PolicyRow[]): Promise<Map<string, PolicyState>> {
+  const ids = rows.map(({ id }) => id);
+  const last = await db
+    .selectDistinctOn([canaries.policy_id], {
+      policy: canaries.policy_id,
+      state: canaries.state,
+      wasActive: WAS_ACTIVE,
+    })
+    .from(canaries)
+    .where(inArray(canaries.policy_id, ids))
+    .orderBy(canaries.policy_id, desc(canaries.created_at), desc(canaries.id));
+  return new Map(
+    last.flatMap(({ policy, state, wasActive }): [string, PolicyState][] => {
+      if (state === 'running') return [[policy, 'canary']];
+      return state === 'rolled_back' && !wasActive ? [[policy, 'rolled_back']] : [];
+    }),
+  );
+}
+
+const WAS_ACTIVE = sql<boolean>`exists (select 1 from ${activations}
+  where ${activations}.policy_id = ${canaries}.policy_id and ${activations}.created_at > ${canaries}.ended_at)`;
 
 export const listPolicies = listOperation({
   summary: 'Lists policies',
@@ -44,7 +87,8 @@ export const listPolicies = listOperation({
   item: policy,
   async toResponses(rows, { db }) {
     const activeId = await registry.getActivePolicyId(db);
-    return rows.map((row) => toResponse(row, activeId));
+    const states = await listStates(db, rows);
+    return rows.map((row) => toResponse(row, activeId, states));
   },
 });
 
@@ -52,8 +96,10 @@ export const getPolicy = defineOperation({
   scopes: ['read'],
   summary: 'One policy',
   response: policy,
-  handler: async ({ ports: { db }, param }) =>
-    toResponse(await registry.getPolicy(db, param('id')), await registry.getActivePolicyId(db)),
+  async handler({ ports: { db }, param }) {
+    const row = await registry.getPolicy(db, param('id'));
+    return toResponse(row, await registry.getActivePolicyId(db), await listStates(db, [row]));
+  },
 });
 
 const lineageStep = z.object({
@@ -102,13 +148,14 @@ export const promotePolicy = defineOperation({
   needsPolicy: 'path',
   idempotent: true,
   response: policy,
-  async handler({ ports: { db, inference }, context, commit, param }) {
+  async handler({ ports: { db, inference, settings }, context, commit, param }) {
     const row = await registry.getPolicy(db, param('id'));
+    const actor = getCallerId(context);
     // Loaded and warmed up first, so that a package that cannot serve never becomes the active policy.
     await inference.getPolicy(row.id);
     const response = await commit(async (transaction) => {
-      await registry.activatePolicy(transaction, row.id, 'promoted');
-      await recordAudit(transaction, { actor: getCallerId(context), action: 'policy.promoted', target: row.id });
+      await registry.activatePolicy(transaction, row.id, 'promoted', { actor, watchHours: settings.WATCH_HOURS });
+      await recordAudit(transaction, { actor, action: 'policy.promoted', target: row.id });
       return toResponse(row, row.id);
     });
     await inference.activate(row.id);
@@ -125,10 +172,11 @@ export const rollBackPolicy = defineOperation({
   async handler({ ports: { db, inference }, context, commit }) {
     const target = await registry.findRollbackTarget(db);
     const id = target.previous.policy_id;
+    const actor = getCallerId(context);
     await inference.getPolicy(id);
     const response = await commit(async (transaction) => {
-      await registry.rollBackPolicy(transaction, target);
-      await recordAudit(transaction, { actor: getCallerId(context), action: 'policy.rolled_back', target: id });
+      await registry.rollBackPolicy(transaction, target, { actor });
+      await recordAudit(transaction, { actor, action: 'policy.rolled_back', target: id });
       return toResponse(await registry.getPolicy(transaction, id), id);
     });
     await inference.activate(id);

@@ -15,9 +15,12 @@ import type { ComparisonRow } from '../comparisons/generate-sides.ts';
 import { idempotencyKeyField } from '../http/idempotency.ts';
 import { chatMessages, promptSchema, redactedField } from '../http/messages.ts';
 import { defineOperation } from '../http/operation.ts';
-import { getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
-import { assertScope, getOwner, getReadableTenant, getRowQuota } from '../middleware/auth.ts';
+import { listSchema, toPage } from '../http/pagination.ts';
+import { getOperation, toUnixSeconds } from '../http/resource.ts';
+import { assertScope, getOwner, getReadableTenant, getRowQuota, selectTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
+import { preferenceListQuery } from '../preferences/filter.ts';
+import { selectPreferences } from '../preferences/list.ts';
 import { namedRater, nameRater } from '../preferences/name-rater.ts';
 import { hasTexts, storePreference } from '../preferences/store-preference.ts';
 import { assertMayDemonstrate, detailFields, redactDetails, strengthField } from '../preferences/vote-details.ts';
@@ -190,7 +193,16 @@ const resource = {
   },
 };
 
-export const listPreferences = listOperation({ summary: 'Lists preferences', ...resource });
+export const listPreferences = defineOperation({
+  scopes: ['read'],
+  summary: 'Lists preferences: all, or those with some words, or of a rater, policy, queue or canary',
+  query: preferenceListQuery,
+  response: listSchema(preference),
+  async handler({ ports, context, query }) {
+    const { rows, hasMore } = await selectPreferences(ports.db, query, selectTenant(context, query.tenant));
+    return toPage(await resource.toResponses(rows, ports), hasMore);
+  },
+});
 export const getPreference = getOperation({ summary: 'One preference', ...resource });
 
 /** By reservation. */

@@ -64,11 +64,13 @@ export const pauseQueueRater = defineOperation({
   response: queueRater,
   async handler({ ports, context, commit, param, body }) {
     const reason = await redactValue(ports.redact, body.reason);
-    return commit(async (transaction) => {
+    const response = await commit(async (transaction) => {
       const { queue, rater } = await findRater(transaction, context, param);
       const standing = await pauseRater(transaction, queue, rater, reason);
       return audit(transaction, context, 'queue.rater_paused', standing);
     });
+    await ports.sendWebhooks();
+    return response;
   },
 });
 

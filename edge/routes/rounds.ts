@@ -19,7 +19,7 @@ import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/r
 import { streamEvents } from '../http/sse.ts';
 import { assertScope, getCallerId, getReadableTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
-import { round, toResponse } from './round-response.ts';
+import { round, toResponse, toResponses } from './round-response.ts';
 
 const stepMetrics = z.object({
   step_number: z.number(),
@@ -48,6 +48,10 @@ export const createRound = defineOperation({
         .boolean()
         .optional()
         .describe('trains the first policy of the line on everything that the active one learned, and what is new'),
+      dry_run: z
+        .boolean()
+        .optional()
+        .describe('what the round would do, without doing it: a trainer answers in `preview`, in a minute or less'),
     })
     .refine(({ method, from_root }) => !(from_root && method?.type === 'reward'), {
       path: ['from_root'],
@@ -55,12 +59,12 @@ export const createRound = defineOperation({
     }),
   response: round,
   handler({ ports: { settings }, context, commit, body }) {
-    const { method = { type: 'dil' }, from_root: fromRoot } = body;
+    const { method = { type: 'dil' }, from_root: fromRoot, dry_run: isDryRun } = body;
     const request = (method.type === 'dil' ? method.dil : method.reward) ?? {};
     const [loosened] = findLoosened(method.type, request, settings);
     if (loosened) assertMayLoosen(context, method.type, loosened);
     return commit(async (transaction) => {
-      const row = await requestRound(transaction, 'api', request, { method: method.type, fromRoot });
+      const row = await requestRound(transaction, 'api', request, { method: method.type, fromRoot, isDryRun });
       const details = { method: method.type, settings: request };
       await recordAudit(transaction, {
         actor: getCallerId(context),
@@ -88,7 +92,7 @@ export const cancelRound = defineOperation({
     commit(async (transaction) => {
       const row = await cancel(transaction, param('id'));
       await recordAudit(transaction, { actor: getCallerId(context), action: 'round.cancelled', target: row.id });
-      return toResponse(row, getReadableTenant(context));
+      return (await toResponses(transaction, [row], getReadableTenant(context)))[0]!;
     }),
 });
 
@@ -101,15 +105,7 @@ async function cancel(transaction: Transaction, id: string): Promise<RoundRow> {
     .set({ status: 'cancelled', stage: 'cancelled', reason, finished_at: new Date() })
     .where(and(eq(rounds.id, id), inArray(rounds.status, UNFINISHED_STATUSES)))
     .returning();
-  if (!row)
-    throw new AttuneError(
-      `${id} has ended already (${found.status}); a round is cancelled while it is queued or running`,
-      {
-        status: 409,
-        code: 'round_ended',
-        retry: false,
-      },
-    );
+  if (!row) throw await toEndedError(transaction, id);
   const data = { stage: row.stage, status: row.status };
   await transaction.insert(round_events).values({ round_id: id, level: 'info', type: 'stage', message: reason, data });
   await writeEvent(transaction, 'round.cancelled', { id, ...getPublished(row), metrics: row.metrics, reason });
@@ -117,11 +113,26 @@ async function cancel(transaction: Transaction, id: string): Promise<RoundRow> {
   return row;
 }
 
+async function toEndedError(transaction: Transaction, id: string): Promise<AttuneError> {
+  const ended = await findOr404(transaction, rounds, 'round', id, null);
+  const [response] = await toResponses(transaction, [ended], null);
+  const canary = response?.canary;
+  const advice =
+    canary?.state === 'running'
+      ? `its policy is a canary, which ends by POST /v1/canaries/${canary.id}/cancel`
+      : 'a round is cancelled while it is queued or running';
+  return new AttuneError(`${id} has ended already (${ended.status}); ${advice}`, {
+    status: 409,
+    code: 'round_ended',
+    retry: false,
+  });
+}
+
 const resource = {
   kind: 'round',
   table: rounds,
   item: round,
-  toResponses: (rows: RoundRow[], _: Ports, readable: string | null) => rows.map((row) => toResponse(row, readable)),
+  toResponses: (rows: RoundRow[], { db }: Ports, readable: string | null) => toResponses(db, rows, readable),
 };
 
 export const listRounds = listOperation({ summary: 'Lists rounds', ...resource });
@@ -166,7 +177,9 @@ export const streamRoundEvents = defineOperation({
             const { level, message, type, data } = event;
             send({ level, message, type, data, created_at: toUnixSeconds(event.created_at) }, { id: String(event.id) });
           });
-          if (row) send(toResponse(row, getReadableTenant(context)), { event: 'done' });
+          if (!row) return;
+          const [ended] = await toResponses(db, [row], getReadableTenant(context));
+          send(ended, { event: 'done' });
         } finally {
           leave?.();
         }

@@ -1,0 +1,60 @@
+// One poll for any number of readers: it runs while there are any, and at once for one that joins. A Node process has one
+// instance of each kind; in a Worker each request has its own, because no request can wait for another one's promises.
+
+/** How long failed polls are repeated before the readers get the error. */
+const RETRY_MS = 30_000;
+
+type Options<Reader> = {
+  /** Passes on to the readers what is new. Returns whether there is more: then it runs again at once. */
+  poll(readers: Reader[]): Promise<boolean>;
+  /** Until the next poll. */
+  wait(): Promise<unknown>;
+  retryMs?: number | undefined;
+};
+
+export class SharedPoll<Reader extends { fail(error: unknown): void }> {
+  private readonly options: Options<Reader>;
+  private readonly readers = new Set<Reader>();
+  private isPolling = false;
+  private wake = () => {};
+
+  constructor(options: Options<Reader>) {
+    this.options = options;
+  }
+
+  join(reader: Reader): void {
+    this.readers.add(reader);
+    this.wake();
+    if (!this.isPolling) void this.pollUntilEmpty();
+  }
+
+  leave(reader: Reader): void {
+    this.readers.delete(reader);
+  }
+
+  /** Whether the reader has not left: a poll goes on with those that were there when it began. */
+  has(reader: Reader): boolean {
+    return this.readers.has(reader);
+  }
+
+  private async pollUntilEmpty(): Promise<void> {
+    const { poll, wait, retryMs = RETRY_MS } = this.options;
+    this.isPolling = true;
+    let succeededAt = performance.now();
+    while (this.readers.size > 0) {
+      const joined = new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+      const readers = [...this.readers];
+      let hasMore = false;
+      try {
+        hasMore = await poll(readers);
+        succeededAt = performance.now();
+      } catch (error) {
+        if (performance.now() - succeededAt > retryMs) for (const reader of readers) reader.fail(error);
+      }
+      if (!hasMore) await Promise.race([wait(), joined]);
+    }
+    this.isPolling = false;
+  }
+}
