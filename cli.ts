@@ -4,6 +4,7 @@
 import { Command } from 'commander';
 import { addAudit } from './cli/audit.ts';
 import { addBackup } from './cli/backup.ts';
+import { addCanary } from './cli/canary.ts';
 import { addComparisons } from './cli/comparisons.ts';
 import { addDemo } from './cli/demo.ts';
 import { addDevWorker } from './cli/dev-worker.ts';
@@ -21,6 +22,7 @@ import { addServe } from './cli/serve.ts';
 import { addStart } from './cli/start.ts';
 import { addTensorflow } from './cli/tensorflow.ts';
 import { addTrain } from './cli/train.ts';
+import { addWebhooks } from './cli/webhooks.ts';
 import packageJson from './package.json' with { type: 'json' };
 import { runProgram } from './shared/process.ts';
 import { describeSettings } from './shared/settings.ts';
@@ -47,6 +49,7 @@ for (const add of [
   addServe,
   addTrain,
   addPolicies,
+  addCanary,
   addRewards,
   addPreferences,
   addLeaderboard,
@@ -56,6 +59,7 @@ for (const add of [
   addRaters,
   addQueues,
   addErasures,
+  addWebhooks,
   addBackup,
   addRestore,
   addDemo,

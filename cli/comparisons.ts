@@ -2,7 +2,7 @@
 
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { tenantName } from '../shared/access/names.ts';
 import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import { AttuneError } from '../shared/error.ts';
@@ -17,7 +17,7 @@ import { formatDatasheet } from '../shared/export/datasheet-markdown.ts';
 import { toJsonLines } from '../shared/export/json-lines.ts';
 import { toParquet } from '../shared/export/parquet.ts';
 import { withContext } from './context.ts';
-import { parseBy } from './parse-argument.ts';
+import { parseBy, parseTime } from './parse-argument.ts';
 import { printLines } from './print-lines.ts';
 import { createExportLogger } from './progress.ts';
 
@@ -78,12 +78,6 @@ function addFilter(command: Command): Command {
     .addOption(
       new Option('--tenant <tenant>', 'whose to write').argParser(parseBy(tenantName)).default(DEFAULT_TENANT),
     );
-}
-
-function parseTime(text: string): Date {
-  const time = new Date(text);
-  if (Number.isNaN(time.getTime())) throw new InvalidArgumentError('give an ISO 8601 date or time, as 2026-01-31');
-  return time;
 }
 
 async function writeFile(file: string, chunks: AsyncIterable<string | Uint8Array>): Promise<void> {

@@ -7,6 +7,7 @@ import { totalmem } from 'node:os';
 import type { Command } from 'commander';
 import * as ort from 'onnxruntime-node';
 import { connect } from '../shared/database/connect.ts';
+import { formatSeconds } from '../shared/format-seconds.ts';
 import { hasInt8DotProduct, PROCESSOR_FEATURES, readProcessor } from '../shared/processor.ts';
 import { readSettings } from '../shared/settings.ts';
 import { openRemoteStore, UNUSED_ID } from '../shared/store/configured-store.ts';
@@ -27,6 +28,7 @@ export function addDoctor(program: Command): void {
       const checks: [string, () => string | Promise<string>][] = [
         ['node', describeNode],
         ['postgres', describePostgres],
+        ['trainer', describeTrainer],
         ['policies', describePolicies],
         ['onnxruntime', describeRuntime],
         ['tensorflow', describeTensorflow],
@@ -67,6 +69,21 @@ async function describePostgres(): Promise<string> {
     const { DATABASE_URL, ATTUNE_HOME } = context.settings;
     const location = DATABASE_URL ? 'at DATABASE_URL' : `embedded in ${ATTUNE_HOME}, because DATABASE_URL is not set`;
     return `${row?.server_version} ${location}`;
+  } finally {
+    await context.close();
+  }
+}
+
+/** By its last heartbeat: it may run on another machine. */
+async function describeTrainer(): Promise<string> {
+  const context = await openContext();
+  try {
+    const connection = connect(context.databaseUrl, { max: 1 });
+    const [row] = await connection.sql<{ seconds: number }[]>`
+      select extract(epoch from now() - seen_at)::float8 as seconds from heartbeats where name = 'trainer'`;
+    await connection.close();
+    if (!row) return 'never seen on this database; `attune start` and `attune train --schedule` run one';
+    return `last seen ${formatSeconds(Math.max(0, row.seconds))} ago (a running one says so each minute)`;
   } finally {
     await context.close();
   }

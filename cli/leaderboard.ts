@@ -1,7 +1,6 @@
 // attune leaderboard: prints which policies raters prefer.
 
 import { type Command, Option } from 'commander';
-import { timeRange } from '../edge/http/time-field.ts';
 import { tenantName } from '../shared/access/names.ts';
 import { DEFAULT_TENANT } from '../shared/access/owner.ts';
 import type { Interval } from '../shared/database/round-types.ts';
@@ -14,13 +13,12 @@ import {
 import type { VoteFilter } from '../shared/leaderboard/read-votes.ts';
 import type { Ties } from '../shared/leaderboard/tally.ts';
 import { withContext } from './context.ts';
-import { parseBy } from './parse-argument.ts';
+import { parseBy, parseTime } from './parse-argument.ts';
 import { printTable } from './print-table.ts';
 
 type Options = VoteFilter & { ties: Ties; style: boolean; json: boolean };
 
 export function addLeaderboard(program: Command): void {
-  const parseTime = parseBy(timeRange.since.unwrap());
   program
     .command('leaderboard')
     .addOption(

@@ -1,7 +1,8 @@
-// Reads an argument or option of a command by the schema that validates the same field of a request.
+// Reads an argument or option of a command: by the schema that validates the same field of a request, or as a time.
 
 import { InvalidArgumentError } from 'commander';
 import type { z } from 'zod';
+import { timeRange } from '../edge/http/time-field.ts';
 
 /** As commander calls it: with the text, whose refusal it prints with the name of the argument. */
 export function parseBy<T>(schema: z.ZodType<T>): (text: string) => T {
@@ -11,3 +12,6 @@ export function parseBy<T>(schema: z.ZodType<T>): (text: string) => T {
     throw new InvalidArgumentError(error.issues[0]!.message);
   };
 }
+
+/** A date is its first moment, in UTC. */
+export const parseTime = parseBy(timeRange.since.unwrap());

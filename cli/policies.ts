@@ -12,17 +12,17 @@ import type { Manifest } from '../shared/package/manifest.ts';
 import { PRECISION_NAMES, type PrecisionName } from '../shared/precision-name.ts';
 import { changePrecision, importPolicy } from '../shared/publish/publish.ts';
 import { type LineageStep, readLineage } from '../shared/rounds/policy-lineage.ts';
-import type { Settings } from '../shared/settings.ts';
 import { openRemoteStore } from '../shared/store/configured-store.ts';
 import { uploadPackage } from '../shared/store/copy-package.ts';
-import type { LocalStore } from '../shared/store/local-store.ts';
 import {
   activatePolicy,
   findRollbackTarget,
   getActivePolicyId,
   getPolicy,
+  readServing,
   rollBackPolicy,
 } from '../shared/store/registry.ts';
+import { assertAvailable } from './assert-available.ts';
 import { withContext } from './context.ts';
 import { withSource } from './import-source.ts';
 import { createPublishLogger } from './progress.ts';
@@ -41,14 +41,15 @@ export function addPolicies(program: Command): void {
 
   group
     .command('list')
-    .description('list all policies, newest first; * marks the active one')
+    .description('list all policies, newest first; * marks the active one, and ~ the canary')
     .action(() =>
       withContext(async ({ db }) => {
-        const active = await getActivePolicyId(db);
+        const { activeId, canary } = await readServing(db);
+        const mark = (id: string) => (id === activeId ? '*' : id === canary?.policyId ? '~' : ' ');
         const rows = await db.select().from(policies).where(eq(policies.kind, 'policy')).orderBy(desc(policies.id));
         for (const row of rows)
           console.log(
-            `${row.id === active ? '*' : ' '} ${row.id}  ${row.created_at.toISOString()}  ${row.name}${row.parent_id ? `  from ${row.parent_id}` : ''}`,
+            `${mark(row.id)} ${row.id}  ${row.created_at.toISOString()}  ${row.name}${row.parent_id ? `  from ${row.parent_id}` : ''}`,
           );
         if (rows.length === 0) console.log('no policies yet; `attune start` creates the default one');
       }),
@@ -75,7 +76,7 @@ export function addPolicies(program: Command): void {
           const how = { ...opened, precision, isPrecisionForced, onProgress };
           return importPolicy(db, localStore, folder, options.name ?? name, how);
         }).finally(stop);
-        if (options.promote) await activatePolicy(db, id, 'imported');
+        if (options.promote) await activatePolicy(db, id, 'imported', { watchHours: settings.WATCH_HOURS });
         console.log(`${id}${options.promote ? ' is active' : ''}`);
         console.log(describeAccuracy((await getPolicy(db, id)).manifest as Manifest));
       }),
@@ -114,7 +115,7 @@ export function addPolicies(program: Command): void {
         await getPolicy(db, id);
         await assertAvailable(localStore, settings, id);
         await db.transaction(async (transaction) => {
-          await activatePolicy(transaction, id, 'promoted');
+          await activatePolicy(transaction, id, 'promoted', { watchHours: settings.WATCH_HOURS });
           await recordAudit(transaction, { actor: COMMAND, action: 'policy.promoted', target: id });
         });
         console.log(`${id} is active`);
@@ -192,16 +193,6 @@ function describeStep({ policy, name, round, pairs, sources, raters, raterCount 
   return (
     `${policy}  ${name}  ${round}: ${pairs.learned} pairs, ${pairs.replayed} replayed (${list(Object.entries(sources))}), ` +
     `${pairs.heldOut} held out; raters: ${list(raters.map(({ rater, pairs }) => [rater, pairs]))}${others}`
-  );
-}
-
-/** Throws if the package is missing or damaged, or if it is not in POLICY_STORE, which other servers read. */
-async function assertAvailable(localStore: LocalStore, settings: Settings, id: string): Promise<void> {
-  await localStore.getFolder(id);
-  const store = await openRemoteStore(settings);
-  if (!store || (await store.manifest(id))) return;
-  throw new AttuneError(
-    `${id} is on this machine but not in ${store.location}, which other servers read; copy it with \`attune policies send ${id}\``,
   );
 }
 

@@ -2,6 +2,7 @@
 // copy, with its rate.
 
 import { SingleBar } from 'cli-progress';
+import { formatSeconds } from '../shared/format-seconds.ts';
 import { log } from '../shared/log.ts';
 import type { PublishListener } from '../shared/publish/progress.ts';
 import type { ProgressListener } from '../trainer/main.ts';
@@ -11,9 +12,10 @@ const LINE_INTERVAL_MS = 5000;
 /** Returns a listener that prints a round's stages and steps. */
 export function createRoundLogger(): ProgressListener {
   const counter = createCounter();
-  return (round, { stage, done, total, note }) => {
+  return (round, { stage, done, total, note, secondsLeft }) => {
     const print = (line: string) => log.info('trainer', `${round.id} ${line}`);
-    if (total > 0) counter.update({ label: stage, done, total, note }, print);
+    const rest = secondsLeft === null ? '' : `; the round has about ${formatSeconds(secondsLeft)} left`;
+    if (total > 0) counter.update({ label: stage, done, total, note: note + rest }, print);
     else {
       counter.stop();
       print(`${stage}: ${note}`);

@@ -172,6 +172,10 @@ async function trainDueRounds({ settings, databaseUrl }: CommandContext): Promis
 
 function describeRound({ id, status, stage, policy_id, reason }: RoundRow): string {
   if (status !== 'succeeded') return `${id} ${status === 'failed' ? 'failed' : 'ended'}: ${reason}`;
+  if (stage === 'previewed') return `${id}: a dry run; ${reason}`;
+  if (stage === 'canary') return `${id}: ${policy_id} is a canary; ${reason}`;
+  if (stage === 'rolled_back')
+    return `${id}: published ${policy_id}, which was rolled back since (\`attune canary list\` says why); ${reason}`;
   // The reason says that it is published and not active.
   if (stage === 'published' && policy_id) return `${id}: ${policy_id} ${reason}`;
   return `${id}: ${policy_id ? `published ${policy_id}` : 'published no policy'}; ${reason}`;
