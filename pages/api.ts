@@ -3,6 +3,7 @@
 
 import createClient from 'openapi-fetch';
 import type { components, paths } from './api-types.ts';
+import { noteConnection } from './connection.ts';
 
 type Schemas = components['schemas'];
 export type Comparison = Schemas['Comparison'];
@@ -11,6 +12,10 @@ export type Queue = Schemas['Queue'];
 export type QueueProgress = Schemas['QueueProgress'];
 export type Reservation = Schemas['Reservation'];
 export type Session = Schemas['Session'];
+export type Policy = Schemas['Policy'];
+export type Round = Schemas['Round'];
+export type Canary = Schemas['Canary'];
+export type Loop = Schemas['Loop'];
 export type Prompt = Reservation['prompt'];
 export type Choice = NonNullable<Reservation['choice']>;
 export type Strength = NonNullable<Reservation['strength']>;
@@ -43,8 +48,11 @@ export async function ask<T>(request: Promise<Answer<T>>): Promise<T> {
   try {
     answer = await request;
   } catch (error) {
+    // A request that its page took back says nothing about the server.
+    if (!(error instanceof DOMException && error.name === 'AbortError')) noteConnection(true);
     throw new ApiError(error instanceof Error ? error.message : String(error), 0, null);
   }
+  noteConnection(false);
   if (answer.response.ok) return answer.data as T;
   throw toApiError(answer.error, answer.response.status);
 }

@@ -11,8 +11,10 @@ export default defineConfig({
     emptyOutDir: true,
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
+    // ECharts, which is loaded with the first plot.
+    chunkSizeWarningLimit: 800,
     rolldownOptions: {
-      input: { rate: 'rate/index.html' },
+      input: { rate: 'rate/index.html', console: 'console/index.html' },
     },
   },
 });

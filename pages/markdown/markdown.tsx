@@ -1,5 +1,6 @@
 // A text as markdown. It may grow while it is shown.
 
+import './markdown.css';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { renderFormulas } from './math.ts';
 import { renderMarkdown } from './render.ts';

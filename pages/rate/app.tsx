@@ -2,12 +2,13 @@
 
 import { useEffect, useState } from 'preact/hooks';
 import { ApiError, api, ask, type Session } from '../api.ts';
+import { useAddress } from '../path.ts';
 import { chooseLanguage, findLanguage, LANGUAGES, type Language, TextsProvider } from '../texts/texts.ts';
 import { Arena } from './arena.tsx';
 import { Header } from './header.tsx';
 import { Message } from './message.tsx';
 import { Outbox } from './outbox.ts';
-import { ARENA, usePath } from './path.ts';
+import { ARENA } from './path.ts';
 import { PolicyNamesProvider, usePolicyNames } from './policy-name.tsx';
 import { Queues } from './queues.tsx';
 
@@ -16,7 +17,7 @@ type State = { session: Session } | { error: ApiError } | null;
 export function App() {
   const [language, setLanguage] = useState<Language>(findLanguage);
   const [state, setState] = useState<State>(null);
-  const path = usePath();
+  const path = useAddress().pathname;
   const texts = LANGUAGES[language];
 
   const load = () => {

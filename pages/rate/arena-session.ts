@@ -1,6 +1,7 @@
 // A conversation in the arena: each turn is a comparison, and goes on from the response that was preferred.
 
 import { ApiError, api, ask, type Preference } from '../api.ts';
+import { streamComparison } from '../stream-comparison.ts';
 import {
   recallConversation,
   rememberConversation,
@@ -13,7 +14,6 @@ import { type Draft, getEdit, isSide, newDraft, toVote } from './draft.ts';
 import { type Letter, newKey, type Outbox } from './outbox.ts';
 import type { Notice } from './rating-session.ts';
 import { Stopwatch } from './stopwatch.ts';
-import { streamComparison } from './stream-comparison.ts';
 
 const RETRY_MS = 3000;
 
@@ -94,7 +94,7 @@ export class ArenaSession {
     this.#go('writing');
     try {
       const comparison = await streamComparison(
-        [...before.flatMap(toMessages), { role: 'user', content: prompt }],
+        { messages: [...before.flatMap(toMessages), { role: 'user', content: prompt }] },
         (texts) => this.#update({ texts }),
         abort.signal,
       );

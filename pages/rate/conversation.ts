@@ -1,8 +1,8 @@
 // A conversation of the arena, which this tab keeps over a reload. Another tab has its own.
 
 import type { Comparison, Preference } from '../api.ts';
+import type { SideTexts } from '../even-texts.ts';
 import { type Draft, getEdit } from './draft.ts';
-import type { SideTexts } from './even-texts.ts';
 
 export type Side = 'a' | 'b';
 

@@ -2,9 +2,10 @@
 
 import { useState } from 'preact/hooks';
 import { api, type Session } from '../api.ts';
+import { follow } from '../path.ts';
 import { LANGUAGES, type Language, useTexts } from '../texts/texts.ts';
 import { findTheme, showTheme, THEMES, type Theme } from '../theme.ts';
-import { ARENA, follow, RATE } from './path.ts';
+import { ARENA, RATE } from './path.ts';
 
 type Props = { path: string; session: Session | null; language: Language; onLanguage(language: Language): void };
 

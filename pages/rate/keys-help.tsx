@@ -1,8 +1,8 @@
 // The list of keys, and the switch that turns the letters off.
 
 import { useState } from 'preact/hooks';
+import { Dialog } from '../dialog.tsx';
 import { useTexts } from '../texts/texts.ts';
-import { Dialog } from './dialog.tsx';
 import { areKeysOn, switchKeys } from './keys.ts';
 
 export function KeysHelp({ onClose }: { onClose(): void }) {

@@ -2,10 +2,11 @@
 
 import { useEffect, useState } from 'preact/hooks';
 import { type ApiError, api, ask, type Queue } from '../api.ts';
+import { follow } from '../path.ts';
 import { useTexts } from '../texts/texts.ts';
 import { Message } from './message.tsx';
 import type { Outbox } from './outbox.ts';
-import { ARENA, follow, RATE } from './path.ts';
+import { ARENA, RATE } from './path.ts';
 import { QueueView } from './queue-view.tsx';
 
 const MAX_QUEUES = 100;

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { useTexts } from '../texts/texts.ts';
+import { useTexts } from './texts/texts.ts';
 
 type Props = {
   title: string;
