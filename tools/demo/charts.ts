@@ -13,6 +13,7 @@ import {
 } from '../report/chart.ts';
 import type { Logps } from '../report/logp-densities.ts';
 import { boxQuantiles, mean } from '../report/statistics.ts';
+import type { CanaryResult } from './judge-canary.ts';
 import { type DemoResult, getHeldOutLogps } from './result.ts';
 
 const POLICY_COLOURS = ['#8a94a3', '#8fb4f0', '#3d5bd1', '#23307f', '#12807a', '#d4682b'];
@@ -21,7 +22,10 @@ const POLICY_COLOURS = ['#8a94a3', '#8fb4f0', '#3d5bd1', '#23307f', '#12807a', '
 export function drawWinRates(result: DemoResult): string {
   const names = [
     'reference',
-    ...result.rounds.map(({ publication }, at) => `after round ${at + 1}${publication ? '' : ' (none published)'}`),
+    ...result.rounds.map(({ publication, canary }, at) => {
+      const none = canary?.state === 'rolled_back' ? ' (rolled back)' : ' (none published)';
+      return `after round ${at + 1}${publication ? '' : none}`;
+    }),
   ];
   const points = result.rounds.flatMap(({ publication }, at) =>
     publication ? [{ at: at + 1, winRate: publication.winRate }] : [],
@@ -59,6 +63,8 @@ export function drawWinRates(result: DemoResult): string {
           offset: [0, 16],
           fontSize: 14,
           fontWeight: 600,
+          color: COLOURS.ink,
+          textBorderWidth: 0,
           formatter: ({ value }: { value: [number, number] }) =>
             value[0] === 0 ? '' : `${(100 * value[1]).toFixed(1)}%`,
         },
@@ -161,6 +167,49 @@ export function drawTrainingCurves(result: DemoResult, label: string, curves: Cu
 /** Moving average over each point and up to four before it. */
 function smoothPoints(points: [number, number][]): [number, number][] {
   return points.map(([x], at) => [x, mean(points.slice(Math.max(0, at - 4), at + 1).map(([, y]) => y))]);
+}
+
+/** The evidence after each vote on a canary, for and against it, up to the one that decided. */
+export function drawEvidence({ points, threshold }: CanaryResult, name: string, width: number): string {
+  const decisive = points.findIndex(({ better, worse }) => Math.max(better, worse) >= threshold);
+  const shown = decisive < 0 ? points : points.slice(0, decisive + 1);
+  const line = (label: string, side: 'better' | 'worse', color: string) => ({
+    type: 'line',
+    name: label,
+    showSymbol: false,
+    data: [[0, 0], ...shown.map((point) => [point.votes, point[side]])],
+    itemStyle: { color },
+    lineStyle: { color, width: 2 },
+  });
+  return renderSvg(`evidence-${name}`, width, 260, {
+    ...legend(['E+, better', 'E−, worse']),
+    title: { text: name.replaceAll('-', ' '), left: 8, top: 0, textStyle: { fontSize: 13, color: COLOURS.ink } },
+    grid: { left: 60, right: 24, top: 36, bottom: 44 },
+    xAxis: axis('votes for a side', { ...stepAxis(Math.max(10, shown.length)), splitNumber: 4 }),
+    yAxis: axis('evidence', {
+      type: 'value',
+      nameGap: 44,
+      max: ({ max }: { max: number }) => Math.max(1.5, max),
+      axisLabel: {
+        color: GREY,
+        fontSize: 12,
+        formatter: (log10: number) => String(Number((10 ** log10).toPrecision(1))),
+      },
+    }),
+    series: [
+      {
+        ...line('E+, better', 'better', COLOURS.chosen),
+        markLine: {
+          symbol: 'none',
+          silent: true,
+          lineStyle: { color: GREY, type: 'dashed' },
+          label: { formatter: '20 decides', position: 'insideStartTop', color: GREY },
+          data: [{ yAxis: threshold }],
+        },
+      },
+      line('E−, worse', 'worse', COLOURS.rejected),
+    ],
+  });
 }
 
 /** Latency of every probe while rounds trained and swapped, coloured by the policy of the response. */

@@ -7,7 +7,16 @@ export type Side = { text: string; finish_reason: string };
 export type Comparison = { id: string; a: Side; b: Side };
 export type Completion = { model: string; choices: { text: string }[]; usage: { completion_tokens: number } };
 export type Policy = { id: string; name: string; active: boolean; reference: string | null };
-export type Health = { status: string; postgres: string; policy: string | null };
+export type Health = { status: string; postgres: string; policy: string | null; candidate?: string | null };
+export type Canary = {
+  id: string;
+  policy: string;
+  state: 'running' | 'watching' | 'kept' | 'rolled_back' | 'expired' | 'cancelled';
+  reason: string | null;
+  evidence: { better: number; worse: number; threshold: number };
+};
+/** `better`, `worse`: log10 of E+ and E−. */
+export type EvidencePoint = { votes: number; wins: number; losses: number; better: number; worse: number };
 export type Round = {
   id: string;
   status: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';

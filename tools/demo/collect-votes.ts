@@ -8,13 +8,18 @@ import { type Choice, chooseText, RATERS } from './raters.ts';
 
 export type Votes = { comparisons: number; strict: number; ties: number; seconds: number };
 
+/** `isInverted`: raters choose what they like less. */
+type VoteOptions = { onVote?: () => void; isInverted?: boolean };
+
+const OPPOSITE = { a: 'b', b: 'a', tie: 'tie' } as const;
+
 /** One comparison and one vote per prompt; the raters take turns. */
 export async function collectVotes(
   client: Client,
   prompts: string[],
   config: DemoConfig,
   seed: number,
-  onVote: () => void,
+  { onVote, isInverted = false }: VoteOptions = {},
 ): Promise<Votes> {
   const started = performance.now();
   const vote = async (prompt: string, index: number): Promise<Choice> => {
@@ -25,9 +30,10 @@ export async function collectVotes(
       seed: seed + 2 * index,
     });
     const rater = RATERS[index % RATERS.length]!;
-    const choice = chooseText(rater, comparison.a.text, comparison.b.text, mulberry32(seed + index));
+    const liked = chooseText(rater, comparison.a.text, comparison.b.text, mulberry32(seed + index));
+    const choice = isInverted ? OPPOSITE[liked] : liked;
     await client.post('/v1/preferences', { comparison: comparison.id, choice, rater: rater.name });
-    onVote();
+    onVote?.();
     return choice;
   };
   const choices = await pMap(prompts, vote, { concurrency: config.concurrency });

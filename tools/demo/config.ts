@@ -5,6 +5,13 @@ export type DemoConfig = {
   rounds: number;
   /** comparisons before each round */
   comparisons: number;
+  /** comparisons of a canary with the active policy, at most */
+  canaryComparisons: number;
+  /**
+   * The round whose policy is bad on purpose, from 0: its raters choose what they like less, and its request loosens the gate
+   * and leaves out the pairs of earlier rounds, which speak against it.
+   */
+  inverted: { round: number; training: object } | null;
   evaluationPrompts: number;
   maxTokens: number;
   temperature: number;
@@ -23,6 +30,18 @@ export type DemoConfig = {
 export const fullConfig: DemoConfig = {
   rounds: 3,
   comparisons: 600,
+  canaryComparisons: 200,
+  inverted: {
+    round: 2,
+    training: {
+      gate_kl: 1000,
+      gate_chosen_drop: 100,
+      gate_length: 100,
+      gate_repetition: 1,
+      max_staleness: 0,
+      epochs: 2,
+    },
+  },
   evaluationPrompts: 200,
   maxTokens: 64,
   temperature: 1,
@@ -36,6 +55,7 @@ export const quickConfig: DemoConfig = {
   ...fullConfig,
   rounds: 1,
   comparisons: 80,
+  inverted: null,
   evaluationPrompts: 16,
   maxTokens: 40,
   training: { ...fullConfig.training, epochs: 1 },

@@ -12,8 +12,9 @@ import { collectVotes } from './collect-votes.ts';
 import { type DemoConfig, fullConfig, quickConfig } from './config.ts';
 import { type Continuations, compareTexts, generateContinuations } from './evaluation.ts';
 import { followRound, waitUntilServed } from './follow-round.ts';
+import { type CanaryResult, judgeCanary } from './judge-canary.ts';
 import { startProbe } from './probe.ts';
-import { makePrompts, type Prompts, slicePrompts } from './prompts.ts';
+import { cyclePrompts, makePrompts, type Prompts, slicePrompts } from './prompts.ts';
 import { SCORING_RULE } from './raters.ts';
 import { type DemoResult, getNewestPublication, type RoundResult } from './result.ts';
 import { formatSummary, SIMULATED_NOTE } from './summary.ts';
@@ -50,9 +51,12 @@ export async function runDemo({ url, apiKey, out, log, quick = false, config }: 
   try {
     await runRounds(client, result, log);
     if (!quick && !getNewestPublication(result))
-      throw new AttuneError('demo: the gate rejected every policy, so none was published; the report has the reasons', {
-        code: 'nothing_published',
-      });
+      throw new AttuneError(
+        'demo: no policy became active, because the gate or its canary refused each; the report has the reasons',
+        {
+          code: 'nothing_published',
+        },
+      );
   } catch (error) {
     failure = error;
     result.failure = getErrorMessage(error);
@@ -102,18 +106,26 @@ async function runRound(
   log: (line: string) => void,
 ): Promise<void> {
   const { config } = result;
-  const voted = slicePrompts(prompts.voting, index * config.comparisons, config.comparisons);
-  const bar = openProgress('voting', 'comparisons', voted.length, log);
-  const votes = await collectVotes(client, voted, config, 1000 * config.seed + 100_000 * index, bar.advance);
-  bar.stop();
+  const inverted = index === config.inverted?.round ? config.inverted : null;
+  const isInverted = inverted !== null;
+  const voted = cyclePrompts(prompts.voting, index * config.comparisons, config.comparisons);
+  if (isInverted) log('  on purpose, the raters now choose what they like less, and the gate has no guards');
+  const seed = 1000 * config.seed + 100_000 * index;
+  const votes = await withBar(voted.length, log, (onVote) =>
+    collectVotes(client, voted, config, seed, { onVote, isInverted }),
+  );
   log(`  ${votes.strict} preferences and ${votes.ties} ties`);
 
   const started = performance.now();
   const probe = startProbe(client);
   try {
-    const { round, checkpoints } = await followRound(client, config, config.seed + index, log);
+    const settings = { seed: config.seed + index, ...inverted?.training };
+    const { round, checkpoints } = await followRound(client, config, settings, log);
     const trainSeconds = (performance.now() - started) / 1000;
-    const swapSeconds = round.policy ? await waitUntilServed(client, round.policy) : 0;
+    const canary =
+      round.stage === 'canary' ? await tryPolicy(client, result, prompts, index, round.policy!, log) : null;
+    const isActive = round.policy !== null && canary?.state !== 'rolled_back';
+    const swapSeconds = isActive ? await waitUntilServed(client, round.policy!) : 0;
     const roundResult: RoundResult = {
       votes,
       round,
@@ -121,19 +133,58 @@ async function runRound(
       trainSeconds,
       probe: await probe.stop(),
       publication: null,
+      canary: null,
     };
     result.rounds.push(roundResult);
     // Rejected by the gate: the reason was logged with the round's events.
     if (!round.policy) return;
-    log(`  the edge serves ${round.policy} ${swapSeconds.toFixed(1)} s after the end of the round`);
-    result.newestTexts = await generate(client, result, round.policy, index + 1, log);
-    const winRate = compareTexts(result.newestTexts.texts, result.referenceTexts!.texts);
-    roundResult.publication = { policy: round.policy, swapSeconds, winRate };
+    if (isActive) log(`  the edge serves ${round.policy} ${swapSeconds.toFixed(1)} s after it became active`);
+    const texts = await generate(client, result, round.policy, index + 1, log);
+    const winRate = compareTexts(texts.texts, result.referenceTexts!.texts);
+    if (canary) roundResult.canary = { ...canary, winRate };
+    if (isActive) {
+      result.newestTexts = texts;
+      roundResult.publication = { policy: round.policy, swapSeconds, winRate };
+    }
     log(
       `  win rate against the reference on evaluation prompts: ${formatPercent(winRate.rate)} (95% interval ${formatPercent(winRate.low)} to ${formatPercent(winRate.high)})`,
     );
   } finally {
     await probe.stop();
+  }
+}
+
+/** Raters who are honest again vote on the canary. One that they leave undecided is promoted by hand, as an operator may. */
+async function tryPolicy(
+  client: Client,
+  { config }: DemoResult,
+  { voting }: Prompts,
+  index: number,
+  policy: string,
+  log: (line: string) => void,
+): Promise<CanaryResult> {
+  log(`  ${policy} is a canary: it is compared with the active policy, blind`);
+  const compared = cyclePrompts(voting, (index + 0.5) * config.comparisons, config.canaryComparisons);
+  const seed = 1000 * config.seed + 100_000 * index + 50_000;
+  const canary = await withBar(compared.length, log, (onVote) =>
+    judgeCanary(client, policy, compared, config, seed, onVote),
+  );
+  log(`  ${policy} is ${canary.state.replace('_', ' ')}: ${canary.reason}`);
+  if (canary.state !== 'undecided') return canary;
+  await client.post(`/v1/policies/${policy}/promote`, {});
+  return { ...canary, reason: `${canary.reason}; promoted by hand` };
+}
+
+async function withBar<Result>(
+  total: number,
+  log: (line: string) => void,
+  work: (onVote: () => void) => Promise<Result>,
+): Promise<Result> {
+  const bar = openProgress('voting', 'comparisons', total, log);
+  try {
+    return await work(bar.advance);
+  } finally {
+    bar.stop();
   }
 }
 

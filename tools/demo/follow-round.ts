@@ -15,8 +15,8 @@ const MAX_RECONNECTS = 5;
 type RoundEvent = { message: string; type: string; data: { stage?: string } };
 
 /** Requests a round and resolves when it has succeeded. Throws AttuneError if it fails or is cancelled. */
-export async function followRound(client: Client, config: DemoConfig, seed: number, log: (line: string) => void) {
-  const request = { method: { type: 'dil', dil: { ...config.training, seed } } };
+export async function followRound(client: Client, config: DemoConfig, settings: object, log: (line: string) => void) {
+  const request = { method: { type: 'dil', dil: { ...config.training, ...settings } } };
   const { id } = await client.post<Round>('/v1/rounds', request);
   const claimWarning = setTimeout(() => {
     log(

@@ -70,6 +70,11 @@ export function slicePrompts(prompts: string[], from: number, count: number): st
   return prompts.slice(from, from + count);
 }
 
+/** `count` prompts starting at `from`, from the beginning again where the list ends. */
+export function cyclePrompts(prompts: string[], from: number, count: number): string[] {
+  return Array.from({ length: count }, (_, at) => prompts[(from + at) % prompts.length]!);
+}
+
 function makeOpenings(girls: string[], boys: string[]): string[] {
   return SITUATIONS.flatMap((situation) => [
     ...girls.map(

@@ -45,10 +45,18 @@ export type Choice = 'a' | 'b' | 'tie';
 /** `errorRate`: share of random votes. `tieThreshold`: smaller score differences are ties. */
 export type Rater = { name: string; errorRate: number; tieThreshold: number };
 
-export const RATERS: readonly Rater[] = [
+/** Half of the raters are of each kind. */
+export const RATER_KINDS: readonly Rater[] = [
   { name: 'simulated-careful', errorRate: 0, tieThreshold: 3 },
   { name: 'simulated-hasty', errorRate: 0.1, tieThreshold: 3 },
 ];
+/** So many that a canary is decided although few votes of each count (CANARY_RATER_VOTES). */
+const RATER_COUNT = 20;
+
+export const RATERS: readonly Rater[] = Array.from({ length: RATER_COUNT }, (_, at) => {
+  const kind = RATER_KINDS[at % RATER_KINDS.length]!;
+  return { ...kind, name: `${kind.name}-${Math.floor(at / RATER_KINDS.length) + 1}` };
+});
 
 export function chooseText(rater: Rater, a: string, b: string, random: () => number): Choice {
   if (random() < rater.errorRate) return random() < 0.5 ? 'a' : 'b';

@@ -37,6 +37,17 @@ function makeResult(texts: string[], referenceTexts: string[]): DemoResult {
     trainSeconds: 20,
     probe: { responses: [{ at: 0.5, seconds: 0.1, policy: 'pol_a' }], failures: [] },
     publication: { policy: 'pol_b', swapSeconds: 0.3, winRate: compareTexts(texts, referenceTexts) },
+    canary: {
+      policy: 'pol_b',
+      state: 'promoted',
+      reason: '2 of 2 blind votes are for it',
+      threshold: 1.3,
+      points: [
+        { votes: 1, wins: 1, losses: 0, better: 0.18, worse: -0.3 },
+        { votes: 2, wins: 2, losses: 0, better: 1.37, worse: -0.48 },
+      ],
+      winRate: compareTexts(texts, referenceTexts),
+    },
   };
   const continuations = (policy: string, own: string[]) => ({ policy, texts: own, tokens: 100, seconds: 1 });
   return {
@@ -60,8 +71,9 @@ test('the report is self-contained, states that the raters are simulated, and ha
   const page = await renderReport(successful());
   assert.ok(page.includes(SIMULATED_NOTE));
   assert.equal(/<script|<link|<img|src=|url\((?!#)|@import/.exec(page), null);
-  // win rates, one density, box plots, three curves, probe latency
-  assert.equal(page.match(/<svg /g)!.length, 7);
+  // win rates, evidence, one density, box plots, three curves, probe latency
+  assert.equal(page.match(/<svg /g)!.length, 8);
+  assert.match(page, /2 of 2 blind votes are for it/);
   assert.equal(/NaN|undefined|\[object/.exec(page), null);
   const ids = [...page.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
   assert.equal(new Set(ids).size, ids.length, `duplicate ids: ${ids}`);

@@ -6,16 +6,16 @@ import { COLOURS } from '../report/chart.ts';
 import { figure, type Html, renderPage, section, table, tiles } from '../report/components.ts';
 import { logpDensities } from '../report/logp-densities.ts';
 import { formatPercent, sum } from '../report/statistics.ts';
-import { drawLogpBoxes, drawProbes, drawTrainingCurves, drawWinRates } from './charts.ts';
-import { NEGATIVE_WORDS, POSITIVE_WORDS, RATERS, SCORING_RULE, scoreText } from './raters.ts';
+import { drawEvidence, drawLogpBoxes, drawProbes, drawTrainingCurves, drawWinRates } from './charts.ts';
+import { NEGATIVE_WORDS, POSITIVE_WORDS, RATER_KINDS, RATERS, SCORING_RULE, scoreText } from './raters.ts';
 import { type DemoResult, getHeldOutLogps, getNewestPublication } from './result.ts';
 import { formatConclusion, logpRows, policyRows, SIMULATED_NOTE } from './summary.ts';
 
 const MAX_EXAMPLES = 6;
 
 const RATER_NOTE =
-  'Two simulated raters take turns: ' +
-  RATERS.map(
+  `${RATERS.length} simulated raters of two kinds take turns: ` +
+  RATER_KINDS.map(
     ({ name, errorRate, tieThreshold }) =>
       `${name} votes a tie when scores differ by less than ${tieThreshold}${errorRate > 0 ? ` and votes at random in ${formatPercent(errorRate, 0)} of comparisons` : ''}`,
   ).join('; ') +
@@ -23,6 +23,7 @@ const RATER_NOTE =
 
 export async function renderReport(result: DemoResult): Promise<string> {
   const hasTrained = result.rounds.some((round) => round.checkpoints.length > 0);
+  const hasCanaries = result.rounds.some(({ canary }) => canary);
   const hasProbes = result.rounds.some(({ probe }) => probe.responses.length > 0);
   return renderPage({
     title: 'Attune demo',
@@ -32,6 +33,7 @@ export async function renderReport(result: DemoResult): Promise<string> {
 ${result.failure !== null && html`<p class="failure"><strong>Ended early.</strong> ${result.failure}</p>`}`,
     content: html`${summaryTiles(result)}
 ${getNewestPublication(result) && section('Win rate against the reference', html`${figure(drawWinRates(result))}${table(policyRows(result))}`, winRateNote(result))}
+${hasCanaries && section('Canaries', canaryContent(result), CANARY_NOTE)}
 ${hasTrained && section('Chosen and rejected log-probabilities', logpsContent(result), LOGPS_NOTE)}
 ${hasTrained && section('Training', trainingCurves(result), CURVES_NOTE)}
 ${hasProbes && section('Serving during training', figure(drawProbes(result)), probeNote(result))}
@@ -76,6 +78,22 @@ function winRateNote(result: DemoResult): string {
     'prompt that was. The scoring rule picks the winner; a tie counts as half a win. Error bars are 95% Wilson intervals over prompts. ' +
     'Score: mean score by the rule. Distinct-2: unique bigrams within a text over all its bigrams; it drops when a policy repeats itself.'
   );
+}
+
+const CANARY_NOTE =
+  'A policy that passed the gate is compared with the active one before it takes its place: raters see two responses and not whose they are. E+ is the evidence that it is better, E− that it is worse, after each vote that is no tie. The first one to reach 20 decides; of a policy that is no better E+ does so with a probability of at most 1 in 20, however often one looks.';
+
+function canaryContent(result: DemoResult): Html {
+  const tried = result.rounds.flatMap(({ canary }, at) => (canary ? [{ canary, at }] : []));
+  const width = tried.length === 1 ? 1000 : tried.length === 2 ? 490 : 330;
+  const rows = tried.map(({ canary, at }) => [
+    `round ${at + 1}${at === result.config.inverted?.round ? ', of inverted votes' : ''}`,
+    canary.state.replace('_', ' '),
+    formatPercent(canary.winRate.rate),
+    canary.reason,
+  ]);
+  return html`<div class="row">${tried.map(({ canary, at }) => figure(drawEvidence(canary, `Round-${at + 1}`, width)))}</div>
+${table([['canary', 'outcome', 'win rate against the reference', 'why'], ...rows])}`;
 }
 
 const LOGPS_NOTE =

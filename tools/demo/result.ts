@@ -5,6 +5,7 @@ import type { Checkpoint, Round } from './client.ts';
 import type { Votes } from './collect-votes.ts';
 import type { DemoConfig } from './config.ts';
 import type { Continuations, WinRate } from './evaluation.ts';
+import type { CanaryResult } from './judge-canary.ts';
 import type { ProbeResult } from './probe.ts';
 
 export type RoundResult = {
@@ -13,8 +14,10 @@ export type RoundResult = {
   checkpoints: Checkpoint[];
   trainSeconds: number;
   probe: ProbeResult;
-  /** null when the gate rejected the policy */
+  /** null if the policy did not become active: the gate rejected it, or it was rolled back as a canary */
   publication: Publication | null;
+  /** null if its policy was no canary */
+  canary: (CanaryResult & { winRate: WinRate }) | null;
 };
 
 export type Publication = { policy: string; swapSeconds: number; winRate: WinRate };

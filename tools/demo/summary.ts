@@ -30,10 +30,11 @@ export function policyRows(result: DemoResult): string[][] {
     reference ? reference.referenceScore.toFixed(2) : '',
     reference ? formatPercent(reference.referenceDistinct) : '',
   ];
-  const others = result.rounds.map(({ votes, publication, round }, at) => {
-    const name = `round ${at + 1}`;
-    if (!publication) return [name, String(votes.strict), round.policy ? '' : 'rejected', '', '', '', ''];
-    const { winRate } = publication;
+  const others = result.rounds.map(({ votes, publication, canary, round }, at) => {
+    const isRolledBack = canary?.state === 'rolled_back';
+    const name = `round ${at + 1}${isRolledBack ? ', rolled back' : ''}`;
+    const winRate = publication?.winRate ?? canary?.winRate;
+    if (!winRate) return [name, String(votes.strict), round.policy ? '' : 'rejected', '', '', '', ''];
     return [
       name,
       String(votes.strict),

@@ -23,6 +23,20 @@ export function renderSvg(name: string, width: number, height: number, option: O
   }
 }
 
+/** Colours of the style sheet, which has others for a dark page; ECharts takes no variables. */
+const VARIABLES: Record<string, string> = {
+  [COLOURS.chosen]: '--chosen',
+  [COLOURS.rejected]: '--rejected',
+  [COLOURS.policy]: '--blue',
+  [COLOURS.faint]: '--faint',
+  [COLOURS.ink]: '--ink',
+  [GREY]: '--grey',
+  '#edeff2': '--line',
+  '#9aa3b0': '--faint',
+  '#23307f': '--navy',
+  '#fff': '--paper',
+};
+
 /**
  * ECharts numbers ids per plot, so clip paths of two plots in one page collide: ids get the plot's name as their prefix.
  * Classes and `ecmeta` attributes serve pointer events, which a static page does not have.
@@ -32,6 +46,7 @@ function cleanSvg(svg: string, name: string): string {
     .replace(/<style[^>]*>.*?<\/style>/gs, '')
     .replace(/ (?:class|ecmeta_\w+)="[^"]*"/g, '')
     .replace(/\bzr\d+-/g, `${name}-`)
+    .replace(/"(#[0-9a-f]+)"/g, (value, colour: string) => (VARIABLES[colour] ? `"var(${VARIABLES[colour]})"` : value))
     .replace('<svg ', `<svg role="img" aria-label="${name.replaceAll('-', ' ')}" `);
 }
 

@@ -12,7 +12,7 @@ export type LogpsBeforeAfter = { before: Logps; after: Logps };
 /** One plot per entry, side by side under one legend. */
 export function logpDensities(plots: { title: string; name: string; logps: LogpsBeforeAfter }[], width: number): Html {
   const key = (name: 'chosen' | 'rejected', when: string) =>
-    html`<span><i class="${when}" style="color:${COLOURS[name]}"></i>${name}, ${when}</span>`;
+    html`<span><i class="${when}" style="color:var(--${name})"></i>${name}, ${when}</span>`;
   const legend = ['before', 'after'].map((when) => [key('chosen', when), key('rejected', when)]);
   return html`<p class="legend">${legend}</p><div class="row">${plots.map(
     ({ title, name, logps }) => html`<div><h3>${title}</h3>${figure(drawDensities(name, logps, width))}</div>`,

@@ -1,7 +1,12 @@
 // The style sheet of the generated pages.
 
 export const STYLE = `
-:root { --ink: #1d2430; --grey: #5c6675; --line: #e3e6eb; --paper: #fff; --ground: #f5f6f8; --blue: #3d5bd1; }
+:root { color-scheme: light dark; --ink: #1d2430; --grey: #5c6675; --line: #e3e6eb; --faint: #b4bbc6; --paper: #fff; --ground: #f5f6f8; --blue: #3d5bd1; --navy: #23307f;
+  --chosen: #12807a; --rejected: #d4682b; --warn: #fff8df; --bad: #fdecec; --positive: #cfeee9; --negative: #fbdcc9; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ee; --grey: #a3adbb; --line: #333a45; --faint: #596373; --paper: #1b2027; --ground: #12161b; --blue: #8ca3ff; --navy: #c3ceff;
+    --chosen: #3fbdb3; --rejected: #ef8f57; --warn: #3a3216; --bad: #46221f; --positive: #17524d; --negative: #5c3520; }
+}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 1096px; margin: 0 auto; padding: 40px 20px 64px; }
@@ -11,8 +16,8 @@ h3 { font-size: 14px; margin: 0 0 4px; text-align: center; }
 h4 { font-size: 13px; margin: 0 0 6px; color: var(--grey); display: flex; justify-content: space-between; }
 h4 span { font-variant-numeric: tabular-nums; }
 .kicker { color: var(--grey); font-size: 14px; margin: 0; }
-.simulated, .failure { border-left: 4px solid #e0b422; background: #fff8df; padding: 10px 14px; border-radius: 4px; margin: 0 0 12px; }
-.failure { border-color: #c43d3d; background: #fdecec; }
+.simulated, .failure { border-left: 4px solid #e0b422; background: var(--warn); padding: 10px 14px; border-radius: 4px; margin: 0 0 12px; }
+.failure { border-color: #c43d3d; background: var(--bad); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 12px; margin: 20px 0; }
 .tile { background: var(--paper); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; }
 .tile b { display: block; font-size: 26px; line-height: 1.2; font-variant-numeric: tabular-nums; }
@@ -39,8 +44,8 @@ article { border-top: 1px solid var(--line); padding: 16px 0; }
 .side.wins { border-color: var(--blue); box-shadow: inset 0 0 0 1px var(--blue); }
 .side p { margin: 0; font-family: Georgia, "Times New Roman", serif; font-size: 15px; white-space: pre-line; }
 mark { background: none; color: inherit; border-radius: 3px; padding: 0 2px; }
-mark.positive { background: #cfeee9; }
-mark.negative { background: #fbdcc9; }
+mark.positive { background: var(--positive); }
+mark.negative { background: var(--negative); }
 details { font-size: 14px; color: var(--grey); }
 pre { background: var(--ground); border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; overflow-x: auto; font-size: 13px; margin: 14px 0 0; white-space: pre-wrap; }
 footer { color: var(--grey); font-size: 13px; text-align: center; margin-top: 24px; }

@@ -43,6 +43,12 @@ export async function runMalformed(report: Report, plan: MalformedPlan): Promise
   }
 }
 
+/**
+ * A stream without an end. Schemathesis reads each response to its end, and calls one that has none within the timeout a
+ * failure. Nothing is left untried: without parameters and a body there is one request, which the conformance suite sends.
+ */
+const ENDLESS = '/v1/loop/events';
+
 /** The parts of Schemathesis' JSON report that are read here. */
 type Results = {
   operations: { tested: number };
@@ -68,6 +74,7 @@ async function runSchemathesis(report: Report, url: string, { seed, examples, is
         '--phases',
         isQuick ? 'fuzzing' : 'coverage,fuzzing',
       ],
+      ...['--exclude-path', ENDLESS],
       ...['--checks', CHECKS.join(), '--continue-on-failure', '--no-shrink', '--workers', '2'],
       ...['--request-timeout', String(REQUEST_TIMEOUT_S), '--report', 'json', '--report-json-path', file],
     ];
@@ -103,5 +110,6 @@ async function runSchemathesis(report: Report, url: string, { seed, examples, is
 
 async function countOperations(url: string): Promise<number> {
   const { paths } = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: Record<string, object> };
-  return Object.values(paths).reduce((count, path) => count + Object.keys(path).length, 0);
+  const tested = Object.entries(paths).filter(([path]) => path !== ENDLESS);
+  return tested.reduce((count, [, path]) => count + Object.keys(path).length, 0);
 }

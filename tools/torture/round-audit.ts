@@ -3,7 +3,7 @@
 
 import type { Sql } from 'postgres';
 
-const LAST_STAGES = ['active', 'published', 'refused', 'failed'];
+const LAST_STAGES = ['canary', 'active', 'published', 'refused', 'failed'];
 const ROLES = 200;
 const PASSWORD = 'torture';
 
