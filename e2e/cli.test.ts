@@ -302,7 +302,18 @@ for (const [args, env, expected] of failures) {
 }
 
 test('every command has help with examples', async () => {
-  for (const command of ['start', 'serve', 'train', 'policies', 'preferences', 'keys', 'audit', 'demo', 'doctor']) {
+  for (const command of [
+    'start',
+    'serve',
+    'train',
+    'policies',
+    'canary',
+    'preferences',
+    'keys',
+    'audit',
+    'demo',
+    'doctor',
+  ]) {
     const help = run([command, '--help']);
     assert.equal(await help.ended, 0);
     assert.match(help.output(), /Examples:\n {2}\$ /, command);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdir, readFile, symlink, truncate } from 'node:fs/promises';
 import path from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { eq } from 'drizzle-orm';
@@ -19,10 +19,16 @@ import { waitUntil } from '../testing/wait-until.ts';
 
 const server = await startEdgeServer();
 const { db } = server.connection;
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 300_000;
 /** A write whose COMMIT was sent is retried by the client only with an Idempotency-Key. */
 const EXPECTED = new Set(['503 postgres_unavailable true', '503 postgres_outcome_unknown false']);
 const CLI = fileURLToPath(new URL('../cli.ts', import.meta.url));
+
+const children: ChildProcess[] = [];
+// What a test that failed has left would keep this process.
+after(() => {
+  for (const child of children) child.kill('SIGKILL');
+});
 
 function spawnTrainer(): ChildProcess {
   const env = {
@@ -32,12 +38,16 @@ function spawnTrainer(): ChildProcess {
     TRAIN_THREADS: '1',
     BATCH_PAIRS: '4',
   };
-  return spawn(process.execPath, [CLI, 'train', '--schedule'], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  const stdio = ['ignore', 'ignore', 'inherit', 'ipc'] as const;
+  const child = spawn(process.execPath, [CLI, 'train', '--schedule'], { env, stdio: [...stdio] });
+  children.push(child);
+  return child;
 }
 
 async function spawnApi(): Promise<{ url: string; stop(): void }> {
   const env = { ...process.env, DATABASE_URL: server.databaseUrl, ATTUNE_HOME: server.home, PORT: '0' };
   const child = spawn(process.execPath, [CLI, 'serve'], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  children.push(child);
   let output = '';
   child.stdout.on('data', (chunk) => {
     output += chunk;

@@ -3,11 +3,10 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import type { Page } from 'playwright-core';
+import { assertAccessible } from '../testing/accessible.ts';
 import { NO_BROWSER, openBrowser } from '../testing/browser.ts';
 import { type Json, startEdgeServer } from '../testing/edge-server.ts';
 import { makeItems, openRatingServer } from '../testing/rating-page.ts';
@@ -15,7 +14,6 @@ import { makeItems, openRatingServer } from '../testing/rating-page.ts';
 const KEY = 'a-secret-key';
 const MAX_PAGE_BYTES = 150_000;
 const DIST = path.join(import.meta.dirname, '../pages/dist');
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** Each would set `hacked`, or ask another site, if it ran. */
 const ATTACKS = [
@@ -306,17 +304,4 @@ else {
     const { headers } = await fetch(`${rating.url}/${files.find((file) => file.endsWith('.js'))}`);
     assert.equal(headers.get('content-encoding'), 'gzip');
   });
-}
-
-/** And nothing is wider than the window. axe-core runs outside of the page's policy, as the tool of a browser would. */
-async function assertAccessible(page: Page, where: string): Promise<void> {
-  // Colours are those at the end of a transition.
-  await page.waitForTimeout(200);
-  assert.equal(await page.evaluate('document.documentElement.scrollWidth > innerWidth'), false, `${where}: too wide`);
-  await page.evaluate(AXE);
-  const { violations } = (await page.evaluate('axe.run(document, { resultTypes: ["violations"] })')) as Json;
-  const found = violations.map(
-    ({ id, nodes }: Json) => `${where}: ${id}: ${nodes.map(({ html }: Json) => html).join(' ')}`,
-  );
-  assert.deepEqual(found, []);
 }

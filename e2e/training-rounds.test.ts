@@ -99,6 +99,7 @@ test('a requested round trains, publishes an immutable package, and the API serv
   const heldOut = metrics.filter((item: Json) => item.split === 'held_out');
   assert.equal(heldOut[0].step_number, 0);
   for (const { logps } of [heldOut[0], heldOut.at(-1)]) assert.equal(logps.chosen.length, round.pairs.held_out);
+  assert.equal(heldOut[0].metrics['objective/kl'], 0, 'of the root from itself');
   assert.equal(heldOut.at(-1).metrics['objective/kl'], round.metrics['objective/kl']);
 });
 
@@ -197,6 +198,25 @@ test('a round with reference=parent scores with its parent, and its policy keeps
   const [policy] = await db.select().from(policies).where(eq(policies.round_id, round.id));
   assert.equal(policy!.parent_id, before.id);
   assert.equal(policy!.reference_id, before.reference);
+});
+
+test('the KL is known before the first step, at each held-out evaluation, and at the end', async () => {
+  await collect(40, 'Round of many epochs');
+  const dil = { epochs: 12, gate_kl: 1e-4, early_stopping: 0 };
+  const { body } = await server.request('/v1/rounds', { json: { method: { type: 'dil', dil } } });
+  const round = await waitForRound(server, body.id);
+  assert.equal(round.stage, 'refused', round.reason);
+  const metrics = (await server.request(`/v1/rounds/${round.id}/metrics`)).body.data;
+  const heldOut = metrics.filter((item: Json) => item.split === 'held_out');
+  const kls = heldOut.map((item: Json) => item.metrics['objective/kl']);
+  assert.ok(kls.length > 3, `${kls}`);
+  assert.ok(
+    kls.slice(1, -1).every((kl: number) => kl > 0),
+    `${kls}`,
+  );
+  const parent = (await server.request(`/v1/policies/${round.parent}`)).body;
+  assert.equal(kls[0], parent.manifest.metrics['objective/kl'], 'as the parent’s own round measured it');
+  assert.equal(kls.at(-1), round.metrics['objective/kl']);
 });
 
 test('a policy worse than its parent is rejected with the reason, and the parent keeps serving', async () => {

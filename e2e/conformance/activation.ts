@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import OpenAI from 'openai';
+import { waitUntil } from '../../testing/wait-until.ts';
 import type { Api } from './api.ts';
 
 const messages = [{ role: 'user' as const, content: 'Once upon a time' }];
@@ -44,26 +45,21 @@ export function testBeforeActivation(api: Api): void {
   });
 }
 
-/** Resolves when the policy is served. Fails after five seconds, the limit on every runtime. */
+/** Resolves when the policy is served. */
 export async function waitUntilServed(api: Api, policy: string): Promise<void> {
-  const started = performance.now();
-  let served: unknown;
-  while (performance.now() - started < 5000) {
+  await waitUntil(async () => {
     const { body } = await api.request('/v1/completions', { json: { prompt: 'Once', max_tokens: 1, store: false } });
-    served = body.model ?? body.error.message;
-    if (served === policy) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  assert.fail(`${api.runtime} did not serve ${policy} within five seconds: ${served}`);
+    return body.model === policy;
+  });
 }
 
 export function testActivation(api: Api): void {
-  test('an activated policy is served within five seconds, and /health reports where it runs', async () => {
+  test('an activated policy is served, and /health reports where it runs', async () => {
     await waitUntilServed(api, api.server.policyId);
     const { status, body } = await api.request('/health');
     assert.equal(status, 200);
     const { compute, ...others } = body;
-    assert.deepEqual(others, { status: 'ok', postgres: 'ok', policy: api.server.policyId });
+    assert.deepEqual(others, { status: 'ok', postgres: 'ok', policy: api.server.policyId, candidate: null });
     assert.equal(compute.place, api.runtime);
     assert.ok(compute.reason.length > 0);
   });

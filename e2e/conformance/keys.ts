@@ -211,4 +211,57 @@ export function testKeys(api: Api): void {
     await assert.rejects(sql`update audit_events set actor = 'nobody'`, /append-only/);
     await assert.rejects(sql`delete from audit_events`, /append-only/);
   });
+
+  test('the audit log is filtered by what was done, to what, by whom and when, and so is its export', async () => {
+    const before = (await createKey({ scopes: ['read'] })).id;
+    const { id, key } = await createKey({ scopes: ['admin'], name: 'auditor' });
+    const own = await request('/v1/keys', {
+      json: { name: 'made by the auditor', scopes: ['read'] },
+      headers: { authorization: `Bearer ${key}` },
+    });
+    await request(`/v1/keys/${own.body.id}`, { method: 'DELETE' });
+    const list = async (query: string): Promise<string[]> => {
+      const { status, body, text } = await request(`/v1/audit?${query}`);
+      assert.equal(status, 200, text);
+      const exported = await request(`/v1/audit/export?${query.replace(/&?(limit|order)=\w+/g, '')}`);
+      const lines: Json[] = exported.text
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line));
+      for (const event of body.data)
+        assert.ok(
+          lines.some((line) => line.id === event.id),
+          query,
+        );
+      return body.data.map(({ action, target }: Json) => `${action} ${target}`);
+    };
+    assert.deepEqual(await list(`target=${own.body.id}`), [`key.revoked ${own.body.id}`, `key.created ${own.body.id}`]);
+    assert.deepEqual(await list(`actor=${id}`), [`key.created ${own.body.id}`]);
+    assert.deepEqual(await list(`target=${own.body.id}&action=key.revoked`), [`key.revoked ${own.body.id}`]);
+    assert.deepEqual(await list(`target=${own.body.id}&action=canary.`), []);
+    assert.deepEqual((await list('action=key.&limit=2')).length, 2);
+    for (const text of await list('action=key.created&limit=100')) assert.match(text, /^key\.created /);
+    await waitUntil(async () => (await list(`actor=${id}&order=asc`)).length === 1);
+
+    const { data } = (await request(`/v1/audit?target=${before}`)).body;
+    const at = new Date(1000 * data[0].created).toISOString();
+    const later = new Date(1000 * (data[0].created + 1)).toISOString();
+    assert.deepEqual(await list(`target=${before}&since=${at}&until=${later}`), [`key.created ${before}`]);
+    assert.deepEqual(await list(`target=${before}&until=${at}`), []);
+    assert.deepEqual(await list(`target=${before}&since=2999-01-01`), []);
+    for (const [query, param] of [
+      ['action=key', 'action'],
+      ['action=key.painted', 'action'],
+      ['actor=', 'actor'],
+      ['target=%00', 'target'],
+      ['since=yesterday', 'since'],
+      ['until=1767225600', 'until'],
+      ['color=red', 'color'],
+    ] as const)
+      for (const path of ['/v1/audit', '/v1/audit/export']) {
+        const refused = await request(`${path}?${query}`);
+        assertError(refused, 400);
+        assert.equal(refused.body.error.param, param, query);
+      }
+  });
 }

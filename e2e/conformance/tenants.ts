@@ -3,6 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { eq } from 'drizzle-orm';
+import { rounds } from '../../shared/database/schema.ts';
 import type { Json } from '../../testing/edge-server.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
@@ -53,6 +55,12 @@ const SHARED = [
   'GET /v1/policies/{id}',
   'GET /v1/policies/{id}/lineage',
   'POST /v1/policies/{id}/promote',
+  'POST /v1/policies/{id}/canary',
+  'GET /v1/canaries/{id}',
+  'GET /v1/canaries/{id}/evidence',
+  'POST /v1/canaries/{id}/cancel',
+  'GET /v1/webhook-events/{id}',
+  'POST /v1/webhook-events/{id}/resend',
   'GET /v1/rewards/{id}',
   // Of administrators, who may read all tenants.
   'GET /v1/keys/{id}',
@@ -228,5 +236,19 @@ export function testTenants(api: Api): void {
       const vote = { prompt: `Named ${api.runtime}`, chosen: 'a', rejected: 'b', rater: 'ann' };
       assert.equal((await request('/v1/preferences', { json: vote, headers: headers[name] })).status, 200);
     }
+  });
+
+  test('what a dry run says of raters, whose names it has from all tenants, is for administrators', async () => {
+    const id = `round_preview_${api.runtime}`;
+    const preview = [
+      { name: 'pairs', text: '40 new' },
+      { name: 'origins', text: '2 raters, user:ann has the most pairs (30 of 40)' },
+    ];
+    const ended = { status: 'succeeded', stage: 'previewed', dry_run: true, preview } as const;
+    const { db } = api.server.connection;
+    await db.insert(rounds).values({ id, trigger: 'api', settings: {}, ...ended });
+    assert.deepEqual((await request(`/v1/rounds/${id}`)).body.preview, preview);
+    assert.deepEqual((await request(`/v1/rounds/${id}`, { headers: headers.here })).body.preview, preview.slice(0, 1));
+    await db.delete(rounds).where(eq(rounds.id, id));
   });
 }

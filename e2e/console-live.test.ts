@@ -1,0 +1,96 @@
+// Pages of the console that are open while something happens elsewhere: they change by themselves, by server-sent events.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { activatePolicy } from '../shared/store/registry.ts';
+import { NO_BROWSER, openBrowser } from '../testing/browser.ts';
+import { openConsole } from '../testing/console-page.ts';
+import { startEdgeServer } from '../testing/edge-server.ts';
+import { waitUntil } from '../testing/wait-until.ts';
+import { startTrainer } from '../trainer/main.ts';
+
+/** Enough for E₊ ≥ 20 if all are for the candidate, and one more than that. */
+const MAX_VOTES = 12;
+
+if (NO_BROWSER) test('the console while it is open', { skip: NO_BROWSER });
+else {
+  const server = await startEdgeServer(
+    {
+      CANARY_SHARE: '0.5',
+      PRECISION: 'fp32',
+      TRAIN_SCHEDULE: '0 0 1 1 *',
+      TRAIN_THREADS: '1',
+      TRAIN_MEMORY: String(2 ** 30),
+    },
+    { isActive: false },
+  );
+  const { db } = server.connection;
+  /** Which of the two wrote a response can be read. */
+  const importSaying = (seed: number, word: string) =>
+    server.importTiny(seed, { family: 'gpt_neox', tied: false, says: [word] });
+  const baseline = await importSaying(2, ' and');
+  const candidate = await importSaying(3, ' was');
+  await activatePolicy(db, baseline, 'test');
+  const { open } = openConsole(server.edge.url, null, await openBrowser());
+
+  test('votes decide a canary, and a page that is open shows it without a reload', async () => {
+    const now = await open('/console');
+    await now.page.getByText('Live', { exact: true }).waitFor();
+    await now.page.getByText('None is running.').waitFor();
+    // What a reload would lose.
+    await now.page.evaluate('window.isSame = true');
+
+    const { id } = await server.post(`/v1/policies/${candidate}/canary`, { share: 0.5 });
+    const panel = now.page.getByRole('region', { name: 'Canary', exact: true });
+    await panel.getByText('Running').waitFor();
+    const canaryPage = await open(`/console/canaries/${id}`);
+    await canaryPage.page.locator('h1 .badge', { hasText: 'Running' }).waitFor();
+    await waitUntil(async () => (await server.request('/health')).body.candidate === candidate);
+
+    for (let at = 0; at < MAX_VOTES && (await getState(id)) === 'running'; at++) {
+      const { id: comparison, a } = await server.post('/v1/comparisons', { prompt: `Story ${at}:`, max_tokens: 8 });
+      const choice = a.text.includes('was') ? 'a' : 'b';
+      await server.post('/v1/preferences', { comparison, choice, rater: `rater ${at % 3}` });
+      if (at === 2) await panel.getByText('3 votes for it').waitFor();
+    }
+    await waitUntil(async () => (await getState(id)) === 'watching');
+
+    await panel.getByText('None is running.').waitFor();
+    const active = now.page.getByRole('region', { name: 'Active policy', exact: true });
+    await active.getByText(`${candidate.slice(-6)} answers since`).waitFor();
+    await active.getByText('Watched').waitFor();
+    await canaryPage.page.locator('h1 .badge', { hasText: 'Promoted, watched' }).waitFor();
+    await canaryPage.page.getByText('promoted: it is the active policy').waitFor();
+    assert.equal(await now.page.evaluate('window.isSame'), true);
+    assert.deepEqual([...now.problems, ...canaryPage.problems], []);
+  });
+
+  test('a round that somebody else starts is followed to its end', async () => {
+    const now = await open('/console');
+    await now.page.getByText('Live', { exact: true }).waitFor();
+    await now.page.evaluate('window.isSame = true');
+    const { id } = await server.post('/v1/rounds', {});
+    const panel = now.page.getByRole('region', { name: 'Round', exact: true });
+    await panel.getByText(id.slice(-6)).waitFor();
+    const round = await open(`/console/rounds/${id}`);
+    await round.page.locator('h1 .badge', { hasText: 'Waiting' }).waitFor();
+    await panel.getByRole('link').waitFor();
+
+    const trainer = await startTrainer(server.settings, server.databaseUrl, () => {});
+    try {
+      // Too few pairs, all for one word: however it ends, the pages say so by themselves.
+      await waitUntil(async () => (await server.request(`/v1/rounds/${id}`)).body.finished_at !== null, 180_000);
+      await now.page.getByRole('region', { name: 'Next round', exact: true }).waitFor();
+      await round.page.getByRole('region', { name: 'Events' }).waitFor();
+      await round.page.locator('h1 .badge', { hasText: 'Waiting' }).waitFor({ state: 'detached' });
+    } finally {
+      await trainer.close();
+    }
+    assert.equal(await now.page.evaluate('window.isSame'), true);
+    assert.deepEqual([...now.problems, ...round.problems], []);
+  });
+
+  async function getState(id: string): Promise<string> {
+    return (await server.request(`/v1/canaries/${id}`)).body.state;
+  }
+}

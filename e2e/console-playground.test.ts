@@ -1,0 +1,109 @@
+// The playground in a real browser: chats that are streamed, stopped, judged, compared, and can be read as code.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { assertAccessible } from '../testing/accessible.ts';
+import { NO_BROWSER, openBrowser } from '../testing/browser.ts';
+import { click, closed, openConsole, press } from '../testing/console-page.ts';
+import { startEdgeServer } from '../testing/edge-server.ts';
+import { waitUntil } from '../testing/wait-until.ts';
+
+if (NO_BROWSER) test('the playground', { skip: NO_BROWSER });
+else {
+  const server = await startEdgeServer({ PRECISION: 'fp32' });
+  const root = server.policyId;
+  const { send, open, assertOnEveryScreen } = openConsole(server.edge.url, null, await openBrowser());
+
+  test('a chat in the playground is streamed, stopped, judged, generated again and compared, and can be read as code', async () => {
+    const { page, problems } = await open('/console/playground');
+    const replies = page.locator('.reply.done');
+    await page.getByLabel('Seed').fill('5');
+    await page.getByLabel('Tokens at most').fill('12');
+    await page.getByLabel('Message', { exact: true }).fill('Once upon a time');
+    await press(page, 'Enter');
+    await replies.first().waitFor();
+    await click(page, 'Good reply');
+    const [said] = await waitUntil(async () => {
+      const { data } = await send('/v1/feedback');
+      return data.length > 0 && data;
+    });
+    assert.equal(said.thumb, 1);
+    const stored = await send(`/v1/chat/completions/${said.generation}`);
+    assert.equal(stored.choices[0].message.content.trim(), (await replies.locator('.markdown').textContent())!.trim());
+
+    await click(page, 'Tokens');
+    const map = page.getByRole('listbox', { name: /^Tokens of the reply/ });
+    await map.focus();
+    await page.locator('.tip:not([hidden])').getByText('instead of').waitFor();
+    await press(page, 'Escape');
+    await assertAccessible(page, 'tokens of a reply');
+    await click(page, 'Code');
+    const code = page.getByRole('dialog', { name: 'The same request' }).locator('pre');
+    const command = (await code.textContent())!;
+    const body = JSON.parse(/-d '([\s\S]*)'/.exec(command)![1]!);
+    assert.deepEqual([body.seed, body.max_tokens, body.messages.length], [5, 12, 1]);
+    const again = await send('/v1/chat/completions', { ...body, stream: false });
+    assert.equal(again.choices[0].message.content, stored.choices[0].message.content);
+    await click(page, 'Python');
+    await code.getByText('from openai import OpenAI').waitFor();
+    await press(page, 'Escape');
+    await closed(page);
+
+    await click(page, 'Regenerate');
+    await waitUntil(async () => (await page.getByLabel('Seed').inputValue()) === '6');
+    await replies.first().waitFor();
+    await page.getByLabel('Compare with').selectOption(root);
+    await page.getByLabel('Message', { exact: true }).fill('And then');
+    await press(page, 'Enter');
+    await replies.nth(2).waitFor();
+    assert.equal(await page.locator('.reply').count(), 3);
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme });
+      for (const width of [1280, 390]) {
+        await page.setViewportSize({ width, height: 844 });
+        await assertAccessible(page, `two replies beside each other, ${colorScheme}, ${width}`);
+      }
+    }
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await click(page, 'New chat');
+    await page.getByLabel('Compare with').selectOption('');
+    await page.getByLabel('JSON Schema').fill('{"type": "boolean"}');
+    await page.getByText('Once upon a time, there was a little fox who').click();
+    await replies.first().waitFor();
+    assert.match((await page.locator('.reply .tokens').textContent())!, /true|false/);
+    await page.getByLabel('JSON Schema').fill('{');
+    await page.getByLabel('Message', { exact: true }).fill('More');
+    await press(page, 'Enter');
+    await page.getByText('The schema is no JSON').waitFor();
+    assert.deepEqual(problems, []);
+  });
+
+  test('a long reply is stopped by Escape, and what is there stays', async () => {
+    // Words, and no characters that are Markdown by chance.
+    const says = [' the', ' was'];
+    const long = await server.importTiny(3, { contextLength: 4096, family: 'gpt_neox', tied: false, says });
+    const { page, problems } = await open(`/console/playground?policy=${long}`);
+    // A policy of random weights ends wherever it is, unless it must not.
+    await page.route('**/v1/chat/completions', (route) =>
+      route.continue({ postData: { ...route.request().postDataJSON(), logit_bias: { 1: -100, 2: -100 } } }),
+    );
+    await page.getByLabel('Message', { exact: true }).fill('Once');
+    await press(page, 'Enter');
+    await page
+      .locator('.reply.writing .markdown')
+      .getByText(/the|was/)
+      .first()
+      .waitFor();
+    await press(page, 'Escape');
+    await page.locator('.reply.stopped').getByText('stopped').waitFor();
+    assert.notEqual(await page.locator('.reply.stopped .markdown').textContent(), '');
+    assert.deepEqual(problems, []);
+  });
+
+  test('two policies beside each other are accessible in both themes, wide and on a phone', async () => {
+    await assertOnEveryScreen([
+      [`/console/playground?with=${root}`, 'Say something'],
+      [`/console/playground?with=${root}&show=tokens`, 'Say something'],
+    ]);
+  });
+}
