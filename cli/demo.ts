@@ -14,7 +14,7 @@ export function addDemo(program: Command): void {
   program
     .command('demo')
     .description(
-      'run the feedback loop with simulated raters and write an HTML report; takes about ten minutes on two idle cores',
+      'run the feedback loop with simulated raters and write an HTML report; takes under 10 minutes on two idle cores',
     )
     .option('--out <file>', 'path of the report', 'attune-demo.html')
     .option('--open', 'leave the server running afterwards, with its console, until Ctrl-C')

@@ -39,7 +39,7 @@ export function FirstCompletion({ isDone, mayGenerate }: { isDone: boolean; mayG
     <Step
       number={1}
       title="Get a first completion"
-      text="The active policy continues a text. OpenAI’s clients work, too: chat, tools and JSON are one base URL away."
+      text="The active policy continues a text. OpenAI’s clients work, too: chat, streams and JSON are one base URL away."
       isDone={isDone || (shown?.isWritten === true && error === null)}
     >
       <form class="prompt-form" onSubmit={send}>
