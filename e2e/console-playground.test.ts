@@ -81,7 +81,7 @@ else {
   test('a long reply is stopped by Escape, and what is there stays', async () => {
     // Words, and no characters that are Markdown by chance.
     const says = [' the', ' was'];
-    const long = await server.importTiny(3, { contextLength: 4096, family: 'gpt_neox', tied: false, says });
+    const long = await server.importTiny(3, { contextLength: 16_384, family: 'gpt_neox', tied: false, says });
     const { page, problems } = await open(`/console/playground?policy=${long}`);
     // A policy of random weights ends wherever it is, unless it must not.
     await page.route('**/v1/chat/completions', (route) =>
