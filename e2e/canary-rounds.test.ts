@@ -6,10 +6,11 @@ import { asc, eq } from 'drizzle-orm';
 import { BY_ITSELF, rollBackCanary } from '../shared/canary/canaries.ts';
 import { activations, audit_events, canaries, policies, round_events, rounds } from '../shared/database/schema.ts';
 import { countNewPairs } from '../shared/rounds/pairs.ts';
-import { findObstacle, requestRound } from '../shared/rounds/schedule.ts';
+import { findObstacle } from '../shared/rounds/schedule.ts';
 import type { Settings } from '../shared/settings.ts';
 import { activatePolicy, getActivePolicyId, readServing } from '../shared/store/registry.ts';
 import { startEdgeServer } from '../testing/edge-server.ts';
+import { requestLearnableRound } from '../testing/learnable-round.ts';
 import { pauseIn } from '../testing/pause-round.ts';
 import { storePolicyVotes } from '../testing/stored-rows.ts';
 import { type ProgressListener, runNextRound } from '../trainer/main.ts';
@@ -33,17 +34,7 @@ beforeEach(async () => {
   await activatePolicy(db, server.policyId, 'test');
 });
 
-/** A round from the first policy, on pairs that it can learn, through a gate without guards. */
-async function requestLearnable(): Promise<string> {
-  const name = `Canary ${names++}`;
-  for (let at = 0; at < 30; at++) {
-    const json = { prompt: `${name} ${at}:`, chosen: ' yes yes', rejected: ' no no', rater: 'test' };
-    assert.equal((await server.request('/v1/preferences', { json })).status, 200);
-  }
-  const guards = { gate_kl: 1e6, gate_chosen_drop: 1e6, gate_length: 1e6, gate_repetition: 1 };
-  return (await requestRound(db, 'api', { epochs: 8, early_stopping: 0, ...guards })).id;
-}
-
+const requestLearnable = () => requestLearnableRound(server, `Canary ${names++}`);
 const run = (trainer = ON) => runNextRound(connection, trainer, () => {});
 const getRound = async (id: string) => (await db.select().from(rounds).where(eq(rounds.id, id)))[0]!;
 const listCanaries = async () =>

@@ -16,6 +16,7 @@ import { requestRound } from '../shared/rounds/schedule.ts';
 import { policiesFolder } from '../shared/store/local-store.ts';
 import { activatePolicy, getActivePolicyId } from '../shared/store/registry.ts';
 import { startEdgeServer } from '../testing/edge-server.ts';
+import { requestLearnableRound } from '../testing/learnable-round.ts';
 import { pauseIn, STAGES } from '../testing/pause-round.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { runNextRound, startTrainer, type Trainer } from '../trainer/main.ts';
@@ -31,15 +32,10 @@ const { connection, settings, localStore } = server;
 const { db } = connection;
 const context = { settings, store: localStore };
 
-/** A round from the first policy, on pairs that it can learn, through a gate without guards. */
+/** From the first policy. */
 async function requestLearnable(name: string): Promise<string> {
-  for (let at = 0; at < 30; at++) {
-    const json = { prompt: `${name} ${at}:`, chosen: ' yes yes', rejected: ' no no', rater: 'test' };
-    assert.equal((await server.request('/v1/preferences', { json })).status, 200);
-  }
   await activatePolicy(db, server.policyId, 'test');
-  const guards = { gate_kl: 1e6, gate_chosen_drop: 1e6, gate_length: 1e6, gate_repetition: 1 };
-  return (await requestRound(db, 'api', { epochs: 8, early_stopping: 0, ...guards })).id;
+  return requestLearnableRound(server, name);
 }
 
 const getEvents = (id: string) =>

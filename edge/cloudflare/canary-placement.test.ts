@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { after, afterEach, test } from 'node:test';
+import { afterEach, test } from 'node:test';
 import { Hono } from 'hono';
 import { cancelCanary, startCanary } from '../../shared/canary/canaries.ts';
 import { AttuneError } from '../../shared/error.ts';
@@ -12,6 +10,7 @@ import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openTestDatabase } from '../../testing/database.ts';
 import { makeManifest } from '../../testing/store-package.ts';
 import { storeQueue } from '../../testing/stored-queues.ts';
+import { startUpstream } from '../../testing/upstream.ts';
 import { findAssigned } from '../canary/select-policy.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import type { RequiredPolicy } from '../ports.ts';
@@ -27,18 +26,7 @@ for (const id of [SMALL, OTHER, LARGE]) {
 }
 await registerPolicy(db, { id: NEWER, name: NEWER, manifest: { format: 2 } });
 
-const upstream = createServer((request, response) => {
-  request.resume();
-  response
-    .writeHead(200, { 'content-type': 'application/json', 'x-attune-compute': 'node' })
-    .end('{"from": "upstream"}');
-});
-await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
-after(() => {
-  upstream.closeAllConnections();
-  upstream.close();
-});
-const INFERENCE_URL = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+const INFERENCE_URL = await startUpstream();
 
 afterEach(async () => {
   const { running } = await findOpenCanaries(db);

@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { after, beforeEach, test } from 'node:test';
+import { beforeEach, test } from 'node:test';
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { requestId } from 'hono/request-id';
 import { AttuneError } from '../../shared/error.ts';
@@ -12,6 +10,7 @@ import { activatePolicy, registerPolicy } from '../../shared/store/registry.ts';
 import { openTestDatabase } from '../../testing/database.ts';
 import { makeManifest } from '../../testing/store-package.ts';
 import { storeQueue } from '../../testing/stored-queues.ts';
+import { startUpstream } from '../../testing/upstream.ts';
 import { toErrorResponse } from '../http/errors.ts';
 import { limitBody } from '../middleware/body-limit.ts';
 import * as middleware from '../middleware/placement.ts';
@@ -40,19 +39,7 @@ await activatePolicy(db, LARGE, 'test');
 await activatePolicy(db, SMALL, 'test');
 
 const arrived: string[] = [];
-const upstream = createServer((request, response) => {
-  arrived.push(request.url!);
-  request.resume();
-  response
-    .writeHead(200, { 'content-type': 'application/json', 'x-attune-compute': 'node' })
-    .end('{"from": "upstream"}');
-});
-await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
-after(() => {
-  upstream.closeAllConnections();
-  upstream.close();
-});
-const INFERENCE_URL = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+const INFERENCE_URL = await startUpstream((path) => arrived.push(path));
 beforeEach(() => arrived.splice(0));
 
 function makePolicyManifest(id: string): Manifest {
