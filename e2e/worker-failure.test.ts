@@ -201,7 +201,8 @@ test('generations whose client disconnects during a stream are stored once, as c
   const model = await server.importTiny(5, { contextLength: 2048 });
   await worker.uploadPolicy(await server.localStore.getFolder(model));
   const body = JSON.stringify({ model, prompt: 'Once', max_tokens: 2000, stream: true, ...ENDLESS });
-  const disconnected = [1, 2, 4, 8, 16].map(async (reads) => {
+  // Those that leave first end while others still decode, when a client of Postgres could be closed too early.
+  const disconnected = [1, 1, 1, 2, 4, 8, 16].map(async (reads) => {
     const abort = new AbortController();
     const headers = { 'content-type': 'application/json' };
     const response = await fetch(`${worker.url}/v1/completions`, {
@@ -220,7 +221,7 @@ test('generations whose client disconnects during a stream are stored once, as c
     const rows = await waitUntil(async () => {
       const found = await db.select().from(generations).where(eq(generations.completion_id, id));
       return found.length > 0 && found;
-    }, 15_000);
+    });
     assert.deepEqual(
       rows.map((row) => row.finish_reason),
       ['cancelled'],
@@ -232,7 +233,7 @@ test('generations whose client disconnects during a stream are stored once, as c
   await waitUntil(async () => {
     const open = await server.connection.sql`select 1 from pg_stat_activity where application_name = ${name}`;
     return open.length === 0;
-  }, 15_000);
+  });
 });
 
 for (const [binding, section] of [

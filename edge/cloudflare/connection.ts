@@ -3,6 +3,7 @@
 
 import type { ExecutionContext } from '@cloudflare/workers-types';
 import { type Connection, connect } from '../../shared/database/connect.ts';
+import { watchBody } from '../http/watch-body.ts';
 
 /** A request may have at most six connections open at once. */
 const MAX_CONNECTIONS = 5;
@@ -13,14 +14,14 @@ export function openConnection(url: string): Connection {
 
 /** Returns the response and closes the connection once its body has been read, cancelled or has failed. */
 export function closeAfterResponse(response: Response, connection: Connection, context: ExecutionContext): Response {
-  if (!response.body) {
-    context.waitUntil(connection.close());
-    return response;
-  }
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  context.waitUntil(ended.then(() => connection.close()));
+  const watched = watchBody(response, () => resolve());
+  if (!watched.body) return response;
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-  const sent = response.body.pipeTo(writable).catch(() => {});
-  context.waitUntil(sent.then(() => connection.close()));
-  return new Response(readable, response);
+  // workerd's pipeTo resolves before the source has been cancelled, which is after its generations are stored.
+  context.waitUntil(watched.body.pipeTo(writable).catch(() => {}));
+  return new Response(readable, watched);
 }
 
 export async function withConnection<T>(url: string, work: (connection: Connection) => Promise<T>): Promise<T> {
