@@ -12,7 +12,6 @@ import { preferences, round_pairs, rounds } from '../shared/database/schema.ts';
 import { requestRound } from '../shared/rounds/schedule.ts';
 import { readSettings } from '../shared/settings.ts';
 import { activatePolicy, getActivePolicyId } from '../shared/store/registry.ts';
-import { fixHeldOutPrompts } from '../testing/database.ts';
 import { openEdgeProcesses } from '../testing/edge-processes.ts';
 import type { Json } from '../testing/edge-server.ts';
 import { listTablesWith } from '../testing/stored-rows.ts';
@@ -39,7 +38,6 @@ const TRAINING = {
 
 const { home, connection, localStore, importTiny, start } = await openEdgeProcesses();
 const { db } = connection;
-await fixHeldOutPrompts(db);
 const settings = readSettings({ ATTUNE_HOME: home, ...TRAINING });
 const root = await importTiny({ seed: 1 });
 await activatePolicy(db, root, 'test');

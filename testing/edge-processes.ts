@@ -2,9 +2,7 @@
 // the test all processes are stopped, or killed after a timeout.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { rm } from 'node:fs/promises';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openContext } from '../cli/context.ts';
@@ -12,7 +10,7 @@ import { type Connection, connect } from '../shared/database/connect.ts';
 import type { PrecisionName } from '../shared/precision-name.ts';
 import { importPolicy } from '../shared/publish/publish.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
-import { fixHeldOutPrompts } from './database.ts';
+import { makePostgresHome } from './postgres-home.ts';
 import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 import { waitUntil } from './wait-until.ts';
 
@@ -41,11 +39,9 @@ type EdgeProcesses = {
 };
 
 export async function openEdgeProcesses(): Promise<EdgeProcesses> {
-  const home = await mkdtemp(path.join(tmpdir(), 'attune-processes-'));
-  await chmod(home, 0o755);
+  const home = await makePostgresHome('processes');
   const context = await openContext(() => {}, { ATTUNE_HOME: home, PORT: '0' });
   const connection = connect(context.databaseUrl, { name: 'attune test', max: 3 });
-  await fixHeldOutPrompts(connection.db);
   const localStore = await openLocalStore(context.settings, connection.db);
   const children: ChildProcess[] = [];
   after(async () => {

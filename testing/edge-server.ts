@@ -2,21 +2,18 @@
 // removed after the test.
 
 import assert from 'node:assert/strict';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { rm } from 'node:fs/promises';
 import { after } from 'node:test';
 import { type Edge, startEdge } from '../edge/node.ts';
 import { buildIfStale } from '../pages/build.ts';
 import { type Connection, connect } from '../shared/database/connect.ts';
 import { openPostgres } from '../shared/database/embedded.ts';
-import { migrateDatabase } from '../shared/database/migrate.ts';
 import type { PrecisionName } from '../shared/precision-name.ts';
 import { publishPackage } from '../shared/publish/publish.ts';
 import { readSettings, type Settings } from '../shared/settings.ts';
 import { type LocalStore, openLocalStore } from '../shared/store/local-store.ts';
 import { activatePolicy, registerPolicy } from '../shared/store/registry.ts';
-import { fixHeldOutPrompts } from './database.ts';
+import { makePostgresHome } from './postgres-home.ts';
 import { type TinyCheckpointOptions, writeTinyCheckpoint } from './tiny-checkpoint.ts';
 
 export type EdgeServer = {
@@ -49,13 +46,10 @@ export type { TinyCheckpointOptions };
 /** `isActive: false` leaves the activation of the policy to the test. */
 export async function startEdgeServer(env: Record<string, string> = {}, { isActive = true } = {}): Promise<EdgeServer> {
   buildIfStale();
-  const home = await mkdtemp(path.join(tmpdir(), 'attune-e2e-'));
-  await chmod(home, 0o755);
+  const home = await makePostgresHome('e2e');
   const settings = readSettings({ ATTUNE_HOME: home, PORT: '0', ...env });
   const postgres = await openPostgres(home);
-  await migrateDatabase(postgres.url);
   const connection = connect(postgres.url, { name: 'attune test', max: 3 });
-  await fixHeldOutPrompts(connection.db);
   const localStore = await openLocalStore(settings, connection.db);
   const importTiny: ImportTiny = async (seed, { reference = null, precision, ...options } = {}) => {
     const folder = await localStore.createStaging();
