@@ -32,6 +32,13 @@ async function send(route: string, json?: unknown, headers: Record<string, strin
 
 const preference = (rater: string) => ({ prompt: 'Once', chosen: ' upon', rejected: ' down', rater });
 const countStored = (rater: string) => db.$count(preferences, eq(preferences.rater, `user:${rater}`));
+/** On one of the test's three connections, while others ask on the others. */
+const isWritable = async () => {
+  const [row] = await db.execute(
+    sql`select current_setting('default_transaction_read_only') = 'off' as writable, pg_sleep(0.05)`,
+  );
+  return row!.writable;
+};
 const isHealthy = async () => (await send('/health')).status === 200;
 
 beforeEach(() => waitUntil(isHealthy, 30_000));
@@ -103,6 +110,8 @@ test('a read-only server: writes get a 503 that says so, reads work, and /health
       await transaction.execute(sql`set transaction read write`);
     });
     await setReadOnly('off');
+    // Each connection hears of it by itself.
+    await waitUntil(async () => (await Promise.all([isWritable(), isWritable(), isWritable()])).every(Boolean));
   }
 });
 
