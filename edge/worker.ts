@@ -2,6 +2,7 @@
 // only connects them; the code that is specific to Workers is in cloudflare/.
 
 import type { ExecutionContext, MessageBatch, ScheduledController } from '@cloudflare/workers-types';
+import { LinearRouter } from 'hono/router/linear-router';
 import { log, setLogOutput, writeJson } from '../shared/log.ts';
 import { createApp } from './app.ts';
 import { consumeBatch, runScheduled } from './cloudflare/background.ts';
@@ -29,7 +30,8 @@ export default {
       return Response.json(toErrorBody(error), { status: error.status, headers: { 'x-should-retry': 'false' } });
     }
     const connection = openConnection(isolate.bindings.HYPERDRIVE.connectionString);
-    const app = createApp(openPorts(isolate, connection, context));
+    // The app serves one request: this router needs no compilation, which takes longer than the rest of createApp.
+    const app = createApp(openPorts(isolate, connection, context), new LinearRouter());
     const response = Promise.resolve(app.fetch(request)).then((response) =>
       closeAfterResponse(response, connection, context),
     );
