@@ -1,7 +1,7 @@
 // What is read often and may have many rows to read: at most a twentieth of the time goes into it, so that the last value is as
 // old as its reading was slow.
 
-const READING_SHARE = 1 / 20;
+import { READING_SHARE } from '../../shared/canary/turn.ts';
 
 /** Gives the last value until its time is over. What fails is read again at once. */
 export function pace<Value>(read: () => Promise<Value>): () => Promise<Value> {

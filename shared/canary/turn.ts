@@ -8,7 +8,7 @@ import { heartbeats } from '../database/schema.ts';
 /** Below the interval in which each process asks, so that the next turn is its own where it is the only one. */
 const TURN_SECONDS = 1.5;
 /** The part of the time in which the votes and minutes of a deployment with very many of them are read. */
-const READING_SHARE = 1 / 20;
+export const READING_SHARE = 1 / 20;
 
 /** Runs `work` if it is this process's turn; null: it is not. */
 export async function runInTurn<T>(db: Database, work: () => Promise<T>): Promise<T | null> {

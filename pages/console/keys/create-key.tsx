@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks';
 import { api, ask } from '../../api.ts';
 import { Confirm } from '../parts/confirm.tsx';
-import { Check, Field, NameField } from '../parts/field.tsx';
+import { Check, ChooseField, Field, NameField } from '../parts/field.tsx';
 import { type KeyWithText, PRESETS, SCOPES, type Scope } from './words.ts';
 
 const EXPIRIES = [
@@ -63,15 +63,7 @@ export function CreateKey({ onClose, onCreated }: { onClose(): void; onCreated(k
           ))}
         </fieldset>
         <div class="row">
-          <Field label="Expires">
-            <select value={days} onChange={(event) => setDays(Number(event.currentTarget.value))}>
-              {EXPIRIES.map(([value, label]) => (
-                <option key={value} value={value}>
-                  {label}
-                </option>
-              ))}
-            </select>
-          </Field>
+          <ChooseField label="Expires" value={days} options={EXPIRIES} onChange={(chosen) => setDays(chosen)} />
           <Field label="Tenant" hint="whose rows it reads and stores">
             <input
               required

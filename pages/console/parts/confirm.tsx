@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { ApiError } from '../../api.ts';
 import { Modal } from './modal.tsx';
+import { ErrorLine } from './states.tsx';
 
 type ConfirmProps = {
   title: string;
@@ -36,11 +37,7 @@ export function Confirm({ title, action, isDangerous, isWide = false, run, onClo
       {(close) => (
         <form onSubmit={(event) => submit(event, close)}>
           <div class="content">{children}</div>
-          {error && (
-            <p class="error" role="alert">
-              {error.message}
-            </p>
-          )}
+          {error && <ErrorLine>{error.message}</ErrorLine>}
           <div class="actions end">
             <button type="button" onClick={close}>
               Cancel

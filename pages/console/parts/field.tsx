@@ -79,15 +79,39 @@ export function NumberField({ label, value, min, max, step, onChange }: NumberFi
   );
 }
 
-type Option = readonly [value: string, label: string];
-type SelectProps = { label: string; value: string; options: readonly Option[]; onChange(value: string): void };
+type Option<Value> = readonly [value: Value, label: string];
+type ChooseProps<Value> = {
+  label: string;
+  value: Value;
+  options: readonly Option<Value>[];
+  onChange(value: Value): void;
+};
+
+/** With its label above. */
+export function ChooseField<Value extends string | number>({ label, ...props }: ChooseProps<Value>) {
+  return (
+    <Field label={label}>
+      <Options {...props} />
+    </Field>
+  );
+}
 
 /** Of a row of filters: its label is hidden, because its first option says what it is. A value that is not listed is kept. */
-export function Choose({ label, value, options, onChange }: SelectProps) {
+export function Choose({ value, options, ...props }: ChooseProps<string>) {
   const all = options.some(([listed]) => listed === value) ? options : [...options, [value, value] as const];
+  return <Options {...props} value={value} options={all} />;
+}
+
+type OptionsProps<Value> = Omit<ChooseProps<Value>, 'label'> & { label?: string };
+
+function Options<Value extends string | number>({ label, value, options, onChange }: OptionsProps<Value>) {
   return (
-    <select aria-label={label} value={value} onChange={(event) => onChange(event.currentTarget.value)}>
-      {all.map(([listed, text]) => (
+    <select
+      aria-label={label}
+      value={value}
+      onChange={(event) => onChange(options[event.currentTarget.selectedIndex]![0])}
+    >
+      {options.map(([listed, text]) => (
         <option key={listed} value={listed}>
           {text}
         </option>
@@ -99,7 +123,7 @@ export function Choose({ label, value, options, onChange }: SelectProps) {
 type SegmentsProps<Value extends string> = {
   label: string;
   value: Value;
-  options: readonly (readonly [value: Value, label: string])[];
+  options: readonly Option<Value>[];
   onChange(value: Value): void;
 };
 

@@ -2,26 +2,15 @@
 
 import type { ComponentChildren } from 'preact';
 import { Command } from './command.tsx';
-import { Modal } from './modal.tsx';
+import { Notice } from './notice.tsx';
 
 type ShownOnceProps = { title: string; secret: string; label: string; onClose(): void; children: ComponentChildren };
 
 export function ShownOnce({ title, secret, label, onClose, children }: ShownOnceProps) {
   return (
-    <Modal title={title} onClose={onClose}>
-      {(close) => (
-        <>
-          <div class="content form">
-            {children}
-            <Command text={secret} label={label} />
-          </div>
-          <div class="actions end">
-            <button type="button" class="primary" onClick={close}>
-              Done
-            </button>
-          </div>
-        </>
-      )}
-    </Modal>
+    <Notice title={title} onClose={onClose}>
+      {children}
+      <Command text={secret} label={label} />
+    </Notice>
   );
 }

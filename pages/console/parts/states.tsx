@@ -13,6 +13,15 @@ export function Loading({ label = 'Loading …' }: { label?: string }) {
   );
 }
 
+/** Why something was not done, where it was tried. */
+export function ErrorLine({ children }: { children: string }) {
+  return (
+    <p class="error" role="alert">
+      {children}
+    </p>
+  );
+}
+
 type FailureProps = {
   title: string;
   text?: string | undefined;

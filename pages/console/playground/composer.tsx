@@ -1,6 +1,7 @@
 // What one says: Enter sends it, and Escape stops the reply.
 
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { ErrorLine } from '../parts/states.tsx';
 import type { Chat } from './use-chat.ts';
 
 export function Composer({ chat }: { chat: Chat }) {
@@ -28,11 +29,7 @@ export function Composer({ chat }: { chat: Chat }) {
         send();
       }}
     >
-      {error && (
-        <p class="error" role="alert">
-          {error}
-        </p>
-      )}
+      {error && <ErrorLine>{error}</ErrorLine>}
       <textarea
         ref={field}
         rows={2}

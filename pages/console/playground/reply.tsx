@@ -4,6 +4,7 @@ import './reply.css';
 import { useMemo, useState } from 'preact/hooks';
 import { Markdown } from '../../markdown/markdown.tsx';
 import { formatCount, formatFixed, formatSeconds } from '../format.ts';
+import { ErrorLine } from '../parts/states.tsx';
 import { type MapToken, TipRows, TokenMap } from '../parts/token-map.tsx';
 import { formatChance, toTone } from './chances.ts';
 import type { Reply, TokenEntry } from './chat-types.ts';
@@ -30,11 +31,7 @@ export function ReplyView({ reply, name, isTokens, judge, regenerate, showCode }
       {text === '' && state === 'writing' && <p class="waiting" role="status" aria-label="The policy is writing" />}
       {text === '' && state !== 'writing' && !error && <p class="quiet">An empty reply.</p>}
       {isTokens && tokens.length > 0 ? <Tokens tokens={tokens} name={name} /> : <Markdown text={text} />}
-      {error && (
-        <p class="error" role="alert">
-          {error}
-        </p>
-      )}
+      {error && <ErrorLine>{error}</ErrorLine>}
       {state !== 'writing' && (
         <footer>
           {generation && judge && (

@@ -1,7 +1,12 @@
 // What two policies are asked.
 
-import { Field, NumberField } from '../parts/field.tsx';
+import { ChooseField, Field, NumberField } from '../parts/field.tsx';
 import type { AnswerRequest } from './answer.ts';
+
+const FORMS = [
+  ['text', 'Text to continue'],
+  ['chat', 'Chat message'],
+] as const;
 
 type CompareFormProps = {
   request: AnswerRequest;
@@ -22,15 +27,12 @@ export function CompareForm({ request, isRunning, onChange: set, run }: CompareF
         />
       </Field>
       <div class="knobs">
-        <Field label="As">
-          <select
-            value={request.isChat ? 'chat' : 'text'}
-            onChange={({ currentTarget: { value } }) => set({ isChat: value === 'chat' })}
-          >
-            <option value="text">Text to continue</option>
-            <option value="chat">Chat message</option>
-          </select>
-        </Field>
+        <ChooseField
+          label="As"
+          value={request.isChat ? 'chat' : 'text'}
+          options={FORMS}
+          onChange={(form) => set({ isChat: form === 'chat' })}
+        />
         <NumberField
           label="Seed"
           value={request.seed}

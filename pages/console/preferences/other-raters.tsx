@@ -3,6 +3,7 @@
 import { api, ask, type Preference } from '../../api.ts';
 import { IdLink, Time } from '../parts/links.tsx';
 import { Panel } from '../parts/page.tsx';
+import { ErrorLine } from '../parts/states.tsx';
 import { Table } from '../parts/table.tsx';
 import { useAsk } from '../use-ask.ts';
 import { ChoiceBadge } from './words.tsx';
@@ -21,7 +22,7 @@ export function OtherRaters({ comparison, preference, nameRater }: OtherRatersPr
       title="Raters of this comparison"
       hint={votes.length > 1 ? `${same} of ${votes.length} chose the same` : 'Nobody else has voted on it'}
     >
-      {error && <p class="error">{error.message}</p>}
+      {error && <ErrorLine>{error.message}</ErrorLine>}
       {votes.length > 0 && (
         <Table
           caption="Votes on this comparison"

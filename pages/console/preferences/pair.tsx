@@ -8,7 +8,7 @@ import { Segments } from '../parts/field.tsx';
 import { IdLink, shortenId, Time } from '../parts/links.tsx';
 import { Badge, Page, Panel } from '../parts/page.tsx';
 import { PolicyLink } from '../parts/policy-link.tsx';
-import { Loading, Missing } from '../parts/states.tsx';
+import { ErrorLine, Loading, Missing } from '../parts/states.tsx';
 import { PromptText } from '../parts/text.tsx';
 import { useAsk } from '../use-ask.ts';
 import { useFilters } from '../use-filters.ts';
@@ -181,7 +181,7 @@ function Edit({ id, shown }: { id: string; shown: string }) {
       hint="A preference of its own over the response that was chosen"
       actions={<IdLink kind="preferences" id={id} />}
     >
-      {error && <p class="error">{error.message}</p>}
+      {error && <ErrorLine>{error.message}</ErrorLine>}
       {data && <Markdown text={data.chosen.text} />}
       {data && data.chosen.text.length !== shown.length && (
         <p class="quiet said-of">

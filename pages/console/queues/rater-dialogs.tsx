@@ -5,7 +5,7 @@ import { api, ask } from '../../api.ts';
 import type { components } from '../../api-types.ts';
 import { formatTime } from '../format.ts';
 import { Confirm } from '../parts/confirm.tsx';
-import { Field, NameField } from '../parts/field.tsx';
+import { ChooseField, Field, NameField } from '../parts/field.tsx';
 import { ShownOnce } from '../parts/shown-once.tsx';
 import { splitList } from './queue-draft.ts';
 
@@ -104,15 +104,12 @@ function Invite({ rater, onClose, onInvited }: { rater: Rater; onClose(): void; 
     <Confirm title={`Invite ${rater.name}`} action="Make the link" run={invite} onClose={onClose}>
       <div class="form">
         <p>Whoever opens the link first votes as {rater.name}. Send it to nobody else.</p>
-        <Field label="The link expires">
-          <select value={hours} onChange={(event) => setHours(Number(event.currentTarget.value))}>
-            {EXPIRIES.map(([value, label]) => (
-              <option key={value} value={value}>
-                {label}
-              </option>
-            ))}
-          </select>
-        </Field>
+        <ChooseField
+          label="The link expires"
+          value={hours}
+          options={EXPIRIES}
+          onChange={(chosen) => setHours(chosen)}
+        />
       </div>
     </Confirm>
   );

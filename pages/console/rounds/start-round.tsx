@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { type ApiError, api, ask, type Round } from '../../api.ts';
 import { go } from '../../path.ts';
 import { Modal } from '../parts/modal.tsx';
+import { ErrorLine } from '../parts/states.tsx';
 import { hasEnded } from './stages.ts';
 
 const POLL_MS = 1000;
@@ -114,11 +115,7 @@ export function StartRound({ onClose, onStarted }: { onClose(): void; onStarted?
               )}
             </div>
           </div>
-          {error && (
-            <p class="error" role="alert">
-              {error.message}
-            </p>
-          )}
+          {error && <ErrorLine>{error.message}</ErrorLine>}
           <div class="actions end">
             <button type="button" onClick={close}>
               Close

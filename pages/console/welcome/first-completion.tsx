@@ -5,6 +5,7 @@ import { ApiError } from '../../api.ts';
 import { streamPost } from '../../event-stream.ts';
 import { Command } from '../parts/command.tsx';
 import { PolicyLink } from '../parts/policy-link.tsx';
+import { ErrorLine } from '../parts/states.tsx';
 import { Step } from './step.tsx';
 
 type Chunk = { model: string; choices: { text: string }[] };
@@ -54,11 +55,7 @@ export function FirstCompletion({ isDone, mayGenerate }: { isDone: boolean; mayG
         </button>
       </form>
       {!mayGenerate && <p class="quiet">It needs a key with the scope generate.</p>}
-      {error && (
-        <p class="error" role="alert">
-          {error}
-        </p>
-      )}
+      {error && <ErrorLine>{error}</ErrorLine>}
       {shown && !error && (
         <div class="written" aria-live="polite" aria-busy={isWriting}>
           <p>

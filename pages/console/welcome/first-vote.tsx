@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, api, ask, type Comparison } from '../../api.ts';
 import { follow } from '../../path.ts';
 import { streamComparison } from '../../stream-comparison.ts';
+import { ErrorLine } from '../parts/states.tsx';
 import { drawOffset, makePrompt, RULE, voteAsExample } from './example-rater.ts';
 import { Step } from './step.tsx';
 
@@ -106,11 +107,7 @@ export function FirstVote({ isDone, mayVote }: { isDone: boolean; mayVote: boole
           </div>
         </>
       )}
-      {error && (
-        <p class="error" role="alert">
-          {error}
-        </p>
-      )}
+      {error && <ErrorLine>{error}</ErrorLine>}
       <details>
         <summary>Nobody else to vote yet?</summary>
         <p class="quiet">
