@@ -72,7 +72,7 @@ test('attune canary starts one, which is listed, shown and cancelled', async () 
     `${id}  running`,
     `policy     ${tried}, 25.0% of the completions`,
     `baseline   ${active}`,
-    'votes      2 for it, 1 against it, 1 ties, 0 both bad, 0 over the limit of a rater; 4 raters',
+    'votes      2 for it, 1 against it, 1 ties, 0 both bad, 0 on a comparison that has one, 0 over the limit of a rater; 4 raters',
     'evidence   E+ 0.917, E− 0.417; 20 decides',
   ])
     assert.ok(shown.includes(`${line}\n`), shown);

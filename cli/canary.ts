@@ -110,7 +110,7 @@ async function find(db: Database, id: string | undefined, command: string): Prom
 async function describe(db: Database, settings: Settings, row: CanaryRow): Promise<string[]> {
   const { votes, evidence, guards, closes_at } = await describeCanary(db, settings, row);
   const [round] = row.round_id ? await db.select().from(rounds).where(eq(rounds.id, row.round_id)) : [];
-  const { wins, losses, ties, both_bad, over_limit, raters } = votes;
+  const { wins, losses, ties, both_bad, repeated, over_limit, raters } = votes;
   const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
   const rate = evidence.win_rate;
   const toEvidence = (log10: number) => (10 ** log10).toPrecision(3);
@@ -121,7 +121,7 @@ async function describe(db: Database, settings: Settings, row: CanaryRow): Promi
     `started    ${formatMinute(row.created_at)} by ${row.created_by}${row.round_id ? `, of ${row.round_id}` : ''}`,
     ...(round?.reason ? [`its round  ${round.reason}`] : []),
     `closes     ${closes_at === null ? 'it has ended' : formatMinute(new Date(1000 * closes_at))}`,
-    `votes      ${wins} for it, ${losses} against it, ${ties} ties, ${both_bad} both bad, ${over_limit} over the limit of a rater; ${raters} raters`,
+    `votes      ${wins} for it, ${losses} against it, ${ties} ties, ${both_bad} both bad, ${repeated} on a comparison that has one, ${over_limit} over the limit of a rater; ${raters} raters`,
     `win rate   ${rate ? `${percent(rate.value)} (${percent(rate.interval.low)} to ${percent(rate.interval.high)})` : 'no votes yet'}`,
     `evidence   E+ ${toEvidence(evidence.better)}, E− ${toEvidence(evidence.worse)}; 20 decides`,
     ...guards.map(({ name, state, message }) => `${name.padEnd(15)} ${state.padEnd(8)} ${message}`),

@@ -39,5 +39,5 @@ export default {
       runScheduled(db, toSettings(env), env.BACKGROUND, new Date(controller.scheduledTime)),
     ),
   queue: (batch: MessageBatch<unknown>, env: Env) =>
-    withDatabase(env, ({ db }) => consumeBatch(batch, db, toSettings(env))),
+    withDatabase(env, ({ db }) => consumeBatch(batch, db, toSettings(env), env.BACKGROUND)),
 };

@@ -49,8 +49,9 @@ const vote = (count: number) =>
     'default',
     Array.from({ length: count }, (_, at) => ({
       a: 'pol_x',
-      b: 'pol_x',
-      choice: 'tie' as const,
+      b: 'pol_y',
+      canary: 'canary_earlier',
+      choice: 'a' as const,
       rater: `user:${at}`,
       prompt: `voted ${at}`,
     })),

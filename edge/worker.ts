@@ -50,6 +50,8 @@ export default {
 
   async queue(batch: MessageBatch<unknown>, env: Env): Promise<void> {
     const { bindings, settings } = readWorkerEnv(env);
-    await withConnection(bindings.HYPERDRIVE.connectionString, ({ db }) => consumeBatch(batch, db, settings));
+    await withConnection(bindings.HYPERDRIVE.connectionString, ({ db }) =>
+      consumeBatch(batch, db, settings, bindings.BACKGROUND),
+    );
   },
 };

@@ -191,7 +191,7 @@ const environment = z.object({
     .max(100_000)
     .default(1500)
     .describe('votes for a side after which an undecided canary ends, and the active policy stays'),
-  CANARY_RATER_VOTES: integer(1).default(20).describe('votes of one rater that count for or against a canary'),
+  CANARY_RATER_VOTES: integer(1).default(6).describe('votes of one rater that count for or against a canary'),
   WATCH_HOURS: z.coerce
     .number()
     .min(0)

@@ -6,7 +6,7 @@ import { and, asc, eq, inArray, notInArray } from 'drizzle-orm';
 import { PgBoss } from 'pg-boss';
 import packageJson from '../package.json' with { type: 'json' };
 import { COMMAND, recordAudit } from '../shared/access/audit.ts';
-import { decideCanaries } from '../shared/canary/decide.ts';
+import { decideOnce, startDeciding } from '../shared/canary/decide-loop.ts';
 import { CHANGES } from '../shared/database/channels.ts';
 import { type Connection, connect, type Database } from '../shared/database/connect.ts';
 import { LOCKS, tryAcquireLock } from '../shared/database/lock.ts';
@@ -84,9 +84,7 @@ export async function startTrainer(
   const options = { name: 'trainer', pollIntervalMs: POLL_INTERVAL_MS };
   const subscription = await subscribe(connection, CHANGES, options, runQueuedRounds);
   // Also while a round trains, and where no edge is up.
-  const decisions = await subscribe(connection, CHANGES, { ...options, name: 'canary' }, () =>
-    decide(connection.db, settings),
-  );
+  const decisions = await startDeciding(connection, settings);
   return {
     async close() {
       heartbeat.stop();
@@ -148,7 +146,7 @@ export async function trainDue(
   const trainer = await openTrainer(settings, connection.db);
   const heartbeat = startHeartbeat(connection.db);
   try {
-    await decide(db, settings);
+    await decideOnce(db, settings);
     await runSchedule(db, settings);
     const seen = new Set<string>();
     do {
@@ -169,11 +167,6 @@ async function runSchedule(db: Database, settings: Settings): Promise<void> {
   // Failing does not stop the training; the next tick goes on where this one ended.
   await applyRetention(db, settings).catch((error: unknown) => logFailure('RETENTION_DAYS was not applied', error));
   await requestRoundIfDue(db, settings);
-}
-
-async function decide(db: Database, settings: Settings): Promise<void> {
-  for (const { id, policy_id, state, reason } of await decideCanaries(db, settings))
-    log.info('canary', `${id}: ${policy_id} is ${state}: ${reason}`);
 }
 
 function logFailure(message: string, error: unknown): void {

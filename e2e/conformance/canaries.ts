@@ -43,8 +43,8 @@ export function testCanaries(api: Api): void {
     );
     assert.deepEqual([body.promoted_at, body.ended_at], [null, null]);
     assert.ok(body.closes_at > body.created);
-    const { wins, losses, ties, both_bad, over_limit, raters } = body.votes;
-    assert.deepEqual([wins, losses, ties, both_bad, over_limit, raters], [0, 0, 0, 0, 0, 0]);
+    const { wins, losses, ties, both_bad, repeated, over_limit, raters } = body.votes;
+    assert.deepEqual([wins, losses, ties, both_bad, repeated, over_limit, raters], [0, 0, 0, 0, 0, 0, 0]);
     assert.deepEqual([body.evidence.better, body.evidence.worse, body.evidence.win_rate], [0, 0, null]);
     assert.ok(Math.abs(body.evidence.threshold - Math.log10(20)) < 1e-9);
     assert.ok(body.guards.length > 0);

@@ -9,6 +9,9 @@ const ELSEWHERE: ReadonlySet<unknown> = new Set([
   'policy_store_refused',
   'runtime_unavailable',
   'closing',
+  // So many requests, or policies, that these had to wait: a rush hour.
+  'queue_timeout',
+  'policies_busy',
   'disk_full',
   'ENOSPC',
 ]);

@@ -94,7 +94,10 @@ test('the cron enqueues due webhooks, and each is sent once even if it is queued
   assert.equal(queue.messages.length, 6);
   const first = makeBatch(queue.messages);
   const second = makeBatch(queue.messages);
-  await Promise.all([consumeBatch(first.batch, db, settings), consumeBatch(second.batch, db, settings)]);
+  await Promise.all([
+    consumeBatch(first.batch, db, settings, openQueue()),
+    consumeBatch(second.batch, db, settings, openQueue()),
+  ]);
   assert.deepEqual([...new Set([...first.outcomes, ...second.outcomes])], ['ack']);
   assert.deepEqual(receiver.received.map(({ body }) => body.data.reason).sort(), ['one', 'three', 'two']);
   const later = openQueue();
@@ -109,7 +112,7 @@ test('a refused webhook is retried when its event is due again', async () => {
   await runScheduled(db, settings, queue, DAY);
   for (const pause of [5, 30, 120]) {
     const { outcomes, batch } = makeBatch(queue.messages);
-    await consumeBatch(batch, db, settings);
+    await consumeBatch(batch, db, settings, openQueue());
     assert.deepEqual(outcomes, [pause + 1]);
     await db.update(webhook_events).set({ next_at: sql`now()` });
   }
@@ -123,7 +126,7 @@ test('without WEBHOOK_URL nothing is enqueued, and queued webhooks are dropped w
   assert.deepEqual(queue.messages, []);
   const [row] = await db.select().from(webhook_events);
   const { outcomes, batch } = makeBatch([{ kind: 'webhook', id: row!.id }]);
-  await consumeBatch(batch, db, plain);
+  await consumeBatch(batch, db, plain, openQueue());
   assert.deepEqual(outcomes, ['ack']);
   assert.equal((await db.select().from(webhook_events))[0]!.attempts, 0);
 });
@@ -136,7 +139,7 @@ test('what the policies served is added once, however often its message is deliv
   const messages = ['one', 'two', 'one'].map((id) => ({ kind: 'policy_minutes', id, rows }));
   for (let delivery = 0; delivery < 2; delivery++) {
     const { outcomes, batch } = makeBatch(messages);
-    await consumeBatch(batch, db, settings);
+    await consumeBatch(batch, db, settings, openQueue());
     assert.deepEqual(outcomes, ['ack', 'ack', 'ack']);
   }
   const stored = await db.select().from(policy_minutes);
@@ -158,7 +161,7 @@ test('a canary is decided by the message of a vote, and by the cron', async () =
   };
   const byVote = await start('pol_b');
   const { outcomes, batch } = makeBatch([{ kind: 'vote' }, { kind: 'vote' }]);
-  await consumeBatch(batch, db, settings);
+  await consumeBatch(batch, db, settings, openQueue());
   assert.deepEqual([outcomes, await byVote()], [['ack', 'ack'], 'rolled_back']);
   const byCron = await start('pol_c');
   await runScheduled(db, settings, openQueue(), DAY);
@@ -176,7 +179,7 @@ test('a message of an unknown shape is dropped, and the others in its batch are 
     null,
     { kind: 'metrics', id: 'y', counts: [count] },
   ]);
-  await consumeBatch(batch, db, settings);
+  await consumeBatch(batch, db, settings, openQueue());
   assert.deepEqual(outcomes, ['ack', 'ack', 'ack', 'ack']);
   assert.equal(log.mock.callCount(), 2);
   assert.equal(receiver.received.length, 1);
@@ -191,7 +194,7 @@ test('without Postgres every message is retried later', async (context) => {
     { kind: 'webhook', id: 'evt_x' },
     { kind: 'metrics', id: 'z', counts },
   ]);
-  await consumeBatch(batch, gone.db, settings);
+  await consumeBatch(batch, gone.db, settings, openQueue());
   assert.deepEqual(outcomes, [30, 30]);
   await gone.close();
 });

@@ -72,13 +72,14 @@ export async function runScheduled(
   now: Date,
 ): Promise<void> {
   const isTick = isScheduledMinute(settings.TRAIN_SCHEDULE, now);
+  const announced = [checkAlerts(db, settings), decideCanaries(db, settings)];
   const tasks = [
     isTick ? requestRoundIfDue(db, settings) : null,
     isTick ? applyRetention(db, settings) : null,
-    // Alerts first: what they write is sent at once.
-    checkAlerts(db, settings).finally(() => (readWebhookTarget(settings) ? enqueueDueWebhooks(db, queue) : null)),
     deleteOldBatches(db),
-    decideCanaries(db, settings),
+    ...announced,
+    // What they write is sent at once.
+    Promise.allSettled(announced).then(() => enqueueWebhooks(db, settings, queue)),
   ];
   // A failing task does not stop the others; the cron's log gets every reason.
   const failed = (await Promise.allSettled(tasks)).filter((task) => task.status === 'rejected');
@@ -92,6 +93,14 @@ export function isScheduledMinute(cron: string, now: Date): boolean {
   return CronExpressionParser.parse(cron, { tz: 'UTC' }).includesDate(minute);
 }
 
+async function enqueueWebhooks(
+  db: Database,
+  settings: Settings,
+  queue: Pick<Queue<BackgroundMessage>, 'sendBatch'>,
+): Promise<void> {
+  if (readWebhookTarget(settings)) await enqueueDueWebhooks(db, queue);
+}
+
 /** Enqueues the webhooks that are due. One that is queued twice is still sent once: its row is claimed in Postgres. */
 export async function enqueueDueWebhooks(
   db: Database,
@@ -102,7 +111,12 @@ export async function enqueueDueWebhooks(
 }
 
 /** Handles a batch of the queue and acknowledges or retries each message separately. */
-export async function consumeBatch(batch: MessageBatch<unknown>, db: Database, settings: Settings): Promise<void> {
+export async function consumeBatch(
+  batch: MessageBatch<unknown>,
+  db: Database,
+  settings: Settings,
+  queue: Pick<Queue<BackgroundMessage>, 'sendBatch'>,
+): Promise<void> {
   const webhooks: Received<WebhookMessage>[] = [];
   const metrics: Received<MetricsMessage>[] = [];
   const minutes: Received<MinutesMessage>[] = [];
@@ -121,7 +135,9 @@ export async function consumeBatch(batch: MessageBatch<unknown>, db: Database, s
   await handleAll(metrics, (bodies) => addRequestCounts(db, bodies));
   await handleAll(minutes, (bodies) => addMinuteBatches(db, bodies));
   // However many votes: it reads all of them.
-  await handleAll(votes, () => decideCanaries(db, settings));
+  await handleAll(votes, async () => {
+    if ((await decideCanaries(db, settings)).length > 0) await enqueueWebhooks(db, settings, queue);
+  });
   await sendWebhooks(db, settings, webhooks);
 }
 

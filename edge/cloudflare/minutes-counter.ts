@@ -9,6 +9,8 @@ import type { BackgroundMessage } from './background.ts';
 import type { FlushTurn } from './flush-turn.ts';
 
 const FLUSH_INTERVAL_MS = 1000;
+/** After an outage there are many; a message has 128 kB at most. */
+const MAX_MESSAGE_ROWS = 100;
 
 /** Of an isolate. */
 export type CountedMinutes = { minutes: PolicyMinutes; turn: FlushTurn };
@@ -30,7 +32,11 @@ export function openWorkerMinutes({ minutes, turn, queue, waitUntil }: WorkerMin
       const rows = minutes.drain();
       turn.end();
       try {
-        await queue.send({ kind: 'policy_minutes', id: crypto.randomUUID(), rows });
+        while (rows.length > 0) {
+          const sent = rows.slice(0, MAX_MESSAGE_ROWS);
+          await queue.send({ kind: 'policy_minutes', id: crypto.randomUUID(), rows: sent });
+          rows.splice(0, sent.length);
+        }
       } catch (error) {
         minutes.restore(rows);
         throw error;

@@ -25,6 +25,7 @@ const votes = z.object({
   losses: z.int().openapi({ description: 'votes for the baseline that count' }),
   ties: z.int(),
   both_bad: z.int(),
+  repeated: z.int().openapi({ description: 'votes on a comparison of which another vote counts' }),
   over_limit: z.int().openapi({ description: 'votes of raters who had given CANARY_RATER_VOTES before' }),
   raters: z.int(),
   max: z.int().openapi({ description: 'CANARY_MAX_VOTES' }),

@@ -274,6 +274,14 @@ describe('a policy that is watched', () => {
     assert.deepEqual(await readRows(), ['pol_b on pol_a: rolled_back']);
   });
 
+  test('goes on being watched when it is promoted again over what a version without canaries made active', async () => {
+    await watch();
+    await db.insert(activations).values({ policy_id: 'pol_c', reason: 'promoted' });
+    await watch();
+    assert.deepEqual(await readRows(), ['pol_b on pol_a: watching']);
+    assert.equal(await getActivePolicyId(db), 'pol_b');
+  });
+
   test('gives its place to the next one', async () => {
     await watch();
     await activatePolicy(db, 'pol_c', 'promoted', { actor, watchHours: 24 });

@@ -31,8 +31,8 @@ export type Compared = {
   /** up: more is worse; down: less is; both: any change */
   worse: 'up' | 'down' | 'both';
   tolerance: number;
-  /** of what was served one after the other: in other hours, of another load and other requests */
-  toleranceApart?: number;
+  /** of what was served one after the other: in other hours, of another load and other requests; null: it says nothing then */
+  toleranceApart?: number | null;
   /** in the unit, of a ratio: a difference that nobody notices, however large the ratio */
   floor?: number;
   /** observations of each policy below which it waits */
@@ -57,6 +57,7 @@ export const COMPARED: readonly Compared[] = [
     worse: 'up',
     // Two requests in a hundred more: clients that retry once see one in two thousand.
     tolerance: 0.02,
+    toleranceApart: 0.1,
     minCount: MIN_COUNT_OF_FAILURES,
   },
   {
@@ -68,7 +69,8 @@ export const COMPARED: readonly Compared[] = [
     worse: 'up',
     // Of a small share of the traffic fewer prefixes are cached and smaller batches are computed.
     tolerance: Math.log(1.5),
-    toleranceApart: Math.log(3),
+    // It is mostly the load: the queue, and what else the processors compute.
+    toleranceApart: null,
     // Up to a tenth of a second people take an answer for immediate (Miller 1968; Nielsen 1993).
     floor: 0.1,
     minCount: MIN_COUNT,

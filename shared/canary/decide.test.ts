@@ -30,7 +30,7 @@ import { cancelCanary, getCanary, promoteCanary, startCanary } from './canaries.
 import { decideCanaries } from './decide.ts';
 import { describeCanary, listEvidence } from './describe.ts';
 import { addPolicyMinutes, type PolicyMinute } from './policy-minutes.ts';
-import { countVotedComparisons } from './votes.ts';
+import { countVotes } from './votes.ts';
 
 const connection = await openTestDatabase();
 const { db, url } = connection;
@@ -101,7 +101,7 @@ describe('votes', () => {
     await vote(canary, 'WTTBWSL');
     assert.deepEqual(await decide(), []);
     const { votes, evidence } = await describeRow(canary.id);
-    const expected = { wins: 2, losses: 1, ties: 2, both_bad: 1, over_limit: 0, raters: 6, max: 1500 };
+    const expected = { wins: 2, losses: 1, ties: 2, both_bad: 1, repeated: 0, over_limit: 0, raters: 6, max: 1500 };
     assert.deepEqual(votes, expected);
     assert.ok(evidence.better > evidence.worse && evidence.better < evidence.threshold);
     assert.equal(evidence.win_rate!.value, 2 / 3);
@@ -116,6 +116,30 @@ describe('votes', () => {
     await db.update(preferences).set({ tenant: 'other' }).where(sql`${preferences.choice} = 'a'`);
     const both = await describeRow(canary.id, { CANARY_RATER_VOTES: 4 });
     assert.deepEqual([both.votes.wins, both.votes.over_limit, both.votes.raters], [8, 22, 2]);
+  });
+
+  test('on one comparison count once, however many agree about its two responses', async () => {
+    const canary = await start();
+    await vote(canary, 'WTL');
+    const stored = await db.select().from(preferences).orderBy(preferences.id);
+    for (const rater of ['user:x', 'user:y', 'user:z'])
+      for (const { xid, ...row } of stored) {
+        const id = newId('pref_');
+        // Of whoever voted a tie first, another one may have seen a difference.
+        const choice = row.choice === 'tie' ? 'a' : row.choice;
+        await db.insert(preferences).values({ ...row, id, content_hash: id, choice, rater });
+      }
+    const { votes } = await describeRow(canary.id);
+    assert.deepEqual([votes.wins, votes.losses, votes.repeated, votes.raters], [1, 2, 8, 6]);
+  });
+
+  test('of one rater decide nothing by themselves', async () => {
+    const canary = await start();
+    await vote(canary, 'W'.repeat(40), () => 'anonymous');
+    assert.deepEqual(await decide(), []);
+    assert.equal((await describeRow(canary.id)).votes.wins, settings.CANARY_RATER_VOTES);
+    await vote(canary, 'W', () => 'user:another');
+    assert.equal((await decide())[0]!.state, 'watching');
   });
 
   test('that are not blind votes on this canary do not count', async () => {
@@ -161,14 +185,47 @@ describe('votes', () => {
     assert.equal((await describeRow(canary.id)).evidence.win_rate, null);
   });
 
-  test('of a day are counted as comparisons, up to a limit', async () => {
+  test('of a day are counted as a canary would count them, before there is one', async () => {
+    const perRater = settings.CANARY_RATER_VOTES;
     const canary = await start();
-    await vote(canary, 'WLTS');
-    await vote(null, 'WB');
-    assert.equal(await countVotedComparisons(db, 20), 5);
-    assert.equal(await countVotedComparisons(db, 3), 3);
+    await vote(canary, 'WLTSB');
+    assert.equal(await countVotes(db, perRater), 2);
+    await vote(canary, 'W'.repeat(30), () => 'anonymous');
+    assert.equal(await countVotes(db, perRater), 2 + perRater);
     await db.update(preferences).set({ created_at: sql`now() - interval '25 hours'` });
-    assert.equal(await countVotedComparisons(db, 20), 0);
+    assert.equal(await countVotes(db, perRater), 0);
+    // Of two policies that were named.
+    await vote(null, 'WL');
+    assert.equal(await countVotes(db, perRater), 0);
+
+    const voteOnPair = async (kind: 'comparison' | 'chat', queue_id: string | null) => {
+      const [a, b] = (await storeCompletion(db, 'text', { kind, policy_id: 'pol_a' }, 2)) as [string, string];
+      const comparison_id = newId('cmp_');
+      const sides = { a_generation_id: a, b_generation_id: b, swapped: false };
+      await db.insert(comparisons).values({ id: comparison_id, prompt: 'text', ...sides, queue_id });
+      const texts = { source: 'comparison', chosen_generation_id: a, rejected_generation_id: b } as const;
+      for (const rater of ['user:one', 'user:two'])
+        await storePreference(db, 'text', { ...texts, comparison_id, rater });
+    };
+    const pairings = {
+      same: { type: 'same' },
+      canary: { type: 'canary' },
+      named: { type: 'same', policy: 'pol_c' },
+      policies: { type: 'policies', policies: ['pol_a', 'pol_c'] },
+    } as const;
+    const queues: Record<string, string> = {};
+    for (const [name, pairing] of Object.entries(pairings)) queues[name] = (await storeQueue(db, { pairing })).id;
+    for (const [kind, queue, counted] of [
+      ['chat', null, 0],
+      ['comparison', queues.policies!, 0],
+      ['comparison', queues.named!, 0],
+      ['comparison', null, 1],
+      ['comparison', queues.same!, 2],
+      ['comparison', queues.canary!, 3],
+    ] as const) {
+      await voteOnPair(kind, queue);
+      assert.equal(await countVotes(db, perRater), counted, `${kind} ${queue}`);
+    }
   });
 });
 

@@ -14,6 +14,7 @@ export type CanaryDescription = {
     losses: number;
     ties: number;
     both_bad: number;
+    repeated: number;
     over_limit: number;
     raters: number;
     max: number;
@@ -50,6 +51,7 @@ export async function describeCanary(
       losses,
       ties: votes.ties,
       both_bad: votes.bothBad,
+      repeated: votes.repeated,
       over_limit: votes.overLimit,
       raters: votes.raters,
       max: settings.CANARY_MAX_VOTES,

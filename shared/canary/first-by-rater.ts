@@ -1,4 +1,5 @@
-// At most so many votes of each rater count, the first ones, so that nobody decides alone.
+// At most so many votes of each rater count, the first ones: with CANARY_RATER_VOTES's default of 6 nobody decides alone, since
+// E is 18.1 after six votes that agree.
 
 type Given = { tenant: string; rater: string };
 

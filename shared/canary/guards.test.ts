@@ -173,10 +173,17 @@ describe('a difference that nobody notices is tolerated, however large its ratio
     assert.deepEqual(listBeside(tokens(2), tokens(40)), ['length']);
   });
 
-  test('of other hours, in which the same policy is twice as slow', () => {
+  test('of other hours, in which there is a queue', () => {
     assert.deepEqual(listBeside(first(1), first(0.5)), ['first_token']);
-    assert.deepEqual(listBeside(first(1), first(0.5), false), []);
-    assert.deepEqual(listBeside(first(2), first(0.5), false), ['first_token']);
+    assert.deepEqual(listBeside(first(20), first(0.5), false), []);
+  });
+
+  test('of other hours, in which more requests run out of time', () => {
+    assert.deepEqual(listBeside({ requests: count, errors: 0.06 * count }, { requests: count, errors: 0 }), ['errors']);
+    assert.deepEqual(listBeside({ requests: count, errors: 0.06 * count }, { requests: count, errors: 0 }, false), []);
+    assert.deepEqual(listBeside({ requests: count, errors: 0.5 * count }, { requests: count, errors: 0 }, false), [
+      'errors',
+    ]);
   });
 
   test('of other hours, with a batch job of short answers that are cut', () => {

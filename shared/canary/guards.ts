@@ -44,7 +44,11 @@ export const MAX_LOAD_FAILURES = { unserved: 3, served: 20 };
 
 /** What every guard says. `isTogether`: both served over the same minutes; else one after the other. */
 export function checkGuards(candidate: Served, baseline: Served, isTogether = true): Guard[] {
-  const compared = COMPARED.map((guard) => check(guard, candidate, baseline, isTogether));
+  const compared = COMPARED.flatMap((guard) => {
+    const { tolerance, toleranceApart = tolerance } = guard;
+    const wanted = isTogether ? tolerance : toleranceApart;
+    return wanted === null ? [] : [check(guard, candidate, baseline, wanted)];
+  });
   return [checkLoading(candidate, baseline), ...compared];
 }
 
@@ -67,13 +71,13 @@ function checkLoading({ load_failures: failures, requests }: Served, baseline: S
   };
 }
 
-function check(guard: Compared, ofCandidate: Served, ofBaseline: Served, isTogether: boolean): Guard {
+function check(guard: Compared, ofCandidate: Served, ofBaseline: Served, wanted: number): Guard {
   const { name, unit, show, minCount } = guard;
   const [candidate, baseline] = [guard.read(ofCandidate), guard.read(ofBaseline)];
   const mean = ({ count, mean }: Moments) => (count === 0 ? null : show(mean));
   const isEnough = candidate.count >= minCount && baseline.count >= minCount;
   const difference = isEnough ? compareMeans(candidate, baseline, ALPHA) : null;
-  const tolerance = findTolerance(guard, baseline, isTogether);
+  const tolerance = findTolerance(guard, baseline, wanted);
   const state = !difference ? 'waiting' : isBeyond(guard.worse, tolerance, difference) ? 'worse' : 'ok';
   const shown = { candidate: mean(candidate), baseline: mean(baseline) };
   const message = difference
@@ -82,9 +86,7 @@ function check(guard: Compared, ofCandidate: Served, ofBaseline: Served, isToget
   return { name, state, ...shown, unit, difference, tolerance, count: candidate.count, message };
 }
 
-function findTolerance(guard: Compared, { count, mean }: Moments, isTogether: boolean): number {
-  const { tolerance, toleranceApart = tolerance, floor = 0 } = guard;
-  const wanted = isTogether ? tolerance : toleranceApart;
+function findTolerance({ floor = 0 }: Compared, { count, mean }: Moments, wanted: number): number {
   return floor === 0 || count === 0 ? wanted : Math.max(wanted, Math.log1p(floor / Math.exp(mean)));
 }
 

@@ -23,6 +23,14 @@ test('of ten processes at once one works, and another one when its turn is over'
   assert.equal(await runInTurn(db, async () => 'again'), 'again');
 });
 
+test('a turn that begins in the future, by the clock of a server that failed, is nobody’s', async () => {
+  await runInTurn(db, async () => 'first');
+  await age('-9 minutes');
+  assert.equal(await runInTurn(db, async () => 'early'), null);
+  await age('-1 hour');
+  assert.equal(await runInTurn(db, async () => 'again'), 'again');
+});
+
 test('a turn whose work fails, or whose process ends, is over in time', async () => {
   await assert.rejects(
     runInTurn(db, () => Promise.reject(new Error('cut'))),

@@ -7,6 +7,7 @@ import { heartbeats } from '../database/schema.ts';
 
 /** Below the interval in which each process asks, so that the next turn is its own where it is the only one. */
 const TURN_SECONDS = 1.5;
+const MAX_PAUSE_SECONDS = 600;
 /** The part of the time in which the votes and minutes of a deployment with very many of them are read. */
 export const READING_SHARE = 1 / 20;
 
@@ -16,7 +17,7 @@ export async function runInTurn<T>(db: Database, work: () => Promise<T>): Promis
   const startedMs = performance.now();
   const result = await work();
   const seconds = (performance.now() - startedMs) / 1000;
-  const pause = seconds / READING_SHARE - seconds;
+  const pause = Math.min(seconds / READING_SHARE - seconds, MAX_PAUSE_SECONDS);
   if (pause > TURN_SECONDS)
     await db.execute(sql`update ${heartbeats} set seen_at = clock_timestamp() + make_interval(secs => ${pause - TURN_SECONDS})
       where name = 'canary'`);
@@ -27,6 +28,8 @@ async function takeTurn(db: Database): Promise<boolean> {
   const taken = await db.execute(sql`
     insert into ${heartbeats} as last (name, seen_at) values ('canary', clock_timestamp())
     on conflict (name) do update set seen_at = excluded.seen_at
-    where last.seen_at < excluded.seen_at - make_interval(secs => ${TURN_SECONDS}) returning 1`);
+    where last.seen_at < excluded.seen_at - make_interval(secs => ${TURN_SECONDS})
+      -- by the clock of another server, before a failover
+      or last.seen_at > excluded.seen_at + make_interval(secs => ${MAX_PAUSE_SECONDS}) returning 1`);
   return taken.length > 0;
 }

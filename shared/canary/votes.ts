@@ -1,9 +1,9 @@
 // The blind votes on a canary: of people to whom responses of its two policies were shown as a and b.
 
-import { and, eq, inArray, isNotNull, isNull, ne, notExists, type SQL, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNotNull, isNull, ne, notExists, or, type SQL, sql } from 'drizzle-orm';
 import { alias, unionAll } from 'drizzle-orm/pg-core';
 import type { Database } from '../database/connect.ts';
-import { comparisons, completions, generations, preferences, queue_raters } from '../database/schema.ts';
+import { comparisons, completions, generations, preferences, queue_raters, queues } from '../database/schema.ts';
 import type { CanaryRow } from '../store/canary-states.ts';
 import { limitByRater } from './first-by-rater.ts';
 import { isCreatedIn } from './id-range.ts';
@@ -16,6 +16,8 @@ export type Votes = {
   counted: CountedVote[];
   ties: number;
   bothBad: number;
+  /** for a side, on a comparison of which another one counts: they are about the same two texts */
+  repeated: number;
   /** for a side, of raters who had given as many as count before */
   overLimit: number;
   raters: number;
@@ -24,20 +26,29 @@ export type Votes = {
 const [chosen, rejected] = [alias(generations, 'chosen_generation'), alias(generations, 'rejected_generation')];
 const [ofChosen, ofRejected] = [alias(completions, 'chosen_completion'), alias(completions, 'rejected_completion')];
 
-/** Votes that were erased do not count, nor those of a rater who is paused in the queue of the comparison. */
+/**
+ * Of each comparison one vote counts, so that each draws its two responses anew: several on one would agree about a good draw,
+ * and be taken for evidence of a good policy. Votes that were erased do not count, nor those of a rater who is paused in the
+ * queue of the comparison.
+ */
 export async function readVotes(db: Database, canary: CanaryRow, perRater: number): Promise<Votes> {
   const own = selectVotes(db, canary, eq(comparisons.canary_id, canary.id));
   const rows = await (canary.promoted_at
     ? unionAll(own, selectVotes(db, canary, isMadeWhileWatching(canary, canary.promoted_at)))
     : own
   ).orderBy(sql`xid, id`);
-  const isCounted = limitByRater(perRater);
-  const votes: Votes = { counted: [], ties: 0, bothBad: 0, overLimit: 0, raters: 0 };
+  const isWithinLimit = limitByRater(perRater);
+  const decided = new Set<string>();
+  const votes: Votes = { counted: [], ties: 0, bothBad: 0, repeated: 0, overLimit: 0, raters: 0 };
   for (const row of rows) {
     if (row.choice === 'tie') votes.ties++;
     else if (row.choice === 'both_bad') votes.bothBad++;
-    else if (isCounted(row)) votes.counted.push({ isWin: row.isWin, at: row.at });
-    else votes.overLimit++;
+    else if (decided.has(row.comparison!)) votes.repeated++;
+    else if (!isWithinLimit(row)) votes.overLimit++;
+    else {
+      decided.add(row.comparison!);
+      votes.counted.push({ isWin: row.isWin, at: row.at });
+    }
   }
   return { ...votes, raters: new Set(rows.map(({ tenant, rater }) => JSON.stringify([tenant, rater]))).size };
 }
@@ -60,6 +71,7 @@ function selectVotes(db: Database, { policy_id, baseline_id }: CanaryRow, filter
       xid: preferences.xid,
       tenant: preferences.tenant,
       rater: preferences.rater,
+      comparison: preferences.comparison_id,
       choice: preferences.choice,
       isWin: sql<boolean>`${ofChosen.policy_id} = ${policy_id}`,
       at: preferences.created_at,
@@ -92,18 +104,45 @@ function isMadeWhileWatching({ id, ended_at }: CanaryRow, promotedAt: Date): SQL
   );
 }
 
-/** Comparisons that somebody voted on in the last day, up to `limit`. */
-export function countVotedComparisons(db: Database, limit: number): Promise<number> {
+/**
+ * How many votes of the last day a canary would have counted: on comparisons of a canary, or of two responses of the active
+ * policy that a canary's would have taken the place of.
+ */
+export async function countVotes(db: Database, perRater: number): Promise<number> {
+  const [a, b] = [alias(generations, 'generation_a'), alias(generations, 'generation_b')];
+  const isOfOnePolicy = and(
+    eq(a.completion_id, b.completion_id),
+    eq(completions.kind, 'comparison'),
+    or(isNull(comparisons.queue_id), hasFreePairing),
+  );
   const voted = db
-    .selectDistinct({ id: preferences.comparison_id })
+    .selectDistinctOn([comparisons.id], { tenant: preferences.tenant, rater: preferences.rater })
     .from(preferences)
+    .innerJoin(comparisons, eq(comparisons.id, preferences.comparison_id))
+    .innerJoin(a, eq(a.id, comparisons.a_generation_id))
+    .innerJoin(b, eq(b.id, comparisons.b_generation_id))
+    .innerJoin(completions, eq(completions.id, a.completion_id))
+    .leftJoin(queues, eq(queues.id, comparisons.queue_id))
     .where(
       and(
         isCreatedIn(preferences, 'pref_', { since: sql`now() - interval '1 day'` }),
-        isNotNull(preferences.comparison_id),
-        ne(preferences.choice, 'skip'),
+        eq(preferences.source, 'comparison'),
+        inArray(preferences.choice, ['a', 'b']),
+        isNull(preferences.erased_at),
+        or(isNotNull(comparisons.canary_id), isOfOnePolicy),
       ),
     )
-    .limit(limit);
-  return db.$count(voted.as('voted'));
+    .orderBy(comparisons.id, preferences.xid, preferences.id)
+    .as('voted');
+  const ofRaters = db
+    .select({ counted: sql<number>`least(count(*), ${perRater})`.as('counted') })
+    .from(voted)
+    .groupBy(voted.tenant, voted.rater)
+    .as('of_raters');
+  const [row] = await db.select({ sum: sql<number>`coalesce(sum(counted), 0)::int` }).from(ofRaters);
+  return row!.sum;
 }
+
+/** Of a queue whose items are a canary's while one runs. */
+const hasFreePairing = sql`${queues.settings}->'pairing'->>'type' = 'canary'
+  or (${queues.settings}->'pairing'->>'type' = 'same' and ${queues.settings}->'pairing'->>'policy' is null)`;

@@ -132,9 +132,9 @@ export async function settleCanaries(transaction: Database, activation: Activati
     await moveCanary(transaction, running.id, 'running', isWatched ? 'watching' : 'kept', { actor, reason });
   else {
     if (running) await cancelBy(transaction, running, activation);
-    // The policy that a watched one is compared with is not new.
-    if (isWatched && previous !== null && watching?.baseline_id !== next)
-      await openWatch(transaction, previous, next, actor);
+    // The policy that a watched one is compared with is not new, and one whose watch nothing has ended yet has its watch.
+    const isKnown = watching !== null && [watching.policy_id, watching.baseline_id].includes(next);
+    if (isWatched && previous !== null && !isKnown) await openWatch(transaction, previous, next, actor);
   }
 }
 

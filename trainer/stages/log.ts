@@ -54,7 +54,7 @@ export class RoundLog {
   async write<Result>(work: (transaction: Database) => Promise<Result>): Promise<Result> {
     this.throwIfStopped();
     return this.db.transaction(async (transaction) => {
-      const [owned] = await transaction.select().from(rounds).where(this.isOwned()).for('update');
+      const [owned] = await transaction.select().from(rounds).where(this.isOwned()).for('no key update');
       if (!owned) throw new InterruptedError(`${this.roundId}: another trainer has taken it over or ended it`);
       return work(transaction);
     });

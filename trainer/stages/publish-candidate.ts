@@ -1,7 +1,7 @@
 // Stages 6 and 7: the trained policy exported, verified and published, and made a canary or active.
 import { TRAINER } from '../../shared/access/audit.ts';
 import { startCanary } from '../../shared/canary/canaries.ts';
-import { countVotedComparisons } from '../../shared/canary/votes.ts';
+import { countVotes } from '../../shared/canary/votes.ts';
 import type { Database } from '../../shared/database/connect.ts';
 import { AttuneError } from '../../shared/error.ts';
 import { publishPackage } from '../../shared/publish/publish.ts';
@@ -79,12 +79,16 @@ export async function releaseCandidate(
   });
 }
 
-type ReleaseSettings = Pick<Settings, 'CANARY' | 'CANARY_MIN_VOTES' | 'CANARY_SHARE' | 'WATCH_HOURS'>;
+type ReleaseSettings = Pick<
+  Settings,
+  'CANARY' | 'CANARY_MIN_VOTES' | 'CANARY_RATER_VOTES' | 'CANARY_SHARE' | 'WATCH_HOURS'
+>;
 
 /** With CANARY=auto: if so many people vote that a canary will be decided. */
-async function isTriedFirst(db: Database, { CANARY, CANARY_MIN_VOTES }: ReleaseSettings): Promise<boolean> {
+async function isTriedFirst(db: Database, settings: ReleaseSettings): Promise<boolean> {
+  const { CANARY, CANARY_MIN_VOTES, CANARY_RATER_VOTES } = settings;
   if (CANARY !== 'auto') return CANARY === 'on';
-  return (await countVotedComparisons(db, CANARY_MIN_VOTES)) >= CANARY_MIN_VOTES;
+  return (await countVotes(db, CANARY_RATER_VOTES)) >= CANARY_MIN_VOTES;
 }
 
 type Release = { log: RoundLog; settings: ReleaseSettings; policyId: string; baselineId: string };

@@ -11,6 +11,7 @@ export function Votes({ canary }: { canary: Canary }) {
   const aside = [
     votes.ties > 0 && `${votes.ties} ties`,
     votes.both_bad > 0 && `${votes.both_bad} both bad`,
+    votes.repeated > 0 && `${votes.repeated} on comparisons of which another vote counts`,
     votes.over_limit > 0 && `${votes.over_limit} of raters who had given their share`,
   ].filter(Boolean);
   const tone = rate && rate.interval.low > 0.5 ? 'good' : rate && rate.interval.high < 0.5 ? 'bad' : 'waiting';
