@@ -165,7 +165,7 @@ test('a round whose new pairs are only an attacker’s replays the others, and p
     .orderBy(asc(round_events.id));
   // Every tenant may read them.
   assert.ok(!JSON.stringify(events).includes('mallory'));
-  assert.ok(events.some(({ message }) => message.includes('by TRAIN_RATER_SHARE')));
+  assert.ok(events.some(({ message }) => message.includes('beyond the share of a rater')));
 });
 
 test('beside new honest pairs an attacker has no more than its share, and what exceeds it is used up', async () => {

@@ -463,7 +463,7 @@ describe('a policy that is watched', () => {
     const waits = await findObstacle(db, { TRAIN_MIN_PAIRS: 4, TRAIN_RETRY_SHARE: 0.5 });
     assert.equal(
       waits,
-      'round_c was rolled back on these pairs; 0 were added since, of 2, TRAIN_RETRY_SHARE (0.5) of the 4 that it used',
+      'round_c was rolled back on these pairs; the next one needs 2 more (TRAIN_RETRY_SHARE, 0.5 of the 4 that it used), and 0 have come',
     );
     await db.delete(activations);
     await db.delete(canaries);

@@ -78,6 +78,7 @@ const OUTCOMES: Partial<Record<RoundStage, string>> = {
   active: 'was rolled back',
   rolled_back: 'was rolled back',
   published: 'did not become active',
+  cancelled: 'was cancelled',
 };
 
 /**
@@ -94,6 +95,7 @@ async function findRepetition(db: Database, activeId: string, settings: Schedule
   const added = await countPairsAddedSince(db, last.id, needed);
   if (added >= needed) return null;
   const outcome = OUTCOMES[last.stage] ?? last.status;
-  const rule = used > 0 ? `, TRAIN_RETRY_SHARE (${share}) of the ${used} that it used` : '';
-  return `${last.id} ${outcome} on these pairs; ${added} were added since, of ${needed}${rule}`;
+  const rule = used > 0 ? ` (TRAIN_RETRY_SHARE, ${share} of the ${used} that it used)` : '';
+  const awaited = needed === 1 ? 'another pair' : `${needed} more${rule}, and ${added} have come`;
+  return `${last.id} ${outcome} on these pairs; the next one needs ${awaited}`;
 }

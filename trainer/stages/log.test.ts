@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { eq } from 'drizzle-orm';
-import { round_events, round_metrics, rounds, webhook_events } from '../../shared/database/schema.ts';
+import { eq, sql } from 'drizzle-orm';
+import { canaries, round_events, round_metrics, rounds, webhook_events } from '../../shared/database/schema.ts';
 import { newId } from '../../shared/id.ts';
+import { registerPolicy } from '../../shared/store/registry.ts';
 import { openTestDatabase } from '../../testing/database.ts';
 import { InterruptedError, RoundLog } from './log.ts';
 
@@ -50,6 +51,19 @@ test('a round that another trainer has ended writes one webhook event', async ()
   await log.finish('failed', 'first');
   await assert.rejects(log.finish('active'), InterruptedError);
   assert.equal((await webhookEvents()).length, 1);
+});
+
+test('a policy of the round is tried or promoted by others while the round is written, which waits for neither', async () => {
+  const log = await startRound();
+  for (const id of ['pol_old', 'pol_new']) await registerPolicy(db, { id, name: id, manifest: {} });
+  await log.write(async () => {
+    await db.transaction(async (other) => {
+      await other.execute(sql`set local lock_timeout = 5000`);
+      const pair = { policy_id: 'pol_new', baseline_id: 'pol_old', round_id: log.roundId, created_by: 'key_a' };
+      await other.insert(canaries).values({ id: newId('canary_'), state: 'cancelled', share: 0.1, ...pair });
+    });
+  });
+  assert.equal(await db.$count(canaries, eq(canaries.round_id, log.roundId)), 1);
 });
 
 test('a round does not end if its webhook event cannot be written', async () => {

@@ -26,7 +26,9 @@ export async function logShares(
 ): Promise<void> {
   const { rater_share, source_share } = counts.left_out;
   if (rater_share + source_share > 0) {
-    const message = 'origins of the round names the raters and keys whose pairs were left out because of their shares';
+    const message =
+      `${rater_share + source_share} pairs were left out because of the shares of their raters and keys: training pairs of ` +
+      'those that `origins` says are capped, and held-out pairs of which a rater gave more than a tenth, or a key a third';
     await log.addEvent('message', message, { rater_share, source_share }, 'warn');
   }
   for (const line of describeShares(origins, settings)) log.reportProgress('selecting', 0, 0, line);
@@ -63,7 +65,7 @@ export function describeShares(
 export function describeLeftOut({ over_limit, stale, identical, empty, ...others }: PairCounts['left_out']): string {
   return (
     `${stale} sampled too long ago, ${identical} with two equal responses, ${empty} with an empty response, ${over_limit} beyond TRAIN_MAX_PAIRS, ` +
-    `${others.rater_share} by TRAIN_RATER_SHARE, ${others.source_share} by TRAIN_SOURCE_SHARE, ` +
+    `${others.rater_share} beyond the share of a rater, ${others.source_share} beyond that of a key, ` +
     `${others.near_identical} by MAX_SIMILARITY, ${others.contradictory} by CONTRADICTIONS, ${others.low_agreement} by MIN_AGREEMENT`
   );
 }
