@@ -12,6 +12,9 @@ if (NO_BROWSER) test('the playground', { skip: NO_BROWSER });
 else {
   const server = await startEdgeServer({ PRECISION: 'fp32' });
   const root = server.policyId;
+  // Words, and no characters that are Markdown by chance.
+  const says = [' the', ' was'];
+  const long = await server.importTiny(3, { contextLength: 16_384, family: 'gpt_neox', tied: false, says });
   const { send, open, assertOnEveryScreen } = openConsole(server.edge.url, null, await openBrowser());
 
   test('a chat in the playground is streamed, stopped, judged, generated again and compared, and can be read as code', async () => {
@@ -78,11 +81,14 @@ else {
     assert.deepEqual(problems, []);
   });
 
-  test('a long reply is stopped by Escape, and what is there stays', async () => {
-    // Words, and no characters that are Markdown by chance.
-    const says = [' the', ' was'];
-    const long = await server.importTiny(3, { contextLength: 16_384, family: 'gpt_neox', tied: false, says });
-    const { page, problems } = await open(`/console/playground?policy=${long}`);
+  /** A chat whose first reply is being written, for as long as nobody stops it. */
+  async function openLongReply() {
+    const opened = await open(`/console/playground?policy=${long}`);
+    const { page } = opened;
+    // As fast as one reads, and not as a tiny policy writes, which a page is too slow to show.
+    const client = await page.context().newCDPSession(page);
+    const speed = { offline: false, latency: 0, downloadThroughput: 50_000, uploadThroughput: -1 };
+    await client.send('Network.emulateNetworkConditions', speed);
     // A policy of random weights ends wherever it is, unless it must not.
     await page.route('**/v1/chat/completions', (route) =>
       route.continue({ postData: { ...route.request().postDataJSON(), logit_bias: { 1: -100, 2: -100 } } }),
@@ -94,9 +100,53 @@ else {
       .getByText(/the|was/)
       .first()
       .waitFor();
+    return opened;
+  }
+
+  test('a long reply is stopped by Escape, and what is there stays', async () => {
+    const { page, problems } = await openLongReply();
     await press(page, 'Escape');
     await page.locator('.reply.stopped').getByText('stopped').waitFor();
     assert.notEqual(await page.locator('.reply.stopped .markdown').textContent(), '');
+    assert.deepEqual(problems, []);
+  });
+
+  test('a reply is written on while one looks at another view, and can be stopped and followed by others after that', async () => {
+    const { page, problems } = await openLongReply();
+    const leave = async () => {
+      await page.getByRole('link', { name: 'Rounds', exact: true }).click();
+      await page.getByText('No round yet').waitFor();
+    };
+    const comeBack = () => page.getByRole('link', { name: 'Playground', exact: true }).click();
+    const reply = page.locator('.reply');
+    const before = (await reply.locator('.markdown').textContent())!;
+    await leave();
+    await comeBack();
+    await waitUntil(async () => (await reply.locator('.markdown').textContent())!.length > before.length + 20);
+    await click(page, /^Stop/);
+    await page.locator('.reply.stopped').getByText('stopped').waitFor();
+
+    await page.getByLabel('Tokens at most').fill('4');
+    await click(page, 'Regenerate');
+    await page.locator('.reply.done').waitFor();
+    await page.getByLabel('Message', { exact: true }).fill('And then');
+    await click(page, 'Send');
+    await page.locator('.reply.done').nth(1).waitFor();
+    assert.equal(await reply.count(), 2);
+
+    // What is stored of a judgement is shown, wherever one was when it was.
+    let letPass = () => {};
+    const isLeft = new Promise<void>((resolve) => {
+      letPass = resolve;
+    });
+    await page.route('**/v1/feedback', (route) => isLeft.then(() => route.continue()));
+    const stored = page.waitForResponse('**/v1/feedback');
+    await reply.nth(1).getByRole('button', { name: 'Good reply' }).click();
+    await leave();
+    letPass();
+    await (await stored).finished();
+    await comeBack();
+    await reply.nth(1).getByRole('button', { name: 'Good reply', pressed: true }).waitFor();
     assert.deepEqual(problems, []);
   });
 

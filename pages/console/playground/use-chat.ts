@@ -1,6 +1,7 @@
-// The conversation: it is sent, streamed, stopped, generated again and judged. It stays while one looks at another view.
+// The conversation: it is sent, streamed, stopped, generated again and judged. It stays, and a reply is written on, while one
+// looks at another view.
 
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { api, ask } from '../../api.ts';
 import { streamPost } from '../../event-stream.ts';
 import { type ChatBody, DEFAULTS, type Options, type Reply, type TokenEntry, type Turn, toBody } from './chat-types.ts';
@@ -31,30 +32,38 @@ export type Chat = {
   judge(turn: number, at: number, thumb: 1 | -1): Promise<void>;
 };
 
-const kept: { turns: Turn[]; options: Options } = { turns: [], options: DEFAULTS };
+type Kept = Pick<Chat, 'turns' | 'options' | 'error'>;
+
+const CHANGED = 'attune-chat';
+let kept: Kept = { turns: [], options: DEFAULTS, error: null };
+let abort = new AbortController();
+/** of the turns: no other one gets it, so that what comes late finds its own or none */
+let lastId = 0;
+
+function keep(changes: Partial<Kept>): void {
+  kept = { ...kept, ...changes };
+  window.dispatchEvent(new Event(CHANGED));
+}
+
+function changeReply(turn: number, at: number, update: (reply: Reply) => Partial<Reply>): void {
+  const turns = kept.turns.map((one) =>
+    one.id === turn
+      ? { ...one, replies: one.replies.map((reply, index) => (index === at ? { ...reply, ...update(reply) } : reply)) }
+      : one,
+  );
+  keep({ turns });
+}
 
 /** `models`: those that are asked, by id; `attune` is the active one. */
 export function useChat(models: string[]): Chat {
-  const [turns, setTurns] = useState(kept.turns);
-  const [options, setOptions] = useState(kept.options);
-  const [error, setError] = useState<string | null>(null);
-  const abort = useRef<AbortController | null>(null);
-  kept.turns = turns;
-  kept.options = options;
-  useEffect(() => () => abort.current?.abort(), []);
+  const [{ turns, options, error }, setShown] = useState(kept);
+  useEffect(() => {
+    const follow = () => setShown(kept);
+    follow();
+    window.addEventListener(CHANGED, follow);
+    return () => window.removeEventListener(CHANGED, follow);
+  }, []);
   const isWriting = turns.at(-1)?.replies.some(({ state }) => state === 'writing') ?? false;
-
-  const change = (turn: number, at: number, update: (reply: Reply) => Partial<Reply>) =>
-    setTurns((before) =>
-      before.map((one) =>
-        one.id === turn
-          ? {
-              ...one,
-              replies: one.replies.map((reply, index) => (index === at ? { ...reply, ...update(reply) } : reply)),
-            }
-          : one,
-      ),
-    );
 
   /** After `earlier`. False: it cannot be sent. */
   const write = (earlier: Turn[], prompt: string, used: Options): boolean => {
@@ -62,16 +71,14 @@ export function useChat(models: string[]): Chat {
     try {
       bodies = models.map((model, at) => toBody(model, earlier, prompt, at, used));
     } catch (thrown) {
-      setError((thrown as Error).message);
+      keep({ error: (thrown as Error).message });
       return false;
     }
-    setError(null);
-    const turn: Turn = { id: (earlier.at(-1)?.id ?? 0) + 1, prompt, replies: bodies.map(openReply) };
-    setTurns([...earlier, turn]);
-    const controller = new AbortController();
-    abort.current = controller;
+    const id = ++lastId;
+    keep({ turns: [...earlier, { id, prompt, replies: bodies.map(openReply) }], error: null });
+    abort = new AbortController();
     for (const [at, body] of bodies.entries())
-      void readReply(body, controller.signal, (update) => change(turn.id, at, update));
+      void readReply(body, abort.signal, (update) => changeReply(id, at, update));
     return true;
   };
 
@@ -80,29 +87,28 @@ export function useChat(models: string[]): Chat {
     options,
     isWriting,
     error,
-    setOptions: (changes) => setOptions((before) => ({ ...before, ...changes })),
+    setOptions: (changes) => keep({ options: { ...kept.options, ...changes } }),
     send: (prompt) => write(turns.filter(isComplete), prompt, options),
     regenerate() {
       const last = turns.at(-1);
       if (!last || isWriting) return;
       // The same seed would give the same text.
       const next = options.seed === '' ? options : { ...options, seed: String(Number(options.seed) + 1) };
-      setOptions(next);
+      keep({ options: next });
       write(turns.slice(0, -1), last.prompt, next);
     },
-    stop: () => abort.current?.abort(),
+    stop: () => abort.abort(),
     clear() {
-      abort.current?.abort();
-      setTurns([]);
-      setError(null);
+      abort.abort();
+      keep({ turns: [], error: null });
     },
     async judge(turn, at, thumb) {
       const generation = turns.find(({ id }) => id === turn)?.replies[at]?.generation;
       if (!generation) return;
       // The document of the API has only the first of the two literals.
       await ask(api.POST('/v1/feedback', { body: { generation, thumb: thumb as 1 } })).then(
-        () => change(turn, at, () => ({ thumb })),
-        (thrown) => setError((thrown as Error).message),
+        () => changeReply(turn, at, () => ({ thumb })),
+        (thrown) => keep({ error: (thrown as Error).message }),
       );
     },
   };
