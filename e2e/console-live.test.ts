@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { round_events } from '../shared/database/schema.ts';
 import { activatePolicy } from '../shared/store/registry.ts';
 import { NO_BROWSER, openBrowser } from '../testing/browser.ts';
 import { openConsole } from '../testing/console-page.ts';
@@ -88,6 +89,41 @@ else {
     }
     assert.equal(await now.page.evaluate('window.isSame'), true);
     assert.deepEqual([...now.problems, ...round.problems], []);
+  });
+
+  test('an error on the stream of a round’s events is no event, and the page goes on with those after it', async () => {
+    const { id } = await server.post('/v1/rounds', {});
+    const insert = { round_id: id, level: 'info', type: 'message', message: 'something was said' } as const;
+    const [said] = await db.insert(round_events).values(insert).returning();
+    const event = { ...insert, data: null, created_at: Math.floor(said!.created_at.getTime() / 1000) };
+    const error = { error: { message: 'Postgres cannot be reached', type: 'server_error', param: null, code: null } };
+    const { page, problems } = await open('/console/rounds');
+    await page.clock.install();
+    let streams = 0;
+    // What the server sends once Postgres was away for too long, and what it answers while it still is.
+    await page.route(`**/v1/rounds/${id}/events`, (route) => {
+      streams += 1;
+      if (streams > 2) return route.continue();
+      if (streams === 2) return route.fulfill({ status: 503, json: error });
+      const body = `retry: 10\nid: ${said!.id}\ndata: ${JSON.stringify(event)}\n\ndata: ${JSON.stringify(error)}\n\n`;
+      return route.fulfill({ contentType: 'text/event-stream', body });
+    });
+    await page.getByRole('link', { name: id.slice(-6) }).click();
+    const log = page.getByRole('region', { name: 'Events' });
+    await log.getByText('something was said').waitFor();
+    // A page that was refused asks again after a while.
+    await waitUntil(async () => {
+      await page.clock.fastForward(5000);
+      return streams > 2;
+    });
+    await server.post(`/v1/rounds/${id}/cancel`, {});
+    await log.getByText('cancelled').waitFor();
+    await page.locator('h1 .badge', { hasText: 'Cancelled' }).waitFor();
+    assert.equal(await log.getByRole('listitem').count(), 2);
+    assert.ok(
+      problems.every((problem) => problem.includes('503')),
+      problems.join(),
+    );
   });
 
   async function getState(id: string): Promise<string> {

@@ -57,6 +57,12 @@ export async function ask<T>(request: Promise<Answer<T>>): Promise<T> {
   throw toApiError(answer.error, answer.response.status);
 }
 
+/** The data of a server-sent event, which is an error's if what streams has failed: then it is the last one. */
+export function parseEvent<Event>(data: string): Event | ApiError {
+  const event = JSON.parse(data) as Event | { error: unknown };
+  return typeof event === 'object' && event !== null && 'error' in event ? toApiError(event, 500) : (event as Event);
+}
+
 export function toApiError(body: unknown, status: number): ApiError {
   const { message, code = null } = (body as { error?: { message?: string; code?: string | null } } | null)?.error ?? {};
   return new ApiError(message ?? `HTTP ${status}`, status, code);

@@ -1,7 +1,7 @@
 // Server-sent events of a POST, which the browser's own EventSource has not: what the API streams while it generates.
 
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { ApiError, toApiError } from './api.ts';
+import { ApiError, parseEvent, toApiError } from './api.ts';
 
 /**
  * The data of each event, until the stream's end. Throws an ApiError, or what `signal` was aborted with. A stream that ends
@@ -22,8 +22,8 @@ export async function* streamPost<Event>(path: string, body: object, signal: Abo
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       if (part.value.data === '[DONE]') return;
-      const event = JSON.parse(part.value.data) as Event | { error: unknown };
-      if (typeof event === 'object' && event !== null && 'error' in event) throw toApiError(event, 500);
+      const event = parseEvent<Event>(part.value.data);
+      if (event instanceof ApiError) throw event;
       yield event;
     }
   } catch (error) {

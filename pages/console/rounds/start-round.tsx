@@ -55,6 +55,8 @@ export function StartRound({ onClose, onStarted }: { onClose(): void; onStarted?
   const start = (close: () => void) =>
     attempt(async () => {
       const round = await ask(api.POST('/v1/rounds', { body }));
+      // Whoever has closed it since is elsewhere, and stays there.
+      if (isGone.current) return;
       close();
       if (onStarted) onStarted(round);
       else go(`/console/rounds/${round.id}`);
