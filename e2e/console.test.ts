@@ -228,6 +228,27 @@ else {
     await page.getByRole('table', { name: /^Rounds/ }).waitFor();
   });
 
+  test('a view that throws says so instead of being frozen, and is tried again by a click', async () => {
+    const { page, problems } = await open('/console/queues');
+    const list = { data: [null], has_more: false, last_id: null };
+    await page.route('**/v1/rounds?*', (route) => route.fulfill({ json: list }));
+    const rounds = page.getByRole('link', { name: 'Rounds', exact: true });
+    const failure = page.getByText('Rounds cannot be shown');
+    await rounds.click();
+    await failure.waitFor();
+    await assertAccessible(page, 'a view that threw');
+    await click(page, 'Try again');
+    await failure.waitFor();
+    await page.getByRole('link', { name: 'Policies', exact: true }).click();
+    await page.getByRole('heading', { name: 'Policies', exact: true }).waitFor();
+    await rounds.click();
+    await failure.waitFor();
+    await page.unroute('**/v1/rounds?*');
+    await click(page, 'Try again');
+    await page.getByRole('heading', { name: 'Rounds', exact: true }).waitFor();
+    assert.match(problems[0]!, /null/);
+  });
+
   test('a round that waits is cancelled by a click, and its pairs stay new', async () => {
     await trainer.close();
     const { body: round } = await server.request('/v1/rounds', { json: {} });

@@ -1,7 +1,7 @@
 // The console as a whole: who is signed in, the navigation, and the view that the address names. At / it welcomes.
 
 import type { ComponentType } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useErrorBoundary, useState } from 'preact/hooks';
 import { ApiError, api, ask, type Session } from '../api.ts';
 import { useLostConnection } from '../connection.ts';
 import { follow, useAddress } from '../path.ts';
@@ -68,6 +68,10 @@ export function App() {
 function Loaded({ view, ...props }: ViewProps & { view: View }) {
   const [Content, setContent] = useState<ComponentType<ViewProps> | null>(null);
   const [failed, setFailed] = useState(false);
+  // Without it, a view that throws would stay on the page as it was last, and do nothing any more.
+  const [thrown, retry] = useErrorBoundary((error) => reportError(error));
+  // Another thing of the same view may be whole.
+  useEffect(() => retry, [props.id]);
   useEffect(() => {
     view.load().then(
       (module) => setContent(() => module.default),
@@ -77,6 +81,7 @@ function Loaded({ view, ...props }: ViewProps & { view: View }) {
   // A new build has replaced the files of the one that this page is of.
   if (failed)
     return <Failure title="This page is out of date" text="Attune was updated." retry={() => location.reload()} />;
+  if (thrown) return <Failure title={`${view.title} cannot be shown`} error={thrown} retry={retry} />;
   return Content ? <Content {...props} /> : <Loading />;
 }
 
