@@ -170,7 +170,7 @@ const environment = z.object({
     .enum(['auto', 'on', 'off'], 'give auto, on or off')
     .default('auto')
     .describe(
-      'whether a round’s policy is a canary before it is active; auto: if people voted on CANARY_MIN_VOTES comparisons in the last day',
+      'whether a round’s policy is a canary before it is active; auto: if people gave CANARY_MIN_VOTES votes in the last day that a canary would count',
     ),
   CANARY_SHARE: z.coerce
     .number()
@@ -180,7 +180,7 @@ const environment = z.object({
     .describe('share of the completions that a canary gets, by user or conversation'),
   CANARY_MIN_VOTES: integer(1)
     .default(20)
-    .describe('comparisons voted on in the last day with which CANARY=auto uses one'),
+    .describe('votes of the last day, as a canary counts them, from which on CANARY=auto uses one'),
   CANARY_MAX_HOURS: z.coerce
     .number()
     .positive()
