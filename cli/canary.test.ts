@@ -104,3 +104,12 @@ test('attune canary refuses an unknown policy, one without a package, a wrong sh
   }
   assert.equal(await findRunningCanary(db), null);
 });
+
+test('attune policies rollback --from a policy that is active no longer changes nothing', async () => {
+  await activatePolicy(db, tried, 'test');
+  const back = run('policies', 'rollback', '--from', tried);
+  assert.equal(back.stdout, `${active} is active\n`, back.stderr);
+  const again = run('policies', 'rollback', '--from', tried);
+  assert.deepEqual([again.status, again.stdout], [1, '']);
+  assert.ok(again.stderr.startsWith(`attune: ${active} is active, not ${tried}; nothing was changed; `), again.stderr);
+});

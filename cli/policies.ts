@@ -125,9 +125,10 @@ export function addPolicies(program: Command): void {
   group
     .command('rollback')
     .description('make the previous policy the active one again')
-    .action(() =>
+    .option('--from <policy>', 'the policy to roll back from: if another one is active by now, nothing is changed')
+    .action(({ from }: { from?: string }) =>
       withContext(async ({ db }, localStore, { settings }) => {
-        const target = await findRollbackTarget(db);
+        const target = await findRollbackTarget(db, from);
         const id = target.previous.policy_id;
         await assertAvailable(localStore, settings, id);
         await db.transaction(async (transaction) => {

@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { rollBackCanary } from '../shared/canary/canaries.ts';
 import { round_events } from '../shared/database/schema.ts';
-import { activatePolicy } from '../shared/store/registry.ts';
+import { activatePolicy, getActivePolicyId } from '../shared/store/registry.ts';
 import { NO_BROWSER, openBrowser } from '../testing/browser.ts';
-import { openConsole } from '../testing/console-page.ts';
+import { button, click, openConsole } from '../testing/console-page.ts';
 import { startEdgeServer } from '../testing/edge-server.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { startTrainer } from '../trainer/main.ts';
@@ -31,7 +32,7 @@ else {
     server.importTiny(seed, { family: 'gpt_neox', tied: false, says: [word] });
   const baseline = await importSaying(2, ' and');
   const candidate = await importSaying(3, ' was');
-  await activatePolicy(db, baseline, 'test');
+  for (const id of [server.policyId, baseline]) await activatePolicy(db, id, 'test');
   const { open } = openConsole(server.edge.url, null, await openBrowser());
 
   test('votes decide a canary, and a page that is open shows it without a reload', async () => {
@@ -64,6 +65,40 @@ else {
     await canaryPage.page.getByText('promoted: it is the active policy').waitFor();
     assert.equal(await now.page.evaluate('window.isSame'), true);
     assert.deepEqual([...now.problems, ...canaryPage.problems], []);
+  });
+
+  test('a rollback that was asked about before the guards made it is refused, and goes no further', async () => {
+    const { page, problems } = await open('/console');
+    const active = page.getByRole('region', { name: 'Active policy', exact: true });
+    await active.getByText(`${candidate.slice(-6)} answers since`).waitFor();
+    await click(page, 'Roll back');
+    const dialog = page.getByRole('dialog');
+    await button(dialog, 'Roll back').waitFor();
+
+    const { watch } = (await server.request('/v1/loop')).body;
+    const byGuard = { actor: 'canary', reason: 'errors' };
+    await db.transaction((transaction) => rollBackCanary(transaction, watch.id, 'watching', byGuard));
+    await active.getByText(`${baseline.slice(-6)} answers since`).waitFor();
+    await click(dialog, 'Roll back');
+    await dialog.getByText(`${baseline} is active, not ${candidate}; nothing was changed`).waitFor();
+    assert.equal(await getActivePolicyId(db), baseline);
+    assert.ok(
+      problems.every((text) => text.includes('409')),
+      problems.join(),
+    );
+  });
+
+  test('a candidate that was to be promoted before its canary ended is not', async () => {
+    const { id } = await server.post(`/v1/policies/${candidate}/canary`, { share: 0.5 });
+    const { page } = await open('/console');
+    await click(page, 'Promote now');
+    const dialog = page.getByRole('dialog');
+    await button(dialog, 'Promote it').waitFor();
+    const byGuard = { actor: 'canary', reason: 'errors' };
+    await db.transaction((transaction) => rollBackCanary(transaction, id, 'running', byGuard));
+    await click(dialog, 'Promote it');
+    await dialog.getByText(`${id} is not a running canary of ${candidate}: ${baseline} is active`).waitFor();
+    assert.equal(await getActivePolicyId(db), baseline);
   });
 
   test('a round that somebody else starts is followed to its end', async () => {

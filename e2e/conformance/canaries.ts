@@ -159,6 +159,25 @@ export function testCanaries(api: Api): void {
     assert.deepEqual([await stateOf(candidate), await stateOf(baseline)], ['idle', 'active']);
   });
 
+  test('a candidate whose canary has ended is not promoted from it', async () => {
+    const { id: ended } = (await start(candidate)).body;
+    await post(`/v1/canaries/${ended}/cancel`);
+    const refused = await post(`/v1/policies/${candidate}/promote`, { canary: ended });
+    assertError(refused, 409);
+    const { code, param, message } = refused.body.error;
+    assert.deepEqual([code, param], ['activation_conflict', 'canary']);
+    assert.match(
+      message,
+      new RegExp(`^${ended} is not a running canary of ${candidate}: ${baseline} is active, and noth`),
+    );
+    assert.equal(await stateOf(baseline), 'active');
+
+    const { id } = (await start(candidate)).body;
+    assert.equal((await post(`/v1/policies/${candidate}/promote`, { canary: id })).status, 200);
+    assert.equal((await request(`/v1/canaries/${id}`)).body.state, 'watching');
+    assert.equal((await post('/v1/policies/rollback', { from: candidate })).body.id, baseline);
+  });
+
   test('another tenant sees canaries, and not which key started one', async () => {
     const scopes = ['read'];
     const { key } = (await request('/v1/keys', { json: { name: 'reader', scopes, tenant: `c.${api.runtime}` } })).body;

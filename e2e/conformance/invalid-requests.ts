@@ -248,4 +248,7 @@ export const INVALID_REQUESTS: InvalidRequest[] = [
   ),
 
   invalid('/v1/policies/pol_none/promote', 'the promotion of an unknown policy', {}, 'model', /pol_none/, 404),
+  invalid('/v1/policies/pol_none/promote', 'a promotion from a number', { canary: 1 }, 'canary', /string/),
+  invalid('/v1/policies/rollback', 'a rollback from nothing', { from: null }, 'from', /string/),
+  invalid('/v1/policies/rollback', 'a rollback to a policy', { to: 'pol_a' }, 'to', /^unknown field "to"$/),
 ];

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Json } from '../../testing/edge-server.ts';
 import { waitUntilServed } from './activation.ts';
-import type { Api } from './api.ts';
+import { type Api, KEYS } from './api.ts';
+import { assertError } from './errors.ts';
 import { followEvents } from './server-sent-events.ts';
 
 /** `all`: the runtimes that must follow a swap within five seconds. */
@@ -78,6 +79,28 @@ export function testPolicies(api: Api, all: Api[]): void {
     const back = await rollback();
     assert.equal(back.body.id, server.policyId);
     assert.equal(await model(), server.policyId);
+    await Promise.all(all.map((one) => waitUntilServed(one, server.policyId)));
+  });
+
+  test('a rollback from a policy that was rolled back meanwhile changes nothing', async () => {
+    const other = await api.importTiny(5);
+    assert.equal((await promote(other)).status, 200);
+    const rollBackFrom = (from: string, name = `from ${from} ${api.runtime}`) =>
+      request('/v1/policies/rollback', {
+        json: { from },
+        headers: { authorization: `Bearer ${KEYS[0]}`, 'idempotency-key': name },
+      });
+    const back = await rollBackFrom(other);
+    assert.deepEqual([back.status, back.body.id], [200, server.policyId]);
+    assert.equal((await rollBackFrom(other)).text, back.text);
+    const refused = await rollBackFrom(other, `again ${api.runtime}`);
+    assertError(refused, 409);
+    const { code, message } = refused.body.error;
+    assert.equal(code, 'activation_conflict');
+    const problem = `${server.policyId} is active, not ${other}; nothing was changed; roll back again if that is still wanted`;
+    assert.equal(message, problem);
+    assert.equal(refused.headers.get('x-should-retry'), 'false');
+    assert.equal((await request(`/v1/policies/${server.policyId}`)).body.active, true);
     await Promise.all(all.map((one) => waitUntilServed(one, server.policyId)));
   });
 

@@ -21,6 +21,7 @@ export type Operation<B extends Schema | undefined = Schema | undefined, Q exten
   takesEmbedTokens?: true;
   /** the entry of PUBLIC_ENDPOINTS that makes it public: no key is needed then */
   publicAs?: PublicEndpoint;
+  /** one with a default may be left out */
   body?: B;
   query?: Q;
   /** the body of a 200, or each of its server-sent events */
@@ -75,7 +76,7 @@ export function addOperation(app: OpenAPIHono, route: Route, middleware: Middlew
     const call = {
       ports,
       context,
-      body: body && parseRequest(body, await readJson(context)),
+      body: body && (await readBody(body, context)),
       query: query && parseRequest(query, context.req.query()),
       param: (name: string) => (context.req.param(name) ?? '').replaceAll('\0', ''),
       commit: <T>(work: (transaction: Transaction) => Promise<T>) => commitOnce(ports, request, work),
@@ -96,11 +97,18 @@ export function toPattern(path: string): string {
 /** Answers a repeated request. The header is Stripe's. */
 export async function replayResponse(context: Context, operation: Operation, stored: unknown): Promise<Response> {
   const { body, replay } = operation;
-  const answer = replay ? replay(stored, body && parseRequest(body, await readJson(context))) : stored;
+  const answer = replay ? replay(stored, body && (await readBody(body, context))) : stored;
   const response = toResponse(context, answer);
   response.headers.set('idempotent-replayed', 'true');
   return response;
 }
+
+async function readBody(schema: Schema, context: Context): Promise<unknown> {
+  const isLeftOut = isOptional(schema) && (await context.req.text()) === '';
+  return parseRequest(schema, isLeftOut ? undefined : await readJson(context));
+}
+
+const isOptional = (schema: Schema) => schema.safeParse(undefined).success;
 
 function toResponse(context: Context, answer: unknown): Response {
   return answer instanceof Response ? answer : context.json(answer as object);
@@ -143,7 +151,7 @@ function addToDocument(app: OpenAPIHono, { method, path, tag, operation }: Route
     tags: [tag],
     ...(scopes ? {} : { security: [] }),
     request: {
-      ...(body ? { body: { required: true, content: { 'application/json': { schema: body } } } } : {}),
+      ...(body ? { body: { required: !isOptional(body), content: { 'application/json': { schema: body } } } } : {}),
       ...(rawBody ? { body: { required: true, content: { [rawBody]: { schema: { type: 'string' } } } } } : {}),
       ...(query ? { query: query as unknown as z.ZodObject } : {}),
     },

@@ -147,14 +147,23 @@ export const promotePolicy = defineOperation({
   summary: 'Makes a policy the active one',
   needsPolicy: 'path',
   idempotent: true,
+  body: z
+    .strictObject({
+      canary: z.string().optional().openapi({ description: 'its canary, which has to run still: otherwise a 409' }),
+    })
+    .default({}),
   response: policy,
-  async handler({ ports: { db, inference, settings }, context, commit, param }) {
+  async handler({ ports: { db, inference, settings }, context, commit, param, body: { canary } }) {
     const row = await registry.getPolicy(db, param('id'));
     const actor = getCallerId(context);
     // Loaded and warmed up first, so that a package that cannot serve never becomes the active policy.
     await inference.getPolicy(row.id);
     const response = await commit(async (transaction) => {
-      await registry.activatePolicy(transaction, row.id, 'promoted', { actor, watchHours: settings.WATCH_HOURS });
+      await registry.activatePolicy(transaction, row.id, 'promoted', {
+        actor,
+        watchHours: settings.WATCH_HOURS,
+        canary,
+      });
       await recordAudit(transaction, { actor, action: 'policy.promoted', target: row.id });
       return toResponse(row, row.id);
     });
@@ -168,9 +177,14 @@ export const rollBackPolicy = defineOperation({
   summary: 'Makes the previous policy the active one',
   needsPolicy: 'previous',
   idempotent: true,
+  body: z
+    .strictObject({
+      from: z.string().optional().openapi({ description: 'the policy that has to be active still: otherwise a 409' }),
+    })
+    .default({}),
   response: policy,
-  async handler({ ports: { db, inference }, context, commit }) {
-    const target = await registry.findRollbackTarget(db);
+  async handler({ ports: { db, inference }, context, commit, body: { from } }) {
+    const target = await registry.findRollbackTarget(db, from);
     const id = target.previous.policy_id;
     const actor = getCallerId(context);
     await inference.getPolicy(id);

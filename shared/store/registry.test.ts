@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { openTestDatabase } from '../../testing/database.ts';
-import { activations } from '../database/schema.ts';
+import { startCanary } from '../canary/canaries.ts';
+import { activations, canaries } from '../database/schema.ts';
+import { moveCanary } from './canary-states.ts';
 import {
   activatePolicy,
   activateSuccessor,
@@ -17,8 +19,9 @@ for (const id of ['a', 'b', 'c', 'd']) await registerPolicy(db, { id, name: id, 
 beforeEach(() => db.delete(activations));
 
 const promote = (id: string) => activatePolicy(db, id, 'promoted');
-async function rollback(): Promise<string> {
-  const target = await findRollbackTarget(db);
+/** `from`: the policy that whoever asks believes to be active. */
+async function rollback(from?: string): Promise<string> {
+  const target = await findRollbackTarget(db, from);
   await rollBackPolicy(db, target);
   return target.previous.policy_id;
 }
@@ -65,6 +68,45 @@ test('a rollback changes nothing if another activation was made since its target
   await assert.rejects(rollBackPolicy(db, target), { status: 409, code: 'activation_conflict', retry: false });
   assert.equal(await getActivePolicyId(db), 'c');
   assert.equal(await db.$count(activations), 3);
+});
+
+test('a rollback from a policy that is active no longer changes nothing', async () => {
+  for (const id of ['a', 'b', 'c']) await promote(id);
+  const target = await findRollbackTarget(db, 'c');
+  assert.equal(await rollback('c'), 'b');
+  const conflict = {
+    status: 409,
+    code: 'activation_conflict',
+    retry: false,
+    message: /^b is active, not c; nothing was changed/,
+  };
+  await assert.rejects(rollback('c'), conflict);
+  await assert.rejects(rollBackPolicy(db, target), conflict);
+  assert.equal(await getActivePolicyId(db), 'b');
+  assert.equal(await rollback('b'), 'a');
+  // Rather than that there is nothing before it.
+  await assert.rejects(rollback('b'), { code: 'activation_conflict', message: /^a is active, not b/ });
+  assert.equal(await db.$count(activations), 5);
+});
+
+test('a candidate is promoted while its canary runs only, if that is what was asked for', async () => {
+  await promote('a');
+  const start = () =>
+    db.transaction((transaction) => startCanary(transaction, { policyId: 'b', share: 0.1, actor: 'key_1' }));
+  const conflict = { status: 409, code: 'activation_conflict', param: 'canary', retry: false };
+  const { id: ended } = await start();
+  await assert.rejects(activatePolicy(db, 'c', 'promoted', { canary: ended }), conflict);
+  await moveCanary(db, ended, 'running', 'rolled_back', { actor: 'canary', reason: 'errors' });
+  await assert.rejects(activatePolicy(db, 'b', 'promoted', { canary: ended }), {
+    ...conflict,
+    message: `${ended} is not a running canary of b: a is active, and nothing was changed; promote without canary if that is still wanted`,
+  });
+  const { id: running } = await start();
+  await assert.rejects(activatePolicy(db, 'b', 'promoted', { canary: ended }), conflict);
+  assert.equal(await getActivePolicyId(db), 'a');
+  await activatePolicy(db, 'b', 'promoted', { canary: running });
+  assert.equal(await getActivePolicyId(db), 'b');
+  await db.delete(canaries);
 });
 
 test('of many rollbacks at once one takes effect, and the others are told', async () => {

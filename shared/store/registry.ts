@@ -119,14 +119,35 @@ export type Activator = { actor?: string; watchHours?: number };
 
 /**
  * Makes the policy active and notifies every process. In the transaction of the caller if `db` is one. A canary that runs is
- * promoted if it is this policy's, and cancelled otherwise.
+ * promoted if it is this policy's, and cancelled otherwise. `canary`: the one of this policy that has to run, or else a 409.
  */
-export async function activatePolicy(db: Database, id: string, reason: string, by: Activator = {}): Promise<void> {
+export async function activatePolicy(
+  db: Database,
+  id: string,
+  reason: string,
+  { canary, ...by }: Activator & { canary?: string | undefined } = {},
+): Promise<void> {
   await getPolicy(db, id);
   await db.transaction(async (transaction) => {
     await lockActivations(transaction);
-    await insertActivation(transaction, await getActivePolicyId(transaction), { policy_id: id, reason }, by);
+    const activeId = await getActivePolicyId(transaction);
+    if (canary !== undefined) await assertRuns(transaction, canary, id, activeId);
+    await insertActivation(transaction, activeId, { policy_id: id, reason }, by);
   });
+}
+
+async function assertRuns(
+  transaction: Database,
+  canary: string,
+  policyId: string,
+  activeId: string | null,
+): Promise<void> {
+  const running = await findRunningCanary(transaction);
+  if (running?.id === canary && running.policy_id === policyId) return;
+  throw new AttuneError(
+    `${canary} is not a running canary of ${policyId}: ${activeId ?? 'no policy'} is active, and nothing was changed; promote without canary if that is still wanted`,
+    { status: 409, param: 'canary', code: 'activation_conflict', retry: false },
+  );
 }
 
 /**
@@ -177,10 +198,15 @@ export async function insertActivation(
 
 export type RollbackTarget = { previous: Activation; activeId: string };
 
-/** The activation that a rollback restores and the id of the policy that is active now; 409 where there is none. */
-export async function findRollbackTarget(db: Database): Promise<RollbackTarget> {
+/**
+ * The activation that a rollback restores and the id of the policy that is active now; 409 where there is none. `from`: the
+ * policy that has to be active, or else a 409.
+ */
+export async function findRollbackTarget(db: Database, from?: string): Promise<RollbackTarget> {
   const current = await latestActivation(db);
   if (!current) throw new AttuneError('there is no active policy to roll back from', { status: 409, retry: false });
+  if (from !== undefined && from !== current.policy_id)
+    throw rollbackConflict(`${current.policy_id} is active, not ${from}`);
   // Rollbacks undo the rows between themselves and what they restore, so that two rollbacks go back two policies.
   const rollback = alias(activations, 'rollback');
   const undoing = db
@@ -215,14 +241,18 @@ export async function rollBackPolicy(
 ): Promise<void> {
   await db.transaction(async (transaction) => {
     await lockActivations(transaction);
-    const current = await findRollbackTarget(transaction);
-    if (current.activeId !== activeId || current.previous.id !== previous.id)
-      throw new AttuneError(
-        `${current.activeId} became active in place of ${activeId} during the rollback; nothing was changed; roll back again if that is still wanted`,
-        { status: 409, code: 'activation_conflict', retry: false },
-      );
+    const current = await findRollbackTarget(transaction, activeId);
+    if (current.previous.id !== previous.id) throw rollbackConflict(`${activeId} became active anew`);
     const reason = `rollback from ${activeId}`;
     const row = { policy_id: previous.policy_id, reason, restores_id: previous.id };
     await insertActivation(transaction, activeId, row, by);
+  });
+}
+
+function rollbackConflict(problem: string): AttuneError {
+  return new AttuneError(`${problem}; nothing was changed; roll back again if that is still wanted`, {
+    status: 409,
+    code: 'activation_conflict',
+    retry: false,
   });
 }

@@ -55,7 +55,7 @@ export function CanaryPage({ session, id }: { session: Session; id: string }) {
             {!isWatch && (
               <button
                 type="button"
-                onClick={() => setChange({ type: 'promote', policy: canary.policy, name: 'the candidate' })}
+                onClick={() => setChange({ type: 'promote', policy: canary.policy, name: 'the candidate', canary: id })}
               >
                 Promote now
               </button>

@@ -35,7 +35,7 @@ export function ActivePanel({ loop, session, change }: PanelProps) {
       title="Active policy"
       actions={
         mayOperate && (
-          <button type="button" class="small" onClick={() => change({ type: 'roll back' })}>
+          <button type="button" class="small" onClick={() => change({ type: 'roll back', from: active.policy })}>
             Roll back
           </button>
         )
@@ -89,7 +89,9 @@ export function CanaryPanel({ loop: { canary }, session, change }: PanelProps) {
             <button
               type="button"
               class="small"
-              onClick={() => change({ type: 'promote', policy: canary.policy, name: 'the candidate' })}
+              onClick={() =>
+                change({ type: 'promote', policy: canary.policy, name: 'the candidate', canary: canary.id })
+              }
             >
               Promote now
             </button>

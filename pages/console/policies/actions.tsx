@@ -7,9 +7,10 @@ import { formatPercent } from '../format.ts';
 import { Confirm } from '../parts/confirm.tsx';
 import { shortenId } from '../parts/links.tsx';
 
+/** `canary` and `from` are what the page showed: if that has ended by itself meanwhile, the API changes nothing. */
 export type Change =
-  | { type: 'promote'; policy: string; name: string }
-  | { type: 'roll back' }
+  | { type: 'promote'; policy: string; name: string; canary?: string }
+  | { type: 'roll back'; from: string }
   | { type: 'start canary'; policy: string; name: string }
   | { type: 'end canary'; canary: string; isWatch: boolean };
 
@@ -21,7 +22,7 @@ export function ConfirmChange({ change, onClose, onDone }: ChangeProps) {
       <Confirm
         title={`Promote ${change.name}?`}
         action="Promote it"
-        run={() => ask(api.POST('/v1/policies/{id}/promote', { params: { path: { id: change.policy } } })).then(onDone)}
+        run={() => ask(promote(change)).then(onDone)}
         onClose={onClose}
       >
         <p>
@@ -36,12 +37,13 @@ export function ConfirmChange({ change, onClose, onDone }: ChangeProps) {
         title="Roll back to the previous policy?"
         action="Roll back"
         isDangerous
-        run={() => ask(api.POST('/v1/policies/rollback')).then(onDone)}
+        run={() => ask(api.POST('/v1/policies/rollback', { body: { from: change.from } })).then(onDone)}
         onClose={onClose}
       >
         <p>
-          The policy that was active before answers all requests again. What the current one learned counts as new
-          again. It stays stored, and can be promoted later.
+          The policy that was active before <span class="id">{shortenId(change.from)}</span> answers all requests again.
+          What <span class="id">{shortenId(change.from)}</span> learned counts as new again. It stays stored, and can be
+          promoted later.
         </p>
       </Confirm>
     );
@@ -62,6 +64,13 @@ export function ConfirmChange({ change, onClose, onDone }: ChangeProps) {
       </Confirm>
     );
   return <StartCanary {...change} onClose={onClose} />;
+}
+
+function promote({ policy, canary }: { policy: string; canary?: string }) {
+  return api.POST('/v1/policies/{id}/promote', {
+    params: { path: { id: policy } },
+    body: canary === undefined ? {} : { canary },
+  });
 }
 
 const SHARES = [0.01, 0.05, 0.1, 0.25, 0.5];

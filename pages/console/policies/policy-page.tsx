@@ -59,7 +59,7 @@ export function PolicyPage({ session, id }: { session: Session; id: string }) {
           </a>
           {mayUse(session, ['operate']) &&
             (policy.active ? (
-              <button type="button" onClick={() => setChange({ type: 'roll back' })}>
+              <button type="button" onClick={() => setChange({ type: 'roll back', from: id })}>
                 Roll back
               </button>
             ) : (
