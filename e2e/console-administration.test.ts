@@ -34,6 +34,17 @@ else {
     assert.equal(await page.getByRole('button', { name: 'New queue' }).count(), 0);
   });
 
+  test('a page that follows the loop notices within a minute that its browser has signed out', async () => {
+    const { page } = await open('/sign-in');
+    await page.clock.install();
+    await page.goto(`${url}/console`);
+    await page.getByText('Live', { exact: true }).waitFor();
+    // As signing out in another tab does.
+    await page.context().clearCookies();
+    await page.clock.fastForward('01:00');
+    await page.getByText('No answer; this is old').waitFor();
+  });
+
   test('a key is made by clicks and shown once, given a new secret, and revoked by the keyboard', async () => {
     const { page, problems } = await open('/console/keys');
     await click(page, 'New key');

@@ -30,10 +30,17 @@ const addEvents = (round_id: string, ...messages: string[]) =>
 const end = (id: string) =>
   db.update(rounds).set({ status: 'cancelled', finished_at: new Date() }).where(eq(rounds.id, id));
 
-function follow(events: RoundEvents, roundId: string, after = 0) {
+function follow(
+  events: RoundEvents,
+  roundId: string,
+  after = 0,
+  findRefusal = async (): Promise<Error | null> => null,
+) {
   const abort = new AbortController();
   const seen: string[] = [];
-  const done = events.follow({ roundId, after, signal: abort.signal }, ({ message }) => seen.push(message));
+  const done = events.follow({ roundId, after, findRefusal, signal: abort.signal }, ({ message }) =>
+    seen.push(message),
+  );
   return { seen, done, abort };
 }
 
@@ -59,6 +66,22 @@ test('fifty readers of two rounds get every event once, from where each began, w
     assert.equal((await done)?.id, at % 2 ? 'round_a' : undefined);
     assert.deepEqual(seen, at % 2 ? ['a1', 'a2', 'a3'] : ['b1']);
   }
+});
+
+test('a reader who may read no longer is told nothing more, and why; the others read on', async () => {
+  const { events } = open();
+  await addRound('round_r', 'r1');
+  let refusal: Error | null = null;
+  const refused = follow(events, 'round_r', 0, async () => refusal);
+  const stays = follow(events, 'round_r');
+  await waitUntil(() => refused.seen.length === 1 && stays.seen.length === 1, 10_000);
+  refusal = new Error('the key was revoked');
+  await assert.rejects(refused.done, /revoked/);
+  await addEvents('round_r', 'r2');
+  await waitUntil(() => stays.seen.length === 2, 10_000);
+  assert.deepEqual(refused.seen, ['r1']);
+  stays.abort.abort();
+  await stays.done;
 });
 
 test('without readers nothing is polled', async () => {

@@ -4,20 +4,21 @@ import { and, asc, eq, gt, inArray, or } from 'drizzle-orm';
 import type { Database } from '../shared/database/connect.ts';
 import { hasEnded } from '../shared/database/round-types.ts';
 import { round_events, rounds } from '../shared/database/schema.ts';
-import { SharedPoll } from './shared-poll.ts';
+import { type PollReader, SharedPoll } from './shared-poll.ts';
 
 type RoundRow = typeof rounds.$inferSelect;
 export type RoundEvent = typeof round_events.$inferSelect;
 
-type Reader = {
+type Reader = PollReader & {
   roundId: string;
   /** id of the last event that it got */
   after: number;
   onEvent(event: RoundEvent): void;
   /** The round after its end; null if the reader left before. */
   end(round: RoundRow | null): void;
-  fail(error: unknown): void;
 };
+
+type Follower = Pick<Reader, 'roundId' | 'after' | 'findRefusal'> & { signal: AbortSignal };
 
 /** How often the events are polled, in case a change notification is lost. */
 const POLL_INTERVAL_MS = 1000;
@@ -39,10 +40,7 @@ export class RoundEvents {
   }
 
   /** Passes on the round's events after the given id, in order. Resolves with the round when it has ended, or with null on abort. */
-  follow(
-    { roundId, after, signal }: { roundId: string; after: number; signal: AbortSignal },
-    onEvent: (event: RoundEvent) => void,
-  ): Promise<RoundRow | null> {
+  follow({ signal, ...read }: Follower, onEvent: (event: RoundEvent) => void): Promise<RoundRow | null> {
     return new Promise((resolve, reject) => {
       const leave = () => this.shared.leave(reader);
       const end = (round: RoundRow | null) => {
@@ -53,7 +51,7 @@ export class RoundEvents {
         leave();
         reject(error);
       };
-      const reader: Reader = { roundId, after, onEvent, end, fail };
+      const reader: Reader = { ...read, onEvent, end, fail };
       if (signal.aborted) return end(null);
       signal.addEventListener('abort', () => end(null), { once: true });
       this.shared.join(reader);

@@ -44,9 +44,7 @@ export async function findSession(ports: IdentityPorts, context: Context): Promi
   return typeof identity === 'string' ? identity : { identity, expiresAt };
 }
 
-/** Clears the cookie too, so that the page's next request has none. */
-export function refuseSession(context: Context, problem: string): AttuneError {
-  clearSession(context);
+export function invalidSession(problem: string): AttuneError {
   return new AttuneError(`the session is not valid: ${problem}; sign in again at /sign-in or with POST /v1/session`, {
     status: 401,
     code: 'invalid_session',

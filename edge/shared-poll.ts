@@ -4,6 +4,12 @@
 /** How long failed polls are repeated before the readers get the error. */
 const RETRY_MS = 30_000;
 
+export type PollReader = {
+  /** Why it may read no longer; asked before each poll. */
+  findRefusal(): Promise<Error | null>;
+  fail(error: unknown): void;
+};
+
 type Options<Reader> = {
   /** Passes on to the readers what is new. Returns whether there is more: then it runs again at once. */
   poll(readers: Reader[]): Promise<boolean>;
@@ -12,7 +18,7 @@ type Options<Reader> = {
   retryMs?: number | undefined;
 };
 
-export class SharedPoll<Reader extends { fail(error: unknown): void }> {
+export class SharedPoll<Reader extends PollReader> {
   private readonly options: Options<Reader>;
   private readonly readers = new Set<Reader>();
   private isPolling = false;
@@ -48,7 +54,13 @@ export class SharedPoll<Reader extends { fail(error: unknown): void }> {
       const readers = [...this.readers];
       let hasMore = false;
       try {
-        hasMore = await poll(readers);
+        // One after the other, so that those of one key are one query.
+        for (const reader of readers) {
+          const refusal = await reader.findRefusal();
+          if (refusal) reader.fail(refusal);
+        }
+        const admitted = readers.filter((reader) => this.has(reader));
+        if (admitted.length > 0) hasMore = await poll(admitted);
         succeededAt = performance.now();
       } catch (error) {
         if (performance.now() - succeededAt > retryMs) for (const reader of readers) reader.fail(error);

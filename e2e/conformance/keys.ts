@@ -7,6 +7,8 @@ import type { Json } from '../../testing/edge-server.ts';
 import { waitUntil } from '../../testing/wait-until.ts';
 import type { Api } from './api.ts';
 import { assertError } from './errors.ts';
+import { openSession } from './open-session.ts';
+import { parseEvents } from './server-sent-events.ts';
 
 export function testKeys(api: Api): void {
   const { request } = api;
@@ -101,6 +103,37 @@ export function testKeys(api: Api): void {
     const again = await request(`/v1/keys/${created.id}`, { method: 'DELETE' });
     assert.equal(again.body.revoked_at, revoked.body.revoked_at);
     assertError(await request(`/v1/keys/${created.id}/rotate`, { method: 'POST' }), 409);
+  });
+
+  test('a stream ends with the key that reads it, and with the session of that key', { timeout: 60_000 }, async () => {
+    const { id: round } = (await request('/v1/rounds', { json: {} })).body;
+    for (const [path, end, problem] of [
+      ['/v1/loop/events', (id: string) => request(`/v1/keys/${id}`, { method: 'DELETE' }), /key_\w+ was revoked/],
+      [
+        `/v1/rounds/${round}/events`,
+        (id: string) => request(`/v1/keys/${id}/rotate`, { method: 'POST' }),
+        /key_\w+ has another secret now/,
+      ],
+    ] as const) {
+      const { id, key } = await createKey({ scopes: ['read'] });
+      const { cookie } = await openSession(api, { key });
+      const callers: Record<string, string>[] = [{ authorization: `Bearer ${key}` }, { authorization: '', cookie }];
+      const streams = await Promise.all(callers.map((headers) => api.fetch(path, { headers })));
+      assert.deepEqual(
+        streams.map(({ status }) => status),
+        [200, 200],
+      );
+      assert.equal((await end(id)).status, 200);
+      const errors = await Promise.all(
+        streams.map(async (stream): Promise<Json> => JSON.parse(parseEvents(await stream.text()).at(-1)!.data).error),
+      );
+      assert.deepEqual(
+        errors.map(({ code }) => code),
+        ['invalid_api_key', 'invalid_session'],
+      );
+      for (const { message } of errors) assert.match(message, problem);
+    }
+    await request(`/v1/rounds/${round}/cancel`, { json: {} });
   });
 
   test('an expired key is refused with the time', async () => {

@@ -27,7 +27,8 @@ function open(retryMs?: number) {
 function follow(events: LoopEvents, readable: string | null = null, render = toLoopState) {
   const abort = new AbortController();
   const told: ReturnType<typeof toLoopState>[] = [];
-  const done = events.follow({ readable, render, signal: abort.signal }, (state) => told.push(state as never));
+  const follower = { readable, render, findRefusal: async () => null, signal: abort.signal };
+  const done = events.follow(follower, (state) => told.push(state as never));
   return { told, done, abort };
 }
 

@@ -1,10 +1,10 @@
 // Tells any number of readers what the loop is doing: once, and whenever it has changed, at most once a second. One poll for
 // all of them, and one text for the readers of one tenant.
 
-import { SharedPoll } from '../shared-poll.ts';
+import { type PollReader, SharedPoll } from '../shared-poll.ts';
 import type { LoopReader, LoopSnapshot } from './read-loop.ts';
 
-type Follower = {
+type Follower = Pick<PollReader, 'findRefusal'> & {
   /** the tenant whose raters and keys it may see, which decides what it is told; null: those of all */
   readable: string | null;
   /** what it is told, without the time */
@@ -12,12 +12,12 @@ type Follower = {
   signal: AbortSignal;
 };
 
-type Reader = Omit<Follower, 'signal'> & {
-  /** what it was told last */
-  text: string;
-  onState(state: object): void;
-  fail(error: unknown): void;
-};
+type Reader = Omit<Follower, 'signal'> &
+  PollReader & {
+    /** what it was told last */
+    text: string;
+    onState(state: object): void;
+  };
 
 const INTERVAL_MS = 1000;
 

@@ -10,8 +10,8 @@ import { hasScope, SCOPES, type Scope } from '../../shared/scopes.ts';
 import { EMBED_TOKEN_START, identifyEmbedded } from '../embed-token.ts';
 import type { Tenants } from '../engine/tenants.ts';
 import type { RequestRecord } from '../http/request-record.ts';
-import { type Identity, type IdentityPorts, identifyKey } from '../identity.ts';
-import { findSession, refuseSession, type Session } from '../session.ts';
+import { type Identity, type IdentityPorts, identifyHolder, identifyKey } from '../identity.ts';
+import { clearSession, findSession, invalidSession, type Session } from '../session.ts';
 
 declare module 'hono' {
   interface ContextVariableMap {
@@ -111,12 +111,28 @@ export function authenticate(ports: IdentityPorts): MiddlewareHandler {
         throw twoCredentials(key, session.identity);
       context.set('identity', key);
     } else if (session !== null) {
-      if (typeof session === 'string') throw refuseSession(context, session);
+      if (typeof session === 'string') {
+        // So that the page's next request has none.
+        clearSession(context);
+        throw invalidSession(session);
+      }
       context.set('identity', session.identity);
       context.set('session', session);
     } else if (ports.settings.API_KEY) throw unauthorized(describeMissing(context));
     await next();
   };
+}
+
+/** Why a caller who was authenticated would be refused by now: what streams for long looks again and again. Null: it would not. */
+export async function findRefusal(ports: IdentityPorts, context: Context): Promise<AttuneError | null> {
+  const identity = context.get('identity');
+  if (!identity) return null;
+  if (context.get('session')) {
+    const session = await findSession(ports, context);
+    return typeof session === 'string' ? invalidSession(session) : null;
+  }
+  const holder = await identifyHolder(ports, identity);
+  return typeof holder === 'string' ? unauthorized(holder) : null;
 }
 
 /** The bearer of the Authorization header. Where keys are needed, it throws if there is a header without a valid one. */

@@ -4,7 +4,7 @@ import { z } from '@hono/zod-openapi';
 import { defineOperation } from '../http/operation.ts';
 import { streamEvents } from '../http/sse.ts';
 import { readTraffic } from '../loop/read-traffic.ts';
-import { getCallerId, getReadableTenant } from '../middleware/auth.ts';
+import { findRefusal, getCallerId, getReadableTenant } from '../middleware/auth.ts';
 import { loopState, toLoopState } from './loop-response.ts';
 
 const trafficMinute = z.object({
@@ -50,12 +50,18 @@ export const streamLoop = defineOperation({
   summary: 'What the loop is doing, as server-sent events: now, and whenever it changes, at most once a second',
   response: z.object({ data: z.string().openapi({ description: 'as JSON, what GET /v1/loop answers' }) }),
   responseType: 'text/event-stream',
-  async handler({ ports: { loop, concurrencyLimits }, context }) {
+  async handler({ ports, context }) {
+    const { loop, concurrencyLimits } = ports;
     // The body of a HEAD response is never read, so its stream would never be cancelled.
     if (context.req.method === 'HEAD') return new Response(null, { headers: { 'content-type': 'text/event-stream' } });
     const leave = concurrencyLimits?.eventStreams.enter(getCallerId(context));
     const abort = new AbortController();
-    const follower = { readable: getReadableTenant(context), render: toLoopState, signal: abort.signal };
+    const follower = {
+      readable: getReadableTenant(context),
+      render: toLoopState,
+      findRefusal: () => findRefusal(ports, context),
+      signal: abort.signal,
+    };
     return streamEvents(
       abort,
       (send) => loop.follow(follower, (state) => send(toAnswer(state), { isLatest: true })).finally(() => leave?.()),

@@ -17,7 +17,7 @@ import type { Transaction } from '../http/idempotency.ts';
 import { defineOperation } from '../http/operation.ts';
 import { findOr404, getOperation, listOperation, toUnixSeconds } from '../http/resource.ts';
 import { streamEvents } from '../http/sse.ts';
-import { assertScope, getCallerId, getReadableTenant } from '../middleware/auth.ts';
+import { assertScope, findRefusal, getCallerId, getReadableTenant } from '../middleware/auth.ts';
 import type { Ports } from '../ports.ts';
 import { round, toResponse, toResponses } from './round-response.ts';
 
@@ -161,7 +161,8 @@ export const streamRoundEvents = defineOperation({
   summary: 'The events of a round, as server-sent events from the first one (or Last-Event-ID) until the round ends',
   response: serverSentEvent,
   responseType: 'text/event-stream',
-  async handler({ ports: { db, roundEvents, concurrencyLimits }, context, param }) {
+  async handler({ ports, context, param }) {
+    const { db, roundEvents, concurrencyLimits } = ports;
     const { id } = await findOr404(db, rounds, 'round', param('id'), null);
     // The body of a HEAD response is never read, so its stream would never be cancelled.
     if (context.req.method === 'HEAD') return new Response(null, { headers: { 'content-type': 'text/event-stream' } });
@@ -173,7 +174,13 @@ export const streamRoundEvents = defineOperation({
       abort,
       async (send) => {
         try {
-          const row = await roundEvents.follow({ roundId: id, after, signal: abort.signal }, (event) => {
+          const follower = {
+            roundId: id,
+            after,
+            findRefusal: () => findRefusal(ports, context),
+            signal: abort.signal,
+          };
+          const row = await roundEvents.follow(follower, (event) => {
             const { level, message, type, data } = event;
             send({ level, message, type, data, created_at: toUnixSeconds(event.created_at) }, { id: String(event.id) });
           });

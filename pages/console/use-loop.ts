@@ -5,6 +5,8 @@ import { type ApiError, api, ask, type Loop } from '../api.ts';
 
 const POLL_MS = 3000;
 const REOPEN_MS = 20_000;
+/** A stream is authenticated when it begins: one that goes on would outlive signing out, in this tab or another. */
+const RENEW_MS = 60_000;
 
 export type Feed = {
   loop: Loop | null;
@@ -41,8 +43,14 @@ function follow(update: (change: Partial<Feed>) => void): () => void {
     poll = setInterval(question, POLL_MS);
     void question();
   };
+  const openAfter = (delayMs: number) => {
+    clearTimeout(reopen);
+    reopen = setTimeout(open, delayMs);
+  };
   const open = () => {
+    stream?.close();
     stream = new EventSource('/v1/loop/events');
+    openAfter(RENEW_MS);
     stream.onmessage = ({ data }) => {
       const state = JSON.parse(data) as Loop | { error: unknown };
       if ('error' in state) return startPolling();
@@ -52,7 +60,7 @@ function follow(update: (change: Partial<Feed>) => void): () => void {
     stream.onerror = () => {
       startPolling();
       // The browser connects again by itself, unless it was refused.
-      if (stream?.readyState === EventSource.CLOSED) reopen = setTimeout(open, REOPEN_MS);
+      if (stream?.readyState === EventSource.CLOSED) openAfter(REOPEN_MS);
     };
   };
   const close = () => {
