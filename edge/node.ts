@@ -89,6 +89,8 @@ export async function startEdge(
   const webhooks = await startWebhookDelivery(connection, settings);
   const alerts = startAlerts(connection.db, settings);
   const trimTimer = setInterval(() => store.trim(inference.listInUse()).catch(logTrimFailure), TRIM_INTERVAL_MS);
+  const roundEvents = new RoundEvents(connection.db, watcher.waitForChange);
+  const loop = new LoopEvents(new LoopReader(connection.db, settings, metrics.countGenerations));
   const app = createApp({
     db: connection.db,
     inference,
@@ -108,8 +110,8 @@ export async function startEdge(
     openAsset,
     // NOTIFY has woken their delivery.
     sendWebhooks: async () => {},
-    roundEvents: new RoundEvents(connection.db, watcher.waitForChange),
-    loop: new LoopEvents(new LoopReader(connection.db, settings, metrics.countGenerations)),
+    roundEvents,
+    loop,
     metrics,
     rateLimits: openRateLimits(settings),
     concurrencyLimits: {
@@ -152,6 +154,9 @@ export async function startEdge(
     url: `http://${host}:${port}`,
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));
+      // They would go on for as long as anybody reads.
+      roundEvents.close();
+      loop.close();
       const drainTimer = setTimeout(() => server.closeAllConnections(), DRAIN_TIMEOUT_MS);
       // `close` closes only the kept-alive connections that are idle now; the others become idle one by one.
       const idleTimer = setInterval(() => server.closeIdleConnections(), 50);

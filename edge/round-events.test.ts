@@ -84,6 +84,16 @@ test('a reader who may read no longer is told nothing more, and why; the others 
   await stays.done;
 });
 
+test('when the process stops every reader is told so, and nobody joins any more', async () => {
+  const { events } = open();
+  await addRound('round_s', 's1');
+  const { seen, done } = follow(events, 'round_s');
+  await waitUntil(() => seen.length === 1);
+  events.close();
+  await assert.rejects(done, { code: 'closing' });
+  await assert.rejects(follow(events, 'round_s').done, { code: 'closing' });
+});
+
 test('without readers nothing is polled', async () => {
   const { events, queries } = open();
   await addRound('round_c', 'c1');

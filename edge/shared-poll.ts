@@ -1,6 +1,8 @@
 // One poll for any number of readers: it runs while there are any, and at once for one that joins. A Node process has one
 // instance of each kind; in a Worker each request has its own, because no request can wait for another one's promises.
 
+import { AttuneError } from '../shared/error.ts';
+
 /** How long failed polls are repeated before the readers get the error. */
 const RETRY_MS = 30_000;
 
@@ -22,6 +24,7 @@ export class SharedPoll<Reader extends PollReader> {
   private readonly options: Options<Reader>;
   private readonly readers = new Set<Reader>();
   private isPolling = false;
+  private closed: Error | null = null;
   private wake = () => {};
 
   constructor(options: Options<Reader>) {
@@ -29,6 +32,10 @@ export class SharedPoll<Reader extends PollReader> {
   }
 
   join(reader: Reader): void {
+    if (this.closed) {
+      reader.fail(this.closed);
+      return;
+    }
     this.readers.add(reader);
     this.wake();
     if (!this.isPolling) void this.pollUntilEmpty();
@@ -41,6 +48,12 @@ export class SharedPoll<Reader extends PollReader> {
   /** Whether the reader has not left: a poll goes on with those that were there when it began. */
   has(reader: Reader): boolean {
     return this.readers.has(reader);
+  }
+
+  /** Ends every reader with this error, also those to come: a process that stops waits for its responses. */
+  close(error: Error): void {
+    this.closed = error;
+    for (const reader of [...this.readers]) reader.fail(error);
   }
 
   private async pollUntilEmpty(): Promise<void> {
@@ -69,4 +82,8 @@ export class SharedPoll<Reader extends PollReader> {
     }
     this.isPolling = false;
   }
+}
+
+export function streamClosing(): AttuneError {
+  return new AttuneError('stream: the server is shutting down; connect again', { status: 503, code: 'closing' });
 }

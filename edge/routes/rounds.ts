@@ -88,12 +88,15 @@ export const cancelRound = defineOperation({
   summary: 'Cancels a round that is queued or running; its pairs stay new',
   idempotent: true,
   response: round,
-  handler: ({ context, commit, param }) =>
-    commit(async (transaction) => {
+  async handler({ ports, context, commit, param }) {
+    const response = await commit(async (transaction) => {
       const row = await cancel(transaction, param('id'));
       await recordAudit(transaction, { actor: getCallerId(context), action: 'round.cancelled', target: row.id });
       return (await toResponses(transaction, [row], getReadableTenant(context)))[0]!;
-    }),
+    });
+    await ports.sendWebhooks();
+    return response;
+  },
 });
 
 /** A trainer that runs it can no longer write it, and stops. */

@@ -67,7 +67,7 @@ export function App() {
 
 function Loaded({ view, ...props }: ViewProps & { view: View }) {
   const [Content, setContent] = useState<ComponentType<ViewProps> | null>(null);
-  const [failed, setFailed] = useState(false);
+  const [failure, setFailure] = useState<'out of date' | 'no answer' | null>(null);
   // Without it, a view that throws would stay on the page as it was last, and do nothing any more.
   const [thrown, retry] = useErrorBoundary((error) => reportError(error));
   // Another thing of the same view may be whole.
@@ -75,15 +75,25 @@ function Loaded({ view, ...props }: ViewProps & { view: View }) {
   useEffect(() => {
     view.load().then(
       (module) => setContent(() => module.default),
-      () => setFailed(true),
+      async () => setFailure((await isAnswering()) ? 'out of date' : 'no answer'),
     );
   }, [view]);
+  if (failure === 'no answer') {
+    const reload = async () => (await isAnswering()) && location.reload();
+    return <Failure title="The server does not answer" text="It may be starting, or stopped." retry={reload} />;
+  }
   // A new build has replaced the files of the one that this page is of.
-  if (failed)
+  if (failure)
     return <Failure title="This page is out of date" text="Attune was updated." retry={() => location.reload()} />;
   if (thrown) return <Failure title={`${view.title} cannot be shown`} error={thrown} retry={retry} />;
   return Content ? <Content {...props} /> : <Loading />;
 }
+
+const isAnswering = () =>
+  fetch('/status').then(
+    () => true,
+    () => false,
+  );
 
 function SignIn({ error, retry }: { error: ApiError; retry: () => void }) {
   if (error.status !== 401) return <Failure title="The console cannot reach the API" error={error} retry={retry} />;
