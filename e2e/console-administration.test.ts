@@ -64,7 +64,7 @@ else {
     await click(page, 'Done');
     const row = page.getByRole('row', { name: /chat/ });
     await row.getByText('90 requests / min').waitFor();
-    assert.equal(await page.getByText(text).count(), 0);
+    await page.getByText(text).waitFor({ state: 'detached' });
 
     await row.getByRole('button', { name: 'Rotate chat' }).focus();
     await press(page, 'Enter');
