@@ -33,7 +33,7 @@ else {
   const baseline = await importSaying(2, ' and');
   const candidate = await importSaying(3, ' was');
   for (const id of [server.policyId, baseline]) await activatePolicy(db, id, 'test');
-  const { open } = openConsole(server.edge.url, null, await openBrowser());
+  const { open, openPage } = openConsole(server.edge.url, null, await openBrowser());
 
   test('votes decide a canary, and a page that is open shows it without a reload', async () => {
     const now = await open('/console');
@@ -47,24 +47,61 @@ else {
     await panel.getByText('Running').waitFor();
     const canaryPage = await open(`/console/canaries/${id}`);
     await canaryPage.page.locator('h1 .badge', { hasText: 'Running' }).waitFor();
+    const rate = canaryPage.page.getByRole('region', { name: 'Evidence' }).getByRole('link', { name: 'Rate' });
+    assert.equal(await rate.getAttribute('href'), '/rate/arena', 'where no queue is needed');
     await waitUntil(async () => (await server.request('/health')).body.candidate === candidate);
 
-    for (let at = 0; at < MAX_VOTES && (await getState(id)) === 'running'; at++) {
-      const { id: comparison, a } = await server.post('/v1/comparisons', { prompt: `Story ${at}:`, max_tokens: 8 });
-      const choice = a.text.includes('was') ? 'a' : 'b';
-      await server.post('/v1/preferences', { comparison, choice, rater: `rater ${at % 3}` });
-      if (at === 2) await panel.getByText('3 votes for it').waitFor();
-    }
+    await vote(id, async (votes) => {
+      if (votes === 3) await panel.getByText('3 votes for it').waitFor();
+    });
     await waitUntil(async () => (await getState(id)) === 'watching');
 
     await panel.getByText('None is running.').waitFor();
+    await panel.getByText('Last:').getByText('Promoted, watched').waitFor();
     const active = now.page.getByRole('region', { name: 'Active policy', exact: true });
     await active.getByText(`${candidate.slice(-6)} answers since`).waitFor();
     await active.getByText('Watched').waitFor();
     await canaryPage.page.locator('h1 .badge', { hasText: 'Promoted, watched' }).waitFor();
     await canaryPage.page.getByText('promoted: it is the active policy').waitFor();
+    await canaryPage.page.getByText('For the watched policy').waitFor();
+    await canaryPage.page.getByText('For the baseline').waitFor();
     assert.equal(await now.page.evaluate('window.isSame'), true);
     assert.deepEqual([...now.problems, ...canaryPage.problems], []);
+  });
+
+  test('a canary that was rolled back stays in sight, and is not taken for the policy that is watched', async () => {
+    const now = await open('/console');
+    const panel = now.page.getByRole('region', { name: 'Canary', exact: true });
+    const watched = `Watched policy tiny 3 ${candidate.slice(-6)}, baseline tiny 2 ${baseline.slice(-6)}`;
+    for (const name of ['Evidence', 'Guards'])
+      await now.page.getByRole('region', { name }).getByText(watched, { exact: true }).waitFor();
+    await now.page
+      .getByText(/^watched policy .*, baseline /)
+      .first()
+      .waitFor();
+
+    const { id } = await server.post(`/v1/policies/${baseline}/canary`, { share: 0.5 });
+    await panel.getByText('Running').waitFor();
+    const tried = `Candidate tiny 2 ${baseline.slice(-6)}, baseline tiny 3 ${candidate.slice(-6)} (active)`;
+    await now.page.getByRole('region', { name: 'Evidence' }).getByText(tried, { exact: true }).waitFor();
+    await waitUntil(async () => (await server.request('/health')).body.candidate === baseline);
+    await vote(id);
+    await waitUntil(async () => (await getState(id)) === 'rolled_back');
+
+    const last = panel.getByText('Last:');
+    await last.getByText('Rolled back').waitFor();
+    await last.getByText(/0 of \d+ blind votes are for it/).waitFor();
+    assert.equal(
+      await last.getByRole('link', { name: 'All about it' }).getAttribute('href'),
+      `/console/canaries/${id}`,
+    );
+    await now.page.getByRole('region', { name: 'Evidence' }).getByText(watched, { exact: true }).waitFor();
+    const list = await open('/console/canaries');
+    await list.page
+      .getByRole('row', { name: id.slice(-6) })
+      .getByText(/0 of \d+ blind votes are for it/)
+      .waitFor();
+    assert.deepEqual([...now.problems, ...list.problems], []);
   });
 
   test('a rollback that was asked about before the guards made it is refused, and goes no further', async () => {
@@ -99,6 +136,38 @@ else {
     await click(dialog, 'Promote it');
     await dialog.getByText(`${id} is not a running canary of ${candidate}: ${baseline} is active`).waitFor();
     assert.equal(await getActivePolicyId(db), baseline);
+  });
+
+  test('a policy that was promoted without votes is asked for none', async () => {
+    const { page, problems } = await open('/console');
+    await server.post(`/v1/policies/${server.policyId}/promote`, {});
+    const evidence = page.getByRole('region', { name: 'Evidence' });
+    await evidence.getByText('It became active without blind votes').waitFor();
+    assert.equal(await evidence.getByRole('link', { name: 'Rate' }).count(), 0);
+    assert.deepEqual(problems, []);
+  });
+
+  test('a rollback is offered where another policy can have been active before', async () => {
+    const { page } = await open('/console');
+    await button(page, 'Roll back').waitFor();
+    await page.route('**/v1/policies?limit=2', async (route) => {
+      const body = await (await route.fetch()).json();
+      await route.fulfill({ json: { ...body, data: body.data.slice(0, 1) } });
+    });
+    const [answer] = await Promise.all([page.waitForResponse('**/v1/policies?limit=2'), page.reload()]);
+    await answer.finished();
+    await page.getByText('answers since').waitFor();
+    await waitUntil(async () => (await button(page, 'Roll back').count()) === 0);
+  });
+
+  test('how long ago something was is said anew while the page is open', async () => {
+    const { page } = await openPage();
+    await page.clock.install();
+    await page.goto(`${server.edge.url}/console/canaries`);
+    const row = page.getByRole('row', { name: /Rolled back/ }).first();
+    await row.waitFor();
+    await page.clock.fastForward('10:00');
+    await row.getByText(/^1\dm ago$/).waitFor();
   });
 
   test('a round that somebody else starts is followed to its end', async () => {
@@ -160,6 +229,16 @@ else {
       problems.join(),
     );
   });
+
+  /** For the side that says "was", until the canary is decided. */
+  async function vote(id: string, onVote = async (_votes: number) => {}): Promise<void> {
+    for (let at = 0; at < MAX_VOTES && (await getState(id)) === 'running'; at++) {
+      const { id: comparison, a } = await server.post('/v1/comparisons', { prompt: `Story ${at}:`, max_tokens: 8 });
+      const choice = a.text.includes('was') ? 'a' : 'b';
+      await server.post('/v1/preferences', { comparison, choice, rater: `rater ${at % 3}` });
+      await onVote(at + 1);
+    }
+  }
 
   async function getState(id: string): Promise<string> {
     return (await server.request(`/v1/canaries/${id}`)).body.state;

@@ -73,6 +73,16 @@ else {
     assert.deepEqual(problems, []);
   });
 
+  test('on a phone a command is whole, and the entries of the menu are equally high', async () => {
+    const { page } = await open('/console', { viewport: { width: 390, height: 844 } });
+    const command = page.locator('.command pre');
+    await command.waitFor();
+    assert.ok(await command.evaluate((pre) => pre.scrollWidth <= pre.clientWidth), 'it is cut');
+    await page.getByRole('button', { name: 'Now' }).click();
+    const heights = await page.locator('#views a').evaluateAll((links) => links.map((link) => link.clientHeight));
+    assert.equal(new Set(heights).size, 1, heights.join(' '));
+  });
+
   test('from a fresh server to a promoted policy, back, and forth again, by clicks alone', async () => {
     const { page, problems } = await open('/');
     const step = (number: number) => page.locator('.step').nth(number - 1);
@@ -259,6 +269,8 @@ else {
     await page.locator('h1 .badge', { hasText: 'Cancelled' }).waitFor();
     await page.getByText('It trained nothing').waitFor();
     assert.equal((await server.request(`/v1/rounds/${round.id}`)).body.status, 'cancelled');
+    await page.goto(url);
+    await page.getByRole('link', { name: 'Decide Cancelled how the last round ended' }).waitFor();
     assert.deepEqual(problems, []);
   });
 

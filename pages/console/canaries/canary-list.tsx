@@ -2,10 +2,11 @@
 
 import { api, ask, type Canary } from '../../api.ts';
 import { follow } from '../../path.ts';
-import { formatCount, formatNumber, formatPercent } from '../format.ts';
+import { formatCount, formatPercent } from '../format.ts';
 import { IdLink, Time } from '../parts/links.tsx';
 import { Page, Panel } from '../parts/page.tsx';
 import { PolicyLink } from '../parts/policy-link.tsx';
+import { Prose } from '../parts/prose.tsx';
 import { Empty, Failure, Loading } from '../parts/states.tsx';
 import { type Column, Table } from '../parts/table.tsx';
 import { usePages } from '../use-pages.ts';
@@ -22,18 +23,38 @@ const COLUMNS: Column<Canary>[] = [
   },
   { title: 'State', cell: ({ state }) => <CanaryBadge state={state} /> },
   { title: 'Began', cell: ({ created }) => <Time at={created} /> },
-  { title: 'Candidate', cell: ({ policy }) => <PolicyLink id={policy} /> },
-  { title: 'Against', cell: ({ baseline }) => <PolicyLink id={baseline} /> },
-  { title: 'Share', isNumber: true, cell: ({ share }) => formatPercent(share) },
-  { title: 'Votes', isNumber: true, cell: ({ votes }) => formatCount(votes.wins + votes.losses) },
   {
-    title: 'Win rate',
-    isNumber: true,
-    cell: ({ evidence }) => (evidence.win_rate ? formatPercent(evidence.win_rate.value, 1) : '–'),
+    title: 'Candidate',
+    cell: ({ policy, baseline }) => (
+      <>
+        <PolicyLink id={policy} />
+        <br />
+        <span class="quiet">
+          against <PolicyLink id={baseline} />
+        </span>
+      </>
+    ),
   },
-  { title: 'E₊', isNumber: true, cell: ({ evidence }) => formatNumber(10 ** evidence.better) },
-  { title: 'E₋', isNumber: true, cell: ({ evidence }) => formatNumber(10 ** evidence.worse) },
+  {
+    title: 'Votes for it',
+    isNumber: true,
+    cell: ({ votes: { wins, losses } }) =>
+      wins + losses === 0 ? '–' : `${formatCount(wins)} of ${formatCount(wins + losses)}`,
+  },
+  {
+    title: 'Why',
+    cell: (canary) => (
+      <div class="why">
+        <Prose text={canary.reason ?? describeStart(canary)} />
+      </div>
+    ),
+  },
 ];
+
+/** Of one that is not decided. One that only watches has no share of the requests. */
+function describeStart({ share, created_by: actor }: Canary): string {
+  return share === 0 ? `made active by ${actor}` : `begun by ${actor}, with ${formatPercent(share)} of the requests`;
+}
 
 export function CanaryList() {
   const canaries = usePages(
@@ -51,7 +72,7 @@ export function CanaryList() {
       {isEmpty && (
         <Empty
           title="No canary yet"
-          text="A round’s policy is one where people vote, or with CANARY=on; and any policy that you send."
+          text="A round’s policy becomes a canary once people vote, or always with CANARY=on. You can also try any other policy."
           command="npx attune canary start pol_…"
         >
           <a class="button" href="/console/policies" onClick={follow}>

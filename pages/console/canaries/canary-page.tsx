@@ -6,7 +6,6 @@ import { follow } from '../../path.ts';
 import { formatPercent, formatTime } from '../format.ts';
 import { IdLink, Time } from '../parts/links.tsx';
 import { Page, Panel, Stat, Stats } from '../parts/page.tsx';
-import { PolicyLink } from '../parts/policy-link.tsx';
 import { Prose } from '../parts/prose.tsx';
 import { Empty, Failure, Loading, Missing } from '../parts/states.tsx';
 import { type Change, ConfirmChange } from '../policies/actions.tsx';
@@ -15,6 +14,7 @@ import { useAsk } from '../use-ask.ts';
 import { CanaryBadge, isOpen } from './canary-badge.tsx';
 import { EProcess } from './e-process.tsx';
 import { Guards } from './guards.tsx';
+import { Sides } from './sides.tsx';
 import { Votes } from './votes.tsx';
 
 const REFRESH_MS = 3000;
@@ -43,11 +43,7 @@ export function CanaryPage({ session, id }: { session: Session; id: string }) {
           Canary <span class="id">{id.slice(-6)}</span> <CanaryBadge state={canary.state} />
         </>
       }
-      text={
-        <>
-          <PolicyLink id={canary.policy} /> against <PolicyLink id={canary.baseline} />
-        </>
-      }
+      text={<Sides canary={canary} />}
       actions={
         isOpen(canary) &&
         mayUse(session, ['operate']) && (
@@ -76,20 +72,23 @@ export function CanaryPage({ session, id }: { session: Session; id: string }) {
         <Stat label="Share of the requests" value={formatPercent(canary.share)} />
         <Stat label="Began" value={<Time at={canary.created} />} hint={`by ${canary.created_by}`} />
         {canary.closes_at !== null && (
-          <Stat label={isWatch ? 'Watched until' : 'Undecided, it ends'} value={<Time at={canary.closes_at} />} />
+          <Stat label={isWatch ? 'Watch ends' : 'Undecided, it ends'} value={<Time at={canary.closes_at} />} />
         )}
         {canary.round && <Stat label="Made by" value={<IdLink kind="rounds" id={canary.round} />} />}
       </Stats>
       <EvidencePanel canary={canary} refreshMs={refreshMs} />
       <Votes canary={canary} />
-      <Guards guards={canary.guards} />
+      <Guards canary={canary} />
       <History canary={canary} />
       {change && <ConfirmChange change={change} onClose={() => setChange(null)} onDone={asked.reload} />}
     </Page>
   );
 }
 
-export function EvidencePanel({ canary, refreshMs }: { canary: Canary; refreshMs: number }) {
+type EvidenceProps = { canary: Canary; refreshMs: number; isNamed?: boolean };
+
+/** `isNamed`: says whose it is. */
+export function EvidencePanel({ canary, refreshMs, isNamed = false }: EvidenceProps) {
   const { data, error, reload } = useAsk(
     () => ask(api.GET('/v1/canaries/{id}/evidence', { params: { path: { id: canary.id } } })),
     canary.id,
@@ -100,19 +99,40 @@ export function EvidencePanel({ canary, refreshMs }: { canary: Canary; refreshMs
       title="Evidence"
       hint="E values over the votes; the first to cross its line decides, however often one looks"
     >
-      {!data && (error ? <Failure title="It cannot be read" error={error} retry={reload} /> : <Loading />)}
-      {data && data.data.length > 0 && <EProcess evidence={data} />}
-      {data && data.data.length === 0 && (
-        <Empty
-          title="No votes yet"
-          text="Comparisons set the candidate against the active policy, blind. Give some votes, or let a queue with the pairing canary collect them."
-        >
-          <a class="button" href="/rate">
-            Rate
-          </a>
-        </Empty>
+      {isNamed && (
+        <p class="sides">
+          <Sides canary={canary} />
+        </p>
       )}
+      {!data && (error ? <Failure title="It cannot be read" error={error} retry={reload} /> : <Loading />)}
+      {data && data.data.length > 0 && <EProcess evidence={data} canary={canary} />}
+      {data && data.data.length === 0 && <NoVotes state={canary.state} />}
     </Panel>
+  );
+}
+
+function NoVotes({ state }: Pick<Canary, 'state'>) {
+  if (state === 'running')
+    return (
+      <Empty
+        title="No votes yet"
+        text="Comparisons set the candidate against the active policy, blind. Give some votes, or let a queue with the pairing canary collect them."
+      >
+        {/* The arena needs no queue. */}
+        <a class="button" href="/rate/arena">
+          Rate
+        </a>
+      </Empty>
+    );
+  return (
+    <Empty
+      title="No votes"
+      text={
+        state === 'watching'
+          ? 'It became active without blind votes on it and its baseline. The guards watch it.'
+          : 'It ended without blind votes on it and its baseline.'
+      }
+    />
   );
 }
 

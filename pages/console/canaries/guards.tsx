@@ -4,6 +4,7 @@ import type { Canary } from '../../api.ts';
 import { formatNumber, formatPercent, formatSeconds } from '../format.ts';
 import { Interval } from '../parts/interval.tsx';
 import { Badge, Panel, type Tone } from '../parts/page.tsx';
+import { nameCandidate, Sides } from './sides.tsx';
 
 type Guard = Canary['guards'][number];
 
@@ -19,7 +20,7 @@ const NAMES: Record<Guard['name'], string> = {
 };
 
 const STATES: Record<Guard['state'], [tone: Tone, name: string]> = {
-  waiting: ['quiet', 'Too little yet'],
+  waiting: ['quiet', 'Not enough data yet'],
   ok: ['good', 'Not worse'],
   worse: ['bad', 'Worse'],
 };
@@ -34,9 +35,24 @@ function format(value: number | null, unit: Guard['unit']): string {
   return `${formatNumber(value)} failed`;
 }
 
-export function Guards({ guards }: { guards: Guard[] }) {
+/** `isNamed`: says whose they are. */
+export function Guards({ canary, isNamed = false }: { canary: Canary; isNamed?: boolean }) {
+  const { guards } = canary;
+  const isDrawn = guards.some(({ difference }) => difference !== null);
   return (
-    <Panel title="Guards" hint="act at once if the whole interval of the difference is beyond the dashed line">
+    <Panel
+      title="Guards"
+      hint={
+        isDrawn
+          ? 'act at once if the whole interval of the difference is beyond the dashed line'
+          : 'need no votes: they compare what both policies served'
+      }
+    >
+      {isNamed && (
+        <p class="sides">
+          <Sides canary={canary} />
+        </p>
+      )}
       <ul class="guards">
         {guards.map((guard) => (
           <li key={guard.name}>
@@ -45,7 +61,8 @@ export function Guards({ guards }: { guards: Guard[] }) {
               <Badge tone={STATES[guard.state][0]}>{STATES[guard.state][1]}</Badge>
             </div>
             <p class="quiet">
-              candidate {format(guard.candidate, guard.unit)}, active {format(guard.baseline, guard.unit)}
+              {nameCandidate(canary)} {format(guard.candidate, guard.unit)}, baseline{' '}
+              {format(guard.baseline, guard.unit)}
             </p>
             {guard.difference && (
               <Interval

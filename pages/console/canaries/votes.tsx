@@ -4,6 +4,7 @@ import type { Canary } from '../../api.ts';
 import { formatCount, formatNumber, formatPercent } from '../format.ts';
 import { Interval } from '../parts/interval.tsx';
 import { Panel, Stat, Stats } from '../parts/page.tsx';
+import { nameCandidate } from './sides.tsx';
 
 export function Votes({ canary }: { canary: Canary }) {
   const { votes, evidence } = canary;
@@ -14,22 +15,24 @@ export function Votes({ canary }: { canary: Canary }) {
     votes.repeated > 0 && `${votes.repeated} on comparisons of which another vote counts`,
     votes.over_limit > 0 && `${votes.over_limit} of raters who had given their share`,
   ].filter(Boolean);
+  // The vote that decided may not be the last one.
+  const when = canary.state === 'running' ? '' : 'after all votes; ';
   const tone = rate && rate.interval.low > 0.5 ? 'good' : rate && rate.interval.high < 0.5 ? 'bad' : 'waiting';
   return (
     <Panel title="Votes" hint="blind: raters do not know which side is which">
       <Stats>
-        <Stat label="For the candidate" value={formatCount(votes.wins)} />
-        <Stat label="For the active one" value={formatCount(votes.losses)} />
+        <Stat label={`For the ${nameCandidate(canary)}`} value={formatCount(votes.wins)} />
+        <Stat label="For the baseline" value={formatCount(votes.losses)} />
         <Stat label="Raters" value={formatCount(votes.raters)} />
         <Stat
           label="E₊"
           value={formatNumber(10 ** evidence.better)}
-          hint={`promoted at ${formatE(evidence.threshold)}`}
+          hint={`${when}promoted at ${formatE(evidence.threshold)}`}
         />
         <Stat
           label="E₋"
           value={formatNumber(10 ** evidence.worse)}
-          hint={`rolled back at ${formatE(evidence.threshold)}`}
+          hint={`${when}rolled back at ${formatE(evidence.threshold)}`}
         />
       </Stats>
       {rate && (

@@ -1,7 +1,6 @@
 // The three things that go on: the policy that answers, the canary that may replace it, and the round that makes the next.
 
 import type { Canary, Loop, Session } from '../../api.ts';
-import { follow } from '../../path.ts';
 import { CanaryBadge } from '../canaries/canary-badge.tsx';
 import { formatCount, formatNumber, formatPercent } from '../format.ts';
 import { IdLink, Time } from '../parts/links.tsx';
@@ -13,11 +12,14 @@ import type { Change } from '../policies/actions.tsx';
 import { RoundBadge } from '../rounds/round-badge.tsx';
 import { RoundProgress } from '../rounds/round-progress.tsx';
 import { mayUse } from '../session.ts';
+import { LastCanary } from './last-canary.tsx';
+import { useHasPrevious } from './use-has-previous.ts';
 
 type PanelProps = { loop: Loop; session: Session; change(change: Change): void };
 
 export function ActivePanel({ loop, session, change }: PanelProps) {
   const { active, watch } = loop;
+  const hasPrevious = useHasPrevious(active?.policy);
   if (!active)
     return (
       <Panel title="Active policy">
@@ -29,12 +31,12 @@ export function ActivePanel({ loop, session, change }: PanelProps) {
       </Panel>
     );
   const worse = watch?.guards.filter(({ state }) => state === 'worse') ?? [];
-  const mayOperate = mayUse(session, ['operate']);
   return (
     <Panel
       title="Active policy"
       actions={
-        mayOperate && (
+        hasPrevious &&
+        mayUse(session, ['operate']) && (
           <button type="button" class="small" onClick={() => change({ type: 'roll back', from: active.policy })}>
             Roll back
           </button>
@@ -57,7 +59,7 @@ export function ActivePanel({ loop, session, change }: PanelProps) {
           </IdLink>
           {watch.closes_at !== null && (
             <>
-              , until <Time at={watch.closes_at} />
+              ; the watch ends <Time at={watch.closes_at} />
             </>
           )}
         </p>
@@ -66,18 +68,12 @@ export function ActivePanel({ loop, session, change }: PanelProps) {
   );
 }
 
-export function CanaryPanel({ loop: { canary }, session, change }: PanelProps) {
+export function CanaryPanel({ loop: { canary, watch }, session, change }: PanelProps) {
   if (!canary)
     return (
       <Panel title="Canary">
         <p class="lead quiet">None is running.</p>
-        <p class="quiet">
-          A policy is tried on a share of the requests where enough people vote, or when you{' '}
-          <a href="/console/policies" onClick={follow}>
-            send one
-          </a>
-          .
-        </p>
+        <LastCanary watch={watch?.id} />
       </Panel>
     );
   return (
@@ -110,7 +106,7 @@ export function CanaryPanel({ loop: { canary }, session, change }: PanelProps) {
         <PolicyLink id={canary.policy} /> <CanaryBadge state={canary.state} />
       </p>
       <p class="quiet">
-        {formatPercent(canary.share)} of the requests since <Time at={canary.created} />;{' '}
+        {formatPercent(canary.share)} of the requests, begun <Time at={canary.created} />;{' '}
         {formatCount(canary.votes.wins)} votes for it, {formatCount(canary.votes.losses)} against.{' '}
         <IdLink kind="canaries" id={canary.id}>
           All about it
@@ -160,7 +156,8 @@ export function RoundPanel({ loop, session, start }: { loop: Loop; session: Sess
       ) : (
         <>
           <p class="lead">
-            {formatCount(schedule.new_pairs)} <span class="quiet">of {formatCount(schedule.min_pairs)} new pairs</span>
+            {formatCount(schedule.new_pairs)} new pairs{' '}
+            <span class="quiet">({formatCount(schedule.min_pairs)} needed)</span>
           </p>
           <progress
             value={Math.min(schedule.new_pairs, schedule.min_pairs)}

@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import type { Loop, Session } from '../../api.ts';
 import { EvidencePanel } from '../canaries/canary-page.tsx';
 import { Guards } from '../canaries/guards.tsx';
-import { formatCount, formatNumber, formatSeconds } from '../format.ts';
+import { formatCount, formatSeconds } from '../format.ts';
 import { Time } from '../parts/links.tsx';
 import { Badge, Page, Stat, Stats } from '../parts/page.tsx';
 import { Failure, Loading } from '../parts/states.tsx';
@@ -12,6 +12,7 @@ import { type Change, ConfirmChange } from '../policies/actions.tsx';
 import { StartRound } from '../rounds/start-round.tsx';
 import { type Feed, useLoop } from '../use-loop.ts';
 import { ActivePanel, CanaryPanel, RoundPanel } from './loop-panels.tsx';
+import { formatRate } from './rate.ts';
 import { TrafficPlots } from './traffic.tsx';
 
 const EVIDENCE_MS = 5000;
@@ -31,8 +32,8 @@ export function NowPage({ session }: { session: Session }) {
         <CanaryPanel loop={loop} session={session} change={setChange} />
         <RoundPanel loop={loop} session={session} start={() => setStarting(true)} />
       </div>
-      {shown && <EvidencePanel key={shown.id} canary={shown} refreshMs={EVIDENCE_MS} />}
-      {shown && <Guards guards={shown.guards} />}
+      {shown && <EvidencePanel key={shown.id} canary={shown} refreshMs={EVIDENCE_MS} isNamed />}
+      {shown && <Guards canary={shown} isNamed />}
       <TrafficPlots active={loop.active?.policy} />
       {change && <ConfirmChange change={change} onClose={() => setChange(null)} onDone={() => {}} />}
       {isStarting && <StartRound onClose={() => setStarting(false)} />}
@@ -49,14 +50,14 @@ function Numbers({ loop: { traffic, queue, votes, trainer_seen_at: trainer } }: 
   const { first_token_seconds: first } = traffic;
   return (
     <Stats>
-      <Stat label="Requests" value={formatNumber(traffic.requests_per_minute)} hint="per minute" />
-      <Stat label="Tokens" value={formatNumber(traffic.tokens_per_second)} hint="per second" />
+      <Stat label="Requests" value={formatRate(traffic.requests_per_minute)} hint="per minute" />
+      <Stat label="Tokens" value={formatRate(traffic.tokens_per_second)} hint="per second" />
       <Stat
         label="First token"
         value={first === null ? '–' : formatSeconds(first)}
         hint={first === null && traffic.requests_per_minute > 0 ? 'comparisons are not timed' : 'in the last minute'}
       />
-      <Stat label="Errors" value={formatNumber(traffic.errors_per_minute)} hint="per minute" />
+      <Stat label="Errors" value={formatRate(traffic.errors_per_minute)} hint="per minute" />
       {queue && (
         <Stat label="Queue" value={formatCount(queue.running)} hint={`running; ${formatCount(queue.waiting)} wait`} />
       )}

@@ -14,11 +14,7 @@ export function Command({ text, label = 'Copy' }: { text: string; label?: string
   };
   return (
     <div class="command">
-      {/* Scrolls, so the keyboard must reach it. */}
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: as above */}
-      <pre ref={code} tabIndex={0}>
-        {text}
-      </pre>
+      <pre ref={code}>{text}</pre>
       <button type="button" class="plain" onClick={copy}>
         {isCopied ? 'Copied' : label}
       </button>

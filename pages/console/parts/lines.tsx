@@ -60,6 +60,8 @@ type Drawn = Required<Pick<LinesProps, 'series' | 'x' | 'y' | 'marks'>>;
 
 function toOption(palette: Palette, { series, x, y, marks }: Drawn): EChartsCoreOption {
   const format = y.format ?? formatNumber;
+  // Of nothing but zeros ECharts makes an axis of fractions.
+  const isFlat = y.min === 0 && series.every(({ points }) => points.every(([, value]) => !value));
   return {
     legend: toLegend(palette, series.length > 1),
     grid: {
@@ -85,9 +87,9 @@ function toOption(palette: Palette, { series, x, y, marks }: Drawn): EChartsCore
       type: 'value',
       scale: true,
       min: y.min,
-      max: y.max,
+      max: isFlat ? 1 : y.max,
       splitNumber: 4,
-      interval: y.min === 0 && y.max === 1 ? 0.25 : undefined,
+      interval: isFlat ? 1 : y.min === 0 && y.max === 1 ? 0.25 : undefined,
       axisLabel: { color: palette.quiet, fontSize: 11, formatter: (value: number) => format(value) },
     },
     tooltip: { trigger: 'axis', ...tooltip(palette), valueFormatter: (value: unknown) => formatValue(value, format) },

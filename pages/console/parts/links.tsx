@@ -2,6 +2,7 @@
 
 import { follow } from '../../path.ts';
 import { formatAgo, formatTime } from '../format.ts';
+import { useClock } from './clock.ts';
 
 type Kind = 'policies' | 'rounds' | 'canaries' | 'preferences' | 'queues';
 
@@ -22,6 +23,7 @@ export function shortenId(id: string): string {
 
 /** `at`: Unix seconds */
 export function Time({ at }: { at: number }) {
+  useClock();
   return (
     <time dateTime={new Date(at * 1000).toISOString()} title={formatTime(at)}>
       {formatAgo(at)}

@@ -7,7 +7,7 @@ export const RULE = 'the story with more happy words, such as “smiled”, “f
 
 const HAPPY =
   /\b(happy|happily|smiled?|smiling|laugh(ed|ing)?|friends?|together|love[ds]?|fun|hug(ged)?|proud|kind|thank(ed)?|good|great|play(ed)?|safe|nice|glad|share[ds]?)\b/gi;
-const KINDS = ['little', 'brave', 'lonely', 'sleepy', 'curious', 'old', 'tiny', 'grumpy', 'quiet', 'clever'];
+const KINDS = ['little', 'brave', 'lonely', 'sleepy', 'curious', 'young', 'tiny', 'grumpy', 'quiet', 'clever'];
 const WHO = ['fox', 'girl', 'boy', 'bear', 'bird', 'cat', 'dog', 'robot', 'rabbit', 'mouse', 'frog', 'dragon'];
 const WHERE = ['in the forest', 'by the sea', 'on a farm', 'in a big town', 'near a river', 'in the snow', 'at home'];
 

@@ -25,7 +25,7 @@ export function FirstRound({ loop: { schedule, round, canary }, last, isDone, ma
         <div>
           <span>New pairs</span>
           <span class="quiet number">
-            {formatCount(pairs)} of {formatCount(needed)}
+            {formatCount(pairs)} ({formatCount(needed)} needed)
           </span>
         </div>
         <progress value={Math.min(pairs, needed)} max={needed} aria-label="New pairs of those that a round needs" />
@@ -51,7 +51,9 @@ export function FirstRound({ loop: { schedule, round, canary }, last, isDone, ma
           </button>
           {pairs < needed && (
             <span class="quiet">
-              {pairs === 0 ? 'It needs votes for a side.' : 'It can start with fewer; the gate may find them too few.'}
+              {pairs === 0
+                ? 'Vote first. A round trains on pairs where one response is better.'
+                : 'It can start with fewer; the gate may find them too few.'}
             </span>
           )}
         </div>

@@ -4,7 +4,8 @@ import './loop-drawing.css';
 import type { ComponentChildren } from 'preact';
 import type { Loop, Round } from '../../api.ts';
 import { follow } from '../../path.ts';
-import { formatCount, formatNumber, formatPercent } from '../format.ts';
+import { formatCount, formatPercent } from '../format.ts';
+import { formatRate } from '../now/rate.ts';
 import { STAGE_NAMES } from '../rounds/stages.ts';
 
 type Station = { name: string; href: string; value: ComponentChildren; hint: string };
@@ -17,7 +18,7 @@ export function LoopDrawing({ loop, last }: { loop: Loop; last: Round | null }) 
       name: 'Serve',
       href: '/console/now',
       value: active?.name ?? 'no policy',
-      hint: `${formatNumber(traffic.requests_per_minute)} requests a minute, ${formatNumber(traffic.tokens_per_second)} tokens a second`,
+      hint: `${formatRate(traffic.requests_per_minute)} requests a minute, ${formatRate(traffic.tokens_per_second)} tokens a second`,
     },
     {
       name: 'Vote',
@@ -29,13 +30,13 @@ export function LoopDrawing({ loop, last }: { loop: Loop; last: Round | null }) 
       name: 'Train',
       href: round ? `/console/rounds/${round.id}` : '/console/rounds',
       value: round ? STAGE_NAMES[round.stage] : `${formatCount(schedule.new_pairs)} new pairs`,
-      hint: round ? 'a round is on its way' : `a round starts at ${formatCount(schedule.min_pairs)}`,
+      hint: round ? 'a round is on its way' : describeSchedule(schedule),
     },
     {
       name: 'Decide',
-      href: canary ? `/console/canaries/${canary.id}` : '/console/policies',
+      href: canary ? `/console/canaries/${canary.id}` : last ? `/console/rounds/${last.id}` : '/console/rounds',
       value: canary ? `canary, ${formatPercent(canary.share)}` : last ? STAGE_NAMES[last.stage] : 'no round yet',
-      hint: canary ? 'voted on blind' : 'by the gate, a canary and its guards',
+      hint: canary ? 'voted on blind' : last ? 'how the last round ended' : 'by the gate, a canary and its guards',
     },
   ];
   return (
@@ -59,4 +60,9 @@ export function LoopDrawing({ loop, last }: { loop: Loop; last: Round | null }) 
       </ol>
     </section>
   );
+}
+
+function describeSchedule({ new_pairs: pairs, min_pairs: needed, waits_for: obstacle }: Loop['schedule']): string {
+  if (pairs < needed) return `a round needs ${formatCount(needed)}`;
+  return obstacle ? 'the schedule waits; Now says why' : 'a round is due';
 }
