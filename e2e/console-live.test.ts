@@ -59,7 +59,7 @@ else {
     await panel.getByText('None is running.').waitFor();
     await panel.getByText('Last:').getByText('Promoted, watched').waitFor();
     const active = now.page.getByRole('region', { name: 'Active policy', exact: true });
-    await active.getByText(`${candidate.slice(-6)} answers since`).waitFor();
+    await active.getByText(`${candidate.slice(-6)} became active`).waitFor();
     await active.getByText('Watched').waitFor();
     await canaryPage.page.locator('h1 .badge', { hasText: 'Promoted, watched' }).waitFor();
     await canaryPage.page.getByText('promoted: it is the active policy').waitFor();
@@ -156,7 +156,7 @@ else {
     });
     const [answer] = await Promise.all([page.waitForResponse('**/v1/policies?limit=2'), page.reload()]);
     await answer.finished();
-    await page.getByText('answers since').waitFor();
+    await page.getByText('became active').waitFor();
     await waitUntil(async () => (await button(page, 'Roll back').count()) === 0);
   });
 

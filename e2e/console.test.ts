@@ -132,7 +132,7 @@ else {
     await assertAccessible(page, 'a question before a rollback');
     await button(page.getByRole('dialog'), 'Roll back').click();
     await waitUntil(async () => (await getActive()) === first);
-    await page.getByText(`${first.slice(-6)} answers since`).waitFor();
+    await page.getByText(`${first.slice(-6)} became active`).waitFor();
 
     await page.getByRole('link', { name: 'Policies', exact: true }).click();
     await page.locator('.descent a').first().click();
@@ -219,7 +219,7 @@ else {
     await page.route('**/v1/loop/events', (route) => route.abort());
     await page.goto(`${url}/console`);
     await page.getByText('Every few seconds').waitFor();
-    await page.getByText(`${(await getActive()).slice(-6)} answers since`).waitFor();
+    await page.getByText(`${(await getActive()).slice(-6)} became active`).waitFor();
     await page.unroute('**/v1/loop/events');
     await page.getByText('Live', { exact: true }).waitFor();
   });
@@ -285,7 +285,7 @@ else {
       await page.locator('input[name=key]').fill(key.key);
       await button(page, /Sign in/).click();
       await page.getByRole('link', { name: 'Console' }).click();
-      await page.getByText('answers since').waitFor();
+      await page.getByText('became active').waitFor();
       for (const name of ['Roll back', 'Start a round']) assert.equal(await button(page, name).count(), 0);
       for (const name of ['Keys', 'Audit', 'Playground'])
         assert.equal(await page.getByRole('link', { name, exact: true }).count(), 0);

@@ -56,6 +56,8 @@ function findDecisive({ data, threshold }: Evidence, field: Side['field'], canar
 function toOption(palette: Palette, evidence: Evidence, canary: Canary): EChartsCoreOption {
   const { data, threshold } = evidence;
   const top = Math.max(threshold + 0.4, ...data.flatMap(({ better, worse }) => [better, worse]));
+  // A label for every decade, while they fit.
+  const step = top > 5 ? 2 * Math.ceil((top - LEAST) / 12) : 1;
   const last = Math.max(10, data.at(-1)?.votes ?? 0);
   const sides = SIDES.map((side) => ({ ...side, decisive: findDecisive(evidence, side.field, canary) }));
   const format = (value: number) => formatNumber(10 ** value);
@@ -96,9 +98,8 @@ function toOption(palette: Palette, evidence: Evidence, canary: Canary): ECharts
       nameGap: 10,
       nameTextStyle: { color: palette[tone], fontSize: 12, align: 'left', padding: [0, 0, 0, -40] },
       min: LEAST,
-      max: Math.ceil(top),
-      // A label for every decade, while they fit.
-      interval: top > 5 ? 2 * Math.ceil((top - LEAST) / 12) : 1,
+      max: LEAST + step * Math.ceil((top - LEAST) / step),
+      interval: step,
       axisLabel: {
         color: palette.quiet,
         fontSize: 11,

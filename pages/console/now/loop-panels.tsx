@@ -49,7 +49,7 @@ export function ActivePanel({ loop, session, change }: PanelProps) {
         </IdLink>
       </p>
       <p class="quiet">
-        <span class="id">{active.policy.slice(-6)}</span> answers since <Time at={active.since} />
+        <span class="id">{active.policy.slice(-6)}</span> became active <Time at={active.since} />
       </p>
       {watch && (
         <p>
