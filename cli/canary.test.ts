@@ -79,6 +79,11 @@ test('attune canary starts one, which is listed, shown and cancelled', async () 
   assert.match(shown, /^win rate {3}66\.7% \(\d+\.\d% to \d+\.\d%\)$/m);
   assert.match(shown, /^errors +waiting +requests that failed: 0 observations of the candidate/m);
 
+  const beside = run('canary', 'start', tried);
+  assert.match(
+    beside.stderr,
+    /there is one at a time; wait until it is decided, or cancel it: npx attune canary cancel$/m,
+  );
   const second = run('canary', 'start', active);
   assert.deepEqual([second.status, second.stdout], [1, '']);
   assert.match(second.stderr, /^attune: pol_\S+ is the active policy; nothing can be tried/);

@@ -72,9 +72,11 @@ export function addCanary(program: Command): void {
         await getPolicy(db, policyId);
         await assertAvailable(localStore, settings, policyId);
         const share = options.share ?? settings.CANARY_SHARE;
-        const row = await db.transaction((transaction) =>
-          startCanary(transaction, { policyId, share, actor: COMMAND }),
-        );
+        const row = await db
+          .transaction((transaction) => startCanary(transaction, { policyId, share, actor: COMMAND }))
+          .catch((error) => {
+            throw adviseCommand(error);
+          });
         console.log(`${row.id}: ${policyId} gets ${100 * share}% of the completions beside ${row.baseline_id}`);
       }),
     );
@@ -97,6 +99,13 @@ export function addCanary(program: Command): void {
         );
       }),
     );
+}
+
+/** The API's refusals name its requests. */
+function adviseCommand(error: unknown): unknown {
+  if (!(error instanceof AttuneError) || error.code !== 'canary_running') return error;
+  const { message, status, code } = error;
+  return new AttuneError(message.replace(/POST \/v1\/canaries\/\S+/, 'npx attune canary cancel'), { status, code });
 }
 
 async function find(db: Database, id: string | undefined, command: string): Promise<CanaryRow> {

@@ -39,6 +39,10 @@ test('attune webhooks lists events by state, and makes one due again with its id
   assert.deepEqual([row!.attempts, row!.given_up_at, row!.last_error], [0, null, null]);
   const [audit] = await db.select().from(audit_events).where(eq(audit_events.target, 'evt_2'));
   assert.deepEqual([audit!.actor, audit!.action], ['command', 'webhook.resent']);
+  assert.match(
+    run('webhooks', 'list').stdout,
+    /^evt_2 .*pending.*\n(.*\n)*WEBHOOK_URL is not set: pending events wait /m,
+  );
   const unknown = run('webhooks', 'resend', 'evt_3');
   assert.equal(unknown.status, 1);
   assert.match(unknown.stderr, /there is no webhook event evt_3/);

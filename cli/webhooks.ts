@@ -23,10 +23,12 @@ export function addWebhooks(program: Command): void {
     .addOption(new Option('--state <state>', 'only those in this state').choices(EVENT_STATES))
     .description('list the events of the last three days, newest first')
     .action(({ state }: { state?: EventState }) =>
-      withContext(async ({ db }) => {
+      withContext(async ({ db }, _, { settings }) => {
         const rows = await listEvents(db, { state, limit: MAX_LISTED });
         if (rows.length === 0) return console.log(`no ${state ? `${state} ` : ''}events in the last three days`);
         printTable(['id', 'time', 'type', 'state', 'attempts', 'last error'], rows.map(listCells));
+        if (!settings.WEBHOOK_URL && rows.some((row) => getEventState(row) === 'pending'))
+          console.log('WEBHOOK_URL is not set: pending events wait for a server that has it, for three days');
       }),
     );
 

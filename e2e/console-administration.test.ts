@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { eq } from 'drizzle-orm';
+import { rounds } from '../shared/database/schema.ts';
 import { assertAccessible } from '../testing/accessible.ts';
 import { NO_BROWSER, openBrowser } from '../testing/browser.ts';
 import { click, closed, openConsole, press } from '../testing/console-page.ts';
-import { startEdgeServer } from '../testing/edge-server.ts';
+import { startEdgeServer, withEdge } from '../testing/edge-server.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { WebhookReceiver } from '../testing/webhook-receiver.ts';
 
@@ -16,7 +18,8 @@ else {
   const receiver = await new WebhookReceiver().open();
   const server = await startEdgeServer({ API_KEY: KEY, PRECISION: 'fp32', ...receiver.settings });
   const { url } = server.edge;
-  const { send, open, assertOnEveryScreen } = openConsole(url, KEY, await openBrowser());
+  const browser = await openBrowser();
+  const { send, open, assertOnEveryScreen } = openConsole(url, KEY, browser);
 
   test('while there is nothing, each view says what to do next', async () => {
     await assertOnEveryScreen([
@@ -62,6 +65,7 @@ else {
     const models = (key: string) => fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${key}` } });
     assert.equal((await models(text)).status, 200);
     await click(page, 'Done');
+    await closed(page);
     const row = page.getByRole('row', { name: /chat/ });
     await row.getByText('90 requests / min').waitFor();
     await page.getByText(text).waitFor({ state: 'detached' });
@@ -144,6 +148,82 @@ else {
       .getByRole('row', { name: /Session created/ })
       .first()
       .waitFor();
+    assert.deepEqual(problems, []);
+  });
+
+  test('without API_KEY and WEBHOOK_URL the views say what that means', () =>
+    withEdge(server, { PRECISION: 'fp32' }, async (_, address) => {
+      const { page, problems } = await openConsole(address, null, browser).open('/console/keys');
+      await page.getByText('also accepts every request without a key').waitFor();
+      await page.goto(`${address}/console/settings?show=webhooks&state=pending`);
+      await page.getByText('WEBHOOK_URL is not set, so that nothing is sent.').waitFor();
+      await page.goto(`${address}/console/settings?show=webhooks`);
+      const again = page.getByRole('button', { name: /^Send again/ }).first();
+      await again.waitFor();
+      await waitUntil(() => again.isDisabled());
+      assert.deepEqual(problems, []);
+    }));
+
+  test('a dry run is no round among rounds, and a round beside a canary is warned of', async () => {
+    const dryRun = await send('/v1/rounds', { dry_run: true });
+    const { page, problems } = await open('/console/rounds');
+    await page.getByText('Dry runs only').waitFor();
+    await page.getByLabel('Show dry runs').check();
+    await page.waitForURL(/dry_runs=yes/);
+    await page.getByRole('row', { name: new RegExp(`${dryRun.id.slice(-6)} Waiting dry run .* – – –`) }).waitFor();
+
+    await click(page, 'Start a round');
+    const dialog = page.getByRole('dialog', { name: 'Start a round' });
+    await dialog.getByText('It replaces the active policy only if the gate finds it better.').waitFor();
+    const start = dialog.getByRole('button', { name: 'Start the round' });
+    assert.equal(await start.isDisabled(), true);
+    await dialog.getByText('Run the dry run first.').waitFor();
+    assert.equal(await dialog.getByLabel('Objective').locator('option').first().textContent(), 'As configured (bce)');
+    await click(dialog, 'Dry run');
+    const { id } = await waitUntil(async () => {
+      const [newest] = (await send('/v1/rounds?limit=1')).data;
+      return newest.id !== dryRun.id && newest;
+    });
+    const found = ['parent', 'left out', 'origins', 'quality', 'settings', 'engine', 'memory', 'time', 'gate'];
+    const preview = [
+      ...found.map((name) => ({ name, text: 'as many words as it takes, '.repeat(12) })),
+      { name: 'decision', text: '`attune train` would run it; the schedule waits: 3 of 20 pairs' },
+    ];
+    const end = { status: 'succeeded', stage: 'previewed', finished_at: new Date(), preview } as const;
+    await server.connection.db.update(rounds).set(end).where(eq(rounds.id, id));
+    await dialog.getByText('It would run. The schedule waits: 3 of 20 pairs').waitFor();
+    assert.deepEqual(
+      await dialog
+        .locator('dt')
+        .allTextContents()
+        .then((names) => names.slice(0, 3)),
+      ['Decision', 'Gate', 'Time'],
+    );
+    // Its buttons stay on the screen, whatever the dry run found.
+    await dialog.getByText('All that it found').click();
+    const box = await start.boundingBox();
+    assert.ok(box && box.y + box.height <= page.viewportSize()!.height, JSON.stringify(box));
+    assert.equal(await start.isEnabled(), true);
+    await assertAccessible(page, 'a dry run with all that it found');
+    await press(page, 'Escape');
+    await closed(page);
+
+    const candidate = await server.importTiny(2);
+    const canary = await send(`/v1/policies/${candidate}/canary`, { share: 0.5 });
+    await click(page, 'Start a round');
+    await dialog.getByText('its policy is only published').waitFor();
+    await assertAccessible(page, 'a round beside a canary');
+    await dialog.getByRole('link', { name: 'canary' }).click();
+    await page.waitForURL(`${url}/console/canaries/${canary.id}`);
+    await send(`/v1/canaries/${canary.id}/cancel`, {});
+
+    await page.goto(`${url}/console/audit`);
+    await page.getByRole('row', { name: /Dry run requested/ }).waitFor();
+    await page
+      .getByRole('row', { name: /Canary started/ })
+      .getByRole('link')
+      .click();
+    await page.waitForURL(`${url}/console/canaries/${canary.id}`);
     assert.deepEqual(problems, []);
   });
 

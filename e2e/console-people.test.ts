@@ -79,7 +79,10 @@ else {
     const queue = page.url().split('/').at(-1)!;
 
     await page.getByRole('button', { name: 'Add items' }).first().click();
+    await page.getByRole('textbox', { name: 'Items' }).fill('How do I sail?\nHow do I ski?');
+    await page.getByRole('button', { name: 'A prompt on each line', pressed: true }).waitFor();
     await page.getByRole('textbox', { name: 'Items' }).fill('{"prompt": 1}');
+    await page.getByRole('button', { name: 'JSONL', pressed: true }).waitFor();
     await click(page, 'Add 1');
     await page.getByRole('alert').getByText('row 1').waitFor();
     const items = Array.from({ length: 8 }, (_, at) =>
@@ -169,6 +172,9 @@ else {
       .getByText(/sea|Snow/)
       .waitFor();
     await page.getByRole('region', { name: 'Raters of this comparison' }).first().waitFor();
+    const { choice } = await readPreference(page);
+    const chosen = page.getByRole('region', { name: 'Chosen' });
+    await chosen.getByText(`Response ${choice.toUpperCase()}, given with the item`).waitFor();
 
     await click(page, 'Heat map');
     const map = page.getByRole('listbox', { name: /^Tokens of the response Chosen/ });
@@ -207,6 +213,15 @@ else {
 
     // Each filter is in the address.
     await page.goto(`${url}/console/preferences?rater=user:bea`);
+    await page.getByText('9 preferences').waitFor();
+    assert.equal(await page.getByLabel('Rater').inputValue(), 'bea');
+    await page.getByLabel('Rater').fill('cai');
+    await press(page, 'Enter');
+    await page.waitForURL(/rater=user%3Acai/);
+    await page.getByLabel('Rater').fill('');
+    await rows.nth(10).waitFor();
+    await page.getByLabel('Rater').fill('bea');
+    await press(page, 'Enter');
     await page.getByText('9 preferences').waitFor();
     await page.getByLabel('Search prompts and responses').fill('sea 3');
     await page.getByText('1 preference', { exact: true }).waitFor();
@@ -263,6 +278,27 @@ else {
       page.getByRole('region', { name: 'Ranking', exact: true }).getByRole('button', { name: 'CSV' }).click(),
     ]);
     assert.equal(download.suggestedFilename(), 'leaderboard.csv');
+    assert.deepEqual(problems, []);
+  });
+
+  test('the page of a vote says which policy wrote which response', async () => {
+    const { page, problems } = await open('/console/preferences?rater=user:voter');
+    const other = await server.importTiny(5);
+    const vote = { a: root, b: other, choice: 'b', rater: 'user:voter', prompt: 'Which one?' } as const;
+    await storePolicyVotes(db, 'default', [vote]);
+    await page.reload();
+    await page.getByRole('link', { name: /Which one/ }).click();
+    await page.getByRole('heading', { name: 'B is better' }).waitFor();
+    for (const [side, text, policy] of [
+      ['Chosen', 'Response B, by', other],
+      ['Rejected', 'Response A, by', root],
+    ] as const) {
+      const response = page.getByRole('region', { name: side });
+      await response.getByText(text).waitFor();
+      const address = await response.getByRole('link').getAttribute('href');
+      assert.equal(address, `/console/policies/${policy}`);
+    }
+    await assertAccessible(page, 'a vote on two policies');
     assert.deepEqual(problems, []);
   });
 

@@ -6,14 +6,14 @@ export type Key = components['schemas']['Key'];
 export type KeyWithText = Key & { key: string };
 export type Scope = Key['scopes'][number];
 
-/** In the words of the API’s own document. */
+/** As docs/api.md says it, in short. */
 export const SCOPES: [scope: Scope, description: string][] = [
   ['generate', 'generate and score responses, create comparisons, list models'],
   ['feedback', 'vote for end users, store given pairs, and import files of them'],
   ['rate', 'create and list comparisons, and vote on comparisons and the items of queues'],
-  ['read', 'read what is stored: generations, preferences, rounds, policies, raters'],
+  ['read', 'read what is stored: generations, preferences, rounds, policies, canaries, raters'],
   ['train', 'request rounds, and cancel any'],
-  ['operate', 'promote policies and roll back, create and invite raters, and run queues'],
+  ['operate', 'promote policies and roll back, start and end canaries, create and invite raters, and run queues'],
   ['admin', 'everything, including keys, erasures and the audit log'],
 ];
 

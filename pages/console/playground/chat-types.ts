@@ -61,7 +61,7 @@ export type ChatBody = {
 
 const ALTERNATIVES = 5;
 
-/** Throws if the schema is no JSON. `at`: which of the replies of earlier turns are part of the conversation. */
+/** Throws if the schema is not valid JSON. `at`: which of the replies of earlier turns are part of the conversation. */
 export function toBody(model: string, turns: Turn[], prompt: string, at: number, options: Options): ChatBody {
   const { system, temperature, topP, maxTokens, seed, schema, logprobs } = options;
   const messages: ChatBody['messages'] = system.trim() === '' ? [] : [{ role: 'system', content: system }];
@@ -93,6 +93,6 @@ function parseSchema(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new Error(`The schema is no JSON: ${(error as Error).message}`);
+    throw new Error(`The schema is not valid JSON: ${(error as Error).message}`);
   }
 }

@@ -23,13 +23,13 @@ export function OptionFields({ options, onChange }: OptionsProps) {
       <Slider label="Temperature" value={temperature} max={2} onChange={(value) => onChange({ temperature: value })} />
       <Slider label="Top p" value={topP} min={0.05} max={1} onChange={(value) => onChange({ topP: value })} />
       <div class="row">
-        <Field label="Tokens at most">
+        <Field label="Max tokens">
           <input
             type="number"
             min={1}
             max={100_000}
             value={maxTokens}
-            placeholder="as fit"
+            placeholder="no limit"
             onInput={(event) => onChange({ maxTokens: event.currentTarget.value })}
           />
         </Field>
@@ -44,7 +44,7 @@ export function OptionFields({ options, onChange }: OptionsProps) {
           />
         </Field>
       </div>
-      <Field label="JSON Schema" hint="The reply is a document of it.">
+      <Field label="JSON Schema" hint="The reply is JSON that matches this schema.">
         <textarea
           rows={2}
           class="code"

@@ -49,7 +49,7 @@ export function CompareForm({ request, isRunning, onChange: set, run }: CompareF
           onChange={(temperature) => set({ temperature })}
         />
         <NumberField
-          label="Tokens"
+          label="Max tokens"
           value={request.maxTokens}
           min={1}
           max={100_000}

@@ -15,6 +15,7 @@ import { useAsk } from '../use-ask.ts';
 import { keepSet, useFilters } from '../use-filters.ts';
 import { usePages } from '../use-pages.ts';
 import { formatRater } from '../use-rater-names.ts';
+import { RaterFilter } from './rater-filter.tsx';
 import { CHOICES, ChoiceBadge, findLabel, SOURCES } from './words.tsx';
 
 type Query = NonNullable<paths['/v1/preferences']['get']['parameters']['query']>;
@@ -67,11 +68,11 @@ export function PreferenceList() {
             options={[['', 'Any queue'], ...(named?.queues ?? [])]}
             onChange={(queue) => set({ queue })}
           />
-          <Choose
-            label="Rater"
+          <RaterFilter
             value={values.rater}
-            options={[['', 'Any rater'], ...(named?.raters ?? [])]}
-            onChange={(rater) => set({ rater })}
+            named={named?.raters ?? []}
+            shown={[...new Set(pages.rows.map(({ rater }) => rater))]}
+            onChange={(rater) => rater !== values.rater && set({ rater })}
           />
           {values.canary !== '' && (
             <Choose

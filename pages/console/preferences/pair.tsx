@@ -16,6 +16,7 @@ import { useRaterNames } from '../use-rater-names.ts';
 import { HeatMaps } from './heat-maps.tsx';
 import { OtherRaters } from './other-raters.tsx';
 import { CHOICES, ChoiceBadge, findLabel, isDecided, nameSide, SOURCES } from './words.tsx';
+import { useWriters, Writer } from './writers.tsx';
 
 export function Pair({ id, session }: { id: string; session: Session }) {
   const { data, error, reload } = useAsk(() => ask(api.GET('/v1/preferences/{id}', { params: { path: { id } } })), id);
@@ -62,6 +63,7 @@ function findTitle({ choice, source, strength }: Preference): string {
 function Responses({ preference, session }: { preference: Preference; session: Session }) {
   const { values, set } = useFilters('show', 'by');
   const isHeat = values.show === 'tokens';
+  const findWriter = useWriters(preference);
   return (
     <Panel
       title="Responses"
@@ -89,6 +91,7 @@ function Responses({ preference, session }: { preference: Preference; session: S
               aria-label={nameSide(preference, side)}
             >
               <h3>{nameSide(preference, side)}</h3>
+              <Writer writer={findWriter(preference[side].generation)} isNamed={isDecided(preference)} />
               <Markdown text={preference[side].text} />
             </section>
           ))}

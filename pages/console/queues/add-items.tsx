@@ -17,9 +17,10 @@ const EXAMPLES: Record<Format, string> = {
 };
 
 export function AddItems({ queue, onClose, onChange }: QueueDialogProps) {
-  const [format, setFormat] = useState<Format>('jsonl');
+  const [chosen, setChosen] = useState<Format | null>(null);
   const [text, setText] = useState('');
   const [file, setFile] = useState<File | null>(null);
+  const format = chosen ?? (file ? findFileFormat(file) : findFormat(text));
   const lines = text.split('\n').filter((line) => line.trim() !== '').length;
   const add = async () => {
     const report = await ask(
@@ -50,7 +51,7 @@ export function AddItems({ queue, onClose, onChange }: QueueDialogProps) {
             ['jsonl', 'JSONL'],
             ['text', 'A prompt on each line'],
           ]}
-          onChange={(value) => setFormat(value)}
+          onChange={(value) => setChosen(value)}
         />
         {!file && (
           <Field label="Items" hint="Prompts that the queue has already are left out.">
@@ -75,3 +76,10 @@ export function AddItems({ queue, onClose, onChange }: QueueDialogProps) {
     </Confirm>
   );
 }
+
+/** A prompt rarely begins as JSON does; where one does, the format can be chosen. */
+function findFormat(text: string): Format {
+  return /^\s*[{[]/.test(text) || text.trim() === '' ? 'jsonl' : 'text';
+}
+
+const findFileFormat = ({ name }: File): Format => (name.endsWith('.txt') ? 'text' : 'jsonl');

@@ -38,7 +38,7 @@ export function QueueForm({ draft, onChange }: QueueFormProps) {
       <div class="row">
         <NumberField label="Reviews of each item" min={1} max={100} {...setNumber('reviews')} />
         <NumberField label="Gold items, %" min={0} max={100} step="any" {...setNumber('goldPercent')} />
-        <NumberField label="Tokens at most" min={1} max={100_000} {...setNumber('maxTokens')} />
+        <NumberField label="Max tokens" min={1} max={100_000} {...setNumber('maxTokens')} />
       </div>
       <div class="row">
         <Field label="Reasons to choose from" hint="separated by commas">

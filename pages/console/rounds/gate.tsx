@@ -24,7 +24,8 @@ function describeBound({ name, measured, bound }: Check): string {
   return name === 'length' ? `${value}, from ${formatNumber(1 / bound!, 2)} to ${bound}` : `${value}, at most ${bound}`;
 }
 
-export function GateReport({ gate }: { gate: Gate }) {
+/** `said`: what the page says above it, which is not said twice. */
+export function GateReport({ gate, said }: { gate: Gate; said: string | null }) {
   return (
     <Panel
       title="Gate"
@@ -48,7 +49,7 @@ export function GateReport({ gate }: { gate: Gate }) {
                 />
               </>
             )}
-            <p class="quiet">{check.message}</p>
+            {!said?.includes(check.message) && <p class="quiet">{check.message}</p>}
           </li>
         ))}
       </ul>

@@ -34,14 +34,14 @@ export function Origins({ round }: { round: Round }) {
     >
       <div class="columns narrow">
         <div>
-          <h3>By source</h3>
+          <h3>To train on, by source</h3>
           <Bars
             bars={toBars(origins?.sources ?? {}).map((bar) => ({ ...bar, name: findLabel(SOURCES, bar.name) }))}
             empty="No pairs."
           />
         </div>
         <div>
-          <h3>By rater</h3>
+          <h3>To train on, by rater</h3>
           <Bars
             bars={(origins?.raters ?? []).map(({ rater, pairs: count, capped, disagreement }) => ({
               name: nameRater(rater),
@@ -57,7 +57,7 @@ export function Origins({ round }: { round: Round }) {
           />
         </div>
         <div>
-          <h3>By age</h3>
+          <h3>{pairs.held_out > 0 ? 'With those held out, by age' : 'By age'}</h3>
           <Bars
             bars={Object.entries(pairs.ages).map(([age, count]) => ({ name: describeAge(age), count }))}
             empty="No pairs."

@@ -3,12 +3,14 @@
 import { useState } from 'preact/hooks';
 import { api, ask, type Round, type Session } from '../../api.ts';
 import { formatCount, formatNumber, formatPercent, formatSeconds } from '../format.ts';
+import { Check } from '../parts/field.tsx';
 import { IdLink, Time } from '../parts/links.tsx';
 import { Page, Panel } from '../parts/page.tsx';
 import { PolicyLink } from '../parts/policy-link.tsx';
 import { Empty, Failure, Loading } from '../parts/states.tsx';
 import { type Column, Table } from '../parts/table.tsx';
 import { mayUse } from '../session.ts';
+import { useFilters } from '../use-filters.ts';
 import { usePages } from '../use-pages.ts';
 import { getPairs } from './origins.tsx';
 import { RoundBadge } from './round-badge.tsx';
@@ -18,6 +20,9 @@ const metric = (round: Round, name: string, format: (value: number) => string) =
   const value = round.metrics?.[name];
   return value === undefined ? '–' : format(value);
 };
+
+/** A dry run, and a round before it has selected, have none stored. */
+const formatPairs = (pairs: ReturnType<typeof getPairs>) => (pairs ? formatCount(pairs.train) : '–');
 
 const COLUMNS: Column<Round>[] = [
   { title: 'Round', cell: ({ id }) => <IdLink kind="rounds" id={id} /> },
@@ -36,7 +41,7 @@ const COLUMNS: Column<Round>[] = [
     isNumber: true,
     cell: ({ started_at, finished_at }) => (started_at && finished_at ? formatSeconds(finished_at - started_at) : '–'),
   },
-  { title: 'Pairs', isNumber: true, cell: (round) => formatCount(getPairs(round)?.train ?? 0) },
+  { title: 'Pairs', isNumber: true, cell: (round) => formatPairs(getPairs(round)) },
   {
     title: 'Accuracy',
     isNumber: true,
@@ -57,6 +62,9 @@ export function RoundList({ session }: { session: Session }) {
     (after) => ask(api.GET('/v1/rounds', { params: { query: { limit: 50, ...(after && { after }) } } })),
     'rounds',
   );
+  const { values, set } = useFilters('dry_runs');
+  const hasDryRuns = values.dry_runs !== '';
+  const shown = rounds.rows.filter((round) => hasDryRuns || !round.dry_run);
   const start = mayUse(session, ['train']) && (
     <button type="button" class="primary" onClick={() => setStarting(true)}>
       Start a round
@@ -73,9 +81,24 @@ export function RoundList({ session }: { session: Session }) {
           command="npx attune train --dry-run"
         />
       )}
-      {rounds.rows.length > 0 && (
+      {rounds.rows.some((round) => round.dry_run) && (
+        <div class="filters">
+          <Check
+            label="Show dry runs"
+            isChecked={hasDryRuns}
+            onChange={(isChecked) => set({ dry_runs: isChecked ? 'yes' : '' })}
+          />
+        </div>
+      )}
+      {rounds.rows.length > 0 && shown.length === 0 && (
+        <Empty
+          title="Dry runs only"
+          text={`None of the newest ${formatCount(rounds.rows.length)} has trained a policy.`}
+        />
+      )}
+      {shown.length > 0 && (
         <Panel title="All rounds" class="bare">
-          <Table caption="Rounds, newest first" columns={COLUMNS} rows={rounds.rows} rowKey={({ id }) => id} />
+          <Table caption="Rounds, newest first" columns={COLUMNS} rows={shown} rowKey={({ id }) => id} />
         </Panel>
       )}
       {rounds.hasMore && (

@@ -5,6 +5,7 @@ import { formatCount, formatNumber, formatPercent, formatSeconds } from '../form
 import { Panel, Stat, Stats } from '../parts/page.tsx';
 import { PolicyLink } from '../parts/policy-link.tsx';
 import { getPairs } from './origins.tsx';
+import { PreviewLines } from './preview-lines.tsx';
 
 export function Summary({ round, now }: { round: Round; now: number }) {
   const pairs = getPairs(round);
@@ -47,14 +48,7 @@ function describe(round: Round, metric: string, format: (value: number) => strin
 export function Preview({ lines }: { lines: NonNullable<Round['preview']> }) {
   return (
     <Panel title="What a round would do">
-      <dl class="lines">
-        {lines.map(({ name, text }) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{text}</dd>
-          </div>
-        ))}
-      </dl>
+      <PreviewLines lines={lines} />
     </Panel>
   );
 }

@@ -19,7 +19,7 @@ import { Origins } from './origins.tsx';
 import { RoundBadge } from './round-badge.tsx';
 import { Preview, RoundSettings, Summary } from './round-numbers.tsx';
 import { RoundProgress } from './round-progress.tsx';
-import { hasEnded } from './stages.ts';
+import { hasEnded, shortenVerdict } from './stages.ts';
 import { Timeline } from './timeline.tsx';
 import { TrainingPlots } from './training-plots.tsx';
 import { useRoundEvents } from './use-round-events.ts';
@@ -102,7 +102,7 @@ export function RoundPage({ session, id }: { session: Session; id: string }) {
       </Panel>
       {steps.length > 0 && <TrainingPlots steps={steps} />}
       <Distributions steps={steps} />
-      {data.gate && <GateReport gate={data.gate} />}
+      {data.gate && <GateReport gate={data.gate} said={data.reason} />}
       <Origins round={data} />
       {data.earlier_rounds && data.earlier_rounds.length > 0 && <EarlierRounds rounds={data.earlier_rounds} />}
       {!data.dry_run && hasEnded(data) && steps.length === 0 && (
@@ -111,7 +111,7 @@ export function RoundPage({ session, id }: { session: Session; id: string }) {
           text="A round that ends before it trains has no metrics; its events say why."
         />
       )}
-      {events.length > 0 && <EventLog events={events} />}
+      {events.length > 0 && <EventLog events={shortenVerdict(events, data)} />}
       <RoundSettings round={data} />
       {isCancelling && (
         <Confirm

@@ -73,3 +73,13 @@ export function listSpans(round: Round, events: RoundEvent[], now: number): Stag
 
 const FINAL: Stage[] = ['canary', 'active', 'rolled_back', 'previewed', 'published', 'refused', 'failed', 'cancelled'];
 const isFinal = (stage: Stage) => FINAL.includes(stage);
+
+/** The page says above the log what the gate found: in the log it is only how it decided, and the stage that followed. */
+export function shortenVerdict(events: RoundEvent[], { gate }: Pick<Round, 'gate'>): RoundEvent[] {
+  if (!gate) return events;
+  return events.map((event) => {
+    if (!event.message.startsWith('gate: ')) return event;
+    const stage = event.type === 'stage' && STAGE_NAMES[event.data?.stage as Stage];
+    return { ...event, message: stage ? stage.toLowerCase() : `gate: ${gate.pass ? 'every check passed' : 'refused'}` };
+  });
+}

@@ -4,8 +4,11 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { type ApiError, api, ask, type Round } from '../../api.ts';
 import { go } from '../../path.ts';
+import { Check, ChooseField } from '../parts/field.tsx';
 import { Modal } from '../parts/modal.tsx';
 import { ErrorLine } from '../parts/states.tsx';
+import { OutlookLine, useOutlook } from './outlook.tsx';
+import { PreviewLines } from './preview-lines.tsx';
 import { hasEnded } from './stages.ts';
 
 const POLL_MS = 1000;
@@ -62,40 +65,36 @@ export function StartRound({ onClose, onStarted }: { onClose(): void; onStarted?
       else go(`/console/rounds/${round.id}`);
     });
   const isPreviewed = preview !== null && hasEnded(preview);
+  const outlook = useOutlook();
+  const configured = outlook?.find('OBJECTIVE');
+  const submit = (event: Event, close: () => void) => {
+    event.preventDefault();
+    return isPreviewed ? start(close) : runDry();
+  };
 
   return (
     <Modal title="Start a round" isWide onClose={onClose}>
       {(close) => (
-        <>
-          <div class="content">
-            <p>
-              A round trains a new policy on the pairs that the active one has not learned. It replaces the active
-              policy only if the gate finds it better.
-            </p>
-            <div class="fields">
-              <label>
-                Objective
-                <select
-                  value={objective}
-                  disabled={isBusy}
-                  onChange={({ currentTarget: { value } }) => change(() => setObjective(value as Objective | ''))}
-                >
-                  <option value="">as configured</option>
-                  {OBJECTIVES.map((name) => (
-                    <option key={name}>{name}</option>
-                  ))}
-                </select>
-              </label>
-              <label class="check">
-                <input
-                  type="checkbox"
-                  checked={fromRoot}
-                  disabled={isBusy}
-                  onChange={({ currentTarget: { checked } }) => change(() => setFromRoot(checked))}
-                />
-                From the root, on everything that its line has learned
-              </label>
-            </div>
+        <form onSubmit={(event) => submit(event, close)}>
+          <div class="content form">
+            <p>A round trains a new policy on the pairs that the active one has not learned.</p>
+            <OutlookLine outlook={outlook} />
+            <fieldset class="group" disabled={isBusy}>
+              <ChooseField
+                label="Objective"
+                value={objective}
+                options={[
+                  ['', configured ? `As configured (${configured})` : 'As configured'],
+                  ...OBJECTIVES.map((name) => [name, name] as const),
+                ]}
+                onChange={(chosen) => change(() => setObjective(chosen))}
+              />
+              <Check
+                label="From the root, on everything that its line has learned"
+                isChecked={fromRoot}
+                onChange={(isChecked) => change(() => setFromRoot(isChecked))}
+              />
+            </fieldset>
             <div class="preview" aria-live="polite">
               {!preview && <p class="quiet">The dry run says what the round would do. It trains nothing.</p>}
               {preview && !isPreviewed && (
@@ -105,36 +104,37 @@ export function StartRound({ onClose, onStarted }: { onClose(): void; onStarted?
                 </p>
               )}
               {isPreviewed && !preview.preview && <p class="error">{preview.reason ?? 'The dry run has no result.'}</p>}
-              {preview?.preview && (
-                <dl class="lines">
-                  {preview.preview.map(({ name, text }) => (
-                    <div key={name}>
-                      <dt>{name}</dt>
-                      <dd>{text}</dd>
-                    </div>
-                  ))}
-                </dl>
-              )}
+              {preview?.preview && <PreviewLines lines={preview.preview} />}
             </div>
+            {error && <ErrorLine>{error.message}</ErrorLine>}
           </div>
-          {error && <ErrorLine>{error.message}</ErrorLine>}
           <div class="actions end">
+            {!isPreviewed && (
+              <p class="quiet why" id="why-not">
+                {isBusy ? 'You can start it after the dry run.' : 'Run the dry run first.'}
+              </p>
+            )}
             <button type="button" onClick={close}>
               Close
             </button>
-            <button type="button" class={isPreviewed ? '' : 'primary'} disabled={isBusy} onClick={runDry}>
+            <button
+              type={isPreviewed ? 'button' : 'submit'}
+              class={isPreviewed ? '' : 'primary'}
+              disabled={isBusy}
+              onClick={isPreviewed ? runDry : undefined}
+            >
               {isBusy && !isPreviewed ? 'One moment …' : isPreviewed ? 'Dry run again' : 'Dry run'}
             </button>
             <button
-              type="button"
+              type={isPreviewed ? 'submit' : 'button'}
               class={isPreviewed ? 'primary' : ''}
               disabled={isBusy || !isPreviewed}
-              onClick={() => start(close)}
+              aria-describedby={isPreviewed ? undefined : 'why-not'}
             >
               Start the round
             </button>
           </div>
-        </>
+        </form>
       )}
     </Modal>
   );

@@ -35,7 +35,7 @@ export function TrainingPlots({ steps }: { steps: StepMetrics[] }) {
           marks={[{ at: 0, label: '' }]}
         />
       </Panel>
-      <Panel title="Accuracy" hint="share of pairs with a positive margin">
+      <Panel title="Accuracy" hint="share of pairs with a positive margin; while all margins are 0, chance">
         <Lines
           name="Accuracy"
           x={x}
@@ -66,7 +66,13 @@ export function TrainingPlots({ steps }: { steps: StepMetrics[] }) {
 
 function listPoints(steps: StepMetrics[], split: string, metric: string): [number, number][] {
   return steps.flatMap((step) => {
-    const value = step.metrics[metric];
+    const value = metric === 'rewards/accuracies' ? getAccuracy(step) : step.metrics[metric];
     return step.split === split && value !== undefined ? [[step.step_number, value] as [number, number]] : [];
   });
+}
+
+/** A policy that is still its reference has no margin on any pair: neither response is likelier, and a tie counts half. */
+function getAccuracy({ metrics }: StepMetrics): number | undefined {
+  const accuracy = metrics['rewards/accuracies'];
+  return accuracy === 0 && metrics['rewards/margins'] === 0 ? 0.5 : accuracy;
 }

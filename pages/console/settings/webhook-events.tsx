@@ -35,12 +35,18 @@ export function WebhookEvents() {
     );
   }, key);
   const { rows, error, isLoading, reload } = pages;
+  const hasReceiver = useReceiver();
   return (
     <Panel
       title="Webhook events"
       hint="Of the last three days. Each has an id, by which a receiver knows one that it has had."
     >
-      <Receiver />
+      {!hasReceiver && (
+        <p class="warning" id="no-receiver">
+          WEBHOOK_URL is not set, so that nothing is sent. Events wait for three days: start the server with it, and
+          those of that time are sent too.
+        </p>
+      )}
       <div class="filters">
         <Segments
           label="State"
@@ -79,7 +85,7 @@ export function WebhookEvents() {
                 cell: ({ state }) => <Badge tone={TONES[state]}>{state.replace('_', ' ')}</Badge>,
               },
               { title: 'Attempts', isNumber: true, cell: ({ attempts }) => attempts },
-              { title: 'Delivered, or next try', cell: (event) => <Due event={event} /> },
+              { title: 'Delivered, or next try', cell: (event) => <Due event={event} hasReceiver={hasReceiver} /> },
               {
                 title: 'Last error',
                 cell: ({ last_error }) =>
@@ -103,7 +109,14 @@ export function WebhookEvents() {
               {
                 title: 'Change',
                 cell: (event) => (
-                  <button type="button" class="small" onClick={() => setChosen(event)}>
+                  <button
+                    type="button"
+                    class="small"
+                    disabled={!hasReceiver}
+                    title={hasReceiver ? undefined : 'WEBHOOK_URL is not set'}
+                    aria-describedby={hasReceiver ? undefined : 'no-receiver'}
+                    onClick={() => setChosen(event)}
+                  >
                     Send again<span class="hidden"> {`${event.type} ${shortenId(event.id)}`}</span>
                   </button>
                 ),
@@ -133,21 +146,17 @@ export function WebhookEvents() {
   );
 }
 
-/** An event waits for WEBHOOK_URL as it would for a receiver that is away. */
-function Receiver() {
+/** Whether WEBHOOK_URL is set, as long as the server has not said otherwise. */
+function useReceiver(): boolean {
   const { data } = useAsk(() => ask(api.GET('/v1/settings')), '');
-  const isSet = data?.data.some(({ name, source }) => name === 'WEBHOOK_URL' && source !== 'default');
-  if (!data || isSet) return null;
-  return (
-    <p class="warning">
-      WEBHOOK_URL is not set, so that nothing is sent. Events wait for three days: start the server with it, and those
-      of that time are sent too.
-    </p>
-  );
+  return !data || data.data.some(({ name, source }) => name === 'WEBHOOK_URL' && source !== 'default');
 }
 
-function Due({ event: { next_at, delivered_at } }: { event: WebhookEvent }) {
+type DueProps = { event: WebhookEvent; hasReceiver: boolean };
+
+function Due({ event: { next_at, delivered_at }, hasReceiver }: DueProps) {
   if (delivered_at) return <Time at={delivered_at} />;
   if (!next_at) return <span class="quiet">–</span>;
+  if (!hasReceiver) return <span class="quiet">waits for WEBHOOK_URL</span>;
   return next_at * 1000 < Date.now() ? <span class="quiet">due</span> : <Time at={next_at} />;
 }

@@ -19,7 +19,7 @@ import { usePages } from '../use-pages.ts';
 type AuditEvent = components['schemas']['AuditEvent'];
 type Query = NonNullable<paths['/v1/audit']['get']['parameters']['query']>;
 
-const KINDS = { pol: 'policies', round: 'rounds', que: 'queues', can: 'canaries' } as const;
+const KINDS = { pol: 'policies', round: 'rounds', que: 'queues', canary: 'canaries' } as const;
 
 export default function View({ session }: ViewProps) {
   const sorting = useFilters('order');
@@ -31,6 +31,7 @@ export default function View({ session }: ViewProps) {
     return ask(api.GET('/v1/audit', { params: { query } }));
   }, `${order} ${filters.key}`);
   const { data: names } = useAsk(() => readNames(session), '');
+  const { data: dryRuns } = useAsk(readDryRuns, '');
   const people = [...(names ?? [])].filter(([id]) => /^(key|rater)_/.test(id));
   const { rows, error, isLoading, reload } = pages;
   return (
@@ -87,7 +88,12 @@ export default function View({ session }: ViewProps) {
                     </span>
                   ),
                 },
-                { title: 'Action', cell: ({ action }) => <strong>{describeAction(action)}</strong> },
+                {
+                  title: 'Action',
+                  cell: ({ action, target }) => (
+                    <strong>{describeAction(action, dryRuns?.has(target) ? 'dry run' : null)}</strong>
+                  ),
+                },
                 { title: 'Target', cell: ({ target }) => <Target id={target} name={names?.get(target)} /> },
                 {
                   title: 'By',
@@ -104,9 +110,9 @@ export default function View({ session }: ViewProps) {
   );
 }
 
-/** `key.created` → `Key created` */
-function describeAction(action: string): string {
-  const text = action.replaceAll(/[._]/g, ' ');
+/** `key.created` → `Key created`. `what`: what it was done to, if its name does not tell */
+function describeAction(action: string, what: string | null): string {
+  const text = (what ? action.replace(/^[^.]+/, what) : action).replaceAll(/[._]/g, ' ');
   return text[0]!.toUpperCase() + text.slice(1);
 }
 
@@ -145,4 +151,10 @@ async function readNames({ key }: ViewProps['session']): Promise<Map<string, str
   ]);
   const own: [string, string][] = key ? [[key.id, key.name ?? 'API_KEY']] : [];
   return new Map([...own, ...lists.flatMap(({ data }) => data.map(({ id, name }): [string, string] => [id, name]))]);
+}
+
+/** Of the newest hundred rounds: an event does not say it. */
+async function readDryRuns(): Promise<Set<string>> {
+  const { data } = await ask(api.GET('/v1/rounds', { params: { query: { limit: 100 } } }));
+  return new Set(data.flatMap(({ id, dry_run: isDryRun }) => (isDryRun ? id : [])));
 }

@@ -12,9 +12,10 @@ import { More } from '../parts/more.tsx';
 import { Badge, Page, Panel } from '../parts/page.tsx';
 import { Empty, Failure, Loading } from '../parts/states.tsx';
 import { Table } from '../parts/table.tsx';
+import type { ViewProps } from '../session.ts';
 import { usePages } from '../use-pages.ts';
 
-export default function View() {
+export default function View({ session }: ViewProps) {
   const [dialog, setDialog] = useState<KeyDialog | null>(null);
   const [hasRevoked, setRevoked] = useState(false);
   const pages = usePages<Key>(
@@ -28,12 +29,19 @@ export default function View() {
       New key
     </button>
   );
+  // Nobody is asked for a key where this page is shown without one.
+  const isOpen = session.key === null && session.rater === null;
   return (
     <Page
       title="Keys"
       text="Attune keeps a hash of each. One that is revoked or rotated stops working within a second, everywhere."
       actions={create}
     >
+      {isOpen && (
+        <p class="warning">
+          API_KEY is not set, so this server also accepts every request without a key. Set it to ask everybody for one.
+        </p>
+      )}
       <Panel
         title="API keys"
         actions={
