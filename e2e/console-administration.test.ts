@@ -200,7 +200,7 @@ else {
       ['Decision', 'Gate', 'Time'],
     );
     // Its buttons stay on the screen, whatever the dry run found.
-    await dialog.getByText('All that it found').click();
+    await dialog.getByText('Details').click();
     const box = await start.boundingBox();
     assert.ok(box && box.y + box.height <= page.viewportSize()!.height, JSON.stringify(box));
     assert.equal(await start.isEnabled(), true);
@@ -218,7 +218,10 @@ else {
     await send(`/v1/canaries/${canary.id}/cancel`, {});
 
     await page.goto(`${url}/console/audit`);
-    await page.getByRole('row', { name: /Dry run requested/ }).waitFor();
+    await page
+      .getByRole('row', { name: /Dry run requested/ })
+      .first()
+      .waitFor();
     await page
       .getByRole('row', { name: /Canary started/ })
       .getByRole('link')

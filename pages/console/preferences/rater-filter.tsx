@@ -25,7 +25,6 @@ export function RaterFilter({ value, named, shown, onChange }: RaterFilterProps)
   return (
     <>
       <input
-        type="search"
         aria-label="Rater"
         placeholder="Any rater"
         list={list}

@@ -19,10 +19,19 @@ async function readOutlook(): Promise<Outlook> {
   return { loop, find: (name) => settings.find((setting) => setting.name === name)?.value ?? null };
 }
 
-export function OutlookLine({ outlook }: { outlook: Outlook | null }) {
+/** What a round is, and what it leads to. */
+export function OutlookLines({ outlook }: { outlook: Outlook | null }) {
   const canary = outlook?.loop.canary;
-  if (canary)
+  const what = 'A round trains a new policy on the pairs that the active one has not learned.';
+  if (!canary)
     return (
+      <p>
+        {what} {describeRelease(outlook)}
+      </p>
+    );
+  return (
+    <>
+      <p>{what}</p>
       <p class="warning">
         A{' '}
         <IdLink kind="canaries" id={canary.id}>
@@ -31,8 +40,8 @@ export function OutlookLine({ outlook }: { outlook: Outlook | null }) {
         is running, so the schedule waits. If this round ends before the canary is decided, its policy is only
         published: it becomes neither active nor a canary by itself.
       </p>
-    );
-  return <p>{describeRelease(outlook)}</p>;
+    </>
+  );
 }
 
 function describeRelease(outlook: Outlook | null): string {

@@ -16,7 +16,7 @@ export function PreviewLines({ lines }: { lines: Line[] }) {
       <LineList lines={first} />
       {rest.length > 0 && (
         <details>
-          <summary>All that it found</summary>
+          <summary>Details</summary>
           <LineList lines={rest} />
         </details>
       )}

@@ -82,7 +82,7 @@ export function RoundPage({ session, id }: { session: Session; id: string }) {
       }
     >
       {!hasEnded(data) && <RoundProgress round={data} />}
-      {data.reason && (
+      {data.reason && !data.preview && (
         <p class="reason">
           <Prose text={data.reason} />
         </p>

@@ -7,7 +7,7 @@ import { go } from '../../path.ts';
 import { Check, ChooseField } from '../parts/field.tsx';
 import { Modal } from '../parts/modal.tsx';
 import { ErrorLine } from '../parts/states.tsx';
-import { OutlookLine, useOutlook } from './outlook.tsx';
+import { OutlookLines, useOutlook } from './outlook.tsx';
 import { PreviewLines } from './preview-lines.tsx';
 import { hasEnded } from './stages.ts';
 
@@ -77,8 +77,7 @@ export function StartRound({ onClose, onStarted }: { onClose(): void; onStarted?
       {(close) => (
         <form onSubmit={(event) => submit(event, close)}>
           <div class="content form">
-            <p>A round trains a new policy on the pairs that the active one has not learned.</p>
-            <OutlookLine outlook={outlook} />
+            <OutlookLines outlook={outlook} />
             <fieldset class="group" disabled={isBusy}>
               <ChooseField
                 label="Objective"
