@@ -107,7 +107,7 @@ else {
   test('a rollback that was asked about before the guards made it is refused, and goes no further', async () => {
     const { page, problems } = await open('/console');
     const active = page.getByRole('region', { name: 'Active policy', exact: true });
-    await active.getByText(`${candidate.slice(-6)} answers since`).waitFor();
+    await active.getByText(`${candidate.slice(-6)} became active`).waitFor();
     await click(page, 'Roll back');
     const dialog = page.getByRole('dialog');
     await button(dialog, 'Roll back').waitFor();
@@ -115,7 +115,7 @@ else {
     const { watch } = (await server.request('/v1/loop')).body;
     const byGuard = { actor: 'canary', reason: 'errors' };
     await db.transaction((transaction) => rollBackCanary(transaction, watch.id, 'watching', byGuard));
-    await active.getByText(`${baseline.slice(-6)} answers since`).waitFor();
+    await active.getByText(`${baseline.slice(-6)} became active`).waitFor();
     await click(dialog, 'Roll back');
     await dialog.getByText(`${baseline} is active, not ${candidate}; nothing was changed`).waitFor();
     assert.equal(await getActivePolicyId(db), baseline);
@@ -156,7 +156,7 @@ else {
     });
     const [answer] = await Promise.all([page.waitForResponse('**/v1/policies?limit=2'), page.reload()]);
     await answer.finished();
-    await page.getByText('became active').waitFor();
+    await page.getByText(`${server.policyId.slice(-6)} became active`).waitFor();
     await waitUntil(async () => (await button(page, 'Roll back').count()) === 0);
   });
 

@@ -21,7 +21,7 @@ else {
     const { page, problems } = await open('/console/playground');
     const replies = page.locator('.reply.done');
     await page.getByLabel('Seed').fill('5');
-    await page.getByLabel('Tokens at most').fill('12');
+    await page.getByLabel('Max tokens').fill('12');
     await page.getByLabel('Message', { exact: true }).fill('Once upon a time');
     await press(page, 'Enter');
     await replies.first().waitFor();
@@ -77,7 +77,7 @@ else {
     await page.getByLabel('JSON Schema').fill('{');
     await page.getByLabel('Message', { exact: true }).fill('More');
     await press(page, 'Enter');
-    await page.getByText('The schema is no JSON').waitFor();
+    await page.getByText('The schema is not valid JSON').waitFor();
     assert.deepEqual(problems, []);
   });
 
@@ -126,7 +126,7 @@ else {
     await click(page, /^Stop/);
     await page.locator('.reply.stopped').getByText('stopped').waitFor();
 
-    await page.getByLabel('Tokens at most').fill('4');
+    await page.getByLabel('Max tokens').fill('4');
     await click(page, 'Regenerate');
     await page.locator('.reply.done').waitFor();
     await page.getByLabel('Message', { exact: true }).fill('And then');

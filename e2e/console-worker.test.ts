@@ -18,7 +18,7 @@ else {
 
   test('a Worker serves the console, and its Now view is live', async () => {
     const { page, problems } = await open('/console');
-    await page.getByText(`${server.policyId.slice(-6)} answers since`).waitFor();
+    await page.getByText(`${server.policyId.slice(-6)} became active`).waitFor();
     await page.getByText('Live', { exact: true }).waitFor();
     await assertAccessible(page, 'the Now view of a Worker');
     assert.deepEqual(problems, []);

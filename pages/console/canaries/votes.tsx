@@ -10,7 +10,7 @@ export function Votes({ canary }: { canary: Canary }) {
   const { votes, evidence } = canary;
   const { win_rate: rate } = evidence;
   const aside = [
-    votes.ties > 0 && `${votes.ties} ties`,
+    votes.ties > 0 && `${votes.ties} ${votes.ties === 1 ? 'tie' : 'ties'}`,
     votes.both_bad > 0 && `${votes.both_bad} both bad`,
     votes.repeated > 0 && `${votes.repeated} on comparisons of which another vote counts`,
     votes.over_limit > 0 && `${votes.over_limit} of raters who had given their share`,
