@@ -52,9 +52,9 @@ function describeRelease(outlook: Outlook | null): string {
   return 'If the gate finds it better, it replaces the active policy, or is tried as a canary first.';
 }
 
-/** null: not known. With CANARY=auto the trainer counts anew when the round ends. */
+/** null: not known. Of the votes of a day CANARY=auto counts those of several people that a canary would have had. */
 function isTriedFirst({ loop, find }: Outlook): boolean | null {
   const mode = find('CANARY');
   if (mode !== 'auto') return mode === null ? null : mode === 'on';
-  return loop.votes.last_day >= Number(find('CANARY_MIN_VOTES'));
+  return loop.votes.last_day < Number(find('CANARY_MIN_VOTES')) ? false : null;
 }
