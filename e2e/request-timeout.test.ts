@@ -79,9 +79,11 @@ test('a key with few requests does not wait for a key with many, and users of on
     };
     const all = Array.from({ length: 10 }, (_, at) => complete('greedy', greedy, `user ${at}`));
     await waitUntil(async () => {
+      // Before the metrics: what ends while they are read was waiting then.
+      const done = order.length;
       const metrics = await (await fetch(`${url}/metrics`)).text();
       const waiting = Number(/^vllm:num_requests_waiting\{.*\} (\d+)$/m.exec(metrics)?.[1]);
-      return order.length + 1 + waiting >= 10;
+      return done + 1 + waiting >= 10;
     });
     const before = order.length;
     all.push(complete('greedy, another user', greedy, 'somebody else'), complete('modest', modest, 'user 0'));

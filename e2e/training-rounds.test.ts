@@ -222,10 +222,11 @@ test('the KL is known before the first step, at each held-out evaluation, and at
   assert.equal(kls.at(-1), round.metrics['objective/kl']);
 });
 
-test('a policy worse than its parent is rejected with the reason, and the parent keeps serving', async () => {
+test('a policy that is not better than its parent is rejected with the reason, and the parent keeps serving', async () => {
   await collect(20, 'Round three');
   const active = await getActivePolicyId(db);
-  const { id } = await requestRound(db, 'api', { learning_rate: 1, epochs: 3 });
+  // No step is large enough to change a weight. With a large one it is a matter of chance what the policy prefers.
+  const { id } = await requestRound(db, 'api', { learning_rate: 1e-12 });
   const round = await waitForRound(server, id);
   assert.equal(round.policy, null);
   assert.match(round.reason, /gate|loss is/);
