@@ -15,10 +15,10 @@ export function IdLink({ kind, id, children }: { kind: Kind; id: string; childre
   );
 }
 
-/** `pol_…a1b2c3`: ids begin with their time, so that neighbours differ at the end. */
+/** `pol_…a1b2c3`: ids begin with their time, so that neighbours differ at the end. A sentence that begins with one stays. */
 export function shortenId(id: string): string {
   const [prefix, rest] = id.split('_');
-  return rest && rest.length > 8 ? `${prefix}_…${rest.slice(-6)}` : id;
+  return rest && rest.length > 8 && !rest.includes(' ') ? `${prefix}_…${rest.slice(-6)}` : id;
 }
 
 /** `at`: Unix seconds */
