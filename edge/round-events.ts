@@ -4,7 +4,7 @@ import { and, asc, eq, gt, inArray, or } from 'drizzle-orm';
 import type { Database } from '../shared/database/connect.ts';
 import { hasEnded } from '../shared/database/round-types.ts';
 import { round_events, rounds } from '../shared/database/schema.ts';
-import { type PollReader, SharedPoll, streamClosing } from './shared-poll.ts';
+import { type PollReader, SharedPoll } from './shared-poll.ts';
 
 type RoundRow = typeof rounds.$inferSelect;
 export type RoundEvent = typeof round_events.$inferSelect;
@@ -58,12 +58,12 @@ export class RoundEvents {
     });
   }
 
-  /** Returns whether there are more events than one poll reads. */
   /** Ends the streams of all readers. */
   close(): void {
-    this.shared.close(streamClosing());
+    this.shared.close();
   }
 
+  /** Returns whether there are more events than one poll reads. */
   private async poll(readers: Reader[]): Promise<boolean> {
     const byRound = Map.groupBy(readers, ({ roundId }) => roundId);
     // The status is read before the events, so that events written in between are still passed on.

@@ -50,8 +50,12 @@ export class SharedPoll<Reader extends PollReader> {
     return this.readers.has(reader);
   }
 
-  /** Ends every reader with this error, also those to come: a process that stops waits for its responses. */
-  close(error: Error): void {
+  /** Ends every reader, also those to come: a process that stops waits for its responses. */
+  close(): void {
+    const error = new AttuneError('stream: the server is shutting down; connect again', {
+      status: 503,
+      code: 'closing',
+    });
     this.closed = error;
     for (const reader of [...this.readers]) reader.fail(error);
   }
@@ -82,8 +86,4 @@ export class SharedPoll<Reader extends PollReader> {
     }
     this.isPolling = false;
   }
-}
-
-export function streamClosing(): AttuneError {
-  return new AttuneError('stream: the server is shutting down; connect again', { status: 503, code: 'closing' });
 }

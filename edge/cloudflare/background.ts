@@ -79,7 +79,7 @@ export async function runScheduled(
     deleteOldBatches(db),
     ...announced,
     // What they write is sent at once.
-    Promise.allSettled(announced).then(() => enqueueWebhooks(db, settings, queue)),
+    Promise.allSettled(announced).then(() => enqueueDueWebhooks(db, settings, queue)),
   ];
   // A failing task does not stop the others; the cron's log gets every reason.
   const failed = (await Promise.allSettled(tasks)).filter((task) => task.status === 'rejected');
@@ -93,19 +93,16 @@ export function isScheduledMinute(cron: string, now: Date): boolean {
   return CronExpressionParser.parse(cron, { tz: 'UTC' }).includesDate(minute);
 }
 
-async function enqueueWebhooks(
+/**
+ * Enqueues the webhooks that are due, if there is a WEBHOOK_URL. One that is queued twice is still sent once: its row is
+ * claimed in Postgres.
+ */
+export async function enqueueDueWebhooks(
   db: Database,
   settings: Settings,
   queue: Pick<Queue<BackgroundMessage>, 'sendBatch'>,
 ): Promise<void> {
-  if (readWebhookTarget(settings)) await enqueueDueWebhooks(db, queue);
-}
-
-/** Enqueues the webhooks that are due. One that is queued twice is still sent once: its row is claimed in Postgres. */
-export async function enqueueDueWebhooks(
-  db: Database,
-  queue: Pick<Queue<BackgroundMessage>, 'sendBatch'>,
-): Promise<void> {
+  if (!settings.WEBHOOK_URL) return;
   const ids = await listDueEvents(db, MAX_BATCH);
   if (ids.length > 0) await queue.sendBatch(ids.map((id) => ({ body: { kind: 'webhook', id } })));
 }
@@ -136,7 +133,7 @@ export async function consumeBatch(
   await handleAll(minutes, (bodies) => addMinuteBatches(db, bodies));
   // However many votes: it reads all of them.
   await handleAll(votes, async () => {
-    if ((await decideCanaries(db, settings)).length > 0) await enqueueWebhooks(db, settings, queue);
+    if ((await decideCanaries(db, settings)).length > 0) await enqueueDueWebhooks(db, settings, queue);
   });
   await sendWebhooks(db, settings, webhooks);
 }

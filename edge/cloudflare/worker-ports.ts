@@ -71,9 +71,7 @@ export function openPorts(isolate: Isolate, { db }: Connection, context: Executi
   const waitUntil = (work: Promise<unknown>) => context.waitUntil(work);
   const minutes = openWorkerMinutes({ ...counted, queue: bindings.BACKGROUND, waitUntil });
   const requestPolicies = new RequestPolicies(db, active, minutes.countLoadFailure);
-  const sendWebhooks = async () => {
-    if (settings.WEBHOOK_URL) await enqueueDueWebhooks(db, bindings.BACKGROUND).catch(logEnqueueFailure);
-  };
+  const sendWebhooks = () => enqueueDueWebhooks(db, settings, bindings.BACKGROUND).catch(logEnqueueFailure);
   return {
     db,
     settings,

@@ -1,7 +1,7 @@
 // Tells any number of readers what the loop is doing: once, and whenever it has changed, at most once a second. One poll for
 // all of them, and one text for the readers of one tenant.
 
-import { type PollReader, SharedPoll, streamClosing } from '../shared-poll.ts';
+import { type PollReader, SharedPoll } from '../shared-poll.ts';
 import type { LoopReader, LoopSnapshot } from './read-loop.ts';
 
 type Follower = Pick<PollReader, 'findRefusal'> & {
@@ -60,7 +60,7 @@ export class LoopEvents {
 
   /** Ends the streams of all readers. */
   close(): void {
-    this.shared.close(streamClosing());
+    this.shared.close();
   }
 
   private async poll(readers: Reader[]): Promise<boolean> {

@@ -1,7 +1,7 @@
 // What the loop is doing, as it happens: by server-sent events, and by asking every few seconds while there are none.
 
 import { useEffect, useState } from 'preact/hooks';
-import { type ApiError, api, ask, type Loop } from '../api.ts';
+import { ApiError, api, ask, type Loop, parseEvent } from '../api.ts';
 
 const POLL_MS = 3000;
 const REOPEN_MS = 20_000;
@@ -52,8 +52,8 @@ function follow(update: (change: Partial<Feed>) => void): () => void {
     stream = new EventSource('/v1/loop/events');
     openAfter(RENEW_MS);
     stream.onmessage = ({ data }) => {
-      const state = JSON.parse(data) as Loop | { error: unknown };
-      if ('error' in state) return startPolling();
+      const state = parseEvent<Loop>(data);
+      if (state instanceof ApiError) return startPolling();
       stopPolling();
       update({ loop: state, error: null, connection: 'live' });
     };
